@@ -1,0 +1,14 @@
+//! Tower layers and extractors that protect an application with OAuth 2.0.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
+compile_error!(
+    "tower-oauth needs a cryptography backend: enable feature `aws-lc-rs` or `rust-crypto`"
+);
+
+pub mod clock;
+mod config_error;
+pub mod protocol;
+mod random;
+
+pub use config_error::ConfigError;

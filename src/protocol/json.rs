@@ -1,0 +1,286 @@
+//! JSON read strictly and once: no duplicate members, bounded depth, numbers that a claim can be.
+//!
+//! `serde_json` lets the last of two equal members win, and a check that read the first would be
+//! checking another value than the one used. RFC 7515 §4 and RFC 7519 §4 allow refusing them.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+
+/// Objects and arrays inside one another, the outermost counted.
+const MAX_DEPTH: u8 = 16;
+
+/// A JSON value that borrows from its text where no escape forbids it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Json<'a> {
+    Null,
+    Bool(bool),
+    Number(f64),
+    String(Cow<'a, str>),
+    Array(Vec<Json<'a>>),
+    Object(Object<'a>),
+}
+
+/// The members of an object in the order of the text, each name once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+
+/// Text that is not one strict JSON value, or not the kind that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not strict JSON of the expected kind")]
+pub(crate) struct InvalidJson;
+
+/// Reads one object; anything else, and anything after it, is an error.
+pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
+    let mut reader = serde_json::Deserializer::from_slice(text);
+    let value = Strict { depth: 0 }
+        .deserialize(&mut reader)
+        .map_err(|_| InvalidJson)?;
+    reader.end().map_err(|_| InvalidJson)?;
+    match value {
+        Json::Object(object) => Ok(object),
+        _ => Err(InvalidJson),
+    }
+}
+
+impl<'a> Object<'a> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Json<'a>> {
+        self.0
+            .iter()
+            .find_map(|(key, value)| (key == name).then_some(value))
+    }
+
+    /// A member that is absent or a string; any other type is an error.
+    pub(crate) fn string(&self, name: &str) -> Result<Option<&str>, InvalidJson> {
+        self.member(name)
+            .map(|value| value.as_str().ok_or(InvalidJson))
+            .transpose()
+    }
+
+    /// A member that is absent or an array of strings; any other type is an error.
+    pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&str>>, InvalidJson> {
+        match self.member(name) {
+            None => Ok(None),
+            Some(Json::Array(items)) => items
+                .iter()
+                .map(|item| item.as_str().ok_or(InvalidJson))
+                .collect::<Result<_, _>>()
+                .map(Some),
+            Some(_) => Err(InvalidJson),
+        }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl<'a> Json<'a> {
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
+        match self {
+            Self::Array(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_object(&self) -> Option<&Object<'a>> {
+        match self {
+            Self::Object(object) => Some(object),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: u8,
+}
+
+impl Strict {
+    fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom("nested too deep"));
+        }
+        Ok(Self {
+            depth: self.depth + 1,
+        })
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Json<'de>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Json<'de>, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Json<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Json<'de>, E> {
+        Ok(Json::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Json<'de>, E> {
+        Ok(Json::Bool(value))
+    }
+
+    // Claims count seconds; what a double cannot hold exactly is refused by its range check anyway.
+    #[allow(clippy::as_conversions)]
+    fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value as f64))
+    }
+
+    #[allow(clippy::as_conversions)]
+    fn visit_u64<E>(self, value: u64) -> Result<Json<'de>, E> {
+        Ok(Json::Number(value as f64))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Json<'de>, E> {
+        if value.is_finite() {
+            Ok(Json::Number(value))
+        } else {
+            Err(E::custom("not finite"))
+        }
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Borrowed(value)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Json<'de>, E> {
+        Ok(Json::String(Cow::Owned(value.to_owned())))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
+        let inner = self.inner()?;
+        let mut items = Vec::new();
+        while let Some(item) = seq.next_element_seed(inner)? {
+            items.push(item);
+        }
+        Ok(Json::Array(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
+        let inner = self.inner()?;
+        let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
+        while let Some(name) = map.next_key_seed(Name)? {
+            members.push((name, map.next_value_seed(inner)?));
+        }
+        if has_duplicate(&members) {
+            return Err(A::Error::custom("duplicate member"));
+        }
+        Ok(Json::Object(Object(members)))
+    }
+}
+
+/// Few members are compared pairwise; many are sorted, so that a hostile object costs n log n.
+fn has_duplicate(members: &[(Cow<'_, str>, Json<'_>)]) -> bool {
+    if members.len() <= 24 {
+        return members
+            .iter()
+            .enumerate()
+            .any(|(at, (name, _))| members[..at].iter().any(|(other, _)| other == name));
+    }
+    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+struct Name;
+
+impl<'de> DeserializeSeed<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<Self::Value, D::Error> {
+        reader.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Name {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member name")
+    }
+
+    fn visit_borrowed_str<E>(self, value: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(value.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn duplicate_members_are_refused_at_every_depth_and_after_unescaping() {
+        for text in [
+            r#"{"a":1,"a":2}"#,
+            r#"{"x":{"a":1,"a":1}}"#,
+            r#"{"sub":"a","s\u0075b":"b"}"#,
+            r#"{"x":[{"a":1,"a":1}]}"#,
+        ] {
+            assert_eq!(parse_object(text.as_bytes()), Err(InvalidJson), "{text}");
+        }
+        let many: Vec<String> = (0..100).map(|n| format!("\"m{n}\":0")).collect();
+        assert!(parse_object(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
+        assert!(parse_object(format!("{{{},\"m7\":1}}", many.join(",")).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_no_single_object_is_refused() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(17), "}".repeat(17));
+        let pit = "[".repeat(100_000);
+        for text in [
+            "",
+            "[]",
+            "1",
+            "null",
+            "{} {}",
+            "{}x",
+            "\u{feff}{}",
+            r#"{"a":"\ud800"}"#,
+        ]
+        .into_iter()
+        .chain([r#"{"a":1e400}"#, deep.as_str(), pit.as_str()])
+        {
+            assert_eq!(
+                parse_object(text.as_bytes()),
+                Err(InvalidJson),
+                "{text:.40}"
+            );
+        }
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}"), Err(InvalidJson));
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(16), "}".repeat(16));
+        assert!(parse_object(deep.as_bytes()).is_ok());
+    }
+}

@@ -1,0 +1,83 @@
+//! Words that must not be seen: tokens, codes, secrets, verifiers.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+macro_rules! secret {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        ///
+        /// Not printable and not serializable; [`expose`](Self::expose) is the only way out. It is
+        /// wiped from memory when dropped, and equality takes the same time wherever two differ.
+        #[derive(Clone)]
+        pub struct $name(Zeroizing<String>);
+
+        impl $name {
+            /// Takes the value in.
+            pub fn new(value: impl Into<String>) -> Self {
+                Self(Zeroizing::new(value.into()))
+            }
+
+            /// Hands the value out: write it nowhere it could be read later.
+            pub fn expose(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(reader: D) -> Result<Self, D::Error> {
+                String::deserialize(reader).map(Self::new)
+            }
+        }
+    };
+}
+
+secret! {
+    /// An access token (RFC 6749 §1.4).
+    AccessToken
+}
+secret! {
+    /// A refresh token (RFC 6749 §1.5).
+    RefreshToken
+}
+secret! {
+    /// An ID token as it was issued (OpenID Connect Core §2).
+    IdToken
+}
+secret! {
+    /// A client secret (RFC 6749 §2.3.1).
+    ClientSecret
+}
+secret! {
+    /// An authorization code (RFC 6749 §1.3.1).
+    AuthorizationCode
+}
+secret! {
+    /// The `state` of an authorization request (RFC 6749 §4.1.1).
+    State
+}
+secret! {
+    /// The `nonce` of an authentication request (OpenID Connect Core §3.1.2.1).
+    Nonce
+}
+secret! {
+    /// A PKCE code verifier (RFC 7636 §4.1).
+    CodeVerifier
+}
