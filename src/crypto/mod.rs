@@ -1,0 +1,18 @@
+//! Cryptography: JWS and JWK read strictly, which key may verify what, digests.
+
+mod algorithm;
+#[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc.rs")]
+#[cfg_attr(not(feature = "aws-lc-rs"), path = "backend/rust_crypto.rs")]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod backend;
+pub(crate) mod base64url;
+mod jwk;
+mod jws;
+
+pub use algorithm::Algorithm;
+pub(crate) use algorithm::{DEFAULT_ALGORITHMS, KeyKind};
+pub(crate) use backend::PublicKey;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+pub(crate) use backend::digest;
+pub(crate) use jwk::Jwk;
+pub(crate) use jws::{Jws, JwsError, same_media_type};
