@@ -9,6 +9,7 @@ compile_error!(
 pub mod clock;
 mod config_error;
 mod crypto;
+pub mod flow;
 pub mod issuer;
 pub mod protocol;
 mod random;
@@ -16,4 +17,5 @@ pub mod token;
 
 pub use config_error::ConfigError;
 pub use crypto::Algorithm;
-pub use issuer::AuthorizationServer;
+pub use flow::Session;
+pub use issuer::{AuthorizationServer, Client};
