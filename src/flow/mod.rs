@@ -14,6 +14,9 @@ mod redeem;
 mod session;
 mod settings;
 mod start;
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
+mod tests;
 mod transaction;
 mod userinfo;
 

@@ -89,6 +89,10 @@ impl Flow {
         if is_own_parameter(name) {
             return refuse("the flow sets it itself");
         }
+        // Their answers are checked against the login that asked (`L27`).
+        if ["prompt", "max_age", "acr_values"].contains(&name) {
+            return refuse("it belongs to a single login");
+        }
         if self.parameters.iter().any(|(other, _)| other == name) {
             return refuse("it is set already");
         }
@@ -305,6 +309,7 @@ mod tests {
             "request",
             "response_mode",
             "audience",
+            "max_age",
             "",
         ] {
             assert!(
