@@ -8,7 +8,9 @@ compile_error!(
 
 pub mod clock;
 mod config_error;
+mod crypto;
 pub mod protocol;
 mod random;
 
 pub use config_error::ConfigError;
+pub use crypto::CookieKey;
