@@ -4,6 +4,7 @@
 //! any input gives a value or an error.
 
 pub(crate) mod json;
+pub(crate) mod return_to;
 mod secret;
 
 pub use secret::{
