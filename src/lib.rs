@@ -13,4 +13,4 @@ pub mod protocol;
 mod random;
 
 pub use config_error::ConfigError;
-pub use crypto::CookieKey;
+pub use crypto::{Algorithm, CookieKey};

@@ -160,17 +160,19 @@ impl SealingKey {
     /// The key and its id come from the material by digests with different prefixes, so that neither
     /// tells the other.
     fn derive(material: &[u8]) -> Self {
-        let key = Zeroizing::new(prefixed(b"tower-oauth cookie key 1\0", material));
-        let id = prefixed(b"tower-oauth cookie key id 1\0", material);
-        Self::new([id[0], id[1], id[2], id[3]], &key)
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(&prefixed(b"tower-oauth cookie key 1\0", material));
+        let mut id = [0; 4];
+        id.copy_from_slice(&prefixed(b"tower-oauth cookie key id 1\0", material)[..4]);
+        Self::new(id, &key)
     }
 }
 
-fn prefixed(prefix: &[u8], material: &[u8]) -> [u8; 32] {
+fn prefixed(prefix: &[u8], material: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut input = Zeroizing::new(Vec::with_capacity(prefix.len() + material.len()));
     input.extend_from_slice(prefix);
     input.extend_from_slice(material);
-    sha256(&input)
+    Zeroizing::new(sha256(&input))
 }
 
 const MIN_BYTES: usize = 32;

@@ -1,0 +1,75 @@
+//! The backend on RustCrypto, through the provider that jsonwebtoken names.
+//!
+//! The provider is called by its name. Its process-wide twin is never read or installed: that one
+//! belongs to the application.
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
+
+use super::Algorithm;
+use super::base64url;
+use super::jwk::KeyMaterial;
+
+/// A public key checked for one algorithm. The provider's verifiers cannot be shared between
+/// threads, so one is made for each signature.
+#[derive(Debug)]
+pub(crate) struct PublicKey {
+    key: DecodingKey,
+    algorithm: jsonwebtoken::Algorithm,
+}
+
+impl PublicKey {
+    /// `None` where the key cannot be one for this algorithm: another kind, or a point off the curve.
+    pub(crate) fn prepare(material: &KeyMaterial, algorithm: Algorithm) -> Option<Self> {
+        let key = match material {
+            KeyMaterial::Rsa { modulus, exponent } => {
+                DecodingKey::from_rsa_raw_components(modulus, exponent)
+            }
+            KeyMaterial::P256(point) | KeyMaterial::P384(point) => {
+                let (x, y) = point.get(1..)?.split_at_checked(point.len() / 2)?;
+                DecodingKey::from_ec_components(&base64url::encode(x), &base64url::encode(y))
+                    .ok()?
+            }
+            KeyMaterial::Ed25519(key) => {
+                DecodingKey::from_ed_components(&base64url::encode(key)).ok()?
+            }
+        };
+        let algorithm = match (material, algorithm) {
+            (KeyMaterial::Rsa { .. }, Algorithm::Rs256) => jsonwebtoken::Algorithm::RS256,
+            (KeyMaterial::Rsa { .. }, Algorithm::Rs384) => jsonwebtoken::Algorithm::RS384,
+            (KeyMaterial::Rsa { .. }, Algorithm::Rs512) => jsonwebtoken::Algorithm::RS512,
+            (KeyMaterial::Rsa { .. }, Algorithm::Ps256) => jsonwebtoken::Algorithm::PS256,
+            (KeyMaterial::Rsa { .. }, Algorithm::Ps384) => jsonwebtoken::Algorithm::PS384,
+            (KeyMaterial::Rsa { .. }, Algorithm::Ps512) => jsonwebtoken::Algorithm::PS512,
+            (KeyMaterial::P256(_), Algorithm::Es256) => jsonwebtoken::Algorithm::ES256,
+            (KeyMaterial::P384(_), Algorithm::Es384) => jsonwebtoken::Algorithm::ES384,
+            (KeyMaterial::Ed25519(_), Algorithm::EdDsa) => jsonwebtoken::Algorithm::EdDSA,
+            _ => return None,
+        };
+        // Making a verifier is what checks the point or the modulus.
+        (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key).ok()?;
+        Some(Self { key, algorithm })
+    }
+
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        (DEFAULT_PROVIDER.verifier_factory)(&self.algorithm, &self.key)
+            .is_ok_and(|verifier| verifier.verify(message, &signature.to_vec()).is_ok())
+    }
+}
+
+/// Digests of the SHA-2 family.
+pub(crate) mod digest {
+    use sha2::{Digest, Sha256, Sha384, Sha512};
+
+    pub(crate) fn sha256(data: &[u8]) -> Vec<u8> {
+        Sha256::digest(data).to_vec()
+    }
+
+    pub(crate) fn sha384(data: &[u8]) -> Vec<u8> {
+        Sha384::digest(data).to_vec()
+    }
+
+    pub(crate) fn sha512(data: &[u8]) -> Vec<u8> {
+        Sha512::digest(data).to_vec()
+    }
+}

@@ -1,0 +1,186 @@
+//! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
+
+use super::backend::PublicKey;
+use super::{Algorithm, KeyKind, base64url};
+use crate::protocol::json::Object;
+
+/// The numbers of a public key, of the right size for their kind.
+#[derive(Debug)]
+pub(crate) enum KeyMaterial {
+    Rsa {
+        modulus: Vec<u8>,
+        exponent: Vec<u8>,
+    },
+    /// The uncompressed point, SEC 1 §2.3.3.
+    P256(Vec<u8>),
+    /// The uncompressed point, SEC 1 §2.3.3.
+    P384(Vec<u8>),
+    Ed25519(Vec<u8>),
+}
+
+/// A key that may verify signatures, with each algorithm it may verify prepared.
+#[derive(Debug)]
+pub(crate) struct Jwk {
+    key_id: Option<Box<str>>,
+    prepared: Vec<(Algorithm, PublicKey)>,
+}
+
+/// Every algorithm a key can be prepared for.
+const ALL: [Algorithm; 9] = [
+    Algorithm::Rs256,
+    Algorithm::Ps256,
+    Algorithm::Es256,
+    Algorithm::Es384,
+    Algorithm::EdDsa,
+    Algorithm::Rs384,
+    Algorithm::Rs512,
+    Algorithm::Ps384,
+    Algorithm::Ps512,
+];
+
+/// Members that only a private or a symmetric key has (RFC 7518 §6).
+const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+impl Jwk {
+    /// Reads a key; the error says why it is dropped, for the log (`J16`).
+    pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
+        // A server that publishes its private key has lost it; what it signs proves nothing.
+        if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
+            return Err("it has private members");
+        }
+        check_purpose(jwk)?;
+        let key_id = jwk.string("kid").map_err(|_| "its kid is not a string")?;
+        let material = read_material(jwk)?;
+        let algorithms: Vec<Algorithm> =
+            match jwk.string("alg").map_err(|_| "its alg is not a string")? {
+                // One key, one algorithm, where the server says which (`A3`, RFC 8725 §3.1).
+                Some(name) => vec![Algorithm::from_name(name).ok_or("its alg is not supported")?],
+                None => ALL
+                    .into_iter()
+                    .filter(|one| one.key_kind() == material.kind())
+                    .collect(),
+            };
+        let prepared: Vec<_> = algorithms
+            .into_iter()
+            .filter_map(|one| PublicKey::prepare(&material, one).map(|key| (one, key)))
+            .collect();
+        if prepared.is_empty() {
+            return Err("its numbers are not a key of its kind, or its alg is of another kind");
+        }
+        Ok(Self {
+            key_id: key_id.map(Box::from),
+            prepared,
+        })
+    }
+
+    pub(crate) fn key_id(&self) -> Option<&str> {
+        self.key_id.as_deref()
+    }
+
+    /// The key prepared for this algorithm, where it may be used for it.
+    pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&PublicKey> {
+        self.prepared
+            .iter()
+            .find_map(|(one, key)| (*one == algorithm).then_some(key))
+    }
+}
+
+impl KeyMaterial {
+    fn kind(&self) -> KeyKind {
+        match self {
+            Self::Rsa { .. } => KeyKind::Rsa,
+            Self::P256(_) => KeyKind::P256,
+            Self::P384(_) => KeyKind::P384,
+            Self::Ed25519(_) => KeyKind::Ed25519,
+        }
+    }
+}
+
+/// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
+fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
+    match jwk.string("use") {
+        Ok(None | Some("sig")) => {}
+        _ => return Err("its use is not sig"),
+    }
+    let Some(operations) = jwk
+        .strings("key_ops")
+        .map_err(|_| "its key_ops is no list of strings")?
+    else {
+        return Ok(());
+    };
+    let repeated = operations
+        .iter()
+        .enumerate()
+        .any(|(at, one)| operations[..at].contains(one));
+    if repeated || !operations.contains(&"verify") {
+        return Err("its key_ops does not allow verify");
+    }
+    Ok(())
+}
+
+fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
+    let number = |name| {
+        let text = jwk
+            .string(name)
+            .ok()
+            .flatten()
+            .ok_or("a number of it is missing")?;
+        base64url::decode(text).ok_or("a number of it is not base64url")
+    };
+    let curve = jwk.string("crv").map_err(|_| "its crv is not a string")?;
+    match (jwk.string("kty").ok().flatten(), curve) {
+        (Some("RSA"), _) => read_rsa(&number("n")?, &number("e")?),
+        (Some("EC"), Some("P-256")) => {
+            Ok(KeyMaterial::P256(point(&number("x")?, &number("y")?, 32)?))
+        }
+        (Some("EC"), Some("P-384")) => {
+            Ok(KeyMaterial::P384(point(&number("x")?, &number("y")?, 48)?))
+        }
+        (Some("OKP"), Some("Ed25519")) => {
+            let key = number("x")?;
+            if key.len() == 32 {
+                Ok(KeyMaterial::Ed25519(key))
+            } else {
+                Err("its x has a wrong length")
+            }
+        }
+        _ => Err("its kty or crv is not supported"),
+    }
+}
+
+/// 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is a way to make
+/// every verification expensive (`J16`, `X9`).
+fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
+    let modulus = without_leading_zeros(modulus);
+    let exponent = without_leading_zeros(exponent);
+    let bits = modulus.first().map_or(0, |first| {
+        modulus.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0)
+    });
+    if !(2048..=8192).contains(&bits) {
+        return Err("its modulus is not of 2048 to 8192 bits");
+    }
+    let value = exponent
+        .iter()
+        .take(8)
+        .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
+    if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
+        return Err("its exponent is even, 1 or too large");
+    }
+    Ok(KeyMaterial::Rsa {
+        modulus: modulus.to_vec(),
+        exponent: exponent.to_vec(),
+    })
+}
+
+fn without_leading_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
+}
+
+/// Coordinates have the full length of the field (RFC 7518 §6.2.1.2).
+fn point(x: &[u8], y: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
+    if x.len() != length || y.len() != length {
+        return Err("a coordinate has a wrong length");
+    }
+    Ok([&[0x04], x, y].concat())
+}

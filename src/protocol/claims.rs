@@ -1,0 +1,160 @@
+//! The claims of a token: the text as it was signed, and the registered members read from it.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::json::{InvalidJson, Json, Object};
+use super::scope::ScopeSet;
+
+/// The latest moment a claim can name: the last second of the year 9999.
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+/// The claims of a verified token (RFC 7519 §4, RFC 9068 §2.2).
+///
+/// It keeps the JSON text and the registered members; everything else is read when asked for, by
+/// [`get`](Self::get) or [`deserialize`](Self::deserialize).
+#[derive(Clone, Debug)]
+pub struct Claims {
+    text: Arc<str>,
+    registered: Arc<Registered>,
+}
+
+/// The registered members, of the right type where present (`A10` to `A14`).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Registered {
+    pub(crate) issuer: Option<Box<str>>,
+    pub(crate) subject: Option<Box<str>>,
+    pub(crate) audience: Vec<Box<str>>,
+    pub(crate) expires_at: Option<i64>,
+    pub(crate) not_before: Option<i64>,
+    pub(crate) issued_at: Option<i64>,
+    pub(crate) jwt_id: Option<Box<str>>,
+    pub(crate) client_id: Option<Box<str>>,
+    /// `scope`, where it is a string; any other type grants nothing (`V83`).
+    pub(crate) scope: ScopeSet,
+}
+
+impl Registered {
+    /// Reads the registered members of a payload; one of the wrong type spoils the whole.
+    pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
+        let text = |name| payload.string(name).map(|value| value.map(Box::from));
+        Ok(Self {
+            issuer: text("iss")?,
+            subject: text("sub")?,
+            audience: audience(payload.member("aud"))?,
+            // The token is valid until the second that `exp` names: a fraction is cut off.
+            expires_at: seconds(payload.member("exp"), f64::floor)?,
+            not_before: seconds(payload.member("nbf"), f64::ceil)?,
+            issued_at: seconds(payload.member("iat"), f64::floor)?,
+            jwt_id: text("jti")?,
+            client_id: text("client_id")?,
+            scope: payload
+                .member("scope")
+                .and_then(Json::as_str)
+                .map(ScopeSet::from_wire)
+                .unwrap_or_default(),
+        })
+    }
+}
+
+/// `aud` is a string or an array of strings (RFC 7519 §4.1.3).
+fn audience(member: Option<&Json<'_>>) -> Result<Vec<Box<str>>, InvalidJson> {
+    match member {
+        None => Ok(Vec::new()),
+        Some(Json::String(one)) => Ok(vec![one.as_ref().into()]),
+        Some(Json::Array(many)) => many
+            .iter()
+            .map(|one| one.as_str().map(Box::from).ok_or(InvalidJson))
+            .collect(),
+        Some(_) => Err(InvalidJson),
+    }
+}
+
+/// A `NumericDate` (RFC 7519 §2) between 1970 and 9999 (`A12`).
+pub(crate) fn seconds(
+    member: Option<&Json<'_>>,
+    round: impl Fn(f64) -> f64,
+) -> Result<Option<i64>, InvalidJson> {
+    let Some(member) = member else {
+        return Ok(None);
+    };
+    let number = member.as_number().ok_or(InvalidJson)?;
+    if !(0.0..=LAST_SECOND).contains(&number) {
+        return Err(InvalidJson);
+    }
+    // In range, so the cast is exact.
+    #[allow(clippy::as_conversions, clippy::cast_possible_truncation)]
+    Ok(Some(round(number) as i64))
+}
+
+impl Claims {
+    pub(crate) fn new(text: Arc<str>, registered: Arc<Registered>) -> Self {
+        Self { text, registered }
+    }
+
+    /// `iss`: the authorization server that issued the token.
+    pub fn issuer(&self) -> Option<&str> {
+        self.registered.issuer.as_deref()
+    }
+
+    /// `sub`: whom the token speaks of.
+    pub fn subject(&self) -> Option<&str> {
+        self.registered.subject.as_deref()
+    }
+
+    /// `aud`: for whom the token is, whether it was sent as a string or as a list.
+    pub fn audience(&self) -> impl Iterator<Item = &str> {
+        self.registered.audience.iter().map(AsRef::as_ref)
+    }
+
+    /// `exp` in whole seconds since 1970.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.registered.expires_at
+    }
+
+    /// `iat` in whole seconds since 1970.
+    pub fn issued_at(&self) -> Option<i64> {
+        self.registered.issued_at
+    }
+
+    /// `nbf` in whole seconds since 1970.
+    pub fn not_before(&self) -> Option<i64> {
+        self.registered.not_before
+    }
+
+    /// `jti`: the name of this very token.
+    pub fn jwt_id(&self) -> Option<&str> {
+        self.registered.jwt_id.as_deref()
+    }
+
+    /// `client_id`: the client the token was issued to.
+    pub fn client_id(&self) -> Option<&str> {
+        self.registered.client_id.as_deref()
+    }
+
+    /// `scope`, where it is a string; empty otherwise.
+    pub fn scope(&self) -> &ScopeSet {
+        &self.registered.scope
+    }
+
+    /// Any member by name, parsed at this call; `None` where it is absent.
+    pub fn get(&self, name: &str) -> Option<serde_json::Value> {
+        let mut members: serde_json::Map<String, serde_json::Value> = self.deserialize().ok()?;
+        members.remove(name)
+    }
+
+    /// All claims as a type of one's own, parsed at this call.
+    ///
+    /// # Errors
+    ///
+    /// What `serde_json` says where the type does not fit.
+    pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
+        serde_json::from_str(&self.text)
+    }
+
+    /// The JSON text as it was signed.
+    pub fn as_json(&self) -> &str {
+        &self.text
+    }
+}

@@ -1,0 +1,141 @@
+//! Scope values and scope sets, RFC 6749 §3.3.
+
+use std::fmt;
+
+/// A scope value that RFC 6749 §3.3 does not allow: empty, or with a space, a quote, a backslash, a
+/// control character or anything beyond ASCII.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("invalid scope {value:?}")]
+pub struct InvalidScope {
+    value: String,
+}
+
+impl InvalidScope {
+    /// The value that was refused.
+    pub fn value(&self) -> &str {
+        &self.value
+    }
+}
+
+/// A set of scope values: what was asked for, granted or demanded.
+///
+/// Values are compared whole and case-sensitively; none implies another. Printing gives the
+/// space-separated list of the wire, in the order of first mention.
+///
+/// ```
+/// use tower_oauth::protocol::ScopeSet;
+///
+/// let scopes = ScopeSet::parse("openid notes:read openid")?;
+/// assert_eq!(scopes.to_string(), "openid notes:read");
+/// assert!(scopes.contains("notes:read") && !scopes.contains("notes"));
+/// assert!(ScopeSet::parse("a\"b").is_err());
+/// # Ok::<(), tower_oauth::protocol::InvalidScope>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ScopeSet(Vec<Box<str>>);
+
+impl ScopeSet {
+    /// Reads a list separated by single spaces; an empty list is allowed.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidScope`] for any value outside the alphabet of RFC 6749 §3.3.
+    pub fn parse(list: &str) -> Result<Self, InvalidScope> {
+        let mut set = Self::default();
+        for value in list.split(' ').filter(|value| !value.is_empty()) {
+            if !value.bytes().all(is_scope_character) {
+                return Err(InvalidScope {
+                    value: value.to_owned(),
+                });
+            }
+            set.insert(value);
+        }
+        Ok(set)
+    }
+
+    /// Takes what an authorization server sent: split at spaces only, nothing refused, so that an
+    /// odd value grants exactly itself (`V85`).
+    pub(crate) fn from_wire(list: &str) -> Self {
+        let mut set = Self::default();
+        for value in list.split(' ').filter(|value| !value.is_empty()) {
+            set.insert(value);
+        }
+        set
+    }
+
+    /// Adds a value as it stands; for mapped lists, where a value may not be splittable.
+    pub(crate) fn insert(&mut self, value: &str) {
+        if !self.contains(value) {
+            self.0.push(value.into());
+        }
+    }
+
+    /// Whether this very value is a member.
+    pub fn contains(&self, value: &str) -> bool {
+        self.0.iter().any(|member| **member == *value)
+    }
+
+    /// Whether every member of `other` is one of ours.
+    pub fn contains_all(&self, other: &Self) -> bool {
+        other.iter().all(|value| self.contains(value))
+    }
+
+    /// The members in the order of first mention.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(AsRef::as_ref)
+    }
+
+    /// Whether there is no member.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, value) in self.iter().enumerate() {
+            if at > 0 {
+                f.write_str(" ")?;
+            }
+            f.write_str(value)?;
+        }
+        Ok(())
+    }
+}
+
+/// Two sets are equal when they have the same members, in whatever order.
+impl PartialEq for ScopeSet {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len() && self.contains_all(other)
+    }
+}
+
+impl Eq for ScopeSet {}
+
+/// `scope-token` of RFC 6749 §3.3.
+fn is_scope_character(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn parse_and_print_are_inverse(values in prop::collection::vec("[!#-\\[\\]-~]{1,12}", 0..6)) {
+            let set = ScopeSet::parse(&values.join(" ")).unwrap();
+            prop_assert_eq!(&ScopeSet::parse(&set.to_string()).unwrap(), &set);
+            prop_assert!(values.iter().all(|value| set.contains(value)));
+        }
+
+        #[test]
+        fn any_text_is_a_set_or_an_error(text in ".{0,64}") {
+            let _ = ScopeSet::parse(&text);
+            let wire = ScopeSet::from_wire(&text);
+            prop_assert!(wire.iter().all(|value| !value.contains(' ')));
+        }
+    }
+}
