@@ -9,8 +9,11 @@ compile_error!(
 pub mod clock;
 mod config_error;
 mod crypto;
+pub mod issuer;
 pub mod protocol;
 mod random;
+pub mod token;
 
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey};
+pub use issuer::AuthorizationServer;

@@ -1,0 +1,185 @@
+//! Direct requests to the authorization server, whoever carries them, within fixed limits.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use tower_service::Service;
+
+use crate::clock::{SharedClock, within};
+
+/// How long one request may take in all.
+pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer may be.
+pub(crate) const MAX_BODY: usize = 1 << 20;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
+
+/// A request to the authorization server that brought no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackChannelError {
+    /// No answer within 5 seconds.
+    #[error("no answer within the time limit")]
+    Timeout,
+    /// The answer is longer than 1 MiB.
+    #[error("the answer is longer than the limit")]
+    TooLarge,
+    /// The URL is neither https nor http of an issuer that is itself on loopback.
+    #[error("the URL is not https")]
+    Insecure,
+    /// There is no back channel: feature `reqwest` is off and none was handed in.
+    #[error("there is no back channel: enable feature `reqwest` or call `with_back_channel`")]
+    Missing,
+    /// The service that carries the requests failed.
+    #[error("the request failed: {0}")]
+    Transport(Arc<str>),
+}
+
+/// The service that carries requests, without its type.
+trait Carrier: Send + Sync {
+    fn carry(&self, request: Request<Bytes>) -> Answer;
+}
+
+struct Erased<S>(S);
+
+impl<S> Carrier for Erased<S>
+where
+    S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+{
+    fn carry(&self, request: Request<Bytes>) -> Answer {
+        let mut service = self.0.clone();
+        Box::pin(async move {
+            std::future::poll_fn(|cx| service.poll_ready(cx))
+                .await
+                .map_err(Into::into)?;
+            service.call(request).await.map_err(Into::into)
+        })
+    }
+}
+
+/// The back channel of one authorization server.
+#[derive(Clone)]
+pub(crate) struct BackChannel {
+    carrier: Option<Arc<dyn Carrier>>,
+    clock: SharedClock,
+    plain_http: bool,
+}
+
+impl BackChannel {
+    /// `plain_http` says that the issuer itself is on loopback, where http is all there is.
+    pub(crate) fn new(clock: SharedClock, plain_http: bool) -> Self {
+        #[cfg(feature = "reqwest")]
+        let carrier: Option<Arc<dyn Carrier>> =
+            Some(Arc::new(Erased(super::reqwest::Reqwest::default())));
+        #[cfg(not(feature = "reqwest"))]
+        let carrier = None;
+        Self {
+            carrier,
+            clock,
+            plain_http,
+        }
+    }
+
+    pub(crate) fn with_service<S>(mut self, service: S) -> Self
+    where
+        S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+    {
+        self.carrier = Some(Arc::new(Erased(service)));
+        self
+    }
+
+    pub(crate) fn with_clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Whether a URL may be asked at all: https, or http where the issuer itself is on loopback, and
+    /// no user name in it (`J15`, `J20`).
+    pub(crate) fn allows(&self, url: &str) -> bool {
+        let Ok(url) = url::Url::parse(url) else {
+            return false;
+        };
+        let scheme = match url.scheme() {
+            "https" => true,
+            "http" => self.plain_http && is_loopback(&url),
+            _ => false,
+        };
+        scheme && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+    }
+
+    /// Sends a request and returns the answer with whatever status it has.
+    pub(crate) async fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, BackChannelError> {
+        if !self.allows(&request.uri().to_string()) {
+            return Err(BackChannelError::Insecure);
+        }
+        let carrier = self.carrier.as_ref().ok_or(BackChannelError::Missing)?;
+        let answer = within(&*self.clock, TOTAL_TIMEOUT, carrier.carry(request))
+            .await
+            .ok_or(BackChannelError::Timeout)?
+            .map_err(|error| match error.downcast::<BackChannelError>() {
+                Ok(known) => *known,
+                Err(other) => BackChannelError::Transport(other.to_string().into()),
+            })?;
+        if answer.body().len() > MAX_BODY {
+            return Err(BackChannelError::TooLarge);
+        }
+        Ok(answer)
+    }
+
+    /// Fetches a JSON document; any status but 200 is a failure, a redirect as well (`J15`).
+    pub(crate) async fn fetch_json(&self, url: &str) -> Result<Response<Bytes>, FetchError> {
+        let request = Request::get(url)
+            .header(http::header::ACCEPT, "application/json")
+            .body(Bytes::new())
+            .map_err(|_| BackChannelError::Insecure)?;
+        let answer = self.send(request).await?;
+        match answer.status() {
+            http::StatusCode::OK => Ok(answer),
+            status => Err(FetchError::Status(status)),
+        }
+    }
+}
+
+impl fmt::Debug for BackChannel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BackChannel")
+            .field("plain_http", &self.plain_http)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a document of the authorization server could not be had.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    #[error(transparent)]
+    BackChannel(#[from] BackChannelError),
+    #[error("the status was {0}")]
+    Status(http::StatusCode),
+    #[error("{0}")]
+    Document(&'static str),
+}
+
+/// Whether a URL names this very machine.
+pub(crate) fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}

@@ -1,0 +1,58 @@
+//! The bucket that bounds what unknown key ids may cost.
+
+use std::time::Duration;
+
+/// How many fetches for unknown keys may follow one another at once.
+const BURST: u32 = 3;
+
+/// How long the bucket takes to gain one fetch.
+const REFILL: Duration = Duration::from_secs(30);
+
+/// A bucket of three fetches that gains one every 30 seconds (`J4`, `J6`).
+///
+/// A burst, not a single fetch, so that one junk key id does not hide a rotation that follows it.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    left: u32,
+    refilled_at: Duration,
+}
+
+impl Bucket {
+    pub(super) fn new(now: Duration) -> Self {
+        Self {
+            left: BURST,
+            refilled_at: now,
+        }
+    }
+
+    /// Takes one fetch; otherwise says how long until there is one.
+    pub(super) fn take(&mut self, now: Duration) -> Result<(), Duration> {
+        while self.left < BURST && now.saturating_sub(self.refilled_at) >= REFILL {
+            self.left += 1;
+            self.refilled_at += REFILL;
+        }
+        if self.left == BURST {
+            self.refilled_at = now;
+        }
+        if self.left == 0 {
+            return Err(REFILL.saturating_sub(now.saturating_sub(self.refilled_at)));
+        }
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_three_then_one_each_thirty_seconds() {
+        let mut bucket = Bucket::new(Duration::ZERO);
+        let granted = (0..10_000_u64)
+            .filter(|step| bucket.take(Duration::from_millis(step * 30)).is_ok())
+            .count();
+        // 300 seconds of flood.
+        assert_eq!(granted, 3 + 9);
+    }
+}

@@ -1,0 +1,22 @@
+//! The authorization server as this application sees it: its metadata, its key set, and the back
+//! channel over which both are fetched.
+//!
+//! Nothing is fetched before it is needed, what is fetched is fetched once for all who wait, and what
+//! was good stays in use while the server is away.
+
+mod back_channel;
+mod discovery;
+mod flight;
+mod health;
+mod key_set;
+mod key_source;
+mod limiter;
+#[cfg(feature = "reqwest")]
+mod reqwest;
+mod server;
+
+pub use back_channel::BackChannelError;
+pub use health::{Health, KeySetHealth};
+pub(crate) use key_set::SelectedKey;
+pub(crate) use key_source::KeyError;
+pub use server::{AuthorizationServer, Unavailable};

@@ -1,0 +1,66 @@
+//! For whom a token must be.
+
+use crate::ConfigError;
+use crate::protocol::claims::Registered;
+
+/// For whom a token must be (RFC 9068 §4, RFC 8725 §3.9).
+///
+/// A plain string is the usual case: `"https://api.example.com".into()`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Audience {
+    /// `aud` must contain one of these, compared byte for byte.
+    AnyOf(Vec<String>),
+    /// The `aud` of the token is **not checked**: a token that was issued for any other API of the
+    /// same authorization server is accepted, and whoever received it there can use it here.
+    Unchecked,
+}
+
+impl From<&str> for Audience {
+    fn from(audience: &str) -> Self {
+        Self::AnyOf(vec![audience.to_owned()])
+    }
+}
+
+impl From<String> for Audience {
+    fn from(audience: String) -> Self {
+        Self::AnyOf(vec![audience])
+    }
+}
+
+impl<const N: usize> From<[&str; N]> for Audience {
+    fn from(audiences: [&str; N]) -> Self {
+        Self::AnyOf(audiences.map(str::to_owned).into())
+    }
+}
+
+impl Audience {
+    pub(crate) fn checked(self) -> Result<Self, ConfigError> {
+        let refuse = |value: &str, reason| {
+            Err(ConfigError::Audience {
+                value: value.to_owned(),
+                reason,
+            })
+        };
+        if let Self::AnyOf(audiences) = &self {
+            if audiences.is_empty() {
+                return refuse("", "there must be at least one");
+            }
+            if let Some(bad) = audiences.iter().find(|one| one.trim().is_empty()) {
+                return refuse(bad, "it must not be empty");
+            }
+        }
+        Ok(self)
+    }
+
+    /// `A9`: missing or empty is nobody, not everybody.
+    pub(crate) fn accepts(&self, claims: &Registered) -> bool {
+        match self {
+            Self::AnyOf(ours) => claims
+                .audience
+                .iter()
+                .any(|sent| ours.iter().any(|one| **sent == **one)),
+            Self::Unchecked => true,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Why a token was not accepted, with all that is known: for the log, never for the caller.
+
+use crate::crypto::JwsError;
+use crate::issuer::Unavailable;
+
+/// Why a token was not accepted.
+///
+/// It is for logs and for tests: the caller gets one of a few fixed sentences. A layer puts it into
+/// the extensions of the refusal it answers with.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{kind}")]
+pub struct VerifyError {
+    kind: VerifyErrorKind,
+    #[source]
+    unavailable: Option<Unavailable>,
+}
+
+/// The kind of a [`VerifyError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyErrorKind {
+    /// Longer than a token may be.
+    #[error("the token is longer than the limit")]
+    TooLong,
+    /// Not a JWS in compact serialization, or its JSON is not strict.
+    #[error("the token is malformed")]
+    Malformed,
+    /// `alg` is missing, unknown or not allowed here.
+    #[error("the algorithm is not allowed")]
+    Algorithm,
+    /// The header has `crit`, `b64`, `zip`, or says that the content is itself a JWT.
+    #[error("the header has an extension that is not understood")]
+    Extension,
+    /// `typ` is not one that the profile takes.
+    #[error("the token is of another type")]
+    Type,
+    /// `iss` is missing or of another issuer.
+    #[error("the token is of another issuer")]
+    Issuer,
+    /// The key set has no key of this id.
+    #[error("the key is unknown")]
+    UnknownKey,
+    /// The key of this id may not verify this algorithm.
+    #[error("the key is not for this algorithm")]
+    UnfitKey,
+    /// No key id, or one that several keys have, and more than one key would do.
+    #[error("several keys would do")]
+    AmbiguousKey,
+    /// The signature is not one of the key.
+    #[error("the signature is wrong")]
+    Signature,
+    /// A claim is missing or has the wrong type.
+    #[error("a claim is missing or of the wrong type")]
+    Claims,
+    /// The time in `exp` has come.
+    #[error("the token has expired")]
+    Expired,
+    /// The time in `nbf` or `iat` has not come.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// `aud` is missing or names others only.
+    #[error("the token is for another audience")]
+    Audience,
+    /// It is an ID token, or lacks what marks an access token in this profile.
+    #[error("the token is not marked as an access token")]
+    NotAnAccessToken,
+    /// It is bound to a key (`cnf`), and the proof cannot be checked here.
+    #[error("the token is bound to a key")]
+    Bound,
+    /// The claims do not fit the application's own type.
+    #[error("the claims do not fit the application's type")]
+    CustomClaims,
+    /// The keys could not be had. Not the caller's fault.
+    #[error("the keys are unavailable")]
+    Unavailable,
+}
+
+impl VerifyError {
+    /// What went wrong.
+    pub fn kind(&self) -> VerifyErrorKind {
+        self.kind
+    }
+
+    /// The outage behind [`VerifyErrorKind::Unavailable`].
+    pub(crate) fn unavailable(&self) -> Option<&Unavailable> {
+        self.unavailable.as_ref()
+    }
+}
+
+impl From<VerifyErrorKind> for VerifyError {
+    fn from(kind: VerifyErrorKind) -> Self {
+        Self {
+            kind,
+            unavailable: None,
+        }
+    }
+}
+
+impl From<Unavailable> for VerifyError {
+    fn from(unavailable: Unavailable) -> Self {
+        Self {
+            kind: VerifyErrorKind::Unavailable,
+            unavailable: Some(unavailable),
+        }
+    }
+}
+
+impl From<JwsError> for VerifyError {
+    fn from(error: JwsError) -> Self {
+        match error {
+            JwsError::Malformed => VerifyErrorKind::Malformed,
+            JwsError::Algorithm => VerifyErrorKind::Algorithm,
+            JwsError::Extension => VerifyErrorKind::Extension,
+        }
+        .into()
+    }
+}

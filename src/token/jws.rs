@@ -1,0 +1,135 @@
+//! The way every signed token goes, from its text to a payload that its issuer vouches for.
+//!
+//! The checks stand from cheap to dear, and none that needs a key comes before those that do not
+//! (`A17`): what is refused by its shape, type, issuer or age costs no fetch.
+
+use super::error::{VerifyError, VerifyErrorKind};
+use super::profile::Marks;
+use crate::clock::unix_seconds;
+use crate::crypto::{Algorithm, Jws};
+use crate::issuer::{AuthorizationServer, KeyError, SelectedKey};
+use crate::protocol::claims::Registered;
+use crate::protocol::json::parse_object;
+
+/// No issuer needs more for a token, and no header block holds much more.
+pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
+
+/// What a use of signed tokens asks of them before the signature is looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Whether a `typ`, or its absence, is acceptable.
+    pub(crate) media_type: fn(Option<&str>) -> bool,
+    pub(crate) leeway: i64,
+}
+
+/// A payload with a good signature of the issuer, within its time.
+#[derive(Debug)]
+pub(crate) struct Signed {
+    /// The JSON text that was signed.
+    pub(crate) payload: String,
+    pub(crate) registered: Registered,
+    pub(crate) marks: Marks,
+    pub(crate) algorithm: Algorithm,
+}
+
+/// A token that needs only its signature checked.
+#[derive(Debug)]
+pub(crate) struct Candidate<'a> {
+    jws: Jws<'a>,
+    registered: Registered,
+    marks: Marks,
+}
+
+/// Takes a token, checks everything that needs no key, then finds the key and checks the signature.
+pub(crate) async fn verify(
+    server: &AuthorizationServer,
+    compact: &str,
+    rules: &Rules,
+) -> Result<Signed, VerifyError> {
+    let candidate = Candidate::read(server, compact, rules)?;
+    let key = server
+        .key(candidate.jws.key_id(), candidate.jws.algorithm())
+        .await;
+    candidate.verify_with(key)
+}
+
+impl<'a> Candidate<'a> {
+    /// All that can be said of a token without a key.
+    pub(crate) fn read(
+        server: &AuthorizationServer,
+        compact: &'a str,
+        rules: &Rules,
+    ) -> Result<Self, VerifyError> {
+        if compact.len() > MAX_TOKEN_LENGTH {
+            return Err(VerifyErrorKind::TooLong.into());
+        }
+        let jws = Jws::read(compact)?;
+        // RFC 8725 §3.1: an allow-list, compared with what was named exactly (`A2`).
+        if !rules.algorithms.contains(&jws.algorithm()) {
+            return Err(VerifyErrorKind::Algorithm.into());
+        }
+        if !(rules.media_type)(jws.media_type()) {
+            return Err(VerifyErrorKind::Type.into());
+        }
+        let payload = parse_object(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;
+        // RFC 8725 §3.8: byte for byte, and one string only (`A8`).
+        if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
+            return Err(VerifyErrorKind::Issuer.into());
+        }
+        let registered = Registered::read(&payload).map_err(|_| VerifyErrorKind::Claims)?;
+        let marks = Marks::read(&payload);
+        check_times(&registered, unix_seconds(&**server.clock()), rules.leeway)?;
+        Ok(Self {
+            jws,
+            registered,
+            marks,
+        })
+    }
+
+    /// The answer for a key that is at hand, `None` where one would have to wait for it.
+    pub(crate) fn key_at_hand(
+        &self,
+        server: &AuthorizationServer,
+    ) -> Option<Result<SelectedKey, KeyError>> {
+        server.key_at_hand(self.jws.key_id(), self.jws.algorithm())
+    }
+
+    /// Checks the signature; from here on the claims are the issuer's word.
+    pub(crate) fn verify_with(
+        self,
+        key: Result<SelectedKey, KeyError>,
+    ) -> Result<Signed, VerifyError> {
+        let key = key.map_err(|error| match error {
+            KeyError::Unknown => VerifyErrorKind::UnknownKey.into(),
+            KeyError::Unfit => VerifyErrorKind::UnfitKey.into(),
+            KeyError::Ambiguous => VerifyErrorKind::AmbiguousKey.into(),
+            KeyError::Unavailable(unavailable) => VerifyError::from(unavailable),
+        })?;
+        if !key.public_key().is_some_and(|key| self.jws.verify(key)) {
+            return Err(VerifyErrorKind::Signature.into());
+        }
+        let algorithm = self.jws.algorithm();
+        let payload =
+            String::from_utf8(self.jws.into_payload()).map_err(|_| VerifyErrorKind::Malformed)?;
+        Ok(Signed {
+            payload,
+            registered: self.registered,
+            marks: self.marks,
+            algorithm,
+        })
+    }
+}
+
+/// `exp` is required and must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
+pub(crate) fn check_times(claims: &Registered, now: i64, leeway: i64) -> Result<(), VerifyError> {
+    let expires_at = claims.expires_at.ok_or(VerifyErrorKind::Claims)?;
+    if now >= expires_at.saturating_add(leeway) {
+        return Err(VerifyErrorKind::Expired.into());
+    }
+    let begins = claims.not_before.into_iter().chain(claims.issued_at).max();
+    if begins.is_some_and(|begins| begins > now.saturating_add(leeway)) {
+        return Err(VerifyErrorKind::NotYetValid.into());
+    }
+    Ok(())
+}

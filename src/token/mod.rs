@@ -1,0 +1,15 @@
+//! Is this token good? The judgement, without the request it came in.
+
+mod audience;
+mod error;
+pub(crate) mod jws;
+mod jwt;
+mod profile;
+mod verified;
+
+pub use audience::Audience;
+pub use error::{VerifyError, VerifyErrorKind};
+pub(crate) use jwt::JwtVerifier;
+pub use profile::TokenProfile;
+pub(crate) use verified::Verdict;
+pub use verified::{ClaimsError, VerifiedToken};

@@ -1,0 +1,109 @@
+//! A token that was found good.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::HeaderValue;
+
+use crate::protocol::{Claims, ScopeSet};
+
+/// What was found of a token, whatever type the application reads its claims as. Scope and extractor
+/// rely on this alone.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) claims: Claims,
+}
+
+/// An access token that was verified: signature, issuer, audience, times and profile.
+///
+/// There is no public way to make one, so a handler that is given one needs no check of its own.
+/// `C` is the type its claims are read as; see
+/// [`BearerLayer::with_claims`](crate::BearerLayer::with_claims).
+///
+/// What is *not* checked: whether the subject still exists, and anything the application alone knows.
+#[derive(Clone)]
+pub struct VerifiedToken<C = Claims> {
+    verdict: Verdict,
+    claims: Arc<C>,
+    credentials: HeaderValue,
+    token_at: usize,
+}
+
+/// The claims do not fit the application's type.
+#[derive(Debug, thiserror::Error)]
+#[error("the claims do not fit the application's type")]
+pub struct ClaimsError(#[from] serde_json::Error);
+
+impl<C> VerifiedToken<C> {
+    pub(crate) fn new(
+        verdict: Verdict,
+        claims: Arc<C>,
+        credentials: HeaderValue,
+        token_at: usize,
+    ) -> Self {
+        Self {
+            verdict,
+            claims,
+            credentials,
+            token_at,
+        }
+    }
+
+    /// The claims as the application's type.
+    pub fn claims(&self) -> &C {
+        &self.claims
+    }
+
+    /// `sub`: whom the token speaks of. For a token that a client got for itself, the client; see
+    /// [`is_client_only`](Self::is_client_only).
+    pub fn subject(&self) -> Option<&str> {
+        self.verdict.claims.subject()
+    }
+
+    /// `client_id`: the client the token was issued to.
+    pub fn client_id(&self) -> Option<&str> {
+        self.verdict.claims.client_id()
+    }
+
+    /// `iss`: the authorization server. A user is known by issuer and subject together.
+    pub fn issuer(&self) -> &str {
+        self.verdict.claims.issuer().unwrap_or_default()
+    }
+
+    /// The scopes that were granted.
+    pub fn scopes(&self) -> &ScopeSet {
+        self.verdict.claims.scope()
+    }
+
+    /// `exp` in whole seconds since 1970.
+    pub fn expires_at(&self) -> Option<i64> {
+        self.verdict.claims.expires_at()
+    }
+
+    /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
+    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15).
+    pub fn is_client_only(&self) -> bool {
+        self.subject().is_some() && self.subject() == self.client_id()
+    }
+
+    /// The token itself, out of the request at hand: to hand on to another service that accepts it.
+    pub fn access_token(&self) -> &str {
+        // The credentials were read as ASCII before they were judged.
+        self.credentials
+            .to_str()
+            .ok()
+            .and_then(|text| text.get(self.token_at..))
+            .unwrap_or_default()
+    }
+}
+
+/// Names whose token it is; never the token.
+impl<C> fmt::Debug for VerifiedToken<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifiedToken")
+            .field("issuer", &self.issuer())
+            .field("client_id", &self.client_id())
+            .field("scopes", &self.scopes().to_string())
+            .finish_non_exhaustive()
+    }
+}
