@@ -146,6 +146,14 @@ impl<'a> Jar<'a> {
             .filter(|(index, _)| index.is_empty() || is_index(index))
     }
 
+    /// The names they are under, each once, as far as they can be cleared.
+    pub(super) fn session_names(&self) -> impl Iterator<Item = &'a str> {
+        self.names().filter(|name| {
+            name.strip_prefix(SESSION)
+                .is_some_and(|index| index.is_empty() || is_index(index))
+        })
+    }
+
     /// Each transaction's name once, and its value unless there are two.
     pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
         self.entries

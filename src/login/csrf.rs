@@ -1,9 +1,10 @@
 //! Cross-site request forgery: what a session may do is done only from our own pages (`L59`).
 
 use http::header::{CONNECTION, HeaderMap, HeaderName, ORIGIN, UPGRADE};
-use http::{HeaderValue, Method};
+use http::{HeaderValue, Method, StatusCode};
 
 use super::navigation::{SEC_FETCH_SITE, Sent, one};
+use super::refusal::Refusal;
 
 /// Whether a request that carries a session must show that it comes from this application's pages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +56,13 @@ fn upgrades(headers: &HeaderMap) -> bool {
                 .any(|word| word.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
         })
 }
+
+/// What a request from somewhere else is told.
+pub(super) const FOREIGN: Refusal = Refusal::new(
+    StatusCode::FORBIDDEN,
+    "cross_site_request",
+    "This request did not come from a page of this application.",
+);
 
 const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
 
