@@ -9,11 +9,17 @@ compile_error!(
 pub mod clock;
 mod config_error;
 mod crypto;
+#[cfg(feature = "axum")]
+mod extract;
+pub mod flow;
 pub mod issuer;
+pub mod login;
 pub mod protocol;
 mod random;
 pub mod token;
 
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey};
-pub use issuer::AuthorizationServer;
+pub use flow::Session;
+pub use issuer::{AuthorizationServer, Client};
+pub use login::LoginLayer;

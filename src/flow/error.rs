@@ -76,7 +76,9 @@ impl FlowError {
     /// The explanation the authorization server sent: capped and without control characters, and
     /// still a stranger's text.
     pub(crate) fn description(&self) -> Option<&str> {
-        self.refusal.as_deref().and_then(|refusal| refusal.description.as_deref())
+        self.refusal
+            .as_deref()
+            .and_then(|refusal| refusal.description.as_deref())
     }
 
     pub(super) fn new(
@@ -84,7 +86,13 @@ impl FlowError {
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
     ) -> Self {
-        Self { kind, code, message: message.into(), retry_after: None, refusal: None }
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            retry_after: None,
+            refusal: None,
+        }
     }
 
     pub(super) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
@@ -95,9 +103,11 @@ impl FlowError {
     /// login was not allowed to ask the person.
     pub(super) fn refused(code: OAuthErrorCode, description: Option<String>, silent: bool) -> Self {
         let error = match code {
-            _ if silent && code.wants_interaction() => {
-                Self::new(FlowErrorKind::NotSignedIn, "not_signed_in", "nobody is signed in")
-            }
+            _ if silent && code.wants_interaction() => Self::new(
+                FlowErrorKind::NotSignedIn,
+                "not_signed_in",
+                "nobody is signed in",
+            ),
             OAuthErrorCode::AccessDenied => {
                 Self::new(FlowErrorKind::Refused, "access_denied", "access was denied")
             }
@@ -120,6 +130,14 @@ impl FlowError {
         error.with_refusal(code, description)
     }
 
+    pub(super) fn no_id_token() -> Self {
+        Self::new(
+            FlowErrorKind::Server,
+            "id_token_missing",
+            "the token response has no ID token",
+        )
+    }
+
     pub(super) fn unavailable(
         code: &'static str,
         message: impl Into<Cow<'static, str>>,
@@ -132,7 +150,10 @@ impl FlowError {
     }
 
     fn with_refusal(self, code: OAuthErrorCode, description: Option<String>) -> Self {
-        Self { refusal: Some(Box::new(Refusal { code, description })), ..self }
+        Self {
+            refusal: Some(Box::new(Refusal { code, description })),
+            ..self
+        }
     }
 }
 
@@ -154,7 +175,11 @@ impl From<InvalidAuthorizationResponse> for FlowError {
 
 impl From<Unavailable> for FlowError {
     fn from(error: Unavailable) -> Self {
-        Self::unavailable("metadata_unavailable", error.to_string(), error.retry_after())
+        Self::unavailable(
+            "metadata_unavailable",
+            error.to_string(),
+            error.retry_after(),
+        )
     }
 }
 
@@ -162,12 +187,16 @@ impl From<Unavailable> for FlowError {
 impl From<BackChannelError> for FlowError {
     fn from(error: BackChannelError) -> Self {
         match error {
-            BackChannelError::Insecure | BackChannelError::Missing => {
-                Self::new(FlowErrorKind::Configuration, "back_channel", error.to_string())
-            }
-            BackChannelError::TooLarge => {
-                Self::new(FlowErrorKind::Server, "token_response_too_large", error.to_string())
-            }
+            BackChannelError::Insecure | BackChannelError::Missing => Self::new(
+                FlowErrorKind::Configuration,
+                "back_channel",
+                error.to_string(),
+            ),
+            BackChannelError::TooLarge => Self::new(
+                FlowErrorKind::Server,
+                "token_response_too_large",
+                error.to_string(),
+            ),
             BackChannelError::Timeout | BackChannelError::Transport(_) => {
                 Self::unavailable("token_endpoint_unreachable", error.to_string(), RETRY_AFTER)
             }
@@ -195,8 +224,11 @@ impl From<TokenResponseError> for FlowError {
                     _ => (FlowErrorKind::Server, "token_endpoint_error"),
                 };
                 let retry_after = (kind == FlowErrorKind::Unavailable).then_some(RETRY_AFTER);
-                Self { retry_after, ..Self::new(kind, name, message) }
-                    .with_refusal(code, description)
+                Self {
+                    retry_after,
+                    ..Self::new(kind, name, message)
+                }
+                .with_refusal(code, description)
             }
             TokenResponseError::Status(429 | 500..=599) => {
                 Self::unavailable("token_endpoint_unavailable", message, RETRY_AFTER)
@@ -220,9 +252,11 @@ impl From<TokenResponseError> for FlowError {
 impl From<IdTokenError> for FlowError {
     fn from(error: IdTokenError) -> Self {
         match &error {
-            IdTokenError::Unavailable(unavailable) => {
-                Self::unavailable(error.code(), unavailable.to_string(), unavailable.retry_after())
-            }
+            IdTokenError::Unavailable(unavailable) => Self::unavailable(
+                error.code(),
+                unavailable.to_string(),
+                unavailable.retry_after(),
+            ),
             _ => Self::new(
                 FlowErrorKind::Server,
                 error.code(),

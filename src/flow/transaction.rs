@@ -110,9 +110,14 @@ mod tests {
 
     #[test]
     fn a_transaction_lives_ten_minutes_and_does_not_come_from_the_future() {
-        for (age, expired) in
-            [(0, false), (599, false), (600, true), (-60, false), (-61, true), (i64::MAX, true)]
-        {
+        for (age, expired) in [
+            (0, false),
+            (599, false),
+            (600, true),
+            (-60, false),
+            (-61, true),
+            (i64::MAX, true),
+        ] {
             let now = transaction().started_at.saturating_add(age);
             assert_eq!(transaction().expired(now), expired, "{age}");
         }

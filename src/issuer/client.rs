@@ -37,19 +37,28 @@ impl Client {
     /// A client with a secret, sent in the `Authorization` header: `client_secret_basic`
     /// (RFC 6749 §2.3.1), which is what a server expects unless it was told otherwise.
     pub fn confidential(id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
-        Self { id: id.into(), authentication: Authentication::Basic(secret.into()) }
+        Self {
+            id: id.into(),
+            authentication: Authentication::Basic(secret.into()),
+        }
     }
 
     /// A client with a secret, sent in the body of the request: `client_secret_post`. For clients
     /// that are registered so.
     pub fn confidential_post(id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
-        Self { id: id.into(), authentication: Authentication::Post(secret.into()) }
+        Self {
+            id: id.into(),
+            authentication: Authentication::Post(secret.into()),
+        }
     }
 
     /// A client that cannot keep a secret and proves nothing but possession of the code verifier
     /// (RFC 6749 §2.1, RFC 7636): `none`.
     pub fn public(id: impl Into<String>) -> Self {
-        Self { id: id.into(), authentication: Authentication::None }
+        Self {
+            id: id.into(),
+            authentication: Authentication::None,
+        }
     }
 
     /// `client_id`.
@@ -68,8 +77,7 @@ impl Client {
         }
         match &self.authentication {
             Authentication::Basic(secret) | Authentication::Post(secret)
-                if secret.expose().is_empty()
-                    || secret.expose().chars().any(char::is_control) =>
+                if secret.expose().is_empty() || secret.expose().chars().any(char::is_control) =>
             {
                 Err(ConfigError::Secret {
                     setting: "client secret",
@@ -139,7 +147,12 @@ mod tests {
             assert_eq!(parameters, body, "{client:?}");
             assert!(value.as_ref().is_none_or(HeaderValue::is_sensitive));
             let decoded = value.map(|value| {
-                let encoded = value.to_str().unwrap().strip_prefix("Basic ").unwrap().to_owned();
+                let encoded = value
+                    .to_str()
+                    .unwrap()
+                    .strip_prefix("Basic ")
+                    .unwrap()
+                    .to_owned();
                 String::from_utf8(STANDARD.decode(encoded).unwrap()).unwrap()
             });
             assert_eq!(decoded.as_deref(), header, "{client:?}");
@@ -151,7 +164,9 @@ mod tests {
         assert!(Client::public("").check().is_err());
         assert!(Client::public("a\n").check().is_err());
         assert!(Client::confidential("a", "").check().is_err());
-        let error = Client::confidential_post("a", "hush\n").check().unwrap_err();
+        let error = Client::confidential_post("a", "hush\n")
+            .check()
+            .unwrap_err();
         assert!(!error.to_string().contains("hush"));
         assert!(Client::confidential("a", "b £").check().is_ok());
     }

@@ -141,7 +141,9 @@ fn scope(member: Option<&Json<'_>>) -> Result<Option<ScopeSet>, InvalidJson> {
         Some(Json::Array(values)) => {
             let mut set = ScopeSet::default();
             for value in values {
-                set.insert(value.as_str().ok_or(InvalidJson)?);
+                // A value that holds a space would later be read as two.
+                let value = value.as_str().filter(|value| !value.contains(' '));
+                set.insert(value.ok_or(InvalidJson)?);
             }
             Ok(Some(set))
         }
@@ -212,6 +214,7 @@ mod tests {
             ("null", Some(None)),
             ("1", None),
             ("[1]", None),
+            (r#"["a b"]"#, None),
         ] {
             let scope = with(&format!(r#""scope":{text}"#)).ok().map(|it| it.scope);
             assert_eq!(

@@ -99,7 +99,10 @@ pub(crate) async fn verify(
         .await
         .map_err(|error| explain(&error, id_token, now))?;
     check(&signed, expected, now)?;
-    Ok(Claims::new(signed.payload.into(), Arc::new(signed.registered)))
+    Ok(Claims::new(
+        signed.payload.into(),
+        Arc::new(signed.registered),
+    ))
 }
 
 /// An ID token has no type of its own. One that says to be an access token, a logout token or
@@ -110,8 +113,8 @@ pub(crate) fn is_id_token_type(media_type: Option<&str>) -> bool {
 
 /// The checks that need to know the login.
 fn check(signed: &Signed, expected: &Expected<'_>, now: i64) -> Result<(), IdTokenError> {
-    let payload =
-        parse_object(signed.payload.as_bytes()).map_err(|_| IdTokenError::Token(VerifyErrorKind::Malformed))?;
+    let payload = parse_object(signed.payload.as_bytes())
+        .map_err(|_| IdTokenError::Token(VerifyErrorKind::Malformed))?;
     check_subject(&signed.registered)?;
     check_audience(&payload, &signed.registered, expected.client_id)?;
 
@@ -161,7 +164,9 @@ fn check_nonce(sent: Option<&Json<'_>>, expected: Option<&Nonce>) -> Result<(), 
         (None, Some(_)) => Err(IdTokenError::NoNonce),
         (Some(_), None) => Err(IdTokenError::UnexpectedNonce),
         // Equality of secrets takes the same time wherever two differ.
-        (Some(sent), Some(expected)) if sent.as_str().map(Nonce::new).as_ref() == Some(expected) => {
+        (Some(sent), Some(expected))
+            if sent.as_str().map(Nonce::new).as_ref() == Some(expected) =>
+        {
             Ok(())
         }
         _ => Err(IdTokenError::Nonce),
@@ -210,7 +215,11 @@ fn check_authentication(payload: &Object<'_>, expected: &Expected<'_>) -> Result
     if let Some(max_age) = expected.max_age {
         let auth_time = auth_time.ok_or(IdTokenError::AuthTime)?;
         // Counted from the start of the login: reading the consent page makes no sign-in older.
-        if auth_time < expected.asked_at.saturating_sub(i64::from(max_age) + LEEWAY) {
+        if auth_time
+            < expected
+                .asked_at
+                .saturating_sub(i64::from(max_age) + LEEWAY)
+        {
             return Err(IdTokenError::AuthenticatedLongAgo);
         }
     }
