@@ -36,16 +36,19 @@ pub(super) fn problem(status: StatusCode, value: &serde_json::Value) -> Answer {
     with_body(status, "application/problem+json", value.to_string())
 }
 
+pub(super) fn text(status: StatusCode, words: &str) -> Answer {
+    with_body(status, "text/plain; charset=utf-8", words.to_owned())
+}
+
 pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
     let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
-    answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    answer
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(allowed));
     answer
 }
 
-pub(super) fn add_cookies(
-    headers: &mut HeaderMap,
-    cookies: impl IntoIterator<Item = HeaderValue>,
-) {
+pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
     for cookie in cookies {
         headers.append(SET_COOKIE, cookie);
     }

@@ -23,7 +23,9 @@ pub(super) enum Found {
 /// Why a session cannot be written into cookies.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum NotWritten {
-    #[error("a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store")]
+    #[error(
+        "a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store"
+    )]
     TooLarge(usize),
     #[error(transparent)]
     Random(#[from] RandomError),
@@ -91,7 +93,9 @@ fn seal_as_it_is(
     let count = length.div_ceil(CHUNK);
     let names: Vec<String> = match count {
         1 => vec![SESSION.to_owned()],
-        _ => (0..count).map(|number| format!("{SESSION}.{number}")).collect(),
+        _ => (0..count)
+            .map(|number| format!("{SESSION}.{number}"))
+            .collect(),
     };
     let cost = length
         + names

@@ -17,7 +17,6 @@ use crate::protocol::State;
 pub(super) struct CookieNames {
     /// All names begin with it.
     prefix: String,
-    session: String,
     logout: String,
     secure: bool,
 }
@@ -33,15 +32,10 @@ impl CookieNames {
     pub(super) fn new(app: &str, secure: bool) -> Self {
         let prefix = format!("{}{app}-", if secure { "__Host-Http-" } else { "" });
         Self {
-            session: format!("{prefix}{SESSION}"),
             logout: format!("{prefix}{LOGOUT}"),
             prefix,
             secure,
         }
-    }
-
-    pub(super) fn session(&self) -> &str {
-        &self.session
     }
 
     pub(super) fn logout(&self) -> &str {
@@ -194,7 +188,10 @@ fn is_index(rest: &str) -> bool {
 
 /// A name that can stand in a `Set-Cookie` field: what others planted may be anything.
 fn is_token(name: &str) -> bool {
-    name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
+    name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
 }
 
 pub(super) const SESSION: &str = "session";
@@ -236,7 +233,10 @@ mod tests {
     #[test]
     fn two_values_for_one_name_are_none() {
         let names = CookieNames::new("shop", false);
-        let headers = headers(&[b"shop-session=a; shop-tx-1=a", b"shop-session=b; shop-tx-1=a"]);
+        let headers = headers(&[
+            b"shop-session=a; shop-tx-1=a",
+            b"shop-session=b; shop-tx-1=a",
+        ]);
         let jar = Jar::read(&headers, &names);
         assert_eq!(jar.one(SESSION), None);
         assert!(jar.has(SESSION));
@@ -276,14 +276,19 @@ mod tests {
     #[test]
     fn the_attributes_follow_the_scheme() {
         let secure = CookieNames::new("shop", true);
-        let value = secure.set(secure.session(), "v", Duration::from_secs(60), SameSite::Lax);
+        let value = secure.set(
+            &secure.full(SESSION),
+            "v",
+            Duration::from_secs(60),
+            SameSite::Lax,
+        );
         assert_eq!(
             value.unwrap(),
             "__Host-Http-shop-session=v; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60"
         );
         let plain = CookieNames::new("shop", false);
         assert_eq!(
-            plain.clear(plain.session()).unwrap(),
+            plain.clear(&plain.full(SESSION)).unwrap(),
             "shop-session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
         );
     }

@@ -75,17 +75,32 @@ mod tests {
         let ours = "https://shop.example.com";
         let cases: &[(&[(&str, &str)], bool)] = &[
             (&[("sec-fetch-site", "same-origin")], true),
-            (&[("sec-fetch-site", "same-origin"), ("origin", "null")], true),
+            (
+                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
+                true,
+            ),
             (&[("sec-fetch-site", "same-site"), ("origin", ours)], false),
             (&[("sec-fetch-site", "cross-site"), ("x-csrf", "1")], false),
             (&[("sec-fetch-site", "none"), ("x-csrf", "1")], false),
-            (&[("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("sec-fetch-site", "cross-site"),
+                ],
+                false,
+            ),
             (&[("sec-fetch-site", "same-origin, cross-site")], false),
             (&[("origin", ours)], true),
             (&[("origin", "https://shop.example.com:8443")], false),
             (&[("origin", "http://shop.example.com")], false),
-            (&[("origin", "https://shop.example.com.evil.example")], false),
-            (&[("origin", "https://evil.example"), ("x-csrf", "1")], false),
+            (
+                &[("origin", "https://shop.example.com.evil.example")],
+                false,
+            ),
+            (
+                &[("origin", "https://evil.example"), ("x-csrf", "1")],
+                false,
+            ),
             (&[("origin", ours), ("origin", ours)], false),
             (&[("origin", "null")], false),
             (&[("origin", "null"), ("x-csrf", "1")], true),

@@ -40,3 +40,7 @@ pub(super) fn session_ended(reason: &'static str) {
 pub(super) fn session_not_renewed(reason: &dyn std::fmt::Display) {
     tracing::warn!(target: TARGET, event = "session_not_renewed", %reason);
 }
+
+pub(super) fn misconfigured(reason: &'static str) {
+    tracing::error!(target: TARGET, event = "misconfigured", reason);
+}

@@ -25,7 +25,11 @@ pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
-    if navigates { Kind::Navigation } else { Kind::Program }
+    if navigates {
+        Kind::Navigation
+    } else {
+        Kind::Program
+    }
 }
 
 /// Where the browser says what it does, it says that it goes to a page. `empty` is what a service
@@ -41,7 +45,11 @@ pub(super) fn goes_to_a_document(headers: &HeaderMap) -> bool {
 pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
     PREFETCH.iter().any(|name| {
         headers.get_all(name).iter().any(|value| {
-            value.as_bytes().to_ascii_lowercase().windows(8).any(|word| word == b"prefetch")
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(8)
+                .any(|word| word == b"prefetch")
                 || value.as_bytes().eq_ignore_ascii_case(b"preview")
         })
     })
@@ -86,7 +94,9 @@ fn names_html(range: &str) -> bool {
         .next()
         .is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
     let unwanted = parts.any(|parameter| {
-        let quality = parameter.strip_prefix("q=").or_else(|| parameter.strip_prefix("Q="));
+        let quality = parameter
+            .strip_prefix("q=")
+            .or_else(|| parameter.strip_prefix("Q="));
         quality.is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0))
     });
     html && !unwanted
@@ -119,26 +129,110 @@ mod tests {
     fn only_a_person_going_to_a_page_navigates() {
         let page = ("accept", BROWSER);
         let cases: &[(&str, &str, &[(&str, &str)], Kind)] = &[
-            ("a browser", "GET", &[page, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")], Kind::Navigation),
+            (
+                "a browser",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "document"),
+                ],
+                Kind::Navigation,
+            ),
             ("an old browser", "GET", &[page], Kind::Navigation),
-            ("a service worker", "GET", &[page, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "empty")], Kind::Navigation),
+            (
+                "a service worker",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "empty"),
+                ],
+                Kind::Navigation,
+            ),
             ("a post", "POST", &[page], Kind::Program),
             ("a head", "HEAD", &[page], Kind::Program),
             ("a preflight", "OPTIONS", &[page], Kind::Program),
             ("curl", "GET", &[("accept", "*/*")], Kind::Program),
             ("no accept", "GET", &[], Kind::Program),
-            ("json", "GET", &[("accept", "application/json")], Kind::Program),
-            ("html unwanted", "GET", &[("accept", "text/html;q=0, */*")], Kind::Program),
+            (
+                "json",
+                "GET",
+                &[("accept", "application/json")],
+                Kind::Program,
+            ),
+            (
+                "html unwanted",
+                "GET",
+                &[("accept", "text/html;q=0, */*")],
+                Kind::Program,
+            ),
             ("any text", "GET", &[("accept", "text/*")], Kind::Program),
-            ("fetch", "GET", &[page, ("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")], Kind::Program),
-            ("a frame", "GET", &[page, ("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")], Kind::Program),
-            ("an image", "GET", &[page, ("sec-fetch-mode", "no-cors"), ("sec-fetch-dest", "image")], Kind::Program),
-            ("two modes", "GET", &[page, ("sec-fetch-mode", "navigate"), ("sec-fetch-mode", "navigate")], Kind::Program),
-            ("a prefetch", "GET", &[page, ("sec-purpose", "prefetch;prerender")], Kind::Program),
-            ("an old prefetch", "GET", &[page, ("purpose", "prefetch")], Kind::Program),
-            ("jquery", "GET", &[page, ("x-requested-with", "XMLHttpRequest")], Kind::Program),
+            (
+                "fetch",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "cors"),
+                    ("sec-fetch-dest", "empty"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "a frame",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "iframe"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "an image",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "no-cors"),
+                    ("sec-fetch-dest", "image"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "two modes",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-mode", "navigate"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "a prefetch",
+                "GET",
+                &[page, ("sec-purpose", "prefetch;prerender")],
+                Kind::Program,
+            ),
+            (
+                "an old prefetch",
+                "GET",
+                &[page, ("purpose", "prefetch")],
+                Kind::Program,
+            ),
+            (
+                "jquery",
+                "GET",
+                &[page, ("x-requested-with", "XMLHttpRequest")],
+                Kind::Program,
+            ),
             ("htmx", "GET", &[page, ("hx-request", "true")], Kind::Htmx),
-            ("a websocket", "GET", &[page, ("upgrade", "websocket")], Kind::Program),
+            (
+                "a websocket",
+                "GET",
+                &[page, ("upgrade", "websocket")],
+                Kind::Program,
+            ),
         ];
         for (name, method, fields, expected) in cases {
             let mut headers = HeaderMap::new();

@@ -56,13 +56,25 @@ impl ErrorPage<'_> {
 /// Our own error page.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}<h1>Signing in did not work</h1>", head("Signing in did not work"))?;
+        write!(
+            f,
+            "{}<h1>Signing in did not work</h1>",
+            head("Signing in did not work")
+        )?;
         write!(f, "<p>{}</p>", Escaped(self.message()))?;
         if let Some(said) = self.said() {
-            write!(f, "<p class=\"said\">The service said: <q>{}</q></p>", Escaped(said))?;
+            write!(
+                f,
+                "<p class=\"said\">The service said: <q>{}</q></p>",
+                Escaped(said)
+            )?;
         }
         if let Some(url) = self.start_again() {
-            write!(f, "<p><a class=\"go\" href=\"{}\">Sign in again</a></p>", Escaped(url))?;
+            write!(
+                f,
+                "<p><a class=\"go\" href=\"{}\">Sign in again</a></p>",
+                Escaped(url)
+            )?;
         }
         write!(
             f,
@@ -165,9 +177,18 @@ mod tests {
             login_url: "/auth/login?return_to=\"><img onerror=x>",
         }
         .to_string();
-        assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"), "{page}");
-        assert!(!page.contains("<script") && !page.contains("<img"), "{page}");
-        assert!(page.contains("c0ffee") && page.contains("authorization_error"), "{page}");
+        assert!(
+            page.contains("&lt;script&gt;alert(1)&lt;/script&gt;&quot;&#39;&amp;"),
+            "{page}"
+        );
+        assert!(
+            !page.contains("<script") && !page.contains("<img"),
+            "{page}"
+        );
+        assert!(
+            page.contains("c0ffee") && page.contains("authorization_error"),
+            "{page}"
+        );
         assert!(!ask_to_sign_out("/x\"><b>").contains("<b>"));
         assert!(!landing("/x\"><b>").contains("<b>"));
     }

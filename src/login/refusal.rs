@@ -29,11 +29,7 @@ pub(crate) struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) const fn new(
-        status: StatusCode,
-        code: &'static str,
-        message: &'static str,
-    ) -> Self {
+    pub(crate) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
             status,
             code,
@@ -92,10 +88,14 @@ impl From<NotWritten> for Refusal {
             NotWritten::TooLarge(_) => "session_too_large",
             NotWritten::Random(_) => "no_randomness",
         };
-        let refusal = Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, match error {
-            NotWritten::TooLarge(_) => TOO_LARGE,
-            NotWritten::Random(_) => OUR_FAULT,
-        });
+        let refusal = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            code,
+            match error {
+                NotWritten::TooLarge(_) => TOO_LARGE,
+                NotWritten::Random(_) => OUR_FAULT,
+            },
+        );
         refusal.because(error.to_string())
     }
 }

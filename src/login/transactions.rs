@@ -81,9 +81,19 @@ pub(super) fn admit(
         evicted += 1;
     }
 
-    let gone = alive[..evicted].iter().map(|pending| pending.name).chain(dead);
-    let cleared = gone.take(MAX_CLEARED).filter_map(|name| names.clear(&names.full(name)));
-    let new = names.set(&names.full(&name), &value, Transaction::LIFETIME, SameSite::Lax);
+    let gone = alive[..evicted]
+        .iter()
+        .map(|pending| pending.name)
+        .chain(dead);
+    let cleared = gone
+        .take(MAX_CLEARED)
+        .filter_map(|name| names.clear(&names.full(name)));
+    let new = names.set(
+        &names.full(&name),
+        &value,
+        Transaction::LIFETIME,
+        SameSite::Lax,
+    );
     Ok(Admitted {
         cookies: new.into_iter().chain(cleared).collect(),
         evicted,

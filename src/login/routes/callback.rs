@@ -92,8 +92,9 @@ async fn finish(
         callbacks::Answer::Lost => return refuse(&LOST),
     };
     match outcome.as_ref() {
-        Ok(record) => sign_in(settings, jar, record, &target)
-            .unwrap_or_else(|refusal| refuse(&refusal)),
+        Ok(record) => {
+            sign_in(settings, jar, record, &target).unwrap_or_else(|refusal| refuse(&refusal))
+        }
         // `L16`: a silent login that found nobody is an answer, not a failure.
         Err(error) if error.kind() == FlowErrorKind::NotSignedIn => {
             events::not_signed_in();
@@ -117,7 +118,11 @@ fn sign_in(
     let written = cookies.names;
     // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
     // cookie is not sent with this request, so what cannot be seen goes too.
-    for name in jar.session_names().map(str::to_owned).chain(chunks::all_names()) {
+    for name in jar
+        .session_names()
+        .map(str::to_owned)
+        .chain(chunks::all_names())
+    {
         if !written.contains(&name) {
             cookies.values.extend(settings.clear(&name));
         }
@@ -130,9 +135,7 @@ fn sign_in(
     }
     events::succeeded();
     let mut answer = match settings.same_site {
-        SameSite::Strict => {
-            answer::html(StatusCode::OK, pages::landing(target), pages::policy())
-        }
+        SameSite::Strict => answer::html(StatusCode::OK, pages::landing(target), pages::policy()),
         SameSite::Lax => answer::redirect(target),
     };
     answer::add_cookies(answer.headers_mut(), cookies.values);

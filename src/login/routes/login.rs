@@ -1,6 +1,5 @@
 //! `login`: sends the browser to the authorization server.
 
-use http::StatusCode;
 use http::request::Parts;
 
 use crate::flow::{FlowErrorKind, StartRequest};

@@ -17,7 +17,6 @@ use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
-use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, chunks, csrf, events, pages};
@@ -56,8 +55,16 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if settings.same_site == SameSite::Lax && settings.visit(&jar).session.is_none() {
         return answer::redirect(target);
     }
-    let action = format!("{}?return_to={}", settings.routes.logout, form::encode_word(target));
-    answer::html(StatusCode::OK, pages::ask_to_sign_out(&action), pages::policy())
+    let action = format!(
+        "{}?return_to={}",
+        settings.routes.logout,
+        form::encode_word(target)
+    );
+    answer::html(
+        StatusCode::OK,
+        pages::ask_to_sign_out(&action),
+        pages::policy(),
+    )
 }
 
 async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
@@ -118,11 +125,16 @@ fn come_back(settings: &Settings, parts: &Parts, pairs: &[(String, String)]) -> 
     let (kept, at, target) = (words.next()?, words.next()?, words.next()?);
     let age = settings.now().saturating_sub(at.parse().ok()?);
     let in_time = u64::try_from(age).is_ok_and(|age| age < LIFETIME.as_secs());
-    let same: bool = kept.as_bytes().ct_eq(State::new(state.as_str()).expose().as_bytes()).into();
+    let same: bool = kept
+        .as_bytes()
+        .ct_eq(State::new(state.as_str()).expose().as_bytes())
+        .into();
     if !(same && in_time) {
         return None;
     }
-    let target = settings.return_to(target).unwrap_or(&settings.default_return_to);
+    let target = settings
+        .return_to(target)
+        .unwrap_or(&settings.default_return_to);
     let mut answer = answer::redirect(target);
     answer::add_cookies(answer.headers_mut(), settings.clear(LOGOUT));
     Some(answer)

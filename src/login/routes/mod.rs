@@ -45,7 +45,9 @@ impl Routes {
             .filter(|(_, name)| !name.is_empty())
             .ok_or_else(|| refused("its path must not end in a slash"))?;
         if [LOGIN, LOGOUT, SESSION].contains(&name) {
-            return Err(refused("`login`, `logout` and `session` beside it are routes of this layer"));
+            return Err(refused(
+                "`login`, `logout` and `session` beside it are routes of this layer",
+            ));
         }
         Ok(Self {
             login: format!("{folder}/{LOGIN}"),

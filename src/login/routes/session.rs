@@ -56,6 +56,9 @@ fn view(settings: &Settings, record: &SessionRecord) -> Value {
 
 fn wants_extension(parts: &Parts) -> bool {
     let query = parts.uri.query().unwrap_or_default();
-    form::parse(query)
-        .is_ok_and(|pairs| pairs.iter().any(|(name, value)| name == "extend" && value == "true"))
+    form::parse(query).is_ok_and(|pairs| {
+        pairs
+            .iter()
+            .any(|(name, value)| name == "extend" && value == "true")
+    })
 }

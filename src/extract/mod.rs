@@ -1,0 +1,3 @@
+//! Extractors for axum handlers.
+
+mod session;
