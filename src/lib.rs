@@ -98,15 +98,17 @@ mod crypto;
 pub mod extract;
 pub mod flow;
 pub mod issuer;
+pub mod login;
 pub mod protocol;
 mod random;
 pub mod token;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
-pub use crypto::Algorithm;
+pub use crypto::{Algorithm, CookieKey};
 pub use flow::Session;
 pub use issuer::{AuthorizationServer, Client};
+pub use login::LoginLayer;
 pub use protocol::Claims;
 pub use token::VerifiedToken;
 

@@ -14,6 +14,7 @@ pub(crate) mod json;
 mod metadata;
 mod oauth_error;
 pub(crate) mod pkce;
+pub(crate) mod return_to;
 mod scope;
 mod secret;
 pub(crate) mod text;
