@@ -25,6 +25,6 @@ pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
 pub use session::{Session, SessionError, UserKey};
 pub(crate) use settings::Flow;
-pub(crate) use start::{StartRequest, Started};
+pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;
 pub use userinfo::UserInfo;

@@ -81,6 +81,7 @@ impl SessionRecord {
         self.created_at
     }
 
+    #[cfg(test)]
     pub(crate) fn last_seen(&self) -> i64 {
         self.last_seen
     }

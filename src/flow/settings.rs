@@ -13,7 +13,6 @@ use crate::protocol::authorization_request::is_own_parameter;
 use crate::protocol::{Metadata, ScopeSet, State};
 use crate::random::Random;
 
-/// For how long an access token is used whose life the server does not tell (`L54`).
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The code flow of one client at one authorization server.
@@ -108,13 +107,9 @@ impl Flow {
         Ok(self)
     }
 
+    /// How long an access token is used whose life the server does not tell (`L54`).
     pub(crate) fn with_default_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_token_lifetime = lifetime;
-        self
-    }
-
-    pub(crate) fn with_random(mut self, random: Random) -> Self {
-        self.random = random;
         self
     }
 
@@ -132,10 +127,6 @@ impl Flow {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
-    }
-
-    pub(crate) fn scopes(&self) -> &ScopeSet {
-        &self.scopes
     }
 
     pub(crate) fn redirect_uri(&self) -> &Url {

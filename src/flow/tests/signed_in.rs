@@ -29,7 +29,7 @@ async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
         session.access_token().await.unwrap().expose(),
         "the-access-token"
     );
-    assert!(!format!("{session:?} {:?}", session.record()).contains("the-access-token"));
+    assert!(!format!("{session:?}").contains("the-access-token"));
 }
 
 #[tokio::test]
@@ -37,9 +37,10 @@ async fn a_record_that_was_sealed_and_opened_is_the_same_session() {
     let (flow, record) = sign_in(&Server::new()).await;
     let again = SessionRecord::from_bytes(&record.to_bytes()).unwrap();
     assert_eq!(*again.to_bytes(), *record.to_bytes());
-    let session = Arc::new(flow).session(again.without_id_token(), NOW);
-    assert_eq!(session.subject(), "alice");
-    assert!(session.record().id_token().is_none());
+    assert!(!format!("{again:?}").contains("the-access-token"));
+    let again = again.without_id_token();
+    assert!(again.id_token().is_none());
+    assert_eq!(Arc::new(flow).session(again, NOW).subject(), "alice");
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use tower_service::Service;
 
 use crate::clock::{Clock, Sleep};
 use crate::crypto::base64url;
-use crate::flow::{Flow, FlowError, SessionRecord, StartRequest, Started};
+use crate::flow::start::Started;
+use crate::flow::{Flow, FlowError, SessionRecord, StartRequest};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::form;
