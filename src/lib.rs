@@ -12,6 +12,9 @@ mod crypto;
 pub mod issuer;
 pub mod protocol;
 mod random;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod token;
 
 pub use config_error::ConfigError;
