@@ -101,6 +101,9 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod token;
 
 pub use bearer::{BearerLayer, ScopeLayer};
