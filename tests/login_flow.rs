@@ -15,11 +15,18 @@ async fn a_browser_signs_in_is_known_and_signs_out() {
     let page = browser.navigate(&format!("{SHOP}/")).await.unwrap();
     assert_eq!(page.text(), "hello stranger");
 
-    let page = browser.navigate(&format!("{SHOP}/account?tab=2#x")).await.unwrap();
+    let page = browser
+        .navigate(&format!("{SHOP}/account?tab=2#x"))
+        .await
+        .unwrap();
     let page = page.sign_in("alice", "wonderland").await.unwrap();
     assert_eq!(page.status(), StatusCode::OK);
     assert_eq!(page.text(), "account of alice");
-    assert!(page.url().starts_with(&format!("{SHOP}/account?tab=2")), "{}", page.url());
+    assert!(
+        page.url().starts_with(&format!("{SHOP}/account?tab=2")),
+        "{}",
+        page.url()
+    );
     assert_eq!(shop.token_calls(), 1);
 
     let page = browser.navigate(&format!("{SHOP}/")).await.unwrap();
@@ -35,15 +42,26 @@ async fn a_browser_signs_in_is_known_and_signs_out() {
     assert_eq!(shop.server.count(Endpoint::EndSession), 1, "{}", page.url());
     assert_eq!(page.url(), format!("{SHOP}/notes"));
     assert_eq!(page.text(), "hello stranger");
-    assert_eq!(browser.cookies(SHOP).len(), 0, "{:?}", browser.cookies(SHOP));
+    assert_eq!(
+        browser.cookies(SHOP).len(),
+        0,
+        "{:?}",
+        browser.cookies(SHOP)
+    );
 }
 
 #[tokio::test]
 async fn two_tabs_sign_in_at_the_same_time() {
     let shop = Shop::new();
     let browser = shop.browser();
-    let one = browser.navigate(&format!("{SHOP}/account?tab=1")).await.unwrap();
-    let two = browser.navigate(&format!("{SHOP}/account?tab=2")).await.unwrap();
+    let one = browser
+        .navigate(&format!("{SHOP}/account?tab=1"))
+        .await
+        .unwrap();
+    let two = browser
+        .navigate(&format!("{SHOP}/account?tab=2"))
+        .await
+        .unwrap();
     let one = one.sign_in("alice", "wonderland").await.unwrap();
     assert_eq!(one.url(), format!("{SHOP}/account?tab=1"));
     let two = two.sign_in("alice", "wonderland").await.unwrap();
@@ -57,7 +75,11 @@ async fn the_steps_say_what_the_specifications_ask_for() {
     let answer = shop.start("/auth/login?return_to=/account", &mut jar).await;
 
     // L1
-    assert!(answer.location().starts_with(ISSUER), "{}", answer.location());
+    assert!(
+        answer.location().starts_with(ISSUER),
+        "{}",
+        answer.location()
+    );
     for (name, value) in [
         ("response_type", "code"),
         ("client_id", "shop"),
@@ -75,8 +97,14 @@ async fn the_steps_say_what_the_specifications_ask_for() {
         panic!("{:?}", answer.set_cookies());
     };
     assert!(cookie.starts_with("__Host-Http-shop-tx-"), "{cookie}");
-    assert!(cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"), "{cookie}");
-    assert!(!cookie.contains(&answer.parameter("state").unwrap()[..8]), "{cookie}");
+    assert!(
+        cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"),
+        "{cookie}"
+    );
+    assert!(
+        !cookie.contains(&answer.parameter("state").unwrap()[..8]),
+        "{cookie}"
+    );
     // L7
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("vary"), "cookie");

@@ -39,9 +39,15 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
         ("frame", Ask::page("{}").set("sec-fetch-dest", "iframe")),
         ("image", Ask::page("{}").set("sec-fetch-dest", "image")),
         ("prefetch", Ask::page("{}").set("sec-purpose", "prefetch")),
-        ("prerender", Ask::page("{}").set("sec-purpose", "prefetch;prerender")),
+        (
+            "prerender",
+            Ask::page("{}").set("sec-purpose", "prefetch;prerender"),
+        ),
         ("old prefetch", Ask::page("{}").set("purpose", "prefetch")),
-        ("xhr", Ask::page("{}").set("x-requested-with", "XMLHttpRequest")),
+        (
+            "xhr",
+            Ask::page("{}").set("x-requested-with", "XMLHttpRequest"),
+        ),
         ("htmx", Ask::page("{}").set("hx-request", "true")),
         ("websocket", Ask::page("{}").set("upgrade", "websocket")),
     ];
@@ -51,14 +57,28 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
             let answer = shop.send(ask.at(path)).await;
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{name}");
             assert_eq!(answer.set_cookies(), [""; 0], "{name}");
-            assert_eq!(answer.header("content-type"), "application/problem+json", "{name}");
-            assert_eq!(answer.header("www-authenticate"), "Cookie realm=\"login\"", "{name}");
+            assert_eq!(
+                answer.header("content-type"),
+                "application/problem+json",
+                "{name}"
+            );
+            assert_eq!(
+                answer.header("www-authenticate"),
+                "Cookie realm=\"login\"",
+                "{name}"
+            );
             assert_eq!(answer.header("location"), "", "{name}");
             assert_eq!(answer.json()["login_url"], "/auth/login", "{name}");
             assert_eq!(answer.json()["code"], "login_required", "{name}");
         }
-        let worker = shop.send(Ask::page(path).set("sec-fetch-dest", "empty")).await;
-        assert_eq!(worker.status, StatusCode::SEE_OTHER, "service worker {path}");
+        let worker = shop
+            .send(Ask::page(path).set("sec-fetch-dest", "empty"))
+            .await;
+        assert_eq!(
+            worker.status,
+            StatusCode::SEE_OTHER,
+            "service worker {path}"
+        );
     }
 }
 
@@ -66,12 +86,17 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
 async fn htmx_is_told_to_go_to_log_in_and_to_come_back_to_the_page_it_is_on() {
     let shop = Shop::new();
     for (current, expected) in [
-        ("https://shop.example.com/notes?a=1", "/auth/login?return_to=%2Fnotes%3Fa%3D1"),
+        (
+            "https://shop.example.com/notes?a=1",
+            "/auth/login?return_to=%2Fnotes%3Fa%3D1",
+        ),
         ("https://evil.example/notes", "/auth/login"),
         ("https://shop.example.com.evil.example/notes", "/auth/login"),
         ("https://shop.example.com//evil.example", "/auth/login"),
     ] {
-        let ask = Ask::page("/account").set("hx-request", "true").set("hx-current-url", current);
+        let ask = Ask::page("/account")
+            .set("hx-request", "true")
+            .set("hx-current-url", current);
         let answer = shop.send(ask).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{current}");
         assert_eq!(answer.header("hx-redirect"), expected, "{current}");
@@ -94,7 +119,14 @@ async fn five_logins_are_kept_and_the_oldest_goes_first() {
         let answer = shop.start("/auth/login", &mut jar).await;
         assert_eq!(answer.clears(), [oldest.as_str()]);
         assert_eq!(jar.transactions().len(), 5);
-        assert!(answer.set_cookies().iter().map(|cookie| cookie.len()).sum::<usize>() < 4096);
+        assert!(
+            answer
+                .set_cookies()
+                .iter()
+                .map(|cookie| cookie.len())
+                .sum::<usize>()
+                < 4096
+        );
         shop.clock().advance(Duration::from_secs(1));
     }
 }
@@ -122,7 +154,8 @@ async fn transactions_stay_below_three_kibibytes_and_dead_ones_are_cleared() {
     let mut jar = Jar::default();
     let target = format!("/{}", "a".repeat(511));
     for _ in 0..8 {
-        shop.start(&format!("/auth/login?return_to={target}"), &mut jar).await;
+        shop.start(&format!("/auth/login?return_to={target}"), &mut jar)
+            .await;
         assert!(jar.bytes() < 3 * 1024, "{}", jar.bytes());
         shop.clock().advance(Duration::from_secs(1));
     }
@@ -165,7 +198,13 @@ async fn a_query_can_ask_for_little() {
     for name in ["state", "nonce", "code_challenge"] {
         assert!(answer.parameter(name).unwrap().len() > 20, "{name}");
     }
-    for query in ["prompt=destroy", "max_age=-1", "max_age=x", "login_hint=a&login_hint=b", "acr_values=%ff"] {
+    for query in [
+        "prompt=destroy",
+        "max_age=-1",
+        "max_age=x",
+        "login_hint=a&login_hint=b",
+        "acr_values=%ff",
+    ] {
         let answer = shop.send(Ask::page(&format!("/auth/login?{query}"))).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{query}");
         assert_eq!(answer.set_cookies(), [""; 0], "{query}");
@@ -226,7 +265,10 @@ async fn no_header_decides_where_anybody_is_sent() {
         let answer = shop.send(ask).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER);
         assert_eq!(answer.parameter("redirect_uri").as_deref(), Some(CALLBACK));
-        assert!(!format!("{:?}", answer.headers).contains("evil"), "{answer:?}");
+        assert!(
+            !format!("{:?}", answer.headers).contains("evil"),
+            "{answer:?}"
+        );
     }
 }
 
@@ -239,7 +281,11 @@ async fn an_authorization_server_that_is_down_gives_503_and_logins_work_once_it_
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.header("retry-after").parse::<u32>().unwrap() >= 1);
     assert_eq!(answer.set_cookies(), [""; 0]);
-    assert!(answer.text().contains("/auth/login?return_to=%2Fnotes"), "{}", answer.text());
+    assert!(
+        answer.text().contains("/auth/login?return_to=%2Fnotes"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(shop.greeting(&Jar::default()).await, "hello stranger");
 
     shop.server.mend(Endpoint::Metadata);
@@ -253,8 +299,10 @@ async fn an_authorization_server_that_is_down_gives_503_and_logins_work_once_it_
 async fn a_server_without_s256_is_a_configuration_error() {
     let shop = Shop::new();
     let plain = serde_json::json!(["plain"]);
-    shop.server
-        .fail(Endpoint::Metadata, Fault::member("code_challenge_methods_supported", plain));
+    shop.server.fail(
+        Endpoint::Metadata,
+        Fault::member("code_challenge_methods_supported", plain),
+    );
     let layer = login(&shop.server);
     let error = layer.ready().await.unwrap_err();
     assert_eq!(error.code(), "pkce_unsupported");
@@ -280,21 +328,34 @@ async fn bad_configuration_is_refused_where_it_is_given() {
         "/auth/callback",
     ] {
         let error = new(uri).unwrap_err();
-        assert!(error.to_string().contains(uri.trim_end_matches('/')), "{error}");
+        assert!(
+            error.to_string().contains(uri.trim_end_matches('/')),
+            "{error}"
+        );
     }
     let layer = || new(CALLBACK).unwrap();
     for error in [
         layer().with_scopes("openid a\"b").unwrap_err(),
         layer().with_scopes("profile").unwrap_err(),
-        layer().with_default_return_to("//evil.example").unwrap_err(),
+        layer()
+            .with_default_return_to("//evil.example")
+            .unwrap_err(),
         layer().with_default_return_to("/auth/login").unwrap_err(),
-        layer().with_default_return_to("https://shop.example.com/").unwrap_err(),
-        layer().with_post_logout_redirect_uri("https://evil.example/").unwrap_err(),
+        layer()
+            .with_default_return_to("https://shop.example.com/")
+            .unwrap_err(),
+        layer()
+            .with_post_logout_redirect_uri("https://evil.example/")
+            .unwrap_err(),
         layer().with_post_logout_redirect_uri("/").unwrap_err(),
         layer().with_cookie_name("a b").unwrap_err(),
         layer().with_cookie_name("").unwrap_err(),
-        layer().with_authorization_parameter("state", "x").unwrap_err(),
-        layer().with_session_limits(Duration::from_secs(3600), Duration::ZERO).unwrap_err(),
+        layer()
+            .with_authorization_parameter("state", "x")
+            .unwrap_err(),
+        layer()
+            .with_session_limits(Duration::from_secs(3600), Duration::ZERO)
+            .unwrap_err(),
         layer()
             .with_session_limits(Duration::from_secs(3600), Duration::from_secs(3601))
             .unwrap_err(),

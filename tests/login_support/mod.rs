@@ -63,7 +63,10 @@ pub fn login_with(server: &TestServer, key: CookieKey) -> LoginLayer {
 pub fn app(login: &LoginLayer) -> Router {
     Router::new()
         .route("/", get(home))
-        .route("/account", get(account).post(account).layer(login.required()))
+        .route(
+            "/account",
+            get(account).post(account).layer(login.required()),
+        )
         .route("/notes", get(home).post(home).put(home))
         .route("/mine", get(account))
         .route(
@@ -127,7 +130,11 @@ impl Shop {
             .browser()
             .with_origin(SHOP, Router::new().fallback(|| async { "stub" }))
             .unwrap();
-        let password = if user == "alice" { "wonderland" } else { "builder" };
+        let password = if user == "alice" {
+            "wonderland"
+        } else {
+            "builder"
+        };
         let page = browser.navigate(location).await.unwrap();
         let page = page.sign_in(user, password).await.unwrap();
         page.url().strip_prefix(SHOP).unwrap().to_owned()
@@ -190,13 +197,15 @@ impl Ask {
     pub fn with(mut self, fields: &[(&str, &str)]) -> Self {
         for (name, value) in fields {
             let name: http::HeaderName = name.parse().unwrap();
-            self.headers.append(name, HeaderValue::from_str(value).unwrap());
+            self.headers
+                .append(name, HeaderValue::from_str(value).unwrap());
         }
         self
     }
 
     pub fn set(mut self, name: &'static str, value: &str) -> Self {
-        self.headers.insert(name, HeaderValue::from_str(value).unwrap());
+        self.headers
+            .insert(name, HeaderValue::from_str(value).unwrap());
         self
     }
 
@@ -254,7 +263,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     pub fn location(&self) -> &str {
@@ -271,7 +282,11 @@ impl Answer {
     }
 
     pub fn set_cookies(&self) -> Vec<&str> {
-        self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap()).collect()
+        self.headers
+            .get_all(SET_COOKIE)
+            .iter()
+            .map(|value| value.to_str().unwrap())
+            .collect()
     }
 
     /// The names of the cookies it sets (not: clears).
@@ -325,7 +340,12 @@ pub struct Jar(pub Vec<(String, String)>);
 
 impl Jar {
     pub fn of(cookies: &[(&str, &str)]) -> Self {
-        Self(cookies.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+        Self(
+            cookies
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+        )
     }
 
     pub fn take(&mut self, answer: &Answer) {
@@ -340,7 +360,11 @@ impl Jar {
     }
 
     pub fn header(&self) -> String {
-        let pairs: Vec<String> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let pairs: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         pairs.join("; ")
     }
 
@@ -353,11 +377,20 @@ impl Jar {
     }
 
     pub fn transactions(&self) -> Vec<&str> {
-        self.names().into_iter().filter(|name| name.contains("-tx-")).collect()
+        self.names()
+            .into_iter()
+            .filter(|name| name.contains("-tx-"))
+            .collect()
     }
 
     pub fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
-        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+        Self(
+            self.0
+                .iter()
+                .filter(|(name, _)| keep(name))
+                .cloned()
+                .collect(),
+        )
     }
 
     pub fn and(mut self, name: &str, value: &str) -> Self {
