@@ -31,7 +31,8 @@ pub enum FlowErrorKind {
     /// The browser's request: a callback that belongs to no login of this browser, a parameter that
     /// cannot be, a code that is no longer good.
     Request,
-    /// The authorization server, or the person there, said no.
+    /// The authorization endpoint, or the person there, said no: any error it sent the browser back
+    /// with, whatever it says of whose fault it is.
     Refused,
     /// A silent login (`prompt=none`) found nobody signed in. Not a failure.
     NotSignedIn,
@@ -102,32 +103,19 @@ impl FlowError {
     /// An error response of the authorization endpoint (RFC 6749 §4.1.2.1). `silent` says that the
     /// login was not allowed to ask the person.
     pub(super) fn refused(code: OAuthErrorCode, description: Option<String>, silent: bool) -> Self {
-        let error = match code {
-            _ if silent && code.wants_interaction() => Self::new(
-                FlowErrorKind::NotSignedIn,
-                "not_signed_in",
-                "nobody is signed in",
-            ),
-            OAuthErrorCode::AccessDenied => {
-                Self::new(FlowErrorKind::Refused, "access_denied", "access was denied")
+        let (kind, name) = match code {
+            _ if silent && code.wants_interaction() => {
+                (FlowErrorKind::NotSignedIn, "not_signed_in")
             }
-            OAuthErrorCode::ServerError => Self::new(
-                FlowErrorKind::Server,
-                "authorization_server_error",
-                "the authorization server failed",
-            ),
-            OAuthErrorCode::TemporarilyUnavailable => Self::unavailable(
-                "authorization_server_busy",
-                "the authorization server is temporarily unavailable",
-                RETRY_AFTER,
-            ),
-            _ => Self::new(
-                FlowErrorKind::Refused,
-                "authorization_error",
-                format!("the authorization server answered error {code}"),
-            ),
+            OAuthErrorCode::AccessDenied => (FlowErrorKind::Refused, "access_denied"),
+            OAuthErrorCode::ServerError => (FlowErrorKind::Refused, "authorization_server_error"),
+            OAuthErrorCode::TemporarilyUnavailable => {
+                (FlowErrorKind::Refused, "authorization_server_busy")
+            }
+            _ => (FlowErrorKind::Refused, "authorization_error"),
         };
-        error.with_refusal(code, description)
+        let message = format!("the authorization endpoint answered error {code}");
+        Self::new(kind, name, message).with_refusal(code, description)
     }
 
     pub(super) fn no_id_token() -> Self {

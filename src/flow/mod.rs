@@ -1,8 +1,16 @@
-//! The authorization code flow as steps, with no web framework and no cookie.
+//! The authorization code flow ([RFC 6749 §4.1], OpenID Connect Core §3.1) as steps, and what comes of
+//! it: a [`Session`], or a [`FlowError`] that says who is to blame.
 //!
-//! [`Flow::start`] makes the URL the browser is sent to, and the [`Transaction`] that must come back
-//! with it; [`Flow::complete`] takes both the transaction and what the browser brought, and makes a
-//! [`SessionRecord`]. Both are taken by value, so a code is redeemed once by type.
+//! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
+//! gives the URL the browser is sent to and a transaction that must come back with it. Completing takes
+//! the transaction and what the browser brought by value, so a code is redeemed once by type.
+//!
+//! # Not done here
+//!
+//! Access tokens are not renewed: when one has expired, [`Session::access_token`] says so. Logins without
+//! `openid`, encrypted ID tokens and signed userinfo answers are refused.
+//!
+//! [RFC 6749 §4.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1
 
 mod complete;
 mod email;
@@ -14,6 +22,9 @@ mod redeem;
 mod session;
 mod settings;
 mod start;
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
+mod tests;
 mod transaction;
 mod userinfo;
 
@@ -22,6 +33,6 @@ pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
 pub use session::{Session, SessionError, UserKey};
 pub(crate) use settings::Flow;
-pub(crate) use start::{StartRequest, Started};
+pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;
 pub use userinfo::UserInfo;

@@ -127,10 +127,6 @@ impl Session {
         Ok(self.0.record.access_token().clone())
     }
 
-    pub(crate) fn record(&self) -> &SessionRecord {
-        &self.0.record
-    }
-
     pub(super) fn flow(&self) -> &Flow {
         &self.0.flow
     }

@@ -13,7 +13,6 @@ use crate::protocol::authorization_request::is_own_parameter;
 use crate::protocol::{Metadata, ScopeSet, State};
 use crate::random::Random;
 
-/// For how long an access token is used whose life the server does not tell (`L54`).
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
 /// The code flow of one client at one authorization server.
@@ -89,6 +88,10 @@ impl Flow {
         if is_own_parameter(name) {
             return refuse("the flow sets it itself");
         }
+        // Their answers are checked against the login that asked (`L27`).
+        if ["prompt", "max_age", "acr_values"].contains(&name) {
+            return refuse("it belongs to a single login");
+        }
         if self.parameters.iter().any(|(other, _)| other == name) {
             return refuse("it is set already");
         }
@@ -104,13 +107,9 @@ impl Flow {
         Ok(self)
     }
 
+    /// How long an access token is used whose life the server does not tell (`L54`).
     pub(crate) fn with_default_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_token_lifetime = lifetime;
-        self
-    }
-
-    pub(crate) fn with_random(mut self, random: Random) -> Self {
-        self.random = random;
         self
     }
 
@@ -128,10 +127,6 @@ impl Flow {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
-    }
-
-    pub(crate) fn scopes(&self) -> &ScopeSet {
-        &self.scopes
     }
 
     pub(crate) fn redirect_uri(&self) -> &Url {
@@ -305,6 +300,7 @@ mod tests {
             "request",
             "response_mode",
             "audience",
+            "max_age",
             "",
         ] {
             assert!(

@@ -1,6 +1,8 @@
 //! The first step: a URL for the browser, and the transaction it must come back with.
 
-use super::error::FlowError;
+use std::fmt;
+
+use super::error::{FlowError, FlowErrorKind};
 use super::settings::{Flow, authorization_endpoint, check_pkce};
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
@@ -25,11 +27,19 @@ pub(crate) struct StartRequest {
 }
 
 /// A login that was started.
-#[derive(Debug)]
 pub(crate) struct Started {
     /// Where the browser goes. It holds the state and the nonce.
     pub(crate) location: String,
     pub(crate) transaction: Transaction,
+}
+
+/// Without the location, which holds secrets.
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started")
+            .field("transaction", &self.transaction)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Flow {
@@ -132,11 +142,7 @@ fn challenge(verifier: &CodeVerifier) -> Result<CodeChallenge, FlowError> {
     let digest = digest::sha256(verifier.expose().as_bytes());
     CodeChallenge::parse(&base64url::encode(&digest)).map_err(|error| {
         // A digest of 32 bytes always has the shape.
-        FlowError::new(
-            super::FlowErrorKind::Internal,
-            "code_challenge",
-            error.to_string(),
-        )
+        FlowError::new(FlowErrorKind::Internal, "code_challenge", error.to_string())
     })
 }
 

@@ -191,6 +191,16 @@ impl LoginLayer {
         }))
     }
 
+    /// How long an access token is used when the authorization server does not say how long it lives;
+    /// 5 minutes when this is not called.
+    #[must_use]
+    pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
+        self.with(|settings| {
+            let flow = Flow::clone(&settings.flow);
+            settings.flow = Arc::new(flow.with_default_token_lifetime(lifetime));
+        })
+    }
+
     /// The `SameSite` attribute of the session cookie; [`SameSite::Lax`] when this is not called.
     #[must_use]
     pub fn with_same_site(self, same_site: SameSite) -> Self {

@@ -2,8 +2,8 @@
 //!
 //! Everything in it is a stranger's text until its `state` has been found.
 
-use super::error_code::OAuthErrorCode;
 use super::form::{self, InvalidForm};
+use super::oauth_error::OAuthErrorCode;
 use super::secret::{AuthorizationCode, State};
 use super::text::printable;
 

@@ -5,11 +5,14 @@
 
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
+pub(crate) mod challenge;
 pub(crate) mod claims;
+pub(crate) mod credentials;
 mod error_code;
 pub(crate) mod form;
 pub(crate) mod json;
 mod metadata;
+mod oauth_error;
 pub(crate) mod pkce;
 pub(crate) mod return_to;
 mod scope;
@@ -19,8 +22,9 @@ pub(crate) mod token_request;
 pub(crate) mod token_response;
 
 pub use claims::Claims;
-pub use error_code::OAuthErrorCode;
+pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
+pub use oauth_error::OAuthErrorCode;
 pub use scope::{InvalidScope, ScopeSet};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, Nonce, RefreshToken, State,

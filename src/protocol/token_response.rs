@@ -1,7 +1,7 @@
 //! The token response, RFC 6749 §5: tokens, or an error that says why there are none.
 
-use super::error_code::OAuthErrorCode;
 use super::json::{InvalidJson, Json, Object, parse_object};
+use super::oauth_error::OAuthErrorCode;
 use super::scope::ScopeSet;
 use super::secret::{AccessToken, IdToken, RefreshToken};
 use super::text::{for_a_person, visible};

@@ -13,4 +13,4 @@ pub use error::{VerifyError, VerifyErrorKind};
 pub(crate) use jwt::JwtVerifier;
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
-pub use verified::{ClaimsError, VerifiedToken};
+pub use verified::VerifiedToken;

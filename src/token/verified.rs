@@ -21,18 +21,12 @@ pub(crate) struct Verdict {
 /// [`BearerLayer::with_claims`](crate::BearerLayer::with_claims).
 ///
 /// What is *not* checked: whether the subject still exists, and anything the application alone knows.
-#[derive(Clone)]
 pub struct VerifiedToken<C = Claims> {
     verdict: Verdict,
     claims: Arc<C>,
     credentials: HeaderValue,
     token_at: usize,
 }
-
-/// The claims do not fit the application's type.
-#[derive(Debug, thiserror::Error)]
-#[error("the claims do not fit the application's type")]
-pub struct ClaimsError(#[from] serde_json::Error);
 
 impl<C> VerifiedToken<C> {
     pub(crate) fn new(
@@ -94,6 +88,17 @@ impl<C> VerifiedToken<C> {
             .ok()
             .and_then(|text| text.get(self.token_at..))
             .unwrap_or_default()
+    }
+}
+
+impl<C> Clone for VerifiedToken<C> {
+    fn clone(&self) -> Self {
+        Self {
+            verdict: self.verdict.clone(),
+            claims: Arc::clone(&self.claims),
+            credentials: self.credentials.clone(),
+            token_at: self.token_at,
+        }
     }
 }
 

@@ -1,0 +1,196 @@
+//! [`BearerLayer`] and its settings.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use tower_layer::Layer;
+
+use super::service::Bearer;
+use crate::ConfigError;
+use crate::crypto::Algorithm;
+use crate::issuer::AuthorizationServer;
+use crate::protocol::Claims;
+use crate::protocol::challenge::Realm;
+use crate::token::{Audience, JwtVerifier, TokenProfile, VerifyErrorKind};
+
+/// Lets requests with a good access token through; see the [module](super).
+///
+/// `C` is the type that handlers get the claims as: [`Claims`] unless
+/// [`with_claims`](Self::with_claims) says otherwise.
+pub struct BearerLayer<C = Claims> {
+    pub(super) settings: Arc<Settings<C>>,
+}
+
+pub(super) struct Settings<C> {
+    pub(super) verifier: JwtVerifier,
+    pub(super) realm: Realm,
+    pub(super) optional: bool,
+    pub(super) private: bool,
+    pub(super) convert: fn(&Claims) -> Result<Arc<C>, VerifyErrorKind>,
+}
+
+impl BearerLayer {
+    /// Verifies access tokens that are JWTs, here: of this issuer, for this audience.
+    ///
+    /// The audience is the identifier of *this* API, as the authorization server puts it into `aud`.
+    /// Unless set otherwise: [`TokenProfile::Rfc9068`]; RS256, PS256, ES256, ES384 and EdDSA; 30
+    /// seconds of leeway; the realm `api`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] where the audience is empty.
+    pub fn jwt(
+        server: &AuthorizationServer,
+        audience: impl Into<Audience>,
+    ) -> Result<Self, ConfigError> {
+        let settings = Settings {
+            verifier: JwtVerifier::new(server, audience.into())?,
+            realm: Realm::default(),
+            optional: false,
+            private: false,
+            convert: |claims| Ok(Arc::new(claims.clone())),
+        };
+        Ok(Self {
+            settings: Arc::new(settings),
+        })
+    }
+}
+
+impl<C> BearerLayer<C> {
+    /// How the authorization server marks its access tokens.
+    #[must_use]
+    pub fn with_profile(mut self, profile: TokenProfile) -> Self {
+        self.change(|settings| settings.verifier.set_profile(profile));
+        self
+    }
+
+    /// The signature algorithms that are allowed, instead of the default ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list.
+    pub fn with_algorithms(
+        mut self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, ConfigError> {
+        let algorithms = algorithms.into_iter().collect();
+        self.change(|settings| settings.verifier.set_algorithms(algorithms))?;
+        Ok(self)
+    }
+
+    /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes
+    /// at most. Fractions of a second are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above 5 minutes.
+    pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
+        self.change(|settings| settings.verifier.set_leeway(leeway))?;
+        Ok(self)
+    }
+
+    /// The `realm` of the challenge, a name for people ([RFC 9110 §11.5]).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] where it is empty or holds a quote, a backslash, or anything that is
+    /// not printable ASCII.
+    ///
+    /// [RFC 9110 §11.5]: https://www.rfc-editor.org/rfc/rfc9110#section-11.5
+    pub fn with_realm(mut self, realm: &str) -> Result<Self, ConfigError> {
+        let realm = Realm::new(realm).ok_or_else(|| ConfigError::Setting {
+            setting: "realm",
+            value: realm.to_owned(),
+            reason: "it must be printable ASCII without quote and backslash, and not empty",
+        })?;
+        self.change(|settings| settings.realm = realm);
+        Ok(self)
+    }
+
+    /// Lets requests without credentials through, as anonymous. What *is* presented is judged all the
+    /// same: a bad token is refused, never ignored.
+    #[must_use]
+    pub fn optional(mut self) -> Self {
+        self.change(|settings| settings.optional = true);
+        self
+    }
+
+    /// Adds `Cache-Control: private` to answers to authenticated requests that have no
+    /// `Cache-Control` of their own.
+    #[must_use]
+    pub fn with_private_responses(mut self) -> Self {
+        self.change(|settings| settings.private = true);
+        self
+    }
+
+    /// Reads the claims as this type, for handlers that ask for `VerifiedToken<T>`.
+    ///
+    /// A token whose claims do not fit is refused with 401. Scopes, subject and times do not depend
+    /// on the type.
+    #[must_use]
+    pub fn with_claims<T>(self) -> BearerLayer<T>
+    where
+        T: DeserializeOwned + Send + Sync + 'static,
+    {
+        let settings = Settings {
+            verifier: self.settings.verifier.clone(),
+            realm: self.settings.realm.clone(),
+            optional: self.settings.optional,
+            private: self.settings.private,
+            convert: |claims: &Claims| match claims.deserialize::<T>() {
+                Ok(claims) => Ok(Arc::new(claims)),
+                Err(error) => {
+                    tracing::debug!(target: "tower_oauth::bearer", %error, "claims do not fit");
+                    Err(VerifyErrorKind::CustomClaims)
+                }
+            },
+        };
+        BearerLayer {
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// Settings are shared by the services made from them, so a change makes its own copy.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
+        change(Arc::make_mut(&mut self.settings))
+    }
+}
+
+impl<C, S> Layer<S> for BearerLayer<C> {
+    type Service = Bearer<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Bearer::new(inner, Arc::clone(&self.settings))
+    }
+}
+
+impl<C> Clone for BearerLayer<C> {
+    fn clone(&self) -> Self {
+        Self {
+            settings: Arc::clone(&self.settings),
+        }
+    }
+}
+
+impl<C> Clone for Settings<C> {
+    fn clone(&self) -> Self {
+        Self {
+            verifier: self.verifier.clone(),
+            realm: self.realm.clone(),
+            optional: self.optional,
+            private: self.private,
+            convert: self.convert,
+        }
+    }
+}
+
+impl<C> fmt::Debug for BearerLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BearerLayer")
+            .field("verifier", &self.settings.verifier)
+            .field("optional", &self.settings.optional)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! What we know of a refusal, and what we say of it.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::protocol::challenge::{Challenge, Realm};
+use crate::protocol::{BearerErrorCode, ScopeSet};
+use crate::token::{VerifyError, VerifyErrorKind};
+
+/// Why a request was refused, for outer layers and logs.
+///
+/// [`BearerLayer`](crate::BearerLayer) and [`ScopeLayer`](crate::ScopeLayer) put it into the extensions
+/// of the response they refuse with. It says more than the caller was told: do not send it on.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// No credentials, or of a scheme that is not ours: 401.
+    #[error("no credentials")]
+    NoCredentials,
+    /// Credentials that cannot be read, or more than one: 400.
+    #[error("the credentials cannot be read, or there is more than one")]
+    InvalidRequest,
+    /// The token was judged, or could not be: 401, or 503 during an outage.
+    #[error("the token was refused")]
+    Token(#[source] VerifyError),
+    /// The token is good and grants too little: 403.
+    #[error("the scope {needed:?} was needed")]
+    InsufficientScope {
+        /// What would have been enough.
+        needed: String,
+    },
+    /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
+    #[error("{0}")]
+    MissingLayer(&'static str),
+}
+
+/// What leaves the process: a status, and what may be said beside it.
+pub(super) struct Answer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) challenge: Option<Challenge<'a>>,
+    pub(super) retry_after: Option<Duration>,
+    /// For gRPC callers and for a person who reads a log.
+    pub(super) message: &'static str,
+}
+
+/// The one place that turns what we know into what we say.
+pub(super) fn answer<'a>(
+    refusal: &Refusal,
+    realm: &'a Realm,
+    needed: Option<&'a ScopeSet>,
+) -> Answer<'a> {
+    let challenge = |error| {
+        Some(Challenge {
+            realm,
+            error,
+            scope: needed,
+        })
+    };
+    let judged = |status, code, message| Answer {
+        status,
+        challenge: challenge(Some((code, message))),
+        retry_after: None,
+        message,
+    };
+    match refusal {
+        // RFC 6750 §3.1: without credentials no error code (`C4`).
+        Refusal::NoCredentials => Answer {
+            status: StatusCode::UNAUTHORIZED,
+            challenge: challenge(None),
+            retry_after: None,
+            message: "an access token is needed",
+        },
+        Refusal::InvalidRequest => judged(
+            StatusCode::BAD_REQUEST,
+            BearerErrorCode::InvalidRequest,
+            "the credentials cannot be read, or there is more than one",
+        ),
+        // Not judged: no error code, or clients would throw good tokens away (`C7`).
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            challenge: None,
+            retry_after: error
+                .unavailable()
+                .map(crate::issuer::Unavailable::retry_after),
+            message: "access tokens cannot be verified at the moment",
+        },
+        Refusal::Token(error) => judged(
+            StatusCode::UNAUTHORIZED,
+            BearerErrorCode::InvalidToken,
+            description(error.kind()),
+        ),
+        Refusal::InsufficientScope { .. } => judged(
+            StatusCode::FORBIDDEN,
+            BearerErrorCode::InsufficientScope,
+            "the access token does not grant the scope that is needed",
+        ),
+        Refusal::MissingLayer(message) => Answer {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            challenge: None,
+            retry_after: None,
+            message,
+        },
+    }
+}
+
+/// The fixed sentences of a refused token (`A18`).
+fn description(kind: VerifyErrorKind) -> &'static str {
+    match kind {
+        VerifyErrorKind::Expired => "the access token has expired",
+        VerifyErrorKind::NotYetValid => "the access token is not valid yet",
+        VerifyErrorKind::Audience => "the access token is for another audience",
+        VerifyErrorKind::Issuer => "the access token is of another issuer",
+        VerifyErrorKind::UnknownKey
+        | VerifyErrorKind::UnfitKey
+        | VerifyErrorKind::AmbiguousKey
+        | VerifyErrorKind::Signature => "the signature of the access token cannot be verified",
+        VerifyErrorKind::Type | VerifyErrorKind::NotAnAccessToken => {
+            "the token is not an access token"
+        }
+        VerifyErrorKind::Bound => "the access token is bound to a key that was not shown",
+        VerifyErrorKind::TooLong
+        | VerifyErrorKind::Malformed
+        | VerifyErrorKind::Algorithm
+        | VerifyErrorKind::Extension
+        | VerifyErrorKind::Claims
+        | VerifyErrorKind::CustomClaims
+        | VerifyErrorKind::Unavailable => "the access token is malformed or unsupported",
+    }
+}

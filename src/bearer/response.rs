@@ -1,0 +1,88 @@
+//! A refusal as a response: HTTP for most, Trailers-Only for gRPC callers.
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+
+use super::refusal::{Answer, Refusal, answer};
+use crate::protocol::ScopeSet;
+use crate::protocol::challenge::Realm;
+
+/// How the caller wants to be spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speech {
+    Http,
+    /// gRPC or grpc-web: the status is 200 and the refusal is in `grpc-status`.
+    Grpc,
+}
+
+impl Speech {
+    /// By the content type of the request, as gRPC over HTTP/2 defines it.
+    pub(crate) fn of(headers: &HeaderMap) -> Self {
+        const PREFIX: &[u8] = b"application/grpc";
+        let kind = headers
+            .get(CONTENT_TYPE)
+            .map_or(&b""[..], HeaderValue::as_bytes);
+        let grpc = kind.len() >= PREFIX.len()
+            && kind[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
+            && matches!(
+                kind.get(PREFIX.len()),
+                None | Some(b'+' | b'-' | b';' | b' ')
+            );
+        if grpc { Self::Grpc } else { Self::Http }
+    }
+}
+
+/// Answers with a refusal, logs it once, and leaves it in the extensions.
+pub(crate) fn refuse<R: Default>(
+    refusal: Refusal,
+    realm: &Realm,
+    needed: Option<&ScopeSet>,
+    speech: Speech,
+) -> Response<R> {
+    let Answer {
+        status,
+        challenge,
+        retry_after,
+        message,
+    } = answer(&refusal, realm, needed);
+    match &refusal {
+        Refusal::MissingLayer(_) => {
+            tracing::error!(target: "tower_oauth::bearer", "{refusal}");
+        }
+        Refusal::Token(reason) => {
+            tracing::debug!(target: "tower_oauth::bearer", %status, %reason, "refused");
+        }
+        _ => tracing::debug!(target: "tower_oauth::bearer", %status, reason = %refusal, "refused"),
+    }
+    let mut response = Response::new(R::default());
+    let headers = response.headers_mut();
+    if let Some(challenge) = challenge {
+        headers.append(WWW_AUTHENTICATE, challenge.to_header_value());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+    if let Some(wait) = retry_after {
+        headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    }
+    match speech {
+        Speech::Http => *response.status_mut() = status,
+        Speech::Grpc => {
+            let headers = response.headers_mut();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
+            // The sentences are plain ASCII without `%`, so they need no percent-encoding.
+            headers.insert("grpc-message", HeaderValue::from_static(message));
+        }
+    }
+    response.extensions_mut().insert(refusal);
+    response
+}
+
+/// UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE or INTERNAL.
+fn grpc_code(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => "16",
+        StatusCode::FORBIDDEN => "7",
+        StatusCode::SERVICE_UNAVAILABLE => "14",
+        _ => "13",
+    }
+}

@@ -1,0 +1,214 @@
+//! [`ScopeLayer`]: what a token must grant for a route.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use pin_project_lite::pin_project;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::refusal::Refusal;
+use super::response::{Speech, refuse};
+use super::service::Judged;
+use crate::ConfigError;
+use crate::protocol::ScopeSet;
+use crate::protocol::challenge::Realm;
+
+/// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
+///
+/// A token that grants too little gets 403 with `insufficient_scope` and the scopes that would be
+/// enough ([RFC 6750 §3.1]); an anonymous request that an optional layer let through gets 401. Without
+/// a `BearerLayer` around it every request gets 500.
+///
+/// ```
+/// use tower_oauth::ScopeLayer;
+///
+/// let read = ScopeLayer::all("orders:read")?;
+/// let either = ScopeLayer::any("orders:write orders:admin")?;
+/// let combined = ScopeLayer::any_of_all(["orders:read orders:write", "orders:admin"])?;
+/// assert!(ScopeLayer::all("no\"quotes").is_err());
+/// # Ok::<(), tower_oauth::ConfigError>(())
+/// ```
+///
+/// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
+#[derive(Clone, Debug)]
+pub struct ScopeLayer {
+    alternatives: Arc<[ScopeSet]>,
+}
+
+impl ScopeLayer {
+    /// Every scope of this space-separated list.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Scope`] where the list is empty or holds something that is no scope.
+    pub fn all(scopes: &str) -> Result<Self, ConfigError> {
+        Self::any_of_all([scopes])
+    }
+
+    /// At least one scope of this space-separated list.
+    ///
+    /// # Errors
+    ///
+    /// As [`all`](Self::all).
+    pub fn any(scopes: &str) -> Result<Self, ConfigError> {
+        let list = parse(scopes)?;
+        Self::any_of_all(list.iter())
+    }
+
+    /// Every scope of at least one of these space-separated lists.
+    ///
+    /// # Errors
+    ///
+    /// As [`all`](Self::all); and where there is no list.
+    pub fn any_of_all<'a>(
+        alternatives: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        let alternatives: Arc<[_]> = alternatives
+            .into_iter()
+            .map(parse)
+            .collect::<Result<_, _>>()?;
+        if alternatives.is_empty() {
+            return Err(ConfigError::Scope {
+                value: String::new(),
+                reason: EMPTY,
+            });
+        }
+        Ok(Self { alternatives })
+    }
+
+    /// `Err` holds the alternative that lacks least: what the caller is told to ask for.
+    fn check(&self, granted: &ScopeSet) -> Result<(), &ScopeSet> {
+        let missing = |one: &&ScopeSet| one.iter().filter(|scope| !granted.contains(scope)).count();
+        match self.alternatives.iter().min_by_key(missing) {
+            Some(nearest) if !granted.contains_all(nearest) => Err(nearest),
+            _ => Ok(()),
+        }
+    }
+}
+
+const EMPTY: &str = "there must be at least one scope";
+
+fn parse(scopes: &str) -> Result<ScopeSet, ConfigError> {
+    let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
+        value: error.value().to_owned(),
+        reason: "it must be printable ASCII without quote and backslash",
+    })?;
+    if set.is_empty() {
+        return Err(ConfigError::Scope {
+            value: scopes.to_owned(),
+            reason: EMPTY,
+        });
+    }
+    Ok(set)
+}
+
+impl<S> Layer<S> for ScopeLayer {
+    type Service = RequireScope<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireScope {
+            inner,
+            policy: self.clone(),
+        }
+    }
+}
+
+/// The service that [`ScopeLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct RequireScope<S> {
+    inner: S,
+    policy: ScopeLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for RequireScope<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ScopeFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let speech = Speech::of(request.headers());
+        let refused = |refusal, realm: &Realm, needed| {
+            ScopeFuture::refused(refuse(refusal, realm, needed, speech))
+        };
+        let Some(judged) = request.extensions().get::<Judged>() else {
+            let message = "a ScopeLayer has no BearerLayer around it";
+            return refused(Refusal::MissingLayer(message), &Realm::default(), None);
+        };
+        let Some(verdict) = &judged.verdict else {
+            return refused(Refusal::NoCredentials, &judged.realm, None);
+        };
+        match self.policy.check(verdict.claims.scope()) {
+            Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
+            Err(needed) => {
+                let refusal = Refusal::InsufficientScope {
+                    needed: needed.to_string(),
+                };
+                refused(refusal, &judged.realm, Some(needed))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// The answer of [`RequireScope`]: a refusal, or the inner service's.
+    #[derive(Debug)]
+    pub struct ScopeFuture<F, R> {
+        #[pin]
+        state: State<F, R>,
+    }
+}
+
+pin_project! {
+    #[project = StateProjection]
+    #[derive(Debug)]
+    enum State<F, R> {
+        Refused { response: Option<Response<R>> },
+        Admitted { #[pin] inner: F },
+    }
+}
+
+impl<F, R> ScopeFuture<F, R> {
+    fn refused(response: Response<R>) -> Self {
+        Self {
+            state: State::Refused {
+                response: Some(response),
+            },
+        }
+    }
+
+    fn admitted(inner: F) -> Self {
+        Self {
+            state: State::Admitted { inner },
+        }
+    }
+}
+
+impl<F, R, E> Future for ScopeFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = Result<Response<R>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            StateProjection::Refused { response } => match response.take() {
+                Some(response) => Poll::Ready(Ok(response)),
+                // Polled again after it was done.
+                None => Poll::Pending,
+            },
+            StateProjection::Admitted { inner } => inner.poll(cx),
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! `VerifiedToken<C>` and `Option<VerifiedToken<C>>`.
+
+use std::any::type_name;
+
+use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum_core::response::{IntoResponse, Response};
+use http::request::Parts;
+
+use crate::bearer::{Judged, Refusal, Speech, refuse};
+use crate::protocol::challenge::Realm;
+use crate::token::VerifiedToken;
+
+/// Why there is no [`VerifiedToken`] for a handler.
+#[derive(Debug)]
+pub struct TokenRejection {
+    refusal: Refusal,
+    realm: Realm,
+    speech: Speech,
+}
+
+const NO_LAYER: &str = "a handler asks for VerifiedToken, but no BearerLayer is around it";
+const OTHER_TYPE: &str =
+    "a handler asks for VerifiedToken with other claims than its BearerLayer has";
+
+impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C> {
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, TokenRejection> {
+        match find(parts)? {
+            Some(token) => Ok(token),
+            None => Err(rejection(parts, Refusal::NoCredentials)),
+        }
+    }
+}
+
+impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for VerifiedToken<C> {
+    type Rejection = TokenRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, TokenRejection> {
+        find(parts)
+    }
+}
+
+fn find<C: Send + Sync + 'static>(
+    parts: &Parts,
+) -> Result<Option<VerifiedToken<C>>, TokenRejection> {
+    let Some(judged) = parts.extensions.get::<Judged>() else {
+        return Err(rejection(parts, Refusal::MissingLayer(NO_LAYER)));
+    };
+    match (parts.extensions.get::<VerifiedToken<C>>(), &judged.verdict) {
+        (Some(token), Some(_)) => Ok(Some(token.clone())),
+        (None, Some(_)) => {
+            tracing::error!(target: "tower_oauth::bearer", wanted = type_name::<C>(), OTHER_TYPE);
+            Err(rejection(parts, Refusal::MissingLayer(OTHER_TYPE)))
+        }
+        (_, None) => Ok(None),
+    }
+}
+
+fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
+    let realm = parts
+        .extensions
+        .get::<Judged>()
+        .map(|judged| judged.realm.clone());
+    TokenRejection {
+        refusal,
+        realm: realm.unwrap_or_default(),
+        speech: Speech::of(&parts.headers),
+    }
+}
+
+impl IntoResponse for TokenRejection {
+    fn into_response(self) -> Response {
+        let message = match (&self.refusal, self.speech) {
+            (Refusal::MissingLayer(message), Speech::Http) => Some(*message),
+            _ => None,
+        };
+        let response: Response = refuse(self.refusal, &self.realm, None, self.speech);
+        match message {
+            Some(message) => response.map(|_| axum_core::body::Body::from(message)),
+            None => response,
+        }
+    }
+}
