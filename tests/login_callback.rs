@@ -278,8 +278,8 @@ async fn an_error_is_explained_escaped_and_not_redeemed() {
             ],
             400,
         ),
-        ("busy", &[("error", "temporarily_unavailable")], 503),
-        ("broken", &[("error", "server_error")], 502),
+        ("busy", &[("error", "temporarily_unavailable")], 400),
+        ("broken", &[("error", "server_error")], 400),
         ("not silent", &[("error", "login_required")], 400),
     ] {
         let app = app(&login(&shop.server));

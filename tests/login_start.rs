@@ -68,6 +68,10 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
                 "{name}"
             );
             assert_eq!(answer.header("location"), "", "{name}");
+            if answer.body.is_empty() {
+                assert_eq!(name, format!("head {path}"));
+                continue;
+            }
             assert_eq!(answer.json()["login_url"], "/auth/login", "{name}");
             assert_eq!(answer.json()["code"], "login_required", "{name}");
         }

@@ -123,12 +123,20 @@ const PREFETCH: [HeaderName; 4] = [
 mod tests {
     use super::*;
 
+    /// Name, method, header fields, kind.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Kind,
+    );
+
     const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
     #[test]
     fn only_a_person_going_to_a_page_navigates() {
         let page = ("accept", BROWSER);
-        let cases: &[(&str, &str, &[(&str, &str)], Kind)] = &[
+        let cases: &[Case] = &[
             (
                 "a browser",
                 "GET",

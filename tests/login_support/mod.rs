@@ -1,5 +1,12 @@
 //! A shop behind a login layer, an authorization server in the same process, and raw requests to both.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations
+)]
 
 use axum::Router;
 use axum::routing::get;
