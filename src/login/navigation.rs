@@ -131,7 +131,10 @@ mod tests {
         Kind,
     );
 
-    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    const PAGE: (&str, &str) = (
+        "accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    );
 
     #[test]
     fn only_a_person_going_to_a_page_navigates() {
