@@ -154,6 +154,12 @@ async fn the_page_that_asks_signs_out_when_told() {
         .await
         .unwrap();
     assert!(page.text().contains("Sign out?"), "{}", page.text());
+    // Chromium would hold the redirect to the authorization server against it.
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("form-action"),
+        "{policy}"
+    );
     let page = page.form("").unwrap().press("Sign out").await.unwrap();
     assert_eq!(page.url(), format!("{SHOP}/notes"));
     assert_eq!(page.text(), "hello stranger");
