@@ -96,6 +96,9 @@ impl KeyMaterial {
     }
 }
 
+/// Twice as many as there are names for (RFC 7517 §4.3).
+const MAX_OPERATIONS: usize = 16;
+
 /// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
 fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
@@ -108,6 +111,9 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     else {
         return Ok(());
     };
+    if operations.len() > MAX_OPERATIONS {
+        return Err("its key_ops is too long");
+    }
     let repeated = operations
         .iter()
         .enumerate()
