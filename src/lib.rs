@@ -99,6 +99,9 @@ pub mod extract;
 pub mod issuer;
 pub mod protocol;
 mod random;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod token;
 
 pub use bearer::{BearerLayer, ScopeLayer};
