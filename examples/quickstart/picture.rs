@@ -17,7 +17,7 @@ type Parameters = Vec<(String, String)>;
 
 /// What the application saw of the flows, by `state` and by session.
 #[derive(Clone, Default)]
-pub struct Witness(Arc<Mutex<Seen>>);
+pub(crate) struct Witness(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -30,16 +30,16 @@ const REMEMBERED: usize = 500;
 
 /// A call of the API with an access token, and its answer.
 #[derive(Clone)]
-pub struct ApiCall {
-    pub method: &'static str,
-    pub status: u16,
-    pub challenge: Option<String>,
-    pub body: String,
+pub(crate) struct ApiCall {
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+    pub(crate) challenge: Option<String>,
+    pub(crate) body: String,
     token: String,
 }
 
 impl ApiCall {
-    pub async fn new(method: &'static str, token: &str, answer: reqwest::Response) -> Self {
+    pub(crate) async fn new(method: &'static str, token: &str, answer: reqwest::Response) -> Self {
         let challenge = answer.headers().get("www-authenticate");
         let challenge = challenge
             .and_then(|value| value.to_str().ok())
@@ -57,7 +57,7 @@ impl ApiCall {
 
 /// One flow, as far as it went.
 #[derive(Default)]
-pub struct Flow {
+pub(crate) struct Flow {
     authorization: Parameters,
     callback: Parameters,
     token: Parameters,
@@ -65,7 +65,7 @@ pub struct Flow {
 }
 
 impl Witness {
-    pub fn called_back(&self, query: &str) {
+    pub(crate) fn called_back(&self, query: &str) {
         let parameters: Parameters = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
@@ -78,7 +78,7 @@ impl Witness {
         }
     }
 
-    pub fn called(&self, session: &Session, call: ApiCall) {
+    pub(crate) fn called(&self, session: &Session, call: ApiCall) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.calls.len() >= REMEMBERED {
             seen.calls.clear();
@@ -86,7 +86,7 @@ impl Witness {
         seen.calls.insert(nonce(session), call);
     }
 
-    pub fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
+    pub(crate) fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
         let nonce = nonce(session);
         let requests = issuer.requests();
         let find = |endpoint, name: &str, wanted: &str| -> Parameters {
@@ -140,7 +140,7 @@ fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
         .find_map(|(key, value)| (key == name).then_some(value.as_str()))
 }
 
-pub fn draw(session: &Session, flow: &Flow) -> String {
+pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
     let mut html = "<h1>The flow that just happened</h1><p>The authorization code flow, with the \
                     parameters that were really sent. Secrets are shortened.</p>\
                     <div class=\"lanes\"><span>Browser</span><span>Application</span>\
@@ -194,7 +194,7 @@ pub fn draw(session: &Session, flow: &Flow) -> String {
         "ID token, access token",
     );
     let claims: serde_json::Map<String, Value> = session.claims().deserialize().unwrap_or_default();
-    table(&mut html, &claim_rows(&claims), "claim of the ID token");
+    table(&mut html, &claim_rows(&claims), "claims of the ID token");
 
     step(
         &mut html,
@@ -216,7 +216,7 @@ pub fn draw(session: &Session, flow: &Flow) -> String {
             table(
                 &mut html,
                 &claim_rows(&unverified_claims(&call.token)),
-                "claim of the access token",
+                "claims of the access token",
             );
             arrow(
                 &mut html,

@@ -39,6 +39,7 @@ impl JwtVerifier {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
                 media_type: profile.media_type(),
                 leeway: DEFAULT_LEEWAY,
+                needs_expiry: true,
             },
         })
     }
@@ -70,10 +71,6 @@ impl JwtVerifier {
         }
         self.rules.leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
         Ok(())
-    }
-
-    pub(crate) fn server(&self) -> &AuthorizationServer {
-        &self.server
     }
 
     /// The verdict, where it can be given without waiting for a key.

@@ -2,9 +2,11 @@
 
 mod audience;
 mod error;
+pub(crate) mod id_token;
 pub(crate) mod jws;
 mod jwt;
 mod profile;
+pub(crate) mod signed_userinfo;
 mod verified;
 
 pub use audience::Audience;
