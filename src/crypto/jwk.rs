@@ -154,8 +154,8 @@ fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
     }
 }
 
-/// 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is a way to make
-/// every verification expensive (`J16`, `X9`).
+/// An odd number of 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is
+/// a way to make every verification expensive (`J16`, `X9`).
 fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
     let modulus = without_leading_zeros(modulus);
     let exponent = without_leading_zeros(exponent);
@@ -164,6 +164,9 @@ fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str
     });
     if !(2048..=8192).contains(&bits) {
         return Err("its modulus is not of 2048 to 8192 bits");
+    }
+    if modulus.last().is_none_or(|last| last % 2 == 0) {
+        return Err("its modulus is even");
     }
     let value = exponent
         .iter()
