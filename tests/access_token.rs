@@ -1,5 +1,11 @@
 //! The shape, the header and the signature of an access token (RFC 7515, RFC 8725, RFC 9068 §4).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 

@@ -1,5 +1,11 @@
 //! What the claims of an access token must say (RFC 7519 §4, RFC 9068 §2 and §4, RFC 6749 §3.3).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 

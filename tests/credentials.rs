@@ -1,5 +1,11 @@
 //! What counts as credentials, and what is answered to what does not (RFC 6750 §2, RFC 9110 §11).
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
 
 mod support;
 

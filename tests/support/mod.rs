@@ -1,5 +1,11 @@
 //! What the tests of the resource server share: an API behind the layers, and what it answers.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic
+)]
 
 pub mod challenge;
 pub mod der;
