@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::back_channel::{BackChannel, FetchError};
@@ -54,6 +55,8 @@ pub(super) struct KeySource {
     held: RwLock<Option<Arc<Held>>>,
     state: Mutex<State>,
     flight: Flight<Outcome>,
+    /// Tells the refresher that a set has come whose life may be shorter than that of the last.
+    renewed: Arc<Notify>,
 }
 
 #[derive(Debug)]
@@ -68,8 +71,16 @@ pub(super) struct Held {
 struct State {
     bucket: Bucket,
     failures: u32,
-    last_failure: Option<(FetchError, Duration)>,
+    last_failure: Option<Failure>,
     refresher: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct Failure {
+    error: FetchError,
+    at: Duration,
+    /// When the refresher tries again.
+    retry_at: Duration,
 }
 
 impl KeySource {
@@ -96,6 +107,7 @@ impl KeySource {
             held: RwLock::new(None),
             state: Mutex::new(state),
             flight: Flight::default(),
+            renewed: Arc::default(),
         }
     }
 
@@ -193,10 +205,11 @@ impl KeySource {
     /// Waits for the attempt under way, or for a new one.
     pub(super) async fn renew(self: &Arc<Self>) -> Result<Arc<Held>, FetchError> {
         let Some(seat) = self.flight.join_or(|| self.spaced_attempt()) else {
-            let failure = lock(&self.state)
+            let state = lock(&self.state);
+            let failure = state
                 .last_failure
                 .as_ref()
-                .map(|(error, _)| error.clone());
+                .map(|failure| failure.error.clone());
             return Err(failure.unwrap_or(FetchError::Document("no attempt was made")));
         };
         seat.outcome()
@@ -209,7 +222,7 @@ impl KeySource {
         let failed_just_now = lock(&self.state)
             .last_failure
             .as_ref()
-            .is_some_and(|(_, at)| now.saturating_sub(*at) < RETRY);
+            .is_some_and(|failure| now.saturating_sub(failure.at) < RETRY);
         (!failed_just_now).then(|| Arc::clone(self).attempt())
     }
 
@@ -233,7 +246,11 @@ impl KeySource {
                 self.metadata.doubt();
                 let mut state = lock(&self.state);
                 state.failures = state.failures.saturating_add(1);
-                state.last_failure = Some((error.clone(), now));
+                state.last_failure = Some(Failure {
+                    error: error.clone(),
+                    at: now,
+                    retry_at: now + self.backoff(state.failures),
+                });
             }
         }
         outcome
@@ -280,12 +297,14 @@ impl KeySource {
             .as_ref()
             .is_some_and(|task| !task.is_finished())
         {
+            self.renewed.notify_one();
             return;
         }
         let (source, clock) = (Arc::downgrade(self), Arc::clone(&self.clock));
+        let renewed = Arc::clone(&self.renewed);
         state.refresher = Some(tokio::spawn(async move {
             while let Some(wait) = source.upgrade().map(|source| source.until_refresh()) {
-                clock.sleep(wait).await;
+                within(&*clock, wait, renewed.notified()).await;
                 let Some(source) = source.upgrade() else {
                     return;
                 };
@@ -306,14 +325,18 @@ impl KeySource {
         let now = self.clock.monotonic();
         let state = lock(&self.state);
         let due = match (&state.last_failure, self.held()) {
-            (Some((_, failed_at)), _) => {
-                let steps = state.failures.saturating_sub(1).min(6);
-                *failed_at + Duration::from_secs(1 << steps).min(MAX_BACKOFF)
-            }
+            (Some(failure), _) => failure.retry_at,
             (None, Some(held)) => held.refresh_at,
             (None, None) => now + MAX_BACKOFF,
         };
         due.saturating_sub(now)
+    }
+
+    /// 1, 2, 4 … 60 seconds, and up to a tenth less, so that a fleet does not come back as one (`J15`).
+    fn backoff(&self, failures: u32) -> Duration {
+        let steps = failures.saturating_sub(1).min(6);
+        let full = Duration::from_secs(1 << steps).min(MAX_BACKOFF);
+        full.mul_f64(1.0 - 0.1 * self.random.fraction())
     }
 
     fn held(&self) -> Option<Arc<Held>> {
@@ -359,7 +382,7 @@ impl KeySource {
         let last_error = state
             .last_failure
             .as_ref()
-            .map(|(error, _)| error.to_string());
+            .map(|failure| failure.error.to_string());
         Health {
             keys,
             failures: state.failures,
