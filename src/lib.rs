@@ -1,4 +1,87 @@
-//! Tower layers and extractors that protect an application with OAuth 2.0.
+//! Tower layers and extractors that protect an application with OAuth 2.0 and OpenID Connect.
+//!
+//! # Which layer do I need?
+//!
+//! | who calls | what they bring | layer | what a handler gets |
+//! | --- | --- | --- | --- |
+//! | other programs, an API | an access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
+//! | people with a browser | a cookie, after they signed in | [`LoginLayer`] | [`Session`] |
+//!
+//! Both are made from one [`AuthorizationServer`]: its issuer identifier is all they need, the rest is
+//! discovered when the first request comes. [`ScopeLayer`] demands scopes of a token, route by route.
+//!
+//! # An API
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_oauth::{AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
+//!
+//! let server = AuthorizationServer::new("https://id.example.com")?;
+//! let api: Router = Router::new()
+//!     .route("/orders", get(orders).layer(ScopeLayer::all("orders:read")?))
+//!     .layer(BearerLayer::jwt(&server, "https://api.example.com")?);
+//!
+//! async fn orders(token: VerifiedToken) -> String {
+//!     format!("orders of {:?}", token.subject())
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Browser routes
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
+//!
+//! # let (secret, key) = ("a secret", CookieKey::generate()?);
+//! let server = AuthorizationServer::new("https://id.example.com")?;
+//! let client = Client::confidential("shop", secret);
+//! let login = LoginLayer::new(&server, client, "https://shop.example.com/auth/callback", key)?
+//!     .with_scopes("openid profile email")?;
+//!
+//! let pages: Router = Router::new()
+//!     .route("/", get(home))
+//!     .route("/account", get(account).layer(login.required())) // sends an anonymous browser to sign in
+//!     .layer(login); // outermost: it serves /auth/login, /auth/callback, /auth/logout, /auth/session
+//!
+//! async fn home(session: Option<Session>) -> String {
+//!     session.map_or("hello".into(), |session| format!("hello {}", session.subject()))
+//! }
+//! async fn account(session: Session) -> String {
+//!     format!("the account of {}", session.subject())
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Tests of your own routes
+//!
+//! Feature `testing` brings an authorization server that runs inside a test, a browser with a cookie
+//! jar, and tokens of any shape; see the module `testing`.
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `axum` | yes | extractors for axum handlers; the layers fit any tower service without it |
+//! | `reqwest` | yes | the back channel over reqwest and rustls; without it, hand one in |
+//! | `aws-lc-rs` | yes | cryptography by aws-lc-rs |
+//! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
+//! | `testing` | no | the authorization server, browser and token mint for tests and demos |
+//!
+//! One of the two backends must be there; with both, aws-lc-rs is used.
+//!
+//! # What it does not do
+//!
+//! It is no authorization server, outside of tests. It does not call APIs for you, map users to your
+//! database, or decide what a user may do beyond scopes. It does not terminate TLS.
+//!
+//! Decisions and their reasons are in [`design`].
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -24,3 +107,10 @@ pub use crypto::Algorithm;
 pub use issuer::AuthorizationServer;
 pub use protocol::Claims;
 pub use token::VerifiedToken;
+
+#[doc = include_str!("../docs/design.md")]
+pub mod design {}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

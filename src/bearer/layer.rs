@@ -100,7 +100,11 @@ impl<C> BearerLayer<C> {
     ///
     /// [RFC 9110 §11.5]: https://www.rfc-editor.org/rfc/rfc9110#section-11.5
     pub fn with_realm(mut self, realm: &str) -> Result<Self, ConfigError> {
-        let realm = Realm::new(realm)?;
+        let realm = Realm::new(realm).ok_or_else(|| ConfigError::Setting {
+            setting: "realm",
+            value: realm.to_owned(),
+            reason: "it must be printable ASCII without quote and backslash, and not empty",
+        })?;
         self.change(|settings| settings.realm = realm);
         Ok(self)
     }

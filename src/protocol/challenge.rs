@@ -6,7 +6,6 @@ use http::HeaderValue;
 
 use super::error_code::BearerErrorCode;
 use super::scope::ScopeSet;
-use crate::ConfigError;
 
 /// A challenge of the scheme `Bearer`.
 ///
@@ -24,16 +23,10 @@ pub(crate) struct Challenge<'a> {
 pub(crate) struct Realm(std::sync::Arc<str>);
 
 impl Realm {
-    pub(crate) fn new(realm: &str) -> Result<Self, ConfigError> {
+    /// `None` for an empty name and for characters that would need an escape.
+    pub(crate) fn new(realm: &str) -> Option<Self> {
         let plain = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
-        if realm.is_empty() || !realm.bytes().all(plain) {
-            return Err(ConfigError::Setting {
-                setting: "realm",
-                value: realm.to_owned(),
-                reason: "it must be printable ASCII without quote and backslash, and not empty",
-            });
-        }
-        Ok(Self(realm.into()))
+        (!realm.is_empty() && realm.bytes().all(plain)).then(|| Self(realm.into()))
     }
 }
 
