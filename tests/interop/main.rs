@@ -5,7 +5,5 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs, unreachable_pub)]
 
-#[path = "interop/bearer.rs"]
 mod bearer;
-#[path = "interop/provider.rs"]
 mod provider;
