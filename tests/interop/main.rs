@@ -6,4 +6,5 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod bearer;
+mod login;
 mod provider;

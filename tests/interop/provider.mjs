@@ -32,7 +32,7 @@ const algorithms = keys.map(({ alg }) => alg);
 
 const signIn = {
   redirect_uris: [`${APP}/auth/callback`],
-  post_logout_redirect_uris: [`${APP}/`],
+  post_logout_redirect_uris: [`${APP}/auth/logout`],
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
@@ -107,7 +107,13 @@ const provider = new Provider(issuer, {
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
-    rpInitiatedLogout: { enabled: true },
+    rpInitiatedLogout: {
+      enabled: true,
+      // The default page's buttons stand outside of their form.
+      logoutSource: (ctx, form) => {
+        ctx.body = form.replace('</form>', '<button name="logout" value="yes">Sign out</button></form>');
+      },
+    },
     resourceIndicators: {
       enabled: true,
       useGrantedResource: () => true,
