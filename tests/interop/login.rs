@@ -38,7 +38,7 @@ impl World {
         .with_post_logout_redirect_uri(&format!("{app}/auth/logout"))
         .unwrap();
         let login = change(login);
-        let api = Router::new()
+        let api: Router = Router::new()
             .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
             .layer(BearerLayer::jwt(&server, API).unwrap());
         let pages = Router::new()
