@@ -41,8 +41,8 @@ use axum::{Json, Router};
 use serde_json::json;
 use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
-    AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer, Session,
-    VerifiedToken,
+    AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
+    Session, VerifiedToken,
 };
 
 /// How this API is called in `aud`: an identifier, not an address.
@@ -62,7 +62,10 @@ struct App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let issuer_addr = env::var("ISSUER_ADDR").unwrap_or("127.0.0.1:9000".to_owned());
     let app_addr = env::var("APP_ADDR").unwrap_or("127.0.0.1:3000".to_owned());
-    let (issuer_url, app_url) = (format!("http://{issuer_addr}"), format!("http://{app_addr}"));
+    let (issuer_url, app_url) = (
+        format!("http://{issuer_addr}"),
+        format!("http://{app_addr}"),
+    );
 
     let issuer = demo_server(&issuer_url, &app_url)?;
     let _listening = issuer.listen(&issuer_addr).await?;
@@ -73,11 +76,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn application(
-    issuer_url: &str,
-    app_url: &str,
-    issuer: TestServer,
-) -> Result<Router, ConfigError> {
+fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Router, ConfigError> {
     let server = AuthorizationServer::new(issuer_url)?;
 
     // The API: a token of this issuer for this audience, and a scope for each method.
@@ -103,7 +102,10 @@ fn application(
     let app = App {
         url: app_url.to_owned(),
         issuer,
-        notes: Arc::new(Mutex::new(vec!["Buy milk".to_owned(), "Read RFC 6749".to_owned()])),
+        notes: Arc::new(Mutex::new(vec![
+            "Buy milk".to_owned(),
+            "Read RFC 6749".to_owned(),
+        ])),
         witness: picture::Witness::default(),
         http: reqwest::Client::new(),
     };
@@ -116,7 +118,11 @@ fn application(
 }
 
 async fn list_notes(State(app): State<App>, token: VerifiedToken) -> impl IntoResponse {
-    let notes = app.notes.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let notes = app
+        .notes
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     Json(json!({ "notes": notes, "of": token.subject() }))
 }
 
@@ -143,7 +149,9 @@ async fn account(session: Session) -> Html<String> {
 async fn account_page(session: &Session, call: Option<&picture::ApiCall>) -> String {
     // The ID token says who signed in; the profile is asked for at the authorization server.
     let profile = session.userinfo().await;
-    let name = profile.ok().and_then(|profile| Some(profile.get("name")?.as_str()?.to_owned()));
+    let name = profile
+        .ok()
+        .and_then(|profile| Some(profile.get("name")?.as_str()?.to_owned()));
     pages::account(session, name.as_deref(), call)
 }
 
@@ -176,13 +184,18 @@ async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Cal
 
 async fn flow(State(app): State<App>, session: Session) -> Html<String> {
     let flow = app.witness.flow_of(&session, &app.issuer);
-    Html(pages::page("The flow", Some(&session), &picture::draw(&session, &flow)))
+    Html(pages::page(
+        "The flow",
+        Some(&session),
+        &picture::draw(&session, &flow),
+    ))
 }
 
 /// Only for the picture: notes what the browser brings back to the callback.
 async fn witness_callback(State(app): State<App>, request: Request, next: Next) -> Response {
     if request.uri().path() == "/auth/callback" {
-        app.witness.called_back(request.uri().query().unwrap_or_default());
+        app.witness
+            .called_back(request.uri().query().unwrap_or_default());
     }
     next.run(request).await
 }

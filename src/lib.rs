@@ -96,15 +96,22 @@ mod crypto;
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod extract;
+pub mod flow;
 pub mod issuer;
+pub mod login;
 pub mod protocol;
 mod random;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 pub mod token;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
-pub use crypto::Algorithm;
-pub use issuer::AuthorizationServer;
+pub use crypto::{Algorithm, CookieKey};
+pub use flow::Session;
+pub use issuer::{AuthorizationServer, Client};
+pub use login::LoginLayer;
 pub use protocol::Claims;
 pub use token::VerifiedToken;
 

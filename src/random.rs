@@ -19,14 +19,6 @@ impl Random {
         }))
     }
 
-    /// A source of one's own.
-    #[cfg(feature = "testing")]
-    pub(crate) fn from_fn(
-        fill: impl Fn(&mut [u8]) -> Result<(), RandomError> + Send + Sync + 'static,
-    ) -> Self {
-        Self(Arc::new(fill))
-    }
-
     pub(crate) fn bytes<const N: usize>(&self) -> Result<[u8; N], RandomError> {
         let mut buffer = [0; N];
         (self.0)(&mut buffer)?;

@@ -7,7 +7,7 @@ use tower_oauth::Session;
 use crate::picture::ApiCall;
 
 /// Text as HTML.
-pub fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
@@ -22,7 +22,7 @@ pub fn escape(text: &str) -> String {
     safe
 }
 
-pub fn page(title: &str, session: Option<&Session>, body: &str) -> String {
+pub(crate) fn page(title: &str, session: Option<&Session>, body: &str) -> String {
     let links = match session {
         Some(_) => {
             "<a href=\"/account\">Account</a> <a href=\"/flow\">The flow</a>\
@@ -40,7 +40,7 @@ pub fn page(title: &str, session: Option<&Session>, body: &str) -> String {
     )
 }
 
-pub fn home(session: Option<&Session>) -> String {
+pub(crate) fn home(session: Option<&Session>) -> String {
     let body = match session {
         Some(session) => format!(
             "<h1>Hello, {name}</h1><p>You are signed in. This page is public; \
@@ -57,7 +57,7 @@ pub fn home(session: Option<&Session>) -> String {
     page("Home", session, &body)
 }
 
-pub fn account(session: &Session, name: Option<&str>, call: Option<&ApiCall>) -> String {
+pub(crate) fn account(session: &Session, name: Option<&str>, call: Option<&ApiCall>) -> String {
     let mut body = format!(
         "<h1>{name}</h1><dl><dt>Subject</dt><dd><code>{subject}</code></dd>\
          <dt>Issuer</dt><dd><code>{issuer}</code></dd>\

@@ -17,7 +17,7 @@ type Parameters = Vec<(String, String)>;
 
 /// What the application saw of the flows, by `state` and by session.
 #[derive(Clone, Default)]
-pub struct Witness(Arc<Mutex<Seen>>);
+pub(crate) struct Witness(Arc<Mutex<Seen>>);
 
 #[derive(Default)]
 struct Seen {
@@ -30,26 +30,34 @@ const REMEMBERED: usize = 500;
 
 /// A call of the API with an access token, and its answer.
 #[derive(Clone)]
-pub struct ApiCall {
-    pub method: &'static str,
-    pub status: u16,
-    pub challenge: Option<String>,
-    pub body: String,
+pub(crate) struct ApiCall {
+    pub(crate) method: &'static str,
+    pub(crate) status: u16,
+    pub(crate) challenge: Option<String>,
+    pub(crate) body: String,
     token: String,
 }
 
 impl ApiCall {
-    pub async fn new(method: &'static str, token: &str, answer: reqwest::Response) -> Self {
+    pub(crate) async fn new(method: &'static str, token: &str, answer: reqwest::Response) -> Self {
         let challenge = answer.headers().get("www-authenticate");
-        let challenge = challenge.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let challenge = challenge
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned);
         let (status, token) = (answer.status().as_u16(), token.to_owned());
-        Self { method, status, challenge, body: answer.text().await.unwrap_or_default(), token }
+        Self {
+            method,
+            status,
+            challenge,
+            body: answer.text().await.unwrap_or_default(),
+            token,
+        }
     }
 }
 
 /// One flow, as far as it went.
 #[derive(Default)]
-pub struct Flow {
+pub(crate) struct Flow {
     authorization: Parameters,
     callback: Parameters,
     token: Parameters,
@@ -57,8 +65,10 @@ pub struct Flow {
 }
 
 impl Witness {
-    pub fn called_back(&self, query: &str) {
-        let parameters: Parameters = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    pub(crate) fn called_back(&self, query: &str) {
+        let parameters: Parameters = url::form_urlencoded::parse(query.as_bytes())
+            .into_owned()
+            .collect();
         if let Some(state) = value(&parameters, "state").map(str::to_owned) {
             let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if seen.callbacks.len() >= REMEMBERED {
@@ -68,7 +78,7 @@ impl Witness {
         }
     }
 
-    pub fn called(&self, session: &Session, call: ApiCall) {
+    pub(crate) fn called(&self, session: &Session, call: ApiCall) {
         let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.calls.len() >= REMEMBERED {
             seen.calls.clear();
@@ -76,7 +86,7 @@ impl Witness {
         seen.calls.insert(nonce(session), call);
     }
 
-    pub fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
+    pub(crate) fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
         let nonce = nonce(session);
         let requests = issuer.requests();
         let find = |endpoint, name: &str, wanted: &str| -> Parameters {
@@ -84,14 +94,25 @@ impl Witness {
                 request.endpoint() == endpoint && request.parameter(name).as_deref() == Some(wanted)
             };
             let found = requests.iter().rev().find(fits);
-            found.map(|request| with_client(request)).unwrap_or_default()
+            found
+                .map(|request| with_client(request))
+                .unwrap_or_default()
         };
         let authorization = find(Endpoint::Authorization, "nonce", &nonce);
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = value(&authorization, "state").unwrap_or_default();
         let callback = seen.callbacks.get(state).cloned().unwrap_or_default();
-        let token = find(Endpoint::Token, "code", value(&callback, "code").unwrap_or_default());
-        Flow { authorization, callback, token, call: seen.calls.get(&nonce).cloned() }
+        let token = find(
+            Endpoint::Token,
+            "code",
+            value(&callback, "code").unwrap_or_default(),
+        );
+        Flow {
+            authorization,
+            callback,
+            token,
+            call: seen.calls.get(&nonce).cloned(),
+        }
     }
 }
 
@@ -106,48 +127,103 @@ fn with_client(request: &RecordedRequest) -> Parameters {
 
 fn nonce(session: &Session) -> String {
     let nonce = session.claims().get("nonce");
-    nonce.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned()
+    nonce
+        .as_ref()
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
-    parameters.iter().find_map(|(key, value)| (key == name).then_some(value.as_str()))
+    parameters
+        .iter()
+        .find_map(|(key, value)| (key == name).then_some(value.as_str()))
 }
 
-pub fn draw(session: &Session, flow: &Flow) -> String {
+pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
     let mut html = "<h1>The flow that just happened</h1><p>The authorization code flow, with the \
                     parameters that were really sent. Secrets are shortened.</p>\
                     <div class=\"lanes\"><span>Browser</span><span>Application</span>\
                     <span>Authorization server</span><span>API</span></div>"
         .to_owned();
 
-    step(&mut html, 1, "Authorization request", "The application sends the browser away to sign in.");
+    step(
+        &mut html,
+        1,
+        "Authorization request",
+        "The application sends the browser away to sign in.",
+    );
     arrow(&mut html, Lane::Application, Lane::Browser, "303 redirect");
     arrow(&mut html, Lane::Browser, Lane::Server, "GET /authorize");
     table(&mut html, &flow.authorization, "");
 
-    step(&mut html, 2, "Consent and redirect back", "The user signs in and agrees; the browser \
-          brings a code back. The password was typed at the authorization server only.");
-    arrow(&mut html, Lane::Server, Lane::Browser, "sign-in, consent, 303 redirect");
-    arrow(&mut html, Lane::Browser, Lane::Application, "GET /auth/callback");
+    step(
+        &mut html,
+        2,
+        "Consent and redirect back",
+        "The user signs in and agrees; the browser \
+          brings a code back. The password was typed at the authorization server only.",
+    );
+    arrow(
+        &mut html,
+        Lane::Server,
+        Lane::Browser,
+        "sign-in, consent, 303 redirect",
+    );
+    arrow(
+        &mut html,
+        Lane::Browser,
+        Lane::Application,
+        "GET /auth/callback",
+    );
     table(&mut html, &flow.callback, "");
 
-    step(&mut html, 3, "Token request", "The application redeems the code, directly. Only who began \
-          the flow knows the verifier that fits the challenge of step 1.");
+    step(
+        &mut html,
+        3,
+        "Token request",
+        "The application redeems the code, directly. Only who began \
+          the flow knows the verifier that fits the challenge of step 1.",
+    );
     arrow(&mut html, Lane::Application, Lane::Server, "POST /token");
     table(&mut html, &flow.token, "");
-    arrow(&mut html, Lane::Server, Lane::Application, "ID token, access token");
+    arrow(
+        &mut html,
+        Lane::Server,
+        Lane::Application,
+        "ID token, access token",
+    );
     let claims: serde_json::Map<String, Value> = session.claims().deserialize().unwrap_or_default();
     table(&mut html, &claim_rows(&claims), "claim of the ID token");
 
-    step(&mut html, 4, "Resource access", "The access token opens the API, which verifies it by \
-          itself with the keys of the authorization server.");
+    step(
+        &mut html,
+        4,
+        "Resource access",
+        "The access token opens the API, which verifies it by \
+          itself with the keys of the authorization server.",
+    );
     match &flow.call {
         Some(call) => {
-            arrow(&mut html, Lane::Application, Lane::Api, &format!("{} /api/notes", call.method));
+            arrow(
+                &mut html,
+                Lane::Application,
+                Lane::Api,
+                &format!("{} /api/notes", call.method),
+            );
             let sent = vec![("Authorization".to_owned(), format!("Bearer {}", call.token))];
             table(&mut html, &sent, "");
-            table(&mut html, &claim_rows(&unverified_claims(&call.token)), "claim of the access token");
-            arrow(&mut html, Lane::Api, Lane::Application, &call.status.to_string());
+            table(
+                &mut html,
+                &claim_rows(&unverified_claims(&call.token)),
+                "claim of the access token",
+            );
+            arrow(
+                &mut html,
+                Lane::Api,
+                Lane::Application,
+                &call.status.to_string(),
+            );
             if let Some(challenge) = &call.challenge {
                 let _ = write!(html, "<pre>WWW-Authenticate: {}</pre>", escape(challenge));
             }
@@ -219,7 +295,15 @@ fn table(html: &mut String, rows: &Parameters, caption: &str) {
 }
 
 const SECRETS: [&str; 10] = [
-    "state", "nonce", "code", "code_challenge", "code_verifier", "client_secret", "at_hash", "sid", "jti",
+    "state",
+    "nonce",
+    "code",
+    "code_challenge",
+    "code_verifier",
+    "client_secret",
+    "at_hash",
+    "sid",
+    "jti",
     "Authorization",
 ];
 
@@ -237,8 +321,15 @@ fn shortened(name: &str, value: &str) -> String {
 }
 
 fn claim_rows(claims: &serde_json::Map<String, Value>) -> Parameters {
-    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    claims.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    let text = |value: &Value| {
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned)
+    };
+    claims
+        .iter()
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect()
 }
 
 /// The claims of the access token, to look at: the API is who verified them.
@@ -246,5 +337,8 @@ fn unverified_claims(token: &str) -> serde_json::Map<String, Value> {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap_or_default();
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload);
-    bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    bytes
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }

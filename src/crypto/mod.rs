@@ -1,4 +1,5 @@
-//! Cryptography: JWS and JWK read strictly, which key may verify what, digests.
+//! Cryptography: JWS and JWK read strictly, which key may verify what, digests,
+//! sealing.
 
 mod algorithm;
 #[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc.rs")]
@@ -6,13 +7,16 @@ mod algorithm;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod backend;
 pub(crate) mod base64url;
+mod cookie_key;
 mod jwk;
 mod jws;
+pub(crate) mod seal;
 
 pub use algorithm::Algorithm;
 pub(crate) use algorithm::{DEFAULT_ALGORITHMS, KeyKind};
 pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;
+pub use cookie_key::CookieKey;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};

@@ -5,6 +5,7 @@
 //! was good stays in use while the server is away.
 
 mod back_channel;
+mod client;
 mod discovery;
 mod flight;
 mod health;
@@ -16,6 +17,8 @@ mod reqwest;
 mod server;
 
 pub use back_channel::BackChannelError;
+pub(crate) use back_channel::is_loopback;
+pub use client::Client;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;

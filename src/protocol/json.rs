@@ -70,14 +70,6 @@ impl<'a> Object<'a> {
             Some(_) => Err(InvalidJson),
         }
     }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl<'a> Json<'a> {

@@ -3,18 +3,28 @@
 //! Nothing here does I/O, reads a clock, draws randomness or computes a signature. Parsers are total:
 //! any input gives a value or an error.
 
+pub(crate) mod authorization_request;
+pub(crate) mod authorization_response;
 pub(crate) mod challenge;
 pub(crate) mod claims;
 pub(crate) mod credentials;
 mod error_code;
+pub(crate) mod form;
 pub(crate) mod json;
 mod metadata;
+mod oauth_error;
+pub(crate) mod pkce;
+pub(crate) mod return_to;
 mod scope;
 mod secret;
+pub(crate) mod text;
+pub(crate) mod token_request;
+pub(crate) mod token_response;
 
 pub use claims::Claims;
 pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
+pub use oauth_error::OAuthErrorCode;
 pub use scope::{InvalidScope, ScopeSet};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, Nonce, RefreshToken, State,

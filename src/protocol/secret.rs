@@ -81,3 +81,15 @@ secret! {
     /// A PKCE code verifier (RFC 7636 §4.1).
     CodeVerifier
 }
+
+impl From<String> for ClientSecret {
+    fn from(secret: String) -> Self {
+        Self::new(secret)
+    }
+}
+
+impl From<&str> for ClientSecret {
+    fn from(secret: &str) -> Self {
+        Self::new(secret)
+    }
+}

@@ -72,10 +72,6 @@ impl JwtVerifier {
         Ok(())
     }
 
-    pub(crate) fn server(&self) -> &AuthorizationServer {
-        &self.server
-    }
-
     /// The verdict, where it can be given without waiting for a key.
     pub(crate) fn verify_at_hand(&self, compact: &str) -> Option<Result<Verdict, VerifyError>> {
         let candidate = match Candidate::read(&self.server, compact, &self.rules) {

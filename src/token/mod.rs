@@ -2,6 +2,7 @@
 
 mod audience;
 mod error;
+pub(crate) mod id_token;
 pub(crate) mod jws;
 mod jwt;
 mod profile;

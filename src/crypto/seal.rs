@@ -1,0 +1,228 @@
+//! Sealing of what a browser keeps for us: XChaCha20-Poly1305 under a fresh 192-bit random nonce.
+//!
+//! A sealed text is base64url of: format (1 byte), key id (4), nonce (24), ciphertext and tag. What it
+//! was sealed as is associated data, so a text opens only in the place it was made for (`L40`, `H55`).
+
+use chacha20poly1305::aead::AeadInOut as _;
+use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use super::{CookieKey, base64url};
+use crate::random::{Random, RandomError};
+
+/// One key of a ring, with the id that names it in what it sealed.
+#[derive(Clone)]
+pub(crate) struct SealingKey {
+    id: [u8; 4],
+    cipher: XChaCha20Poly1305,
+}
+
+/// What a sealed text is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Session,
+    Transaction,
+    Logout,
+}
+
+/// Where a sealed text belongs: it opens nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) purpose: Purpose,
+    /// The name of its cookie.
+    pub(crate) name: &'a str,
+    /// Whose cookie it is: the issuer and the client id.
+    pub(crate) owner: &'a str,
+}
+
+impl CookieKey {
+    pub(crate) fn seal(
+        &self,
+        random: &Random,
+        place: Place<'_>,
+        plain: &[u8],
+    ) -> Result<String, RandomError> {
+        let Some(key) = self.ring().first() else {
+            return Err(RandomError);
+        };
+        let nonce: [u8; NONCE] = random.bytes()?;
+        let mut sealed = Vec::with_capacity(OVERHEAD + plain.len());
+        sealed.push(FORMAT);
+        sealed.extend_from_slice(&key.id);
+        sealed.extend_from_slice(&nonce);
+        sealed.extend_from_slice(plain);
+        let tag = key.cipher.encrypt_inout_detached(
+            &XNonce::from(nonce),
+            &associated_data(place, key.id),
+            (&mut sealed[HEAD..]).into(),
+        );
+        let Ok(tag) = tag else {
+            // Only beyond 256 GiB; the plain text must not leave in any case.
+            sealed.zeroize();
+            return Err(RandomError);
+        };
+        sealed.extend_from_slice(&tag);
+        Ok(base64url::encode(&sealed))
+    }
+
+    /// The plain text, or nothing: why it does not open is nobody's business (`H56`).
+    pub(crate) fn open(&self, place: Place<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        let mut sealed = Zeroizing::new(base64url::decode(text)?);
+        let body_end = sealed.len().checked_sub(TAG)?;
+        if body_end < HEAD || sealed[0] != FORMAT {
+            return None;
+        }
+        let id: [u8; 4] = sealed[1..5].try_into().ok()?;
+        let nonce: [u8; NONCE] = sealed[5..HEAD].try_into().ok()?;
+        let tag: [u8; TAG] = sealed[body_end..].try_into().ok()?;
+        let data = associated_data(place, id);
+        // Two keys with one id are a chance of 2^-32: the first that verifies is the right one.
+        let opened = self.ring().iter().filter(|key| key.id == id).any(|key| {
+            key.cipher
+                .decrypt_inout_detached(
+                    &XNonce::from(nonce),
+                    &data,
+                    (&mut sealed[HEAD..body_end]).into(),
+                    &Tag::from(tag),
+                )
+                .is_ok()
+        });
+        if !opened {
+            return None;
+        }
+        sealed.truncate(body_end);
+        sealed.drain(..HEAD);
+        Some(sealed)
+    }
+}
+
+impl SealingKey {
+    pub(super) fn new(id: [u8; 4], key: &[u8; 32]) -> Self {
+        Self {
+            id,
+            cipher: XChaCha20Poly1305::new(key.into()),
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn id(&self) -> [u8; 4] {
+        self.id
+    }
+}
+
+/// How long a text is once `plain` bytes are sealed: known before, so that chunks can be counted
+/// inside the seal.
+pub(crate) const fn sealed_len(plain: usize) -> usize {
+    ((OVERHEAD + plain) * 4).div_ceil(3)
+}
+
+/// Every part with its length in front, so that no two places share one encoding.
+fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
+    let purpose: &[u8] = match place.purpose {
+        Purpose::Session => b"session",
+        Purpose::Transaction => b"transaction",
+        Purpose::Logout => b"logout",
+    };
+    let parts = [
+        &[FORMAT][..],
+        &key_id,
+        purpose,
+        place.name.as_bytes(),
+        place.owner.as_bytes(),
+    ];
+    let mut data = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
+    for part in parts {
+        data.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        data.extend_from_slice(part);
+    }
+    data
+}
+
+/// The format of a sealed text and of what is bound to it: part of the associated data too.
+const FORMAT: u8 = 1;
+const NONCE: usize = 24;
+const TAG: usize = 16;
+const HEAD: usize = 1 + 4 + NONCE;
+const OVERHEAD: usize = HEAD + TAG;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACE: Place<'_> = Place {
+        purpose: Purpose::Session,
+        name: "shop-session",
+        owner: "https://id.example.com shop",
+    };
+
+    fn key(byte: u8) -> CookieKey {
+        CookieKey::from_bytes(&[byte; 32]).unwrap()
+    }
+
+    #[test]
+    fn what_is_sealed_opens_in_its_own_place_only() {
+        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
+        assert_eq!(key(1).open(PLACE, &sealed).unwrap().as_slice(), b"hello");
+        assert_eq!(sealed.len(), sealed_len(5));
+        for (what, place) in [
+            (
+                "another name",
+                Place {
+                    name: "shop-tx-1",
+                    ..PLACE
+                },
+            ),
+            (
+                "another purpose",
+                Place {
+                    purpose: Purpose::Transaction,
+                    ..PLACE
+                },
+            ),
+            (
+                "another owner",
+                Place {
+                    owner: "https://id.example.com shops",
+                    ..PLACE
+                },
+            ),
+        ] {
+            assert!(key(1).open(place, &sealed).is_none(), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_changed_or_shortened_text_does_not_open() {
+        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
+        for end in 0..sealed.len() {
+            assert!(key(1).open(PLACE, &sealed[..end]).is_none(), "{end}");
+        }
+        for at in 0..sealed.len() {
+            let mut changed = sealed.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            let changed = String::from_utf8(changed).unwrap();
+            assert!(key(1).open(PLACE, &changed).is_none(), "{at}");
+        }
+        assert!(key(1).open(PLACE, &format!("{sealed}A")).is_none());
+        assert!(key(1).open(PLACE, "\u{fc}").is_none());
+    }
+
+    #[test]
+    fn the_first_key_of_a_ring_seals_and_every_one_opens() {
+        let old = key(1).seal(&Random::system(), PLACE, b"old").unwrap();
+        let ring = key(2).add_previous(key(1));
+        assert_eq!(ring.open(PLACE, &old).unwrap().as_slice(), b"old");
+        let new = ring.seal(&Random::system(), PLACE, b"new").unwrap();
+        assert!(key(2).open(PLACE, &new).is_some());
+        assert!(key(1).open(PLACE, &new).is_none());
+        assert!(key(2).open(PLACE, &old).is_none());
+    }
+
+    #[test]
+    fn no_two_seals_share_a_nonce() {
+        let texts: std::collections::HashSet<String> = (0..2000)
+            .map(|_| key(1).seal(&Random::system(), PLACE, b"").unwrap()[6..39].to_owned())
+            .collect();
+        assert_eq!(texts.len(), 2000);
+    }
+}

@@ -1,0 +1,132 @@
+//! The second step: the browser is back, and either somebody signed in or nobody did.
+
+use super::error::FlowError;
+use super::record::{NewRecord, SessionRecord};
+use super::settings::Flow;
+use super::transaction::Transaction;
+use crate::clock::unix_seconds;
+use crate::protocol::AuthorizationCode;
+use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
+use crate::token::id_token::{self, Expected};
+
+impl Flow {
+    /// Completes a login (`L11`).
+    ///
+    /// The transaction and the response are taken by value: whatever comes out, neither can be used
+    /// again. Up to the token request nothing but metadata is fetched, and a response that does not
+    /// fit its transaction fetches nothing at all.
+    pub(crate) async fn complete(
+        &self,
+        transaction: Transaction,
+        response: AuthorizationResponse,
+    ) -> Result<SessionRecord, FlowError> {
+        self.check_binding(&transaction, &response)?;
+        self.check_issuer(&response).await?;
+        let code = code_of(response, transaction.silent)?;
+        self.sign_in(&transaction, &code).await
+    }
+
+    /// RFC 6749 §10.12, RFC 9700 §4.4.2 (`H08`, `L19`): this browser's login, young enough, at this
+    /// server and for this redirect URI.
+    fn check_binding(
+        &self,
+        transaction: &Transaction,
+        response: &AuthorizationResponse,
+    ) -> Result<(), FlowError> {
+        if transaction.state != *response.state() {
+            return Err(FlowError::request(
+                "state_mismatch",
+                "the state is of another login",
+            ));
+        }
+        if transaction.expired(unix_seconds(&**self.clock())) {
+            return Err(FlowError::request(
+                "transaction_expired",
+                "the login took too long",
+            ));
+        }
+        if transaction.issuer != self.server.issuer()
+            || transaction.redirect_uri != self.redirect_uri
+        {
+            return Err(FlowError::request(
+                "transaction_elsewhere",
+                "the login was started at another authorization server or for another redirect URI",
+            ));
+        }
+        Ok(())
+    }
+
+    /// RFC 9207 §2.4 (`L15`, `H14`): who answers is whom we asked, byte for byte, for errors as well;
+    /// and a server that always says its name is not silent.
+    async fn check_issuer(&self, response: &AuthorizationResponse) -> Result<(), FlowError> {
+        match response.issuer() {
+            Some(issuer) if issuer == self.server.issuer() => Ok(()),
+            Some(_) => Err(FlowError::request(
+                "issuer_mismatch",
+                "the response is of another authorization server",
+            )),
+            None => {
+                let metadata = self.server.metadata().await?;
+                if metadata.authorization_response_iss_parameter_supported() {
+                    return Err(FlowError::request(
+                        "issuer_missing",
+                        "the response does not name its authorization server",
+                    ));
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// No token is used before the ID token was found good (RFC 9700 §4.5.3.2).
+    async fn sign_in(
+        &self,
+        transaction: &Transaction,
+        code: &AuthorizationCode,
+    ) -> Result<SessionRecord, FlowError> {
+        let tokens = self.redeem(code, transaction).await?;
+        // OpenID Connect Core §3.1.3.3: with `openid` there is one.
+        let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
+        let expected = Expected {
+            client_id: self.client.id(),
+            nonce: Some(&transaction.nonce),
+            access_token: &tokens.access_token,
+            code,
+            state: &transaction.state,
+            max_age: transaction.max_age,
+            asked_at: transaction.started_at,
+            acr_values: transaction.acr_values.as_deref(),
+        };
+        let claims = id_token::verify(&self.server, &id_token, &expected).await?;
+
+        let now = unix_seconds(&**self.clock());
+        let lifetime = tokens
+            .expires_in
+            .unwrap_or(self.default_token_lifetime.as_secs());
+        Ok(SessionRecord::new(NewRecord {
+            id: self.random().bytes()?,
+            now,
+            claims,
+            // RFC 6749 §5.1: what was asked for, unless the server says something else.
+            scopes: tokens.scope.unwrap_or_else(|| self.scopes.clone()),
+            access_token: tokens.access_token,
+            access_token_expires_at: now
+                .saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX)),
+            id_token,
+        }))
+    }
+}
+
+/// RFC 6749 §4.1.2.1 (`L16`, `H17`): an error is an error, whatever stands beside it.
+fn code_of(response: AuthorizationResponse, silent: bool) -> Result<AuthorizationCode, FlowError> {
+    match response.into_outcome() {
+        AuthorizationOutcome::Code(code) => Ok(code),
+        AuthorizationOutcome::Error { code, description } => {
+            Err(FlowError::refused(code, description, silent))
+        }
+        AuthorizationOutcome::Nothing => Err(FlowError::request(
+            "code_missing",
+            "the response has neither a code nor an error",
+        )),
+    }
+}

@@ -1,0 +1,38 @@
+//! The authorization code flow ([RFC 6749 §4.1], OpenID Connect Core §3.1) as steps, and what comes of
+//! it: a [`Session`], or a [`FlowError`] that says who is to blame.
+//!
+//! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
+//! gives the URL the browser is sent to and a transaction that must come back with it. Completing takes
+//! the transaction and what the browser brought by value, so a code is redeemed once by type.
+//!
+//! # Not done here
+//!
+//! Access tokens are not renewed: when one has expired, [`Session::access_token`] says so. Logins without
+//! `openid`, encrypted ID tokens and signed userinfo answers are refused.
+//!
+//! [RFC 6749 §4.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1
+
+mod complete;
+mod email;
+mod encoding;
+mod error;
+mod logout;
+mod record;
+mod redeem;
+mod session;
+mod settings;
+mod start;
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
+mod tests;
+mod transaction;
+mod userinfo;
+
+pub use email::Email;
+pub use error::{FlowError, FlowErrorKind};
+pub(crate) use record::SessionRecord;
+pub use session::{Session, SessionError, UserKey};
+pub(crate) use settings::Flow;
+pub(crate) use start::StartRequest;
+pub(crate) use transaction::Transaction;
+pub use userinfo::UserInfo;

@@ -1,0 +1,295 @@
+//! What is kept of somebody who signed in.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::encoding::{Reader, Writer};
+use super::transaction::CLOCK_ERROR;
+use crate::protocol::claims::Registered;
+use crate::protocol::json::parse_object;
+use crate::protocol::{AccessToken, Claims, IdToken, ScopeSet};
+
+/// A record of a newer schema is nothing (`L46`).
+const SCHEMA: u8 = 1;
+
+/// A session: who signed in, when, and what the application may do for them.
+///
+/// A value, changed by making another. It holds tokens: whoever keeps it seals it.
+#[derive(Clone)]
+pub(crate) struct SessionRecord {
+    id: [u8; 16],
+    created_at: i64,
+    last_seen: i64,
+    claims: Claims,
+    scopes: ScopeSet,
+    access_token: AccessToken,
+    access_token_expires_at: i64,
+    id_token: Option<IdToken>,
+}
+
+/// What a login gives.
+pub(super) struct NewRecord {
+    pub(super) id: [u8; 16],
+    pub(super) now: i64,
+    pub(super) claims: Claims,
+    pub(super) scopes: ScopeSet,
+    pub(super) access_token: AccessToken,
+    pub(super) access_token_expires_at: i64,
+    pub(super) id_token: IdToken,
+}
+
+impl SessionRecord {
+    pub(super) fn new(new: NewRecord) -> Self {
+        Self {
+            id: new.id,
+            created_at: new.now,
+            last_seen: new.now,
+            claims: new.claims,
+            scopes: new.scopes,
+            access_token: new.access_token,
+            access_token_expires_at: new.access_token_expires_at,
+            id_token: Some(new.id_token),
+        }
+    }
+
+    /// Random, new at every login; no secret.
+    pub(crate) fn id(&self) -> &[u8; 16] {
+        &self.id
+    }
+
+    pub(crate) fn issuer(&self) -> &str {
+        self.claims.issuer().unwrap_or_default()
+    }
+
+    pub(crate) fn subject(&self) -> &str {
+        self.claims.subject().unwrap_or_default()
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        &self.scopes
+    }
+
+    /// Seconds since 1970, like all times here.
+    pub(crate) fn created_at(&self) -> i64 {
+        self.created_at
+    }
+
+    #[cfg(test)]
+    pub(crate) fn last_seen(&self) -> i64 {
+        self.last_seen
+    }
+
+    pub(crate) fn id_token(&self) -> Option<&IdToken> {
+        self.id_token.as_ref()
+    }
+
+    pub(super) fn access_token(&self) -> &AccessToken {
+        &self.access_token
+    }
+
+    pub(super) fn access_token_expires_at(&self) -> i64 {
+        self.access_token_expires_at
+    }
+
+    /// When the session ends if nobody uses it any more: the earlier of its two limits (`L44`).
+    pub(crate) fn expires_at(&self, absolute: Duration, idle: Duration) -> i64 {
+        after(self.created_at, absolute).min(after(self.last_seen, idle))
+    }
+
+    /// Whether it has ended. A record from the future has, too: a clock that jumped back prolongs
+    /// nothing.
+    pub(crate) fn expired(&self, now: i64, absolute: Duration, idle: Duration) -> bool {
+        now >= self.expires_at(absolute, idle)
+            || self.created_at.max(self.last_seen) > now.saturating_add(CLOCK_ERROR)
+    }
+
+    /// Whether its use is worth writing down: a tenth of the idle limit has passed (`L44`).
+    pub(crate) fn wants_touch(&self, now: i64, idle: Duration) -> bool {
+        now >= after(self.last_seen, (idle / 10).max(Duration::from_secs(1)))
+    }
+
+    /// The same session, in use now.
+    pub(crate) fn touched(self, now: i64) -> Self {
+        Self {
+            last_seen: now.max(self.last_seen),
+            ..self
+        }
+    }
+
+    /// The same session without the raw ID token, where room is short: it only served as a hint at
+    /// sign-out.
+    pub(crate) fn without_id_token(self) -> Self {
+        Self {
+            id_token: None,
+            ..self
+        }
+    }
+
+    pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        Writer::new(SCHEMA)
+            .raw(&self.id)
+            .number(self.created_at)
+            .number(self.last_seen)
+            .text(self.claims.as_json())
+            .text(&self.scopes.to_string())
+            .text(self.access_token.expose())
+            .number(self.access_token_expires_at)
+            .optional(self.id_token.as_ref().map(IdToken::expose))
+            .finish()
+    }
+
+    /// `None` for another schema and for anything that is no session of somebody.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes, SCHEMA)?;
+        let record = Self {
+            id: reader.array()?,
+            created_at: reader.number()?,
+            last_seen: reader.number()?,
+            claims: claims(reader.text()?)?,
+            scopes: ScopeSet::from_wire(reader.text()?),
+            access_token: AccessToken::new(reader.text()?),
+            access_token_expires_at: reader.number()?,
+            id_token: reader.optional()?.map(IdToken::new),
+        };
+        reader.finish()?;
+        Some(record)
+    }
+}
+
+/// Names whose session it is; no claim, no token.
+impl fmt::Debug for SessionRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionRecord")
+            .field("issuer", &self.issuer())
+            .field("subject", &self.subject())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The claims of a session, which has an issuer and a subject.
+fn claims(text: &str) -> Option<Claims> {
+    let registered = Registered::read(&parse_object(text.as_bytes()).ok()?).ok()?;
+    (registered.issuer.is_some() && registered.subject.is_some())
+        .then(|| Claims::new(text.into(), Arc::new(registered)))
+}
+
+fn after(moment: i64, duration: Duration) -> i64 {
+    moment.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    pub(crate) fn record(now: i64) -> SessionRecord {
+        SessionRecord::new(NewRecord {
+            id: [7; 16],
+            now,
+            claims: claims(r#"{"iss":"https://id.example.com","sub":"alice","x":[1]}"#).unwrap(),
+            scopes: ScopeSet::from_wire("openid profile"),
+            access_token: AccessToken::new("at"),
+            access_token_expires_at: now + 300,
+            id_token: IdToken::new("a.b.c"),
+        })
+    }
+
+    #[test]
+    fn a_session_ends_by_its_age_by_its_idleness_and_by_a_clock_that_jumped_back() {
+        let record = record(1_000_000);
+        for (name, now, seen, expired) in [
+            ("fresh", 0, 0, false),
+            ("idle, almost", 3599, 0, false),
+            ("H62 idle by a second", 3600, 0, true),
+            ("used", 3600, 3599, false),
+            ("old, almost", 8 * 3600 - 1, 8 * 3600 - 1, false),
+            ("old, though used", 8 * 3600, 8 * 3600 - 1, true),
+            ("another replica's clock", -60, 0, false),
+            ("from the future", -61, 0, true),
+        ] {
+            let record = record.clone().touched(1_000_000 + seen);
+            assert_eq!(
+                record.expired(1_000_000 + now, 8 * HOUR, HOUR),
+                expired,
+                "{name}"
+            );
+        }
+        assert_eq!(record.expires_at(8 * HOUR, HOUR), 1_003_600);
+    }
+
+    #[test]
+    fn a_touch_is_due_after_a_tenth_of_the_idle_limit_and_never_turns_back() {
+        let record = record(1_000_000);
+        assert!(!record.wants_touch(1_000_359, HOUR));
+        assert!(record.wants_touch(1_000_360, HOUR));
+        assert_eq!(record.touched(999_000).last_seen(), 1_000_000);
+    }
+
+    #[test]
+    fn a_cut_a_longer_and_a_newer_record_are_nothing() {
+        let bytes = record(1).to_bytes();
+        for length in 0..bytes.len() {
+            assert!(
+                SessionRecord::from_bytes(&bytes[..length]).is_none(),
+                "{length}"
+            );
+        }
+        let mut longer = bytes.to_vec();
+        longer.push(0);
+        assert!(SessionRecord::from_bytes(&longer).is_none());
+        let mut newer = bytes.to_vec();
+        newer[0] += 1;
+        assert!(SessionRecord::from_bytes(&newer).is_none());
+    }
+
+    #[test]
+    fn a_record_without_an_issuer_or_a_subject_is_nothing() {
+        for text in [
+            r#"{"iss":"i"}"#,
+            r#"{"sub":"s"}"#,
+            r#"{"iss":"i","sub":1}"#,
+            "[]",
+            "",
+        ] {
+            assert!(claims(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_print_are_inverse(
+            id in any::<[u8; 16]>(), now in any::<i32>(), seen in any::<i32>(),
+            token in any::<String>(), keep in any::<bool>(),
+        ) {
+            let record = SessionRecord {
+                id, access_token: AccessToken::new(token), ..record(now.into())
+            }
+            .touched(seen.into());
+            let record = if keep { record } else { record.without_id_token() };
+            let again = SessionRecord::from_bytes(&record.to_bytes()).unwrap();
+            prop_assert_eq!(&*again.to_bytes(), &*record.to_bytes());
+            prop_assert_eq!(again.claims().as_json(), record.claims().as_json());
+            prop_assert_eq!(again.scopes(), record.scopes());
+            prop_assert_eq!(again.access_token(), record.access_token());
+            prop_assert_eq!(again.id_token(), record.id_token());
+            prop_assert_eq!(again.last_seen(), record.last_seen());
+        }
+
+        #[test]
+        fn any_bytes_are_a_record_or_nothing(mut bytes in any::<Vec<u8>>()) {
+            let _ = SessionRecord::from_bytes(&bytes);
+            bytes.insert(0, SCHEMA);
+            let _ = SessionRecord::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! The flow against an authorization server that is a handful of answers.
+
+mod complete;
+mod id_token;
+mod signed_in;
+mod start;
+mod support;

@@ -1,0 +1,257 @@
+//! Answers of an authorization server, each to be replaced, and the requests it got.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use bytes::Bytes;
+use http::{Request, Response};
+use serde_json::{Value, json};
+use tower_service::Service;
+
+use crate::clock::{Clock, Sleep};
+use crate::crypto::base64url;
+use crate::flow::start::Started;
+use crate::flow::{Flow, FlowError, SessionRecord, StartRequest};
+use crate::issuer::{AuthorizationServer, Client};
+use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::protocol::form;
+
+pub(super) const ISSUER: &str = "https://id.example.com";
+pub(super) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
+pub(super) const NOW: i64 = 1_800_000_000;
+
+/// A clock that is turned by hand; its timers never ring.
+#[derive(Clone, Debug)]
+pub(super) struct StillClock(Arc<Mutex<i64>>);
+
+impl StillClock {
+    pub(super) fn advance(&self, seconds: i64) {
+        *self.0.lock().unwrap() += seconds;
+    }
+}
+
+impl Clock for StillClock {
+    fn now(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(u64::try_from(*self.0.lock().unwrap()).unwrap())
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::from_secs(u64::try_from(*self.0.lock().unwrap() - NOW + 1000).unwrap())
+    }
+
+    fn sleep(&self, _: Duration) -> Sleep {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Server {
+    pub(super) clock: StillClock,
+    key: Arc<Ed25519KeyPair>,
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    metadata: Value,
+    token: (u16, String),
+    userinfo: (u16, &'static str, String),
+    requests: Vec<Request<Bytes>>,
+}
+
+impl Server {
+    pub(super) fn new() -> Self {
+        let metadata = json!({
+            "issuer": ISSUER,
+            "authorization_endpoint": format!("{ISSUER}/authorize"),
+            "token_endpoint": format!("{ISSUER}/token"),
+            "jwks_uri": format!("{ISSUER}/keys"),
+            "userinfo_endpoint": format!("{ISSUER}/userinfo"),
+            "end_session_endpoint": format!("{ISSUER}/logout"),
+            "code_challenge_methods_supported": ["S256"],
+        });
+        Self {
+            clock: StillClock(Arc::new(Mutex::new(NOW))),
+            key: Arc::new(Ed25519KeyPair::generate().unwrap()),
+            state: Arc::new(Mutex::new(State {
+                metadata,
+                token: (500, String::new()),
+                userinfo: (500, "", String::new()),
+                requests: Vec::new(),
+            })),
+        }
+    }
+
+    /// Null takes the member away.
+    pub(super) fn set_metadata(&self, name: &str, value: Value) {
+        let metadata = &mut self.state.lock().unwrap().metadata;
+        match value {
+            Value::Null => drop(metadata.as_object_mut().unwrap().remove(name)),
+            value => metadata[name] = value,
+        }
+    }
+
+    pub(super) fn answer_token_request(&self, status: u16, body: &str) {
+        self.state.lock().unwrap().token = (status, body.to_owned());
+    }
+
+    pub(super) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
+        self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
+    }
+
+    pub(super) fn sign(&self, header: &Value, claims: &str) -> String {
+        let encode = |text: &str| base64url::encode(text.as_bytes());
+        let input = format!("{}.{}", encode(&header.to_string()), encode(claims));
+        let signature = self.key.sign(input.as_bytes());
+        format!("{input}.{}", base64url::encode(signature.as_ref()))
+    }
+
+    /// The requests of this path so far.
+    pub(super) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
+        let state = self.state.lock().unwrap();
+        state
+            .requests
+            .iter()
+            .filter(|request| request.uri().path() == path)
+            .cloned()
+            .collect()
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.state.lock().unwrap().requests.len()
+    }
+
+    pub(super) fn authorization_server(&self) -> AuthorizationServer {
+        AuthorizationServer::new(ISSUER)
+            .unwrap()
+            .with_back_channel(self.clone())
+            .with_clock(self.clock.clone())
+    }
+
+    pub(super) fn flow(&self) -> Flow {
+        self.flow_of(Client::confidential("shop", "secret"))
+    }
+
+    pub(super) fn flow_of(&self, client: Client) -> Flow {
+        Flow::new(&self.authorization_server(), client, REDIRECT_URI).unwrap()
+    }
+}
+
+impl Service<Request<Bytes>> for Server {
+    type Response = Response<Bytes>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<Bytes>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let mut state = self.state.lock().unwrap();
+        let (status, media_type, body) = match request.uri().path() {
+            "/.well-known/openid-configuration" => {
+                (200, "application/json", state.metadata.to_string())
+            }
+            "/keys" => {
+                let x = base64url::encode(self.key.public_key().as_ref());
+                let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "1" });
+                (
+                    200,
+                    "application/json",
+                    json!({ "keys": [key] }).to_string(),
+                )
+            }
+            "/token" => (state.token.0, "application/json", state.token.1.clone()),
+            "/userinfo" => state.userinfo.clone(),
+            _ => (404, "text/plain", String::new()),
+        };
+        state.requests.push(request);
+        let answer = Response::builder()
+            .status(status)
+            .header("content-type", media_type);
+        ready(Ok(answer.body(Bytes::from(body)).unwrap()))
+    }
+}
+
+/// A login on its way.
+pub(super) struct Login {
+    pub(super) server: Server,
+    pub(super) flow: Flow,
+    pub(super) started: Started,
+}
+
+impl Login {
+    pub(super) async fn start(server: &Server) -> Self {
+        Self::start_with(
+            server,
+            StartRequest {
+                return_to: "/".into(),
+                ..Default::default()
+            },
+        )
+        .await
+    }
+
+    pub(super) async fn start_with(server: &Server, request: StartRequest) -> Self {
+        let flow = server.flow();
+        let started = flow.start(request).await.unwrap();
+        Self {
+            server: server.clone(),
+            flow,
+            started,
+        }
+    }
+
+    /// The claims of a good ID token for this login.
+    pub(super) fn claims(&self) -> Value {
+        json!({
+            "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
+            "nonce": self.started.transaction.nonce.expose(),
+        })
+    }
+
+    /// Has the server answer with tokens, this ID token among them.
+    pub(super) fn grant(&self, id_token: &str) {
+        let body = json!({
+            "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
+            "id_token": id_token,
+        });
+        self.server.answer_token_request(200, &body.to_string());
+    }
+
+    pub(super) fn grant_claims(&self, claims: &Value) {
+        let header = json!({ "alg": "EdDSA", "kid": "1" });
+        self.grant(&self.server.sign(&header, &claims.to_string()));
+    }
+
+    pub(super) async fn come_back(self) -> Result<SessionRecord, FlowError> {
+        self.come_back_with(&[("code", "the-code")]).await
+    }
+
+    /// The browser is back with its state and these parameters.
+    pub(super) async fn come_back_with(
+        self,
+        parameters: &[(&str, &str)],
+    ) -> Result<SessionRecord, FlowError> {
+        let state = self.started.transaction.state.expose().to_owned();
+        let mut pairs = vec![("state", &*state)];
+        pairs.extend(parameters);
+        let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();
+        self.flow.complete(self.started.transaction, response).await
+    }
+}
+
+/// A session of alice.
+pub(super) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
+    let login = Login::start(server).await;
+    login.grant_claims(&login.claims());
+    let flow = login.flow.clone();
+    (flow, login.come_back().await.unwrap())
+}
+
+pub(super) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {
+    result.map_or_else(|error| error.code(), |_| "ok")
+}

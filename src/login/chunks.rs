@@ -1,0 +1,147 @@
+//! The session in its cookies: one, or numbered chunks of it where one is too small (`L42`).
+//!
+//! How many there are is counted inside the seal: a missing, foreign or swapped chunk opens as nothing.
+
+use zeroize::Zeroizing;
+
+use super::cookies::{CookieNames, Jar, SESSION};
+use super::sealer::Sealer;
+use crate::crypto::seal::{Purpose, sealed_len};
+use crate::flow::SessionRecord;
+use crate::random::RandomError;
+
+/// What the session cookies of a request hold.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// There are none.
+    Nothing,
+    /// There are some that are no session: to be cleared, and nobody signed in (`L39`, `H50`).
+    Spoiled,
+    Session(SessionRecord),
+}
+
+/// Why a session cannot be written into cookies.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum NotWritten {
+    #[error(
+        "a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store"
+    )]
+    TooLarge(usize),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
+    let mut whole = None;
+    let mut chunks = [None; MAX_CHUNKS];
+    for (index, value) in jar.session_parts() {
+        let place = match index.strip_prefix('.') {
+            None => &mut whole,
+            // `H52`: one digit, as we write it, or nothing of ours.
+            Some(index) => match chunk_number(index) {
+                Some(number) => &mut chunks[number],
+                None => return Found::Spoiled,
+            },
+        };
+        // `L43`: two values under one name.
+        if place.replace(value).is_some() {
+            return Found::Spoiled;
+        }
+    }
+    let count = chunks.iter().take_while(|chunk| chunk.is_some()).count();
+    let present = chunks.iter().flatten().count();
+    let record = match (whole, present) {
+        _ if jar.overflow() => None,
+        (None, 0) => return Found::Nothing,
+        (Some(text), 0) => read(sealer, text, 1),
+        // One chunk is never cut into chunks, and a gap leaves some behind it.
+        (None, 2..) if present == count => {
+            let text: String = chunks.iter().flatten().copied().collect();
+            read(sealer, &text, count)
+        }
+        _ => None,
+    };
+    record.map_or(Found::Spoiled, Found::Session)
+}
+
+/// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
+/// out where it would not fit with it.
+pub(super) fn seal(
+    sealer: &Sealer,
+    record: &SessionRecord,
+) -> Result<Vec<(String, String)>, NotWritten> {
+    match seal_as_it_is(sealer, record) {
+        Err(NotWritten::TooLarge(_)) if record.id_token().is_some() => {
+            seal_as_it_is(sealer, &record.clone().without_id_token())
+        }
+        sealed => sealed,
+    }
+}
+
+/// Every name a session may be under, so that what is not written any more can be cleared.
+pub(super) fn all_names() -> impl Iterator<Item = String> {
+    let chunks = (0..MAX_BYTES.div_ceil(CHUNK)).map(|number| format!("{SESSION}.{number}"));
+    std::iter::once(SESSION.to_owned()).chain(chunks)
+}
+
+fn seal_as_it_is(
+    sealer: &Sealer,
+    record: &SessionRecord,
+) -> Result<Vec<(String, String)>, NotWritten> {
+    let record = record.to_bytes();
+    let length = sealed_len(1 + record.len());
+    let count = length.div_ceil(CHUNK);
+    let names: Vec<String> = match count {
+        1 => vec![SESSION.to_owned()],
+        _ => (0..count)
+            .map(|number| format!("{SESSION}.{number}"))
+            .collect(),
+    };
+    let cost = length
+        + names
+            .iter()
+            .map(|name| CookieNames::cost(&sealer.names.full(name), ""))
+            .sum::<usize>();
+    let (Ok(counted), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
+        return Err(NotWritten::TooLarge(cost));
+    };
+    let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
+    plain.push(counted);
+    plain.extend_from_slice(&record);
+    let sealed = sealer.seal(Purpose::Session, SESSION, &plain)?;
+    let mut rest = sealed.as_str();
+    Ok(names
+        .into_iter()
+        .map(|name| {
+            let (value, after) = rest.split_at(rest.len().min(CHUNK));
+            rest = after;
+            (name, value.to_owned())
+        })
+        .collect())
+}
+
+fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
+    let plain = sealer.open(Purpose::Session, SESSION, text)?;
+    let (&counted, record) = plain.split_first()?;
+    if usize::from(counted) != count {
+        return None;
+    }
+    SessionRecord::from_bytes(record)
+}
+
+fn chunk_number(index: &str) -> Option<usize> {
+    let &[digit @ b'0'..=b'9'] = index.as_bytes() else {
+        return None;
+    };
+    Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
+}
+
+/// All session cookies together, names included, as a request carries them. With the transactions they
+/// stay below the 8 KiB at which proxies cut.
+const MAX_BYTES: usize = 5 * 1024 - 64;
+
+/// A value of this length fits, with name and attributes, into the 4093 bytes of the strictest browser.
+const CHUNK: usize = 3800;
+
+/// More than `MAX_BYTES` can need: what a request may present at all.
+const MAX_CHUNKS: usize = 8;

@@ -1,0 +1,295 @@
+//! Our cookies: their names and attributes, and how they are found in a request.
+//!
+//! https gives the prefix `__Host-Http-` (older browsers still enforce its `__Host-` part): Secure,
+//! HttpOnly, Path=/ and no Domain. http, which is for loopback only, can have neither prefix nor Secure.
+
+use std::time::Duration;
+
+use http::header::{COOKIE, HeaderMap, HeaderValue};
+
+use super::SameSite;
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
+use crate::protocol::State;
+
+/// What our cookies are called, and the attributes they all have (`L2`, `L38`).
+#[derive(Clone, Debug)]
+pub(super) struct CookieNames {
+    /// All names begin with it.
+    prefix: String,
+    logout: String,
+    secure: bool,
+}
+
+/// The cookies of ours that a request carries, by what follows the prefix in their names.
+#[derive(Debug, Default)]
+pub(super) struct Jar<'a> {
+    entries: Vec<(&'a str, &'a str)>,
+    overflow: bool,
+}
+
+impl CookieNames {
+    pub(super) fn new(app: &str, secure: bool) -> Self {
+        let prefix = format!("{}{app}-", if secure { "__Host-Http-" } else { "" });
+        Self {
+            logout: format!("{prefix}{LOGOUT}"),
+            prefix,
+            secure,
+        }
+    }
+
+    pub(super) fn logout(&self) -> &str {
+        &self.logout
+    }
+
+    pub(super) fn full(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// A login's cookie is found by its state; the name is a digest, so that it tells nothing (`L2`).
+    pub(super) fn transaction(state: &State) -> String {
+        let digest = sha256(state.expose().as_bytes());
+        format!("{TRANSACTION}{}", base64url::encode(&digest[..9]))
+    }
+
+    /// A `Set-Cookie` value, or nothing when the value fits no header, which ours always do.
+    pub(super) fn set(
+        &self,
+        name: &str,
+        value: &str,
+        lifetime: Duration,
+        same_site: SameSite,
+    ) -> Option<HeaderValue> {
+        let secure = if self.secure { "; Secure" } else { "" };
+        let same_site = same_site.as_str();
+        let seconds = lifetime.as_secs();
+        let text = format!(
+            "{name}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}; Max-Age={seconds}"
+        );
+        HeaderValue::try_from(text).ok()
+    }
+
+    pub(super) fn clear(&self, name: &str) -> Option<HeaderValue> {
+        self.set(name, "", Duration::ZERO, SameSite::Lax)
+    }
+
+    /// Takes the bytes a cookie costs in a request.
+    pub(super) fn cost(name: &str, value: &str) -> usize {
+        name.len() + value.len() + "=; ".len()
+    }
+}
+
+impl<'a> Jar<'a> {
+    /// Reads every `Cookie` field; what is not ours, or is no pair, is passed over.
+    pub(super) fn read(headers: &'a HeaderMap, names: &CookieNames) -> Self {
+        let mut jar = Self::default();
+        let mut budget = MAX_SCANNED;
+        for field in headers.get_all(COOKIE) {
+            let bytes = field.as_bytes();
+            let bytes = &bytes[..bytes.len().min(budget)];
+            budget -= bytes.len();
+            for pair in bytes.split(|&byte| byte == b';') {
+                jar.add(pair.trim_ascii(), names);
+            }
+        }
+        jar
+    }
+
+    fn add(&mut self, pair: &'a [u8], names: &CookieNames) {
+        let Some(rest) = pair.strip_prefix(names.prefix.as_bytes()) else {
+            return;
+        };
+        let Some(equals) = rest.iter().position(|&byte| byte == b'=') else {
+            return;
+        };
+        let Ok(name) = std::str::from_utf8(rest[..equals].trim_ascii_end()) else {
+            return;
+        };
+        if self.entries.len() == MAX_OURS {
+            self.overflow = true;
+            return;
+        }
+        // A value of foreign bytes is there, and opens as nothing.
+        let value = std::str::from_utf8(rest[equals + 1..].trim_ascii_start()).unwrap_or_default();
+        self.entries.push((name, value));
+    }
+
+    /// More cookies of ours than we ever set: somebody else made them.
+    pub(super) fn overflow(&self) -> bool {
+        self.overflow
+    }
+
+    /// The one value of this name; two are as good as none (`L43`).
+    pub(super) fn one(&self, rest: &str) -> Option<&'a str> {
+        let mut values = self.entries.iter().filter(|(name, _)| *name == rest);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => Some(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn has(&self, rest: &str) -> bool {
+        self.entries.iter().any(|(name, _)| *name == rest)
+    }
+
+    /// The session's cookies: the rest of the name behind `session`, and the value.
+    pub(super) fn session_parts(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
+        self.entries
+            .iter()
+            .filter_map(|&(name, value)| Some((name.strip_prefix(SESSION)?, value)))
+            .filter(|(index, _)| index.is_empty() || is_index(index))
+    }
+
+    /// The names they are under, each once, as far as they can be cleared.
+    pub(super) fn session_names(&self) -> impl Iterator<Item = &'a str> {
+        self.names().filter(|name| {
+            name.strip_prefix(SESSION)
+                .is_some_and(|index| index.is_empty() || is_index(index))
+        })
+    }
+
+    /// Each transaction's name once, and its value unless there are two.
+    pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(at, (name, _))| {
+                name.starts_with(TRANSACTION)
+                    && !self.entries[..*at].iter().any(|(other, _)| other == name)
+            })
+            .map(|(_, &(name, _))| (name, self.one(name)))
+    }
+
+    /// Every name that can be cleared, each once: ours alone, and only as many as fit a response.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.entries
+            .iter()
+            .enumerate()
+            .filter(|(at, (name, _))| {
+                is_token(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
+            })
+            .map(|(_, &(name, _))| name)
+            .take(MAX_CLEARED)
+    }
+}
+
+/// A `.` and what could be meant as a number (`H52`); any other ending is somebody else's cookie (`H53`).
+fn is_index(rest: &str) -> bool {
+    let Some(index) = rest.strip_prefix('.') else {
+        return false;
+    };
+    let digits = index.trim_start_matches(['+', '-']);
+    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let hexadecimal = digits
+        .strip_prefix("0x")
+        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+    decimal || hexadecimal
+}
+
+/// A name that can stand in a `Set-Cookie` field: what others planted may be anything.
+fn is_token(name: &str) -> bool {
+    name.len() <= 64
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
+}
+
+pub(super) const SESSION: &str = "session";
+pub(super) const LOGOUT: &str = "logout";
+const TRANSACTION: &str = "tx-";
+
+/// Servers limit header fields on their own; this bounds the work where they do not.
+const MAX_SCANNED: usize = 64 * 1024;
+const MAX_OURS: usize = 64;
+const MAX_CLEARED: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[&[u8]]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            headers.append(COOKIE, HeaderValue::from_bytes(field).unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn our_cookies_are_found_among_anything() {
+        let names = CookieNames::new("shop", true);
+        let headers = headers(&[
+            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-1=t",
+            b"__Host-Http-shop-logout=;__Host-Http-shop-\xff=1; shop-session=no; __Host-Http-shops-session=no",
+            b"__Host-Http-shop-tx-2=\xff\xfe",
+        ]);
+        let jar = Jar::read(&headers, &names);
+        assert_eq!(jar.one(SESSION), Some("x=y"));
+        assert_eq!(jar.one(LOGOUT), Some(""));
+        let found: Vec<_> = jar.transactions().collect();
+        assert_eq!(found, [("tx-1", Some("t")), ("tx-2", Some(""))]);
+    }
+
+    #[test]
+    fn two_values_for_one_name_are_none() {
+        let names = CookieNames::new("shop", false);
+        let headers = headers(&[
+            b"shop-session=a; shop-tx-1=a",
+            b"shop-session=b; shop-tx-1=a",
+        ]);
+        let jar = Jar::read(&headers, &names);
+        assert_eq!(jar.one(SESSION), None);
+        assert!(jar.has(SESSION));
+        assert_eq!(jar.transactions().collect::<Vec<_>>(), [("tx-1", None)]);
+    }
+
+    #[test]
+    fn an_index_is_a_number_however_it_is_written() {
+        for (rest, index) in [
+            (".0", true),
+            (".1", true),
+            (".99999999", true),
+            (".-1", true),
+            (".0x1", true),
+            (".00", true),
+            ("X", false),
+            (".0evil", false),
+            (".", false),
+            (".x", false),
+            ("-1", false),
+        ] {
+            assert_eq!(is_index(rest), index, "{rest}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_cookies_is_cut() {
+        let names = CookieNames::new("shop", false);
+        let many: String = (0..5000).map(|n| format!("shop-session.{n}=x; ")).collect();
+        let headers = headers(&[many.as_bytes()]);
+        let jar = Jar::read(&headers, &names);
+        assert!(jar.overflow());
+        assert!(jar.session_parts().count() <= MAX_OURS);
+        assert_eq!(jar.names().count(), MAX_CLEARED);
+    }
+
+    #[test]
+    fn the_attributes_follow_the_scheme() {
+        let secure = CookieNames::new("shop", true);
+        let value = secure.set(
+            &secure.full(SESSION),
+            "v",
+            Duration::from_secs(60),
+            SameSite::Lax,
+        );
+        assert_eq!(
+            value.unwrap(),
+            "__Host-Http-shop-session=v; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60"
+        );
+        let plain = CookieNames::new("shop", false);
+        assert_eq!(
+            plain.clear(&plain.full(SESSION)).unwrap(),
+            "shop-session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
+        );
+    }
+}

@@ -1,0 +1,46 @@
+//! What the log hears, under the target `tower_oauth::login`: stable names, few values, no secret (`L75`).
+
+use super::refusal::Refusal;
+
+const TARGET: &str = "tower_oauth::login";
+
+pub(super) fn started(by_person: bool, evicted: usize) {
+    tracing::debug!(target: TARGET, event = "login_started", by_person, evicted);
+}
+
+pub(super) fn succeeded() {
+    tracing::info!(target: TARGET, event = "login_succeeded");
+}
+
+/// A silent login that found nobody signed in at the authorization server.
+pub(super) fn not_signed_in() {
+    tracing::debug!(target: TARGET, event = "login_not_signed_in");
+}
+
+/// What a refusal knows; the browser is told its code and the correlation id.
+pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
+    let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
+    let status = refusal.status.as_u16();
+    if refusal.status.is_server_error() {
+        tracing::error!(target: TARGET, event = "login_refused", code, status, reason, correlation_id);
+    } else {
+        tracing::info!(target: TARGET, event = "login_refused", code, status, reason, correlation_id);
+    }
+}
+
+pub(super) fn signed_out(at_the_server: bool) {
+    tracing::info!(target: TARGET, event = "signed_out", at_the_server);
+}
+
+/// A session cookie that is nobody's any more, or never was anybody's.
+pub(super) fn session_ended(reason: &'static str) {
+    tracing::debug!(target: TARGET, event = "session_ended", reason);
+}
+
+pub(super) fn session_not_renewed(reason: &dyn std::fmt::Display) {
+    tracing::warn!(target: TARGET, event = "session_not_renewed", %reason);
+}
+
+pub(super) fn misconfigured(reason: &'static str) {
+    tracing::error!(target: TARGET, event = "misconfigured", reason);
+}

@@ -1,0 +1,287 @@
+//! The layer: what an application sets up.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tower_layer::Layer;
+use url::Url;
+
+use super::SameSite;
+use super::cookies::CookieNames;
+use super::csrf::Csrf;
+use super::pages::ErrorPage;
+use super::required::RequiredLayer;
+use super::routes::Routes;
+use super::sealer::Sealer;
+use super::service::Login;
+use super::settings::{Memory, OwnErrorPage, Settings};
+use crate::config_error::ConfigError;
+use crate::crypto::CookieKey;
+use crate::flow::{Flow, FlowError};
+use crate::issuer::{AuthorizationServer, Client};
+use crate::protocol::return_to::check_return_to;
+
+/// Signs people in with the authorization code flow, and tells the routes inside who they are.
+///
+/// The [module documentation](super) says what it does with which request. Cheap to clone; all clones
+/// and all services made from it share one memory.
+#[derive(Clone, Debug)]
+pub struct LoginLayer {
+    settings: Arc<Settings>,
+}
+
+impl LoginLayer {
+    /// A login at `server` for the application at the origin of `redirect_uri`.
+    ///
+    /// The redirect URI is the one registered with the authorization server: https, or http on loopback.
+    /// Its last segment is the callback route; `login`, `logout` and `session` stand beside it. Nothing a
+    /// request says of its host changes any of this. There is no I/O here: see [`ready`](Self::ready).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a redirect URI that cannot be used, or another variant where `client`
+    /// cannot be.
+    pub fn new(
+        server: &AuthorizationServer,
+        client: Client,
+        redirect_uri: &str,
+        cookie_key: CookieKey,
+    ) -> Result<Self, ConfigError> {
+        let flow = Flow::new(server, client, redirect_uri)?;
+        let app = app_name(flow.client().id());
+        let secure = flow.redirect_uri().scheme() == "https";
+        let routes = Routes::beside(flow.redirect_uri())?;
+        let sealer = Sealer {
+            key: cookie_key,
+            random: flow.random().clone(),
+            names: CookieNames::new(&app, secure),
+            owner: format!("{} {}", server.issuer(), flow.client().id()),
+        };
+        static LAYERS: AtomicU64 = AtomicU64::new(0);
+        Ok(Self {
+            settings: Arc::new(Settings {
+                layer: LAYERS.fetch_add(1, Ordering::Relaxed),
+                origin: flow.redirect_uri().origin().ascii_serialization(),
+                flow: Arc::new(flow),
+                sealer,
+                routes,
+                default_return_to: "/".to_owned(),
+                absolute: ABSOLUTE,
+                idle: IDLE,
+                csrf: Csrf::default(),
+                same_site: SameSite::default(),
+                error_page: None,
+                memory: Arc::new(Memory::default()),
+            }),
+        })
+    }
+
+    /// The scopes to ask for, separated by spaces; `openid` when this is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Scope`] for a word that is no scope (RFC 6749 §3.3), and without `openid`.
+    pub fn with_scopes(self, scopes: &str) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_scopes(scopes))
+    }
+
+    /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for a parameter that the flow itself sets.
+    pub fn with_authorization_parameter(
+        self,
+        name: &str,
+        value: &str,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_authorization_parameter(name, value))
+    }
+
+    /// Where the authorization server sends the browser after signing out there, which must be
+    /// registered there too. Without it, people end on the authorization server's own page.
+    ///
+    /// The `logout` route is the best choice (`https://shop.example.com/auth/logout`): it checks that
+    /// the browser comes back from a sign-out of its own and goes on to the `return_to` of that sign-out.
+    /// Any other page of this origin is just shown.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a URI of another origin, or one that cannot be a redirect URI.
+    pub fn with_post_logout_redirect_uri(self, uri: &str) -> Result<Self, ConfigError> {
+        let ours = self.settings.flow.redirect_uri().origin();
+        if Url::parse(uri).is_ok_and(|url| url.origin() != ours) {
+            return Err(ConfigError::Url {
+                setting: "post-logout redirect URI",
+                value: uri.to_owned(),
+                reason: "its origin is not that of the redirect URI",
+            });
+        }
+        self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))
+    }
+
+    /// Where people go who did not say where; `/` when this is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for anything but a path on this origin.
+    pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
+        let settings = &self.settings;
+        let no_targets = settings.routes.no_targets();
+        if check_return_to(path, settings.flow.redirect_uri(), &no_targets).is_none() {
+            return Err(ConfigError::Url {
+                setting: "default return target",
+                value: path.to_owned(),
+                reason: "it must be a path of this application, and no route of this layer",
+            });
+        }
+        Ok(self.with(|settings| settings.default_return_to = path.to_owned()))
+    }
+
+    /// The word in the names of the cookies; taken from the client id when this is not called.
+    ///
+    /// Cookies do not know ports: two applications on one host need different words.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is 1 to 32 ASCII letters, digits, `-` and `_`.
+    pub fn with_cookie_name(self, name: &str) -> Result<Self, ConfigError> {
+        if name.is_empty() || name.len() > MAX_APP_NAME || !name.bytes().all(is_name_byte) {
+            return Err(ConfigError::Setting {
+                setting: "cookie name",
+                value: name.to_owned(),
+                reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
+            });
+        }
+        let secure = self.settings.flow.redirect_uri().scheme() == "https";
+        Ok(self.with(|settings| settings.sealer.names = CookieNames::new(name, secure)))
+    }
+
+    /// How long a session lasts at most, and how long without a request; 8 hours and 1 hour when this
+    /// is not called.
+    ///
+    /// A session in use is written anew at most once in a tenth of the second limit.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for less than a minute, more than 400 days (which browsers allow a
+    /// cookie), and an idle limit above the other.
+    pub fn with_session_limits(
+        self,
+        absolute: Duration,
+        idle: Duration,
+    ) -> Result<Self, ConfigError> {
+        let refused = |value: Duration, reason| ConfigError::Setting {
+            setting: "session limit",
+            value: format!("{value:?}"),
+            reason,
+        };
+        for limit in [absolute, idle] {
+            if !(SHORTEST..=LONGEST).contains(&limit) {
+                return Err(refused(limit, "it must be between a minute and 400 days"));
+            }
+        }
+        if idle > absolute {
+            return Err(refused(idle, "the idle limit is above the absolute one"));
+        }
+        Ok(self.with(|settings| {
+            settings.absolute = absolute;
+            settings.idle = idle;
+        }))
+    }
+
+    /// How long an access token is used when the authorization server does not say how long it lives;
+    /// 5 minutes when this is not called.
+    #[must_use]
+    pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
+        self.with(|settings| {
+            let flow = Flow::clone(&settings.flow);
+            settings.flow = Arc::new(flow.with_default_token_lifetime(lifetime));
+        })
+    }
+
+    /// The `SameSite` attribute of the session cookie; [`SameSite::Lax`] when this is not called.
+    #[must_use]
+    pub fn with_same_site(self, same_site: SameSite) -> Self {
+        self.with(|settings| settings.same_site = same_site)
+    }
+
+    /// What a session may be used for from elsewhere; [`Csrf::SameOrigin`] when this is not called.
+    #[must_use]
+    pub fn with_csrf(self, csrf: Csrf) -> Self {
+        self.with(|settings| settings.csrf = csrf)
+    }
+
+    /// Makes the error pages: HTML from what happened. The texts it gets are not escaped.
+    #[must_use]
+    pub fn with_error_page(
+        self,
+        page: impl Fn(&ErrorPage<'_>) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.error_page = Some(OwnErrorPage(Arc::new(page))))
+    }
+
+    /// Waits until the authorization server is known and fit for a login, for those who want to know at
+    /// the start; logins find out by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`FlowError`] of the kind `Configuration` where the metadata rules a login out (it lists code
+    /// challenge methods without S256, or names no endpoint), `Unavailable` where it cannot be had.
+    pub async fn ready(&self) -> Result<(), FlowError> {
+        self.settings.flow.ready().await
+    }
+
+    /// A layer for the routes that need a session. This layer must be around it.
+    #[must_use]
+    pub fn required(&self) -> RequiredLayer {
+        RequiredLayer::new(self.settings.layer)
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+
+    fn with_flow(
+        self,
+        change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let flow = Arc::new(change(Flow::clone(&self.settings.flow))?);
+        Ok(self.with(|settings| settings.flow = flow))
+    }
+}
+
+impl<S> Layer<S> for LoginLayer {
+    type Service = Login<S>;
+
+    fn layer(&self, inner: S) -> Login<S> {
+        Login::new(inner, Arc::clone(&self.settings))
+    }
+}
+
+/// A client id may be anything; what a cookie's name cannot hold becomes `-`.
+fn app_name(client_id: &str) -> String {
+    client_id
+        .bytes()
+        .take(MAX_APP_NAME)
+        .map(|byte| {
+            if is_name_byte(byte) {
+                char::from(byte)
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+const MAX_APP_NAME: usize = 32;
+const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
+const IDLE: Duration = Duration::from_secs(60 * 60);
+const SHORTEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);

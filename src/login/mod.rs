@@ -1,0 +1,102 @@
+//! The login of a browser: the authorization code flow as a tower layer (RFC 6749 §4.1, RFC 7636,
+//! OpenID Connect Core §3.1).
+//!
+//! [`LoginLayer`] stands around all routes of an application and does this with a request:
+//!
+//! 1. A path of its own, in the folder of the redirect URI, is answered by the layer:
+//!    `login` sends the browser to the authorization server (`return_to` says where it goes afterwards;
+//!    `login_hint`, `prompt`, `ui_locales`, `acr_values` and `max_age` are passed on), `callback` takes
+//!    the answer and begins a session, `logout` ends it here and at the authorization server, `session`
+//!    tells the application's scripts who is signed in.
+//! 2. Any other request with a session gets a [`Session`](crate::Session) in its extensions, which axum
+//!    handlers take as an argument: `Session`, or `Option<Session>`.
+//! 3. A request with a session that could change something and does not come from a page of this
+//!    application gets 403; see [`Csrf`].
+//! 4. [`LoginLayer::required`] makes a layer for the routes that need a session: without one, a person
+//!    who goes to a page is sent to `login` and comes back to that page; everything else (scripts,
+//!    images, forms, prefetches) gets 401 with the address of the login route in a problem document, and
+//!    `HX-Redirect` for htmx.
+//!
+//! # Where the session is
+//!
+//! In a sealed cookie, `__Host-Http-<app>-session`: there is nothing to run, and every replica with the
+//! same [`CookieKey`](crate::CookieKey) knows it. It ends 8 hours after the login or after an hour
+//! without a request. Signing out ends it in this process at once, even for a copy of the cookie; another
+//! replica knows the copy until it ends by itself. A session that does not fit into 5 KiB of cookies is
+//! refused with an error page.
+//!
+//! # Deployment notes
+//!
+//! * The layer stands outermost. Inside `axum::Router::nest` it would see paths without their prefix and
+//!   would not be asked about paths that no route matches; its own routes would not be found.
+//! * Behind a proxy that ends TLS nothing has to be set: the redirect URI alone says what the outside
+//!   world sees. `Host` and `X-Forwarded-*` are not read.
+//! * On http, which is for loopback only, cookies are neither Secure nor prefixed. Cookies do not know
+//!   ports: the authorization server on another port of the same host needs other cookie names.
+//! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and
+//!   unless it says something itself, when its handler took a `Session` or stood behind `required()`.
+//!   A handler that reads the extension by itself must see to that by itself.
+//!
+//! # Not checked here
+//!
+//! Whether the person may do what they ask for; whether `email` is theirs (see
+//! [`Session::email`](crate::Session::email)); the access token, which is for the API it was issued for.
+
+mod answer;
+mod body;
+mod callbacks;
+mod chunks;
+mod cookies;
+mod csrf;
+mod events;
+mod future;
+mod layer;
+mod mark;
+mod navigation;
+mod pages;
+mod refusal;
+mod required;
+mod routes;
+mod sealer;
+mod service;
+mod settings;
+mod tombstones;
+mod transactions;
+mod visit;
+
+pub use csrf::Csrf;
+pub use future::ResponseFuture;
+pub use layer::LoginLayer;
+pub(crate) use mark::Mark;
+pub use pages::ErrorPage;
+pub use required::{Required, RequiredLayer};
+pub use service::Login;
+
+use answer::Answer;
+
+/// When a browser sends the session cookie along with a request that another site caused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// With navigations: who follows a link to the application is signed in there.
+    #[default]
+    Lax,
+    /// Never. A link from elsewhere then shows the application as to a stranger; the way back from the
+    /// authorization server goes over a page of our own, so that signing in works all the same.
+    Strict,
+}
+
+impl SameSite {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Lax => "Lax",
+            Self::Strict => "Strict",
+        }
+    }
+}
+
+/// The application is put together wrongly: told in the log and in words, and nothing is let through.
+pub(crate) fn missing(message: &'static str) -> Answer {
+    events::misconfigured(message);
+    answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
+}

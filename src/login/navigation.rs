@@ -1,0 +1,246 @@
+//! What a request is: a person going to a page, or a program asking (`L4`, decision of the design:
+//! only a navigation is ever redirected, and only a navigation starts a login).
+
+use http::header::{ACCEPT, HeaderMap, HeaderName, UPGRADE};
+use http::{HeaderValue, Method};
+
+/// How a request must be answered when it needs a login first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A browser shows the answer as a page: it can be sent to log in.
+    Navigation,
+    /// htmx follows an `HX-Redirect` field.
+    Htmx,
+    /// A script, an image, a prefetch, a form, a WebSocket: told in words.
+    Program,
+}
+
+pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
+    if headers.contains_key(HX_REQUEST) {
+        return Kind::Htmx;
+    }
+    let navigates = *method == Method::GET
+        && wants_html(headers)
+        && goes_to_a_document(headers)
+        && !is_prefetch(headers)
+        && !headers.contains_key(UPGRADE)
+        && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
+    if navigates {
+        Kind::Navigation
+    } else {
+        Kind::Program
+    }
+}
+
+/// Where the browser says what it does, it says that it goes to a page. `empty` is what a service
+/// worker makes of a navigation it passes on.
+pub(super) fn goes_to_a_document(headers: &HeaderMap) -> bool {
+    let mode = one(headers, &SEC_FETCH_MODE);
+    let dest = one(headers, &SEC_FETCH_DEST);
+    matches!(mode, Sent::Nothing | Sent::One("navigate"))
+        && matches!(dest, Sent::Nothing | Sent::One("document" | "empty"))
+}
+
+/// A page that is fetched before anybody asked for it.
+pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
+    PREFETCH.iter().any(|name| {
+        headers.get_all(name).iter().any(|value| {
+            value
+                .as_bytes()
+                .to_ascii_lowercase()
+                .windows(8)
+                .any(|word| word == b"prefetch")
+                || value.as_bytes().eq_ignore_ascii_case(b"preview")
+        })
+    })
+}
+
+/// `Accept` names `text/html`; `*/*` names nothing.
+pub(super) fn wants_html(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(names_html)
+}
+
+/// A person clicked or typed: the browser did not do this by itself.
+pub(super) fn by_person(headers: &HeaderMap) -> bool {
+    is(headers.get(SEC_FETCH_USER), "?1")
+}
+
+/// What a header field says that must be there once to say anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent<'a> {
+    Nothing,
+    One(&'a str),
+    /// Twice, or no text: it says nothing that can be relied on.
+    Unclear,
+}
+
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Sent<'a> {
+    let mut values = headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Sent::Nothing,
+        (Some(value), None) => value.to_str().map_or(Sent::Unclear, Sent::One),
+        _ => Sent::Unclear,
+    }
+}
+
+fn names_html(range: &str) -> bool {
+    let mut parts = range.split(';').map(str::trim);
+    let html = parts
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
+    let unwanted = parts.any(|parameter| {
+        let quality = parameter
+            .strip_prefix("q=")
+            .or_else(|| parameter.strip_prefix("Q="));
+        quality.is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0))
+    });
+    html && !unwanted
+}
+
+fn is(value: Option<&HeaderValue>, expected: &str) -> bool {
+    value.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(expected.as_bytes()))
+}
+
+pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
+const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");
+const PREFETCH: [HeaderName; 4] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+    HeaderName::from_static("x-purpose"),
+    HeaderName::from_static("x-moz"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+
+    #[test]
+    fn only_a_person_going_to_a_page_navigates() {
+        let page = ("accept", BROWSER);
+        let cases: &[(&str, &str, &[(&str, &str)], Kind)] = &[
+            (
+                "a browser",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "document"),
+                ],
+                Kind::Navigation,
+            ),
+            ("an old browser", "GET", &[page], Kind::Navigation),
+            (
+                "a service worker",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "empty"),
+                ],
+                Kind::Navigation,
+            ),
+            ("a post", "POST", &[page], Kind::Program),
+            ("a head", "HEAD", &[page], Kind::Program),
+            ("a preflight", "OPTIONS", &[page], Kind::Program),
+            ("curl", "GET", &[("accept", "*/*")], Kind::Program),
+            ("no accept", "GET", &[], Kind::Program),
+            (
+                "json",
+                "GET",
+                &[("accept", "application/json")],
+                Kind::Program,
+            ),
+            (
+                "html unwanted",
+                "GET",
+                &[("accept", "text/html;q=0, */*")],
+                Kind::Program,
+            ),
+            ("any text", "GET", &[("accept", "text/*")], Kind::Program),
+            (
+                "fetch",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "cors"),
+                    ("sec-fetch-dest", "empty"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "a frame",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-dest", "iframe"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "an image",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "no-cors"),
+                    ("sec-fetch-dest", "image"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "two modes",
+                "GET",
+                &[
+                    page,
+                    ("sec-fetch-mode", "navigate"),
+                    ("sec-fetch-mode", "navigate"),
+                ],
+                Kind::Program,
+            ),
+            (
+                "a prefetch",
+                "GET",
+                &[page, ("sec-purpose", "prefetch;prerender")],
+                Kind::Program,
+            ),
+            (
+                "an old prefetch",
+                "GET",
+                &[page, ("purpose", "prefetch")],
+                Kind::Program,
+            ),
+            (
+                "jquery",
+                "GET",
+                &[page, ("x-requested-with", "XMLHttpRequest")],
+                Kind::Program,
+            ),
+            ("htmx", "GET", &[page, ("hx-request", "true")], Kind::Htmx),
+            (
+                "a websocket",
+                "GET",
+                &[page, ("upgrade", "websocket")],
+                Kind::Program,
+            ),
+        ];
+        for (name, method, fields, expected) in cases {
+            let mut headers = HeaderMap::new();
+            for (field, value) in *fields {
+                headers.append(*field, HeaderValue::from_static(value));
+            }
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            assert_eq!(kind(&method, &headers), *expected, "{name}");
+        }
+    }
+}

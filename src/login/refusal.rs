@@ -1,0 +1,128 @@
+//! What is said of a login that did not come about: the one place where errors become answers.
+//!
+//! The log gets what we know, the browser a status, a stable code and a text of ours (`L73`).
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use super::chunks::NotWritten;
+use crate::flow::{FlowError, FlowErrorKind};
+use crate::random::RandomError;
+
+/// A refusal on its way to the browser.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(super) status: StatusCode,
+    /// Stable, for machines and for support.
+    pub(super) code: &'static str,
+    /// For the person, in words that help.
+    pub(super) message: &'static str,
+    /// What the authorization server wrote: a stranger's text, capped, to be escaped.
+    pub(super) said: Option<String>,
+    pub(super) retry_after: Option<Duration>,
+    /// Beginning anew may help.
+    pub(super) start_again: bool,
+    /// For the log alone.
+    pub(super) reason: Option<Cow<'static, str>>,
+}
+
+impl Refusal {
+    pub(crate) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self {
+            status,
+            code,
+            message,
+            said: None,
+            retry_after: None,
+            start_again: false,
+            reason: None,
+        }
+    }
+
+    /// The browser's request is at fault, and a new login is the way out.
+    pub(super) const fn stale(code: &'static str, message: &'static str) -> Self {
+        let mut refusal = Self::new(StatusCode::BAD_REQUEST, code, message);
+        refusal.start_again = true;
+        refusal
+    }
+
+    pub(super) fn because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+}
+
+impl From<&FlowError> for Refusal {
+    fn from(error: &FlowError) -> Self {
+        let (status, message, start_again) = match error.kind() {
+            FlowErrorKind::Request => (StatusCode::BAD_REQUEST, MISFIT, true),
+            FlowErrorKind::Refused if error.code() == "access_denied" => {
+                (StatusCode::FORBIDDEN, DENIED, true)
+            }
+            FlowErrorKind::Refused => (StatusCode::BAD_REQUEST, REFUSED, true),
+            FlowErrorKind::NotSignedIn => (StatusCode::UNAUTHORIZED, NOT_SIGNED_IN, true),
+            FlowErrorKind::Server => (StatusCode::BAD_GATEWAY, UNUSABLE, true),
+            FlowErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, true),
+            FlowErrorKind::Configuration => {
+                (StatusCode::INTERNAL_SERVER_ERROR, MISCONFIGURED, false)
+            }
+            FlowErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, OUR_FAULT, true),
+        };
+        Self {
+            status,
+            code: error.code(),
+            message,
+            said: said(error),
+            retry_after: error.retry_after(),
+            start_again,
+            reason: Some(error.to_string().into()),
+        }
+    }
+}
+
+impl From<NotWritten> for Refusal {
+    fn from(error: NotWritten) -> Self {
+        let code = match error {
+            NotWritten::TooLarge(_) => "session_too_large",
+            NotWritten::Random(_) => "no_randomness",
+        };
+        let refusal = Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            code,
+            match error {
+                NotWritten::TooLarge(_) => TOO_LARGE,
+                NotWritten::Random(_) => OUR_FAULT,
+            },
+        );
+        refusal.because(error.to_string())
+    }
+}
+
+impl From<RandomError> for Refusal {
+    fn from(error: RandomError) -> Self {
+        NotWritten::from(error).into()
+    }
+}
+
+/// The server's code and its explanation, as one line.
+fn said(error: &FlowError) -> Option<String> {
+    let code = error.oauth_error()?;
+    Some(match error.description() {
+        Some(description) => format!("{code}: {description}"),
+        None => code.to_string(),
+    })
+}
+
+const MISFIT: &str = "This sign-in cannot be completed: it has expired, was already used, or began in \
+                      another browser.";
+const DENIED: &str = "The sign-in was cancelled, or access was denied.";
+const REFUSED: &str = "The sign-in service refused the request.";
+const NOT_SIGNED_IN: &str = "You are not signed in.";
+const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used.";
+const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
+const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
+const OUR_FAULT: &str = "Something went wrong here.";
+const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
+                         cookies. This application needs a session store.";

@@ -1,0 +1,165 @@
+//! `callback`: the browser comes back with a code or an error.
+//!
+//! The order of the checks is that of `L11`; until the state has led to a cookie of this very browser,
+//! nothing is sent anywhere.
+
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode};
+
+use crate::flow::{FlowError, FlowErrorKind, SessionRecord, Transaction};
+use crate::login::answer::{self, Answer};
+use crate::login::callbacks;
+use crate::login::cookies::Jar;
+use crate::login::navigation;
+use crate::login::refusal::Refusal;
+use crate::login::settings::Settings;
+use crate::login::transactions::{self, Lookup};
+use crate::login::{SameSite, chunks, events, pages};
+use crate::protocol::authorization_response::AuthorizationResponse;
+
+pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
+    let mut answer = if parts.method == Method::GET {
+        come_back(settings, parts).await
+    } else {
+        // `H26`: the answer comes in a query, so nothing is ever posted here.
+        answer::method_not_allowed("GET")
+    };
+    answer::send_no_referrer(answer.headers_mut());
+    answer
+}
+
+async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
+    let headers = &parts.headers;
+    let refuse = |refusal: &Refusal| settings.refuse(headers, refusal, None);
+
+    // `H31`, `H32`: a script, a frame or a prefetch does not bring anybody back, and uses nothing up.
+    if !navigation::goes_to_a_document(headers) || navigation::is_prefetch(headers) {
+        return refuse(&NO_NAVIGATION);
+    }
+    let query = parts.uri.query().unwrap_or_default();
+    let response = match AuthorizationResponse::parse(query) {
+        Ok(response) => response,
+        Err(error) => return refuse(&Refusal::from(&FlowError::from(error))),
+    };
+    let jar = Jar::read(headers, &settings.sealer.names);
+    let lookup = transactions::find(&settings.sealer, &jar, response.state(), settings.now());
+    let (name, transaction) = match lookup {
+        Lookup::Found(name, transaction) => (name, transaction),
+        // `L61`: without this browser's own cookie there is no session, whatever the query says.
+        Lookup::Nothing if settings.visit(&jar).session.is_some() => {
+            // `L14`: back button after a login that went well.
+            return answer::redirect(&settings.default_return_to);
+        }
+        Lookup::Nothing => return refuse(&UNKNOWN),
+        // `H08`, `H10`, `H11`: too old or not ours.
+        Lookup::Spoiled(name) => {
+            let mut answer = refuse(&STALE);
+            clear(settings, &mut answer, &name);
+            return answer;
+        }
+    };
+    let mut answer = finish(settings, parts, &jar, transaction, response).await;
+    // `L13`: used, however it went.
+    clear(settings, &mut answer, &name);
+    answer
+}
+
+async fn finish(
+    settings: &Settings,
+    parts: &Parts,
+    jar: &Jar<'_>,
+    transaction: Transaction,
+    response: AuthorizationResponse,
+) -> Answer {
+    // `H46`: what was acceptable when it was sealed may not be now.
+    let target = settings
+        .return_to(&transaction.return_to)
+        .unwrap_or(&settings.default_return_to)
+        .to_owned();
+    let state = transaction.state.clone();
+    let flow = settings.flow.clone();
+    let outcome = settings
+        .memory
+        .callbacks
+        .once(&state, settings.flow.server().clock(), || async move {
+            flow.complete(transaction, response).await
+        })
+        .await;
+    let refuse = |refusal: &Refusal| settings.refuse(&parts.headers, refusal, Some(&target));
+    let outcome = match outcome {
+        callbacks::Answer::Outcome(outcome) => outcome,
+        callbacks::Answer::Used => return refuse(&USED),
+        callbacks::Answer::Lost => return refuse(&LOST),
+    };
+    match outcome.as_ref() {
+        Ok(record) => {
+            sign_in(settings, jar, record, &target).unwrap_or_else(|refusal| refuse(&refusal))
+        }
+        // `L16`: a silent login that found nobody is an answer, not a failure.
+        Err(error) if error.kind() == FlowErrorKind::NotSignedIn => {
+            events::not_signed_in();
+            answer::redirect(&target)
+        }
+        Err(error) => refuse(&Refusal::from(error)),
+    }
+}
+
+fn sign_in(
+    settings: &Settings,
+    jar: &Jar<'_>,
+    record: &SessionRecord,
+    target: &str,
+) -> Result<Answer, Refusal> {
+    // A result that is asked for again must not revive a session that was ended since (`L47`).
+    if settings.memory.tombstones.holds(record.id()) {
+        return Err(USED);
+    }
+    let mut cookies = settings.session_cookies(record)?;
+    let written = cookies.names;
+    // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
+    // cookie is not sent with this request, so what cannot be seen goes too.
+    for name in jar
+        .session_names()
+        .map(str::to_owned)
+        .chain(chunks::all_names())
+    {
+        if !written.contains(&name) {
+            cookies.values.extend(settings.clear(&name));
+        }
+    }
+    // `L20`, `H34`: the session that was here before ends, whoever's it was.
+    if let Some(before) = settings.visit(jar).session
+        && before.id() != record.id()
+    {
+        settings.bury(before.id());
+    }
+    events::succeeded();
+    let mut answer = match settings.same_site {
+        SameSite::Strict => answer::html(StatusCode::OK, pages::landing(target), pages::policy()),
+        SameSite::Lax => answer::redirect(target),
+    };
+    answer::add_cookies(answer.headers_mut(), cookies.values);
+    Ok(answer)
+}
+
+fn clear(settings: &Settings, answer: &mut Answer, name: &str) {
+    let cookie: Option<HeaderValue> = settings.clear(name);
+    answer::add_cookies(answer.headers_mut(), cookie);
+}
+
+const NO_NAVIGATION: Refusal = Refusal::new(
+    StatusCode::BAD_REQUEST,
+    "callback_no_navigation",
+    "A sign-in is completed by going to this page.",
+);
+const UNKNOWN: Refusal = Refusal::stale(
+    "login_unknown",
+    "This browser has no sign-in under way that this answer belongs to.",
+);
+const STALE: Refusal = Refusal::stale("login_expired", "This sign-in has expired.");
+const USED: Refusal = Refusal::stale("login_used", "This sign-in was already completed.");
+const LOST: Refusal = {
+    let mut refusal = Refusal::stale("login_lost", "Something went wrong here.");
+    refusal.status = StatusCode::INTERNAL_SERVER_ERROR;
+    refusal
+};

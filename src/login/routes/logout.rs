@@ -1,0 +1,151 @@
+//! `logout`: here first, then at the authorization server, then back (`L62`).
+//!
+//! A POST with same-origin evidence signs out, and so does a link of our own pages. Anything else gets
+//! a page that asks. The authorization server sends the browser back here, with a state that a sealed
+//! cookie knows (`L65`).
+
+use std::pin::pin;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, StatusCode};
+use http_body::Body;
+use subtle::ConstantTimeEq as _;
+
+use crate::crypto::seal::Purpose;
+use crate::flow::SessionRecord;
+use crate::login::answer::{self, Answer};
+use crate::login::cookies::{Jar, LOGOUT};
+use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
+use crate::login::settings::Settings;
+use crate::login::transactions::MAX_RETURN_TO;
+use crate::login::{SameSite, body, chunks, csrf, events, pages};
+use crate::protocol::{State, form};
+
+pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
+    let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
+    if parts.method == Method::POST {
+        // `L59`, `H101`: whoever sent it must be us. Nothing is cleared either: a foreign form brings
+        // no Lax cookie along, and would otherwise sign out by the answer.
+        if !csrf::comes_from(&settings.origin, &parts.headers) {
+            return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
+        }
+        let mut pairs = pairs;
+        if let Some(more) = body::read_form(&parts.headers, pin!(body)).await {
+            pairs.extend(more);
+        }
+        return sign_out(settings, parts, target(settings, &pairs)).await;
+    }
+    if parts.method != Method::GET {
+        return answer::method_not_allowed("GET, POST");
+    }
+    if let Some(answer) = come_back(settings, parts, &pairs) {
+        return answer;
+    }
+    let target = target(settings, &pairs);
+    // `L60`: a link on our own page. Not its prefetch, and not an image that somebody put there.
+    let own_link = navigation::one(&parts.headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
+        && navigation::goes_to_a_document(&parts.headers)
+        && !navigation::is_prefetch(&parts.headers);
+    if own_link {
+        return sign_out(settings, parts, target).await;
+    }
+    let jar = Jar::read(&parts.headers, &settings.sealer.names);
+    // A Lax cookie comes along with every navigation, so without one nobody is signed in.
+    if settings.same_site == SameSite::Lax && settings.visit(&jar).session.is_none() {
+        return answer::redirect(target);
+    }
+    let action = format!(
+        "{}?return_to={}",
+        settings.routes.logout,
+        form::encode_word(target)
+    );
+    answer::html(
+        StatusCode::OK,
+        pages::ask_to_sign_out(&action),
+        pages::policy(),
+    )
+}
+
+async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
+    let jar = Jar::read(&parts.headers, &settings.sealer.names);
+    let session = settings.visit(&jar).session;
+    let mut location = None;
+    let mut cookies = Vec::new();
+    if let Some(record) = &session {
+        settings.bury(record.id());
+        if let Some((url, cookie)) = at_the_server(settings, record, target).await {
+            location = Some(url);
+            cookies.extend(cookie);
+        }
+    }
+    events::signed_out(location.is_some());
+    // `L64`: everything of ours, whether this request showed it or not.
+    let shown = jar.names().map(str::to_owned);
+    let hidden = chunks::all_names().filter(|name| !jar.has(name));
+    for name in shown.chain(hidden) {
+        if name != LOGOUT || cookies.is_empty() {
+            cookies.extend(settings.clear(&name));
+        }
+    }
+    let mut answer = answer::redirect(location.as_deref().unwrap_or(target));
+    answer::add_cookies(answer.headers_mut(), cookies);
+    answer
+}
+
+/// Where the session at the authorization server is ended, and the cookie that knows the way back.
+async fn at_the_server(
+    settings: &Settings,
+    record: &SessionRecord,
+    target: &str,
+) -> Option<(String, Option<http::HeaderValue>)> {
+    let state = settings.flow.new_state().ok()?;
+    let url = settings.flow.end_session_url(record, &state).await?;
+    let kept = format!("{} {} {target}", state.expose(), settings.now());
+    let sealed = settings
+        .sealer
+        .seal(Purpose::Logout, LOGOUT, kept.as_bytes())
+        .ok()?;
+    let names = &settings.sealer.names;
+    let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
+    let returns_here = settings.returns_to_logout();
+    Some((url, cookie.filter(|_| returns_here)))
+}
+
+/// The way back from the authorization server, if this is one: a state that this browser's cookie has.
+fn come_back(settings: &Settings, parts: &Parts, pairs: &[(String, String)]) -> Option<Answer> {
+    let mut states = pairs.iter().filter(|(name, _)| name == "state");
+    let (Some((_, state)), None) = (states.next(), states.next()) else {
+        return None;
+    };
+    let jar = Jar::read(&parts.headers, &settings.sealer.names);
+    let sealed = jar.one(LOGOUT)?;
+    let plain = settings.sealer.open(Purpose::Logout, LOGOUT, sealed)?;
+    let mut words = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
+    let (kept, at, target) = (words.next()?, words.next()?, words.next()?);
+    let age = settings.now().saturating_sub(at.parse().ok()?);
+    let in_time = u64::try_from(age).is_ok_and(|age| age < LIFETIME.as_secs());
+    let same: bool = kept
+        .as_bytes()
+        .ct_eq(State::new(state.as_str()).expose().as_bytes())
+        .into();
+    if !(same && in_time) {
+        return None;
+    }
+    let target = settings
+        .return_to(target)
+        .unwrap_or(&settings.default_return_to);
+    let mut answer = answer::redirect(target);
+    answer::add_cookies(answer.headers_mut(), settings.clear(LOGOUT));
+    Some(answer)
+}
+
+fn target<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str {
+    settings
+        .one_return_to(pairs)
+        .filter(|target| target.len() <= MAX_RETURN_TO)
+        .unwrap_or(&settings.default_return_to)
+}
+
+/// How long a person may take to confirm at the authorization server.
+const LIFETIME: Duration = Duration::from_secs(600);

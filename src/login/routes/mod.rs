@@ -1,0 +1,93 @@
+//! The routes of the layer itself, in the folder of the redirect URI.
+
+mod callback;
+mod login;
+mod logout;
+mod session;
+
+use std::sync::Arc;
+
+use http::request::Parts;
+use http_body::Body;
+
+use super::answer::Answer;
+use super::settings::Settings;
+use crate::config_error::ConfigError;
+
+/// Which of our routes a path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    Login,
+    Callback,
+    Logout,
+    Session,
+}
+
+/// Their paths.
+#[derive(Clone, Debug)]
+pub(super) struct Routes {
+    pub(super) login: String,
+    pub(super) callback: String,
+    pub(super) logout: String,
+    pub(super) session: String,
+}
+
+impl Routes {
+    pub(super) fn beside(redirect_uri: &url::Url) -> Result<Self, ConfigError> {
+        let callback = redirect_uri.path();
+        let refused = |reason| ConfigError::Url {
+            setting: "redirect URI",
+            value: redirect_uri.to_string(),
+            reason,
+        };
+        let (folder, name) = callback
+            .rsplit_once('/')
+            .filter(|(_, name)| !name.is_empty())
+            .ok_or_else(|| refused("its path must not end in a slash"))?;
+        if [LOGIN, LOGOUT, SESSION].contains(&name) {
+            return Err(refused(
+                "`login`, `logout` and `session` beside it are routes of this layer",
+            ));
+        }
+        Ok(Self {
+            login: format!("{folder}/{LOGIN}"),
+            callback: callback.to_owned(),
+            logout: format!("{folder}/{LOGOUT}"),
+            session: format!("{folder}/{SESSION}"),
+        })
+    }
+
+    pub(super) fn find(&self, path: &str) -> Option<Route> {
+        [
+            (&self.callback, Route::Callback),
+            (&self.login, Route::Login),
+            (&self.logout, Route::Logout),
+            (&self.session, Route::Session),
+        ]
+        .into_iter()
+        .find_map(|(own, route)| (path == own).then_some(route))
+    }
+
+    /// Where nobody may be sent afterwards: it would go round in circles (`L32`).
+    pub(super) fn no_targets(&self) -> [&str; 3] {
+        [&self.login, &self.callback, &self.logout]
+    }
+}
+
+pub(super) async fn answer<B: Body>(
+    route: Route,
+    settings: Arc<Settings>,
+    parts: Parts,
+    body: B,
+) -> Answer {
+    match route {
+        Route::Login => login::answer(&settings, &parts).await,
+        Route::Callback => callback::answer(&settings, &parts).await,
+        Route::Logout => logout::answer(&settings, &parts, body).await,
+        Route::Session => session::answer(&settings, &parts),
+    }
+}
+
+const LOGIN: &str = "login";
+const LOGOUT: &str = "logout";
+const SESSION: &str = "session";

@@ -1,0 +1,50 @@
+//! Sealing for one login: its key, its randomness, and whose cookies they are.
+
+use zeroize::Zeroizing;
+
+use super::cookies::CookieNames;
+use crate::crypto::CookieKey;
+use crate::crypto::seal::{Place, Purpose};
+use crate::random::{Random, RandomError};
+
+/// Seals and opens what stands in our cookies.
+#[derive(Clone, Debug)]
+pub(super) struct Sealer {
+    pub(super) key: CookieKey,
+    pub(super) random: Random,
+    pub(super) names: CookieNames,
+    /// Issuer and client id: another provider's cookie is nobody's (`L40`).
+    pub(super) owner: String,
+}
+
+impl Sealer {
+    /// `rest` is the name of the cookie without our prefix.
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        rest: &str,
+        plain: &[u8],
+    ) -> Result<String, RandomError> {
+        let name = self.names.full(rest);
+        let place = self.place(purpose, &name);
+        self.key.seal(&self.random, place, plain)
+    }
+
+    pub(super) fn open(
+        &self,
+        purpose: Purpose,
+        rest: &str,
+        text: &str,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let name = self.names.full(rest);
+        self.key.open(self.place(purpose, &name), text)
+    }
+
+    fn place<'a>(&'a self, purpose: Purpose, name: &'a str) -> Place<'a> {
+        Place {
+            purpose,
+            name,
+            owner: &self.owner,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! What a login layer is set up with, shared by its services.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+use url::Url;
+
+use super::answer::{self, Answer};
+use super::callbacks::Callbacks;
+use super::navigation::{self, Kind};
+use super::pages::{self, ErrorPage};
+use super::refusal::Refusal;
+use super::routes::Routes;
+use super::sealer::Sealer;
+use super::tombstones::{SessionId, Tombstones};
+use super::{Csrf, SameSite, events};
+use crate::clock::unix_seconds;
+use crate::flow::{Flow, SessionRecord};
+use crate::protocol::form;
+use crate::protocol::return_to::check_return_to;
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    /// Which layer's settings these are, whatever was set since.
+    pub(super) layer: u64,
+    pub(super) flow: Arc<Flow>,
+    pub(super) sealer: Sealer,
+    pub(super) routes: Routes,
+    /// The origin of the redirect URI, as browsers write it.
+    pub(super) origin: String,
+    pub(super) default_return_to: String,
+    pub(super) absolute: Duration,
+    pub(super) idle: Duration,
+    pub(super) csrf: Csrf,
+    pub(super) same_site: SameSite,
+    pub(super) error_page: Option<OwnErrorPage>,
+    pub(super) memory: Arc<Memory>,
+}
+
+/// What the layer keeps in this process: nothing about a login that has only been started.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) callbacks: Arc<Callbacks>,
+    pub(super) tombstones: Tombstones,
+}
+
+/// An error page of the application's own making.
+#[derive(Clone)]
+pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
+
+impl Settings {
+    pub(super) fn now(&self) -> i64 {
+        unix_seconds(self.flow.clock().as_ref())
+    }
+
+    /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
+    pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
+        check_return_to(value, self.flow.redirect_uri(), &self.routes.no_targets())
+    }
+
+    /// The `return_to` of a query or a form, if it is there once (`H40`) and acceptable.
+    pub(super) fn one_return_to<'a>(&self, pairs: &'a [(String, String)]) -> Option<&'a str> {
+        let mut values = pairs.iter().filter(|(name, _)| name == RETURN_TO);
+        match (values.next(), values.next()) {
+            (Some((_, value)), None) => self.return_to(value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
+        match return_to {
+            Some(target) => {
+                let target = form::encode_word(target);
+                format!("{}?{RETURN_TO}={target}", self.routes.login)
+            }
+            None => self.routes.login.clone(),
+        }
+    }
+
+    /// What a request that needs a login is told, by what it is: only a navigation is redirected.
+    pub(super) fn ask_to_log_in(
+        &self,
+        kind: Kind,
+        headers: &HeaderMap,
+        original: Option<&str>,
+    ) -> Answer {
+        let target = match kind {
+            Kind::Navigation => original,
+            // The page the person is looking at, not the part of it that was asked for.
+            Kind::Htmx => self.page_of_htmx(headers),
+            Kind::Program => None,
+        };
+        let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
+        if kind == Kind::Navigation {
+            return answer::redirect(&login_url);
+        }
+        let problem = json!({
+            "type": "about:blank",
+            "title": "Signing in is required",
+            "status": 401,
+            "code": "login_required",
+            "login_url": login_url,
+        });
+        let mut answer = answer::problem(StatusCode::UNAUTHORIZED, &problem);
+        let headers = answer.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+        if kind == Kind::Htmx
+            && let Ok(location) = HeaderValue::try_from(login_url)
+        {
+            headers.insert(HX_REDIRECT, location);
+        }
+        answer
+    }
+
+    /// The one way a refusal leaves: a page for a person, a problem for a program (`L73`).
+    pub(super) fn refuse(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        return_to: Option<&str>,
+    ) -> Answer {
+        let correlation_id = self.correlation_id();
+        events::refused(refusal, &correlation_id);
+        let login_url = self.login_url(return_to);
+        let mut answer = if navigation::wants_html(headers) {
+            let page = ErrorPage {
+                refusal,
+                correlation_id: &correlation_id,
+                login_url: &login_url,
+            };
+            match &self.error_page {
+                Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
+                None => answer::html(refusal.status, page.to_string(), pages::policy()),
+            }
+        } else {
+            let mut problem = json!({
+                "type": "about:blank",
+                "title": refusal.message,
+                "status": refusal.status.as_u16(),
+                "code": refusal.code,
+                "correlation_id": correlation_id,
+            });
+            if refusal.start_again {
+                problem["login_url"] = login_url.into();
+            }
+            answer::problem(refusal.status, &problem)
+        };
+        if let Some(wait) = refusal.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            answer
+                .headers_mut()
+                .insert(RETRY_AFTER, seconds.max(1).into());
+        }
+        answer
+    }
+
+    pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {
+        let names = &self.sealer.names;
+        names.clear(&names.full(rest))
+    }
+
+    /// Ends a session in this process, for as long as a copy of its cookie could be alive.
+    pub(super) fn bury(&self, id: &SessionId) {
+        let now = self.flow.clock().monotonic();
+        self.memory.tombstones.bury(*id, now, self.absolute);
+    }
+
+    /// When the session ends if nothing happens any more.
+    pub(super) fn expires_at(&self, record: &SessionRecord) -> i64 {
+        record.expires_at(self.absolute, self.idle)
+    }
+
+    /// When it ends whatever happens.
+    pub(super) fn ends_at(&self, record: &SessionRecord) -> i64 {
+        let seconds = i64::try_from(self.absolute.as_secs()).unwrap_or(i64::MAX);
+        record.created_at().saturating_add(seconds)
+    }
+
+    /// Whether the authorization server sends the browser to our own route after signing out there.
+    pub(super) fn returns_to_logout(&self) -> bool {
+        self.flow
+            .post_logout_redirect_uri()
+            .and_then(|uri| Url::parse(uri).ok())
+            .is_some_and(|url| url.path() == self.routes.logout)
+    }
+
+    fn page_of_htmx<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let url = headers.get(HX_CURRENT_URL)?.to_str().ok()?;
+        url.strip_prefix(self.origin.as_str())
+    }
+
+    fn correlation_id(&self) -> String {
+        let bytes = self.sealer.random.bytes::<8>().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(bytes))
+    }
+}
+
+impl fmt::Debug for OwnErrorPage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OwnErrorPage(..)")
+    }
+}
+
+const RETURN_TO: &str = "return_to";
+
+/// A scheme of the cookie kind: no browser opens a password window for it.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Cookie realm=\"login\"");
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+const HX_CURRENT_URL: HeaderName = HeaderName::from_static("hx-current-url");

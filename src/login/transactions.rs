@@ -1,0 +1,126 @@
+//! The logins on their way, each in a sealed cookie of its own (`L2`, `L3`).
+//!
+//! A started login costs this process no memory: all of it is in the browser.
+
+use http::HeaderValue;
+
+use super::SameSite;
+use super::cookies::{CookieNames, Jar};
+use super::sealer::Sealer;
+use crate::crypto::seal::Purpose;
+use crate::flow::Transaction;
+use crate::protocol::State;
+use crate::random::RandomError;
+
+/// A login of this browser that has not come back yet.
+#[derive(Debug)]
+struct Pending<'a> {
+    name: &'a str,
+    cost: usize,
+    by_person: bool,
+    started_at: i64,
+}
+
+/// What a callback's state leads to.
+#[derive(Debug)]
+pub(super) enum Lookup {
+    /// This browser has no cookie for it.
+    Nothing,
+    /// It has one that does not open, is too old or is there twice. The name is to be cleared.
+    Spoiled(String),
+    Found(String, Transaction),
+}
+
+pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
+    let name = CookieNames::transaction(state);
+    if !jar.has(&name) {
+        return Lookup::Nothing;
+    }
+    let transaction = jar
+        .one(&name)
+        .and_then(|value| open(sealer, &name, value, now))
+        .filter(|transaction| transaction.state == *state);
+    match transaction {
+        Some(transaction) => Lookup::Found(name, transaction),
+        None => Lookup::Spoiled(name),
+    }
+}
+
+/// The `Set-Cookie` values of a new login: its own, and those that make room for it. What nobody
+/// started by hand goes first, then the oldest by the time inside the seal; what does not open or is
+/// too old goes anyway.
+pub(super) fn admit(
+    sealer: &Sealer,
+    jar: &Jar<'_>,
+    transaction: &Transaction,
+    now: i64,
+) -> Result<Admitted, RandomError> {
+    let name = CookieNames::transaction(&transaction.state);
+    let value = sealer.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
+    let names = &sealer.names;
+
+    let mut dead = Vec::new();
+    let mut alive = Vec::new();
+    for (name, value) in jar.transactions() {
+        match value.and_then(|value| Some((value, open(sealer, name, value, now)?))) {
+            Some((value, transaction)) => alive.push(Pending {
+                name,
+                cost: CookieNames::cost(&names.full(name), value),
+                by_person: transaction.by_person,
+                started_at: transaction.started_at,
+            }),
+            None => dead.push(name),
+        }
+    }
+    alive.sort_by_key(|pending| (pending.by_person, pending.started_at));
+    let mut bytes = CookieNames::cost(&names.full(&name), &value)
+        + alive.iter().map(|pending| pending.cost).sum::<usize>();
+    let mut evicted = 0;
+    while alive.len() - evicted >= MAX_ALIVE || (bytes > MAX_BYTES && evicted < alive.len()) {
+        bytes -= alive[evicted].cost;
+        evicted += 1;
+    }
+
+    let gone = alive[..evicted]
+        .iter()
+        .map(|pending| pending.name)
+        .chain(dead);
+    let cleared = gone
+        .take(MAX_CLEARED)
+        .filter_map(|name| names.clear(&names.full(name)));
+    let new = names.set(
+        &names.full(&name),
+        &value,
+        Transaction::LIFETIME,
+        SameSite::Lax,
+    );
+    Ok(Admitted {
+        cookies: new.into_iter().chain(cleared).collect(),
+        evicted,
+    })
+}
+
+/// A new login among those on their way.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) cookies: Vec<HeaderValue>,
+    /// How many live ones had to go for it.
+    pub(super) evicted: usize,
+}
+
+fn open(sealer: &Sealer, name: &str, value: &str, now: i64) -> Option<Transaction> {
+    let plain = sealer.open(Purpose::Transaction, name, value)?;
+    Transaction::from_bytes(&plain).filter(|transaction| !transaction.expired(now))
+}
+
+/// Logins of one browser on their way at once, the new one counted.
+const MAX_ALIVE: usize = 5;
+
+/// All of them together, as a request carries them.
+const MAX_BYTES: usize = 3 * 1024 - 64;
+
+/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB.
+const MAX_CLEARED: usize = 16;
+
+/// A return target that is kept for later; a longer one becomes the default.
+pub(super) const MAX_RETURN_TO: usize = 512;

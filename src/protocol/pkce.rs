@@ -1,0 +1,89 @@
+//! Proof Key for Code Exchange, RFC 7636: the shapes of verifier and challenge.
+//!
+//! Only `S256` exists here (RFC 9700 §2.1.1); the digest itself is computed by whoever has a verifier.
+
+use std::fmt;
+
+use super::secret::CodeVerifier;
+
+/// `code_challenge_method`: always sent, since leaving it out would mean `plain` (RFC 7636 §4.3).
+pub(crate) const CODE_CHALLENGE_METHOD: &str = "S256";
+
+/// The base64url of a SHA-256 digest, RFC 7636 §4.2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CodeChallenge(Box<str>);
+
+/// A verifier or challenge of the wrong length or alphabet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the shape of RFC 7636")]
+pub(crate) struct InvalidPkce;
+
+impl CodeChallenge {
+    /// Takes 43 characters of base64url, which is what `S256` gives.
+    pub(crate) fn parse(text: &str) -> Result<Self, InvalidPkce> {
+        let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        if text.len() == 43 && text.bytes().all(in_alphabet) {
+            Ok(Self(text.into()))
+        } else {
+            Err(InvalidPkce)
+        }
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CodeChallenge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A verifier has 43 to 128 unreserved characters (RFC 7636 §4.1).
+pub(crate) fn parse_verifier(text: &str) -> Result<CodeVerifier, InvalidPkce> {
+    let in_alphabet =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+    if (43..=128).contains(&text.len()) && text.bytes().all(in_alphabet) {
+        Ok(CodeVerifier::new(text))
+    } else {
+        Err(InvalidPkce)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_vector_of_the_appendix_has_the_shape() {
+        assert!(parse_verifier("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").is_ok());
+        assert!(CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").is_ok());
+    }
+
+    #[test]
+    fn wrong_lengths_and_alphabets_are_refused() {
+        for length in [0, 42, 129] {
+            assert_eq!(
+                parse_verifier(&"a".repeat(length)),
+                Err(InvalidPkce),
+                "{length}"
+            );
+        }
+        for last in ['=', '+', '/', ' ', 'é', '\n'] {
+            let text = format!("{}{last}", "a".repeat(42));
+            assert_eq!(parse_verifier(&text), Err(InvalidPkce), "{last:?}");
+            assert_eq!(CodeChallenge::parse(&text), Err(InvalidPkce), "{last:?}");
+        }
+        assert_eq!(CodeChallenge::parse(&"a".repeat(44)), Err(InvalidPkce));
+    }
+
+    proptest! {
+        #[test]
+        fn parse_and_print_are_inverse(text in "[A-Za-z0-9_-]{43}") {
+            prop_assert_eq!(CodeChallenge::parse(&text).unwrap().to_string(), text);
+        }
+    }
+}

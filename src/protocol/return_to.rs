@@ -1,0 +1,365 @@
+//! Where a browser may be sent afterwards: one check for every redirect target (`L31`).
+//!
+//! A target is a path on our own origin. What is not accepted is dropped, never repaired (`L33`): a
+//! mended value is one that somebody else chose.
+
+use url::Url;
+
+/// Longest target that is looked at, in bytes (`L32`).
+const MAX_LEN: usize = 2048;
+
+/// Gives `value` back, byte for byte, when a browser that is sent there stays on the origin of `base`
+/// and does not land on one of `own_routes`, where it would go round in circles.
+pub(crate) fn check_return_to<'a>(
+    value: &'a str,
+    base: &Url,
+    own_routes: &[&str],
+) -> Option<&'a str> {
+    if value.len() > MAX_LEN || !value.bytes().all(is_plain) || !is_rooted(value.as_bytes()) {
+        return None;
+    }
+    let target = resolve(base, value)?;
+
+    // A server behind us may decode the path once and then redirect or route: what the value has
+    // become by then stays with us too.
+    let path = value.split(['?', '#']).next().unwrap_or_default();
+    let decoded = percent_decode(path.as_bytes());
+    if !is_rooted(&decoded) || decoded.iter().any(u8::is_ascii_control) {
+        return None;
+    }
+    let landed = resolve(base, &String::from_utf8_lossy(&decoded))?;
+
+    let is_own = |path: &[u8]| {
+        own_routes.iter().any(|own| {
+            let end = path.iter().rposition(|&byte| byte != b'/').unwrap_or(0);
+            path[..=end].eq_ignore_ascii_case(own.as_bytes())
+        })
+    };
+    let lands_on_own = [&target, &landed].into_iter().any(|url| {
+        let path = url.path().as_bytes();
+        is_own(path) || is_own(&percent_decode(path))
+    });
+    (!lands_on_own).then_some(value)
+}
+
+/// Visible ASCII without the backslash, which browsers read as a slash.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'\\'
+}
+
+/// A path, not a URL without scheme: `//host` and `/\host` leave.
+fn is_rooted(path: &[u8]) -> bool {
+    path.first() == Some(&b'/') && !matches!(path.get(1), Some(b'/' | b'\\'))
+}
+
+/// What a browser makes of it: dot segments may turn a harmless start into `//`.
+fn resolve(base: &Url, value: &str) -> Option<Url> {
+    let url = base.join(value).ok()?;
+    let stays = url.origin() == base.origin() && !url.path().starts_with("//");
+    stays.then_some(url)
+}
+
+/// Decodes once; an escape that is none stays as it is.
+fn percent_decode(text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((&first, tail)) = rest.split_first() {
+        match escaped_byte(rest) {
+            Some(byte) => {
+                decoded.push(byte);
+                rest = &rest[3..];
+            }
+            None => {
+                decoded.push(first);
+                rest = tail;
+            }
+        }
+    }
+    decoded
+}
+
+fn escaped_byte(text: &[u8]) -> Option<u8> {
+    let [b'%', high, low, ..] = text else {
+        return None;
+    };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const OWN: [&str; 3] = ["/auth/login", "/auth/callback", "/auth/logout"];
+
+    fn base() -> Url {
+        Url::parse("https://shop.example.com/auth/callback").unwrap()
+    }
+
+    fn decode(text: &str) -> String {
+        String::from_utf8_lossy(&percent_decode(text.as_bytes())).into_owned()
+    }
+
+    fn check(value: &str) -> Option<&str> {
+        check_return_to(value, &base(), &OWN)
+    }
+
+    #[test]
+    fn legitimate_targets_pass_byte_for_byte() {
+        for value in [
+            "/",
+            "/account",
+            "/account/",
+            "/a/b/c.html",
+            "/?",
+            "/#",
+            "/?q=1&r=2",
+            "/search?q=a+b&next=https://other.example/x//y?z=1#top",
+            "/search?next=%2F%2Fother.example",
+            "/search?q=a%0Ab%5C",
+            "/search?q=//evil.example",
+            "/p#//evil.example",
+            "/p#section-2",
+            "/a//b",
+            "/a//b//",
+            "/a/../b",
+            "/./a",
+            "/a/%2e%2e/b",
+            "/a%20b",
+            "/a%2Fb",
+            "/a%2f%2fb",
+            "/caf%C3%A9",
+            "/%E2%82%AC",
+            "/%25",
+            "/%zz",
+            "/100%",
+            "/@me",
+            "/~user",
+            "/a:b",
+            "/:8080",
+            "/a;v=1",
+            "/(x)!*'$,",
+            "/{id}|^`\"<>",
+            "/auth",
+            "/auth/",
+            "/auth/session",
+            "/auth/loginx",
+            "/auth/login/more",
+            "/login",
+            "/x?y=/auth/login",
+            "/javascript:alert(1)",
+            "/https://evil.example",
+        ] {
+            assert_eq!(check(value), Some(value), "{value}");
+        }
+        let longest = format!("/{}", "a".repeat(MAX_LEN - 1));
+        assert_eq!(check(&longest), Some(longest.as_str()));
+        assert_eq!(check(&format!("{longest}a")), None);
+    }
+
+    /// Every way out times every host: refused as it is, and refused or harmless once decoded.
+    #[test]
+    fn no_payload_leaves_the_origin() {
+        let hosts = [
+            "evil.example",
+            "evil.example:443",
+            "evil.example%00",
+            "shop.example.com@evil.example",
+            "shop.example.com%40evil.example",
+            "shop.example.com.evil.example",
+            "xn--80ak6aa92e.com",
+            "\u{0430}pple.com",
+            "127.1",
+            "[::1]",
+            "2130706433",
+            "evil%E3%80%82example",
+            "evil.example/%2e%2e",
+            "evil.example#@shop.example.com",
+            "evil.example?shop.example.com",
+        ];
+        let ways = [
+            "//",
+            "///",
+            "////",
+            "/\\",
+            "\\/",
+            "\\\\",
+            "/\\/",
+            "\\",
+            "/\t/",
+            "/\n/",
+            "/\r/",
+            "\t//",
+            " //",
+            "//\t",
+            "/ /",
+            "/%09/",
+            "/%0a/",
+            "/%0d/",
+            "/%0D%0A/",
+            "/%00/",
+            "/%2f",
+            "/%2F",
+            "/%5c",
+            "/%5C",
+            "/%2f%2f",
+            "/%5c%5c",
+            "/%2f/",
+            "/./",
+            "/.//",
+            "/../",
+            "/..//",
+            "/a/..//",
+            "/a/../..//",
+            "/%2e//",
+            "/%2e%2e//",
+            "/.%2f/",
+            "/..%2f/",
+            "/a%2f..%2f/",
+            "/a/..%2f%2f",
+            "/%2e%2f%2f",
+            "/.%5c/",
+            "/a/..%5c%5c",
+            "/a%5c..%5c%5c",
+            "https:",
+            "https:/",
+            "https://",
+            "HTTPS://",
+            "http://",
+            "https:\\\\",
+            "ht\ttps://",
+            "javascript:",
+            "data:text/html,",
+            "ftp://",
+            "ws://",
+            "blob:https://",
+            "file://",
+            "//user:pw@",
+            "https://shop.example.com@",
+            "https://shop.example.com:443@",
+            "%2f%2f",
+            "%2f",
+            ".//",
+            "..//",
+            "a//",
+            "",
+            "?//",
+            "#//",
+            "\u{2f}\u{2f}",
+            "\u{ff0f}\u{ff0f}",
+            "/\u{ff0f}",
+            "/\u{2044}",
+            "/\u{0}/",
+            "/\u{7f}/",
+            "/\u{b}/",
+            "/\u{85}/",
+            "/\u{a0}/",
+            "/\u{feff}/",
+            "/\u{2028}/",
+        ];
+        // The only ones that stay at home; `%2f` does once it is decoded.
+        let harmless = ["/./", "/../", "%2f"];
+        for way in ways {
+            for host in hosts {
+                let payload = format!("{way}{host}");
+                let decoded = decode(&payload);
+                for text in [payload, decoded] {
+                    let Some(target) = check(&text) else {
+                        continue;
+                    };
+                    assert!(harmless.contains(&way), "{text:?}");
+                    let url = base().join(target).unwrap();
+                    assert_eq!(url.origin(), base().origin(), "{text:?}");
+                    let once = base().join(&decode(target)).unwrap();
+                    assert_eq!(once.origin(), base().origin(), "{text:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_path_is_refused() {
+        for value in [
+            "",
+            " ",
+            " /",
+            "/ ",
+            "a",
+            "a/b",
+            "?a",
+            "#a",
+            ".",
+            "..",
+            "/a\\b",
+            "/a b",
+            "/a\tb",
+            "/a\nb",
+            "/a\rb",
+            "/a\u{0}b",
+            "/a\u{7f}",
+            "/caf\u{e9}",
+            "/a%00",
+            "/a%0a",
+            "/a%0D%0ASet-Cookie:x",
+            "/%7f",
+            "*",
+            "https://shop.example.com/",
+            "//shop.example.com/",
+            "mailto:a@b",
+        ] {
+            assert_eq!(check(value), None, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn our_own_routes_are_refused_in_every_spelling() {
+        for value in [
+            "/auth/login",
+            "/auth/login/",
+            "/auth/login?return_to=/auth/login",
+            "/auth/callback?code=1&state=2",
+            "/auth/logout#x",
+            "/AUTH/Login",
+            "/auth/./login",
+            "/auth/x/../login",
+            "/x/%2e%2e/auth/login",
+            "/auth/%6cogin",
+            "/auth%2flogin",
+            "/auth%2Flogout",
+            "/auth%5clogin",
+            "/auth/x/..%2flogin",
+            "/./auth/callback",
+        ] {
+            assert_eq!(check(value), None, "{value}");
+        }
+        // `H43`: nested a thousand times.
+        let mut nested = "/auth/login".to_owned();
+        for _ in 0..1000 {
+            nested = format!("/auth/login?return_to={nested}");
+        }
+        assert_eq!(check(&nested), None);
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_target_stays_on_the_origin_and_fits_a_header(
+            value in r"/[/\\%a-f0-9.:@?#;\t\n -~]{0,24}",
+        ) {
+            if let Some(target) = check(&value) {
+                prop_assert_eq!(target, &value);
+                prop_assert_eq!(base().join(target).unwrap().origin(), base().origin());
+                let header = http::HeaderValue::from_str(target).unwrap();
+                prop_assert_eq!(header.as_bytes(), target.as_bytes());
+                let path = target.split(['?', '#']).next().unwrap();
+                prop_assert_eq!(base().join(&decode(path)).unwrap().origin(), base().origin());
+            }
+        }
+
+        #[test]
+        fn any_text_gets_an_answer(value in "\\PC*") {
+            let _ = check(&value);
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The token request, RFC 6749 §4.1.3 with the verifier of RFC 7636 §4.5.
+
+use super::secret::{AuthorizationCode, CodeVerifier};
+
+/// The redemption of an authorization code, before the client says who it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenRequest<'a> {
+    pub(crate) code: &'a AuthorizationCode,
+    /// The very string of the authorization request (RFC 6749 §4.1.3).
+    pub(crate) redirect_uri: &'a str,
+    pub(crate) code_verifier: &'a CodeVerifier,
+}
+
+impl<'a> TokenRequest<'a> {
+    /// The parameters of the form; they hold secrets.
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, &'a str)> {
+        vec![
+            ("grant_type", "authorization_code"),
+            ("code", self.code.expose()),
+            ("redirect_uri", self.redirect_uri),
+            ("code_verifier", self.code_verifier.expose()),
+        ]
+    }
+}

@@ -1,0 +1,213 @@
+//! A clock that a test turns by hand.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use crate::clock::{Clock, Sleep, SystemClock};
+
+/// A clock that moves only when it is told to.
+///
+/// Clones share the time. [`advance`](Self::advance) moves the wall clock and the monotonic clock
+/// together and completes every [`sleep`](Clock::sleep) that ends by then; [`turn_wall`](Self::turn_wall)
+/// moves the wall clock alone, forwards or back, as an administrator or a time server would.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth::clock::Clock;
+/// use tower_oauth::testing::ManualClock;
+///
+/// let clock = ManualClock::new(1_800_000_000);
+/// clock.advance(Duration::from_secs(60));
+/// clock.turn_wall(-3600);
+/// assert_eq!(clock.unix_seconds(), 1_800_000_060 - 3600);
+/// assert_eq!(clock.monotonic(), Duration::from_secs(60));
+/// ```
+#[derive(Clone, Debug)]
+pub struct ManualClock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// `Some` where time also passes by itself.
+    system: Option<SystemClock>,
+    time: Mutex<Time>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Time {
+    /// Seconds since 1970, or, where time passes by itself, the distance from the system's.
+    wall: i64,
+    advanced: Duration,
+    sleepers: Vec<Sleeper>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct Sleeper {
+    id: u64,
+    until: Duration,
+    waker: Waker,
+}
+
+impl ManualClock {
+    /// A clock that stands at this second since 1970.
+    pub fn new(unix_seconds: i64) -> Self {
+        Self::from_parts(None, unix_seconds)
+    }
+
+    /// A clock that shows the system's time and passes by itself, and can still be pushed on by hand:
+    /// for demos, where a person does not want to wait for an expiry.
+    pub fn ticking() -> Self {
+        Self::from_parts(Some(SystemClock::default()), 0)
+    }
+
+    fn from_parts(system: Option<SystemClock>, wall: i64) -> Self {
+        let time = Mutex::new(Time {
+            wall,
+            ..Time::default()
+        });
+        Self(Arc::new(Shared {
+            system,
+            time,
+            changed: Notify::new(),
+        }))
+    }
+
+    /// Lets time pass, on the wall and monotonically.
+    pub fn advance(&self, duration: Duration) {
+        let due = {
+            let mut time = self.time();
+            time.advanced = time.advanced.saturating_add(duration);
+            let now = self.system_monotonic().saturating_add(time.advanced);
+            let (due, asleep) = std::mem::take(&mut time.sleepers)
+                .into_iter()
+                .partition(|one| one.until <= now);
+            time.sleepers = asleep;
+            due
+        };
+        let due: Vec<Sleeper> = due;
+        due.into_iter().for_each(|sleeper| sleeper.waker.wake());
+    }
+
+    /// Moves the wall clock by that many seconds, back where negative; no timer notices.
+    pub fn turn_wall(&self, seconds: i64) {
+        let mut time = self.time();
+        time.wall = time.wall.saturating_add(seconds);
+    }
+
+    /// What the wall clock shows, in whole seconds since 1970.
+    pub fn unix_seconds(&self) -> i64 {
+        crate::clock::unix_seconds(self)
+    }
+
+    /// How many sleeps have been polled and are not over.
+    pub fn sleepers(&self) -> usize {
+        self.time().sleepers.len()
+    }
+
+    /// Completes once at least that many sleeps are waiting, so that a test advances the clock only
+    /// when the code under test has come to its timer.
+    pub async fn wait_for_sleepers(&self, count: usize) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.sleepers() >= count {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn time(&self) -> std::sync::MutexGuard<'_, Time> {
+        self.0.time.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn system_monotonic(&self) -> Duration {
+        self.0
+            .system
+            .map_or(Duration::ZERO, |system| system.monotonic())
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> SystemTime {
+        let time = self.time();
+        let base = self.0.system.map_or(UNIX_EPOCH, |system| system.now());
+        let base = base.checked_add(time.advanced).unwrap_or(base);
+        let shift = Duration::from_secs(time.wall.unsigned_abs());
+        let shown = if time.wall < 0 {
+            base.checked_sub(shift)
+        } else {
+            base.checked_add(shift)
+        };
+        shown.unwrap_or(base)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.system_monotonic().saturating_add(self.time().advanced)
+    }
+
+    fn sleep(&self, duration: Duration) -> Sleep {
+        let until = self.monotonic().saturating_add(duration);
+        let id = {
+            let mut time = self.time();
+            time.next_id += 1;
+            time.next_id
+        };
+        let timer = self.0.system.map(|system| system.sleep(duration));
+        Box::pin(Sleeping {
+            clock: self.clone(),
+            id,
+            until,
+            timer,
+        })
+    }
+}
+
+struct Sleeping {
+    clock: ManualClock,
+    id: u64,
+    until: Duration,
+    timer: Option<Sleep>,
+}
+
+impl Future for Sleeping {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if self
+            .timer
+            .as_mut()
+            .is_some_and(|timer| timer.as_mut().poll(cx).is_ready())
+        {
+            return Poll::Ready(());
+        }
+        let now = self.clock.system_monotonic();
+        let mut time = self.clock.time();
+        if self.until <= now.saturating_add(time.advanced) {
+            return Poll::Ready(());
+        }
+        time.sleepers.retain(|sleeper| sleeper.id != self.id);
+        time.sleepers.push(Sleeper {
+            id: self.id,
+            until: self.until,
+            waker: cx.waker().clone(),
+        });
+        drop(time);
+        self.clock.0.changed.notify_waiters();
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleeping {
+    fn drop(&mut self) {
+        self.clock
+            .time()
+            .sleepers
+            .retain(|sleeper| sleeper.id != self.id);
+    }
+}

@@ -1,0 +1,86 @@
+//! The endpoints, each in a file of its own: a request and the server's state in, an answer out.
+
+mod authorization;
+mod client_authentication;
+mod consent;
+mod discovery;
+mod end_session;
+mod pages;
+mod request;
+mod sign_in;
+mod token;
+mod user_info;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use url::Url;
+
+pub(super) use request::AuthorizationRequest;
+
+use super::fault::Kind;
+use super::record::Endpoint;
+use super::respond::{empty, method_not_allowed};
+use super::server::TestServer;
+
+const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
+const AUTHORIZATION_SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
+
+/// Which endpoint of an issuer a path belongs to.
+pub(super) fn at(issuer: &Url, path: &str) -> Endpoint {
+    let base = issuer.path().trim_end_matches('/');
+    // RFC 8414 §3.1 puts the issuer's path behind the well-known one.
+    if path.strip_prefix(AUTHORIZATION_SERVER_METADATA) == Some(base) {
+        return Endpoint::Metadata;
+    }
+    match path.strip_prefix(base) {
+        Some(OPENID_CONFIGURATION) => Endpoint::Metadata,
+        Some("/jwks") => Endpoint::KeySet,
+        Some("/authorize") => Endpoint::Authorization,
+        Some("/sign-in") => Endpoint::SignIn,
+        Some("/consent") => Endpoint::Consent,
+        Some("/token") => Endpoint::Token,
+        Some("/userinfo") => Endpoint::UserInfo,
+        Some("/end-session") => Endpoint::EndSession,
+        _ => Endpoint::Unknown,
+    }
+}
+
+pub(super) fn answer(
+    server: &TestServer,
+    endpoint: Endpoint,
+    request: &Request<Bytes>,
+    faults: &[Kind],
+) -> Response<Bytes> {
+    let get = request.method() == Method::GET;
+    let post = request.method() == Method::POST;
+    match endpoint {
+        Endpoint::Metadata | Endpoint::KeySet if !get => method_not_allowed("GET"),
+        Endpoint::SignIn | Endpoint::Token if !post => method_not_allowed("POST"),
+        _ if !get && !post => method_not_allowed("GET, POST"),
+        Endpoint::Metadata => discovery::metadata(server),
+        Endpoint::KeySet => discovery::key_set(server),
+        Endpoint::Authorization => authorization::answer(server, request),
+        Endpoint::SignIn => sign_in::answer(server, request),
+        Endpoint::Consent => consent::answer(server, request),
+        Endpoint::Token => token::answer(server, request, faults),
+        Endpoint::UserInfo => user_info::answer(server, request),
+        Endpoint::EndSession => end_session::answer(server, request),
+        Endpoint::Unknown => empty(StatusCode::NOT_FOUND),
+    }
+}
+
+impl TestServer {
+    /// The URL of an endpoint.
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.issuer().trim_end_matches('/'))
+    }
+
+    /// The origin of the pages, as a browser writes it.
+    fn origin(&self) -> String {
+        self.shared.issuer.origin().ascii_serialization()
+    }
+
+    fn is_https(&self) -> bool {
+        self.shared.issuer.scheme() == "https"
+    }
+}

@@ -1,0 +1,211 @@
+//! An authorization request, checked before anybody sees a page (RFC 6749 §4.1.1, RFC 7636 §4.3,
+//! OpenID Connect Core §3.1.2.1).
+
+use super::super::parameters::Parameters;
+use super::super::registry::{Grant, TestClient};
+use super::super::server::State;
+use crate::crypto::base64url;
+use crate::protocol::ScopeSet;
+
+#[derive(Clone, Debug)]
+pub(in crate::testing) struct AuthorizationRequest {
+    pub(super) client_id: String,
+    pub(super) redirect_uri: String,
+    pub(super) scopes: ScopeSet,
+    pub(super) state: Option<String>,
+    pub(super) nonce: Option<String>,
+    pub(super) challenge: String,
+    pub(super) prompt: Prompt,
+    /// Seconds.
+    pub(super) max_age: Option<i64>,
+    pub(super) login_hint: Option<String>,
+    /// The subject of the `id_token_hint`.
+    pub(super) expected_subject: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::testing) struct Prompt {
+    pub(super) none: bool,
+    pub(super) login: bool,
+    pub(super) consent: bool,
+}
+
+/// Why a request goes no further, and whom that is told.
+pub(super) enum Rejection {
+    /// The person at the browser: there is no place that is known to belong to the client.
+    Here(&'static str),
+    /// The client, by redirect (RFC 6749 §4.1.2.1).
+    Client {
+        redirect_uri: String,
+        state: Option<String>,
+        error: Error,
+    },
+}
+
+/// An error code of an authorization response and its description.
+pub(super) type Error = (&'static str, &'static str);
+
+impl AuthorizationRequest {
+    pub(super) fn check(parameters: &Parameters, state: &State) -> Result<Self, Rejection> {
+        let (client, redirect_uri) = check_client(parameters, state).map_err(Rejection::Here)?;
+        let echoed = parameters
+            .value("state")
+            .filter(|_| !parameters.is_repeated("state"));
+        Self::check_rest(parameters, state, client, redirect_uri).map_err(|error| {
+            Rejection::Client {
+                redirect_uri: redirect_uri.to_owned(),
+                state: echoed.map(str::to_owned),
+                error,
+            }
+        })
+    }
+
+    fn check_rest(
+        parameters: &Parameters,
+        state: &State,
+        client: &TestClient,
+        redirect_uri: &str,
+    ) -> Result<Self, Error> {
+        // RFC 6749 §3.1: no parameter twice.
+        if parameters.has_repeated() {
+            return Err(("invalid_request", "a parameter was sent twice"));
+        }
+        if parameters.value("request").is_some() {
+            return Err(("request_not_supported", "request objects are not supported"));
+        }
+        if parameters.value("request_uri").is_some() {
+            return Err((
+                "request_uri_not_supported",
+                "request objects are not supported",
+            ));
+        }
+        match parameters.value("response_type") {
+            Some("code") => {}
+            Some(_) => return Err(("unsupported_response_type", "only code is supported")),
+            None => return Err(("invalid_request", "response_type is missing")),
+        }
+        if parameters
+            .value("response_mode")
+            .is_some_and(|mode| mode != "query")
+        {
+            return Err(("invalid_request", "only response_mode query is supported"));
+        }
+        if !client.grants.contains(&Grant::AuthorizationCode) {
+            return Err((
+                "unauthorized_client",
+                "the client may not use the code flow",
+            ));
+        }
+        Ok(Self {
+            client_id: client.id.clone(),
+            redirect_uri: redirect_uri.to_owned(),
+            scopes: check_scopes(parameters, client)?,
+            state: parameters.value("state").map(str::to_owned),
+            nonce: parameters.value("nonce").map(str::to_owned),
+            challenge: check_challenge(parameters)?,
+            prompt: check_prompt(parameters)?,
+            max_age: check_max_age(parameters)?,
+            login_hint: parameters.value("login_hint").map(str::to_owned),
+            expected_subject: check_hint(parameters, state, client)?,
+        })
+    }
+}
+
+/// Nothing is ever sent to a redirect URI that is not registered (RFC 6749 §3.1.2.4), and it is
+/// compared as it stands (RFC 9700 §2.1).
+fn check_client<'a>(
+    parameters: &'a Parameters,
+    state: &'a State,
+) -> Result<(&'a TestClient, &'a str), &'static str> {
+    if parameters.is_repeated("client_id") || parameters.is_repeated("redirect_uri") {
+        return Err("The request names a client or a redirect URI twice.");
+    }
+    let client = parameters
+        .value("client_id")
+        .and_then(|id| state.client(id));
+    let client = client.ok_or("The request comes from a client that is not registered here.")?;
+    let uri = parameters
+        .value("redirect_uri")
+        .ok_or("The request names no redirect URI.")?;
+    if !client
+        .redirect_uris
+        .iter()
+        .any(|registered| registered == uri)
+    {
+        return Err("The redirect URI of the request is not registered for this client.");
+    }
+    Ok((client, uri))
+}
+
+fn check_scopes(parameters: &Parameters, client: &TestClient) -> Result<ScopeSet, Error> {
+    let scopes = parameters
+        .value("scope")
+        .ok_or(("invalid_scope", "scope is missing"))?;
+    let scopes = ScopeSet::parse(scopes).map_err(|_| ("invalid_scope", "scope is malformed"))?;
+    if !client.scopes.contains_all(&scopes) {
+        return Err(("invalid_scope", "a scope is not registered for this client"));
+    }
+    Ok(scopes)
+}
+
+/// PKCE by S256 from every client (RFC 9700 §2.1.1).
+fn check_challenge(parameters: &Parameters) -> Result<String, Error> {
+    let challenge = parameters.value("code_challenge");
+    let challenge = challenge.ok_or(("invalid_request", "code_challenge is missing"))?;
+    if parameters.value("code_challenge_method") != Some("S256") {
+        return Err(("invalid_request", "code_challenge_method must be S256"));
+    }
+    if base64url::decode(challenge).is_none_or(|digest| digest.len() != 32) {
+        return Err(("invalid_request", "code_challenge is not a digest by S256"));
+    }
+    Ok(challenge.to_owned())
+}
+
+fn check_prompt(parameters: &Parameters) -> Result<Prompt, Error> {
+    let mut prompt = Prompt::default();
+    for value in parameters.value("prompt").unwrap_or_default().split(' ') {
+        match value {
+            "" => {}
+            "none" => prompt.none = true,
+            "login" => prompt.login = true,
+            "consent" => prompt.consent = true,
+            _ => {
+                return Err((
+                    "invalid_request",
+                    "prompt has a value that is not supported",
+                ));
+            }
+        }
+    }
+    if prompt.none && (prompt.login || prompt.consent) {
+        return Err(("invalid_request", "prompt none stands alone"));
+    }
+    Ok(prompt)
+}
+
+fn check_max_age(parameters: &Parameters) -> Result<Option<i64>, Error> {
+    let Some(text) = parameters.value("max_age") else {
+        return Ok(None);
+    };
+    let seconds = text
+        .parse::<u32>()
+        .map_err(|_| ("invalid_request", "max_age is no number"))?;
+    Ok(Some(seconds.into()))
+}
+
+fn check_hint(
+    parameters: &Parameters,
+    state: &State,
+    client: &TestClient,
+) -> Result<Option<String>, Error> {
+    let Some(hint) = parameters.value("id_token_hint") else {
+        return Ok(None);
+    };
+    match state.grants.id_token(hint) {
+        Some((client_id, sign_in)) if *client_id == client.id => Ok(Some(sign_in.subject.clone())),
+        _ => Err((
+            "invalid_request",
+            "id_token_hint was not issued to this client",
+        )),
+    }
+}

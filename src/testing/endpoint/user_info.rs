@@ -1,0 +1,67 @@
+//! The userinfo endpoint (OpenID Connect Core §5.3), a protected resource by RFC 6750.
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::{Request, Response, StatusCode};
+use serde_json::{Map, Value};
+
+use super::super::respond::{empty, private_json, with_header};
+use super::super::server::TestServer;
+use crate::clock::Clock as _;
+
+pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+    let mut fields = request.headers().get_all(AUTHORIZATION).iter();
+    let (field, more) = (fields.next(), fields.next());
+    if more.is_some() {
+        return challenge(StatusCode::BAD_REQUEST, "Bearer error=\"invalid_request\"");
+    }
+    let token = field
+        .and_then(|field| field.to_str().ok())
+        .and_then(|field| {
+            let (scheme, token) = field.split_once(' ')?;
+            scheme
+                .eq_ignore_ascii_case("bearer")
+                .then(|| token.trim_start_matches(' '))
+        });
+    let Some(token) = token else {
+        // RFC 6750 §3.1: no error code for who sent no token.
+        return challenge(StatusCode::UNAUTHORIZED, "Bearer realm=\"userinfo\"");
+    };
+    let state = server.state();
+    let Some((grant, scopes)) = state.grants.access_token(token, server.clock().monotonic()) else {
+        return challenge(StatusCode::UNAUTHORIZED, "Bearer error=\"invalid_token\"");
+    };
+    let user = grant
+        .sign_in
+        .as_ref()
+        .and_then(|sign_in| state.user(&sign_in.subject));
+    let Some(user) = user.filter(|_| scopes.contains("openid")) else {
+        let refusal = "Bearer error=\"insufficient_scope\", scope=\"openid\"";
+        return challenge(StatusCode::FORBIDDEN, refusal);
+    };
+    let mut claims: Map<String, Value> = user
+        .claims
+        .iter()
+        .filter(|(name, _)| scope_of(name).is_none_or(|scope| scopes.contains(scope)))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    claims.insert("sub".to_owned(), user.subject.as_str().into());
+    private_json(StatusCode::OK, &Value::Object(claims))
+}
+
+/// The scope that a standard claim is given out with (OpenID Connect Core §5.4).
+fn scope_of(claim: &str) -> Option<&'static str> {
+    Some(match claim {
+        "name" | "family_name" | "given_name" | "middle_name" | "nickname"
+        | "preferred_username" | "profile" | "picture" | "website" | "gender" | "birthdate"
+        | "zoneinfo" | "locale" | "updated_at" => "profile",
+        "email" | "email_verified" => "email",
+        "address" => "address",
+        "phone_number" | "phone_number_verified" => "phone",
+        _ => return None,
+    })
+}
+
+fn challenge(status: StatusCode, value: &str) -> Response<Bytes> {
+    with_header(empty(status), WWW_AUTHENTICATE, value)
+}

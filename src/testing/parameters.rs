@@ -1,0 +1,52 @@
+//! Request parameters, each at most once (RFC 6749 §3.1, §3.2).
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Method, Request};
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    /// Those of a GET's query or of a POST's form body; `None` for anything else.
+    pub(super) fn of_request(request: &Request<Bytes>) -> Option<Self> {
+        match *request.method() {
+            Method::GET => Some(Self::of_query(request)),
+            Method::POST => Self::of_form(request),
+            _ => None,
+        }
+    }
+
+    pub(super) fn of_query(request: &Request<Bytes>) -> Self {
+        Self::parse(request.uri().query().unwrap_or_default().as_bytes())
+    }
+
+    /// The body, where it says that it is a form.
+    pub(super) fn of_form(request: &Request<Bytes>) -> Option<Self> {
+        let media_type = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
+        let essence = media_type.split(';').next().unwrap_or_default().trim();
+        essence
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+            .then(|| Self::parse(request.body()))
+    }
+
+    fn parse(text: &[u8]) -> Self {
+        Self(url::form_urlencoded::parse(text).into_owned().collect())
+    }
+
+    /// The value; a parameter without one counts as omitted (RFC 6749 §3.1).
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find_map(|(key, value)| (key == name).then_some(value.as_str()))
+            .filter(|value| !value.is_empty())
+    }
+
+    pub(super) fn is_repeated(&self, name: &str) -> bool {
+        self.0.iter().filter(|(key, _)| key == name).count() > 1
+    }
+
+    pub(super) fn has_repeated(&self) -> bool {
+        self.0.iter().any(|(name, _)| self.is_repeated(name))
+    }
+}

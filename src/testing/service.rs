@@ -1,0 +1,164 @@
+//! The server as a tower service: for any body, and as a back channel.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use serde_json::Value;
+use tower_service::Service;
+
+use super::endpoint;
+use super::fault::Kind;
+use super::respond::{empty, with_header};
+use super::server::TestServer;
+use crate::clock::Clock as _;
+
+/// The connection broke because a [`Fault`](super::Fault) said so, or the request's body did.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the connection broke")]
+pub struct Disconnected(());
+
+type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Disconnected>> + Send>>;
+
+/// The way from an application to a [`TestServer`] in the same process, for
+/// [`AuthorizationServer::with_back_channel`](crate::AuthorizationServer::with_back_channel).
+#[derive(Clone, Debug)]
+pub struct BackChannel(TestServer);
+
+impl BackChannel {
+    pub(super) fn new(server: TestServer) -> Self {
+        Self(server)
+    }
+}
+
+impl Service<Request<Bytes>> for BackChannel {
+    type Response = Response<Bytes>;
+    type Error = Disconnected;
+    type Future = Answer<Bytes>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Disconnected>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Bytes>) -> Self::Future {
+        let server = self.0.clone();
+        Box::pin(async move { server.answer(request).await })
+    }
+}
+
+impl<B> Service<Request<B>> for TestServer
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Response<Full<Bytes>>;
+    type Error = Disconnected;
+    type Future = Answer<Full<Bytes>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Disconnected>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let body = body
+                .collect()
+                .await
+                .map_err(|_| Disconnected(()))?
+                .to_bytes();
+            server
+                .answer(Request::from_parts(parts, body))
+                .await
+                .map(|answer| answer.map(Full::new))
+        })
+    }
+}
+
+impl TestServer {
+    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Disconnected> {
+        let endpoint = endpoint::at(&self.shared.issuer, request.uri().path());
+        self.shared.record.add(endpoint, &request);
+        let faults = self.shared.faults.take(endpoint);
+        self.before(&faults).await?;
+        let response = match instead(&faults) {
+            Some(response) => response,
+            None => endpoint::answer(self, endpoint, &request, &faults),
+        };
+        after(response, &faults)
+    }
+
+    async fn before(&self, faults: &[Kind]) -> Result<(), Disconnected> {
+        for fault in faults {
+            match fault {
+                Kind::Delay(duration) => self.clock().sleep(*duration).await,
+                Kind::Hang => match std::future::pending::<Infallible>().await {},
+                Kind::Disconnect => return Err(Disconnected(())),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is answered in the endpoint's place.
+fn instead(faults: &[Kind]) -> Option<Response<Bytes>> {
+    faults.iter().fold(None, |response, fault| match fault {
+        Kind::Status(status) => {
+            let mut response = response.unwrap_or_else(|| empty(*status));
+            *response.status_mut() = *status;
+            Some(response)
+        }
+        Kind::Body {
+            content_type,
+            bytes,
+        } => {
+            let response = response.unwrap_or_else(|| empty(StatusCode::OK));
+            Some(with_header(
+                response.map(|_| bytes.clone()),
+                CONTENT_TYPE,
+                content_type,
+            ))
+        }
+        _ => response,
+    })
+}
+
+/// What is done to an answer on its way out.
+fn after(mut response: Response<Bytes>, faults: &[Kind]) -> Result<Response<Bytes>, Disconnected> {
+    for fault in faults {
+        match fault {
+            Kind::Header(name, Some(value)) => {
+                response.headers_mut().insert(name, value.clone());
+            }
+            Kind::Header(name, None) => {
+                response.headers_mut().remove(name);
+            }
+            Kind::Member(name, value) => {
+                response = response.map(|body| with_member(body, name, value.as_ref()));
+            }
+            Kind::LoseAnswer => return Err(Disconnected(())),
+            _ => {}
+        }
+    }
+    Ok(response)
+}
+
+fn with_member(body: Bytes, name: &str, value: Option<&Value>) -> Bytes {
+    let Ok(Value::Object(mut object)) = serde_json::from_slice(&body) else {
+        return body;
+    };
+    match value {
+        Some(value) => object.insert(name.to_owned(), value.clone()),
+        None => object.remove(name),
+    };
+    Value::Object(object).to_string().into()
+}

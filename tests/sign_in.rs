@@ -1,0 +1,239 @@
+//! A person signs in at the test server, with every kind of client, key and ID token.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::get;
+use serde_json::{Value, json};
+use tower_oauth::testing::{
+    Browser, ClientAuthentication, Endpoint, Fault, Page, TestClient, TestServer, TestUser,
+};
+use tower_oauth::{Algorithm, AuthorizationServer, Client, CookieKey, LoginLayer, Session};
+
+const SHOP: &str = "https://shop.example.com";
+const CALLBACK: &str = "https://shop.example.com/auth/callback";
+
+fn server_with(client: TestClient) -> TestServer {
+    TestServer::new("https://id.example.test")
+        .unwrap()
+        .add_client(client.add_redirect_uri(CALLBACK).unwrap())
+        .add_user(TestUser::new("alice", "wonderland").with_claim("email", "alice@example.test"))
+}
+
+fn server() -> TestServer {
+    server_with(TestClient::confidential("shop", "secret"))
+}
+
+async fn home(session: Option<Session>) -> String {
+    session.map_or_else(
+        || "nobody".to_owned(),
+        |session| session.subject().to_owned(),
+    )
+}
+
+async fn userinfo(session: Session) -> String {
+    match session.userinfo().await {
+        Ok(userinfo) => userinfo
+            .email()
+            .map_or_else(String::new, |it| it.address().to_owned()),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn shop(server: &AuthorizationServer, client: Client) -> Router {
+    let key = CookieKey::generate().unwrap();
+    let login = LoginLayer::new(server, client, CALLBACK, key)
+        .unwrap()
+        .with_scopes("openid email")
+        .unwrap();
+    Router::new()
+        .route("/", get(home))
+        .route("/userinfo", get(userinfo).layer(login.required()))
+        .layer(login)
+}
+
+fn browser(server: &TestServer, client: Client) -> Browser {
+    server
+        .browser()
+        .with_origin(SHOP, shop(&server.authorization_server(), client))
+        .unwrap()
+}
+
+async fn sign_in(browser: &Browser) -> Page {
+    let page = browser
+        .navigate(&format!("{SHOP}/auth/login"))
+        .await
+        .unwrap();
+    page.sign_in("alice", "wonderland").await.unwrap()
+}
+
+fn has_session(browser: &Browser) -> bool {
+    let cookies = browser.cookies(SHOP);
+    cookies.iter().any(|cookie| !cookie.name().contains("-tx-"))
+}
+
+#[tokio::test]
+async fn each_kind_of_client_signs_in_with_one_token_request() {
+    let registered = TestClient::confidential("shop", "s: e%c+r é");
+    for (client, registered) in [
+        (
+            Client::confidential("shop", "s: e%c+r é"),
+            registered
+                .clone()
+                .with_authentication(ClientAuthentication::Basic),
+        ),
+        (
+            Client::confidential_post("shop", "s: e%c+r é"),
+            registered.with_authentication(ClientAuthentication::Post),
+        ),
+        (Client::public("shop"), TestClient::public("shop")),
+    ] {
+        let server = server_with(registered);
+        let browser = browser(&server, client);
+        let page = sign_in(&browser).await;
+        assert_eq!(page.text(), "alice");
+        assert!(has_session(&browser));
+        assert_eq!(server.count(Endpoint::Token), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_a_mistake_of_ours_and_no_session() {
+    let server = server();
+    let browser = browser(&server, Client::confidential("shop", "wrong"));
+    let page = sign_in(&browser).await;
+    assert_eq!(page.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!has_session(&browser));
+    assert_eq!(server.count(Endpoint::Token), 1);
+}
+
+#[tokio::test]
+async fn id_tokens_of_every_default_algorithm_are_verified() {
+    for algorithm in [
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ] {
+        let server = server().with_algorithm(algorithm);
+        let browser = browser(&server, Client::confidential("shop", "secret"));
+        assert_eq!(sign_in(&browser).await.text(), "alice", "{algorithm}");
+    }
+}
+
+#[tokio::test]
+async fn new_keys_are_fetched_by_the_login_that_meets_them() {
+    let server = server();
+    let app = shop(
+        &server.authorization_server(),
+        Client::confidential("shop", "secret"),
+    );
+    for fetches in [1, 2] {
+        let browser = server.browser().with_origin(SHOP, app.clone()).unwrap();
+        assert_eq!(sign_in(&browser).await.text(), "alice");
+        assert_eq!(server.count(Endpoint::KeySet), fetches);
+        server.rotate_keys();
+        server.withdraw_old_keys();
+    }
+}
+
+#[tokio::test]
+async fn a_bad_id_token_is_no_session_and_asks_for_no_userinfo() {
+    let now = server().clock().unix_seconds();
+    let claims: [(&str, &'static str, Value); 12] = [
+        ("H88 aud of another client", "aud", json!("other")),
+        ("H88 two aud", "aud", json!(["shop", "other"])),
+        ("H88 azp", "azp", json!("other")),
+        (
+            "H88 iss as a list",
+            "iss",
+            json!(["https://id.example.test"]),
+        ),
+        ("H88 sub empty", "sub", json!("")),
+        ("H88 sub a number", "sub", json!(1)),
+        ("H88 sub too long", "sub", json!("a".repeat(256))),
+        ("H88 iat ahead", "iat", json!(now + 3600)),
+        ("H88 nbf ahead", "nbf", json!(now + 3600)),
+        ("H88 exp past", "exp", json!(now - 3600)),
+        ("H88 nonce", "nonce", json!("other")),
+        ("H88 at_hash", "at_hash", json!("other")),
+    ];
+    for (name, claim, value) in claims {
+        let fault = Fault::id_token(move |mint| mint.with_claim(claim, value.clone()));
+        refuses(name, fault).await;
+    }
+    for claim in ["exp", "iat", "aud", "iss", "sub", "nonce"] {
+        refuses(
+            claim,
+            Fault::id_token(move |mint| mint.without_claim(claim)),
+        )
+        .await;
+    }
+    refuses(
+        "another key",
+        Fault::id_token(|mint| mint.with_foreign_key()),
+    )
+    .await;
+    refuses(
+        "a broken signature",
+        Fault::id_token(|mint| mint.with_broken_signature()),
+    )
+    .await;
+    refuses(
+        "no signature",
+        Fault::id_token(|mint| mint.without_signature()),
+    )
+    .await;
+    refuses("HMAC", Fault::id_token(|mint| mint.with_hmac(b"secret"))).await;
+    refuses(
+        "an access token",
+        Fault::id_token(|mint| mint.with_header("typ", "at+jwt")),
+    )
+    .await;
+    refuses(
+        "a claim twice",
+        Fault::id_token(|mint| mint.add_raw_claim("sub", "\"bob\"")),
+    )
+    .await;
+    refuses("none at all", Fault::without_member("id_token")).await;
+}
+
+async fn refuses(name: &str, fault: Fault) {
+    let server = server();
+    server.fail(Endpoint::Token, fault);
+    let browser = browser(&server, Client::confidential("shop", "secret"));
+    let page = sign_in(&browser).await;
+    assert_eq!(page.status(), StatusCode::BAD_GATEWAY, "{name}");
+    assert!(!has_session(&browser), "{name}");
+    assert_eq!(server.count(Endpoint::Token), 1, "{name}");
+    assert_eq!(server.count(Endpoint::UserInfo), 0, "{name}");
+}
+
+#[tokio::test]
+async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
+    let server = server();
+    let browser = browser(&server, Client::confidential("shop", "secret"));
+    sign_in(&browser).await;
+    assert_eq!(server.count(Endpoint::UserInfo), 0);
+    let url = format!("{SHOP}/userinfo");
+    let page = browser.navigate(&url).await.unwrap();
+    assert_eq!(page.text(), "alice@example.test");
+    assert_eq!(server.count(Endpoint::UserInfo), 1);
+
+    server.fail(Endpoint::UserInfo, Fault::member("sub", "bob"));
+    let page = browser.navigate(&url).await.unwrap();
+    assert_eq!(page.text(), "the userinfo response is of another subject");
+}
+
+#[tokio::test]
+async fn a_code_is_not_sent_again_when_its_answer_was_lost() {
+    let server = server();
+    server.fail(Endpoint::Token, Fault::lose_answer());
+    let browser = browser(&server, Client::confidential("shop", "secret"));
+    let page = sign_in(&browser).await;
+    assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(page.header("retry-after").is_some());
+    assert!(!has_session(&browser));
+    assert_eq!(server.count(Endpoint::Token), 1);
+}
