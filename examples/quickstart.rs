@@ -92,7 +92,7 @@ fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Ro
     let redirect_uri = format!("{app_url}/auth/callback");
     let login = LoginLayer::new(&server, client, &redirect_uri, CookieKey::generate()?)?
         .with_scopes("openid profile notes:read")?
-        .with_post_logout_redirect_uri(&format!("{app_url}/"))?;
+        .with_post_logout_redirect_uri(&format!("{app_url}/auth/logout"))?;
     let pages = Router::new()
         .route("/account", get(account).post(call_api))
         .route("/flow", get(flow))
@@ -204,7 +204,7 @@ async fn witness_callback(State(app): State<App>, request: Request, next: Next) 
 fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
     let browser_client = TestClient::confidential("notes-app", "notes-app-secret")
         .add_redirect_uri(&format!("{app}/auth/callback"))?
-        .add_post_logout_redirect_uri(&format!("{app}/"))?
+        .add_post_logout_redirect_uri(&format!("{app}/auth/logout"))?
         .with_scopes("openid profile notes:read")?
         .with_audience(API);
     let program = TestClient::confidential("cli", "cli-secret")

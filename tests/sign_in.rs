@@ -227,6 +227,48 @@ async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
 }
 
 #[tokio::test]
+async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subject() {
+    let server = server();
+    let browser = browser(&server, Client::confidential("shop", "secret"));
+    sign_in(&browser).await;
+    let good = || {
+        server
+            .id_token("shop")
+            .with_subject("alice")
+            .with_claim("email", "signed@example.test")
+            .without_claim("exp")
+            .without_claim("nonce")
+    };
+    let cannot = "the signed userinfo response cannot be verified";
+    for (name, mint, expected) in [
+        ("good", good(), "signed@example.test"),
+        ("wrong signature", good().with_broken_signature(), cannot),
+        ("foreign key", good().with_foreign_key(), cannot),
+        ("no signature", good().without_signature(), cannot),
+        ("no issuer", good().without_claim("iss"), cannot),
+        (
+            "other issuer",
+            good().with_issuer("https://evil.test"),
+            cannot,
+        ),
+        ("no audience", good().without_claim("aud"), cannot),
+        ("other audience", good().with_audience("other"), cannot),
+        ("access token", good().with_header("typ", "at+jwt"), cannot),
+        ("expired", good().with_claim("exp", 1_000_000_000), cannot),
+        (
+            "other subject",
+            good().with_subject("bob"),
+            "the userinfo response is of another subject",
+        ),
+    ] {
+        let fault = Fault::body("application/jwt", mint.sign());
+        server.fail_once(Endpoint::UserInfo, fault);
+        let page = browser.navigate(&format!("{SHOP}/userinfo")).await.unwrap();
+        assert_eq!(page.text(), expected, "{name}");
+    }
+}
+
+#[tokio::test]
 async fn a_code_is_not_sent_again_when_its_answer_was_lost() {
     let server = server();
     server.fail(Endpoint::Token, Fault::lose_answer());

@@ -194,7 +194,7 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
         "ID token, access token",
     );
     let claims: serde_json::Map<String, Value> = session.claims().deserialize().unwrap_or_default();
-    table(&mut html, &claim_rows(&claims), "claim of the ID token");
+    table(&mut html, &claim_rows(&claims), "claims of the ID token");
 
     step(
         &mut html,
@@ -216,7 +216,7 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
             table(
                 &mut html,
                 &claim_rows(&unverified_claims(&call.token)),
-                "claim of the access token",
+                "claims of the access token",
             );
             arrow(
                 &mut html,

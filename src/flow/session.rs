@@ -10,6 +10,7 @@ use super::settings::Flow;
 use crate::clock::unix_seconds;
 use crate::issuer::{BackChannelError, Unavailable};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
+use crate::token::VerifyError;
 
 /// Somebody who signed in.
 ///
@@ -58,6 +59,9 @@ pub enum SessionError {
     /// The userinfo endpoint answered something that cannot be used.
     #[error("the userinfo response cannot be used: {0}")]
     InvalidUserInfo(&'static str),
+    /// The userinfo response is signed, and its signature, issuer or audience is wrong.
+    #[error("the signed userinfo response cannot be verified")]
+    UnverifiedUserInfo(#[source] VerifyError),
     /// The userinfo response speaks of somebody else (OpenID Connect Core §5.3.2).
     #[error("the userinfo response is of another subject")]
     OtherSubject,
@@ -67,6 +71,15 @@ pub enum SessionError {
     /// The request brought no answer.
     #[error(transparent)]
     BackChannel(#[from] BackChannelError),
+}
+
+impl From<VerifyError> for SessionError {
+    fn from(error: VerifyError) -> Self {
+        match error.unavailable() {
+            Some(unavailable) => Self::Unavailable(unavailable.clone()),
+            None => Self::UnverifiedUserInfo(error),
+        }
+    }
 }
 
 impl Session {

@@ -10,6 +10,7 @@ use super::email::Email;
 use super::session::{Session, SessionError};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
+use crate::token::signed_userinfo;
 
 /// The answer of the userinfo endpoint, of the very person whose session asked.
 #[derive(Clone, PartialEq)]
@@ -43,38 +44,19 @@ impl UserInfo {
         T::deserialize(&self.members)
     }
 
-    /// Reads an answer about this subject (`L29`).
-    fn read(answer: &Response<Bytes>, subject: &str) -> Result<Self, SessionError> {
-        match answer.status() {
-            StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(SessionError::AccessTokenRefused),
-            _ => return Err(SessionError::InvalidUserInfo("its status is not 200")),
-        }
-        // OpenID Connect Core §5.3.2: the content type decides.
-        match media_type(answer).as_str() {
-            "application/json" => {}
-            "application/jwt" => {
-                return Err(SessionError::InvalidUserInfo(
-                    "it is a JWT; register the client without userinfo_signed_response_alg",
-                ));
-            }
-            _ => {
-                return Err(SessionError::InvalidUserInfo(
-                    "its content type is not JSON",
-                ));
-            }
-        }
+    /// Reads what was said of this subject (`L29`).
+    fn read(text: &[u8], subject: &str) -> Result<Self, SessionError> {
+        const NO_OBJECT: SessionError =
+            SessionError::InvalidUserInfo("it is no strict JSON object");
         // `H95`: one JSON object, no member twice.
-        let object = parse_object(answer.body())
-            .map_err(|_| SessionError::InvalidUserInfo("it is no strict JSON object"))?;
+        let object = parse_object(text).map_err(|_| NO_OBJECT)?;
         // OpenID Connect Core §5.3.2 (`H94`): of this person, or all of it is worth nothing.
         match object.member("sub").map(|sub| sub.as_str()) {
             Some(Some(sub)) if sub == subject => {}
             Some(Some(_)) => return Err(SessionError::OtherSubject),
             _ => return Err(SessionError::InvalidUserInfo("it has no `sub`")),
         }
-        let members = serde_json::from_slice(answer.body())
-            .map_err(|_| SessionError::InvalidUserInfo("it is no strict JSON object"))?;
+        let members = serde_json::from_slice(text).map_err(|_| NO_OBJECT)?;
         Ok(Self {
             members,
             subject: subject.to_owned(),
@@ -97,8 +79,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; in particular where the answer speaks of somebody else. Signed answers
-    /// (JWT) are refused: they are not verified here.
+    /// [`SessionError`]; in particular where the answer speaks of somebody else, or where it is signed
+    /// and its signature, issuer or audience is wrong. Encrypted answers are refused.
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
         let token = self.access_token().await?;
         let server = self.flow().server();
@@ -107,7 +89,24 @@ impl Session {
             .userinfo_endpoint()
             .ok_or(SessionError::NoUserInfo)?;
         let answer = server.send(userinfo_request(endpoint, &token)?).await?;
-        UserInfo::read(&answer, self.subject())
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => return Err(SessionError::AccessTokenRefused),
+            _ => return Err(SessionError::InvalidUserInfo("its status is not 200")),
+        }
+        // OpenID Connect Core §5.3.2: the content type decides.
+        match media_type(&answer).as_str() {
+            "application/json" => UserInfo::read(answer.body(), self.subject()),
+            "application/jwt" => {
+                let response = std::str::from_utf8(answer.body()).unwrap_or_default();
+                let client_id = self.flow().client().id();
+                let said = signed_userinfo::verify(server, response.trim_ascii(), client_id).await;
+                UserInfo::read(said.map_err(SessionError::from)?.as_bytes(), self.subject())
+            }
+            _ => Err(SessionError::InvalidUserInfo(
+                "its content type is not JSON",
+            )),
+        }
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) async fn verify(
         algorithms: DEFAULT_ALGORITHMS.to_vec(),
         media_type: is_id_token_type,
         leeway: LEEWAY,
+        needs_expiry: true,
     };
     let now = unix_seconds(&**server.clock());
     let signed = jws::verify(server, id_token.expose(), &rules)

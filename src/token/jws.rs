@@ -21,6 +21,8 @@ pub(crate) struct Rules {
     /// Whether a `typ`, or its absence, is acceptable.
     pub(crate) media_type: fn(Option<&str>) -> bool,
     pub(crate) leeway: i64,
+    /// Whether it must say until when it is good; where it does, that is checked either way.
+    pub(crate) needs_expiry: bool,
 }
 
 /// A payload with a good signature of the issuer, within its time.
@@ -79,7 +81,7 @@ impl<'a> Candidate<'a> {
         }
         let registered = Registered::read(&payload).map_err(|_| VerifyErrorKind::Claims)?;
         let marks = Marks::read(&payload);
-        check_times(&registered, unix_seconds(&**server.clock()), rules.leeway)?;
+        check_times(&registered, unix_seconds(&**server.clock()), rules)?;
         Ok(Self {
             jws,
             registered,
@@ -121,14 +123,17 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// `exp` is required and must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
-pub(crate) fn check_times(claims: &Registered, now: i64, leeway: i64) -> Result<(), VerifyError> {
-    let expires_at = claims.expires_at.ok_or(VerifyErrorKind::Claims)?;
-    if now >= expires_at.saturating_add(leeway) {
-        return Err(VerifyErrorKind::Expired.into());
+/// `exp` must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
+fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
+    match claims.expires_at {
+        Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
+            return Err(VerifyErrorKind::Expired.into());
+        }
+        None if rules.needs_expiry => return Err(VerifyErrorKind::Claims.into()),
+        _ => {}
     }
     let begins = claims.not_before.into_iter().chain(claims.issued_at).max();
-    if begins.is_some_and(|begins| begins > now.saturating_add(leeway)) {
+    if begins.is_some_and(|begins| begins > now.saturating_add(rules.leeway)) {
         return Err(VerifyErrorKind::NotYetValid.into());
     }
     Ok(())

@@ -39,6 +39,7 @@ impl JwtVerifier {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
                 media_type: profile.media_type(),
                 leeway: DEFAULT_LEEWAY,
+                needs_expiry: true,
             },
         })
     }

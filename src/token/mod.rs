@@ -6,6 +6,7 @@ pub(crate) mod id_token;
 pub(crate) mod jws;
 mod jwt;
 mod profile;
+pub(crate) mod signed_userinfo;
 mod verified;
 
 pub use audience::Audience;

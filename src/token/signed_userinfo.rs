@@ -1,0 +1,34 @@
+//! A userinfo response that is a JWT, OpenID Connect Core §5.3.2.
+
+use super::error::{VerifyError, VerifyErrorKind};
+use super::id_token::{LEEWAY, is_id_token_type};
+use super::jws::{self, Rules};
+use crate::crypto::DEFAULT_ALGORITHMS;
+use crate::issuer::AuthorizationServer;
+
+/// Verifies a signed userinfo response of this server for this client, and hands out its JSON (`L29`).
+///
+/// A signed response must name its issuer and its audience; it need not say until when it is good,
+/// since it answers a request of this moment.
+pub(crate) async fn verify(
+    server: &AuthorizationServer,
+    response: &str,
+    client_id: &str,
+) -> Result<String, VerifyError> {
+    let rules = Rules {
+        algorithms: DEFAULT_ALGORITHMS.to_vec(),
+        media_type: is_id_token_type,
+        leeway: LEEWAY,
+        needs_expiry: false,
+    };
+    let signed = jws::verify(server, response, &rules).await?;
+    if !signed
+        .registered
+        .audience
+        .iter()
+        .any(|one| **one == *client_id)
+    {
+        return Err(VerifyErrorKind::Audience.into());
+    }
+    Ok(signed.payload)
+}
