@@ -205,6 +205,30 @@ visit('sign in with JavaScript switched off, and out again', { javaScriptEnabled
   assert.match(await text(page), /Hello, stranger/);
 });
 
+visit('a callback nobody began is explained, and leads nowhere by itself', {}, async (page) => {
+  await page.goto(`${app}/auth/callback?code=abc&state=def&iss=${encodeURIComponent(issuer)}`);
+  assert(page.url().startsWith(`${app}/auth/callback`));
+  await picture(page, '12-unknown-callback');
+  await page.locator('a[href*="/auth/login"]').first().click();
+  assert(page.url().startsWith(issuer), page.url());
+});
+
+visit('the address of the logout route asks before it signs out', {}, async (page) => {
+  await signedIn(page, 'alice', 'wonderland');
+  await page.goto(`${app}/auth/logout`);
+  await picture(page, '13-sign-out');
+  await page.getByRole('button', { name: 'Sign out' }).click();
+  await page.waitForURL((url) => url.href.startsWith(app));
+  await page.goto(app);
+  assert.match(await text(page), /Hello, stranger/);
+});
+
+visit('the authorization server redirects no one for a client it does not know', {}, async (page) => {
+  await page.goto(`${issuer}/authorize?response_type=code&client_id=nobody&redirect_uri=https://evil.example`);
+  assert(page.url().startsWith(issuer), page.url());
+  await picture(page, '14-unknown-client');
+});
+
 visit('a person at phone width signs in with the keyboard alone', { viewport: phone }, async (page) => {
   await page.goto(`${app}/account`);
   await page.focus('input[name=username]');
