@@ -9,9 +9,11 @@ use super::jws::{self, Candidate, Rules, Signed};
 use super::profile::TokenProfile;
 use super::verified::Verdict;
 use crate::ConfigError;
+use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::AuthorizationServer;
 use crate::protocol::Claims;
+use crate::protocol::claims::Registered;
 
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -23,6 +25,7 @@ pub(crate) struct JwtVerifier {
     audience: Audience,
     profile: TokenProfile,
     rules: Rules,
+    max_age: Option<i64>,
 }
 
 impl JwtVerifier {
@@ -41,6 +44,7 @@ impl JwtVerifier {
                 leeway: DEFAULT_LEEWAY,
                 needs_expiry: true,
             },
+            max_age: None,
         })
     }
 
@@ -70,6 +74,18 @@ impl JwtVerifier {
             });
         }
         self.rules.leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        Ok(())
+    }
+
+    pub(crate) fn set_max_age(&mut self, max_age: Duration) -> Result<(), ConfigError> {
+        if max_age.as_secs() == 0 {
+            return Err(ConfigError::Setting {
+                setting: "max age",
+                value: format!("{max_age:?}"),
+                reason: "it must be at least a second",
+            });
+        }
+        self.max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
         Ok(())
     }
 
@@ -106,6 +122,7 @@ impl JwtVerifier {
             return Err(VerifyErrorKind::Audience.into());
         }
         self.profile.check(&registered, &marks)?;
+        self.check_age(&registered)?;
         // RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
         if marks.bound {
             return Err(VerifyErrorKind::Bound.into());
@@ -113,5 +130,18 @@ impl JwtVerifier {
         Ok(Verdict {
             claims: Claims::new(payload.into(), Arc::new(registered)),
         })
+    }
+
+    /// Where an age was set, `iat` has to be there (`A11`).
+    fn check_age(&self, registered: &Registered) -> Result<(), VerifyErrorKind> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
+        let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
+        let limit = max_age.saturating_add(self.rules.leeway);
+        if unix_seconds(&**self.server.clock()) >= issued_at.saturating_add(limit) {
+            return Err(VerifyErrorKind::TooOld);
+        }
+        Ok(())
     }
 }
