@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::audience::Audience;
 use super::error::{VerifyError, VerifyErrorKind};
+use super::hint::Hint;
 use super::jws::{self, Candidate, Rules, Signed};
 use super::profile::TokenProfile;
 use super::verified::Verdict;
@@ -26,6 +27,7 @@ pub(crate) struct JwtVerifier {
     profile: TokenProfile,
     rules: Rules,
     max_age: Option<i64>,
+    hint: Hint,
 }
 
 impl JwtVerifier {
@@ -45,6 +47,7 @@ impl JwtVerifier {
                 needs_expiry: true,
             },
             max_age: None,
+            hint: Hint::default(),
         })
     }
 
@@ -89,17 +92,26 @@ impl JwtVerifier {
         Ok(())
     }
 
+    pub(super) fn server(&self) -> &AuthorizationServer {
+        &self.server
+    }
+
     /// The verdict, where it can be given without waiting for a key.
     pub(crate) fn verify_at_hand(&self, compact: &str) -> Option<Result<Verdict, VerifyError>> {
         let candidate = match Candidate::read(&self.server, compact, &self.rules) {
             Ok(candidate) => candidate,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                if error.kind() == VerifyErrorKind::Type {
+                    self.hint.give(self, &self.rules, compact);
+                }
+                return Some(Err(error));
+            }
         };
         let key = candidate.key_at_hand(&self.server)?;
         Some(
             candidate
                 .verify_with(key)
-                .and_then(|signed| self.judge(signed)),
+                .and_then(|signed| self.judge(signed, self.profile)),
         )
     }
 
@@ -107,11 +119,15 @@ impl JwtVerifier {
     pub(crate) async fn verify(&self, compact: &str) -> Result<Verdict, VerifyError> {
         jws::verify(&self.server, compact, &self.rules)
             .await
-            .and_then(|signed| self.judge(signed))
+            .and_then(|signed| self.judge(signed, self.profile))
     }
 
     /// What only makes sense of a token whose signature is good.
-    fn judge(&self, signed: Signed) -> Result<Verdict, VerifyError> {
+    pub(super) fn judge(
+        &self,
+        signed: Signed,
+        profile: TokenProfile,
+    ) -> Result<Verdict, VerifyError> {
         let Signed {
             payload,
             registered,
@@ -121,7 +137,7 @@ impl JwtVerifier {
         if !self.audience.accepts(&registered) {
             return Err(VerifyErrorKind::Audience.into());
         }
-        self.profile.check(&registered, &marks)?;
+        profile.check(&registered, &marks)?;
         self.check_age(&registered)?;
         // RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
         if marks.bound {
