@@ -46,37 +46,46 @@
 //! # }
 //! ```
 //!
-//! # Sign in as a person does
+//! # Test a page that needs a session
 //!
-//! A [`Browser`] goes through the pages. Here nobody redeems the code; in a test of an application, its
-//! router stands behind the second origin:
+//! A [`Browser`] signs in as a person does, and is asked for consent; [`Page::sign_in`] does both:
 //!
 //! ```
+//! # #[cfg(feature = "axum")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
 //! use axum::{Router, routing::get};
-//! use tower_oauth::testing::{TestClient, TestServer, TestUser};
+//! use tower_oauth::testing::{Endpoint, TestClient, TestServer, TestUser};
+//! use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 //!
 //! let callback = "https://shop.example.com/auth/callback";
 //! let server = TestServer::new("https://id.example.test")?
 //!     .add_client(TestClient::confidential("shop", "shop-secret").add_redirect_uri(callback)?)
 //!     .add_user(TestUser::new("alice", "wonderland"));
-//! let shop = Router::new().route("/auth/callback", get(async || "back again"));
-//! let browser = server.browser().with_origin("https://shop.example.com", shop)?;
+//! let client = Client::confidential("shop", "shop-secret");
+//! let key = CookieKey::generate()?;
+//! let login = LoginLayer::new(&server.authorization_server(), client, callback, key)?;
+//! let account = get(async |session: Session| format!("account of {}", session.subject()));
+//! let shop = Router::new().route("/account", account.layer(login.required())).layer(login);
 //!
-//! let page = browser
-//!     .navigate(
-//!         "https://id.example.test/authorize?response_type=code&client_id=shop&scope=openid\
-//!          &redirect_uri=https://shop.example.com/auth/callback&state=af0ifjsldkj\
-//!          &code_challenge=E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM&code_challenge_method=S256",
-//!     )
-//!     .await?;
+//! let browser = server.browser().with_origin("https://shop.example.com", shop)?;
+//! let page = browser.navigate("https://shop.example.com/account").await?;
 //! assert_eq!(page.title(), "Sign in");
 //! let page = page.sign_in("alice", "wonderland").await?;
-//! assert_eq!(page.text(), "back again");
-//! assert!(page.url().starts_with(callback) && page.url().contains("iss="));
+//! assert_eq!(page.url(), "https://shop.example.com/account");
+//! assert_eq!(page.text(), "account of alice");
+//!
+//! // Nobody waits for the session to end.
+//! server.clock().advance(Duration::from_secs(9 * 3600));
+//! let page = browser.navigate("https://shop.example.com/account").await?;
+//! assert_eq!(page.text(), "account of alice");
+//! assert_eq!(server.count(Endpoint::Authorization), 2, "asked again, and silently answered");
 //! # Ok(())
 //! # }
+//! # #[cfg(not(feature = "axum"))]
+//! # fn main() {}
 //! ```
 //!
 //! # Not for production
