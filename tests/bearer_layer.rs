@@ -152,6 +152,24 @@ async fn a_permit_that_was_reserved_is_the_one_that_is_used() {
     }
 }
 
+#[tokio::test]
+async fn a_refusal_gives_back_what_was_reserved_for_the_call() {
+    let server = server();
+    let inner =
+        service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Vec::<u8>::new())));
+    let mut one = ServiceBuilder::new()
+        .layer(layer(&server))
+        .concurrency_limit(1)
+        .service(inner);
+    let mut other = one.clone();
+    for token in ["junk", "a b"] {
+        assert!([400, 401].contains(&call(&mut one, token).await.status().as_u16()));
+        // `one` is alive and would still hold the only permit.
+        let answer = soon(call(&mut other, &good(&server).sign())).await;
+        assert_eq!(answer.status(), 200);
+    }
+}
+
 #[derive(Debug, PartialEq, thiserror::Error)]
 #[error("the inner service failed")]
 struct InnerError;
