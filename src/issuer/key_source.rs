@@ -11,7 +11,7 @@ use super::back_channel::{BackChannel, FetchError};
 use super::discovery::MetadataSource;
 use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
-use super::key_set::{KeySet, SelectedKey, Selection, lifetime};
+use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection, lifetime};
 use super::limiter::Bucket;
 use super::server::Unavailable;
 use crate::clock::{SharedClock, within};
@@ -28,6 +28,13 @@ const RETRY: Duration = Duration::from_millis(250);
 const BELIEVED: Duration = Duration::from_secs(30);
 
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+
+/// No pause is longer than the shortest life of a key set, so that none outlasts what it guards (`J21`).
+const _: () = assert!(
+    BELIEVED.as_secs() <= MIN_LIFETIME.as_secs()
+        && MAX_BACKOFF.as_secs() <= MIN_LIFETIME.as_secs()
+        && RETRY.as_secs() < PATIENCE.as_secs()
+);
 
 type Outcome = Result<Arc<Held>, FetchError>;
 
