@@ -9,7 +9,7 @@ use super::key_set::{KeySet, lifetime};
 use super::key_source::{Failure, Held, KeySource, Outcome, State};
 use crate::clock::within;
 
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl KeySource {
     pub(super) async fn attempt(self: Arc<Self>) -> Outcome {

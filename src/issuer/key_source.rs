@@ -11,7 +11,8 @@ use super::back_channel::{BackChannel, FetchError};
 use super::discovery::MetadataSource;
 use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
-use super::key_set::{KeySet, SelectedKey, Selection};
+use super::key_fetch::MAX_BACKOFF;
+use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::limiter::Bucket;
 use super::server::Unavailable;
 use crate::clock::{SharedClock, within};
@@ -26,6 +27,13 @@ const RETRY: Duration = Duration::from_millis(250);
 
 /// For so long a fetch that succeeded is believed when it lacked a key.
 const BELIEVED: Duration = Duration::from_secs(30);
+
+/// No pause is longer than the shortest life of a key set, so that none outlasts what it guards (`J21`).
+const _: () = assert!(
+    BELIEVED.as_secs() <= MIN_LIFETIME.as_secs()
+        && MAX_BACKOFF.as_secs() <= MIN_LIFETIME.as_secs()
+        && RETRY.as_secs() < PATIENCE.as_secs()
+);
 
 pub(super) type Outcome = Result<Arc<Held>, FetchError>;
 
