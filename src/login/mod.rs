@@ -97,6 +97,7 @@ mod routes;
 mod sealer;
 mod service;
 mod settings;
+mod steady;
 mod tombstones;
 mod transactions;
 mod visit;
