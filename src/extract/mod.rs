@@ -6,4 +6,5 @@
 mod session;
 mod token;
 
+pub use session::SessionRejection;
 pub use token::TokenRejection;

@@ -2,46 +2,58 @@
 
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
-use axum_core::response::Response;
+use axum_core::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http::request::Parts;
 
 use crate::flow::Session;
 use crate::login::{Mark, missing};
 
-/// The session of this request. Without one the handler is not called: a navigation is sent to log in,
-/// anything else gets 401, as behind [`LoginLayer::required`](crate::LoginLayer::required). Without the
-/// layer it is a 500 that says so.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-impl<S: Send + Sync> FromRequestParts<S> for Session {
-    type Rejection = Response;
+/// Why there is no [`Session`] for a handler: nobody is signed in, or no layer looked.
+///
+/// As a response it is what [`LoginLayer::required`](crate::LoginLayer::required) answers: a navigation
+/// is sent to log in, anything else gets 401. Without a [`LoginLayer`](crate::LoginLayer) around the
+/// handler it is a 500 that says so.
+#[derive(Debug)]
+pub struct SessionRejection(Box<http::Response<Bytes>>);
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
-        let mark = layer(parts)?;
+/// The session of this request; without one the handler is not called.
+impl<S: Sync> FromRequestParts<S> for Session {
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
+        let mark = find_layer(parts)?;
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            mark.ask_to_log_in(&parts.method, &parts.headers)
-                .map(Body::from)
+            let answer = mark.ask_to_log_in(&parts.method, &parts.headers);
+            SessionRejection(Box::new(answer))
         })
     }
 }
 
-/// The session of this request, if there is one. Without the layer it is a 500 that says so.
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-impl<S: Send + Sync> OptionalFromRequestParts<S> for Session {
-    type Rejection = Response;
+/// The session of this request, if there is one; without the layer it is an error, not `None`.
+impl<S: Sync> OptionalFromRequestParts<S> for Session {
+    type Rejection = SessionRejection;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Response> {
-        layer(parts)?;
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _: &S,
+    ) -> Result<Option<Self>, SessionRejection> {
+        find_layer(parts)?;
         Ok(parts.extensions.get::<Self>().cloned())
     }
 }
 
-/// An anonymous request and one that no layer looked at are two things.
-fn layer(parts: &Parts) -> Result<&Mark, Response> {
+impl IntoResponse for SessionRejection {
+    fn into_response(self) -> Response {
+        self.0.map(Body::from)
+    }
+}
+
+fn find_layer(parts: &Parts) -> Result<&Mark, SessionRejection> {
     let mark = parts.extensions.get::<Mark>();
-    let mark = mark.ok_or_else(|| missing(MISSING).map(Body::from))?;
+    let mark = mark.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
     mark.look();
     Ok(mark)
 }
 
-const MISSING: &str =
-    "the extractor `Session` has no LoginLayer around it: add `.layer(login)` outside";
+const NO_LAYER: &str = "a handler asks for Session, but no LoginLayer is around it";

@@ -1,4 +1,4 @@
-//! What a request is: a person going to a page, or a program asking (`L4`, decision of the design:
+//! What a request is: a person going to a PAGE, or a program asking (`L4`, decision of the design:
 //! only a navigation is ever redirected, and only a navigation starts a login).
 
 use http::header::{ACCEPT, HeaderMap, HeaderName, UPGRADE};
@@ -123,36 +123,46 @@ const PREFETCH: [HeaderName; 4] = [
 mod tests {
     use super::*;
 
-    const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    /// Name, method, header fields, kind.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Kind,
+    );
+
+    const PAGE: (&str, &str) = (
+        "accept",
+        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+    );
 
     #[test]
     fn only_a_person_going_to_a_page_navigates() {
-        let page = ("accept", BROWSER);
-        let cases: &[(&str, &str, &[(&str, &str)], Kind)] = &[
+        let cases: &[Case] = &[
             (
                 "a browser",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "document"),
                 ],
                 Kind::Navigation,
             ),
-            ("an old browser", "GET", &[page], Kind::Navigation),
+            ("an old browser", "GET", &[PAGE], Kind::Navigation),
             (
                 "a service worker",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "empty"),
                 ],
                 Kind::Navigation,
             ),
-            ("a post", "POST", &[page], Kind::Program),
-            ("a head", "HEAD", &[page], Kind::Program),
-            ("a preflight", "OPTIONS", &[page], Kind::Program),
+            ("a post", "POST", &[PAGE], Kind::Program),
+            ("a head", "HEAD", &[PAGE], Kind::Program),
+            ("a preflight", "OPTIONS", &[PAGE], Kind::Program),
             ("curl", "GET", &[("accept", "*/*")], Kind::Program),
             ("no accept", "GET", &[], Kind::Program),
             (
@@ -172,7 +182,7 @@ mod tests {
                 "fetch",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "cors"),
                     ("sec-fetch-dest", "empty"),
                 ],
@@ -182,7 +192,7 @@ mod tests {
                 "a frame",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "iframe"),
                 ],
@@ -192,7 +202,7 @@ mod tests {
                 "an image",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "no-cors"),
                     ("sec-fetch-dest", "image"),
                 ],
@@ -202,7 +212,7 @@ mod tests {
                 "two modes",
                 "GET",
                 &[
-                    page,
+                    PAGE,
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-mode", "navigate"),
                 ],
@@ -211,26 +221,26 @@ mod tests {
             (
                 "a prefetch",
                 "GET",
-                &[page, ("sec-purpose", "prefetch;prerender")],
+                &[PAGE, ("sec-purpose", "prefetch;prerender")],
                 Kind::Program,
             ),
             (
                 "an old prefetch",
                 "GET",
-                &[page, ("purpose", "prefetch")],
+                &[PAGE, ("purpose", "prefetch")],
                 Kind::Program,
             ),
             (
                 "jquery",
                 "GET",
-                &[page, ("x-requested-with", "XMLHttpRequest")],
+                &[PAGE, ("x-requested-with", "XMLHttpRequest")],
                 Kind::Program,
             ),
-            ("htmx", "GET", &[page, ("hx-request", "true")], Kind::Htmx),
+            ("htmx", "GET", &[PAGE, ("hx-request", "true")], Kind::Htmx),
             (
                 "a websocket",
                 "GET",
-                &[page, ("upgrade", "websocket")],
+                &[PAGE, ("upgrade", "websocket")],
                 Kind::Program,
             ),
         ];

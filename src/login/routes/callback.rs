@@ -117,12 +117,10 @@ fn sign_in(
     let mut cookies = settings.session_cookies(record)?;
     let written = cookies.names;
     // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
-    // cookie is not sent with this request, so what cannot be seen goes too.
-    for name in jar
-        .session_names()
-        .map(str::to_owned)
-        .chain(chunks::all_names())
-    {
+    // cookie is not sent along from elsewhere, so what cannot be seen goes too.
+    let shown = jar.session_names().map(str::to_owned);
+    let hidden = (settings.same_site == SameSite::Strict).then(chunks::all_names);
+    for name in shown.chain(hidden.into_iter().flatten()) {
         if !written.contains(&name) {
             cookies.values.extend(settings.clear(&name));
         }

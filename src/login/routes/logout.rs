@@ -19,7 +19,7 @@ use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
-use crate::login::{SameSite, body, chunks, csrf, events, pages};
+use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::{State, form};
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -80,12 +80,10 @@ async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
         }
     }
     events::signed_out(location.is_some());
-    // `L64`: everything of ours, whether this request showed it or not.
-    let shown = jar.names().map(str::to_owned);
-    let hidden = chunks::all_names().filter(|name| !jar.has(name));
-    for name in shown.chain(hidden) {
+    // `L64`: everything of ours.
+    for name in jar.names() {
         if name != LOGOUT || cookies.is_empty() {
-            cookies.extend(settings.clear(&name));
+            cookies.extend(settings.clear(name));
         }
     }
     let mut answer = answer::redirect(location.as_deref().unwrap_or(target));

@@ -1,0 +1,453 @@
+//! The way back from the authorization server, and those who would like to take it.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use login_support::*;
+use tower_oauth::CookieKey;
+use tower_oauth::testing::{Endpoint, Fault};
+
+/// A login of Alice that has come back from the authorization server, not yet taken in.
+async fn ready_to_return(shop: &Shop) -> (Jar, String) {
+    let mut jar = Jar::default();
+    let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
+    let callback = shop.approve(answer.location(), "alice").await;
+    (jar, callback)
+}
+
+/// H01, H02, H04, H14, H16, H17, H22, H23, H25, L12, L18: refused before anything is sent anywhere.
+#[tokio::test]
+async fn a_callback_that_fits_no_login_is_refused_without_a_token_request() {
+    let shop = Shop::new();
+    let (jar, good) = ready_to_return(&shop).await;
+    let code = parameter(&good, "code").unwrap();
+    let state = parameter(&good, "state").unwrap();
+    let long = "c".repeat(100_000);
+    let cases = [
+        ("H01 nothing", "/auth/callback".to_owned()),
+        ("H02 no state", format!("/auth/callback?code={code}")),
+        (
+            "H04 another state",
+            format!("/auth/callback?code={code}&state=x{state}"),
+        ),
+        (
+            "H16 array",
+            format!("/auth/callback?code={code}&state[]={state}"),
+        ),
+        (
+            "H16 dotted",
+            format!("/auth/callback?code={code}&state.x={state}"),
+        ),
+        (
+            "H16 other case",
+            format!("/auth/callback?code={code}&State={state}"),
+        ),
+        ("L12 state twice", format!("{good}&state={state}")),
+        ("L12 code twice", format!("{good}&code=x")),
+        ("L12 iss twice", format!("{good}&iss={ISSUER}")),
+        (
+            "L12 session_state twice",
+            format!("{good}&session_state=1&session_state=1"),
+        ),
+        (
+            "H14 other issuer",
+            with_parameter(&good, "iss", Some("https://evil.example")),
+        ),
+        (
+            "H14 trailing slash",
+            with_parameter(&good, "iss", Some(&format!("{ISSUER}/"))),
+        ),
+        (
+            "H14 upper case",
+            with_parameter(&good, "iss", Some("https://ID.example.test")),
+        ),
+        (
+            "H14 port",
+            with_parameter(&good, "iss", Some(&format!("{ISSUER}:443"))),
+        ),
+        ("H14 no issuer", with_parameter(&good, "iss", None)),
+        (
+            "H14 other issuer with an error",
+            format!("/auth/callback?error=access_denied&state={state}&iss=https://evil.example"),
+        ),
+        ("H22 long code", with_parameter(&good, "code", Some(&long))),
+        ("H23 CRLF", with_parameter(&good, "code", Some("a\r\nb"))),
+        ("H23 NUL", with_parameter(&good, "code", Some("a\0b"))),
+        ("H23 beyond ASCII", with_parameter(&good, "code", Some("é"))),
+        ("H25 access token", format!("{good}&access_token=a")),
+        ("H25 ID token", format!("{good}&id_token=a")),
+        ("no code", with_parameter(&good, "code", None)),
+    ];
+    for (name, callback) in cases {
+        // Each case has a process of its own, so that one does not use up the state of the next.
+        let app = app(&login(&shop.server));
+        if callback.len() > 60_000 {
+            continue;
+        }
+        let answer = send(&app, Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(
+            answer.status,
+            StatusCode::BAD_REQUEST,
+            "{name}: {}",
+            answer.text()
+        );
+        assert_eq!(answer.sets(), [""; 0], "{name}");
+        assert_eq!(shop.token_calls(), 0, "{name}");
+        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{name}");
+    }
+    let answer = shop.send(Ask::page(&good).jar(&jar)).await;
+    assert_eq!(answer.location(), "/notes");
+}
+
+/// H04, H05, L61
+#[tokio::test]
+async fn another_browsers_answer_makes_no_session() {
+    let shop = Shop::new();
+    let (_, attackers) = ready_to_return(&shop).await;
+    let (jar, own) = ready_to_return(&shop).await;
+    for cookies in [&jar, &Jar::default()] {
+        let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+        assert_eq!(answer.set_cookies(), [""; 0]);
+        assert!(
+            answer.text().contains("href=\"/auth/login\""),
+            "{}",
+            answer.text()
+        );
+    }
+    assert_eq!(shop.token_calls(), 0);
+    let answer = shop.send(Ask::page(&own).jar(&jar)).await;
+    assert_eq!(answer.sets(), [SESSION]);
+}
+
+/// H07, L13
+#[tokio::test]
+async fn fifty_equal_callbacks_make_one_token_request_and_one_session() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    let answers: Vec<Answer> = {
+        let tasks: Vec<_> = (0..50)
+            .map(|_| {
+                let (shop, ask) = (shop.clone(), Ask::page(&callback).jar(&jar));
+                tokio::spawn(async move { shop.send(ask).await })
+            })
+            .collect();
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.unwrap());
+        }
+        answers
+    };
+    assert_eq!(shop.token_calls(), 1);
+    for answer in &answers {
+        assert_eq!(answer.status, StatusCode::SEE_OTHER);
+        assert_eq!(answer.sets(), [SESSION]);
+    }
+    // One session: ending it through one copy ends them all.
+    let mut copies: Vec<Jar> = Vec::new();
+    for answer in &answers {
+        let mut jar = Jar::default();
+        jar.take(answer);
+        assert_eq!(shop.greeting(&jar).await, "hello alice");
+        copies.push(jar);
+    }
+    let logout = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    shop.send(logout.jar(&copies[0])).await;
+    for jar in &copies {
+        assert_eq!(shop.greeting(jar).await, "hello stranger");
+    }
+}
+
+/// L13
+#[tokio::test]
+async fn a_state_is_used_once_even_for_one_who_kept_its_cookie() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    shop.send(Ask::page(&callback).jar(&jar)).await;
+    shop.clock().advance(Duration::from_secs(61));
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert!(answer.text().contains("login_used"), "{}", answer.text());
+    assert_eq!(answer.clears(), jar.transactions());
+    assert_eq!(answer.sets(), [""; 0]);
+    assert_eq!(shop.token_calls(), 1);
+}
+
+/// L14
+#[tokio::test]
+async fn the_back_button_after_a_login_leads_to_the_default_page() {
+    let shop = Shop::new();
+    let (mut jar, callback) = ready_to_return(&shop).await;
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    jar.take(&answer);
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(answer.location(), "/");
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    assert_eq!(shop.token_calls(), 1);
+}
+
+/// H08, H10, H11
+#[tokio::test]
+async fn a_transaction_that_is_too_old_cut_or_sealed_by_others_is_refused_and_cleared() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    let name = jar.transactions()[0].to_owned();
+    let value = jar.value(&name).to_owned();
+    for length in 0..value.len() {
+        let cut = Jar::of(&[(&name, &value[..length])]);
+        let answer = shop.send(Ask::page(&callback).jar(&cut)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{length}");
+        assert_eq!(answer.clears(), [name.as_str()], "{length}");
+    }
+    let tossed = jar.clone().and(&name, "other");
+    let answer = shop.send(Ask::page(&callback).jar(&tossed)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+
+    let other = CookieKey::from_bytes(&[8; 32]).unwrap();
+    let answer = send(
+        &app(&login_with(&shop.server, other.clone())),
+        Ask::page(&callback).jar(&jar),
+    )
+    .await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(shop.token_calls(), 0);
+
+    let ring = other.add_previous(CookieKey::from_bytes(&KEY).unwrap());
+    let answer = send(
+        &app(&login_with(&shop.server, ring)),
+        Ask::page(&callback).jar(&jar),
+    )
+    .await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+
+    shop.clock().advance(Duration::from_secs(600));
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+    assert_eq!(answer.clears(), [name.as_str()]);
+    assert_eq!(shop.token_calls(), 1);
+}
+
+/// L40: a transaction is no session and a session no transaction.
+#[tokio::test]
+async fn cookies_cannot_be_pasted_over_one_another() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    let name = jar.transactions()[0].to_owned();
+    let pasted = Jar::of(&[(SESSION, jar.value(&name))]);
+    assert_eq!(shop.greeting(&pasted).await, "hello stranger");
+    let session = shop.signed_in().await;
+    let pasted = Jar::of(&[(&name, session.value(SESSION))]);
+    let answer = shop.send(Ask::page(&callback).jar(&pasted)).await;
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+}
+
+/// L16, H17, H19, H20
+#[tokio::test]
+async fn an_error_is_explained_escaped_and_not_redeemed() {
+    let shop = Shop::new();
+    let (jar, good) = ready_to_return(&shop).await;
+    let state = parameter(&good, "state").unwrap();
+    let with = |parameters: &[(&str, &str)]| {
+        let mut url = url::Url::parse(CALLBACK).unwrap();
+        url.query_pairs_mut()
+            .extend_pairs(parameters)
+            .append_pair("state", &state)
+            .append_pair("iss", ISSUER);
+        url.as_str().strip_prefix(SHOP).unwrap().to_owned()
+    };
+    for (name, parameters, status) in [
+        ("denied", &[("error", "access_denied")][..], 403),
+        ("H17", &[("error", "access_denied"), ("code", "c")], 403),
+        (
+            "H19",
+            &[
+                ("error", "<script>alert(1)</script>"),
+                ("error_description", "\"><img onerror=x>"),
+            ],
+            400,
+        ),
+        (
+            "H20",
+            &[
+                ("error", "invalid_scope"),
+                ("error_description", "a\0b\r\nSet-Cookie: c=d"),
+            ],
+            400,
+        ),
+        ("busy", &[("error", "temporarily_unavailable")], 400),
+        ("broken", &[("error", "server_error")], 400),
+        ("not silent", &[("error", "login_required")], 400),
+    ] {
+        let app = app(&login(&shop.server));
+        let answer = send(&app, Ask::page(&with(parameters)).jar(&jar)).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        assert_eq!(answer.clears(), jar.transactions(), "{name}");
+        assert_eq!(answer.sets(), [""; 0], "{name}");
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("default-src 'none'"),
+            "{name}"
+        );
+        assert!(
+            answer
+                .header("content-security-policy")
+                .contains("frame-ancestors 'none'"),
+            "{name}"
+        );
+        let text = answer.text();
+        assert!(
+            !text.contains("<script") && !text.contains("<img"),
+            "{name}: {text}"
+        );
+        assert!(!format!("{:?}", answer.headers).contains("c=d"), "{name}");
+    }
+    assert_eq!(shop.token_calls(), 0);
+}
+
+/// L16
+#[tokio::test]
+async fn a_silent_login_that_finds_nobody_just_returns() {
+    let shop = Shop::new();
+    let mut jar = Jar::default();
+    let answer = shop
+        .start("/auth/login?prompt=none&return_to=/notes", &mut jar)
+        .await;
+    let state = answer.parameter("state").unwrap();
+    for error in [
+        "login_required",
+        "interaction_required",
+        "consent_required",
+        "account_selection_required",
+    ] {
+        let app = app(&login(&shop.server));
+        let callback = format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
+        let answer = send(&app, Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{error}");
+        assert_eq!(answer.location(), "/notes", "{error}");
+        assert_eq!(answer.sets(), [""; 0], "{error}");
+        assert_eq!(answer.clears(), jar.transactions(), "{error}");
+    }
+}
+
+/// H26, H31, H32
+#[tokio::test]
+async fn only_going_there_takes_the_answer_in() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    for (name, ask, status) in [
+        ("H26 post", Ask::new("POST", &callback), 405),
+        ("head", Ask::new("HEAD", &callback), 405),
+        (
+            "H31 fetch",
+            Ask::page(&callback).set("sec-fetch-mode", "cors"),
+            400,
+        ),
+        (
+            "H31 frame",
+            Ask::page(&callback).set("sec-fetch-dest", "iframe"),
+            400,
+        ),
+        (
+            "H32 prefetch",
+            Ask::page(&callback).set("sec-purpose", "prefetch"),
+            400,
+        ),
+        (
+            "H32 prerender",
+            Ask::page(&callback).set("sec-purpose", "prefetch;prerender"),
+            400,
+        ),
+    ] {
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+    }
+    assert_eq!(shop.token_calls(), 0);
+    let ask = Ask::page(&callback)
+        .set("sec-fetch-dest", "empty")
+        .set("sec-fetch-site", "cross-site");
+    let answer = shop.send(ask.jar(&jar)).await;
+    assert_eq!(answer.sets(), [SESSION]);
+}
+
+/// L20, H34, H35
+#[tokio::test]
+async fn a_login_begins_a_new_session_and_ends_the_one_before() {
+    let shop = Shop::new();
+    let alice = shop.signed_in().await;
+    let mut jar = alice.clone();
+    let answer = shop.sign_in("bob", &mut jar).await;
+    assert_eq!(answer.sets(), [SESSION]);
+    assert_eq!(shop.greeting(&jar).await, "hello bob");
+    assert_eq!(shop.greeting(&alice).await, "hello stranger");
+
+    let mut planted = Jar::of(&[(SESSION, "planted")]);
+    shop.sign_in("alice", &mut planted).await;
+    assert_ne!(planted.value(SESSION), "planted");
+    assert_eq!(shop.greeting(&planted).await, "hello alice");
+    assert_eq!(
+        shop.greeting(&Jar::of(&[(SESSION, "planted")])).await,
+        "hello stranger"
+    );
+}
+
+/// H46
+#[tokio::test]
+async fn a_sealed_return_target_is_checked_again() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    // Meanwhile the callback moved, and what was a page is now a route of the layer.
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.location(), "/notes");
+}
+
+/// H76: an answer that never came may have redeemed the code; it is not sent again.
+#[tokio::test]
+async fn a_code_is_not_sent_twice_after_a_failure() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    shop.server.fail_once(Endpoint::Token, Fault::status(500));
+    for _ in 0..3 {
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(answer.headers.contains_key("retry-after"));
+        assert_eq!(answer.clears(), jar.transactions());
+    }
+    assert_eq!(shop.token_calls(), 1);
+}
+
+/// H88, L25: a wrong ID token makes no session.
+#[tokio::test]
+async fn a_wrong_id_token_is_refused_with_a_page() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    shop.server.fail_once(
+        Endpoint::Token,
+        Fault::id_token(|mint| mint.with_claim("nonce", "other")),
+    );
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::BAD_GATEWAY);
+    assert_eq!(answer.sets(), [""; 0]);
+}
+
+/// A connection that is closed while the code is being redeemed loses nothing.
+#[tokio::test]
+async fn a_callback_that_was_hung_up_on_can_be_sent_again() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    {
+        let request = shop.send(Ask::page(&callback).jar(&jar));
+        let mut request = std::pin::pin!(request);
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        assert!(request.as_mut().poll(&mut context).is_pending());
+    }
+    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+    assert_eq!(answer.sets(), [SESSION]);
+    assert_eq!(shop.token_calls(), 1);
+}

@@ -1,0 +1,147 @@
+//! `required()` and the extractors: who comes through, and what is said when something is missing.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use login_support::*;
+use tower_oauth::Session;
+
+/// H49
+#[tokio::test]
+async fn no_spelling_of_a_path_gets_around_required() {
+    let server = server();
+    let login = login(&server);
+    let shop = Shop {
+        server,
+        app: Router::new()
+            .route("/public", get(|| async { "public" }))
+            .merge(
+                Router::new()
+                    .fallback(|| async { "secret" })
+                    .layer(login.required()),
+            )
+            .layer(login),
+    };
+    for path in [
+        "/admin",
+        "/public/..%2fadmin",
+        "//admin",
+        "/admin%2f",
+        "/admin;x",
+        "/ADMIN",
+        "/admin?x=/public",
+        "/./admin",
+        "/public/../admin",
+        "/%61dmin",
+        "/admin/",
+        "/public/",
+        "/public%2f",
+    ] {
+        for ask in [
+            Ask::page(path),
+            Ask::new("GET", path),
+            Ask::new("POST", path),
+            Ask::new("HEAD", path),
+        ] {
+            let answer = shop.send(ask).await;
+            assert_ne!(answer.status, StatusCode::OK, "{path}");
+            assert_ne!(answer.text(), "secret", "{path}");
+        }
+    }
+    assert_eq!(shop.send(Ask::page("/public")).await.text(), "public");
+    let jar = shop.signed_in().await;
+    assert_eq!(
+        shop.send(Ask::page("/admin").jar(&jar)).await.text(),
+        "secret"
+    );
+}
+
+/// L31, L35
+#[tokio::test]
+async fn a_person_comes_back_to_the_address_they_went_to_if_it_is_one() {
+    let shop = Shop::new();
+    for (path, expected) in [
+        ("/account", "/auth/login?return_to=%2Faccount"),
+        (
+            "/account?a=1&b=%2F",
+            "/auth/login?return_to=%2Faccount%3Fa%3D1%26b%3D%252F",
+        ),
+        ("/mine", "/auth/login?return_to=%2Fmine"),
+    ] {
+        let answer = shop.send(Ask::page(path)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{path}");
+        assert_eq!(answer.location(), expected, "{path}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{path}");
+    }
+    let all = Shop {
+        app: Router::new()
+            .fallback(|| async { "secret" })
+            .layer(login(&shop.server).required()),
+        ..shop
+    };
+    // Without the layer around it, and with it.
+    let answer = all.send(Ask::page("//evil.example/x")).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+    let login = login(&all.server);
+    let app = Router::new()
+        .fallback(|| async { "secret" })
+        .layer(login.required())
+        .layer(login);
+    let answer = send(&app, Ask::page("//evil.example/x")).await;
+    assert_eq!(answer.location(), "/auth/login");
+}
+
+#[tokio::test]
+async fn a_missing_or_foreign_layer_is_a_500_that_says_so() {
+    let server = server();
+    let (one, two) = (login(&server), login(&server));
+    let plain = Router::new()
+        .route("/required", get(|_: Session| async { "in" }))
+        .route("/optional", get(|_: Option<Session>| async { "in" }))
+        .route("/guarded", get(|| async { "in" }).layer(one.required()));
+    for path in ["/required", "/optional", "/guarded"] {
+        let answer = send(&plain, Ask::page(path)).await;
+        assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{path}");
+        assert!(answer.text().contains("LoginLayer"), "{}", answer.text());
+    }
+    let foreign = Router::new()
+        .route("/guarded", get(|| async { "in" }).layer(one.required()))
+        .layer(two);
+    let answer = send(&foreign, Ask::page("/guarded")).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
+
+    // What was set on the layer afterwards does not make it another one.
+    let guard = one.required();
+    let same = Router::new()
+        .route("/guarded", get(|| async { "in" }).layer(guard))
+        .layer(one.with_scopes("openid profile").unwrap());
+    let answer = send(&same, Ask::page("/guarded")).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+}
+
+/// In a nested router the address that people come back to is the whole one.
+#[tokio::test]
+async fn a_nested_router_inside_the_layer_keeps_the_address() {
+    let server = server();
+    let login = login(&server);
+    let inner = Router::new().route("/x", get(|| async { "in" }).layer(login.required()));
+    let app = Router::new().nest("/deep", inner).layer(login.clone());
+    let answer = send(&app, Ask::page("/deep/x?y=1")).await;
+    assert_eq!(
+        answer.location(),
+        "/auth/login?return_to=%2Fdeep%2Fx%3Fy%3D1"
+    );
+
+    // The layer itself does not belong inside: its routes are not found there.
+    let app = Router::new().nest(
+        "/deep",
+        Router::new()
+            .route("/x", get(|| async { "in" }))
+            .layer(login),
+    );
+    let answer = send(&app, Ask::page("/auth/login")).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+}
