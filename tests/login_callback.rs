@@ -396,16 +396,6 @@ async fn a_login_begins_a_new_session_and_ends_the_one_before() {
     );
 }
 
-/// H46
-#[tokio::test]
-async fn a_sealed_return_target_is_checked_again() {
-    let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
-    // Meanwhile the callback moved, and what was a page is now a route of the layer.
-    let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-    assert_eq!(answer.location(), "/notes");
-}
-
 /// H76: an answer that never came may have redeemed the code; it is not sent again.
 #[tokio::test]
 async fn a_code_is_not_sent_twice_after_a_failure() {

@@ -145,3 +145,36 @@ async fn a_nested_router_inside_the_layer_keeps_the_address() {
     let answer = send(&app, Ask::page("/auth/login")).await;
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }
+
+/// What the inner service reserved when it was ready is given back when the layer answers by itself.
+#[tokio::test]
+async fn our_own_answers_hold_no_place_of_the_inner_service() {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+    use tower::limit::ConcurrencyLimitLayer;
+    use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+
+    let server = server();
+    let login = login(&server);
+    let inner = service_fn(|_: Request<Full<Bytes>>| async {
+        Ok::<_, std::convert::Infallible>(Response::new(Full::new(Bytes::from("in"))))
+    });
+    let limited = ConcurrencyLimitLayer::new(1).layer(inner);
+    let mut outer = login.layer(login.required().layer(limited));
+    let mut other = outer.clone();
+    for path in ["/auth/session", "/guarded"] {
+        let request = Request::get(path).body(Full::default()).unwrap();
+        let answer = outer.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
+        // The other clone can be ready although the first one still lives.
+        let ready = other.ready();
+        assert!(
+            tokio::time::timeout(std::time::Duration::from_secs(5), ready)
+                .await
+                .is_ok()
+        );
+        let request = Request::get("/auth/session").body(Full::default()).unwrap();
+        other.call(request).await.unwrap();
+    }
+}

@@ -5,7 +5,7 @@ mod login_support;
 
 use http::StatusCode;
 use login_support::*;
-use tower_oauth::testing::{Endpoint, Fault};
+use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
 
@@ -154,6 +154,12 @@ async fn the_page_that_asks_signs_out_when_told() {
         .await
         .unwrap();
     assert!(page.text().contains("Sign out?"), "{}", page.text());
+    // Chromium would hold the redirect to the authorization server against it.
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("form-action"),
+        "{policy}"
+    );
     let page = page.form("").unwrap().press("Sign out").await.unwrap();
     assert_eq!(page.url(), format!("{SHOP}/notes"));
     assert_eq!(page.text(), "hello stranger");
@@ -193,4 +199,42 @@ async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.location(), expected, "{query} {form}");
     }
+}
+
+/// L65: the address may be a page of the application.
+#[tokio::test]
+async fn a_sign_out_may_come_back_to_any_page_and_goes_on_from_there() {
+    let home = format!("{SHOP}/");
+    let server = TestServer::new(ISSUER)
+        .unwrap()
+        .add_client(
+            TestClient::confidential("shop", "shop-secret")
+                .add_redirect_uri(CALLBACK)
+                .unwrap()
+                .add_post_logout_redirect_uri(&home)
+                .unwrap()
+                .without_consent(),
+        )
+        .add_user(TestUser::new("alice", "wonderland"));
+    let login = login(&server).with_post_logout_redirect_uri(&home).unwrap();
+    let shop = Shop {
+        app: app(&login),
+        server,
+    };
+    let mut jar = shop.signed_in().await;
+    let ask = Ask::new("POST", "/auth/logout?return_to=/notes").with(&OWN);
+    let answer = shop.send(ask.jar(&jar)).await;
+    let back = format!("/?state={}", answer.parameter("state").unwrap());
+    jar.take(&answer);
+    for (path, cookies) in [
+        (back.as_str(), &Jar::default()),
+        ("/?state=other", &jar),
+        ("/", &jar),
+    ] {
+        let answer = shop.send(Ask::page(path).jar(cookies)).await;
+        assert_eq!(answer.text(), "hello stranger", "{path}");
+    }
+    let answer = shop.send(Ask::page(&back).jar(&jar)).await;
+    assert_eq!(answer.location(), "/notes");
+    assert_eq!(answer.clears(), ["__Host-Http-shop-logout"]);
 }

@@ -133,10 +133,6 @@ impl Flow {
         &self.redirect_url
     }
 
-    pub(crate) fn post_logout_redirect_uri(&self) -> Option<&str> {
-        self.post_logout_redirect_uri.as_deref()
-    }
-
     /// A fresh `state` of 256 bits.
     pub(crate) fn new_state(&self) -> Result<State, FlowError> {
         self.new_word().map(State::new)

@@ -67,6 +67,7 @@ impl LoginLayer {
                 sealer,
                 routes,
                 default_return_to: "/".to_owned(),
+                after_sign_out: None,
                 absolute: ABSOLUTE,
                 idle: IDLE,
                 csrf: Csrf::default(),
@@ -102,23 +103,28 @@ impl LoginLayer {
     /// Where the authorization server sends the browser after signing out there, which must be
     /// registered there too. Without it, people end on the authorization server's own page.
     ///
-    /// The `logout` route is the best choice (`https://shop.example.com/auth/logout`): it checks that
-    /// the browser comes back from a sign-out of its own and goes on to the `return_to` of that sign-out.
-    /// Any other page of this origin is just shown.
+    /// It may be any address of this origin. A browser that comes back there from its own sign-out, which
+    /// a sealed cookie and `state` show, is sent on to the `return_to` of that sign-out; to anybody else
+    /// the address is what it is without this layer.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Url`] for a URI of another origin, or one that cannot be a redirect URI.
     pub fn with_post_logout_redirect_uri(self, uri: &str) -> Result<Self, ConfigError> {
-        let ours = self.settings.flow.redirect_uri().origin();
-        if Url::parse(uri).is_ok_and(|url| url.origin() != ours) {
-            return Err(ConfigError::Url {
-                setting: "post-logout redirect URI",
-                value: uri.to_owned(),
-                reason: "its origin is not that of the redirect URI",
-            });
+        let refused = |reason| ConfigError::Url {
+            setting: "post-logout redirect URI",
+            value: uri.to_owned(),
+            reason,
+        };
+        let url = Url::parse(uri).map_err(|_| refused("it is not a URL"))?;
+        if url.origin() != self.settings.flow.redirect_uri().origin() {
+            return Err(refused("its origin is not that of the redirect URI"));
         }
-        self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))
+        if url.path() == self.settings.routes.callback || url.path() == self.settings.routes.login {
+            return Err(refused("it is another route of this layer"));
+        }
+        let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
+        Ok(login.with(|settings| settings.after_sign_out = Some(url.path().to_owned())))
     }
 
     /// Where people go who did not say where; `/` when this is not called.
@@ -237,6 +243,11 @@ impl LoginLayer {
     #[must_use]
     pub fn required(&self) -> RequiredLayer {
         RequiredLayer::new(self.settings.layer)
+    }
+
+    #[cfg(test)]
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

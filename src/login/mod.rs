@@ -37,10 +37,47 @@
 //!   unless it says something itself, when its handler took a `Session` or stood behind `required()`.
 //!   A handler that reads the extension by itself must see to that by itself.
 //!
+//! * A request may carry a session and an access token. The two layers do not know each other: a handler
+//!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, never a
+//!   mixture, and a session still needs the evidence of [`Csrf`].
+//!
 //! # Not checked here
 //!
 //! Whether the person may do what they ask for; whether `email` is theirs (see
 //! [`Session::email`](crate::Session::email)); the access token, which is for the API it was issued for.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use tower_oauth::testing::{TestClient, TestServer, TestUser};
+//! use tower_oauth::{Client, CookieKey, LoginLayer, Session};
+//!
+//! let redirect_uri = "https://shop.example.com/auth/callback";
+//! let client = TestClient::confidential("shop", "secret").add_redirect_uri(redirect_uri)?;
+//! let server = TestServer::new("https://id.example.test")?
+//!     .add_client(client)
+//!     .add_user(TestUser::new("alice", "wonderland"));
+//!
+//! let (client, key) = (Client::confidential("shop", "secret"), CookieKey::generate()?);
+//! let login = LoginLayer::new(&server.authorization_server(), client, redirect_uri, key)?;
+//! let pages = Router::new()
+//!     .route("/account", get(account).layer(login.required()))
+//!     .layer(login);
+//! async fn account(session: Session) -> String {
+//!     format!("the account of {}", session.subject())
+//! }
+//!
+//! let browser = server.browser().with_origin("https://shop.example.com", pages)?;
+//! let page = browser.navigate("https://shop.example.com/account").await?;
+//! assert!(page.url().starts_with("https://id.example.test/")); // nobody is signed in yet
+//! let page = page.sign_in("alice", "wonderland").await?;
+//! assert_eq!(page.text(), "the account of alice");
+//! # Ok(())
+//! # }
+//! ```
 
 mod answer;
 mod body;
@@ -67,6 +104,7 @@ mod visit;
 pub use csrf::Csrf;
 pub use future::ResponseFuture;
 pub use layer::LoginLayer;
+#[cfg(feature = "axum")]
 pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
 pub use required::{Required, RequiredLayer};

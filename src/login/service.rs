@@ -53,6 +53,13 @@ where
             return ResponseFuture::route(Box::pin(answer));
         }
 
+        if settings.is_after_sign_out(request.uri().path())
+            && let Some(answer) = routes::come_back(settings, request.uri(), request.headers())
+        {
+            self.release();
+            return ResponseFuture::answer(answer);
+        }
+
         let jar = Jar::read(request.headers(), &settings.sealer.names);
         let visit = settings.visit(&jar);
         let mut afterwards = Afterwards::new(Arc::clone(settings), visit.cookies);

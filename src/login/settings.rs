@@ -7,7 +7,6 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
-use url::Url;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
@@ -33,6 +32,8 @@ pub(super) struct Settings {
     /// The origin of the redirect URI, as browsers write it.
     pub(super) origin: String,
     pub(super) default_return_to: String,
+    /// The path of the post-logout redirect URI.
+    pub(super) after_sign_out: Option<String>,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
     pub(super) csrf: Csrf,
@@ -180,12 +181,9 @@ impl Settings {
         record.created_at().saturating_add(seconds)
     }
 
-    /// Whether the authorization server sends the browser to our own route after signing out there.
-    pub(super) fn returns_to_logout(&self) -> bool {
-        self.flow
-            .post_logout_redirect_uri()
-            .and_then(|uri| Url::parse(uri).ok())
-            .is_some_and(|url| url.path() == self.routes.logout)
+    /// Whether the authorization server sends the browser to this path after a sign-out.
+    pub(super) fn is_after_sign_out(&self, path: &str) -> bool {
+        self.after_sign_out.as_deref() == Some(path)
     }
 
     fn page_of_htmx<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {

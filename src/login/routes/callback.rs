@@ -50,7 +50,7 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
             // `L14`: back button after a login that went well.
             return answer::redirect(&settings.default_return_to);
         }
-        Lookup::Nothing => return refuse(&UNKNOWN),
+        Lookup::Nothing => return refuse(&UNKNOWN.because(NO_COOKIE)),
         // `H08`, `H10`, `H11`: too old or not ours.
         Lookup::Spoiled(name) => {
             let mut answer = refuse(&STALE);
@@ -154,6 +154,8 @@ const UNKNOWN: Refusal = Refusal::stale(
     "login_unknown",
     "This browser has no sign-in under way that this answer belongs to.",
 );
+const NO_COOKIE: &str = "the browser sent no cookie for this state; if that is always so, people come by \
+                         another origin than that of the redirect URI";
 const STALE: Refusal = Refusal::stale("login_expired", "This sign-in has expired.");
 const USED: Refusal = Refusal::stale("login_used", "This sign-in was already completed.");
 const LOST: Refusal = {
@@ -161,3 +163,75 @@ const LOST: Refusal = {
     refusal.status = StatusCode::INTERNAL_SERVER_ERROR;
     refusal
 };
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+    use crate::crypto::CookieKey;
+    use crate::crypto::seal::Purpose;
+    use crate::issuer::{AuthorizationServer, Client};
+    use crate::login::LoginLayer;
+    use crate::login::cookies::CookieNames;
+    use crate::protocol::{CodeVerifier, Metadata, Nonce, State};
+
+    const ISSUER: &str = "https://id.example.com";
+    const CALLBACK: &str = "https://shop.example.com/auth/callback";
+
+    /// A silent login that found nobody, so that no token request is needed to see the redirect.
+    async fn return_from(return_to: &str) -> String {
+        let metadata = Metadata::new(ISSUER)
+            .with_authorization_endpoint("https://id.example.com/authorize")
+            .with_token_endpoint("https://id.example.com/token")
+            .with_jwks_uri("https://id.example.com/keys");
+        let server = AuthorizationServer::new(ISSUER)
+            .unwrap()
+            .with_metadata(metadata)
+            .unwrap();
+        let key = CookieKey::generate().unwrap();
+        let layer = LoginLayer::new(&server, Client::public("shop"), CALLBACK, key).unwrap();
+        let settings = layer.settings();
+        let transaction = Transaction {
+            state: State::new("a-state-of-some-length"),
+            nonce: Nonce::new("n"),
+            verifier: CodeVerifier::new("v".repeat(43)),
+            issuer: ISSUER.to_owned(),
+            redirect_uri: CALLBACK.to_owned(),
+            return_to: return_to.to_owned(),
+            started_at: settings.now(),
+            by_person: true,
+            silent: true,
+            max_age: None,
+            acr_values: None,
+        };
+        let name = CookieNames::transaction(&transaction.state);
+        let sealer = &settings.sealer;
+        let value = sealer
+            .seal(Purpose::Transaction, &name, &transaction.to_bytes())
+            .unwrap();
+        let (parts, ()) =
+            Request::get("/auth/callback?error=login_required&state=a-state-of-some-length")
+                .header("cookie", format!("{}={value}", sealer.names.full(&name)))
+                .body(())
+                .unwrap()
+                .into_parts();
+        let answer = answer(settings, &parts).await;
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    }
+
+    /// `H46`: what a configuration of yesterday let into the seal is checked with that of today.
+    #[tokio::test]
+    async fn a_sealed_return_target_is_checked_again() {
+        for (sealed, expected) in [
+            ("/notes?x=1", "/notes?x=1"),
+            ("//evil.example", "/"),
+            ("https://evil.example/", "/"),
+            ("/auth/login", "/"),
+            ("/a\r\nset-cookie: b=c", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(return_from(sealed).await, expected, "{sealed:?}");
+        }
+    }
+}

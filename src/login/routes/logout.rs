@@ -1,14 +1,14 @@
 //! `logout`: here first, then at the authorization server, then back (`L62`).
 //!
 //! A POST with same-origin evidence signs out, and so does a link of our own pages. Anything else gets
-//! a page that asks. The authorization server sends the browser back here, with a state that a sealed
-//! cookie knows (`L65`).
+//! a page that asks. The authorization server sends the browser back with a state that a sealed cookie
+//! knows (`L65`).
 
 use std::pin::pin;
 use std::time::Duration;
 
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body;
 use subtle::ConstantTimeEq as _;
 
@@ -20,7 +20,7 @@ use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
-use crate::protocol::{State, form};
+use crate::protocol::form;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
@@ -39,7 +39,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if parts.method != Method::GET {
         return answer::method_not_allowed("GET, POST");
     }
-    if let Some(answer) = come_back(settings, parts, &pairs) {
+    if let Some(answer) = come_back(settings, &parts.uri, &parts.headers) {
         return answer;
     }
     let target = target(settings, &pairs);
@@ -96,7 +96,7 @@ async fn at_the_server(
     settings: &Settings,
     record: &SessionRecord,
     target: &str,
-) -> Option<(String, Option<http::HeaderValue>)> {
+) -> Option<(String, Option<HeaderValue>)> {
     let state = settings.flow.new_state().ok()?;
     let url = settings.flow.end_session_url(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
@@ -106,27 +106,29 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    let returns_here = settings.returns_to_logout();
-    Some((url, cookie.filter(|_| returns_here)))
+    let comes_back = settings.after_sign_out.is_some();
+    Some((url, cookie.filter(|_| comes_back)))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.
-fn come_back(settings: &Settings, parts: &Parts, pairs: &[(String, String)]) -> Option<Answer> {
+pub(in crate::login) fn come_back(
+    settings: &Settings,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Option<Answer> {
+    let pairs = form::parse(uri.query()?).ok()?;
     let mut states = pairs.iter().filter(|(name, _)| name == "state");
     let (Some((_, state)), None) = (states.next(), states.next()) else {
         return None;
     };
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
+    let jar = Jar::read(headers, &settings.sealer.names);
     let sealed = jar.one(LOGOUT)?;
     let plain = settings.sealer.open(Purpose::Logout, LOGOUT, sealed)?;
     let mut words = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
     let (kept, at, target) = (words.next()?, words.next()?, words.next()?);
     let age = settings.now().saturating_sub(at.parse().ok()?);
     let in_time = u64::try_from(age).is_ok_and(|age| age < LIFETIME.as_secs());
-    let same: bool = kept
-        .as_bytes()
-        .ct_eq(State::new(state.as_str()).expose().as_bytes())
-        .into();
+    let same: bool = kept.as_bytes().ct_eq(state.as_bytes()).into();
     if !(same && in_time) {
         return None;
     }

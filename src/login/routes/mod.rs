@@ -5,6 +5,8 @@ mod login;
 mod logout;
 mod session;
 
+pub(super) use logout::come_back;
+
 use std::sync::Arc;
 
 use http::request::Parts;
