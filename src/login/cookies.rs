@@ -166,7 +166,7 @@ impl<'a> Jar<'a> {
             .iter()
             .enumerate()
             .filter(|(at, (name, _))| {
-                is_token(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
+                is_clearable(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
             })
             .map(|(_, &(name, _))| name)
             .take(MAX_CLEARED)
@@ -187,7 +187,7 @@ fn is_index(rest: &str) -> bool {
 }
 
 /// A name that can stand in a `Set-Cookie` field: what others planted may be anything.
-fn is_token(name: &str) -> bool {
+pub(super) fn is_clearable(name: &str) -> bool {
     name.len() <= 64
         && name
             .bytes()

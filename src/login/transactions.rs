@@ -5,7 +5,7 @@
 use http::HeaderValue;
 
 use super::SameSite;
-use super::cookies::{CookieNames, Jar};
+use super::cookies::{CookieNames, Jar, is_clearable};
 use super::sealer::Sealer;
 use crate::crypto::seal::Purpose;
 use crate::flow::Transaction;
@@ -69,7 +69,9 @@ pub(super) fn admit(
                 by_person: transaction.by_person,
                 started_at: transaction.started_at,
             }),
-            None => dead.push(name),
+            None if is_clearable(name) => dead.push(name),
+            // What others planted under names that are none stays for them to clear.
+            None => {}
         }
     }
     alive.sort_by_key(|pending| (pending.by_person, pending.started_at));
@@ -85,15 +87,20 @@ pub(super) fn admit(
         .iter()
         .map(|pending| pending.name)
         .chain(dead);
-    let cleared = gone
-        .take(MAX_CLEARED)
-        .filter_map(|name| names.clear(&names.full(name)));
     let new = names.set(
         &names.full(&name),
         &value,
         Transaction::LIFETIME,
         SameSite::Lax,
     );
+    let mut room = MAX_ANSWER.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
+    let cleared = gone
+        .filter_map(|name| names.clear(&names.full(name)))
+        .take_while(|cookie| {
+            let left = room.checked_sub(cookie.len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
     Ok(Admitted {
         cookies: new.into_iter().chain(cleared).collect(),
         evicted,
@@ -119,8 +126,9 @@ const MAX_ALIVE: usize = 5;
 /// All of them together, as a request carries them.
 const MAX_BYTES: usize = 3 * 1024 - 64;
 
-/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB.
-const MAX_CLEARED: usize = 16;
+/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB. The rest waits for the
+/// next one.
+const MAX_ANSWER: usize = 4 * 1024 - 64;
 
 /// A return target that is kept for later; a longer one becomes the default.
 pub(super) const MAX_RETURN_TO: usize = 512;
