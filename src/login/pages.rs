@@ -56,11 +56,12 @@ impl ErrorPage<'_> {
 /// Our own error page.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}<h1>Signing in did not work</h1>",
-            head("Signing in did not work")
-        )?;
+        let title = match self.status() {
+            StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
+            StatusCode::FORBIDDEN => "Request refused",
+            _ => "Signing in did not work",
+        };
+        write!(f, "{}<h1>{title}</h1>", head(title))?;
         write!(f, "<p>{}</p>", Escaped(self.message()))?;
         if let Some(said) = self.said() {
             write!(
