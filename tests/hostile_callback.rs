@@ -1053,7 +1053,7 @@ async fn a_flood_of_cookies_costs_a_login_at_most() {
     let shop = Shop::new();
     let junk = Jar(vec![("junk".to_owned(), "x".repeat(100_000)); 10]);
     let ours: Vec<(String, String)> = (0..500)
-        .map(|n| (format!("__Host-Http-shop-tx-{n}"), "x".repeat(100)))
+        .map(|n| (format!("__Host-Http-shop-tx-{n:012}"), "x".repeat(100)))
         .collect();
     for (name, flood) in [("foreign", junk), ("in our name", Jar(ours))] {
         let (jar, callback) = ready_to_return(&shop).await;

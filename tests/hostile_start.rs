@@ -72,23 +72,20 @@ async fn a_transaction_cookie_opens_under_its_own_name_only_and_shows_nothing() 
 /// login works.
 #[tokio::test]
 async fn planted_transactions_cannot_swell_the_answer_or_stop_a_login() {
-    let long = "a".repeat(3000);
     let prefix = "__Host-Http-shop-tx-";
     let target = "a".repeat(511);
     let words = "b".repeat(512);
     for (name, planted) in [
-        ("many", (0..60).map(|n| format!("{n}")).collect::<Vec<_>>()),
+        (
+            "many",
+            (0..60).map(|n| format!("{n:012}")).collect::<Vec<_>>(),
+        ),
+        ("other names", (0..60).map(|n| format!("{n}")).collect()),
         (
             "long names",
             (0..16).map(|n| format!("{n}{}", "x".repeat(300))).collect(),
         ),
-        (
-            "names at the limit",
-            (0..40)
-                .map(|n| format!("{n:02}{}", "x".repeat(59)))
-                .collect(),
-        ),
-        ("one huge name", vec![long.clone()]),
+        ("one huge name", vec!["a".repeat(3000)]),
         (
             "odd names",
             ["a b", "a,b", "a\"b", "a\\b", "a/b", "(a)", "\u{e9}", ""]

@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::cookies::{CookieNames, Jar, SESSION};
+use super::cookies::{CookieNames, Jar, SESSION, SESSION_NAMES};
 use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
@@ -78,12 +78,6 @@ pub(super) fn seal(
     }
 }
 
-/// Every name a session may be under, so that what is not written any more can be cleared.
-pub(super) fn all_names() -> impl Iterator<Item = String> {
-    let chunks = (0..MAX_BYTES.div_ceil(CHUNK)).map(|number| format!("{SESSION}.{number}"));
-    std::iter::once(SESSION.to_owned()).chain(chunks)
-}
-
 fn seal_as_it_is(
     sealer: &Sealer,
     record: &SessionRecord,
@@ -142,6 +136,8 @@ const MAX_BYTES: usize = 5 * 1024 - 64;
 
 /// A value of this length fits, with name and attributes, into the 4093 bytes of the strictest browser.
 const CHUNK: usize = 3800;
+
+const _: () = assert!(MAX_BYTES.div_ceil(CHUNK) + 1 == SESSION_NAMES.len());
 
 /// More than `MAX_BYTES` can need: what a request may present at all.
 const MAX_CHUNKS: usize = 8;

@@ -5,7 +5,7 @@
 use http::HeaderValue;
 
 use super::SameSite;
-use super::cookies::{CookieNames, Jar, is_clearable};
+use super::cookies::{CookieNames, Jar};
 use super::sealer::Sealer;
 use crate::crypto::seal::Purpose;
 use crate::flow::Transaction;
@@ -69,9 +69,7 @@ pub(super) fn admit(
                 by_person: transaction.by_person,
                 started_at: transaction.started_at,
             }),
-            None if is_clearable(name) => dead.push(name),
-            // What others planted under names that are none stays for them to clear.
-            None => {}
+            None => dead.push(name),
         }
     }
     alive.sort_by_key(|pending| (pending.by_person, pending.started_at));
