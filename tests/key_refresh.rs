@@ -17,7 +17,7 @@ use axum::Router;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Request, Response};
-use support::{Answer, Outcome, api, good, layer, layer_of, present, server, soon, until};
+use support::{Answer, Outcome, api, good, layer, layer_of, present, server, settle, soon, until};
 use tokio::task::JoinHandle;
 use tower::{Service as _, service_fn};
 use tower_oauth::issuer::KeySetHealth;
@@ -339,9 +339,7 @@ async fn a_known_key_never_waits_while_the_endpoint_hangs() {
     for _ in 0..700 {
         server.clock().advance(secs(1));
         // Lets the refresher and its fetch come to their timers.
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     }
 }
@@ -395,6 +393,7 @@ async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
         // A tenth of each wait is jitter.
         let (most, rest) = (secs(wait).mul_f64(0.89), secs(wait).mul_f64(0.11));
         server.clock().advance(most);
+        settle().await;
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
         assert_eq!(handle.health().failures, failures, "{wait}");
         server.clock().advance(rest);
@@ -487,7 +486,7 @@ async fn a_cold_start_during_an_outage_mends_itself() {
     }
     assert_eq!(server.requests().len(), 1);
     server.clock().advance(secs(3600));
-    tokio::task::yield_now().await;
+    settle().await;
     assert_eq!(server.requests().len(), 1);
     // What is unreadable is refused all the same: for that nobody has to be asked.
     assert_eq!(
@@ -581,7 +580,7 @@ async fn the_life_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
         );
         let (handle, _api, _) = warm(&server).await;
         server.clock().advance(secs(life * 7 / 10 - 1));
-        tokio::task::yield_now().await;
+        settle().await;
         assert_eq!(server.count(Endpoint::KeySet), 1, "{header}");
         server.clock().advance(secs(life / 10 + 1));
         soon(server.wait_for(Endpoint::KeySet, 2)).await;
@@ -603,9 +602,7 @@ async fn a_shorter_life_counts_as_soon_as_it_is_said() {
     assert_eq!(present(&api, &junk(&server, 0)).await.outcome(), UNKNOWN);
     for _ in 0..48 {
         server.clock().advance(secs(1));
-        for _ in 0..10 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
     }
     assert_eq!(
         server.count(Endpoint::KeySet),
@@ -707,9 +704,7 @@ async fn there_is_never_more_than_one_fetch_under_way() {
         requests.push(spawn(&api, &good(&server).with_expires_in(86_400).sign()));
         requests.push(spawn(&api, &junk(&server, 0)));
         server.clock().advance(secs(100));
-        for _ in 0..20 {
-            tokio::task::yield_now().await;
-        }
+        settle().await;
     }
     until(|| {
         server.clock().advance(secs(1));

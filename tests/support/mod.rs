@@ -205,6 +205,13 @@ pub async fn until(mut is_true: impl FnMut() -> bool) {
     .await;
 }
 
+/// Lets every other task run until it waits for something.
+pub async fn settle() {
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// One line of a table.
 #[derive(Debug)]
 pub struct Case {
