@@ -11,6 +11,7 @@ use axum::routing::get;
 use http::StatusCode;
 use login_support::*;
 use tokio::sync::Notify;
+use tower_oauth::login::SameSite;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{CookieKey, Session};
 
@@ -329,6 +330,23 @@ async fn signing_in_again_ends_the_session_before() {
     let mut jar = shop.signed_in().await;
     let alice = jar.clone();
     shop.sign_in("bob", &mut jar).await;
+    assert_eq!(shop.greeting(&jar).await, "hello bob");
+    assert_eq!(shop.greeting(&alice).await, "hello stranger");
+}
+
+/// The same where the cookie is Strict, and the callback does not see it.
+#[tokio::test]
+async fn signing_in_again_ends_a_strict_session_too() {
+    let shop = Shop::with(|login| login.with_same_site(SameSite::Strict));
+    let mut jar = Jar::default();
+    shop.sign_in("alice", &mut jar).await;
+    let alice = jar.clone();
+    assert_eq!(shop.greeting(&alice).await, "hello alice");
+    let start = shop.start("/auth/login", &mut jar).await;
+    let callback = shop.approve(start.location(), "bob").await;
+    let ask = Ask::page(&callback).set("sec-fetch-site", "cross-site");
+    let answer = shop.send(ask.jar(&jar.only(|name| name != SESSION))).await;
+    jar.take(&answer);
     assert_eq!(shop.greeting(&jar).await, "hello bob");
     assert_eq!(shop.greeting(&alice).await, "hello stranger");
 }
