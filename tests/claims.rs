@@ -318,6 +318,44 @@ async fn the_other_times_are_numbers_where_they_are_there() {
 }
 
 #[tokio::test]
+async fn a_token_may_be_refused_for_its_age_alone() {
+    let server = server();
+    let handle = server.authorization_server();
+    let api = api(layer_of(&handle)
+        .with_max_age(Duration::from_secs(3600))
+        .unwrap());
+    let now = server.clock().unix_seconds();
+    let issued = |at: i64| good(&server).with_claim("iat", at).sign();
+    let too_old = Outcome::InvalidToken(Why::TooOld);
+    let cases = [
+        case("fresh", issued(now), Outcome::Accepted),
+        case("A11 a second before", issued(now - 3629), Outcome::Accepted),
+        case("A11 at the boundary", issued(now - 3630), too_old),
+        case("A11 of old", issued(0), too_old),
+        case(
+            "A11 without iat",
+            good(&server).without_claim("iat").sign(),
+            CLAIMS,
+        ),
+        case(
+            "A11 of old, and forged",
+            good(&server).with_claim("iat", 0).with_foreign_key().sign(),
+            Outcome::InvalidToken(Why::Signature),
+        ),
+    ];
+    check(&api, &cases).await;
+    for (age, fine) in [(0, false), (1, true), (u64::MAX, true)] {
+        assert_eq!(
+            layer_of(&handle)
+                .with_max_age(Duration::from_secs(age))
+                .is_ok(),
+            fine,
+            "{age}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn the_issuer_is_compared_byte_for_byte_before_anything_is_fetched() {
     let server = server();
     let iss = |json: &str| raw(&server, "iss", json);

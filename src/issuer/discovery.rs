@@ -75,7 +75,7 @@ impl MetadataSource {
                 .last_failure
                 .as_ref()
                 .is_some_and(|(_, at)| now.saturating_sub(*at) < RETRY);
-            (!waiting).then(|| async move { source.attempt(&channel).await })
+            (!waiting).then_some(async move { source.attempt(&channel).await })
         };
         self.flight.join_or(start).ok_or_else(|| {
             let held = lock(&self.held);

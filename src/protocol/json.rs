@@ -20,7 +20,7 @@ pub(crate) enum Json<'a> {
     Bool(bool),
     Number(f64),
     String(Cow<'a, str>),
-    Array(Vec<Json<'a>>),
+    Array(Vec<Self>),
     Object(Object<'a>),
 }
 
@@ -82,7 +82,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
+    pub(crate) fn as_array(&self) -> Option<&[Self]> {
         match self {
             Self::Array(items) => Some(items),
             _ => None,
@@ -188,12 +188,10 @@ impl<'de> Visitor<'de> for Strict {
         if has_duplicate(&members) {
             return Err(A::Error::custom("duplicate member"));
         }
-        if *NUMBERS_ARE_MAPS {
-            if let Some(number) = wrapped_number(&members) {
-                return number
-                    .map(Json::Number)
-                    .ok_or_else(|| A::Error::custom("not a number"));
-            }
+        if *NUMBERS_ARE_MAPS && let Some(number) = wrapped_number(&members) {
+            return number
+                .map(Json::Number)
+                .ok_or_else(|| A::Error::custom("not a number"));
         }
         Ok(Json::Object(Object(members)))
     }

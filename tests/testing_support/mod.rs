@@ -1,5 +1,5 @@
 //! One test server with its clients and users, and the requests that the tests send to it.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 

@@ -9,12 +9,12 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::flow::{FlowError, FlowErrorKind, SessionRecord, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks;
-use crate::login::cookies::Jar;
+use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
-use crate::login::{SameSite, chunks, events, pages};
+use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -118,11 +118,15 @@ fn sign_in(
     let written = cookies.names;
     // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
     // cookie is not sent along from elsewhere, so what cannot be seen goes too.
-    let shown = jar.session_names().map(str::to_owned);
-    let hidden = (settings.same_site == SameSite::Strict).then(chunks::all_names);
-    for name in shown.chain(hidden.into_iter().flatten()) {
-        if !written.contains(&name) {
-            cookies.values.extend(settings.clear(&name));
+    let mut stale: Vec<&str> = jar.session_names().collect();
+    if settings.same_site == SameSite::Strict {
+        stale.extend(SESSION_NAMES.iter().filter(|&name| !jar.has(name)));
+    }
+    // What an unfinished sign-out left would be too much beside a large session.
+    stale.extend(jar.has(LOGOUT).then_some(LOGOUT));
+    for name in stale {
+        if !written.iter().any(|new| new == name) {
+            cookies.values.extend(settings.clear(name));
         }
     }
     // `L20`, `H34`: the session that was here before ends, whoever's it was.
