@@ -29,7 +29,7 @@ use crate::protocol::return_to::check_return_to;
 /// and all services made from it share one memory.
 #[derive(Clone, Debug)]
 pub struct LoginLayer {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl LoginLayer {
