@@ -561,6 +561,48 @@ async fn of_many_different_answers_to_one_login_only_the_first_is_looked_at() {
     assert_eq!(statuses.len(), 1, "{statuses:?}");
 }
 
+/// L13, L47: an answer that is sent once more after the sign-out, from a copy of every cookie.
+#[tokio::test]
+async fn an_answer_sent_again_after_the_sign_out_revives_nothing() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    let mut session = Jar::default();
+    session.take(&shop.send(Ask::page(&callback).jar(&jar)).await);
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    shop.send(ask.jar(&session)).await;
+    let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
+    assert_eq!(code_of(&answer), "login_used");
+    assert_eq!(answer.sets(), [""; 0]);
+    assert_eq!(answer.clears(), jar.transactions());
+    assert_eq!(shop.token_calls(), 1);
+}
+
+/// L13: a token endpoint that hangs. Whoever gave up waiting can ask again, the code is not sent again,
+/// and in the end there is an answer.
+#[tokio::test]
+async fn a_token_endpoint_that_hangs_is_waited_for_once_and_not_for_ever() {
+    let shop = Shop::new();
+    let (jar, callback) = ready_to_return(&shop).await;
+    shop.server.fail(Endpoint::Token, Fault::hang());
+    let waiting: Vec<_> = (0..10)
+        .map(|_| {
+            let (shop, ask) = (shop.clone(), Ask::page(&callback).jar(&jar));
+            tokio::spawn(async move { shop.send(ask).await })
+        })
+        .collect();
+    shop.server.wait_for(Endpoint::Token, 1).await;
+    waiting[0].abort();
+    waiting[1].abort();
+    shop.clock().advance(Duration::from_secs(6));
+    for task in waiting.into_iter().skip(2) {
+        let answer = task.await.unwrap();
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.clears(), jar.transactions());
+        assert_eq!(answer.sets(), [""; 0]);
+    }
+    assert_eq!(shop.token_calls(), 1);
+}
+
 /// L14, L61: with a live session a stranger's answer leads to the default page and changes nothing.
 #[tokio::test]
 async fn somebody_elses_answer_does_not_replace_a_live_session() {

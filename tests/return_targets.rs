@@ -8,6 +8,7 @@ mod login_support;
 
 use http::StatusCode;
 use login_support::*;
+use tower_oauth::login::SameSite;
 use tower_oauth::testing::{Endpoint, Fault};
 use url::Url;
 
@@ -360,6 +361,7 @@ async fn at_login_hostile_targets_become_the_default_and_good_ones_arrive_byte_f
 #[tokio::test]
 async fn what_is_let_through_of_the_hostile_list_is_known_one_by_one() {
     let shop = Shop::new();
+    assert!(payloads().len() > 1900, "{}", payloads().len());
     let mut passed = Vec::new();
     for payload in payloads() {
         let answer = shop
@@ -634,6 +636,40 @@ async fn a_target_that_is_said_twice_oddly_or_at_length_is_the_default() {
     ] {
         let door = format!("/auth/login?prompt=none&{query}");
         assert_eq!(through_a_login(&shop, &door).await, expected, "{name}");
+    }
+}
+
+/// L34, L38: the page that a Strict session lands on has the target in an attribute, in a refresh.
+#[tokio::test]
+async fn on_the_landing_page_a_target_stays_one_attribute() {
+    let shop = Shop::with(|login| login.with_same_site(SameSite::Strict));
+    for target in [
+        "/a?b='\"><script>alert(1)</script>&c=d;url=//evil.example",
+        "/';url='//evil.example",
+        "/&quot;onclick=alert(1)",
+        "/a?x=&lt;&amp;&#39;",
+    ] {
+        let mut jar = Jar::default();
+        let address = format!("/auth/login?return_to={}", encode(target));
+        let answer = shop.start(&address, &mut jar).await;
+        let callback = shop.approve(answer.location(), "alice").await;
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.sets(), [SESSION], "{target}");
+        let html = answer.text();
+        assert!(!html.contains("<script"), "{html}");
+        let attribute = |before: &str| {
+            let (_, rest) = html.split_once(before).unwrap();
+            let (value, _) = rest.split_once('"').unwrap();
+            value
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&quot;", "\"")
+                .replace("&#39;", "'")
+                .replace("&amp;", "&")
+        };
+        assert_eq!(attribute("content=\"0;url="), target);
+        assert_eq!(attribute("href=\""), target);
+        assert!(!answer.headers.contains_key("location"));
     }
 }
 

@@ -29,7 +29,7 @@ use crate::protocol::return_to::check_return_to;
 /// and all services made from it share one memory.
 #[derive(Clone, Debug)]
 pub struct LoginLayer {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
 }
 
 impl LoginLayer {
@@ -151,7 +151,8 @@ impl LoginLayer {
 
     /// The word in the names of the cookies; taken from the client id when this is not called.
     ///
-    /// Cookies do not know ports: two applications on one host need different words.
+    /// Cookies do not know ports: two applications on one host need different words. So do two layers
+    /// of one application whose client ids are the same, or each clears the other's cookies.
     ///
     /// # Errors
     ///

@@ -139,3 +139,6 @@ pub(crate) fn missing(message: &'static str) -> Answer {
     events::misconfigured(message);
     answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
 }
+
+#[cfg(test)]
+mod tests;
