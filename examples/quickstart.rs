@@ -60,8 +60,8 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let issuer_addr = env::var("ISSUER_ADDR").unwrap_or("127.0.0.1:9000".to_owned());
-    let app_addr = env::var("APP_ADDR").unwrap_or("127.0.0.1:3000".to_owned());
+    let issuer_addr = env::var("ISSUER_ADDR").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
+    let app_addr = env::var("APP_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
     let (issuer_url, app_url) = (
         format!("http://{issuer_addr}"),
         format!("http://{app_addr}"),
@@ -162,10 +162,9 @@ struct Call {
 
 /// Calls the API over HTTP with the session's access token, as it would call anybody's.
 async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Call>) -> Response {
-    let token = match session.access_token().await {
-        Ok(token) => token,
-        // The access token has run out: signing in again brings a new one.
-        Err(_) => return Redirect::to("/auth/login?return_to=/account").into_response(),
+    let Ok(token) = session.access_token().await else {
+        // It has run out: signing in again brings a new one.
+        return Redirect::to("/auth/login?return_to=/account").into_response();
     };
     let url = format!("{}/api/notes", app.url);
     let request = match form.call.as_str() {

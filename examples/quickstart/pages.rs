@@ -67,7 +67,7 @@ pub(crate) fn account(session: &Session, name: Option<&str>, call: Option<&ApiCa
          <form class=\"row\" method=\"post\" action=\"/account\">\
          <button name=\"call\" value=\"read\">Read my notes</button>\
          <button name=\"call\" value=\"write\" class=\"quiet\">Add a note</button></form>",
-        name = escape(name.unwrap_or(session.subject())),
+        name = escape(name.unwrap_or_else(|| session.subject())),
         subject = escape(session.subject()),
         issuer = escape(session.issuer()),
         scopes = escape(&session.scopes().to_string()),
@@ -120,7 +120,7 @@ border-bottom:1px solid var(--line);font-size:.85rem;z-index:1}\
 transparent 0 calc(12.5% - .5px),var(--line) 0 calc(12.5% + .5px),transparent 0 25%)}\
 .arrow span{font-size:.78rem;text-align:center;border-bottom:2px solid var(--blue);color:var(--blue);\
 position:relative;padding:0 .5rem .15rem;align-self:end;margin-left:calc(50%/var(--n));\
-margin-right:calc(50%/var(--n));overflow-wrap:anywhere;background:linear-gradient(var(--paper),var(--paper)) \
+margin-right:calc(50%/var(--n));white-space:nowrap;background:linear-gradient(var(--paper),var(--paper)) \
 center/calc(100% - 4px) 100% no-repeat}\
 .arrow span::after{content:'';position:absolute;bottom:-6px;border:5px solid transparent}\
 .right span::after{right:-5px;border-left-color:var(--blue)}.left span::after{left:-5px;\
@@ -129,4 +129,4 @@ border-right-color:var(--blue)}.step{margin:2rem 0}.step>h2{margin:0 0 .25rem}.s
 .params{border-collapse:collapse}.params td:first-child{white-space:nowrap}.params td{overflow-wrap:anywhere}\
 .params th{color:var(--soft);font-size:.85rem}.why{color:var(--soft);font-size:.85rem}\
 @media(max-width:40rem){.params tr{display:block;padding:.2rem 0}.params td{display:block;padding:0}\
-dl{grid-template-columns:1fr}.lanes{font-size:.68rem}}";
+dl{grid-template-columns:1fr}.lanes{font-size:.68rem}.arrow span{font-size:.65rem;padding:0 0 .15rem}}";

@@ -94,9 +94,7 @@ impl Witness {
                 request.endpoint() == endpoint && request.parameter(name).as_deref() == Some(wanted)
             };
             let found = requests.iter().rev().find(fits);
-            found
-                .map(|request| with_client(request))
-                .unwrap_or_default()
+            found.map(with_client).unwrap_or_default()
         };
         let authorization = find(Endpoint::Authorization, "nonce", &nonce);
         let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -91,6 +91,17 @@ impl<C> BearerLayer<C> {
         Ok(self)
     }
 
+    /// Refuses tokens that were issued longer ago than this, however long they say they are good, and
+    /// tokens without `iat`. No limit unless said otherwise; the leeway comes on top.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] below a second.
+    pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
+        self.change(|settings| settings.verifier.set_max_age(max_age))?;
+        Ok(self)
+    }
+
     /// The `realm` of the challenge, a name for people ([RFC 9110 §11.5]).
     ///
     /// # Errors

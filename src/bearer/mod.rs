@@ -76,7 +76,9 @@ mod service;
 pub use future::ResponseFuture;
 pub use layer::BearerLayer;
 pub use refusal::Refusal;
+#[cfg(feature = "axum")]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
+#[cfg(feature = "axum")]
 pub(crate) use service::Judged;

@@ -107,7 +107,7 @@ pub(super) fn answer<'a>(
 /// The fixed sentences of a refused token (`A18`).
 fn description(kind: VerifyErrorKind) -> &'static str {
     match kind {
-        VerifyErrorKind::Expired => "the access token has expired",
+        VerifyErrorKind::Expired | VerifyErrorKind::TooOld => "the access token has expired",
         VerifyErrorKind::NotYetValid => "the access token is not valid yet",
         VerifyErrorKind::Audience => "the access token is for another audience",
         VerifyErrorKind::Issuer => "the access token is of another issuer",

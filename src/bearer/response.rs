@@ -11,26 +11,31 @@ use crate::protocol::challenge::Realm;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
     Http,
-    /// gRPC or grpc-web: the status is 200 and the refusal is in `grpc-status`.
-    Grpc,
+    /// gRPC: the status is 200 and the refusal is in `grpc-status`. Clients in browsers (grpc-web) are
+    /// answered with their own content type.
+    Grpc(&'static str),
 }
 
 impl Speech {
     /// By the content type of the request, as gRPC over HTTP/2 defines it.
     pub(crate) fn of(headers: &HeaderMap) -> Self {
-        const PREFIX: &[u8] = b"application/grpc";
         let kind = headers
             .get(CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
-        let grpc = kind.len() >= PREFIX.len()
-            && kind[..PREFIX.len()].eq_ignore_ascii_case(PREFIX)
-            && matches!(
-                kind.get(PREFIX.len()),
-                None | Some(b'+' | b'-' | b';' | b' ')
-            );
-        if grpc { Self::Grpc } else { Self::Http }
+        // The format of the messages may follow behind a plus, parameters behind a semicolon.
+        let end = kind.iter().position(|byte| b"+; ".contains(byte));
+        let kind = &kind[..end.unwrap_or(kind.len())];
+        GRPC.into_iter()
+            .find(|one| kind.eq_ignore_ascii_case(one.as_bytes()))
+            .map_or(Self::Http, Self::Grpc)
     }
 }
+
+const GRPC: [&str; 3] = [
+    "application/grpc",
+    "application/grpc-web",
+    "application/grpc-web-text",
+];
 
 /// Answers with a refusal, logs it once, and leaves it in the extensions.
 pub(crate) fn refuse<R: Default>(
@@ -58,16 +63,17 @@ pub(crate) fn refuse<R: Default>(
     let headers = response.headers_mut();
     if let Some(challenge) = challenge {
         headers.append(WWW_AUTHENTICATE, challenge.to_header_value());
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+    // To a cache in between, a refused gRPC call is a 200 with an empty body.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(wait) = retry_after {
         headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
     }
     match speech {
         Speech::Http => *response.status_mut() = status,
-        Speech::Grpc => {
+        Speech::Grpc(kind) => {
             let headers = response.headers_mut();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
             // The sentences are plain ASCII without `%`, so they need no percent-encoding.
             headers.insert("grpc-message", HeaderValue::from_static(message));

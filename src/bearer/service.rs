@@ -50,39 +50,65 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let settings = &self.settings;
         let speech = Speech::of(request.headers());
-        let refused = |refusal| ResponseFuture::refused(refusal, settings, speech);
-        let (token, value, token_at) = match credentials::read(request.headers()) {
-            Err(_) => return refused(Refusal::InvalidRequest),
-            Ok(Credentials::Absent) if settings.optional => {
-                admit_anonymous(settings, &mut request);
-                return ResponseFuture::admitted(self.inner.call(request), false);
+        match judge(&self.settings, &mut request) {
+            Judgement::Admitted => {
+                ResponseFuture::admitted(self.inner.call(request), self.settings.private)
             }
-            Ok(Credentials::Absent) => return refused(Refusal::NoCredentials),
-            Ok(Credentials::Bearer {
-                value,
-                token,
-                token_at,
-            }) => (token, value, token_at),
-        };
-        match settings.verifier.verify_at_hand(token) {
-            Some(Ok(verdict)) => {
-                let value = value.clone();
-                match admit(settings, &mut request, verdict, value, token_at) {
-                    Ok(()) => ResponseFuture::admitted(self.inner.call(request), settings.private),
-                    Err(error) => refused(Refusal::Token(error)),
-                }
+            Judgement::Anonymous => ResponseFuture::admitted(self.inner.call(request), false),
+            Judgement::Refused(refusal) => {
+                // Gives back what `poll_ready` may have reserved for a call that does not come.
+                self.inner = self.inner.clone();
+                ResponseFuture::refused(refusal, &self.settings, speech)
             }
-            Some(Err(error)) => refused(Refusal::Token(error)),
-            None => {
+            Judgement::Undecided { value, token_at } => {
                 // The clone takes our place; the service that was polled ready is the one to call.
                 let next = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, next);
-                let (value, settings) = (value.clone(), Arc::clone(settings));
+                let settings = Arc::clone(&self.settings);
                 ResponseFuture::verifying(ready, request, settings, value, token_at, speech)
             }
         }
+    }
+}
+
+/// What can be said of a request without waiting.
+enum Judgement {
+    /// The request carries its verified token now.
+    Admitted,
+    Anonymous,
+    Refused(Refusal),
+    /// A key has to be fetched first.
+    Undecided {
+        value: HeaderValue,
+        token_at: usize,
+    },
+}
+
+fn judge<C: Send + Sync + 'static, B>(
+    settings: &Settings<C>,
+    request: &mut Request<B>,
+) -> Judgement {
+    let (token, value, token_at) = match credentials::read(request.headers()) {
+        Err(_) => return Judgement::Refused(Refusal::InvalidRequest),
+        Ok(Credentials::Absent) if settings.optional => {
+            admit_anonymous(settings, request);
+            return Judgement::Anonymous;
+        }
+        Ok(Credentials::Absent) => return Judgement::Refused(Refusal::NoCredentials),
+        Ok(Credentials::Bearer {
+            value,
+            token,
+            token_at,
+        }) => (token, value.clone(), token_at),
+    };
+    let Some(verdict) = settings.verifier.verify_at_hand(token) else {
+        return Judgement::Undecided { value, token_at };
+    };
+    let admitted = verdict.and_then(|verdict| admit(settings, request, verdict, value, token_at));
+    match admitted {
+        Ok(()) => Judgement::Admitted,
+        Err(error) => Judgement::Refused(Refusal::Token(error)),
     }
 }
 

@@ -96,6 +96,9 @@ impl KeyMaterial {
     }
 }
 
+/// Twice as many as there are names for (RFC 7517 §4.3).
+const MAX_OPERATIONS: usize = 16;
+
 /// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
 fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
@@ -108,6 +111,9 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     else {
         return Ok(());
     };
+    if operations.len() > MAX_OPERATIONS {
+        return Err("its key_ops is too long");
+    }
     let repeated = operations
         .iter()
         .enumerate()
@@ -148,8 +154,8 @@ fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
     }
 }
 
-/// 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is a way to make
-/// every verification expensive (`J16`, `X9`).
+/// An odd number of 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is
+/// a way to make every verification expensive (`J16`, `X9`).
 fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
     let modulus = without_leading_zeros(modulus);
     let exponent = without_leading_zeros(exponent);
@@ -158,6 +164,9 @@ fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str
     });
     if !(2048..=8192).contains(&bits) {
         return Err("its modulus is not of 2048 to 8192 bits");
+    }
+    if modulus.last().is_none_or(|last| last % 2 == 0) {
+        return Err("its modulus is even");
     }
     let value = exponent
         .iter()

@@ -29,13 +29,14 @@ pub(super) struct MetadataSource {
 
 #[derive(Debug, Default)]
 struct Held {
+    /// With the moment from which it is time to read it again.
     metadata: Option<(Arc<Metadata>, Duration)>,
     last_failure: Option<(FetchError, Duration)>,
 }
 
 impl MetadataSource {
     pub(super) fn new(issuer: String, clock: SharedClock, given: Option<Arc<Metadata>>) -> Self {
-        let metadata = given.map(|metadata| (metadata, Duration::ZERO));
+        let metadata = given.map(|metadata| (metadata, Duration::MAX));
         Self {
             issuer,
             clock,
@@ -51,15 +52,14 @@ impl MetadataSource {
     /// What is known, and whether it is time to read it again.
     pub(super) fn known(&self) -> Option<(Arc<Metadata>, bool)> {
         let held = lock(&self.held);
-        let (metadata, read_at) = held.metadata.as_ref()?;
-        let age = self.clock.monotonic().saturating_sub(*read_at);
-        Some((Arc::clone(metadata), !self.given && age >= LIFETIME))
+        let (metadata, due) = held.metadata.as_ref()?;
+        Some((Arc::clone(metadata), self.clock.monotonic() >= *due))
     }
 
     /// Has the document read again at the next occasion, since an endpoint in it has failed.
     pub(super) fn doubt(&self) {
-        if let (false, Some((_, read_at))) = (self.given, lock(&self.held).metadata.as_mut()) {
-            *read_at = self.clock.monotonic().saturating_sub(LIFETIME);
+        if let (false, Some((_, due))) = (self.given, lock(&self.held).metadata.as_mut()) {
+            *due = Duration::ZERO;
         }
     }
 
@@ -75,7 +75,7 @@ impl MetadataSource {
                 .last_failure
                 .as_ref()
                 .is_some_and(|(_, at)| now.saturating_sub(*at) < RETRY);
-            (!waiting).then(|| async move { source.attempt(&channel).await })
+            (!waiting).then_some(async move { source.attempt(&channel).await })
         };
         self.flight.join_or(start).ok_or_else(|| {
             let held = lock(&self.held);
@@ -90,7 +90,7 @@ impl MetadataSource {
         let mut held = lock(&self.held);
         match &outcome {
             Ok(metadata) => {
-                held.metadata = Some((Arc::clone(metadata), now));
+                held.metadata = Some((Arc::clone(metadata), now + LIFETIME));
                 held.last_failure = None;
             }
             Err(error) => {

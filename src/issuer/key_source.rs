@@ -4,13 +4,15 @@
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::back_channel::{BackChannel, FetchError};
 use super::discovery::MetadataSource;
 use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
-use super::key_set::{KeySet, SelectedKey, Selection, lifetime};
+use super::key_fetch::MAX_BACKOFF;
+use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::limiter::Bucket;
 use super::server::Unavailable;
 use crate::clock::{SharedClock, within};
@@ -26,9 +28,14 @@ const RETRY: Duration = Duration::from_millis(250);
 /// For so long a fetch that succeeded is believed when it lacked a key.
 const BELIEVED: Duration = Duration::from_secs(30);
 
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// No pause is longer than the shortest life of a key set, so that none outlasts what it guards (`J21`).
+const _: () = assert!(
+    BELIEVED.as_secs() <= MIN_LIFETIME.as_secs()
+        && MAX_BACKOFF.as_secs() <= MIN_LIFETIME.as_secs()
+        && RETRY.as_secs() < PATIENCE.as_secs()
+);
 
-type Outcome = Result<Arc<Held>, FetchError>;
+pub(super) type Outcome = Result<Arc<Held>, FetchError>;
 
 /// Why there is no key for a token.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -50,26 +57,36 @@ pub(super) struct KeySource {
     pub(super) channel: BackChannel,
     pub(super) clock: SharedClock,
     pub(super) outage_limit: Duration,
-    random: Random,
-    held: RwLock<Option<Arc<Held>>>,
-    state: Mutex<State>,
-    flight: Flight<Outcome>,
+    pub(super) random: Random,
+    pub(super) held: RwLock<Option<Arc<Held>>>,
+    pub(super) state: Mutex<State>,
+    pub(super) flight: Flight<Outcome>,
+    /// Tells the refresher that a set has come whose life may be shorter than that of the last.
+    pub(super) renewed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 pub(super) struct Held {
-    keys: KeySet,
-    fetched_at: Duration,
-    lifetime: Duration,
-    refresh_at: Duration,
+    pub(super) keys: KeySet,
+    pub(super) fetched_at: Duration,
+    pub(super) lifetime: Duration,
+    pub(super) refresh_at: Duration,
 }
 
 #[derive(Debug)]
-struct State {
-    bucket: Bucket,
-    failures: u32,
-    last_failure: Option<(FetchError, Duration)>,
-    refresher: Option<JoinHandle<()>>,
+pub(super) struct State {
+    pub(super) bucket: Bucket,
+    pub(super) failures: u32,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) refresher: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: FetchError,
+    pub(super) at: Duration,
+    /// When the refresher tries again.
+    pub(super) retry_at: Duration,
 }
 
 impl KeySource {
@@ -96,6 +113,7 @@ impl KeySource {
             held: RwLock::new(None),
             state: Mutex::new(state),
             flight: Flight::default(),
+            renewed: Arc::default(),
         }
     }
 
@@ -193,10 +211,11 @@ impl KeySource {
     /// Waits for the attempt under way, or for a new one.
     pub(super) async fn renew(self: &Arc<Self>) -> Result<Arc<Held>, FetchError> {
         let Some(seat) = self.flight.join_or(|| self.spaced_attempt()) else {
-            let failure = lock(&self.state)
+            let state = lock(&self.state);
+            let failure = state
                 .last_failure
                 .as_ref()
-                .map(|(error, _)| error.clone());
+                .map(|failure| failure.error.clone());
             return Err(failure.unwrap_or(FetchError::Document("no attempt was made")));
         };
         seat.outcome()
@@ -209,114 +228,11 @@ impl KeySource {
         let failed_just_now = lock(&self.state)
             .last_failure
             .as_ref()
-            .is_some_and(|(_, at)| now.saturating_sub(*at) < RETRY);
+            .is_some_and(|failure| now.saturating_sub(failure.at) < RETRY);
         (!failed_just_now).then(|| Arc::clone(self).attempt())
     }
 
-    async fn attempt(self: Arc<Self>) -> Outcome {
-        let outcome = self.fetch().await;
-        let now = self.clock.monotonic();
-        match &outcome {
-            Ok(held) => {
-                tracing::debug!(
-                    issuer = self.issuer,
-                    keys = held.keys.len(),
-                    "key set fetched"
-                );
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(held));
-                let mut state = lock(&self.state);
-                (state.failures, state.last_failure) = (0, None);
-                self.keep_fresh(&mut state);
-            }
-            Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "key set could not be fetched");
-                self.metadata.doubt();
-                let mut state = lock(&self.state);
-                state.failures = state.failures.saturating_add(1);
-                state.last_failure = Some((error.clone(), now));
-            }
-        }
-        outcome
-    }
-
-    /// The whole set replaces the one before, and only when it could be read (`J8`).
-    async fn fetch(&self) -> Outcome {
-        let metadata = match self.metadata.known() {
-            Some((metadata, false)) => metadata,
-            known => {
-                let seat = self.metadata.read(&self.channel);
-                let fresh = match seat {
-                    Ok(seat) => seat.outcome().await.unwrap_or(Err(FetchError::Document(
-                        "reading the metadata was torn down",
-                    ))),
-                    Err(error) => Err(error),
-                };
-                match (fresh, known) {
-                    (Ok(metadata), _) | (Err(_), Some((metadata, _))) => metadata,
-                    (Err(error), None) => return Err(error),
-                }
-            }
-        };
-        let uri = metadata
-            .jwks_uri()
-            .ok_or(FetchError::Document("the metadata names no jwks_uri"))?;
-        let answer = self.channel.fetch_json(uri).await?;
-        let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(answer.headers()));
-        // Jitter, so that a fleet that started together does not ask together for ever.
-        let early = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
-        Ok(Arc::new(Held {
-            keys: KeySet::read(answer.body())?,
-            fetched_at,
-            lifetime,
-            refresh_at: fetched_at + early,
-        }))
-    }
-
-    /// A task that renews the set at four fifths of its life, and more often while that fails; it
-    /// ends with the last handle of the server (`J11`).
-    fn keep_fresh(self: &Arc<Self>, state: &mut State) {
-        if state
-            .refresher
-            .as_ref()
-            .is_some_and(|task| !task.is_finished())
-        {
-            return;
-        }
-        let (source, clock) = (Arc::downgrade(self), Arc::clone(&self.clock));
-        state.refresher = Some(tokio::spawn(async move {
-            while let Some(wait) = source.upgrade().map(|source| source.until_refresh()) {
-                clock.sleep(wait).await;
-                let Some(source) = source.upgrade() else {
-                    return;
-                };
-                if source.until_refresh().is_zero() {
-                    let seat = source
-                        .flight
-                        .join_or(|| Some(Arc::clone(&source).attempt()));
-                    drop(source);
-                    if let Some(seat) = seat {
-                        seat.outcome().await;
-                    }
-                }
-            }
-        }));
-    }
-
-    fn until_refresh(&self) -> Duration {
-        let now = self.clock.monotonic();
-        let state = lock(&self.state);
-        let due = match (&state.last_failure, self.held()) {
-            (Some((_, failed_at)), _) => {
-                let steps = state.failures.saturating_sub(1).min(6);
-                *failed_at + Duration::from_secs(1 << steps).min(MAX_BACKOFF)
-            }
-            (None, Some(held)) => held.refresh_at,
-            (None, None) => now + MAX_BACKOFF,
-        };
-        due.saturating_sub(now)
-    }
-
-    fn held(&self) -> Option<Arc<Held>> {
+    pub(super) fn held(&self) -> Option<Arc<Held>> {
         self.held
             .read()
             .unwrap_or_else(PoisonError::into_inner)
@@ -359,7 +275,7 @@ impl KeySource {
         let last_error = state
             .last_failure
             .as_ref()
-            .map(|(error, _)| error.to_string());
+            .map(|failure| failure.error.to_string());
         Health {
             keys,
             failures: state.failures,

@@ -106,8 +106,15 @@ impl AuthorizationServer {
         if issuer.contains(['?', '#']) || !url.username().is_empty() || url.password().is_some() {
             return refuse("it must have no query, no fragment and no user name");
         }
-        if issuer.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
-            return refuse("it must have no spaces and no control characters");
+        // The URL reader above forgives much that would not be the same text in `iss` and on the wire:
+        // missing or turned slashes, spaces, letters that are not ASCII.
+        let in_full = issuer.parse::<http::Uri>().is_ok_and(|uri| {
+            let host = uri.authority().map_or("@", |one| one.as_str());
+            uri.scheme().is_some() && !host.contains('@')
+        });
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        if !in_full || !issuer.bytes().all(plain) {
+            return refuse("it must be written out in full, in ASCII and without backslash");
         }
         let clock: SharedClock = Arc::new(SystemClock);
         Ok(Self::from_settings(Settings {

@@ -55,7 +55,7 @@ impl LoginLayer {
         let routes = Routes::beside(flow.redirect_uri())?;
         let sealer = Sealer {
             key: cookie_key,
-            random: flow.random().clone(),
+            random: *flow.random(),
             names: CookieNames::new(&app, secure),
             owner: format!("{} {}", server.issuer(), flow.client().id()),
         };

@@ -38,7 +38,8 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, InvalidCreden
         .take_while(|byte| is_token_character(**byte))
         .count();
     let (scheme, rest) = bytes.split_at(scheme_length);
-    if scheme.is_empty() {
+    // Whatever the scheme, what follows it is set off by a space.
+    if scheme.is_empty() || rest.first().is_some_and(|byte| *byte != b' ') {
         return Err(InvalidCredentials);
     }
     if !scheme.eq_ignore_ascii_case(b"Bearer") {
@@ -48,7 +49,7 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, InvalidCreden
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     let token = &rest[spaces..];
     let token = std::str::from_utf8(token).map_err(|_| InvalidCredentials)?;
-    if spaces == 0 || !is_token68(token.as_bytes()) {
+    if !is_token68(token.as_bytes()) {
         return Err(InvalidCredentials);
     }
     Ok(Credentials::Bearer {

@@ -5,7 +5,9 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::LazyLock;
 
+use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
 /// Objects and arrays inside one another, the outermost counted.
@@ -18,7 +20,7 @@ pub(crate) enum Json<'a> {
     Bool(bool),
     Number(f64),
     String(Cow<'a, str>),
-    Array(Vec<Json<'a>>),
+    Array(Vec<Self>),
     Object(Object<'a>),
 }
 
@@ -80,7 +82,7 @@ impl<'a> Json<'a> {
         }
     }
 
-    pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
+    pub(crate) fn as_array(&self) -> Option<&[Self]> {
         match self {
             Self::Array(items) => Some(items),
             _ => None,
@@ -186,7 +188,43 @@ impl<'de> Visitor<'de> for Strict {
         if has_duplicate(&members) {
             return Err(A::Error::custom("duplicate member"));
         }
+        if *NUMBERS_ARE_MAPS && let Some(number) = wrapped_number(&members) {
+            return number
+                .map(Json::Number)
+                .ok_or_else(|| A::Error::custom("not a number"));
+        }
         Ok(Json::Object(Object(members)))
+    }
+}
+
+/// Whether `serde_json` shows numbers as maps: it does, all or the unusual ones, where any crate of the
+/// application switches on its feature `arbitrary_precision`, since cargo unifies features.
+static NUMBERS_ARE_MAPS: LazyLock<bool> = LazyLock::new(|| {
+    let number = serde_json::Deserializer::from_slice(b"1.90e9").deserialize_any(IsNumber);
+    !matches!(number, Ok(true))
+});
+
+struct IsNumber;
+
+impl Visitor<'_> for IsNumber {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a number")
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<bool, E> {
+        Ok(true)
+    }
+}
+
+/// The number in such a map, `Some(None)` where it is none that a claim can be.
+fn wrapped_number(members: &[(Cow<'_, str>, Json<'_>)]) -> Option<Option<f64>> {
+    match members {
+        [(name, Json::String(text))] if name == "$serde_json::private::Number" => {
+            Some(text.parse().ok().filter(|number: &f64| number.is_finite()))
+        }
+        _ => None,
     }
 }
 
@@ -246,6 +284,21 @@ mod tests {
         let many: Vec<String> = (0..100).map(|n| format!("\"m{n}\":0")).collect();
         assert!(parse_object(format!("{{{}}}", many.join(",")).as_bytes()).is_ok());
         assert!(parse_object(format!("{{{},\"m7\":1}}", many.join(",")).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn a_number_shown_as_a_map_is_still_a_number() {
+        let shown = |name: &'static str, text: &'static str| {
+            wrapped_number(&[(name.into(), Json::String(text.into()))])
+        };
+        const NAME: &str = "$serde_json::private::Number";
+        assert_eq!(shown(NAME, "1893456000.5"), Some(Some(1_893_456_000.5)));
+        assert_eq!(shown(NAME, "1e400"), Some(None));
+        assert_eq!(shown("exp", "1"), None);
+        // Whichever way it is shown, an object that only looks like a number is none by default.
+        let read = parse_object(br#"{"n":1.0e0,"o":{"p":2}}"#).unwrap();
+        assert_eq!(read.member("n").and_then(Json::as_number), Some(1.0));
+        assert!(read.member("o").and_then(Json::as_object).is_some());
     }
 
     #[test]

@@ -55,6 +55,9 @@ pub enum VerifyErrorKind {
     /// The time in `exp` has come.
     #[error("the token has expired")]
     Expired,
+    /// `iat` is longer ago than the layer allows.
+    #[error("the token was issued too long ago")]
+    TooOld,
     /// The time in `nbf` or `iat` has not come.
     #[error("the token is not valid yet")]
     NotYetValid,

@@ -5,13 +5,16 @@ use std::time::Duration;
 
 use super::audience::Audience;
 use super::error::{VerifyError, VerifyErrorKind};
+use super::hint::Hint;
 use super::jws::{self, Candidate, Rules, Signed};
 use super::profile::TokenProfile;
 use super::verified::Verdict;
 use crate::ConfigError;
+use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::AuthorizationServer;
 use crate::protocol::Claims;
+use crate::protocol::claims::Registered;
 
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -23,6 +26,8 @@ pub(crate) struct JwtVerifier {
     audience: Audience,
     profile: TokenProfile,
     rules: Rules,
+    max_age: Option<i64>,
+    hint: Hint,
 }
 
 impl JwtVerifier {
@@ -41,6 +46,8 @@ impl JwtVerifier {
                 leeway: DEFAULT_LEEWAY,
                 needs_expiry: true,
             },
+            max_age: None,
+            hint: Hint::default(),
         })
     }
 
@@ -73,17 +80,38 @@ impl JwtVerifier {
         Ok(())
     }
 
+    pub(crate) fn set_max_age(&mut self, max_age: Duration) -> Result<(), ConfigError> {
+        if max_age.as_secs() == 0 {
+            return Err(ConfigError::Setting {
+                setting: "max age",
+                value: format!("{max_age:?}"),
+                reason: "it must be at least a second",
+            });
+        }
+        self.max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        Ok(())
+    }
+
+    pub(super) fn server(&self) -> &AuthorizationServer {
+        &self.server
+    }
+
     /// The verdict, where it can be given without waiting for a key.
     pub(crate) fn verify_at_hand(&self, compact: &str) -> Option<Result<Verdict, VerifyError>> {
         let candidate = match Candidate::read(&self.server, compact, &self.rules) {
             Ok(candidate) => candidate,
-            Err(error) => return Some(Err(error)),
+            Err(error) => {
+                if error.kind() == VerifyErrorKind::Type {
+                    self.hint.give(self, &self.rules, compact);
+                }
+                return Some(Err(error));
+            }
         };
         let key = candidate.key_at_hand(&self.server)?;
         Some(
             candidate
                 .verify_with(key)
-                .and_then(|signed| self.judge(signed)),
+                .and_then(|signed| self.judge(signed, self.profile)),
         )
     }
 
@@ -91,11 +119,15 @@ impl JwtVerifier {
     pub(crate) async fn verify(&self, compact: &str) -> Result<Verdict, VerifyError> {
         jws::verify(&self.server, compact, &self.rules)
             .await
-            .and_then(|signed| self.judge(signed))
+            .and_then(|signed| self.judge(signed, self.profile))
     }
 
     /// What only makes sense of a token whose signature is good.
-    fn judge(&self, signed: Signed) -> Result<Verdict, VerifyError> {
+    pub(super) fn judge(
+        &self,
+        signed: Signed,
+        profile: TokenProfile,
+    ) -> Result<Verdict, VerifyError> {
         let Signed {
             payload,
             registered,
@@ -105,7 +137,8 @@ impl JwtVerifier {
         if !self.audience.accepts(&registered) {
             return Err(VerifyErrorKind::Audience.into());
         }
-        self.profile.check(&registered, &marks)?;
+        profile.check(&registered, &marks)?;
+        self.check_age(&registered)?;
         // RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
         if marks.bound {
             return Err(VerifyErrorKind::Bound.into());
@@ -113,5 +146,18 @@ impl JwtVerifier {
         Ok(Verdict {
             claims: Claims::new(payload.into(), Arc::new(registered)),
         })
+    }
+
+    /// Where an age was set, `iat` has to be there (`A11`).
+    fn check_age(&self, registered: &Registered) -> Result<(), VerifyErrorKind> {
+        let Some(max_age) = self.max_age else {
+            return Ok(());
+        };
+        let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
+        let limit = max_age.saturating_add(self.rules.leeway);
+        if unix_seconds(&**self.server.clock()) >= issued_at.saturating_add(limit) {
+            return Err(VerifyErrorKind::TooOld);
+        }
+        Ok(())
     }
 }

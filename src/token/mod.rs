@@ -2,6 +2,7 @@
 
 mod audience;
 mod error;
+mod hint;
 pub(crate) mod id_token;
 pub(crate) mod jws;
 mod jwt;

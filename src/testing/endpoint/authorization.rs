@@ -76,8 +76,11 @@ pub(super) fn next_step(
     let request = &interaction.request;
     let fresh = |sign_in: &&SignIn| {
         let age = server.clock().unix_seconds() - sign_in.at;
-        // OpenID Connect Core §3.1.2.1: `prompt=login` and a passed `max_age` ask for a new sign-in.
-        let enough = !request.prompt.login && request.max_age.is_none_or(|max_age| age <= max_age);
+        // OpenID Connect Core §3.1.2.1: `prompt=login`, a passed `max_age` and one of 0 ask anew.
+        let enough = !request.prompt.login
+            && request
+                .max_age
+                .is_none_or(|max_age| max_age > 0 && age <= max_age);
         let expected = request.expected_subject.as_ref();
         interaction.signed_in || (enough && expected.is_none_or(|sub| *sub == sign_in.subject))
     };

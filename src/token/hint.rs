@@ -1,0 +1,45 @@
+//! A word to whoever sets a layer up: their tokens are good, and another profile would take them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::jws::{Candidate, Rules};
+use super::jwt::JwtVerifier;
+use super::profile::TokenProfile;
+
+/// The profiles for servers that do not send `at+jwt`, the most specific first.
+const OTHERS: [TokenProfile; 2] = [TokenProfile::Keycloak, TokenProfile::Generic];
+
+/// Whether the word was said; once is enough.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Hint(Arc<AtomicBool>);
+
+impl Hint {
+    /// Says which profile takes a token that was refused for its type, if one does and its signature
+    /// is good: what an attacker sends is not worth a word. Nothing is fetched for it (`J7`).
+    pub(super) fn give(&self, verifier: &JwtVerifier, rules: &Rules, compact: &str) {
+        if self.0.load(Ordering::Relaxed) {
+            return;
+        }
+        let rules = Rules {
+            media_type: TokenProfile::Generic.media_type(),
+            ..rules.clone()
+        };
+        let taken_by = || {
+            let candidate = Candidate::read(verifier.server(), compact, &rules).ok()?;
+            let key = candidate.key_at_hand(verifier.server())?;
+            let signed = candidate.verify_with(key).ok()?;
+            let fits = |one: &&TokenProfile| one.check(&signed.registered, &signed.marks).is_ok();
+            let profile = *OTHERS.iter().find(fits)?;
+            verifier.judge(signed, profile).ok().map(|_| profile)
+        };
+        if let Some(profile) = taken_by().filter(|_| !self.0.swap(true, Ordering::Relaxed)) {
+            tracing::warn!(
+                target: "tower_oauth::bearer",
+                issuer = verifier.server().issuer(),
+                "an access token was refused because its typ is not at+jwt; \
+                 `.with_profile(TokenProfile::{profile:?})` would take it"
+            );
+        }
+    }
+}

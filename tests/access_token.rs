@@ -1,0 +1,1301 @@
+//! The shape, the header and the signature of an access token (RFC 7515, RFC 8725, RFC 9068 §4).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::Request;
+use http::header::AUTHORIZATION;
+use serde_json::json;
+use support::der::{self, decode, encode};
+use support::{
+    Case, ISSUER, Outcome, api, ask, case, check, good, layer, layer_of, present, server,
+};
+use tower_oauth::testing::{Endpoint, SigningKey, TestServer, TokenMint};
+use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
+use tower_oauth::{Algorithm, BearerLayer};
+
+const MALFORMED: Outcome = Outcome::InvalidToken(Why::Malformed);
+const ALGORITHM: Outcome = Outcome::InvalidToken(Why::Algorithm);
+const EXTENSION: Outcome = Outcome::InvalidToken(Why::Extension);
+const TYPE: Outcome = Outcome::InvalidToken(Why::Type);
+const SIGNATURE: Outcome = Outcome::InvalidToken(Why::Signature);
+const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
+const UNFIT: Outcome = Outcome::InvalidToken(Why::UnfitKey);
+const AMBIGUOUS: Outcome = Outcome::InvalidToken(Why::AmbiguousKey);
+
+/// Presents what needs no key to be refused: to an API that knows its keys, and to one that knows
+/// nothing yet and must not begin to ask.
+async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
+    let warm = api(layer(server));
+    assert_eq!(
+        present(&warm, &good(server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+    server.forget_requests();
+    check(&warm, cases).await;
+    check(&api(layer(server)), cases).await;
+    assert!(
+        server.requests().is_empty(),
+        "a token refused for its shape cost a request"
+    );
+}
+
+#[tokio::test]
+async fn a_token_that_is_no_compact_jws_is_refused_without_a_fetch() {
+    let server = server();
+    let token = good(&server).sign();
+    let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
+    let jwe = encode(br#"{"alg":"dir","enc":"A256GCM","zip":"DEF"}"#);
+    let mut odd = signature.to_owned();
+    // The last character of 64 bytes carries two bits and four zeros.
+    let last = odd.pop().unwrap();
+    odd.push(match last {
+        'A' => 'B',
+        'Q' => 'R',
+        'g' => 'h',
+        _ => 'x',
+    });
+    let cases = [
+        case("V24 one dot", ".", MALFORMED),
+        case("V24 two dots", "..", MALFORMED),
+        case("V24 two segments", "a.b", MALFORMED),
+        case("V24 four segments", "a.b.c.d", MALFORMED),
+        case("V24 a word", "junk", MALFORMED),
+        case("V24 no signature", format!("{header}.{payload}"), MALFORMED),
+        case("V24 a trailing dot", format!("{token}."), MALFORMED),
+        case("V24 a leading dot", format!(".{token}"), MALFORMED),
+        case(
+            "V24 an empty header",
+            format!(".{payload}.{signature}"),
+            MALFORMED,
+        ),
+        case(
+            "V24 an empty payload",
+            format!("{header}..{signature}"),
+            MALFORMED,
+        ),
+        case(
+            "V24 an empty signature",
+            format!("{header}.{payload}."),
+            MALFORMED,
+        ),
+        case("V24 a fourth segment", format!("{token}.AAAA"), MALFORMED),
+        case("V52 empty segments", format!("{jwe}....AAAA"), EXTENSION),
+        case("V52 a JWE", format!("{jwe}.AAAA.AAAA.AAAA.AAAA"), EXTENSION),
+        case(
+            "V52 a good header in five",
+            format!("{header}.{payload}.{signature}.AAAA.AAAA"),
+            MALFORMED,
+        ),
+        case(
+            "V54 flattened",
+            format!(r#"{{"protected":"{header}"}}"#),
+            Outcome::InvalidRequest,
+        ),
+        case(
+            "V54 flattened, encoded",
+            encode(format!(r#"{{"payload":"{payload}"}}"#)),
+            MALFORMED,
+        ),
+        case("V55 padding at the end", format!("{token}=="), MALFORMED),
+        case(
+            "V55 padding inside",
+            format!("{header}=.{payload}.{signature}"),
+            Outcome::InvalidRequest,
+        ),
+        case(
+            "V55 plus",
+            format!("{header}.{payload}.+{}", &signature[1..]),
+            MALFORMED,
+        ),
+        case(
+            "V55 slash",
+            format!("{header}.{payload}./{}", &signature[1..]),
+            MALFORMED,
+        ),
+        case(
+            "V55 whitespace",
+            format!("{header}. {payload}.{signature}"),
+            Outcome::InvalidRequest,
+        ),
+        case(
+            "V55 trailing bits",
+            format!("{header}.{payload}.{odd}"),
+            MALFORMED,
+        ),
+    ];
+    check_without_fetch(&server, &cases).await;
+}
+
+#[tokio::test]
+async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
+    let server = server();
+    let kid = server.key(Algorithm::Es256).kid().to_owned();
+    let with = |text: &[u8]| good(&server).with_header_text(text).sign();
+    let fields = format!(r#""alg":"ES256","typ":"at+jwt","kid":"{kid}""#);
+    let deep = |levels: usize| {
+        format!(
+            "{{{fields},\"x\":{}{}}}",
+            "[".repeat(levels),
+            "]".repeat(levels)
+        )
+    };
+    let cases = [
+        case("V56 an array", with(b"[]"), MALFORMED),
+        case("V56 a string", with(br#""x""#), MALFORMED),
+        case("V56 a number", with(b"1"), MALFORMED),
+        case("V56 null", with(b"null"), MALFORMED),
+        case("V56 no JSON", with(b"alg"), MALFORMED),
+        case(
+            "V57 alg twice",
+            good(&server).add_raw_header("alg", r#""ES256""#).sign(),
+            MALFORMED,
+        ),
+        case(
+            "V57 alg twice, none last",
+            good(&server).add_raw_header("alg", r#""none""#).sign(),
+            MALFORMED,
+        ),
+        case(
+            "V57 kid twice",
+            good(&server).add_raw_header("kid", r#""x""#).sign(),
+            MALFORMED,
+        ),
+        case(
+            "V57 alg twice after unescaping",
+            with(format!(r#"{{{fields},"\u0061lg":"ES256"}}"#).as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "V58 100 000 deep",
+            with(deep(100_000).as_bytes()),
+            Outcome::InvalidToken(Why::TooLong),
+        ),
+        case(
+            "V58 as deep as fits",
+            with(deep(5_000).as_bytes()),
+            MALFORMED,
+        ),
+        case("V58 seventeen deep", with(deep(16).as_bytes()), MALFORMED),
+        case(
+            "V59 invalid UTF-8",
+            with(
+                &[
+                    b"{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"x\":\"",
+                    &b"\xff\xfe"[..],
+                    b"\"}",
+                ]
+                .concat(),
+            ),
+            MALFORMED,
+        ),
+        case(
+            "V59 a byte order mark",
+            with(format!("\u{feff}{{{fields}}}").as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "V59 a lone surrogate",
+            with(format!(r#"{{{fields},"x":"\ud800"}}"#).as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "V59 a lone surrogate as a name",
+            with(format!(r#"{{{fields},"\udc00":1}}"#).as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "V59 UTF-16",
+            with(
+                &"{}"
+                    .encode_utf16()
+                    .flat_map(u16::to_be_bytes)
+                    .collect::<Vec<_>>(),
+            ),
+            MALFORMED,
+        ),
+        case(
+            "trailing text",
+            with(format!("{{{fields}}} {{}}").as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "a trailing comma",
+            with(format!("{{{fields},}}").as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "a comment",
+            with(format!("{{{fields}}}//").as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "a NUL behind it",
+            with(format!("{{{fields}}}\0").as_bytes()),
+            MALFORMED,
+        ),
+        case(
+            "sixteen deep is read",
+            with(deep(15).as_bytes()),
+            Outcome::Accepted,
+        ),
+    ];
+    let (strict, fine) = cases.split_at(cases.len() - 1);
+    check_without_fetch(&server, strict).await;
+    check(&api(layer(&server)), fine).await;
+}
+
+#[tokio::test]
+async fn an_algorithm_outside_the_allow_list_is_refused_without_a_fetch() {
+    let server = server();
+    let rsa = server.key(Algorithm::Rs256);
+    let jwk = rsa.public_jwk();
+    let spki = der::rsa_public_key(&jwk);
+    let pem = der::pem(&spki);
+    let hmac = |secret: &[u8]| {
+        good(&server)
+            .with_hmac(secret)
+            .with_header("kid", rsa.kid())
+            .sign()
+    };
+    let named = |json: &str| good(&server).with_raw_header("alg", json).sign();
+    let unsigned = |name: &str| {
+        good(&server)
+            .without_signature()
+            .with_header("alg", name)
+            .sign()
+    };
+    let none = good(&server).without_signature().sign();
+    let signature = good(&server).sign();
+    let signature = signature.rsplit('.').next().unwrap();
+    let cases = [
+        case("V25 none", none.clone(), ALGORITHM),
+        case(
+            "V25 none with a signature",
+            format!("{none}{signature}"),
+            ALGORITHM,
+        ),
+        case("V26 None", unsigned("None"), ALGORITHM),
+        case("V26 NONE", unsigned("NONE"), ALGORITHM),
+        case("V26 nOnE", unsigned("nOnE"), ALGORITHM),
+        case("V26 none and a space", unsigned("none "), ALGORITHM),
+        case(
+            "V25 no signature under a good name",
+            unsigned("ES256"),
+            MALFORMED,
+        ),
+        case("V27 lower case", named(r#""es256""#), ALGORITHM),
+        case(
+            "V27 lower case RSA",
+            good(&server)
+                .with_key(&rsa)
+                .with_header("alg", "rs256")
+                .sign(),
+            ALGORITHM,
+        ),
+        case("V27 a space behind", named(r#""ES256 ""#), ALGORITHM),
+        case("V27 a NUL behind", named("\"ES256\\u0000\""), ALGORITHM),
+        case("V27 full-width letters", named("\"ＥＳ256\""), ALGORITHM),
+        case(
+            "V28 missing",
+            good(&server).without_header("alg").sign(),
+            ALGORITHM,
+        ),
+        case("V28 null", named("null"), ALGORITHM),
+        case("V28 a number", named("256"), ALGORITHM),
+        case("V28 a list", named(r#"["ES256"]"#), ALGORITHM),
+        case("V28 an object", named(r#"{"ES256":1}"#), ALGORITHM),
+        case("V28 empty", named(r#""""#), ALGORITHM),
+        case(
+            "V29 HMAC under the public key in PEM",
+            hmac(pem.as_bytes()),
+            ALGORITHM,
+        ),
+        case(
+            "V29 without the last line end",
+            hmac(pem.trim_end().as_bytes()),
+            ALGORITHM,
+        ),
+        case(
+            "V30 PEM behind whitespace",
+            hmac(format!("\n  {pem}").as_bytes()),
+            ALGORITHM,
+        ),
+        case("V30 SPKI in DER", hmac(&spki), ALGORITHM),
+        case("V30 the JWK", hmac(jwk.to_string().as_bytes()), ALGORITHM),
+        case(
+            "V30 the modulus",
+            hmac(&decode(jwk["n"].as_str().unwrap())),
+            ALGORITHM,
+        ),
+        case("V31 HMAC under an empty key", hmac(b""), ALGORITHM),
+        case(
+            "V35 RS512",
+            good(&server).with_algorithm(Algorithm::Rs512).sign(),
+            ALGORITHM,
+        ),
+        case(
+            "V35 PS384",
+            good(&server).with_algorithm(Algorithm::Ps384).sign(),
+            ALGORITHM,
+        ),
+        case("ES256K", named(r#""ES256K""#), ALGORITHM),
+        case("Ed448", named(r#""Ed448""#), ALGORITHM),
+    ];
+    check_without_fetch(&server, &cases).await;
+}
+
+#[tokio::test]
+async fn what_was_allowed_is_accepted_and_nothing_else() {
+    let server = server();
+    let all = [
+        Algorithm::Rs256,
+        Algorithm::Rs384,
+        Algorithm::Rs512,
+        Algorithm::Ps256,
+        Algorithm::Ps384,
+        Algorithm::Ps512,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ];
+    let default = [0, 3, 6, 7, 8];
+    let sign = |algorithm| good(&server).with_algorithm(algorithm).sign();
+    let tokens = all.map(sign);
+    let api_of_default = api(layer(&server));
+    for (at, token) in tokens.iter().enumerate() {
+        let expect = if default.contains(&at) {
+            Outcome::Accepted
+        } else {
+            ALGORITHM
+        };
+        let outcome = present(&api_of_default, token).await.outcome();
+        assert_eq!(outcome, expect, "{}", all[at]);
+        let only = api(layer(&server).with_algorithms([all[at]]).unwrap());
+        for (other, token) in tokens.iter().enumerate() {
+            let expect = if other == at {
+                Outcome::Accepted
+            } else {
+                ALGORITHM
+            };
+            let outcome = present(&only, token).await.outcome();
+            assert_eq!(
+                outcome, expect,
+                "{} where {} is allowed",
+                all[other], all[at]
+            );
+        }
+    }
+    // RFC 9864 gave the curve a name of its own.
+    let ed25519 = good(&server)
+        .with_algorithm(Algorithm::EdDsa)
+        .with_header("alg", "Ed25519")
+        .sign();
+    assert_eq!(
+        present(&api_of_default, &ed25519).await.outcome(),
+        Outcome::Accepted
+    );
+}
+
+#[tokio::test]
+async fn an_extension_that_is_not_understood_is_refused_without_a_fetch() {
+    let server = server();
+    let with = |name: &str, json: &str| good(&server).with_raw_header(name, json).sign();
+    let cases = [
+        case(
+            "V37 a registered name",
+            with("crit", r#"["exp"]"#),
+            EXTENSION,
+        ),
+        case(
+            "V37 an unknown name",
+            good(&server)
+                .with_raw_header("crit", r#"["foo"]"#)
+                .with_raw_header("foo", "1")
+                .sign(),
+            EXTENSION,
+        ),
+        case("V38 empty", with("crit", "[]"), EXTENSION),
+        case("V38 a string", with("crit", r#""b64""#), EXTENSION),
+        case("V38 null", with("crit", "null"), EXTENSION),
+        case(
+            "V38 a name twice",
+            with("crit", r#"["foo","foo"]"#),
+            EXTENSION,
+        ),
+        case("V38 crit itself", with("crit", r#"["crit"]"#), EXTENSION),
+        case("V39 b64 false", with("b64", "false"), EXTENSION),
+        case("V39 b64 true", with("b64", "true"), EXTENSION),
+        case(
+            "V39 b64 false and critical",
+            good(&server)
+                .with_raw_header("crit", r#"["b64"]"#)
+                .with_raw_header("b64", "false")
+                .sign(),
+            EXTENSION,
+        ),
+        case("V51 a nested JWT", with("cty", r#""JWT""#), EXTENSION),
+        case(
+            "V51 in lower case, in full",
+            with("cty", r#""application/jwt""#),
+            EXTENSION,
+        ),
+        case("V53 zip", with("zip", r#""DEF""#), EXTENSION),
+    ];
+    check_without_fetch(&server, &cases).await;
+}
+
+#[tokio::test]
+async fn a_type_of_another_token_is_refused_without_a_fetch() {
+    let server = server();
+    let with = |json: &str| good(&server).with_raw_header("typ", json).sign();
+    let cases = [
+        case("V47 JWT", with(r#""JWT""#), TYPE),
+        case(
+            "V47 missing",
+            good(&server).without_header("typ").sign(),
+            TYPE,
+        ),
+        case("V48 a DPoP proof", with(r#""dpop+jwt""#), TYPE),
+        case("V48 a logout token", with(r#""logout+jwt""#), TYPE),
+        case(
+            "V48 an introspection answer",
+            with(r#""token-introspection+jwt""#),
+            TYPE,
+        ),
+        case("V48 a security event", with(r#""secevent+jwt""#), TYPE),
+        case("V48 something longer", with(r#""at+jwtx""#), TYPE),
+        case(
+            "V48 the prefix twice",
+            with(r#""application/application/at+jwt""#),
+            TYPE,
+        ),
+        case("V48 another tree", with(r#""text/at+jwt""#), TYPE),
+        case("V48 a parameter", with(r#""at+jwt;a=b""#), TYPE),
+        case("V48 empty", with(r#""""#), TYPE),
+        case(
+            "V48 a letter that only folds to t",
+            with("\"AT+JWŦ\""),
+            TYPE,
+        ),
+        case("V50 a number", with("1"), MALFORMED),
+        case("V50 a list", with(r#"["at+jwt"]"#), MALFORMED),
+        case("V50 null", with("null"), MALFORMED),
+    ];
+    check_without_fetch(&server, &cases).await;
+    let fine = [
+        case("V49 upper case", with(r#""AT+JWT""#), Outcome::Accepted),
+        case(
+            "V49 in full",
+            with(r#""application/at+jwt""#),
+            Outcome::Accepted,
+        ),
+        case(
+            "V49 in full and upper case",
+            with(r#""APPLICATION/AT+JWT""#),
+            Outcome::Accepted,
+        ),
+        case(
+            "V49 with an escape",
+            with(r#""at\u002bjwt""#),
+            Outcome::Accepted,
+        ),
+    ];
+    check(&api(layer(&server)), &fine).await;
+}
+
+#[tokio::test]
+async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens() {
+    let server = server();
+    let token = |typ: &str| good(&server).with_header("typ", typ).with_scope("read");
+    let keycloak = |mark: &str| token("JWT").with_claim("typ", mark).sign();
+    let not_marked = Outcome::InvalidToken(Why::NotAnAccessToken);
+    let claims = Outcome::InvalidToken(Why::Claims);
+    let others = [
+        "dpop+jwt",
+        "logout+jwt",
+        "secevent+jwt",
+        "token-introspection+jwt",
+        "id_token+jwt",
+        "jose",
+    ];
+    for profile in [
+        TokenProfile::Rfc9068,
+        TokenProfile::Rfc9068Full,
+        TokenProfile::Keycloak,
+        TokenProfile::Generic,
+    ] {
+        let api = api(layer(&server).with_profile(profile));
+        for other in others {
+            let outcome = present(&api, &token(other).with_claim("typ", "Bearer").sign())
+                .await
+                .outcome();
+            assert_eq!(outcome, TYPE, "{profile:?} took {other}");
+        }
+    }
+    let generic = [
+        case("V47 JWT", token("JWT").sign(), Outcome::Accepted),
+        case(
+            "V47 missing",
+            token("JWT").without_header("typ").sign(),
+            Outcome::Accepted,
+        ),
+        case("at+jwt", token("at+jwt").sign(), Outcome::Accepted),
+        case(
+            "scp and cid",
+            token("JWT")
+                .without_claim("scope")
+                .without_claim("client_id")
+                .with_claim("scp", json!(["read"]))
+                .with_claim("cid", "c")
+                .sign(),
+            Outcome::Accepted,
+        ),
+        case(
+            "permissions and azp",
+            token("JWT")
+                .without_claim("scope")
+                .without_claim("client_id")
+                .with_claim("permissions", json!([]))
+                .with_claim("azp", "c")
+                .sign(),
+            Outcome::Accepted,
+        ),
+        case(
+            "a nonce",
+            token("JWT").with_claim("nonce", "n").sign(),
+            Outcome::Accepted,
+        ),
+        case(
+            "nothing granted",
+            token("JWT").without_claim("scope").sign(),
+            not_marked,
+        ),
+        case(
+            "no client",
+            token("JWT").without_claim("client_id").sign(),
+            not_marked,
+        ),
+        case(
+            "at_hash",
+            token("JWT").with_claim("at_hash", "x").sign(),
+            not_marked,
+        ),
+        case(
+            "c_hash",
+            token("JWT").with_claim("c_hash", "x").sign(),
+            not_marked,
+        ),
+    ];
+    check(
+        &api(layer(&server).with_profile(TokenProfile::Generic)),
+        &generic,
+    )
+    .await;
+    let keycloak = [
+        case("Bearer", keycloak("Bearer"), Outcome::Accepted),
+        case(
+            "Bearer without typ in the header",
+            token("JWT")
+                .without_header("typ")
+                .with_claim("typ", "Bearer")
+                .sign(),
+            Outcome::Accepted,
+        ),
+        case("ID", keycloak("ID"), not_marked),
+        case("Refresh", keycloak("Refresh"), not_marked),
+        case("Offline", keycloak("Offline"), not_marked),
+        case("Logout", keycloak("Logout"), not_marked),
+        case("bearer", keycloak("bearer"), not_marked),
+        case("no mark", token("JWT").sign(), not_marked),
+        case(
+            "a list",
+            token("JWT").with_claim("typ", json!(["Bearer"])).sign(),
+            not_marked,
+        ),
+        case(
+            "a nonce",
+            token("JWT")
+                .with_claim("typ", "Bearer")
+                .with_claim("nonce", "n")
+                .sign(),
+            not_marked,
+        ),
+    ];
+    check(
+        &api(layer(&server).with_profile(TokenProfile::Keycloak)),
+        &keycloak,
+    )
+    .await;
+    let full = [
+        case("all there", good(&server).sign(), Outcome::Accepted),
+        case("no sub", good(&server).without_claim("sub").sign(), claims),
+        case(
+            "no client_id",
+            good(&server).without_claim("client_id").sign(),
+            claims,
+        ),
+        case("no iat", good(&server).without_claim("iat").sign(), claims),
+        case("no jti", good(&server).without_claim("jti").sign(), claims),
+        case(
+            "jti is a number",
+            good(&server).with_claim("jti", 1).sign(),
+            claims,
+        ),
+    ];
+    check(
+        &api(layer(&server).with_profile(TokenProfile::Rfc9068Full)),
+        &full,
+    )
+    .await;
+    let lean = ["sub", "client_id", "iat", "jti"]
+        .into_iter()
+        .fold(good(&server), TokenMint::without_claim);
+    assert_eq!(
+        present(&api(layer(&server)), &lean.sign()).await.outcome(),
+        Outcome::Accepted
+    );
+}
+
+#[tokio::test]
+async fn a_key_verifies_its_own_algorithm_only() {
+    let server = server();
+    let [es256, es384, rs256, ps256, eddsa] = [
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::EdDsa,
+    ]
+    .map(|one| server.key(one));
+    let api = api(layer(&server));
+    let renamed = |key: &SigningKey, kid: &SigningKey| {
+        good(&server)
+            .with_key(key)
+            .with_header("kid", kid.kid())
+            .sign()
+    };
+    let cases = [
+        case(
+            "V32 RS256 under the kid of an EC key",
+            renamed(&rs256, &es256),
+            UNFIT,
+        ),
+        case(
+            "V32 ES256 under the kid of an RSA key",
+            renamed(&es256, &rs256),
+            UNFIT,
+        ),
+        case(
+            "V32 EdDSA under the kid of an EC key",
+            renamed(&eddsa, &es256),
+            UNFIT,
+        ),
+        case(
+            "V33 ES256 under the kid of a P-384 key",
+            renamed(&es256, &es384),
+            UNFIT,
+        ),
+        case(
+            "V33 ES384 under the kid of a P-256 key",
+            renamed(&es384, &es256),
+            UNFIT,
+        ),
+        case(
+            "V34 PS256 under the kid of an RS256 key",
+            renamed(&ps256, &rs256),
+            UNFIT,
+        ),
+        case(
+            "V34 PS256 by the very key that is for RS256",
+            good(&server)
+                .with_key(&rs256)
+                .with_header("alg", "PS256")
+                .sign(),
+            UNFIT,
+        ),
+        case(
+            "V34 RS256 by the very key that is for PS256",
+            good(&server)
+                .with_key(&ps256)
+                .with_header("alg", "RS256")
+                .sign(),
+            UNFIT,
+        ),
+    ];
+    check(&api, &cases).await;
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        1,
+        "a key id that is known is not looked for again"
+    );
+}
+
+#[tokio::test]
+async fn an_rsa_key_without_alg_verifies_both_paddings_and_each_only_as_named() {
+    let server = server();
+    let key = SigningKey::generate(Algorithm::Rs256);
+    let mut jwk = key.public_jwk();
+    jwk.as_object_mut().unwrap().remove("alg");
+    server.publish_jwk(jwk);
+    let pss = SigningKey::generate(Algorithm::Ps256);
+    let mut jwk = pss.public_jwk();
+    jwk.as_object_mut().unwrap().remove("alg");
+    server.publish_jwk(jwk);
+    let cases = [
+        case(
+            "RS256",
+            good(&server).with_key(&key).sign(),
+            Outcome::Accepted,
+        ),
+        case(
+            "PS256",
+            good(&server).with_key(&pss).sign(),
+            Outcome::Accepted,
+        ),
+        case(
+            "RS256 called PS256",
+            good(&server)
+                .with_key(&key)
+                .with_header("alg", "PS256")
+                .sign(),
+            SIGNATURE,
+        ),
+        case(
+            "PS256 called RS256",
+            good(&server)
+                .with_key(&pss)
+                .with_header("alg", "RS256")
+                .sign(),
+            SIGNATURE,
+        ),
+        case(
+            "RS256 called ES256",
+            good(&server)
+                .with_key(&key)
+                .with_header("alg", "ES256")
+                .sign(),
+            UNFIT,
+        ),
+    ];
+    check(&api(layer(&server)), &cases).await;
+}
+
+#[tokio::test]
+async fn a_signature_that_is_not_the_keys_own_is_refused() {
+    let server = server();
+    let others = [
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ];
+    others
+        .iter()
+        .for_each(|algorithm| drop(server.key(*algorithm)));
+    let api = api(layer(&server));
+    let token = good(&server).sign();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let raw = decode(signature);
+    let with = |signature: &[u8]| format!("{input}.{}", encode(signature));
+    let other = good(&server).with_subject("mallory").sign();
+    let shifted = [&[0][..], &raw].concat();
+    let order = decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE");
+    let (r, s) = raw.split_at(32);
+    let cases = [
+        case("V36 DER", with(&der::ecdsa_signature(&raw)), SIGNATURE),
+        case("V36 r and s are zero", with(&[0; 64]), SIGNATURE),
+        case("V36 r is zero", with(&[&[0; 32], s].concat()), SIGNATURE),
+        case("V36 s is zero", with(&[r, &[0; 32]].concat()), SIGNATURE),
+        case("V36 r is the order", with(&[&order, s].concat()), SIGNATURE),
+        case("V36 s is the order", with(&[r, &order].concat()), SIGNATURE),
+        case("V36 63 bytes", with(&raw[..63]), SIGNATURE),
+        case("V36 65 bytes", with(&shifted), SIGNATURE),
+        case(
+            "V36 the length of P-384",
+            with(&[&[0; 16], r, &[0; 16], s].concat()),
+            SIGNATURE,
+        ),
+        case(
+            "V60 a bit flipped",
+            good(&server).with_broken_signature().sign(),
+            SIGNATURE,
+        ),
+        case("V60 truncated", with(&raw[..32]), SIGNATURE),
+        case("V60 one byte", with(&raw[..1]), SIGNATURE),
+        case(
+            "V60 of another token",
+            format!("{}.{signature}", other.rsplit_once('.').unwrap().0),
+            SIGNATURE,
+        ),
+        case(
+            "V60 a foreign key under a known kid",
+            good(&server).with_foreign_key().sign(),
+            SIGNATURE,
+        ),
+        case("the token itself", token.clone(), Outcome::Accepted),
+    ];
+    check(&api, &cases).await;
+    for algorithm in others {
+        let token = good(&server).with_algorithm(algorithm).sign();
+        let (input, signature) = token.rsplit_once('.').unwrap();
+        let raw = decode(signature);
+        let with = |signature: &[u8]| format!("{input}.{}", encode(signature));
+        let cases = [
+            case(
+                "V60 a bit flipped",
+                good(&server)
+                    .with_algorithm(algorithm)
+                    .with_broken_signature()
+                    .sign(),
+                SIGNATURE,
+            ),
+            case("V60 truncated", with(&raw[..raw.len() - 1]), SIGNATURE),
+            case(
+                "V60 a byte before",
+                with(&[&[0][..], &raw].concat()),
+                SIGNATURE,
+            ),
+            case(
+                "V60 a byte behind",
+                with(&[&raw[..], &[0]].concat()),
+                SIGNATURE,
+            ),
+            case("V60 zeros", with(&vec![0; raw.len()]), SIGNATURE),
+            case("V60 ones", with(&vec![0xff; raw.len()]), SIGNATURE),
+            case("the token itself", token.clone(), Outcome::Accepted),
+        ];
+        check(&api, &cases).await;
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_the_token_brings_is_not_used() {
+    let server = server();
+    let api = api(layer(&server));
+    assert_eq!(
+        present(&api, &good(&server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+    server.forget_requests();
+    let attacker = SigningKey::generate(Algorithm::Es256);
+    let known = server.key(Algorithm::Es256).kid().to_owned();
+    let evil = "https://evil.example.test/jwks";
+    let forged = |kid: &str| good(&server).with_key(&attacker).with_header("kid", kid);
+    let cases = [
+        case(
+            "V40 jwk",
+            forged(&known)
+                .with_header("jwk", attacker.public_jwk())
+                .sign(),
+            SIGNATURE,
+        ),
+        case(
+            "V41 jku",
+            forged(&known).with_header("jku", evil).sign(),
+            SIGNATURE,
+        ),
+        case(
+            "V41 x5u",
+            forged(&known).with_header("x5u", evil).sign(),
+            SIGNATURE,
+        ),
+        case(
+            "V42 x5c",
+            forged(&known).with_header("x5c", json!(["MIIB"])).sign(),
+            SIGNATURE,
+        ),
+        case(
+            "V41 a kid that is a URL",
+            forged(&format!("{evil}#1")).sign(),
+            UNKNOWN,
+        ),
+        case(
+            "V40 jwk and its kid",
+            forged(attacker.kid())
+                .with_header("jwk", attacker.public_jwk())
+                .sign(),
+            UNKNOWN,
+        ),
+    ];
+    check(&api, &cases).await;
+    let asked: Vec<String> = server
+        .requests()
+        .iter()
+        .map(|one| one.uri().to_string())
+        .collect();
+    assert_eq!(
+        asked,
+        vec![format!("{ISSUER}/jwks"); 2],
+        "only the two unknown key ids were looked for"
+    );
+    // The same fields in a token that is signed as it should be do no harm.
+    let harmless = good(&server)
+        .with_header("jku", evil)
+        .with_header("jwk", attacker.public_jwk())
+        .sign();
+    assert_eq!(present(&api, &harmless).await.outcome(), Outcome::Accepted);
+    assert_eq!(server.requests().len(), 2);
+}
+
+#[tokio::test]
+async fn a_hostile_key_id_costs_one_fetch_at_most_and_is_in_no_request() {
+    for kid in [
+        "../../etc/passwd",
+        "' OR 1=1 --",
+        "\u{0}",
+        "?a=b#c",
+        "\u{202e}",
+        "${jndi:ldap://x}",
+        &"k".repeat(9_000),
+        "",
+    ] {
+        let server = server();
+        let api = api(layer(&server));
+        let token = good(&server).with_header("kid", kid).sign();
+        assert_eq!(
+            present(&api, &token).await.outcome(),
+            UNKNOWN,
+            "V43 {kid:.20}"
+        );
+        assert!(
+            server.count(Endpoint::KeySet) <= 2,
+            "V43 one to have a key set, one for the key"
+        );
+        assert!(server.requests().iter().all(
+            |one| one.uri().path().starts_with("/.well-known/") || one.uri().path() == "/jwks"
+        ));
+        assert!(
+            server
+                .requests()
+                .iter()
+                .all(|one| one.uri().query().is_none())
+        );
+    }
+    let server = server();
+    let typed = |json: &str| good(&server).with_raw_header("kid", json).sign();
+    let cases = [
+        case("V44 a number", typed("1"), MALFORMED),
+        case("V44 null", typed("null"), MALFORMED),
+        case("V44 a list", typed("[]"), MALFORMED),
+        case("V44 an object", typed("{}"), MALFORMED),
+        case("V44 true", typed("true"), MALFORMED),
+    ];
+    check_without_fetch(&server, &cases).await;
+}
+
+#[tokio::test]
+async fn a_token_without_kid_needs_a_key_set_with_one_candidate() {
+    let server = server();
+    // Keys for other algorithms are no candidates.
+    server.key(Algorithm::Rs256);
+    server.key(Algorithm::EdDsa);
+    let token = good(&server).without_header("kid").sign();
+    assert_eq!(
+        present(&api(layer(&server)), &token).await.outcome(),
+        Outcome::Accepted,
+        "V46"
+    );
+    server.publish_key(&SigningKey::generate(Algorithm::Es256));
+    assert_eq!(
+        present(&api(layer(&server)), &token).await.outcome(),
+        AMBIGUOUS,
+        "V45"
+    );
+    let forged = good(&server)
+        .with_key(&SigningKey::generate(Algorithm::Es384))
+        .without_header("kid")
+        .sign();
+    assert_eq!(
+        present(&api(layer(&server)), &forged).await.outcome(),
+        UNKNOWN,
+        "no candidate"
+    );
+}
+
+#[tokio::test]
+async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
+    let ours = server();
+    let theirs = TestServer::new("https://other.example.test")
+        .unwrap()
+        .with_algorithm(Algorithm::Es256);
+    let (key, other) = (
+        SigningKey::generate(Algorithm::Es256),
+        SigningKey::generate(Algorithm::Es256),
+    );
+    let (key, other) = (key.with_kid("same"), other.with_kid("same"));
+    ours.publish_key(&key);
+    theirs.publish_key(&other);
+    let at_ours = api(layer(&ours));
+    let at_theirs = api(layer(&theirs));
+    let token = |issuer: &TestServer, key| good(issuer).with_key(key).sign();
+    assert_eq!(
+        present(&at_ours, &token(&ours, &key)).await.outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(
+        present(&at_theirs, &token(&theirs, &other)).await.outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(
+        present(&at_ours, &token(&ours, &other)).await.outcome(),
+        SIGNATURE,
+        "V82"
+    );
+    assert_eq!(
+        present(&at_theirs, &token(&theirs, &key)).await.outcome(),
+        SIGNATURE,
+        "V82"
+    );
+    let issuer = Outcome::InvalidToken(Why::Issuer);
+    assert_eq!(
+        present(&at_ours, &token(&theirs, &other)).await.outcome(),
+        issuer
+    );
+}
+
+#[tokio::test]
+async fn settings_of_one_layer_do_not_reach_another() {
+    let server = server();
+    let handle = server.authorization_server();
+    let strict = layer_of(&handle);
+    let lax = strict
+        .clone()
+        .with_profile(TokenProfile::Generic)
+        .with_algorithms([Algorithm::Rs512])
+        .unwrap();
+    let other = BearerLayer::jwt(&handle, "https://other.example.test").unwrap();
+    let token = good(&server).sign();
+    let rs512 = good(&server)
+        .with_algorithm(Algorithm::Rs512)
+        .with_header("typ", "JWT")
+        .with_scope("a")
+        .sign();
+    let [strict, lax, other] = [strict, lax, other].map(api);
+    assert_eq!(present(&strict, &token).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&strict, &rs512).await.outcome(), ALGORITHM);
+    assert_eq!(present(&lax, &rs512).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&lax, &token).await.outcome(), ALGORITHM);
+    assert_eq!(
+        present(&other, &token).await.outcome(),
+        Outcome::InvalidToken(Why::Audience)
+    );
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        1,
+        "layers of one server share its keys"
+    );
+}
+
+#[tokio::test]
+async fn checks_run_from_cheap_to_dear() {
+    let server = server();
+    let broken = || good(&server).with_foreign_key();
+    let unknown = SigningKey::generate(Algorithm::Es256);
+    let far = || good(&server).with_key(&unknown);
+    let chain = [
+        case(
+            "size before shape",
+            "x".repeat(20_000),
+            Outcome::InvalidToken(Why::TooLong),
+        ),
+        case(
+            "shape before algorithm",
+            good(&server)
+                .without_signature()
+                .with_payload_text("x")
+                .add_raw_header("alg", "1")
+                .sign(),
+            MALFORMED,
+        ),
+        case(
+            "algorithm before type",
+            broken()
+                .with_header("alg", "none")
+                .with_header("typ", "x")
+                .sign(),
+            ALGORITHM,
+        ),
+        case(
+            "type before issuer",
+            broken()
+                .with_header("typ", "x")
+                .with_issuer("https://x.test")
+                .sign(),
+            TYPE,
+        ),
+        case(
+            "issuer before times",
+            far()
+                .with_issuer("https://x.test")
+                .with_expires_in(-999)
+                .sign(),
+            Outcome::InvalidToken(Why::Issuer),
+        ),
+        case(
+            "times before key",
+            far().with_expires_in(-999).sign(),
+            Outcome::InvalidToken(Why::Expired),
+        ),
+        case(
+            "types of claims before key",
+            far().with_claim("sub", 1).sign(),
+            Outcome::InvalidToken(Why::Claims),
+        ),
+    ];
+    check_without_fetch(&server, &chain).await;
+    let rest = [
+        case(
+            "key before audience",
+            far().with_audience("x").sign(),
+            UNKNOWN,
+        ),
+        case(
+            "signature before audience",
+            broken().with_audience("x").sign(),
+            SIGNATURE,
+        ),
+        case(
+            "signature before scope",
+            broken().with_scope("read").sign(),
+            SIGNATURE,
+        ),
+        case(
+            "audience last",
+            good(&server).with_audience("x").sign(),
+            Outcome::InvalidToken(Why::Audience),
+        ),
+    ];
+    check(&api(layer(&server)), &rest).await;
+}
+
+#[tokio::test]
+async fn no_handler_runs_for_a_token_that_was_not_verified() {
+    let server = server();
+    let calls = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&calls);
+    let api = Router::new()
+        .route(
+            "/",
+            get(move || async move { counted.fetch_add(1, Ordering::SeqCst).to_string() }),
+        )
+        .layer(layer(&server));
+    for token in [
+        good(&server).with_broken_signature().sign(),
+        good(&server).with_foreign_key().sign(),
+        good(&server).with_audience("x").sign(),
+        good(&server).with_expires_in(-99).sign(),
+        good(&server)
+            .with_key(&SigningKey::generate(Algorithm::Es256))
+            .sign(),
+    ] {
+        let answer = present(&api, &token).await;
+        assert!(matches!(answer.outcome(), Outcome::InvalidToken(_)));
+        assert_eq!(answer.body, "");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 0);
+    present(&api, &good(&server).sign()).await;
+    assert_eq!(calls.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_token_spelled_otherwise_in_json_is_the_same_token() {
+    let server = server();
+    let kid = server.key(Algorithm::Es256).kid().to_owned();
+    let header =
+        format!("\n{{ \"kid\" : \"{kid}\" ,\t\"\\u0061lg\":\"ES256\",\"typ\":\"at\\u002Bjwt\" }} ");
+    let payload = format!(
+        r#"{{"aud":"https:\/\/api.example.test","iss":"https:\/\/id.example.test","exp":{},"s\u0075b":"alice"}}"#,
+        server.clock().unix_seconds() + 60
+    );
+    let token = good(&server)
+        .with_header_text(header)
+        .with_payload_text(payload)
+        .sign();
+    assert_eq!(
+        present(&api(layer(&server)), &token).await.outcome(),
+        Outcome::Accepted
+    );
+}
+
+#[tokio::test]
+async fn a_longest_token_is_accepted_and_one_byte_more_is_not() {
+    let server = server();
+    let api = api(layer(&server));
+    let of = |length: usize| {
+        good(&server)
+            .with_algorithm(Algorithm::EdDsa)
+            .with_claim("x", "x".repeat(length))
+            .sign()
+    };
+    let room = (16_384 - of(0).len()) * 3 / 4;
+    let lengths = (room - 4..=room + 4).map(of);
+    let (fits, rest): (Vec<_>, Vec<_>) = lengths.partition(|token| token.len() <= 16_384);
+    assert!(!fits.is_empty() && !rest.is_empty());
+    assert_eq!(
+        present(&api, fits.last().unwrap()).await.outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(
+        present(&api, &rest[0]).await.outcome(),
+        Outcome::InvalidToken(Why::TooLong)
+    );
+}
+
+#[tokio::test]
+async fn a_token_whose_subject_is_its_client_stands_for_no_user() {
+    use tower_oauth::VerifiedToken;
+    let server = server();
+    let api = Router::new()
+        .route(
+            "/",
+            get(async |token: VerifiedToken| {
+                format!(
+                    "{:?} {:?} {}",
+                    token.subject(),
+                    token.client_id(),
+                    token.is_client_only()
+                )
+            }),
+        )
+        .layer(layer(&server));
+    for (mint, expect) in [
+        (good(&server), r#"Some("alice") Some("test-client") false"#),
+        (
+            good(&server).with_subject("test-client"),
+            r#"Some("test-client") Some("test-client") true"#,
+        ),
+        (
+            good(&server).without_claim("sub"),
+            r#"None Some("test-client") false"#,
+        ),
+        (
+            good(&server).without_claim("client_id"),
+            r#"Some("alice") None false"#,
+        ),
+        (
+            good(&server)
+                .without_claim("sub")
+                .without_claim("client_id"),
+            "None None false",
+        ),
+    ] {
+        let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {}", mint.sign()));
+        assert_eq!(
+            ask(&api, request.body(Body::empty()).unwrap()).await.body,
+            expect
+        );
+    }
+}

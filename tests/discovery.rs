@@ -1,0 +1,364 @@
+//! Where metadata and keys are fetched, and which answers are believed (RFC 8414, OpenID Connect
+//! Discovery); over TCP, the limits of the back channel that comes with the crate.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use http::header::{LOCATION, SET_COOKIE};
+use http::{HeaderName, HeaderValue};
+use serde_json::{Value, json};
+use support::{Outcome, api, good, layer, layer_of, present, server, soon};
+use tower_oauth::protocol::Metadata;
+use tower_oauth::testing::{Endpoint, Fault, Listening, TestServer};
+use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
+
+/// What `ready` says of a server whose metadata is changed like this.
+async fn refused(faults: impl IntoIterator<Item = Fault>) -> (String, TestServer) {
+    let server = server();
+    for fault in faults {
+        server.fail(Endpoint::Metadata, fault);
+    }
+    let error = soon(server.authorization_server().ready())
+        .await
+        .unwrap_err();
+    assert_eq!(
+        present(&api(layer(&server)), &good(&server).sign())
+            .await
+            .outcome(),
+        Outcome::Unavailable
+    );
+    (error.to_string(), server)
+}
+
+#[tokio::test]
+async fn metadata_of_another_issuer_is_not_believed() {
+    for issuer in [
+        "https://evil.example.test",
+        "https://id.example.test/",
+        "https://ID.example.test",
+        "https://id.example.test:443",
+        "http://id.example.test",
+        "https://id.example.test/tenant",
+        "https://id.example.tes",
+        "https://іd.example.test",
+        " https://id.example.test",
+        "",
+    ] {
+        let (error, server) = refused([Fault::member("issuer", issuer)]).await;
+        assert!(error.contains("another issuer"), "V104 {issuer}: {error}");
+        assert_eq!(server.count(Endpoint::KeySet), 0, "V104 {issuer}");
+    }
+    for issuer in [
+        json!(["https://id.example.test"]),
+        json!(null),
+        json!(1),
+        json!({}),
+    ] {
+        let (error, _) = refused([Fault::member("issuer", issuer)]).await;
+        assert!(error.contains("not a metadata document"), "V104 {error}");
+    }
+    let (error, _) = refused([Fault::without_member("issuer")]).await;
+    assert!(error.contains("not a metadata document"), "V104 {error}");
+}
+
+#[tokio::test]
+async fn metadata_with_an_endpoint_that_is_not_https_is_not_believed() {
+    for url in [
+        "http://id.example.test/jwks",
+        "http://127.0.0.1/jwks",
+        "http://localhost/jwks",
+        "file:///etc/passwd",
+        "data:application/json,{\"keys\":[]}",
+        "ftp://id.example.test/jwks",
+        "//id.example.test/jwks",
+        "/jwks",
+        "jwks",
+        "",
+        "javascript:alert(1)",
+        "https://user@id.example.test/jwks",
+        "https://user:secret@id.example.test/jwks",
+        "https://id.example.test/jwks#part",
+        "https://",
+        "https://[::1",
+    ] {
+        let (error, server) = refused([Fault::member("jwks_uri", url)]).await;
+        assert!(error.contains("not https"), "V105 {url}: {error}");
+        assert_eq!(server.count(Endpoint::KeySet), 0, "V105 {url}");
+    }
+    for endpoint in [
+        "authorization_endpoint",
+        "token_endpoint",
+        "userinfo_endpoint",
+        "end_session_endpoint",
+    ] {
+        let (error, _) = refused([Fault::member(endpoint, "http://id.example.test/x")]).await;
+        assert!(error.contains("not https"), "{endpoint}: {error}");
+    }
+    let (error, _) = refused([Fault::without_member("jwks_uri")]).await;
+    assert!(error.contains("jwks_uri"), "{error}");
+    let (error, _) = refused([Fault::member(
+        "jwks_uri",
+        json!(["https://id.example.test/jwks"]),
+    )])
+    .await;
+    assert!(error.contains("not a metadata document"), "{error}");
+}
+
+#[tokio::test]
+async fn what_is_no_metadata_document_is_not_believed() {
+    let document = json!({ "issuer": support::ISSUER, "jwks_uri": "https://id.example.test/jwks" })
+        .to_string();
+    let twice = format!(
+        r#"{{"issuer":"https://evil.example.test",{}"#,
+        &document[1..]
+    );
+    for (name, body) in [
+        ("HTML", "<html></html>".to_owned()),
+        ("empty", String::new()),
+        ("a list", format!("[{document}]")),
+        ("issuer twice", twice),
+        ("truncated", document[..document.len() - 1].to_owned()),
+        ("trailing text", format!("{document}{document}")),
+        ("too long", format!("{document}{}", " ".repeat(1 << 20))),
+    ] {
+        let (error, server) = refused([Fault::body("application/json", body)]).await;
+        assert!(
+            error.contains("metadata") || error.contains("longer"),
+            "{name}: {error}"
+        );
+        assert_eq!(server.count(Endpoint::KeySet), 0, "{name}");
+    }
+    for status in [201, 204, 301, 302, 307, 500, 503] {
+        let (error, server) = refused([
+            Fault::status(status),
+            Fault::body("application/json", document.clone()),
+        ])
+        .await;
+        assert!(error.contains(&status.to_string()), "{error}");
+        assert_eq!(server.count(Endpoint::KeySet), 0, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_without_openid_discovery_is_asked_by_rfc_8414() {
+    for (issuer, first, second) in [
+        (
+            "https://id.example.test",
+            "https://id.example.test/.well-known/openid-configuration",
+            "https://id.example.test/.well-known/oauth-authorization-server",
+        ),
+        (
+            "https://id.example.test/tenant/a",
+            "https://id.example.test/tenant/a/.well-known/openid-configuration",
+            "https://id.example.test/.well-known/oauth-authorization-server/tenant/a",
+        ),
+        (
+            "https://id.example.test/tenant/",
+            "https://id.example.test/tenant/.well-known/openid-configuration",
+            "https://id.example.test/.well-known/oauth-authorization-server/tenant",
+        ),
+    ] {
+        let server = TestServer::new(issuer)
+            .unwrap()
+            .with_algorithm(Algorithm::Es256);
+        server.fail_once(Endpoint::Metadata, Fault::status(404));
+        assert_eq!(
+            present(&api(layer(&server)), &good(&server).sign())
+                .await
+                .outcome(),
+            Outcome::Accepted
+        );
+        let asked: Vec<String> = server
+            .requests()
+            .iter()
+            .map(|one| one.uri().to_string())
+            .collect();
+        assert_eq!(asked[..2], [first, second]);
+        assert_eq!(asked.len(), 3);
+    }
+}
+
+#[tokio::test]
+async fn metadata_by_hand_is_used_without_discovery_and_checked_where_it_is_given() {
+    let server = server();
+    let by_hand = Metadata::new(server.issuer()).with_jwks_uri("https://id.example.test/jwks");
+    let handle = server
+        .authorization_server()
+        .with_metadata(by_hand)
+        .unwrap();
+    assert_eq!(
+        present(&api(layer_of(&handle)), &good(&server).sign())
+            .await
+            .outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(
+        (
+            server.count(Endpoint::Metadata),
+            server.count(Endpoint::KeySet)
+        ),
+        (0, 1)
+    );
+    let other = Metadata::new("https://evil.example.test");
+    let error = server
+        .authorization_server()
+        .with_metadata(other)
+        .unwrap_err();
+    assert!(
+        matches!(&error, ConfigError::Issuer { value, .. } if value == "https://evil.example.test")
+    );
+    let plain = Metadata::new(server.issuer()).with_jwks_uri("http://id.example.test/jwks");
+    let error = server
+        .authorization_server()
+        .with_metadata(plain)
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("http://id.example.test/jwks"),
+        "{error}"
+    );
+}
+
+/// A server on a socket, and the crate's own way to it.
+async fn over_tcp() -> (TestServer, Listening, AuthorizationServer) {
+    let (server, listening) = TestServer::start("127.0.0.1:0").await.unwrap();
+    let handle = AuthorizationServer::new(server.issuer()).unwrap();
+    (server, listening, handle)
+}
+
+#[tokio::test]
+async fn the_own_back_channel_fetches_over_a_socket() {
+    let (server, _listening, handle) = over_tcp().await;
+    soon(handle.ready()).await.unwrap();
+    let sent = server.requests();
+    assert_eq!(sent.len(), 2);
+    assert!(
+        sent.iter()
+            .all(|one| one.method() == "GET" && one.header("accept") == Some("application/json"))
+    );
+    assert!(sent.iter().all(|one| one.header("authorization").is_none()));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed_wherever_it_leads() {
+    let (trap, _trap_listening, _) = over_tcp().await;
+    let elsewhere = format!("{}/jwks", trap.issuer());
+    for status in [301, 302, 303, 307, 308] {
+        for target in [
+            elsewhere.as_str(),
+            "http://169.254.169.254/latest/meta-data/",
+            "file:///etc/passwd",
+            "/jwks",
+            "//127.0.0.1/jwks",
+        ] {
+            let (server, _listening, handle) = over_tcp().await;
+            server.fail(Endpoint::KeySet, Fault::status(status));
+            server.fail(
+                Endpoint::KeySet,
+                Fault::header(LOCATION, HeaderValue::from_str(target).unwrap()),
+            );
+            let error = soon(handle.ready()).await.unwrap_err().to_string();
+            assert!(
+                error.contains(&status.to_string()),
+                "V103 {target}: {error}"
+            );
+            assert_eq!(server.count(Endpoint::KeySet), 1, "V103 {target}");
+        }
+    }
+    assert!(trap.requests().is_empty(), "V103");
+}
+
+#[tokio::test]
+async fn an_answer_without_end_is_cut_off_at_the_limit() {
+    let (server, _listening, handle) = over_tcp().await;
+    server.fail(
+        Endpoint::KeySet,
+        Fault::body("application/json", vec![b' '; 10 << 20]),
+    );
+    let error = soon(handle.ready()).await.unwrap_err().to_string();
+    assert!(error.contains("longer than the limit"), "V102 {error}");
+}
+
+#[tokio::test]
+async fn no_cookie_is_kept_or_sent() {
+    let (server, _listening, handle) = over_tcp().await;
+    let cookie = || Fault::header(SET_COOKIE, HeaderValue::from_static("a=b; Path=/"));
+    server.fail(Endpoint::Metadata, cookie());
+    server.fail(Endpoint::KeySet, cookie());
+    soon(handle.ready()).await.unwrap();
+    soon(handle.clone().ready()).await.unwrap();
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|one| one.header("cookie").is_none())
+    );
+}
+
+#[tokio::test]
+async fn an_issuer_that_nobody_listens_for_is_an_outage() {
+    let (server, listening, handle) = over_tcp().await;
+    drop((server, listening));
+    let error = soon(handle.ready()).await.unwrap_err().to_string();
+    assert!(error.contains("failed"), "{error}");
+}
+
+#[tokio::test]
+async fn an_issuer_on_loopback_may_have_its_keys_on_loopback_only() {
+    let server = TestServer::new("http://127.0.0.1:9").unwrap();
+    let allowed = |url: &str| {
+        server.mend(Endpoint::Metadata);
+        server.fail(
+            Endpoint::Metadata,
+            Fault::member("jwks_uri", Value::from(url)),
+        );
+        server.authorization_server()
+    };
+    for url in [
+        "http://127.0.0.1:9/jwks",
+        "http://localhost:9/jwks",
+        "http://[::1]:9/jwks",
+        "https://id.example.test/jwks",
+    ] {
+        soon(allowed(url).ready()).await.unwrap();
+    }
+    for url in [
+        "http://id.example.test/jwks",
+        "http://127.0.0.1.evil.test/jwks",
+        "http://localhost.evil.test/jwks",
+        "http://192.168.0.1/jwks",
+        "http://0.0.0.0/jwks",
+        "file:///jwks",
+    ] {
+        let error = soon(allowed(url).ready()).await.unwrap_err().to_string();
+        assert!(error.contains("not https"), "{url}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn an_odd_content_type_or_coding_of_keys_is_no_way_in() {
+    let (server, _listening, handle) = over_tcp().await;
+    // A compressed answer is not unpacked: what is not JSON as it came is no key set.
+    let name = HeaderName::from_static("content-encoding");
+    server.fail(
+        Endpoint::KeySet,
+        Fault::body("application/json", vec![0x1f, 0x8b, 8, 0]),
+    );
+    server.fail(
+        Endpoint::KeySet,
+        Fault::header(name, HeaderValue::from_static("gzip")),
+    );
+    let error = soon(handle.ready()).await.unwrap_err().to_string();
+    assert!(error.contains("not strict JSON"), "{error}");
+    assert!(
+        server
+            .requests()
+            .iter()
+            .all(|one| one.header("accept-encoding").is_none())
+    );
+}

@@ -1,0 +1,218 @@
+//! The code flow of this crate with the provider as the authorization server, over TCP.
+
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::get;
+use axum::{Extension, Router};
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+use tower_oauth::testing::{Browser, Page};
+use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer, Session, VerifiedToken};
+
+use crate::provider::{Provider, SECRET};
+
+const API: &str = "https://api.example/es256";
+
+/// An application of ours, the provider it signs people in at, and a person's browser.
+struct World {
+    provider: Provider,
+    app: String,
+    browser: Browser,
+}
+
+impl World {
+    async fn new(client: Client, change: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let app = format!("http://{}", listener.local_addr().unwrap());
+        let provider = Provider::start(&[("APP", &app)]);
+        let server = provider.authorization_server();
+        let redirect_uri = format!("{app}/auth/callback");
+        let login = LoginLayer::new(
+            &server,
+            client,
+            &redirect_uri,
+            CookieKey::generate().unwrap(),
+        )
+        .unwrap()
+        .with_scopes("openid profile email")
+        .unwrap()
+        .with_post_logout_redirect_uri(&format!("{app}/auth/logout"))
+        .unwrap();
+        let login = change(login);
+        let api: Router = Router::new()
+            .route("/", get(notes).layer(ScopeLayer::all("api:read").unwrap()))
+            .layer(BearerLayer::jwt(&server, API).unwrap());
+        let pages = Router::new()
+            .route("/account", get(account))
+            .route("/notes", get(call_api).layer(Extension(api)))
+            .layer(login.required())
+            .route("/", get(home))
+            .layer(login);
+        tokio::spawn(async move { axum::serve(listener, pages).await });
+        Self {
+            provider,
+            app,
+            browser: Browser::new(),
+        }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.app)
+    }
+
+    async fn open(&self, path: &str) -> Page {
+        self.browser.navigate(&self.url(path)).await.unwrap()
+    }
+
+    /// From a page that needs a session to the provider's consent page.
+    async fn ask_for_consent(&self, path: &str) -> Page {
+        let page = self.open(path).await;
+        assert!(
+            page.url().starts_with(self.provider.issuer()),
+            "{}",
+            page.url()
+        );
+        let form = page.form("").unwrap();
+        let form = form.fill("login", "alice").unwrap();
+        form.fill("password", "any")
+            .unwrap()
+            .submit()
+            .await
+            .unwrap()
+    }
+
+    async fn sign_in(&self, path: &str) -> Page {
+        let consent = self.ask_for_consent(path).await;
+        let page = consent.form("").unwrap().submit().await.unwrap();
+        assert_eq!(page.url(), self.url(path), "{}", page.text());
+        page
+    }
+}
+
+async fn home(session: Option<Session>) -> Html<String> {
+    let who = session.as_ref().map_or("nobody", Session::subject);
+    Html(format!(
+        "{who}<form method=post action=/auth/logout><button>Sign out</button></form>"
+    ))
+}
+
+async fn account(session: Session) -> String {
+    let profile = session.userinfo().await.unwrap();
+    assert_eq!(profile.subject(), session.subject());
+    format!("{} is {}", session.subject(), profile.get("name").unwrap())
+}
+
+/// Calls the API with the session's access token.
+async fn call_api(session: Session, Extension(api): Extension<Router>) -> Response {
+    let token = session.access_token().await.unwrap();
+    let request = Request::get("/").header("authorization", format!("Bearer {}", token.expose()));
+    api.oneshot(request.body(axum::body::Body::empty()).unwrap())
+        .await
+        .into_response()
+}
+
+async fn notes(token: VerifiedToken) -> String {
+    format!("notes of {}", token.subject().unwrap())
+}
+
+async fn signs_in_and_out(client: Client) {
+    let world = World::new(client, |login| login).await;
+    let page = world.sign_in("/account").await;
+    assert_eq!(page.text(), "alice is \"Alice Example\"");
+
+    let session = Request::get("/auth/session").body("").unwrap();
+    let session = page.fetch(session).await.unwrap();
+    let session: serde_json::Value = serde_json::from_slice(session.body()).unwrap();
+    assert_eq!(session["subject"], "alice");
+
+    let home = world.open("/").await;
+    assert!(home.text().contains("alice"), "{}", home.text());
+    let confirm = home.form("/auth/logout").unwrap().submit().await.unwrap();
+    assert!(
+        confirm.url().starts_with(world.provider.issuer()),
+        "{}",
+        confirm.url()
+    );
+    let home = confirm.form("").unwrap().press("yes").await.unwrap();
+    assert_eq!(home.url(), world.url("/"));
+    assert!(home.text().contains("nobody"), "{}", home.text());
+
+    let again = world.open("/account").await;
+    let form = again.form("").unwrap();
+    assert!(
+        form.value("password").is_some(),
+        "signed out at the provider too"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_with_client_secret_basic() {
+    signs_in_and_out(Client::confidential("web-basic", SECRET)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_with_client_secret_post() {
+    signs_in_and_out(Client::confidential_post("web-post", SECRET)).await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_code_flow_as_a_public_client() {
+    signs_in_and_out(Client::public("web-public")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn id_tokens_in_each_default_algorithm_are_accepted() {
+    for name in ["rs256", "ps256", "es256", "es384", "eddsa"] {
+        let client = Client::confidential(format!("web-{name}"), SECRET);
+        let world = World::new(client, |login| login).await;
+        world.sign_in("/account").await;
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn the_access_token_of_a_session_opens_an_api() {
+    let client = Client::confidential("web-basic", SECRET);
+    let world = World::new(client, |login| {
+        let login = login.with_scopes("openid api:read").unwrap();
+        login.with_authorization_parameter("resource", API).unwrap()
+    })
+    .await;
+    let page = world.sign_in("/notes").await;
+    assert_eq!(page.text(), "notes of alice");
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn people_sign_in_after_a_restart_with_new_keys() {
+    let mut world = World::new(Client::confidential("web-basic", SECRET), |login| login).await;
+    world.sign_in("/account").await;
+    world.provider.restart();
+    assert!(
+        world.open("/").await.text().contains("alice"),
+        "the session is ours"
+    );
+    world.browser = Browser::new();
+    world.sign_in("/account").await;
+}
+
+#[tokio::test]
+#[ignore = "needs oidc-provider: tests/interop/run"]
+async fn a_person_who_cancels_is_told_so_and_can_begin_again() {
+    let world = World::new(Client::confidential("web-basic", SECRET), |login| login).await;
+    let consent = world.ask_for_consent("/account").await;
+    let page = consent.click("[ Cancel ]").await.unwrap();
+    assert!(
+        page.url().starts_with(&world.url("/auth/callback")),
+        "{}",
+        page.url()
+    );
+    assert_eq!(page.status(), StatusCode::FORBIDDEN, "{}", page.text());
+    assert!(page.text().contains("access_denied"), "{}", page.text());
+    let consent = page.click("Sign in again").await.unwrap();
+    let page = consent.form("").unwrap().submit().await.unwrap();
+    assert_eq!(page.url(), world.url("/account"));
+}

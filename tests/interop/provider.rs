@@ -1,0 +1,133 @@
+//! oidc-provider as a child process of the test that needs it.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tower_oauth::AuthorizationServer;
+
+/// What every confidential client has; `provider.mjs` gives it to them.
+pub const SECRET: &str = "interop-secret-0123456789abcdef-0123456789";
+
+pub struct Provider {
+    child: Child,
+    settings: Vec<(&'static str, String)>,
+    issuer: String,
+}
+
+impl Provider {
+    pub fn start(settings: &[(&'static str, &str)]) -> Self {
+        let settings = settings
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect::<Vec<_>>();
+        let (child, issuer) = spawn(&settings, "0");
+        Self {
+            child,
+            settings,
+            issuer,
+        }
+    }
+
+    /// Ends it, and starts another on the same port: with the same clients and with new keys.
+    pub fn restart(&mut self) {
+        self.stop();
+        let port = self.issuer.rsplit(':').next().unwrap().to_owned();
+        let (child, issuer) = spawn(&self.settings, &port);
+        assert_eq!(issuer, self.issuer);
+        self.child = child;
+    }
+
+    fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub fn issuer(&self) -> &str {
+        &self.issuer
+    }
+
+    pub fn authorization_server(&self) -> AuthorizationServer {
+        AuthorizationServer::new(&self.issuer).unwrap()
+    }
+
+    /// An access token that client `svc` gets for itself, with the scope `api:read`.
+    pub fn client_credentials(&self, resource: &str) -> String {
+        let form = format!(
+            "grant_type=client_credentials&client_id=svc&client_secret={SECRET}&scope=api%3Aread&resource={resource}"
+        );
+        let answer = self.ask("POST /token", &form);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
+        answer["access_token"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no token for {resource}: {answer}"))
+            .to_owned()
+    }
+
+    /// How many requests each of its paths got since it started.
+    pub fn requests(&self) -> BTreeMap<String, u64> {
+        serde_json::from_str(&self.ask("GET /interop/requests", "")).unwrap()
+    }
+
+    /// One request outside of the crate that is tested, and its body.
+    fn ask(&self, line: &str, form: &str) -> String {
+        let address = self.issuer.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        stream.set_read_timeout(patience).unwrap();
+        // HTTP/1.0: the answer ends with the connection and is never chunked.
+        write!(
+            stream,
+            "{line} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n\
+             Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+            form.len()
+        )
+        .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP response");
+        body.to_owned()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn spawn(settings: &[(&'static str, String)], port: &str) -> (Child, String) {
+    let folder = std::env::var_os("TOWER_OAUTH_INTEROP").map_or_else(
+        || panic!("TOWER_OAUTH_INTEROP names no folder: use tests/interop/run"),
+        PathBuf::from,
+    );
+    let log = File::options()
+        .create(true)
+        .append(true)
+        .open(folder.join("provider.log"))
+        .unwrap();
+    let mut child = Command::new("node")
+        .arg("provider.mjs")
+        .current_dir(&folder)
+        .env("PORT", port)
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        // Held open: the provider ends with it, even if this process is killed.
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let ready = line
+        .strip_prefix("READY ")
+        .unwrap_or_else(|| panic!("oidc-provider did not start, see provider.log: {line:?}"));
+    let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
+    (child, ready["issuer"].as_str().unwrap().to_owned())
+}

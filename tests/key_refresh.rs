@@ -1,0 +1,807 @@
+//! When keys are fetched, how often, and what happens to requests meanwhile.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
+use http::{HeaderValue, Request, Response};
+use support::{Answer, Outcome, api, good, layer, layer_of, present, server, settle, soon, until};
+use tokio::task::JoinHandle;
+use tower::{Service as _, service_fn};
+use tower_oauth::issuer::KeySetHealth;
+use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::token::VerifyErrorKind as Why;
+use tower_oauth::{Algorithm, AuthorizationServer};
+
+const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// An API that has fetched its keys, and a token that stays good for a day.
+async fn warm(server: &TestServer) -> (AuthorizationServer, Router, String) {
+    let handle = server.authorization_server();
+    let api = api(layer_of(&handle));
+    let token = good(server).with_expires_in(86_400).sign();
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    assert_eq!(server.count(Endpoint::KeySet), 1);
+    soon(server.clock().wait_for_sleepers(1)).await;
+    (handle, api, token)
+}
+
+/// A token whose key id nobody has. Its signature is never looked at.
+fn junk(server: &TestServer, number: usize) -> String {
+    good(server)
+        .with_expires_in(86_400)
+        .with_header("kid", format!("junk-{number}"))
+        .sign()
+}
+
+fn spawn(api: &Router, token: &str) -> JoinHandle<Answer> {
+    let (api, token) = (api.clone(), token.to_owned());
+    tokio::spawn(async move { present(&api, &token).await })
+}
+
+/// Holds the next fetch of keys back until the clock is turned by 100 ms.
+fn hold_next_fetch(server: &TestServer) {
+    server.fail_once(Endpoint::KeySet, Fault::delay(Duration::from_millis(100)));
+}
+
+/// Two hundred requests with a key that is new, all in flight before the fetch for it is answered.
+async fn rush(
+    server: &TestServer,
+    api: &Router,
+    before: Option<JoinHandle<Answer>>,
+) -> Vec<Outcome> {
+    let token = good(server).with_expires_in(86_400).sign();
+    let asleep = server.clock().sleepers();
+    if before.is_none() {
+        hold_next_fetch(server);
+    }
+    let requests: Vec<_> = (0..200).map(|_| spawn(api, &token)).collect();
+    // Each waits with a time limit; the fetch has one as well, and the server sleeps.
+    let others = if before.is_none() { 2 } else { 0 };
+    soon(server.clock().wait_for_sleepers(asleep + 200 + others)).await;
+    drop(before.inspect(JoinHandle::abort));
+    server.clock().advance(Duration::from_millis(100));
+    let mut outcomes = Vec::new();
+    for request in requests {
+        outcomes.push(soon(request).await.unwrap().outcome());
+    }
+    outcomes
+}
+
+#[tokio::test]
+async fn a_thousand_requests_on_a_cold_start_share_one_fetch() {
+    let server = server();
+    let api = api(layer(&server));
+    let token = good(&server).sign();
+    hold_next_fetch(&server);
+    let requests: Vec<_> = (0..1000).map(|_| spawn(&api, &token)).collect();
+    soon(server.clock().wait_for_sleepers(1002)).await;
+    server.clock().advance(Duration::from_millis(100));
+    for request in requests {
+        assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Accepted);
+    }
+    assert_eq!(
+        (
+            server.count(Endpoint::Metadata),
+            server.count(Endpoint::KeySet)
+        ),
+        (1, 1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_thousand_requests_on_several_threads_share_one_fetch() {
+    let server = server();
+    let api = api(layer(&server));
+    let token = good(&server).sign();
+    let requests: Vec<_> = (0..1000).map(|_| spawn(&api, &token)).collect();
+    for request in requests {
+        assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Accepted);
+    }
+    assert_eq!(
+        (
+            server.count(Endpoint::Metadata),
+            server.count(Endpoint::KeySet)
+        ),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_request_that_is_given_up_takes_nothing_from_the_others() {
+    let server = server();
+    let api = api(layer(&server));
+    let token = good(&server).sign();
+    hold_next_fetch(&server);
+    let first = spawn(&api, &token);
+    soon(server.wait_for(Endpoint::KeySet, 1)).await;
+    let second = spawn(&api, &token);
+    soon(server.clock().wait_for_sleepers(4)).await;
+    first.abort();
+    assert!(soon(first).await.unwrap_err().is_cancelled());
+    server.clock().advance(Duration::from_millis(100));
+    assert_eq!(soon(second).await.unwrap().outcome(), Outcome::Accepted);
+    assert_eq!(server.count(Endpoint::KeySet), 1);
+}
+
+#[tokio::test]
+async fn a_fetch_that_everybody_gave_up_is_finished_all_the_same() {
+    let server = server();
+    let handle = server.authorization_server();
+    let api = api(layer_of(&handle));
+    hold_next_fetch(&server);
+    let only = spawn(&api, &good(&server).sign());
+    soon(server.wait_for(Endpoint::KeySet, 1)).await;
+    only.abort();
+    assert!(soon(only).await.is_err());
+    server.clock().advance(Duration::from_millis(100));
+    until(|| handle.health().is_ready()).await;
+    assert_eq!(
+        present(&api, &good(&server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(server.count(Endpoint::KeySet), 1);
+}
+
+#[tokio::test]
+async fn a_request_with_a_new_key_waits_for_it_and_succeeds() {
+    let server = server();
+    let (_, api, old) = warm(&server).await;
+    server.rotate_keys();
+    let new = good(&server).sign();
+    assert_eq!(present(&api, &new).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&api, &old).await.outcome(), Outcome::Accepted);
+    assert_eq!(server.count(Endpoint::KeySet), 2);
+}
+
+#[tokio::test]
+async fn a_rotation_under_load_costs_one_fetch_and_no_request() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    server.rotate_keys();
+    assert_eq!(
+        rush(&server, &api, None).await,
+        vec![Outcome::Accepted; 200]
+    );
+    assert_eq!(server.count(Endpoint::KeySet), 2);
+}
+
+#[tokio::test]
+async fn a_rotation_shortly_after_a_junk_key_id_costs_one_fetch_and_no_request() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    assert_eq!(present(&api, &junk(&server, 0)).await.outcome(), UNKNOWN);
+    server.clock().advance(secs(2));
+    server.rotate_keys();
+    assert_eq!(
+        rush(&server, &api, None).await,
+        vec![Outcome::Accepted; 200]
+    );
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        3,
+        "one of them for the junk"
+    );
+}
+
+#[tokio::test]
+async fn a_rotation_whose_first_request_hangs_up_costs_one_fetch_and_no_other_request() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    server.rotate_keys();
+    hold_next_fetch(&server);
+    let first = spawn(&api, &good(&server).sign());
+    soon(server.wait_for(Endpoint::KeySet, 2)).await;
+    soon(server.clock().wait_for_sleepers(4)).await;
+    assert_eq!(
+        rush(&server, &api, Some(first)).await,
+        vec![Outcome::Accepted; 200]
+    );
+    // Those who came to a fetch under way could not know that it had begun late enough, and need not.
+    assert_eq!(server.count(Endpoint::KeySet), 2);
+}
+
+#[tokio::test]
+async fn a_fetch_that_began_before_the_rotation_is_not_believed_to_lack_the_key() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    let set_of_before = server.key(Algorithm::Es256).public_jwk();
+    server.fail_once(
+        Endpoint::KeySet,
+        Fault::member("keys", serde_json::json!([set_of_before])),
+    );
+    hold_next_fetch(&server);
+    let waiting = spawn(&api, &junk(&server, 0));
+    soon(server.wait_for(Endpoint::KeySet, 2)).await;
+    server.rotate_keys();
+    let fresh = spawn(&api, &good(&server).sign());
+    soon(server.clock().wait_for_sleepers(5)).await;
+    server.clock().advance(Duration::from_millis(100));
+    assert_eq!(soon(fresh).await.unwrap().outcome(), Outcome::Accepted);
+    assert_eq!(soon(waiting).await.unwrap().outcome(), UNKNOWN);
+    assert_eq!(server.count(Endpoint::KeySet), 3);
+}
+
+#[tokio::test]
+async fn ten_thousand_junk_key_ids_cost_three_fetches_and_good_tokens_nothing() {
+    let server = server();
+    let (_, api, token) = warm(&server).await;
+    for number in 0..10_000 {
+        assert_eq!(
+            present(&api, &junk(&server, number)).await.outcome(),
+            UNKNOWN
+        );
+        if number % 100 == 0 {
+            assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+        }
+    }
+    assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
+}
+
+#[tokio::test]
+async fn ten_thousand_junk_key_ids_in_five_minutes_cost_one_fetch_each_half_minute() {
+    let server = server();
+    let (_, api, token) = warm(&server).await;
+    for number in 0..10_000 {
+        // With the bucket empty it is 401 while a fetch of the last 30 seconds has lacked the key.
+        let outcome = present(&api, &junk(&server, number)).await.outcome();
+        assert!([UNKNOWN, Outcome::Unavailable].contains(&outcome));
+        if number % 100 == 0 {
+            assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+        }
+        server.clock().advance(Duration::from_millis(30));
+    }
+    let fetches = server.count(Endpoint::KeySet) - 1;
+    assert!((3 + 9..=3 + 10).contains(&fetches), "{fetches}");
+}
+
+#[tokio::test]
+async fn a_thousand_junk_key_ids_at_once_cost_three_fetches() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    let requests: Vec<_> = (0..1000)
+        .map(|number| spawn(&api, &junk(&server, number)))
+        .collect();
+    for request in requests {
+        assert_eq!(soon(request).await.unwrap().outcome(), UNKNOWN);
+    }
+    assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
+}
+
+#[tokio::test]
+async fn failed_fetches_count_and_then_nobody_knows_without_asking() {
+    let server = server();
+    let (handle, api, token) = warm(&server).await;
+    server.clock().advance(secs(31));
+    server.fail(Endpoint::KeySet, Fault::status(500));
+    for number in 0..3 {
+        assert_eq!(
+            present(&api, &junk(&server, number)).await.outcome(),
+            Outcome::Unavailable
+        );
+        assert_eq!(server.count(Endpoint::KeySet), 2 + number);
+    }
+    // The last fetch that succeeded is too long ago to say that the key does not exist.
+    for number in 3..100 {
+        assert_eq!(
+            present(&api, &junk(&server, number)).await.outcome(),
+            Outcome::Unavailable
+        );
+    }
+    assert_eq!(server.count(Endpoint::KeySet), 4);
+    assert_eq!(handle.health().failures, 3);
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    // The bucket gains one; a fetch that works is then believed for 30 seconds.
+    server.mend(Endpoint::KeySet);
+    server.clock().advance(secs(30));
+    assert_eq!(present(&api, &junk(&server, 100)).await.outcome(), UNKNOWN);
+    server.clock().advance(secs(29));
+    assert_eq!(present(&api, &junk(&server, 101)).await.outcome(), UNKNOWN);
+    assert_eq!(server.count(Endpoint::KeySet), 5);
+}
+
+#[tokio::test]
+async fn a_known_key_never_waits_while_the_endpoint_hangs() {
+    let server = server();
+    let (_, api, token) = warm(&server).await;
+    server.fail(Endpoint::KeySet, Fault::hang());
+    let stuck = spawn(&api, &junk(&server, 0));
+    soon(server.wait_for(Endpoint::KeySet, 2)).await;
+    for _ in 0..100 {
+        assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    }
+    assert!(!stuck.is_finished());
+    soon(server.clock().wait_for_sleepers(3)).await;
+    server.clock().advance(secs(2));
+    let answer = soon(stuck).await.unwrap();
+    assert_eq!(
+        answer.outcome(),
+        Outcome::Unavailable,
+        "who waits, waits for two seconds"
+    );
+    // Through a whole life of the set and beyond, second by second, none waits.
+    for _ in 0..700 {
+        server.clock().advance(secs(1));
+        // Lets the refresher and its fetch come to their timers.
+        settle().await;
+        assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    }
+}
+
+#[tokio::test]
+async fn keys_are_renewed_ahead_of_their_end_without_any_request() {
+    let server = server();
+    let (handle, api, token) = warm(&server).await;
+    server.clock().advance(secs(419));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        1,
+        "not before 70 % of ten minutes"
+    );
+    server.clock().advance(secs(61));
+    soon(server.wait_for(Endpoint::KeySet, 2)).await;
+    until(|| matches!(handle.health().keys, KeySetHealth::Fresh { age } if age.is_zero())).await;
+    // And again, for as long as the server is in use.
+    for round in 3..6 {
+        soon(server.clock().wait_for_sleepers(1)).await;
+        server.clock().advance(secs(480));
+        soon(server.wait_for(Endpoint::KeySet, round)).await;
+        until(|| matches!(handle.health().keys, KeySetHealth::Fresh { age } if age.is_zero()))
+            .await;
+    }
+    // The document is read again after an hour at the earliest.
+    assert_eq!(server.count(Endpoint::Metadata), 1);
+}
+
+#[tokio::test]
+async fn the_task_that_renews_keys_ends_with_the_last_handle() {
+    let server = server();
+    let (handle, api, _) = warm(&server).await;
+    drop((handle, api));
+    server.clock().advance(secs(480));
+    until(|| server.clock().sleepers() == 0).await;
+    assert_eq!(server.count(Endpoint::KeySet), 1);
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
+    let server = server();
+    let (handle, api, token) = warm(&server).await;
+    server.fail(Endpoint::KeySet, Fault::status(500));
+    server.clock().advance(secs(480));
+    let mut failures = 1;
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
+        until(|| handle.health().failures == failures).await;
+        soon(server.clock().wait_for_sleepers(1)).await;
+        // A tenth of each wait is jitter.
+        let (most, rest) = (secs(wait).mul_f64(0.89), secs(wait).mul_f64(0.11));
+        server.clock().advance(most);
+        settle().await;
+        assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+        assert_eq!(handle.health().failures, failures, "{wait}");
+        server.clock().advance(rest);
+        failures += 1;
+    }
+    until(|| handle.health().failures == failures).await;
+    soon(server.clock().wait_for_sleepers(1)).await;
+    server.mend(Endpoint::KeySet);
+    server.clock().advance(secs(60));
+    until(|| handle.health().failures == 0).await;
+    assert!(handle.health().last_error.is_none());
+}
+
+#[tokio::test]
+async fn an_outage_is_survived_for_an_hour_past_the_life_of_the_keys_and_then_said() {
+    let server = server();
+    let (handle, api, token) = warm(&server).await;
+    assert!(matches!(handle.health().keys, KeySetHealth::Fresh { .. }));
+    server.fail(Endpoint::KeySet, Fault::disconnect());
+    server.fail(Endpoint::Metadata, Fault::disconnect());
+    let steps = [
+        (599, "fresh", Outcome::Accepted),
+        (1, "stale", Outcome::Accepted),
+        (3599, "stale", Outcome::Accepted),
+        (1, "expired", Outcome::Unavailable),
+        (86_400, "expired", Outcome::Unavailable),
+    ];
+    for (advance, state, outcome) in steps {
+        server.clock().advance(secs(advance));
+        if advance == 86_400 {
+            let token = good(&server).sign();
+            assert_eq!(present(&api, &token).await.outcome(), outcome, "{state}");
+        } else {
+            assert_eq!(present(&api, &token).await.outcome(), outcome, "{state}");
+        }
+        let health = handle.health();
+        let seen = match health.keys {
+            KeySetHealth::Fresh { .. } => "fresh",
+            KeySetHealth::Stale { .. } => "stale",
+            KeySetHealth::Expired { .. } => "expired",
+            _ => "empty",
+        };
+        assert_eq!(seen, state);
+        assert_eq!(health.is_ready(), state != "expired");
+    }
+    assert!(handle.health().failures > 0 && handle.health().last_error.is_some());
+    server.mend(Endpoint::KeySet);
+    server.mend(Endpoint::Metadata);
+    server.clock().advance(secs(1));
+    assert_eq!(
+        present(&api, &good(&server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+    assert!(handle.health().is_ready() && handle.health().failures == 0);
+}
+
+#[tokio::test]
+async fn without_a_grace_time_an_outage_is_said_at_the_end_of_the_keys() {
+    let server = server();
+    let handle = server
+        .authorization_server()
+        .with_outage_limit(Duration::ZERO)
+        .unwrap();
+    let api = api(layer_of(&handle));
+    let token = good(&server).with_expires_in(86_400).sign();
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    server.fail(Endpoint::KeySet, Fault::status(503));
+    server.clock().advance(secs(599));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    server.clock().advance(secs(1));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+}
+
+#[tokio::test]
+async fn a_cold_start_during_an_outage_mends_itself() {
+    let server = server();
+    let handle = server.authorization_server();
+    let api = api(layer_of(&handle));
+    let token = good(&server).with_expires_in(86_400).sign();
+    assert_eq!(handle.health().keys, KeySetHealth::Empty);
+    assert!(!handle.health().is_ready());
+    server.fail(Endpoint::Metadata, Fault::disconnect());
+    let answer = present(&api, &token).await;
+    assert_eq!(answer.outcome(), Outcome::Unavailable);
+    assert_eq!(answer.headers[RETRY_AFTER], "1");
+    assert!(soon(handle.ready()).await.is_err());
+    // Those who come shortly after share the failure; nobody asks while nobody comes.
+    for _ in 0..100 {
+        assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+    }
+    assert_eq!(server.requests().len(), 1);
+    server.clock().advance(secs(3600));
+    settle().await;
+    assert_eq!(server.requests().len(), 1);
+    // What is unreadable is refused all the same: for that nobody has to be asked.
+    assert_eq!(
+        present(&api, "junk").await.outcome(),
+        Outcome::InvalidToken(Why::Malformed)
+    );
+    server.mend(Endpoint::Metadata);
+    server.fail(Endpoint::KeySet, Fault::status(500));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+    server.mend(Endpoint::KeySet);
+    server.clock().advance(Duration::from_millis(250));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    soon(handle.ready()).await.unwrap();
+}
+
+#[tokio::test]
+async fn ready_fetches_once_and_a_layer_needs_nothing_more() {
+    let server = server();
+    let handle = server.authorization_server();
+    soon(handle.ready()).await.unwrap();
+    soon(handle.ready()).await.unwrap();
+    assert_eq!(
+        present(&api(layer_of(&handle)), &good(&server).sign())
+            .await
+            .outcome(),
+        Outcome::Accepted
+    );
+    assert_eq!(
+        (
+            server.count(Endpoint::Metadata),
+            server.count(Endpoint::KeySet)
+        ),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_given_up_in_time() {
+    let server = server();
+    let handle = server.authorization_server();
+    server.fail(Endpoint::KeySet, Fault::hang());
+    let ready = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.ready().await }
+    });
+    soon(server.wait_for(Endpoint::KeySet, 1)).await;
+    soon(server.clock().wait_for_sleepers(1)).await;
+    server.clock().advance(secs(5));
+    let error = soon(ready).await.unwrap().unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("no answer within the time limit"),
+        "{error}"
+    );
+    // A request waits no longer than two seconds for the same.
+    let request = spawn(&api(layer_of(&handle)), &good(&server).sign());
+    server.clock().advance(secs(1));
+    soon(server.clock().wait_for_sleepers(1)).await;
+    until(|| {
+        server.clock().advance(Duration::from_millis(100));
+        request.is_finished()
+    })
+    .await;
+    assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Unavailable);
+}
+
+#[tokio::test]
+async fn the_life_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
+    for (header, life) in [
+        ("max-age=300", 300),
+        ("public, MAX-AGE=300, must-revalidate", 300),
+        ("max-age=0", 60),
+        ("no-store", 60),
+        ("no-cache", 60),
+        ("max-age=-1", 60),
+        ("max-age=1e9", 60),
+        ("max-age=soon", 60),
+        ("max-age=", 60),
+        ("max-age=NaN", 60),
+        ("max-age=1000000000000000000", 3600),
+        ("max-age=18446744073709551616", 3600),
+        ("s-maxage=5", 600),
+        ("public", 600),
+        (",,;=\"", 600),
+    ] {
+        let server = server();
+        server.fail(
+            Endpoint::KeySet,
+            Fault::header(CACHE_CONTROL, HeaderValue::from_static(header)),
+        );
+        let (handle, _api, _) = warm(&server).await;
+        server.clock().advance(secs(life * 7 / 10 - 1));
+        settle().await;
+        assert_eq!(server.count(Endpoint::KeySet), 1, "{header}");
+        server.clock().advance(secs(life / 10 + 1));
+        soon(server.wait_for(Endpoint::KeySet, 2)).await;
+        drop(handle);
+    }
+}
+
+#[tokio::test]
+async fn a_shorter_life_counts_as_soon_as_it_is_said() {
+    let server = server();
+    let long = Fault::header(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
+    server.fail_once(Endpoint::KeySet, long);
+    let (_, api, token) = warm(&server).await;
+    // Ahead of a rotation the server has caches expire sooner; an unknown key brings the news.
+    server.fail(
+        Endpoint::KeySet,
+        Fault::header(CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
+    );
+    assert_eq!(present(&api, &junk(&server, 0)).await.outcome(), UNKNOWN);
+    for _ in 0..48 {
+        server.clock().advance(secs(1));
+        settle().await;
+    }
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        3,
+        "renewed at 80 % of a minute"
+    );
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+}
+
+#[tokio::test]
+async fn a_key_that_was_withdrawn_stops_within_the_life_of_the_set() {
+    let server = server();
+    let (handle, api, old) = warm(&server).await;
+    server.rotate_keys();
+    server.withdraw_old_keys();
+    assert_eq!(
+        present(&api, &old).await.outcome(),
+        Outcome::Accepted,
+        "nobody has asked yet"
+    );
+    server.clock().advance(secs(480));
+    soon(server.wait_for(Endpoint::KeySet, 2)).await;
+    until(|| matches!(handle.health().keys, KeySetHealth::Fresh { age } if age.is_zero())).await;
+    assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
+    assert_eq!(
+        present(&api, &good(&server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+}
+
+#[tokio::test]
+async fn a_key_that_was_withdrawn_while_the_machine_slept_is_not_taken_on_waking() {
+    let server = server();
+    let (_, api, old) = warm(&server).await;
+    server.rotate_keys();
+    server.withdraw_old_keys();
+    server.clock().advance(secs(3000));
+    // No task has run since; the request itself has to wait for the new set.
+    assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
+}
+
+#[tokio::test]
+async fn a_key_that_was_withdrawn_in_an_emergency_is_gone_with_the_next_set() {
+    let server = server();
+    let (_, api, old) = warm(&server).await;
+    server.rotate_keys();
+    server.withdraw_old_keys();
+    assert_eq!(
+        present(&api, &good(&server).sign()).await.outcome(),
+        Outcome::Accepted
+    );
+    // The set that brought the new key has replaced the old one whole.
+    assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
+}
+
+#[tokio::test]
+async fn keys_that_moved_are_found_again_within_the_first_hour() {
+    let server = server();
+    server.fail(
+        Endpoint::Metadata,
+        Fault::member("jwks_uri", "https://id.example.test/gone"),
+    );
+    let api = api(layer(&server));
+    let token = good(&server).with_expires_in(3600).sign();
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+    server.mend(Endpoint::Metadata);
+    server.clock().advance(secs(1));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+    assert_eq!(server.count(Endpoint::Metadata), 2);
+}
+
+/// The test server's back channel, with a count of what is under way at the same time.
+#[derive(Clone, Default)]
+struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
+
+#[tokio::test]
+async fn there_is_never_more_than_one_fetch_under_way() {
+    let server = server();
+    let gauge = Gauge::default();
+    let (counted, channel) = (gauge.clone(), server.back_channel());
+    let service = service_fn(move |request: Request<Bytes>| {
+        let (gauge, mut channel) = (counted.clone(), channel.clone());
+        async move {
+            let now = gauge.0.0.fetch_add(1, Ordering::SeqCst) + 1;
+            gauge.0.1.fetch_max(now, Ordering::SeqCst);
+            let answer = channel.call(request).await;
+            gauge.0.0.fetch_sub(1, Ordering::SeqCst);
+            answer
+        }
+    });
+    let handle = server.authorization_server().with_back_channel(service);
+    let api = api(layer_of(&handle));
+    let mut requests = Vec::new();
+    for round in 0..20 {
+        server.fail_once(Endpoint::KeySet, Fault::delay(secs(round % 3)));
+        if round % 4 == 0 {
+            server.rotate_keys();
+        }
+        requests.push(spawn(&api, &good(&server).with_expires_in(86_400).sign()));
+        requests.push(spawn(&api, &junk(&server, 0)));
+        server.clock().advance(secs(100));
+        settle().await;
+    }
+    until(|| {
+        server.clock().advance(secs(1));
+        requests.iter().all(JoinHandle::is_finished)
+    })
+    .await;
+    assert!(server.count(Endpoint::KeySet) > 5);
+    assert_eq!(
+        gauge.0.1.load(Ordering::SeqCst),
+        1,
+        "an older answer could overwrite a newer one"
+    );
+}
+
+#[tokio::test]
+async fn a_back_channel_that_panics_takes_one_attempt_with_it() {
+    let server = server();
+    let (calls, channel) = (Arc::new(AtomicUsize::new(0)), server.back_channel());
+    let counted = Arc::clone(&calls);
+    let service = service_fn(move |request: Request<Bytes>| {
+        let (first, mut channel) = (counted.fetch_add(1, Ordering::SeqCst) == 0, channel.clone());
+        async move {
+            assert!(!first, "the back channel panics");
+            channel.call(request).await
+        }
+    });
+    let handle = server.authorization_server().with_back_channel(service);
+    let api = api(layer_of(&handle));
+    let token = good(&server).sign();
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
+    server.clock().advance(secs(1));
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
+}
+
+#[tokio::test]
+async fn a_back_channel_that_fails_to_get_ready_is_an_outage() {
+    #[derive(Clone)]
+    struct NeverReady;
+    impl tower::Service<Request<Bytes>> for NeverReady {
+        type Response = Response<Bytes>;
+        type Error = std::io::Error;
+        type Future = std::future::Ready<Result<Response<Bytes>, std::io::Error>>;
+
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), std::io::Error>> {
+            std::task::Poll::Ready(Err(std::io::Error::other("no connection is left")))
+        }
+
+        fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+            panic!("called although it was not ready");
+        }
+    }
+    let server = server();
+    let handle = server.authorization_server().with_back_channel(NeverReady);
+    assert_eq!(
+        present(&api(layer_of(&handle)), &good(&server).sign())
+            .await
+            .outcome(),
+        Outcome::Unavailable
+    );
+    assert!(
+        handle
+            .health()
+            .last_error
+            .unwrap()
+            .contains("no connection is left")
+    );
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_is_turned_prolongs_no_key() {
+    let server = server();
+    let (handle, api, token) = warm(&server).await;
+    server.fail(Endpoint::KeySet, Fault::status(500));
+    server.clock().turn_wall(-1_000_000);
+    // The token is from the future now; it is the keys that must not follow the wall clock.
+    assert_eq!(
+        present(&api, &token).await.outcome(),
+        Outcome::InvalidToken(Why::NotYetValid)
+    );
+    server.clock().advance(secs(4200));
+    assert!(matches!(handle.health().keys, KeySetHealth::Expired { .. }));
+    let now = good(&server).sign();
+    assert_eq!(present(&api, &now).await.outcome(), Outcome::Unavailable);
+}
+
+#[tokio::test]
+async fn a_foreign_key_is_asked_for_again_only_while_the_bucket_lasts() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    let foreign = good(&server)
+        .with_key(&SigningKey::generate(Algorithm::Es256))
+        .sign();
+    for _ in 0..50 {
+        assert_eq!(present(&api, &foreign).await.outcome(), UNKNOWN);
+    }
+    assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
+}

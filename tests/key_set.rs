@@ -1,0 +1,476 @@
+//! Which keys of a key set count, and which sets count at all (RFC 7517, RFC 7518 §6).
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub
+)]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::der::{decode, encode};
+use support::{Outcome, api, good, layer, layer_of, present, server, soon};
+use tower_oauth::Algorithm;
+use tower_oauth::issuer::KeySetHealth;
+use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::token::VerifyErrorKind as Why;
+
+const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
+
+fn serve(server: &TestServer, keys: &Value) {
+    let text = keys.to_string();
+    server.mend(Endpoint::KeySet);
+    server.fail(Endpoint::KeySet, Fault::body("application/json", text));
+}
+
+/// A key under this id, changed.
+fn changed(key: &SigningKey, change: impl FnOnce(&mut Value)) -> Value {
+    let mut jwk = key.public_jwk();
+    change(&mut jwk);
+    jwk
+}
+
+fn without(key: &SigningKey, name: &str) -> Value {
+    changed(key, |jwk| drop(jwk.as_object_mut().unwrap().remove(name)))
+}
+
+fn with(key: &SigningKey, name: &str, value: impl Into<Value>) -> Value {
+    changed(key, |jwk| jwk[name] = value.into())
+}
+
+/// Flips a bit in the middle of a number.
+fn bent(key: &SigningKey, name: &str) -> Value {
+    changed(key, |jwk| {
+        let mut number = decode(jwk[name].as_str().unwrap());
+        let middle = number.len() / 2;
+        number[middle] ^= 1;
+        jwk[name] = encode(number).into();
+    })
+}
+
+fn number(bytes: usize, last: u8) -> String {
+    let mut number = vec![0xc5; bytes];
+    *number.last_mut().unwrap() = last;
+    encode(number)
+}
+
+#[tokio::test]
+async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
+    let neighbour = SigningKey::generate(Algorithm::Es256).with_kid("neighbour");
+    let ec = SigningKey::generate(Algorithm::Es256);
+    let p384 = SigningKey::generate(Algorithm::Es384);
+    let rsa = SigningKey::generate(Algorithm::Rs256);
+    let ed = SigningKey::generate(Algorithm::EdDsa);
+    let short = |key: &SigningKey, name: &str| {
+        changed(key, |jwk| {
+            let number = decode(jwk[name].as_str().unwrap());
+            jwk[name] = encode(&number[1..]).into();
+        })
+    };
+    let long = |key: &SigningKey, name: &str| {
+        changed(key, |jwk| {
+            let number = decode(jwk[name].as_str().unwrap());
+            jwk[name] = encode([&[0][..], &number].concat()).into();
+        })
+    };
+    let cases: Vec<(&str, &SigningKey, Value)> = vec![
+        ("V93 a private EC key", &ec, with(&ec, "d", number(32, 1))),
+        (
+            "V93 a private RSA key",
+            &rsa,
+            with(&rsa, "d", number(256, 1)),
+        ),
+        ("V93 a prime alone", &rsa, with(&rsa, "p", number(128, 1))),
+        (
+            "V93 an exponent of the other form",
+            &rsa,
+            with(&rsa, "qi", number(128, 1)),
+        ),
+        ("V93 other primes", &rsa, with(&rsa, "oth", json!([]))),
+        ("V93 an empty d", &ec, with(&ec, "d", "")),
+        (
+            "V94 a symmetric key",
+            &ec,
+            json!({ "kty": "oct", "k": "c2VjcmV0", "kid": ec.kid(), "alg": "ES256" }),
+        ),
+        ("V94 a symmetric member", &ec, with(&ec, "k", "c2VjcmV0")),
+        ("V95 use enc", &ec, with(&ec, "use", "enc")),
+        ("V95 use SIG", &ec, with(&ec, "use", "SIG")),
+        ("V95 use is a number", &ec, with(&ec, "use", 1)),
+        ("V95 use is null", &ec, with(&ec, "use", Value::Null)),
+        (
+            "V95 key_ops for encryption",
+            &ec,
+            with(&ec, "key_ops", json!(["encrypt"])),
+        ),
+        (
+            "V95 key_ops for signing only",
+            &ec,
+            with(&ec, "key_ops", json!(["sign"])),
+        ),
+        (
+            "V95 key_ops repeats itself",
+            &ec,
+            with(&ec, "key_ops", json!(["verify", "verify"])),
+        ),
+        ("V95 key_ops is empty", &ec, with(&ec, "key_ops", json!([]))),
+        (
+            "V95 key_ops is a string",
+            &ec,
+            with(&ec, "key_ops", "verify"),
+        ),
+        (
+            "V95 key_ops without end",
+            &ec,
+            with(
+                &ec,
+                "key_ops",
+                (0..500)
+                    .map(|n| {
+                        if n == 0 {
+                            "verify".into()
+                        } else {
+                            format!("{n}")
+                        }
+                    })
+                    .collect::<Vec<_>>(),
+            ),
+        ),
+        ("V96 1024 bits", &rsa, with(&rsa, "n", number(128, 1))),
+        (
+            "V96 2047 bits",
+            &rsa,
+            changed(&rsa, |jwk| {
+                let mut number = vec![0x45; 256];
+                number[255] = 1;
+                jwk["n"] = encode(number).into();
+            }),
+        ),
+        (
+            "V96 1024 bits behind zeros",
+            &rsa,
+            with(&rsa, "n", encode([vec![0; 128], vec![0xc5; 128]].concat())),
+        ),
+        ("V96 16 384 bits", &rsa, with(&rsa, "n", number(2048, 1))),
+        ("V96 n is zero", &rsa, with(&rsa, "n", "AA")),
+        ("V96 n is empty", &rsa, with(&rsa, "n", "")),
+        ("V96 n is even", &rsa, with(&rsa, "n", number(256, 2))),
+        ("V96 e is one", &rsa, with(&rsa, "e", "AQ")),
+        ("V96 e is zero", &rsa, with(&rsa, "e", "AA")),
+        ("V96 e is even", &rsa, with(&rsa, "e", encode([1, 0, 0]))),
+        ("V96 e is empty", &rsa, with(&rsa, "e", "")),
+        (
+            "V96 e is larger than 2^33",
+            &rsa,
+            with(&rsa, "e", encode([2, 0, 0, 0, 1])),
+        ),
+        (
+            "V96 e of nine bytes, odd in the first eight",
+            &rsa,
+            with(&rsa, "e", encode([1, 0, 0, 0, 0, 0, 0, 1, 1])),
+        ),
+        (
+            "V96 e is the modulus",
+            &rsa,
+            changed(&rsa, |jwk| jwk["e"] = jwk["n"].clone()),
+        ),
+        ("V97 x is off the curve", &ec, bent(&ec, "x")),
+        ("V97 y is off the curve", &p384, bent(&p384, "y")),
+        ("V97 x is short", &ec, short(&ec, "x")),
+        ("V97 y is long", &ec, long(&ec, "y")),
+        (
+            "V97 the point at infinity",
+            &ec,
+            changed(&ec, |jwk| {
+                (jwk["x"], jwk["y"]) = (encode([0; 32]).into(), encode([0; 32]).into())
+            }),
+        ),
+        (
+            "V97 x and y are the field's order",
+            &ec,
+            changed(&ec, |jwk| {
+                (jwk["x"], jwk["y"]) = (encode([0xff; 32]).into(), encode([0xff; 32]).into())
+            }),
+        ),
+        ("V97 P-256K", &ec, with(&ec, "crv", "P-256K")),
+        ("V97 secp256k1", &ec, with(&ec, "crv", "secp256k1")),
+        (
+            "V97 the curve in lower case",
+            &ec,
+            with(&ec, "crv", "p-256"),
+        ),
+        (
+            "V97 a P-256 point called P-384",
+            &ec,
+            with(&ec, "crv", "P-384"),
+        ),
+        ("V97 no y", &ec, without(&ec, "y")),
+        (
+            "V97 y is padded",
+            &ec,
+            changed(&ec, |jwk| {
+                jwk["y"] = format!("{}=", jwk["y"].as_str().unwrap()).into()
+            }),
+        ),
+        ("V97 y is a number", &ec, with(&ec, "y", 1)),
+        ("V97 an Edwards key of 31 bytes", &ed, short(&ed, "x")),
+        ("V97 X25519", &ed, with(&ed, "crv", "X25519")),
+        ("V98 an unknown kty", &ec, with(&ec, "kty", "AKP")),
+        ("V98 kty in lower case", &ec, with(&ec, "kty", "ec")),
+        ("V98 no kty", &ec, without(&ec, "kty")),
+        ("V98 no crv", &ec, without(&ec, "crv")),
+        ("V98 an unknown alg", &ec, with(&ec, "alg", "ES256K")),
+        (
+            "V98 alg for encryption",
+            &rsa,
+            with(&rsa, "alg", "RSA-OAEP"),
+        ),
+        ("V98 alg none", &ec, with(&ec, "alg", "none")),
+        ("V98 alg HS256", &ec, with(&ec, "alg", "HS256")),
+        (
+            "V98 alg of another kind of key",
+            &ec,
+            with(&ec, "alg", "RS256"),
+        ),
+        ("V98 alg of another curve", &ec, with(&ec, "alg", "ES384")),
+        ("V98 alg is a list", &ec, with(&ec, "alg", json!(["ES256"]))),
+        ("V98 alg is null", &ec, with(&ec, "alg", Value::Null)),
+        ("V98 kid is a number", &ec, with(&ec, "kid", 1)),
+        ("V98 no object", &ec, json!("key")),
+        ("V98 null", &ec, Value::Null),
+        ("V98 an empty object", &ec, json!({})),
+    ];
+    for (name, key, jwk) in cases {
+        let server = server();
+        serve(
+            &server,
+            &json!({ "keys": [jwk.clone(), neighbour.public_jwk()] }),
+        );
+        let api = api(layer(&server));
+        let by = |key: &SigningKey| good(&server).with_key(key).sign();
+        assert_eq!(
+            present(&api, &by(&neighbour)).await.outcome(),
+            Outcome::Accepted,
+            "{name}"
+        );
+        assert_eq!(present(&api, &by(key)).await.outcome(), UNKNOWN, "{name}");
+        // Alone, it makes a set without keys, and that is no set.
+        serve(&server, &json!({ "keys": [jwk] }));
+        let handle = server.authorization_server();
+        let refused = soon(handle.ready()).await.unwrap_err().to_string();
+        assert!(refused.contains("no usable key"), "{name}: {refused}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_may_add_to_a_key_does_no_harm() {
+    let rsa = SigningKey::generate(Algorithm::Rs256);
+    let ec = SigningKey::generate(Algorithm::Es256);
+    let ed = SigningKey::generate(Algorithm::EdDsa);
+    for (name, key, jwk) in [
+        ("as it is", &ec, ec.public_jwk()),
+        ("no use", &ec, without(&ec, "use")),
+        ("no alg", &ec, without(&ec, "alg")),
+        ("key_ops", &ec, with(&ec, "key_ops", json!(["verify"]))),
+        ("certificates", &ec, with(&ec, "x5c", json!(["MIIB"]))),
+        (
+            "unknown members",
+            &ec,
+            with(&ec, "nbf", json!({ "a": [null] })),
+        ),
+        ("the name of RFC 9864", &ed, with(&ed, "alg", "Ed25519")),
+        (
+            "a zero before the modulus",
+            &rsa,
+            changed(&rsa, |jwk| {
+                let number = decode(jwk["n"].as_str().unwrap());
+                jwk["n"] = encode([&[0][..], &number].concat()).into();
+            }),
+        ),
+        (
+            "a zero before the exponent",
+            &rsa,
+            with(&rsa, "e", encode([0, 1, 0, 1])),
+        ),
+    ] {
+        let server = server();
+        serve(&server, &json!({ "keys": [jwk], "cached_until": 1 }));
+        let token = good(&server).with_key(key).sign();
+        assert_eq!(
+            present(&api(layer(&server)), &token).await.outcome(),
+            Outcome::Accepted,
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn two_keys_of_one_id_and_algorithm_are_ambiguous() {
+    let (first, second) = (
+        SigningKey::generate(Algorithm::Es256).with_kid("k"),
+        SigningKey::generate(Algorithm::Es256).with_kid("k"),
+    );
+    let other = SigningKey::generate(Algorithm::EdDsa).with_kid("k");
+    let server = server();
+    serve(
+        &server,
+        &json!({ "keys": [first.public_jwk(), second.public_jwk(), other.public_jwk()] }),
+    );
+    let api = api(layer(&server));
+    let ambiguous = Outcome::InvalidToken(Why::AmbiguousKey);
+    for (name, key, expect) in [
+        ("V99 the first", &first, ambiguous),
+        ("V99 the second", &second, ambiguous),
+        ("of another kind", &other, Outcome::Accepted),
+    ] {
+        let token = good(&server).with_key(key).sign();
+        assert_eq!(present(&api, &token).await.outcome(), expect, "{name}");
+    }
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        1,
+        "a newer set is not hoped for"
+    );
+}
+
+#[tokio::test]
+async fn a_key_without_id_is_not_the_key_of_any_id() {
+    let key = SigningKey::generate(Algorithm::Es256);
+    let server = server();
+    serve(&server, &json!({ "keys": [without(&key, "kid")] }));
+    let api = api(layer(&server));
+    assert_eq!(
+        present(&api, &good(&server).with_key(&key).sign())
+            .await
+            .outcome(),
+        UNKNOWN
+    );
+    assert_eq!(
+        present(
+            &api,
+            &good(&server).with_key(&key).with_header("kid", "").sign()
+        )
+        .await
+        .outcome(),
+        UNKNOWN
+    );
+    assert_eq!(
+        present(
+            &api,
+            &good(&server).with_key(&key).without_header("kid").sign()
+        )
+        .await
+        .outcome(),
+        Outcome::Accepted
+    );
+}
+
+#[tokio::test]
+async fn an_answer_that_is_no_key_set_replaces_nothing() {
+    let server = server();
+    let key = server.key(Algorithm::Es256).public_jwk();
+    let body = |bytes: &str| vec![Fault::body("application/json", bytes.to_owned())];
+    let whole = json!({ "keys": [key] }).to_string();
+    let cases: Vec<(&str, Vec<Fault>)> = vec![
+        ("V100 no keys", body("{}")),
+        ("V100 keys is an object", body(r#"{"keys":{}}"#)),
+        ("V100 keys is null", body(r#"{"keys":null}"#)),
+        ("V100 keys is empty", body(r#"{"keys":[]}"#)),
+        ("V100 a list", body("[]")),
+        (
+            "V100 keys twice",
+            body(&format!(r#"{{"keys":[],"keys":[{key}]}}"#)),
+        ),
+        ("V100 a key alone", body(&key.to_string())),
+        (
+            "V101 HTML",
+            vec![Fault::body(
+                "text/html",
+                "<html>down for maintenance</html>",
+            )],
+        ),
+        ("V101 nothing", body("")),
+        ("V101 truncated", body(&whole[..whole.len() - 2])),
+        ("V101 trailing text", body(&format!("{whole}x"))),
+        ("V101 a byte order mark", body(&format!("\u{feff}{whole}"))),
+        (
+            "V101 too deep",
+            body(&format!(
+                r#"{{"keys":[{key}],"x":{}}}"#,
+                "[".repeat(100_000)
+            )),
+        ),
+        (
+            "V101 201",
+            vec![
+                Fault::status(201),
+                Fault::body("application/json", whole.clone()),
+            ],
+        ),
+        ("V101 204", vec![Fault::status(204)]),
+        (
+            "V101 206",
+            vec![
+                Fault::status(206),
+                Fault::body("application/json", whole.clone()),
+            ],
+        ),
+        ("V101 304", vec![Fault::status(304)]),
+        (
+            "V101 404",
+            vec![
+                Fault::status(404),
+                Fault::body("application/json", whole.clone()),
+            ],
+        ),
+        ("V101 500", vec![Fault::status(500)]),
+        ("V101 a broken connection", vec![Fault::disconnect()]),
+        (
+            "V102 10 MiB",
+            vec![Fault::body("application/json", vec![b' '; 10 << 20])],
+        ),
+        (
+            "V102 a byte too much",
+            vec![Fault::body(
+                "application/json",
+                [whole.as_bytes(), &vec![b' '; (1 << 20) + 1 - whole.len()]].concat(),
+            )],
+        ),
+    ];
+    for (name, faults) in cases {
+        let handle = server.authorization_server();
+        let api = api(layer_of(&handle));
+        let token = good(&server).sign();
+        assert_eq!(
+            present(&api, &token).await.outcome(),
+            Outcome::Accepted,
+            "{name}"
+        );
+        for fault in faults {
+            server.fail(Endpoint::KeySet, fault);
+        }
+        // A key id that is not held makes it ask again.
+        let junk = good(&server).with_header("kid", "junk").sign();
+        assert_eq!(
+            present(&api, &junk).await.outcome(),
+            Outcome::Unavailable,
+            "{name}"
+        );
+        assert_eq!(handle.health().failures, 1, "{name}");
+        assert!(
+            matches!(handle.health().keys, KeySetHealth::Fresh { .. }),
+            "{name}"
+        );
+        assert_eq!(
+            present(&api, &token).await.outcome(),
+            Outcome::Accepted,
+            "{name}"
+        );
+        server.mend(Endpoint::KeySet);
+    }
+    let full = [whole.as_bytes(), &vec![b' '; (1 << 20) - whole.len()]].concat();
+    server.fail(Endpoint::KeySet, Fault::body("application/json", full));
+    soon(server.authorization_server().ready()).await.unwrap();
+}

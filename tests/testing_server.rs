@@ -1,0 +1,518 @@
+//! The pages of the test server are strict: what a real authorization server must refuse, they refuse.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod testing_support;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+use tower_oauth::testing::TestServer;
+
+use testing_support::{
+    AUDIENCE, CALLBACK, HOME, ISSUER, authorize, browser, claims, document, json, part, query,
+    redeem, server, userinfo,
+};
+
+#[tokio::test]
+async fn the_code_flow_leads_from_the_sign_in_page_to_tokens() {
+    let server = server();
+    let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
+    assert_eq!(page.title(), "Sign in");
+    assert!(page.text().contains("shop"), "{}", page.text());
+    let form = page.form("#sign-in").unwrap();
+    let form = form.fill("username", "alice").unwrap();
+    let page = form
+        .fill("password", "wonderland")
+        .unwrap()
+        .submit()
+        .await
+        .unwrap();
+
+    assert_eq!(page.title(), "Allow access?");
+    assert!(page.text().contains("openid") && page.text().contains("profile"));
+    let page = page.form("#consent").unwrap().press("Allow").await.unwrap();
+
+    let answer = query(&page);
+    assert_eq!(page.text(), "callback");
+    assert_eq!(answer["state"], "the state");
+    assert_eq!(answer["iss"], ISSUER);
+
+    let response = redeem(&server, &answer["code"], &[]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["cache-control"], "no-store");
+    assert_eq!(response.headers()["pragma"], "no-cache");
+    let tokens = json(&response);
+    assert_eq!(tokens["token_type"], "Bearer");
+    assert_eq!(tokens["expires_in"], 300);
+    assert_eq!(tokens["scope"], "openid profile");
+
+    let access_token = tokens["access_token"].as_str().unwrap();
+    let header = part(access_token, 0);
+    assert_eq!(header["typ"], "at+jwt");
+    assert_eq!(header["alg"], "RS256");
+    let access = claims(access_token);
+    assert_eq!(access["aud"], AUDIENCE);
+    assert_eq!(access["sub"], "subject-of-alice");
+    assert_eq!(access["client_id"], "shop");
+    assert_eq!(access["scope"], "openid profile");
+
+    let id = claims(tokens["id_token"].as_str().unwrap());
+    assert_eq!(id["iss"], ISSUER);
+    assert_eq!(id["aud"], "shop");
+    assert_eq!(id["nonce"], "the-nonce");
+    assert_eq!(id["auth_time"], 1_800_000_000);
+    assert!(id["sid"].is_string() && id["at_hash"].is_string());
+
+    let info = json(&userinfo(&server, access_token).await);
+    assert_eq!(info["sub"], "subject-of-alice");
+    assert_eq!(info["name"], "Alice <Liddell>");
+    assert_eq!(info.get("email"), None, "email was not asked for");
+}
+
+#[tokio::test]
+async fn no_redirect_ever_goes_to_an_unregistered_place() {
+    let server = server();
+    let trailing = format!("{CALLBACK}/");
+    let with_query = format!("{CALLBACK}?x=1");
+    for (name, changes) in [
+        ("unknown client", vec![("client_id", "nobody")]),
+        ("no client", vec![("client_id", "")]),
+        ("no redirect URI", vec![("redirect_uri", "")]),
+        ("trailing slash", vec![("redirect_uri", &*trailing)]),
+        ("a query more", vec![("redirect_uri", &*with_query)]),
+        (
+            "other host",
+            vec![("redirect_uri", "https://evil.example/auth/callback")],
+        ),
+        (
+            "upper case",
+            vec![("redirect_uri", "https://SHOP.example.com/auth/callback")],
+        ),
+        ("client without any", vec![("client_id", "cli")]),
+    ] {
+        let page = browser(&server)
+            .navigate(&authorize(&changes))
+            .await
+            .unwrap();
+        assert_eq!(page.status(), StatusCode::BAD_REQUEST, "{name}");
+        assert!(page.redirects().is_empty(), "{name}");
+        assert!(page.url().starts_with(ISSUER), "{name}");
+    }
+    let twice = format!("{}&redirect_uri=https://evil.example/", authorize(&[]));
+    let page = browser(&server).navigate(&twice).await.unwrap();
+    assert_eq!(page.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_bad_request_of_a_known_client_is_answered_by_redirect() {
+    let server = server();
+    for (name, changes, expected) in [
+        (
+            "no response type",
+            vec![("response_type", "")],
+            "invalid_request",
+        ),
+        (
+            "implicit",
+            vec![("response_type", "token")],
+            "unsupported_response_type",
+        ),
+        (
+            "hybrid",
+            vec![("response_type", "code id_token")],
+            "unsupported_response_type",
+        ),
+        (
+            "form post",
+            vec![("response_mode", "form_post")],
+            "invalid_request",
+        ),
+        ("no PKCE", vec![("code_challenge", "")], "invalid_request"),
+        (
+            "no method",
+            vec![("code_challenge_method", "")],
+            "invalid_request",
+        ),
+        (
+            "plain",
+            vec![("code_challenge_method", "plain")],
+            "invalid_request",
+        ),
+        (
+            "no digest",
+            vec![("code_challenge", "abc")],
+            "invalid_request",
+        ),
+        ("no scope", vec![("scope", "")], "invalid_scope"),
+        (
+            "foreign scope",
+            vec![("scope", "openid notes:write")],
+            "invalid_scope",
+        ),
+        ("odd scope", vec![("scope", "a\"b")], "invalid_scope"),
+        ("odd prompt", vec![("prompt", "create")], "invalid_request"),
+        (
+            "none and login",
+            vec![("prompt", "none login")],
+            "invalid_request",
+        ),
+        ("odd max_age", vec![("max_age", "-1")], "invalid_request"),
+        (
+            "request object",
+            vec![("request", "e30.e30.")],
+            "request_not_supported",
+        ),
+        (
+            "by reference",
+            vec![("request_uri", "urn:x")],
+            "request_uri_not_supported",
+        ),
+        (
+            "nobody signed in",
+            vec![("prompt", "none")],
+            "login_required",
+        ),
+        (
+            "foreign hint",
+            vec![("id_token_hint", "a.b.c")],
+            "invalid_request",
+        ),
+    ] {
+        let page = browser(&server)
+            .navigate(&authorize(&changes))
+            .await
+            .unwrap();
+        assert!(page.url().starts_with(CALLBACK), "{name}: {}", page.url());
+        let answer = query(&page);
+        assert_eq!(answer["error"], expected, "{name}");
+        assert_eq!(answer["state"], "the state", "{name}");
+        assert_eq!(answer["iss"], ISSUER, "{name}");
+        assert!(!answer.contains_key("code"), "{name}");
+    }
+    let twice = format!("{}&nonce=other", authorize(&[]));
+    let page = browser(&server).navigate(&twice).await.unwrap();
+    assert_eq!(query(&page)["error"], "invalid_request");
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_on_the_page_and_can_be_tried_again() {
+    let server = server();
+    let browser = browser(&server);
+    let page = browser
+        .navigate(&authorize(&[("login_hint", "ali\"ce<")]))
+        .await
+        .unwrap();
+    assert_eq!(page.form("").unwrap().value("username"), Some("ali\"ce<"));
+    for (username, password) in [("alice", "builder"), ("nobody", "wonderland"), ("<b>", "")] {
+        let page = page.sign_in(username, password).await.unwrap();
+        assert_eq!(page.status(), StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(
+            page.text().contains("user name or the password is wrong"),
+            "{}",
+            page.text()
+        );
+        assert!(!page.html().contains("<b>"), "what was typed is escaped");
+        assert_eq!(page.form("").unwrap().value("username"), Some(username));
+    }
+    let page = page.sign_in("alice", "wonderland").await.unwrap();
+    assert!(query(&page).contains_key("code"));
+}
+
+#[tokio::test]
+async fn whoever_denies_is_sent_back_with_access_denied() {
+    let server = server();
+    let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
+    let form = page
+        .form("#sign-in")
+        .unwrap()
+        .fill("username", "bob")
+        .unwrap();
+    let page = form
+        .fill("password", "builder")
+        .unwrap()
+        .submit()
+        .await
+        .unwrap();
+    let denied = page.form("#consent").unwrap().press("deny").await.unwrap();
+    assert_eq!(query(&denied)["error"], "access_denied");
+
+    // The page is used up.
+    let again = page.form("#consent").unwrap().press("allow").await.unwrap();
+    assert_eq!(again.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn pages_carry_a_policy_that_lets_nothing_in() {
+    let server = server();
+    let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
+    let policy = page.header("content-security-policy").unwrap();
+    assert!(policy.contains("default-src 'none'"), "{policy}");
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+    assert!(
+        policy.contains("form-action 'self' https://shop.example.com;"),
+        "{policy}"
+    );
+    assert_eq!(page.header("cache-control"), Some("no-store"));
+    assert_eq!(page.header("x-frame-options"), Some("DENY"));
+    assert!(!page.html().contains("<script"));
+    assert!(
+        policy.contains("style-src 'sha256-") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+}
+
+#[tokio::test]
+async fn the_sign_in_form_takes_nothing_from_elsewhere() {
+    let server = server();
+    let victim = browser(&server);
+    let attacker = browser(&server);
+    // The attacker opens the page, and plants its form with a password of theirs into the victim's browser.
+    let opened = attacker.navigate(&authorize(&[])).await.unwrap();
+    let field = opened.form("").unwrap().value("page").unwrap().to_owned();
+    victim.navigate(&authorize(&[])).await.unwrap();
+    let html = format!(
+        "<form method=post action='{ISSUER}/sign-in'><input name=page value='{field}'>\
+         <input name=username value=bob><input name=password value=builder><button>go</button></form>",
+    );
+    for (browser, status) in [
+        (victim.clone(), StatusCode::FORBIDDEN),
+        // Without fetch metadata `Origin` is the evidence.
+        (victim.without_fetch_metadata(), StatusCode::FORBIDDEN),
+    ] {
+        let page = browser.document("https://evil.example/", &html).unwrap();
+        let page = page.form("").unwrap().submit().await.unwrap();
+        assert_eq!(page.status(), status);
+    }
+    // Without any evidence the hidden field is still another browser's.
+    let body = format!("page={field}&username=bob&password=builder");
+    let request = Request::post(format!("{ISSUER}/sign-in"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Bytes::from(body))
+        .unwrap();
+    let response = server.back_channel().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn the_sign_in_page_cannot_be_skipped_by_its_own_hidden_field() {
+    let server = server();
+    let browser = browser(&server);
+    let page = browser.navigate(&authorize(&[])).await.unwrap();
+    page.sign_in("alice", "wonderland").await.unwrap();
+    let page = browser
+        .navigate(&authorize(&[("prompt", "login")]))
+        .await
+        .unwrap();
+    let field = page
+        .form("#sign-in")
+        .unwrap()
+        .value("page")
+        .unwrap()
+        .to_owned();
+    let html = format!(
+        "<form method=post action=/consent><input name=page value='{field}'>\
+         <input name=decision value=allow></form>",
+    );
+    let forged = browser.document(&format!("{ISSUER}/"), &html).unwrap();
+    let answer = forged.form("").unwrap().submit().await.unwrap();
+    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn prompt_and_max_age_decide_whether_somebody_sees_a_page() {
+    let server = server();
+    let browser = browser(&server);
+    let open =
+        async |changes: &[(&str, &str)]| browser.navigate(&authorize(changes)).await.unwrap();
+    let first = open(&[])
+        .await
+        .sign_in("alice", "wonderland")
+        .await
+        .unwrap();
+    let first = redeem(&server, &query(&first)["code"], &[]).await;
+    let hint = json(&first)["id_token"].as_str().unwrap().to_owned();
+
+    // Signed in and agreed: straight through, silently as well.
+    assert!(query(&open(&[]).await).contains_key("code"));
+    assert!(query(&open(&[("prompt", "none")]).await).contains_key("code"));
+    let hinted = open(&[("prompt", "none"), ("id_token_hint", &hint)]).await;
+    assert!(query(&hinted).contains_key("code"));
+    // More than was agreed to.
+    assert_eq!(
+        open(&[("scope", "openid email")]).await.title(),
+        "Allow access?"
+    );
+    let silent = open(&[("prompt", "none"), ("scope", "openid email")]).await;
+    assert_eq!(query(&silent)["error"], "consent_required");
+    assert_eq!(
+        open(&[("prompt", "consent")]).await.title(),
+        "Allow access?"
+    );
+
+    server.clock().advance(Duration::from_secs(100));
+    assert!(query(&open(&[("max_age", "100")]).await).contains_key("code"));
+    let silent = open(&[("max_age", "99"), ("prompt", "none")]).await;
+    assert_eq!(query(&silent)["error"], "login_required");
+    for changes in [
+        [("max_age", "99")],
+        [("prompt", "login")],
+        [("max_age", "0")],
+    ] {
+        let page = open(&changes).await;
+        assert_eq!(page.title(), "Sign in", "{changes:?}");
+        let page = page.sign_in("alice", "wonderland").await.unwrap();
+        let tokens = redeem(&server, &query(&page)["code"], &[]).await;
+        let id = claims(json(&tokens)["id_token"].as_str().unwrap());
+        assert_eq!(id["auth_time"], 1_800_000_100, "{changes:?}");
+    }
+
+    // Somebody else than the hint says.
+    let page = open(&[("prompt", "login"), ("id_token_hint", &hint)]).await;
+    let page = page.sign_in("bob", "builder").await.unwrap();
+    assert_eq!(query(&page)["error"], "login_required");
+}
+
+#[tokio::test]
+async fn methods_and_media_types_are_held_to() {
+    let server = server();
+    for (method, path, body_type, status) in [
+        ("GET", "/token", "", 405),
+        ("POST", "/token", "application/json", 400),
+        ("POST", "/token", "", 400),
+        ("POST", "/jwks", "", 405),
+        ("DELETE", "/authorize", "", 405),
+        ("GET", "/sign-in", "", 405),
+        ("GET", "/nowhere", "", 404),
+        ("GET", "/userinfo", "", 401),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{ISSUER}{path}"))
+            .header("content-type", body_type)
+            .body(Bytes::from_static(b"grant_type=client_credentials"))
+            .unwrap();
+        let response = server.back_channel().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{method} {path} {body_type}");
+    }
+}
+
+#[tokio::test]
+async fn metadata_is_found_at_both_places_and_under_a_path() {
+    let openid = document(&server(), "/.well-known/openid-configuration").await;
+    let oauth = document(&server(), "/.well-known/oauth-authorization-server").await;
+    assert_eq!(openid, oauth);
+    assert_eq!(openid["issuer"], ISSUER);
+    assert_eq!(
+        openid["code_challenge_methods_supported"],
+        serde_json::json!(["S256"])
+    );
+    assert_eq!(
+        openid["authorization_response_iss_parameter_supported"],
+        true
+    );
+
+    let tenant = TestServer::new("https://id.example.test/tenant").unwrap();
+    for (path, found) in [
+        ("/tenant/.well-known/openid-configuration", true),
+        ("/.well-known/oauth-authorization-server/tenant", true),
+        ("/.well-known/openid-configuration", false),
+        ("/.well-known/oauth-authorization-server", false),
+    ] {
+        let request = Request::get(path).body(Bytes::new()).unwrap();
+        let response = tenant.back_channel().oneshot(request).await.unwrap();
+        assert_eq!(response.status() == StatusCode::OK, found, "{path}");
+    }
+    for refused in [
+        "http://id.example.test",
+        "id.example.test",
+        "https://id.example.test/?x",
+    ] {
+        let error = TestServer::new(refused).unwrap_err();
+        assert!(error.to_string().contains(refused), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn logout_with_a_hint_of_this_sign_in_needs_no_question() {
+    let server = server();
+    let browser = browser(&server);
+    let page = browser.navigate(&authorize(&[])).await.unwrap();
+    let page = page.sign_in("alice", "wonderland").await.unwrap();
+    let tokens = json(&redeem(&server, &query(&page)["code"], &[]).await);
+    let hint = tokens["id_token"].as_str().unwrap();
+    // It may be old.
+    server.clock().advance(Duration::from_secs(86_400));
+    let url = format!(
+        "{ISSUER}/end-session?id_token_hint={hint}&post_logout_redirect_uri={HOME}&state=s%20t"
+    );
+    let page = browser.navigate(&url).await.unwrap();
+    assert_eq!(page.url(), "https://shop.example.com/?state=s+t");
+    let page = browser
+        .navigate(&authorize(&[("prompt", "none")]))
+        .await
+        .unwrap();
+    assert_eq!(query(&page)["error"], "login_required");
+}
+
+#[tokio::test]
+async fn logout_without_a_hint_asks_the_person() {
+    let server = server();
+    let browser = browser(&server);
+    let page = browser.navigate(&authorize(&[])).await.unwrap();
+    page.sign_in("alice", "wonderland").await.unwrap();
+    let signed_in = async || {
+        let page = browser
+            .navigate(&authorize(&[("prompt", "none")]))
+            .await
+            .unwrap();
+        query(&page).contains_key("code")
+    };
+    let url = format!("{ISSUER}/end-session?client_id=shop&post_logout_redirect_uri={HOME}");
+    let page = browser.navigate(&url).await.unwrap();
+    assert_eq!(page.title(), "Sign out?");
+    assert!(signed_in().await);
+    let page = page
+        .form("#end-session")
+        .unwrap()
+        .press("Sign out")
+        .await
+        .unwrap();
+    assert_eq!(page.url(), HOME);
+    assert!(!signed_in().await);
+}
+
+#[tokio::test]
+async fn logout_leads_only_to_registered_places() {
+    let server = server();
+    for (name, parameters) in [
+        (
+            "unregistered",
+            "client_id=shop&post_logout_redirect_uri=https://evil.example/",
+        ),
+        (
+            "no client",
+            "post_logout_redirect_uri=https://shop.example.com/",
+        ),
+        (
+            "other client",
+            "client_id=app&post_logout_redirect_uri=https://shop.example.com/",
+        ),
+        (
+            "forged hint",
+            "id_token_hint=e30.e30.&post_logout_redirect_uri=https://shop.example.com/",
+        ),
+        ("twice", "client_id=shop&client_id=shop"),
+    ] {
+        let url = format!("{ISSUER}/end-session?{parameters}");
+        let page = browser(&server).navigate(&url).await.unwrap();
+        assert_eq!(page.status(), StatusCode::BAD_REQUEST, "{name}");
+        assert!(page.redirects().is_empty(), "{name}");
+    }
+    let page = browser(&server)
+        .navigate(&format!("{ISSUER}/end-session"))
+        .await
+        .unwrap();
+    assert_eq!(page.title(), "Signed out");
+}
