@@ -85,7 +85,10 @@ async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
     for name in jar.names().filter(|&name| !(keeps_state && name == LOGOUT)) {
         cookies.extend(settings.clear(name));
     }
-    let mut answer = answer::redirect(location.as_deref().unwrap_or(target));
+    let mut answer = match location {
+        Some(url) => answer::redirect_to_server(&url),
+        None => answer::redirect(target),
+    };
     answer::add_cookies(answer.headers_mut(), cookies);
     answer
 }
