@@ -183,6 +183,36 @@ async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
     }
 }
 
+/// L62: two seconds for the server to say where a sign-out goes on, and then it does without.
+#[tokio::test]
+async fn a_sign_out_waits_two_seconds_at_most_for_a_server_that_hangs() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    let replica = Shop {
+        app: app(&login(&shop.server)),
+        ..shop.clone()
+    };
+    shop.server.forget_requests();
+    shop.server.fail(Endpoint::Metadata, Fault::hang());
+    let request = tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await });
+    shop.server.wait_for(Endpoint::Metadata, 1).await;
+    shop.clock().advance(Duration::from_millis(1999));
+    come_to_rest().await;
+    assert!(!request.is_finished());
+    shop.clock().advance(Duration::from_millis(1));
+    come_to_rest().await;
+    assert!(request.is_finished());
+    let answer = request.await.unwrap();
+    assert_eq!(answer.location(), "/");
+    assert_eq!(answer.clears(), [SESSION]);
+}
+
+async fn come_to_rest() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// L65: the state is good once, in its browser, for ten minutes, and for its own sign-out.
 #[tokio::test]
 async fn the_way_back_is_checked_against_the_cookie() {
