@@ -64,6 +64,7 @@ async fn come_back(layer: &LoginLayer, target: &str, error: &str) -> Response<By
         return_to: target.to_owned(),
         started_at: settings.now(),
         by_person: true,
+        replaces: None,
         silent: true,
         max_age: None,
         acr_values: None,
