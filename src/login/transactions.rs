@@ -28,7 +28,7 @@ pub(super) enum Lookup {
     Nothing,
     /// It has one that does not open, is too old or is there twice. The name is to be cleared.
     Spoiled(String),
-    Found(String, Transaction),
+    Found(String, Box<Transaction>),
 }
 
 pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
@@ -41,7 +41,7 @@ pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> L
         .and_then(|value| open(sealer, &name, value, now))
         .filter(|transaction| transaction.state == *state);
     match transaction {
-        Some(transaction) => Lookup::Found(name, transaction),
+        Some(transaction) => Lookup::Found(name, Box::new(transaction)),
         None => Lookup::Spoiled(name),
     }
 }

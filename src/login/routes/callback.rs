@@ -45,7 +45,7 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
     let jar = Jar::read(headers, &settings.sealer.names);
     let lookup = transactions::find(&settings.sealer, &jar, response.state(), settings.now());
     let (name, transaction) = match lookup {
-        Lookup::Found(name, transaction) => (name, transaction),
+        Lookup::Found(name, transaction) => (name, *transaction),
         // `L61`: without this browser's own cookie there is no session, whatever the query says.
         Lookup::Nothing if settings.visit(&jar).session.is_some() => {
             // `L14`: back button after a login that went well.
