@@ -473,6 +473,16 @@ async fn neither_logs_nor_debug_show_a_token_or_what_it_says_of_a_person() {
     )
     .await;
     present(&api, "secret.secret.secret").await;
+    #[derive(serde::Deserialize)]
+    struct Mine {
+        #[allow(dead_code)]
+        email: u8,
+    }
+    let other = Router::new()
+        .route("/", get(async || "in"))
+        .layer(layer_of(&handle).with_claims::<Mine>());
+    let answer = present(&other, &tokens[0]).await;
+    assert_eq!(answer.outcome(), Outcome::InvalidToken(Why::CustomClaims));
     shown.push_str(&logs.text());
     assert!(
         shown.contains("refused") && shown.contains("key set could not be fetched"),
