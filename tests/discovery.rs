@@ -305,7 +305,10 @@ async fn an_issuer_that_nobody_listens_for_is_an_outage() {
     let (server, listening, handle) = over_tcp().await;
     drop((server, listening));
     let error = soon(handle.ready()).await.unwrap_err().to_string();
-    assert!(error.contains("failed"), "{error}");
+    assert!(
+        error.contains("refused"),
+        "the cause of causes is told: {error}"
+    );
 }
 
 #[tokio::test]
