@@ -848,6 +848,19 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
         case("the token itself", token.clone(), Outcome::Accepted),
     ];
     check(&api, &cases).await;
+    // The same point of the curve under a larger number (RFC 8032 §8.4).
+    let token = good(&server).with_algorithm(Algorithm::EdDsa).sign();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let mut raw = decode(signature);
+    let order = decode("7dP1XBpjEljWnPei3vneFAAAAAAAAAAAAAAAAAAAABA");
+    let mut carry = 0;
+    for (byte, add) in raw[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        *byte = u8::try_from(sum % 256).unwrap();
+        carry = sum / 256;
+    }
+    let twin = format!("{input}.{}", encode(raw));
+    check(&api, &[case("S and the order", twin, SIGNATURE)]).await;
     for algorithm in others {
         let token = good(&server).with_algorithm(algorithm).sign();
         let (input, signature) = token.rsplit_once('.').unwrap();

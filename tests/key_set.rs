@@ -336,6 +336,21 @@ async fn two_keys_of_one_id_and_algorithm_are_ambiguous() {
 }
 
 #[tokio::test]
+async fn a_set_of_thousands_of_keys_is_read_as_far_as_anybody_needs() {
+    let key = SigningKey::generate(Algorithm::Es256);
+    let many: Vec<Value> = (0..3_000)
+        .map(|number| with(&key, "kid", format!("{number}")))
+        .collect();
+    let server = server();
+    serve(&server, &json!({ "keys": many }));
+    let api = api(layer(&server));
+    let by = |kid: &str| good(&server).with_key(&key).with_header("kid", kid).sign();
+    assert_eq!(present(&api, &by("0")).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&api, &by("127")).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&api, &by("128")).await.outcome(), UNKNOWN);
+}
+
+#[tokio::test]
 async fn a_key_without_id_is_not_the_key_of_any_id() {
     let key = SigningKey::generate(Algorithm::Es256);
     let server = server();
