@@ -13,8 +13,8 @@
 //! with the scope health:read -> Serving
 //! ```
 //!
-//! Then it goes on serving and prints a line for another client, `grpc-health-probe`, with a token that
-//! is good for an hour. `GRPC_ADDR` says where it listens, 127.0.0.1:50051 otherwise.
+//! Then it goes on serving and prints lines for another client, `grpc-health-probe`, with tokens that are
+//! good for an hour. `GRPC_ADDR` says where it listens, 127.0.0.1:50051 otherwise.
 
 use std::error::Error;
 
@@ -69,9 +69,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
 
-    println!("\nListening on {address}. Another client:");
-    let token = token("health:read");
-    println!("grpc-health-probe -addr={address} -rpc-header='authorization: Bearer {token}'");
+    println!("\nListening on {address}. Another client, refused and served:");
+    for scope in ["notes:read", "health:read"] {
+        let token = token(scope);
+        println!("grpc-health-probe -addr={address} -rpc-header='authorization: Bearer {token}'");
+    }
     serving.await??;
     Ok(())
 }

@@ -166,7 +166,7 @@ async fn transactions_stay_below_three_kibibytes_and_dead_ones_are_cleared() {
     let alive = jar.transactions().len();
     assert!(alive >= 2);
     shop.clock().advance(Duration::from_secs(600));
-    let planted = "__Host-Http-shop-tx-planted";
+    let planted = "__Host-Http-shop-tx-planted-here";
     let mut jar = jar.and(planted, "x");
     let answer = shop.start("/auth/login", &mut jar).await;
     assert_eq!(answer.clears().len(), alive + 1);

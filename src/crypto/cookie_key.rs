@@ -105,6 +105,11 @@ impl CookieKey {
         self
     }
 
+    #[cfg(test)]
+    pub(super) fn of_ring(ring: Vec<SealingKey>) -> Self {
+        Self { ring }
+    }
+
     pub(super) fn ring(&self) -> &[SealingKey] {
         &self.ring
     }

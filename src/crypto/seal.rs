@@ -218,11 +218,49 @@ mod tests {
         assert!(key(2).open(PLACE, &old).is_none());
     }
 
+    /// `H55`: every seal draws a nonce of its own, and of a million that are drawn no two are equal.
     #[test]
     fn no_two_seals_share_a_nonce() {
-        let texts: std::collections::HashSet<String> = (0..2000)
-            .map(|_| key(1).seal(&Random::system(), PLACE, b"").unwrap()[6..39].to_owned())
-            .collect();
-        assert_eq!(texts.len(), 2000);
+        const SEALS: usize = 1 << 13;
+        const MANY: usize = 1 << 20;
+        let (key, random) = (key(1), Random::system());
+        let mut nonces = std::collections::HashSet::with_capacity(MANY);
+        for _ in 0..SEALS {
+            let sealed = base64url::decode(&key.seal(&random, PLACE, b"").unwrap()).unwrap();
+            nonces.insert(<[u8; NONCE]>::try_from(&sealed[5..HEAD]).unwrap());
+        }
+        nonces.extend((SEALS..MANY).map(|_| random.bytes::<NONCE>().unwrap()));
+        assert_eq!(nonces.len(), MANY);
+    }
+
+    /// `H55`: what one key sealed says so, and says so inside the seal: another key's id is not enough.
+    #[test]
+    fn a_text_opens_under_the_key_it_names_and_under_no_other() {
+        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
+        let mut renamed = base64url::decode(&sealed).unwrap();
+        renamed[1..5].copy_from_slice(&key(2).ring()[0].id());
+        let renamed = base64url::encode(&renamed);
+        let same_key_other_id = CookieKey::of_ring(vec![SealingKey {
+            id: key(2).ring()[0].id(),
+            cipher: key(1).ring()[0].cipher.clone(),
+        }]);
+        for ring in [
+            key(1),
+            key(2),
+            key(1).add_previous(key(2)),
+            same_key_other_id,
+        ] {
+            assert!(ring.open(PLACE, &renamed).is_none());
+        }
+        // Two keys of one id, as chance might make them: each opens its own.
+        let twin = CookieKey::of_ring(vec![SealingKey {
+            id: key(1).ring()[0].id(),
+            cipher: key(2).ring()[0].cipher.clone(),
+        }]);
+        let ring = twin.add_previous(key(1));
+        assert_eq!(ring.open(PLACE, &sealed).unwrap().as_slice(), b"hello");
+        let twins = ring.seal(&Random::system(), PLACE, b"twin").unwrap();
+        assert_eq!(ring.open(PLACE, &twins).unwrap().as_slice(), b"twin");
+        assert!(key(1).open(PLACE, &twins).is_none());
     }
 }

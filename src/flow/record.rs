@@ -98,16 +98,27 @@ impl SessionRecord {
         self.access_token_expires_at
     }
 
-    /// When the session ends if nobody uses it any more: the earlier of its two limits (`L44`).
-    pub(crate) fn expires_at(&self, absolute: Duration, idle: Duration) -> i64 {
-        after(self.created_at, absolute).min(after(self.last_seen, idle))
+    /// When the session ends whatever happens, and when it ends if nobody uses it any more (`L44`).
+    ///
+    /// `lost` says how much longer ago a moment is than the wall clock tells, in seconds.
+    pub(crate) fn ends_at(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
+        after(self.created_at, absolute).saturating_sub(lost(self.created_at))
     }
 
-    /// Whether it has ended. A record from the future has, too: a clock that jumped back prolongs
-    /// nothing.
-    pub(crate) fn expired(&self, now: i64, absolute: Duration, idle: Duration) -> bool {
-        now >= self.expires_at(absolute, idle)
-            || self.created_at.max(self.last_seen) > now.saturating_add(CLOCK_ERROR)
+    /// The earlier of its two limits.
+    pub(crate) fn expires_at(
+        &self,
+        absolute: Duration,
+        idle: Duration,
+        lost: impl Fn(i64) -> i64,
+    ) -> i64 {
+        let idle = after(self.last_seen, idle).saturating_sub(lost(self.last_seen));
+        idle.min(self.ends_at(absolute, lost))
+    }
+
+    /// Whether it is of a time to come: the clock jumped back, which prolongs nothing.
+    pub(crate) fn is_from_the_future(&self, now: i64) -> bool {
+        self.created_at.max(self.last_seen) > now.saturating_add(CLOCK_ERROR)
     }
 
     /// Whether its use is worth writing down: a tenth of the idle limit has passed (`L44`).
@@ -218,13 +229,16 @@ mod tests {
             ("from the future", -61, 0, true),
         ] {
             let record = record.clone().touched(1_000_000 + seen);
-            assert_eq!(
-                record.expired(1_000_000 + now, 8 * HOUR, HOUR),
-                expired,
-                "{name}"
-            );
+            let now = 1_000_000 + now;
+            let ended = now >= record.expires_at(8 * HOUR, HOUR, |_| 0);
+            assert_eq!(ended || record.is_from_the_future(now), expired, "{name}");
         }
-        assert_eq!(record.expires_at(8 * HOUR, HOUR), 1_003_600);
+        let lost = |moment| if moment < 1_000_100 { 60 } else { 0 };
+        assert_eq!(record.expires_at(8 * HOUR, HOUR, |_| 0), 1_003_600);
+        assert_eq!(record.expires_at(8 * HOUR, HOUR, lost), 1_003_540);
+        let record = record.touched(1_000_100);
+        assert_eq!(record.expires_at(8 * HOUR, HOUR, lost), 1_003_700);
+        assert_eq!(record.ends_at(8 * HOUR, lost), 1_028_740);
     }
 
     #[test]

@@ -24,6 +24,8 @@ pub(crate) struct StartRequest {
     pub(crate) ui_locales: Option<String>,
     pub(crate) acr_values: Option<String>,
     pub(crate) max_age: Option<u32>,
+    /// The session the browser has now.
+    pub(crate) replaces: Option<[u8; 16]>,
 }
 
 /// A login that was started.
@@ -62,6 +64,7 @@ impl Flow {
             silent: request.prompt.as_deref() == Some("none"),
             max_age: request.max_age,
             acr_values: request.acr_values.clone(),
+            replaces: request.replaces,
         };
         let max_age = request.max_age.map(|seconds| seconds.to_string());
         let mut further: Vec<(&str, &str)> = [

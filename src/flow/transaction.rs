@@ -33,6 +33,8 @@ pub(crate) struct Transaction {
     pub(crate) silent: bool,
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<String>,
+    /// The session that the browser had at the start, where its cookie may not come back with it.
+    pub(crate) replaces: Option<[u8; 16]>,
 }
 
 impl Transaction {
@@ -59,6 +61,8 @@ impl Transaction {
             .flag(self.silent)
             .number(self.max_age.map_or(-1, i64::from))
             .optional(self.acr_values.as_deref())
+            .flag(self.replaces.is_some())
+            .raw(self.replaces.as_ref().map_or(&[], |id| &id[..]))
             .finish()
     }
 
@@ -80,6 +84,10 @@ impl Transaction {
                 seconds => Some(u32::try_from(seconds).ok()?),
             },
             acr_values: reader.optional()?.map(str::to_owned),
+            replaces: match reader.flag()? {
+                true => Some(reader.array()?),
+                false => None,
+            },
         };
         reader.finish()?;
         Some(transaction)
@@ -105,6 +113,7 @@ mod tests {
             silent: false,
             max_age: Some(0),
             acr_values: Some("gold silver".into()),
+            replaces: Some([7; 16]),
         }
     }
 
@@ -143,9 +152,11 @@ mod tests {
         fn parse_and_print_are_inverse(
             return_to in any::<String>(), at in any::<i64>(), flags in any::<(bool, bool)>(),
             max_age in any::<Option<u32>>(), acr_values in any::<Option<String>>(),
+            replaces in any::<Option<[u8; 16]>>(),
         ) {
             let transaction = Transaction {
                 return_to, started_at: at, by_person: flags.0, silent: flags.1, max_age, acr_values,
+                replaces,
                 ..transaction()
             };
             prop_assert_eq!(Transaction::from_bytes(&transaction.to_bytes()), Some(transaction));

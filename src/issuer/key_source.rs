@@ -11,7 +11,8 @@ use super::back_channel::{BackChannel, FetchError};
 use super::discovery::MetadataSource;
 use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
-use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection, lifetime};
+use super::key_fetch::MAX_BACKOFF;
+use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::limiter::Bucket;
 use super::server::Unavailable;
 use crate::clock::{SharedClock, within};
@@ -27,8 +28,6 @@ const RETRY: Duration = Duration::from_millis(250);
 /// For so long a fetch that succeeded is believed when it lacked a key.
 const BELIEVED: Duration = Duration::from_secs(30);
 
-const MAX_BACKOFF: Duration = Duration::from_secs(60);
-
 /// No pause is longer than the shortest life of a key set, so that none outlasts what it guards (`J21`).
 const _: () = assert!(
     BELIEVED.as_secs() <= MIN_LIFETIME.as_secs()
@@ -36,7 +35,7 @@ const _: () = assert!(
         && RETRY.as_secs() < PATIENCE.as_secs()
 );
 
-type Outcome = Result<Arc<Held>, FetchError>;
+pub(super) type Outcome = Result<Arc<Held>, FetchError>;
 
 /// Why there is no key for a token.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -58,36 +57,36 @@ pub(super) struct KeySource {
     pub(super) channel: BackChannel,
     pub(super) clock: SharedClock,
     pub(super) outage_limit: Duration,
-    random: Random,
-    held: RwLock<Option<Arc<Held>>>,
-    state: Mutex<State>,
-    flight: Flight<Outcome>,
+    pub(super) random: Random,
+    pub(super) held: RwLock<Option<Arc<Held>>>,
+    pub(super) state: Mutex<State>,
+    pub(super) flight: Flight<Outcome>,
     /// Tells the refresher that a set has come whose life may be shorter than that of the last.
-    renewed: Arc<Notify>,
+    pub(super) renewed: Arc<Notify>,
 }
 
 #[derive(Debug)]
 pub(super) struct Held {
-    keys: KeySet,
-    fetched_at: Duration,
-    lifetime: Duration,
-    refresh_at: Duration,
+    pub(super) keys: KeySet,
+    pub(super) fetched_at: Duration,
+    pub(super) lifetime: Duration,
+    pub(super) refresh_at: Duration,
 }
 
 #[derive(Debug)]
-struct State {
-    bucket: Bucket,
-    failures: u32,
-    last_failure: Option<Failure>,
-    refresher: Option<JoinHandle<()>>,
+pub(super) struct State {
+    pub(super) bucket: Bucket,
+    pub(super) failures: u32,
+    pub(super) last_failure: Option<Failure>,
+    pub(super) refresher: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Failure {
-    error: FetchError,
-    at: Duration,
+pub(super) struct Failure {
+    pub(super) error: FetchError,
+    pub(super) at: Duration,
     /// When the refresher tries again.
-    retry_at: Duration,
+    pub(super) retry_at: Duration,
 }
 
 impl KeySource {
@@ -233,120 +232,7 @@ impl KeySource {
         (!failed_just_now).then(|| Arc::clone(self).attempt())
     }
 
-    async fn attempt(self: Arc<Self>) -> Outcome {
-        let outcome = self.fetch().await;
-        let now = self.clock.monotonic();
-        match &outcome {
-            Ok(held) => {
-                tracing::debug!(
-                    issuer = self.issuer,
-                    keys = held.keys.len(),
-                    "key set fetched"
-                );
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(held));
-                let mut state = lock(&self.state);
-                (state.failures, state.last_failure) = (0, None);
-                self.keep_fresh(&mut state);
-            }
-            Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "key set could not be fetched");
-                self.metadata.doubt();
-                let mut state = lock(&self.state);
-                state.failures = state.failures.saturating_add(1);
-                state.last_failure = Some(Failure {
-                    error: error.clone(),
-                    at: now,
-                    retry_at: now + self.backoff(state.failures),
-                });
-            }
-        }
-        outcome
-    }
-
-    /// The whole set replaces the one before, and only when it could be read (`J8`).
-    async fn fetch(&self) -> Outcome {
-        let metadata = match self.metadata.known() {
-            Some((metadata, false)) => metadata,
-            known => {
-                let seat = self.metadata.read(&self.channel);
-                let fresh = match seat {
-                    Ok(seat) => seat.outcome().await.unwrap_or(Err(FetchError::Document(
-                        "reading the metadata was torn down",
-                    ))),
-                    Err(error) => Err(error),
-                };
-                match (fresh, known) {
-                    (Ok(metadata), _) | (Err(_), Some((metadata, _))) => metadata,
-                    (Err(error), None) => return Err(error),
-                }
-            }
-        };
-        let uri = metadata
-            .jwks_uri()
-            .ok_or(FetchError::Document("the metadata names no jwks_uri"))?;
-        let answer = self.channel.fetch_json(uri).await?;
-        let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(answer.headers()));
-        // Jitter, so that a fleet that started together does not ask together for ever.
-        let early = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
-        Ok(Arc::new(Held {
-            keys: KeySet::read(answer.body())?,
-            fetched_at,
-            lifetime,
-            refresh_at: fetched_at + early,
-        }))
-    }
-
-    /// A task that renews the set at four fifths of its life, and more often while that fails; it
-    /// ends with the last handle of the server (`J11`).
-    fn keep_fresh(self: &Arc<Self>, state: &mut State) {
-        if state
-            .refresher
-            .as_ref()
-            .is_some_and(|task| !task.is_finished())
-        {
-            self.renewed.notify_one();
-            return;
-        }
-        let (source, clock) = (Arc::downgrade(self), Arc::clone(&self.clock));
-        let renewed = Arc::clone(&self.renewed);
-        state.refresher = Some(tokio::spawn(async move {
-            while let Some(wait) = source.upgrade().map(|source| source.until_refresh()) {
-                within(&*clock, wait, renewed.notified()).await;
-                let Some(source) = source.upgrade() else {
-                    return;
-                };
-                if source.until_refresh().is_zero() {
-                    let seat = source
-                        .flight
-                        .join_or(|| Some(Arc::clone(&source).attempt()));
-                    drop(source);
-                    if let Some(seat) = seat {
-                        seat.outcome().await;
-                    }
-                }
-            }
-        }));
-    }
-
-    fn until_refresh(&self) -> Duration {
-        let now = self.clock.monotonic();
-        let state = lock(&self.state);
-        let due = match (&state.last_failure, self.held()) {
-            (Some(failure), _) => failure.retry_at,
-            (None, Some(held)) => held.refresh_at,
-            (None, None) => now + MAX_BACKOFF,
-        };
-        due.saturating_sub(now)
-    }
-
-    /// 1, 2, 4 … 60 seconds, and up to a tenth less, so that a fleet does not come back as one (`J15`).
-    fn backoff(&self, failures: u32) -> Duration {
-        let steps = failures.saturating_sub(1).min(6);
-        let full = Duration::from_secs(1 << steps).min(MAX_BACKOFF);
-        full.mul_f64(1.0 - 0.1 * self.random.fraction())
-    }
-
-    fn held(&self) -> Option<Arc<Held>> {
+    pub(super) fn held(&self) -> Option<Arc<Held>> {
         self.held
             .read()
             .unwrap_or_else(PoisonError::into_inner)

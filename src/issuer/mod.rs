@@ -9,6 +9,7 @@ mod client;
 mod discovery;
 mod flight;
 mod health;
+mod key_fetch;
 mod key_set;
 mod key_source;
 mod limiter;

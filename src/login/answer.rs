@@ -61,16 +61,26 @@ pub(super) fn forbid_storing(headers: &mut HeaderMap) {
     vary_by_cookie(headers);
 }
 
+/// No shared cache may keep it: its handler said so.
+pub(super) fn is_private(headers: &HeaderMap) -> bool {
+    lists(headers, &CACHE_CONTROL, &["private", "no-store"])
+}
+
 pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
-    let named = headers.get_all(VARY).iter().any(|value| {
-        value.as_bytes().split(|&byte| byte == b',').any(|name| {
-            let name = name.trim_ascii();
-            name == b"*" || name.eq_ignore_ascii_case(b"cookie")
-        })
-    });
-    if !named {
+    if !lists(headers, &VARY, &["*", "cookie"]) {
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }
+}
+
+fn lists(headers: &HeaderMap, field: &HeaderName, words: &[&str]) -> bool {
+    headers.get_all(field).iter().any(|value| {
+        value.as_bytes().split(|&byte| byte == b',').any(|word| {
+            let word = word.trim_ascii();
+            words
+                .iter()
+                .any(|wanted| word.eq_ignore_ascii_case(wanted.as_bytes()))
+        })
+    })
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {

@@ -4,7 +4,7 @@
 
 use zeroize::Zeroizing;
 
-use super::cookies::{CookieNames, Jar, SESSION};
+use super::cookies::{CookieNames, Jar, SESSION, SESSION_NAMES};
 use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
@@ -78,12 +78,6 @@ pub(super) fn seal(
     }
 }
 
-/// Every name a session may be under, so that what is not written any more can be cleared.
-pub(super) fn all_names() -> impl Iterator<Item = String> {
-    let chunks = (0..MAX_BYTES.div_ceil(CHUNK)).map(|number| format!("{SESSION}.{number}"));
-    std::iter::once(SESSION.to_owned()).chain(chunks)
-}
-
 fn seal_as_it_is(
     sealer: &Sealer,
     record: &SessionRecord,
@@ -143,5 +137,86 @@ const MAX_BYTES: usize = 5 * 1024 - 64;
 /// A value of this length fits, with name and attributes, into the 4093 bytes of the strictest browser.
 const CHUNK: usize = 3800;
 
+const _: () = assert!(MAX_BYTES.div_ceil(CHUNK) + 1 == SESSION_NAMES.len());
+
 /// More than `MAX_BYTES` can need: what a request may present at all.
 const MAX_CHUNKS: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+    use crate::crypto::CookieKey;
+    use crate::random::Random;
+
+    fn sealer() -> Sealer {
+        Sealer {
+            key: CookieKey::from_bytes(&[7; 32]).unwrap(),
+            random: Random::system(),
+            names: CookieNames::new("shop", false),
+            owner: "https://id.example.com shop".to_owned(),
+        }
+    }
+
+    /// A session as it is written, by hand: the number of chunks and the schema come first.
+    fn plain(counted: u8, schema: u8) -> Vec<u8> {
+        let mut bytes = vec![counted, schema];
+        bytes.extend([9; 16]);
+        bytes.extend(1_800_000_000_i64.to_be_bytes());
+        bytes.extend(1_800_000_000_i64.to_be_bytes());
+        for text in [
+            r#"{"iss":"https://id.example.com","sub":"alice"}"#,
+            "openid",
+            "token",
+        ] {
+            bytes.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
+            bytes.extend(text.as_bytes());
+        }
+        bytes.extend(1_800_000_300_i64.to_be_bytes());
+        bytes.push(0);
+        bytes
+    }
+
+    fn open_plain(plain: &[u8]) -> Found {
+        let sealer = sealer();
+        let sealed = sealer.seal(Purpose::Session, SESSION, plain).unwrap();
+        let mut headers = HeaderMap::new();
+        let field = format!("shop-session={sealed}");
+        headers.insert("cookie", HeaderValue::try_from(field).unwrap());
+        open(&sealer, &Jar::read(&headers, &sealer.names))
+    }
+
+    /// `L46`, `H52`: well sealed, and still no session of this version.
+    #[test]
+    fn a_sealed_text_of_another_version_or_number_is_nobody() {
+        assert!(matches!(open_plain(&plain(1, 1)), Found::Session(_)));
+        for (name, plain) in [
+            ("a newer schema", plain(1, 2)),
+            ("the newest", plain(1, 255)),
+            ("an older one", plain(1, 0)),
+            ("of two chunks", plain(2, 1)),
+            ("of no chunk", plain(0, 1)),
+            ("of 255", plain(255, 1)),
+            ("more behind it", [plain(1, 1), vec![0]].concat()),
+            ("nothing", Vec::new()),
+            ("a number alone", vec![1]),
+            (
+                "JSON",
+                br#"{"iss":"https://id.example.com","sub":"alice"}"#.to_vec(),
+            ),
+            ("zeros", vec![0; 500]),
+            ("ones", vec![1; 500]),
+            (
+                "lengths beyond the end",
+                [vec![1, 1], vec![255; 200]].concat(),
+            ),
+        ] {
+            assert!(matches!(open_plain(&plain), Found::Spoiled), "{name}");
+        }
+        let whole = plain(1, 1);
+        for end in 0..whole.len() {
+            assert!(matches!(open_plain(&whole[..end]), Found::Spoiled), "{end}");
+        }
+    }
+}

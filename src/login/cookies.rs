@@ -105,8 +105,17 @@ impl<'a> Jar<'a> {
         let Ok(name) = std::str::from_utf8(rest[..equals].trim_ascii_end()) else {
             return;
         };
-        if self.entries.len() == MAX_OURS {
-            self.overflow = true;
+        let session = is_session(name);
+        if !(session || is_transaction(name) || name == LOGOUT) {
+            return;
+        }
+        // Counted apart: a flood of logins on their way does not hide the session.
+        let alike = self
+            .entries
+            .iter()
+            .filter(|(name, _)| is_session(name) == session);
+        if alike.count() == MAX_OURS {
+            self.overflow |= session;
             return;
         }
         // A value of foreign bytes is there, and opens as nothing.
@@ -114,7 +123,7 @@ impl<'a> Jar<'a> {
         self.entries.push((name, value));
     }
 
-    /// More cookies of ours than we ever set: somebody else made them.
+    /// More session cookies than we ever set: somebody else made them.
     pub(super) fn overflow(&self) -> bool {
         self.overflow
     }
@@ -136,46 +145,62 @@ impl<'a> Jar<'a> {
     pub(super) fn session_parts(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.entries
             .iter()
+            .filter(|(name, _)| is_session(name))
             .filter_map(|&(name, value)| Some((name.strip_prefix(SESSION)?, value)))
-            .filter(|(index, _)| index.is_empty() || is_index(index))
     }
 
     /// The names they are under, each once, as far as they can be cleared.
     pub(super) fn session_names(&self) -> impl Iterator<Item = &'a str> {
-        self.names().filter(|name| {
-            name.strip_prefix(SESSION)
-                .is_some_and(|index| index.is_empty() || is_index(index))
-        })
+        // What a flood hides is cleared unseen.
+        let hidden: &'static [&'static str] = if self.overflow { &SESSION_NAMES } else { &[] };
+        let seen = self.distinct(move |name| is_session(name) && !hidden.contains(&name));
+        hidden.iter().copied().chain(seen).take(MAX_CLEARED)
     }
 
     /// Each transaction's name once, and its value unless there are two.
     pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter(|(at, (name, _))| {
-                name.starts_with(TRANSACTION)
-                    && !self.entries[..*at].iter().any(|(other, _)| other == name)
-            })
-            .map(|(_, &(name, _))| (name, self.one(name)))
+        self.distinct(is_transaction)
+            .map(|name| (name, self.one(name)))
     }
 
-    /// Every name that can be cleared, each once: ours alone, and only as many as fit a response.
+    /// Every name that can be cleared, each once, and only as many as fit a response: the session first,
+    /// so that nothing that was planted keeps it alive.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.session_names()
+            .chain(self.distinct(|name| !is_session(name)))
+            .take(MAX_CLEARED)
+    }
+
+    fn distinct(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
         self.entries
             .iter()
             .enumerate()
-            .filter(|(at, (name, _))| {
-                is_token(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
+            .filter(move |(at, (name, _))| {
+                wanted(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
             })
             .map(|(_, &(name, _))| name)
-            .take(MAX_CLEARED)
     }
+}
+
+/// The session, or a part of it. A name that only begins alike is not ours to count or to clear (`H53`):
+/// another application's word may begin with ours (`shop`, `shop-admin`).
+fn is_session(name: &str) -> bool {
+    name.strip_prefix(SESSION)
+        .is_some_and(|index| index.is_empty() || is_index(index))
+}
+
+fn is_transaction(name: &str) -> bool {
+    name.strip_prefix(TRANSACTION)
+        .is_some_and(|id| id.len() == TRANSACTION_ID && id.bytes().all(is_base64url))
+}
+
+fn is_base64url(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
 /// A `.` and what could be meant as a number (`H52`); any other ending is somebody else's cookie (`H53`).
 fn is_index(rest: &str) -> bool {
-    let Some(index) = rest.strip_prefix('.') else {
+    let Some(index) = rest.strip_prefix('.').filter(|index| index.len() <= 32) else {
         return false;
     };
     let digits = index.trim_start_matches(['+', '-']);
@@ -186,21 +211,19 @@ fn is_index(rest: &str) -> bool {
     decimal || hexadecimal
 }
 
-/// A name that can stand in a `Set-Cookie` field: what others planted may be anything.
-fn is_token(name: &str) -> bool {
-    name.len() <= 64
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.+".contains(&byte))
-}
-
 pub(super) const SESSION: &str = "session";
+/// Every name a session is ever written under.
+pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
 pub(super) const LOGOUT: &str = "logout";
 const TRANSACTION: &str = "tx-";
 
+/// 72 bits of the state's digest, in base64url.
+const TRANSACTION_ID: usize = 12;
+
 /// Servers limit header fields on their own; this bounds the work where they do not.
 const MAX_SCANNED: usize = 64 * 1024;
-const MAX_OURS: usize = 64;
+/// Of each kind.
+const MAX_OURS: usize = 32;
 const MAX_CLEARED: usize = 24;
 
 #[cfg(test)]
@@ -219,28 +242,37 @@ mod tests {
     fn our_cookies_are_found_among_anything() {
         let names = CookieNames::new("shop", true);
         let headers = headers(&[
-            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-1=t",
+            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-one-48_chars=t",
             b"__Host-Http-shop-logout=;__Host-Http-shop-\xff=1; shop-session=no; __Host-Http-shops-session=no",
-            b"__Host-Http-shop-tx-2=\xff\xfe",
+            b"__Host-Http-shop-tx-two-48_chars=\xff\xfe",
         ]);
         let jar = Jar::read(&headers, &names);
         assert_eq!(jar.one(SESSION), Some("x=y"));
         assert_eq!(jar.one(LOGOUT), Some(""));
         let found: Vec<_> = jar.transactions().collect();
-        assert_eq!(found, [("tx-1", Some("t")), ("tx-2", Some(""))]);
+        assert_eq!(
+            found,
+            [
+                ("tx-one-48_chars", Some("t")),
+                ("tx-two-48_chars", Some(""))
+            ]
+        );
     }
 
     #[test]
     fn two_values_for_one_name_are_none() {
         let names = CookieNames::new("shop", false);
         let headers = headers(&[
-            b"shop-session=a; shop-tx-1=a",
-            b"shop-session=b; shop-tx-1=a",
+            b"shop-session=a; shop-tx-123456789012=a",
+            b"shop-session=b; shop-tx-123456789012=a",
         ]);
         let jar = Jar::read(&headers, &names);
         assert_eq!(jar.one(SESSION), None);
         assert!(jar.has(SESSION));
-        assert_eq!(jar.transactions().collect::<Vec<_>>(), [("tx-1", None)]);
+        assert_eq!(
+            jar.transactions().collect::<Vec<_>>(),
+            [("tx-123456789012", None)]
+        );
     }
 
     #[test]
@@ -271,6 +303,39 @@ mod tests {
         assert!(jar.overflow());
         assert!(jar.session_parts().count() <= MAX_OURS);
         assert_eq!(jar.names().count(), MAX_CLEARED);
+        let cleared: Vec<_> = jar.session_names().take(3).collect();
+        assert_eq!(cleared, SESSION_NAMES);
+    }
+
+    #[test]
+    fn logins_on_their_way_do_not_hide_the_session() {
+        let names = CookieNames::new("shop", false);
+        let mut many: String = (0..100).map(|n| format!("shop-tx-{n:012}=x; ")).collect();
+        many.push_str("shop-session=s");
+        let headers = headers(&[many.as_bytes()]);
+        let jar = Jar::read(&headers, &names);
+        assert!(!jar.overflow());
+        assert_eq!(jar.one(SESSION), Some("s"));
+        assert_eq!(jar.names().next(), Some(SESSION));
+    }
+
+    #[test]
+    fn the_cookies_of_an_application_whose_word_begins_alike_are_not_ours() {
+        let names = CookieNames::new("shop", false);
+        for theirs in [
+            "shop-cart",
+            "shop-admin-session",
+            "shop-admin-tx-123456789012",
+            "shop-tx-session",
+            "shop-tx-tx-123456789012",
+            "shop-tx-logout",
+            "shop-session-session",
+            "shop-logout-logout",
+        ] {
+            let headers = headers(&[format!("{theirs}=x").as_bytes()]);
+            let jar = Jar::read(&headers, &names);
+            assert_eq!(jar.entries, [], "{theirs}");
+        }
     }
 
     #[test]

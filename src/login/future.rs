@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HeaderMap};
+use http::header::HeaderMap;
 use http::{HeaderValue, Response};
 use pin_project_lite::pin_project;
 
@@ -137,7 +137,9 @@ impl Afterwards {
             answer::forbid_storing(headers);
             answer::add_cookies(headers, cookies);
         } else if self.mark.as_ref().is_some_and(Mark::looked) {
-            if !headers.contains_key(CACHE_CONTROL) {
+            // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
+            // further in says of all pages.
+            if !answer::is_private(headers) {
                 answer::forbid_storing(headers);
             }
             answer::vary_by_cookie(headers);

@@ -16,6 +16,7 @@ use super::routes::Routes;
 use super::sealer::Sealer;
 use super::service::Login;
 use super::settings::{Memory, OwnErrorPage, Settings};
+use super::transactions::MAX_RETURN_TO;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
@@ -131,15 +132,18 @@ impl LoginLayer {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] for anything but a path on this origin.
+    /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
     pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
         let settings = &self.settings;
         let no_targets = settings.routes.no_targets();
-        if check_return_to(path, settings.flow.redirect_uri(), &no_targets).is_none() {
+        // It is kept with each login like any other target, so it must fit there.
+        let fits = path.len() <= MAX_RETURN_TO
+            && check_return_to(path, settings.flow.redirect_uri(), &no_targets).is_some();
+        if !fits {
             return Err(ConfigError::Url {
                 setting: "default return target",
                 value: path.to_owned(),
-                reason: "it must be a path of this application, and no route of this layer",
+                reason: "it must be a path of this application of at most 512 bytes, and no route of this layer",
             });
         }
         Ok(self.with(|settings| settings.default_return_to = path.to_owned()))

@@ -33,8 +33,8 @@
 //!   world sees. `Host` and `X-Forwarded-*` are not read.
 //! * On http, which is for loopback only, cookies are neither Secure nor prefixed. Cookies do not know
 //!   ports: the authorization server on another port of the same host needs other cookie names.
-//! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and
-//!   unless it says something itself, when its handler took a `Session` or stood behind `required()`.
+//! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and,
+//!   unless it says `private` itself, when its handler took a `Session` or stood behind `required()`.
 //!   A handler that reads the extension by itself must see to that by itself.
 //!
 //! * A request may carry a session and an access token. The two layers do not know each other: a handler
@@ -97,6 +97,7 @@ mod routes;
 mod sealer;
 mod service;
 mod settings;
+mod steady;
 mod tombstones;
 mod transactions;
 mod visit;

@@ -15,9 +15,9 @@ use super::pages::{self, ErrorPage};
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::sealer::Sealer;
+use super::steady::Steady;
 use super::tombstones::{SessionId, Tombstones};
 use super::{Csrf, SameSite, events};
-use crate::clock::unix_seconds;
 use crate::flow::{Flow, SessionRecord};
 use crate::protocol::form;
 use crate::protocol::return_to::check_return_to;
@@ -47,6 +47,7 @@ pub(super) struct Settings {
 pub(super) struct Memory {
     pub(super) callbacks: Arc<Callbacks>,
     pub(super) tombstones: Tombstones,
+    pub(super) steady: Steady,
 }
 
 /// An error page of the application's own making.
@@ -55,7 +56,7 @@ pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String +
 
 impl Settings {
     pub(super) fn now(&self) -> i64 {
-        unix_seconds(self.flow.clock().as_ref())
+        self.memory.steady.now(self.flow.clock().as_ref())
     }
 
     /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
@@ -172,13 +173,21 @@ impl Settings {
 
     /// When the session ends if nothing happens any more.
     pub(super) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        record.expires_at(self.absolute, self.idle)
+        let lost = |moment| self.memory.steady.lost_since(moment);
+        record.expires_at(self.absolute, self.idle, lost)
+    }
+
+    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
+    pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
+        let now = self.now();
+        now >= self.expires_at(record) || record.is_from_the_future(now)
     }
 
     /// When it ends whatever happens.
     pub(super) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        let seconds = i64::try_from(self.absolute.as_secs()).unwrap_or(i64::MAX);
-        record.created_at().saturating_add(seconds)
+        record.ends_at(self.absolute, |moment| {
+            self.memory.steady.lost_since(moment)
+        })
     }
 
     /// Whether the authorization server sends the browser to this path after a sign-out.

@@ -85,15 +85,20 @@ pub(super) fn admit(
         .iter()
         .map(|pending| pending.name)
         .chain(dead);
-    let cleared = gone
-        .take(MAX_CLEARED)
-        .filter_map(|name| names.clear(&names.full(name)));
     let new = names.set(
         &names.full(&name),
         &value,
         Transaction::LIFETIME,
         SameSite::Lax,
     );
+    let mut room = MAX_ANSWER.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
+    let cleared = gone
+        .filter_map(|name| names.clear(&names.full(name)))
+        .take_while(|cookie| {
+            let left = room.checked_sub(cookie.len());
+            room = left.unwrap_or_default();
+            left.is_some()
+        });
     Ok(Admitted {
         cookies: new.into_iter().chain(cleared).collect(),
         evicted,
@@ -119,8 +124,9 @@ const MAX_ALIVE: usize = 5;
 /// All of them together, as a request carries them.
 const MAX_BYTES: usize = 3 * 1024 - 64;
 
-/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB.
-const MAX_CLEARED: usize = 16;
+/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB. The rest waits for the
+/// next one.
+const MAX_ANSWER: usize = 4 * 1024 - 64;
 
 /// A return target that is kept for later; a longer one becomes the default.
 pub(super) const MAX_RETURN_TO: usize = 512;

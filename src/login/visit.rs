@@ -38,10 +38,7 @@ impl Settings {
         let reason = match chunks::open(&self.sealer, jar) {
             Found::Nothing => return Visit::default(),
             Found::Spoiled => "spoiled",
-            // `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
-            Found::Session(record) if record.expired(self.now(), self.absolute, self.idle) => {
-                "expired"
-            }
+            Found::Session(record) if self.has_ended(&record) => "expired",
             Found::Session(record) if self.memory.tombstones.holds(record.id()) => "signed_out",
             Found::Session(record) => {
                 return Visit {

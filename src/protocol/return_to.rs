@@ -30,10 +30,9 @@ pub(crate) fn check_return_to<'a>(
     let landed = resolve(base, &String::from_utf8_lossy(&decoded))?;
 
     let is_own = |path: &[u8]| {
-        own_routes.iter().any(|own| {
-            let end = path.iter().rposition(|&byte| byte != b'/').unwrap_or(0);
-            path[..=end].eq_ignore_ascii_case(own.as_bytes())
-        })
+        own_routes
+            .iter()
+            .any(|own| same_route(path, own.as_bytes()))
     };
     let lands_on_own = [&target, &landed].into_iter().any(|url| {
         let path = url.path().as_bytes();
@@ -50,6 +49,18 @@ fn is_plain(byte: u8) -> bool {
 /// A path, not a URL without scheme: `//host` and `/\host` leave.
 fn is_rooted(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && !matches!(path.get(1), Some(b'/' | b'\\'))
+}
+
+/// Whether something between the browser and us could take one path for the other: in another case,
+/// with slashes more or less, or with parameters behind a segment (RFC 3986 §3.3).
+fn same_route(path: &[u8], route: &[u8]) -> bool {
+    let segments = |path| {
+        <[u8]>::split(path, |&byte| byte == b'/' || byte == b'\\')
+            .filter_map(|segment| segment.split(|&byte| byte == b';').next())
+            .filter(|segment| !segment.is_empty())
+            .map(<[u8]>::to_ascii_lowercase)
+    };
+    segments(path).eq(segments(route))
 }
 
 /// What a browser makes of it: dot segments may turn a harmless start into `//`.
@@ -331,6 +342,11 @@ mod tests {
             "/auth%5clogin",
             "/auth/x/..%2flogin",
             "/./auth/callback",
+            "/auth//login",
+            "/auth/.//logout//",
+            "/auth/login;jsessionid=1",
+            "/auth;a=b/login",
+            "/auth/%3B/login",
         ] {
             assert_eq!(check(value), None, "{value}");
         }

@@ -75,6 +75,7 @@ async fn what_a_request_may_ask_for_is_passed_on_and_remembered() {
         ui_locales: Some("de en".into()),
         acr_values: Some("gold".into()),
         max_age: Some(0),
+        replaces: None,
     };
     let started = Login::start_with(&Server::new(), request).await.started;
     let query = query_of(&started.location);

@@ -9,12 +9,13 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::flow::{FlowError, FlowErrorKind, SessionRecord, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks;
-use crate::login::cookies::Jar;
+use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
+use crate::login::tombstones::SessionId;
 use crate::login::transactions::{self, Lookup};
-use crate::login::{SameSite, chunks, events, pages};
+use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -77,6 +78,7 @@ async fn finish(
         .unwrap_or(&settings.default_return_to)
         .to_owned();
     let state = transaction.state.clone();
+    let replaces = transaction.replaces;
     let flow = settings.flow.clone();
     let outcome = settings
         .memory
@@ -93,7 +95,11 @@ async fn finish(
     };
     match outcome.as_ref() {
         Ok(record) => {
-            sign_in(settings, jar, record, &target).unwrap_or_else(|refusal| refuse(&refusal))
+            // `L20`, `H34`: the session that was here before ends, whoever's it was.
+            let here = settings.visit(jar).session.map(|before| *before.id());
+            let before = [here, replaces];
+            sign_in(settings, jar, record, &before, &target)
+                .unwrap_or_else(|refusal| refuse(&refusal))
         }
         // `L16`: a silent login that found nobody is an answer, not a failure.
         Err(error) if error.kind() == FlowErrorKind::NotSignedIn => {
@@ -108,6 +114,7 @@ fn sign_in(
     settings: &Settings,
     jar: &Jar<'_>,
     record: &SessionRecord,
+    before: &[Option<SessionId>],
     target: &str,
 ) -> Result<Answer, Refusal> {
     // A result that is asked for again must not revive a session that was ended since (`L47`).
@@ -118,18 +125,19 @@ fn sign_in(
     let written = cookies.names;
     // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
     // cookie is not sent along from elsewhere, so what cannot be seen goes too.
-    let shown = jar.session_names().map(str::to_owned);
-    let hidden = (settings.same_site == SameSite::Strict).then(chunks::all_names);
-    for name in shown.chain(hidden.into_iter().flatten()) {
-        if !written.contains(&name) {
-            cookies.values.extend(settings.clear(&name));
+    let mut stale: Vec<&str> = jar.session_names().collect();
+    if settings.same_site == SameSite::Strict {
+        stale.extend(SESSION_NAMES.iter().filter(|&name| !jar.has(name)));
+    }
+    // What an unfinished sign-out left would be too much beside a large session.
+    stale.extend(jar.has(LOGOUT).then_some(LOGOUT));
+    for name in stale {
+        if !written.iter().any(|new| new == name) {
+            cookies.values.extend(settings.clear(name));
         }
     }
-    // `L20`, `H34`: the session that was here before ends, whoever's it was.
-    if let Some(before) = settings.visit(jar).session
-        && before.id() != record.id()
-    {
-        settings.bury(before.id());
+    for id in before.iter().flatten().filter(|&id| id != record.id()) {
+        settings.bury(id);
     }
     events::succeeded();
     let mut answer = match settings.same_site {
@@ -204,6 +212,7 @@ mod tests {
             silent: true,
             max_age: None,
             acr_values: None,
+            replaces: None,
         };
         let name = CookieNames::transaction(&transaction.state);
         let sealer = &settings.sealer;

@@ -5,11 +5,11 @@ use http::request::Parts;
 use crate::flow::{FlowErrorKind, StartRequest};
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
-use crate::login::events;
 use crate::login::navigation::{self, Kind};
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, MAX_RETURN_TO};
+use crate::login::{SameSite, events};
 use crate::protocol::form;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -31,9 +31,14 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
 async fn start(
     settings: &Settings,
     parts: &Parts,
-    request: StartRequest,
+    mut request: StartRequest,
 ) -> Result<Answer, Refusal> {
     let by_person = request.by_person;
+    let jar = Jar::read(&parts.headers, &settings.sealer.names);
+    // A Strict cookie is here now and does not come along with the callback.
+    if settings.same_site == SameSite::Strict {
+        request.replaces = settings.visit(&jar).session.map(|record| *record.id());
+    }
     let started = settings.flow.start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
@@ -41,7 +46,6 @@ async fn start(
         }
         refusal
     })?;
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
     let admitted =
         transactions::admit(&settings.sealer, &jar, &started.transaction, settings.now())?;
     events::started(by_person, admitted.evicted);
@@ -78,6 +82,7 @@ fn read(settings: &Settings, parts: &Parts) -> Result<StartRequest, Refusal> {
         ui_locales: one("ui_locales")?,
         acr_values: one("acr_values")?,
         max_age,
+        replaces: None,
     })
 }
 

@@ -80,11 +80,10 @@ async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
         }
     }
     events::signed_out(location.is_some());
-    // `L64`: everything of ours.
-    for name in jar.names() {
-        if name != LOGOUT || cookies.is_empty() {
-            cookies.extend(settings.clear(name));
-        }
+    // `L64`: everything of ours, except what was just set.
+    let keeps_state = !cookies.is_empty();
+    for name in jar.names().filter(|&name| !(keeps_state && name == LOGOUT)) {
+        cookies.extend(settings.clear(name));
     }
     let mut answer = answer::redirect(location.as_deref().unwrap_or(target));
     answer::add_cookies(answer.headers_mut(), cookies);

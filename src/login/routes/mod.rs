@@ -42,6 +42,10 @@ impl Routes {
             value: redirect_uri.to_string(),
             reason,
         };
+        // A relative redirect to such a path is one to another host.
+        if callback.starts_with("//") {
+            return Err(refused("its path must not begin with two slashes"));
+        }
         let (folder, name) = callback
             .rsplit_once('/')
             .filter(|(_, name)| !name.is_empty())

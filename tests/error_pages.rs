@@ -1,0 +1,364 @@
+//! What people and programs are told when something fails, and what no cache may keep.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use login_support::*;
+use tower_oauth::login::ErrorPage;
+use tower_oauth::testing::{Endpoint, Fault};
+use tower_oauth::{CookieKey, LoginLayer, Session};
+
+/// One way to fail: its name, status, code, and whether there is a link to begin anew.
+type Failure = (&'static str, u16, &'static str, bool);
+
+const FAILURES: [Failure; 12] = [
+    ("foreign form", 403, "cross_site_request", false),
+    ("foreign sign-out", 403, "cross_site_request", false),
+    ("no state", 400, "state_missing", true),
+    ("unknown state", 400, "login_unknown", true),
+    ("spoiled transaction", 400, "login_expired", true),
+    ("denied", 403, "access_denied", true),
+    ("error", 400, "authorization_error", true),
+    ("malformed query", 400, "repeated_parameter", true),
+    ("unknown prompt", 400, "prompt_unsupported", true),
+    ("token endpoint", 503, "token_endpoint_unavailable", true),
+    ("too large", 500, "session_too_large", false),
+    ("metadata", 503, "metadata_unavailable", true),
+];
+
+/// Makes it fail, and asks as a person or as a program.
+async fn fail(configure: impl Fn(LoginLayer) -> LoginLayer, name: &str, accept: &str) -> Answer {
+    let shop = Shop::with(configure);
+    let send = async |ask: Ask| shop.send(ask.set("accept", accept)).await;
+    let foreign = [("sec-fetch-site", "cross-site")];
+    match name {
+        "foreign form" => {
+            let jar = shop.signed_in().await;
+            return send(Ask::new("POST", "/notes").with(&foreign).jar(&jar)).await;
+        }
+        "foreign sign-out" => return send(Ask::new("POST", "/auth/logout").with(&foreign)).await,
+        "no state" => return send(Ask::page("/auth/callback?code=c")).await,
+        "unknown state" => return send(Ask::page("/auth/callback?code=c&state=s")).await,
+        "malformed query" => return send(Ask::page("/auth/login?prompt=a&prompt=b")).await,
+        "unknown prompt" => {
+            let page = "text/html";
+            return shop
+                .send(Ask::page("/auth/login?prompt=dance").set("accept", page))
+                .await;
+        }
+        "metadata" => {
+            shop.server.fail(Endpoint::Metadata, Fault::status(500));
+            return shop.send(Ask::page("/auth/login")).await;
+        }
+        _ => {}
+    }
+    let mut jar = Jar::default();
+    let start = shop.start("/auth/login?return_to=/notes", &mut jar).await;
+    let state = start.parameter("state").unwrap();
+    let error = |error: &str| format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
+    match name {
+        "spoiled transaction" => {
+            for (_, value) in &mut jar.0 {
+                value.push('A');
+            }
+            send(Ask::page(&error("access_denied")).jar(&jar)).await
+        }
+        "denied" => send(Ask::page(&error("access_denied")).jar(&jar)).await,
+        "error" => send(Ask::page(&error("invalid_scope")).jar(&jar)).await,
+        "token endpoint" | "too large" => {
+            let fault = match name {
+                "token endpoint" => Fault::status(500),
+                _ => Fault::id_token(|mint| mint.with_claim("blob", "b".repeat(7000))),
+            };
+            let callback = shop.approve(start.location(), "alice").await;
+            shop.server.fail(Endpoint::Token, fault);
+            send(Ask::page(&callback).jar(&jar)).await
+        }
+        _ => unreachable!("{name}"),
+    }
+}
+
+fn is_correlation_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn protected(answer: &Answer, name: &str) {
+    for (field, value) in [
+        ("cache-control", "no-store"),
+        ("vary", "cookie"),
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        assert_eq!(answer.header(field), value, "{name}");
+    }
+    let referrer = answer.header("referrer-policy");
+    assert!(["same-origin", "no-referrer"].contains(&referrer), "{name}");
+}
+
+/// L73
+#[tokio::test]
+async fn every_failure_has_a_code_a_status_a_text_and_a_correlation_id() {
+    let mut ids = std::collections::HashSet::new();
+    for (name, status, code, start_again) in FAILURES {
+        let page = fail(|login| login, name, "text/html").await;
+        assert_eq!(page.status.as_u16(), status, "{name}");
+        assert_eq!(
+            page.header("content-type"),
+            "text/html; charset=utf-8",
+            "{name}"
+        );
+        protected(&page, name);
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'sha256-"),
+            "{policy}"
+        );
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
+        let html = page.text();
+        let small = html.split("class=\"small\">").nth(1).unwrap();
+        let small: Vec<&str> = small.split('<').next().unwrap().split(" · ").collect();
+        assert_eq!(small[..2], [&status.to_string(), code], "{name}");
+        assert!(is_correlation_id(small[2]), "{name} {small:?}");
+        assert!(ids.insert(small[2].to_owned()), "{name}");
+        assert_eq!(
+            html.contains("href=\"/auth/login"),
+            start_again,
+            "{name} {html}"
+        );
+        assert!(!html.contains("<script"), "{name}");
+    }
+}
+
+/// L73: for programs the same as a problem document; a login that a program may not start is no failure
+/// but a 401.
+#[tokio::test]
+async fn a_program_is_told_the_same_in_json() {
+    for (name, status, code, start_again) in FAILURES {
+        if ["metadata", "unknown prompt"].contains(&name) {
+            continue;
+        }
+        let answer = fail(|login| login, name, "application/json").await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        assert_eq!(
+            answer.header("content-type"),
+            "application/problem+json",
+            "{name}"
+        );
+        protected(&answer, name);
+        let problem = answer.json();
+        assert_eq!(problem["status"], status, "{name}");
+        assert_eq!(problem["code"], code, "{name}");
+        assert!(
+            is_correlation_id(problem["correlation_id"].as_str().unwrap()),
+            "{name}"
+        );
+        assert!(!problem["title"].as_str().unwrap().is_empty(), "{name}");
+        assert_eq!(problem.get("login_url").is_some(), start_again, "{name}");
+    }
+}
+
+/// L73: a page of the application's own, for people alone; its text stays under a policy without scripts.
+#[tokio::test]
+async fn an_application_may_show_its_own_page() {
+    let own = |login: LoginLayer| {
+        login.with_error_page(|page: &ErrorPage<'_>| {
+            format!(
+                "own {} {} {} {:?} {:?} {}",
+                page.status().as_u16(),
+                page.code(),
+                page.message().len(),
+                page.said(),
+                page.start_again(),
+                page.correlation_id(),
+            )
+        })
+    };
+    for (name, status, code, start_again) in FAILURES {
+        let page = fail(own, name, "text/html").await;
+        assert_eq!(page.status.as_u16(), status, "{name}");
+        let text = page.text();
+        assert!(
+            text.starts_with(&format!("own {status} {code} ")),
+            "{name}: {text}"
+        );
+        assert_eq!(
+            text.contains("Some(\"/auth/login"),
+            start_again,
+            "{name}: {text}"
+        );
+        protected(&page, name);
+        let policy = page.header("content-security-policy");
+        assert!(
+            policy.starts_with("default-src 'none'; style-src 'self'"),
+            "{policy}"
+        );
+        assert!(!policy.contains("script-src"), "{policy}");
+    }
+    let answer = fail(own, "denied", "application/json").await;
+    assert_eq!(answer.json()["code"], "access_denied");
+}
+
+/// L73: a service that is away says when to come back.
+#[tokio::test]
+async fn an_outage_says_when_to_come_again() {
+    for name in ["metadata", "token endpoint"] {
+        let page = fail(|login| login, name, "text/html").await;
+        let wait: u64 = page.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&wait), "{name} {wait}");
+    }
+}
+
+/// Decision 14: what is too much for cookies is told in words that help, and leaves no half session.
+#[tokio::test]
+async fn a_session_that_is_too_large_names_the_store_and_sets_nothing() {
+    let answer = fail(|login| login, "too large", "text/html").await;
+    assert!(
+        answer.text().contains("needs a session store"),
+        "{}",
+        answer.text()
+    );
+    assert_eq!(answer.sets(), [""; 0]);
+}
+
+/// L7, L21, H65: every answer of the layer's own, and every answer with a cookie of ours.
+#[tokio::test]
+async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    shop.start("/auth/login", &mut jar).await;
+    shop.clock().advance(std::time::Duration::from_secs(400));
+    let spoiled = Jar::of(&[(SESSION, "x")]);
+    let mut with_cookies = 0;
+    for path in [
+        "/",
+        "/account",
+        "/mine",
+        "/cached",
+        "/notes",
+        "/no-such-page",
+        "/auth/login",
+        "/auth/callback",
+        "/auth/callback?code=c&state=s",
+        "/auth/logout",
+        "/auth/session",
+        "/auth/session?extend=true",
+    ] {
+        for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"] {
+            for accept in ["text/html", "application/json"] {
+                for jar in [&jar, &spoiled, &Jar::default()] {
+                    let ask = Ask::new(method, path).set("accept", accept);
+                    let ask = ask.with(&[("sec-fetch-site", "same-origin")]);
+                    let answer = shop.send(ask.jar(jar)).await;
+                    let name = format!("{method} {path} {accept} {:?}", jar.names());
+                    let ours = path.starts_with("/auth/");
+                    if ours {
+                        protected(&answer, &name);
+                    }
+                    if !answer.set_cookies().is_empty() {
+                        with_cookies += 1;
+                        assert_eq!(answer.header("cache-control"), "no-store", "{name}");
+                        assert_eq!(answer.header("vary"), "cookie", "{name}");
+                    }
+                    if path.starts_with("/auth/callback") {
+                        assert_eq!(answer.header("referrer-policy"), "no-referrer", "{name}");
+                    }
+                }
+            }
+            // A sign-out ends the session: begin anew.
+            if path == "/auth/logout" {
+                jar = shop.signed_in().await;
+                shop.clock().advance(std::time::Duration::from_secs(400));
+            }
+        }
+    }
+    assert!(with_cookies > 50, "{with_cookies}");
+}
+
+/// L7: some shared caches do not heed `Vary`, so a page about somebody says `private` or is not stored,
+/// whatever a layer inside says of all pages.
+#[tokio::test]
+async fn a_page_about_somebody_is_in_no_shared_cache() {
+    async fn page(
+        session: Option<Session>,
+        control: &'static str,
+    ) -> ([(&'static str, &'static str); 2], String) {
+        let who = session.map_or_else(String::new, |session| session.subject().to_owned());
+        (
+            [("cache-control", control), ("vary", "accept-encoding")],
+            who,
+        )
+    }
+    let server = server();
+    let login = login_with(&server, CookieKey::from_bytes(&KEY).unwrap());
+    let public = "public, max-age=600, s-maxage=600";
+    let guarded = get(move || async move { ([("cache-control", public)], "guarded") });
+    let app = Router::new()
+        .route("/public", get(move |session| page(session, public)))
+        .route("/short", get(|session| page(session, "max-age=60")))
+        .route(
+            "/private",
+            get(|session| page(session, "Private, max-age=60")),
+        )
+        .route("/guarded", guarded.layer(login.required()))
+        .route(
+            "/asset",
+            get(move || async move { ([("cache-control", public)], "asset") }),
+        )
+        .layer(login);
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    for (path, expected) in [
+        ("/public", "no-store"),
+        ("/short", "no-store"),
+        ("/private", "Private, max-age=60"),
+        ("/guarded", "no-store"),
+        // Nobody looked at the session here.
+        ("/asset", public),
+    ] {
+        for jar in [&jar, &Jar::default()] {
+            let answer = shop.send(Ask::page(path).jar(jar)).await;
+            let name = format!("{path} {:?}", jar.names());
+            assert_eq!(answer.header("cache-control"), expected, "{name}");
+            let vary: Vec<_> = answer.headers.get_all("vary").iter().collect();
+            assert_eq!(
+                vary.contains(&&http::HeaderValue::from_static("cookie")),
+                path != "/asset",
+                "{name}"
+            );
+        }
+    }
+}
+
+/// L16, H19: what the authorization server says is shown as text, shortened, and nowhere else.
+#[tokio::test]
+async fn what_a_stranger_wrote_is_text() {
+    let shop = Shop::new();
+    let mut jar = Jar::default();
+    let start = shop.start("/auth/login", &mut jar).await;
+    let state = start.parameter("state").unwrap();
+    let hostile =
+        "\"><img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}}\r\nSet-Cookie: a=b";
+    let mut url = url::Url::parse(CALLBACK).unwrap();
+    url.query_pairs_mut()
+        .append_pair("error", "invalid_scope")
+        .append_pair("error_description", &hostile.repeat(100))
+        .append_pair("state", &state)
+        .append_pair("iss", ISSUER);
+    let callback = url.as_str().strip_prefix(SHOP).unwrap().to_owned();
+    for accept in ["text/html", "application/json"] {
+        let ask = Ask::page(&callback).set("accept", accept);
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{accept}");
+        let text = answer.text();
+        assert!(
+            !text.contains("<img") && !text.contains("<script"),
+            "{accept} {text}"
+        );
+        assert!(text.len() < 4096, "{accept} {}", text.len());
+        assert!(!text.contains('\r'), "{accept}");
+        assert!(!format!("{:?}", answer.headers).contains("a=b"), "{accept}");
+    }
+}

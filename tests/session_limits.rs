@@ -1,0 +1,284 @@
+//! How long a session lasts: its age, its idleness, and what does not change either.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use login_support::*;
+use tower_oauth::{CookieKey, Session};
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+async fn known(shop: &Shop, jar: &Jar) -> bool {
+    shop.greeting(jar).await == "hello alice"
+}
+
+fn max_age(answer: &Answer) -> u64 {
+    let cookies = answer.set_cookies();
+    let cookie = cookies.iter().find(|cookie| cookie.starts_with(SESSION));
+    let (_, seconds) = cookie.unwrap().split_once("Max-Age=").unwrap();
+    seconds.parse().unwrap()
+}
+
+/// H62, L44: the server counts, whatever the browser was told to keep.
+#[tokio::test]
+async fn an_idle_session_ends_at_the_second_though_its_cookie_would_live_on() {
+    let shop = Shop::new();
+    let mut jar = Jar::default();
+    let answer = shop.sign_in("alice", &mut jar).await;
+    assert_eq!(max_age(&answer), 8 * 3600);
+    shop.clock().advance(HOUR - SECOND);
+    assert!(known(&shop, &jar).await);
+    shop.clock().advance(SECOND);
+    let answer = shop.send(Ask::page("/").jar(&jar)).await;
+    assert_eq!(answer.text(), "hello stranger");
+    assert_eq!(answer.clears(), [SESSION]);
+    // It does not come back, and a required page asks for a new login.
+    let answer = shop.send(Ask::page("/account").jar(&jar)).await;
+    assert_eq!(answer.location(), "/auth/login?return_to=%2Faccount");
+    let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+}
+
+/// L44: use keeps a session awake but never young.
+#[tokio::test]
+async fn a_session_in_use_ends_after_eight_hours_to_the_second() {
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    for minute in 1..8 * 60 {
+        shop.clock().advance(MINUTE);
+        let answer = shop.send(Ask::page("/").jar(&jar)).await;
+        assert_eq!(answer.text(), "hello alice", "{minute}");
+        if !answer.set_cookies().is_empty() {
+            assert_eq!(max_age(&answer), (8 * 60 - minute) * 60);
+        }
+        jar.take(&answer);
+    }
+    shop.clock().advance(MINUTE - SECOND);
+    assert!(known(&shop, &jar).await);
+    shop.clock().advance(SECOND);
+    assert!(!known(&shop, &jar).await);
+}
+
+/// L44: a busy browser gets one cookie in a tenth of the idle limit, and none in between.
+#[tokio::test]
+async fn an_hour_of_requests_writes_ten_cookies() {
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    let mut written = Vec::new();
+    for at in 1..=360 {
+        shop.clock().advance(10 * SECOND);
+        let answer = shop.send(Ask::page("/").jar(&jar)).await;
+        if !answer.set_cookies().is_empty() {
+            written.push(at * 10);
+            assert_eq!(answer.header("cache-control"), "no-store");
+            assert_eq!(answer.header("vary"), "cookie");
+        }
+        jar.take(&answer);
+    }
+    let every_six_minutes: Vec<i32> = (1..=10).map(|n| n * 360).collect();
+    assert_eq!(written, every_six_minutes);
+}
+
+/// L45
+#[tokio::test]
+async fn a_page_that_polls_does_not_keep_anybody_signed_in() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    for _ in 1..60 {
+        shop.clock().advance(MINUTE);
+        for method in ["GET", "HEAD"] {
+            let answer = shop.send(Ask::new(method, "/auth/session").jar(&jar)).await;
+            assert_eq!(answer.status, StatusCode::OK);
+            assert_eq!(answer.set_cookies(), [""; 0]);
+        }
+    }
+    shop.clock().advance(MINUTE);
+    let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.clears(), [SESSION]);
+    assert_eq!(answer.json()["code"], "login_required");
+    // Asking for it helps only in time.
+    let answer = shop
+        .send(Ask::new("GET", "/auth/session?extend=true").jar(&jar))
+        .await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(answer.sets(), [""; 0]);
+}
+
+/// L45
+#[tokio::test]
+async fn a_poll_that_asks_for_it_keeps_awake_within_the_eight_hours() {
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    let begin = shop.clock().unix_seconds();
+    for half_hour in 1..16 {
+        shop.clock().advance(HOUR / 2);
+        let answer = shop
+            .send(Ask::new("GET", "/auth/session?extend=true").jar(&jar))
+            .await;
+        assert_eq!(answer.sets(), [SESSION]);
+        jar.take(&answer);
+        let now = begin + half_hour * 1800;
+        let end = begin + 8 * 3600;
+        assert_eq!(answer.json()["expires_at"], end.min(now + 3600));
+        assert_eq!(answer.json()["ends_at"], end);
+    }
+    shop.clock().advance(HOUR / 2);
+    assert!(!known(&shop, &jar).await);
+}
+
+/// Decision 28: a session from the future is none, and a clock that was turned back gives no one more time.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
+    let minutes = |n: i64| n * 60;
+    for (name, before, back, after, stays) in [
+        ("no jump", 50, 0, 9, true),
+        ("no jump, idle", 50, 0, 10, false),
+        ("a jump does not end what is young", 10, 5, 1, true),
+        (
+            "half an hour back, still idle for an hour",
+            50,
+            30,
+            10,
+            false,
+        ),
+        ("half an hour back, not yet", 50, 30, 9, true),
+        ("to before the login", 10, 20, 0, false),
+        ("to before the login, and a while later", 10, 20, 30, false),
+    ] {
+        let shop = Shop::new();
+        let jar = shop.signed_in().await;
+        // The process has seen the time before and after.
+        shop.clock().advance(Duration::from_secs(before * 60));
+        shop.greeting(&Jar::default()).await;
+        shop.clock().turn_wall(-minutes(back));
+        let answer = shop.send(Ask::page("/auth/session")).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+        let mut jar = jar;
+        if after == 30 {
+            let answer = shop.send(Ask::page("/").jar(&jar)).await;
+            assert_eq!(answer.clears(), [SESSION], "{name}");
+            jar.take(&answer);
+        }
+        shop.clock().advance(Duration::from_secs(after * 60));
+        assert_eq!(known(&shop, &jar).await, stays, "{name}");
+    }
+}
+
+/// Decision 28: whoever signs in after the jump has the whole time, counted from there.
+#[tokio::test]
+async fn a_wall_clock_that_jumped_back_does_not_shorten_new_sessions() {
+    let shop = Shop::new();
+    let old = shop.signed_in().await;
+    shop.clock().advance(2 * HOUR);
+    shop.greeting(&old).await;
+    shop.clock().turn_wall(-5400);
+    let new = shop.signed_in().await;
+    assert!(!known(&shop, &old).await);
+    shop.clock().advance(HOUR - SECOND);
+    assert!(known(&shop, &new).await);
+    shop.clock().advance(SECOND);
+    assert!(!known(&shop, &new).await);
+}
+
+/// Decision 28: nor does being in use help.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_back_does_not_make_a_session_in_use_older_than_eight_hours() {
+    let shop = Shop::new();
+    let mut jar = shop.signed_in().await;
+    let mut minutes = 0;
+    let mut step = async |jar: &mut Jar| {
+        shop.clock().advance(10 * MINUTE);
+        minutes += 10;
+        let answer = shop.send(Ask::page("/").jar(jar)).await;
+        jar.take(&answer);
+        (minutes, answer.text() == "hello alice")
+    };
+    for _ in 0..30 {
+        assert!(step(&mut jar).await.1);
+    }
+    // Set back by so little that the session does not look like one of the future.
+    shop.clock().turn_wall(-45);
+    let mut ended = None;
+    for _ in 0..20 {
+        let (at, known) = step(&mut jar).await;
+        if !known {
+            ended = Some(at);
+            break;
+        }
+    }
+    assert_eq!(ended, Some(8 * 60));
+}
+
+/// L44: what a handler and a script are told is what is kept.
+#[tokio::test]
+async fn the_limits_that_were_set_are_kept_and_told() {
+    let server = server();
+    let login = login_with(&server, CookieKey::from_bytes(&KEY).unwrap())
+        .with_session_limits(HOUR, 5 * MINUTE)
+        .unwrap();
+    let shop = Shop {
+        app: Router::new()
+            .route(
+                "/",
+                get(|session: Session| async move {
+                    let left = |at: std::time::SystemTime| {
+                        at.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+                    };
+                    format!(
+                        "{} {}",
+                        left(session.signed_in_at()),
+                        left(session.expires_at())
+                    )
+                }),
+            )
+            .layer(login),
+        server,
+    };
+    let mut jar = Jar::default();
+    let answer = shop.sign_in("alice", &mut jar).await;
+    assert_eq!(max_age(&answer), 3600);
+    let begin = shop.clock().unix_seconds();
+    shop.clock().advance(29 * SECOND);
+    let answer = shop.send(Ask::page("/").jar(&jar)).await;
+    assert_eq!(answer.text(), format!("{begin} {}", begin + 300));
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    shop.clock().advance(SECOND);
+    let answer = shop.send(Ask::page("/").jar(&jar)).await;
+    assert_eq!(answer.text(), format!("{begin} {}", begin + 330));
+    assert_eq!(max_age(&answer), 3600 - 30);
+    let old = jar.clone();
+    jar.take(&answer);
+    shop.clock().advance(5 * MINUTE - SECOND);
+    assert_eq!(
+        shop.send(Ask::page("/").jar(&old)).await.status,
+        StatusCode::SEE_OTHER
+    );
+    assert_eq!(
+        shop.send(Ask::page("/").jar(&jar)).await.status,
+        StatusCode::OK
+    );
+}
+
+/// L47: two requests that both write the session anew leave one that is good, whichever answer is last.
+#[tokio::test]
+async fn concurrent_requests_may_both_write_the_session() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    shop.clock().advance(10 * MINUTE);
+    let ask = || shop.send(Ask::page("/").jar(&jar));
+    let (one, two) = tokio::join!(ask(), ask());
+    for answers in [[&one, &two], [&two, &one]] {
+        let mut jar = jar.clone();
+        answers.into_iter().for_each(|answer| jar.take(answer));
+        assert_eq!(jar.names(), [SESSION]);
+        assert!(known(&shop, &jar).await);
+    }
+}
