@@ -482,6 +482,11 @@ async fn a_type_of_another_token_is_refused_without_a_fetch() {
             with(r#""application/application/at+jwt""#),
             TYPE,
         ),
+        case(
+            "V48 a tree of equal length",
+            with(r#""applicatiom/at+jwt""#),
+            TYPE,
+        ),
         case("V48 another tree", with(r#""text/at+jwt""#), TYPE),
         case("V48 a parameter", with(r#""at+jwt;a=b""#), TYPE),
         case("V48 empty", with(r#""""#), TYPE),

@@ -346,6 +346,21 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
         present_at(&api, "/read", &token).await.outcome(),
         Outcome::NoCredentials
     );
+    // Nor where the outer layer reads the claims as another type.
+    type Other = serde_json::Value;
+    let handler = async |token: Option<VerifiedToken<Other>>| token.is_some().to_string();
+    let api = Router::new().route("/", get(handler)).layer(
+        ServiceBuilder::new()
+            .layer(layer(&server).with_claims::<Other>())
+            .layer(tower::util::MapRequestLayer::new(
+                |mut request: Request<Body>| {
+                    request.headers_mut().remove(AUTHORIZATION);
+                    request
+                },
+            ))
+            .layer(layer(&server).optional()),
+    );
+    assert_eq!(present(&api, &token).await.body, "false");
 }
 
 #[tokio::test]

@@ -181,6 +181,15 @@ async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
         ("V97 x is short", &ec, short(&ec, "x")),
         ("V97 y is long", &ec, long(&ec, "y")),
         (
+            "V97 the point cut at another place",
+            &ec,
+            changed(&ec, |jwk| {
+                let [x, y] = ["x", "y"].map(|name| decode(jwk[name].as_str().unwrap()));
+                jwk["x"] = encode(&x[..31]).into();
+                jwk["y"] = encode([&x[31..], &y].concat()).into();
+            }),
+        ),
+        (
             "V97 the point at infinity",
             &ec,
             changed(&ec, |jwk| {
