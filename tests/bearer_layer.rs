@@ -361,6 +361,23 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
             .layer(layer(&server).optional()),
     );
     assert_eq!(present(&api, &token).await.body, "false");
+    // Nor for a handler that looks into the extensions itself, as tonic's do.
+    let looks = async |request: axum::extract::Request| {
+        let found = request.extensions().get::<VerifiedToken>();
+        found.is_some().to_string()
+    };
+    let api = Router::new().route("/", get(looks)).layer(
+        ServiceBuilder::new()
+            .layer(layer(&server))
+            .layer(tower::util::MapRequestLayer::new(
+                |mut request: Request<Body>| {
+                    request.headers_mut().remove(AUTHORIZATION);
+                    request
+                },
+            ))
+            .layer(layer(&server).optional()),
+    );
+    assert_eq!(present(&api, &token).await.body, "false");
 }
 
 #[tokio::test]
