@@ -46,6 +46,8 @@ async fn warm(server: &TestServer) -> (AuthorizationServer, Router, String) {
 fn junk(server: &TestServer, number: usize) -> String {
     good(server)
         .with_expires_in(86_400)
+        .with_hmac("cheap to make")
+        .with_header("alg", "ES256")
         .with_header("kid", format!("junk-{number}"))
         .sign()
 }
