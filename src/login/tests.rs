@@ -62,7 +62,6 @@ async fn come_back(layer: &LoginLayer, target: &str, error: &str) -> Response<By
         issuer: ISSUER.to_owned(),
         redirect_uri: REDIRECT_URI.to_owned(),
         return_to: target.to_owned(),
-        replaces: None,
         started_at: settings.now(),
         by_person: true,
         replaces: None,
