@@ -15,6 +15,7 @@
 //!
 //! Then it goes on serving and prints lines for another client, `grpc-health-probe`, with tokens that are
 //! good for an hour. `GRPC_ADDR` says where it listens, 127.0.0.1:50051 otherwise.
+#![allow(clippy::print_stdout)]
 
 use std::error::Error;
 

@@ -84,7 +84,7 @@ fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Ro
     let write = post(add_note).layer(ScopeLayer::all("notes:write")?);
     let api = Router::new()
         .route("/api/notes", read.merge(write))
-        .layer(BearerLayer::jwt(&server, API)?.with_realm("notes")?);
+        .route_layer(BearerLayer::jwt(&server, API)?.with_realm("notes")?);
 
     // The pages: the code flow. A new key at every start signs everybody out; a real application
     // keeps one in its environment: `CookieKey::from_env("COOKIE_KEY")?`.
@@ -96,7 +96,7 @@ fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Ro
     let pages = Router::new()
         .route("/account", get(account).post(call_api))
         .route("/flow", get(flow))
-        .layer(login.required())
+        .route_layer(login.required())
         .route("/", get(home));
 
     let app = App {

@@ -482,6 +482,11 @@ async fn a_type_of_another_token_is_refused_without_a_fetch() {
             with(r#""application/application/at+jwt""#),
             TYPE,
         ),
+        case(
+            "V48 a tree of equal length",
+            with(r#""applicatiom/at+jwt""#),
+            TYPE,
+        ),
         case("V48 another tree", with(r#""text/at+jwt""#), TYPE),
         case("V48 a parameter", with(r#""at+jwt;a=b""#), TYPE),
         case("V48 empty", with(r#""""#), TYPE),
@@ -848,6 +853,19 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
         case("the token itself", token.clone(), Outcome::Accepted),
     ];
     check(&api, &cases).await;
+    // The same point of the curve under a larger number (RFC 8032 §8.4).
+    let token = good(&server).with_algorithm(Algorithm::EdDsa).sign();
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let mut raw = decode(signature);
+    let order = decode("7dP1XBpjEljWnPei3vneFAAAAAAAAAAAAAAAAAAAABA");
+    let mut carry = 0;
+    for (byte, add) in raw[32..].iter_mut().zip(order) {
+        let sum = u16::from(*byte) + u16::from(add) + carry;
+        *byte = u8::try_from(sum % 256).unwrap();
+        carry = sum / 256;
+    }
+    let twin = format!("{input}.{}", encode(raw));
+    check(&api, &[case("S and the order", twin, SIGNATURE)]).await;
     for algorithm in others {
         let token = good(&server).with_algorithm(algorithm).sign();
         let (input, signature) = token.rsplit_once('.').unwrap();

@@ -346,6 +346,38 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
         present_at(&api, "/read", &token).await.outcome(),
         Outcome::NoCredentials
     );
+    // Nor where the outer layer reads the claims as another type.
+    type Other = serde_json::Value;
+    let handler = async |token: Option<VerifiedToken<Other>>| token.is_some().to_string();
+    let api = Router::new().route("/", get(handler)).layer(
+        ServiceBuilder::new()
+            .layer(layer(&server).with_claims::<Other>())
+            .layer(tower::util::MapRequestLayer::new(
+                |mut request: Request<Body>| {
+                    request.headers_mut().remove(AUTHORIZATION);
+                    request
+                },
+            ))
+            .layer(layer(&server).optional()),
+    );
+    assert_eq!(present(&api, &token).await.body, "false");
+    // Nor for a handler that looks into the extensions itself, as tonic's do.
+    let looks = async |request: axum::extract::Request| {
+        let found = request.extensions().get::<VerifiedToken>();
+        found.is_some().to_string()
+    };
+    let api = Router::new().route("/", get(looks)).layer(
+        ServiceBuilder::new()
+            .layer(layer(&server))
+            .layer(tower::util::MapRequestLayer::new(
+                |mut request: Request<Body>| {
+                    request.headers_mut().remove(AUTHORIZATION);
+                    request
+                },
+            ))
+            .layer(layer(&server).optional()),
+    );
+    assert_eq!(present(&api, &token).await.body, "false");
 }
 
 #[tokio::test]
@@ -473,6 +505,16 @@ async fn neither_logs_nor_debug_show_a_token_or_what_it_says_of_a_person() {
     )
     .await;
     present(&api, "secret.secret.secret").await;
+    #[derive(serde::Deserialize)]
+    struct Mine {
+        #[allow(dead_code)]
+        email: u8,
+    }
+    let other = Router::new()
+        .route("/", get(async || "in"))
+        .layer(layer_of(&handle).with_claims::<Mine>());
+    let answer = present(&other, &tokens[0]).await;
+    assert_eq!(answer.outcome(), Outcome::InvalidToken(Why::CustomClaims));
     shown.push_str(&logs.text());
     assert!(
         shown.contains("refused") && shown.contains("key set could not be fetched"),

@@ -12,6 +12,7 @@ mod support;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
+use http::{Method, StatusCode};
 use http_body::Body as _;
 use support::{good, layer, layer_of, server, soon};
 use tonic::service::Routes;
@@ -228,4 +229,28 @@ async fn a_refusal_is_trailers_only() {
         answer.body().is_end_stream(),
         "the status is in the header block, and nothing follows it"
     );
+}
+
+/// A proxy that asks by GET whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
+#[tokio::test]
+async fn only_a_post_is_refused_in_the_words_of_grpc() {
+    let layer = layer(&server());
+    for (method, expected) in [
+        (Method::POST, StatusCode::OK),
+        (Method::GET, StatusCode::UNAUTHORIZED),
+        (Method::HEAD, StatusCode::UNAUTHORIZED),
+        (Method::PUT, StatusCode::UNAUTHORIZED),
+        (Method::OPTIONS, StatusCode::UNAUTHORIZED),
+    ] {
+        let service = tower::service_fn(async |_: http::Request<()>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let request = http::Request::builder()
+            .method(method.clone())
+            .header(CONTENT_TYPE, "application/grpc")
+            .body(())
+            .unwrap();
+        let answer = layer.layer(service).oneshot(request).await.unwrap();
+        assert_eq!(answer.status(), expected, "{method}");
+    }
 }

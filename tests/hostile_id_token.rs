@@ -3,10 +3,15 @@
 
 mod login_support;
 
-use http::StatusCode;
+use axum::Router;
+use axum::body::Body;
+use axum::routing::get;
+use http::{Request, StatusCode};
 use login_support::*;
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 use tower_oauth::testing::{Endpoint, Fault};
+use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer};
 
 /// One login whose token response is changed so: the status, the code of the refusal and the session.
 async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
@@ -193,6 +198,40 @@ async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
     // A key that is known never waits for any of that.
     shop.signed_in().await;
     assert_eq!(shop.server.count(Endpoint::KeySet), fetches);
+}
+
+/// L22: what strangers send to an API has a bucket of its own.
+#[tokio::test]
+async fn junk_key_ids_at_an_api_keep_nobody_from_signing_in_while_keys_rotate() {
+    let server = server();
+    let issuer = server.authorization_server();
+    let client = Client::confidential("shop", "shop-secret");
+    let key = CookieKey::from_bytes(&[7; 32]).unwrap();
+    let login = LoginLayer::new(&issuer, client, CALLBACK, key).unwrap();
+    let app = app(&login);
+    let shop = Shop { server, app };
+    shop.signed_in().await;
+    let api = Router::new()
+        .route("/", get(|| async { "in" }))
+        .layer(BearerLayer::jwt(&issuer, "https://api.example.com").unwrap());
+    for number in 0..10 {
+        let junk = shop
+            .server
+            .access_token()
+            .with_audience("https://api.example.com")
+            .with_header("kid", format!("junk-{number}"))
+            .sign();
+        let request = Request::get("/").header("authorization", format!("Bearer {junk}"));
+        let answer = api
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap())
+            .await;
+        assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED);
+    }
+    assert_eq!(shop.server.count(Endpoint::KeySet), 1 + 3);
+    shop.server.rotate_keys();
+    shop.signed_in().await;
+    assert_eq!(shop.server.count(Endpoint::KeySet), 1 + 3 + 1);
 }
 
 /// L22: by algorithm.

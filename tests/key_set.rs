@@ -181,6 +181,15 @@ async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
         ("V97 x is short", &ec, short(&ec, "x")),
         ("V97 y is long", &ec, long(&ec, "y")),
         (
+            "V97 the point cut at another place",
+            &ec,
+            changed(&ec, |jwk| {
+                let [x, y] = ["x", "y"].map(|name| decode(jwk[name].as_str().unwrap()));
+                jwk["x"] = encode(&x[..31]).into();
+                jwk["y"] = encode([&x[31..], &y].concat()).into();
+            }),
+        ),
+        (
             "V97 the point at infinity",
             &ec,
             changed(&ec, |jwk| {
@@ -333,6 +342,21 @@ async fn two_keys_of_one_id_and_algorithm_are_ambiguous() {
         1,
         "a newer set is not hoped for"
     );
+}
+
+#[tokio::test]
+async fn a_set_of_thousands_of_keys_is_read_as_far_as_anybody_needs() {
+    let key = SigningKey::generate(Algorithm::Es256);
+    let many: Vec<Value> = (0..3_000)
+        .map(|number| with(&key, "kid", format!("{number}")))
+        .collect();
+    let server = server();
+    serve(&server, &json!({ "keys": many }));
+    let api = api(layer(&server));
+    let by = |kid: &str| good(&server).with_key(&key).with_header("kid", kid).sign();
+    assert_eq!(present(&api, &by("0")).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&api, &by("127")).await.outcome(), Outcome::Accepted);
+    assert_eq!(present(&api, &by("128")).await.outcome(), UNKNOWN);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ pub(crate) fn page(title: &str, session: Option<&Session>, body: &str) -> String
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{title} · Notes</title><style>{STYLE}</style></head><body>\
+         <link rel=\"icon\" href=\"data:,\"><title>{title} · Notes</title><style>{STYLE}</style></head><body>\
          <header><a class=\"brand\" href=\"/\">Notes</a><nav>{links}</nav></header>\
          <main>{body}</main></body></html>",
         title = escape(title),

@@ -24,13 +24,17 @@
 //! | a layer missing | 500 | none |
 //!
 //! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
-//! type) get a Trailers-Only answer instead: `grpc-status` 16 for 400 and 401, 7, 14 and 13. The reason
+//! type and the method POST) get a Trailers-Only answer instead: `grpc-status` 16 for 400 and 401, 7, 14 and 13. The reason
 //! is left in the response's extensions as a [`Refusal`], for layers further out.
 //!
 //! # Deployment notes
 //!
 //! Serve over TLS: whoever reads a bearer token can use it. A CORS layer goes *outside* this one, so
 //! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`.
+//!
+//! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`) must
+//! ask by GET and without the caller's `Content-Type`: to a gRPC caller a refusal is a 200 with a
+//! `grpc-status`.
 //!
 //! # Not checked here
 //!

@@ -1,7 +1,7 @@
 //! A refusal as a response: HTTP for most, Trailers-Only for gRPC callers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::refusal::{Answer, Refusal, answer};
 use crate::protocol::ScopeSet;
@@ -17,8 +17,12 @@ pub(crate) enum Speech {
 }
 
 impl Speech {
-    /// By the content type of the request, as gRPC over HTTP/2 defines it.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// By the content type of a POST, which every gRPC call is. Any other method is answered in plain
+    /// HTTP: a proxy that asks by GET whether a request may pass would take the 200 for a yes.
+    pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
+        if method != Method::POST {
+            return Self::Http;
+        }
         let kind = headers
             .get(CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);

@@ -138,7 +138,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let speech = Speech::of(request.headers());
+        let speech = Speech::of(request.method(), request.headers());
         let refused = |refusal, realm: &Realm, needed| {
             ScopeFuture::refused(refuse(refusal, realm, needed, speech))
         };

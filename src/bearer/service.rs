@@ -50,7 +50,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let speech = Speech::of(request.headers());
+        let speech = Speech::of(request.method(), request.headers());
         match judge(&self.settings, &mut request) {
             Judgement::Admitted => {
                 ResponseFuture::admitted(self.inner.call(request), self.settings.private)

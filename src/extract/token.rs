@@ -65,7 +65,7 @@ fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
     TokenRejection {
         refusal,
         realm: realm.unwrap_or_default(),
-        speech: Speech::of(&parts.headers),
+        speech: Speech::of(&parts.method, &parts.headers),
     }
 }
 

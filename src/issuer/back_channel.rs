@@ -133,7 +133,7 @@ impl BackChannel {
             .ok_or(BackChannelError::Timeout)?
             .map_err(|error| match error.downcast::<BackChannelError>() {
                 Ok(known) => *known,
-                Err(other) => BackChannelError::Transport(other.to_string().into()),
+                Err(other) => BackChannelError::Transport(with_causes(&*other).into()),
             })?;
         if answer.body().len() > MAX_BODY {
             return Err(BackChannelError::TooLarge);
@@ -153,6 +153,18 @@ impl BackChannel {
             status => Err(FetchError::Status(status)),
         }
     }
+}
+
+/// The text of an error and of what lies behind it: "connection refused" stands at the very end.
+fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }
 
 impl fmt::Debug for BackChannel {

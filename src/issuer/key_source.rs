@@ -13,7 +13,7 @@ use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
 use super::key_fetch::MAX_BACKOFF;
 use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
-use super::limiter::Bucket;
+use super::limiter::{Buckets, TokenSource};
 use super::server::Unavailable;
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
@@ -75,7 +75,7 @@ pub(super) struct Held {
 
 #[derive(Debug)]
 pub(super) struct State {
-    pub(super) bucket: Bucket,
+    pub(super) buckets: Buckets,
     pub(super) failures: u32,
     pub(super) last_failure: Option<Failure>,
     pub(super) refresher: Option<JoinHandle<()>>,
@@ -98,7 +98,7 @@ impl KeySource {
         outage_limit: Duration,
     ) -> Self {
         let state = State {
-            bucket: Bucket::new(clock.monotonic()),
+            buckets: Buckets::new(clock.monotonic()),
             failures: 0,
             last_failure: None,
             refresher: None,
@@ -136,6 +136,7 @@ impl KeySource {
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
+        source: TokenSource,
     ) -> Result<SelectedKey, KeyError> {
         if let Some(decided) = self.key_at_hand(key_id, algorithm) {
             return decided;
@@ -143,7 +144,7 @@ impl KeySource {
         within(
             &*self.clock,
             PATIENCE,
-            self.key_after_fetch(key_id, algorithm),
+            self.key_after_fetch(key_id, algorithm, source),
         )
         .await
         .unwrap_or_else(|| {
@@ -159,6 +160,7 @@ impl KeySource {
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
+        source: TokenSource,
     ) -> Result<SelectedKey, KeyError> {
         let held = match self.usable() {
             Some(held) if !self.is_overdue(&held) => held,
@@ -173,7 +175,7 @@ impl KeySource {
         // An attempt that was already under way may have read the set before the key was published,
         // so after it there is one of our own.
         loop {
-            let Some(seat) = self.flight.join_or(|| self.unknown_key_attempt()) else {
+            let Some(seat) = self.flight.join_or(|| self.unknown_key_attempt(source)) else {
                 return Err(self.verdict_without_fetch());
             };
             let own = seat.started();
@@ -193,9 +195,10 @@ impl KeySource {
     /// An attempt for a key id that is not held, as long as the bucket gives one (`J4`).
     fn unknown_key_attempt(
         self: &Arc<Self>,
+        source: TokenSource,
     ) -> Option<impl Future<Output = Outcome> + Send + use<>> {
         let now = self.clock.monotonic();
-        let granted = lock(&self.state).bucket.take(now).is_ok();
+        let granted = lock(&self.state).buckets.take(source, now);
         granted.then(|| Arc::clone(self).attempt())
     }
 

@@ -23,4 +23,5 @@ pub use client::Client;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
+pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};

@@ -14,6 +14,7 @@ use super::discovery::MetadataSource;
 use super::health::Health;
 use super::key_set::SelectedKey;
 use super::key_source::{KeyError, KeySource};
+use super::limiter::TokenSource;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::crypto::Algorithm;
@@ -295,8 +296,9 @@ impl AuthorizationServer {
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
+        source: TokenSource,
     ) -> Result<SelectedKey, KeyError> {
-        self.keys.key(key_id, algorithm).await
+        self.keys.key(key_id, algorithm, source).await
     }
 }
 

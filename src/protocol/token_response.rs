@@ -139,13 +139,14 @@ fn scope(member: Option<&Json<'_>>) -> Result<Option<ScopeSet>, InvalidJson> {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(list)) => Ok(Some(ScopeSet::from_wire(list))),
         Some(Json::Array(values)) => {
-            let mut set = ScopeSet::default();
-            for value in values {
-                // A value that holds a space would later be read as two.
-                let value = value.as_str().filter(|value| !value.contains(' '));
-                set.insert(value.ok_or(InvalidJson)?);
+            // A value that holds a space would later be read as two.
+            let one = |value: &Json<'_>| value.as_str().is_some_and(|value| !value.contains(' '));
+            if !values.iter().all(one) {
+                return Err(InvalidJson);
             }
-            Ok(Some(set))
+            Ok(Some(ScopeSet::from_values(
+                values.iter().filter_map(Json::as_str),
+            )))
         }
         Some(_) => Err(InvalidJson),
     }

@@ -9,7 +9,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, Jws, base64url, digest, same_media_type};
-use crate::issuer::{AuthorizationServer, Unavailable};
+use crate::issuer::{AuthorizationServer, TokenSource, Unavailable};
 use crate::protocol::claims::{Registered, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
@@ -94,6 +94,7 @@ pub(crate) async fn verify(
         media_type: is_id_token_type,
         leeway: LEEWAY,
         needs_expiry: true,
+        source: TokenSource::BackChannel,
     };
     let now = unix_seconds(&**server.clock());
     let signed = jws::verify(server, id_token.expose(), &rules)

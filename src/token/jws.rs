@@ -7,7 +7,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::profile::Marks;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
-use crate::issuer::{AuthorizationServer, KeyError, SelectedKey};
+use crate::issuer::{AuthorizationServer, KeyError, SelectedKey, TokenSource};
 use crate::protocol::claims::Registered;
 use crate::protocol::json::parse_object;
 
@@ -23,6 +23,8 @@ pub(crate) struct Rules {
     pub(crate) leeway: i64,
     /// Whether it must say until when it is good; where it does, that is checked either way.
     pub(crate) needs_expiry: bool,
+    /// How such tokens come to us: what an unknown key of theirs may cost depends on it.
+    pub(crate) source: TokenSource,
 }
 
 /// A payload with a good signature of the issuer, within its time.
@@ -51,7 +53,11 @@ pub(crate) async fn verify(
 ) -> Result<Signed, VerifyError> {
     let candidate = Candidate::read(server, compact, rules)?;
     let key = server
-        .key(candidate.jws.key_id(), candidate.jws.algorithm())
+        .key(
+            candidate.jws.key_id(),
+            candidate.jws.algorithm(),
+            rules.source,
+        )
         .await;
     candidate.verify_with(key)
 }

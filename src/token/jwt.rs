@@ -12,7 +12,7 @@ use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::AuthorizationServer;
+use crate::issuer::{AuthorizationServer, TokenSource};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 
@@ -45,6 +45,7 @@ impl JwtVerifier {
                 media_type: profile.media_type(),
                 leeway: DEFAULT_LEEWAY,
                 needs_expiry: true,
+                source: TokenSource::Request,
             },
             max_age: None,
             hint: Hint::default(),
