@@ -359,6 +359,6 @@ async fn what_a_stranger_wrote_is_text() {
         );
         assert!(text.len() < 4096, "{accept} {}", text.len());
         assert!(!text.contains('\r'), "{accept}");
-        assert!(!format!("{:?}", answer.headers).contains("a=b"), "{accept}");
+        assert!(!answer.head().contains("a=b"), "{accept}");
     }
 }

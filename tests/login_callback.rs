@@ -301,7 +301,7 @@ async fn an_error_is_explained_escaped_and_not_redeemed() {
             !text.contains("<script") && !text.contains("<img"),
             "{name}: {text}"
         );
-        assert!(!format!("{:?}", answer.headers).contains("c=d"), "{name}");
+        assert!(!answer.head().contains("c=d"), "{name}");
     }
     assert_eq!(shop.token_calls(), 0);
 }

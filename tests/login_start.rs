@@ -269,10 +269,7 @@ async fn no_header_decides_where_anybody_is_sent() {
         let answer = shop.send(ask).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER);
         assert_eq!(answer.parameter("redirect_uri").as_deref(), Some(CALLBACK));
-        assert!(
-            !format!("{:?}", answer.headers).contains("evil"),
-            "{answer:?}"
-        );
+        assert!(!answer.head().contains("evil"), "{answer:?}");
     }
 }
 

@@ -20,7 +20,7 @@ const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 
 /// What a browser learns from an answer.
 fn seen(answer: &Answer) -> String {
-    format!("{} {:?} {:?}", answer.status, answer.headers, answer.body)
+    format!("{} {} {:?}", answer.status, answer.head(), answer.body)
 }
 
 async fn answers(shop: &Shop, jars: impl IntoIterator<Item = Jar>) -> HashSet<String> {

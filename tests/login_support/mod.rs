@@ -275,6 +275,14 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
+    /// All header fields as they are sent, also those whose values `Debug` hides.
+    pub fn head(&self) -> String {
+        let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
+            format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
+        };
+        self.headers.iter().map(line).collect()
+    }
+
     pub fn location(&self) -> &str {
         assert!(self.headers.contains_key(LOCATION), "{self:?}");
         self.header("location")
