@@ -246,3 +246,37 @@ async fn nothing_that_can_be_printed_prints_a_secret() {
         assert!(!all.contains(secret), "{secret} in {all}");
     }
 }
+
+/// A trace of all header fields, as `tower_http` makes it, shows no cookie of ours, and no address that
+/// holds a state, a nonce or an ID token.
+#[tokio::test]
+async fn a_log_of_header_fields_shows_no_cookie_and_no_way_to_the_server() {
+    let shop = Shop::new();
+    let mut jar = Jar::default();
+    let shown = |answer: &Answer| format!("{:?}", answer.headers);
+
+    let start = shop.start("/auth/login", &mut jar).await;
+    for name in ["state", "nonce"] {
+        let value = start.parameter(name).unwrap();
+        assert!(!shown(&start).contains(&value), "{}", shown(&start));
+    }
+    let callback = shop.approve(start.location(), "alice").await;
+    let back = shop.send(Ask::page(&callback).jar(&jar)).await;
+    jar.take(&back);
+    // A page of the application's own targets may be seen.
+    assert!(shown(&back).contains("\"location\": \"/\""));
+    shop.clock().advance(Duration::from_secs(600));
+    let renewed = shop.send(Ask::page("/").jar(&jar)).await;
+    assert_eq!(renewed.sets(), [SESSION]);
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    let left = shop.send(ask.jar(&jar)).await;
+    let hint = left.parameter("id_token_hint").unwrap();
+    assert!(!shown(&left).contains(&hint), "{}", shown(&left));
+
+    for answer in [start, back, renewed, left] {
+        assert!(!answer.set_cookies().is_empty());
+        for cookie in answer.headers.get_all("set-cookie") {
+            assert!(cookie.is_sensitive(), "{}", shown(&answer));
+        }
+    }
+}

@@ -238,3 +238,21 @@ async fn a_sign_out_may_come_back_to_any_page_and_goes_on_from_there() {
     assert_eq!(answer.location(), "/notes");
     assert_eq!(answer.clears(), ["__Host-Http-shop-logout"]);
 }
+
+/// The way back is no route that would answer it in some other sense.
+#[test]
+fn a_sign_out_comes_back_to_no_other_route_of_the_layer() {
+    let server = server();
+    for (path, taken) in [
+        ("login", false),
+        ("callback", false),
+        ("session", false),
+        ("session?x=y", false),
+        ("logout", true),
+        ("elsewhere", true),
+    ] {
+        let uri = format!("{SHOP}/auth/{path}");
+        let login = login(&server).with_post_logout_redirect_uri(&uri);
+        assert_eq!(login.is_ok(), taken, "{path}");
+    }
+}

@@ -3,7 +3,9 @@
 
 mod login_support;
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +13,7 @@ use axum::routing::get;
 use http::StatusCode;
 use login_support::*;
 use tokio::sync::Notify;
+use tower::ServiceExt as _;
 use tower_oauth::login::SameSite;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{CookieKey, Session};
@@ -180,6 +183,81 @@ async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
         let answer = request.await.unwrap();
         assert_eq!(answer.location(), "/", "{fault:?}");
         assert_eq!(answer.clears(), [SESSION], "{fault:?}");
+    }
+}
+
+/// L62: two seconds for the server to say where a sign-out goes on, and then it does without.
+#[tokio::test]
+async fn a_sign_out_waits_two_seconds_at_most_for_a_server_that_hangs() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    let replica = Shop {
+        app: app(&login(&shop.server)),
+        ..shop.clone()
+    };
+    shop.server.forget_requests();
+    shop.server.fail(Endpoint::Metadata, Fault::hang());
+    let request = tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await });
+    shop.server.wait_for(Endpoint::Metadata, 1).await;
+    shop.clock().advance(Duration::from_millis(1999));
+    come_to_rest().await;
+    assert!(!request.is_finished());
+    shop.clock().advance(Duration::from_millis(1));
+    come_to_rest().await;
+    assert!(request.is_finished());
+    let answer = request.await.unwrap();
+    assert_eq!(answer.location(), "/");
+    assert_eq!(answer.clears(), [SESSION]);
+}
+
+/// L62: the session is over before a form is read, and a form that does not come in time is none.
+#[tokio::test]
+async fn a_form_that_never_ends_does_not_hold_up_a_sign_out() {
+    for (begin, expected) in [("", "/notes"), ("return_to=%2Fmine&x=", "/notes")] {
+        let shop = Shop::new();
+        let fault = Fault::without_member("end_session_endpoint");
+        shop.server.fail(Endpoint::Metadata, fault);
+        let jar = shop.signed_in().await;
+        let request = http::Request::post("/auth/logout?return_to=/notes")
+            .header("sec-fetch-site", "same-origin")
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("cookie", jar.header())
+            .body(axum::body::Body::new(Endless(begin)))
+            .unwrap();
+        let request = tokio::spawn(shop.app.clone().oneshot(request));
+        come_to_rest().await;
+        assert_eq!(shop.greeting(&jar).await, "hello stranger", "{begin}");
+        assert!(!request.is_finished(), "{begin}");
+        shop.clock().advance(Duration::from_secs(5));
+        come_to_rest().await;
+        assert!(request.is_finished(), "{begin}");
+        let answer = Answer::read(request.await.unwrap().unwrap()).await;
+        assert_eq!(answer.location(), expected, "{begin}");
+        assert_eq!(answer.clears(), [SESSION], "{begin}");
+    }
+}
+
+/// The beginning of a body, and nothing more.
+struct Endless(&'static str);
+
+impl http_body::Body for Endless {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        match std::mem::take(&mut self.0) {
+            "" => Poll::Pending,
+            begin => Poll::Ready(Some(Ok(http_body::Frame::data(begin.into())))),
+        }
+    }
+}
+
+async fn come_to_rest() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
     }
 }
 

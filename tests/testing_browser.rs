@@ -535,3 +535,28 @@ fn an_origin_is_no_more_and_no_less() {
         );
     }
 }
+
+/// Held by the compiler: a test may drive several browsers at once, each in a task.
+#[test]
+fn everything_a_browser_does_can_be_spawned() {
+    fn spawnable(_: impl Future<Output: Send> + Send + 'static) {}
+    let page = || {
+        let html = "<form id=sign-in method=post></form>";
+        Browser::new().document(SHOP, html).unwrap()
+    };
+    spawnable(async { Browser::new().navigate(SHOP).await });
+    let shown = page();
+    spawnable(async move { shown.sign_in("alice", "wonderland").await });
+    let shown = page();
+    spawnable(async move { shown.click("More").await });
+    let shown = page();
+    spawnable(async move { shown.follow("/more").await });
+    let shown = page();
+    spawnable(async move { shown.load("/image", "image").await });
+    let shown = page();
+    spawnable(async move { shown.fetch(http::Request::new("")).await });
+    let form = page().form("").unwrap();
+    spawnable(async move { form.press("Go").await });
+    let form = page().form("").unwrap();
+    spawnable(async move { form.submit().await });
+}

@@ -1,4 +1,7 @@
 //! The second step: the browser is back, and either somebody signed in or nobody did.
+//!
+//! It has two halves. The first says whether there is a code to redeem and costs next to nothing, so that
+//! it can be done for everybody; the second costs a token request.
 
 use super::error::FlowError;
 use super::record::{NewRecord, SessionRecord};
@@ -9,21 +12,28 @@ use crate::protocol::AuthorizationCode;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::token::id_token::{self, Expected};
 
+/// A response that fits its login and brings a code, which is good for one token request.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    transaction: Transaction,
+    code: AuthorizationCode,
+}
+
 impl Flow {
-    /// Completes a login (`L11`).
+    /// Everything before the token request (`L11`).
     ///
     /// The transaction and the response are taken by value: whatever comes out, neither can be used
-    /// again. Up to the token request nothing but metadata is fetched, and a response that does not
-    /// fit its transaction fetches nothing at all.
-    pub(crate) async fn complete(
+    /// again. A response that does not fit its transaction fetches nothing; one that does not name its
+    /// issuer may wait for the metadata.
+    pub(crate) async fn accept(
         &self,
         transaction: Transaction,
         response: AuthorizationResponse,
-    ) -> Result<SessionRecord, FlowError> {
+    ) -> Result<Grant, FlowError> {
         self.check_binding(&transaction, &response)?;
         self.check_issuer(&response).await?;
         let code = code_of(response, transaction.silent)?;
-        self.sign_in(&transaction, &code).await
+        Ok(Grant { transaction, code })
     }
 
     /// RFC 6749 §10.12, RFC 9700 §4.4.2 (`H08`, `L19`): this browser's login, young enough, at this
@@ -78,12 +88,11 @@ impl Flow {
         }
     }
 
+    /// Redeems the code, and completes the login.
+    ///
     /// No token is used before the ID token was found good (RFC 9700 §4.5.3.2).
-    async fn sign_in(
-        &self,
-        transaction: &Transaction,
-        code: &AuthorizationCode,
-    ) -> Result<SessionRecord, FlowError> {
+    pub(crate) async fn complete(&self, grant: Grant) -> Result<SessionRecord, FlowError> {
+        let Grant { transaction, code } = &grant;
         let tokens = self.redeem(code, transaction).await?;
         // OpenID Connect Core §3.1.3.3: with `openid` there is one.
         let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;

@@ -1,18 +1,24 @@
 //! Signing out at the authorization server, OpenID Connect RP-Initiated Logout §2.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::record::SessionRecord;
 use super::settings::Flow;
+use crate::clock::within;
 use crate::protocol::{State, form};
 
 /// How long the URL may be: servers and proxies on the way begin to refuse at 8 KiB, and cookies of
 /// the server travel in the same head (`L63`).
 const MAX_URL: usize = 4096;
 
+/// How long a person waits here for metadata that is not known yet.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Flow {
     /// Where the browser goes to sign out at the server too; `None` where the server offers nothing
-    /// of the kind, or does not answer: the session here has ended all the same.
+    /// of the kind, or is not known within two seconds: the session here has ended all the same.
     ///
     /// The ID token goes along as a hint unless the URL would exceed 4 KiB; the client id always
     /// does, so that the server knows whose redirect URI it reads.
@@ -21,7 +27,8 @@ impl Flow {
         record: &SessionRecord,
         state: &State,
     ) -> Option<String> {
-        let metadata = self.server.metadata().await.ok()?;
+        let metadata = self.server.metadata();
+        let metadata = within(&**self.clock(), PATIENCE, metadata).await?.ok()?;
         let endpoint = Url::parse(metadata.end_session_endpoint()?).ok()?;
         let hint = record
             .id_token()

@@ -2,8 +2,9 @@
 //! it: a [`Session`], or a [`FlowError`] that says who is to blame.
 //!
 //! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
-//! gives the URL the browser is sent to and a transaction that must come back with it. Completing takes
-//! the transaction and what the browser brought by value, so a code is redeemed once by type.
+//! gives the URL the browser is sent to and a transaction that must come back with it. Accepting takes the
+//! transaction and what the browser brought by value and makes a grant of them, completing takes the grant,
+//! so a code is redeemed once by type.
 //!
 //! # Not done here
 //!

@@ -10,11 +10,22 @@ use http::{HeaderValue, Response, StatusCode};
 /// A response of our own, before it gets the body type of the service around.
 pub(super) type Answer = Response<Bytes>;
 
-/// Goes to `location` with a GET, whatever the request was (`L36`).
+/// Goes to `location` on this origin with a GET, whatever the request was (`L36`).
 pub(super) fn redirect(location: &str) -> Answer {
-    let Ok(location) = HeaderValue::from_str(location) else {
+    go_to(location, false)
+}
+
+/// Goes to the authorization server. A state, a nonce or an ID token stands in that address, so it is
+/// marked for those who print or compress header fields (`L20`, `L63`).
+pub(super) fn redirect_to_server(location: &str) -> Answer {
+    go_to(location, true)
+}
+
+fn go_to(location: &str, sensitive: bool) -> Answer {
+    let Ok(mut location) = HeaderValue::from_str(location) else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
+    location.set_sensitive(sensitive);
     let mut answer = empty(StatusCode::SEE_OTHER);
     answer.headers_mut().insert(LOCATION, location);
     answer

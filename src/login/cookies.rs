@@ -52,7 +52,8 @@ impl CookieNames {
         format!("{TRANSACTION}{}", base64url::encode(&digest[..9]))
     }
 
-    /// A `Set-Cookie` value, or nothing when the value fits no header, which ours always do.
+    /// A `Set-Cookie` value, marked as not to be shown; nothing when the value fits no header, which ours
+    /// always do.
     pub(super) fn set(
         &self,
         name: &str,
@@ -66,7 +67,9 @@ impl CookieNames {
         let text = format!(
             "{name}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}; Max-Age={seconds}"
         );
-        HeaderValue::try_from(text).ok()
+        let mut cookie = HeaderValue::try_from(text).ok()?;
+        cookie.set_sensitive(true);
+        Some(cookie)
     }
 
     pub(super) fn clear(&self, name: &str) -> Option<HeaderValue> {

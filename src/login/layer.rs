@@ -104,7 +104,7 @@ impl LoginLayer {
     /// Where the authorization server sends the browser after signing out there, which must be
     /// registered there too. Without it, people end on the authorization server's own page.
     ///
-    /// It may be any address of this origin. A browser that comes back there from its own sign-out, which
+    /// It may be any address of this origin but the routes `login`, `callback` and `session`. A browser that comes back there from its own sign-out, which
     /// a sealed cookie and `state` show, is sent on to the `return_to` of that sign-out; to anybody else
     /// the address is what it is without this layer.
     ///
@@ -121,7 +121,11 @@ impl LoginLayer {
         if url.origin() != self.settings.flow.redirect_uri().origin() {
             return Err(refused("its origin is not that of the redirect URI"));
         }
-        if url.path() == self.settings.routes.callback || url.path() == self.settings.routes.login {
+        let routes = &self.settings.routes;
+        if [&routes.callback, &routes.login, &routes.session]
+            .into_iter()
+            .any(|other| url.path() == other)
+        {
             return Err(refused("it is another route of this layer"));
         }
         let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;

@@ -33,10 +33,13 @@
 //!   world sees. `Host` and `X-Forwarded-*` are not read.
 //! * On http, which is for loopback only, cookies are neither Secure nor prefixed. Cookies do not know
 //!   ports: the authorization server on another port of the same host needs other cookie names.
+//! * Two applications on one host whose client ids differ only in punctuation (`shop.a`, `shop-a`) need
+//!   different cookie names too: [`LoginLayer::with_cookie_name`].
+//! * A layer that overrides the method (`X-HTTP-Method-Override`, `_method`) belongs outside of this one,
+//!   which otherwise judges a request by a method that it does not end up with.
 //! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and,
 //!   unless it says `private` itself, when its handler took a `Session` or stood behind `required()`.
 //!   A handler that reads the extension by itself must see to that by itself.
-//!
 //! * A request may carry a session and an access token. The two layers do not know each other: a handler
 //!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, never a
 //!   mixture, and a session still needs the evidence of [`Csrf`].
@@ -122,6 +125,10 @@ pub enum SameSite {
     Lax,
     /// Never. A link from elsewhere then shows the application as to a stranger; the way back from the
     /// authorization server goes over a page of our own, so that signing in works all the same.
+    ///
+    /// A new login ends the session before it, as with `Lax`, except where a link from elsewhere led
+    /// to the login route, by itself or over a page that needs a session: the old cookie is replaced
+    /// then, but a copy of it is good until its own limits end it.
     Strict,
 }
 

@@ -86,7 +86,7 @@ async fn a_response_that_does_not_fit_its_transaction_costs_no_request() {
         let response = AuthorizationResponse::parse(&query).unwrap();
         let error = login
             .flow
-            .complete(login.started.transaction, response)
+            .accept(login.started.transaction, response)
             .await
             .unwrap_err();
         assert_eq!(

@@ -240,7 +240,9 @@ impl Login {
         let mut pairs = vec![("state", &*state)];
         pairs.extend(parameters);
         let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();
-        self.flow.complete(self.started.transaction, response).await
+        let transaction = self.started.transaction;
+        let grant = self.flow.accept(transaction, response).await?;
+        self.flow.complete(grant).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! The order of the checks is that of `L11`; until the state has led to a cookie of this very browser,
 //! nothing is sent anywhere.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
@@ -79,14 +81,16 @@ async fn finish(
         .to_owned();
     let state = transaction.state.clone();
     let replaces = transaction.replaces;
-    let flow = settings.flow.clone();
-    let outcome = settings
-        .memory
-        .callbacks
-        .once(&state, settings.flow.server().clock(), || async move {
-            flow.complete(transaction, response).await
-        })
-        .await;
+    let flow = Arc::clone(&settings.flow);
+    let outcome = match flow.accept(transaction, response).await {
+        Ok(grant) => {
+            let clock = settings.flow.clock();
+            let redeem = || async move { flow.complete(grant).await };
+            settings.memory.callbacks.once(&state, clock, redeem).await
+        }
+        // Found out without a token request, and so as often as somebody likes: nothing is kept of it.
+        Err(error) => callbacks::Answer::Outcome(Arc::new(Err(error))),
+    };
     let refuse = |refusal: &Refusal| settings.refuse(&parts.headers, refusal, Some(&target));
     let outcome = match outcome {
         callbacks::Answer::Outcome(outcome) => outcome,

@@ -49,7 +49,7 @@ async fn start(
     let admitted =
         transactions::admit(&settings.sealer, &jar, &started.transaction, settings.now())?;
     events::started(by_person, admitted.evicted);
-    let mut answer = answer::redirect(&started.location);
+    let mut answer = answer::redirect_to_server(&started.location);
     answer::add_cookies(answer.headers_mut(), admitted.cookies);
     Ok(answer)
 }

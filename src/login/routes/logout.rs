@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body;
 use subtle::ConstantTimeEq as _;
 
+use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
@@ -30,11 +31,15 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if !csrf::comes_from(&settings.origin, &parts.headers) {
             return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
         }
+        let leaving = Leaving::begin(settings, parts);
         let mut pairs = pairs;
-        if let Some(more) = body::read_form(&parts.headers, pin!(body)).await {
+        let body = pin!(body);
+        let form = body::read_form(&parts.headers, body);
+        // The form may be sent as slowly as somebody likes: what is not there in time was not said.
+        if let Some(Some(more)) = within(&**settings.flow.clock(), FORM_PATIENCE, form).await {
             pairs.extend(more);
         }
-        return sign_out(settings, parts, target(settings, &pairs)).await;
+        return leaving.go_to(target(settings, &pairs)).await;
     }
     if parts.method != Method::GET {
         return answer::method_not_allowed("GET, POST");
@@ -48,7 +53,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         && navigation::goes_to_a_document(&parts.headers)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
-        return sign_out(settings, parts, target).await;
+        return Leaving::begin(settings, parts).go_to(target).await;
     }
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     // A Lax cookie comes along with every navigation, so without one nobody is signed in.
@@ -67,27 +72,51 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     )
 }
 
-async fn sign_out(settings: &Settings, parts: &Parts, target: &str) -> Answer {
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    let session = settings.visit(&jar).session;
-    let mut location = None;
-    let mut cookies = Vec::new();
-    if let Some(record) = &session {
-        settings.bury(record.id());
-        if let Some((url, cookie)) = at_the_server(settings, record, target).await {
+/// A sign-out: the session is over here, and nothing that is waited for can keep it.
+struct Leaving<'a> {
+    settings: &'a Settings,
+    jar: Jar<'a>,
+    session: Option<SessionRecord>,
+}
+
+impl<'a> Leaving<'a> {
+    fn begin(settings: &'a Settings, parts: &'a Parts) -> Self {
+        let jar = Jar::read(&parts.headers, &settings.sealer.names);
+        let session = settings.visit(&jar).session;
+        if let Some(record) = &session {
+            settings.bury(record.id());
+        }
+        Self {
+            settings,
+            jar,
+            session,
+        }
+    }
+
+    async fn go_to(self, target: &str) -> Answer {
+        let settings = self.settings;
+        let mut location = None;
+        let mut cookies = Vec::new();
+        if let Some(record) = &self.session
+            && let Some((url, cookie)) = at_the_server(settings, record, target).await
+        {
             location = Some(url);
             cookies.extend(cookie);
         }
+        events::signed_out(location.is_some());
+        // `L64`: everything of ours, except what was just set.
+        let keeps_state = !cookies.is_empty();
+        let names = self.jar.names();
+        for name in names.filter(|&name| !(keeps_state && name == LOGOUT)) {
+            cookies.extend(settings.clear(name));
+        }
+        let mut answer = match location {
+            Some(url) => answer::redirect_to_server(&url),
+            None => answer::redirect(target),
+        };
+        answer::add_cookies(answer.headers_mut(), cookies);
+        answer
     }
-    events::signed_out(location.is_some());
-    // `L64`: everything of ours, except what was just set.
-    let keeps_state = !cookies.is_empty();
-    for name in jar.names().filter(|&name| !(keeps_state && name == LOGOUT)) {
-        cookies.extend(settings.clear(name));
-    }
-    let mut answer = answer::redirect(location.as_deref().unwrap_or(target));
-    answer::add_cookies(answer.headers_mut(), cookies);
-    answer
 }
 
 /// Where the session at the authorization server is ended, and the cookie that knows the way back.
@@ -145,6 +174,9 @@ fn target<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str 
         .filter(|target| target.len() <= MAX_RETURN_TO)
         .unwrap_or(&settings.default_return_to)
 }
+
+/// How long the form of a sign-out may take to arrive.
+const FORM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a person may take to confirm at the authorization server.
 const LIFETIME: Duration = Duration::from_secs(600);

@@ -214,8 +214,10 @@ impl Page {
         pairs: &[(String, String)],
     ) -> Result<Self, BrowserError> {
         let mut url = self.join(action)?;
-        let mut form = url::form_urlencoded::Serializer::new(String::new());
-        let encoded = form.extend_pairs(pairs).finish();
+        // A temporary, since a serializer held across an await is not Send.
+        let encoded = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(pairs)
+            .finish();
         if !method.eq_ignore_ascii_case("post") {
             url.set_query(Some(&encoded));
             return self
