@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod login_support;
-#[path = "support/logs.rs"]
-mod logs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +13,8 @@ use axum::routing::get;
 use http::header::{COOKIE, LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
+use login_support::logs::Logs;
 use login_support::*;
-use logs::Logs;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestUser};

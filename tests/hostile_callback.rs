@@ -5,12 +5,12 @@
 
 mod login_support;
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
 use http::StatusCode;
+use login_support::logs::Logs;
 use login_support::*;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
@@ -634,8 +634,8 @@ async fn somebody_elses_answer_does_not_replace_a_live_session() {
 /// the headers and the log.
 #[tokio::test]
 async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_log() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.subscriber());
+    let log = Logs::default();
+    let _recording = log.record();
     let shop = Shop::new();
     let (jar, good) = ready_to_return(&shop).await;
     let state = parameter(&good, "state").unwrap();
@@ -728,8 +728,8 @@ async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_
 /// L20: nothing that could be used again is in the answer, in the page behind it or in the log.
 #[tokio::test]
 async fn a_login_leaves_no_secret_in_an_address_a_page_or_the_log() {
-    let log = Log::default();
-    let _guard = tracing::subscriber::set_default(log.subscriber());
+    let log = Logs::default();
+    let _recording = log.record();
     let shop = Shop::new();
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
@@ -1148,34 +1148,4 @@ async fn a_hostile_page_cannot_sign_its_visitor_in_as_somebody_else() {
     }
     assert_eq!(browser.cookies(SHOP).len(), 0);
     assert_eq!(shop.token_calls(), 0);
-}
-
-/// All that the crate logs, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Log {
-    fn subscriber(&self) -> impl tracing::Subscriber + Send + Sync + use<> {
-        let log = self.clone();
-        tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || log.clone())
-            .finish()
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
-    }
-}
-
-impl std::io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }

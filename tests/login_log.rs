@@ -3,55 +3,13 @@
 
 mod login_support;
 
-use std::io::Write;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use login_support::logs::Logs;
 use login_support::*;
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard};
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{Client, CookieKey, Session};
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
-    }
-}
-
-/// Everything that is logged while the guard lives: one test at a time.
-async fn log() -> (MutexGuard<'static, ()>, Log) {
-    static ONE: AsyncMutex<()> = AsyncMutex::const_new(());
-    static LOG: OnceLock<Log> = OnceLock::new();
-    let guard = ONE.lock().await;
-    let log = LOG.get_or_init(|| {
-        let log = Log::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .without_time()
-            .with_writer(move || writer.clone())
-            .finish();
-        tracing::subscriber::set_global_default(subscriber).unwrap();
-        log
-    });
-    log.take();
-    (guard, log.clone())
-}
 
 fn events(log: &str) -> Vec<String> {
     log.lines()
@@ -64,7 +22,8 @@ fn events(log: &str) -> Vec<String> {
 /// L75: one event for what happened, under a name that does not change.
 #[tokio::test]
 async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
-    let (_one, log) = log().await;
+    let log = Logs::default();
+    let _recording = log.record();
     let shop = Shop::new();
     let mut jar = Jar::default();
     let heard = |what: &str, expected: &[&str]| {
@@ -132,7 +91,8 @@ async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
 /// L73: the correlation id of the page is that of the log, and only there is the reason.
 #[tokio::test]
 async fn the_correlation_id_leads_from_the_page_to_the_log() {
-    let (_one, log) = log().await;
+    let log = Logs::default();
+    let _recording = log.record();
     let shop = Shop::new();
     let mut jar = Jar::default();
     let start = shop.start("/auth/login", &mut jar).await;
@@ -155,7 +115,8 @@ async fn the_correlation_id_leads_from_the_page_to_the_log() {
 /// L74: not a secret in it, in the way of things and in every failure, at the finest level.
 #[tokio::test]
 async fn no_secret_is_ever_logged() {
-    let (_one, log) = log().await;
+    let log = Logs::default();
+    let _recording = log.record();
     let shop = Shop::new();
     let mut secrets = vec![
         "shop-secret".to_owned(),
@@ -236,7 +197,8 @@ async fn no_secret_is_ever_logged() {
 /// L74: nor does anything print one that a developer may print.
 #[tokio::test]
 async fn nothing_that_can_be_printed_prints_a_secret() {
-    let (_one, log) = log().await;
+    let log = Logs::default();
+    let _recording = log.record();
     let material = [0x61_u8; 32];
     let key = CookieKey::from_bytes(&material).unwrap();
     let server = server();

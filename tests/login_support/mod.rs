@@ -8,6 +8,9 @@
     missing_debug_implementations
 )]
 
+#[path = "../support/logs.rs"]
+pub mod logs;
+
 use axum::Router;
 use axum::routing::get;
 use bytes::Bytes;
@@ -41,6 +44,7 @@ pub struct Shop {
 }
 
 pub fn server() -> TestServer {
+    logs::listen();
     TestServer::new(ISSUER)
         .unwrap()
         .add_client(

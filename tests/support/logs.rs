@@ -1,44 +1,79 @@
 //! Everything the crate tells `tracing`, as text.
+//!
+//! One subscriber serves the whole process and is there before anything is logged: what `tracing`
+//! remembers of a place in the code must not depend on which test came by first.
 
+use std::cell::RefCell;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
-use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 #[derive(Clone, Default)]
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
+thread_local! {
+    static RECORDING: RefCell<Option<Logs>> = const { RefCell::new(None) };
+}
+
+/// To be called before the first line is logged: by whatever makes a test's server.
+pub fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let lines = tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .without_time()
+            .with_writer(|| ToThisThread)
+            .with_filter(dynamic_filter_fn(|_, _| {
+                RECORDING.with_borrow(Option::is_some)
+            }));
+        let subscriber = tracing_subscriber::registry().with(lines);
+        tracing::subscriber::set_global_default(subscriber).unwrap();
+    });
+}
+
 impl Logs {
     /// Records what this thread logs until the guard is dropped.
-    pub fn record(&self) -> tracing::subscriber::DefaultGuard {
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(tracing::Level::TRACE)
-            .with_ansi(false)
-            .with_writer(self.clone())
-            .finish();
-        tracing::subscriber::set_default(subscriber)
+    pub fn record(&self) -> Recording {
+        listen();
+        RECORDING.set(Some(self.clone()));
+        Recording(())
     }
 
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
+
+    /// What was recorded since the last time.
+    pub fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
 }
 
-impl io::Write for Logs {
+#[must_use]
+pub struct Recording(());
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        RECORDING.set(None);
+    }
+}
+
+struct ToThisThread;
+
+impl io::Write for ToThisThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        RECORDING.with_borrow(|logs| {
+            if let Some(logs) = logs {
+                logs.0.lock().unwrap().extend_from_slice(bytes);
+            }
+        });
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Logs {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
     }
 }

@@ -34,6 +34,7 @@ pub const AUDIENCE: &str = "https://api.example.test";
 
 /// An authorization server that signs by ES256, the cheapest to make keys for.
 pub fn server() -> TestServer {
+    logs::listen();
     TestServer::new(ISSUER)
         .unwrap()
         .with_algorithm(Algorithm::Es256)
