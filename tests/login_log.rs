@@ -251,7 +251,6 @@ async fn nothing_that_can_be_printed_prints_a_secret() {
 /// holds a state, a nonce or an ID token.
 #[tokio::test]
 async fn a_log_of_header_fields_shows_no_cookie_and_no_way_to_the_server() {
-    let (_guard, _log) = log().await;
     let shop = Shop::new();
     let mut jar = Jar::default();
     let shown = |answer: &Answer| format!("{:?}", answer.headers);
