@@ -13,7 +13,7 @@ mod support;
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
-use support::{Outcome, api, good, layer, layer_of, present, server, soon};
+use support::{Outcome, api, fetches, good, layer, layer_of, present, server, soon};
 use tokio::io::AsyncWriteExt as _;
 use tower_oauth::protocol::Metadata;
 use tower_oauth::testing::{Endpoint, Fault, Listening, TestServer};
@@ -199,13 +199,7 @@ async fn metadata_by_hand_is_used_without_discovery_and_checked_where_it_is_give
             .outcome(),
         Outcome::Accepted
     );
-    assert_eq!(
-        (
-            server.count(Endpoint::Metadata),
-            server.count(Endpoint::KeySet)
-        ),
-        (0, 1)
-    );
+    assert_eq!(fetches(&server), (0, 1));
     let other = Metadata::new("https://evil.example.test");
     let error = server
         .authorization_server()

@@ -17,7 +17,9 @@ use axum::Router;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Request, Response};
-use support::{Answer, Outcome, api, good, layer, layer_of, present, server, settle, soon, until};
+use support::{
+    Answer, Outcome, api, fetches, good, layer, layer_of, present, server, settle, soon, until,
+};
 use tokio::task::JoinHandle;
 use tower::{Service as _, service_fn};
 use tower_oauth::issuer::KeySetHealth;
@@ -98,13 +100,7 @@ async fn a_thousand_requests_on_a_cold_start_share_one_fetch() {
     for request in requests {
         assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Accepted);
     }
-    assert_eq!(
-        (
-            server.count(Endpoint::Metadata),
-            server.count(Endpoint::KeySet)
-        ),
-        (1, 1)
-    );
+    assert_eq!(fetches(&server), (1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -116,13 +112,7 @@ async fn a_thousand_requests_on_several_threads_share_one_fetch() {
     for request in requests {
         assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Accepted);
     }
-    assert_eq!(
-        (
-            server.count(Endpoint::Metadata),
-            server.count(Endpoint::KeySet)
-        ),
-        (1, 1)
-    );
+    assert_eq!(fetches(&server), (1, 1));
 }
 
 #[tokio::test]
@@ -520,13 +510,7 @@ async fn ready_fetches_once_and_a_layer_needs_nothing_more() {
             .outcome(),
         Outcome::Accepted
     );
-    assert_eq!(
-        (
-            server.count(Endpoint::Metadata),
-            server.count(Endpoint::KeySet)
-        ),
-        (1, 1)
-    );
+    assert_eq!(fetches(&server), (1, 1));
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tower::ServiceExt as _;
 use tower_oauth::bearer::Refusal;
-use tower_oauth::testing::{TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, TestServer, TokenMint};
 use tower_oauth::token::VerifyErrorKind;
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
 
@@ -31,6 +31,14 @@ use challenge::Challenge;
 
 pub const ISSUER: &str = "https://id.example.test";
 pub const AUDIENCE: &str = "https://api.example.test";
+
+/// How often metadata and keys were asked for.
+pub fn fetches(server: &TestServer) -> (usize, usize) {
+    (
+        server.count(Endpoint::Metadata),
+        server.count(Endpoint::KeySet),
+    )
+}
 
 /// An authorization server that signs by ES256, the cheapest to make keys for.
 pub fn server() -> TestServer {
