@@ -70,15 +70,23 @@
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod form_token;
 mod future;
 mod layer;
+mod metadata;
 mod refusal;
 mod response;
 mod scope;
 mod service;
+mod token_source;
 
+pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
 pub use layer::BearerLayer;
+pub use metadata::{
+    BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
+    ServeResourceMetadata,
+};
 pub use refusal::Refusal;
 #[cfg(feature = "axum")]
 pub(crate) use response::{Speech, refuse};
@@ -86,3 +94,4 @@ pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
 #[cfg(feature = "axum")]
 pub(crate) use service::Judged;
+pub use token_source::TokenSource;
