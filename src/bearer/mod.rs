@@ -70,16 +70,21 @@
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod claim_headers;
 mod form_token;
 mod future;
 mod layer;
 mod metadata;
+mod options;
+mod protection;
 mod refusal;
+mod refusal_body;
 mod response;
 mod scope;
 mod service;
 mod token_source;
 
+pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
 pub use layer::BearerLayer;
@@ -87,11 +92,16 @@ pub use metadata::{
     BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
     ServeResourceMetadata,
 };
+#[cfg(feature = "axum")]
+pub(crate) use protection::{Judged, Protection};
+#[cfg(feature = "axum")]
+pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
+pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 #[cfg(feature = "axum")]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
-#[cfg(feature = "axum")]
-pub(crate) use service::Judged;
 pub use token_source::TokenSource;
+
+pub use crate::token::{ClientCertificate, Mtls};

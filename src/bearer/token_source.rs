@@ -7,6 +7,7 @@ use http::header::COOKIE;
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::ConfigError;
+use crate::protocol::credentials::InvalidCredentials;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
@@ -24,10 +25,6 @@ enum Kind {
 }
 
 type Custom = dyn Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync;
-
-/// More than one token in a place.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Ambiguous;
 
 impl TokenSource {
     /// A cookie of this name.
@@ -72,7 +69,7 @@ impl TokenSource {
         &self,
         headers: &HeaderMap,
         extensions: &Extensions,
-    ) -> Result<Option<HeaderValue>, Ambiguous> {
+    ) -> Result<Option<HeaderValue>, InvalidCredentials> {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
             Kind::Custom(find) => return Ok(find(headers, extensions)),
@@ -80,12 +77,14 @@ impl TokenSource {
         let lines = headers.get_all(COOKIE).iter();
         let mut values = lines
             .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| value_of(pair, name));
+            .filter_map(|pair| value_of(pair, name))
+            // How a cookie is taken back where it cannot be deleted.
+            .filter(|value| !value.is_empty());
         match (values.next(), values.next()) {
-            (_, Some(_)) => Err(Ambiguous),
+            (_, Some(_)) => Err(InvalidCredentials),
             (Some(value), None) => HeaderValue::from_bytes(value)
                 .map(Some)
-                .map_err(|_| Ambiguous),
+                .map_err(|_| InvalidCredentials),
             (None, None) => Ok(None),
         }
     }

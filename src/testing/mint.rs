@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::keys::{SigningKey, hmac_sha256, signing_input};
 use super::respond::random_text;
@@ -28,9 +29,10 @@ use crate::crypto::{Algorithm, base64url};
 #[must_use = "a mint gives nothing until `sign` is called"]
 pub struct TokenMint {
     keys: KeyRing,
+    pub(super) introspected: Introspected,
     now: i64,
     header: Members,
-    claims: Members,
+    pub(super) claims: Members,
     header_text: Option<Vec<u8>>,
     payload_text: Option<Vec<u8>>,
     signature: Signature,
@@ -46,13 +48,14 @@ enum Signature {
 
 /// Members of a JSON object in order, each value as JSON text, so that names may repeat.
 #[derive(Clone, Debug, Default)]
-struct Members(Vec<(String, String)>);
+pub(super) struct Members(Vec<(String, String)>);
 
 impl TokenMint {
-    pub(super) fn new(keys: &KeyRing, typ: &str, now: i64) -> Self {
+    pub(super) fn new(keys: &KeyRing, introspected: &Introspected, typ: &str, now: i64) -> Self {
         let key = keys.current(None);
         let mint = Self {
             keys: keys.clone(),
+            introspected: introspected.clone(),
             now,
             header: Members::default(),
             claims: Members::default(),
@@ -209,10 +212,7 @@ impl TokenMint {
             .header_text
             .clone()
             .unwrap_or_else(|| self.header.text());
-        let payload = self
-            .payload_text
-            .clone()
-            .unwrap_or_else(|| self.claims.text());
+        let payload = self.payload();
         let input = signing_input(&header, &payload);
         let mut signature = match &self.signature {
             Signature::Key(key) => key.signature(input.as_bytes()),
@@ -224,6 +224,19 @@ impl TokenMint {
             *byte ^= 1;
         }
         format!("{input}.{}", base64url::encode(&signature))
+    }
+
+    /// The payload as it is signed.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        self.payload_text
+            .clone()
+            .unwrap_or_else(|| self.claims.text())
+    }
+
+    /// These claims instead of all others.
+    pub(super) fn with_members(mut self, claims: Members) -> Self {
+        self.claims = claims;
+        self
     }
 
     /// The algorithm that signs, where a key does.
@@ -243,12 +256,22 @@ impl Members {
         }
     }
 
-    fn add(&mut self, name: &str, json: &str) {
+    pub(super) fn add(&mut self, name: &str, json: &str) {
         self.0.push((name.to_owned(), json.to_owned()));
     }
 
     fn remove(&mut self, name: &str) {
         self.0.retain(|(member, _)| member != name);
+    }
+
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// The value of the first member of this name, where it is JSON.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        let (_, json) = self.0.iter().find(|(member, _)| member == name)?;
+        serde_json::from_str(json).ok()
     }
 
     fn text(&self) -> Vec<u8> {

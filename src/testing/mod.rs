@@ -3,7 +3,7 @@
 //!
 //! | tool | for |
 //! | --- | --- |
-//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, userinfo, logout; strict, and every request it got is kept |
+//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, userinfo, logout; strict, and every request it got is kept |
 //! | [`TokenMint`] | one token, good or hostile, without a flow |
 //! | [`Fault`] | what goes wrong: delays, outages, wrong claims, wrong signatures |
 //! | [`Browser`] | the code flow as a person goes through it: links, forms, redirects, cookies |
@@ -97,9 +97,11 @@ mod clock;
 mod endpoint;
 mod fault;
 mod grants;
+mod introspected;
 mod key_ring;
 mod keys;
 mod mint;
+mod mtls;
 mod parameters;
 mod record;
 mod registry;

@@ -70,6 +70,9 @@ pub enum VerifyErrorKind {
     /// It is bound to a key (`cnf`), and the proof cannot be checked here.
     #[error("the token is bound to a key")]
     Bound,
+    /// It is bound to no key, and has to be here.
+    #[error("the token is not bound to a key")]
+    Unbound,
     /// The claims do not fit the application's own type.
     #[error("the claims do not fit the application's type")]
     CustomClaims,

@@ -180,7 +180,7 @@ impl Mtls {
                     return None;
                 }
                 let der = byte_sequence(line.as_bytes())?;
-                Some(Cow::Owned(self::thumbprint(&der)))
+                Some(Cow::Owned(thumbprint(&der)))
             }
         }
     }

@@ -1,17 +1,29 @@
 //! A token that was found good.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::HeaderValue;
-
+use crate::clock::{Clock, unix_seconds};
+use crate::protocol::confirmation::Confirmation;
+use crate::protocol::credentials::Presented;
 use crate::protocol::{Claims, ScopeSet};
 
 /// What was found of a token, whatever type the application reads its claims as. Scope and extractor
 /// rely on this alone.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) claims: Claims,
+    pub(crate) claims: Arc<Claims>,
+    /// What a configured mapping made of other claims; without one the registered `scope` counts.
+    pub(crate) scopes: Option<ScopeSet>,
+    pub(crate) confirmation: Option<Confirmation>,
+}
+
+impl Verdict {
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
+    }
 }
 
 /// An access token that was verified: signature, issuer, audience, times and profile.
@@ -22,24 +34,17 @@ pub(crate) struct Verdict {
 ///
 /// What is *not* checked: whether the subject still exists, and anything the application alone knows.
 pub struct VerifiedToken<C = Claims> {
-    verdict: Verdict,
+    verdict: Arc<Verdict>,
     claims: Arc<C>,
-    credentials: HeaderValue,
-    token_at: usize,
+    presented: Presented,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(crate) fn new(
-        verdict: Verdict,
-        claims: Arc<C>,
-        credentials: HeaderValue,
-        token_at: usize,
-    ) -> Self {
+    pub(crate) fn new(verdict: Arc<Verdict>, claims: Arc<C>, presented: Presented) -> Self {
         Self {
             verdict,
             claims,
-            credentials,
-            token_at,
+            presented,
         }
     }
 
@@ -66,12 +71,52 @@ impl<C> VerifiedToken<C> {
 
     /// The scopes that were granted.
     pub fn scopes(&self) -> &ScopeSet {
-        self.verdict.claims.scope()
+        self.verdict.scopes()
     }
 
     /// `exp` in whole seconds since 1970.
     pub fn expires_at(&self) -> Option<i64> {
         self.verdict.claims.expires_at()
+    }
+
+    /// How long the token is still good by this clock; zero once it has expired, `None` where it does not
+    /// say. The leeway of the layer is not added.
+    ///
+    /// A WebSocket or a stream of events outlives the request it was authorized by;
+    /// [`expired`](Self::expired) bounds it.
+    pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
+        let left = self.expires_at()?.saturating_sub(unix_seconds(clock));
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+
+    /// Completes when the token expires; never, where it does not say. What a connection that stays open
+    /// waits for beside its own events:
+    ///
+    /// ```
+    /// use tower_oauth::VerifiedToken;
+    /// use tower_oauth::clock::SystemClock;
+    ///
+    /// /// Sends events for as long as the token is good; then the client comes back with a new one.
+    /// async fn send_events(token: VerifiedToken, mut events: tokio::sync::mpsc::Receiver<String>) {
+    ///     let mut expired = std::pin::pin!(token.expired(&SystemClock::default()));
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = &mut expired => return,
+    ///             Some(event) = events.recv() => println!("to the socket: {event}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// It counts from now on a clock that does not jump. What is revoked earlier is not noticed.
+    pub fn expired(&self, clock: &dyn Clock) -> impl Future<Output = ()> + Send + use<C> {
+        let timer = self.remaining(clock).map(|left| clock.sleep(left));
+        async move {
+            match timer {
+                Some(timer) => timer.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
@@ -82,22 +127,16 @@ impl<C> VerifiedToken<C> {
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.
     pub fn access_token(&self) -> &str {
-        // The credentials were read as ASCII before they were judged.
-        self.credentials
-            .to_str()
-            .ok()
-            .and_then(|text| text.get(self.token_at..))
-            .unwrap_or_default()
+        self.presented.token()
     }
 }
 
 impl<C> Clone for VerifiedToken<C> {
     fn clone(&self) -> Self {
         Self {
-            verdict: self.verdict.clone(),
+            verdict: Arc::clone(&self.verdict),
             claims: Arc::clone(&self.claims),
-            credentials: self.credentials.clone(),
-            token_at: self.token_at,
+            presented: self.presented.clone(),
         }
     }
 }

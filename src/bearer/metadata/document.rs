@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -116,15 +115,11 @@ impl ResourceMetadata {
 
     /// The document.
     pub fn to_json(&self) -> String {
-        serde_json::Value::Object(self.members.clone()).to_string()
+        Value::Object(self.members.clone()).to_string()
     }
 
     pub(crate) fn has(&self, member: &str) -> bool {
         self.members.contains_key(member)
-    }
-
-    pub(super) fn url_as_header(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&self.url).ok()
     }
 }
 

@@ -120,14 +120,13 @@ impl ResourceMetadataLayer {
     }
 
     /// The document for this request, where it is one that is answered here.
-    fn find(&self, method: &Method, uri: &Uri, headers: &HeaderMap) -> Option<&Document> {
-        let preflight =
-            *method == Method::OPTIONS && headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD);
-        if !(preflight || matches!(*method, Method::GET | Method::HEAD)) {
-            return None;
-        }
-        is_document_path(uri.path()).then_some(())?;
-        self.documents.iter().find(|one| asks_for(uri, &one.path))
+    fn find<B>(&self, request: &Request<B>) -> Option<&Document> {
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        // The cheap question first: nearly every request is for something else.
+        uri.path().starts_with(WELL_KNOWN).then_some(())?;
+        self.documents
+            .iter()
+            .find(|one| asks_for_document(method, uri, headers, &one.path))
     }
 
     fn answer<R: From<Bytes>>(&self, method: &Method, document: &Document) -> Response<R> {
@@ -156,17 +155,24 @@ impl ResourceMetadataLayer {
     }
 }
 
-/// The cheap question first: nearly every request is for something else.
-fn is_document_path(path: &str) -> bool {
-    path.starts_with(WELL_KNOWN)
-}
-
-/// Whether this is the address; its query counts only where the identifier has one.
-pub(crate) fn asks_for(uri: &Uri, address: &str) -> bool {
-    match address.split_once('?') {
+/// Whether the document of this address is asked for, or whether a page may ask for it (CORS). The query
+/// counts only where the identifier has one.
+pub(in crate::bearer) fn asks_for_document(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    address: &str,
+) -> bool {
+    let is_asked = match *method {
+        Method::GET | Method::HEAD => true,
+        Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+        _ => false,
+    };
+    let is_there = match address.split_once('?') {
         Some((path, query)) => uri.path() == path && uri.query() == Some(query),
         None => uri.path() == address,
-    }
+    };
+    is_asked && is_there
 }
 
 impl<S> Layer<S> for ResourceMetadataLayer {
@@ -202,7 +208,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let layer = &self.layer;
-        let Some(document) = layer.find(request.method(), request.uri(), request.headers()) else {
+        let Some(document) = layer.find(&request) else {
             let inner = self.inner.call(request);
             return ResourceMetadataFuture {
                 state: State::Passed { inner },

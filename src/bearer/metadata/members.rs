@@ -40,16 +40,7 @@ impl ResourceMetadata {
     /// [`ConfigError::Scope`] for something that is no scope, and for `offline_access`: whether there is
     /// a refresh token is between the client and the authorization server.
     pub fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
-        let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
-            value: error.value().to_owned(),
-            reason: "it must be printable ASCII without quote and backslash",
-        })?;
-        if set.contains("offline_access") {
-            return Err(ConfigError::Scope {
-                value: "offline_access".to_owned(),
-                reason: "it is no scope of a resource",
-            });
-        }
+        let set = resource_scopes(scopes)?;
         self.set("scopes_supported", set.iter().collect::<Vec<_>>().into());
         Ok(self)
     }
@@ -168,6 +159,21 @@ impl ResourceMetadata {
             self.members.insert(name.to_owned(), value);
         }
     }
+}
+
+/// Scopes that a resource may ask for (`P4`).
+pub(in crate::bearer) fn resource_scopes(scopes: &str) -> Result<ScopeSet, ConfigError> {
+    let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
+        value: error.value().to_owned(),
+        reason: "it must be printable ASCII without quote and backslash",
+    })?;
+    if set.contains("offline_access") {
+        return Err(ConfigError::Scope {
+            value: "offline_access".to_owned(),
+            reason: "it is no scope of a resource",
+        });
+    }
+    Ok(set)
 }
 
 fn is_empty(value: &Value) -> bool {

@@ -12,5 +12,7 @@ mod layer;
 mod members;
 
 pub use document::ResourceMetadata;
+pub(super) use layer::asks_for_document;
 pub use layer::{ResourceMetadataFuture, ResourceMetadataLayer, ServeResourceMetadata};
 pub use members::BearerMethod;
+pub(super) use members::resource_scopes;
