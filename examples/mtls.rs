@@ -165,7 +165,7 @@ impl Listener for TlsListener {
 }
 
 /// For the demo: an authority that signs the certificates of both sides.
-pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
 pub(crate) struct Certified {
     pub(crate) der: CertificateDer<'static>,
