@@ -2,6 +2,7 @@
 
 mod audience;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
 pub(crate) mod jws;
@@ -12,6 +13,7 @@ mod verified;
 
 pub use audience::Audience;
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
 pub(crate) use jwt::JwtVerifier;
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
