@@ -15,9 +15,7 @@ use serde_json::{Value, json};
 use support::logs;
 use support::{Outcome, ask, case, check, present, present_at};
 use tower_oauth::testing::{Endpoint, TestServer};
-use tower_oauth::token::{
-    Audience, JwtVerifier, ScopeClaim, TokenProfile, VerifyErrorKind as Why,
-};
+use tower_oauth::token::{Audience, JwtVerifier, ScopeClaim, TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer, ScopeLayer, VerifiedToken};
 
 const NOW: i64 = 1_800_000_000;
@@ -264,11 +262,7 @@ async fn tokens_of_okta_are_taken_and_its_id_tokens_are_not() {
         case("no scp", plain(&without(&okta(), "scp")), NOT_ACCESS),
         case(
             "one for Okta itself",
-            token(
-                &server,
-                Some("application/okta-internal-at+jwt"),
-                &okta(),
-            ),
+            token(&server, Some("application/okta-internal-at+jwt"), &okta()),
             TYPE,
         ),
     ];
@@ -386,11 +380,7 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
         case("V87 an ID token", plain(&id_token), AUDIENCE),
         case(
             "V87 an ID token that names its client",
-            plain(&with(
-                &without(&id_token, "aud"),
-                "client_id",
-                "5t0pq1",
-            )),
+            plain(&with(&without(&id_token, "aud"), "client_id", "5t0pq1")),
             NOT_ACCESS,
         ),
         case(
@@ -438,9 +428,15 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
     let bound = api(verifier(&server, API).with_profile(TokenProfile::Cognito));
     let token = plain(&with(&cognito(), "aud", API));
     assert_eq!(present(&bound, &token).await.outcome(), Outcome::Accepted);
-    assert_eq!(present(&bound, &plain(&cognito())).await.outcome(), AUDIENCE);
-    for nobody in [Audience::clients([""]), Audience::clients([" ", "a"]), Audience::clients([""; 0])]
-    {
+    assert_eq!(
+        present(&bound, &plain(&cognito())).await.outcome(),
+        AUDIENCE
+    );
+    for nobody in [
+        Audience::clients([""]),
+        Audience::clients([" ", "a"]),
+        Audience::clients([""; 0]),
+    ] {
         assert!(JwtVerifier::new(&server.authorization_server(), nobody).is_err());
     }
 }
@@ -512,7 +508,11 @@ async fn scopes_come_from_the_claims_that_are_named_and_from_no_other() {
         "V84 what is granted is compared whole"
     );
     assert!(plain.clone().with_scopes_from([""; 0]).is_err());
-    assert!(plain.with_scopes_from([nested(&["realm_access", ""])]).is_err());
+    assert!(
+        plain
+            .with_scopes_from([nested(&["realm_access", ""])])
+            .is_err()
+    );
 }
 
 #[tokio::test]
@@ -525,7 +525,12 @@ async fn the_log_names_the_profile_of_each_vendor() {
         (COGNITO, Audience::clients(["5t0pq1"]), cognito(), "Cognito"),
         // The same claims from a server that is none of them.
         (KEYCLOAK, API.into(), auth0(), "Generic"),
-        (KEYCLOAK, API.into(), with(&auth0(), "typ", "Bearer"), "Keycloak"),
+        (
+            KEYCLOAK,
+            API.into(),
+            with(&auth0(), "typ", "Bearer"),
+            "Keycloak",
+        ),
     ] {
         let server = vendor(issuer);
         let handle = server.authorization_server();

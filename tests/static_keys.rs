@@ -13,11 +13,11 @@ use std::time::Duration;
 
 use serde_json::json;
 use support::der::{self, encode};
-use support::{Outcome, api, good, layer_of, present, server};
+use support::{AUDIENCE, Outcome, api, good, layer_of, present, server};
 use tower_oauth::issuer::{KeySetHealth, StaticKeys};
 use tower_oauth::testing::{SigningKey, TestServer};
 use tower_oauth::token::VerifyErrorKind as Why;
-use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
+use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, ConfigError, JwtVerifier};
 
 const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Rs256,
@@ -52,7 +52,9 @@ async fn keys_given_by_hand_verify_and_nobody_is_asked() {
         assert_eq!(handle.health().keys, KeySetHealth::Given);
         assert!(handle.health().is_ready());
         handle.ready().await.unwrap();
-        let api = api(layer_of(&handle).with_algorithms(ALGORITHMS).unwrap());
+        let verifier = JwtVerifier::new(&handle, AUDIENCE).unwrap();
+        let verifier = verifier.with_algorithms(ALGORITHMS).unwrap();
+        let api = api(BearerLayer::new(verifier));
         for algorithm in ALGORITHMS {
             let token = good(&server).with_algorithm(algorithm);
             assert_eq!(
@@ -131,14 +133,19 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
         change(&mut bytes);
         der::pem(&bytes)
     };
-    let small = json!({ "kty": "RSA", "n": encode([&[0x81][..], &[1; 127]].concat()), "e": "AQAB" });
+    let small =
+        json!({ "kty": "RSA", "n": encode([&[0x81][..], &[1; 127]].concat()), "e": "AQAB" });
     let even = json!({ "kty": "RSA", "n": encode([&[0x81][..], &[2; 255]].concat()), "e": "AQAB" });
     let mut off_curve = p256.public_jwk();
     off_curve["y"] = off_curve["x"].clone();
     let cases = [
         ("empty", Algorithm::Es256, String::new()),
         ("two blocks", Algorithm::Es256, format!("{block}{block}")),
-        ("text before it", Algorithm::Es256, format!("a key\n{block}")),
+        (
+            "text before it",
+            Algorithm::Es256,
+            format!("a key\n{block}"),
+        ),
         ("text behind it", Algorithm::Es256, format!("{block}a key")),
         (
             "a certificate",
@@ -155,11 +162,7 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
             Algorithm::Es256,
             block.replace("PUBLIC KEY", "PRIVATE KEY"),
         ),
-        (
-            "not base64",
-            Algorithm::Es256,
-            block.replacen('M', "*", 1),
-        ),
+        ("not base64", Algorithm::Es256, block.replacen('M', "*", 1)),
         ("RSA for ES256", Algorithm::Es256, pem_of(rsa)),
         ("P-256 for ES384", Algorithm::Es384, pem_of(p256)),
         ("P-384 for ES256", Algorithm::Es256, pem_of(p384)),
@@ -212,11 +215,7 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
                 key.splice(9..9, [5, 0]);
             }),
         ),
-        (
-            "X25519",
-            Algorithm::EdDsa,
-            change(ed, &|key| key[8] = 0x6e),
-        ),
+        ("X25519", Algorithm::EdDsa, change(ed, &|key| key[8] = 0x6e)),
         (
             "a compressed point",
             Algorithm::Es256,

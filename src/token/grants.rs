@@ -127,6 +127,31 @@ impl ScopeMapping {
     }
 }
 
+/// What of a payload is read beside the registered members.
+#[derive(Clone, Debug)]
+pub(crate) struct Reading {
+    pub(crate) scopes: Option<ScopeMapping>,
+    /// The claims that name the client, the first that is there counts.
+    pub(crate) clients: &'static [&'static str],
+}
+
+/// What was read there.
+#[derive(Debug, Default)]
+pub(crate) struct Mapped {
+    pub(crate) scopes: Option<ScopeSet>,
+    pub(crate) client: Option<Box<str>>,
+}
+
+impl Reading {
+    pub(crate) fn read(&self, claims: &Object<'_>) -> Mapped {
+        let named = |name: &&str| claims.member(name).and_then(Json::as_str);
+        Mapped {
+            scopes: self.scopes.as_ref().map(|mapping| mapping.read(claims)),
+            client: self.clients.iter().find_map(named).map(Box::from),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

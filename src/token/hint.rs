@@ -33,7 +33,7 @@ impl Hint {
             ..rules.clone()
         };
         let taken_by = || {
-            let candidate = Candidate::read(verifier.server(), compact, &rules).ok()?;
+            let candidate = Candidate::read(verifier.server(), compact, &rules, None).ok()?;
             let key = candidate.key_at_hand(verifier.server())?;
             let signed = candidate.verify_with(key).ok()?;
             let issuer = verifier.server().issuer();
@@ -49,7 +49,7 @@ impl Hint {
                 target: "tower_oauth::bearer",
                 issuer = verifier.server().issuer(),
                 "an access token was refused because its typ is not at+jwt; \
-                 `.with_profile(TokenProfile::{profile:?})` would take it"
+                 `JwtVerifier::new(..)?.with_profile(TokenProfile::{profile:?})` would take it"
             );
         }
     }

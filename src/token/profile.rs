@@ -1,9 +1,10 @@
 //! How an authorization server marks its access tokens.
 
 use super::error::VerifyErrorKind;
-use super::grants::ScopeMapping;
+use super::grants::{Reading, ScopeMapping};
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
+use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
 /// How an authorization server marks its access tokens, so that no other token of it passes for one.
@@ -101,12 +102,34 @@ impl TokenProfile {
         }
     }
 
-    /// The claim with the scopes, where it is another than `scope`: choosing the profile names it, and
-    /// only where all that stands there was granted to the client (`A15`).
-    pub(super) fn scopes_from(self) -> Option<ScopeMapping> {
-        match self {
+    /// Where scopes and the client are looked for.
+    pub(super) fn reading(self) -> Reading {
+        // Choosing the profile names the claim, and only one where all that stands there was granted
+        // to the client (`A15`).
+        let scopes = match self {
             Self::Entra | Self::Okta => Some(ScopeMapping::of("scp")),
             _ => None,
+        };
+        let clients: &[&str] = match self {
+            // `client_id` itself is a registered member, read anyway.
+            Self::Rfc9068 | Self::Rfc9068Full | Self::Cognito => &[],
+            Self::Keycloak | Self::Auth0 => &["client_id", "azp"],
+            Self::Entra => &["azp", "appid"],
+            Self::Okta => &["cid"],
+            Self::Generic => &["client_id", "azp", "cid"],
+        };
+        Reading { scopes, clients }
+    }
+
+    /// Whether a client got the token for itself, where the claims say so otherwise than by an equal
+    /// `sub` (`A14`).
+    pub(super) fn says_client_only(self, marks: &Marks) -> bool {
+        match self {
+            // The subject is then the client's service principal, which has an id of its own.
+            Self::Entra => !marks.scp,
+            // The subject is then the client id and `@clients`.
+            Self::Auth0 => marks.client_credentials,
+            _ => false,
         }
     }
 
@@ -141,8 +164,10 @@ pub(crate) struct Marks {
     cid: bool,
     /// `tid`: the tenant, which only Entra names.
     tenant: bool,
-    /// `cnf`: the token is bound to a key.
-    pub(super) bound: bool,
+    /// `gty` is `client-credentials`, as Auth0 says it.
+    client_credentials: bool,
+    /// `cnf`: the key the token is bound to, `Some(None)` where it cannot be read.
+    pub(super) confirmation: Option<Option<Confirmation>>,
 }
 
 impl Marks {
@@ -162,7 +187,11 @@ impl Marks {
             appid: has("appid"),
             cid: has("cid"),
             tenant: has("tid"),
-            bound: has("cnf"),
+            client_credentials: payload.member("gty").and_then(Json::as_str)
+                == Some("client-credentials"),
+            confirmation: payload
+                .member("cnf")
+                .map(|cnf| Confirmation::read(cnf).ok()),
         }
     }
 }

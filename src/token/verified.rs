@@ -3,15 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
-
+use crate::protocol::confirmation::Confirmation;
+use crate::protocol::credentials::Presented;
 use crate::protocol::{Claims, ScopeSet};
 
 /// What was found of a token, whatever type the application reads its claims as. Scope and extractor
 /// rely on this alone.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) claims: Claims,
+    pub(crate) claims: Arc<Claims>,
+    /// What a configured mapping made of other claims; without one the registered `scope` counts.
+    pub(crate) scopes: Option<ScopeSet>,
+    pub(crate) confirmation: Option<Confirmation>,
+}
+
+impl Verdict {
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
+    }
 }
 
 /// An access token that was verified: signature, issuer, audience, times and profile.
@@ -22,24 +31,17 @@ pub(crate) struct Verdict {
 ///
 /// What is *not* checked: whether the subject still exists, and anything the application alone knows.
 pub struct VerifiedToken<C = Claims> {
-    verdict: Verdict,
+    verdict: Arc<Verdict>,
     claims: Arc<C>,
-    credentials: HeaderValue,
-    token_at: usize,
+    presented: Presented,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(crate) fn new(
-        verdict: Verdict,
-        claims: Arc<C>,
-        credentials: HeaderValue,
-        token_at: usize,
-    ) -> Self {
+    pub(crate) fn new(verdict: Arc<Verdict>, claims: Arc<C>, presented: Presented) -> Self {
         Self {
             verdict,
             claims,
-            credentials,
-            token_at,
+            presented,
         }
     }
 
@@ -54,7 +56,7 @@ impl<C> VerifiedToken<C> {
         self.verdict.claims.subject()
     }
 
-    /// `client_id`: the client the token was issued to.
+    /// `client_id`: the client the token was issued to; see [`Claims::client_id`].
     pub fn client_id(&self) -> Option<&str> {
         self.verdict.claims.client_id()
     }
@@ -66,7 +68,7 @@ impl<C> VerifiedToken<C> {
 
     /// The scopes that were granted.
     pub fn scopes(&self) -> &ScopeSet {
-        self.verdict.claims.scope()
+        self.verdict.scopes()
     }
 
     /// `exp` in whole seconds since 1970.
@@ -75,29 +77,24 @@ impl<C> VerifiedToken<C> {
     }
 
     /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
-    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15).
+    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15), or the profile knows another sign (Entra: no
+    /// `scp`; Auth0: `gty`).
     pub fn is_client_only(&self) -> bool {
-        self.subject().is_some() && self.subject() == self.client_id()
+        self.verdict.claims.is_client_only()
     }
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.
     pub fn access_token(&self) -> &str {
-        // The credentials were read as ASCII before they were judged.
-        self.credentials
-            .to_str()
-            .ok()
-            .and_then(|text| text.get(self.token_at..))
-            .unwrap_or_default()
+        self.presented.token()
     }
 }
 
 impl<C> Clone for VerifiedToken<C> {
     fn clone(&self) -> Self {
         Self {
-            verdict: self.verdict.clone(),
+            verdict: Arc::clone(&self.verdict),
             claims: Arc::clone(&self.claims),
-            credentials: self.credentials.clone(),
-            token_at: self.token_at,
+            presented: self.presented.clone(),
         }
     }
 }
