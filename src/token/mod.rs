@@ -3,6 +3,7 @@
 mod audience;
 mod binding;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
 pub(crate) mod jws;
@@ -16,6 +17,7 @@ mod verifier;
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
 pub use jwt::JwtVerifier;
 pub use mtls::{ClientCertificate, Mtls};
 pub use profile::TokenProfile;
