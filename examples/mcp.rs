@@ -31,34 +31,27 @@
 //! `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`.
 #![allow(clippy::print_stdout)]
 
+#[path = "mcp/protocol.rs"]
+mod protocol;
+
 use std::env;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
-use axum::http::header::ORIGIN;
-use axum::http::request::Parts;
-use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
-use tower::ServiceExt as _;
 use tower_oauth::bearer::{ResourceMetadata, ResourceMetadataLayer};
 use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer};
 use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, ScopeLayer, VerifiedToken};
-
-const VERSION: &str = "2026-07-28";
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let issuer_addr = env::var("ISSUER_ADDR").unwrap_or_else(|_| "127.0.0.1:9000".to_owned());
     let app_addr = env::var("APP_ADDR").unwrap_or_else(|_| "127.0.0.1:3000".to_owned());
-    let (issuer, origin) = (
-        format!("http://{issuer_addr}"),
-        format!("http://{app_addr}"),
-    );
+    let issuer = format!("http://{issuer_addr}");
+    let origin = format!("http://{app_addr}");
 
     // In an application of your own this is somebody else's server, and only its URL is known here.
     let agent = TestClient::confidential("agent", "agent-secret")
@@ -70,11 +63,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let listener = tokio::net::TcpListener::bind(&app_addr).await?;
     println!("MCP server: {origin}/mcp, authorization server: {issuer}");
-    axum::serve(
-        listener,
-        application(&AuthorizationServer::new(&issuer)?, &origin)?,
-    )
-    .await?;
+    let app = application(&AuthorizationServer::new(&issuer)?, &origin)?;
+    axum::serve(listener, app).await?;
     Ok(())
 }
 
@@ -91,6 +81,7 @@ pub(crate) fn application(
         .with_name("Notes");
     let bearer = BearerLayer::jwt(server, resource)?
         .with_scope_hint("notes:read")?
+        .without_forwarding() // whatever a tool calls gets a token of its own
         .with_resource_metadata(&metadata)?;
 
     // Each tool is a route of its own, so that each demands its own scope; the right to write is also
@@ -102,12 +93,13 @@ pub(crate) fn application(
         .route("/add_note", write)
         .with_state(Arc::new(Mutex::new(vec!["Buy milk".to_owned()])));
 
-    let server = Server {
+    let server = protocol::Server {
         tools,
+        list: tool_list(),
         origin: origin.into(),
     };
     Ok(Router::new()
-        .route("/mcp", post(endpoint))
+        .route("/mcp", post(protocol::endpoint))
         .route_layer(bearer)
         .with_state(server)
         .layer(ResourceMetadataLayer::new(metadata)))
@@ -139,6 +131,7 @@ async fn add_note(
     format!("noted for {}", token.subject().unwrap_or("nobody"))
 }
 
+/// What a model is told of the tools.
 fn tool_list() -> Value {
     let text = json!({ "text": { "type": "string", "maxLength": 200 } });
     json!([
@@ -147,94 +140,4 @@ fn tool_list() -> Value {
         { "name": "add_note", "description": "Adds a note",
           "inputSchema": { "type": "object", "properties": text, "required": ["text"] } },
     ])
-}
-
-#[derive(Clone)]
-struct Server {
-    tools: Router,
-    origin: Arc<str>,
-}
-
-/// Streamable HTTP: every message is a POST, and complete in itself.
-async fn endpoint(
-    State(server): State<Server>,
-    parts: Parts,
-    Json(message): Json<Value>,
-) -> Response {
-    let header = |name| {
-        parts
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    // Against DNS rebinding: a page in a browser names its origin.
-    if header(ORIGIN.as_str()).is_some_and(|origin| *origin != *server.origin) {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    let Some(method) = message["method"].as_str() else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    let (id, params) = (message["id"].clone(), &message["params"]);
-    if id.is_null() {
-        return StatusCode::ACCEPTED.into_response();
-    }
-    let version = params["_meta"]["io.modelcontextprotocol/protocolVersion"].as_str();
-    if version != Some(VERSION) {
-        let data = json!({ "supported": [VERSION], "requested": version });
-        let error =
-            json!({ "code": -32022, "message": "Unsupported protocol version", "data": data });
-        return answer(StatusCode::BAD_REQUEST, &id, "error", error);
-    }
-    // What a proxy routes by is what is done here.
-    let name = Some(&params["name"]).filter(|_| method == "tools/call");
-    if header("mcp-protocol-version") != version
-        || header("mcp-method") != Some(method)
-        || name.is_some_and(|name| header("mcp-name") != name.as_str())
-    {
-        let error = json!({ "code": -32020, "message": "Header mismatch" });
-        return answer(StatusCode::BAD_REQUEST, &id, "error", error);
-    }
-    let result = match method {
-        "server/discover" => json!({ "resultType": "complete", "supportedVersions": [VERSION],
-            "capabilities": { "tools": {} }, "ttlMs": 3_600_000, "cacheScope": "public" }),
-        "tools/list" => json!({ "resultType": "complete", "tools": tool_list(),
-            "ttlMs": 3_600_000, "cacheScope": "public" }),
-        "tools/call" => return call_tool(&server.tools, parts, &id, params).await,
-        _ => {
-            let error = json!({ "code": -32601, "message": "Method not found" });
-            return answer(StatusCode::NOT_FOUND, &id, "error", error);
-        }
-    };
-    answer(StatusCode::OK, &id, "result", result)
-}
-
-/// Goes through the scope layer of the tool; a refusal is the answer as it stands, with its challenge.
-async fn call_tool(tools: &Router, mut parts: Parts, id: &Value, params: &Value) -> Response {
-    let name = params["name"].as_str().unwrap_or_default();
-    let is_known = tool_list()
-        .as_array()
-        .is_some_and(|all| all.iter().any(|one| one["name"] == name));
-    let (true, Ok(uri)) = (is_known, format!("/{name}").parse::<Uri>()) else {
-        let error = json!({ "code": -32602, "message": "Unknown tool" });
-        return answer(StatusCode::OK, id, "error", error);
-    };
-    parts.uri = uri;
-    let request = Request::from_parts(parts, Body::from(params["arguments"].to_string()));
-    let response = tools.clone().oneshot(request).await.into_response();
-    let is_error = match response.status() {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => return response,
-        status => !status.is_success(),
-    };
-    let text = to_bytes(response.into_body(), 64 * 1024)
-        .await
-        .unwrap_or_default();
-    let content = json!([{ "type": "text", "text": String::from_utf8_lossy(&text) }]);
-    let result = json!({ "resultType": "complete", "content": content, "isError": is_error });
-    answer(StatusCode::OK, id, "result", result)
-}
-
-fn answer(status: StatusCode, id: &Value, member: &str, value: Value) -> Response {
-    let mut message = json!({ "jsonrpc": "2.0", "id": id });
-    message[member] = value;
-    (status, Json(message)).into_response()
 }

@@ -18,6 +18,9 @@
 //! connection where the layer finds it. The certificates and the token would come from elsewhere.
 #![allow(clippy::print_stdout)]
 
+#[path = "mtls/certificates.rs"]
+pub(crate) mod certificates;
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -30,13 +33,11 @@ use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::middleware::map_request;
 use axum::routing::get;
 use axum::serve::{IncomingStream, Listener};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use certificates::Ca;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
-use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 use tower_oauth::bearer::{ClientCertificate, Mtls};
 use tower_oauth::testing::{ManualClock, TestServer};
@@ -161,55 +162,5 @@ impl Listener for TlsListener {
 
     fn local_addr(&self) -> io::Result<Self::Addr> {
         Ok(self.address)
-    }
-}
-
-/// For the demo: an authority that signs the certificates of both sides.
-pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
-
-pub(crate) struct Certified {
-    pub(crate) der: CertificateDer<'static>,
-    certificate: rcgen::Certificate,
-    pub(crate) key: KeyPair,
-}
-
-impl Certified {
-    fn pem(&self) -> String {
-        self.certificate.pem()
-    }
-}
-
-impl Ca {
-    pub(crate) fn new() -> Result<Self, rcgen::Error> {
-        let mut params = CertificateParams::new(Vec::new())?;
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        CertifiedIssuer::self_signed(params, KeyPair::generate()?).map(Self)
-    }
-
-    pub(crate) fn certify(&self, name: &str) -> Result<Certified, rcgen::Error> {
-        let key = KeyPair::generate()?;
-        let certificate = CertificateParams::new([name.to_owned()])?.signed_by(&key, &self.0)?;
-        let der = certificate.der().clone();
-        Ok(Certified {
-            der,
-            certificate,
-            key,
-        })
-    }
-
-    /// Client certificates are asked for, not demanded: the layer says what is needed. It binds a token to
-    /// the very certificate, so who signed it matters only to TLS.
-    pub(crate) fn tls_config(
-        &self,
-        server: Certified,
-    ) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.0.der().clone())?;
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).allow_unauthenticated();
-        let key = PrivateKeyDer::try_from(server.key.serialize_der())?;
-        let config = ServerConfig::builder()
-            .with_client_cert_verifier(verifier.build()?)
-            .with_single_cert(vec![server.der], key)?;
-        Ok(Arc::new(config))
     }
 }

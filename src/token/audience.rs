@@ -80,7 +80,7 @@ impl Audience {
     pub(crate) fn may_be(&self, resource: &str) -> bool {
         match self {
             Self::AnyOf(ours) => ours.iter().any(|one| one == resource),
-            Self::Unchecked => true,
+            Self::Clients(_) | Self::Unchecked => true,
         }
     }
 
