@@ -10,6 +10,7 @@ pub(crate) mod base64url;
 mod cookie_key;
 mod jwk;
 mod jws;
+mod roca;
 pub(crate) mod seal;
 
 pub use algorithm::Algorithm;

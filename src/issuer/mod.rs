@@ -16,6 +16,8 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+#[cfg(test)]
+mod wycheproof;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
