@@ -97,6 +97,9 @@ mod crypto;
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod extract;
 pub mod flow;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod issuer;
 pub mod login;
 pub mod protocol;

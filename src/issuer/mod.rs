@@ -8,6 +8,8 @@ mod back_channel;
 mod client;
 mod discovery;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod key_fetch;
 mod key_set;
