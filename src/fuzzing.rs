@@ -7,17 +7,23 @@ use http::HeaderMap;
 use crate::Algorithm;
 use crate::crypto::{Jws, JwsError};
 use crate::issuer::fuzzing::KeySet;
+use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::protocol::credentials::{self, Credentials};
 use crate::protocol::json::parse_object;
-use crate::protocol::Claims;
 
-/// The token of a request, `None` where there is none; an error is a 400.
+/// The token of a request and its scheme, `None` where there is none; an error is a 400.
 #[allow(clippy::result_unit_err)]
-pub fn credentials(headers: &HeaderMap) -> Result<Option<String>, ()> {
-    match credentials::read(headers) {
+pub fn credentials(
+    headers: &HeaderMap,
+    takes_dpop: bool,
+) -> Result<Option<(&'static str, String)>, ()> {
+    match credentials::read(headers, takes_dpop) {
         Ok(Credentials::Absent) => Ok(None),
-        Ok(Credentials::Bearer { token, .. }) => Ok(Some(token.to_owned())),
+        Ok(Credentials::Token(presented)) => Ok(Some((
+            presented.scheme.as_str(),
+            presented.token().to_owned(),
+        ))),
         Err(_) => Err(()),
     }
 }

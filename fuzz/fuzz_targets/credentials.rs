@@ -15,16 +15,22 @@ fuzz_target!(|data: &[u8]| {
     for line in &lines {
         headers.append(AUTHORIZATION, line.clone());
     }
-    let read = tower_oauth::fuzzing::credentials(&headers);
-    assert_eq!(read, expected(&lines), "{lines:?}");
-    if let Ok(Some(token)) = read {
-        headers.insert(AUTHORIZATION, format!("bearer  {token}").parse().unwrap());
-        assert_eq!(tower_oauth::fuzzing::credentials(&headers), Ok(Some(token)));
+    for takes_dpop in [false, true] {
+        let read = tower_oauth::fuzzing::credentials(&headers, takes_dpop);
+        assert_eq!(read, expected(&lines, takes_dpop), "{lines:?}");
+        if let Ok(Some((scheme, token))) = read {
+            let mut again = HeaderMap::new();
+            again.insert(AUTHORIZATION, format!("{scheme}  {token}").parse().unwrap());
+            let read = tower_oauth::fuzzing::credentials(&again, takes_dpop);
+            assert_eq!(read, Ok(Some((scheme, token))));
+        }
     }
 });
 
+type Read = Result<Option<(&'static str, String)>, ()>;
+
 /// RFC 9110 §11.4: a scheme, then nothing, or spaces and what that scheme wants: one token68 here.
-fn expected(lines: &[HeaderValue]) -> Result<Option<String>, ()> {
+fn expected(lines: &[HeaderValue], takes_dpop: bool) -> Read {
     let line = match lines {
         [] => return Ok(None),
         [line] => line.as_bytes(),
@@ -41,9 +47,11 @@ fn expected(lines: &[HeaderValue]) -> Result<Option<String>, ()> {
     if scheme.is_empty() || !scheme.iter().all(is_tchar) {
         return Err(());
     }
-    if scheme.to_ascii_lowercase() != b"bearer" {
-        return Ok(None);
-    }
+    let scheme = match scheme.to_ascii_lowercase().as_slice() {
+        b"bearer" => "Bearer",
+        b"dpop" if takes_dpop => "DPoP",
+        _ => return Ok(None),
+    };
     let token = std::str::from_utf8(rest.ok_or(())?).map_err(|_| ())?;
     let token = token.trim_start_matches(' ');
     let body = token.trim_end_matches('=');
@@ -51,5 +59,5 @@ fn expected(lines: &[HeaderValue]) -> Result<Option<String>, ()> {
     if body.is_empty() || !body.chars().all(is_body) {
         return Err(());
     }
-    Ok(Some(token.to_owned()))
+    Ok(Some((scheme, token.to_owned())))
 }
