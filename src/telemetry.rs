@@ -43,6 +43,7 @@ counted! {
         InvalidRequest => "invalid_request",
         InvalidToken => "invalid_token",
         InsufficientScope => "insufficient_scope",
+        UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",
         Misconfigured => "misconfigured",
     }
