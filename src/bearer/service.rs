@@ -7,26 +7,18 @@ use std::task::{Context, Poll};
 use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
-use super::future::ResponseFuture;
+use super::future::{Finish, ResponseFuture, Waiting};
 use super::layer::Settings;
+use super::protection::Judged;
 use super::refusal::Refusal;
-use super::response::{Speech, refuse};
-use crate::protocol::challenge::Realm;
-use crate::protocol::credentials::{self, Credentials};
-use crate::token::{Verdict, VerifiedToken, VerifyError};
+use super::response::Speech;
+use crate::protocol::credentials::{self, Credentials, Presented, Scheme};
+use crate::token::{Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
 pub struct Bearer<S, C = crate::protocol::Claims> {
     inner: S,
     settings: Arc<Settings<C>>,
-}
-
-/// That a request was looked at, and what was found: for scope layers and extractors, which have to
-/// tell an anonymous request from a missing layer.
-#[derive(Clone)]
-pub(crate) struct Judged {
-    pub(crate) realm: Realm,
-    pub(crate) verdict: Option<Verdict>,
 }
 
 impl<S, C> Bearer<S, C> {
@@ -53,62 +45,141 @@ where
         let speech = Speech::of(request.method(), request.headers());
         match judge(&self.settings, &mut request) {
             Judgement::Admitted => {
-                ResponseFuture::admitted(self.inner.call(request), self.settings.private)
+                let finish = Finish::of(self.settings.private);
+                ResponseFuture::admitted(self.inner.call(request), finish)
             }
-            Judgement::Anonymous => ResponseFuture::admitted(self.inner.call(request), false),
-            Judgement::Refused(refusal) => {
+            Judgement::Anonymous => {
+                ResponseFuture::admitted(self.inner.call(request), Finish::of(false))
+            }
+            Judgement::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(refusal, &self.settings, speech)
+                ResponseFuture::refused(refused, &self.settings, speech)
             }
-            Judgement::Undecided { value, token_at } => {
-                // The clone takes our place; the service that was polled ready is the one to call.
-                let next = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, next);
-                let settings = Arc::clone(&self.settings);
-                ResponseFuture::verifying(ready, request, settings, value, token_at, speech)
+            Judgement::Undecided(presented) => {
+                let waiting = self.wait(request, speech);
+                ResponseFuture::verifying(waiting, presented)
+            }
+            Judgement::Unspent(passed, proof) => {
+                let waiting = self.wait(request, speech);
+                ResponseFuture::spending(waiting, passed, proof)
             }
         }
     }
 }
 
+impl<S: Clone, C> Bearer<S, C> {
+    /// Keeps a request until somebody has answered.
+    fn wait<B>(&mut self, request: Request<B>, speech: Speech) -> Waiting<S, C, B> {
+        // The clone takes our place; the service that was polled ready is the one to call.
+        let next = self.inner.clone();
+        Waiting {
+            service: std::mem::replace(&mut self.inner, next),
+            request,
+            settings: Arc::clone(&self.settings),
+            speech,
+        }
+    }
+}
+
 /// What can be said of a request without waiting.
-enum Judgement {
+enum Judgement<C> {
     /// The request carries its verified token now.
     Admitted,
     Anonymous,
-    Refused(Refusal),
-    /// A key has to be fetched first.
-    Undecided {
-        value: HeaderValue,
-        token_at: usize,
-    },
+    Refused(Refused),
+    /// Somebody has to be asked first.
+    Undecided(Presented),
+    /// All is good, if the proof was not shown before.
+    Unspent(Passed<C>, Unspent),
+}
+
+/// A refusal, and the scheme whose challenge tells why: all of them where none was used alone.
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) scheme: Option<Scheme>,
+    /// What a proof has to hold the next time (RFC 9449 §9).
+    pub(super) nonce: Option<HeaderValue>,
+}
+
+/// A token that is good, with what it is presented as.
+pub(super) struct Passed<C> {
+    verdict: Arc<Verdict>,
+    claims: Arc<C>,
+    presented: Presented,
 }
 
 fn judge<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-) -> Judgement {
-    let (token, value, token_at) = match credentials::read(request.headers()) {
-        Err(_) => return Judgement::Refused(Refusal::InvalidRequest),
+) -> Judgement<C> {
+    let nobody = |refusal| {
+        Judgement::Refused(Refused {
+            refusal,
+            scheme: None,
+            nonce: None,
+        })
+    };
+    let presented = match credentials::read(request.headers(), settings.bindings.takes_dpop()) {
+        Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
             return Judgement::Anonymous;
         }
-        Ok(Credentials::Absent) => return Judgement::Refused(Refusal::NoCredentials),
-        Ok(Credentials::Bearer {
-            value,
-            token,
-            token_at,
-        }) => (token, value.clone(), token_at),
+        Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
+        Ok(Credentials::Token(presented)) => presented,
     };
-    let Some(verdict) = settings.verifier.verify_at_hand(token) else {
-        return Judgement::Undecided { value, token_at };
+    let Some(verdict) = settings.verifier.at_hand(presented.token()) else {
+        return Judgement::Undecided(presented);
     };
-    let admitted = verdict.and_then(|verdict| admit(settings, request, verdict, value, token_at));
-    match admitted {
-        Ok(()) => Judgement::Admitted,
-        Err(error) => Judgement::Refused(Refusal::Token(error)),
+    match examine(settings, request, verdict, presented) {
+        Ok((passed, None)) => {
+            admit(settings, request, passed);
+            Judgement::Admitted
+        }
+        Ok((passed, Some(proof))) => Judgement::Unspent(passed, proof),
+        Err(refused) => Judgement::Refused(refused),
+    }
+}
+
+/// Looks at what only this request shows. A proof that comes back has still to be spent.
+pub(super) fn examine<C, B>(
+    settings: &Settings<C>,
+    request: &Request<B>,
+    verdict: Result<Arc<Verdict>, VerifyError>,
+    presented: Presented,
+) -> Result<(Passed<C>, Option<Unspent>), Refused> {
+    let scheme = presented.scheme;
+    let examined = verdict.and_then(|verdict| {
+        let shown = Shown {
+            scheme,
+            token: presented.token(),
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
+        let proof = settings.bindings.check(&verdict, &shown)?;
+        let claims = (settings.convert)(&verdict)?;
+        Ok((verdict, claims, proof))
+    });
+    let (verdict, claims, proof) = examined.map_err(|error| refused(settings, error, scheme))?;
+    let passed = Passed {
+        verdict,
+        claims,
+        presented,
+    };
+    Ok((passed, proof))
+}
+
+/// A refusal of the token or of what it was shown with.
+pub(super) fn refused<C>(settings: &Settings<C>, error: VerifyError, used: Scheme) -> Refused {
+    // Where Bearer is not offered, there is only the other challenge to tell why.
+    let told = error.kind() != VerifyErrorKind::DpopRequired;
+    Refused {
+        nonce: settings.bindings.nonce_for(error.kind()),
+        refusal: Refusal::Token(error),
+        scheme: told.then_some(used),
     }
 }
 
@@ -116,37 +187,36 @@ fn judge<C: Send + Sync + 'static, B>(
 pub(super) fn admit<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-    verdict: Verdict,
-    credentials: HeaderValue,
-    token_at: usize,
-) -> Result<(), VerifyError> {
-    let claims = (settings.convert)(&verdict.claims)?;
-    let token = VerifiedToken::new(verdict.clone(), claims, credentials, token_at);
+    passed: Passed<C>,
+) {
+    let Passed {
+        verdict,
+        claims,
+        presented,
+    } = passed;
     let extensions = request.extensions_mut();
     extensions.insert(Judged {
-        realm: settings.realm.clone(),
-        verdict: Some(verdict),
+        protection: Arc::clone(&settings.protection),
+        verdict: Some(Arc::clone(&verdict)),
+        scheme: presented.scheme,
     });
-    extensions.insert(token);
-    Ok(())
+    extensions.insert(VerifiedToken::new(verdict, claims, presented));
 }
 
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
     extensions.insert(Judged {
-        realm: settings.realm.clone(),
+        protection: Arc::clone(&settings.protection),
         verdict: None,
+        scheme: Scheme::Bearer,
     });
     extensions.remove::<VerifiedToken<C>>();
 }
 
-/// The refusal as a response of whatever body type.
-pub(super) fn respond<C, R: Default>(
-    refusal: Refusal,
-    settings: &Settings<C>,
-    speech: Speech,
-) -> Response<R> {
-    refuse(refusal, &settings.realm, None, speech)
+impl<C> Passed<C> {
+    pub(super) fn scheme(&self) -> Scheme {
+        self.presented.scheme
+    }
 }
 
 impl<S: Clone, C> Clone for Bearer<S, C> {

@@ -5,7 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
-use super::key_text::{self, MIN_BYTES};
+use super::key_text;
 use super::seal::SealingKey;
 use crate::config_error::ConfigError;
 

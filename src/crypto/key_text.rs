@@ -48,9 +48,7 @@ pub(crate) fn check_length(setting: &'static str, material: &[u8]) -> Result<(),
 }
 
 /// A key that nobody else has.
-pub(crate) fn generate(
-    setting: &'static str,
-) -> Result<Zeroizing<[u8; MIN_BYTES]>, ConfigError> {
+pub(crate) fn generate(setting: &'static str) -> Result<Zeroizing<[u8; MIN_BYTES]>, ConfigError> {
     let reason = "the operating system gave no randomness";
     Random::system()
         .bytes()

@@ -22,6 +22,16 @@ impl Members {
         self.0.retain(|(member, _)| member != name);
     }
 
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// The value of the first member of this name, where it is JSON.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        let (_, json) = self.0.iter().find(|(member, _)| member == name)?;
+        serde_json::from_str(json).ok()
+    }
+
     pub(super) fn text(&self) -> Vec<u8> {
         let members: Vec<String> = self
             .0

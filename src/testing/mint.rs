@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::dpop::DpopKey;
+use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::keys::{SigningKey, signing_input};
 use super::members::Members;
@@ -30,9 +31,10 @@ use crate::crypto::{Algorithm, base64url, hmac_sha256};
 #[must_use = "a mint gives nothing until `sign` is called"]
 pub struct TokenMint {
     keys: KeyRing,
+    pub(super) introspected: Introspected,
     now: i64,
     header: Members,
-    claims: Members,
+    pub(super) claims: Members,
     header_text: Option<Vec<u8>>,
     payload_text: Option<Vec<u8>>,
     signature: Signature,
@@ -47,10 +49,11 @@ enum Signature {
 }
 
 impl TokenMint {
-    pub(super) fn new(keys: &KeyRing, typ: &str, now: i64) -> Self {
+    pub(super) fn new(keys: &KeyRing, introspected: &Introspected, typ: &str, now: i64) -> Self {
         let key = keys.current(None);
         let mint = Self {
             keys: keys.clone(),
+            introspected: introspected.clone(),
             now,
             header: Members::default(),
             claims: Members::default(),
@@ -212,10 +215,7 @@ impl TokenMint {
             .header_text
             .clone()
             .unwrap_or_else(|| self.header.text());
-        let payload = self
-            .payload_text
-            .clone()
-            .unwrap_or_else(|| self.claims.text());
+        let payload = self.payload();
         let input = signing_input(&header, &payload);
         let mut signature = match &self.signature {
             Signature::Key(key) => key.signature(input.as_bytes()),
@@ -227,6 +227,19 @@ impl TokenMint {
             *byte ^= 1;
         }
         format!("{input}.{}", base64url::encode(&signature))
+    }
+
+    /// The payload as it is signed.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        self.payload_text
+            .clone()
+            .unwrap_or_else(|| self.claims.text())
+    }
+
+    /// These claims instead of all others.
+    pub(super) fn with_members(mut self, claims: Members) -> Self {
+        self.claims = claims;
+        self
     }
 
     /// The algorithm that signs, where a key does.

@@ -3,7 +3,7 @@
 //!
 //! | tool | for |
 //! | --- | --- |
-//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, userinfo, logout; strict, and every request it got is kept |
+//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, userinfo, logout; strict, and every request it got is kept |
 //! | [`TokenMint`] | one token, good or hostile, without a flow |
 //! | [`DpopKey`] | a client's key, and proofs that it is held |
 //! | [`Fault`] | what goes wrong: delays, outages, wrong claims, wrong signatures |
@@ -99,6 +99,7 @@ mod dpop;
 mod endpoint;
 mod fault;
 mod grants;
+mod introspected;
 mod key_ring;
 mod keys;
 mod members;

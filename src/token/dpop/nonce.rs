@@ -110,7 +110,10 @@ impl DpopNonceKey {
         if !genuine {
             return None;
         }
-        match now.div_euclid(PERIOD).checked_sub(i64::from_be_bytes(period))? {
+        match now
+            .div_euclid(PERIOD)
+            .checked_sub(i64::from_be_bytes(period))?
+        {
             // One period ahead is that of a machine whose clock is.
             -1 | 0 => Some(Freshness::Current),
             1 => Some(Freshness::Previous),

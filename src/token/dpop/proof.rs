@@ -63,7 +63,8 @@ pub enum ProofError {
 pub(super) struct Expected<'a> {
     pub(super) algorithms: &'a [Algorithm],
     pub(super) method: &'a str,
-    pub(super) target: &'a Target,
+    /// The request's URL by each name that the server has.
+    pub(super) targets: &'a [Target],
     pub(super) token: &'a str,
     pub(super) now: i64,
     pub(super) max_age: i64,
@@ -80,7 +81,10 @@ pub(super) struct Proof {
 }
 
 /// Checks in the order of their cost; the signature before all that it vouches for.
-pub(super) fn check(compact: &str, expected: &Expected<'_>) -> Result<Proof, ProofError> {
+pub(super) fn check<'a>(
+    compact: &str,
+    expected: &Expected<'a>,
+) -> Result<(Proof, &'a Target), ProofError> {
     if compact.len() > MAX_PROOF_LENGTH {
         return Err(ProofError::Malformed);
     }
@@ -107,12 +111,13 @@ pub(super) fn check(compact: &str, expected: &Expected<'_>) -> Result<Proof, Pro
         return Err(ProofError::Signature);
     }
     let claims = parse_object(jws.payload()).map_err(|_| ProofError::Malformed)?;
-    let (jwt_id, nonce) = check_claims(&claims, expected)?;
-    Ok(Proof {
+    let named = Named::read(&claims, expected)?;
+    let proof = Proof {
         thumbprint: key.thumbprint(),
-        jwt_id,
-        nonce,
-    })
+        jwt_id: named.jwt_id.into(),
+        nonce: named.nonce.map(Box::from),
+    };
+    Ok((proof, named.target))
 }
 
 fn read_key(
@@ -129,44 +134,62 @@ fn read_key(
     EmbeddedKey::read(jwk.ok_or(ProofError::Key)?, algorithm).map_err(|_| ProofError::Key)
 }
 
-type Names = (Box<str>, Option<Box<str>>);
+/// What is left of the claims when all that can be compared was.
+struct Named<'c, 'a> {
+    jwt_id: &'c str,
+    nonce: Option<&'c str>,
+    target: &'a Target,
+}
 
-fn check_claims(claims: &Object<'_>, expected: &Expected<'_>) -> Result<Names, ProofError> {
-    let text = |name| claims.string(name).map_err(|_| ProofError::Claims);
-    let time = |name| seconds(claims.member(name), f64::floor).map_err(|_| ProofError::Claims);
-    // RFC 9449 §4.3 (3): all of them, and each of its type (`D3`).
-    let (Some(jwt_id), Some(method), Some(url), Some(issued_at), Some(token)) =
-        (text("jti")?, text("htm")?, text("htu")?, time("iat")?, text("ath")?)
-    else {
-        return Err(ProofError::Claims);
-    };
-    let nonce = text("nonce")?;
-    if jwt_id.is_empty() || jwt_id.len() > MAX_JWT_ID_LENGTH {
-        return Err(ProofError::Claims);
+impl<'c, 'a> Named<'c, 'a> {
+    fn read(claims: &'c Object<'_>, expected: &Expected<'a>) -> Result<Self, ProofError> {
+        let text = |name| claims.string(name).map_err(|_| ProofError::Claims);
+        let time = |name| seconds(claims.member(name), f64::floor).map_err(|_| ProofError::Claims);
+        // RFC 9449 §4.3 (3): all of them, and each of its type (`D3`).
+        let (Some(jwt_id), Some(method), Some(url), Some(issued_at), Some(token)) = (
+            text("jti")?,
+            text("htm")?,
+            text("htu")?,
+            time("iat")?,
+            text("ath")?,
+        ) else {
+            return Err(ProofError::Claims);
+        };
+        let nonce = text("nonce")?;
+        if jwt_id.is_empty() || jwt_id.len() > MAX_JWT_ID_LENGTH {
+            return Err(ProofError::Claims);
+        }
+        // RFC 9449 §4.3 (8): methods are case-sensitive (`D8`).
+        if method != expected.method {
+            return Err(ProofError::Method);
+        }
+        // RFC 9449 §4.3 (9) (`D9`).
+        let mut targets = expected.targets.iter();
+        let target = targets
+            .find(|one| one.is_named_by(url))
+            .ok_or(ProofError::Target)?;
+        // RFC 9449 §4.3 (11): made a moment ago (`D11`).
+        let age = expected.now.saturating_sub(issued_at);
+        if age > expected.max_age || age < -expected.leeway {
+            return Err(ProofError::Time);
+        }
+        // RFC 7519 §4.1.4, §4.1.5: nobody has to say more about time; where it is said, it holds.
+        let ends =
+            time("exp")?.is_some_and(|end| expected.now >= end.saturating_add(expected.leeway));
+        let begins =
+            time("nbf")?.is_some_and(|begin| begin > expected.now.saturating_add(expected.leeway));
+        if ends || begins {
+            return Err(ProofError::Time);
+        }
+        // RFC 9449 §4.3 (12a): for the token beside it and no other (`D12`).
+        let digest = base64url::encode(&digest::sha256(expected.token.as_bytes()));
+        if !bool::from(digest.as_bytes().ct_eq(token.as_bytes())) {
+            return Err(ProofError::Token);
+        }
+        Ok(Self {
+            jwt_id,
+            nonce,
+            target,
+        })
     }
-    // RFC 9449 §4.3 (8): methods are case-sensitive (`D8`).
-    if method != expected.method {
-        return Err(ProofError::Method);
-    }
-    // RFC 9449 §4.3 (9) (`D9`).
-    if !expected.target.is_named_by(url) {
-        return Err(ProofError::Target);
-    }
-    // RFC 9449 §4.3 (11): made a moment ago (`D11`).
-    let age = expected.now.saturating_sub(issued_at);
-    if age > expected.max_age || age < -expected.leeway {
-        return Err(ProofError::Time);
-    }
-    // RFC 7519 §4.1.4, §4.1.5: nobody has to say more about time; where it is said, it holds.
-    let ends = time("exp")?.is_some_and(|end| expected.now >= end.saturating_add(expected.leeway));
-    let begins = time("nbf")?.is_some_and(|begin| begin > expected.now.saturating_add(expected.leeway));
-    if ends || begins {
-        return Err(ProofError::Time);
-    }
-    // RFC 9449 §4.3 (12a): for the token beside it and no other (`D12`).
-    let digest = base64url::encode(&digest::sha256(expected.token.as_bytes()));
-    if !bool::from(digest.as_bytes().ct_eq(token.as_bytes())) {
-        return Err(ProofError::Token);
-    }
-    Ok((jwt_id.into(), nonce.map(Box::from)))
 }

@@ -172,7 +172,10 @@ mod tests {
     fn urls_of_one_place_have_one_spelling() {
         for (url, normal) in [
             ("https://a.example", Some("https://a.example/")),
-            ("HTTPS://A.Example:443/a%7eb?x#y", Some("https://a.example/a~b")),
+            (
+                "HTTPS://A.Example:443/a%7eb?x#y",
+                Some("https://a.example/a~b"),
+            ),
             ("https://a.example:/x", Some("https://a.example/x")),
             ("https://a.example:0443/x", Some("https://a.example/x")),
             ("https://a.example:8443", Some("https://a.example:8443/")),
@@ -182,7 +185,10 @@ mod tests {
             ("https://a/a/b/c/./../../g", Some("https://a/a/g")),
             ("https://a/mid/content=5/../6", Some("https://a/mid/6")),
             ("https://a/b/c/%7Bfoo%7d", Some("https://a/b/c/%7Bfoo%7D")),
-            ("https://a/./b/../b/%63/%7bfoo%7d", Some("https://a/b/c/%7Bfoo%7D")),
+            (
+                "https://a/./b/../b/%63/%7bfoo%7d",
+                Some("https://a/b/c/%7Bfoo%7D"),
+            ),
             ("https://a/b/..", Some("https://a/")),
             ("https://a/b/.", Some("https://a/b/")),
             ("https://a/../../b", Some("https://a/b")),
@@ -231,9 +237,20 @@ mod tests {
         }
         assert_eq!(Base::new("https://a.example").unwrap().target("*"), None);
         for base in [
-            "", "a.example", "/api", "http://a.example", "https://u@a.example", "https://a.example?x",
-            "https://a.example#x", "https:a.example", "https:\\\\a.example", "https://a.example\\x",
-            "https://b\u{fc}cher.example", " https://a.example", "https://a.example:99999", "ftp://a.example",
+            "",
+            "a.example",
+            "/api",
+            "http://a.example",
+            "https://u@a.example",
+            "https://a.example?x",
+            "https://a.example#x",
+            "https:a.example",
+            "https:\\\\a.example",
+            "https://a.example\\x",
+            "https://b\u{fc}cher.example",
+            " https://a.example",
+            "https://a.example:99999",
+            "ftp://a.example",
             "https://a.example/%zz",
         ] {
             assert!(Base::new(base).is_err(), "{base}");
