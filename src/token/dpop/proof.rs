@@ -193,3 +193,89 @@ impl<'c, 'a> Named<'c, 'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::token::dpop::target::Base;
+
+    /// RFC 9449 §7.1, the request of figure 12 (the wrapped lines joined).
+    const TOKEN: &str = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU";
+    const PROOF: &str = "eyJ0eXAiOiJkcG9wK2p3dCIsImFsZyI6IkVTMjU2IiwiandrIjp7Imt0eSI6IkVDIiwieCI6Imw4dEZyaHgtMzR0VjNoUklDUkRZOXpDa0RscEJoRjQyVVFVZldWQVdCRnMiLCJ5IjoiOVZFNGpmX09rX282NHpiVFRsY3VOSmFqSG10NnY5VERWclUwQ2R2R1JEQSIsImNydiI6IlAtMjU2In19.eyJqdGkiOiJlMWozVl9iS2ljOC1MQUVCIiwiaHRtIjoiR0VUIiwiaHR1IjoiaHR0cHM6Ly9yZXNvdXJjZS5leGFtcGxlLm9yZy9wcm90ZWN0ZWRyZXNvdXJjZSIsImlhdCI6MTU2MjI2MjYxOCwiYXRoIjoiZlVIeU8ycjJaM0RaNTNFc05yV0JiMHhXWG9hTnk1OUlpS0NBcWtzbVFFbyJ9.2oW9RP35yRqzhrtNP86L-Ey71EOptxRimPPToA1plemAgR6pxHF8y6-yqyVnmcw6Fy1dqd-jfxSYoMxhAJpLjA";
+
+    fn check_at(now: i64, method: &str, path: &str, proof: &str) -> Result<Proof, ProofError> {
+        let target = Base::new("https://resource.example.org")
+            .unwrap()
+            .target(path)
+            .unwrap();
+        let expected = Expected {
+            algorithms: &[Algorithm::Es256],
+            method,
+            targets: &[target],
+            token: TOKEN,
+            now,
+            max_age: 60,
+            leeway: 10,
+        };
+        check(proof, &expected).map(|(proof, _)| proof)
+    }
+
+    #[test]
+    fn the_proof_of_the_specification_is_good_for_its_request_and_minute() {
+        let proof = check_at(1_562_262_618, "GET", "/protectedresource", PROOF).unwrap();
+        assert_eq!(
+            base64url::encode(&proof.thumbprint),
+            "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"
+        );
+        assert_eq!(&*proof.jwt_id, "e1j3V_bKic8-LAEB");
+        assert_eq!(proof.nonce, None);
+        for (now, method, path, expect) in [
+            (1_562_262_678, "GET", "/protectedresource", None),
+            (1_562_262_608, "GET", "/protectedresource", None),
+            (
+                1_562_262_679,
+                "GET",
+                "/protectedresource",
+                Some(ProofError::Time),
+            ),
+            (
+                1_562_262_607,
+                "GET",
+                "/protectedresource",
+                Some(ProofError::Time),
+            ),
+            (
+                1_562_262_618,
+                "HEAD",
+                "/protectedresource",
+                Some(ProofError::Method),
+            ),
+            (
+                1_562_262_618,
+                "GET",
+                "/protectedresource/",
+                Some(ProofError::Target),
+            ),
+        ] {
+            let error = check_at(now, method, path, PROOF).err();
+            assert_eq!(error, expect, "{now} {method} {path}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_proof_with_anything_changed_is_none(at in 0..PROOF.len(), byte in "[ -~]") {
+            let mut changed = PROOF.to_owned();
+            changed.replace_range(at..=at, &byte);
+            prop_assume!(changed != PROOF);
+            prop_assert!(check_at(1_562_262_618, "GET", "/protectedresource", &changed).is_err());
+        }
+
+        #[test]
+        fn any_text_is_a_proof_or_none(text in "\\PC{0,200}") {
+            prop_assert!(check_at(0, "GET", "/", &text).is_err());
+        }
+    }
+}
