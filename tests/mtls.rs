@@ -116,7 +116,7 @@ async fn m5_where_it_is_required_unbound_tokens_are_refused() {
     let plain = good(&server).sign();
     for der in [None, Some(OURS)] {
         let outcome = with_certificate(&app, &plain, der).await;
-        assert_eq!(outcome, Outcome::InvalidToken(Why::Unbound));
+        assert_eq!(outcome, Outcome::InvalidToken(Why::NotBound));
     }
     let outcome = with_certificate(&app, &bound(&server), Some(OURS)).await;
     assert_eq!(outcome, Outcome::Accepted);

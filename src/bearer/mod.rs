@@ -73,8 +73,10 @@
 mod claim_headers;
 mod form_token;
 mod future;
+mod hook;
 mod layer;
 mod metadata;
+mod methods;
 mod options;
 mod protection;
 mod refusal;
@@ -87,18 +89,22 @@ mod token_source;
 pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
+pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
 pub use metadata::{
     BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
     ServeResourceMetadata,
 };
+pub use methods::{MethodScopes, RequireMethodScope};
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
-pub(crate) use protection::{Judged, Protection};
-#[cfg(feature = "axum")]
+pub(crate) use protection::Protection;
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
