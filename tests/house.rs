@@ -26,10 +26,11 @@ const FLOORS: [(&str, u8); 14] = [
 ];
 
 /// Where the names live that `lib.rs` shows at the crate's root.
-const ROOT_NAMES: [(&str, &str); 10] = [
+const ROOT_NAMES: [(&str, &str); 11] = [
     ("ConfigError", "config_error"),
     ("Algorithm", "crypto"),
     ("CookieKey", "crypto"),
+    ("SigningKey", "crypto"),
     ("Claims", "protocol"),
     ("AuthorizationServer", "issuer"),
     ("Client", "issuer"),

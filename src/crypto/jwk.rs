@@ -86,7 +86,7 @@ impl Jwk {
 }
 
 impl KeyMaterial {
-    fn kind(&self) -> KeyKind {
+    pub(super) fn kind(&self) -> KeyKind {
         match self {
             Self::Rsa { .. } => KeyKind::Rsa,
             Self::P256(_) => KeyKind::P256,
@@ -124,7 +124,7 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
+pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
     let number = |name| {
         let text = jwk
             .string(name)
@@ -156,7 +156,7 @@ fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
 
 /// An odd number of 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is
 /// a way to make every verification expensive (`J16`, `X9`).
-fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
+pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
     let modulus = without_leading_zeros(modulus);
     let exponent = without_leading_zeros(exponent);
     let bits = modulus.first().map_or(0, |first| {

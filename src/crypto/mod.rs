@@ -10,7 +10,13 @@ pub(crate) mod base64url;
 mod cookie_key;
 mod jwk;
 mod jws;
+mod private_key;
 pub(crate) mod seal;
+#[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc_signer.rs")]
+#[cfg_attr(not(feature = "aws-lc-rs"), path = "backend/rust_crypto_signer.rs")]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod signer;
+mod signing_key;
 
 pub use algorithm::Algorithm;
 pub(crate) use algorithm::{DEFAULT_ALGORITHMS, KeyKind};
@@ -20,3 +26,4 @@ pub(crate) use backend::digest;
 pub use cookie_key::CookieKey;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};
+pub use signing_key::SigningKey;

@@ -6,6 +6,7 @@
 
 mod back_channel;
 mod client;
+mod client_assertion;
 mod discovery;
 mod flight;
 mod health;
@@ -20,6 +21,8 @@ mod server;
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
 pub use client::Client;
+pub(crate) use client::Parameters;
+pub(crate) use client_assertion::Occasion;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
