@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::mint::{Members, TokenMint};
+use super::members::Members;
+use super::mint::TokenMint;
 use super::respond::random_text;
 use super::server::TestServer;
 

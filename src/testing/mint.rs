@@ -2,9 +2,11 @@
 
 use serde_json::Value;
 
+use super::dpop::DpopKey;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::keys::{SigningKey, hmac_sha256, signing_input};
+use super::members::Members;
 use super::respond::random_text;
 use crate::crypto::{Algorithm, base64url};
 
@@ -45,10 +47,6 @@ enum Signature {
     Hmac(Vec<u8>),
     Absent,
 }
-
-/// Members of a JSON object in order, each value as JSON text, so that names may repeat.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Members(Vec<(String, String)>);
 
 impl TokenMint {
     pub(super) fn new(keys: &KeyRing, introspected: &Introspected, typ: &str, now: i64) -> Self {
@@ -94,6 +92,11 @@ impl TokenMint {
     /// Sets `client_id`.
     pub fn with_client(self, client_id: &str) -> Self {
         self.with_claim("client_id", client_id)
+    }
+
+    /// Binds the token to this key: `cnf` with its thumbprint (RFC 9449 §6.1).
+    pub fn bound_to(self, key: &DpopKey) -> Self {
+        self.with_claim("cnf", serde_json::json!({ "jkt": key.thumbprint() }))
     }
 
     /// Sets `exp`, in seconds from the server's now; the past where negative. Five minutes by default.
@@ -245,41 +248,5 @@ impl TokenMint {
             Signature::Key(key) => Some(key.algorithm()),
             Signature::Hmac(_) | Signature::Absent => None,
         }
-    }
-}
-
-impl Members {
-    fn set(&mut self, name: &str, json: &str) {
-        match self.0.iter_mut().find(|(member, _)| member == name) {
-            Some((_, value)) => json.clone_into(value),
-            None => self.add(name, json),
-        }
-    }
-
-    pub(super) fn add(&mut self, name: &str, json: &str) {
-        self.0.push((name.to_owned(), json.to_owned()));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.0.retain(|(member, _)| member != name);
-    }
-
-    pub(super) fn append(&mut self, mut others: Self) {
-        self.0.append(&mut others.0);
-    }
-
-    /// The value of the first member of this name, where it is JSON.
-    pub(super) fn value(&self, name: &str) -> Option<Value> {
-        let (_, json) = self.0.iter().find(|(member, _)| member == name)?;
-        serde_json::from_str(json).ok()
-    }
-
-    fn text(&self) -> Vec<u8> {
-        let members: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, json)| format!("{}:{json}", Value::from(name.as_str())))
-            .collect();
-        format!("{{{}}}", members.join(",")).into_bytes()
     }
 }

@@ -6,7 +6,8 @@ use http::{HeaderMap, Request, Response, StatusCode};
 use serde_json::Value;
 
 use super::super::fault::Kind;
-use super::super::mint::{Members, TokenMint};
+use super::super::members::Members;
+use super::super::mint::TokenMint;
 use super::super::parameters::Parameters;
 use super::super::respond::{empty, oauth_error, private_json, with_header};
 use super::super::server::{State, TestServer};
