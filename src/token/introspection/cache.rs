@@ -110,6 +110,8 @@ impl Remembered {
         };
         self.refused.invalidate(&key);
         self.good.insert(key, good);
+        // An answer may be long, so what is too much goes now and not with the next few dozen.
+        self.good.run_pending_tasks();
     }
 
     pub(super) fn keep_refusal(
@@ -134,5 +136,33 @@ impl Remembered {
     pub(super) fn forget(&self, key: &Key) {
         self.good.invalidate(key);
         self.refused.invalidate(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::{AuthorizationServer, Client};
+
+    /// `V129`, without the requests: each key is one token of a stranger.
+    #[test]
+    fn two_hundred_thousand_refusals_take_up_no_more_than_their_segment() {
+        let server = AuthorizationServer::new("https://id.example.test").unwrap();
+        let client = Client::confidential("api", "secret");
+        let settings = Settings::new(&server, client, "api".into()).unwrap();
+        let remembered = Remembered::new(&settings);
+        for junk in 0..200_000_u32 {
+            let mut key = [0; 32];
+            key[..4].copy_from_slice(&junk.to_be_bytes());
+            remembered.keep_refusal(key, VerifyErrorKind::Inactive, &settings, Duration::ZERO);
+            if junk % 20_000 == 0 {
+                // What waits to be sorted out is bounded as well.
+                assert!(remembered.refused.entry_count() <= MAX_REFUSALS + 1024);
+            }
+        }
+        remembered.refused.run_pending_tasks();
+        assert!(remembered.refused.entry_count() <= MAX_REFUSALS);
+        assert!(remembered.refused.entry_count() > 0);
+        assert_eq!(remembered.good.entry_count(), 0);
     }
 }
