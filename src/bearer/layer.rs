@@ -9,6 +9,7 @@ use tower_layer::Layer;
 use super::hook::{Hook, RefusedRequest};
 use super::protection::Protection;
 use super::service::Bearer;
+use super::token_source::TokenSource;
 use crate::ConfigError;
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::Claims;
@@ -32,6 +33,12 @@ pub(super) struct Settings<C> {
     pub(super) protection: Arc<Protection>,
     pub(super) optional: bool,
     pub(super) private: bool,
+    /// Where else a token may be.
+    pub(super) sources: Vec<TokenSource>,
+    /// Whether the credentials go away before the inner service sees the request.
+    pub(super) strip: bool,
+    /// The path of the metadata, which everybody may read.
+    pub(super) metadata_path: Option<Box<str>>,
     pub(super) convert: Convert<C>,
 }
 
@@ -82,6 +89,9 @@ impl BearerLayer {
             protection: Arc::default(),
             optional: false,
             private: false,
+            sources: Vec::new(),
+            strip: false,
+            metadata_path: None,
             convert: |verdict| Ok(Arc::clone(&verdict.claims)),
         };
         Self {
@@ -176,6 +186,9 @@ impl<C> BearerLayer<C> {
             protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,
             private: self.settings.private,
+            sources: self.settings.sources.clone(),
+            strip: self.settings.strip,
+            metadata_path: self.settings.metadata_path.clone(),
             convert: |verdict| match verdict.claims.deserialize::<T>() {
                 Ok(claims) => Ok(Arc::new(claims)),
                 Err(error) => {
@@ -197,7 +210,7 @@ impl<C> BearerLayer<C> {
     }
 
     /// Settings are shared by the services made from them, so a change makes its own copy.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
         change(Arc::make_mut(&mut self.settings))
     }
 }
@@ -226,6 +239,9 @@ impl<C> Clone for Settings<C> {
             protection: Arc::clone(&self.protection),
             optional: self.optional,
             private: self.private,
+            sources: self.sources.clone(),
+            strip: self.strip,
+            metadata_path: self.metadata_path.clone(),
             convert: self.convert,
         }
     }

@@ -81,7 +81,8 @@ pub enum VerifyErrorKind {
     /// It is bound to a key (`cnf`), and the proof cannot be checked here.
     #[error("the token is bound to a key")]
     Bound,
-    /// It came by the scheme `DPoP` and is bound to no key.
+    /// It is bound to nothing and has to be: it came by the scheme `DPoP`, or the layer takes only tokens
+    /// that are bound to a certificate.
     #[error("the token is not bound to a key")]
     NotBound,
     /// The proof of possession beside the token is not good.

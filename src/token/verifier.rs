@@ -85,6 +85,13 @@ impl Verifier {
         }
     }
 
+    /// Whether tokens for this resource are taken, as far as that is known (`P2`).
+    pub(crate) fn serves(&self, resource: &str) -> bool {
+        match &self.way {
+            Way::Jwt(verifier) => verifier.audience().may_be(resource),
+        }
+    }
+
     /// The verdict, after whatever has to be asked of the authorization server.
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
         match &self.way {

@@ -197,6 +197,7 @@ pub const DESCRIPTIONS: [&str; 9] = [
     "the signature of the access token cannot be verified",
     "the token is not an access token",
     "the access token is bound to a key that was not shown",
+    "the access token is not bound to a key",
     "the access token is malformed or unsupported",
 ];
 
