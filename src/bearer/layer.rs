@@ -11,10 +11,13 @@ use super::protection::Protection;
 use super::service::Bearer;
 use super::token_source::TokenSource;
 use crate::ConfigError;
-use crate::issuer::AuthorizationServer;
+use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{Audience, Bindings, Dpop, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
+use crate::token::{
+    Audience, Bindings, Dpop, IntrospectionVerifier, JwtVerifier, Verdict, Verifier,
+    VerifyErrorKind,
+};
 
 /// Lets requests with a good access token through; see the [module](super).
 ///
@@ -56,6 +59,24 @@ impl BearerLayer {
         audience: impl Into<Audience>,
     ) -> Result<Self, ConfigError> {
         JwtVerifier::new(server, audience).map(Self::new)
+    }
+
+    /// Verifies access tokens, opaque ones and any other, by asking this server about them as this client
+    /// (RFC 7662).
+    ///
+    /// Short for [`new`](Self::new) with an [`IntrospectionVerifier`], which says what the defaults are
+    /// and has the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] where the audience is empty; [`ConfigError::Setting`] or
+    /// [`ConfigError::Secret`] where the client cannot be one, or can prove nothing.
+    pub fn introspect(
+        server: &AuthorizationServer,
+        client: Client,
+        audience: impl Into<Audience>,
+    ) -> Result<Self, ConfigError> {
+        IntrospectionVerifier::new(server, client, audience).map(Self::new)
     }
 
     /// Verifies access tokens with this [`JwtVerifier`], or with a [`Verifier`] that combines several.

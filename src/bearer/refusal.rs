@@ -191,6 +191,7 @@ fn code(kind: VerifyErrorKind) -> BearerErrorCode {
 fn description(kind: VerifyErrorKind) -> &'static str {
     match kind {
         VerifyErrorKind::Expired | VerifyErrorKind::TooOld => "the access token has expired",
+        VerifyErrorKind::Inactive => "the access token is not active",
         VerifyErrorKind::NotYetValid => "the access token is not valid yet",
         VerifyErrorKind::Audience => "the access token is for another audience",
         VerifyErrorKind::Issuer => "the access token is of another issuer",

@@ -190,6 +190,7 @@ impl Answer {
 /// Every sentence that may be said of a refused token.
 pub const DESCRIPTIONS: [&str; 9] = [
     "the access token has expired",
+    "the access token is not active",
     "the access token is not valid yet",
     "the access token is for another audience",
     "the access token is of another issuer",
