@@ -16,6 +16,7 @@ use super::refusal::Demand;
 use super::response::{Speech, refuse};
 use super::service::{Passed, Refused, admit, examine, refused};
 use crate::protocol::credentials::Presented;
+use crate::telemetry;
 use crate::token::{Unspent, Verdict, VerifyError};
 
 pin_project! {
@@ -129,6 +130,7 @@ where
             let next = match state.as_mut().project() {
                 StateProjection::Refused { refused } => match refused.take() {
                     Some((refused, settings, speech)) => {
+                        telemetry::Request::Refused.count();
                         return Poll::Ready(Ok(respond(refused, &settings, speech)));
                     }
                     // Polled again after it was done.
@@ -208,6 +210,8 @@ where
     }
 
     fn refuse(self, refused: Refused) -> State<S, C, B, S::Future> {
+        let protection = &self.settings.protection;
+        protection.tell(&refused.refusal, self.request.method(), self.request.uri());
         let refused = Some((refused, self.settings, self.speech));
         State::Refused { refused }
     }

@@ -32,6 +32,9 @@ pub enum Refusal {
         /// What would have been enough.
         needed: String,
     },
+    /// [`MethodScopes`](super::MethodScopes) do not list the method: 403 for everybody.
+    #[error("the method is not listed")]
+    UnlistedMethod,
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
@@ -135,6 +138,14 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             BearerErrorCode::InsufficientScope,
             "the access token does not grant the scope that is needed",
         ),
+        // No scope would do, and a client that was told so would go and ask for one.
+        Refusal::UnlistedMethod => Answer {
+            status: StatusCode::FORBIDDEN,
+            challenged: false,
+            error: None,
+            retry_after: None,
+            message: "nobody may call this method",
+        },
         Refusal::MissingLayer(message) => Answer {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             challenged: false,

@@ -13,6 +13,8 @@ mod hmac;
 mod jwk;
 mod jws;
 pub(crate) mod key_text;
+mod pem;
+mod roca;
 pub(crate) mod seal;
 
 pub use algorithm::Algorithm;
