@@ -104,20 +104,6 @@ impl<C> BearerLayer<C> {
         self
     }
 
-    /// Takes access tokens that are bound to a key, by the scheme `DPoP` with a proof that the caller holds
-    /// it ([RFC 9449]); see [`Dpop`]. Without it they are refused.
-    ///
-    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
-    #[must_use]
-    pub fn with_dpop(mut self, dpop: Dpop) -> Self {
-        self.change(|settings| {
-            Arc::make_mut(&mut settings.protection)
-                .offer_dpop(dpop.algorithms(), dpop.is_required());
-            settings.bindings.dpop = Some(dpop);
-        });
-        self
-    }
-
     /// Calls this for every refusal, of this layer and of the scope layers and extractors further in: for
     /// audit logs and counts of one's own. It runs in the request, before the answer: let it be quick.
     ///
@@ -137,6 +123,20 @@ impl<C> BearerLayer<C> {
     ) -> Self {
         let hook = Hook::new(hook);
         self.change(|settings| Arc::make_mut(&mut settings.protection).on_refusal = hook);
+        self
+    }
+
+    /// Takes access tokens that are bound to a key, by the scheme `DPoP` with a proof that the caller holds
+    /// it ([RFC 9449]); see [`Dpop`]. Without it they are refused.
+    ///
+    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+    #[must_use]
+    pub fn with_dpop(mut self, dpop: Dpop) -> Self {
+        self.change(|settings| {
+            Arc::make_mut(&mut settings.protection)
+                .offer_dpop(dpop.algorithms(), dpop.is_required());
+            settings.bindings.dpop = Some(dpop);
+        });
         self
     }
 
