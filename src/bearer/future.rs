@@ -10,6 +10,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::layer::Settings;
 use super::refusal::Demand;
@@ -76,7 +77,9 @@ where
         speech: Speech,
     ) -> Self {
         let (verifier, shown) = (settings.verifier.clone(), presented.clone());
-        let verification = Box::pin(async move { verifier.verify(shown.token()).await });
+        let verification = async move { verifier.verify(shown.token()).await };
+        let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
+        let verification = Box::pin(verification.instrument(span));
         let waiting = Waiting {
             service,
             request,
