@@ -48,7 +48,7 @@ impl Health for Checks {
     ) -> Result<Response<HealthCheckResponse>, Status> {
         // The layers have verified it; to call further services with it there is `grpc::HandOn`.
         let token = grpc::token::<Claims>(&request)?;
-        println!("   served to the client {:?}", token.client_id());
+        eprintln!("served to the client {:?}", token.client_id());
         let status = ServingStatus::Serving.into();
         Ok(Response::new(HealthCheckResponse { status }))
     }

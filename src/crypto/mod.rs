@@ -10,6 +10,7 @@ pub(crate) mod base64url;
 mod cookie_key;
 mod jwk;
 mod jws;
+mod pem;
 mod roca;
 pub(crate) mod seal;
 

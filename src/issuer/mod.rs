@@ -18,6 +18,7 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod static_keys;
 #[cfg(test)]
 mod wycheproof;
 
@@ -29,3 +30,4 @@ pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub use static_keys::StaticKeys;

@@ -3,6 +3,7 @@
 mod audience;
 mod binding;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
 pub(crate) mod jws;
@@ -15,6 +16,7 @@ mod verifier;
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
 pub use jwt::JwtVerifier;
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
