@@ -42,6 +42,8 @@ counted! {
         NoCredentials => "no_credentials",
         InvalidRequest => "invalid_request",
         InvalidToken => "invalid_token",
+        InvalidDpopProof => "invalid_dpop_proof",
+        UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",

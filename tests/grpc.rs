@@ -28,8 +28,9 @@ use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
 use tower_oauth::bearer::{MethodScopes, Refusal};
 use tower_oauth::grpc::{self, HandOn};
-use tower_oauth::testing::{Endpoint, Fault};
-use tower_oauth::{BearerLayer, Claims, ScopeLayer};
+use tower_oauth::testing::{DpopKey, Endpoint, Fault};
+use tower_oauth::token::Dpop;
+use tower_oauth::{Algorithm, BearerLayer, Claims, ScopeLayer};
 
 /// Serves the health service of tonic behind these layers; gives a channel to it.
 macro_rules! channel {
@@ -432,6 +433,29 @@ async fn a_further_service_is_called_with_the_token_of_the_call_at_hand() {
     assert_eq!(challenge(&status).parameter("scope"), Some("health:read"));
     let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+/// Whoever it is handed to could not show the key, and had better not be able to.
+#[tokio::test]
+async fn a_token_that_is_bound_to_its_caller_is_not_handed_on() {
+    let server = server();
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let token = good(&server).bound_to(&key).sign();
+    let hand_on = |request: Request<()>| {
+        assert!(grpc::token::<Claims>(&request)?.is_bound());
+        HandOn::of::<Claims>(&request).map(|_| request)
+    };
+    let dpop = Dpop::new(support::AUDIENCE).unwrap();
+    let bearer = layer(&server).with_dpop(dpop.with_clock(server.clock()));
+    let mut client = serve!(bearer, behind!(hand_on));
+    let url = format!("{}/grpc.health.v1.Health/Check", support::AUDIENCE);
+    let proof = key.proof("POST", &url).with_access_token(&token).sign();
+    let mut request = request(&[&format!("DPoP {token}")]);
+    request
+        .metadata_mut()
+        .insert("dpop", proof.parse().unwrap());
+    let status = soon(client.check(request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
 }
 
 #[test]

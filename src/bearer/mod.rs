@@ -70,7 +70,7 @@
 //! | name | kind | label | values | what |
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
-//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
+//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
 //! | `tower_oauth_verdicts_total` | counter | `source` | `verified` | good tokens, by where the verdict came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
