@@ -20,7 +20,9 @@ fuzz_target!(|data: &[u8]| {
         check(text);
     }
     let text = STANDARD.encode(data);
-    check(&format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"));
+    check(&format!(
+        "-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"
+    ));
 });
 
 fn check(pem: &str) {
@@ -41,9 +43,15 @@ fn check(pem: &str) {
             other => panic!("a length of {other:x}"),
         };
         assert_eq!(der.len(), length);
-        assert!(der.windows(identifier.len()).any(|window| window == identifier));
+        assert!(
+            der.windows(identifier.len())
+                .any(|window| window == identifier)
+        );
         for (other, _) in KINDS.iter().filter(|(other, _)| *other != algorithm) {
-            assert!(StaticKeys::from_pem("a", *other, pem).is_err(), "{other} and {algorithm}");
+            assert!(
+                StaticKeys::from_pem("a", *other, pem).is_err(),
+                "{other} and {algorithm}"
+            );
         }
     }
 }
