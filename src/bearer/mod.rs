@@ -72,14 +72,17 @@
 
 mod future;
 mod layer;
+mod policy;
 mod protection;
 mod refusal;
 mod response;
 mod scope;
 mod service;
+mod step_up;
 
 pub use future::ResponseFuture;
 pub use layer::BearerLayer;
+pub use policy::Policy;
 #[cfg(feature = "axum")]
 pub(crate) use protection::{Judged, Protection};
 #[cfg(feature = "axum")]
@@ -89,3 +92,4 @@ pub use refusal::Refusal;
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
+pub use step_up::{RequireStepUp, StepUpLayer};

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::clock::{SharedClock, SystemClock};
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
 use crate::token::Verdict;
@@ -15,6 +16,8 @@ pub(crate) struct Protection {
     pub(crate) schemes: Vec<Offer>,
     /// Where the metadata of the protected resource is (`C10`).
     pub(crate) resource_metadata: Option<Box<str>>,
+    /// The clock that tokens are judged by.
+    pub(crate) clock: SharedClock,
 }
 
 /// A scheme that a caller may use.
@@ -34,6 +37,7 @@ impl Default for Protection {
                 algorithms: None,
             }],
             resource_metadata: None,
+            clock: Arc::new(SystemClock),
         }
     }
 }

@@ -32,6 +32,16 @@ pub enum Refusal {
         /// What would have been enough.
         needed: String,
     },
+    /// The token is good, and its claims do not meet a condition of a [`Policy`](super::Policy): 403.
+    #[error("a policy is not met: {sentence}")]
+    Policy {
+        /// What the caller is told.
+        sentence: &'static str,
+    },
+    /// The token is good, and its user signed in too long ago or not strongly enough
+    /// ([`StepUpLayer`](super::StepUpLayer)): 401.
+    #[error("the user must sign in again, or more strongly")]
+    InsufficientUserAuthentication,
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
@@ -126,6 +136,17 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
             "the access token does not grant the scope that is needed",
+        ),
+        Refusal::Policy { sentence } => judged(
+            StatusCode::FORBIDDEN,
+            BearerErrorCode::InsufficientScope,
+            sentence,
+        ),
+        // RFC 9470 §3: 401, since the way out is to sign in again (`C11`).
+        Refusal::InsufficientUserAuthentication => judged(
+            StatusCode::UNAUTHORIZED,
+            BearerErrorCode::InsufficientUserAuthentication,
+            "the user must sign in again, or more strongly",
         ),
         Refusal::MissingLayer(message) => Answer {
             status: StatusCode::INTERNAL_SERVER_ERROR,

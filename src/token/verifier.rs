@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::error::VerifyError;
 use super::jwt::JwtVerifier;
 use super::verified::Verdict;
+use crate::clock::SharedClock;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
 ///
@@ -30,6 +31,13 @@ impl From<JwtVerifier> for Verifier {
 }
 
 impl Verifier {
+    /// The clock that tokens are judged by.
+    pub(crate) fn clock(&self) -> SharedClock {
+        match &self.way {
+            Way::Jwt(verifier) => Arc::clone(verifier.server().clock()),
+        }
+    }
+
     /// The verdict, where it can be given without waiting.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         match &self.way {
