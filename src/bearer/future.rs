@@ -16,6 +16,7 @@ use super::refusal::Demand;
 use super::response::{Speech, refuse};
 use super::service::{Refused, admit};
 use crate::protocol::credentials::Presented;
+use crate::telemetry;
 use crate::token::{Verdict, VerifyError};
 
 pin_project! {
@@ -106,6 +107,7 @@ where
             let next = match state.as_mut().project() {
                 StateProjection::Refused { refused } => match refused.take() {
                     Some((Refused { refusal, scheme }, settings, speech)) => {
+                        telemetry::Request::Refused.count();
                         let protection = &settings.protection;
                         let demand = Demand::default();
                         return Poll::Ready(Ok(refuse(
@@ -154,6 +156,8 @@ where
                 }
             }
             Err(refused) => {
+                let protection = &self.settings.protection;
+                protection.tell(&refused.refusal, self.request.method(), self.request.uri());
                 let refused = Some((refused, self.settings, self.speech));
                 State::Refused { refused }
             }

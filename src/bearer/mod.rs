@@ -71,7 +71,9 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod future;
+mod hook;
 mod layer;
+mod methods;
 mod policy;
 mod protection;
 mod refusal;
@@ -81,14 +83,18 @@ mod service;
 mod step_up;
 
 pub use future::ResponseFuture;
+pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
+pub use methods::{MethodScopes, RequireMethodScope};
 pub use policy::Policy;
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
-pub(crate) use protection::{Judged, Protection};
-#[cfg(feature = "axum")]
+pub(crate) use protection::Protection;
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;

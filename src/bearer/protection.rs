@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use http::{Method, Uri};
+
+use super::hook::Hook;
+use super::refusal::Refusal;
 use crate::clock::{SharedClock, SystemClock};
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
@@ -18,6 +22,14 @@ pub(crate) struct Protection {
     pub(crate) resource_metadata: Option<Box<str>>,
     /// The clock that tokens are judged by.
     pub(crate) clock: SharedClock,
+    pub(super) on_refusal: Hook,
+}
+
+impl Protection {
+    /// Tells the application of a refusal; each place that refuses does, once.
+    pub(crate) fn tell(&self, refusal: &Refusal, method: &Method, uri: &Uri) {
+        self.on_refusal.call(refusal, method, uri);
+    }
 }
 
 /// A scheme that a caller may use.
@@ -38,6 +50,7 @@ impl Default for Protection {
             }],
             resource_metadata: None,
             clock: Arc::new(SystemClock),
+            on_refusal: Hook::default(),
         }
     }
 }

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// ([`StepUpLayer`](super::StepUpLayer)): 401.
     #[error("the user must sign in again, or more strongly")]
     InsufficientUserAuthentication,
+    /// [`MethodScopes`](super::MethodScopes) do not list the method: 403 for everybody.
+    #[error("the method is not listed")]
+    UnlistedMethod,
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
@@ -148,6 +151,14 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             BearerErrorCode::InsufficientUserAuthentication,
             "the user must sign in again, or more strongly",
         ),
+        // No scope would do, and a client that was told so would go and ask for one.
+        Refusal::UnlistedMethod => Answer {
+            status: StatusCode::FORBIDDEN,
+            challenged: false,
+            error: None,
+            retry_after: None,
+            message: "nobody may call this method",
+        },
         Refusal::MissingLayer(message) => Answer {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             challenged: false,

@@ -198,13 +198,14 @@ pub(super) fn refuse_request<B, R: Default>(
     used: Option<Scheme>,
     demand: Demand<'_>,
 ) -> Box<Response<R>> {
+    protection.tell(&refusal, request.method(), request.uri());
     let speech = Speech::of(request.method(), request.headers());
     Box::new(refuse(refusal, protection, used, demand, speech))
 }
 
 pin_project! {
-    /// The answer of [`RequireScope`] and [`RequireStepUp`](super::RequireStepUp): a refusal, or the inner
-    /// service's.
+    /// The answer of [`RequireScope`], [`RequireStepUp`](super::RequireStepUp) and
+    /// [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]

@@ -13,6 +13,7 @@ use super::protection::Judged;
 use super::refusal::Refusal;
 use super::response::Speech;
 use crate::protocol::credentials::{self, Credentials, Presented, Scheme};
+use crate::telemetry;
 use crate::token::{Shown, Verdict, VerifiedToken, VerifyError};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
@@ -51,6 +52,8 @@ where
             Judgement::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
                 self.inner = self.inner.clone();
+                let protection = &self.settings.protection;
+                protection.tell(&refused.refusal, request.method(), request.uri());
                 ResponseFuture::refused(refused, &self.settings, speech)
             }
             Judgement::Undecided(presented) => {
@@ -92,6 +95,7 @@ fn judge<C: Send + Sync + 'static, B>(
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
+            telemetry::Request::Anonymous.count();
             return Judgement::Anonymous;
         }
         Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
@@ -139,6 +143,7 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         scheme,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
+    telemetry::Request::Accepted.count();
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
 
 use super::backend::PublicKey;
-use super::{Algorithm, KeyKind, base64url, pem};
+use super::{Algorithm, KeyKind, base64url, pem, roca};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
@@ -197,6 +197,9 @@ pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &
         .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
     if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
         return Err("its exponent is even, 1 or too large");
+    }
+    if roca::has_mark(modulus) {
+        return Err("its modulus is of a generator that is broken");
     }
     Ok(KeyMaterial::Rsa {
         modulus: modulus.to_vec(),

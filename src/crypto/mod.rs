@@ -11,6 +11,7 @@ mod cookie_key;
 mod jwk;
 mod jws;
 mod pem;
+mod roca;
 pub(crate) mod seal;
 
 pub use algorithm::Algorithm;

@@ -8,6 +8,8 @@ mod back_channel;
 mod client;
 mod discovery;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod key_fetch;
 mod key_set;
@@ -17,6 +19,8 @@ mod limiter;
 mod reqwest;
 mod server;
 mod static_keys;
+#[cfg(test)]
+mod wycheproof;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;

@@ -83,6 +83,12 @@ impl<C> VerifiedToken<C> {
         self.verdict.claims.is_client_only()
     }
 
+    /// Whether it is bound to a key or a certificate of its caller (RFC 9449, RFC 8705), so that it is of
+    /// no use to anybody else.
+    pub fn is_bound(&self) -> bool {
+        self.verdict.confirmation.is_some()
+    }
+
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.
     pub fn access_token(&self) -> &str {
         self.presented.token()
