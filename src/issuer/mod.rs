@@ -25,6 +25,7 @@ mod wycheproof;
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
 pub use client::Client;
+pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
