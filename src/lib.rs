@@ -109,6 +109,7 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]

@@ -13,7 +13,7 @@ use crate::ConfigError;
 use crate::issuer::AuthorizationServer;
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{Audience, Bindings, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
+use crate::token::{Audience, Bindings, Dpop, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
 
 /// Lets requests with a good access token through; see the [module](super).
 ///
@@ -128,6 +128,20 @@ impl<C> BearerLayer<C> {
     ) -> Self {
         let hook = Hook::new(hook);
         self.change(|settings| Arc::make_mut(&mut settings.protection).on_refusal = hook);
+        self
+    }
+
+    /// Takes access tokens that are bound to a key, by the scheme `DPoP` with a proof that the caller holds
+    /// it ([RFC 9449]); see [`Dpop`]. Without it they are refused.
+    ///
+    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+    #[must_use]
+    pub fn with_dpop(mut self, dpop: Dpop) -> Self {
+        self.change(|settings| {
+            Arc::make_mut(&mut settings.protection)
+                .offer_dpop(dpop.algorithms(), dpop.is_required());
+            settings.bindings.dpop = Some(dpop);
+        });
         self
     }
 

@@ -55,6 +55,25 @@ impl Default for Protection {
     }
 }
 
+impl Protection {
+    /// Offers `DPoP`, beside `Bearer` or instead of it (`D25`, `D27`).
+    pub(super) fn offer_dpop(&mut self, algorithms: String, alone: bool) {
+        let bearer = Offer {
+            scheme: Scheme::Bearer,
+            algorithms: None,
+        };
+        let dpop = Offer {
+            scheme: Scheme::Dpop,
+            algorithms: Some(algorithms.into()),
+        };
+        self.schemes = if alone {
+            vec![dpop]
+        } else {
+            vec![bearer, dpop]
+        };
+    }
+}
+
 /// That a request was looked at, and what was found: for scope layers and extractors, which have to
 /// tell an anonymous request from a missing layer.
 #[derive(Clone, Debug)]

@@ -44,10 +44,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 impl Jwk {
     /// Reads a key; the error says why it is dropped, for the log (`J16`).
     pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
-        // A server that publishes its private key has lost it; what it signs proves nothing.
-        if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
-            return Err("it has private members");
-        }
+        check_public(jwk)?;
         check_purpose(jwk)?;
         let key_id = jwk.string("kid").map_err(|_| "its kid is not a string")?;
         let material = read_material(jwk)?;
@@ -109,7 +106,7 @@ impl Jwk {
 }
 
 impl KeyMaterial {
-    fn kind(&self) -> KeyKind {
+    pub(super) fn kind(&self) -> KeyKind {
         match self {
             Self::Rsa { .. } => KeyKind::Rsa,
             Self::P256(_) => KeyKind::P256,
@@ -119,11 +116,19 @@ impl KeyMaterial {
     }
 }
 
+/// Whoever shows a private key has lost it; what it signs proves nothing.
+pub(super) fn check_public(jwk: &Object<'_>) -> Result<(), &'static str> {
+    if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
+        return Err("it has private members");
+    }
+    Ok(())
+}
+
 /// Twice as many as there are names for (RFC 7517 §4.3).
 const MAX_OPERATIONS: usize = 16;
 
 /// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
-fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
+pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
         Ok(None | Some("sig")) => {}
         _ => return Err("its use is not sig"),
@@ -147,7 +152,7 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
+pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
     let number = |name| {
         let text = jwk
             .string(name)

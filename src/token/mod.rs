@@ -2,6 +2,7 @@
 
 mod audience;
 mod binding;
+mod dpop;
 mod error;
 mod grants;
 mod hint;
@@ -17,6 +18,8 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
+pub(crate) use dpop::Unspent;
+pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};
 pub use grants::ScopeClaim;
 pub use jwt::JwtVerifier;
