@@ -148,14 +148,6 @@ impl IssuerLookup {
         };
         settle(answer)
     }
-
-    /// Whether verdicts on tokens of this issuer still stand: its tenant was not withdrawn, and it is
-    /// not time to ask again.
-    pub(super) fn still_knows(&self, issuer: &str) -> bool {
-        let now = self.shared.clock.monotonic();
-        let answer = self.shared.memory().recall(issuer, now);
-        (self.shared.allow)(issuer) && matches!(answer, Some(Answer::Found(_)))
-    }
 }
 
 impl Shared {
@@ -182,7 +174,7 @@ impl Shared {
             }
             Some(Ok(None)) => Answer::Nobody,
             Some(Err(error)) => {
-                tell(&issuer, &*error.to_string());
+                tell(&issuer, &error.to_string());
                 Answer::Failed
             }
             None => {
