@@ -28,7 +28,7 @@ const FLOORS: [(&str, u8); 16] = [
 ];
 
 /// Where the names live that `lib.rs` shows at the crate's root.
-const ROOT_NAMES: [(&str, &str); 11] = [
+const ROOT_NAMES: [(&str, &str); 12] = [
     ("ConfigError", "config_error"),
     ("Algorithm", "crypto"),
     ("CookieKey", "crypto"),

@@ -1,7 +1,7 @@
 //! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
 
 use super::backend::PublicKey;
-use super::{Algorithm, KeyKind, base64url};
+use super::{Algorithm, KeyKind, base64url, pem};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
@@ -73,8 +73,31 @@ impl Jwk {
         })
     }
 
+    /// Reads a key in PEM that was given by hand, for the one algorithm it is meant for (`A3`).
+    pub(crate) fn from_pem(
+        key_id: Option<&str>,
+        algorithm: Algorithm,
+        text: &str,
+    ) -> Result<Self, &'static str> {
+        let material = pem::read_public_key(text)?;
+        if material.kind() != algorithm.key_kind() {
+            return Err("it is not a key for this algorithm");
+        }
+        let key = PublicKey::prepare(&material, algorithm).ok_or("its point is off the curve")?;
+        Ok(Self {
+            key_id: key_id.map(Box::from),
+            prepared: vec![(algorithm, key)],
+        })
+    }
+
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Whether there is an algorithm that both may verify.
+    pub(crate) fn shares_algorithm_with(&self, other: &Self) -> bool {
+        let mut ours = self.prepared.iter();
+        ours.any(|(one, _)| other.for_algorithm(*one).is_some())
     }
 
     /// The key prepared for this algorithm, where it may be used for it.

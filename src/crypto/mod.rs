@@ -10,6 +10,7 @@ pub(crate) mod base64url;
 mod cookie_key;
 mod jwk;
 mod jws;
+mod pem;
 mod private_key;
 pub(crate) mod seal;
 #[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc_signer.rs")]

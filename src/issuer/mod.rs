@@ -17,6 +17,7 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod static_keys;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
@@ -28,3 +29,4 @@ pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub use static_keys::StaticKeys;

@@ -3,6 +3,7 @@
 mod audience;
 mod binding;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
 mod introspection;
@@ -16,6 +17,7 @@ mod verifier;
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
 pub use introspection::{IntrospectionHealth, IntrospectionVerifier};
 pub use jwt::JwtVerifier;
 pub use profile::TokenProfile;
