@@ -5,8 +5,9 @@
 // Each line of standard input is a request as JSON and is answered by a line:
 //   {"token": {"resource": …, "dpop": KEY, "certificate": NAME, "client": …}}
 //       an access token by client credentials, bound to a key or to a certificate
-//   {"call": {"url": …, "method": …, "token": …, "dpop": KEY, "certificate": NAME}}
-//       that token in a request to an API, with a fresh proof where there is a key
+//   {"call": {"url": …, "method": …, "token": …, "dpop": KEY, "certificate": NAME, "once": …, "hold": …}}
+//       that token in a request to an API, with a fresh proof where there is a key; `once` does not try again
+//       with a nonce, and `hold` makes the request and does not send it
 //   {"send": {"url": …, "method": …, "headers": …, "certificate": NAME}}
 //       exactly these header fields
 // The last two are answered by status, header fields and body, and by what was sent. A KEY is made, of the
@@ -32,10 +33,14 @@ const agent = (certificate) => {
 };
 
 let last;
-const options = (certificate) => ({
+const options = (certificate, hold = false) => ({
   [oauth.allowInsecureRequests]: true,
   [oauth.customFetch]: async (url, init) => {
     const sent = Object.fromEntries(new Headers(init.headers));
+    if (hold) {
+      last = { status: 0, headers: {}, body: '', sent };
+      return new Response();
+    }
     const answer = await fetch(url, { ...init, headers: sent, dispatcher: agent(certificate) });
     const body = await answer.text();
     last = { status: answer.status, headers: Object.fromEntries(answer.headers), body, sent };
@@ -57,8 +62,8 @@ const prover = async (name, client) => {
   return provers.get(name);
 };
 
-/// A server may ask for a nonce once; the library keeps it for the proof that follows.
-const withNonce = async (request, client, DPoP) => {
+// A server may ask for a nonce once; the library keeps it for the proof that follows.
+const withNonce = async (request, DPoP) => {
   try {
     return await request();
   } catch (error) {
@@ -80,19 +85,19 @@ const operations = {
         { ...options(certificate), DPoP },
       );
       return oauth.processClientCredentialsResponse(server, client, response);
-    }, client, DPoP);
+    }, DPoP);
     return { token: answer.access_token, type: answer.token_type };
   },
 
-  async call({ url, method = 'GET', token, dpop, certificate }) {
+  async call({ url, method = 'GET', token, dpop, certificate, once, hold }) {
     const DPoP = await prover(dpop, { client_id: 'svc' });
     const request = () =>
       oauth.protectedResourceRequest(token, method, new URL(url), undefined, undefined, {
-        ...options(certificate),
+        ...options(certificate, hold),
         DPoP,
       });
     try {
-      await withNonce(request, undefined, DPoP);
+      await (once ? request() : withNonce(request, DPoP));
     } catch (error) {
       if (!(error instanceof oauth.WWWAuthenticateChallengeError)) throw error;
       return { ...last, challenges: error.cause };
