@@ -1,7 +1,7 @@
 //! Certificates, and an API that is served over TLS and asks its clients for theirs.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::extract::connect_info::{ConnectInfo, Connected};
 use axum::middleware::map_request;
 use axum::serve::{IncomingStream, Listener};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -34,11 +34,11 @@ pub struct Certified {
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        let mut params = named("an authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self {
-            server: certify(&issuer, "127.0.0.1"),
+            server: certify(&issuer, "a server"),
             issuer,
         }
     }
@@ -86,7 +86,8 @@ impl Authority {
 
 fn certify(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Certified {
     let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new([name.to_owned()]).unwrap();
+    let mut params = named(name);
+    params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
     let certificate = params.signed_by(&key, issuer).unwrap();
     Certified {
         certificate: certificate.pem(),
@@ -94,6 +95,13 @@ fn certify(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Certified 
         chain: certificate.der().to_vec(),
         secret: key.serialize_der(),
     }
+}
+
+/// OpenSSL takes a certificate that is named as its issuer for a self-signed one.
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }
 
 struct TlsListener {

@@ -12,16 +12,16 @@ use crate::provider::{Provider, SECRET};
 
 /// An API on a socket: `/v1/notes` needs a token, `/v1/notes/write` a scope that none has.
 async fn serve(verifier: impl Into<Verifier>, change: impl FnOnce(Dpop) -> Dpop) -> String {
-    async fn subject(token: VerifiedToken) -> String {
-        token.subject().unwrap().to_owned()
+    async fn caller(token: VerifiedToken) -> String {
+        token.client_id().unwrap().to_owned()
     }
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let notes = Router::new()
-        .route("/notes", get(subject).post(subject))
+        .route("/notes", get(caller).post(caller))
         .route(
             "/notes/write",
-            get(subject).layer(ScopeLayer::all("api:write").unwrap()),
+            get(caller).layer(ScopeLayer::all("api:write").unwrap()),
         )
         .layer(BearerLayer::new(verifier).with_dpop(change(Dpop::new(&base).unwrap())));
     let api = Router::new().nest("/v1", notes);

@@ -54,9 +54,9 @@ impl World {
 
     /// A token bound to a certificate is accepted over a connection with that one, and over no other.
     async fn check(&self, verifier: impl Into<Verifier>, audience: &str) {
-        let subject = async |token: VerifiedToken| token.subject().unwrap().to_owned();
+        let caller = async |token: VerifiedToken| token.client_id().unwrap().to_owned();
         let layer = BearerLayer::new(verifier).with_mtls(Mtls::from_tls());
-        let api = Router::new().route("/", get(subject)).layer(layer);
+        let api = Router::new().route("/", get(caller)).layer(layer);
         let api = self.authority.serve(api).await;
 
         let mut caller = self.caller();
