@@ -9,6 +9,9 @@
 //! 5. the key it names is in the issuer's key set, may verify this algorithm, and made the signature;
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
+//! A token that is bound to a key passes only with a proof that the caller holds it; see
+//! [`Dpop`](crate::Dpop).
+//!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
 //!
@@ -19,8 +22,9 @@
 //! | no credentials, or another scheme | 401 | without `error` |
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
+//! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
-//! | keys not to be had | 503 | none; `Retry-After` |
+//! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
 //! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
@@ -30,7 +34,8 @@
 //! # Deployment notes
 //!
 //! Serve over TLS: whoever reads a bearer token can use it. A CORS layer goes *outside* this one, so
-//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`.
+//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`
+//! and `DPoP-Nonce`.
 //!
 //! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`) must
 //! ask by GET and without the caller's `Content-Type`: to a gRPC caller a refusal is a 200 with a
@@ -70,19 +75,31 @@
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod claim_headers;
+mod form_token;
 mod future;
 mod hook;
 mod layer;
+mod metadata;
 mod methods;
+mod options;
 mod protection;
 mod refusal;
+mod refusal_body;
 mod response;
 mod scope;
 mod service;
+mod token_source;
 
+pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
+pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
 pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
+pub use metadata::{
+    BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
+    ServeResourceMetadata,
+};
 pub use methods::{MethodScopes, RequireMethodScope};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use protection::Judged;
@@ -91,7 +108,11 @@ pub(crate) use protection::Protection;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
+pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
+pub use token_source::TokenSource;
+
+pub use crate::token::{ClientCertificate, Mtls};

@@ -98,10 +98,14 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
         Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
-        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => {
-            telemetry::Reason::Unavailable
-        }
-        Refusal::Token(_) => telemetry::Reason::InvalidToken,
+        Refusal::Token(error) => match error.kind() {
+            VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
+                telemetry::Reason::Unavailable
+            }
+            VerifyErrorKind::DpopProof(_) => telemetry::Reason::InvalidDpopProof,
+            VerifyErrorKind::DpopNonce => telemetry::Reason::UseDpopNonce,
+            _ => telemetry::Reason::InvalidToken,
+        },
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
         Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
