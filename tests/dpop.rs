@@ -18,7 +18,7 @@ use support::dpop::{Client, dpop, dpop_layer, request, show};
 use support::{AUDIENCE, Outcome, api, ask, good, layer, present, present_at, server, soon};
 use tower_oauth::clock::Clock;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{DpopKey, Endpoint, TestServer};
+use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer};
 use tower_oauth::token::{Dpop, ProofError, VerifyErrorKind};
 use tower_oauth::{Algorithm, BearerLayer, ScopeLayer, VerifiedToken};
 
@@ -162,6 +162,48 @@ async fn a_bound_token_seen_before_is_no_bearer_token() {
         assert_eq!(said, expect);
     }
     assert_eq!(server.count(Endpoint::KeySet), 1);
+}
+
+/// `V124`, `V125`, `V130`, `D13`, `D17`: an opaque token is bound by what introspection says of it, and an
+/// answer that is remembered binds it as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_opaque_token_is_bound_by_what_introspection_says() {
+    let server = server().add_client(TestClient::confidential("api", "secret"));
+    let as_api = tower_oauth::Client::confidential("api", "secret");
+    let layer =
+        BearerLayer::introspect(&server.authorization_server(), as_api, AUDIENCE).unwrap();
+    let api = api(layer.with_dpop(dpop(&server)));
+    let (client, thief) = (Client::new(&server), Client::new(&server));
+    let token = client.mint().opaque();
+    let tasks: Vec<_> = (0..20)
+        .map(|at| {
+            let (api, token, client) = (api.clone(), token.clone(), client.clone());
+            tokio::spawn(async move {
+                if at % 2 == 0 {
+                    let proof = client.proof("/", &token).sign();
+                    ("200", show(&api, &token, &proof).await.said())
+                } else {
+                    let said = present(&api, &token).await.said();
+                    ("401 Bearer=invalid_token DPoP", said)
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        let (expect, said) = task.await.unwrap();
+        assert_eq!(said, expect, "V124 V125");
+    }
+    assert_eq!(server.count(Endpoint::Introspection), 1);
+    let stolen = show(&api, &token, &thief.proof("/", &token).sign()).await;
+    assert_eq!(stolen.kind(), Some(VerifyErrorKind::DpopKey));
+    assert_eq!(server.count(Endpoint::Introspection), 1);
+
+    let bearer = client.mint().with_claim("token_type", "Bearer").opaque();
+    let answer = show(&api, &bearer, &client.proof("/", &bearer).sign()).await;
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token", "V130");
+    let unbound = good(&server).with_claim("token_type", "DPoP").opaque();
+    let answer = show(&api, &unbound, &client.proof("/", &unbound).sign()).await;
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token", "D17");
 }
 
 /// `V156`: a token bound to a key and a certificate asks for both.
