@@ -24,6 +24,7 @@
 //! | a token judged bad | 401 | `invalid_token` |
 //! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
+//! | a method that [`MethodScopes`] do not list | 403 | none |
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
@@ -45,6 +46,39 @@
 //!
 //! Whether the token was revoked since it was issued: a JWT is good until it expires. What the subject
 //! may do with a certain object is the application's to know.
+//!
+//! # Log lines
+//!
+//! Every line of `tracing` has a name and a target that stay as they are:
+//!
+//! | name | target | level | fields | when |
+//! | --- | --- | --- | --- | --- |
+//! | `refused` | `tower_oauth::bearer` | debug | `status`, `reason` | a request was refused |
+//! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
+//! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
+//! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
+//! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
+//! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
+//! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
+//! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
+//!
+//! Two spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
+//! `fetch_key_set` (`tower_oauth::issuer`, field `issuer`) around a fetch. Tokens, proofs, secrets and
+//! what claims say of a person are in none of them.
+//!
+//! # Metrics
+//!
+//! With feature `metrics`, through the facade of that name; whoever installs a recorder decides where they
+//! go. Labels have the values of this table and no others, so a caller cannot make a time series.
+//!
+//! | name | kind | label | values | what |
+//! | --- | --- | --- | --- | --- |
+//! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
+//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified` | good tokens, by where the verdict came from |
+//! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
+//! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //!
 //! # Example
 //!

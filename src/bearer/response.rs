@@ -87,7 +87,7 @@ fn log(refusal: &Refusal, status: StatusCode) {
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", "{reason}");
+        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
     } else {
         tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
     }
