@@ -10,12 +10,15 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION};
 use http::{Request, StatusCode};
 use serde_json::json;
 use support::dpop::{Client, dpop, dpop_layer, request, show};
 use support::{AUDIENCE, Outcome, api, ask, good, layer, present, present_at, server, soon};
+use tower_oauth::bearer::{ClientCertificate, Mtls};
 use tower_oauth::clock::Clock;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer};
@@ -170,8 +173,7 @@ async fn a_bound_token_seen_before_is_no_bearer_token() {
 async fn an_opaque_token_is_bound_by_what_introspection_says() {
     let server = server().add_client(TestClient::confidential("api", "secret"));
     let as_api = tower_oauth::Client::confidential("api", "secret");
-    let layer =
-        BearerLayer::introspect(&server.authorization_server(), as_api, AUDIENCE).unwrap();
+    let layer = BearerLayer::introspect(&server.authorization_server(), as_api, AUDIENCE).unwrap();
     let api = api(layer.with_dpop(dpop(&server)));
     let (client, thief) = (Client::new(&server), Client::new(&server));
     let token = client.mint().opaque();
@@ -206,17 +208,78 @@ async fn an_opaque_token_is_bound_by_what_introspection_says() {
     assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token", "D17");
 }
 
-/// `V156`: a token bound to a key and a certificate asks for both.
+/// `V156`: a token bound to a key and a certificate asks for both, and only both use its proof up.
 #[tokio::test]
 async fn one_of_two_bindings_is_not_enough() {
     let server = server();
-    let api = api(dpop_layer(&server));
+    let store = MemoryStore::new().with_clock(server.clock());
+    let both = layer(&server)
+        .with_dpop(dpop(&server).with_store(store.clone()))
+        .with_mtls(Mtls::from_tls());
+    let (both, proofs_alone) = (api(both), api(dpop_layer(&server)));
     let client = Client::new(&server);
-    let cnf = json!({ "jkt": client.key.thumbprint(), "x5t#S256": "A".repeat(43) });
+    let certificate = ClientCertificate::from_der(b"ours");
+    let digest = URL_SAFE_NO_PAD.encode(certificate.thumbprint());
+    let cnf = json!({ "jkt": client.key.thumbprint(), "x5t#S256": digest });
     let token = good(&server).with_claim("cnf", cnf).sign();
-    let answer = show(&api, &token, &client.proof("/", &token).sign()).await;
-    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token");
-    assert_eq!(answer.kind(), Some(VerifyErrorKind::Bound));
+    let shown = |proof: &str, certificate: Option<ClientCertificate>| {
+        let mut request = request("/", &format!("DPoP {token}"), proof);
+        request.extensions_mut().extend(
+            certificate
+                .map(|one| {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(one);
+                    extensions
+                })
+                .unwrap_or_default(),
+        );
+        request
+    };
+    let good = client.proof("/", &token).sign();
+    let stolen = Client::new(&server).proof("/", &token).sign();
+    let other = ClientCertificate::from_der(b"another");
+    for (name, api, proof, certificate, said) in [
+        (
+            "the key alone",
+            &both,
+            &good,
+            None,
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "another certificate",
+            &both,
+            &good,
+            Some(other),
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "another key",
+            &both,
+            &stolen,
+            Some(certificate.clone()),
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "a layer of proofs alone",
+            &proofs_alone,
+            &good,
+            Some(certificate.clone()),
+            "401 Bearer DPoP=invalid_token",
+        ),
+    ] {
+        assert_eq!(
+            ask(api, shown(proof, certificate)).await.said(),
+            said,
+            "{name}"
+        );
+    }
+    assert!(store.is_empty());
+    assert_eq!(
+        ask(&both, shown(&good, Some(certificate))).await.said(),
+        "200"
+    );
+    assert_eq!(store.len(), 1);
 }
 
 /// `V10`, `C2`, `C8`, `D22`, `D25`: what is said, and on which scheme.
