@@ -1,7 +1,7 @@
 //! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
 
 use super::backend::PublicKey;
-use super::{Algorithm, KeyKind, base64url, pem};
+use super::{Algorithm, KeyKind, base64url, pem, roca};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
@@ -44,10 +44,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 impl Jwk {
     /// Reads a key; the error says why it is dropped, for the log (`J16`).
     pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
-        // A server that publishes its private key has lost it; what it signs proves nothing.
-        if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
-            return Err("it has private members");
-        }
+        check_public(jwk)?;
         check_purpose(jwk)?;
         let key_id = jwk.string("kid").map_err(|_| "its kid is not a string")?;
         let material = read_material(jwk)?;
@@ -119,11 +116,19 @@ impl KeyMaterial {
     }
 }
 
+/// Whoever shows a private key has lost it; what it signs proves nothing.
+pub(super) fn check_public(jwk: &Object<'_>) -> Result<(), &'static str> {
+    if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
+        return Err("it has private members");
+    }
+    Ok(())
+}
+
 /// Twice as many as there are names for (RFC 7517 §4.3).
 const MAX_OPERATIONS: usize = 16;
 
 /// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
-fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
+pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
         Ok(None | Some("sig")) => {}
         _ => return Err("its use is not sig"),
@@ -197,6 +202,9 @@ pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &
         .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
     if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
         return Err("its exponent is even, 1 or too large");
+    }
+    if roca::has_mark(modulus) {
+        return Err("its modulus is of a generator that is broken");
     }
     Ok(KeyMaterial::Rsa {
         modulus: modulus.to_vec(),

@@ -3,21 +3,29 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::back_channel::FetchError;
 use super::flight::lock;
 use super::key_set::{KeySet, lifetime};
 use super::key_source::{Failure, Held, KeySource, Outcome, State};
 use crate::clock::within;
+use crate::telemetry;
 
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl KeySource {
     pub(super) async fn attempt(self: Arc<Self>) -> Outcome {
-        let outcome = self.fetch().await;
+        let issuer = self.issuer.as_str();
+        let span = tracing::debug_span!(target: "tower_oauth::issuer", "fetch_key_set", issuer);
+        let outcome = self.fetch().instrument(span).await;
         let now = self.clock.monotonic();
         match &outcome {
             Ok(held) => {
+                telemetry::KeyFetch::Success.count();
                 tracing::debug!(
+                    name: "key_set_fetched",
+                    target: "tower_oauth::issuer",
                     issuer = self.issuer,
                     keys = held.keys.len(),
                     "key set fetched"
@@ -28,7 +36,14 @@ impl KeySource {
                 self.keep_fresh(&mut state);
             }
             Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "key set could not be fetched");
+                telemetry::KeyFetch::Failure.count();
+                tracing::warn!(
+                    name: "key_set_failed",
+                    target: "tower_oauth::issuer",
+                    issuer = self.issuer,
+                    %error,
+                    "key set could not be fetched"
+                );
                 self.metadata.doubt();
                 let mut state = lock(&self.state);
                 state.failures = state.failures.saturating_add(1);

@@ -56,7 +56,12 @@ impl KeySet {
                 .and_then(Jwk::read);
             match read {
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::debug!(reason, "a key of the key set is left out"),
+                Err(reason) => tracing::debug!(
+                    name: "key_left_out",
+                    target: "tower_oauth::issuer",
+                    reason,
+                    "a key of the key set is left out"
+                ),
             }
         }
         if keys.is_empty() {

@@ -9,6 +9,8 @@ mod client;
 mod client_assertion;
 mod discovery;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod key_fetch;
 mod key_set;
@@ -18,12 +20,15 @@ mod limiter;
 mod reqwest;
 mod server;
 mod static_keys;
+#[cfg(test)]
+mod wycheproof;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
 pub use client::Client;
 pub(crate) use client::Parameters;
 pub(crate) use client_assertion::Occasion;
+pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;

@@ -46,6 +46,7 @@ impl Hint {
         };
         if let Some(profile) = taken_by().filter(|_| !self.0.swap(true, Ordering::Relaxed)) {
             tracing::warn!(
+                name: "other_profile",
                 target: "tower_oauth::bearer",
                 issuer = verifier.server().issuer(),
                 "an access token was refused because its typ is not at+jwt; \

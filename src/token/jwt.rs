@@ -16,6 +16,7 @@ use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, TokenSource};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
+use crate::telemetry::{self, Stopwatch};
 
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -177,6 +178,10 @@ impl JwtVerifier {
         Arc::make_mut(&mut self.settings)
     }
 
+    pub(super) fn audience(&self) -> &Audience {
+        &self.settings.audience
+    }
+
     pub(super) fn server(&self) -> &AuthorizationServer {
         &self.settings.server
     }
@@ -184,6 +189,8 @@ impl JwtVerifier {
     /// The verdict, where it can be given without waiting for a key.
     pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         let settings = &*self.settings;
+        let clock = settings.server.clock();
+        let watch = Stopwatch::start(|| clock.monotonic());
         let candidate = match settings.read(compact) {
             Ok(candidate) => candidate,
             Err(error) => {
@@ -194,11 +201,11 @@ impl JwtVerifier {
             }
         };
         let key = candidate.key_at_hand(&settings.server)?;
-        Some(
-            candidate
-                .verify_with(key)
-                .and_then(|signed| self.judge(signed, settings.profile)),
-        )
+        let verdict = candidate
+            .verify_with(key)
+            .and_then(|signed| self.judge(signed, settings.profile));
+        watch.verification(|| clock.monotonic());
+        Some(verdict.inspect(|_| telemetry::Source::Verified.count()))
     }
 
     /// The verdict, after a fetch of keys where one is needed.
@@ -207,6 +214,7 @@ impl JwtVerifier {
         let candidate = settings.read(compact)?;
         let signed = candidate.verify(&settings.server, &settings.rules).await?;
         self.judge(signed, settings.profile)
+            .inspect(|_| telemetry::Source::Verified.count())
     }
 
     /// What only makes sense of a token whose signature is good.

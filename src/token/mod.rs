@@ -2,13 +2,17 @@
 
 mod audience;
 mod binding;
+mod dpop;
 mod error;
 mod grants;
 mod hint;
 pub(crate) mod id_token;
 mod introspection;
+mod issuers;
 pub(crate) mod jws;
 mod jwt;
+mod lookup;
+mod mtls;
 mod profile;
 pub(crate) mod signed_userinfo;
 mod verified;
@@ -16,10 +20,14 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
+pub(crate) use dpop::Unspent;
+pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};
 pub use grants::ScopeClaim;
 pub use introspection::{IntrospectionHealth, IntrospectionVerifier};
 pub use jwt::JwtVerifier;
+pub use lookup::IssuerLookup;
+pub use mtls::{ClientCertificate, Mtls};
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
 pub use verified::VerifiedToken;
