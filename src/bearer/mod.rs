@@ -9,6 +9,9 @@
 //! 5. the key it names is in the issuer's key set, may verify this algorithm, and made the signature;
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
+//! A token that is bound to a key passes only with a proof that the caller holds it; see
+//! [`Dpop`](crate::Dpop).
+//!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
 //!
@@ -19,9 +22,10 @@
 //! | no credentials, or another scheme | 401 | without `error` |
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
+//! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
 //! | a method that [`MethodScopes`] do not list | 403 | none |
-//! | keys not to be had | 503 | none; `Retry-After` |
+//! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
 //! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
@@ -31,7 +35,8 @@
 //! # Deployment notes
 //!
 //! Serve over TLS: whoever reads a bearer token can use it. A CORS layer goes *outside* this one, so
-//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`.
+//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`
+//! and `DPoP-Nonce`.
 //!
 //! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`) must
 //! ask by GET and without the caller's `Content-Type`: to a gRPC caller a refusal is a 200 with a

@@ -89,6 +89,10 @@ impl Verifier {
     pub(crate) fn serves(&self, resource: &str) -> bool {
         match &self.way {
             Way::Jwt(verifier) => verifier.audience().may_be(resource),
+            Way::Introspection(verifier) => verifier.audience().may_be(resource),
+            Way::ByShape(both) => {
+                both.jwt.serves(resource) && both.opaque.audience().may_be(resource)
+            }
         }
     }
 

@@ -128,6 +128,10 @@ impl IntrospectionVerifier {
         self.shared.circuit.health(self.shared.monotonic())
     }
 
+    pub(crate) fn audience(&self) -> &Audience {
+        &self.shared.settings.audience
+    }
+
     /// The verdict, where it can be given without asking.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Outcome> {
         if let Err(kind) = check_shape(token) {
