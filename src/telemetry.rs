@@ -46,6 +46,8 @@ counted! {
         /// A proof without a fresh nonce: the first request of every client, where nonces are on.
         UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
+        Policy => "policy",
+        StepUp => "step_up",
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",
         Misconfigured => "misconfigured",

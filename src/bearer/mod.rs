@@ -125,12 +125,14 @@ mod layer;
 mod metadata;
 mod methods;
 mod options;
+mod policy;
 mod protection;
 mod refusal;
 mod refusal_body;
 mod response;
 mod scope;
 mod service;
+mod step_up;
 mod token_source;
 
 pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
@@ -143,6 +145,7 @@ pub use metadata::{
     ServeResourceMetadata,
 };
 pub use methods::{MethodScopes, RequireMethodScope};
+pub use policy::Policy;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
@@ -158,3 +161,4 @@ pub use service::Bearer;
 pub use token_source::TokenSource;
 
 pub use crate::token::{ClientCertificate, Mtls};
+pub use step_up::{RequireStepUp, StepUpLayer};
