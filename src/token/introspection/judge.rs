@@ -72,6 +72,7 @@ fn check_audience(settings: &Settings, claims: &Registered) -> Result<(), Verify
     let unsaid = claims.audience.is_empty() && matches!(settings.audience, Audience::AnyOf(_));
     if unsaid && !settings.hinted.swap(true, Ordering::Relaxed) {
         tracing::warn!(
+            name: "answers_without_audience",
             target: "tower_oauth::bearer",
             issuer = settings.server.issuer(),
             "a token was refused because the introspection endpoint says nothing of its audience; \
