@@ -74,13 +74,19 @@
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
+//! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
+//! | `introspection_failed` | `tower_oauth::bearer` | warn | `issuer` | it failed, the first time in a row |
+//! | `introspection_failed_again` | `tower_oauth::bearer` | debug | `issuer` | and each time after that |
+//! | `introspection_mended` | `tower_oauth::bearer` | info | `issuer` | it answers again |
+//! | `answers_without_audience` | `tower_oauth::bearer` | warn | `issuer` | its answers name no audience, so tokens are refused; once |
 //! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
 //! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
 //! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
 //! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
 //!
-//! Two spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
-//! `fetch_key_set` (`tower_oauth::issuer`, field `issuer`) around a fetch. Tokens, proofs, secrets and
+//! Spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
+//! `introspect` (`tower_oauth::bearer`, field `issuer`) around a question about a token, `fetch_key_set`
+//! (`tower_oauth::issuer`, field `issuer`) around a fetch of keys. Tokens, proofs, secrets and
 //! what claims say of a person are in none of them.
 //!
 //! # Metrics
@@ -92,9 +98,11 @@
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
 //! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
-//! | `tower_oauth_verdicts_total` | counter | `source` | `verified` | good tokens, by where the verdict came from |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
+//! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
+//! | `tower_oauth_introspection_seconds` | histogram | none | none | how long it took to answer, or to fail |
 //!
 //! # Example
 //!
