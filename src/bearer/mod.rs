@@ -10,7 +10,7 @@
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
 //! A token that is bound to a key passes only with a proof that the caller holds it; see
-//! [`Dpop`](crate::Dpop).
+//! [`Dpop`](crate::token::Dpop).
 //!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
