@@ -15,6 +15,21 @@
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
 //!
+//! # What else stands around it
+//!
+//! From the outside in, each where it is wanted:
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`RefusalBodyLayer`] | gives refusals a body, such as problem details |
+//! | [`ResourceMetadataLayer`] | tells clients where tokens come from ([RFC 9728]); challenges name it by [`BearerLayer::with_resource_metadata`] |
+//! | [`FormTokenLayer`] | finds the token of a form ([RFC 6750 §2.2]) |
+//! | [`BearerLayer`] | verifies the token, and what it is bound to: a key by [`with_dpop`](BearerLayer::with_dpop), a certificate by [`with_mtls`](BearerLayer::with_mtls) |
+//! | [`ScopeLayer`] | demands scopes, for one route or many |
+//! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
+//!
+//! A token is looked for in `Authorization` alone, unless a [`TokenSource`] names a cookie or another place.
+//!
 //! # Refusals
 //!
 //! | what | status | challenge |
@@ -28,7 +43,8 @@
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
-//! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
+//! The body is `R::default()`, which is empty for every body in use; a [`RefusalBodyLayer`] puts another in its
+//! place. gRPC callers (by their content
 //! type and the method POST) get a Trailers-Only answer instead: `grpc-status` 16 for 400 and 401, 7, 14 and 13. The reason
 //! is left in the response's extensions as a [`Refusal`], for layers further out.
 //!
@@ -116,6 +132,8 @@
 //! ```
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+//! [RFC 6750 §2.2]: https://www.rfc-editor.org/rfc/rfc6750#section-2.2
+//! [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod claim_headers;

@@ -346,3 +346,32 @@ impl fmt::Debug for IntrospectionVerifier {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_contexts_share_a_key() {
+        let verifier = |issuer: &str, client: &str| {
+            let server = AuthorizationServer::new(issuer).unwrap();
+            let client = Client::confidential(client, "secret");
+            IntrospectionVerifier::new(&server, client, "api").unwrap()
+        };
+        let (a, b) = ("https://a.example.test", "https://b.example.test");
+        let elsewhere = verifier(a, "api").with_endpoint("https://a.example.test/x");
+        let keys = [
+            verifier(a, "api").shared.key("token"),
+            verifier(a, "api").shared.key("toke"),
+            verifier(a, "api").shared.key("token="),
+            verifier(b, "api").shared.key("token"),
+            verifier(a, "ap").shared.key("token"),
+            elsewhere.unwrap().shared.key("token"),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{at}");
+        }
+        // Clones are one verifier, and one context always gives one key.
+        assert_eq!(keys[0], verifier(a, "api").clone().shared.key("token"));
+    }
+}
