@@ -5,7 +5,7 @@ use super::{Algorithm, KeyKind, base64url};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum KeyMaterial {
     Rsa {
         modulus: Vec<u8>,
@@ -22,6 +22,7 @@ pub(crate) enum KeyMaterial {
 #[derive(Debug)]
 pub(crate) struct Jwk {
     key_id: Option<Box<str>>,
+    material: KeyMaterial,
     prepared: Vec<(Algorithm, PublicKey)>,
 }
 
@@ -69,12 +70,21 @@ impl Jwk {
         }
         Ok(Self {
             key_id: key_id.map(Box::from),
+            material,
             prepared,
         })
     }
 
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Whether both are the same key: same id, same numbers, for the same algorithms.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let algorithms = |key: &Self| key.prepared.iter().map(|(one, _)| *one).collect::<Vec<_>>();
+        self.key_id == other.key_id
+            && self.material == other.material
+            && algorithms(self) == algorithms(other)
     }
 
     /// The key prepared for this algorithm, where it may be used for it.

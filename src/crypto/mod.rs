@@ -17,6 +17,8 @@ pub(crate) use algorithm::{DEFAULT_ALGORITHMS, KeyKind};
 pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+pub(crate) use backend::{TokenName, TokenNames};
 pub use cookie_key::CookieKey;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};

@@ -15,6 +15,7 @@ use super::key_fetch::MAX_BACKOFF;
 use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::limiter::{Buckets, TokenSource};
 use super::server::Unavailable;
+use super::standing::Pulse;
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
@@ -59,6 +60,7 @@ pub(super) struct KeySource {
     pub(super) outage_limit: Duration,
     pub(super) random: Random,
     pub(super) held: RwLock<Option<Arc<Held>>>,
+    pub(super) pulse: Pulse,
     pub(super) state: Mutex<State>,
     pub(super) flight: Flight<Outcome>,
     /// Tells the refresher that a set has come whose life may be shorter than that of the last.
@@ -68,6 +70,8 @@ pub(super) struct KeySource {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) keys: KeySet,
+    /// Counts the sets that had other keys than the one before, from 1.
+    pub(super) generation: u64,
     pub(super) fetched_at: Duration,
     pub(super) lifetime: Duration,
     pub(super) refresh_at: Duration,
@@ -111,6 +115,7 @@ impl KeySource {
             outage_limit,
             random: Random::system(),
             held: RwLock::new(None),
+            pulse: Pulse::default(),
             state: Mutex::new(state),
             flight: Flight::default(),
             renewed: Arc::default(),
@@ -243,7 +248,7 @@ impl KeySource {
     }
 
     /// The set at hand, unless it has outlived even what an outage may last (`J12`).
-    fn usable(&self) -> Option<Arc<Held>> {
+    pub(super) fn usable(&self) -> Option<Arc<Held>> {
         let held = self.held()?;
         let age = self.clock.monotonic().saturating_sub(held.fetched_at);
         (age < held.lifetime + self.outage_limit).then_some(held)
@@ -251,7 +256,7 @@ impl KeySource {
 
     /// Past its life without a failure on record: the refresher did not get to run, as after a machine
     /// slept. Then a key that was withdrawn must not pass for lack of asking (`J19`).
-    fn is_overdue(&self, held: &Held) -> bool {
+    pub(super) fn is_overdue(&self, held: &Held) -> bool {
         let age = self.clock.monotonic().saturating_sub(held.fetched_at);
         age >= held.lifetime && lock(&self.state).last_failure.is_none()
     }

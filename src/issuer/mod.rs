@@ -16,6 +16,7 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod standing;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
@@ -25,3 +26,4 @@ pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub(crate) use standing::{Standing, Voucher};

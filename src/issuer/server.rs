@@ -15,6 +15,7 @@ use super::health::Health;
 use super::key_set::SelectedKey;
 use super::key_source::{KeyError, KeySource};
 use super::limiter::TokenSource;
+use super::standing::{Standing, Voucher};
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::crypto::Algorithm;
@@ -290,6 +291,11 @@ impl AuthorizationServer {
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
         self.keys.key_at_hand(key_id, algorithm)
+    }
+
+    /// Whether a key that vouched for a token still does.
+    pub(crate) fn standing(&self, voucher: &Voucher) -> Standing {
+        self.keys.standing(voucher)
     }
 
     pub(crate) async fn key(
