@@ -35,7 +35,17 @@ pub(crate) struct InvalidJson;
 
 /// Reads one object; anything else, and anything after it, is an error.
 pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    parse(serde_json::Deserializer::from_slice(text))
+}
+
+/// As [`parse_object`], of what is known to be UTF-8.
+pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
+    parse(serde_json::Deserializer::from_str(text))
+}
+
+fn parse<'a>(
+    mut reader: serde_json::Deserializer<impl serde_json::de::Read<'a>>,
+) -> Result<Object<'a>, InvalidJson> {
     let value = Strict { depth: 0 }
         .deserialize(&mut reader)
         .map_err(|_| InvalidJson)?;
@@ -112,6 +122,9 @@ impl<'a> Json<'a> {
         }
     }
 }
+
+/// Most tokens have no more members than this.
+const USUAL: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Strict {
@@ -192,6 +205,9 @@ impl<'de> Visitor<'de> for Strict {
         let inner = self.inner()?;
         let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
         while let Some(name) = map.next_key_seed(Name)? {
+            if members.capacity() == 0 && self.depth == 0 {
+                members.reserve_exact(USUAL);
+            }
             members.push((name, map.next_value_seed(inner)?));
         }
         if has_duplicate(&members) {

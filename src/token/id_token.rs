@@ -102,7 +102,7 @@ pub(crate) async fn verify(
         .map_err(|error| explain(&error, id_token, now))?;
     check(&signed, expected, now)?;
     Ok(Claims::new(
-        signed.payload.into(),
+        signed.payload,
         Arc::new(signed.registered),
     ))
 }

@@ -6,13 +6,14 @@ use std::time::Duration;
 use super::audience::Audience;
 use super::error::{VerifyError, VerifyErrorKind};
 use super::hint::Hint;
-use super::jws::{self, Candidate, Rules, Signed};
+use super::jws::{self, Candidate, Rules, Signed, check_times};
 use super::profile::TokenProfile;
+use super::remembered::Memory;
 use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::{AuthorizationServer, TokenSource};
+use crate::issuer::{AuthorizationServer, Standing, TokenSource, Voucher};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 
@@ -192,34 +193,49 @@ impl JwtVerifier {
             payload,
             registered,
             marks,
+            key,
             ..
         } = signed;
         if !self.settings.audience.accepts(&registered) {
             return Err(VerifyErrorKind::Audience.into());
         }
         profile.check(&registered, &marks)?;
-        self.check_age(&registered)?;
+        self.check_age(&registered, unix_seconds(&**self.settings.server.clock()))?;
         let confirmation = match marks.confirmation {
             Some(None) => return Err(VerifyErrorKind::Bound.into()),
             Some(confirmation) => confirmation,
             None => None,
         };
         Ok(Arc::new(Verdict {
-            claims: Arc::new(Claims::new(payload.into(), Arc::new(registered))),
+            claims: Arc::new(Claims::new(payload, Arc::new(registered))),
             scopes: None,
             confirmation,
+            memory: Memory::new(self, Voucher::new(key)),
         }))
     }
 
+    /// Whether a verdict that was given would be given again: the times against the clock, and the
+    /// key against the key set at hand (`A19`, `J19`).
+    pub(super) fn standing(&self, verdict: &Verdict, voucher: &Voucher) -> Standing {
+        let registered = verdict.claims.registered();
+        let now = unix_seconds(&**self.settings.server.clock());
+        let timely = check_times(registered, now, &self.settings.rules).is_ok()
+            && self.check_age(registered, now).is_ok();
+        if !timely {
+            return Standing::Withdrawn;
+        }
+        self.settings.server.standing(voucher)
+    }
+
     /// Where an age was set, `iat` has to be there (`A11`).
-    fn check_age(&self, registered: &Registered) -> Result<(), VerifyErrorKind> {
+    fn check_age(&self, registered: &Registered, now: i64) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;
         let Some(max_age) = settings.max_age else {
             return Ok(());
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
         let limit = max_age.saturating_add(settings.rules.leeway);
-        if unix_seconds(&**settings.server.clock()) >= issued_at.saturating_add(limit) {
+        if now >= issued_at.saturating_add(limit) {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())

@@ -8,6 +8,7 @@ pub(crate) mod id_token;
 pub(crate) mod jws;
 mod jwt;
 mod profile;
+mod remembered;
 pub(crate) mod signed_userinfo;
 mod verified;
 mod verifier;
