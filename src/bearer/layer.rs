@@ -137,11 +137,7 @@ impl<C> BearerLayer<C> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let settings = Settings {
-            verifier: self
-                .settings
-                .verifier
-                .clone()
-                .for_claims_of(size_of::<T>()),
+            verifier: self.settings.verifier.clone().for_claims_of(size_of::<T>()),
             bindings: self.settings.bindings.clone(),
             protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,

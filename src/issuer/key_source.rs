@@ -129,10 +129,7 @@ impl KeySource {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        let held = self.usable()?;
-        if self.is_overdue(&held) {
-            return None;
-        }
+        let held = self.current()?;
         settle(held.keys.select(key_id, algorithm))
     }
 
@@ -247,8 +244,18 @@ impl KeySource {
             .clone()
     }
 
+    /// The set at hand, where no request has to ask for another first.
+    pub(super) fn current(&self) -> Option<Arc<Held>> {
+        let held = self.held()?;
+        let age = self.clock.monotonic().saturating_sub(held.fetched_at);
+        if age < held.lifetime {
+            return Some(held);
+        }
+        self.usable().filter(|held| !self.is_overdue(held))
+    }
+
     /// The set at hand, unless it has outlived even what an outage may last (`J12`).
-    pub(super) fn usable(&self) -> Option<Arc<Held>> {
+    fn usable(&self) -> Option<Arc<Held>> {
         let held = self.held()?;
         let age = self.clock.monotonic().saturating_sub(held.fetched_at);
         (age < held.lifetime + self.outage_limit).then_some(held)
@@ -256,7 +263,7 @@ impl KeySource {
 
     /// Past its life without a failure on record: the refresher did not get to run, as after a machine
     /// slept. Then a key that was withdrawn must not pass for lack of asking (`J19`).
-    pub(super) fn is_overdue(&self, held: &Held) -> bool {
+    fn is_overdue(&self, held: &Held) -> bool {
         let age = self.clock.monotonic().saturating_sub(held.fetched_at);
         age >= held.lifetime && lock(&self.state).last_failure.is_none()
     }

@@ -70,15 +70,13 @@ impl KeySource {
         if self.pulse.vouches_for(voucher, self.clock.monotonic()) {
             return Standing::Current;
         }
-        match self.usable() {
-            Some(held) if !self.is_overdue(&held) => {
-                if !held.keys.still_selects(&voucher.key) {
-                    return Standing::Withdrawn;
-                }
-                voucher.seen.store(held.generation, Ordering::Relaxed);
-                Standing::Current
-            }
-            _ => Standing::Unknown,
+        let Some(held) = self.current() else {
+            return Standing::Unknown;
+        };
+        if !held.keys.still_selects(&voucher.key) {
+            return Standing::Withdrawn;
         }
+        voucher.seen.store(held.generation, Ordering::Relaxed);
+        Standing::Current
     }
 }

@@ -40,7 +40,11 @@ pub(crate) struct Registered {
 impl Registered {
     /// Reads the registered members of a payload; one of the wrong type spoils the whole.
     pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
-        Self::read_as(payload, |part| part.into(), |list| ScopeSet::from_wire(list))
+        Self::read_as(
+            payload,
+            |part| part.into(),
+            |list| ScopeSet::from_wire(list),
+        )
     }
 
     /// As [`read`](Self::read), for a payload that was parsed from this very text: its strings are
@@ -120,7 +124,12 @@ impl Claims {
     /// What they hold on the heap, themselves included, about as an allocator counts.
     pub(crate) fn heap_bytes(&self) -> usize {
         let shared = &*self.registered;
-        let strings = [&shared.issuer, &shared.subject, &shared.jwt_id, &shared.client_id];
+        let strings = [
+            &shared.issuer,
+            &shared.subject,
+            &shared.jwt_id,
+            &shared.client_id,
+        ];
         let strings = strings.into_iter().flatten().chain(&shared.audience);
         let beside: usize = strings.map(|one| one.heap_bytes_beside(&self.text)).sum();
         allocated(size_of::<Self>() + 16)

@@ -47,7 +47,11 @@ impl SharedText {
 /// What an allocation of this size takes, about: most allocators round up to 16 bytes and need 8 of
 /// their own.
 pub(crate) fn allocated(bytes: usize) -> usize {
-    if bytes == 0 { 0 } else { (bytes + 8).next_multiple_of(16) }
+    if bytes == 0 {
+        0
+    } else {
+        (bytes + 8).next_multiple_of(16)
+    }
 }
 
 /// A text of its own; of one that is longer than 4 GiB, nothing.

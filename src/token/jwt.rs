@@ -200,7 +200,9 @@ impl JwtVerifier {
             return Err(VerifyErrorKind::Audience.into());
         }
         profile.check(&registered, &marks)?;
-        self.check_age(&registered, unix_seconds(&**self.settings.server.clock()))?;
+        self.check_age(&registered, || {
+            unix_seconds(&**self.settings.server.clock())
+        })?;
         let confirmation = match marks.confirmation {
             Some(None) => return Err(VerifyErrorKind::Bound.into()),
             Some(confirmation) => confirmation,
@@ -220,7 +222,7 @@ impl JwtVerifier {
         let registered = verdict.claims.registered();
         let now = unix_seconds(&**self.settings.server.clock());
         let timely = check_times(registered, now, &self.settings.rules).is_ok()
-            && self.check_age(registered, now).is_ok();
+            && self.check_age(registered, || now).is_ok();
         if !timely {
             return Standing::Withdrawn;
         }
@@ -228,14 +230,18 @@ impl JwtVerifier {
     }
 
     /// Where an age was set, `iat` has to be there (`A11`).
-    fn check_age(&self, registered: &Registered, now: i64) -> Result<(), VerifyErrorKind> {
+    fn check_age(
+        &self,
+        registered: &Registered,
+        now: impl FnOnce() -> i64,
+    ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;
         let Some(max_age) = settings.max_age else {
             return Ok(());
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
         let limit = max_age.saturating_add(settings.rules.leeway);
-        if now >= issued_at.saturating_add(limit) {
+        if now() >= issued_at.saturating_add(limit) {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())
