@@ -70,22 +70,44 @@
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod claim_headers;
+mod form_token;
 mod future;
+mod hook;
 mod layer;
+mod metadata;
+mod methods;
+mod options;
 mod protection;
 mod refusal;
+mod refusal_body;
 mod response;
 mod scope;
 mod service;
+mod token_source;
 
+pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
+pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
+pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
+pub use metadata::{
+    BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
+    ServeResourceMetadata,
+};
+pub use methods::{MethodScopes, RequireMethodScope};
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
-pub(crate) use protection::{Judged, Protection};
-#[cfg(feature = "axum")]
+pub(crate) use protection::Protection;
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
-#[cfg(feature = "axum")]
+pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
+pub use token_source::TokenSource;
+
+pub use crate::token::{ClientCertificate, Mtls};

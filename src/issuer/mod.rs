@@ -6,8 +6,11 @@
 
 mod back_channel;
 mod client;
+mod client_assertion;
 mod discovery;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod key_fetch;
 mod key_set;
@@ -17,13 +20,19 @@ mod limiter;
 mod reqwest;
 mod server;
 mod standing;
+mod static_keys;
+#[cfg(test)]
+mod wycheproof;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
 pub use client::Client;
+pub(crate) use client::Parameters;
+pub(crate) use client_assertion::Occasion;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
 pub(crate) use standing::{Standing, Voucher};
+pub use static_keys::StaticKeys;

@@ -1,14 +1,21 @@
 //! Does the request show what its token is bound to? RFC 9449 §7, RFC 8705 §3.
 
-use http::{Extensions, HeaderMap, Method, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 
+use super::dpop::{Dpop, Unspent};
 use super::error::VerifyErrorKind;
+use super::mtls::Mtls;
 use super::verified::Verdict;
 use crate::protocol::credentials::Scheme;
 
 /// The proofs of possession that a layer can check; by itself none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bindings {}
+pub(crate) struct Bindings {
+    /// Keys that sign proofs (RFC 9449).
+    pub(crate) dpop: Option<Dpop>,
+    /// Certificates of clients (RFC 8705).
+    pub(crate) mtls: Option<Mtls>,
+}
 
 /// The request as far as a proof of possession speaks of it.
 #[derive(Debug)]
@@ -24,14 +31,71 @@ pub(crate) struct Shown<'a> {
 impl Bindings {
     /// Whether the scheme `DPoP` is taken.
     pub(crate) fn takes_dpop(&self) -> bool {
-        false
+        self.dpop.is_some()
     }
 
-    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
-    pub(crate) fn check(&self, verdict: &Verdict, _: &Shown<'_>) -> Result<(), VerifyErrorKind> {
-        match verdict.confirmation {
-            None => Ok(()),
-            Some(_) => Err(VerifyErrorKind::Bound),
+    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one. Where a token is bound to
+    /// a key and to a certificate, both have to be there (`M6`). What is still to be done comes back.
+    pub(crate) fn check(
+        &self,
+        verdict: &Verdict,
+        shown: &Shown<'_>,
+    ) -> Result<Option<Unspent>, VerifyErrorKind> {
+        let confirmation = verdict.confirmation.as_ref();
+        // The certificate first: a proof must not be spent for a request that is refused.
+        self.check_certificate(
+            confirmation.and_then(|one| one.certificate_thumbprint),
+            shown,
+        )?;
+        self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), shown)
+    }
+
+    fn check_certificate(
+        &self,
+        thumbprint: Option<[u8; 32]>,
+        shown: &Shown<'_>,
+    ) -> Result<(), VerifyErrorKind> {
+        match (&self.mtls, thumbprint) {
+            // RFC 8705 §3: the very certificate (`M2`, `M3`).
+            (Some(mtls), Some(thumbprint)) => {
+                let is_shown = mtls.shows(&thumbprint, shown.headers, shown.extensions);
+                is_shown.then_some(()).ok_or(VerifyErrorKind::Bound)
+            }
+            (None, Some(_)) => Err(VerifyErrorKind::Bound),
+            (Some(mtls), None) if mtls.is_required() => Err(VerifyErrorKind::NotBound),
+            (_, None) => Ok(()),
         }
+    }
+
+    /// The scheme, the token's binding and the layer's settings have to agree before a proof is looked at.
+    fn check_dpop(
+        &self,
+        thumbprint: Option<[u8; 32]>,
+        shown: &Shown<'_>,
+    ) -> Result<Option<Unspent>, VerifyErrorKind> {
+        let Some(dpop) = &self.dpop else {
+            return match thumbprint {
+                None => Ok(None),
+                Some(_) => Err(VerifyErrorKind::Bound),
+            };
+        };
+        match (shown.scheme, thumbprint) {
+            // RFC 9728 §2: bound tokens only (`D27`).
+            (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
+            // RFC 9449 §7.2: it is no bearer token (`D15`).
+            (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
+            // Its client believes that the token is bound, and it is not: somebody took the binding away,
+            // or never put it there (`D16`).
+            (Scheme::Bearer, None) if Dpop::is_shown(shown) => Err(VerifyErrorKind::StrayDpopProof),
+            (Scheme::Bearer, None) => Ok(None),
+            // RFC 9449 §7.1: a proof of just any key proves nothing (`D14`).
+            (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
+            (Scheme::Dpop, Some(thumbprint)) => dpop.check(shown, &thumbprint).map(Some),
+        }
+    }
+
+    /// The nonce that goes with a refusal, where one does.
+    pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
+        self.dpop.as_ref()?.nonce_for(kind)
     }
 }

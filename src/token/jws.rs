@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::grants::{Mapped, Reading};
 use super::profile::Marks;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
@@ -36,6 +37,7 @@ pub(crate) struct Signed {
     pub(crate) payload: Arc<str>,
     pub(crate) registered: Registered,
     pub(crate) marks: Marks,
+    pub(crate) mapped: Mapped,
     pub(crate) algorithm: Algorithm,
     /// The key that made the signature.
     pub(crate) key: SelectedKey,
@@ -48,6 +50,7 @@ pub(crate) struct Candidate<'a> {
     payload: Arc<str>,
     registered: Registered,
     marks: Marks,
+    mapped: Mapped,
 }
 
 /// Takes a token, checks everything that needs no key, then finds the key and checks the signature.
@@ -56,23 +59,17 @@ pub(crate) async fn verify(
     compact: &str,
     rules: &Rules,
 ) -> Result<Signed, VerifyError> {
-    let candidate = Candidate::read(server, compact, rules)?;
-    let key = server
-        .key(
-            candidate.jws.key_id(),
-            candidate.jws.algorithm(),
-            rules.source,
-        )
-        .await;
-    candidate.verify_with(key)
+    let candidate = Candidate::read(server, compact, rules, None)?;
+    candidate.verify(server, rules).await
 }
 
 impl<'a> Candidate<'a> {
-    /// All that can be said of a token without a key.
+    /// All that can be said of a token without a key. What `reading` finds is nobody's word yet.
     pub(crate) fn read(
         server: &AuthorizationServer,
         compact: &'a str,
         rules: &Rules,
+        reading: Option<&Reading>,
     ) -> Result<Self, VerifyError> {
         if compact.len() > MAX_TOKEN_LENGTH {
             return Err(VerifyErrorKind::TooLong.into());
@@ -95,13 +92,27 @@ impl<'a> Candidate<'a> {
         let registered =
             Registered::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
         let marks = Marks::read(&payload);
+        let mapped = reading.map(|reading| reading.read(&payload));
+        let mapped = mapped.unwrap_or_default();
         check_times(&registered, unix_seconds(&**server.clock()), rules)?;
         Ok(Self {
             jws,
             payload: text,
             registered,
             marks,
+            mapped,
         })
+    }
+
+    /// Checks the signature, after a fetch of keys where one is needed.
+    pub(crate) async fn verify(
+        self,
+        server: &AuthorizationServer,
+        rules: &Rules,
+    ) -> Result<Signed, VerifyError> {
+        let (key_id, algorithm) = (self.jws.key_id(), self.jws.algorithm());
+        let key = server.key(key_id, algorithm, rules.source).await;
+        self.verify_with(key)
     }
 
     /// The answer for a key that is at hand, `None` where one would have to wait for it.
@@ -131,6 +142,7 @@ impl<'a> Candidate<'a> {
             payload: self.payload,
             registered: self.registered,
             marks: self.marks,
+            mapped: self.mapped,
             algorithm,
             key,
         })

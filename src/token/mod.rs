@@ -2,11 +2,15 @@
 
 mod audience;
 mod binding;
+mod dpop;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
+mod introspection;
 pub(crate) mod jws;
 mod jwt;
+mod mtls;
 mod profile;
 mod remembered;
 pub(crate) mod signed_userinfo;
@@ -15,8 +19,13 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
+pub(crate) use dpop::Unspent;
+pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
+pub use introspection::{IntrospectionHealth, IntrospectionVerifier};
 pub use jwt::JwtVerifier;
+pub use mtls::{ClientCertificate, Mtls};
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
 pub use verified::VerifiedToken;

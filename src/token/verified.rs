@@ -1,9 +1,12 @@
 //! A token that was found good.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::remembered::Memory;
+use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::Presented;
 use crate::protocol::shared_text::allocated;
@@ -65,7 +68,7 @@ impl<C> VerifiedToken<C> {
         self.verdict.claims.subject()
     }
 
-    /// `client_id`: the client the token was issued to.
+    /// `client_id`: the client the token was issued to; see [`Claims::client_id`].
     pub fn client_id(&self) -> Option<&str> {
         self.verdict.claims.client_id()
     }
@@ -85,10 +88,57 @@ impl<C> VerifiedToken<C> {
         self.verdict.claims.expires_at()
     }
 
+    /// How long the token is still good by this clock; zero once it has expired, `None` where it does not
+    /// say. The leeway of the layer is not added.
+    ///
+    /// A WebSocket or a stream of events outlives the request it was authorized by;
+    /// [`expired`](Self::expired) bounds it.
+    pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
+        let left = self.expires_at()?.saturating_sub(unix_seconds(clock));
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+
+    /// Completes when the token expires; never, where it does not say. What a connection that stays open
+    /// waits for beside its own events:
+    ///
+    /// ```
+    /// use tower_oauth::VerifiedToken;
+    /// use tower_oauth::clock::SystemClock;
+    ///
+    /// /// Sends events for as long as the token is good; then the client comes back with a new one.
+    /// async fn send_events(token: VerifiedToken, mut events: tokio::sync::mpsc::Receiver<String>) {
+    ///     let mut expired = std::pin::pin!(token.expired(&SystemClock::default()));
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = &mut expired => return,
+    ///             Some(event) = events.recv() => println!("to the socket: {event}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// It counts from now on a clock that does not jump. What is revoked earlier is not noticed.
+    pub fn expired(&self, clock: &dyn Clock) -> impl Future<Output = ()> + Send + use<C> {
+        let timer = self.remaining(clock).map(|left| clock.sleep(left));
+        async move {
+            match timer {
+                Some(timer) => timer.await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
     /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
-    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15).
+    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15), or the profile knows another sign (Entra: no
+    /// `scp`; Auth0: `gty`).
     pub fn is_client_only(&self) -> bool {
-        self.subject().is_some() && self.subject() == self.client_id()
+        self.verdict.claims.is_client_only()
+    }
+
+    /// Whether it is bound to a key or a certificate of its caller (RFC 9449, RFC 8705), so that it is of
+    /// no use to anybody else.
+    pub fn is_bound(&self) -> bool {
+        self.verdict.confirmation.is_some()
     }
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.

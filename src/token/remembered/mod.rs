@@ -18,6 +18,7 @@ use super::verified::Verdict;
 use crate::crypto::{TokenName, TokenNames};
 use crate::issuer::{Standing, Voucher};
 use crate::random::Random;
+use crate::telemetry::Source;
 
 /// What the memory of a layer may take unless said otherwise.
 pub(super) const DEFAULT_BYTES: usize = 32 * 1024 * 1024;
@@ -82,6 +83,7 @@ impl Remembered {
         let grounds = verdict.memory.grounds.as_ref()?;
         match grounds.verifier.standing(&verdict, &grounds.voucher) {
             Standing::Current => {
+                Source::Remembered.count();
                 tracing::trace!(target: "tower_oauth::token", "verdict remembered");
                 Some(verdict)
             }
