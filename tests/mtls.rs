@@ -30,10 +30,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tower_oauth::BearerLayer;
-use tower_oauth::bearer::{ClientCertificate, Mtls};
-use tower_oauth::testing::TestServer;
-use tower_oauth::token::VerifyErrorKind as Why;
+use tower_oauth::bearer::{ClientCertificate, Mtls, Refusal};
+use tower_oauth::testing::{DpopKey, DpopProof, TestServer};
+use tower_oauth::token::{Dpop, VerifyErrorKind as Why};
+use tower_oauth::{Algorithm, BearerLayer};
 
 // Two certificates as far as a digest is concerned; nobody parses them.
 const OURS: &[u8] = b"our certificate";
@@ -160,6 +160,87 @@ async fn a_binding_that_cannot_be_read_refuses_the_token() {
         let token = good(&server).with_claim("cnf", cnf).sign();
         let outcome = with_certificate(&app, &token, Some(OURS)).await;
         assert_eq!(outcome, Outcome::InvalidToken(Why::Bound), "{name}");
+    }
+}
+
+/// `M6`: where a token names a key and a certificate, one of them is not enough.
+#[tokio::test]
+async fn v156_a_token_bound_twice_needs_both() {
+    let server = server();
+    let dpop = || {
+        Dpop::new(support::AUDIENCE)
+            .unwrap()
+            .with_clock(server.clock())
+    };
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let cnf = json!({ "jkt": key.thumbprint(), "x5t#S256": digest_of(OURS) });
+    let token = good(&server).with_claim("cnf", cnf).sign();
+    let proof = key.proof("GET", &format!("{}/", support::AUDIENCE));
+    let proof = proof.with_access_token(&token);
+    let show = async |layer: BearerLayer, der: Option<&[u8]>, proof: Option<&DpopProof>| {
+        let mut request = request(&token);
+        if let Some(proof) = proof {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, format!("DPoP {token}").parse().unwrap());
+            headers.insert("dpop", proof.sign().parse().unwrap());
+        }
+        if let Some(der) = der {
+            let certificate = ClientCertificate::from_der(der);
+            request.extensions_mut().insert(certificate);
+        }
+        let answer = ask(&api(layer), request).await;
+        (answer.status == 200).then_some(()).ok_or(answer.refusal)
+    };
+    let both = || layer(&server).with_mtls(Mtls::from_tls()).with_dpop(dpop());
+    assert!(show(both(), Some(OURS), Some(&proof)).await.is_ok());
+    for (name, layer, der, proof) in [
+        ("the key alone", both(), None, Some(&proof)),
+        (
+            "the key and another certificate",
+            both(),
+            Some(OTHER),
+            Some(&proof),
+        ),
+        ("the certificate alone", both(), Some(OURS), None),
+        (
+            "no certificates here",
+            layer(&server).with_dpop(dpop()),
+            Some(OURS),
+            Some(&proof),
+        ),
+        (
+            "no keys here",
+            layer(&server).with_mtls(Mtls::from_tls()),
+            Some(OURS),
+            None,
+        ),
+    ] {
+        let refused = show(layer, der, proof).await.expect_err(name);
+        let bound = matches!(&refused, Some(Refusal::Token(error)) if error.kind() == Why::Bound);
+        assert!(bound, "{name}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_proof_is_not_spent_where_the_certificate_is_missing() {
+    let server = server();
+    let dpop = Dpop::new(support::AUDIENCE)
+        .unwrap()
+        .with_clock(server.clock());
+    let app = api(layer(&server).with_mtls(Mtls::from_tls()).with_dpop(dpop));
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let cnf = json!({ "jkt": key.thumbprint(), "x5t#S256": digest_of(OURS) });
+    let token = good(&server).with_claim("cnf", cnf).sign();
+    let proof = key.proof("GET", &format!("{}/", support::AUDIENCE));
+    let proof = proof.with_access_token(&token).sign();
+    for (der, status) in [(OTHER, 401), (OURS, 200), (OURS, 401)] {
+        let mut request = request(&token);
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, format!("DPoP {token}").parse().unwrap());
+        headers.insert("dpop", proof.parse().unwrap());
+        let certificate = ClientCertificate::from_der(der);
+        request.extensions_mut().insert(certificate);
+        assert_eq!(ask(&app, request).await.status, status);
     }
 }
 

@@ -183,6 +183,11 @@ impl JwtVerifier {
         &self.settings.audience
     }
 
+    /// Whether both are one, and not only alike.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.settings, &other.settings)
+    }
+
     pub(super) fn server(&self) -> &AuthorizationServer {
         &self.settings.server
     }

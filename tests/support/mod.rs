@@ -188,7 +188,7 @@ impl Answer {
 }
 
 /// Every sentence that may be said of a refused token.
-pub const DESCRIPTIONS: [&str; 9] = [
+pub const DESCRIPTIONS: &[&str] = &[
     "the access token has expired",
     "the access token is not active",
     "the access token is not valid yet",

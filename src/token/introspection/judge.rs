@@ -21,6 +21,7 @@ pub(super) fn judge(
     let Active {
         text,
         mut registered,
+        scopes,
         kind,
         confirmation,
     } = active;
@@ -40,7 +41,7 @@ pub(super) fn judge(
     registered.issuer.get_or_insert_with(|| issuer.into());
     Ok(Verdict {
         claims: Arc::new(Claims::new(text.into(), Arc::new(registered))),
-        scopes: None,
+        scopes,
         confirmation,
         memory: Memory::default(),
     })

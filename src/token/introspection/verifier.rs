@@ -13,7 +13,7 @@ use super::health::IntrospectionHealth;
 use super::settings::Settings;
 use super::{judge, request};
 use crate::ConfigError;
-use crate::clock::{unix_seconds, within};
+use crate::clock::{SharedClock, unix_seconds, within};
 use crate::crypto::digest;
 use crate::issuer::{AuthorizationServer, Client, Unavailable};
 use crate::protocol::AccessToken;
@@ -123,6 +123,10 @@ impl IntrospectionVerifier {
     /// How introspection fares at this moment, for a readiness probe. No I/O.
     pub fn health(&self) -> IntrospectionHealth {
         self.shared.circuit.health(self.shared.monotonic())
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        self.shared.settings.server.clock()
     }
 
     pub(crate) fn audience(&self) -> &Audience {

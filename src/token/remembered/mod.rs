@@ -77,10 +77,18 @@ impl Remembered {
         self.names.name(token.as_bytes())
     }
 
-    /// The verdict on a token that was good and plainly still is.
-    pub(super) fn recall(&self, name: &TokenName) -> Option<Arc<Verdict>> {
+    /// The verdict on a token that was good and plainly still is, where whoever gave it would be asked
+    /// again.
+    pub(super) fn recall(
+        &self,
+        name: &TokenName,
+        is_asked: impl FnOnce(&JwtVerifier) -> bool,
+    ) -> Option<Arc<Verdict>> {
         let verdict = self.verdicts.get(name)?;
         let grounds = verdict.memory.grounds.as_ref()?;
+        if !is_asked(&grounds.verifier) {
+            return None;
+        }
         match grounds.verifier.standing(&verdict, &grounds.voucher) {
             Standing::Current => {
                 Source::Remembered.count();
