@@ -9,7 +9,9 @@
 
 mod support;
 
+use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,8 +25,11 @@ use support::{
 };
 use tower_oauth::issuer::KeySetHealth;
 use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
-use tower_oauth::token::{JwtVerifier, TokenProfile, VerifyErrorKind as Why};
-use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, VerifiedToken};
+use tower_oauth::token::{
+    IntrospectionVerifier, IssuerLookup, JwtVerifier, TokenProfile, Verifier,
+    VerifyErrorKind as Why,
+};
+use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Client, VerifiedToken};
 
 const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
 const EXPIRED: Outcome = Outcome::InvalidToken(Why::Expired);
@@ -474,5 +479,81 @@ async fn many_tasks_with_the_same_token_all_get_the_same_answer() {
         soon(task).await.unwrap();
     }
     assert_eq!(server.count(Endpoint::KeySet), 1);
+    assert_eq!(remembered(&layer).0, 1);
+}
+
+#[tokio::test]
+async fn issuers_of_one_layer_share_its_memory_and_each_judges_its_own() {
+    let (staff, partners) = (
+        server(),
+        TestServer::new("https://partners.example.test").unwrap(),
+    );
+    let verifier = |server: &TestServer, audience: &str| {
+        JwtVerifier::new(&server.authorization_server(), audience).unwrap()
+    };
+    let partner_token = partners.access_token().with_audience("partners").sign();
+    let verifiers = [verifier(&staff, AUDIENCE), verifier(&partners, "partners")];
+    let layer = BearerLayer::new(Verifier::issuers(verifiers).unwrap());
+    let api = remembering(layer.clone(), &good(&staff).sign()).await;
+    assert_eq!(judged(&api, &partner_token).await, ANEW);
+    assert_eq!(judged(&api, &partner_token).await, REMEMBERED);
+    assert_eq!(remembered(&layer).0, 2);
+    partners.clock().turn_wall(400);
+    assert_eq!(judged(&api, &partner_token).await, (EXPIRED, false));
+}
+
+#[tokio::test]
+async fn a_tenant_that_is_gone_takes_its_remembered_tokens_with_it() {
+    let server = server();
+    let token = long(&server);
+    let tenant = JwtVerifier::new(&server.authorization_server(), AUDIENCE).unwrap();
+    let found = Arc::new(Mutex::new(Some(tenant.clone())));
+    let registry = Arc::clone(&found);
+    let lookup = IssuerLookup::new(
+        |issuer| issuer == support::ISSUER,
+        move |_| std::future::ready(Ok::<_, Infallible>(registry.lock().unwrap().clone())),
+    );
+    let lookup = lookup.with_clock(server.clock());
+    let api = remembering(BearerLayer::new(lookup), &token).await;
+    // Looked up again after ten minutes: the same verifier first, then one for another audience.
+    server.clock().advance(secs(601));
+    settle().await;
+    assert_eq!(
+        judged(&api, &token).await,
+        ANEW,
+        "the tenant is asked for first"
+    );
+    assert_eq!(judged(&api, &token).await, REMEMBERED);
+    let other = JwtVerifier::new(&server.authorization_server(), "https://x.example.test");
+    *found.lock().unwrap() = Some(other.unwrap());
+    server.clock().advance(secs(601));
+    settle().await;
+    let elsewhere = Outcome::InvalidToken(Why::Audience);
+    assert_eq!(judged(&api, &token).await, (elsewhere, false));
+    *found.lock().unwrap() = Some(tenant);
+    server.clock().advance(secs(601));
+    settle().await;
+    assert_eq!(judged(&api, &token).await.0, Outcome::Accepted);
+    assert_eq!(judged(&api, &token).await, REMEMBERED);
+    *found.lock().unwrap() = None;
+    server.clock().advance(secs(601));
+    settle().await;
+    let gone = Outcome::InvalidToken(Why::Issuer);
+    assert_eq!(judged(&api, &token).await, (gone, false));
+}
+
+#[tokio::test]
+async fn opaque_tokens_are_not_remembered_here() {
+    let server = server();
+    let handle = server.authorization_server();
+    let client = Client::confidential("api", "secret");
+    let layer = BearerLayer::new(Verifier::jwt_or_opaque(
+        JwtVerifier::new(&handle, AUDIENCE).unwrap(),
+        IntrospectionVerifier::new(&handle, client, AUDIENCE).unwrap(),
+    ));
+    let api = remembering(layer.clone(), &good(&server).sign()).await;
+    for _ in 0..2 {
+        assert!(!judged(&api, "opaque").await.1);
+    }
     assert_eq!(remembered(&layer).0, 1);
 }
