@@ -25,9 +25,9 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use support::logs::Logs;
 use support::{api, ask, good, layer, present, present_at, server};
 use tower_oauth::bearer::{MethodScopes, RefusedRequest};
-use tower_oauth::testing::{Endpoint, Fault, TestServer, TokenMint};
-use tower_oauth::token::{JwtVerifier, TokenProfile};
-use tower_oauth::{BearerLayer, ScopeLayer, VerifiedToken};
+use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TokenMint};
+use tower_oauth::token::{IntrospectionVerifier, JwtVerifier, TokenProfile};
+use tower_oauth::{BearerLayer, Client, ScopeLayer, VerifiedToken};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -328,6 +328,51 @@ async fn metrics_count_each_request_once_under_the_documented_labels() {
     let documented = documented_metrics();
     for key in seen.keys() {
         assert!(documented.contains(key), "{key:?} is not in the table");
+    }
+}
+
+#[tokio::test]
+async fn introspection_is_counted_by_outcome_and_its_answers_by_where_they_came_from() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let server = server().add_client(TestClient::confidential("api", "secret"));
+    let verifier = IntrospectionVerifier::new(
+        &server.authorization_server(),
+        Client::confidential("api", "secret"),
+        support::AUDIENCE,
+    );
+    let api = api(BearerLayer::new(verifier.unwrap()));
+    let token = good(&server).opaque();
+    for _ in 0..3 {
+        assert_eq!(present(&api, &token).await.status, 200);
+    }
+    assert_eq!(present(&api, "unheard-of").await.status, 401);
+    server.fail(Endpoint::Introspection, Fault::status(500));
+    assert_eq!(present(&api, "never-asked").await.status, 503);
+    drop(guard);
+
+    let seen = snapshot(&snapshotter);
+    let documented = documented_metrics();
+    for key in seen.keys() {
+        assert!(documented.contains(key), "{key:?} is not in the table");
+    }
+    for (name, label, value, expected) in [
+        ("introspections_total", "outcome", "active", 1),
+        ("introspections_total", "outcome", "inactive", 1),
+        ("introspections_total", "outcome", "failure", 1),
+        ("introspection_seconds", "", "", 3),
+        ("verdicts_total", "source", "introspected", 1),
+        ("verdicts_total", "source", "introspection_remembered", 2),
+        ("requests_total", "outcome", "accepted", 3),
+        ("refusals_total", "reason", "unavailable", 1),
+    ] {
+        let key = (
+            format!("tower_oauth_{name}"),
+            label.to_owned(),
+            value.to_owned(),
+        );
+        assert_eq!(seen.get(&key), Some(&expected), "{key:?}: {seen:?}");
     }
 }
 
