@@ -47,7 +47,7 @@ counted! {
         UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
         Policy => "policy",
-        StepUp => "step_up",
+        StepUp => "insufficient_user_authentication",
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",
         Misconfigured => "misconfigured",

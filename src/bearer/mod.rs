@@ -10,7 +10,7 @@
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
 //! A token that is bound to a key passes only with a proof that the caller holds it; see
-//! [`Dpop`](crate::Dpop).
+//! [`Dpop`](crate::token::Dpop).
 //!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
@@ -79,6 +79,7 @@
 //! | `introspection_failed_again` | `tower_oauth::bearer` | debug | `issuer` | and each time after that |
 //! | `introspection_mended` | `tower_oauth::bearer` | info | `issuer` | it answers again |
 //! | `answers_without_audience` | `tower_oauth::bearer` | warn | `issuer` | its answers name no audience, so tokens are refused; once |
+//! | `issuer_lookup_failed` | `tower_oauth::bearer` | warn | `issuer`, `error` | an issuer could not be looked up |
 //! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
 //! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
 //! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
@@ -97,7 +98,7 @@
 //! | name | kind | label | values | what |
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
-//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
+//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `policy`, `insufficient_user_authentication`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
 //! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
