@@ -1,6 +1,6 @@
 //! What tonic services need beside the layers (feature `tonic`).
 //!
-//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer) and
+//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and
 //! [`MethodScopes`](crate::bearer::MethodScopes) stand around a tonic server as they are: gRPC and grpc-web callers
 //! are refused with the status codes they know, the challenge in the metadata. Inside a method the token is
 //! found with [`token`], demands that depend on the message are made with [`require`], and [`HandOn`] calls
@@ -79,10 +79,9 @@ pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(),
     let Some(verdict) = &judged.verdict else {
         return Err(refuse(request, &Refusal::NoCredentials));
     };
-    scopes.check(verdict.scopes()).map_err(|needed| {
-        let needed = needed.to_string();
-        refuse(request, &Refusal::InsufficientScope { needed })
-    })
+    scopes
+        .check(verdict, request.extensions())
+        .map_err(|refusal| refuse(request, &refusal))
 }
 
 /// A refusal as the layers around this call would say it: code, message and challenge.

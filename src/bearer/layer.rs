@@ -83,10 +83,15 @@ impl BearerLayer {
     ///
     /// Unless set otherwise the realm is `api`, and a token is required.
     pub fn new(verifier: impl Into<Verifier>) -> Self {
+        let verifier = verifier.into();
+        let protection = Protection {
+            clock: verifier.clock(),
+            ..Protection::default()
+        };
         let settings = Settings {
-            verifier: verifier.into(),
+            verifier,
             bindings: Bindings::default(),
-            protection: Arc::default(),
+            protection: Arc::new(protection),
             optional: false,
             private: false,
             sources: Vec::new(),

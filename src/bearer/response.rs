@@ -87,7 +87,7 @@ fn log(refusal: &Refusal, status: StatusCode) {
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", "{reason}");
+        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
     } else {
         tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
     }
@@ -107,6 +107,8 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
             _ => telemetry::Reason::InvalidToken,
         },
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
+        Refusal::Policy { .. } => telemetry::Reason::Policy,
+        Refusal::InsufficientUserAuthentication => telemetry::Reason::StepUp,
         Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
     }

@@ -28,6 +28,7 @@ pub(crate) use back_channel::is_loopback;
 pub use client::Client;
 pub(crate) use client::Parameters;
 pub(crate) use client_assertion::Occasion;
+pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;

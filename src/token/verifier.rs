@@ -1,11 +1,17 @@
 //! [`Verifier`]: what a layer verifies the tokens of its requests with.
 
+use std::error::Error;
+use std::future::Future;
 use std::sync::Arc;
 
 use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
+use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
+use super::lookup::IssuerLookup;
 use super::verified::Verdict;
+use crate::ConfigError;
+use crate::clock::SharedClock;
 use crate::crypto::base64url;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
@@ -23,6 +29,8 @@ enum Way {
     Jwt(JwtVerifier),
     Introspection(IntrospectionVerifier),
     ByShape(Arc<ByShape>),
+    Issuers(Issuers),
+    Lookup(IssuerLookup),
 }
 
 /// JWTs to one, everything else to the other.
@@ -44,6 +52,14 @@ impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
         Self {
             way: Way::Jwt(verifier),
+        }
+    }
+}
+
+impl From<IssuerLookup> for Verifier {
+    fn from(lookup: IssuerLookup) -> Self {
+        Self {
+            way: Way::Lookup(lookup),
         }
     }
 }
@@ -75,6 +91,61 @@ impl Verifier {
         }
     }
 
+    /// Tokens of several issuers, each judged by its own verifier: its keys, audience, algorithms,
+    /// profile and scope mapping, and nobody else's (RFC 8725 §3.8). What a token says of its issuer
+    /// only chooses the verifier; one of any other issuer is refused without a fetch.
+    ///
+    /// ```
+    /// use tower_oauth::token::{JwtVerifier, ScopeClaim, TokenProfile, Verifier};
+    /// use tower_oauth::{AuthorizationServer, BearerLayer};
+    ///
+    /// let staff = AuthorizationServer::new("https://sso.example.com/realms/staff")?;
+    /// let partners = AuthorizationServer::new("https://partners.example.com")?;
+    /// let layer = BearerLayer::new(Verifier::issuers([
+    ///     JwtVerifier::new(&staff, "orders")?
+    ///         .with_profile(TokenProfile::Keycloak)
+    ///         .with_scopes_from([ScopeClaim::nested(["realm_access", "roles"])])?,
+    ///     JwtVerifier::new(&partners, "https://api.example.com")?,
+    /// ])?);
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// A user is known by issuer and subject together: two issuers may use the same `sub`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list, and [`ConfigError::Issuer`] for two verifiers of one
+    /// issuer: several audiences go into one of them.
+    pub fn issuers(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
+        Ok(Self {
+            way: Way::Issuers(Issuers::new(verifiers)?),
+        })
+    }
+
+    /// Tokens of issuers that are looked up when they are needed; short for an [`IssuerLookup`], which
+    /// says what is remembered and what the two functions owe.
+    pub fn lookup<F, E>(
+        allow: impl Fn(&str) -> bool + Send + Sync + 'static,
+        lookup: impl Fn(String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Option<JwtVerifier>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        IssuerLookup::new(allow, lookup).into()
+    }
+
+    /// The clock that tokens are judged by.
+    pub(crate) fn clock(&self) -> SharedClock {
+        match &self.way {
+            Way::Jwt(verifier) => Arc::clone(verifier.server().clock()),
+            Way::Issuers(issuers) => Arc::clone(issuers.clock()),
+            Way::Lookup(lookup) => Arc::clone(lookup.clock()),
+            Way::Introspection(verifier) => Arc::clone(verifier.clock()),
+            Way::ByShape(both) => both.jwt.clock(),
+        }
+    }
+
     /// The verdict, where it can be given without waiting.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         match &self.way {
@@ -82,6 +153,14 @@ impl Verifier {
             Way::Introspection(verifier) => verifier.at_hand(token),
             Way::ByShape(both) if is_jwt(token) => both.jwt.at_hand(token),
             Way::ByShape(both) => both.opaque.at_hand(token),
+            Way::Issuers(issuers) => match issuers.judge_of(token) {
+                Ok(verifier) => verifier.at_hand(token),
+                Err(error) => Some(Err(error)),
+            },
+            Way::Lookup(lookup) => match lookup.judge_at_hand(token)? {
+                Ok(verifier) => verifier.at_hand(token),
+                Err(error) => Some(Err(error)),
+            },
         }
     }
 
@@ -93,6 +172,9 @@ impl Verifier {
             Way::ByShape(both) => {
                 both.jwt.serves(resource) && both.opaque.audience().may_be(resource)
             }
+            Way::Issuers(issuers) => issuers.serve(resource),
+            // Who they are is not known yet.
+            Way::Lookup(_) => true,
         }
     }
 
@@ -104,6 +186,8 @@ impl Verifier {
             // A verifier may hold another, so its future cannot hold that one's in itself.
             Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.verify(token)).await,
             Way::ByShape(both) => both.opaque.verify(token).await,
+            Way::Issuers(issuers) => issuers.judge_of(token)?.verify(token).await,
+            Way::Lookup(lookup) => lookup.judge_of(token).await?.verify(token).await,
         }
     }
 }
