@@ -1,0 +1,41 @@
+//! What is shown by counts and by waiting, each over a real socket to a server that counts: one program,
+//! one target a call, one line of JSON as the answer.
+
+mod api;
+mod fixture;
+mod keys;
+
+use serde_json::json;
+use tokio::runtime::Builder;
+
+/// What came of a target: in words, and whether it was met.
+pub struct Finding {
+    pub measured: String,
+    pub met: bool,
+}
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["fixture", folder, issuer] = arguments[..] {
+        return fixture::write(folder.as_ref(), issuer);
+    }
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let finding = runtime.expect("a runtime").block_on(async {
+        match arguments[..] {
+            ["P8"] => keys::rotation().await,
+            ["P9"] => keys::flood().await,
+            ["P10"] => keys::outage().await,
+            ["P11"] => keys::down_at_start().await,
+            ["P12"] => keys::odd_key_sets().await,
+            _ => panic!("one of: fixture FOLDER ISSUER, P8 to P12"),
+        }
+    });
+    println!(
+        "{}",
+        json!({ "measured": finding.measured, "met": finding.met })
+    );
+}
