@@ -72,6 +72,8 @@
 //! | `reqwest` | yes | the back channel over reqwest and rustls; without it, hand one in |
 //! | `aws-lc-rs` | yes | cryptography by aws-lc-rs |
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
+//! | `tonic` | no | refusals as `tonic::Status` |
+//! | `metrics` | no | counters and histograms through the `metrics` facade |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.
@@ -113,7 +115,7 @@ pub use flow::Session;
 pub use issuer::{AuthorizationServer, Client};
 pub use login::LoginLayer;
 pub use protocol::Claims;
-pub use token::VerifiedToken;
+pub use token::{JwtVerifier, VerifiedToken};
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}

@@ -20,7 +20,8 @@ use http::header::AUTHORIZATION;
 use serde_json::json;
 use support::der::{self, decode, encode};
 use support::{
-    Case, ISSUER, Outcome, api, ask, case, check, good, layer, layer_of, present, server,
+    Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
+    verifier_of,
 };
 use tower_oauth::testing::{Endpoint, SigningKey, TestServer, TokenMint};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
@@ -383,7 +384,7 @@ async fn what_was_allowed_is_accepted_and_nothing_else() {
         };
         let outcome = present(&api_of_default, token).await.outcome();
         assert_eq!(outcome, expect, "{}", all[at]);
-        let only = api(layer(&server).with_algorithms([all[at]]).unwrap());
+        let only = api(verifier(&server).with_algorithms([all[at]]).unwrap());
         for (other, token) in tokens.iter().enumerate() {
             let expect = if other == at {
                 Outcome::Accepted
@@ -542,7 +543,7 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
         TokenProfile::Keycloak,
         TokenProfile::Generic,
     ] {
-        let api = api(layer(&server).with_profile(profile));
+        let api = api(verifier(&server).with_profile(profile));
         for other in others {
             let outcome = present(&api, &token(other).with_claim("typ", "Bearer").sign())
                 .await
@@ -605,7 +606,7 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
         ),
     ];
     check(
-        &api(layer(&server).with_profile(TokenProfile::Generic)),
+        &api(verifier(&server).with_profile(TokenProfile::Generic)),
         &generic,
     )
     .await;
@@ -640,7 +641,7 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
         ),
     ];
     check(
-        &api(layer(&server).with_profile(TokenProfile::Keycloak)),
+        &api(verifier(&server).with_profile(TokenProfile::Keycloak)),
         &keycloak,
     )
     .await;
@@ -661,7 +662,7 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
         ),
     ];
     check(
-        &api(layer(&server).with_profile(TokenProfile::Rfc9068Full)),
+        &api(verifier(&server).with_profile(TokenProfile::Rfc9068Full)),
         &full,
     )
     .await;
@@ -1088,7 +1089,7 @@ async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
 async fn settings_of_one_layer_do_not_reach_another() {
     let server = server();
     let handle = server.authorization_server();
-    let strict = layer_of(&handle);
+    let strict = verifier_of(&handle);
     let lax = strict
         .clone()
         .with_profile(TokenProfile::Generic)
@@ -1101,7 +1102,7 @@ async fn settings_of_one_layer_do_not_reach_another() {
         .with_header("typ", "JWT")
         .with_scope("a")
         .sign();
-    let [strict, lax, other] = [strict, lax, other].map(api);
+    let [strict, lax, other] = [api(strict), api(lax), api(other)];
     assert_eq!(present(&strict, &token).await.outcome(), Outcome::Accepted);
     assert_eq!(present(&strict, &rs512).await.outcome(), ALGORITHM);
     assert_eq!(present(&lax, &rs512).await.outcome(), Outcome::Accepted);

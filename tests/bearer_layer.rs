@@ -22,7 +22,9 @@ use axum::routing::get;
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use support::logs::Logs;
-use support::{Outcome, api, ask, good, layer, layer_of, present, present_at, server, soon};
+use support::{
+    Outcome, api, ask, good, layer, layer_of, present, present_at, server, soon, verifier_of,
+};
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
 use tower_oauth::bearer::{Bearer, Refusal, RequireScope, ResponseFuture, ScopeFuture};
 use tower_oauth::testing::{Endpoint, Fault, TestServer};
@@ -575,7 +577,7 @@ async fn tokens_refused_for_their_type_are_explained_once_when_they_are_good_oth
     present(&api(layer_of(&handle)), &keycloak).await;
     assert_eq!(told(), 2, "another layer has its own word");
     assert!(logs.text().contains("TokenProfile::Keycloak"));
-    let taken = api(layer_of(&handle).with_profile(TokenProfile::Keycloak));
+    let taken = api(verifier_of(&handle).with_profile(TokenProfile::Keycloak));
     assert_eq!(
         present(&taken, &keycloak).await.outcome(),
         Outcome::Accepted

@@ -20,7 +20,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use proptest::prelude::*;
 use serde_json::json;
 use support::challenge::{Challenge, parse, parse_line};
-use support::{DESCRIPTIONS, Outcome, api, ask, good, layer, present, present_at, server};
+use support::{
+    DESCRIPTIONS, Outcome, api, ask, good, layer, present, present_at, server, verifier,
+};
 use tower::ServiceBuilder;
 use tower::util::MapResponseLayer;
 use tower_oauth::bearer::Refusal;
@@ -414,7 +416,7 @@ async fn no_profile_says_more_of_a_token_than_another() {
         TokenProfile::Generic,
         TokenProfile::Keycloak,
     ] {
-        let api = api(layer(&server).with_profile(profile));
+        let api = api(verifier(&server).with_profile(profile));
         for token in [
             good(&server).with_header("typ", "x").sign(),
             good(&server).with_broken_signature().sign(),

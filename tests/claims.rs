@@ -17,7 +17,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::{
     AUDIENCE, Case, ISSUER, Outcome, api, case, check, good, layer, layer_of, present, present_at,
-    server,
+    server, verifier, verifier_of,
 };
 use tower_oauth::testing::{Endpoint, TestServer, TokenMint};
 use tower_oauth::token::{Audience, TokenProfile, VerifyErrorKind as Why};
@@ -228,7 +228,7 @@ async fn a_token_is_valid_until_the_second_before_expiry_and_leeway() {
     let handle = server.authorization_server();
     let now = server.clock().unix_seconds();
     for leeway in [0, 1, 30, 300] {
-        let layer = layer_of(&handle)
+        let layer = verifier_of(&handle)
             .with_leeway(Duration::from_secs(leeway))
             .unwrap();
         let leeway = i64::try_from(leeway).unwrap();
@@ -321,7 +321,7 @@ async fn the_other_times_are_numbers_where_they_are_there() {
 async fn a_token_may_be_refused_for_its_age_alone() {
     let server = server();
     let handle = server.authorization_server();
-    let api = api(layer_of(&handle)
+    let api = api(verifier_of(&handle)
         .with_max_age(Duration::from_secs(3600))
         .unwrap());
     let now = server.clock().unix_seconds();
@@ -346,7 +346,7 @@ async fn a_token_may_be_refused_for_its_age_alone() {
     check(&api, &cases).await;
     for (age, fine) in [(0, false), (1, true), (u64::MAX, true)] {
         assert_eq!(
-            layer_of(&handle)
+            verifier_of(&handle)
                 .with_max_age(Duration::from_secs(age))
                 .is_ok(),
             fine,
@@ -729,7 +729,7 @@ async fn another_kind_of_token_is_no_access_token() {
         ),
     ];
     check(
-        &api(layer(&server).with_profile(TokenProfile::Generic)),
+        &api(verifier(&server).with_profile(TokenProfile::Generic)),
         &generic,
     )
     .await;
@@ -754,7 +754,7 @@ async fn another_kind_of_token_is_no_access_token() {
         ),
     ];
     check(
-        &api(layer(&server).with_profile(TokenProfile::Keycloak)),
+        &api(verifier(&server).with_profile(TokenProfile::Keycloak)),
         &keycloak,
     )
     .await;
@@ -781,7 +781,7 @@ async fn a_token_bound_to_a_key_is_never_taken_as_a_plain_bearer() {
         ),
     ];
     check(&api(layer(&server)), &cases).await;
-    let unmarked = layer(&server).with_profile(TokenProfile::Generic);
+    let unmarked = verifier(&server).with_profile(TokenProfile::Generic);
     let token = good(&server)
         .with_header("typ", "JWT")
         .with_scope("read")

@@ -164,7 +164,7 @@ fn a_realm_needs_no_escape() {
 
 #[test]
 fn times_have_their_bounds_and_nothing_overflows() {
-    let layer = || support::layer(&server());
+    let verifier = || support::verifier(&server());
     for (leeway, fine) in [
         (Duration::ZERO, true),
         (Duration::from_secs(300), true),
@@ -172,7 +172,7 @@ fn times_have_their_bounds_and_nothing_overflows() {
         (Duration::from_secs(301), false),
         (Duration::MAX, false),
     ] {
-        let set = layer().with_leeway(leeway);
+        let set = verifier().with_leeway(leeway);
         assert_eq!(set.is_ok(), fine, "{leeway:?}");
         if let Err(error) = set {
             assert!(
@@ -193,7 +193,7 @@ fn times_have_their_bounds_and_nothing_overflows() {
             assert!(error.to_string().contains(&format!("{limit:?}")), "{error}");
         }
     }
-    let error = layer()
+    let error = verifier()
         .with_max_age(Duration::from_millis(999))
         .unwrap_err();
     assert!(error.to_string().contains("999ms"), "{error}");
@@ -201,8 +201,8 @@ fn times_have_their_bounds_and_nothing_overflows() {
 
 #[test]
 fn a_list_of_algorithms_is_not_empty_and_has_no_name_for_symmetric_ones() {
-    let layer = || support::layer(&server());
-    assert!(layer().with_algorithms([]).is_err());
+    let verifier = || support::verifier(&server());
+    assert!(verifier().with_algorithms([]).is_err());
     // What can be allowed is what the type can say; its names are all of asymmetric ones.
     let all = [
         tower_oauth::Algorithm::Rs256,
@@ -219,5 +219,5 @@ fn a_list_of_algorithms_is_not_empty_and_has_no_name_for_symmetric_ones() {
         all.iter()
             .all(|one| !one.name().starts_with("HS") && one.name() != "none")
     );
-    assert!(layer().with_algorithms(all).is_ok());
+    assert!(verifier().with_algorithms(all).is_ok());
 }

@@ -12,9 +12,10 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::layer::Settings;
-use super::refusal::Refusal;
-use super::response::Speech;
-use super::service::{admit, respond};
+use super::refusal::Demand;
+use super::response::{Speech, refuse};
+use super::service::{Refused, admit};
+use crate::protocol::credentials::Presented;
 use crate::token::{Verdict, VerifyError};
 
 pin_project! {
@@ -28,12 +29,12 @@ pin_project! {
     }
 }
 
-type Verification = Pin<Box<dyn Future<Output = Result<Verdict, VerifyError>> + Send>>;
+type Verification = Pin<Box<dyn Future<Output = Result<Arc<Verdict>, VerifyError>> + Send>>;
 
 pin_project! {
     #[project = StateProjection]
     enum State<S, C, B, F> {
-        Refused { refusal: Option<(Refusal, Arc<Settings<C>>, Speech)> },
+        Refused { refused: Option<(Refused, Arc<Settings<C>>, Speech)> },
         // A key has to be fetched first: the only case that boxes anything.
         Verifying { verification: Verification, waiting: Option<Box<Waiting<S, C, B>>> },
         Admitted { #[pin] inner: F, private: bool },
@@ -44,8 +45,7 @@ struct Waiting<S, C, B> {
     service: S,
     request: Request<B>,
     settings: Arc<Settings<C>>,
-    credentials: HeaderValue,
-    token_at: usize,
+    presented: Presented,
     speech: Speech,
 }
 
@@ -53,10 +53,10 @@ impl<S, C, B> ResponseFuture<S, C, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(refusal: Refusal, settings: &Arc<Settings<C>>, speech: Speech) -> Self {
+    pub(super) fn refused(refused: Refused, settings: &Arc<Settings<C>>, speech: Speech) -> Self {
         Self {
             state: State::Refused {
-                refusal: Some((refusal, Arc::clone(settings), speech)),
+                refused: Some((refused, Arc::clone(settings), speech)),
             },
         }
     }
@@ -71,24 +71,16 @@ where
         service: S,
         request: Request<B>,
         settings: Arc<Settings<C>>,
-        credentials: HeaderValue,
-        token_at: usize,
+        presented: Presented,
         speech: Speech,
     ) -> Self {
-        let (verifier, presented) = (settings.verifier.clone(), credentials.clone());
-        let verification = Box::pin(async move {
-            let token = presented
-                .to_str()
-                .ok()
-                .and_then(|text| text.get(token_at..));
-            verifier.verify(token.unwrap_or_default()).await
-        });
+        let (verifier, shown) = (settings.verifier.clone(), presented.clone());
+        let verification = Box::pin(async move { verifier.verify(shown.token()).await });
         let waiting = Waiting {
             service,
             request,
             settings,
-            credentials,
-            token_at,
+            presented,
             speech,
         };
         Self {
@@ -112,9 +104,13 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Refused { refusal } => match refusal.take() {
-                    Some((refusal, settings, speech)) => {
-                        return Poll::Ready(Ok(respond(refusal, &settings, speech)));
+                StateProjection::Refused { refused } => match refused.take() {
+                    Some((Refused { refusal, scheme }, settings, speech)) => {
+                        let protection = &settings.protection;
+                        let demand = Demand::default();
+                        return Poll::Ready(Ok(refuse(
+                            refusal, protection, scheme, demand, speech,
+                        )));
                     }
                     // Polled again after it was done.
                     None => return Poll::Pending,
@@ -148,17 +144,8 @@ where
     S: Service<Request<B>>,
     C: Send + Sync + 'static,
 {
-    fn go_on(mut self, verdict: Result<Verdict, VerifyError>) -> State<S, C, B, S::Future> {
-        let admitted = verdict.and_then(|verdict| {
-            admit(
-                &self.settings,
-                &mut self.request,
-                verdict,
-                self.credentials,
-                self.token_at,
-            )
-        });
-        match admitted {
+    fn go_on(mut self, verdict: Result<Arc<Verdict>, VerifyError>) -> State<S, C, B, S::Future> {
+        match admit(&self.settings, &mut self.request, verdict, self.presented) {
             Ok(()) => {
                 let private = self.settings.private;
                 State::Admitted {
@@ -166,9 +153,9 @@ where
                     private,
                 }
             }
-            Err(error) => {
-                let refusal = Some((Refusal::Token(error), self.settings, self.speech));
-                State::Refused { refusal }
+            Err(refused) => {
+                let refused = Some((refused, self.settings, self.speech));
+                State::Refused { refused }
             }
         }
     }

@@ -2,18 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
+use super::protection::Protection;
 use super::service::Bearer;
 use crate::ConfigError;
-use crate::crypto::Algorithm;
 use crate::issuer::AuthorizationServer;
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{Audience, JwtVerifier, TokenProfile, VerifyErrorKind};
+use crate::token::{Audience, Bindings, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
 
 /// Lets requests with a good access token through; see the [module](super).
 ///
@@ -24,19 +23,22 @@ pub struct BearerLayer<C = Claims> {
 }
 
 pub(super) struct Settings<C> {
-    pub(super) verifier: JwtVerifier,
-    pub(super) realm: Realm,
+    pub(super) verifier: Verifier,
+    pub(super) bindings: Bindings,
+    pub(super) protection: Arc<Protection>,
     pub(super) optional: bool,
     pub(super) private: bool,
-    pub(super) convert: fn(&Claims) -> Result<Arc<C>, VerifyErrorKind>,
+    pub(super) convert: Convert<C>,
 }
+
+/// How the claims become what handlers get.
+type Convert<C> = fn(&Arc<Verdict>) -> Result<Arc<C>, VerifyErrorKind>;
 
 impl BearerLayer {
     /// Verifies access tokens that are JWTs, here: of this issuer, for this audience.
     ///
-    /// The audience is the identifier of *this* API, as the authorization server puts it into `aud`.
-    /// Unless set otherwise: [`TokenProfile::Rfc9068`]; RS256, PS256, ES256, ES384 and EdDSA; 30
-    /// seconds of leeway; the realm `api`.
+    /// Short for [`new`](Self::new) with a [`JwtVerifier`], which says what the defaults are and has
+    /// the settings.
     ///
     /// # Errors
     ///
@@ -45,63 +47,28 @@ impl BearerLayer {
         server: &AuthorizationServer,
         audience: impl Into<Audience>,
     ) -> Result<Self, ConfigError> {
+        JwtVerifier::new(server, audience).map(Self::new)
+    }
+
+    /// Verifies access tokens with this [`JwtVerifier`], or with a [`Verifier`] that combines several.
+    ///
+    /// Unless set otherwise the realm is `api`, and a token is required.
+    pub fn new(verifier: impl Into<Verifier>) -> Self {
         let settings = Settings {
-            verifier: JwtVerifier::new(server, audience.into())?,
-            realm: Realm::default(),
+            verifier: verifier.into(),
+            bindings: Bindings::default(),
+            protection: Arc::default(),
             optional: false,
             private: false,
-            convert: |claims| Ok(Arc::new(claims.clone())),
+            convert: |verdict| Ok(Arc::clone(&verdict.claims)),
         };
-        Ok(Self {
+        Self {
             settings: Arc::new(settings),
-        })
+        }
     }
 }
 
 impl<C> BearerLayer<C> {
-    /// How the authorization server marks its access tokens.
-    #[must_use]
-    pub fn with_profile(mut self, profile: TokenProfile) -> Self {
-        self.change(|settings| settings.verifier.set_profile(profile));
-        self
-    }
-
-    /// The signature algorithms that are allowed, instead of the default ones.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] for an empty list.
-    pub fn with_algorithms(
-        mut self,
-        algorithms: impl IntoIterator<Item = Algorithm>,
-    ) -> Result<Self, ConfigError> {
-        let algorithms = algorithms.into_iter().collect();
-        self.change(|settings| settings.verifier.set_algorithms(algorithms))?;
-        Ok(self)
-    }
-
-    /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes
-    /// at most. Fractions of a second are cut off.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] above 5 minutes.
-    pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
-        self.change(|settings| settings.verifier.set_leeway(leeway))?;
-        Ok(self)
-    }
-
-    /// Refuses tokens that were issued longer ago than this, however long they say they are good, and
-    /// tokens without `iat`. No limit unless said otherwise; the leeway comes on top.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] below a second.
-    pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
-        self.change(|settings| settings.verifier.set_max_age(max_age))?;
-        Ok(self)
-    }
-
     /// The `realm` of the challenge, a name for people ([RFC 9110 §11.5]).
     ///
     /// # Errors
@@ -116,7 +83,7 @@ impl<C> BearerLayer<C> {
             value: realm.to_owned(),
             reason: "it must be printable ASCII without quote and backslash, and not empty",
         })?;
-        self.change(|settings| settings.realm = realm);
+        self.change(|settings| Arc::make_mut(&mut settings.protection).realm = realm);
         Ok(self)
     }
 
@@ -147,10 +114,11 @@ impl<C> BearerLayer<C> {
     {
         let settings = Settings {
             verifier: self.settings.verifier.clone(),
-            realm: self.settings.realm.clone(),
+            bindings: self.settings.bindings.clone(),
+            protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,
             private: self.settings.private,
-            convert: |claims: &Claims| match claims.deserialize::<T>() {
+            convert: |verdict| match verdict.claims.deserialize::<T>() {
                 Ok(claims) => Ok(Arc::new(claims)),
                 Err(error) => {
                     // The error's own text would show what the claim says of a person.
@@ -191,7 +159,8 @@ impl<C> Clone for Settings<C> {
     fn clone(&self) -> Self {
         Self {
             verifier: self.verifier.clone(),
-            realm: self.realm.clone(),
+            bindings: self.bindings.clone(),
+            protection: Arc::clone(&self.protection),
             optional: self.optional,
             private: self.private,
             convert: self.convert,

@@ -72,6 +72,7 @@
 
 mod future;
 mod layer;
+mod protection;
 mod refusal;
 mod response;
 mod scope;
@@ -79,10 +80,12 @@ mod service;
 
 pub use future::ResponseFuture;
 pub use layer::BearerLayer;
+#[cfg(feature = "axum")]
+pub(crate) use protection::{Judged, Protection};
+#[cfg(feature = "axum")]
+pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 #[cfg(feature = "axum")]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
-#[cfg(feature = "axum")]
-pub(crate) use service::Judged;

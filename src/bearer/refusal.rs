@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::protocol::challenge::{Challenge, Realm};
+use super::protection::Protection;
+use crate::protocol::challenge::Challenge;
+use crate::protocol::credentials::Scheme;
 use crate::protocol::{BearerErrorCode, ScopeSet};
 use crate::token::{VerifyError, VerifyErrorKind};
 
@@ -35,31 +37,59 @@ pub enum Refusal {
     MissingLayer(&'static str),
 }
 
+/// What a challenge asks for beyond a token.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Demand<'a> {
+    pub(crate) scope: Option<&'a ScopeSet>,
+    pub(crate) acr_values: Option<&'a str>,
+    /// In seconds.
+    pub(crate) max_age: Option<u64>,
+}
+
 /// What leaves the process: a status, and what may be said beside it.
-pub(super) struct Answer<'a> {
+pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) challenge: Option<Challenge<'a>>,
+    /// Whether the credentials were judged, or are missing: then there are challenges.
+    pub(super) challenged: bool,
+    pub(super) error: Option<BearerErrorCode>,
     pub(super) retry_after: Option<Duration>,
-    /// For gRPC callers and for a person who reads a log.
+    /// For the challenge, for gRPC callers and for a person who reads a log.
     pub(super) message: &'static str,
 }
 
-/// The one place that turns what we know into what we say.
-pub(super) fn answer<'a>(
-    refusal: &Refusal,
-    realm: &'a Realm,
-    needed: Option<&'a ScopeSet>,
-) -> Answer<'a> {
-    let challenge = |error| {
-        Some(Challenge {
-            realm,
-            error,
-            scope: needed,
+impl Answer {
+    /// A challenge for each scheme that is offered; the error stands on the one that was used (`C8`).
+    pub(super) fn challenges<'a>(
+        &self,
+        protection: &'a Protection,
+        used: Option<Scheme>,
+        demand: Demand<'a>,
+    ) -> impl Iterator<Item = Challenge<'a>> {
+        let error = self.error.map(|code| (code, self.message));
+        let offers = protection.schemes.iter().filter(|_| self.challenged);
+        offers.map(move |offer| {
+            let tells = used.is_none_or(|used| used == offer.scheme);
+            let demand = if tells { demand } else { Demand::default() };
+            Challenge {
+                scheme: offer.scheme,
+                realm: &protection.realm,
+                error: error.filter(|_| tells),
+                scope: demand.scope,
+                acr_values: demand.acr_values,
+                max_age: demand.max_age,
+                algorithms: offer.algorithms.as_deref(),
+                resource_metadata: protection.resource_metadata.as_deref(),
+            }
         })
-    };
+    }
+}
+
+/// The one place that turns what we know into what we say.
+pub(super) fn answer(refusal: &Refusal) -> Answer {
     let judged = |status, code, message| Answer {
         status,
-        challenge: challenge(Some((code, message))),
+        challenged: true,
+        error: Some(code),
         retry_after: None,
         message,
     };
@@ -67,7 +97,8 @@ pub(super) fn answer<'a>(
         // RFC 6750 §3.1: without credentials no error code (`C4`).
         Refusal::NoCredentials => Answer {
             status: StatusCode::UNAUTHORIZED,
-            challenge: challenge(None),
+            challenged: true,
+            error: None,
             retry_after: None,
             message: "an access token is needed",
         },
@@ -79,7 +110,8 @@ pub(super) fn answer<'a>(
         // Not judged: no error code, or clients would throw good tokens away (`C7`).
         Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => Answer {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            challenge: None,
+            challenged: false,
+            error: None,
             retry_after: error
                 .unavailable()
                 .map(crate::issuer::Unavailable::retry_after),
@@ -97,7 +129,8 @@ pub(super) fn answer<'a>(
         ),
         Refusal::MissingLayer(message) => Answer {
             status: StatusCode::INTERNAL_SERVER_ERROR,
-            challenge: None,
+            challenged: false,
+            error: None,
             retry_after: None,
             message,
         },

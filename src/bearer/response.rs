@@ -3,9 +3,9 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::refusal::{Answer, Refusal, answer};
-use crate::protocol::ScopeSet;
-use crate::protocol::challenge::Realm;
+use super::protection::Protection;
+use super::refusal::{Demand, Refusal, answer};
+use crate::protocol::credentials::Scheme;
 
 /// How the caller wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,16 +44,13 @@ const GRPC: [&str; 3] = [
 /// Answers with a refusal, logs it once, and leaves it in the extensions.
 pub(crate) fn refuse<R: Default>(
     refusal: Refusal,
-    realm: &Realm,
-    needed: Option<&ScopeSet>,
+    protection: &Protection,
+    used: Option<Scheme>,
+    demand: Demand<'_>,
     speech: Speech,
 ) -> Response<R> {
-    let Answer {
-        status,
-        challenge,
-        retry_after,
-        message,
-    } = answer(&refusal, realm, needed);
+    let answer = answer(&refusal);
+    let (status, message) = (answer.status, answer.message);
     match &refusal {
         Refusal::MissingLayer(_) => {
             tracing::error!(target: "tower_oauth::bearer", "{refusal}");
@@ -65,12 +62,12 @@ pub(crate) fn refuse<R: Default>(
     }
     let mut response = Response::new(R::default());
     let headers = response.headers_mut();
-    if let Some(challenge) = challenge {
+    for challenge in answer.challenges(protection, used, demand) {
         headers.append(WWW_AUTHENTICATE, challenge.to_header_value());
     }
     // To a cache in between, a refused gRPC call is a 200 with an empty body.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(wait) = retry_after {
+    if let Some(wait) = answer.retry_after {
         headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
     }
     match speech {

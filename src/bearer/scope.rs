@@ -10,12 +10,11 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::refusal::Refusal;
+use super::protection::{Judged, Protection};
+use super::refusal::{Demand, Refusal};
 use super::response::{Speech, refuse};
-use super::service::Judged;
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
-use crate::protocol::challenge::Realm;
 
 /// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
 ///
@@ -139,23 +138,29 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let speech = Speech::of(request.method(), request.headers());
-        let refused = |refusal, realm: &Realm, needed| {
-            ScopeFuture::refused(refuse(refusal, realm, needed, speech))
+        let refused = |refusal, protection: &Protection, used, demand| {
+            ScopeFuture::refused(refuse(refusal, protection, used, demand, speech))
         };
         let Some(judged) = request.extensions().get::<Judged>() else {
             let message = "a ScopeLayer has no BearerLayer around it";
-            return refused(Refusal::MissingLayer(message), &Realm::default(), None);
+            let refusal = Refusal::MissingLayer(message);
+            return refused(refusal, &Protection::default(), None, Demand::default());
         };
         let Some(verdict) = &judged.verdict else {
-            return refused(Refusal::NoCredentials, &judged.realm, None);
+            let refusal = Refusal::NoCredentials;
+            return refused(refusal, &judged.protection, None, Demand::default());
         };
-        match self.policy.check(verdict.claims.scope()) {
+        match self.policy.check(verdict.scopes()) {
             Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
             Err(needed) => {
                 let refusal = Refusal::InsufficientScope {
                     needed: needed.to_string(),
                 };
-                refused(refusal, &judged.realm, Some(needed))
+                let demand = Demand {
+                    scope: Some(needed),
+                    ..Demand::default()
+                };
+                refused(refusal, &judged.protection, Some(judged.scheme), demand)
             }
         }
     }

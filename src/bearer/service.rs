@@ -4,29 +4,21 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::future::ResponseFuture;
 use super::layer::Settings;
+use super::protection::Judged;
 use super::refusal::Refusal;
-use super::response::{Speech, refuse};
-use crate::protocol::challenge::Realm;
-use crate::protocol::credentials::{self, Credentials};
-use crate::token::{Verdict, VerifiedToken, VerifyError};
+use super::response::Speech;
+use crate::protocol::credentials::{self, Credentials, Presented, Scheme};
+use crate::token::{Shown, Verdict, VerifiedToken, VerifyError};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
 pub struct Bearer<S, C = crate::protocol::Claims> {
     inner: S,
     settings: Arc<Settings<C>>,
-}
-
-/// That a request was looked at, and what was found: for scope layers and extractors, which have to
-/// tell an anonymous request from a missing layer.
-#[derive(Clone)]
-pub(crate) struct Judged {
-    pub(crate) realm: Realm,
-    pub(crate) verdict: Option<Verdict>,
 }
 
 impl<S, C> Bearer<S, C> {
@@ -56,17 +48,17 @@ where
                 ResponseFuture::admitted(self.inner.call(request), self.settings.private)
             }
             Judgement::Anonymous => ResponseFuture::admitted(self.inner.call(request), false),
-            Judgement::Refused(refusal) => {
+            Judgement::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
                 self.inner = self.inner.clone();
-                ResponseFuture::refused(refusal, &self.settings, speech)
+                ResponseFuture::refused(refused, &self.settings, speech)
             }
-            Judgement::Undecided { value, token_at } => {
+            Judgement::Undecided(presented) => {
                 // The clone takes our place; the service that was polled ready is the one to call.
                 let next = self.inner.clone();
                 let ready = std::mem::replace(&mut self.inner, next);
                 let settings = Arc::clone(&self.settings);
-                ResponseFuture::verifying(ready, request, settings, value, token_at, speech)
+                ResponseFuture::verifying(ready, request, settings, presented, speech)
             }
         }
     }
@@ -77,76 +69,87 @@ enum Judgement {
     /// The request carries its verified token now.
     Admitted,
     Anonymous,
-    Refused(Refusal),
-    /// A key has to be fetched first.
-    Undecided {
-        value: HeaderValue,
-        token_at: usize,
-    },
+    Refused(Refused),
+    /// Somebody has to be asked first.
+    Undecided(Presented),
+}
+
+/// A refusal, and the scheme whose challenge tells why: all of them where none was used alone.
+pub(super) struct Refused {
+    pub(super) refusal: Refusal,
+    pub(super) scheme: Option<Scheme>,
 }
 
 fn judge<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
 ) -> Judgement {
-    let (token, value, token_at) = match credentials::read(request.headers()) {
-        Err(_) => return Judgement::Refused(Refusal::InvalidRequest),
+    let nobody = |refusal| {
+        let scheme = None;
+        Judgement::Refused(Refused { refusal, scheme })
+    };
+    let presented = match credentials::read(request.headers(), settings.bindings.takes_dpop()) {
+        Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
             return Judgement::Anonymous;
         }
-        Ok(Credentials::Absent) => return Judgement::Refused(Refusal::NoCredentials),
-        Ok(Credentials::Bearer {
-            value,
-            token,
-            token_at,
-        }) => (token, value.clone(), token_at),
+        Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
+        Ok(Credentials::Token(presented)) => presented,
     };
-    let Some(verdict) = settings.verifier.verify_at_hand(token) else {
-        return Judgement::Undecided { value, token_at };
+    let Some(verdict) = settings.verifier.at_hand(presented.token()) else {
+        return Judgement::Undecided(presented);
     };
-    let admitted = verdict.and_then(|verdict| admit(settings, request, verdict, value, token_at));
-    match admitted {
+    match admit(settings, request, verdict, presented) {
         Ok(()) => Judgement::Admitted,
-        Err(error) => Judgement::Refused(Refusal::Token(error)),
+        Err(refused) => Judgement::Refused(refused),
     }
 }
 
-/// Puts the verified token where scope layers, extractors and handlers find it.
+/// Looks at what only this request shows, then puts the verified token where scope layers, extractors
+/// and handlers find it.
 pub(super) fn admit<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-    verdict: Verdict,
-    credentials: HeaderValue,
-    token_at: usize,
-) -> Result<(), VerifyError> {
-    let claims = (settings.convert)(&verdict.claims)?;
-    let token = VerifiedToken::new(verdict.clone(), claims, credentials, token_at);
+    verdict: Result<Arc<Verdict>, VerifyError>,
+    presented: Presented,
+) -> Result<(), Refused> {
+    let scheme = presented.scheme;
+    let admitted = verdict.and_then(|verdict| {
+        let shown = Shown {
+            scheme,
+            token: presented.token(),
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        };
+        settings.bindings.check(&verdict, &shown)?;
+        let claims = (settings.convert)(&verdict)?;
+        Ok((verdict, claims))
+    });
+    let (verdict, claims) = admitted.map_err(|error| Refused {
+        refusal: Refusal::Token(error),
+        scheme: Some(scheme),
+    })?;
     let extensions = request.extensions_mut();
     extensions.insert(Judged {
-        realm: settings.realm.clone(),
-        verdict: Some(verdict),
+        protection: Arc::clone(&settings.protection),
+        verdict: Some(Arc::clone(&verdict)),
+        scheme,
     });
-    extensions.insert(token);
+    extensions.insert(VerifiedToken::new(verdict, claims, presented));
     Ok(())
 }
 
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
     extensions.insert(Judged {
-        realm: settings.realm.clone(),
+        protection: Arc::clone(&settings.protection),
         verdict: None,
+        scheme: Scheme::Bearer,
     });
     extensions.remove::<VerifiedToken<C>>();
-}
-
-/// The refusal as a response of whatever body type.
-pub(super) fn respond<C, R: Default>(
-    refusal: Refusal,
-    settings: &Settings<C>,
-    speech: Speech,
-) -> Response<R> {
-    refuse(refusal, &settings.realm, None, speech)
 }
 
 impl<S: Clone, C> Clone for Bearer<S, C> {

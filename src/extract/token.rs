@@ -1,20 +1,20 @@
 //! `VerifiedToken<C>` and `Option<VerifiedToken<C>>`.
 
 use std::any::type_name;
+use std::sync::Arc;
 
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::bearer::{Judged, Refusal, Speech, refuse};
-use crate::protocol::challenge::Realm;
+use crate::bearer::{Demand, Judged, Protection, Refusal, Speech, refuse};
 use crate::token::VerifiedToken;
 
 /// Why there is no [`VerifiedToken`] for a handler.
 #[derive(Debug)]
 pub struct TokenRejection {
     refusal: Refusal,
-    realm: Realm,
+    protection: Arc<Protection>,
     speech: Speech,
 }
 
@@ -58,13 +58,13 @@ fn find<C: Send + Sync + 'static>(
 }
 
 fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
-    let realm = parts
+    let protection = parts
         .extensions
         .get::<Judged>()
-        .map(|judged| judged.realm.clone());
+        .map(|judged| Arc::clone(&judged.protection));
     TokenRejection {
         refusal,
-        realm: realm.unwrap_or_default(),
+        protection: protection.unwrap_or_default(),
         speech: Speech::of(&parts.method, &parts.headers),
     }
 }
@@ -75,7 +75,8 @@ impl IntoResponse for TokenRejection {
             (Refusal::MissingLayer(message), Speech::Http) => Some(*message),
             _ => None,
         };
-        let response: Response = refuse(self.refusal, &self.realm, None, self.speech);
+        let demand = Demand::default();
+        let response: Response = refuse(self.refusal, &self.protection, None, demand, self.speech);
         match message {
             Some(message) => response.map(|_| axum_core::body::Body::from(message)),
             None => response,

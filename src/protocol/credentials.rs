@@ -3,17 +3,47 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
+/// How a token is presented.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 9449 §7.1: with a proof of possession beside it.
+    Dpop,
+}
+
+impl Scheme {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Bearer => "Bearer",
+            Self::Dpop => "DPoP",
+        }
+    }
+}
+
+/// A token in the field it came in: no copy of it is made.
+#[derive(Clone)]
+pub(crate) struct Presented {
+    pub(crate) scheme: Scheme,
+    value: HeaderValue,
+    token_at: usize,
+}
+
+impl Presented {
+    pub(crate) fn token(&self) -> &str {
+        // The value was read as ASCII before this was made.
+        let token = self.value.as_bytes().get(self.token_at..);
+        token
+            .and_then(|token| std::str::from_utf8(token).ok())
+            .unwrap_or_default()
+    }
+}
+
 /// What a request presents.
-#[derive(Debug, PartialEq)]
-pub(crate) enum Credentials<'a> {
+pub(crate) enum Credentials {
     /// Nothing, or a scheme that is not ours (`C4`).
     Absent,
-    /// A token; it begins at `token_at` in the field's value.
-    Bearer {
-        value: &'a HeaderValue,
-        token: &'a str,
-        token_at: usize,
-    },
+    Token(Presented),
 }
 
 /// Credentials that cannot be read, or that are there twice.
@@ -23,7 +53,12 @@ pub(crate) struct InvalidCredentials;
 
 /// Reads the credentials of a request. Only the header is looked at: a token in the query is in logs
 /// and histories by then (`C3`).
-pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, InvalidCredentials> {
+///
+/// The scheme `DPoP` is one of ours where `takes_dpop` says so.
+pub(crate) fn read(
+    headers: &HeaderMap,
+    takes_dpop: bool,
+) -> Result<Credentials, InvalidCredentials> {
     let mut lines = headers.get_all(AUTHORIZATION).iter();
     let Some(value) = lines.next() else {
         return Ok(Credentials::Absent);
@@ -42,21 +77,23 @@ pub(crate) fn read(headers: &HeaderMap) -> Result<Credentials<'_>, InvalidCreden
     if scheme.is_empty() || rest.first().is_some_and(|byte| *byte != b' ') {
         return Err(InvalidCredentials);
     }
-    if !scheme.eq_ignore_ascii_case(b"Bearer") {
+    let scheme = if scheme.eq_ignore_ascii_case(b"Bearer") {
+        Scheme::Bearer
+    } else if takes_dpop && scheme.eq_ignore_ascii_case(b"DPoP") {
+        Scheme::Dpop
+    } else {
         return Ok(Credentials::Absent);
-    }
+    };
     // One space at least, then one token68 and nothing else (`C1`).
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    let token = &rest[spaces..];
-    let token = std::str::from_utf8(token).map_err(|_| InvalidCredentials)?;
-    if !is_token68(token.as_bytes()) {
+    if !is_token68(&rest[spaces..]) {
         return Err(InvalidCredentials);
     }
-    Ok(Credentials::Bearer {
-        value,
-        token,
+    Ok(Credentials::Token(Presented {
+        scheme,
+        value: value.clone(),
         token_at: scheme_length + spaces,
-    })
+    }))
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
@@ -85,7 +122,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(AUTHORIZATION, value);
-                let _ = read(&headers);
+                let _ = read(&headers, true);
             }
         }
 
@@ -97,10 +134,10 @@ mod tests {
         ) {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, format!("{scheme}{spaces}{sent}").parse().unwrap());
-            let Ok(Credentials::Bearer { token, .. }) = read(&headers) else {
+            let Ok(Credentials::Token(presented)) = read(&headers, false) else {
                 return Err(TestCaseError::fail("refused"));
             };
-            prop_assert_eq!(token, sent);
+            prop_assert_eq!(presented.token(), sent);
         }
     }
 }

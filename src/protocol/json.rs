@@ -53,6 +53,15 @@ impl<'a> Object<'a> {
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
+    /// The members in the order of the text.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// A member that is absent or a string; any other type is an error.
     pub(crate) fn string(&self, name: &str) -> Result<Option<&str>, InvalidJson> {
         self.member(name)

@@ -7,6 +7,7 @@ pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
 pub(crate) mod challenge;
 pub(crate) mod claims;
+pub(crate) mod confirmation;
 pub(crate) mod credentials;
 mod error_code;
 pub(crate) mod form;

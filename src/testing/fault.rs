@@ -33,6 +33,8 @@ pub(super) enum Kind {
     Parameter(String, Option<String>),
     AccessToken(Alter),
     IdToken(Alter),
+    Introspection(Alter),
+    SignedIntrospection(Alter),
 }
 
 /// What is done to a token before it is signed.
@@ -117,6 +119,23 @@ impl Fault {
     /// `Fault::id_token(|mint| mint.with_broken_signature())`
     pub fn id_token(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
         Self(Kind::IdToken(Alter(Arc::new(alter))))
+    }
+
+    /// Changes what the introspection endpoint says of a token: the claims are the members of its
+    /// answer, `active` among them. In a signed answer, what stands in `token_introspection`.
+    ///
+    /// `Fault::introspection(|answer| answer.with_claim("active", "true"))`
+    pub fn introspection(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
+        Self(Kind::Introspection(Alter(Arc::new(alter))))
+    }
+
+    /// Changes a signed answer of the introspection endpoint (RFC 9701 §5) before it is signed.
+    ///
+    /// `Fault::signed_introspection(|answer| answer.with_audience("another resource server"))`
+    pub fn signed_introspection(
+        alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::SignedIntrospection(Alter(Arc::new(alter))))
     }
 }
 

@@ -187,6 +187,13 @@ impl Grants {
         Some((self.grant(token.grant)?, &token.scopes))
     }
 
+    /// Whether an access token was issued here by a grant that is gone.
+    pub(super) fn is_revoked(&self, token: &str) -> bool {
+        self.access_tokens
+            .get(token)
+            .is_some_and(|token| self.grant(token.grant).is_none())
+    }
+
     pub(super) fn add_id_token(&mut self, token: &str, client_id: &str, sign_in: &SignIn) {
         self.id_tokens
             .insert(token.to_owned(), (client_id.to_owned(), sign_in.clone()));

@@ -2,8 +2,11 @@
 
 use serde_json::Value;
 
+use super::dpop::DpopKey;
+use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::keys::{SigningKey, hmac_sha256, signing_input};
+use super::members::Members;
 use super::respond::random_text;
 use crate::crypto::{Algorithm, base64url};
 
@@ -28,9 +31,10 @@ use crate::crypto::{Algorithm, base64url};
 #[must_use = "a mint gives nothing until `sign` is called"]
 pub struct TokenMint {
     keys: KeyRing,
+    pub(super) introspected: Introspected,
     now: i64,
     header: Members,
-    claims: Members,
+    pub(super) claims: Members,
     header_text: Option<Vec<u8>>,
     payload_text: Option<Vec<u8>>,
     signature: Signature,
@@ -44,15 +48,12 @@ enum Signature {
     Absent,
 }
 
-/// Members of a JSON object in order, each value as JSON text, so that names may repeat.
-#[derive(Clone, Debug, Default)]
-struct Members(Vec<(String, String)>);
-
 impl TokenMint {
-    pub(super) fn new(keys: &KeyRing, typ: &str, now: i64) -> Self {
+    pub(super) fn new(keys: &KeyRing, introspected: &Introspected, typ: &str, now: i64) -> Self {
         let key = keys.current(None);
         let mint = Self {
             keys: keys.clone(),
+            introspected: introspected.clone(),
             now,
             header: Members::default(),
             claims: Members::default(),
@@ -91,6 +92,11 @@ impl TokenMint {
     /// Sets `client_id`.
     pub fn with_client(self, client_id: &str) -> Self {
         self.with_claim("client_id", client_id)
+    }
+
+    /// Binds the token to this key: `cnf` with its thumbprint (RFC 9449 §6.1).
+    pub fn bound_to(self, key: &DpopKey) -> Self {
+        self.with_claim("cnf", serde_json::json!({ "jkt": key.thumbprint() }))
     }
 
     /// Sets `exp`, in seconds from the server's now; the past where negative. Five minutes by default.
@@ -209,10 +215,7 @@ impl TokenMint {
             .header_text
             .clone()
             .unwrap_or_else(|| self.header.text());
-        let payload = self
-            .payload_text
-            .clone()
-            .unwrap_or_else(|| self.claims.text());
+        let payload = self.payload();
         let input = signing_input(&header, &payload);
         let mut signature = match &self.signature {
             Signature::Key(key) => key.signature(input.as_bytes()),
@@ -226,37 +229,24 @@ impl TokenMint {
         format!("{input}.{}", base64url::encode(&signature))
     }
 
+    /// The payload as it is signed.
+    pub(super) fn payload(&self) -> Vec<u8> {
+        self.payload_text
+            .clone()
+            .unwrap_or_else(|| self.claims.text())
+    }
+
+    /// These claims instead of all others.
+    pub(super) fn with_members(mut self, claims: Members) -> Self {
+        self.claims = claims;
+        self
+    }
+
     /// The algorithm that signs, where a key does.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         match &self.signature {
             Signature::Key(key) => Some(key.algorithm()),
             Signature::Hmac(_) | Signature::Absent => None,
         }
-    }
-}
-
-impl Members {
-    fn set(&mut self, name: &str, json: &str) {
-        match self.0.iter_mut().find(|(member, _)| member == name) {
-            Some((_, value)) => json.clone_into(value),
-            None => self.add(name, json),
-        }
-    }
-
-    fn add(&mut self, name: &str, json: &str) {
-        self.0.push((name.to_owned(), json.to_owned()));
-    }
-
-    fn remove(&mut self, name: &str) {
-        self.0.retain(|(member, _)| member != name);
-    }
-
-    fn text(&self) -> Vec<u8> {
-        let members: Vec<String> = self
-            .0
-            .iter()
-            .map(|(name, json)| format!("{}:{json}", Value::from(name.as_str())))
-            .collect();
-        format!("{{{}}}", members.join(",")).into_bytes()
     }
 }

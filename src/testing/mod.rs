@@ -3,8 +3,9 @@
 //!
 //! | tool | for |
 //! | --- | --- |
-//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, userinfo, logout; strict, and every request it got is kept |
+//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, userinfo, logout; strict, and every request it got is kept |
 //! | [`TokenMint`] | one token, good or hostile, without a flow |
+//! | [`DpopKey`] | a client's key, and proofs that it is held |
 //! | [`Fault`] | what goes wrong: delays, outages, wrong claims, wrong signatures |
 //! | [`Browser`] | the code flow as a person goes through it: links, forms, redirects, cookies |
 //! | [`ManualClock`] | expiry without waiting |
@@ -94,11 +95,14 @@
 
 mod browser;
 mod clock;
+mod dpop;
 mod endpoint;
 mod fault;
 mod grants;
+mod introspected;
 mod key_ring;
 mod keys;
+mod members;
 mod mint;
 mod parameters;
 mod record;
@@ -111,6 +115,7 @@ mod tcp;
 
 pub use browser::{Browser, BrowserError, Cookie, Form, Page, SameSite};
 pub use clock::ManualClock;
+pub use dpop::{DpopKey, DpopProof};
 pub use fault::Fault;
 pub use keys::SigningKey;
 pub use mint::TokenMint;

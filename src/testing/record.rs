@@ -27,6 +27,8 @@ pub enum Endpoint {
     UserInfo,
     /// The end-session endpoint (OpenID Connect RP-Initiated Logout §2) and its form.
     EndSession,
+    /// The introspection endpoint (RFC 7662 §2).
+    Introspection,
     /// Any other path.
     Unknown,
 }

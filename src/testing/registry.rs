@@ -28,6 +28,10 @@ pub struct TestClient {
     pub(super) id: String,
     pub(super) secret: Option<ClientSecret>,
     pub(super) authentication: ClientAuthentication,
+    /// Public keys for `private_key_jwt`.
+    pub(super) keys: Vec<Value>,
+    /// `aud` of its assertions; the issuer where not said.
+    pub(super) assertion_audience: Option<String>,
     pub(super) redirect_uris: Vec<String>,
     pub(super) post_logout_redirect_uris: Vec<String>,
     pub(super) scopes: ScopeSet,
@@ -49,7 +53,7 @@ pub enum Grant {
     ClientCredentials,
 }
 
-/// How a confidential client proves who it is (RFC 6749 §2.3.1).
+/// How a confidential client proves who it is (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
@@ -59,6 +63,11 @@ pub enum ClientAuthentication {
     Basic,
     /// `client_secret_post` alone.
     Post,
+    /// `private_key_jwt` (RFC 7523 §2.2).
+    PrivateKeyJwt,
+    /// `tls_client_auth` (RFC 8705 §2.1); a server in the same process cannot see the certificate and
+    /// looks at the client id alone.
+    MutualTls,
 }
 
 impl TestClient {
@@ -72,6 +81,19 @@ impl TestClient {
         Self::new(id, None)
     }
 
+    /// A client that signs its way in with the private half of this JWK (RFC 7523 §2.2).
+    pub fn private_key_jwt(id: &str, public_jwk: Value) -> Self {
+        let mut client = Self::new(id, None);
+        client.authentication = ClientAuthentication::PrivateKeyJwt;
+        client.keys.push(public_jwk);
+        client
+    }
+
+    /// A client that shows a certificate (RFC 8705 §2.1), see [`ClientAuthentication::MutualTls`].
+    pub fn mutual_tls(id: &str) -> Self {
+        Self::new(id, None).with_authentication(ClientAuthentication::MutualTls)
+    }
+
     fn new(id: &str, secret: Option<ClientSecret>) -> Self {
         let mut scopes = ScopeSet::default();
         ["openid", "profile", "email"]
@@ -81,6 +103,8 @@ impl TestClient {
             id: id.to_owned(),
             secret,
             authentication: ClientAuthentication::BasicOrPost,
+            keys: Vec::new(),
+            assertion_audience: None,
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             scopes,
@@ -143,6 +167,13 @@ impl TestClient {
         self
     }
 
+    /// The `aud` that its assertions must have, where it is not the issuer: older servers want the URL
+    /// of their token endpoint.
+    pub fn with_assertion_audience(mut self, audience: &str) -> Self {
+        self.assertion_audience = Some(audience.to_owned());
+        self
+    }
+
     /// Asks nobody for consent: a client of the house.
     pub fn without_consent(mut self) -> Self {
         self.consent = false;
@@ -153,6 +184,15 @@ impl TestClient {
     pub fn with_access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = lifetime;
         self
+    }
+
+    /// Whether it can prove nothing.
+    pub(super) fn is_public(&self) -> bool {
+        let by_key = matches!(
+            self.authentication,
+            ClientAuthentication::PrivateKeyJwt | ClientAuthentication::MutualTls
+        );
+        self.secret.is_none() && !by_key
     }
 }
 

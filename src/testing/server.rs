@@ -1,5 +1,6 @@
 //! The server's handle: who is registered, which keys sign, what was asked, what shall fail.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -9,6 +10,7 @@ use super::browser::Browser;
 use super::clock::ManualClock;
 use super::fault::Faults;
 use super::grants::Grants;
+use super::introspected::Introspected;
 use super::key_ring::KeyRing;
 use super::mint::TokenMint;
 use super::record::Record;
@@ -39,6 +41,7 @@ pub(super) struct Shared {
     pub(super) keys: KeyRing,
     pub(super) record: Record,
     pub(super) faults: Faults,
+    pub(super) introspected: Introspected,
     state: Mutex<State>,
 }
 
@@ -48,6 +51,8 @@ pub(super) struct State {
     pub(super) users: Vec<TestUser>,
     pub(super) sessions: Sessions,
     pub(super) grants: Grants,
+    /// Client assertions that were used.
+    pub(super) assertions: HashSet<String>,
     /// What a subject has already allowed a client.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
 }
@@ -82,6 +87,7 @@ impl TestServer {
                 keys: KeyRing::new(),
                 record: Record::default(),
                 faults: Faults::default(),
+                introspected: Introspected::default(),
                 state: Mutex::default(),
             }),
         })
@@ -167,7 +173,7 @@ impl TestServer {
     /// An access token by RFC 9068 that needs only its audience: for the issuer itself, of subject
     /// `alice`, got by `test-client`, without scopes, good for five minutes.
     pub fn access_token(&self) -> TokenMint {
-        TokenMint::new(&self.shared.keys, "at+jwt", self.clock().unix_seconds())
+        self.mint("at+jwt")
             .with_issuer(self.issuer())
             .with_subject("alice")
             .with_audience(self.issuer())
@@ -176,11 +182,22 @@ impl TestServer {
 
     /// An ID token of subject `alice` for this client, without `nonce` (OpenID Connect Core §2).
     pub fn id_token(&self, client_id: &str) -> TokenMint {
-        TokenMint::new(&self.shared.keys, "JWT", self.clock().unix_seconds())
+        self.mint("JWT")
             .without_claim("jti")
             .with_issuer(self.issuer())
             .with_subject("alice")
             .with_audience(client_id)
+    }
+
+    /// A token of this `typ` with times and `jti`, and nothing else yet.
+    pub(super) fn mint(&self, typ: &str) -> TokenMint {
+        let shared = &self.shared;
+        TokenMint::new(
+            &shared.keys,
+            &shared.introspected,
+            typ,
+            self.clock().unix_seconds(),
+        )
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {

@@ -38,7 +38,7 @@ impl Hint {
                 target: "tower_oauth::bearer",
                 issuer = verifier.server().issuer(),
                 "an access token was refused because its typ is not at+jwt; \
-                 `.with_profile(TokenProfile::{profile:?})` would take it"
+                 `JwtVerifier::new(..)?.with_profile(TokenProfile::{profile:?})` would take it"
             );
         }
     }

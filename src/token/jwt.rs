@@ -19,9 +19,28 @@ use crate::protocol::claims::Registered;
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// Judges access tokens of one issuer for one audience.
+/// Verifies access tokens that are JWTs: of one issuer, for one audience.
+///
+/// The audience is the identifier of *this* API, as the authorization server puts it into `aud`.
+/// Unless set otherwise: [`TokenProfile::Rfc9068`]; RS256, PS256, ES256, ES384 and EdDSA; 30 seconds
+/// of leeway.
+///
+/// ```
+/// use tower_oauth::token::{JwtVerifier, TokenProfile};
+/// use tower_oauth::{AuthorizationServer, BearerLayer};
+///
+/// let server = AuthorizationServer::new("https://id.example.com/realms/shop")?;
+/// let verifier = JwtVerifier::new(&server, "api")?.with_profile(TokenProfile::Keycloak);
+/// let layer = BearerLayer::new(verifier);
+/// # Ok::<(), tower_oauth::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
-pub(crate) struct JwtVerifier {
+pub struct JwtVerifier {
+    settings: Arc<Settings>,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
     server: AuthorizationServer,
     audience: Audience,
     profile: TokenProfile,
@@ -31,14 +50,19 @@ pub(crate) struct JwtVerifier {
 }
 
 impl JwtVerifier {
-    pub(crate) fn new(
+    /// For tokens of this issuer, for this audience.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] where the audience is empty.
+    pub fn new(
         server: &AuthorizationServer,
-        audience: Audience,
+        audience: impl Into<Audience>,
     ) -> Result<Self, ConfigError> {
         let profile = TokenProfile::default();
-        Ok(Self {
+        let settings = Settings {
             server: server.clone(),
-            audience: audience.checked()?,
+            audience: audience.into().checked()?,
             profile,
             rules: Rules {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
@@ -49,15 +73,31 @@ impl JwtVerifier {
             },
             max_age: None,
             hint: Hint::default(),
+        };
+        Ok(Self {
+            settings: Arc::new(settings),
         })
     }
 
-    pub(crate) fn set_profile(&mut self, profile: TokenProfile) {
-        self.profile = profile;
-        self.rules.media_type = profile.media_type();
+    /// How the authorization server marks its access tokens.
+    #[must_use]
+    pub fn with_profile(mut self, profile: TokenProfile) -> Self {
+        let settings = self.change();
+        settings.profile = profile;
+        settings.rules.media_type = profile.media_type();
+        self
     }
 
-    pub(crate) fn set_algorithms(&mut self, algorithms: Vec<Algorithm>) -> Result<(), ConfigError> {
+    /// The signature algorithms that are allowed, instead of the default ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list.
+    pub fn with_algorithms(
+        mut self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, ConfigError> {
+        let algorithms: Vec<_> = algorithms.into_iter().collect();
         if algorithms.is_empty() {
             return Err(ConfigError::Setting {
                 setting: "algorithms",
@@ -65,11 +105,17 @@ impl JwtVerifier {
                 reason: "there must be at least one",
             });
         }
-        self.rules.algorithms = algorithms;
-        Ok(())
+        self.change().rules.algorithms = algorithms;
+        Ok(self)
     }
 
-    pub(crate) fn set_leeway(&mut self, leeway: Duration) -> Result<(), ConfigError> {
+    /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes
+    /// at most. Fractions of a second are cut off.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above 5 minutes.
+    pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > MAX_LEEWAY {
             return Err(ConfigError::Setting {
                 setting: "leeway",
@@ -77,11 +123,17 @@ impl JwtVerifier {
                 reason: "it must be at most 5 minutes",
             });
         }
-        self.rules.leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
-        Ok(())
+        self.change().rules.leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        Ok(self)
     }
 
-    pub(crate) fn set_max_age(&mut self, max_age: Duration) -> Result<(), ConfigError> {
+    /// Refuses tokens that were issued longer ago than this, however long they say they are good, and
+    /// tokens without `iat`. No limit unless said otherwise; the leeway comes on top.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] below a second.
+    pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
         if max_age.as_secs() == 0 {
             return Err(ConfigError::Setting {
                 setting: "max age",
@@ -89,38 +141,45 @@ impl JwtVerifier {
                 reason: "it must be at least a second",
             });
         }
-        self.max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
-        Ok(())
+        self.change().max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        Ok(self)
+    }
+
+    /// Settings are shared by the layers made from them, so a change makes its own copy.
+    fn change(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
     }
 
     pub(super) fn server(&self) -> &AuthorizationServer {
-        &self.server
+        &self.settings.server
     }
 
     /// The verdict, where it can be given without waiting for a key.
-    pub(crate) fn verify_at_hand(&self, compact: &str) -> Option<Result<Verdict, VerifyError>> {
-        let candidate = match Candidate::read(&self.server, compact, &self.rules) {
+    pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+        let settings = &*self.settings;
+        let candidate = match Candidate::read(&settings.server, compact, &settings.rules) {
             Ok(candidate) => candidate,
             Err(error) => {
                 if error.kind() == VerifyErrorKind::Type {
-                    self.hint.give(self, &self.rules, compact);
+                    settings.hint.give(self, &settings.rules, compact);
                 }
                 return Some(Err(error));
             }
         };
-        let key = candidate.key_at_hand(&self.server)?;
+        let key = candidate.key_at_hand(&settings.server)?;
         Some(
             candidate
                 .verify_with(key)
-                .and_then(|signed| self.judge(signed, self.profile)),
+                .and_then(|signed| self.judge(signed, settings.profile)),
         )
     }
 
     /// The verdict, after a fetch of keys where one is needed.
-    pub(crate) async fn verify(&self, compact: &str) -> Result<Verdict, VerifyError> {
-        jws::verify(&self.server, compact, &self.rules)
+    pub(super) async fn verify(&self, compact: &str) -> Result<Arc<Verdict>, VerifyError> {
+        let settings = &*self.settings;
+        jws::verify(&settings.server, compact, &settings.rules)
             .await
-            .and_then(|signed| self.judge(signed, self.profile))
+            .and_then(|signed| self.judge(signed, settings.profile))
     }
 
     /// What only makes sense of a token whose signature is good.
@@ -128,35 +187,39 @@ impl JwtVerifier {
         &self,
         signed: Signed,
         profile: TokenProfile,
-    ) -> Result<Verdict, VerifyError> {
+    ) -> Result<Arc<Verdict>, VerifyError> {
         let Signed {
             payload,
             registered,
             marks,
             ..
         } = signed;
-        if !self.audience.accepts(&registered) {
+        if !self.settings.audience.accepts(&registered) {
             return Err(VerifyErrorKind::Audience.into());
         }
         profile.check(&registered, &marks)?;
         self.check_age(&registered)?;
-        // RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
-        if marks.bound {
-            return Err(VerifyErrorKind::Bound.into());
-        }
-        Ok(Verdict {
-            claims: Claims::new(payload.into(), Arc::new(registered)),
-        })
+        let confirmation = match marks.confirmation {
+            Some(None) => return Err(VerifyErrorKind::Bound.into()),
+            Some(confirmation) => confirmation,
+            None => None,
+        };
+        Ok(Arc::new(Verdict {
+            claims: Arc::new(Claims::new(payload.into(), Arc::new(registered))),
+            scopes: None,
+            confirmation,
+        }))
     }
 
     /// Where an age was set, `iat` has to be there (`A11`).
     fn check_age(&self, registered: &Registered) -> Result<(), VerifyErrorKind> {
-        let Some(max_age) = self.max_age else {
+        let settings = &*self.settings;
+        let Some(max_age) = settings.max_age else {
             return Ok(());
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
-        let limit = max_age.saturating_add(self.rules.leeway);
-        if unix_seconds(&**self.server.clock()) >= issued_at.saturating_add(limit) {
+        let limit = max_age.saturating_add(settings.rules.leeway);
+        if unix_seconds(&**settings.server.clock()) >= issued_at.saturating_add(limit) {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())

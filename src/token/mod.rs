@@ -1,6 +1,7 @@
 //! Is this token good? The judgement, without the request it came in.
 
 mod audience;
+mod binding;
 mod error;
 mod hint;
 pub(crate) mod id_token;
@@ -9,10 +10,13 @@ mod jwt;
 mod profile;
 pub(crate) mod signed_userinfo;
 mod verified;
+mod verifier;
 
 pub use audience::Audience;
+pub(crate) use binding::{Bindings, Shown};
 pub use error::{VerifyError, VerifyErrorKind};
-pub(crate) use jwt::JwtVerifier;
+pub use jwt::JwtVerifier;
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
 pub use verified::VerifiedToken;
+pub use verifier::Verifier;

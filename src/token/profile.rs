@@ -3,6 +3,7 @@
 use super::error::VerifyErrorKind;
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
+use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
 /// How an authorization server marks its access tokens, so that no other token of it passes for one.
@@ -79,8 +80,8 @@ pub(crate) struct Marks {
     grant: bool,
     /// A client is named: `client_id`, `azp` or `cid`.
     client: bool,
-    /// `cnf`: the token is bound to a key.
-    pub(super) bound: bool,
+    /// `cnf`: the key the token is bound to, `Some(None)` where it cannot be read.
+    pub(super) confirmation: Option<Option<Confirmation>>,
 }
 
 impl Marks {
@@ -92,7 +93,9 @@ impl Marks {
             bearer: payload.member("typ").and_then(Json::as_str) == Some("Bearer"),
             grant: has("scope") || has("scp") || has("permissions"),
             client: has("client_id") || has("azp") || has("cid"),
-            bound: has("cnf"),
+            confirmation: payload
+                .member("cnf")
+                .map(|cnf| Confirmation::read(cnf).ok()),
         }
     }
 }

@@ -3,15 +3,24 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::HeaderValue;
-
+use crate::protocol::confirmation::Confirmation;
+use crate::protocol::credentials::Presented;
 use crate::protocol::{Claims, ScopeSet};
 
 /// What was found of a token, whatever type the application reads its claims as. Scope and extractor
 /// rely on this alone.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Verdict {
-    pub(crate) claims: Claims,
+    pub(crate) claims: Arc<Claims>,
+    /// What a configured mapping made of other claims; without one the registered `scope` counts.
+    pub(crate) scopes: Option<ScopeSet>,
+    pub(crate) confirmation: Option<Confirmation>,
+}
+
+impl Verdict {
+    pub(crate) fn scopes(&self) -> &ScopeSet {
+        self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
+    }
 }
 
 /// An access token that was verified: signature, issuer, audience, times and profile.
@@ -22,24 +31,17 @@ pub(crate) struct Verdict {
 ///
 /// What is *not* checked: whether the subject still exists, and anything the application alone knows.
 pub struct VerifiedToken<C = Claims> {
-    verdict: Verdict,
+    verdict: Arc<Verdict>,
     claims: Arc<C>,
-    credentials: HeaderValue,
-    token_at: usize,
+    presented: Presented,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(crate) fn new(
-        verdict: Verdict,
-        claims: Arc<C>,
-        credentials: HeaderValue,
-        token_at: usize,
-    ) -> Self {
+    pub(crate) fn new(verdict: Arc<Verdict>, claims: Arc<C>, presented: Presented) -> Self {
         Self {
             verdict,
             claims,
-            credentials,
-            token_at,
+            presented,
         }
     }
 
@@ -66,7 +68,7 @@ impl<C> VerifiedToken<C> {
 
     /// The scopes that were granted.
     pub fn scopes(&self) -> &ScopeSet {
-        self.verdict.claims.scope()
+        self.verdict.scopes()
     }
 
     /// `exp` in whole seconds since 1970.
@@ -82,22 +84,16 @@ impl<C> VerifiedToken<C> {
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.
     pub fn access_token(&self) -> &str {
-        // The credentials were read as ASCII before they were judged.
-        self.credentials
-            .to_str()
-            .ok()
-            .and_then(|text| text.get(self.token_at..))
-            .unwrap_or_default()
+        self.presented.token()
     }
 }
 
 impl<C> Clone for VerifiedToken<C> {
     fn clone(&self) -> Self {
         Self {
-            verdict: self.verdict.clone(),
+            verdict: Arc::clone(&self.verdict),
             claims: Arc::clone(&self.claims),
-            credentials: self.credentials.clone(),
-            token_at: self.token_at,
+            presented: self.presented.clone(),
         }
     }
 }

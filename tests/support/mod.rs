@@ -24,7 +24,7 @@ use serde_json::json;
 use tower::ServiceExt as _;
 use tower_oauth::bearer::Refusal;
 use tower_oauth::testing::{Endpoint, TestServer, TokenMint};
-use tower_oauth::token::VerifyErrorKind;
+use tower_oauth::token::{JwtVerifier, VerifyErrorKind};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
 
 use challenge::Challenge;
@@ -53,6 +53,14 @@ pub fn good(server: &TestServer) -> TokenMint {
     server.access_token().with_audience(AUDIENCE)
 }
 
+pub fn verifier(server: &TestServer) -> JwtVerifier {
+    verifier_of(&server.authorization_server())
+}
+
+pub fn verifier_of(server: &AuthorizationServer) -> JwtVerifier {
+    JwtVerifier::new(server, AUDIENCE).unwrap()
+}
+
 pub fn layer(server: &TestServer) -> BearerLayer {
     layer_of(&server.authorization_server())
 }
@@ -62,7 +70,7 @@ pub fn layer_of(server: &AuthorizationServer) -> BearerLayer {
 }
 
 /// `/` tells who calls, `/read` needs the scope `read`, `/maybe` takes `Option<VerifiedToken>`.
-pub fn api(layer: BearerLayer) -> Router {
+pub fn api(guard: impl Guard) -> Router {
     let whoami = async |token: VerifiedToken| {
         Json(json!({ "sub": token.subject(), "scope": token.scopes().to_string() }))
     };
@@ -76,7 +84,24 @@ pub fn api(layer: BearerLayer) -> Router {
         .route("/", get(whoami).post(whoami))
         .route("/read", get(whoami).layer(ScopeLayer::all("read").unwrap()))
         .route("/maybe", get(maybe))
-        .layer(layer)
+        .layer(guard.into_layer())
+}
+
+/// What can stand before an API: a layer, or what a plain layer is made from.
+pub trait Guard {
+    fn into_layer(self) -> BearerLayer;
+}
+
+impl Guard for BearerLayer {
+    fn into_layer(self) -> BearerLayer {
+        self
+    }
+}
+
+impl Guard for JwtVerifier {
+    fn into_layer(self) -> BearerLayer {
+        BearerLayer::new(self)
+    }
 }
 
 /// What came of a request, told by status and challenge alone; for a refused token also why.

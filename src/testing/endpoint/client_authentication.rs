@@ -9,20 +9,31 @@ use http::{HeaderMap, Response, StatusCode};
 use super::super::parameters::Parameters;
 use super::super::registry::{ClientAuthentication, TestClient};
 use super::super::respond::{oauth_error, with_header};
-use super::super::server::State;
+use super::super::server::{State, TestServer};
+use super::client_assertion;
 use crate::protocol::ClientSecret;
 
 /// The client, where it proved to be the one it says, in the one way it was registered for.
-pub(super) fn authenticate<'a>(
-    state: &'a State,
+pub(super) fn authenticate(
+    server: &TestServer,
+    state: &mut State,
     headers: &HeaderMap,
     form: &Parameters,
-) -> Result<&'a TestClient, Box<Response<Bytes>>> {
+) -> Result<TestClient, Box<Response<Bytes>>> {
     let by_header = headers.contains_key(AUTHORIZATION);
     let posted = form.value("client_secret").map(ClientSecret::new);
-    if by_header && posted.is_some() {
+    let assertion = form.value("client_assertion");
+    if [by_header, posted.is_some(), assertion.is_some()]
+        .into_iter()
+        .filter(|way| *way)
+        .count()
+        > 1
+    {
         // RFC 6749 §2.3: one way a request.
         return Err(refusal_of_request("the client authenticates in two ways"));
+    }
+    if let Some(assertion) = assertion {
+        return client_assertion::check(server, state, form, assertion).ok_or_else(refusal);
     }
     let (id, secret) = if by_header {
         let (id, secret) = basic(headers).ok_or_else(refusal)?;
@@ -41,13 +52,17 @@ pub(super) fn authenticate<'a>(
         ClientAuthentication::BasicOrPost => true,
         ClientAuthentication::Basic => by_header,
         ClientAuthentication::Post => !by_header,
+        ClientAuthentication::PrivateKeyJwt => false,
+        // No secret is on record, so none may come; the certificate is not looked at.
+        ClientAuthentication::MutualTls => true,
     };
     // Without a secret on record none may be sent either: somebody takes the client for another.
     let proved = match (&client.secret, &secret) {
         (Some(expected), Some(secret)) => way && expected == secret,
-        (None, None) => true,
+        (None, None) => way || client.is_public(),
         _ => false,
     };
+    let client = client.clone();
     proved.then_some(client).ok_or_else(refusal)
 }
 
@@ -81,7 +96,7 @@ fn form_decoded(text: &str) -> Option<String> {
 }
 
 /// A 401 names a scheme, whichever way was tried (RFC 6749 §5.2, RFC 9110 §15.5.2).
-fn refusal() -> Box<Response<Bytes>> {
+pub(super) fn refusal() -> Box<Response<Bytes>> {
     let description = "the client is unknown or did not prove who it is";
     let response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", description);
     Box::new(with_header(

@@ -16,6 +16,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "jwks_uri": server.url("/jwks"),
         "userinfo_endpoint": server.url("/userinfo"),
         "end_session_endpoint": server.url("/end-session"),
+        "introspection_endpoint": server.url("/introspect"),
         "scopes_supported": scopes(server),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -25,7 +26,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
     });
     let rest = json!({
         "token_endpoint_auth_methods_supported":
-            ["client_secret_basic", "client_secret_post", "none"],
+            ["client_secret_basic", "client_secret_post", "private_key_jwt", "tls_client_auth", "none"],
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": true,

@@ -1,10 +1,12 @@
 //! The endpoints, each in a file of its own: a request and the server's state in, an answer out.
 
 mod authorization;
+mod client_assertion;
 mod client_authentication;
 mod consent;
 mod discovery;
 mod end_session;
+mod introspection;
 mod pages;
 mod request;
 mod sign_in;
@@ -41,6 +43,7 @@ pub(super) fn at(issuer: &Url, path: &str) -> Endpoint {
         Some("/token") => Endpoint::Token,
         Some("/userinfo") => Endpoint::UserInfo,
         Some("/end-session") => Endpoint::EndSession,
+        Some("/introspect") => Endpoint::Introspection,
         _ => Endpoint::Unknown,
     }
 }
@@ -55,7 +58,9 @@ pub(super) fn answer(
     let post = request.method() == Method::POST;
     match endpoint {
         Endpoint::Metadata | Endpoint::KeySet if !get => method_not_allowed("GET"),
-        Endpoint::SignIn | Endpoint::Token if !post => method_not_allowed("POST"),
+        Endpoint::SignIn | Endpoint::Token | Endpoint::Introspection if !post => {
+            method_not_allowed("POST")
+        }
         _ if !get && !post => method_not_allowed("GET, POST"),
         Endpoint::Metadata => discovery::metadata(server),
         Endpoint::KeySet => discovery::key_set(server),
@@ -65,6 +70,7 @@ pub(super) fn answer(
         Endpoint::Token => token::answer(server, request, faults),
         Endpoint::UserInfo => user_info::answer(server, request),
         Endpoint::EndSession => end_session::answer(server, request),
+        Endpoint::Introspection => introspection::answer(server, request, faults),
         Endpoint::Unknown => empty(StatusCode::NOT_FOUND),
     }
 }

@@ -37,8 +37,8 @@ pub(super) fn answer(
         return refuse(("invalid_request", "a parameter was sent twice"));
     }
     let state = &mut *server.state();
-    let client = match authenticate(state, request.headers(), &form) {
-        Ok(client) => client.clone(),
+    let client = match authenticate(server, state, request.headers(), &form) {
+        Ok(client) => client,
         Err(response) => return *response,
     };
     let result = match form.value("grant_type") {
@@ -102,7 +102,7 @@ fn by_client_credentials(
 ) -> Result<(GrantId, ScopeSet), Error> {
     check_grant_type(client, registry::Grant::ClientCredentials)?;
     // RFC 6749 §4.4: for confidential clients only.
-    if client.secret.is_none() {
+    if client.is_public() {
         return Err((
             "unauthorized_client",
             "a public client may not use this grant type",
@@ -155,16 +155,15 @@ fn issue(
         return oauth_error(StatusCode::BAD_REQUEST, BAD_GRANT.0, BAD_GRANT.1);
     };
     let lifetime = i64::try_from(client.access_token_lifetime.as_secs()).unwrap_or(i64::MAX);
-    let access_token = faults
-        .iter()
-        .fold(
-            access_token(server, client, &grant, scopes, lifetime),
-            |mint, fault| match fault {
-                Kind::AccessToken(alter) => alter.apply(mint),
-                _ => mint,
-            },
-        )
-        .sign();
+    let mint = faults.iter().fold(
+        access_token(server, client, &grant, scopes, lifetime),
+        |mint, fault| match fault {
+            Kind::AccessToken(alter) => alter.apply(mint),
+            _ => mint,
+        },
+    );
+    let access_token = mint.sign();
+    mint.register(&access_token);
     let expires_at = server
         .clock()
         .monotonic()

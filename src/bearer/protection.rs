@@ -1,0 +1,49 @@
+//! The protection space of a layer: what its challenges say, wherever they are made.
+
+use std::sync::Arc;
+
+use crate::protocol::challenge::Realm;
+use crate::protocol::credentials::Scheme;
+use crate::token::Verdict;
+
+/// What all challenges of one layer have in common; shared with the scope layers and extractors
+/// further in.
+#[derive(Clone, Debug)]
+pub(crate) struct Protection {
+    pub(crate) realm: Realm,
+    /// The schemes that a caller may use, each a challenge of its own (`C8`, `D25`).
+    pub(crate) schemes: Vec<Offer>,
+    /// Where the metadata of the protected resource is (`C10`).
+    pub(crate) resource_metadata: Option<Box<str>>,
+}
+
+/// A scheme that a caller may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Offer {
+    pub(crate) scheme: Scheme,
+    /// The algorithms of its proofs, space-separated.
+    pub(crate) algorithms: Option<Box<str>>,
+}
+
+impl Default for Protection {
+    fn default() -> Self {
+        Self {
+            realm: Realm::default(),
+            schemes: vec![Offer {
+                scheme: Scheme::Bearer,
+                algorithms: None,
+            }],
+            resource_metadata: None,
+        }
+    }
+}
+
+/// That a request was looked at, and what was found: for scope layers and extractors, which have to
+/// tell an anonymous request from a missing layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Judged {
+    pub(crate) protection: Arc<Protection>,
+    pub(crate) verdict: Option<Arc<Verdict>>,
+    /// The scheme that the caller used.
+    pub(crate) scheme: Scheme,
+}

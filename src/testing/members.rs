@@ -1,0 +1,43 @@
+//! JSON objects whose members may be anything, and may repeat.
+
+use serde_json::Value;
+
+/// Members of a JSON object in order, each value as JSON text, so that names may repeat.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Members(Vec<(String, String)>);
+
+impl Members {
+    pub(super) fn set(&mut self, name: &str, json: &str) {
+        match self.0.iter_mut().find(|(member, _)| member == name) {
+            Some((_, value)) => json.clone_into(value),
+            None => self.add(name, json),
+        }
+    }
+
+    pub(super) fn add(&mut self, name: &str, json: &str) {
+        self.0.push((name.to_owned(), json.to_owned()));
+    }
+
+    pub(super) fn remove(&mut self, name: &str) {
+        self.0.retain(|(member, _)| member != name);
+    }
+
+    pub(super) fn append(&mut self, mut others: Self) {
+        self.0.append(&mut others.0);
+    }
+
+    /// The value of the first member of this name, where it is JSON.
+    pub(super) fn value(&self, name: &str) -> Option<Value> {
+        let (_, json) = self.0.iter().find(|(member, _)| member == name)?;
+        serde_json::from_str(json).ok()
+    }
+
+    pub(super) fn text(&self) -> Vec<u8> {
+        let members: Vec<String> = self
+            .0
+            .iter()
+            .map(|(name, json)| format!("{}:{json}", Value::from(name.as_str())))
+            .collect();
+        format!("{{{}}}", members.join(",")).into_bytes()
+    }
+}
