@@ -15,22 +15,22 @@ use crate::Finding;
 use crate::api::{Answer, Api, fetches, junk, token, warm};
 
 /// P8: a new key id, 200 requests at once.
-pub async fn rotation() -> Finding {
-    let mut measured = Vec::new();
-    let mut met = true;
-    let mut note = |what: &str, answers: &[Answer], wanted: usize, fetches: usize| {
-        let good = answers.iter().filter(|answer| answer.is_ok()).count();
-        measured.push(format!(
-            "{what}: {good} of {wanted} are 200, fetches {fetches}"
-        ));
-        met &= good == wanted && fetches == 1;
+pub async fn rotation() -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut note = |what, answers: &[Answer], fetches: usize| {
+        let (all, good) = (
+            answers.len(),
+            answers.iter().filter(|one| one.is_ok()).count(),
+        );
+        let measured = format!("{good} of {all} are 200, fetches {fetches}");
+        findings.push(Finding::new(what, measured, good == all && fetches == 1));
     };
 
     let (server, _socket, api) = warm().await;
     server.rotate_keys();
     let before = fetches(&server);
     let answers = api.many(&token(&server), 200).await;
-    note("rotation", &answers, 200, fetches(&server) - before);
+    note("rotation", &answers, fetches(&server) - before);
 
     let (server, _socket, api) = warm().await;
     let refused = api.present(&junk(&server, 1)).await;
@@ -42,7 +42,6 @@ pub async fn rotation() -> Finding {
     note(
         "2 s after a junk key id",
         &answers,
-        200,
         fetches(&server) - before,
     );
 
@@ -58,17 +57,13 @@ pub async fn rotation() -> Finding {
     note(
         "the first waiter hangs up",
         &answers,
-        199,
         fetches(&server) - before,
     );
-    Finding {
-        measured: measured.join("; "),
-        met,
-    }
+    findings
 }
 
 /// P9: random key ids as fast as they go, while known keys are used.
-pub async fn flood() -> Finding {
+pub async fn flood() -> Vec<Finding> {
     const BLOCKS: usize = 15;
     let (server, _socket, api) = warm().await;
     let known = token(&server);
@@ -86,8 +81,10 @@ pub async fn flood() -> Finding {
                 }
                 let answer = api.present(token).await;
                 assert!(!answer.is_ok(), "a junk key id");
-                sent.fetch_add(1, Relaxed);
-                tokio::task::yield_now().await;
+                // More would measure how two threads share a processor.
+                if sent.fetch_add(1, Relaxed) % 5 == 4 {
+                    sleep(Duration::from_millis(1)).await;
+                }
             }
         })
     };
@@ -115,18 +112,19 @@ pub async fn flood() -> Finding {
     flood.abort();
     let ratio = ratio(&normal, &flooded);
     let (most, sent) = (later.iter().max().copied().unwrap_or(0), sent.load(Relaxed));
-    Finding {
-        measured: format!(
+    vec![Finding::new(
+        "random key ids",
+        format!(
             "{sent} junk key ids: a burst of {burst} fetches, then at most {most} in each 30 s; \
              p99 of known keys {ratio:.2} x normal"
         ),
-        met: burst <= 3 && most <= 1 && ratio <= 1.5 && sent > 1000,
-    }
+        burst <= 3 && most <= 1 && ratio <= 1.5 && sent > 1000,
+    )]
 }
 
 async fn p99(api: &Api, token: &str) -> f64 {
     let mut took = Vec::new();
-    for _ in 0..300 {
+    for _ in 0..2000 {
         let answer = api.present(token).await;
         assert!(answer.is_ok(), "a known key");
         took.push(answer.took.as_nanos() as f64);
@@ -147,7 +145,7 @@ fn ratio(normal: &[f64], flooded: &[f64]) -> f64 {
 }
 
 /// P10: the key endpoint hangs, or fails, at many moments of the life of the keys.
-pub async fn outage() -> Finding {
+pub async fn outage() -> Vec<Finding> {
     let mut slowest = Duration::ZERO;
     let mut unknown = Duration::ZERO;
     let mut served = (0, 0);
@@ -170,23 +168,24 @@ pub async fn outage() -> Finding {
         }
     }
     let (good, all) = served;
-    Finding {
-        measured: format!(
+    // A fetch that hangs takes seconds; a busy machine takes a while to run a task. The two
+    // seconds of an unknown key are a timer, which may not go off early.
+    vec![Finding::new(
+        "while the endpoint hangs or fails",
+        format!(
             "{good} of {all} known-key requests are 200, the slowest {:.1} ms; \
              an unknown key is answered within {:.2} s",
             slowest.as_secs_f64() * 1e3,
             unknown.as_secs_f64()
         ),
-        // A fetch that hangs takes seconds; a busy machine takes a while to run a task. The two
-        // seconds of an unknown key are a timer, which may not go off early.
-        met: good == all
+        good == all
             && slowest < Duration::from_millis(200)
             && unknown < Duration::from_millis(2200),
-    }
+    )]
 }
 
 /// P11: nobody listens at first.
-pub async fn down_at_start() -> Finding {
+pub async fn down_at_start() -> Vec<Finding> {
     let address = {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         free.local_addr().expect("an address")
@@ -216,17 +215,18 @@ pub async fn down_at_start() -> Finding {
         sleep(Duration::from_millis(10)).await;
     }
     let took = recovered.elapsed();
-    Finding {
-        measured: format!(
+    vec![Finding::new(
+        "down at start",
+        format!(
             "{early} of {early} are 503 with Retry-After; first 200 after {:.2} s",
             took.as_secs_f64()
         ),
-        met: took <= Duration::from_millis(500),
-    }
+        took <= Duration::from_millis(500),
+    )]
 }
 
 /// P12: an odd key next to a good one.
-pub async fn odd_key_sets() -> Finding {
+pub async fn odd_key_sets() -> Vec<Finding> {
     let rsa = || SigningKey::generate(Algorithm::Rs256).public_jwk();
     let without = |mut jwk: Value, name: &str| {
         jwk.as_object_mut().expect("a key").remove(name);
@@ -263,8 +263,9 @@ pub async fn odd_key_sets() -> Finding {
         }
     }
     let good = all - spoilt.len();
-    Finding {
-        measured: format!("{good} of {all} leave the good key working {spoilt:?}"),
-        met: good == all,
-    }
+    vec![Finding::new(
+        "odd key sets",
+        format!("{good} of {all} leave the good key working {spoilt:?}"),
+        good == all,
+    )]
 }

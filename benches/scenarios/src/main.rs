@@ -1,5 +1,5 @@
 //! What is shown by counts and by waiting, each over a real socket to a server that counts: one program,
-//! one target a call, one line of JSON as the answer.
+//! one target a call, a line of JSON for each part of it.
 
 mod api;
 mod fixture;
@@ -8,10 +8,21 @@ mod keys;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-/// What came of a target: in words, and whether it was met.
+/// What came of a target, or of a part of it: in words, and whether it was met.
 pub struct Finding {
-    pub measured: String,
-    pub met: bool,
+    what: &'static str,
+    measured: String,
+    met: bool,
+}
+
+impl Finding {
+    pub fn new(what: &'static str, measured: String, met: bool) -> Self {
+        Self {
+            what,
+            measured,
+            met,
+        }
+    }
 }
 
 fn main() {
@@ -24,7 +35,7 @@ fn main() {
         .worker_threads(2)
         .enable_all()
         .build();
-    let finding = runtime.expect("a runtime").block_on(async {
+    let findings = runtime.expect("a runtime").block_on(async {
         match arguments[..] {
             ["P8"] => keys::rotation().await,
             ["P9"] => keys::flood().await,
@@ -34,8 +45,15 @@ fn main() {
             _ => panic!("one of: fixture FOLDER ISSUER, P8 to P12"),
         }
     });
-    println!(
-        "{}",
-        json!({ "measured": finding.measured, "met": finding.met })
-    );
+    for Finding {
+        what,
+        measured,
+        met,
+    } in findings
+    {
+        println!(
+            "{}",
+            json!({ "what": what, "measured": measured, "met": met })
+        );
+    }
 }
