@@ -1,13 +1,11 @@
 //! This crate, what it cannot be faster than, and the floor that any layer stands on.
 
-mod raw;
-
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bench_support::fixture::AUDIENCE;
 use bench_support::subject::router;
-use bench_support::{Fixture, Inner, Subject, both, run};
+use bench_support::{Fixture, Inner, Subject, both, raw, run};
 use http::Request;
 use tower_layer::Layer;
 use tower_oauth::{AuthorizationServer, BearerLayer};

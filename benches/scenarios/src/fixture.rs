@@ -34,6 +34,7 @@ pub fn write(folder: &Path, issuer: &str) {
     }
     put("jwks.json", json!({ "keys": keys }).to_string());
     put("issuer", issuer.to_owned());
+    put("now", now().to_string());
     let metadata = json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/jwks.json"),
@@ -48,10 +49,7 @@ pub fn write(folder: &Path, issuer: &str) {
 
 /// 13 claims in 425 bytes, each token with another `jti`.
 pub fn payload(issuer: &str, number: usize) -> String {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let now = i64::try_from(now.as_secs()).expect("a second that fits");
+    let now = now();
     let mut claims = Claims {
         iss: issuer.to_owned(),
         sub: "5f1c0a52-7d7b-4c8e-9d55-0c1f6a7e2b90".to_owned(),
@@ -70,6 +68,11 @@ pub fn payload(issuer: &str, number: usize) -> String {
     let text = serde_json::to_string(&claims).expect("JSON");
     claims.sid = "0".repeat(CLAIMS.checked_sub(text.len()).expect("a short issuer"));
     serde_json::to_string(&claims).expect("JSON")
+}
+
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    i64::try_from(now.expect("after 1970").as_secs()).expect("a second that fits")
 }
 
 fn algorithm(name: &str) -> Algorithm {

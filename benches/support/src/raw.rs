@@ -1,11 +1,11 @@
 //! The check of one signature and nothing else, with the key parsed before: the physical limit.
 
+use crate::Fixture;
+use crate::fixture::decode;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
 };
-use bench_support::Fixture;
-use bench_support::fixture::decode;
 
 pub fn check(fixture: &Fixture) -> impl Fn() -> bool + use<> {
     let jwk = fixture.jwk();
