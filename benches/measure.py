@@ -17,6 +17,7 @@ import sys
 import tempfile
 import threading
 import time
+import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
 TARGET = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", HERE / "target"))
@@ -32,7 +33,8 @@ def program(name):
 
 
 def pinned(cpu, *command):
-    return ["taskset", "-c", str(cpu), *map(str, command)]
+    """On the first or the last processor: of two, what is measured has one for itself."""
+    return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[cpu]), *map(str, command)]
 
 
 def median(values):
@@ -88,7 +90,7 @@ class Worker:
     """A program that does one order at a time and sleeps between them."""
 
     def __init__(self, name, algorithm):
-        command = pinned(1, program(name), algorithm)
+        command = pinned(-1, program(name), algorithm)
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         self.subjects = self.read().split("\t")
@@ -154,7 +156,7 @@ def over(above, below):
 # ------------------------------------------------------------------------------------------------ http
 
 
-def envoy_configuration(folder, algorithm, filtered, cached):
+def envoy_configuration(folder, filtered, cached):
     provider = {
         "issuer": (folder / "issuer").read_text(),
         "audiences": [AUDIENCE],
@@ -205,7 +207,7 @@ def envoy_configuration(folder, algorithm, filtered, cached):
 
 
 class Server:
-    """A process with a socket, on processor 0."""
+    """A process with a socket."""
 
     def __init__(self, name, command, find_address):
         self.name, self.rates, self.micros = name, [], []
@@ -220,9 +222,8 @@ class Server:
 
     def load(self, token, seconds):
         before = self.cpu()
-        command = pinned(
-            1, "wrk", "-t1", "-c32", f"-d{seconds}s", "-H", f"Authorization: Bearer {token}"
-        )
+        header = f"Authorization: Bearer {token}"
+        command = pinned(-1, "wrk", "-t1", "-c32", f"-d{seconds}s", "-H", header)
         said = subprocess.run(
             [*command, f"http://{self.address}/"], check=True, capture_output=True, text=True
         ).stdout
@@ -242,16 +243,14 @@ def ours_address(process):
     return process.stdout.readline().strip()
 
 
-def envoy_server(folder, algorithm, name, filtered, cached):
+def envoy_server(folder, name, filtered, cached):
     path = folder / f"envoy-{filtered}-{cached}.json"
     admin = folder / f"envoy-{filtered}-{cached}.admin"
-    path.write_text(json.dumps(envoy_configuration(folder, algorithm, filtered, cached)))
+    path.write_text(json.dumps(envoy_configuration(folder, filtered, cached)))
     command = [ENVOY, "-c", path, "--concurrency", 1, "-l", "error", "--use-dynamic-base-id"]
     command += ["--admin-address-path", admin]
 
     def address(process):
-        import urllib.request
-
         for _ in range(100):
             time.sleep(0.1)
             if process.poll() is not None:
@@ -286,7 +285,7 @@ class Http:
             for name, of in rust.items()
         ]
         if ENVOY.exists():
-            make = functools.partial(envoy_server, folder, algorithm)
+            make = functools.partial(envoy_server, folder)
             servers += [
                 make("Envoy, none", False, False),
                 make("Envoy, jwt_authn with its cache", True, True),
@@ -519,7 +518,7 @@ def main():
             for algorithm in algorithms:
                 oneshots[algorithm] = Oneshot(algorithm, rounds)
         if "http" in parts:
-            rounds, seconds = (1, 1) if options.quick else (5, 2)
+            rounds, seconds = (1, 1) if options.quick else (7, 2)
             for algorithm in ("RS256", "ES256"):
                 if algorithm in algorithms:
                     https[algorithm] = Http(folder, algorithm, rounds, seconds)

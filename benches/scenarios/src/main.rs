@@ -3,7 +3,9 @@
 
 mod api;
 mod fixture;
+mod introspection;
 mod keys;
+mod memory;
 
 use serde_json::json;
 use tokio::runtime::Builder;
@@ -37,12 +39,14 @@ fn main() {
         .build();
     let findings = runtime.expect("a runtime").block_on(async {
         match arguments[..] {
+            ["P7"] => memory::remembered().await,
             ["P8"] => keys::rotation().await,
             ["P9"] => keys::flood().await,
             ["P10"] => keys::outage().await,
             ["P11"] => keys::down_at_start().await,
             ["P12"] => keys::odd_key_sets().await,
-            _ => panic!("one of: fixture FOLDER ISSUER, P8 to P12"),
+            ["P13"] => introspection::remembered().await,
+            _ => panic!("one of: fixture FOLDER ISSUER, P7 to P13"),
         }
     });
     for Finding {

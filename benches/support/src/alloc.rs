@@ -10,22 +10,26 @@ static ON: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
 static LIVE: AtomicI64 = AtomicI64::new(0);
 
-/// How many allocations `work` makes, on all threads.
-pub fn count(work: impl FnOnce()) -> u64 {
-    ALLOCATIONS.store(0, Relaxed);
-    ON.store(true, Relaxed);
-    work();
-    ON.store(false, Relaxed);
-    ALLOCATIONS.load(Relaxed)
+#[derive(Clone, Copy, Debug)]
+pub struct Counts {
+    pub allocations: u64,
+    /// By how many bytes the heap has grown, as asked for, without what the allocator adds.
+    pub grown: i64,
 }
 
-/// By how many bytes the heap has grown over `work`, as asked for, without what the allocator adds.
-pub fn growth(work: impl FnOnce()) -> i64 {
+/// Counts from here, on all threads.
+pub fn begin() {
+    ALLOCATIONS.store(0, Relaxed);
     LIVE.store(0, Relaxed);
     ON.store(true, Relaxed);
-    work();
+}
+
+pub fn end() -> Counts {
     ON.store(false, Relaxed);
-    LIVE.load(Relaxed)
+    Counts {
+        allocations: ALLOCATIONS.load(Relaxed),
+        grown: LIVE.load(Relaxed),
+    }
 }
 
 fn took(bytes: usize) {

@@ -53,17 +53,31 @@ fn obey(runtime: &Runtime, subjects: &[Subject]) {
             .and_then(|times| times.parse().ok())
             .expect("a number");
         match order {
-            Some("time") => {
-                let start = Instant::now();
-                (subject.work)(runtime, times);
-                say(&start.elapsed().as_nanos().to_string());
-            }
+            Some("time") => say(&time(runtime, subject, times).to_string()),
             Some("count") => {
-                say(&alloc::count(|| (subject.work)(runtime, times)).to_string());
+                alloc::begin();
+                (subject.work)(runtime, times);
+                say(&alloc::end().allocations.to_string());
             }
             _ => panic!("unknown order"),
         }
     }
+}
+
+/// Nanoseconds for so many times: the median of a few parts, so that being interrupted by another process
+/// spoils a part and not the whole.
+fn time(runtime: &Runtime, subject: &Subject, times: usize) -> u128 {
+    const PARTS: usize = 9;
+    let part = times.div_ceil(PARTS);
+    let mut took = [0; PARTS];
+    for took in &mut took {
+        let start = Instant::now();
+        (subject.work)(runtime, part);
+        *took = start.elapsed().as_nanos();
+    }
+    took.sort_unstable();
+    let (times, part) = (times as u128, part as u128);
+    took[PARTS / 2] * times / part
 }
 
 async fn serve(subjects: Vec<Subject>, name: &str) {
