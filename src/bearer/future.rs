@@ -7,16 +7,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::layer::Settings;
 use super::refusal::Demand;
 use super::response::{Speech, refuse};
-use super::service::{Refused, admit};
+use super::service::{Passed, Refused, admit, examine, refused};
 use crate::protocol::credentials::Presented;
-use crate::token::{Verdict, VerifyError};
+use crate::telemetry;
+use crate::token::{Unspent, Verdict, VerifyError};
 
 pin_project! {
     /// The answer of [`Bearer`](super::Bearer): a refusal, or the inner service's.
@@ -29,25 +30,54 @@ pin_project! {
     }
 }
 
-type Verification = Pin<Box<dyn Future<Output = Result<Arc<Verdict>, VerifyError>> + Send>>;
+type Asked<T> = Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>>;
 
 pin_project! {
     #[project = StateProjection]
     enum State<S, C, B, F> {
         Refused { refused: Option<(Refused, Arc<Settings<C>>, Speech)> },
-        // A key has to be fetched first: the only case that boxes anything.
-        Verifying { verification: Verification, waiting: Option<Box<Waiting<S, C, B>>> },
-        Admitted { #[pin] inner: F, private: bool },
+        // A key has to be fetched first: nothing is boxed for a token that is at hand.
+        Verifying { verification: Asked<Arc<Verdict>>, waiting: Option<Box<(Waiting<S, C, B>, Presented)>> },
+        // A proof of possession has to be remembered first.
+        Spending { spending: Asked<()>, waiting: Option<Box<(Waiting<S, C, B>, Passed<C>, Unspent)>> },
+        Admitted { #[pin] inner: F, finish: Finish },
     }
 }
 
-struct Waiting<S, C, B> {
-    service: S,
-    request: Request<B>,
-    settings: Arc<Settings<C>>,
-    presented: Presented,
-    speech: Speech,
+/// A request that waits for an answer from elsewhere.
+pub(super) struct Waiting<S, C, B> {
+    pub(super) service: S,
+    pub(super) request: Request<B>,
+    pub(super) settings: Arc<Settings<C>>,
+    pub(super) speech: Speech,
 }
+
+/// What is done to the answer of the inner service.
+pub(super) struct Finish {
+    private: bool,
+    nonce: Option<HeaderValue>,
+}
+
+impl Finish {
+    pub(super) fn of(private: bool) -> Self {
+        Self {
+            private,
+            nonce: None,
+        }
+    }
+
+    fn apply(&mut self, headers: &mut HeaderMap) {
+        // RFC 9449 §8.2: one field, and nobody keeps what it came with (`D23`, `C13`).
+        if let Some(nonce) = self.nonce.take() {
+            headers.insert(DPOP_NONCE, nonce);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        } else if self.private && !headers.contains_key(CACHE_CONTROL) {
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+        }
+    }
+}
+
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 impl<S, C, B> ResponseFuture<S, C, B>
 where
@@ -61,33 +91,27 @@ where
         }
     }
 
-    pub(super) fn admitted(inner: S::Future, private: bool) -> Self {
+    pub(super) fn admitted(inner: S::Future, finish: Finish) -> Self {
         Self {
-            state: State::Admitted { inner, private },
+            state: State::Admitted { inner, finish },
         }
     }
 
-    pub(super) fn verifying(
-        service: S,
-        request: Request<B>,
-        settings: Arc<Settings<C>>,
-        presented: Presented,
-        speech: Speech,
-    ) -> Self {
-        let (verifier, shown) = (settings.verifier.clone(), presented.clone());
+    pub(super) fn verifying(waiting: Waiting<S, C, B>, presented: Presented) -> Self {
+        let (verifier, shown) = (waiting.settings.verifier.clone(), presented.clone());
         let verification = Box::pin(async move { verifier.verify(shown.token()).await });
-        let waiting = Waiting {
-            service,
-            request,
-            settings,
-            presented,
-            speech,
-        };
+        let waiting = Some(Box::new((waiting, presented)));
         Self {
             state: State::Verifying {
                 verification,
-                waiting: Some(Box::new(waiting)),
+                waiting,
             },
+        }
+    }
+
+    pub(super) fn spending(waiting: Waiting<S, C, B>, passed: Passed<C>, proof: Unspent) -> Self {
+        Self {
+            state: waiting.spend(passed, proof),
         }
     }
 }
@@ -105,22 +129,16 @@ where
         loop {
             let next = match state.as_mut().project() {
                 StateProjection::Refused { refused } => match refused.take() {
-                    Some((Refused { refusal, scheme }, settings, speech)) => {
-                        let protection = &settings.protection;
-                        let demand = Demand::default();
-                        return Poll::Ready(Ok(refuse(
-                            refusal, protection, scheme, demand, speech,
-                        )));
+                    Some((refused, settings, speech)) => {
+                        telemetry::Request::Refused.count();
+                        return Poll::Ready(Ok(respond(refused, &settings, speech)));
                     }
                     // Polled again after it was done.
                     None => return Poll::Pending,
                 },
-                StateProjection::Admitted { inner, private } => {
+                StateProjection::Admitted { inner, finish } => {
                     let mut response = ready!(inner.poll(cx))?;
-                    if *private && !response.headers().contains_key(CACHE_CONTROL) {
-                        let value = HeaderValue::from_static("private");
-                        response.headers_mut().insert(CACHE_CONTROL, value);
-                    }
+                    finish.apply(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
                 StateProjection::Verifying {
@@ -128,10 +146,25 @@ where
                     waiting,
                 } => {
                     let verdict = ready!(verification.as_mut().poll(cx));
-                    let Some(waiting) = waiting.take() else {
+                    let Some(kept) = waiting.take() else {
                         return Poll::Pending;
                     };
-                    waiting.go_on(verdict)
+                    let (waiting, presented) = *kept;
+                    waiting.examine(verdict, presented)
+                }
+                StateProjection::Spending { spending, waiting } => {
+                    let spent = ready!(spending.as_mut().poll(cx));
+                    let Some(kept) = waiting.take() else {
+                        return Poll::Pending;
+                    };
+                    let (waiting, passed, proof) = *kept;
+                    match spent {
+                        Ok(()) => waiting.admit(passed, proof.into_nonce()),
+                        Err(error) => {
+                            let refused = refused(&waiting.settings, error, passed.scheme());
+                            waiting.refuse(refused)
+                        }
+                    }
                 }
             };
             state.set(next);
@@ -142,23 +175,61 @@ where
 impl<S, C, B> Waiting<S, C, B>
 where
     S: Service<Request<B>>,
-    C: Send + Sync + 'static,
 {
-    fn go_on(mut self, verdict: Result<Arc<Verdict>, VerifyError>) -> State<S, C, B, S::Future> {
-        match admit(&self.settings, &mut self.request, verdict, self.presented) {
-            Ok(()) => {
-                let private = self.settings.private;
-                State::Admitted {
-                    inner: self.service.call(self.request),
-                    private,
-                }
-            }
-            Err(refused) => {
-                let refused = Some((refused, self.settings, self.speech));
-                State::Refused { refused }
-            }
+    fn examine(
+        self,
+        verdict: Result<Arc<Verdict>, VerifyError>,
+        presented: Presented,
+    ) -> State<S, C, B, S::Future>
+    where
+        C: Send + Sync + 'static,
+    {
+        match examine(&self.settings, &self.request, verdict, presented) {
+            Ok((passed, None)) => self.admit(passed, None),
+            Ok((passed, Some(proof))) => self.spend(passed, proof),
+            Err(refused) => self.refuse(refused),
         }
     }
+
+    fn spend(self, passed: Passed<C>, proof: Unspent) -> State<S, C, B, S::Future> {
+        let spending = Box::pin(proof.spend());
+        let waiting = Some(Box::new((self, passed, proof)));
+        State::Spending { spending, waiting }
+    }
+
+    fn admit(mut self, passed: Passed<C>, nonce: Option<HeaderValue>) -> State<S, C, B, S::Future>
+    where
+        C: Send + Sync + 'static,
+    {
+        admit(&self.settings, &mut self.request, passed);
+        let private = self.settings.private;
+        State::Admitted {
+            inner: self.service.call(self.request),
+            finish: Finish { private, nonce },
+        }
+    }
+
+    fn refuse(self, refused: Refused) -> State<S, C, B, S::Future> {
+        let protection = &self.settings.protection;
+        protection.tell(&refused.refusal, self.request.method(), self.request.uri());
+        let refused = Some((refused, self.settings, self.speech));
+        State::Refused { refused }
+    }
+}
+
+/// The refusal as a response of whatever body type.
+fn respond<C, R: Default>(refused: Refused, settings: &Settings<C>, speech: Speech) -> Response<R> {
+    let demand = Demand::default();
+    let Refused {
+        refusal,
+        scheme,
+        nonce,
+    } = refused;
+    let mut response = refuse(refusal, &settings.protection, scheme, demand, speech);
+    if let Some(nonce) = nonce {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    response
 }
 
 impl<S, C, B> fmt::Debug for ResponseFuture<S, C, B>

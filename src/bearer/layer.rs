@@ -6,13 +6,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
+use super::hook::{Hook, RefusedRequest};
 use super::protection::Protection;
 use super::service::Bearer;
 use crate::ConfigError;
 use crate::issuer::AuthorizationServer;
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{Audience, Bindings, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
+use crate::token::{Audience, Bindings, Dpop, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
 
 /// Lets requests with a good access token through; see the [module](super).
 ///
@@ -103,6 +104,42 @@ impl<C> BearerLayer<C> {
         self
     }
 
+    /// Calls this for every refusal, of this layer and of the scope layers and extractors further in: for
+    /// audit logs and counts of one's own. It runs in the request, before the answer: let it be quick.
+    ///
+    /// ```
+    /// # use tower_oauth::{AuthorizationServer, BearerLayer};
+    /// # let server = AuthorizationServer::new("https://id.example.com")?;
+    /// let layer = BearerLayer::jwt(&server, "https://api.example.com")?.on_refusal(|request| {
+    ///     let (status, path) = (request.status(), request.path());
+    ///     eprintln!("{status} {} {path:?}: {}", request.method(), request.refusal());
+    /// });
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    #[must_use]
+    pub fn on_refusal(
+        mut self,
+        hook: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        let hook = Hook::new(hook);
+        self.change(|settings| Arc::make_mut(&mut settings.protection).on_refusal = hook);
+        self
+    }
+
+    /// Takes access tokens that are bound to a key, by the scheme `DPoP` with a proof that the caller holds
+    /// it ([RFC 9449]); see [`Dpop`]. Without it they are refused.
+    ///
+    /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
+    #[must_use]
+    pub fn with_dpop(mut self, dpop: Dpop) -> Self {
+        self.change(|settings| {
+            Arc::make_mut(&mut settings.protection)
+                .offer_dpop(dpop.algorithms(), dpop.is_required());
+            settings.bindings.dpop = Some(dpop);
+        });
+        self
+    }
+
     /// Reads the claims as this type, for handlers that ask for `VerifiedToken<T>`.
     ///
     /// A token whose claims do not fit is refused with 401. Scopes, subject and times do not depend
@@ -123,7 +160,12 @@ impl<C> BearerLayer<C> {
                 Err(error) => {
                     // The error's own text would show what the claim says of a person.
                     let column = error.column();
-                    tracing::debug!(target: "tower_oauth::bearer", column, "claims do not fit");
+                    tracing::debug!(
+                        name: "claims_misfit",
+                        target: "tower_oauth::bearer",
+                        column,
+                        "the claims do not fit the application's type"
+                    );
                     Err(VerifyErrorKind::CustomClaims)
                 }
             },

@@ -71,7 +71,9 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod future;
+mod hook;
 mod layer;
+mod methods;
 mod protection;
 mod refusal;
 mod response;
@@ -79,13 +81,17 @@ mod scope;
 mod service;
 
 pub use future::ResponseFuture;
+pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
+pub use methods::{MethodScopes, RequireMethodScope};
+#[cfg(any(feature = "axum", feature = "tonic"))]
+pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
-pub(crate) use protection::{Judged, Protection};
-#[cfg(feature = "axum")]
+pub(crate) use protection::Protection;
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
-#[cfg(feature = "axum")]
+#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;

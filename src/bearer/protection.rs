@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use http::{Method, Uri};
+
+use super::hook::Hook;
+use super::refusal::Refusal;
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
 use crate::token::Verdict;
@@ -15,6 +19,14 @@ pub(crate) struct Protection {
     pub(crate) schemes: Vec<Offer>,
     /// Where the metadata of the protected resource is (`C10`).
     pub(crate) resource_metadata: Option<Box<str>>,
+    pub(super) on_refusal: Hook,
+}
+
+impl Protection {
+    /// Tells the application of a refusal; each place that refuses does, once.
+    pub(crate) fn tell(&self, refusal: &Refusal, method: &Method, uri: &Uri) {
+        self.on_refusal.call(refusal, method, uri);
+    }
 }
 
 /// A scheme that a caller may use.
@@ -34,7 +46,27 @@ impl Default for Protection {
                 algorithms: None,
             }],
             resource_metadata: None,
+            on_refusal: Hook::default(),
         }
+    }
+}
+
+impl Protection {
+    /// Offers `DPoP`, beside `Bearer` or instead of it (`D25`, `D27`).
+    pub(super) fn offer_dpop(&mut self, algorithms: String, alone: bool) {
+        let bearer = Offer {
+            scheme: Scheme::Bearer,
+            algorithms: None,
+        };
+        let dpop = Offer {
+            scheme: Scheme::Dpop,
+            algorithms: Some(algorithms.into()),
+        };
+        self.schemes = if alone {
+            vec![dpop]
+        } else {
+            vec![bearer, dpop]
+        };
     }
 }
 

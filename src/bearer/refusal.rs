@@ -8,7 +8,7 @@ use super::protection::Protection;
 use crate::protocol::challenge::Challenge;
 use crate::protocol::credentials::Scheme;
 use crate::protocol::{BearerErrorCode, ScopeSet};
-use crate::token::{VerifyError, VerifyErrorKind};
+use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 
 /// Why a request was refused, for outer layers and logs.
 ///
@@ -32,6 +32,9 @@ pub enum Refusal {
         /// What would have been enough.
         needed: String,
     },
+    /// [`MethodScopes`](super::MethodScopes) do not list the method: 403 for everybody.
+    #[error("the method is not listed")]
+    UnlistedMethod,
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
@@ -117,9 +120,17 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
                 .map(crate::issuer::Unavailable::retry_after),
             message: "access tokens cannot be verified at the moment",
         },
+        // Whether the proof was shown before is not known: no error code either (`D21`).
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Answer {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            challenged: false,
+            error: None,
+            retry_after: Some(Duration::from_secs(1)),
+            message: "proofs of possession cannot be checked at the moment",
+        },
         Refusal::Token(error) => judged(
             StatusCode::UNAUTHORIZED,
-            BearerErrorCode::InvalidToken,
+            code(error.kind()),
             description(error.kind()),
         ),
         Refusal::InsufficientScope { .. } => judged(
@@ -127,6 +138,14 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             BearerErrorCode::InsufficientScope,
             "the access token does not grant the scope that is needed",
         ),
+        // No scope would do, and a client that was told so would go and ask for one.
+        Refusal::UnlistedMethod => Answer {
+            status: StatusCode::FORBIDDEN,
+            challenged: false,
+            error: None,
+            retry_after: None,
+            message: "nobody may call this method",
+        },
         Refusal::MissingLayer(message) => Answer {
             status: StatusCode::INTERNAL_SERVER_ERROR,
             challenged: false,
@@ -134,6 +153,16 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             retry_after: None,
             message,
         },
+    }
+}
+
+/// RFC 9449 §7.1, §9: what is wrong with the proof is told apart from what is wrong with the token
+/// (`D22`).
+fn code(kind: VerifyErrorKind) -> BearerErrorCode {
+    match kind {
+        VerifyErrorKind::DpopProof(_) => BearerErrorCode::InvalidDpopProof,
+        VerifyErrorKind::DpopNonce => BearerErrorCode::UseDpopNonce,
+        _ => BearerErrorCode::InvalidToken,
     }
 }
 
@@ -152,12 +181,27 @@ fn description(kind: VerifyErrorKind) -> &'static str {
             "the token is not an access token"
         }
         VerifyErrorKind::Bound => "the access token is bound to a key that was not shown",
+        VerifyErrorKind::NotBound => "the access token is not bound to a key",
+        VerifyErrorKind::DpopKey => "the access token is bound to another key",
+        VerifyErrorKind::StrayDpopProof => "a DPoP proof does not go with the scheme Bearer",
+        VerifyErrorKind::DpopRequired => "the access token must come by the scheme DPoP",
+        VerifyErrorKind::DpopNonce => "the DPoP proof must hold the nonce of this answer",
+        VerifyErrorKind::DpopProof(flaw) => match flaw {
+            ProofError::Missing => "a DPoP proof is needed",
+            ProofError::Repeated => "there is more than one DPoP proof",
+            ProofError::Method | ProofError::Target => "the DPoP proof is for another request",
+            ProofError::Time => "the DPoP proof is not of this moment",
+            ProofError::Token => "the DPoP proof is for another access token",
+            ProofError::Replayed => "the DPoP proof was used before",
+            _ => "the DPoP proof is malformed or unsupported",
+        },
         VerifyErrorKind::TooLong
         | VerifyErrorKind::Malformed
         | VerifyErrorKind::Algorithm
         | VerifyErrorKind::Extension
         | VerifyErrorKind::Claims
         | VerifyErrorKind::CustomClaims
-        | VerifyErrorKind::Unavailable => "the access token is malformed or unsupported",
+        | VerifyErrorKind::Unavailable
+        | VerifyErrorKind::StoreUnavailable => "the access token is malformed or unsupported",
     }
 }

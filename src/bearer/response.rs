@@ -6,6 +6,8 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use super::protection::Protection;
 use super::refusal::{Demand, Refusal, answer};
 use crate::protocol::credentials::Scheme;
+use crate::telemetry;
+use crate::token::VerifyErrorKind;
 
 /// How the caller wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +53,8 @@ pub(crate) fn refuse<R: Default>(
 ) -> Response<R> {
     let answer = answer(&refusal);
     let (status, message) = (answer.status, answer.message);
-    match &refusal {
-        Refusal::MissingLayer(_) => {
-            tracing::error!(target: "tower_oauth::bearer", "{refusal}");
-        }
-        Refusal::Token(reason) => {
-            tracing::debug!(target: "tower_oauth::bearer", %status, %reason, "refused");
-        }
-        _ => tracing::debug!(target: "tower_oauth::bearer", %status, reason = %refusal, "refused"),
-    }
+    reason(&refusal).count();
+    log(&refusal, status);
     let mut response = Response::new(R::default());
     let headers = response.headers_mut();
     for challenge in answer.challenges(protection, used, demand) {
@@ -82,6 +77,35 @@ pub(crate) fn refuse<R: Default>(
     }
     response.extensions_mut().insert(refusal);
     response
+}
+
+/// One line for each refusal; what leaves the process does not say as much.
+fn log(refusal: &Refusal, status: StatusCode) {
+    // The outer error says only that it was the token.
+    let reason: &dyn std::fmt::Display = match refusal {
+        Refusal::Token(reason) => reason,
+        other => other,
+    };
+    if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", "{reason}");
+    } else {
+        tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
+    }
+}
+
+/// The label of a refusal in the counts of them.
+fn reason(refusal: &Refusal) -> telemetry::Reason {
+    match refusal {
+        Refusal::NoCredentials => telemetry::Reason::NoCredentials,
+        Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => {
+            telemetry::Reason::Unavailable
+        }
+        Refusal::Token(_) => telemetry::Reason::InvalidToken,
+        Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
+        Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
+        Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
+    }
 }
 
 /// UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE or INTERNAL.

@@ -15,6 +15,8 @@ use super::refusal::{Demand, Refusal};
 use super::response::{Speech, refuse};
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
+use crate::protocol::credentials::Scheme;
+use crate::token::Verdict;
 
 /// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
 ///
@@ -80,7 +82,7 @@ impl ScopeLayer {
     }
 
     /// `Err` holds the alternative that lacks least: what the caller is told to ask for.
-    fn check(&self, granted: &ScopeSet) -> Result<(), &ScopeSet> {
+    pub(crate) fn check(&self, granted: &ScopeSet) -> Result<(), &ScopeSet> {
         let missing = |one: &&ScopeSet| one.iter().filter(|scope| !granted.contains(scope)).count();
         match self.alternatives.iter().min_by_key(missing) {
             Some(nearest) if !granted.contains_all(nearest) => Err(nearest),
@@ -137,37 +139,80 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let speech = Speech::of(request.method(), request.headers());
-        let refused = |refusal, protection: &Protection, used, demand| {
-            ScopeFuture::refused(refuse(refusal, protection, used, demand, speech))
-        };
-        let Some(judged) = request.extensions().get::<Judged>() else {
-            let message = "a ScopeLayer has no BearerLayer around it";
-            let refusal = Refusal::MissingLayer(message);
-            return refused(refusal, &Protection::default(), None, Demand::default());
-        };
-        let Some(verdict) = &judged.verdict else {
-            let refusal = Refusal::NoCredentials;
-            return refused(refusal, &judged.protection, None, Demand::default());
-        };
-        match self.policy.check(verdict.scopes()) {
+        match self.policy.judge(&request) {
             Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
-            Err(needed) => {
-                let refusal = Refusal::InsufficientScope {
-                    needed: needed.to_string(),
-                };
-                let demand = Demand {
-                    scope: Some(needed),
-                    ..Demand::default()
-                };
-                refused(refusal, &judged.protection, Some(judged.scheme), demand)
-            }
+            Err(response) => ScopeFuture::refused(*response),
         }
     }
 }
 
+impl ScopeLayer {
+    /// Lets a request through, or answers it.
+    pub(super) fn judge<B, R: Default>(
+        &self,
+        request: &Request<B>,
+    ) -> Result<(), Box<Response<R>>> {
+        let (judged, verdict) = find_verdict(request, "a ScopeLayer has no BearerLayer around it")?;
+        let Err(needed) = self.check(verdict.scopes()) else {
+            return Ok(());
+        };
+        let refusal = Refusal::InsufficientScope {
+            needed: needed.to_string(),
+        };
+        let demand = Demand {
+            scope: Some(needed),
+            ..Demand::default()
+        };
+        let used = Some(judged.scheme);
+        Err(refuse_request(
+            refusal,
+            request,
+            &judged.protection,
+            used,
+            demand,
+        ))
+    }
+}
+
+/// That a layer further out looked at the request; otherwise the answer.
+pub(super) fn find_judged<'a, B, R: Default>(
+    request: &'a Request<B>,
+    missing: &'static str,
+) -> Result<&'a Judged, Box<Response<R>>> {
+    request.extensions().get().ok_or_else(|| {
+        let (refusal, protection) = (Refusal::MissingLayer(missing), Protection::default());
+        refuse_request(refusal, request, &protection, None, Demand::default())
+    })
+}
+
+/// What that layer found of the token; without a token or a layer, the answer.
+pub(super) fn find_verdict<'a, B, R: Default>(
+    request: &'a Request<B>,
+    missing: &'static str,
+) -> Result<(&'a Judged, &'a Verdict), Box<Response<R>>> {
+    let judged = find_judged(request, missing)?;
+    let verdict = judged.verdict.as_deref().ok_or_else(|| {
+        let (refusal, protection) = (Refusal::NoCredentials, &judged.protection);
+        refuse_request(refusal, request, protection, None, Demand::default())
+    })?;
+    Ok((judged, verdict))
+}
+
+/// The answer to a request that is at hand, and word of it to the application.
+pub(super) fn refuse_request<B, R: Default>(
+    refusal: Refusal,
+    request: &Request<B>,
+    protection: &Protection,
+    used: Option<Scheme>,
+    demand: Demand<'_>,
+) -> Box<Response<R>> {
+    protection.tell(&refusal, request.method(), request.uri());
+    let speech = Speech::of(request.method(), request.headers());
+    Box::new(refuse(refusal, protection, used, demand, speech))
+}
+
 pin_project! {
-    /// The answer of [`RequireScope`]: a refusal, or the inner service's.
+    /// The answer of [`RequireScope`] and [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]
@@ -185,7 +230,7 @@ pin_project! {
 }
 
 impl<F, R> ScopeFuture<F, R> {
-    fn refused(response: Response<R>) -> Self {
+    pub(super) fn refused(response: Response<R>) -> Self {
         Self {
             state: State::Refused {
                 response: Some(response),
@@ -193,7 +238,7 @@ impl<F, R> ScopeFuture<F, R> {
         }
     }
 
-    fn admitted(inner: F) -> Self {
+    pub(super) fn admitted(inner: F) -> Self {
         Self {
             state: State::Admitted { inner },
         }

@@ -4,16 +4,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use tower_service::Service;
 
-use super::future::ResponseFuture;
+use super::future::{Finish, ResponseFuture, Waiting};
 use super::layer::Settings;
 use super::protection::Judged;
 use super::refusal::Refusal;
 use super::response::Speech;
 use crate::protocol::credentials::{self, Credentials, Presented, Scheme};
-use crate::token::{Shown, Verdict, VerifiedToken, VerifyError};
+use crate::telemetry;
+use crate::token::{Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
 pub struct Bearer<S, C = crate::protocol::Claims> {
@@ -45,53 +46,88 @@ where
         let speech = Speech::of(request.method(), request.headers());
         match judge(&self.settings, &mut request) {
             Judgement::Admitted => {
-                ResponseFuture::admitted(self.inner.call(request), self.settings.private)
+                let finish = Finish::of(self.settings.private);
+                ResponseFuture::admitted(self.inner.call(request), finish)
             }
-            Judgement::Anonymous => ResponseFuture::admitted(self.inner.call(request), false),
+            Judgement::Anonymous => {
+                ResponseFuture::admitted(self.inner.call(request), Finish::of(false))
+            }
             Judgement::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
                 self.inner = self.inner.clone();
+                let protection = &self.settings.protection;
+                protection.tell(&refused.refusal, request.method(), request.uri());
                 ResponseFuture::refused(refused, &self.settings, speech)
             }
             Judgement::Undecided(presented) => {
-                // The clone takes our place; the service that was polled ready is the one to call.
-                let next = self.inner.clone();
-                let ready = std::mem::replace(&mut self.inner, next);
-                let settings = Arc::clone(&self.settings);
-                ResponseFuture::verifying(ready, request, settings, presented, speech)
+                let waiting = self.wait(request, speech);
+                ResponseFuture::verifying(waiting, presented)
+            }
+            Judgement::Unspent(passed, proof) => {
+                let waiting = self.wait(request, speech);
+                ResponseFuture::spending(waiting, passed, proof)
             }
         }
     }
 }
 
+impl<S: Clone, C> Bearer<S, C> {
+    /// Keeps a request until somebody has answered.
+    fn wait<B>(&mut self, request: Request<B>, speech: Speech) -> Waiting<S, C, B> {
+        // The clone takes our place; the service that was polled ready is the one to call.
+        let next = self.inner.clone();
+        Waiting {
+            service: std::mem::replace(&mut self.inner, next),
+            request,
+            settings: Arc::clone(&self.settings),
+            speech,
+        }
+    }
+}
+
 /// What can be said of a request without waiting.
-enum Judgement {
+enum Judgement<C> {
     /// The request carries its verified token now.
     Admitted,
     Anonymous,
     Refused(Refused),
     /// Somebody has to be asked first.
     Undecided(Presented),
+    /// All is good, if the proof was not shown before.
+    Unspent(Passed<C>, Unspent),
 }
 
 /// A refusal, and the scheme whose challenge tells why: all of them where none was used alone.
 pub(super) struct Refused {
     pub(super) refusal: Refusal,
     pub(super) scheme: Option<Scheme>,
+    /// What a proof has to hold the next time (RFC 9449 §9).
+    pub(super) nonce: Option<HeaderValue>,
+}
+
+/// A token that is good, with what it is presented as.
+pub(super) struct Passed<C> {
+    verdict: Arc<Verdict>,
+    claims: Arc<C>,
+    presented: Presented,
 }
 
 fn judge<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-) -> Judgement {
+) -> Judgement<C> {
     let nobody = |refusal| {
-        let scheme = None;
-        Judgement::Refused(Refused { refusal, scheme })
+        Judgement::Refused(Refused {
+            refusal,
+            scheme: None,
+            nonce: None,
+        })
     };
     let presented = match credentials::read(request.headers(), settings.bindings.takes_dpop()) {
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
+            telemetry::Request::Anonymous.count();
             return Judgement::Anonymous;
         }
         Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
@@ -100,22 +136,25 @@ fn judge<C: Send + Sync + 'static, B>(
     let Some(verdict) = settings.verifier.at_hand(presented.token()) else {
         return Judgement::Undecided(presented);
     };
-    match admit(settings, request, verdict, presented) {
-        Ok(()) => Judgement::Admitted,
+    match examine(settings, request, verdict, presented) {
+        Ok((passed, None)) => {
+            admit(settings, request, passed);
+            Judgement::Admitted
+        }
+        Ok((passed, Some(proof))) => Judgement::Unspent(passed, proof),
         Err(refused) => Judgement::Refused(refused),
     }
 }
 
-/// Looks at what only this request shows, then puts the verified token where scope layers, extractors
-/// and handlers find it.
-pub(super) fn admit<C: Send + Sync + 'static, B>(
+/// Looks at what only this request shows. A proof that comes back has still to be spent.
+pub(super) fn examine<C, B>(
     settings: &Settings<C>,
-    request: &mut Request<B>,
+    request: &Request<B>,
     verdict: Result<Arc<Verdict>, VerifyError>,
     presented: Presented,
-) -> Result<(), Refused> {
+) -> Result<(Passed<C>, Option<Unspent>), Refused> {
     let scheme = presented.scheme;
-    let admitted = verdict.and_then(|verdict| {
+    let examined = verdict.and_then(|verdict| {
         let shown = Shown {
             scheme,
             token: presented.token(),
@@ -124,22 +163,49 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        settings.bindings.check(&verdict, &shown)?;
+        let proof = settings.bindings.check(&verdict, &shown)?;
         let claims = (settings.convert)(&verdict)?;
-        Ok((verdict, claims))
+        Ok((verdict, claims, proof))
     });
-    let (verdict, claims) = admitted.map_err(|error| Refused {
+    let (verdict, claims, proof) = examined.map_err(|error| refused(settings, error, scheme))?;
+    let passed = Passed {
+        verdict,
+        claims,
+        presented,
+    };
+    Ok((passed, proof))
+}
+
+/// A refusal of the token or of what it was shown with.
+pub(super) fn refused<C>(settings: &Settings<C>, error: VerifyError, used: Scheme) -> Refused {
+    // Where Bearer is not offered, there is only the other challenge to tell why.
+    let told = error.kind() != VerifyErrorKind::DpopRequired;
+    Refused {
+        nonce: settings.bindings.nonce_for(error.kind()),
         refusal: Refusal::Token(error),
-        scheme: Some(scheme),
-    })?;
+        scheme: told.then_some(used),
+    }
+}
+
+/// Puts the verified token where scope layers, extractors and handlers find it.
+pub(super) fn admit<C: Send + Sync + 'static, B>(
+    settings: &Settings<C>,
+    request: &mut Request<B>,
+    passed: Passed<C>,
+) {
+    let Passed {
+        verdict,
+        claims,
+        presented,
+    } = passed;
     let extensions = request.extensions_mut();
     extensions.insert(Judged {
         protection: Arc::clone(&settings.protection),
         verdict: Some(Arc::clone(&verdict)),
-        scheme,
+        scheme: presented.scheme,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
-    Ok(())
+    telemetry::Request::Accepted.count();
 }
 
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
@@ -150,6 +216,12 @@ fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request:
         scheme: Scheme::Bearer,
     });
     extensions.remove::<VerifiedToken<C>>();
+}
+
+impl<C> Passed<C> {
+    pub(super) fn scheme(&self) -> Scheme {
+        self.presented.scheme
+    }
 }
 
 impl<S: Clone, C> Clone for Bearer<S, C> {

@@ -2,15 +2,12 @@
 
 use std::fmt;
 
-use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
+use super::key_text;
 use super::seal::SealingKey;
 use crate::config_error::ConfigError;
-use crate::random::Random;
 
 /// The key that seals the cookies of a [`LoginLayer`](crate::LoginLayer), and older ones that may
 /// still open them.
@@ -43,9 +40,7 @@ impl CookieKey {
     ///
     /// [`ConfigError::Secret`] for fewer than 32 bytes.
     pub fn from_bytes(material: &[u8]) -> Result<Self, ConfigError> {
-        if material.len() < MIN_BYTES {
-            return Err(refused(TOO_SHORT));
-        }
+        key_text::check_length(SETTING, material)?;
         Ok(Self {
             ring: vec![SealingKey::derive(material)],
         })
@@ -62,12 +57,7 @@ impl CookieKey {
     /// [`ConfigError::Secret`] when the variable is missing or holds anything else. The message never
     /// repeats the value.
     pub fn from_env(name: &str) -> Result<Self, ConfigError> {
-        let value = std::env::var(name)
-            .map(Zeroizing::new)
-            .map_err(|error| match error {
-                std::env::VarError::NotPresent => refused(MISSING),
-                std::env::VarError::NotUnicode(_) => refused(NOT_ENCODED),
-            })?;
+        let value = key_text::from_env(SETTING, name)?;
         Self::from_text(&value)
     }
 
@@ -77,10 +67,11 @@ impl CookieKey {
     ///
     /// As [`from_env`](Self::from_env).
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
-        let ring = text
-            .split(',')
-            .map(|word| decode(word.trim()).map(|material| SealingKey::derive(&material)))
-            .collect::<Result<_, _>>()?;
+        let keys = key_text::read(SETTING, text)?;
+        let ring = keys
+            .iter()
+            .map(|material| SealingKey::derive(material))
+            .collect();
         Ok(Self { ring })
     }
 
@@ -91,10 +82,7 @@ impl CookieKey {
     ///
     /// [`ConfigError::Secret`] when the operating system gives no randomness.
     pub fn generate() -> Result<Self, ConfigError> {
-        let material = Random::system()
-            .bytes::<MIN_BYTES>()
-            .map(Zeroizing::new)
-            .map_err(|_| refused("the operating system gave no randomness"))?;
+        let material = key_text::generate(SETTING)?;
         Self::from_bytes(&*material)
     }
 
@@ -121,46 +109,6 @@ impl fmt::Debug for CookieKey {
     }
 }
 
-/// Text made of hexadecimal digits alone is hexadecimal: as base64 it would be a truncated key more
-/// often than a whole one.
-fn decode(word: &str) -> Result<Zeroizing<Vec<u8>>, ConfigError> {
-    let material = if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        from_hex(word)
-    } else {
-        BASE64
-            .decode(word)
-            .or_else(|_| BASE64_URL.decode(word))
-            .ok()
-    };
-    let material = Zeroizing::new(material.ok_or_else(|| refused(NOT_ENCODED))?);
-    if material.len() < MIN_BYTES {
-        return Err(refused(TOO_SHORT));
-    }
-    Ok(material)
-}
-
-fn from_hex(word: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = word
-        .chars()
-        .map(|digit| {
-            digit
-                .to_digit(16)
-                .and_then(|value| u8::try_from(value).ok())
-        })
-        .collect::<Option<_>>()?;
-    let (pairs, []) = digits.as_chunks::<2>() else {
-        return None;
-    };
-    Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
-}
-
-fn refused(reason: &'static str) -> ConfigError {
-    ConfigError::Secret {
-        setting: "cookie key",
-        reason,
-    }
-}
-
 impl SealingKey {
     /// The key and its id come from the material by digests with different prefixes, so that neither
     /// tells the other.
@@ -180,19 +128,12 @@ fn prefixed(prefix: &[u8], material: &[u8]) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(sha256(&input))
 }
 
-const MIN_BYTES: usize = 32;
-const MISSING: &str = "the environment variable is not set; `openssl rand -base64 32` makes a key";
-const TOO_SHORT: &str = "fewer than 32 bytes; `openssl rand -base64 32` makes a key";
-const NOT_ENCODED: &str = "neither base64 nor hexadecimal; `openssl rand -base64 32` makes a key";
-
-const CONFIG: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
+const SETTING: &str = "cookie key";
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crypto::base64url;
 
     #[test]
     fn a_key_is_32_bytes_in_base64_or_hexadecimal_and_nothing_else() {
@@ -230,7 +171,7 @@ mod tests {
         let spellings = [
             CookieKey::from_bytes(&material).unwrap(),
             CookieKey::from_text(&"07".repeat(32)).unwrap(),
-            CookieKey::from_text(&BASE64.encode(material)).unwrap(),
+            CookieKey::from_text(&base64url::encode(&material)).unwrap(),
         ];
         assert!(
             spellings

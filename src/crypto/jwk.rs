@@ -1,7 +1,7 @@
 //! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
 
 use super::backend::PublicKey;
-use super::{Algorithm, KeyKind, base64url};
+use super::{Algorithm, KeyKind, base64url, pem, roca};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
@@ -44,10 +44,7 @@ const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 impl Jwk {
     /// Reads a key; the error says why it is dropped, for the log (`J16`).
     pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
-        // A server that publishes its private key has lost it; what it signs proves nothing.
-        if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
-            return Err("it has private members");
-        }
+        check_public(jwk)?;
         check_purpose(jwk)?;
         let key_id = jwk.string("kid").map_err(|_| "its kid is not a string")?;
         let material = read_material(jwk)?;
@@ -73,8 +70,31 @@ impl Jwk {
         })
     }
 
+    /// Reads a key in PEM that was given by hand, for the one algorithm it is meant for (`A3`).
+    pub(crate) fn from_pem(
+        key_id: Option<&str>,
+        algorithm: Algorithm,
+        text: &str,
+    ) -> Result<Self, &'static str> {
+        let material = pem::read_public_key(text)?;
+        if material.kind() != algorithm.key_kind() {
+            return Err("it is not a key for this algorithm");
+        }
+        let key = PublicKey::prepare(&material, algorithm).ok_or("its point is off the curve")?;
+        Ok(Self {
+            key_id: key_id.map(Box::from),
+            prepared: vec![(algorithm, key)],
+        })
+    }
+
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Whether there is an algorithm that both may verify.
+    pub(crate) fn shares_algorithm_with(&self, other: &Self) -> bool {
+        let mut ours = self.prepared.iter();
+        ours.any(|(one, _)| other.for_algorithm(*one).is_some())
     }
 
     /// The key prepared for this algorithm, where it may be used for it.
@@ -86,7 +106,7 @@ impl Jwk {
 }
 
 impl KeyMaterial {
-    fn kind(&self) -> KeyKind {
+    pub(super) fn kind(&self) -> KeyKind {
         match self {
             Self::Rsa { .. } => KeyKind::Rsa,
             Self::P256(_) => KeyKind::P256,
@@ -96,11 +116,19 @@ impl KeyMaterial {
     }
 }
 
+/// Whoever shows a private key has lost it; what it signs proves nothing.
+pub(super) fn check_public(jwk: &Object<'_>) -> Result<(), &'static str> {
+    if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
+        return Err("it has private members");
+    }
+    Ok(())
+}
+
 /// Twice as many as there are names for (RFC 7517 §4.3).
 const MAX_OPERATIONS: usize = 16;
 
 /// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
-fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
+pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
         Ok(None | Some("sig")) => {}
         _ => return Err("its use is not sig"),
@@ -124,7 +152,7 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     Ok(())
 }
 
-fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
+pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
     let number = |name| {
         let text = jwk
             .string(name)
@@ -156,7 +184,7 @@ fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static str> {
 
 /// An odd number of 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is
 /// a way to make every verification expensive (`J16`, `X9`).
-fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
+pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
     let modulus = without_leading_zeros(modulus);
     let exponent = without_leading_zeros(exponent);
     let bits = modulus.first().map_or(0, |first| {
@@ -174,6 +202,9 @@ fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str
         .fold(0_u64, |value, byte| (value << 8) | u64::from(*byte));
     if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
         return Err("its exponent is even, 1 or too large");
+    }
+    if roca::has_mark(modulus) {
+        return Err("its modulus is of a generator that is broken");
     }
     Ok(KeyMaterial::Rsa {
         modulus: modulus.to_vec(),

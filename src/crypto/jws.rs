@@ -2,7 +2,7 @@
 
 use super::backend::PublicKey;
 use super::{Algorithm, base64url};
-use crate::protocol::json::parse_object;
+use crate::protocol::json::{Object, parse_object};
 
 /// A token taken apart. What it says is nobody's word until [`Jws::verify`] was true.
 #[derive(Debug)]
@@ -31,6 +31,14 @@ impl<'a> Jws<'a> {
     ///
     /// `jwk`, `jku`, `x5u` and `x5c` are not read: a token does not bring its own key (`A5`).
     pub(crate) fn read(compact: &'a str) -> Result<Self, JwsError> {
+        Self::read_with(compact, |_, _| Ok(())).map(|(jws, ())| jws)
+    }
+
+    /// The same, with a look at more of the header: only a proof of possession needs it.
+    pub(crate) fn read_with<T>(
+        compact: &'a str,
+        more: impl FnOnce(&Object<'_>, Algorithm) -> Result<T, JwsError>,
+    ) -> Result<(Self, T), JwsError> {
         let (signing_input, signature) = compact.rsplit_once('.').ok_or(JwsError::Malformed)?;
         let (header, payload) = signing_input.split_once('.').ok_or(JwsError::Malformed)?;
         // A fourth segment would leave a dot here, which base64url does not have (`A6`).
@@ -57,18 +65,20 @@ impl<'a> Jws<'a> {
             .and_then(Algorithm::from_name);
         let (key_id, media_type) = (text("kid")?, text("typ")?);
         let algorithm = algorithm.ok_or(JwsError::Algorithm)?;
+        let more = more(&header, algorithm)?;
         let (payload, signature) = (decode(payload)?, decode(signature)?);
         if payload.is_empty() || signature.is_empty() {
             return Err(JwsError::Malformed);
         }
-        Ok(Self {
+        let jws = Self {
             signing_input,
             signature,
             payload,
             algorithm,
             key_id: key_id.map(str::to_owned),
             media_type: media_type.map(str::to_owned),
-        })
+        };
+        Ok((jws, more))
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {

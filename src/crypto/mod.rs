@@ -8,8 +8,13 @@ mod algorithm;
 mod backend;
 pub(crate) mod base64url;
 mod cookie_key;
+mod embedded_key;
+mod hmac;
 mod jwk;
 mod jws;
+pub(crate) mod key_text;
+mod pem;
+mod roca;
 pub(crate) mod seal;
 
 pub use algorithm::Algorithm;
@@ -18,5 +23,7 @@ pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;
 pub use cookie_key::CookieKey;
+pub(crate) use embedded_key::EmbeddedKey;
+pub(crate) use hmac::hmac_sha256;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};

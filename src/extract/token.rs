@@ -50,7 +50,12 @@ fn find<C: Send + Sync + 'static>(
     match (parts.extensions.get::<VerifiedToken<C>>(), &judged.verdict) {
         (Some(token), Some(_)) => Ok(Some(token.clone())),
         (None, Some(_)) => {
-            tracing::error!(target: "tower_oauth::bearer", wanted = type_name::<C>(), OTHER_TYPE);
+            tracing::error!(
+                name: "other_claims",
+                target: "tower_oauth::bearer",
+                wanted = type_name::<C>(),
+                OTHER_TYPE
+            );
             Err(rejection(parts, Refusal::MissingLayer(OTHER_TYPE)))
         }
         (_, None) => Ok(None),
@@ -62,9 +67,11 @@ fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
         .extensions
         .get::<Judged>()
         .map(|judged| Arc::clone(&judged.protection));
+    let protection = protection.unwrap_or_default();
+    protection.tell(&refusal, &parts.method, &parts.uri);
     TokenRejection {
         refusal,
-        protection: protection.unwrap_or_default(),
+        protection,
         speech: Speech::of(&parts.method, &parts.headers),
     }
 }

@@ -94,7 +94,13 @@ impl MetadataSource {
                 held.last_failure = None;
             }
             Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "metadata could not be read");
+                tracing::warn!(
+                    name: "metadata_failed",
+                    target: "tower_oauth::issuer",
+                    issuer = self.issuer,
+                    %error,
+                    "metadata could not be read"
+                );
                 held.last_failure = Some((error.clone(), now));
             }
         }

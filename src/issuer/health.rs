@@ -21,6 +21,8 @@ pub struct Health {
 pub enum KeySetHealth {
     /// None was fetched yet: requests with a well-formed token get 503.
     Empty,
+    /// Given by hand, and never fetched: see [`StaticKeys`](super::StaticKeys).
+    Given,
     /// Within its lifetime.
     Fresh {
         /// Time since it was fetched.
@@ -43,7 +45,7 @@ impl Health {
     pub fn is_ready(&self) -> bool {
         matches!(
             self.keys,
-            KeySetHealth::Fresh { .. } | KeySetHealth::Stale { .. }
+            KeySetHealth::Given | KeySetHealth::Fresh { .. } | KeySetHealth::Stale { .. }
         )
     }
 }

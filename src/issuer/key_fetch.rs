@@ -8,6 +8,7 @@ use super::flight::lock;
 use super::key_set::{KeySet, lifetime};
 use super::key_source::{Failure, Held, KeySource, Outcome, State};
 use crate::clock::within;
+use crate::telemetry;
 
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
@@ -17,7 +18,10 @@ impl KeySource {
         let now = self.clock.monotonic();
         match &outcome {
             Ok(held) => {
+                telemetry::KeyFetch::Success.count();
                 tracing::debug!(
+                    name: "key_set_fetched",
+                    target: "tower_oauth::issuer",
                     issuer = self.issuer,
                     keys = held.keys.len(),
                     "key set fetched"
@@ -28,7 +32,14 @@ impl KeySource {
                 self.keep_fresh(&mut state);
             }
             Err(error) => {
-                tracing::warn!(issuer = self.issuer, %error, "key set could not be fetched");
+                telemetry::KeyFetch::Failure.count();
+                tracing::warn!(
+                    name: "key_set_failed",
+                    target: "tower_oauth::issuer",
+                    issuer = self.issuer,
+                    %error,
+                    "key set could not be fetched"
+                );
                 self.metadata.doubt();
                 let mut state = lock(&self.state);
                 state.failures = state.failures.saturating_add(1);

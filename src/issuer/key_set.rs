@@ -11,7 +11,7 @@ use crate::protocol::json::{Json, parse_object};
 const MAX_KEYS: usize = 128;
 
 /// The usable keys of one key set.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct KeySet {
     keys: Vec<Arc<Jwk>>,
 }
@@ -38,12 +38,16 @@ impl KeySet {
     /// Reads a JWK set (RFC 7517 §5). A key that cannot be used spoils only itself; a set without any
     /// usable key is no key set (`J16`).
     pub(super) fn read(document: &[u8]) -> Result<Self, FetchError> {
-        let object = parse_object(document)
-            .map_err(|_| FetchError::Document("the key set is not strict JSON"))?;
+        Self::parse(document).map_err(FetchError::Document)
+    }
+
+    /// The same, for a set that was not fetched; the error says what is wrong with it.
+    pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
+        let object = parse_object(document).map_err(|_| "the key set is not strict JSON")?;
         let members = object
             .member("keys")
             .and_then(Json::as_array)
-            .ok_or(FetchError::Document("the key set has no list of keys"))?;
+            .ok_or("the key set has no list of keys")?;
         let mut keys = Vec::new();
         for member in members.iter().take(MAX_KEYS) {
             let read = member
@@ -52,13 +56,33 @@ impl KeySet {
                 .and_then(Jwk::read);
             match read {
                 Ok(key) => keys.push(Arc::new(key)),
-                Err(reason) => tracing::debug!(reason, "a key of the key set is left out"),
+                Err(reason) => tracing::debug!(
+                    name: "key_left_out",
+                    target: "tower_oauth::issuer",
+                    reason,
+                    "a key of the key set is left out"
+                ),
             }
         }
         if keys.is_empty() {
-            return Err(FetchError::Document("the key set has no usable key"));
+            return Err("the key set has no usable key");
         }
         Ok(Self { keys })
+    }
+
+    /// A set with this key too; `None` where it is full, or where a token could not say which of two
+    /// keys it means.
+    pub(super) fn with(&self, key: Jwk) -> Option<Self> {
+        let taken = self
+            .keys
+            .iter()
+            .any(|one| one.key_id() == key.key_id() && one.shares_algorithm_with(&key));
+        if taken || self.keys.len() >= MAX_KEYS {
+            return None;
+        }
+        let mut keys = self.keys.clone();
+        keys.push(Arc::new(key));
+        Some(Self { keys })
     }
 
     /// Key id and algorithm together choose one key; nothing is ever tried in turn.

@@ -288,7 +288,7 @@ impl KeySource {
 }
 
 /// What a selection decides; `None` where a newer set could decide otherwise.
-fn settle(selection: Selection) -> Option<Result<SelectedKey, KeyError>> {
+pub(super) fn settle(selection: Selection) -> Option<Result<SelectedKey, KeyError>> {
     match selection {
         Selection::Found(key) => Some(Ok(key)),
         Selection::Unfit => Some(Err(KeyError::Unfit)),

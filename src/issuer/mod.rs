@@ -8,6 +8,8 @@ mod back_channel;
 mod client;
 mod discovery;
 mod flight;
+#[cfg(fuzzing)]
+pub(crate) mod fuzzing;
 mod health;
 mod key_fetch;
 mod key_set;
@@ -16,6 +18,9 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod static_keys;
+#[cfg(test)]
+mod wycheproof;
 
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
@@ -25,3 +30,4 @@ pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub use static_keys::StaticKeys;

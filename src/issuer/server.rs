@@ -11,10 +11,11 @@ use tower_service::Service;
 
 use super::back_channel::{BackChannel, BackChannelError, TOTAL_TIMEOUT, is_loopback};
 use super::discovery::MetadataSource;
-use super::health::Health;
+use super::health::{Health, KeySetHealth};
 use super::key_set::SelectedKey;
 use super::key_source::{KeyError, KeySource};
 use super::limiter::TokenSource;
+use super::static_keys::StaticKeys;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::crypto::Algorithm;
@@ -56,6 +57,7 @@ struct Settings {
     clock: SharedClock,
     channel: BackChannel,
     given: Option<Arc<Metadata>>,
+    given_keys: Option<StaticKeys>,
     outage_limit: Duration,
 }
 
@@ -123,6 +125,7 @@ impl AuthorizationServer {
             channel: BackChannel::new(Arc::clone(&clock), plain_http),
             clock,
             given: None,
+            given_keys: None,
             outage_limit: OUTAGE_LIMIT,
         }))
     }
@@ -204,6 +207,16 @@ impl AuthorizationServer {
         Ok(Self::from_settings(self.settings))
     }
 
+    /// Verifies with these keys instead of those the server publishes, which is then never asked for
+    /// them: not by a layer, not by [`ready`](Self::ready), not in the background.
+    ///
+    /// For tests, and for networks without a way to the authorization server.
+    #[must_use]
+    pub fn with_keys(mut self, keys: StaticKeys) -> Self {
+        self.settings.given_keys = Some(keys);
+        Self::from_settings(self.settings)
+    }
+
     /// Sets how long keys are used past their life while the server cannot be reached: 1 hour unless
     /// said otherwise, zero to stop at once. After it, requests get 503.
     ///
@@ -235,7 +248,7 @@ impl AuthorizationServer {
     ///
     /// [`Unavailable`] where the attempt failed.
     pub async fn ready(&self) -> Result<(), Unavailable> {
-        if self.keys.health().is_ready() {
+        if self.health().is_ready() {
             return Ok(());
         }
         let failed =
@@ -249,7 +262,14 @@ impl AuthorizationServer {
 
     /// What is known of the server at this moment, for a readiness probe. No I/O.
     pub fn health(&self) -> Health {
-        self.keys.health()
+        match &self.settings.given_keys {
+            Some(_) => Health {
+                keys: KeySetHealth::Given,
+                failures: 0,
+                last_error: None,
+            },
+            None => self.keys.health(),
+        }
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
@@ -289,7 +309,10 @@ impl AuthorizationServer {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        self.keys.key_at_hand(key_id, algorithm)
+        match &self.settings.given_keys {
+            Some(keys) => Some(keys.key(key_id, algorithm)),
+            None => self.keys.key_at_hand(key_id, algorithm),
+        }
     }
 
     pub(crate) async fn key(
@@ -298,7 +321,10 @@ impl AuthorizationServer {
         algorithm: Algorithm,
         source: TokenSource,
     ) -> Result<SelectedKey, KeyError> {
-        self.keys.key(key_id, algorithm, source).await
+        match &self.settings.given_keys {
+            Some(keys) => keys.key(key_id, algorithm),
+            None => self.keys.key(key_id, algorithm, source).await,
+        }
     }
 }
 
@@ -306,7 +332,7 @@ impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AuthorizationServer")
             .field("issuer", &self.settings.issuer)
-            .field("keys", &self.keys.health().keys)
+            .field("keys", &self.health().keys)
             .finish_non_exhaustive()
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Registered {
     pub(crate) client_id: Option<Box<str>>,
     /// `scope`, where it is a string; any other type grants nothing (`V83`).
     pub(crate) scope: ScopeSet,
+    /// That a client got the token for itself, where a claim says so that only some servers send.
+    pub(crate) client_only: bool,
 }
 
 impl Registered {
@@ -55,6 +57,7 @@ impl Registered {
                 .and_then(Json::as_str)
                 .map(ScopeSet::from_wire)
                 .unwrap_or_default(),
+            client_only: false,
         })
     }
 }
@@ -129,9 +132,17 @@ impl Claims {
         self.registered.jwt_id.as_deref()
     }
 
-    /// `client_id`: the client the token was issued to.
+    /// `client_id`: the client the token was issued to. Where a
+    /// [`TokenProfile`](crate::token::TokenProfile) knows that it stands elsewhere (`azp`, `cid`, `appid`),
+    /// what stands there.
     pub fn client_id(&self) -> Option<&str> {
         self.registered.client_id.as_deref()
+    }
+
+    /// Whether the client got the token for itself (`A14`).
+    pub(crate) fn is_client_only(&self) -> bool {
+        let equal = self.subject().is_some() && self.subject() == self.client_id();
+        equal || self.registered.client_only
     }
 
     /// `scope`, where it is a string; empty otherwise.

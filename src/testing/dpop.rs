@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::keys::{SigningKey, hmac_sha256, signing_input};
+use super::keys::{SigningKey, signing_input};
 use super::members::Members;
 use super::respond::random_text;
 use crate::clock::{Clock, SharedClock, SystemClock, unix_seconds};
-use crate::crypto::{Algorithm, base64url, digest};
+use crate::crypto::{Algorithm, base64url, digest, hmac_sha256};
 
 /// The key that a client proves it holds.
 ///

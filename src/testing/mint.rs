@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::dpop::DpopKey;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
-use super::keys::{SigningKey, hmac_sha256, signing_input};
+use super::keys::{SigningKey, signing_input};
 use super::members::Members;
 use super::respond::random_text;
-use crate::crypto::{Algorithm, base64url};
+use crate::crypto::{Algorithm, base64url, hmac_sha256};
 
 /// One token in the making: everything in it can be replaced, taken away or spoiled.
 ///

@@ -1,14 +1,17 @@
 //! Does the request show what its token is bound to? RFC 9449 §7, RFC 8705 §3.
 
-use http::{Extensions, HeaderMap, Method, Uri};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 
+use super::dpop::{Dpop, Unspent};
 use super::error::VerifyErrorKind;
 use super::verified::Verdict;
 use crate::protocol::credentials::Scheme;
 
 /// The proofs of possession that a layer can check; by itself none.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bindings {}
+pub(crate) struct Bindings {
+    pub(crate) dpop: Option<Dpop>,
+}
 
 /// The request as far as a proof of possession speaks of it.
 #[derive(Debug)]
@@ -24,14 +27,52 @@ pub(crate) struct Shown<'a> {
 impl Bindings {
     /// Whether the scheme `DPoP` is taken.
     pub(crate) fn takes_dpop(&self) -> bool {
-        false
+        self.dpop.is_some()
     }
 
-    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one.
-    pub(crate) fn check(&self, verdict: &Verdict, _: &Shown<'_>) -> Result<(), VerifyErrorKind> {
-        match verdict.confirmation {
-            None => Ok(()),
-            Some(_) => Err(VerifyErrorKind::Bound),
+    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one. What is still to be
+    /// done for it comes back.
+    pub(crate) fn check(
+        &self,
+        verdict: &Verdict,
+        shown: &Shown<'_>,
+    ) -> Result<Option<Unspent>, VerifyErrorKind> {
+        let confirmation = verdict.confirmation.as_ref();
+        if confirmation.is_some_and(|one| one.certificate_thumbprint.is_some()) {
+            return Err(VerifyErrorKind::Bound);
         }
+        self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), shown)
+    }
+
+    /// The scheme, the token's binding and the layer's settings have to agree before a proof is looked at.
+    fn check_dpop(
+        &self,
+        thumbprint: Option<[u8; 32]>,
+        shown: &Shown<'_>,
+    ) -> Result<Option<Unspent>, VerifyErrorKind> {
+        let Some(dpop) = &self.dpop else {
+            return match thumbprint {
+                None => Ok(None),
+                Some(_) => Err(VerifyErrorKind::Bound),
+            };
+        };
+        match (shown.scheme, thumbprint) {
+            // RFC 9728 §2: bound tokens only (`D27`).
+            (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
+            // RFC 9449 §7.2: it is no bearer token (`D15`).
+            (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
+            // Its client believes that the token is bound, and it is not: somebody took the binding away,
+            // or never put it there (`D16`).
+            (Scheme::Bearer, None) if Dpop::is_shown(shown) => Err(VerifyErrorKind::StrayDpopProof),
+            (Scheme::Bearer, None) => Ok(None),
+            // RFC 9449 §7.1: a proof of just any key proves nothing (`D14`).
+            (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
+            (Scheme::Dpop, Some(thumbprint)) => dpop.check(shown, &thumbprint).map(Some),
+        }
+    }
+
+    /// The nonce that goes with a refusal, where one does.
+    pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
+        self.dpop.as_ref()?.nonce_for(kind)
     }
 }

@@ -1,7 +1,9 @@
 //! Why a token was not accepted, with all that is known: for the log, never for the caller.
 
+use super::dpop::ProofError;
 use crate::crypto::JwsError;
 use crate::issuer::Unavailable;
+use crate::store::StoreError;
 
 /// Why a token was not accepted.
 ///
@@ -12,7 +14,16 @@ use crate::issuer::Unavailable;
 pub struct VerifyError {
     kind: VerifyErrorKind,
     #[source]
-    unavailable: Option<Unavailable>,
+    outage: Option<Outage>,
+}
+
+/// Who could not be asked.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Outage {
+    #[error(transparent)]
+    Server(Unavailable),
+    #[error(transparent)]
+    Store(StoreError),
 }
 
 /// The kind of a [`VerifyError`].
@@ -70,12 +81,33 @@ pub enum VerifyErrorKind {
     /// It is bound to a key (`cnf`), and the proof cannot be checked here.
     #[error("the token is bound to a key")]
     Bound,
+    /// It came by the scheme `DPoP` and is bound to no key.
+    #[error("the token is not bound to a key")]
+    NotBound,
+    /// The proof of possession beside the token is not good.
+    #[error("the DPoP proof is not accepted: {0}")]
+    DpopProof(ProofError),
+    /// The proof is good, and of another key than the one the token is bound to.
+    #[error("the DPoP proof is of another key")]
+    DpopKey,
+    /// The proof has no nonce of ours, or one that is too old.
+    #[error("the DPoP proof has no fresh nonce of ours")]
+    DpopNonce,
+    /// A proof came beside a token by the scheme `Bearer`.
+    #[error("a DPoP proof came beside a bearer token")]
+    StrayDpopProof,
+    /// It came by the scheme `Bearer` where only `DPoP` is taken.
+    #[error("only tokens by the scheme DPoP are taken")]
+    DpopRequired,
     /// The claims do not fit the application's own type.
     #[error("the claims do not fit the application's type")]
     CustomClaims,
     /// The keys could not be had. Not the caller's fault.
     #[error("the keys are unavailable")]
     Unavailable,
+    /// The store of seen proofs is full or could not be asked. Not the caller's fault.
+    #[error("the store of seen proofs is unavailable")]
+    StoreUnavailable,
 }
 
 impl VerifyError {
@@ -86,16 +118,16 @@ impl VerifyError {
 
     /// The outage behind [`VerifyErrorKind::Unavailable`].
     pub(crate) fn unavailable(&self) -> Option<&Unavailable> {
-        self.unavailable.as_ref()
+        match &self.outage {
+            Some(Outage::Server(unavailable)) => Some(unavailable),
+            _ => None,
+        }
     }
 }
 
 impl From<VerifyErrorKind> for VerifyError {
     fn from(kind: VerifyErrorKind) -> Self {
-        Self {
-            kind,
-            unavailable: None,
-        }
+        Self { kind, outage: None }
     }
 }
 
@@ -103,7 +135,16 @@ impl From<Unavailable> for VerifyError {
     fn from(unavailable: Unavailable) -> Self {
         Self {
             kind: VerifyErrorKind::Unavailable,
-            unavailable: Some(unavailable),
+            outage: Some(Outage::Server(unavailable)),
+        }
+    }
+}
+
+impl From<StoreError> for VerifyError {
+    fn from(error: StoreError) -> Self {
+        Self {
+            kind: VerifyErrorKind::StoreUnavailable,
+            outage: Some(Outage::Store(error)),
         }
     }
 }

@@ -8,7 +8,14 @@ use super::jwt::JwtVerifier;
 use super::profile::TokenProfile;
 
 /// The profiles for servers that do not send `at+jwt`, the most specific first.
-const OTHERS: [TokenProfile; 2] = [TokenProfile::Keycloak, TokenProfile::Generic];
+const OTHERS: [TokenProfile; 6] = [
+    TokenProfile::Keycloak,
+    TokenProfile::Cognito,
+    TokenProfile::Entra,
+    TokenProfile::Okta,
+    TokenProfile::Auth0,
+    TokenProfile::Generic,
+];
 
 /// Whether the word was said; once is enough.
 #[derive(Clone, Debug, Default)]
@@ -26,15 +33,20 @@ impl Hint {
             ..rules.clone()
         };
         let taken_by = || {
-            let candidate = Candidate::read(verifier.server(), compact, &rules).ok()?;
+            let candidate = Candidate::read(verifier.server(), compact, &rules, None).ok()?;
             let key = candidate.key_at_hand(verifier.server())?;
             let signed = candidate.verify_with(key).ok()?;
-            let fits = |one: &&TokenProfile| one.check(&signed.registered, &signed.marks).is_ok();
+            let issuer = verifier.server().issuer();
+            let fits = |one: &&TokenProfile| {
+                one.suggests_itself(issuer, &signed.marks)
+                    && one.check(&signed.registered, &signed.marks).is_ok()
+            };
             let profile = *OTHERS.iter().find(fits)?;
             verifier.judge(signed, profile).ok().map(|_| profile)
         };
         if let Some(profile) = taken_by().filter(|_| !self.0.swap(true, Ordering::Relaxed)) {
             tracing::warn!(
+                name: "other_profile",
                 target: "tower_oauth::bearer",
                 issuer = verifier.server().issuer(),
                 "an access token was refused because its typ is not at+jwt; \

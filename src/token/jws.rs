@@ -4,6 +4,7 @@
 //! (`A17`): what is refused by its shape, type, issuer or age costs no fetch.
 
 use super::error::{VerifyError, VerifyErrorKind};
+use super::grants::{Mapped, Reading};
 use super::profile::Marks;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
@@ -34,6 +35,7 @@ pub(crate) struct Signed {
     pub(crate) payload: String,
     pub(crate) registered: Registered,
     pub(crate) marks: Marks,
+    pub(crate) mapped: Mapped,
     pub(crate) algorithm: Algorithm,
 }
 
@@ -43,6 +45,7 @@ pub(crate) struct Candidate<'a> {
     jws: Jws<'a>,
     registered: Registered,
     marks: Marks,
+    mapped: Mapped,
 }
 
 /// Takes a token, checks everything that needs no key, then finds the key and checks the signature.
@@ -51,23 +54,17 @@ pub(crate) async fn verify(
     compact: &str,
     rules: &Rules,
 ) -> Result<Signed, VerifyError> {
-    let candidate = Candidate::read(server, compact, rules)?;
-    let key = server
-        .key(
-            candidate.jws.key_id(),
-            candidate.jws.algorithm(),
-            rules.source,
-        )
-        .await;
-    candidate.verify_with(key)
+    let candidate = Candidate::read(server, compact, rules, None)?;
+    candidate.verify(server, rules).await
 }
 
 impl<'a> Candidate<'a> {
-    /// All that can be said of a token without a key.
+    /// All that can be said of a token without a key. What `reading` finds is nobody's word yet.
     pub(crate) fn read(
         server: &AuthorizationServer,
         compact: &'a str,
         rules: &Rules,
+        reading: Option<&Reading>,
     ) -> Result<Self, VerifyError> {
         if compact.len() > MAX_TOKEN_LENGTH {
             return Err(VerifyErrorKind::TooLong.into());
@@ -87,12 +84,26 @@ impl<'a> Candidate<'a> {
         }
         let registered = Registered::read(&payload).map_err(|_| VerifyErrorKind::Claims)?;
         let marks = Marks::read(&payload);
+        let mapped = reading.map(|reading| reading.read(&payload));
+        let mapped = mapped.unwrap_or_default();
         check_times(&registered, unix_seconds(&**server.clock()), rules)?;
         Ok(Self {
             jws,
             registered,
             marks,
+            mapped,
         })
+    }
+
+    /// Checks the signature, after a fetch of keys where one is needed.
+    pub(crate) async fn verify(
+        self,
+        server: &AuthorizationServer,
+        rules: &Rules,
+    ) -> Result<Signed, VerifyError> {
+        let (key_id, algorithm) = (self.jws.key_id(), self.jws.algorithm());
+        let key = server.key(key_id, algorithm, rules.source).await;
+        self.verify_with(key)
     }
 
     /// The answer for a key that is at hand, `None` where one would have to wait for it.
@@ -124,6 +135,7 @@ impl<'a> Candidate<'a> {
             payload,
             registered: self.registered,
             marks: self.marks,
+            mapped: self.mapped,
             algorithm,
         })
     }

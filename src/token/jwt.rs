@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use super::audience::Audience;
 use super::error::{VerifyError, VerifyErrorKind};
+use super::grants::{Reading, ScopeClaim, ScopeMapping};
 use super::hint::Hint;
-use super::jws::{self, Candidate, Rules, Signed};
+use super::jws::{Candidate, Rules, Signed};
 use super::profile::TokenProfile;
 use super::verified::Verdict;
 use crate::ConfigError;
@@ -15,6 +16,7 @@ use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, TokenSource};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
+use crate::telemetry::{self, Stopwatch};
 
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -44,6 +46,9 @@ struct Settings {
     server: AuthorizationServer,
     audience: Audience,
     profile: TokenProfile,
+    /// Where scopes are looked for, if that was said.
+    scopes: Option<ScopeMapping>,
+    reading: Reading,
     rules: Rules,
     max_age: Option<i64>,
     hint: Hint,
@@ -64,6 +69,8 @@ impl JwtVerifier {
             server: server.clone(),
             audience: audience.into().checked()?,
             profile,
+            scopes: None,
+            reading: profile.reading(),
             rules: Rules {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
                 media_type: profile.media_type(),
@@ -85,7 +92,28 @@ impl JwtVerifier {
         let settings = self.change();
         settings.profile = profile;
         settings.rules.media_type = profile.media_type();
+        settings.read_anew();
         self
+    }
+
+    /// The claims whose values count as scopes, instead of `scope` or the claim that the profile knows
+    /// (`scp` for Entra and Okta).
+    ///
+    /// [`ScopeClaim`] says what forms are read. What is found counts everywhere scopes do:
+    /// [`ScopeLayer`](crate::ScopeLayer), [`VerifiedToken::scopes`](super::VerifiedToken::scopes).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list, and for a claim without a name.
+    pub fn with_scopes_from<S: Into<ScopeClaim>>(
+        mut self,
+        claims: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ConfigError> {
+        let mapping = ScopeMapping::new(claims)?;
+        let settings = self.change();
+        settings.scopes = Some(mapping);
+        settings.read_anew();
+        Ok(self)
     }
 
     /// The signature algorithms that are allowed, instead of the default ones.
@@ -157,7 +185,9 @@ impl JwtVerifier {
     /// The verdict, where it can be given without waiting for a key.
     pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         let settings = &*self.settings;
-        let candidate = match Candidate::read(&settings.server, compact, &settings.rules) {
+        let clock = settings.server.clock();
+        let watch = Stopwatch::start(|| clock.monotonic());
+        let candidate = match settings.read(compact) {
             Ok(candidate) => candidate,
             Err(error) => {
                 if error.kind() == VerifyErrorKind::Type {
@@ -167,19 +197,20 @@ impl JwtVerifier {
             }
         };
         let key = candidate.key_at_hand(&settings.server)?;
-        Some(
-            candidate
-                .verify_with(key)
-                .and_then(|signed| self.judge(signed, settings.profile)),
-        )
+        let verdict = candidate
+            .verify_with(key)
+            .and_then(|signed| self.judge(signed, settings.profile));
+        watch.verification(|| clock.monotonic());
+        Some(verdict.inspect(|_| telemetry::Source::Verified.count()))
     }
 
     /// The verdict, after a fetch of keys where one is needed.
     pub(super) async fn verify(&self, compact: &str) -> Result<Arc<Verdict>, VerifyError> {
         let settings = &*self.settings;
-        jws::verify(&settings.server, compact, &settings.rules)
-            .await
-            .and_then(|signed| self.judge(signed, settings.profile))
+        let candidate = settings.read(compact)?;
+        let signed = candidate.verify(&settings.server, &settings.rules).await?;
+        self.judge(signed, settings.profile)
+            .inspect(|_| telemetry::Source::Verified.count())
     }
 
     /// What only makes sense of a token whose signature is good.
@@ -190,8 +221,9 @@ impl JwtVerifier {
     ) -> Result<Arc<Verdict>, VerifyError> {
         let Signed {
             payload,
-            registered,
+            mut registered,
             marks,
+            mapped,
             ..
         } = signed;
         if !self.settings.audience.accepts(&registered) {
@@ -204,9 +236,11 @@ impl JwtVerifier {
             Some(confirmation) => confirmation,
             None => None,
         };
+        registered.client_id = mapped.client.or(registered.client_id);
+        registered.client_only = profile.says_client_only(&marks);
         Ok(Arc::new(Verdict {
             claims: Arc::new(Claims::new(payload.into(), Arc::new(registered))),
-            scopes: None,
+            scopes: mapped.scopes,
             confirmation,
         }))
     }
@@ -223,5 +257,19 @@ impl JwtVerifier {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())
+    }
+}
+
+impl Settings {
+    fn read<'a>(&self, compact: &'a str) -> Result<Candidate<'a>, VerifyError> {
+        Candidate::read(&self.server, compact, &self.rules, Some(&self.reading))
+    }
+
+    /// What was said counts, in whatever order, and then what the profile knows.
+    fn read_anew(&mut self) {
+        self.reading = self.profile.reading();
+        if let Some(scopes) = &self.scopes {
+            self.reading.scopes = Some(scopes.clone());
+        }
     }
 }

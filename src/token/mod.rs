@@ -2,7 +2,9 @@
 
 mod audience;
 mod binding;
+mod dpop;
 mod error;
+mod grants;
 mod hint;
 pub(crate) mod id_token;
 pub(crate) mod jws;
@@ -14,7 +16,10 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown};
+pub(crate) use dpop::Unspent;
+pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};
+pub use grants::ScopeClaim;
 pub use jwt::JwtVerifier;
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;

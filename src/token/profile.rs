@@ -1,6 +1,7 @@
 //! How an authorization server marks its access tokens.
 
 use super::error::VerifyErrorKind;
+use super::grants::{Reading, ScopeMapping};
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
@@ -23,8 +24,27 @@ pub enum TokenProfile {
     Rfc9068Full,
     /// Keycloak: `typ` in the header is `JWT` or absent, and the claim `typ` is `Bearer`.
     Keycloak,
+    /// Microsoft Entra ID, tokens of version 1.0 and 2.0: `scp` or `roles` is there, and `azp` or `appid`
+    /// names the client. Scopes are those of `scp`; app roles are not counted among them, since what
+    /// a person may do is not what a client was granted.
+    ///
+    /// A token without `scp` is a client's own. One that was given to a client without any role has
+    /// neither `scp` nor `roles`, and is refused.
+    Entra,
+    /// Okta, a custom authorization server: `cid` and `scp` are there. Scopes are those of `scp`.
+    ///
+    /// Tokens of the organization's own server are for Okta alone, have a type of their own and are
+    /// refused.
+    Okta,
+    /// Auth0, its own dialect or that of RFC 9068: `scope`, `scp` or `permissions` is there, and
+    /// `client_id`, `azp` or `cid`. Scopes are those of `scope`; where permissions are added to the token,
+    /// name them by [`with_scopes_from`](super::JwtVerifier::with_scopes_from).
+    Auth0,
+    /// Amazon Cognito: `token_use` is `access`. It sends no `aud`, so it goes with
+    /// [`Audience::clients`](super::Audience::clients).
+    Cognito,
     /// Any other server whose `typ` is `JWT` or absent: one of `scope`, `scp` or `permissions` is there,
-    /// and one of `client_id`, `azp` or `cid`.
+    /// and one of `client_id`, `azp` or `cid`. The only profile that takes a `nonce`.
     Generic,
 }
 
@@ -35,7 +55,12 @@ impl TokenProfile {
             Self::Rfc9068 | Self::Rfc9068Full => {
                 |sent| sent.is_some_and(|sent| same_media_type(sent, "at+jwt"))
             }
-            Self::Keycloak | Self::Generic => |sent| {
+            Self::Keycloak
+            | Self::Entra
+            | Self::Okta
+            | Self::Auth0
+            | Self::Cognito
+            | Self::Generic => |sent| {
                 sent.is_none_or(|sent| {
                     same_media_type(sent, "JWT") || same_media_type(sent, "at+jwt")
                 })
@@ -48,22 +73,73 @@ impl TokenProfile {
         if marks.hashes || (marks.nonce && self != Self::Generic) {
             return Err(VerifyErrorKind::NotAnAccessToken);
         }
-        let (marked, otherwise) = match self {
-            Self::Rfc9068 => (true, VerifyErrorKind::Claims),
-            Self::Rfc9068Full => (
-                claims.subject.is_some()
+        let granted = marks.scope || marks.scp || marks.permissions;
+        let marked = match self {
+            Self::Rfc9068 => true,
+            Self::Rfc9068Full => {
+                let complete = claims.subject.is_some()
                     && claims.client_id.is_some()
                     && claims.issued_at.is_some()
-                    && claims.jwt_id.is_some(),
-                VerifyErrorKind::Claims,
-            ),
-            Self::Keycloak => (marks.bearer, VerifyErrorKind::NotAnAccessToken),
-            Self::Generic => (
-                marks.grant && marks.client,
-                VerifyErrorKind::NotAnAccessToken,
-            ),
+                    && claims.jwt_id.is_some();
+                return if complete {
+                    Ok(())
+                } else {
+                    Err(VerifyErrorKind::Claims)
+                };
+            }
+            Self::Keycloak => marks.bearer,
+            // `roles` alone would not do: an ID token has those of the person, for an application
+            // that is client and API at once.
+            Self::Entra => (marks.scp || marks.roles) && (marks.azp || marks.appid),
+            Self::Okta => marks.scp && marks.cid,
+            Self::Cognito => marks.for_access,
+            Self::Auth0 | Self::Generic => granted && (marks.client_id || marks.azp || marks.cid),
         };
-        if marked { Ok(()) } else { Err(otherwise) }
+        if marked {
+            Ok(())
+        } else {
+            Err(VerifyErrorKind::NotAnAccessToken)
+        }
+    }
+
+    /// Where scopes and the client are looked for.
+    pub(super) fn reading(self) -> Reading {
+        // Choosing the profile names the claim, and only one where all that stands there was granted
+        // to the client (`A15`).
+        let scopes = match self {
+            Self::Entra | Self::Okta => Some(ScopeMapping::of("scp")),
+            _ => None,
+        };
+        let clients: &[&str] = match self {
+            // `client_id` itself is a registered member, read anyway.
+            Self::Rfc9068 | Self::Rfc9068Full | Self::Cognito => &[],
+            Self::Keycloak | Self::Auth0 => &["client_id", "azp"],
+            Self::Entra => &["azp", "appid"],
+            Self::Okta => &["cid"],
+            Self::Generic => &["client_id", "azp", "cid"],
+        };
+        Reading { scopes, clients }
+    }
+
+    /// Whether a client got the token for itself, where the claims say so otherwise than by an equal
+    /// `sub` (`A14`).
+    pub(super) fn says_client_only(self, marks: &Marks) -> bool {
+        match self {
+            // The subject is then the client's service principal, which has an id of its own.
+            Self::Entra => !marks.scp,
+            // The subject is then the client id and `@clients`.
+            Self::Auth0 => marks.client_credentials,
+            _ => false,
+        }
+    }
+
+    /// Whether a refused token looks as if this profile were the one meant for it; for the log only.
+    pub(super) fn suggests_itself(self, issuer: &str, marks: &Marks) -> bool {
+        match self {
+            Self::Entra => marks.tenant,
+            Self::Auth0 => issuer.trim_end_matches('/').ends_with(".auth0.com"),
+            _ => true,
+        }
     }
 }
 
@@ -76,10 +152,20 @@ pub(crate) struct Marks {
     nonce: bool,
     /// The claim `typ` is `Bearer`.
     bearer: bool,
-    /// Something is granted: `scope`, `scp` or `permissions`.
-    grant: bool,
-    /// A client is named: `client_id`, `azp` or `cid`.
-    client: bool,
+    /// The claim `token_use` is `access`.
+    for_access: bool,
+    scope: bool,
+    scp: bool,
+    permissions: bool,
+    roles: bool,
+    client_id: bool,
+    azp: bool,
+    appid: bool,
+    cid: bool,
+    /// `tid`: the tenant, which only Entra names.
+    tenant: bool,
+    /// `gty` is `client-credentials`, as Auth0 says it.
+    client_credentials: bool,
     /// `cnf`: the key the token is bound to, `Some(None)` where it cannot be read.
     pub(super) confirmation: Option<Option<Confirmation>>,
 }
@@ -91,8 +177,18 @@ impl Marks {
             hashes: has("at_hash") || has("c_hash"),
             nonce: has("nonce"),
             bearer: payload.member("typ").and_then(Json::as_str) == Some("Bearer"),
-            grant: has("scope") || has("scp") || has("permissions"),
-            client: has("client_id") || has("azp") || has("cid"),
+            for_access: payload.member("token_use").and_then(Json::as_str) == Some("access"),
+            scope: has("scope"),
+            scp: has("scp"),
+            permissions: has("permissions"),
+            roles: has("roles"),
+            client_id: has("client_id"),
+            azp: has("azp"),
+            appid: has("appid"),
+            cid: has("cid"),
+            tenant: has("tid"),
+            client_credentials: payload.member("gty").and_then(Json::as_str)
+                == Some("client-credentials"),
             confirmation: payload
                 .member("cnf")
                 .map(|cnf| Confirmation::read(cnf).ok()),

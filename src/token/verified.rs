@@ -56,7 +56,7 @@ impl<C> VerifiedToken<C> {
         self.verdict.claims.subject()
     }
 
-    /// `client_id`: the client the token was issued to.
+    /// `client_id`: the client the token was issued to; see [`Claims::client_id`].
     pub fn client_id(&self) -> Option<&str> {
         self.verdict.claims.client_id()
     }
@@ -77,9 +77,16 @@ impl<C> VerifiedToken<C> {
     }
 
     /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
-    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15).
+    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15), or the profile knows another sign (Entra: no
+    /// `scp`; Auth0: `gty`).
     pub fn is_client_only(&self) -> bool {
-        self.subject().is_some() && self.subject() == self.client_id()
+        self.verdict.claims.is_client_only()
+    }
+
+    /// Whether it is bound to a key or a certificate of its caller (RFC 9449, RFC 8705), so that it is of
+    /// no use to anybody else.
+    pub fn is_bound(&self) -> bool {
+        self.verdict.confirmation.is_some()
     }
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.

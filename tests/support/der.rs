@@ -52,6 +52,26 @@ pub fn rsa_public_key(jwk: &Value) -> Vec<u8> {
     element(0x30, &[element(0x30, &oid), bits].concat())
 }
 
+/// The SubjectPublicKeyInfo of a JWK of any kind (RFC 5480 §2, RFC 8410 §4).
+pub fn public_key(jwk: &Value) -> Vec<u8> {
+    let number = |name: &str| decode(jwk[name].as_str().unwrap());
+    let ec = [0x06, 7, 0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+    let (algorithm, key) = match jwk["crv"].as_str() {
+        None => return rsa_public_key(jwk),
+        Some("Ed25519") => (vec![0x06, 3, 0x2b, 0x65, 0x70], number("x")),
+        Some(curve) => {
+            let curve: &[u8] = match curve {
+                "P-256" => &[0x06, 8, 0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7],
+                _ => &[0x06, 5, 0x2b, 0x81, 0x04, 0, 0x22],
+            };
+            let point = [&[4][..], &number("x"), &number("y")].concat();
+            ([&ec[..], curve].concat(), point)
+        }
+    };
+    let bits = element(0x03, &[&[0][..], &key].concat());
+    element(0x30, &[element(0x30, &algorithm), bits].concat())
+}
+
 pub fn pem(der: &[u8]) -> String {
     let text = STANDARD.encode(der);
     let lines: Vec<&str> = text

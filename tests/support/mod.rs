@@ -9,6 +9,7 @@
 
 pub mod challenge;
 pub mod der;
+pub mod dpop;
 pub mod logs;
 
 use std::future::Future;

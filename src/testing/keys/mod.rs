@@ -130,31 +130,3 @@ pub(super) fn signing_input(header: &[u8], payload: &[u8]) -> String {
         base64url::encode(payload)
     )
 }
-
-/// HMAC-SHA-256 (RFC 2104), only to forge tokens that must be refused.
-pub(super) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
-    let mut block = [0_u8; 64];
-    if key.len() > block.len() {
-        block[..32].copy_from_slice(&digest::sha256(key));
-    } else {
-        block[..key.len()].copy_from_slice(key);
-    }
-    let padded = |pad: u8| block.iter().map(move |byte| byte ^ pad);
-    let inner: Vec<u8> = padded(0x36).chain(message.iter().copied()).collect();
-    let outer: Vec<u8> = padded(0x5c).chain(digest::sha256(&inner)).collect();
-    digest::sha256(&outer)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_hmac_is_the_one_of_rfc_4231() {
-        let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
-        assert_eq!(
-            base64url::encode(&tag),
-            "W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM"
-        );
-    }
-}

@@ -1,0 +1,45 @@
+//! Payloads: every claim that is read is the one that another JSON reader sees, and within its range.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+fuzz_target!(|data: &[u8]| {
+    let Some(claims) = tower_oauth::fuzzing::claims(data) else {
+        return;
+    };
+    let seen: Value = serde_json::from_slice(data).unwrap();
+    let seen = seen.as_object().unwrap();
+    let text = |name: &str| seen.get(name).map(|one| one.as_str().unwrap());
+    assert_eq!(claims.issuer(), text("iss"));
+    assert_eq!(claims.subject(), text("sub"));
+    assert_eq!(claims.client_id(), text("client_id"));
+
+    let seconds = |name: &str| seen.get(name).map(|one| one.as_f64().unwrap());
+    for (read, sent) in [
+        (claims.expires_at(), seconds("exp")),
+        (claims.issued_at(), seconds("iat")),
+    ] {
+        assert_eq!(read.is_some(), sent.is_some());
+        if let (Some(read), Some(sent)) = (read, sent) {
+            assert!((0..=253_402_300_799).contains(&read), "{read}");
+            assert!((read as f64 - sent).abs() <= 1.0, "{read} {sent}");
+        }
+    }
+    let audience: Vec<&str> = match seen.get("aud") {
+        None => vec![],
+        Some(Value::String(one)) => vec![one],
+        Some(many) => many
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one.as_str().unwrap())
+            .collect(),
+    };
+    assert!(claims.audience().eq(audience));
+
+    // The text is printed again without loss, by either reader.
+    let again: serde_json::Map<String, Value> = claims.deserialize().unwrap();
+    assert_eq!(&again, seen);
+    let _ = format!("{claims:?}");
+});

@@ -1,0 +1,63 @@
+//! Field lines of `Authorization`, against a reading of the grammar that shares nothing with the crate's.
+#![no_main]
+
+use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    // Lines are set off by a byte that no field value can hold.
+    let lines: Vec<HeaderValue> = data
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| HeaderValue::from_bytes(line).ok())
+        .take(3)
+        .collect();
+    let mut headers = HeaderMap::new();
+    for line in &lines {
+        headers.append(AUTHORIZATION, line.clone());
+    }
+    for takes_dpop in [false, true] {
+        let read = tower_oauth::fuzzing::credentials(&headers, takes_dpop);
+        assert_eq!(read, expected(&lines, takes_dpop), "{lines:?}");
+        if let Ok(Some((scheme, token))) = read {
+            let mut again = HeaderMap::new();
+            again.insert(AUTHORIZATION, format!("{scheme}  {token}").parse().unwrap());
+            let read = tower_oauth::fuzzing::credentials(&again, takes_dpop);
+            assert_eq!(read, Ok(Some((scheme, token))));
+        }
+    }
+});
+
+type Read = Result<Option<(&'static str, String)>, ()>;
+
+/// RFC 9110 §11.4: a scheme, then nothing, or spaces and what that scheme wants: one token68 here.
+fn expected(lines: &[HeaderValue], takes_dpop: bool) -> Read {
+    let line = match lines {
+        [] => return Ok(None),
+        [line] => line.as_bytes(),
+        _ => return Err(()),
+    };
+    let (scheme, rest) = match line.iter().position(|byte| *byte == b' ') {
+        Some(at) => (&line[..at], Some(&line[at..])),
+        None => (line, None),
+    };
+    let is_tchar = |byte: &u8| match byte {
+        b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => true,
+        other => "!#$%&'*+-.^_`|~".contains(char::from(*other)),
+    };
+    if scheme.is_empty() || !scheme.iter().all(is_tchar) {
+        return Err(());
+    }
+    let scheme = match scheme.to_ascii_lowercase().as_slice() {
+        b"bearer" => "Bearer",
+        b"dpop" if takes_dpop => "DPoP",
+        _ => return Ok(None),
+    };
+    let token = std::str::from_utf8(rest.ok_or(())?).map_err(|_| ())?;
+    let token = token.trim_start_matches(' ');
+    let body = token.trim_end_matches('=');
+    let is_body = |one: char| one.is_ascii_alphanumeric() || "-._~+/".contains(one);
+    if body.is_empty() || !body.chars().all(is_body) {
+        return Err(());
+    }
+    Ok(Some((scheme, token.to_owned())))
+}

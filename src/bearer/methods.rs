@@ -1,0 +1,165 @@
+//! [`MethodScopes`]: which gRPC method needs which scopes.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::refusal::{Demand, Refusal};
+use super::scope::{ScopeFuture, ScopeLayer, find_judged, find_verdict, refuse_request};
+use crate::ConfigError;
+
+/// Demands of each gRPC method its own scopes, and refuses the methods that are not listed.
+///
+/// A tonic server routes by the path `/package.Service/Method` inside, so one layer around it has the
+/// scopes of all; it stands inside a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`]. The paths are
+/// compared byte for byte. A method that is not listed is refused with 403 (gRPC: 7), whatever the
+/// token grants: one that is added to a service later is closed until somebody opens it.
+///
+/// ```
+/// use tower_oauth::ScopeLayer;
+/// use tower_oauth::bearer::MethodScopes;
+///
+/// let methods = MethodScopes::new()
+///     .add("/shop.Orders/List", ScopeLayer::all("orders:read")?)?
+///     .add("/shop.Orders/*", ScopeLayer::all("orders:write")?)? // every other method of the service
+///     .add_unscoped("/grpc.health.v1.Health/Check")?;
+/// assert!(MethodScopes::new().add("Orders", ScopeLayer::all("orders")?).is_err());
+/// # Ok::<(), tower_oauth::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct MethodScopes {
+    methods: Arc<HashMap<Box<str>, Need>>,
+}
+
+#[derive(Clone, Debug)]
+enum Need {
+    Scopes(ScopeLayer),
+    /// Whatever the layer further out lets through.
+    Nothing,
+}
+
+impl MethodScopes {
+    /// No method at all: everything is refused.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The scopes that a method needs: `/package.Service/Method`, or `/package.Service/*` for all
+    /// methods of a service that are not listed by themselves.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] where it is no such path, or was added before.
+    pub fn add(self, method: &str, scopes: ScopeLayer) -> Result<Self, ConfigError> {
+        self.insert(method, Need::Scopes(scopes))
+    }
+
+    /// A method that needs no scope: any good token will do, and where the
+    /// [`BearerLayer`](crate::BearerLayer) is optional, none.
+    ///
+    /// # Errors
+    ///
+    /// As [`add`](Self::add).
+    pub fn add_unscoped(self, method: &str) -> Result<Self, ConfigError> {
+        self.insert(method, Need::Nothing)
+    }
+
+    fn insert(mut self, method: &str, need: Need) -> Result<Self, ConfigError> {
+        let refuse = |reason| {
+            Err(ConfigError::Setting {
+                setting: "method",
+                value: method.to_owned(),
+                reason,
+            })
+        };
+        let parts: Vec<&str> = method.split('/').collect();
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(|one| one.is_ascii_graphic());
+        match parts.as_slice() {
+            ["", service, method] if is_name(service) && is_name(method) => {}
+            _ => return refuse("it must be /package.Service/Method or /package.Service/*"),
+        }
+        // All methods of a service stand under its folder, a name that no method has.
+        let key = method.strip_suffix('*').filter(|key| key.ends_with('/'));
+        let methods = Arc::make_mut(&mut self.methods);
+        if methods.insert(key.unwrap_or(method).into(), need).is_some() {
+            return refuse("it was added before");
+        }
+        Ok(self)
+    }
+
+    fn need(&self, path: &str) -> Option<&Need> {
+        self.methods.get(path).or_else(|| {
+            let service = path.rfind('/')?;
+            self.methods.get(&path[..=service])
+        })
+    }
+}
+
+impl<S> Layer<S> for MethodScopes {
+    type Service = RequireMethodScope<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequireMethodScope {
+            inner,
+            methods: self.clone(),
+        }
+    }
+}
+
+/// The service that [`MethodScopes`] makes.
+#[derive(Clone, Debug)]
+pub struct RequireMethodScope<S> {
+    inner: S,
+    methods: MethodScopes,
+}
+
+impl<S, B, R> Service<Request<B>> for RequireMethodScope<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ScopeFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let judged = match self.methods.need(request.uri().path()) {
+            Some(Need::Scopes(scopes)) => scopes.judge(&request),
+            Some(Need::Nothing) => find_judged(&request, NO_LAYER).map(drop),
+            None => Err(refuse_unlisted(&request)),
+        };
+        match judged {
+            Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
+            Err(response) => ScopeFuture::refused(*response),
+        }
+    }
+}
+
+const NO_LAYER: &str = "MethodScopes have no BearerLayer around them";
+
+/// Who shows no token is asked for one first, as everywhere.
+fn refuse_unlisted<B, R: Default>(request: &Request<B>) -> Box<Response<R>> {
+    match find_verdict(request, NO_LAYER) {
+        Err(response) => response,
+        Ok((judged, _)) => {
+            let (refusal, used) = (Refusal::UnlistedMethod, Some(judged.scheme));
+            refuse_request(
+                refusal,
+                request,
+                &judged.protection,
+                used,
+                Demand::default(),
+            )
+        }
+    }
+}

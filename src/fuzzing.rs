@@ -1,0 +1,79 @@
+//! The door of the fuzz targets in `fuzz/`: parsers that nothing public shows by themselves. It is there
+//! under `--cfg fuzzing` alone, which cargo-fuzz sets, and no part of the API.
+#![allow(missing_docs, clippy::exhaustive_structs)]
+
+use http::HeaderMap;
+
+use crate::Algorithm;
+use crate::crypto::{Jws, JwsError};
+use crate::issuer::fuzzing::KeySet;
+use crate::protocol::Claims;
+use crate::protocol::claims::Registered;
+use crate::protocol::credentials::{self, Credentials};
+use crate::protocol::json::parse_object;
+
+/// The token of a request and its scheme, `None` where there is none; an error is a 400.
+#[allow(clippy::result_unit_err)]
+pub fn credentials(
+    headers: &HeaderMap,
+    takes_dpop: bool,
+) -> Result<Option<(&'static str, String)>, ()> {
+    match credentials::read(headers, takes_dpop) {
+        Ok(Credentials::Absent) => Ok(None),
+        Ok(Credentials::Token(presented)) => Ok(Some((
+            presented.scheme.as_str(),
+            presented.token().to_owned(),
+        ))),
+        Err(_) => Err(()),
+    }
+}
+
+/// A JWS that was read, and whether a key of the set made its signature.
+#[derive(Debug)]
+pub struct ReadJws {
+    pub algorithm: Algorithm,
+    pub key_id: Option<String>,
+    pub media_type: Option<String>,
+    pub payload: Vec<u8>,
+    pub is_signed: bool,
+}
+
+pub fn jws(token: &str, keys: &Keys) -> Option<ReadJws> {
+    let jws: Result<Jws<'_>, JwsError> = Jws::read(token);
+    let jws = jws.ok()?;
+    let key = keys.0.find(jws.key_id(), jws.algorithm());
+    Some(ReadJws {
+        algorithm: jws.algorithm(),
+        key_id: jws.key_id().map(str::to_owned),
+        media_type: jws.media_type().map(str::to_owned),
+        payload: jws.payload().to_vec(),
+        is_signed: key
+            .and_then(|key| key.public_key().map(|key| jws.verify(key)))
+            .unwrap_or_default(),
+    })
+}
+
+/// The claims of a payload as if it had been signed.
+pub fn claims(payload: &[u8]) -> Option<Claims> {
+    let registered = Registered::read(&parse_object(payload).ok()?).ok()?;
+    let text = std::str::from_utf8(payload).ok()?;
+    Some(Claims::new(text.into(), registered.into()))
+}
+
+#[derive(Debug)]
+pub struct Keys(KeySet);
+
+impl Keys {
+    pub fn read(document: &[u8]) -> Option<Self> {
+        KeySet::read(document).map(Self)
+    }
+
+    pub fn count(&self) -> usize {
+        self.0.count()
+    }
+
+    /// Whether one key, and no other, is for this token.
+    pub fn has(&self, key_id: Option<&str>, algorithm: Algorithm) -> bool {
+        self.0.find(key_id, algorithm).is_some()
+    }
+}

@@ -1,0 +1,234 @@
+//! The store of one process.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
+use crate::ConfigError;
+use crate::clock::{Clock, SharedClock, SystemClock};
+
+/// About 60 MiB of short entries.
+const DEFAULT_ENTRIES: usize = 1 << 18;
+
+/// How many dead entries each `put` clears away: more than it adds, and few enough that nobody waits.
+const SWEEP: usize = 16;
+
+/// Entries in the memory of this process, up to a fixed number of them.
+///
+/// Clones share the entries. Without room it answers [`StoreError::Full`]; it never gives up an entry
+/// that lives. Entries whose time is over are cleared away a few at a time, by the `put` that come after.
+/// What is in it is gone with the process, and other processes do not see it.
+///
+/// The number of entries is bounded and their size is not: those who store keep their values small.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_oauth::store::{Expect, Key, MemoryStore, Put, Store};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let store = MemoryStore::new().with_max_entries(10_000)?;
+/// let key = Key::new("seen", "4711");
+/// let minute = Duration::from_secs(60);
+/// assert!(matches!(store.put(&key, "".into(), minute, Expect::Absent).await?, Put::Stored(_)));
+/// assert_eq!(store.put(&key, "".into(), minute, Expect::Absent).await?, Put::Conflict);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: SharedClock,
+    max_entries: usize,
+    entries: Arc<Mutex<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    by_key: HashMap<Key, Entry>,
+    /// When each entry ends, the next first; the version tells equal moments apart.
+    ends: BTreeMap<(Duration, u64), Key>,
+    /// One count for all keys, so that none ever sees a version again.
+    last_version: u64,
+}
+
+struct Entry {
+    value: Bytes,
+    version: u64,
+    ends_at: Duration,
+}
+
+impl MemoryStore {
+    /// An empty store for 262 144 entries.
+    pub fn new() -> Self {
+        Self {
+            clock: Arc::new(SystemClock),
+            max_entries: DEFAULT_ENTRIES,
+            entries: Arc::default(),
+        }
+    }
+
+    /// How many entries may live at the same time. An entry of a seen proof takes about 250 bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for 0.
+    pub fn with_max_entries(mut self, max_entries: usize) -> Result<Self, ConfigError> {
+        if max_entries == 0 {
+            return Err(ConfigError::Setting {
+                setting: "max entries",
+                value: "0".to_owned(),
+                reason: "there must be room for one",
+            });
+        }
+        self.max_entries = max_entries;
+        Ok(self)
+    }
+
+    /// Counts times to live by this clock, of which only the monotonic time is read.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        self.with_shared_clock(Arc::new(clock))
+    }
+
+    pub(crate) fn with_shared_clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// How many entries are held, those included whose time is over and that are not cleared away yet.
+    pub fn len(&self) -> usize {
+        self.lock().by_key.len()
+    }
+
+    /// Whether nothing is held.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put_now(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        let now = self.clock.monotonic();
+        let mut entries = self.lock();
+        entries.sweep(now);
+        let held = entries.live(key, now).map(|entry| entry.version);
+        if !expect.allows(held) {
+            return Ok(Put::Conflict);
+        }
+        // An entry of this very key, living or dead, leaves its place to this one.
+        if entries.by_key.len() >= self.max_entries && !entries.by_key.contains_key(key) {
+            return Err(StoreError::Full);
+        }
+        entries.drop_entry(key);
+        entries.last_version += 1;
+        let (version, ends_at) = (entries.last_version, now.saturating_add(ttl));
+        entries.ends.insert((ends_at, version), key.clone());
+        let entry = Entry {
+            value,
+            version,
+            ends_at,
+        };
+        entries.by_key.insert(key.clone(), entry);
+        Ok(Put::Stored(version))
+    }
+
+    fn remove_now(&self, key: &Key, expect: Expect) -> Removed {
+        let now = self.clock.monotonic();
+        let mut entries = self.lock();
+        let held = entries.live(key, now).map(|entry| entry.version);
+        match held {
+            None => Removed::Absent,
+            Some(_) if !expect.allows(held) => Removed::Conflict,
+            Some(_) => {
+                entries.drop_entry(key);
+                Removed::Removed
+            }
+        }
+    }
+}
+
+impl Entries {
+    fn live(&self, key: &Key, now: Duration) -> Option<&Entry> {
+        self.by_key.get(key).filter(|entry| entry.ends_at > now)
+    }
+
+    fn drop_entry(&mut self, key: &Key) {
+        if let Some(entry) = self.by_key.remove(key) {
+            self.ends.remove(&(entry.ends_at, entry.version));
+        }
+    }
+
+    /// Clears away a few of those whose time is over. One is enough to make room.
+    fn sweep(&mut self, now: Duration) {
+        for _ in 0..SWEEP {
+            let Some(next) = self.ends.first_entry() else {
+                return;
+            };
+            if next.key().0 > now {
+                return;
+            }
+            let key = next.remove();
+            self.by_key.remove(&key);
+        }
+    }
+}
+
+impl Expect {
+    fn allows(self, held: Option<u64>) -> bool {
+        match self {
+            Self::Anything => true,
+            Self::Absent => held.is_none(),
+            Self::Version(version) => held == Some(version),
+        }
+    }
+}
+
+impl Store for MemoryStore {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        let now = self.clock.monotonic();
+        let entries = self.lock();
+        let entry = entries.live(key, now);
+        Ok(entry.map(|entry| Record::new(entry.value.clone(), entry.version)))
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        self.put_now(key, value, ttl, expect)
+    }
+
+    async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+        Ok(self.remove_now(key, expect))
+    }
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore")
+            .field("max_entries", &self.max_entries)
+            .field("entries", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,101 @@
+//! Where state lives that outlasts a request: one small trait of three verbs, and memory.
+//!
+//! What needs it: proofs of possession that must not be shown twice ([`Dpop`](crate::token::Dpop)).
+//! [`MemoryStore`] serves one process; an application on several machines brings a [`Store`] that all of
+//! them reach.
+//!
+//! # What a store promises
+//!
+//! 1. **One entry a key, and each verb at once.** Of any number of `put` with [`Expect::Absent`] at the
+//!    same moment, exactly one stores. A `get` that starts after a `put` has answered sees it.
+//! 2. **A version belongs to one `put`.** Every `put` that stores gives the key a version that it never
+//!    had before: not before a removal, not before an expiry, not before a restart of what is shared. Later
+//!    versions are greater, so that a version can serve as a fence.
+//! 3. **An entry lives as long as it was told to**, and no longer: from the end of its time to live it is
+//!    absent to all three verbs. Time is counted by a clock that does not jump.
+//! 4. **A live entry is never evicted.** A store without room answers [`StoreError::Full`] to a `put` of a
+//!    new key. What is there can still be read, replaced and removed.
+//! 5. **An answer is certain.** Where it is not known whether a verb took effect, the answer is
+//!    [`StoreError::Unavailable`], and whoever asked has to take it for either.
+//!
+//! `tests/store.rs` of this crate holds these promises as a suite that takes any store: run it on your own.
+//!
+//! # A store of one's own
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
+//!
+//! /// Counts what is asked, and leaves the rest to memory.
+//! struct Counted(MemoryStore, std::sync::atomic::AtomicUsize);
+//!
+//! impl Store for Counted {
+//!     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+//!         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+//!         self.0.get(key).await
+//!     }
+//!     async fn put(&self, key: &Key, value: Bytes, ttl: Duration, expect: Expect) -> Result<Put, StoreError> {
+//!         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+//!         self.0.put(key, value, ttl, expect).await
+//!     }
+//!     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+//!         self.1.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+//!         self.0.remove(key, expect).await
+//!     }
+//! }
+//! ```
+
+mod error;
+mod memory;
+mod record;
+mod shared;
+
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use record::{Expect, Key, Put, Record, Removed};
+pub(crate) use shared::SharedStore;
+
+/// A place for small records with a time to live; see the [module](self) for what it promises.
+///
+/// Futures are dropped when the request that waits is dropped: a verb may have taken effect then or not.
+pub trait Store: Send + Sync + 'static {
+    /// The live entry of this key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the store could not be asked.
+    fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
+
+    /// Stores a value for `ttl`, if the entry is as expected; what was there, value and time to live, is
+    /// replaced. A `ttl` of zero stores what is absent at once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Full`] where a new key has no room, [`StoreError::Unavailable`] where the store could
+    /// not be asked or its answer was lost.
+    fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> impl Future<Output = Result<Put, StoreError>> + Send;
+
+    /// Removes the entry, if it is as expected.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] where the store could not be asked or its answer was lost.
+    fn remove(
+        &self,
+        key: &Key,
+        expect: Expect,
+    ) -> impl Future<Output = Result<Removed, StoreError>> + Send;
+}

@@ -1,0 +1,798 @@
+//! One proof of possession, good or almost good (`D1` to `D13`, RFC 9449 §4.3).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use axum::Router;
+use axum::body::Body;
+use http::Request;
+use http::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use support::dpop::{Client, dpop, dpop_layer, request, show};
+use support::{api, ask, layer, server};
+use tower_oauth::Algorithm;
+use tower_oauth::testing::{DpopKey, DpopProof, TestServer};
+use tower_oauth::token::{ProofError, VerifyErrorKind};
+
+const PROOF_REFUSED: &str = "401 Bearer DPoP=invalid_dpop_proof";
+
+/// An API, a client and a token that is bound to its key.
+struct Scene {
+    server: TestServer,
+    api: Router,
+    client: Client,
+    token: String,
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let server = server();
+        let api = api(dpop_layer(&server));
+        let client = Client::new(&server);
+        let token = client.token();
+        let scene = Self {
+            server,
+            api,
+            client,
+            token,
+        };
+        let answer = show(&scene.api, &scene.token, &scene.good().sign()).await;
+        assert_eq!(answer.said(), "200", "{answer:?}");
+        scene
+    }
+
+    /// A proof that is accepted, before it is changed.
+    fn good(&self) -> DpopProof {
+        self.client.proof("/", &self.token)
+    }
+
+    /// Shows every proof, and says of all that went otherwise.
+    async fn check(&self, cases: impl IntoIterator<Item = (&str, DpopProof, Option<ProofError>)>) {
+        let cases = cases.into_iter();
+        let texts = cases.map(|(name, proof, expect)| (name, proof.sign(), expect));
+        self.check_texts(texts).await;
+    }
+
+    async fn check_texts(
+        &self,
+        cases: impl IntoIterator<Item = (&str, String, Option<ProofError>)>,
+    ) {
+        let mut wrong = Vec::new();
+        for (name, proof, expect) in cases {
+            let answer = show(&self.api, &self.token, &proof).await;
+            let said = if expect.is_some() {
+                PROOF_REFUSED
+            } else {
+                "200"
+            };
+            let kind = expect.map(VerifyErrorKind::DpopProof);
+            if answer.said() != said || answer.kind() != kind {
+                wrong.push(format!("{name}: {} {:?}", answer.said(), answer.kind()));
+            }
+        }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    }
+}
+
+/// `V131`, `V132`, `D1`, `D2`: one field with one JWT in it.
+#[tokio::test]
+async fn there_is_one_proof_in_one_field() {
+    let scene = Scene::new().await;
+    let authorization = format!("DPoP {}", scene.token);
+    let bare = Request::get("/").header(AUTHORIZATION, &authorization);
+    let answer = ask(&scene.api, bare.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.said(), PROOF_REFUSED, "V131 no proof");
+    let missing = VerifyErrorKind::DpopProof(ProofError::Missing);
+    assert_eq!(answer.kind(), Some(missing));
+
+    let twice = Request::get("/")
+        .header(AUTHORIZATION, &authorization)
+        .header("dpop", scene.good().sign())
+        .header("dpop", scene.good().sign());
+    let answer = ask(&scene.api, twice.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.said(), PROOF_REFUSED, "V132 two fields");
+    let repeated = VerifyErrorKind::DpopProof(ProofError::Repeated);
+    assert_eq!(answer.kind(), Some(repeated));
+
+    let (one, two) = (scene.good().sign(), scene.good().sign());
+    let (head, rest) = one.split_once('.').unwrap();
+    let huge = "A".repeat(1 << 16);
+    scene
+        .check_texts([
+            (
+                "V132 a list of two",
+                format!("{one}, {two}"),
+                Some(ProofError::Repeated),
+            ),
+            (
+                "V132 a list of one",
+                format!("{one},"),
+                Some(ProofError::Repeated),
+            ),
+            ("empty", String::new(), Some(ProofError::Malformed)),
+            ("two parts", format!("{head}."), Some(ProofError::Malformed)),
+            (
+                "four parts",
+                format!("{one}.AA"),
+                Some(ProofError::Malformed),
+            ),
+            ("padded", format!("{one}="), Some(ProofError::Malformed)),
+            (
+                "in quotes",
+                format!("\"{one}\""),
+                Some(ProofError::Malformed),
+            ),
+            (
+                "with a space",
+                format!("{head} .{rest}"),
+                Some(ProofError::Malformed),
+            ),
+            (
+                "an access token",
+                scene.token.clone(),
+                Some(ProofError::Type),
+            ),
+            (
+                "64 KiB",
+                format!("{head}.{huge}.AA"),
+                Some(ProofError::Malformed),
+            ),
+            ("many dots", ".".repeat(8000), Some(ProofError::Malformed)),
+            ("two proofs behind each other", one, None),
+            ("and the second", two, None),
+        ])
+        .await;
+    // hyper lets other bytes through than text.
+    let mut odd = request("/", &authorization, "");
+    let bytes = http::HeaderValue::from_bytes(b"\xff\xfe").unwrap();
+    odd.headers_mut().insert("dpop", bytes);
+    assert_eq!(ask(&scene.api, odd).await.said(), PROOF_REFUSED);
+}
+
+/// `V133`, `D4`, RFC 9449 §11.5: the type is one exact text.
+#[tokio::test]
+async fn only_a_proof_is_a_proof() {
+    let scene = Scene::new().await;
+    let typ = |typ: &str| scene.good().with_header("typ", typ);
+    let refused = Some(ProofError::Type);
+    scene
+        .check([
+            ("V133 JWT", typ("JWT"), refused),
+            ("V133 no typ", scene.good().without_header("typ"), refused),
+            ("V133 another case", typ("DPoP+JWT"), refused),
+            ("V133 in full", typ("application/dpop+jwt"), refused),
+            ("V133 an access token's", typ("at+jwt"), refused),
+            ("V133 empty", typ(""), refused),
+            (
+                "V133 number",
+                scene.good().with_header("typ", 1),
+                Some(ProofError::Malformed),
+            ),
+            (
+                "V133 twice",
+                scene.good().add_raw_header("typ", r#""dpop+jwt""#),
+                Some(ProofError::Malformed),
+            ),
+            (
+                "crit",
+                scene.good().with_header("crit", json!(["b64"])),
+                Some(ProofError::Malformed),
+            ),
+        ])
+        .await;
+}
+
+/// `V134`, `D5`: an asymmetric algorithm of the list.
+#[tokio::test]
+async fn only_listed_algorithms_sign_proofs() {
+    let scene = Scene::new().await;
+    let alg = |alg: &str| scene.good().with_header("alg", alg);
+    let refused = Some(ProofError::Algorithm);
+    let jwk = scene.client.key.public_jwk().to_string();
+    scene
+        .check([
+            ("V134 none", alg("none"), refused),
+            ("V134 None", alg("None"), refused),
+            ("V134 HS256", scene.good().with_hmac(jwk), refused),
+            ("V134 ES256K", alg("ES256K"), refused),
+            ("V134 es256", alg("es256"), refused),
+            ("V134 no alg", scene.good().without_header("alg"), refused),
+            ("V134 number", scene.good().with_header("alg", 256), refused),
+            ("V134 not by default", alg("RS512"), refused),
+            ("V134 another one", alg("ES384"), Some(ProofError::Key)),
+        ])
+        .await;
+
+    // The list is the layer's own.
+    let only = dpop(&scene.server)
+        .with_algorithms([Algorithm::EdDsa])
+        .unwrap();
+    let api = api(layer(&scene.server).with_dpop(only));
+    let answer = show(&api, &scene.token, &scene.good().sign()).await;
+    assert_eq!(answer.said(), PROOF_REFUSED);
+    assert_eq!(answer.challenges()[1].parameter("algs"), Some("EdDSA"));
+}
+
+/// `D5`, `D6`, `D13`: keys of every kind are taken, and thumbprints made of them.
+#[tokio::test]
+async fn proofs_by_every_listed_algorithm_are_accepted() {
+    let server = server();
+    let api = api(dpop_layer(&server));
+    for algorithm in [
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ] {
+        let client = Client::with_algorithm(&server, algorithm);
+        let token = client.token();
+        let answer = show(&api, &token, &client.proof("/", &token).sign()).await;
+        assert_eq!(answer.said(), "200", "{algorithm} {answer:?}");
+    }
+    let client = Client::with_algorithm(&server, Algorithm::EdDsa);
+    let token = client.token();
+    let renamed = client.proof("/", &token).with_header("alg", "Ed25519");
+    assert_eq!(show(&api, &token, &renamed.sign()).await.said(), "200");
+}
+
+/// `V135`, `V136`, `D6`, `D7`: a public key of the algorithm's kind, and nothing of its private half.
+#[tokio::test]
+async fn the_key_is_public_strong_and_of_its_kind() {
+    let scene = Scene::new().await;
+    let own = scene.client.key.public_jwk();
+    let with = |name: &str, value: Value| {
+        let mut jwk = own.clone();
+        jwk[name] = value;
+        scene.good().with_header("jwk", jwk)
+    };
+    let p384 = DpopKey::new(Algorithm::Es384).public_jwk();
+    let rsa = DpopKey::new(Algorithm::Rs256);
+    let mut rsa_1024 = rsa.public_jwk();
+    // 128 bytes in their one spelling, the last of them odd.
+    rsa_1024["n"] = format!("{}E", &rsa_1024["n"].as_str().unwrap()[..170]).into();
+    let weak = scene.good().with_header("alg", "RS256");
+    let refused = Some(ProofError::Key);
+    let mut cases = vec![
+        ("V135 no jwk", scene.good().without_header("jwk"), refused),
+        (
+            "V135 oct",
+            scene
+                .good()
+                .with_header("jwk", json!({"kty": "oct", "k": "AAAA"})),
+            refused,
+        ),
+        (
+            "V135 RSA of 1024 bits",
+            weak.with_header("jwk", rsa_1024),
+            refused,
+        ),
+        (
+            "V135 RSA for ES256",
+            scene.good().with_header("jwk", rsa.public_jwk()),
+            refused,
+        ),
+        (
+            "V135 P-384 for ES256",
+            scene.good().with_header("jwk", p384),
+            refused,
+        ),
+        (
+            "V135 says another curve",
+            with("crv", json!("P-384")),
+            refused,
+        ),
+        (
+            "V135 a curve that is none",
+            with("crv", json!("P-257")),
+            refused,
+        ),
+        ("V135 off the curve", with("y", own["x"].clone()), refused),
+        ("V135 short coordinate", with("x", json!("AAAA")), refused),
+        (
+            "V135 padded",
+            with("x", json!(format!("{}=", own["x"].as_str().unwrap()))),
+            refused,
+        ),
+        ("V135 without y", with("y", Value::Null), refused),
+        (
+            "V135 for another algorithm",
+            with("alg", json!("ES384")),
+            refused,
+        ),
+        ("V135 for encryption", with("use", json!("enc")), refused),
+        (
+            "V135 for signing alone",
+            with("key_ops", json!(["sign"])),
+            refused,
+        ),
+        (
+            "V136 string",
+            scene.good().with_header("jwk", own.to_string()),
+            refused,
+        ),
+        (
+            "V136 null",
+            scene.good().with_header("jwk", Value::Null),
+            refused,
+        ),
+        (
+            "V136 list",
+            scene.good().with_header("jwk", json!([own])),
+            refused,
+        ),
+        (
+            "V136 kid alone",
+            scene
+                .good()
+                .without_header("jwk")
+                .with_header("kid", scene.client.key.thumbprint()),
+            refused,
+        ),
+        (
+            "V136 somebody else's keys",
+            scene
+                .good()
+                .without_header("jwk")
+                .with_header("jku", "https://evil.example/jwks"),
+            refused,
+        ),
+        ("a kid beside it", with("kid", json!("any")), None),
+        ("its own algorithm", with("alg", json!("ES256")), None),
+    ];
+    for private in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+        cases.push(("V135 private member", with(private, json!("AAAA")), refused));
+        cases.push((
+            "V135 private member of another type",
+            with(private, json!(null)),
+            refused,
+        ));
+    }
+    scene.check(cases).await;
+}
+
+/// `D6`: whoever sent the key made the signature.
+#[tokio::test]
+async fn the_key_in_the_header_made_the_signature() {
+    let scene = Scene::new().await;
+    let good = scene.good().sign();
+    let (input, signature) = good.rsplit_once('.').unwrap();
+    let (head, _) = input.split_once('.').unwrap();
+    let other = scene.good().sign();
+    let (_, rest) = other.split_once('.').unwrap();
+    let mut der = String::from("MEUC");
+    der.push_str(signature);
+    let refused = Some(ProofError::Signature);
+    scene
+        .check_texts([
+            (
+                "broken",
+                scene.good().with_broken_signature().sign(),
+                refused,
+            ),
+            (
+                "of another key",
+                scene.good().with_foreign_key().sign(),
+                refused,
+            ),
+            (
+                "of another proof",
+                format!("{head}.{}.{signature}", rest.split_once('.').unwrap().0),
+                refused,
+            ),
+            ("not of its length", format!("{input}.{der}"), refused),
+            ("zeros", format!("{input}.{}", "A".repeat(86)), refused),
+            ("empty", format!("{input}."), Some(ProofError::Malformed)),
+        ])
+        .await;
+}
+
+/// `V137`, `D8`: methods are compared byte for byte.
+#[tokio::test]
+async fn the_proof_names_the_method() {
+    let scene = Scene::new().await;
+    let htm = |method: &str| scene.good().with_claim("htm", method);
+    scene
+        .check([
+            ("V137 get", htm("get"), Some(ProofError::Method)),
+            ("V137 POST for GET", htm("POST"), Some(ProofError::Method)),
+            ("V137 HEAD for GET", htm("HEAD"), Some(ProofError::Method)),
+            ("V137 with a space", htm("GET "), Some(ProofError::Method)),
+            ("V137 empty", htm(""), Some(ProofError::Method)),
+            (
+                "V137 missing",
+                scene.good().without_claim("htm"),
+                Some(ProofError::Claims),
+            ),
+            (
+                "V137 list",
+                scene.good().with_claim("htm", json!(["GET"])),
+                Some(ProofError::Claims),
+            ),
+        ])
+        .await;
+    let posted = Request::post("/")
+        .header(AUTHORIZATION, format!("DPoP {}", scene.token))
+        .header("dpop", htm("POST").sign());
+    let answer = ask(&scene.api, posted.body(Body::empty()).unwrap()).await;
+    assert_eq!(answer.said(), "200");
+}
+
+/// `V138`, `V139`, `V140`, `D9`: the URL of the request, by whatever spelling of it.
+#[tokio::test]
+async fn the_proof_names_the_url() {
+    let scene = Scene::new().await;
+    let htu = |url: &str| scene.good().with_claim("htu", url);
+    let refused = Some(ProofError::Target);
+    let long = format!("https://api.example.test/{}", "a".repeat(4000));
+    scene
+        .check([
+            ("V138 other host", htu("https://evil.example/"), refused),
+            (
+                "V138 host within a host",
+                htu("https://api.example.test.evil.example/"),
+                refused,
+            ),
+            (
+                "V138 host with a dot",
+                htu("https://api.example.test./"),
+                refused,
+            ),
+            ("V138 http", htu("http://api.example.test/"), refused),
+            (
+                "V138 http at the port of https",
+                htu("http://api.example.test:443/"),
+                refused,
+            ),
+            (
+                "V138 other port",
+                htu("https://api.example.test:8443/"),
+                refused,
+            ),
+            (
+                "V138 extra slash",
+                htu("https://api.example.test//"),
+                refused,
+            ),
+            (
+                "V138 another path",
+                htu("https://api.example.test/read"),
+                refused,
+            ),
+            ("V138 %2F", htu("https://api.example.test/%2F"), refused),
+            ("V139 as it is", htu("https://api.example.test/"), None),
+            ("V139 no path", htu("https://api.example.test"), None),
+            ("V139 capitals", htu("HTTPS://API.Example.Test/"), None),
+            (
+                "V139 default port",
+                htu("https://api.example.test:443/"),
+                None,
+            ),
+            (
+                "V139 query and fragment",
+                htu("https://api.example.test/?x#y"),
+                None,
+            ),
+            (
+                "V139 dot segments",
+                htu("https://api.example.test/a/../"),
+                None,
+            ),
+            (
+                "V140 user name",
+                htu("https://user@api.example.test/"),
+                refused,
+            ),
+            (
+                "V140 user name of another host",
+                htu("https://api.example.test@evil.example/"),
+                refused,
+            ),
+            (
+                "V140 backslash",
+                htu("https://evil.example\\@api.example.test/"),
+                refused,
+            ),
+            ("V140 relative", htu("/"), refused),
+            ("V140 //evil", htu("//evil"), refused),
+            ("V140 //host", htu("//api.example.test/"), refused),
+            ("V140 empty", htu(""), refused),
+            ("V140 4 KB", htu(&long), refused),
+            ("V140 line end", htu("https://api.example.test/\n"), refused),
+            (
+                "V140 not ASCII",
+                htu("https://api.example.test/\u{e9}"),
+                refused,
+            ),
+            (
+                "V140 tab in the host",
+                htu("https://api.exa\tmple.test/"),
+                refused,
+            ),
+            ("V140 other scheme", htu("ftp://api.example.test/"), refused),
+            (
+                "V140 list",
+                scene
+                    .good()
+                    .with_claim("htu", json!(["https://api.example.test/"])),
+                Some(ProofError::Claims),
+            ),
+            (
+                "V140 missing",
+                scene.good().without_claim("htu"),
+                Some(ProofError::Claims),
+            ),
+            (
+                "V140 100 KiB",
+                htu(&"a".repeat(100 << 10)),
+                Some(ProofError::Malformed),
+            ),
+        ])
+        .await;
+}
+
+/// `V138`, `V139`, `D9`: paths are compared after the same normalisation, and with their case.
+#[tokio::test]
+async fn paths_are_compared_as_they_mean() {
+    let scene = Scene::new().await;
+    // Routes that are not there: what passes the layer is answered with 404.
+    let mut wrong = Vec::new();
+    for (path, htu, fits) in [
+        ("/a~b?x=1", "HTTPS://API.Example.test:443/a%7eb?x#y", true),
+        ("/a%7Eb", "https://api.example.test/a~b", true),
+        ("/A", "https://api.example.test/a", false),
+        ("/a", "https://api.example.test/a/", false),
+        ("/a/", "https://api.example.test/a", false),
+        ("/a%2Fb", "https://api.example.test/a/b", false),
+        ("/a%2fb", "https://api.example.test/a%2Fb", true),
+        ("//a", "https://api.example.test/a", false),
+        ("//a", "https://api.example.test//a", true),
+        ("/a/./b", "https://api.example.test/a/b", true),
+        ("/%61", "https://api.example.test/a", true),
+        ("/a%zz", "https://api.example.test/a%zz", false),
+        ("/a?q", "https://api.example.test/a", true),
+        ("https://evil.example/a", "https://evil.example/a", false),
+        ("https://evil.example/a", "https://api.example.test/a", true),
+    ] {
+        let proof = scene.good().with_claim("htu", htu).sign();
+        let request = request(path, &format!("DPoP {}", scene.token), &proof);
+        let answer = ask(&scene.api, request).await;
+        let expect = if fits { "404" } else { PROOF_REFUSED };
+        if answer.said() != expect {
+            wrong.push(format!("{path} {htu}: {}", answer.said()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `V142`, `D11`: made within the last minute, or a few seconds ahead.
+#[tokio::test]
+async fn the_proof_is_of_this_moment() {
+    let scene = Scene::new().await;
+    let now = scene.server.clock().unix_seconds();
+    let iat = |seconds: i64| scene.good().with_claim("iat", now + seconds);
+    let raw = |json: &str| scene.good().with_raw_claim("iat", json);
+    let refused = Some(ProofError::Time);
+    scene
+        .check([
+            ("V142 a minute ago", iat(-60), None),
+            ("V142 old", iat(-61), refused),
+            ("V142 ten seconds ahead", iat(10), None),
+            ("V142 future", iat(11), refused),
+            ("V142 years ago", raw("0"), refused),
+            ("V142 float", raw(&format!("{now}.5")), None),
+            (
+                "V142 string",
+                scene.good().with_claim("iat", now.to_string()),
+                Some(ProofError::Claims),
+            ),
+            (
+                "V142 missing",
+                scene.good().without_claim("iat"),
+                Some(ProofError::Claims),
+            ),
+            ("V142 null", raw("null"), Some(ProofError::Claims)),
+            ("V142 negative", raw("-1"), Some(ProofError::Claims)),
+            ("V142 far beyond", raw("1e300"), Some(ProofError::Claims)),
+            ("V142 no number", raw("1e400"), Some(ProofError::Malformed)),
+            (
+                "V142 twice",
+                scene.good().add_raw_claim("iat", &now.to_string()),
+                Some(ProofError::Malformed),
+            ),
+            ("exp ahead", scene.good().with_claim("exp", now + 30), None),
+            (
+                "exp past",
+                scene.good().with_claim("exp", now - 10),
+                refused,
+            ),
+            (
+                "nbf ahead",
+                scene.good().with_claim("nbf", now + 30),
+                refused,
+            ),
+        ])
+        .await;
+}
+
+/// `D11`: the window is the layer's to set, within limits.
+#[tokio::test]
+async fn the_window_can_be_set_within_limits() {
+    use std::time::Duration;
+    let scene = Scene::new().await;
+    let now = scene.server.clock().unix_seconds();
+    let wide = dpop(&scene.server)
+        .with_max_age(Duration::from_secs(300))
+        .unwrap();
+    let wide = wide.with_leeway(Duration::ZERO).unwrap();
+    let api = api(layer(&scene.server).with_dpop(wide));
+    for (seconds, expect) in [
+        (-300, "200"),
+        (-301, PROOF_REFUSED),
+        (0, "200"),
+        (1, PROOF_REFUSED),
+    ] {
+        let proof = scene.good().with_claim("iat", now + seconds).sign();
+        assert_eq!(
+            show(&api, &scene.token, &proof).await.said(),
+            expect,
+            "{seconds}"
+        );
+    }
+    for (max_age, leeway) in [(0, 0), (301, 0), (60, 61)] {
+        let dpop = dpop(&scene.server).with_max_age(Duration::from_secs(max_age));
+        let dpop = dpop.and_then(|dpop| dpop.with_leeway(Duration::from_secs(leeway)));
+        assert!(dpop.is_err(), "{max_age} {leeway}");
+    }
+    assert!(dpop(&scene.server).with_algorithms([]).is_err());
+}
+
+/// `V143`, `D3`, `D18`: an identifier of up to 256 bytes.
+#[tokio::test]
+async fn the_proof_has_an_identifier_of_bounded_length() {
+    let scene = Scene::new().await;
+    let jti = |jti: &str| scene.good().with_claim("jti", jti);
+    let refused = Some(ProofError::Claims);
+    scene
+        .check([
+            ("V143 missing", scene.good().without_claim("jti"), refused),
+            ("V143 number", scene.good().with_claim("jti", 7), refused),
+            (
+                "V143 null",
+                scene.good().with_claim("jti", Value::Null),
+                refused,
+            ),
+            ("V143 empty", jti(""), refused),
+            ("V143 256 bytes", jti(&"a".repeat(256)), None),
+            ("V143 257 bytes", jti(&"a".repeat(257)), refused),
+            (
+                "V143 a megabyte",
+                jti(&"a".repeat(1 << 20)),
+                Some(ProofError::Malformed),
+            ),
+            ("V143 one character", jti("a"), None),
+            ("V143 any text", jti("\u{0}\u{1f600} \n"), None),
+        ])
+        .await;
+}
+
+/// `V147`, `D12`: the proof is for this access token, in the one spelling of its digest.
+#[tokio::test]
+async fn the_proof_is_for_this_token() {
+    let scene = Scene::new().await;
+    let other = scene.client.token();
+    assert_ne!(other, scene.token);
+    let digest = |token: &str| -> String {
+        let proof = scene.good().with_access_token(token).sign();
+        let payload = proof.split('.').nth(1).unwrap();
+        let payload = base64_url(payload);
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        claims["ath"].as_str().unwrap().to_owned()
+    };
+    let own = digest(&scene.token);
+    let hex: String = base64_url(&own)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let ath = |ath: &str| scene.good().with_claim("ath", ath);
+    let refused = Some(ProofError::Token);
+    scene
+        .check([
+            ("V147 as it is", ath(&own), None),
+            (
+                "V147 missing",
+                scene.good().without_claim("ath"),
+                Some(ProofError::Claims),
+            ),
+            (
+                "V147 number",
+                scene.good().with_claim("ath", 7),
+                Some(ProofError::Claims),
+            ),
+            ("V147 empty", ath(""), refused),
+            (
+                "V147 wrong",
+                ath(&own.chars().rev().collect::<String>()),
+                refused,
+            ),
+            (
+                "V147 of another token",
+                scene.good().with_access_token(&other),
+                refused,
+            ),
+            (
+                "V147 of the whole field",
+                scene
+                    .good()
+                    .with_access_token(&format!("DPoP {}", scene.token)),
+                refused,
+            ),
+            ("V147 padded", ath(&format!("{own}=")), refused),
+            ("V147 hex", ath(&hex), refused),
+            ("V147 cut", ath(&own[..42]), refused),
+        ])
+        .await;
+}
+
+/// `D2`, `D3`: what is signed is one strict JSON object.
+#[tokio::test]
+async fn claims_are_strict_json() {
+    let scene = Scene::new().await;
+    let malformed = Some(ProofError::Malformed);
+    scene
+        .check([
+            (
+                "jti twice",
+                scene.good().add_raw_claim("jti", r#""x""#),
+                malformed,
+            ),
+            (
+                "htu twice",
+                scene
+                    .good()
+                    .add_raw_claim("htu", r#""https://api.example.test/""#),
+                malformed,
+            ),
+            (
+                "nested too deep",
+                scene.good().with_raw_claim("x", &"[".repeat(20)),
+                malformed,
+            ),
+            (
+                "no JSON",
+                scene.good().with_raw_claim("x", "tru"),
+                malformed,
+            ),
+            (
+                "a nonce nobody asked for",
+                scene.good().with_nonce("any"),
+                None,
+            ),
+            (
+                "a nonce that is no text",
+                scene.good().with_claim("nonce", 7),
+                Some(ProofError::Claims),
+            ),
+            (
+                "claims nobody knows",
+                scene.good().with_claim("x", json!({"y": [1]})),
+                None,
+            ),
+        ])
+        .await;
+}
+
+fn base64_url(text: &str) -> Vec<u8> {
+    let value = |byte: u8| -> u32 {
+        let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        u32::try_from(alphabet.iter().position(|one| *one == byte).unwrap()).unwrap()
+    };
+    let bits: String = text
+        .bytes()
+        .map(|byte| format!("{:06b}", value(byte)))
+        .collect();
+    bits.as_bytes()
+        .chunks_exact(8)
+        .map(|byte| u8::from_str_radix(std::str::from_utf8(byte).unwrap(), 2).unwrap())
+        .collect()
+}
