@@ -1,16 +1,17 @@
-//! The layers of an API on a tonic server: gRPC callers are refused with the status codes they know.
+//! A tonic API: each method with its scopes, the token inside a method, refusals that gRPC callers know.
 //!
 //! ```sh
 //! cargo run --example grpc
 //! ```
 //!
-//! It starts an authorization server inside the process, serves the standard health service behind
-//! [`BearerLayer`] and [`ScopeLayer`], and calls it with tonic's own client:
+//! It starts an authorization server inside the process, serves a service behind [`BearerLayer`] and
+//! [`MethodScopes`], and calls it with tonic's own client:
 //!
 //! ```text
-//! without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is needed"
-//! with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token does not grant the scope that is needed"
-//! with the scope health:read -> Serving
+//! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is needed"
+//! check with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token does not grant the scope that is needed"
+//! check with the scope health:read -> Serving
+//! watch with the scope health:read -> code: 'The caller does not have permission to execute the specified operation', message: "nobody may call this method"
 //! ```
 //!
 //! Then it goes on serving and prints lines for another client, `grpc-health-probe`, with tokens that are
@@ -19,16 +20,46 @@
 
 use std::error::Error;
 
+use tonic::codegen::BoxStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Request, Status};
-use tonic_health::pb::HealthCheckRequest;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+use tower_oauth::bearer::MethodScopes;
 use tower_oauth::testing::{ManualClock, TestServer};
-use tower_oauth::{BearerLayer, ScopeLayer};
+use tower_oauth::{BearerLayer, Claims, ScopeLayer, grpc};
 
 /// What this API calls itself, and what its tokens must therefore say in `aud`.
 const AUDIENCE: &str = "https://health.example.com";
+
+/// The service; its trait is made from a `.proto` file, here the standard one of health checks.
+struct Checks;
+
+#[tonic::async_trait]
+impl Health for Checks {
+    type WatchStream = BoxStream<HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        // The layers have verified it; to call further services with it there is `grpc::HandOn`.
+        let token = grpc::token::<Claims>(&request)?;
+        eprintln!("served to the client {:?}", token.client_id());
+        let status = ServingStatus::Serving.into();
+        Ok(Response::new(HealthCheckResponse { status }))
+    }
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("there is nothing to watch"))
+    }
+}
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -40,11 +71,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
         mint.with_scope(scope).with_expires_in(3600).sign()
     };
 
-    let (_reporter, health) = tonic_health::server::health_reporter();
+    // What is not listed is closed.
+    let methods = MethodScopes::new().add(
+        "/grpc.health.v1.Health/Check",
+        ScopeLayer::all("health:read")?,
+    )?;
     let api = Server::builder()
         .layer(BearerLayer::jwt(&server, AUDIENCE)?)
-        .layer(ScopeLayer::all("health:read")?)
-        .add_service(health);
+        .layer(methods)
+        .add_service(HealthServer::new(Checks));
 
     let address = std::env::var("GRPC_ADDR").unwrap_or_else(|_| "127.0.0.1:50051".to_owned());
     let listener = tokio::net::TcpListener::bind(&address).await?;
@@ -58,17 +93,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("with the scope notes:read ", Some(token("notes:read"))),
         ("with the scope health:read", Some(token("health:read"))),
     ] {
-        match check(&mut client, token.as_deref()).await {
-            Ok(status) => println!("{name} -> {status}"),
-            Err(status) => {
-                println!(
-                    "{name} -> code: '{}', message: {:?}",
-                    status.code(),
-                    status.message()
-                );
-            }
-        }
+        show("check", name, check(&mut client, token.as_deref()).await);
     }
+    let watched = client.watch(request(Some(&token("health:read")))?).await;
+    let watched = watched.map(|_| "watching".to_owned());
+    show("watch", "with the scope health:read", watched);
 
     println!("\nListening on {address}. Another client, refused and served:");
     for scope in ["notes:read", "health:read"] {
@@ -81,12 +110,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// Asks for the health of the whole server.
 async fn check(client: &mut HealthClient<Channel>, token: Option<&str>) -> Result<String, Status> {
+    let answer = client.check(request(token)?).await?.into_inner();
+    Ok(format!("{:?}", answer.status()))
+}
+
+fn request(token: Option<&str>) -> Result<Request<HealthCheckRequest>, Status> {
     let mut request = Request::new(HealthCheckRequest::default());
     if let Some(token) = token {
         let line = format!("Bearer {token}").parse();
         let line = line.map_err(|_| Status::invalid_argument("the token is not ASCII"))?;
         request.metadata_mut().insert("authorization", line);
     }
-    let answer = client.check(request).await?.into_inner();
-    Ok(format!("{:?}", answer.status()))
+    Ok(request)
+}
+
+fn show(method: &str, name: &str, answer: Result<String, Status>) {
+    match answer {
+        Ok(answer) => println!("{method} {name} -> {answer}"),
+        Err(status) => println!(
+            "{method} {name} -> code: '{}', message: {:?}",
+            status.code(),
+            status.message()
+        ),
+    }
 }

@@ -1,6 +1,6 @@
 //! What tonic services need beside the layers (feature `tonic`).
 //!
-//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer) and
+//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and
 //! [`MethodScopes`](crate::bearer::MethodScopes) stand around a tonic server as they are: gRPC and grpc-web callers
 //! are refused with the status codes they know, the challenge in the metadata. Inside a method the token is
 //! found with [`token`], demands that depend on the message are made with [`require`], and [`HandOn`] calls

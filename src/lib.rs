@@ -118,7 +118,7 @@ pub mod token;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
-pub use crypto::{Algorithm, CookieKey};
+pub use crypto::{Algorithm, CookieKey, SigningKey};
 pub use flow::Session;
 pub use issuer::{AuthorizationServer, Client};
 pub use login::LoginLayer;

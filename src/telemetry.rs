@@ -42,6 +42,9 @@ counted! {
         NoCredentials => "no_credentials",
         InvalidRequest => "invalid_request",
         InvalidToken => "invalid_token",
+        InvalidDpopProof => "invalid_dpop_proof",
+        /// A proof without a fresh nonce: the first request of every client, where nonces are on.
+        UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",

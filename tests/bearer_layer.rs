@@ -677,3 +677,39 @@ async fn requests_that_wait_do_not_mix_up_their_tokens() {
     let anonymous = Request::get("/").body(Body::empty()).unwrap();
     assert_eq!(ask(&at, anonymous).await.outcome(), Outcome::NoCredentials);
 }
+
+#[tokio::test]
+async fn a_connection_that_stays_open_can_be_bounded_by_the_life_of_its_token() {
+    let server = server();
+    let clock = server.clock();
+    let keep = async |token: VerifiedToken| axum::Extension(token);
+    let app = Router::new().route("/", get(keep)).layer(layer(&server));
+    let token_of = async |token: &str| {
+        let request = request(token).map(|()| Body::empty());
+        let response = app.clone().oneshot(request).await.unwrap();
+        response
+            .extensions()
+            .get::<VerifiedToken>()
+            .cloned()
+            .unwrap()
+    };
+    let token = token_of(&good(&server).with_expires_in(60).sign()).await;
+    assert_eq!(token.remaining(&clock), Some(Duration::from_secs(60)));
+
+    let mut expired = tokio::task::spawn(token.expired(&clock));
+    clock.advance(Duration::from_secs(59));
+    support::settle().await;
+    assert!(!expired.is_finished());
+    // A wall clock that is set back prolongs nothing.
+    clock.turn_wall(-3600);
+    clock.advance(Duration::from_secs(1));
+    soon(&mut expired).await.unwrap();
+
+    clock.turn_wall(3600 + 20);
+    assert_eq!(
+        token.remaining(&clock),
+        Some(Duration::ZERO),
+        "no leeway is added"
+    );
+    soon(token.expired(&clock)).await;
+}

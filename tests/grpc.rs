@@ -14,29 +14,49 @@ use std::time::Duration;
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode};
 use http_body::Body as _;
-use support::{good, layer, layer_of, server, soon};
+use support::challenge::Challenge;
+use support::{good, layer, server, soon};
 use tonic::service::Routes;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Server};
-use tonic::{Code, Request, Status};
-use tonic_health::pb::HealthCheckRequest;
+use tonic::{Code, Request, Response, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
-use tower_oauth::testing::{Endpoint, Fault};
-use tower_oauth::{BearerLayer, ScopeLayer, VerifiedToken};
+use tower_oauth::bearer::{MethodScopes, Refusal};
+use tower_oauth::grpc::{self, HandOn};
+use tower_oauth::testing::{DpopKey, Endpoint, Fault};
+use tower_oauth::token::Dpop;
+use tower_oauth::{Algorithm, BearerLayer, Claims, ScopeLayer};
 
-/// Serves the health service of tonic behind these layers; gives a client of tonic for it.
-macro_rules! serve {
+/// Serves the health service of tonic behind these layers; gives a channel to it.
+macro_rules! channel {
     ($layers:expr, $service:expr) => {{
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Server::builder().layer($layers).add_service($service);
         tokio::spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"));
-        HealthClient::new(soon(channel.unwrap().connect()).await.unwrap())
+        soon(channel.unwrap().connect()).await.unwrap()
     }};
+}
+
+/// The same, and a client of tonic for it.
+macro_rules! serve {
+    ($layers:expr, $service:expr) => {
+        HealthClient::new(channel!($layers, $service))
+    };
+}
+
+/// The one challenge of a status.
+fn challenge(status: &Status) -> Challenge {
+    let line = status.metadata().get("www-authenticate").unwrap();
+    let challenges = support::challenge::parse_line(line.to_str().unwrap()).unwrap();
+    let [challenge] = challenges.try_into().expect("one challenge");
+    challenge
 }
 
 fn layers(
@@ -128,16 +148,8 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
     ] {
         let status = check(&mut client, &lines).await.unwrap_err();
         assert_eq!((status.code(), status.message()), (code, message), "{name}");
-        let challenge = status
-            .metadata()
-            .get("www-authenticate")
-            .unwrap()
-            .to_str()
-            .unwrap();
-        let challenge = support::challenge::parse_line(challenge).unwrap();
-        assert_eq!(challenge.len(), 1, "{name}");
         let scope = (code == Code::PermissionDenied).then_some("health:read");
-        assert_eq!(challenge[0].parameter("scope"), scope, "{name}");
+        assert_eq!(challenge(&status).parameter("scope"), scope, "{name}");
     }
     // A refusal of a call that streams looks the same.
     let status = soon(client.watch(request(&[]))).await.unwrap_err();
@@ -184,32 +196,333 @@ async fn a_missing_layer_is_internal() {
     assert!(status.message().contains("BearerLayer"));
 }
 
-#[tokio::test]
-async fn a_handler_finds_the_token_in_the_extensions_of_its_request() {
-    let server = server();
-    let whoami = |request: Request<()>| match request.extensions().get::<VerifiedToken>() {
-        Some(token) => Err(Status::already_exists(token.subject().unwrap_or_default())),
-        None => Err(Status::not_found("nobody")),
+/// The health service behind a method of one's own, which sees the request as tonic hands it over.
+macro_rules! behind {
+    ($method:expr) => {
+        InterceptedService::new(tonic_health::server::health_reporter().1, $method)
     };
-    let service = InterceptedService::new(tonic_health::server::health_reporter().1, whoami);
-    let mut client = serve!(layer_of(&server.authorization_server()).optional(), service);
-    let line = format!("Bearer {}", good(&server).sign());
-    let status = check(&mut client, &[&line]).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_method_finds_its_token_and_a_missing_layer_is_no_anonymous_call() {
+    let server = server();
+    let good_line = format!("Bearer {}", good(&server).sign());
+    let whoami = |request: Request<()>| {
+        let token = grpc::token::<Claims>(&request)?;
+        Err(Status::already_exists(token.subject().unwrap_or_default()))
+    };
+    let mut client = serve!(layer(&server).optional(), behind!(whoami));
+    let status = check(&mut client, &[&good_line]).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
         (Code::AlreadyExists, "alice")
     );
+    let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(
-        check(&mut client, &[]).await.unwrap_err().code(),
-        Code::NotFound
+        (status.code(), status.message()),
+        (Code::Unauthenticated, "an access token is needed")
     );
+    assert_eq!(challenge(&status).parameter("realm"), Some("api"));
+    let status = check(&mut client, &["Bearer junk"]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+
+    let maybe = |request: Request<()>| match grpc::optional_token::<Claims>(&request)? {
+        Some(_) => Err(Status::already_exists("somebody")),
+        None => Err(Status::not_found("nobody")),
+    };
+    let mut client = serve!(layer(&server).optional(), behind!(maybe));
+    for (lines, code) in [
+        (vec![good_line.as_str()], Code::AlreadyExists),
+        (vec![], Code::NotFound),
+    ] {
+        let status = check(&mut client, &lines).await.unwrap_err();
+        assert_eq!(status.code(), code);
+    }
+    let mut client = serve!(tower::layer::util::Identity::new(), behind!(maybe));
+    let status = check(&mut client, &[&good_line]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("BearerLayer"), "{status:?}");
+    let other = layer(&server).with_claims::<serde_json::Value>();
+    let mut client = serve!(other, behind!(whoami));
+    let status = check(&mut client, &[&good_line]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+    assert!(status.message().contains("other claims"), "{status:?}");
+}
+
+#[tokio::test]
+async fn a_demand_inside_a_method_is_refused_in_the_words_of_its_layer() {
+    let server = server();
+    let demand = |request: Request<()>| {
+        grpc::require(
+            &request,
+            &ScopeLayer::any("health:read health:all").unwrap(),
+        )?;
+        Ok(request)
+    };
+    let bearer = layer(&server).with_realm("health").unwrap();
+    let mut client = serve!(bearer.optional(), behind!(demand));
+    let line = |scope| format!("Bearer {}", good(&server).with_scope(scope).sign());
+    assert!(check(&mut client, &[&line("health:all")]).await.is_ok());
+    let status = check(&mut client, &[&line("other")]).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    let said = challenge(&status);
+    assert_eq!(said.parameter("realm"), Some("health"));
+    assert_eq!(said.parameter("error"), Some("insufficient_scope"));
+    assert_eq!(said.parameter("scope"), Some("health:read"));
+    let status = check(&mut client, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    assert_eq!(challenge(&status).parameter("error"), None);
+}
+
+#[tokio::test]
+async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
+    let server = server();
+    let scopes = |scopes| ScopeLayer::all(scopes).unwrap();
+    let methods = MethodScopes::new()
+        .add("/grpc.health.v1.Health/Check", scopes("health:read"))
+        .unwrap()
+        .add("/grpc.health.v1.Health/*", scopes("health:watch"))
+        .unwrap();
+    let guarded = |methods: MethodScopes, bearer: BearerLayer| {
+        ServiceBuilder::new()
+            .layer(bearer)
+            .layer(methods)
+            .into_inner()
+    };
+    let health = || tonic_health::server::health_reporter().1;
+    let mut client = serve!(guarded(methods, layer(&server)), health());
+    let read = format!("Bearer {}", good(&server).with_scope("health:read").sign());
+    let watch = format!("Bearer {}", good(&server).with_scope("health:watch").sign());
+    assert!(check(&mut client, &[&read]).await.is_ok());
+    assert!(soon(client.watch(request(&[&watch]))).await.is_ok());
+    let status = check(&mut client, &[&watch]).await.unwrap_err();
+    assert_eq!(challenge(&status).parameter("scope"), Some("health:read"));
+    let status = soon(client.watch(request(&[&read]))).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(challenge(&status).parameter("scope"), Some("health:watch"));
+    let status = check(&mut client, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+
+    // Nothing of this service is listed.
+    let others = MethodScopes::new()
+        .add("/grpc.health.v1.Healthy/*", scopes("health:read"))
+        .unwrap();
+    let mut client = serve!(guarded(others, layer(&server).optional()), health());
+    let status = check(&mut client, &[&read]).await.unwrap_err();
     assert_eq!(
-        check(&mut client, &["Bearer junk"])
+        (status.code(), status.message()),
+        (Code::PermissionDenied, "nobody may call this method")
+    );
+    assert!(status.metadata().get("www-authenticate").is_none());
+    let status = check(&mut client, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+
+    // Open to every good token, and to nobody else; and closed where nobody looked.
+    let open = MethodScopes::new()
+        .add_unscoped("/grpc.health.v1.Health/Check")
+        .unwrap();
+    let mut client = serve!(guarded(open.clone(), layer(&server)), health());
+    assert!(check(&mut client, &[&watch]).await.is_ok());
+    let status = check(&mut client, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+    let mut client = serve!(open, health());
+    let status = check(&mut client, &[&watch]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Internal);
+}
+
+#[test]
+fn method_paths_are_checked_where_they_are_added() {
+    let scopes = || ScopeLayer::all("a").unwrap();
+    for path in [
+        "",
+        "/",
+        "a/b",
+        "/a",
+        "/a/",
+        "//b",
+        "/a/b/",
+        "/a/b/c",
+        "/a b/c",
+        "/a/\u{e9}",
+    ] {
+        assert!(MethodScopes::new().add(path, scopes()).is_err(), "{path}");
+    }
+    for path in ["/a/b", "/a/*"] {
+        let methods = MethodScopes::new().add(path, scopes()).unwrap();
+        assert!(methods.add(path, scopes()).is_err(), "{path} twice");
+    }
+}
+
+/// The path of a request is compared as it is: no other spelling of a listed method gets through.
+#[tokio::test]
+async fn no_other_spelling_of_a_listed_path_is_let_through() {
+    let server = server();
+    let methods = MethodScopes::new()
+        .add("/a.B/Get", ScopeLayer::all("read").unwrap())
+        .unwrap()
+        .add("/a.C/*", ScopeLayer::all("read").unwrap())
+        .unwrap();
+    let token = good(&server).with_scope("read").sign();
+    for (path, status) in [
+        ("/a.B/Get", 200),
+        ("/a.B/Get?x", 200),
+        ("/a.C/Get", 200),
+        ("/a.b/Get", 403),
+        ("/a.B/get", 403),
+        ("/a.B/Get/", 403),
+        ("/a.B//Get", 403),
+        ("//a.B/Get", 403),
+        ("/a%2EB/Get", 403),
+        ("/a.B/%47et", 403),
+        ("/a.B/", 403),
+        ("/a.B/*", 403),
+        ("/a.B", 403),
+        ("/a.C/Get/More", 403),
+        ("/a.C", 403),
+        ("/", 403),
+    ] {
+        let service = tower::service_fn(async |_: http::Request<()>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let service = layer(&server).layer(methods.layer(service));
+        let request = http::Request::get(path).header("authorization", format!("Bearer {token}"));
+        let answer = soon(service.oneshot(request.body(()).unwrap()))
             .await
-            .unwrap_err()
-            .code(),
-        Code::Unauthenticated
+            .unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
+/// A service that asks another one with the token of the call at hand.
+struct Front(Channel);
+
+#[tonic::async_trait]
+impl Health for Front {
+    type WatchStream = tonic::codegen::BoxStream<HealthCheckResponse>;
+
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let hand_on = HandOn::of::<Claims>(&request)?;
+        let token = grpc::token::<Claims>(&request)?.access_token();
+        assert!(!format!("{hand_on:?}").contains(token));
+        let mut further = HealthClient::with_interceptor(self.0.clone(), hand_on);
+        further.check(HealthCheckRequest::default()).await
+    }
+
+    async fn watch(
+        &self,
+        _: Request<HealthCheckRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        Err(Status::unimplemented("nothing to watch"))
+    }
+}
+
+#[tokio::test]
+async fn a_further_service_is_called_with_the_token_of_the_call_at_hand() {
+    let server = server();
+    let health = tonic_health::server::health_reporter().1;
+    let further = channel!(layers(layer(&server)), health);
+    let front = HealthServer::new(Front(further));
+    let mut client = serve!(layer(&server).optional(), front);
+    let line = |scope| format!("Bearer {}", good(&server).with_scope(scope).sign());
+    assert!(check(&mut client, &[&line("health:read")]).await.is_ok());
+    let status = check(&mut client, &[&line("other")]).await.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied);
+    assert_eq!(challenge(&status).parameter("scope"), Some("health:read"));
+    let status = check(&mut client, &[]).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unauthenticated);
+}
+
+/// Whoever it is handed to could not show the key, and had better not be able to.
+#[tokio::test]
+async fn a_token_that_is_bound_to_its_caller_is_not_handed_on() {
+    let server = server();
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let token = good(&server).bound_to(&key).sign();
+    let hand_on = |request: Request<()>| {
+        assert!(grpc::token::<Claims>(&request)?.is_bound());
+        HandOn::of::<Claims>(&request).map(|_| request)
+    };
+    let dpop = Dpop::new(support::AUDIENCE).unwrap();
+    let bearer = layer(&server).with_dpop(dpop.with_clock(server.clock()));
+    let mut client = serve!(bearer, behind!(hand_on));
+    let url = format!("{}/grpc.health.v1.Health/Check", support::AUDIENCE);
+    let proof = key.proof("POST", &url).with_access_token(&token).sign();
+    let mut request = request(&[&format!("DPoP {token}")]);
+    request
+        .metadata_mut()
+        .insert("dpop", proof.parse().unwrap());
+    let status = soon(client.check(request)).await.unwrap_err();
+    assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
+}
+
+#[test]
+fn a_refusal_that_is_at_hand_becomes_a_status_with_a_challenge() {
+    for (refusal, code, error) in [
+        (Refusal::NoCredentials, Code::Unauthenticated, None),
+        (
+            Refusal::InvalidRequest,
+            Code::Unauthenticated,
+            Some("invalid_request"),
+        ),
+        (
+            Refusal::InsufficientScope {
+                needed: "a b".to_owned(),
+            },
+            Code::PermissionDenied,
+            Some("insufficient_scope"),
+        ),
+    ] {
+        let status = Status::from(&refusal);
+        assert_eq!(status.code(), code);
+        let said = challenge(&status);
+        assert_eq!(said.parameter("error"), error);
+        let scope = (code == Code::PermissionDenied).then_some("a b");
+        assert_eq!(said.parameter("scope"), scope);
+    }
+    let status = Status::from(&Refusal::MissingLayer("no layer"));
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Internal, "no layer")
     );
+    assert!(status.metadata().get("www-authenticate").is_none());
+}
+
+/// Browsers speak grpc-web, in binary or in base64; each is answered in its own content type.
+#[tokio::test]
+async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
+    let server = server();
+    for (sent, answered) in [
+        ("application/grpc", "application/grpc"),
+        ("application/grpc+proto", "application/grpc"),
+        ("application/grpc-web", "application/grpc-web"),
+        ("application/grpc-web+proto", "application/grpc-web"),
+        ("application/grpc-web-text", "application/grpc-web-text"),
+        (
+            "application/grpc-web-text+proto",
+            "application/grpc-web-text",
+        ),
+    ] {
+        let routes = Routes::new(tonic_health::server::health_reporter().1);
+        let service = layers(layer(&server)).layer(routes);
+        let request = http::Request::post("/grpc.health.v1.Health/Check")
+            .header(CONTENT_TYPE, sent)
+            .body(tonic::body::Body::empty());
+        let answer = soon(service.oneshot(request.unwrap())).await.unwrap();
+        let shown = (answer.status(), &answer.headers()[CONTENT_TYPE]);
+        assert_eq!(
+            shown,
+            (StatusCode::OK, &answered.parse().unwrap()),
+            "{sent}"
+        );
+        assert_eq!(answer.headers()["grpc-status"], "16", "{sent}");
+        assert!(answer.headers().contains_key("www-authenticate"), "{sent}");
+        let refusal = answer.extensions().get::<Refusal>().unwrap();
+        let status = Status::from(refusal);
+        assert_eq!(status.code(), Code::Unauthenticated);
+    }
 }
 
 #[tokio::test]

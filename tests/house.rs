@@ -34,6 +34,7 @@ const ROOT_NAMES: &[(&str, &str)] = &[
     ("ConfigError", "config_error"),
     ("Algorithm", "crypto"),
     ("CookieKey", "crypto"),
+    ("SigningKey", "crypto"),
     ("Claims", "protocol"),
     ("AuthorizationServer", "issuer"),
     ("Client", "issuer"),

@@ -32,7 +32,9 @@ fuzz_target!(|data: &str| {
     // Nothing can be verified without a back channel: every answer is a refusal, and none has to wait
     // but for a key.
     let mut answer = pin!(service.call(request));
-    let Poll::Ready(Ok(answer)) = answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+    let Poll::Ready(Ok(answer)) = answer
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
     else {
         return;
     };
@@ -44,5 +46,10 @@ fuzz_target!(|data: &str| {
     assert_eq!(challenge.scheme, "Bearer");
     assert_eq!(challenge.parameter("realm"), Some(realm));
     let known = ["realm", "error", "error_description"];
-    assert!(challenge.parameters.iter().all(|(name, _)| known.contains(&name.as_str())));
+    assert!(
+        challenge
+            .parameters
+            .iter()
+            .all(|(name, _)| known.contains(&name.as_str()))
+    );
 });

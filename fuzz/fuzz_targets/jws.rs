@@ -52,8 +52,14 @@ fn check(token: &str) {
         name => name,
     };
     assert_eq!(read.algorithm.name(), algorithm);
-    assert_eq!(read.key_id.as_deref(), header.get("kid").map(|one| one.as_str().unwrap()));
-    assert_eq!(read.media_type.as_deref(), header.get("typ").map(|one| one.as_str().unwrap()));
+    assert_eq!(
+        read.key_id.as_deref(),
+        header.get("kid").map(|one| one.as_str().unwrap())
+    );
+    assert_eq!(
+        read.media_type.as_deref(),
+        header.get("typ").map(|one| one.as_str().unwrap())
+    );
     for name in ["crit", "b64", "zip"] {
         assert!(!header.contains_key(name), "{name}");
     }

@@ -40,7 +40,9 @@ fuzz_target!(|data: &[u8]| {
                 let named = key["alg"]
                     .as_str()
                     .is_none_or(|name| name == algorithm.name() || name == "Ed25519");
-                let private = ["d", "p", "q", "k"].iter().any(|name| key.get(name).is_some());
+                let private = ["d", "p", "q", "k"]
+                    .iter()
+                    .any(|name| key.get(name).is_some());
                 (id.is_none() || key["kid"].as_str() == id) && of_kind && named && !private
             };
             assert!(sent.iter().any(|key| fits(&key)), "{id:?} {algorithm}");

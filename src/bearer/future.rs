@@ -10,6 +10,7 @@ use http::header::CACHE_CONTROL;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
+use tracing::Instrument as _;
 
 use super::layer::Settings;
 use super::refusal::Demand;
@@ -99,7 +100,9 @@ where
 
     pub(super) fn verifying(waiting: Waiting<S, C, B>, presented: Presented) -> Self {
         let (verifier, shown) = (waiting.settings.verifier.clone(), presented.clone());
-        let verification = Box::pin(async move { verifier.verify(shown.token()).await });
+        let verification = async move { verifier.verify(shown.token()).await };
+        let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
+        let verification = Box::pin(verification.instrument(span));
         let waiting = Some(Box::new((waiting, presented)));
         Self {
             state: State::Verifying {

@@ -62,7 +62,9 @@ impl fmt::Debug for RefusedRequest<'_> {
 
 /// A function of the application, or none.
 #[derive(Clone, Default)]
-pub(super) struct Hook(Option<Arc<dyn Fn(&RefusedRequest<'_>) + Send + Sync>>);
+pub(super) struct Hook(Option<Call>);
+
+type Call = Arc<dyn Fn(&RefusedRequest<'_>) + Send + Sync>;
 
 impl Hook {
     pub(super) fn new(call: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static) -> Self {

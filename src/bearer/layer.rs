@@ -9,11 +9,15 @@ use tower_layer::Layer;
 use super::hook::{Hook, RefusedRequest};
 use super::protection::Protection;
 use super::service::Bearer;
+use super::token_source::TokenSource;
 use crate::ConfigError;
-use crate::issuer::AuthorizationServer;
+use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{Audience, Bindings, Dpop, JwtVerifier, Verdict, Verifier, VerifyErrorKind};
+use crate::token::{
+    Audience, Bindings, Dpop, IntrospectionVerifier, JwtVerifier, Verdict, Verifier,
+    VerifyErrorKind,
+};
 
 /// Lets requests with a good access token through; see the [module](super).
 ///
@@ -29,6 +33,12 @@ pub(super) struct Settings<C> {
     pub(super) protection: Arc<Protection>,
     pub(super) optional: bool,
     pub(super) private: bool,
+    /// Where else a token may be.
+    pub(super) sources: Vec<TokenSource>,
+    /// Whether the credentials go away before the inner service sees the request.
+    pub(super) strip: bool,
+    /// The path of the metadata, which everybody may read.
+    pub(super) metadata_path: Option<Box<str>>,
     pub(super) convert: Convert<C>,
 }
 
@@ -51,6 +61,24 @@ impl BearerLayer {
         JwtVerifier::new(server, audience).map(Self::new)
     }
 
+    /// Verifies access tokens, opaque ones and any other, by asking this server about them as this client
+    /// (RFC 7662).
+    ///
+    /// Short for [`new`](Self::new) with an [`IntrospectionVerifier`], which says what the defaults are
+    /// and has the settings.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] where the audience is empty; [`ConfigError::Setting`] or
+    /// [`ConfigError::Secret`] where the client cannot be one, or can prove nothing.
+    pub fn introspect(
+        server: &AuthorizationServer,
+        client: Client,
+        audience: impl Into<Audience>,
+    ) -> Result<Self, ConfigError> {
+        IntrospectionVerifier::new(server, client, audience).map(Self::new)
+    }
+
     /// Verifies access tokens with this [`JwtVerifier`], or with a [`Verifier`] that combines several.
     ///
     /// Unless set otherwise the realm is `api`, and a token is required.
@@ -61,6 +89,9 @@ impl BearerLayer {
             protection: Arc::default(),
             optional: false,
             private: false,
+            sources: Vec::new(),
+            strip: false,
+            metadata_path: None,
             convert: |verdict| Ok(Arc::clone(&verdict.claims)),
         };
         Self {
@@ -155,6 +186,9 @@ impl<C> BearerLayer<C> {
             protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,
             private: self.settings.private,
+            sources: self.settings.sources.clone(),
+            strip: self.settings.strip,
+            metadata_path: self.settings.metadata_path.clone(),
             convert: |verdict| match verdict.claims.deserialize::<T>() {
                 Ok(claims) => Ok(Arc::new(claims)),
                 Err(error) => {
@@ -176,7 +210,7 @@ impl<C> BearerLayer<C> {
     }
 
     /// Settings are shared by the services made from them, so a change makes its own copy.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
+    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
         change(Arc::make_mut(&mut self.settings))
     }
 }
@@ -205,6 +239,9 @@ impl<C> Clone for Settings<C> {
             protection: Arc::clone(&self.protection),
             optional: self.optional,
             private: self.private,
+            sources: self.sources.clone(),
+            strip: self.strip,
+            metadata_path: self.metadata_path.clone(),
             convert: self.convert,
         }
     }

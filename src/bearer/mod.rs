@@ -9,6 +9,9 @@
 //! 5. the key it names is in the issuer's key set, may verify this algorithm, and made the signature;
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
+//! A token that is bound to a key passes only with a proof that the caller holds it; see
+//! [`Dpop`](crate::Dpop).
+//!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
 //!
@@ -19,8 +22,10 @@
 //! | no credentials, or another scheme | 401 | without `error` |
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
+//! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
-//! | keys not to be had | 503 | none; `Retry-After` |
+//! | a method that [`MethodScopes`] do not list | 403 | none |
+//! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
 //! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
@@ -30,7 +35,8 @@
 //! # Deployment notes
 //!
 //! Serve over TLS: whoever reads a bearer token can use it. A CORS layer goes *outside* this one, so
-//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`.
+//! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`
+//! and `DPoP-Nonce`.
 //!
 //! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`) must
 //! ask by GET and without the caller's `Content-Type`: to a gRPC caller a refusal is a 200 with a
@@ -40,6 +46,39 @@
 //!
 //! Whether the token was revoked since it was issued: a JWT is good until it expires. What the subject
 //! may do with a certain object is the application's to know.
+//!
+//! # Log lines
+//!
+//! Every line of `tracing` has a name and a target that stay as they are:
+//!
+//! | name | target | level | fields | when |
+//! | --- | --- | --- | --- | --- |
+//! | `refused` | `tower_oauth::bearer` | debug | `status`, `reason` | a request was refused |
+//! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
+//! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
+//! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
+//! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
+//! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
+//! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
+//! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
+//!
+//! Two spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
+//! `fetch_key_set` (`tower_oauth::issuer`, field `issuer`) around a fetch. Tokens, proofs, secrets and
+//! what claims say of a person are in none of them.
+//!
+//! # Metrics
+//!
+//! With feature `metrics`, through the facade of that name; whoever installs a recorder decides where they
+//! go. Labels have the values of this table and no others, so a caller cannot make a time series.
+//!
+//! | name | kind | label | values | what |
+//! | --- | --- | --- | --- | --- |
+//! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
+//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified` | good tokens, by where the verdict came from |
+//! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
+//! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //!
 //! # Example
 //!
@@ -70,19 +109,31 @@
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
+mod claim_headers;
+mod form_token;
 mod future;
 mod hook;
 mod layer;
+mod metadata;
 mod methods;
+mod options;
 mod protection;
 mod refusal;
+mod refusal_body;
 mod response;
 mod scope;
 mod service;
+mod token_source;
 
+pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
+pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
 pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
+pub use metadata::{
+    BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
+    ServeResourceMetadata,
+};
 pub use methods::{MethodScopes, RequireMethodScope};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use protection::Judged;
@@ -91,7 +142,11 @@ pub(crate) use protection::Protection;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
+pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
 pub use service::Bearer;
+pub use token_source::TokenSource;
+
+pub use crate::token::{ClientCertificate, Mtls};

@@ -6,6 +6,7 @@ use http::{Method, Uri};
 
 use super::hook::Hook;
 use super::refusal::Refusal;
+use crate::protocol::ScopeSet;
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
 use crate::token::Verdict;
@@ -19,6 +20,8 @@ pub(crate) struct Protection {
     pub(crate) schemes: Vec<Offer>,
     /// Where the metadata of the protected resource is (`C10`).
     pub(crate) resource_metadata: Option<Box<str>>,
+    /// What a caller without a good token had best ask for (`P6`).
+    pub(crate) scope_hint: Option<ScopeSet>,
     pub(super) on_refusal: Hook,
 }
 
@@ -46,6 +49,7 @@ impl Default for Protection {
                 algorithms: None,
             }],
             resource_metadata: None,
+            scope_hint: None,
             on_refusal: Hook::default(),
         }
     }

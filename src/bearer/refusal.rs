@@ -13,7 +13,8 @@ use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 /// Why a request was refused, for outer layers and logs.
 ///
 /// [`BearerLayer`](crate::BearerLayer) and [`ScopeLayer`](crate::ScopeLayer) put it into the extensions
-/// of the response they refuse with. It says more than the caller was told: do not send it on.
+/// of the response they refuse with. Printed, it says more than the caller was told: do not send it on.
+/// [`status`](Self::status), [`error`](Self::error) and [`message`](Self::message) are what was said.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -38,6 +39,23 @@ pub enum Refusal {
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
+}
+
+impl Refusal {
+    /// The status it is answered with; to a gRPC caller, the code that stands for it.
+    pub fn status(&self) -> StatusCode {
+        answer(self).status
+    }
+
+    /// The code in the challenge, where credentials were judged.
+    pub fn error(&self) -> Option<BearerErrorCode> {
+        answer(self).error
+    }
+
+    /// The sentence for the caller: one of a few that never change.
+    pub fn message(&self) -> &'static str {
+        answer(self).message
+    }
 }
 
 /// What a challenge asks for beyond a token.
@@ -72,7 +90,10 @@ impl Answer {
         let offers = protection.schemes.iter().filter(|_| self.challenged);
         offers.map(move |offer| {
             let tells = used.is_none_or(|used| used == offer.scheme);
-            let demand = if tells { demand } else { Demand::default() };
+            let mut demand = if tells { demand } else { Demand::default() };
+            if tells && self.status == StatusCode::UNAUTHORIZED {
+                demand.scope = demand.scope.or(protection.scope_hint.as_ref());
+            }
             Challenge {
                 scheme: offer.scheme,
                 realm: &protection.realm,
@@ -170,6 +191,7 @@ fn code(kind: VerifyErrorKind) -> BearerErrorCode {
 fn description(kind: VerifyErrorKind) -> &'static str {
     match kind {
         VerifyErrorKind::Expired | VerifyErrorKind::TooOld => "the access token has expired",
+        VerifyErrorKind::Inactive => "the access token is not active",
         VerifyErrorKind::NotYetValid => "the access token is not valid yet",
         VerifyErrorKind::Audience => "the access token is for another audience",
         VerifyErrorKind::Issuer => "the access token is of another issuer",

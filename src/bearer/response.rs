@@ -87,7 +87,7 @@ fn log(refusal: &Refusal, status: StatusCode) {
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
-        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", "{reason}");
+        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
     } else {
         tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
     }
@@ -98,10 +98,14 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
         Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
-        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => {
-            telemetry::Reason::Unavailable
-        }
-        Refusal::Token(_) => telemetry::Reason::InvalidToken,
+        Refusal::Token(error) => match error.kind() {
+            VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
+                telemetry::Reason::Unavailable
+            }
+            VerifyErrorKind::DpopProof(_) => telemetry::Reason::InvalidDpopProof,
+            VerifyErrorKind::DpopNonce => telemetry::Reason::UseDpopNonce,
+            _ => telemetry::Reason::InvalidToken,
+        },
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
         Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,

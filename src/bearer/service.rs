@@ -12,7 +12,7 @@ use super::layer::Settings;
 use super::protection::Judged;
 use super::refusal::Refusal;
 use super::response::Speech;
-use crate::protocol::credentials::{self, Credentials, Presented, Scheme};
+use crate::protocol::credentials::{self, Credentials, InvalidCredentials, Presented, Scheme};
 use crate::telemetry;
 use crate::token::{Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind};
 
@@ -123,7 +123,11 @@ fn judge<C: Send + Sync + 'static, B>(
             nonce: None,
         })
     };
-    let presented = match credentials::read(request.headers(), settings.bindings.takes_dpop()) {
+    if settings.is_open_to_all(request) {
+        admit_anonymous(settings, request);
+        return Judgement::Anonymous;
+    }
+    let presented = match read(settings, request) {
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
@@ -144,6 +148,26 @@ fn judge<C: Send + Sync + 'static, B>(
         Ok((passed, Some(proof))) => Judgement::Unspent(passed, proof),
         Err(refused) => Judgement::Refused(refused),
     }
+}
+
+/// The token of the header, or of a place that was named beside it; two are one too many, whatever they
+/// say (RFC 6750 §2, `C3`).
+fn read<C, B>(
+    settings: &Settings<C>,
+    request: &Request<B>,
+) -> Result<Credentials, InvalidCredentials> {
+    let (headers, extensions) = (request.headers(), request.extensions());
+    let mut found = credentials::read(headers, settings.bindings.takes_dpop())?;
+    for source in &settings.sources {
+        let Some(value) = source.find(headers, extensions)? else {
+            continue;
+        };
+        if matches!(found, Credentials::Token(_)) {
+            return Err(InvalidCredentials);
+        }
+        found = Credentials::Token(Presented::bare(value)?);
+    }
+    Ok(found)
 }
 
 /// Looks at what only this request shows. A proof that comes back has still to be spent.
@@ -205,6 +229,9 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         scheme: presented.scheme,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
+    if settings.strip {
+        settings.strip_credentials(request.headers_mut());
+    }
     telemetry::Request::Accepted.count();
 }
 

@@ -14,8 +14,14 @@ mod jwk;
 mod jws;
 pub(crate) mod key_text;
 mod pem;
+mod private_key;
 mod roca;
 pub(crate) mod seal;
+#[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc_signer.rs")]
+#[cfg_attr(not(feature = "aws-lc-rs"), path = "backend/rust_crypto_signer.rs")]
+#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
+mod signer;
+mod signing_key;
 
 pub use algorithm::Algorithm;
 pub(crate) use algorithm::{DEFAULT_ALGORITHMS, KeyKind};
@@ -27,3 +33,4 @@ pub(crate) use embedded_key::EmbeddedKey;
 pub(crate) use hmac::hmac_sha256;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};
+pub use signing_key::SigningKey;

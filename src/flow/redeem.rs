@@ -7,6 +7,8 @@ use http::{HeaderValue, Request};
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::{Flow, token_endpoint};
 use super::transaction::Transaction;
+use crate::clock::unix_seconds;
+use crate::issuer::Occasion;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::TokenResponse;
 use crate::protocol::{AuthorizationCode, form};
@@ -43,7 +45,12 @@ impl Flow {
             code_verifier: &transaction.verifier,
         }
         .parameters();
-        let credentials = self.client.authenticate(&mut parameters);
+        let occasion = Occasion {
+            issuer: self.server.issuer(),
+            now: unix_seconds(&**self.server.clock()),
+            random: *self.random(),
+        };
+        let credentials = self.client.authenticate(&occasion, &mut parameters)?;
 
         let mut request = Request::post(endpoint)
             .header(

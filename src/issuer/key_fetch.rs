@@ -3,6 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::back_channel::FetchError;
 use super::flight::lock;
 use super::key_set::{KeySet, lifetime};
@@ -14,7 +16,9 @@ pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl KeySource {
     pub(super) async fn attempt(self: Arc<Self>) -> Outcome {
-        let outcome = self.fetch().await;
+        let issuer = self.issuer.as_str();
+        let span = tracing::debug_span!(target: "tower_oauth::issuer", "fetch_key_set", issuer);
+        let outcome = self.fetch().instrument(span).await;
         let now = self.clock.monotonic();
         match &outcome {
             Ok(held) => {

@@ -6,6 +6,7 @@
 
 mod back_channel;
 mod client;
+mod client_assertion;
 mod discovery;
 mod flight;
 #[cfg(fuzzing)]
@@ -25,6 +26,8 @@ mod wycheproof;
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::is_loopback;
 pub use client::Client;
+pub(crate) use client::Parameters;
+pub(crate) use client_assertion::Occasion;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;

@@ -296,6 +296,11 @@ impl AuthorizationServer {
         }
     }
 
+    /// Whether requests to this URL are sent at all.
+    pub(crate) fn allows(&self, url: &str) -> bool {
+        self.settings.channel.allows(url)
+    }
+
     /// A request over the back channel, answered with whatever status.
     pub(crate) async fn send(
         &self,

@@ -97,6 +97,11 @@ impl Claims {
         Self { text, registered }
     }
 
+    /// The members whose types were checked.
+    pub(crate) fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
     /// `iss`: the authorization server that issued the token.
     pub fn issuer(&self) -> Option<&str> {
         self.registered.issuer.as_deref()
@@ -165,7 +170,7 @@ impl Claims {
         serde_json::from_str(&self.text)
     }
 
-    /// The JSON text as it was signed.
+    /// The JSON text as it was signed, or as the introspection endpoint sent it.
     pub fn as_json(&self) -> &str {
         &self.text
     }

@@ -30,6 +30,18 @@ pub(crate) struct Presented {
 }
 
 impl Presented {
+    /// A token that came without a scheme, in a place of its own.
+    pub(crate) fn bare(value: HeaderValue) -> Result<Self, InvalidCredentials> {
+        if !is_token68(value.as_bytes()) {
+            return Err(InvalidCredentials);
+        }
+        Ok(Self {
+            scheme: Scheme::Bearer,
+            value,
+            token_at: 0,
+        })
+    }
+
     pub(crate) fn token(&self) -> &str {
         // The value was read as ASCII before this was made.
         let token = self.value.as_bytes().get(self.token_at..);

@@ -25,6 +25,7 @@ pub struct Metadata {
     jwks_uri: Option<String>,
     userinfo_endpoint: Option<String>,
     end_session_endpoint: Option<String>,
+    introspection_endpoint: Option<String>,
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -67,6 +68,7 @@ impl Metadata {
             jwks_uri: text("jwks_uri")?,
             userinfo_endpoint: text("userinfo_endpoint")?,
             end_session_endpoint: text("end_session_endpoint")?,
+            introspection_endpoint: text("introspection_endpoint")?,
             code_challenge_methods_supported: list(&object, "code_challenge_methods_supported")?,
             prompt_values_supported: list(&object, "prompt_values_supported")?,
             token_endpoint_auth_methods_supported: list(
@@ -112,6 +114,13 @@ impl Metadata {
     #[must_use]
     pub fn with_end_session_endpoint(mut self, url: impl Into<String>) -> Self {
         self.end_session_endpoint = Some(url.into());
+        self
+    }
+
+    /// Sets where a resource server asks about tokens (RFC 7662 §2).
+    #[must_use]
+    pub fn with_introspection_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.introspection_endpoint = Some(url.into());
         self
     }
 
@@ -163,6 +172,11 @@ impl Metadata {
         self.end_session_endpoint.as_deref()
     }
 
+    /// `introspection_endpoint`.
+    pub fn introspection_endpoint(&self) -> Option<&str> {
+        self.introspection_endpoint.as_deref()
+    }
+
     /// `code_challenge_methods_supported`; `None` where the server lists none.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
@@ -191,6 +205,7 @@ impl Metadata {
             ("jwks_uri", &self.jwks_uri),
             ("userinfo_endpoint", &self.userinfo_endpoint),
             ("end_session_endpoint", &self.end_session_endpoint),
+            ("introspection_endpoint", &self.introspection_endpoint),
         ]
         .into_iter()
         .filter_map(|(name, url)| Some((name, url.as_deref()?)))

@@ -1,5 +1,7 @@
 //! The token request, RFC 6749 §4.1.3 with the verifier of RFC 7636 §4.5.
 
+use std::borrow::Cow;
+
 use super::secret::{AuthorizationCode, CodeVerifier};
 
 /// The redemption of an authorization code, before the client says who it is.
@@ -13,12 +15,12 @@ pub(crate) struct TokenRequest<'a> {
 
 impl<'a> TokenRequest<'a> {
     /// The parameters of the form; they hold secrets.
-    pub(crate) fn parameters(&self) -> Vec<(&'static str, &'a str)> {
+    pub(crate) fn parameters(&self) -> Vec<(&'static str, Cow<'a, str>)> {
         vec![
-            ("grant_type", "authorization_code"),
-            ("code", self.code.expose()),
-            ("redirect_uri", self.redirect_uri),
-            ("code_verifier", self.code_verifier.expose()),
+            ("grant_type", Cow::Borrowed("authorization_code")),
+            ("code", Cow::Borrowed(self.code.expose())),
+            ("redirect_uri", Cow::Borrowed(self.redirect_uri)),
+            ("code_verifier", Cow::Borrowed(self.code_verifier.expose())),
         ]
     }
 }

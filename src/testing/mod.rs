@@ -104,6 +104,7 @@ mod key_ring;
 mod keys;
 mod members;
 mod mint;
+mod mtls;
 mod parameters;
 mod record;
 mod registry;

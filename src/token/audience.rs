@@ -76,6 +76,14 @@ impl Audience {
         Ok(self)
     }
 
+    /// Whether a token for this resource would be one for us, as far as that is known (`P2`).
+    pub(crate) fn may_be(&self, resource: &str) -> bool {
+        match self {
+            Self::AnyOf(ours) => ours.iter().any(|one| one == resource),
+            Self::Clients(_) | Self::Unchecked => true,
+        }
+    }
+
     /// `A9`: missing or empty is nobody, not everybody.
     pub(crate) fn accepts(&self, claims: &Registered) -> bool {
         match self {

@@ -4,13 +4,17 @@ use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 
 use super::dpop::{Dpop, Unspent};
 use super::error::VerifyErrorKind;
+use super::mtls::Mtls;
 use super::verified::Verdict;
 use crate::protocol::credentials::Scheme;
 
 /// The proofs of possession that a layer can check; by itself none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
+    /// Keys that sign proofs (RFC 9449).
     pub(crate) dpop: Option<Dpop>,
+    /// Certificates of clients (RFC 8705).
+    pub(crate) mtls: Option<Mtls>,
 }
 
 /// The request as far as a proof of possession speaks of it.
@@ -30,18 +34,37 @@ impl Bindings {
         self.dpop.is_some()
     }
 
-    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one. What is still to be
-    /// done for it comes back.
+    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one. Where a token is bound to
+    /// a key and to a certificate, both have to be there (`M6`). What is still to be done comes back.
     pub(crate) fn check(
         &self,
         verdict: &Verdict,
         shown: &Shown<'_>,
     ) -> Result<Option<Unspent>, VerifyErrorKind> {
         let confirmation = verdict.confirmation.as_ref();
-        if confirmation.is_some_and(|one| one.certificate_thumbprint.is_some()) {
-            return Err(VerifyErrorKind::Bound);
-        }
+        // The certificate first: a proof must not be spent for a request that is refused.
+        self.check_certificate(
+            confirmation.and_then(|one| one.certificate_thumbprint),
+            shown,
+        )?;
         self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), shown)
+    }
+
+    fn check_certificate(
+        &self,
+        thumbprint: Option<[u8; 32]>,
+        shown: &Shown<'_>,
+    ) -> Result<(), VerifyErrorKind> {
+        match (&self.mtls, thumbprint) {
+            // RFC 8705 §3: the very certificate (`M2`, `M3`).
+            (Some(mtls), Some(thumbprint)) => {
+                let is_shown = mtls.shows(&thumbprint, shown.headers, shown.extensions);
+                is_shown.then_some(()).ok_or(VerifyErrorKind::Bound)
+            }
+            (None, Some(_)) => Err(VerifyErrorKind::Bound),
+            (Some(mtls), None) if mtls.is_required() => Err(VerifyErrorKind::NotBound),
+            (_, None) => Ok(()),
+        }
     }
 
     /// The scheme, the token's binding and the layer's settings have to agree before a proof is looked at.

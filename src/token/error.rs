@@ -81,7 +81,8 @@ pub enum VerifyErrorKind {
     /// It is bound to a key (`cnf`), and the proof cannot be checked here.
     #[error("the token is bound to a key")]
     Bound,
-    /// It came by the scheme `DPoP` and is bound to no key.
+    /// It is bound to nothing and has to be: it came by the scheme `DPoP`, or the layer takes only tokens
+    /// that are bound to a certificate.
     #[error("the token is not bound to a key")]
     NotBound,
     /// The proof of possession beside the token is not good.
@@ -102,8 +103,12 @@ pub enum VerifyErrorKind {
     /// The claims do not fit the application's own type.
     #[error("the claims do not fit the application's type")]
     CustomClaims,
-    /// The keys could not be had. Not the caller's fault.
-    #[error("the keys are unavailable")]
+    /// The authorization server says that the token is not active: expired, revoked, or not one of its
+    /// own.
+    #[error("the token is not active")]
+    Inactive,
+    /// The keys could not be had, or the authorization server could not be asked. Not the caller's fault.
+    #[error("the authorization server is unavailable")]
     Unavailable,
     /// The store of seen proofs is full or could not be asked. Not the caller's fault.
     #[error("the store of seen proofs is unavailable")]

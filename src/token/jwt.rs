@@ -178,6 +178,10 @@ impl JwtVerifier {
         Arc::make_mut(&mut self.settings)
     }
 
+    pub(super) fn audience(&self) -> &Audience {
+        &self.settings.audience
+    }
+
     pub(super) fn server(&self) -> &AuthorizationServer {
         &self.settings.server
     }

@@ -1,8 +1,11 @@
 //! A token that was found good.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::Presented;
 use crate::protocol::{Claims, ScopeSet};
@@ -74,6 +77,46 @@ impl<C> VerifiedToken<C> {
     /// `exp` in whole seconds since 1970.
     pub fn expires_at(&self) -> Option<i64> {
         self.verdict.claims.expires_at()
+    }
+
+    /// How long the token is still good by this clock; zero once it has expired, `None` where it does not
+    /// say. The leeway of the layer is not added.
+    ///
+    /// A WebSocket or a stream of events outlives the request it was authorized by;
+    /// [`expired`](Self::expired) bounds it.
+    pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
+        let left = self.expires_at()?.saturating_sub(unix_seconds(clock));
+        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+    }
+
+    /// Completes when the token expires; never, where it does not say. What a connection that stays open
+    /// waits for beside its own events:
+    ///
+    /// ```
+    /// use tower_oauth::VerifiedToken;
+    /// use tower_oauth::clock::SystemClock;
+    ///
+    /// /// Sends events for as long as the token is good; then the client comes back with a new one.
+    /// async fn send_events(token: VerifiedToken, mut events: tokio::sync::mpsc::Receiver<String>) {
+    ///     let mut expired = std::pin::pin!(token.expired(&SystemClock::default()));
+    ///     loop {
+    ///         tokio::select! {
+    ///             () = &mut expired => return,
+    ///             Some(event) = events.recv() => println!("to the socket: {event}"),
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// It counts from now on a clock that does not jump. What is revoked earlier is not noticed.
+    pub fn expired(&self, clock: &dyn Clock) -> impl Future<Output = ()> + Send + use<C> {
+        let timer = self.remaining(clock).map(|left| clock.sleep(left));
+        async move {
+            match timer {
+                Some(timer) => timer.await,
+                None => std::future::pending().await,
+            }
+        }
     }
 
     /// Whether the client got the token for itself, so that no user stands behind it: `sub` and

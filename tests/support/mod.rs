@@ -188,14 +188,16 @@ impl Answer {
 }
 
 /// Every sentence that may be said of a refused token.
-pub const DESCRIPTIONS: [&str; 8] = [
+pub const DESCRIPTIONS: &[&str] = &[
     "the access token has expired",
+    "the access token is not active",
     "the access token is not valid yet",
     "the access token is for another audience",
     "the access token is of another issuer",
     "the signature of the access token cannot be verified",
     "the token is not an access token",
     "the access token is bound to a key that was not shown",
+    "the access token is not bound to a key",
     "the access token is malformed or unsupported",
 ];
 

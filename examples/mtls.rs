@@ -1,0 +1,166 @@
+//! Access tokens that are bound to a client certificate (RFC 8705): worth nothing to whoever steals them.
+//!
+//! ```sh
+//! cargo run --example mtls
+//! ```
+//!
+//! It makes certificates, serves an API over TLS on <https://localhost:8443> (or `APP_ADDR`), and prints the
+//! lines to try it with, the token bound to the client's certificate:
+//!
+//! ```sh
+//! curl --cacert ca.pem --cert client.pem --key client.key -H "Authorization: Bearer $TOKEN" https://localhost:8443/
+//! # hello alice
+//! curl -i --cacert ca.pem -H "Authorization: Bearer $TOKEN" https://localhost:8443/
+//! # 401, www-authenticate: Bearer realm="api", error="invalid_token", …
+//! ```
+//!
+//! What an application takes from here is [`TlsListener`] with [`Peer`]: they put the certificate of each
+//! connection where the layer finds it. The certificates and the token would come from elsewhere.
+#![allow(clippy::print_stdout)]
+
+#[path = "mtls/certificates.rs"]
+pub(crate) mod certificates;
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use std::{env, fs, io};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::extract::connect_info::{ConnectInfo, Connected};
+use axum::middleware::map_request;
+use axum::routing::get;
+use axum::serve::{IncomingStream, Listener};
+use certificates::Ca;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::server::TlsStream;
+use tower_oauth::bearer::{ClientCertificate, Mtls};
+use tower_oauth::testing::{ManualClock, TestServer};
+use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, VerifiedToken};
+
+const API: &str = "https://localhost:8443";
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let address = env::var("APP_ADDR").unwrap_or_else(|_| "127.0.0.1:8443".to_owned());
+    let (ca, files) = (Ca::new()?, env::temp_dir().join("tower-oauth-mtls"));
+    let (server, client) = (ca.certify("localhost")?, ca.certify("client.example")?);
+    fs::create_dir_all(&files)?;
+    fs::write(files.join("ca.pem"), ca.0.pem())?;
+    fs::write(files.join("client.pem"), client.pem())?;
+    fs::write(files.join("client.key"), client.key.serialize_pem())?;
+
+    // In an application: AuthorizationServer::new("https://id.example.com")?, and nothing to mint.
+    let issuer = TestServer::new("https://id.example.com")?.with_clock(ManualClock::ticking());
+    let token = issuer
+        .access_token()
+        .with_audience(API)
+        .with_subject("alice");
+    let token = token
+        .bound_to_certificate(&client.der)
+        .with_expires_in(3600)
+        .sign();
+
+    let listener = TcpListener::bind(&address).await?;
+    let listener = TlsListener::new(listener, &ca.tls_config(server)?)?;
+    println!("cd {}; TOKEN={token}", files.display());
+    println!("curl --cacert ca.pem -H \"Authorization: Bearer $TOKEN\" {API}/ -i   # refused");
+    println!(
+        "curl --cacert ca.pem -H \"Authorization: Bearer $TOKEN\" {API}/ --cert client.pem --key client.key"
+    );
+    let api = api(&issuer.authorization_server())?;
+    axum::serve(listener, api.into_make_service_with_connect_info::<Peer>()).await?;
+    Ok(())
+}
+
+/// The API: a token that is bound to the certificate of the connection it comes over, and no other.
+pub(crate) fn api(server: &AuthorizationServer) -> Result<Router, ConfigError> {
+    let hello =
+        async |token: VerifiedToken| format!("hello {}\n", token.subject().unwrap_or("client"));
+    let bearer = BearerLayer::jwt(server, API)?.with_mtls(Mtls::from_tls().required());
+    Ok(Router::new()
+        .route("/", get(hello))
+        .layer(bearer)
+        .layer(map_request(Peer::show)))
+}
+
+/// What is known of the other end of a connection. Read once, when the connection is made.
+#[derive(Clone)]
+pub(crate) struct Peer(Option<ClientCertificate>);
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        let chain = stream.io().get_ref().1.peer_certificates();
+        Self(
+            chain
+                .and_then(|chain| chain.first())
+                .map(ClientCertificate::from_der),
+        )
+    }
+}
+
+impl Peer {
+    /// Puts the certificate where `Mtls::from_tls` looks.
+    async fn show(mut request: Request) -> Request {
+        let peer = request.extensions().get::<ConnectInfo<Self>>().cloned();
+        if let Some(certificate) = peer.and_then(|ConnectInfo(peer)| peer.0) {
+            request.extensions_mut().insert(certificate);
+        }
+        request
+    }
+}
+
+/// Accepts TLS connections for `axum::serve`. Handshakes have tasks of their own: one that hangs keeps
+/// nobody waiting.
+pub(crate) struct TlsListener {
+    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
+    address: SocketAddr,
+}
+
+impl TlsListener {
+    pub(crate) fn new(listener: TcpListener, config: &Arc<ServerConfig>) -> io::Result<Self> {
+        let (sender, ready) = mpsc::channel(16);
+        let (address, acceptor) = (
+            listener.local_addr()?,
+            TlsAcceptor::from(Arc::clone(config)),
+        );
+        tokio::spawn(async move {
+            while !sender.is_closed() {
+                let Ok((socket, peer)) = listener.accept().await else {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                };
+                let (sender, handshake) = (sender.clone(), acceptor.accept(socket));
+                tokio::spawn(async move {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+                        let _ = sender.send((stream, peer)).await;
+                    }
+                });
+            }
+        });
+        Ok(Self { ready, address })
+    }
+}
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+impl Listener for TlsListener {
+    type Io = TlsStream<TcpStream>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        match self.ready.recv().await {
+            Some(connection) => connection,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(self.address)
+    }
+}

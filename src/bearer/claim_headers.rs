@@ -1,0 +1,180 @@
+//! [`ClaimHeadersLayer`]: who calls, told in headers to a handler or upstream that reads nothing else.
+
+use std::fmt::Write as _;
+use std::task::{Context, Poll};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::protection::{Judged, Protection};
+use super::refusal::{Demand, Refusal};
+use super::response::{Speech, refuse};
+use super::scope::ScopeFuture;
+use crate::ConfigError;
+use crate::token::Verdict;
+
+/// Says in headers whose token was verified, to a service behind that cannot read a token.
+///
+/// With the prefix `x-auth-` they are `x-auth-iss`, `x-auth-sub`, `x-auth-client-id` and `x-auth-scope`,
+/// each where the token has it. A user is known by issuer and subject together. Bytes that are not
+/// visible ASCII, and `%`, are percent-encoded; scopes are separated by a space.
+///
+/// **Every header of that prefix that the caller sent is removed first**, also where it is written with
+/// `_` or `.` in place of a `-`, since CGI and the like cannot tell these apart. That is worth only as
+/// much as the way behind is closed: the service must be reachable through here alone.
+///
+/// It stands inside of [`BearerLayer`](crate::BearerLayer); without one around it every request gets 500.
+/// Where an optional layer let an anonymous request through, no header is set.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use tower_oauth::bearer::ClaimHeadersLayer;
+/// use tower_oauth::{AuthorizationServer, BearerLayer};
+///
+/// let server = AuthorizationServer::new("https://id.example.com")?;
+/// let api: Router = Router::new()
+///     .route("/legacy", get(async || "handed on"))
+///     .layer(ClaimHeadersLayer::new("x-auth-")?)
+///     .layer(BearerLayer::jwt(&server, "https://api.example.com")?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ClaimHeadersLayer {
+    /// As [`folded`] prints it.
+    prefix: Box<str>,
+    names: [HeaderName; 4],
+}
+
+impl ClaimHeadersLayer {
+    /// Headers that begin with this prefix, such as `x-auth-`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is the beginning of a header's name and ends with a hyphen.
+    pub fn new(prefix: &str) -> Result<Self, ConfigError> {
+        let name = |last: &str| {
+            let name = HeaderName::try_from(format!("{prefix}{last}"));
+            let name = name
+                .ok()
+                .filter(|_| prefix.len() > 1 && prefix.ends_with('-'));
+            name.ok_or_else(|| ConfigError::Setting {
+                setting: "prefix",
+                value: prefix.to_owned(),
+                reason: "it must be the beginning of a header's name and end with a hyphen",
+            })
+        };
+        Ok(Self {
+            names: [
+                name("iss")?,
+                name("sub")?,
+                name("client-id")?,
+                name("scope")?,
+            ],
+            prefix: folded(prefix).into(),
+        })
+    }
+
+    /// `C14`: what the caller says of itself is no claim.
+    fn strip(&self, headers: &mut HeaderMap) {
+        let is_ours = |name: &&HeaderName| folded(name.as_str()).starts_with(&*self.prefix);
+        let forged: Vec<_> = headers.keys().filter(is_ours).cloned().collect();
+        for name in forged {
+            headers.remove(name);
+        }
+    }
+
+    fn add(&self, headers: &mut HeaderMap, verdict: &Verdict) {
+        let claims = &verdict.claims;
+        let [issuer, subject, client, scope] = &self.names;
+        for (name, value) in [
+            (issuer, claims.issuer()),
+            (subject, claims.subject()),
+            (client, claims.client_id()),
+        ] {
+            insert(headers, name, value.into_iter());
+        }
+        insert(headers, scope, verdict.scopes().iter());
+    }
+}
+
+/// The one spelling of all names that a reader behind may take for the same.
+fn folded(name: &str) -> String {
+    name.to_ascii_lowercase().replace(['_', '.'], "-")
+}
+
+/// Sets the header where there is anything to say.
+fn insert<'a>(headers: &mut HeaderMap, name: &HeaderName, words: impl Iterator<Item = &'a str>) {
+    let mut text = String::new();
+    for (at, word) in words.enumerate() {
+        if at > 0 {
+            text.push(' ');
+        }
+        encode(word, &mut text);
+    }
+    if let Some(value) = HeaderValue::try_from(text)
+        .ok()
+        .filter(|value| !value.is_empty())
+    {
+        headers.insert(name, value);
+    }
+}
+
+/// Two words never print alike, so that nobody can be taken for somebody else.
+fn encode(word: &str, text: &mut String) {
+    for byte in word.bytes() {
+        if byte.is_ascii_graphic() && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+}
+
+impl<S> Layer<S> for ClaimHeadersLayer {
+    type Service = ForwardClaims<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let layer = self.clone();
+        ForwardClaims { inner, layer }
+    }
+}
+
+/// The service that [`ClaimHeadersLayer`] makes.
+#[derive(Clone, Debug)]
+pub struct ForwardClaims<S> {
+    inner: S,
+    layer: ClaimHeadersLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for ForwardClaims<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ScopeFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        self.layer.strip(request.headers_mut());
+        let Some(judged) = request.extensions().get::<Judged>().cloned() else {
+            let message = "a ClaimHeadersLayer has no BearerLayer around it";
+            let speech = Speech::of(request.method(), request.headers());
+            let refusal = Refusal::MissingLayer(message);
+            let (protection, demand) = (Protection::default(), Demand::default());
+            return ScopeFuture::refused(refuse(refusal, &protection, None, demand, speech));
+        };
+        if let Some(verdict) = &judged.verdict {
+            self.layer.add(request.headers_mut(), verdict);
+        }
+        ScopeFuture::admitted(self.inner.call(request))
+    }
+}

@@ -1,0 +1,18 @@
+//! Protected resource metadata ([RFC 9728]): how a client that knows nothing but an address finds the
+//! authorization server.
+//!
+//! [`ResourceMetadata`] is the document, [`ResourceMetadataLayer`] serves it, and
+//! [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) names its address
+//! in every challenge.
+//!
+//! [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728
+
+mod document;
+mod layer;
+mod members;
+
+pub use document::ResourceMetadata;
+pub(super) use layer::asks_for_document;
+pub use layer::{ResourceMetadataFuture, ResourceMetadataLayer, ServeResourceMetadata};
+pub use members::BearerMethod;
+pub(super) use members::resource_scopes;

@@ -1,0 +1,124 @@
+//! The settings of [`BearerLayer`] that concern what is around it: metadata, certificates, other places for
+//! a token, and what goes further in.
+
+use std::sync::Arc;
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request};
+
+use super::layer::{BearerLayer, Settings};
+use super::metadata::{ResourceMetadata, asks_for_document, resource_scopes};
+use super::token_source::TokenSource;
+use crate::ConfigError;
+use crate::token::Mtls;
+
+impl<C> BearerLayer<C> {
+    /// Names the address of this document in every challenge, as `resource_metadata`
+    /// ([RFC 9728 §5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)), so that a client finds out by
+    /// itself where to get a token. Serve it by a
+    /// [`ResourceMetadataLayer`](crate::bearer::ResourceMetadataLayer).
+    ///
+    /// Call it last. `GET` and `HEAD` of the document's own path pass this layer as anonymous, so that it is
+    /// public also where its layer stands further in by mistake.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Audience`] where the resource is not an audience of this layer's tokens;
+    /// [`ConfigError::Setting`] where the document names no authorization server, or promises certificate-bound
+    /// or DPoP-bound tokens that this layer does not take.
+    pub fn with_resource_metadata(
+        mut self,
+        metadata: &ResourceMetadata,
+    ) -> Result<Self, ConfigError> {
+        let settings = &self.settings;
+        // A client asks for a token for `resource`, and that is what comes in `aud` (`P2`).
+        if !settings.verifier.serves(metadata.resource()) {
+            return Err(ConfigError::Audience {
+                value: metadata.resource().to_owned(),
+                reason: "the resource must be an audience of the layer, byte for byte",
+            });
+        }
+        let refuse = |reason| ConfigError::Setting {
+            setting: "resource metadata",
+            value: metadata.resource().to_owned(),
+            reason,
+        };
+        if !metadata.has("authorization_servers") {
+            return Err(refuse("it must name an authorization server"));
+        }
+        let says_mtls = metadata.has("tls_client_certificate_bound_access_tokens");
+        if says_mtls && settings.bindings.mtls.is_none() {
+            return Err(refuse("the layer takes no certificate-bound tokens"));
+        }
+        let says_dpop = metadata.has("dpop_signing_alg_values_supported")
+            || metadata.has("dpop_bound_access_tokens_required");
+        if says_dpop && !settings.bindings.takes_dpop() {
+            return Err(refuse("the layer takes no DPoP-bound tokens"));
+        }
+        self.change(|settings| {
+            settings.metadata_path = Some(metadata.path().into());
+            let protection = Arc::make_mut(&mut settings.protection);
+            protection.resource_metadata = Some(metadata.url().into());
+        });
+        Ok(self)
+    }
+
+    /// The scopes that a caller without a good token had best ask for, as `scope` in the challenge of a 401.
+    ///
+    /// It demands nothing: that is what a [`ScopeLayer`](crate::ScopeLayer) is for, whose 403 names its own
+    /// scopes.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Scope`] for what is no scope, and for `offline_access`, which is no scope of a resource.
+    pub fn with_scope_hint(mut self, scopes: &str) -> Result<Self, ConfigError> {
+        let hint = resource_scopes(scopes)?;
+        self.change(|settings| Arc::make_mut(&mut settings.protection).scope_hint = Some(hint));
+        Ok(self)
+    }
+
+    /// Takes tokens that are bound to a client certificate, and says where the certificate is found. Without
+    /// it such tokens are refused.
+    #[must_use]
+    pub fn with_mtls(mut self, mtls: Mtls) -> Self {
+        self.change(|settings| settings.bindings.mtls = Some(mtls));
+        self
+    }
+
+    /// Looks for a token in another place, too: a cookie, or what a function finds. The query is no such
+    /// place, and a form is read by a [`FormTokenLayer`](crate::bearer::FormTokenLayer).
+    #[must_use]
+    pub fn add_token_source(mut self, source: TokenSource) -> Self {
+        self.change(|settings| settings.sources.push(source));
+        self
+    }
+
+    /// Takes the credentials out of the requests that are let through, so that nothing further in can log
+    /// them or send them on: `Authorization`, the `DPoP` proof, and the cookie of a
+    /// [`TokenSource::cookie`]. A custom source and a form stay as they are.
+    ///
+    /// A handler still finds the token in its [`VerifiedToken`](crate::VerifiedToken).
+    #[must_use]
+    pub fn without_forwarding(mut self) -> Self {
+        self.change(|settings| settings.strip = true);
+        self
+    }
+}
+
+impl<C> Settings<C> {
+    /// RFC 9728 §3: who asks for the metadata has no token yet (`P5`).
+    pub(super) fn is_open_to_all<B>(&self, request: &Request<B>) -> bool {
+        let asks =
+            |path| asks_for_document(request.method(), request.uri(), request.headers(), path);
+        self.metadata_path.as_deref().is_some_and(asks)
+    }
+
+    /// `C14`.
+    pub(super) fn strip_credentials(&self, headers: &mut HeaderMap) {
+        headers.remove(AUTHORIZATION);
+        headers.remove("dpop");
+        for source in &self.sources {
+            source.remove(headers);
+        }
+    }
+}

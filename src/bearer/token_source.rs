@@ -1,0 +1,129 @@
+//! [`TokenSource`]: where else a token may be, for those who ask for it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use http::header::COOKIE;
+use http::{Extensions, HeaderMap, HeaderValue};
+
+use crate::ConfigError;
+use crate::protocol::credentials::InvalidCredentials;
+
+/// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
+/// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
+///
+/// A request that presents a token in two places gets 400, whatever the tokens are
+/// ([RFC 6750 §2](https://www.rfc-editor.org/rfc/rfc6750#section-2)). What is found is judged like a token of
+/// the header, as a bearer token. There is no source for the query: it is in logs and histories.
+#[derive(Clone)]
+pub struct TokenSource(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Cookie(Arc<str>),
+    Custom(Arc<Custom>),
+}
+
+type Custom = dyn Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync;
+
+impl TokenSource {
+    /// A cookie of this name.
+    ///
+    /// # Cross-site request forgery
+    ///
+    /// A browser sends cookies by itself, also with requests that a page of someone else makes it send. So
+    /// with this source **every state-changing route needs a defence against CSRF**: `SameSite=Strict` or
+    /// `Lax` on the cookie, and a layer that checks `Sec-Fetch-Site` or `Origin`. The cookie itself must be
+    /// `Secure`, `HttpOnly` and, best, named `__Host-…`; whoever sets it has to see to that. For people with a
+    /// browser, [`LoginLayer`](crate::LoginLayer) does all of this.
+    ///
+    /// A cookie that is there twice gets 400: the second may be planted by a neighbouring host.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is no cookie name.
+    pub fn cookie(name: &str) -> Result<Self, ConfigError> {
+        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_name) {
+            return Err(ConfigError::Setting {
+                setting: "cookie name",
+                value: name.to_owned(),
+                reason: "it must be a token of RFC 9110",
+            });
+        }
+        Ok(Self(Kind::Cookie(name.into())))
+    }
+
+    /// Whatever this function finds, such as a header of a gateway's own. It returns the bare token,
+    /// without a scheme; `None` where there is none, so that the request counts as one without
+    /// credentials.
+    ///
+    /// It is given no URI, since a token does not belong there.
+    pub fn custom(
+        find: impl Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Kind::Custom(Arc::new(find)))
+    }
+
+    pub(super) fn find(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<HeaderValue>, InvalidCredentials> {
+        let name = match &self.0 {
+            Kind::Cookie(name) => name,
+            Kind::Custom(find) => return Ok(find(headers, extensions)),
+        };
+        let lines = headers.get_all(COOKIE).iter();
+        let mut values = lines
+            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+            .filter_map(|pair| value_of(pair, name))
+            // How a cookie is taken back where it cannot be deleted.
+            .filter(|value| !value.is_empty());
+        match (values.next(), values.next()) {
+            (_, Some(_)) => Err(InvalidCredentials),
+            (Some(value), None) => HeaderValue::from_bytes(value)
+                .map(Some)
+                .map_err(|_| InvalidCredentials),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Takes the token out of the request, where it is in a place we know.
+    pub(super) fn remove(&self, headers: &mut HeaderMap) {
+        let Kind::Cookie(name) = &self.0 else {
+            return;
+        };
+        let mut kept = Vec::new();
+        for line in headers.get_all(COOKIE) {
+            let pairs = line.as_bytes().split(|byte| *byte == b';');
+            for pair in pairs.filter(|pair| value_of(pair, name).is_none()) {
+                if !kept.is_empty() {
+                    kept.extend_from_slice(b"; ");
+                }
+                kept.extend_from_slice(pair.trim_ascii());
+            }
+        }
+        headers.remove(COOKIE);
+        if let Some(line) = HeaderValue::from_bytes(&kept)
+            .ok()
+            .filter(|line| !line.is_empty())
+        {
+            headers.insert(COOKIE, line);
+        }
+    }
+}
+
+fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
+    rest.strip_prefix(b"=")
+}
+
+impl fmt::Debug for TokenSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
+            Kind::Custom(_) => f.write_str("Custom"),
+        }
+    }
+}

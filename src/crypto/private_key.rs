@@ -1,0 +1,221 @@
+//! Private keys as they are kept in files: PKCS#8 in PEM (RFC 5958, RFC 7468) and JWK (RFC 7517).
+//!
+//! Only as much of DER is read as tells what kind of key it is; whether the numbers are a key is for the
+//! backend to say.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::{KeyKind, base64url};
+use crate::protocol::json::Object;
+
+/// A private key in the encoding that both backends read.
+pub(super) struct PrivateMaterial {
+    pub(super) kind: KeyKind,
+    /// `RSAPrivateKey` of PKCS#1 for RSA, PKCS#8 without the public half for all others.
+    pub(super) der: Zeroizing<Vec<u8>>,
+}
+
+const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
+const END: &str = "-----END PRIVATE KEY-----";
+
+const INTEGER: u8 = 0x02;
+const OCTET_STRING: u8 = 0x04;
+const OBJECT_IDENTIFIER: u8 = 0x06;
+const SEQUENCE: u8 = 0x30;
+
+const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
+const EC: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
+const P256: &[u8] = b"\x2a\x86\x48\xce\x3d\x03\x01\x07";
+const P384: &[u8] = b"\x2b\x81\x04\x00\x22";
+const ED25519: &[u8] = b"\x2b\x65\x70";
+
+impl PrivateMaterial {
+    pub(super) fn from_pem(pem: &str) -> Result<Self, &'static str> {
+        let inner = pem
+            .trim()
+            .strip_prefix(BEGIN)
+            .and_then(|rest| rest.strip_suffix(END))
+            .ok_or(
+                "it is no PKCS#8 key in PEM (BEGIN PRIVATE KEY); `openssl pkcs8 -topk8 -nocrypt` makes one",
+            )?;
+        let text: Zeroizing<Vec<u8>> = Zeroizing::new(
+            inner
+                .bytes()
+                .filter(|byte| !byte.is_ascii_whitespace())
+                .collect(),
+        );
+        let der = Zeroizing::new(
+            STANDARD
+                .decode(&*text)
+                .map_err(|_| "its base64 is broken")?,
+        );
+        Self::from_pkcs8(&der).ok_or("it is no RSA, P-256, P-384 or Ed25519 key in PKCS#8")
+    }
+
+    fn from_pkcs8(mut der: &[u8]) -> Option<Self> {
+        let mut info = element(&mut der, SEQUENCE)?;
+        element(&mut info, INTEGER)?;
+        let mut algorithm = element(&mut info, SEQUENCE)?;
+        let mut key = element(&mut info, OCTET_STRING)?;
+        match element(&mut algorithm, OBJECT_IDENTIFIER)? {
+            RSA => Some(Self {
+                kind: KeyKind::Rsa,
+                der: Zeroizing::new(key.to_vec()),
+            }),
+            EC => {
+                let curve = element(&mut algorithm, OBJECT_IDENTIFIER)?;
+                let mut key = element(&mut key, SEQUENCE)?;
+                element(&mut key, INTEGER)?;
+                let private = element(&mut key, OCTET_STRING)?;
+                match curve {
+                    P256 => Self::from_value(KeyKind::P256, private),
+                    P384 => Self::from_value(KeyKind::P384, private),
+                    _ => None,
+                }
+            }
+            ED25519 => Self::from_value(KeyKind::Ed25519, element(&mut key, OCTET_STRING)?),
+            _ => None,
+        }
+    }
+
+    /// Reads the private members of a JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
+    pub(super) fn from_jwk(jwk: &Object<'_>) -> Result<Self, &'static str> {
+        let number = |name| {
+            jwk.string(name)
+                .ok()
+                .flatten()
+                .and_then(base64url::decode)
+                .map(Zeroizing::new)
+                .ok_or("a number of it is missing or not base64url")
+        };
+        let kind = match (
+            jwk.string("kty").ok().flatten(),
+            jwk.string("crv").ok().flatten(),
+        ) {
+            (Some("RSA"), _) => {
+                let mut content = Zeroizing::new(Vec::with_capacity(4096));
+                write_integer(&mut content, &[]);
+                for name in ["n", "e", "d", "p", "q", "dp", "dq", "qi"] {
+                    write_integer(&mut content, &number(name)?);
+                }
+                let mut der = Zeroizing::new(Vec::with_capacity(content.len() + 4));
+                write_head(&mut der, SEQUENCE, content.len());
+                der.extend_from_slice(&content);
+                return Ok(Self {
+                    kind: KeyKind::Rsa,
+                    der,
+                });
+            }
+            (Some("EC"), Some("P-256")) => KeyKind::P256,
+            (Some("EC"), Some("P-384")) => KeyKind::P384,
+            (Some("OKP"), Some("Ed25519")) => KeyKind::Ed25519,
+            _ => return Err("its kty or crv is not supported"),
+        };
+        Self::from_value(kind, &number("d")?).ok_or("its d has a wrong length")
+    }
+
+    /// PKCS#8 around the private value alone.
+    fn from_value(kind: KeyKind, private: &[u8]) -> Option<Self> {
+        let (prefix, length): (&[u8], _) = match kind {
+            KeyKind::P256 => (
+                b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\
+                \x48\xce\x3d\x03\x01\x07\x04\x27\x30\x25\x02\x01\x01\x04\x20",
+                32,
+            ),
+            KeyKind::P384 => (
+                b"\x30\x4e\x02\x01\x00\x30\x10\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x05\x2b\x81\
+                \x04\x00\x22\x04\x37\x30\x35\x02\x01\x01\x04\x30",
+                48,
+            ),
+            KeyKind::Ed25519 => (
+                b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20",
+                32,
+            ),
+            KeyKind::Rsa => return None,
+        };
+        (private.len() == length).then(|| Self {
+            kind,
+            der: Zeroizing::new([prefix, private].concat()),
+        })
+    }
+
+    /// Modulus and exponent of an RSA key.
+    pub(super) fn rsa_public(&self) -> Option<(&[u8], &[u8])> {
+        let mut der = &self.der[..];
+        let mut key = element(&mut der, SEQUENCE)?;
+        element(&mut key, INTEGER)?;
+        Some((element(&mut key, INTEGER)?, element(&mut key, INTEGER)?))
+    }
+}
+
+/// The content of the element in front, which is of this kind; what follows it stays.
+fn element<'a>(der: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
+    let (&first, rest) = der.split_first()?;
+    let (&short, rest) = rest.split_first()?;
+    let (length, rest) = match short {
+        0..=0x7f => (usize::from(short), rest),
+        // No key is longer than 64 KiB.
+        0x81 | 0x82 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(short & 0x0f))?;
+            let length = bytes
+                .iter()
+                .fold(0, |length, byte| length << 8 | usize::from(*byte));
+            (length, rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    *der = rest;
+    (first == tag).then_some(content)
+}
+
+/// An integer that is not negative: a first bit that is set gets a zero in front.
+fn write_integer(der: &mut Vec<u8>, number: &[u8]) {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    let number = &number[zeros..];
+    let padded = number.first().is_none_or(|first| *first >= 0x80);
+    write_head(der, INTEGER, number.len() + usize::from(padded));
+    if padded {
+        der.push(0);
+    }
+    der.extend_from_slice(number);
+}
+
+fn write_head(der: &mut Vec<u8>, tag: u8, length: usize) {
+    der.push(tag);
+    match u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes() {
+        [0, short @ 0..=0x7f] => der.push(short),
+        [0, low] => der.extend_from_slice(&[0x81, low]),
+        [high, low] => der.extend_from_slice(&[0x82, high, low]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_key_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = PrivateMaterial::from_pkcs8(&bytes);
+            let mut head = vec![SEQUENCE, 0x82, 0, 100, INTEGER, 1, 0, SEQUENCE];
+            head.extend(bytes);
+            let _ = PrivateMaterial::from_pkcs8(&head);
+        }
+
+        #[test]
+        fn integers_are_read_as_they_were_written(number in prop::collection::vec(any::<u8>(), 1..400)) {
+            let mut der = Vec::new();
+            write_integer(&mut der, &number);
+            let mut rest = &der[..];
+            let read = element(&mut rest, INTEGER).unwrap();
+            let bare = |bytes: &[u8]| bytes.iter().copied().skip_while(|b| *b == 0).collect::<Vec<_>>();
+            prop_assert!(rest.is_empty() && read[0] < 0x80);
+            prop_assert_eq!(bare(read), bare(&number));
+        }
+    }
+}

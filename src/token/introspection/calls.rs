@@ -1,0 +1,149 @@
+//! Questions under way: one for all who bring the same token, in a task of its own, and only so many at
+//! once (`I9`, `I11`).
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Semaphore, watch};
+
+use super::cache::Key;
+use super::settings::Settings;
+use crate::token::Verdict;
+use crate::token::error::VerifyError;
+
+/// More than this many tokens do not wait; each costs memory.
+const MAX_WAITING: usize = 1024;
+
+pub(super) type Outcome = Result<Arc<Verdict>, VerifyError>;
+
+#[derive(Debug)]
+pub(super) struct Calls {
+    flights: Mutex<Flights>,
+    pub(super) turns: Semaphore,
+    most: usize,
+}
+
+#[derive(Debug, Default)]
+struct Flights {
+    by_key: HashMap<Key, Flight>,
+    /// Tells a flight from a later one of the same token.
+    started: u64,
+}
+
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    outcome: watch::Receiver<Option<Outcome>>,
+}
+
+/// What whoever asks finds.
+pub(super) enum Boarding {
+    /// It was decided a moment ago.
+    Decided(Outcome),
+    /// A question under way, perhaps begun just now.
+    Waits(watch::Receiver<Option<Outcome>>),
+    /// Too many wait already.
+    Full,
+}
+
+/// A flight on its way, which ends when this is dropped, however that comes.
+pub(super) struct Ticket {
+    calls: Arc<Calls>,
+    key: Key,
+    number: u64,
+    sender: watch::Sender<Option<Outcome>>,
+}
+
+impl Calls {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self {
+            flights: Mutex::default(),
+            turns: Semaphore::new(settings.concurrency),
+            most: MAX_WAITING + settings.concurrency,
+        }
+    }
+
+    /// A seat in the flight of this token, or a new flight for `start`. `decided` is asked once more
+    /// under the lock: a flight that has just landed left its outcome there.
+    pub(super) fn board(
+        self: &Arc<Self>,
+        key: &Key,
+        decided: impl FnOnce() -> Option<Outcome>,
+        start: impl FnOnce(Ticket),
+    ) -> Boarding {
+        let mut flights = self.flights();
+        if let Some(outcome) = decided() {
+            return Boarding::Decided(outcome);
+        }
+        if let Some(flight) = flights.by_key.get(key) {
+            return Boarding::Waits(flight.outcome.clone());
+        }
+        if flights.by_key.len() >= self.most {
+            return Boarding::Full;
+        }
+        let (sender, outcome) = watch::channel(None);
+        flights.started += 1;
+        let number = flights.started;
+        let flight = Flight {
+            number,
+            outcome: outcome.clone(),
+        };
+        flights.by_key.insert(*key, flight);
+        drop(flights);
+        start(Ticket {
+            calls: Arc::clone(self),
+            key: *key,
+            number,
+            sender,
+        });
+        Boarding::Waits(outcome)
+    }
+
+    /// Lets nobody more into the flight of this token, and has its outcome not kept; `then` runs before
+    /// a new one can begin.
+    pub(super) fn cut_off(&self, key: &Key, then: impl FnOnce()) {
+        let mut flights = self.flights();
+        flights.by_key.remove(key);
+        then();
+    }
+
+    fn flights(&self) -> MutexGuard<'_, Flights> {
+        self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Ticket {
+    pub(super) fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Ends the flight: what is to be kept is kept by `keep`, unless the flight was cut off, and all who
+    /// wait get the outcome.
+    pub(super) fn land(self, outcome: Outcome, keep: impl FnOnce(&Outcome)) {
+        {
+            let mut flights = self.calls.flights();
+            if flights.is_current(&self.key, self.number) {
+                keep(&outcome);
+                flights.by_key.remove(&self.key);
+            }
+        }
+        self.sender.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        let mut flights = self.calls.flights();
+        if flights.is_current(&self.key, self.number) {
+            flights.by_key.remove(&self.key);
+        }
+    }
+}
+
+impl Flights {
+    fn is_current(&self, key: &Key, number: u64) -> bool {
+        self.by_key
+            .get(key)
+            .is_some_and(|flight| flight.number == number)
+    }
+}

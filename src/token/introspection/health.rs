@@ -1,0 +1,26 @@
+//! What a readiness probe wants to know of introspection.
+
+use std::time::Duration;
+
+/// How introspection fares; see
+/// [`IntrospectionVerifier::health`](super::IntrospectionVerifier::health).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IntrospectionHealth {
+    /// Time since the last answer; `None` where there was none yet.
+    pub last_success: Option<Duration>,
+    /// Questions that brought no answer since the last that did.
+    pub failures: u32,
+    /// What the last of them failed with; it may hold text of the network stack, so it is for operators.
+    pub last_error: Option<String>,
+    /// Whether the authorization server is left alone for a while after several failures in a row.
+    /// Tokens that are not remembered get 503 meanwhile, without delay.
+    pub is_paused: bool,
+}
+
+impl IntrospectionHealth {
+    /// Whether tokens can be judged now, as far as is known: nothing is asked for this.
+    pub fn is_ready(&self) -> bool {
+        !self.is_paused
+    }
+}
