@@ -30,12 +30,13 @@ impl Answer {
 }
 
 impl Api {
-    /// Reaches the server over the network, as an application does.
+    /// Reaches the server over the network, as an application does. Nothing is remembered but keys, so
+    /// that every request needs one.
     pub fn new(server: &TestServer) -> Self {
         let handle = AuthorizationServer::new(server.issuer()).expect("an issuer");
         let handle = handle.with_clock(server.clock());
         let layer = BearerLayer::jwt(&handle, AUDIENCE).expect("a layer");
-        Self::of(router().layer(layer))
+        Self::of(router().layer(layer.without_remembered_tokens()))
     }
 
     pub fn of(router: Router) -> Self {
