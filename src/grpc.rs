@@ -79,10 +79,9 @@ pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(),
     let Some(verdict) = &judged.verdict else {
         return Err(refuse(request, &Refusal::NoCredentials));
     };
-    scopes.check(verdict.scopes()).map_err(|needed| {
-        let needed = needed.to_string();
-        refuse(request, &Refusal::InsufficientScope { needed })
-    })
+    scopes
+        .check(verdict, request.extensions())
+        .map_err(|refusal| refuse(request, &refusal))
 }
 
 /// A refusal as the layers around this call would say it: code, message and challenge.

@@ -78,6 +78,13 @@
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.
 //!
+//! **Beside `jsonwebtoken`.** The default build does not touch it: an application that uses it, with
+//! whatever backend, goes on as before. With `rust-crypto` it is a dependency with its feature
+//! `rust_crypto` on, and cargo gives that feature to the application's copy too. One that has it with
+//! `aws_lc_rs` then has both, and `jsonwebtoken` panics at the first token unless the application said
+//! which it wants, at its start:
+//! `jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default()`.
+//!
 //! # What it does not do
 //!
 //! It is no authorization server, outside of tests. It does not call APIs for you, map users to your

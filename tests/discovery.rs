@@ -10,11 +10,16 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use http::header::{LOCATION, SET_COOKIE};
 use http::{HeaderName, HeaderValue};
 use serde_json::{Value, json};
 use support::{Outcome, api, fetches, good, layer, layer_of, present, server, soon};
 use tokio::io::AsyncWriteExt as _;
+use tokio_rustls::rustls;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_oauth::protocol::Metadata;
 use tower_oauth::testing::{Endpoint, Fault, Listening, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
@@ -266,6 +271,56 @@ async fn a_redirect_is_not_followed_wherever_it_leads() {
         }
     }
     assert!(trap.requests().is_empty(), "V103");
+}
+
+/// Answers 404 to whoever completes a handshake, and counts them.
+async fn over_tls() -> (String, rcgen::Certificate, Arc<AtomicUsize>) {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer = format!("https://{}", listener.local_addr().unwrap());
+    let handshakes = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&handshakes);
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            let Ok(mut stream) = acceptor.accept(stream).await else {
+                continue;
+            };
+            counted.fetch_add(1, Ordering::Relaxed);
+            let head = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = stream.write_all(head).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (issuer, made.cert, handshakes)
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_is_an_outage() {
+    let (issuer, certificate, handshakes) = over_tls().await;
+    let handle = AuthorizationServer::new(&issuer).unwrap();
+    let error = soon(handle.ready()).await.unwrap_err().to_string();
+    assert!(error.contains("certificate"), "the cause is told: {error}");
+    assert_eq!(handshakes.load(Ordering::Relaxed), 0, "nothing was sent");
+
+    // Nothing but the certificate is wrong: who trusts it gets an answer from the same server.
+    let trusting = reqwest::Client::builder()
+        .no_proxy()
+        .add_root_certificate(reqwest::Certificate::from_der(certificate.der()).unwrap())
+        .build()
+        .unwrap();
+    let answer = trusting.get(&issuer).send().await.unwrap();
+    assert_eq!(answer.status(), 404);
+    assert_eq!(handshakes.load(Ordering::Relaxed), 1);
 }
 
 #[tokio::test]

@@ -270,6 +270,49 @@ fn every_statement_of_the_resource_server_has_a_row_and_its_tests_exist() {
     check_table("resource_server.md", &expected);
 }
 
+/// Rows of the table of requirements: `| id | what it asks | tests, or: not applicable because … |`.
+#[test]
+fn every_requirement_of_the_rfcs_has_one_row_with_tests_or_a_reason() {
+    let expected = fs::read_to_string(root().join("tests/house/rfc_resource_server.txt")).unwrap();
+    let expected: Vec<&str> = expected.lines().collect();
+    assert!(expected.len() > 200, "the list of ids is cut off");
+    let table = "docs/conformance/rfc_resource_server.md";
+    let table = fs::read_to_string(root().join(table)).unwrap();
+    let mut ids = Vec::new();
+    let mut wrong = Vec::new();
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [id, asks, shown] = cells[..] else {
+            wrong.push(format!("not three cells: {line}"));
+            continue;
+        };
+        if id == "id" || id == "---" {
+            continue;
+        }
+        ids.push(id);
+        if asks.len() <= 10 {
+            wrong.push(format!("{id} does not say what it asks"));
+        }
+        if let Some(reason) = shown.strip_prefix("not applicable because ") {
+            if reason.len() <= 10 || reason.contains('`') && reason.contains("::") {
+                wrong.push(format!("{id} gives no reason"));
+            }
+            continue;
+        }
+        for test in shown.split(", ") {
+            let named = test
+                .strip_prefix('`')
+                .and_then(|test| test.strip_suffix('`'));
+            if !named.is_some_and(exists) {
+                wrong.push(format!("{id} names a test that does not exist: {test}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    // In the order of the list, so each once.
+    assert_eq!(ids, expected);
+}
+
 #[test]
 fn every_statement_of_the_login_has_a_row_and_its_tests_exist() {
     let ranges = [

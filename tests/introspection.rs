@@ -384,15 +384,37 @@ async fn an_answer_counts_only_as_far_as_it_is_one() {
 }
 
 #[tokio::test]
-async fn a_scope_that_is_a_list_grants_nothing() {
+async fn a_scope_that_is_a_list_grants_nothing_unless_that_was_said() {
     let server = server();
-    let api = api_of(verifier(&server));
-    let token = good(&server).with_claim("scope", json!(["read"])).opaque();
-    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
-    assert_eq!(
-        present_at(&api, "/read", &token).await.outcome(),
-        Outcome::InsufficientScope
-    );
+    let plain = verifier(&server);
+    let mapped = verifier(&server)
+        .with_scopes_from(["scope", "permissions"])
+        .unwrap();
+    let list = good(&server).with_claim("scope", json!(["read"]));
+    let elsewhere = good(&server)
+        .with_scope("write")
+        .with_claim("permissions", json!(["read"]));
+    for (name, token, verifier, expect) in [
+        ("V83 list", &list, &plain, Outcome::InsufficientScope),
+        ("A15 list, mapped", &list, &mapped, Outcome::Accepted),
+        (
+            "A15 elsewhere",
+            &elsewhere,
+            &plain,
+            Outcome::InsufficientScope,
+        ),
+        (
+            "A15 elsewhere, mapped",
+            &elsewhere,
+            &mapped,
+            Outcome::Accepted,
+        ),
+    ] {
+        let api = api_of(verifier.clone());
+        let answer = present_at(&api, "/read", &token.opaque()).await;
+        assert_eq!(answer.outcome(), expect, "{name}");
+    }
+    assert!(plain.with_scopes_from([""]).is_err());
 }
 
 #[tokio::test]

@@ -30,10 +30,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tower_oauth::BearerLayer;
-use tower_oauth::bearer::{ClientCertificate, Mtls};
-use tower_oauth::testing::TestServer;
-use tower_oauth::token::VerifyErrorKind as Why;
+use tower_oauth::bearer::{ClientCertificate, Mtls, Refusal};
+use tower_oauth::testing::{DpopKey, DpopProof, Endpoint, TestClient, TestServer};
+use tower_oauth::token::{Dpop, VerifyErrorKind as Why};
+use tower_oauth::{Algorithm, BearerLayer, Client};
 
 // Two certificates as far as a digest is concerned; nobody parses them.
 const OURS: &[u8] = b"our certificate";
@@ -161,6 +161,108 @@ async fn a_binding_that_cannot_be_read_refuses_the_token() {
         let outcome = with_certificate(&app, &token, Some(OURS)).await;
         assert_eq!(outcome, Outcome::InvalidToken(Why::Bound), "{name}");
     }
+}
+
+/// `M6`: where a token names a key and a certificate, one of them is not enough.
+#[tokio::test]
+async fn v156_a_token_bound_twice_needs_both() {
+    let server = server();
+    let dpop = || {
+        Dpop::new(support::AUDIENCE)
+            .unwrap()
+            .with_clock(server.clock())
+    };
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let cnf = json!({ "jkt": key.thumbprint(), "x5t#S256": digest_of(OURS) });
+    let token = good(&server).with_claim("cnf", cnf).sign();
+    let proof = key.proof("GET", &format!("{}/", support::AUDIENCE));
+    let proof = proof.with_access_token(&token);
+    let show = async |layer: BearerLayer, der: Option<&[u8]>, proof: Option<&DpopProof>| {
+        let mut request = request(&token);
+        if let Some(proof) = proof {
+            let headers = request.headers_mut();
+            headers.insert(AUTHORIZATION, format!("DPoP {token}").parse().unwrap());
+            headers.insert("dpop", proof.sign().parse().unwrap());
+        }
+        if let Some(der) = der {
+            let certificate = ClientCertificate::from_der(der);
+            request.extensions_mut().insert(certificate);
+        }
+        let answer = ask(&api(layer), request).await;
+        (answer.status == 200).then_some(()).ok_or(answer.refusal)
+    };
+    let both = || layer(&server).with_mtls(Mtls::from_tls()).with_dpop(dpop());
+    assert!(show(both(), Some(OURS), Some(&proof)).await.is_ok());
+    for (name, layer, der, proof) in [
+        ("the key alone", both(), None, Some(&proof)),
+        (
+            "the key and another certificate",
+            both(),
+            Some(OTHER),
+            Some(&proof),
+        ),
+        ("the certificate alone", both(), Some(OURS), None),
+        (
+            "no certificates here",
+            layer(&server).with_dpop(dpop()),
+            Some(OURS),
+            Some(&proof),
+        ),
+        (
+            "no keys here",
+            layer(&server).with_mtls(Mtls::from_tls()),
+            Some(OURS),
+            None,
+        ),
+    ] {
+        let refused = show(layer, der, proof).await.expect_err(name);
+        let bound = matches!(&refused, Some(Refusal::Token(error)) if error.kind() == Why::Bound);
+        assert!(bound, "{name}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_proof_is_not_spent_where_the_certificate_is_missing() {
+    let server = server();
+    let dpop = Dpop::new(support::AUDIENCE)
+        .unwrap()
+        .with_clock(server.clock());
+    let app = api(layer(&server).with_mtls(Mtls::from_tls()).with_dpop(dpop));
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let cnf = json!({ "jkt": key.thumbprint(), "x5t#S256": digest_of(OURS) });
+    let token = good(&server).with_claim("cnf", cnf).sign();
+    let proof = key.proof("GET", &format!("{}/", support::AUDIENCE));
+    let proof = proof.with_access_token(&token).sign();
+    for (der, status) in [(OTHER, 401), (OURS, 200), (OURS, 401)] {
+        let mut request = request(&token);
+        let headers = request.headers_mut();
+        headers.insert(AUTHORIZATION, format!("DPoP {token}").parse().unwrap());
+        headers.insert("dpop", proof.parse().unwrap());
+        let certificate = ClientCertificate::from_der(der);
+        request.extensions_mut().insert(certificate);
+        assert_eq!(ask(&app, request).await.status, status);
+    }
+}
+
+/// `M4`, and `M8` for an answer that is remembered: asked for once, held to its certificate each time.
+#[tokio::test]
+async fn what_introspection_says_of_a_certificate_counts_the_same() {
+    let api_client = TestClient::confidential("api", "secret of the api");
+    let server = server().add_client(api_client);
+    let client = Client::confidential("api", "secret of the api");
+    let bearer = BearerLayer::introspect(&server.authorization_server(), client, support::AUDIENCE);
+    let app = api(bearer.unwrap().with_mtls(Mtls::from_tls()));
+    let token = good(&server).bound_to_certificate(OURS).opaque();
+    let refused = Outcome::InvalidToken(Why::Bound);
+    for (der, expect) in [
+        (Some(OURS), Outcome::Accepted),
+        (None, refused),
+        (Some(OTHER), refused),
+        (Some(OURS), Outcome::Accepted),
+    ] {
+        assert_eq!(with_certificate(&app, &token, der).await, expect);
+    }
+    assert_eq!(server.count(Endpoint::Introspection), 1);
 }
 
 async fn over_proxy(app: &Router, token: &str, peer: &str, headers: &[String]) -> Outcome {

@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use support::{AUDIENCE, Answer, Outcome, api, ask, good, layer, present_at, server};
 use tower_oauth::bearer::{BearerMethod, Mtls, ResourceMetadata, ResourceMetadataLayer};
 use tower_oauth::testing::TestServer;
-use tower_oauth::token::Audience;
+use tower_oauth::token::{Audience, Dpop};
 use tower_oauth::{Algorithm, BearerLayer, ConfigError};
 
 const ADDRESS: &str = "https://api.example.test/.well-known/oauth-protected-resource";
@@ -480,10 +480,16 @@ fn a_document_that_does_not_fit_the_layer_is_refused() {
         of(AUDIENCE).with_mtls()
     ));
     assert!(!fits(layer(&server), of(AUDIENCE).with_dpop_required()));
-    assert!(!fits(
-        layer(&server),
-        of(AUDIENCE).with_dpop_algorithms([Algorithm::Es256])
-    ));
+    let es256 = || of(AUDIENCE).with_dpop_algorithms([Algorithm::Es256]);
+    assert!(!fits(layer(&server), es256()));
+    let dpop = || Dpop::new(AUDIENCE).unwrap();
+    assert!(fits(layer(&server).with_dpop(dpop()), es256()));
+    let other = dpop().with_algorithms([Algorithm::Ps256]).unwrap();
+    assert!(!fits(layer(&server).with_dpop(other), es256()));
+    let optional = layer(&server).with_dpop(dpop());
+    assert!(!fits(optional, es256().with_dpop_required()));
+    let required = layer(&server).with_dpop(dpop().required());
+    assert!(fits(required, es256().with_dpop_required()));
 }
 
 /// Finds its way as a client does that trusts nothing it was not told by the URL it asked for.

@@ -10,7 +10,7 @@ use super::layer::{BearerLayer, Settings};
 use super::metadata::{ResourceMetadata, asks_for_document, resource_scopes};
 use super::token_source::TokenSource;
 use crate::ConfigError;
-use crate::token::Mtls;
+use crate::token::{Dpop, Mtls};
 
 impl<C> BearerLayer<C> {
     /// Names the address of this document in every challenge, as `resource_metadata`
@@ -24,8 +24,8 @@ impl<C> BearerLayer<C> {
     /// # Errors
     ///
     /// [`ConfigError::Audience`] where the resource is not an audience of this layer's tokens;
-    /// [`ConfigError::Setting`] where the document names no authorization server, or promises certificate-bound
-    /// or DPoP-bound tokens that this layer does not take.
+    /// [`ConfigError::Setting`] where the document names no authorization server, or says of DPoP and
+    /// certificates what this layer does not do.
     pub fn with_resource_metadata(
         mut self,
         metadata: &ResourceMetadata,
@@ -46,14 +46,22 @@ impl<C> BearerLayer<C> {
         if !metadata.has("authorization_servers") {
             return Err(refuse("it must name an authorization server"));
         }
-        let says_mtls = metadata.has("tls_client_certificate_bound_access_tokens");
-        if says_mtls && settings.bindings.mtls.is_none() {
+        if metadata.has("tls_client_certificate_bound_access_tokens")
+            && settings.bindings.mtls.is_none()
+        {
             return Err(refuse("the layer takes no certificate-bound tokens"));
         }
-        let says_dpop = metadata.has("dpop_signing_alg_values_supported")
-            || metadata.has("dpop_bound_access_tokens_required");
-        if says_dpop && !settings.bindings.takes_dpop() {
-            return Err(refuse("the layer takes no DPoP-bound tokens"));
+        let dpop = settings.bindings.dpop.as_ref();
+        let taken = dpop.map(Dpop::algorithms).unwrap_or_default();
+        let mut said = metadata.dpop_algorithms();
+        if !said.all(|one| taken.split(' ').any(|taken| taken == one)) {
+            return Err(refuse(
+                "the layer takes no DPoP proofs by one of these algorithms",
+            ));
+        }
+        let is_required = dpop.is_some_and(Dpop::is_required);
+        if metadata.has("dpop_bound_access_tokens_required") && !is_required {
+            return Err(refuse("the layer takes tokens that are not bound by DPoP"));
         }
         self.change(|settings| {
             settings.metadata_path = Some(metadata.path().into());

@@ -6,6 +6,7 @@ use http::{Method, Uri};
 
 use super::hook::Hook;
 use super::refusal::Refusal;
+use crate::clock::{SharedClock, SystemClock};
 use crate::protocol::ScopeSet;
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
@@ -22,6 +23,8 @@ pub(crate) struct Protection {
     pub(crate) resource_metadata: Option<Box<str>>,
     /// What a caller without a good token had best ask for (`P6`).
     pub(crate) scope_hint: Option<ScopeSet>,
+    /// The clock that tokens are judged by.
+    pub(crate) clock: SharedClock,
     pub(super) on_refusal: Hook,
 }
 
@@ -50,6 +53,7 @@ impl Default for Protection {
             }],
             resource_metadata: None,
             scope_hint: None,
+            clock: Arc::new(SystemClock),
             on_refusal: Hook::default(),
         }
     }

@@ -33,6 +33,16 @@ pub enum Refusal {
         /// What would have been enough.
         needed: String,
     },
+    /// The token is good, and its claims do not meet a condition of a [`Policy`](super::Policy): 403.
+    #[error("a policy is not met: {sentence}")]
+    Policy {
+        /// What the caller is told.
+        sentence: &'static str,
+    },
+    /// The token is good, and its user signed in too long ago or not strongly enough
+    /// ([`StepUpLayer`](super::StepUpLayer)): 401.
+    #[error("the user must sign in again, or more strongly")]
+    InsufficientUserAuthentication,
     /// [`MethodScopes`](super::MethodScopes) do not list the method: 403 for everybody.
     #[error("the method is not listed")]
     UnlistedMethod,
@@ -158,6 +168,17 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
             "the access token does not grant the scope that is needed",
+        ),
+        Refusal::Policy { sentence } => judged(
+            StatusCode::FORBIDDEN,
+            BearerErrorCode::InsufficientScope,
+            sentence,
+        ),
+        // RFC 9470 §3: 401, since the way out is to sign in again (`C11`).
+        Refusal::InsufficientUserAuthentication => judged(
+            StatusCode::UNAUTHORIZED,
+            BearerErrorCode::InsufficientUserAuthentication,
+            "the user must sign in again, or more strongly",
         ),
         // No scope would do, and a client that was told so would go and ask for one.
         Refusal::UnlistedMethod => Answer {

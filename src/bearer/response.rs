@@ -107,6 +107,8 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
             _ => telemetry::Reason::InvalidToken,
         },
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
+        Refusal::Policy { .. } => telemetry::Reason::Policy,
+        Refusal::InsufficientUserAuthentication => telemetry::Reason::StepUp,
         Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
     }

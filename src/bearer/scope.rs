@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::policy::{Policy, Unmet};
 use super::protection::{Judged, Protection};
 use super::refusal::{Demand, Refusal};
 use super::response::{Speech, refuse};
@@ -24,12 +25,16 @@ use crate::token::Verdict;
 /// enough ([RFC 6750 §3.1]); an anonymous request that an optional layer let through gets 401. Without
 /// a `BearerLayer` around it every request gets 500.
 ///
+/// Roles, and whatever else the claims tell, go through the same door: see [`Policy`].
+///
 /// ```
 /// use tower_oauth::ScopeLayer;
+/// use tower_oauth::bearer::Policy;
 ///
 /// let read = ScopeLayer::all("orders:read")?;
 /// let either = ScopeLayer::any("orders:write orders:admin")?;
 /// let combined = ScopeLayer::any_of_all(["orders:read orders:write", "orders:admin"])?;
+/// let clerks = ScopeLayer::new(Policy::all("orders:read")?.and_role("roles", "clerk")?);
 /// assert!(ScopeLayer::all("no\"quotes").is_err());
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
@@ -37,17 +42,24 @@ use crate::token::Verdict;
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 #[derive(Clone, Debug)]
 pub struct ScopeLayer {
-    alternatives: Arc<[ScopeSet]>,
+    policy: Arc<Policy>,
 }
 
 impl ScopeLayer {
+    /// Whatever this policy asks for.
+    pub fn new(policy: Policy) -> Self {
+        Self {
+            policy: Arc::new(policy),
+        }
+    }
+
     /// Every scope of this space-separated list.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Scope`] where the list is empty or holds something that is no scope.
     pub fn all(scopes: &str) -> Result<Self, ConfigError> {
-        Self::any_of_all([scopes])
+        Policy::all(scopes).map(Self::new)
     }
 
     /// At least one scope of this space-separated list.
@@ -56,8 +68,7 @@ impl ScopeLayer {
     ///
     /// As [`all`](Self::all).
     pub fn any(scopes: &str) -> Result<Self, ConfigError> {
-        let list = parse(scopes)?;
-        Self::any_of_all(list.iter())
+        Policy::any(scopes).map(Self::new)
     }
 
     /// Every scope of at least one of these space-separated lists.
@@ -68,43 +79,23 @@ impl ScopeLayer {
     pub fn any_of_all<'a>(
         alternatives: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
-        let alternatives: Arc<[_]> = alternatives
-            .into_iter()
-            .map(parse)
-            .collect::<Result<_, _>>()?;
-        if alternatives.is_empty() {
-            return Err(ConfigError::Scope {
-                value: String::new(),
-                reason: EMPTY,
-            });
-        }
-        Ok(Self { alternatives })
+        Policy::any_of_all(alternatives).map(Self::new)
     }
 
-    /// `Err` holds the alternative that lacks least: what the caller is told to ask for.
-    pub(crate) fn check(&self, granted: &ScopeSet) -> Result<(), &ScopeSet> {
-        let missing = |one: &&ScopeSet| one.iter().filter(|scope| !granted.contains(scope)).count();
-        match self.alternatives.iter().min_by_key(missing) {
-            Some(nearest) if !granted.contains_all(nearest) => Err(nearest),
-            _ => Ok(()),
-        }
+    /// Why a token is refused here, if it is.
+    pub(crate) fn check(&self, verdict: &Verdict, extensions: &Extensions) -> Result<(), Refusal> {
+        self.policy
+            .check(verdict, extensions)
+            .map_err(|unmet| match unmet {
+                Unmet::Scope(nearest) => Refusal::InsufficientScope {
+                    needed: nearest.to_string(),
+                },
+                Unmet::Condition(sentence) => Refusal::Policy { sentence },
+                Unmet::WrongType => Refusal::MissingLayer(
+                    "a policy asks for claims of another type than the BearerLayer reads",
+                ),
+            })
     }
-}
-
-const EMPTY: &str = "there must be at least one scope";
-
-fn parse(scopes: &str) -> Result<ScopeSet, ConfigError> {
-    let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
-        value: error.value().to_owned(),
-        reason: "it must be printable ASCII without quote and backslash",
-    })?;
-    if set.is_empty() {
-        return Err(ConfigError::Scope {
-            value: scopes.to_owned(),
-            reason: EMPTY,
-        });
-    }
-    Ok(set)
 }
 
 impl<S> Layer<S> for ScopeLayer {
@@ -153,14 +144,15 @@ impl ScopeLayer {
         request: &Request<B>,
     ) -> Result<(), Box<Response<R>>> {
         let (judged, verdict) = find_verdict(request, "a ScopeLayer has no BearerLayer around it")?;
-        let Err(needed) = self.check(verdict.scopes()) else {
+        let Err(refusal) = self.check(verdict, request.extensions()) else {
             return Ok(());
         };
-        let refusal = Refusal::InsufficientScope {
-            needed: needed.to_string(),
+        let needed = match &refusal {
+            Refusal::InsufficientScope { needed } => Some(ScopeSet::from_wire(needed)),
+            _ => None,
         };
         let demand = Demand {
-            scope: Some(needed),
+            scope: needed.as_ref(),
             ..Demand::default()
         };
         let used = Some(judged.scheme);
@@ -212,7 +204,8 @@ pub(super) fn refuse_request<B, R: Default>(
 }
 
 pin_project! {
-    /// The answer of [`RequireScope`] and [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
+    /// The answer of [`RequireScope`], [`RequireStepUp`](super::RequireStepUp) and
+    /// [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]

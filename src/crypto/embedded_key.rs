@@ -107,4 +107,23 @@ mod tests {
         assert!(read(rsa, Algorithm::Ps256).is_err());
         assert!(read(p256, Algorithm::Es384).is_err());
     }
+
+    #[test]
+    fn a_number_that_is_written_longer_has_the_same_thumbprint() {
+        // RFC 7638 §3.3: a zero before a number is no part of it.
+        let modulus = [0xc5; 256];
+        let longer = [&[0][..], &modulus[..]].concat();
+        let jwk = |modulus: &[u8], exponent: &str| {
+            let n = base64url::encode(modulus);
+            format!(r#"{{"kty":"RSA","n":"{n}","e":"{exponent}"}}"#)
+        };
+        let shortest = read(&jwk(&modulus, "AQAB"), Algorithm::Rs256).unwrap();
+        for jwk in [jwk(&longer, "AQAB"), jwk(&modulus, "AAEAAQ")] {
+            assert_eq!(
+                read(&jwk, Algorithm::Rs256).as_ref(),
+                Ok(&shortest),
+                "{jwk}"
+            );
+        }
+    }
 }

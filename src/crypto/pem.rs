@@ -15,19 +15,19 @@ const END: &str = "-----END PUBLIC KEY-----";
 const MAX_LENGTH: usize = 8 * 1024;
 
 /// Object identifiers as they stand behind tag and length (RFC 8017 §A.1, RFC 5480 §2.1.1, RFC 8410 §3).
-const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
-const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
-const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
-const P384: &[u8] = &[0x2b, 0x81, 0x04, 0, 0x22];
-const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+pub(super) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1];
+pub(super) const EC: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 2, 1];
+pub(super) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 3, 1, 7];
+pub(super) const P384: &[u8] = &[0x2b, 0x81, 0x04, 0, 0x22];
+pub(super) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
 
-const INTEGER: u8 = 0x02;
+pub(super) const INTEGER: u8 = 0x02;
 const BIT_STRING: u8 = 0x03;
 const NULL: u8 = 0x05;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
+pub(super) const OBJECT_IDENTIFIER: u8 = 0x06;
+pub(super) const SEQUENCE: u8 = 0x30;
 
-const MALFORMED: &str = "it is not a public key in DER";
+const MALFORMED: &str = "it is not a key in DER";
 
 /// Reads the one `PUBLIC KEY` block of a PEM text; the error says why it is refused.
 pub(crate) fn read_public_key(pem: &str) -> Result<KeyMaterial, &'static str> {
@@ -95,11 +95,11 @@ fn read_info(der: &[u8]) -> Result<KeyMaterial, &'static str> {
 }
 
 /// What is left to read of a DER encoding.
-struct Der<'a>(&'a [u8]);
+pub(super) struct Der<'a>(pub(super) &'a [u8]);
 
 impl<'a> Der<'a> {
     /// The content of the next element, which must have this tag.
-    fn element(&mut self, tag: u8) -> Result<&'a [u8], &'static str> {
+    pub(super) fn element(&mut self, tag: u8) -> Result<&'a [u8], &'static str> {
         let rest = self.0.strip_prefix(&[tag]).ok_or(MALFORMED)?;
         // X.690 §10.1: the shortest form of a length is the only one.
         let (length, rest) = match *rest {
@@ -116,14 +116,14 @@ impl<'a> Der<'a> {
     }
 
     /// An integer that is not negative, in its shortest form.
-    fn natural(&mut self) -> Result<&'a [u8], &'static str> {
+    pub(super) fn natural(&mut self) -> Result<&'a [u8], &'static str> {
         match self.element(INTEGER)? {
             [] | [0x80..=0xff, ..] | [0, 0..=0x7f, ..] => Err(MALFORMED),
             number => Ok(number),
         }
     }
 
-    fn end(&self) -> Result<(), &'static str> {
+    pub(super) fn end(&self) -> Result<(), &'static str> {
         if self.0.is_empty() {
             Ok(())
         } else {

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
+use super::pem::{Der, EC, ED25519, INTEGER, OBJECT_IDENTIFIER, P256, P384, RSA, SEQUENCE};
 use super::{KeyKind, base64url};
 use crate::protocol::json::Object;
 
@@ -20,16 +21,7 @@ pub(super) struct PrivateMaterial {
 const BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const END: &str = "-----END PRIVATE KEY-----";
 
-const INTEGER: u8 = 0x02;
 const OCTET_STRING: u8 = 0x04;
-const OBJECT_IDENTIFIER: u8 = 0x06;
-const SEQUENCE: u8 = 0x30;
-
-const RSA: &[u8] = b"\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01";
-const EC: &[u8] = b"\x2a\x86\x48\xce\x3d\x02\x01";
-const P256: &[u8] = b"\x2a\x86\x48\xce\x3d\x03\x01\x07";
-const P384: &[u8] = b"\x2b\x81\x04\x00\x22";
-const ED25519: &[u8] = b"\x2b\x65\x70";
 
 impl PrivateMaterial {
     pub(super) fn from_pem(pem: &str) -> Result<Self, &'static str> {
@@ -51,33 +43,42 @@ impl PrivateMaterial {
                 .decode(&*text)
                 .map_err(|_| "its base64 is broken")?,
         );
-        Self::from_pkcs8(&der).ok_or("it is no RSA, P-256, P-384 or Ed25519 key in PKCS#8")
+        Self::from_pkcs8(&der)
     }
 
-    fn from_pkcs8(mut der: &[u8]) -> Option<Self> {
-        let mut info = element(&mut der, SEQUENCE)?;
-        element(&mut info, INTEGER)?;
-        let mut algorithm = element(&mut info, SEQUENCE)?;
-        let mut key = element(&mut info, OCTET_STRING)?;
-        match element(&mut algorithm, OBJECT_IDENTIFIER)? {
-            RSA => Some(Self {
-                kind: KeyKind::Rsa,
-                der: Zeroizing::new(key.to_vec()),
-            }),
-            EC => {
-                let curve = element(&mut algorithm, OBJECT_IDENTIFIER)?;
-                let mut key = element(&mut key, SEQUENCE)?;
-                element(&mut key, INTEGER)?;
-                let private = element(&mut key, OCTET_STRING)?;
-                match curve {
-                    P256 => Self::from_value(KeyKind::P256, private),
-                    P384 => Self::from_value(KeyKind::P384, private),
-                    _ => None,
-                }
+    fn from_pkcs8(der: &[u8]) -> Result<Self, &'static str> {
+        let mut outer = Der(der);
+        let mut info = Der(outer.element(SEQUENCE)?);
+        outer.end()?;
+        info.natural()?;
+        let mut algorithm = Der(info.element(SEQUENCE)?);
+        // Attributes and a public half may follow; neither is needed.
+        let key = info.element(OCTET_STRING)?;
+        let unsupported = Err("its kind or curve is not supported");
+        let kind = match algorithm.element(OBJECT_IDENTIFIER)? {
+            RSA => {
+                return Ok(Self {
+                    kind: KeyKind::Rsa,
+                    der: Zeroizing::new(key.to_vec()),
+                });
             }
-            ED25519 => Self::from_value(KeyKind::Ed25519, element(&mut key, OCTET_STRING)?),
-            _ => None,
-        }
+            EC => match algorithm.element(OBJECT_IDENTIFIER)? {
+                P256 => KeyKind::P256,
+                P384 => KeyKind::P384,
+                _ => return unsupported,
+            },
+            ED25519 => KeyKind::Ed25519,
+            _ => return unsupported,
+        };
+        let mut key = Der(key);
+        let private = if kind == KeyKind::Ed25519 {
+            key.element(OCTET_STRING)?
+        } else {
+            let mut key = Der(key.element(SEQUENCE)?);
+            key.natural()?;
+            key.element(OCTET_STRING)?
+        };
+        Self::from_value(kind, private).ok_or("its private value has a wrong length")
     }
 
     /// Reads the private members of a JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
@@ -142,33 +143,11 @@ impl PrivateMaterial {
     }
 
     /// Modulus and exponent of an RSA key.
-    pub(super) fn rsa_public(&self) -> Option<(&[u8], &[u8])> {
-        let mut der = &self.der[..];
-        let mut key = element(&mut der, SEQUENCE)?;
-        element(&mut key, INTEGER)?;
-        Some((element(&mut key, INTEGER)?, element(&mut key, INTEGER)?))
+    pub(super) fn rsa_public(&self) -> Result<(&[u8], &[u8]), &'static str> {
+        let mut key = Der(Der(&self.der).element(SEQUENCE)?);
+        key.natural()?;
+        Ok((key.natural()?, key.natural()?))
     }
-}
-
-/// The content of the element in front, which is of this kind; what follows it stays.
-fn element<'a>(der: &mut &'a [u8], tag: u8) -> Option<&'a [u8]> {
-    let (&first, rest) = der.split_first()?;
-    let (&short, rest) = rest.split_first()?;
-    let (length, rest) = match short {
-        0..=0x7f => (usize::from(short), rest),
-        // No key is longer than 64 KiB.
-        0x81 | 0x82 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(short & 0x0f))?;
-            let length = bytes
-                .iter()
-                .fold(0, |length, byte| length << 8 | usize::from(*byte));
-            (length, rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    *der = rest;
-    (first == tag).then_some(content)
 }
 
 /// An integer that is not negative: a first bit that is set gets a zero in front.
@@ -211,10 +190,10 @@ mod tests {
         fn integers_are_read_as_they_were_written(number in prop::collection::vec(any::<u8>(), 1..400)) {
             let mut der = Vec::new();
             write_integer(&mut der, &number);
-            let mut rest = &der[..];
-            let read = element(&mut rest, INTEGER).unwrap();
+            let mut der = Der(&der);
+            let read = der.natural().unwrap();
             let bare = |bytes: &[u8]| bytes.iter().copied().skip_while(|b| *b == 0).collect::<Vec<_>>();
-            prop_assert!(rest.is_empty() && read[0] < 0x80);
+            prop_assert!(der.end().is_ok());
             prop_assert_eq!(bare(read), bare(&number));
         }
     }

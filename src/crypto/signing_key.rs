@@ -161,7 +161,7 @@ impl SigningKey {
         let public = match (public, material.kind) {
             (Some(public), _) => public,
             (None, KeyKind::Rsa) => {
-                let (modulus, exponent) = material.rsa_public().ok_or("it is no RSA key")?;
+                let (modulus, exponent) = material.rsa_public()?;
                 read_rsa(modulus, exponent)?
             }
             (None, KeyKind::P256) => KeyMaterial::P256(signer.public_point()),

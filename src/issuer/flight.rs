@@ -8,13 +8,13 @@ use tokio::sync::watch;
 /// At most one attempt at a time, in a task of its own: it goes on when those who wait leave, and
 /// whoever comes meanwhile gets the same result (`J1`, `J2`).
 #[derive(Debug)]
-pub(super) struct Flight<T> {
+pub(crate) struct Flight<T> {
     current: Mutex<Option<watch::Receiver<Option<T>>>>,
 }
 
 /// A place among those who wait.
 #[derive(Debug)]
-pub(super) struct Seat<T> {
+pub(crate) struct Seat<T> {
     receiver: watch::Receiver<Option<T>>,
     started: bool,
 }
@@ -29,7 +29,7 @@ impl<T> Default for Flight<T> {
 
 impl<T: Clone + Send + Sync + 'static> Flight<T> {
     /// A seat in the attempt under way, or in a new one where `start` makes one.
-    pub(super) fn join_or<F>(&self, start: impl FnOnce() -> Option<F>) -> Option<Seat<T>>
+    pub(crate) fn join_or<F>(&self, start: impl FnOnce() -> Option<F>) -> Option<Seat<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -62,7 +62,7 @@ impl<T: Clone> Seat<T> {
     }
 
     /// The outcome; `None` where the attempt was torn down with its runtime.
-    pub(super) async fn outcome(mut self) -> Option<T> {
+    pub(crate) async fn outcome(mut self) -> Option<T> {
         let outcome = self.receiver.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
     }

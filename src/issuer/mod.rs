@@ -19,6 +19,7 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod standing;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
@@ -28,9 +29,11 @@ pub(crate) use back_channel::is_loopback;
 pub use client::Client;
 pub(crate) use client::Parameters;
 pub(crate) use client_assertion::Occasion;
+pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub(crate) use standing::{Standing, Voucher};
 pub use static_keys::StaticKeys;

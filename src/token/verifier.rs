@@ -1,11 +1,18 @@
 //! [`Verifier`]: what a layer verifies the tokens of its requests with.
 
+use std::error::Error;
+use std::future::Future;
 use std::sync::Arc;
 
 use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
+use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
+use super::lookup::IssuerLookup;
+use super::remembered::{DEFAULT_BYTES, Remembered};
 use super::verified::Verdict;
+use crate::ConfigError;
+use crate::clock::SharedClock;
 use crate::crypto::base64url;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
@@ -15,6 +22,9 @@ use crate::crypto::base64url;
 #[derive(Clone, Debug)]
 pub struct Verifier {
     way: Way,
+    remembered: Option<Arc<Remembered>>,
+    /// The size of the application's own type for claims, where it has one.
+    claims_size: Option<usize>,
 }
 
 /// How a token finds who judges it.
@@ -23,6 +33,8 @@ enum Way {
     Jwt(JwtVerifier),
     Introspection(IntrospectionVerifier),
     ByShape(Arc<ByShape>),
+    Issuers(Issuers),
+    Lookup(IssuerLookup),
 }
 
 /// JWTs to one, everything else to the other.
@@ -36,19 +48,47 @@ impl From<IntrospectionVerifier> for Verifier {
     fn from(verifier: IntrospectionVerifier) -> Self {
         Self {
             way: Way::Introspection(verifier),
+            // What was introspected is remembered with its answer, for as long as that may be.
+            remembered: None,
+            claims_size: None,
         }
     }
 }
 
 impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
-        Self {
-            way: Way::Jwt(verifier),
-        }
+        Self::with_memory(Way::Jwt(verifier))
+    }
+}
+
+impl From<IssuerLookup> for Verifier {
+    fn from(lookup: IssuerLookup) -> Self {
+        Self::with_memory(Way::Lookup(lookup))
     }
 }
 
 impl Verifier {
+    fn with_memory(way: Way) -> Self {
+        Self {
+            way,
+            remembered: Remembered::new(DEFAULT_BYTES, None).map(Arc::new),
+            claims_size: None,
+        }
+    }
+
+    /// Begins a new memory of verdicts, of this size.
+    pub(crate) fn remember_up_to(&mut self, max_bytes: usize) {
+        self.remembered = Remembered::new(max_bytes, self.claims_size).map(Arc::new);
+    }
+
+    /// Begins a new memory, of the same size, in which claims are kept as a type of this size.
+    pub(crate) fn for_claims_of(mut self, size: usize) -> Self {
+        self.claims_size = Some(size);
+        let max_bytes = self.remembered.as_ref().map_or(0, |one| one.max_bytes());
+        self.remember_up_to(max_bytes);
+        self
+    }
+
     /// JWTs and opaque tokens side by side: who judges a token is decided by its shape alone.
     ///
     /// Three segments of which the first is the base64url of a JSON object go to `jwt`, everything else is
@@ -69,19 +109,125 @@ impl Verifier {
     /// # Ok::<(), tower_oauth::ConfigError>(())
     /// ```
     pub fn jwt_or_opaque(jwt: impl Into<Self>, opaque: IntrospectionVerifier) -> Self {
-        let jwt = jwt.into();
+        let mut jwt = jwt.into();
+        // One memory for both, at the front.
+        let remembered = jwt.remembered.take();
         Self {
             way: Way::ByShape(Arc::new(ByShape { jwt, opaque })),
+            remembered,
+            claims_size: None,
+        }
+    }
+
+    /// Tokens of several issuers, each judged by its own verifier: its keys, audience, algorithms,
+    /// profile and scope mapping, and nobody else's (RFC 8725 §3.8). What a token says of its issuer
+    /// only chooses the verifier; one of any other issuer is refused without a fetch.
+    ///
+    /// ```
+    /// use tower_oauth::token::{JwtVerifier, ScopeClaim, TokenProfile, Verifier};
+    /// use tower_oauth::{AuthorizationServer, BearerLayer};
+    ///
+    /// let staff = AuthorizationServer::new("https://sso.example.com/realms/staff")?;
+    /// let partners = AuthorizationServer::new("https://partners.example.com")?;
+    /// let layer = BearerLayer::new(Verifier::issuers([
+    ///     JwtVerifier::new(&staff, "orders")?
+    ///         .with_profile(TokenProfile::Keycloak)
+    ///         .with_scopes_from([ScopeClaim::nested(["realm_access", "roles"])])?,
+    ///     JwtVerifier::new(&partners, "https://api.example.com")?,
+    /// ])?);
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// A user is known by issuer and subject together: two issuers may use the same `sub`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list, and [`ConfigError::Issuer`] for two verifiers of one
+    /// issuer: several audiences go into one of them.
+    pub fn issuers(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
+        Issuers::new(verifiers)
+            .map(Way::Issuers)
+            .map(Self::with_memory)
+    }
+
+    /// Tokens of issuers that are looked up when they are needed; short for an [`IssuerLookup`], which
+    /// says what is remembered and what the two functions owe.
+    pub fn lookup<F, E>(
+        allow: impl Fn(&str) -> bool + Send + Sync + 'static,
+        lookup: impl Fn(String) -> F + Send + Sync + 'static,
+    ) -> Self
+    where
+        F: Future<Output = Result<Option<JwtVerifier>, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        IssuerLookup::new(allow, lookup).into()
+    }
+
+    /// The clock that tokens are judged by.
+    pub(crate) fn clock(&self) -> SharedClock {
+        match &self.way {
+            Way::Jwt(verifier) => Arc::clone(verifier.server().clock()),
+            Way::Issuers(issuers) => Arc::clone(issuers.clock()),
+            Way::Lookup(lookup) => Arc::clone(lookup.clock()),
+            Way::Introspection(verifier) => Arc::clone(verifier.clock()),
+            Way::ByShape(both) => both.jwt.clock(),
         }
     }
 
     /// The verdict, where it can be given without waiting.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+        let Some(remembered) = &self.remembered else {
+            return self.judge_at_hand(token);
+        };
+        let name = remembered.name(token);
+        if let Some(verdict) = name
+            .as_ref()
+            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)))
+        {
+            return Some(Ok(verdict));
+        }
+        let judged = self.judge_at_hand(token)?;
+        if let (Some(name), Ok(verdict)) = (name, &judged) {
+            remembered.keep(name, verdict);
+        }
+        Some(judged)
+    }
+
+    /// The verdict, after whatever has to be asked of the authorization server.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
+        let verdict = self.judge(token).await?;
+        if let Some(remembered) = &self.remembered
+            && let Some(name) = remembered.name(token)
+        {
+            remembered.keep(name, &verdict);
+        }
+        Ok(verdict)
+    }
+
+    /// Whether a token of its issuer would still come before this verifier.
+    fn still_asks(&self, judge: &JwtVerifier) -> bool {
+        match &self.way {
+            Way::Lookup(lookup) => lookup.still_finds(judge),
+            Way::ByShape(both) => both.jwt.still_asks(judge),
+            // Who they are was said at the start.
+            Way::Jwt(_) | Way::Issuers(_) | Way::Introspection(_) => true,
+        }
+    }
+
+    fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         match &self.way {
             Way::Jwt(verifier) => verifier.at_hand(token),
             Way::Introspection(verifier) => verifier.at_hand(token),
             Way::ByShape(both) if is_jwt(token) => both.jwt.at_hand(token),
             Way::ByShape(both) => both.opaque.at_hand(token),
+            Way::Issuers(issuers) => match issuers.judge_of(token) {
+                Ok(verifier) => verifier.at_hand(token),
+                Err(error) => Some(Err(error)),
+            },
+            Way::Lookup(lookup) => match lookup.judge_at_hand(token)? {
+                Ok(verifier) => verifier.at_hand(token),
+                Err(error) => Some(Err(error)),
+            },
         }
     }
 
@@ -93,17 +239,21 @@ impl Verifier {
             Way::ByShape(both) => {
                 both.jwt.serves(resource) && both.opaque.audience().may_be(resource)
             }
+            Way::Issuers(issuers) => issuers.serve(resource),
+            // Who they are is not known yet.
+            Way::Lookup(_) => true,
         }
     }
 
-    /// The verdict, after whatever has to be asked of the authorization server.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
+    async fn judge(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
         match &self.way {
             Way::Jwt(verifier) => verifier.verify(token).await,
             Way::Introspection(verifier) => verifier.verify(token).await,
             // A verifier may hold another, so its future cannot hold that one's in itself.
             Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.verify(token)).await,
             Way::ByShape(both) => both.opaque.verify(token).await,
+            Way::Issuers(issuers) => issuers.judge_of(token)?.verify(token).await,
+            Way::Lookup(lookup) => lookup.judge_of(token).await?.verify(token).await,
         }
     }
 }

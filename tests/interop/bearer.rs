@@ -1,5 +1,9 @@
 //! Access tokens of the provider at a resource server of ours.
 
+mod dpop;
+mod introspection;
+mod mtls;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;

@@ -6,5 +6,7 @@
 #![allow(missing_docs, unreachable_pub)]
 
 mod bearer;
+mod caller;
 mod login;
 mod provider;
+mod tls;

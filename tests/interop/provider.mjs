@@ -4,15 +4,20 @@
 //   PORT  where to listen on 127.0.0.1; 0 for any free port
 //   APP   origin of the application that signs people in: redirect URI $APP/auth/callback
 //   API   what every audience starts with: $API/rs256 and so on
+//   TLS_CERTIFICATE, TLS_KEY   PEM; with them there are endpoints for clients that show a certificate
+//   TLS_CLIENT_CA              PEM; who may issue such certificates
 //
-// When it listens it prints one line, `READY {"issuer": …}`. Its keys are new at every start, so a
+// When it listens it prints one line, `READY {"issuer": …, "client_key": …}`: its name, and the private key
+// by which the clients with `private_key_jwt` sign. All keys are new at every start, so a
 // restart on the same port is a rotation without overlap. It ends with its standard input, so that it
 // never outlives the test that started it.
-import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
 import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import Provider, { errors } from 'oidc-provider';
 
 const { PORT = '0', APP = 'http://127.0.0.1:3000', API = 'https://api.example' } = process.env;
+const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA } = process.env;
 const SECRET = 'interop-secret-0123456789abcdef-0123456789';
 
 const signingKey = (alg, type, options) => ({
@@ -30,12 +35,19 @@ const keys = [
 ];
 const algorithms = keys.map(({ alg }) => alg);
 
+// What the clients with `private_key_jwt` sign by.
+const clientKey = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const clientJwks = {
+  keys: [{ ...clientKey.publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'client' }],
+};
+
 const signIn = {
   redirect_uris: [`${APP}/auth/callback`],
   post_logout_redirect_uris: [`${APP}/auth/logout`],
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
+const service = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
 const confidential = (client_id, token_endpoint_auth_method, more) => ({
   client_id,
   client_secret: SECRET,
@@ -52,11 +64,28 @@ const clients = [
       id_token_signed_response_alg: alg,
     }),
   ),
-  confidential('svc', 'client_secret_basic', {
-    grant_types: ['client_credentials'],
-    redirect_uris: [],
-    response_types: [],
+  confidential('svc', 'client_secret_basic', service),
+  confidential('svc-mtls', 'client_secret_basic', {
+    ...service,
+    tls_client_certificate_bound_access_tokens: Boolean(TLS_KEY),
   }),
+  // Resource servers that introspect; the answers to the last two are signed where the caller takes it.
+  confidential('rs-basic', 'client_secret_basic', { ...service, grant_types: [] }),
+  confidential('rs-post', 'client_secret_post', { ...service, grant_types: [] }),
+  { client_id: 'rs-key', token_endpoint_auth_method: 'private_key_jwt', jwks: clientJwks, ...service, grant_types: [] },
+  confidential('rs-signed', 'client_secret_basic', {
+    ...service,
+    grant_types: [],
+    introspection_signed_response_alg: 'ES256',
+  }),
+  {
+    client_id: 'rs-key-signed',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: clientJwks,
+    introspection_signed_response_alg: 'PS256',
+    ...service,
+    grant_types: [],
+  },
 ];
 
 const users = {
@@ -77,16 +106,29 @@ const resourceServer = (indicator) => {
 // The port is known only once it listens, and the issuer's name holds the port.
 let answer = (request, response) => response.writeHead(503).end();
 const requests = {};
-const server = createServer((request, response) => {
+const receive = (request, response) => {
   const { pathname } = new URL(request.url, 'http://127.0.0.1');
   if (pathname === '/interop/requests') return response.end(JSON.stringify(requests));
   requests[pathname] = (requests[pathname] ?? 0) + 1;
   return answer(request, response);
-});
-await new Promise((resolve, reject) => {
-  server.once('error', reject).listen(Number(PORT), '127.0.0.1', resolve);
-});
-const issuer = `http://127.0.0.1:${server.address().port}`;
+};
+const listen = (server, port) =>
+  new Promise((resolve, reject) => {
+    server.once('error', reject).listen(port, '127.0.0.1', () => resolve(server.address().port));
+  });
+const issuer = `http://127.0.0.1:${await listen(createServer(receive), Number(PORT))}`;
+
+let forCertificates;
+if (TLS_KEY) {
+  const options = {
+    cert: TLS_CERTIFICATE,
+    key: TLS_KEY,
+    ca: TLS_CLIENT_CA,
+    requestCert: true,
+    rejectUnauthorized: false,
+  };
+  forCertificates = `https://127.0.0.1:${await listen(createTlsServer(options, receive), 0)}`;
+}
 
 const provider = new Provider(issuer, {
   clients,
@@ -103,10 +145,29 @@ const provider = new Provider(issuer, {
   }),
   cookies: { keys: [randomUUID()] },
   pkce: { required: () => true },
-  enabledJWA: { idTokenSigningAlgValues: algorithms },
+  enabledJWA: {
+    idTokenSigningAlgValues: algorithms,
+    introspectionSigningAlgValues: algorithms,
+    dPoPSigningAlgValues: [...algorithms, 'Ed25519'],
+  },
+  ...(forCertificates && {
+    discovery: { mtls_endpoint_aliases: { token_endpoint: `${forCertificates}/token` } },
+  }),
   features: {
     devInteractions: { enabled: true },
     clientCredentials: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId.startsWith('rs-') },
+    jwtIntrospection: { enabled: true },
+    revocation: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => false },
+    mTLS: {
+      enabled: Boolean(forCertificates),
+      certificateBoundAccessTokens: true,
+      getCertificate: ({ socket }) => {
+        const certificate = socket.getPeerX509Certificate?.();
+        return certificate && new X509Certificate(certificate.raw);
+      },
+    },
     rpInitiatedLogout: {
       enabled: true,
       // The default page's buttons stand outside of their form.
@@ -122,7 +183,7 @@ const provider = new Provider(issuer, {
   },
   ttl: { AccessToken: 600, ClientCredentials: 600, IdToken: 600, Interaction: 600, Session: 86400, Grant: 86400, RefreshToken: 86400 },
 });
-for (const event of ['server_error', 'authorization.error', 'grant.error', 'userinfo.error', 'end_session.error']) {
+for (const event of ['server_error', 'authorization.error', 'grant.error', 'userinfo.error', 'end_session.error', 'introspection.error', 'revocation.error']) {
   provider.on(event, (...values) => {
     const error = values.find((value) => value instanceof Error);
     console.error(event, error?.message, error?.error_description ?? '', error?.error_detail ?? '');
@@ -131,4 +192,5 @@ for (const event of ['server_error', 'authorization.error', 'grant.error', 'user
 answer = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());
-console.log(`READY ${JSON.stringify({ issuer })}`);
+const client_key = clientKey.privateKey.export({ type: 'pkcs8', format: 'pem' });
+console.log(`READY ${JSON.stringify({ issuer, client_key })}`);

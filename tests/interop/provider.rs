@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tower_oauth::AuthorizationServer;
+use tower_oauth::{AuthorizationServer, SigningKey};
 
 /// What every confidential client has; `provider.mjs` gives it to them.
 pub const SECRET: &str = "interop-secret-0123456789abcdef-0123456789";
@@ -17,6 +17,7 @@ pub struct Provider {
     child: Child,
     settings: Vec<(&'static str, String)>,
     issuer: String,
+    client_key: String,
 }
 
 impl Provider {
@@ -25,11 +26,12 @@ impl Provider {
             .iter()
             .map(|(name, value)| (*name, (*value).to_owned()))
             .collect::<Vec<_>>();
-        let (child, issuer) = spawn(&settings, "0");
+        let (child, ready) = spawn(&settings, "0");
         Self {
             child,
             settings,
-            issuer,
+            issuer: ready["issuer"].as_str().unwrap().to_owned(),
+            client_key: ready["client_key"].as_str().unwrap().to_owned(),
         }
     }
 
@@ -37,8 +39,9 @@ impl Provider {
     pub fn restart(&mut self) {
         self.stop();
         let port = self.issuer.rsplit(':').next().unwrap().to_owned();
-        let (child, issuer) = spawn(&self.settings, &port);
-        assert_eq!(issuer, self.issuer);
+        let (child, ready) = spawn(&self.settings, &port);
+        assert_eq!(ready["issuer"], self.issuer);
+        self.client_key = ready["client_key"].as_str().unwrap().to_owned();
         self.child = child;
     }
 
@@ -53,6 +56,19 @@ impl Provider {
 
     pub fn authorization_server(&self) -> AuthorizationServer {
         AuthorizationServer::new(&self.issuer).unwrap()
+    }
+
+    /// What `rs-key` and `rs-key-signed` sign who they are by.
+    pub fn client_key(&self) -> SigningKey {
+        SigningKey::from_pem(&self.client_key)
+            .unwrap()
+            .with_key_id("client")
+    }
+
+    /// Takes back an access token of client `svc`.
+    pub fn revoke(&self, token: &str) {
+        let form = format!("token={token}&client_id=svc&client_secret={SECRET}");
+        self.ask("POST /token/revocation", &form);
     }
 
     /// An access token that client `svc` gets for itself, with the scope `api:read`.
@@ -100,11 +116,16 @@ impl Drop for Provider {
     }
 }
 
-fn spawn(settings: &[(&'static str, String)], port: &str) -> (Child, String) {
-    let folder = std::env::var_os("TOWER_OAUTH_INTEROP").map_or_else(
+/// Where `tests/interop/run` put the scripts and what they import.
+pub fn folder() -> PathBuf {
+    std::env::var_os("TOWER_OAUTH_INTEROP").map_or_else(
         || panic!("TOWER_OAUTH_INTEROP names no folder: use tests/interop/run"),
         PathBuf::from,
-    );
+    )
+}
+
+fn spawn(settings: &[(&'static str, String)], port: &str) -> (Child, serde_json::Value) {
+    let folder = folder();
     let log = File::options()
         .create(true)
         .append(true)
@@ -128,6 +149,5 @@ fn spawn(settings: &[(&'static str, String)], port: &str) -> (Child, String) {
     let ready = line
         .strip_prefix("READY ")
         .unwrap_or_else(|| panic!("oidc-provider did not start, see provider.log: {line:?}"));
-    let ready: serde_json::Value = serde_json::from_str(ready).unwrap();
-    (child, ready["issuer"].as_str().unwrap().to_owned())
+    (child, serde_json::from_str(ready).unwrap())
 }

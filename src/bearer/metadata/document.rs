@@ -118,7 +118,13 @@ impl ResourceMetadata {
         Value::Object(self.members.clone()).to_string()
     }
 
-    pub(crate) fn has(&self, member: &str) -> bool {
+    pub(in crate::bearer) fn dpop_algorithms(&self) -> impl Iterator<Item = &str> {
+        let list = self.members.get("dpop_signing_alg_values_supported");
+        let items = list.and_then(Value::as_array).into_iter().flatten();
+        items.filter_map(Value::as_str)
+    }
+
+    pub(in crate::bearer) fn has(&self, member: &str) -> bool {
         self.members.contains_key(member)
     }
 }

@@ -1,8 +1,10 @@
 //! What an introspection endpoint says of a token (RFC 7662 §2.2), read strictly and not yet judged.
 
+use crate::protocol::ScopeSet;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
+use crate::token::grants::ScopeMapping;
 
 /// An answer by the rules.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(super) struct Active {
     /// The JSON text of the answer.
     pub(super) text: String,
     pub(super) registered: Registered,
+    /// Those of a mapping, where one was set.
+    pub(super) scopes: Option<ScopeSet>,
     pub(super) kind: Kind,
     /// `Err` where the token is bound by something that nobody here understands.
     pub(super) confirmation: Result<Option<Confirmation>, ()>,
@@ -45,7 +49,7 @@ pub(super) enum BrokenAnswer {
     Member,
 }
 
-pub(super) fn read(text: &[u8]) -> Result<Answer, BrokenAnswer> {
+pub(super) fn read(text: &[u8], scopes: Option<&ScopeMapping>) -> Result<Answer, BrokenAnswer> {
     // Two members of one name leave open which of them counts (`I15`).
     let members = parse_object(text).map_err(|_| BrokenAnswer::Json)?;
     match members.member("active") {
@@ -65,6 +69,7 @@ pub(super) fn read(text: &[u8]) -> Result<Answer, BrokenAnswer> {
         // It was read as JSON, so it is UTF-8.
         text: String::from_utf8_lossy(text).into_owned(),
         registered,
+        scopes: scopes.map(|mapping| mapping.read(&members)),
         kind,
         confirmation,
     })))

@@ -41,9 +41,9 @@ pub(super) async fn ask(settings: &Settings, token: &AccessToken) -> Result<Answ
     }
     if settings.signed {
         let inner = signed::open(settings, body).await?;
-        Ok(answer::read(inner.as_bytes())?)
+        Ok(answer::read(inner.as_bytes(), settings.scopes.as_ref())?)
     } else {
-        Ok(answer::read(body)?)
+        Ok(answer::read(body, settings.scopes.as_ref())?)
     }
 }
 

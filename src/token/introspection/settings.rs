@@ -9,6 +9,7 @@ use crate::ConfigError;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::token::audience::Audience;
+use crate::token::grants::{ScopeClaim, ScopeMapping};
 
 const LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -32,6 +33,7 @@ pub(super) struct Settings {
     /// By hand, instead of that of the metadata.
     pub(super) endpoint: Option<String>,
     pub(super) signed: bool,
+    pub(super) scopes: Option<ScopeMapping>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) leeway: i64,
     pub(super) remembered_for: Duration,
@@ -64,6 +66,7 @@ impl Settings {
             audience: audience.checked()?,
             endpoint: None,
             signed: false,
+            scopes: None,
             algorithms: DEFAULT_ALGORITHMS.to_vec(),
             leeway: LEEWAY,
             remembered_for: REMEMBERED_FOR,
@@ -124,6 +127,19 @@ impl IntrospectionVerifier {
             return Err(setting("algorithms", "[]", "there must be at least one"));
         }
         Ok(self.change(|settings| settings.algorithms = algorithms))
+    }
+
+    /// The members whose values count as scopes, instead of `scope`; see [`ScopeClaim`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list, and for a claim without a name.
+    pub fn with_scopes_from<S: Into<ScopeClaim>>(
+        self,
+        claims: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ConfigError> {
+        let mapping = ScopeMapping::new(claims)?;
+        Ok(self.change(|settings| settings.scopes = Some(mapping)))
     }
 
     /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes at

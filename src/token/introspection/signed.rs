@@ -20,7 +20,9 @@ pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Fai
     let text = std::str::from_utf8(body).map_err(|_| broken("it is no text"))?;
     let rules = Rules {
         algorithms: settings.algorithms.clone(),
-        media_type: |sent| sent.is_some_and(|sent| same_media_type(sent, MEDIA_TYPE_NAME)),
+        media_type: |sent| {
+            sent.is_some_and(|sent| same_media_type(sent, "token-introspection+jwt"))
+        },
         leeway: settings.leeway,
         needs_expiry: false,
         source: TokenSource::BackChannel,
@@ -28,8 +30,8 @@ pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Fai
     let signed = jws::verify(&settings.server, text, &rules)
         .await
         .map_err(|error| explain(&error))?;
-    let addressed = |audience: &Box<str>| **audience == *settings.client.id();
-    if !signed.registered.audience.iter().any(addressed) {
+    let us = settings.client.id();
+    if !signed.registered.audience.iter().any(|one| **one == *us) {
         return Err(broken("it is for another resource server"));
     }
     let issued_at = signed
@@ -48,8 +50,6 @@ pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Fai
         _ => Err(broken("token_introspection is missing")),
     }
 }
-
-const MEDIA_TYPE_NAME: &str = "token-introspection+jwt";
 
 /// Whatever is wrong with the signature is the server's fault, not that of the token asked about.
 fn explain(error: &VerifyError) -> Failure {
