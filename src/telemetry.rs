@@ -60,6 +60,8 @@ counted! {
         Verified => "verified",
         Introspected => "introspected",
         IntrospectionRemembered => "introspection_remembered",
+        /// Verified before, and still good.
+        Remembered => "remembered",
     }
 }
 

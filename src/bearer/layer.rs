@@ -140,6 +140,30 @@ impl<C> BearerLayer<C> {
         self
     }
 
+    /// How much memory verdicts on JWTs may take: 32 MiB unless said otherwise.
+    ///
+    /// A token that was found good is not verified again while it is remembered, which makes a
+    /// request many times cheaper. What is kept is its claims under a keyed digest, about 1 kB, never
+    /// the token itself. At every request its times are read again, and it is forgotten when the key
+    /// that verified it leaves the key set; scopes, proofs of possession and whatever else a request
+    /// brings are judged every time. The bound is a hard one, but for claims of a type of one's own,
+    /// which count with their size and that of their text.
+    ///
+    /// The `Debug` of the layer tells how much is remembered at the moment. Clones of the layer
+    /// remember together; after this call it remembers apart from those made before.
+    #[must_use]
+    pub fn with_remembered_tokens(mut self, max_bytes: usize) -> Self {
+        self.change(|settings| settings.verifier.remember_up_to(max_bytes));
+        self
+    }
+
+    /// Verifies the signature of every token at every request.
+    #[must_use]
+    pub fn without_remembered_tokens(mut self) -> Self {
+        self.change(|settings| settings.verifier.remember_up_to(0));
+        self
+    }
+
     /// Calls this for every refusal, of this layer and of the scope layers and extractors further in: for
     /// audit logs and counts of one's own. It runs in the request, before the answer: let it be quick.
     ///
@@ -186,7 +210,7 @@ impl<C> BearerLayer<C> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let settings = Settings {
-            verifier: self.settings.verifier.clone(),
+            verifier: self.settings.verifier.clone().for_claims_of(size_of::<T>()),
             bindings: self.settings.bindings.clone(),
             protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,
@@ -194,20 +218,7 @@ impl<C> BearerLayer<C> {
             sources: self.settings.sources.clone(),
             strip: self.settings.strip,
             metadata_path: self.settings.metadata_path.clone(),
-            convert: |verdict| match verdict.claims.deserialize::<T>() {
-                Ok(claims) => Ok(Arc::new(claims)),
-                Err(error) => {
-                    // The error's own text would show what the claim says of a person.
-                    let column = error.column();
-                    tracing::debug!(
-                        name: "claims_misfit",
-                        target: "tower_oauth::bearer",
-                        column,
-                        "the claims do not fit the application's type"
-                    );
-                    Err(VerifyErrorKind::CustomClaims)
-                }
-            },
+            convert: |verdict| verdict.memory.converted(|| read_as::<T>(&verdict.claims)),
         };
         BearerLayer {
             settings: Arc::new(settings),
@@ -218,6 +229,15 @@ impl<C> BearerLayer<C> {
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
         change(Arc::make_mut(&mut self.settings))
     }
+}
+
+fn read_as<T: DeserializeOwned>(claims: &Claims) -> Result<T, VerifyErrorKind> {
+    claims.deserialize().map_err(|error| {
+        // The error's own text would show what the claim says of a person.
+        let column = error.column();
+        tracing::debug!(target: "tower_oauth::bearer", column, "claims do not fit");
+        VerifyErrorKind::CustomClaims
+    })
 }
 
 impl<C, S> Layer<S> for BearerLayer<C> {

@@ -5,7 +5,7 @@ use super::{Algorithm, KeyKind, base64url, pem, roca};
 use crate::protocol::json::Object;
 
 /// The numbers of a public key, of the right size for their kind.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(crate) enum KeyMaterial {
     Rsa {
         modulus: Vec<u8>,
@@ -22,6 +22,7 @@ pub(crate) enum KeyMaterial {
 #[derive(Debug)]
 pub(crate) struct Jwk {
     key_id: Option<Box<str>>,
+    material: KeyMaterial,
     prepared: Vec<(Algorithm, PublicKey)>,
 }
 
@@ -66,6 +67,7 @@ impl Jwk {
         }
         Ok(Self {
             key_id: key_id.map(Box::from),
+            material,
             prepared,
         })
     }
@@ -83,12 +85,21 @@ impl Jwk {
         let key = PublicKey::prepare(&material, algorithm).ok_or("its point is off the curve")?;
         Ok(Self {
             key_id: key_id.map(Box::from),
+            material,
             prepared: vec![(algorithm, key)],
         })
     }
 
     pub(crate) fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
+    }
+
+    /// Whether both are the same key: same id, same numbers, for the same algorithms.
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        let algorithms = |key: &Self| key.prepared.iter().map(|(one, _)| *one).collect::<Vec<_>>();
+        self.key_id == other.key_id
+            && self.material == other.material
+            && algorithms(self) == algorithms(other)
     }
 
     /// Whether there is an algorithm that both may verify.

@@ -99,10 +99,6 @@ impl<'a> Jws<'a> {
         &self.payload
     }
 
-    pub(crate) fn into_payload(self) -> Vec<u8> {
-        self.payload
-    }
-
     /// Whether this key made the signature. The key must have been prepared for
     /// [`Jws::algorithm`]; the key set hands out no other.
     pub(crate) fn verify(&self, key: &PublicKey) -> bool {

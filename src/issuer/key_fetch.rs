@@ -31,6 +31,7 @@ impl KeySource {
                     "key set fetched"
                 );
                 *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(held));
+                self.pulse.follow(held);
                 let mut state = lock(&self.state);
                 (state.failures, state.last_failure) = (0, None);
                 self.keep_fresh(&mut state);
@@ -82,8 +83,15 @@ impl KeySource {
         let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(answer.headers()));
         // Jitter, so that a fleet that started together does not ask together for ever.
         let early = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
+        let mut keys = KeySet::read(answer.body())?;
+        let generation = match self.held() {
+            None => 1,
+            Some(before) if keys.take_over(&before.keys) => before.generation,
+            Some(before) => before.generation + 1,
+        };
         Ok(Arc::new(Held {
-            keys: KeySet::read(answer.body())?,
+            keys,
+            generation,
             fetched_at,
             lifetime,
             refresh_at: fetched_at + early,

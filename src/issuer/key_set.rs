@@ -21,6 +21,8 @@ pub(super) struct KeySet {
 pub(crate) struct SelectedKey {
     key: Arc<Jwk>,
     algorithm: Algorithm,
+    /// Whether the token named it.
+    named: bool,
 }
 
 /// What a key set has for a token.
@@ -70,6 +72,27 @@ impl KeySet {
         Ok(Self { keys })
     }
 
+    /// Takes over the keys that the set before had too, so that what rests on a key can tell by its
+    /// place whether it is still the same; `true` where that is all of them.
+    pub(super) fn take_over(&mut self, before: &Self) -> bool {
+        for key in &mut self.keys {
+            if let Some(known) = before.keys.iter().find(|known| known.is_same(key)) {
+                *key = Arc::clone(known);
+            }
+        }
+        let same = |(one, other)| Arc::ptr_eq(one, other);
+        self.keys.len() == before.keys.len() && self.keys.iter().zip(&before.keys).all(same)
+    }
+
+    /// Whether the token that this key was chosen for would be given this very key again.
+    pub(super) fn still_selects(&self, chosen: &SelectedKey) -> bool {
+        let key_id = chosen.key.key_id().filter(|_| chosen.named);
+        match self.select(key_id, chosen.algorithm) {
+            Selection::Found(now) => Arc::ptr_eq(&now.key, &chosen.key),
+            _ => false,
+        }
+    }
+
     /// A set with this key too; `None` where it is full, or where a token could not say which of two
     /// keys it means.
     pub(super) fn with(&self, key: Jwk) -> Option<Self> {
@@ -96,6 +119,7 @@ impl KeySet {
             (Some(key), None) => Selection::Found(SelectedKey {
                 key: Arc::clone(key),
                 algorithm,
+                named: key_id.is_some(),
             }),
             (Some(_), Some(_)) => Selection::Ambiguous,
             (None, _) if key_id.is_some() && self.keys.iter().any(|key| key.key_id() == key_id) => {

@@ -15,6 +15,7 @@ use super::key_fetch::MAX_BACKOFF;
 use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::limiter::{Buckets, TokenSource};
 use super::server::Unavailable;
+use super::standing::Pulse;
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
@@ -59,6 +60,7 @@ pub(super) struct KeySource {
     pub(super) outage_limit: Duration,
     pub(super) random: Random,
     pub(super) held: RwLock<Option<Arc<Held>>>,
+    pub(super) pulse: Pulse,
     pub(super) state: Mutex<State>,
     pub(super) flight: Flight<Outcome>,
     /// Tells the refresher that a set has come whose life may be shorter than that of the last.
@@ -68,6 +70,8 @@ pub(super) struct KeySource {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) keys: KeySet,
+    /// Counts the sets that had other keys than the one before, from 1.
+    pub(super) generation: u64,
     pub(super) fetched_at: Duration,
     pub(super) lifetime: Duration,
     pub(super) refresh_at: Duration,
@@ -111,6 +115,7 @@ impl KeySource {
             outage_limit,
             random: Random::system(),
             held: RwLock::new(None),
+            pulse: Pulse::default(),
             state: Mutex::new(state),
             flight: Flight::default(),
             renewed: Arc::default(),
@@ -124,10 +129,7 @@ impl KeySource {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        let held = self.usable()?;
-        if self.is_overdue(&held) {
-            return None;
-        }
+        let held = self.current()?;
         settle(held.keys.select(key_id, algorithm))
     }
 
@@ -240,6 +242,16 @@ impl KeySource {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// The set at hand, where no request has to ask for another first.
+    pub(super) fn current(&self) -> Option<Arc<Held>> {
+        let held = self.held()?;
+        let age = self.clock.monotonic().saturating_sub(held.fetched_at);
+        if age < held.lifetime {
+            return Some(held);
+        }
+        self.usable().filter(|held| !self.is_overdue(held))
     }
 
     /// The set at hand, unless it has outlived even what an outage may last (`J12`).

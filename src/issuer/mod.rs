@@ -19,6 +19,7 @@ mod limiter;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod standing;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
@@ -34,4 +35,5 @@ pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
 pub use server::{AuthorizationServer, Unavailable};
+pub(crate) use standing::{Standing, Voucher};
 pub use static_keys::StaticKeys;

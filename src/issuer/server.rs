@@ -15,6 +15,7 @@ use super::health::{Health, KeySetHealth};
 use super::key_set::SelectedKey;
 use super::key_source::{KeyError, KeySource};
 use super::limiter::TokenSource;
+use super::standing::{Standing, Voucher};
 use super::static_keys::StaticKeys;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
@@ -317,6 +318,15 @@ impl AuthorizationServer {
         match &self.settings.given_keys {
             Some(keys) => Some(keys.key(key_id, algorithm)),
             None => self.keys.key_at_hand(key_id, algorithm),
+        }
+    }
+
+    /// Whether a key that vouched for a token still does.
+    pub(crate) fn standing(&self, voucher: &Voucher) -> Standing {
+        match &self.settings.given_keys {
+            // What was given by hand never changes.
+            Some(_) => Standing::Current,
+            None => self.keys.standing(voucher),
         }
     }
 

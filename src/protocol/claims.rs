@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::json::{InvalidJson, Json, Object};
 use super::scope::ScopeSet;
+use super::shared_text::{SharedText, allocated};
 
 /// The latest moment a claim can name: the last second of the year 9999.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -24,14 +25,14 @@ pub struct Claims {
 /// The registered members, of the right type where present (`A10` to `A14`).
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registered {
-    pub(crate) issuer: Option<Box<str>>,
-    pub(crate) subject: Option<Box<str>>,
-    pub(crate) audience: Vec<Box<str>>,
+    pub(crate) issuer: Option<SharedText>,
+    pub(crate) subject: Option<SharedText>,
+    pub(crate) audience: Vec<SharedText>,
     pub(crate) expires_at: Option<i64>,
     pub(crate) not_before: Option<i64>,
     pub(crate) issued_at: Option<i64>,
-    pub(crate) jwt_id: Option<Box<str>>,
-    pub(crate) client_id: Option<Box<str>>,
+    pub(crate) jwt_id: Option<SharedText>,
+    pub(crate) client_id: Option<SharedText>,
     /// `scope`, where it is a string; any other type grants nothing (`V83`).
     pub(crate) scope: ScopeSet,
     /// That a client got the token for itself, where a claim says so that only some servers send.
@@ -41,11 +42,30 @@ pub(crate) struct Registered {
 impl Registered {
     /// Reads the registered members of a payload; one of the wrong type spoils the whole.
     pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
-        let text = |name| payload.string(name).map(|value| value.map(Box::from));
+        Self::read_as(
+            payload,
+            |part| part.into(),
+            |list| ScopeSet::from_wire(list),
+        )
+    }
+
+    /// As [`read`](Self::read), for a payload that was parsed from this very text: its strings are
+    /// not copied.
+    pub(crate) fn read_within(text: &Arc<str>, payload: &Object<'_>) -> Result<Self, InvalidJson> {
+        let part = |part: &str| SharedText::within(text, part);
+        Self::read_as(payload, part, |list| ScopeSet::from_wire_text(part(list)))
+    }
+
+    fn read_as(
+        payload: &Object<'_>,
+        share: impl Fn(&str) -> SharedText,
+        scope: impl Fn(&str) -> ScopeSet,
+    ) -> Result<Self, InvalidJson> {
+        let text = |name| payload.string(name).map(|value| value.map(&share));
         Ok(Self {
             issuer: text("iss")?,
             subject: text("sub")?,
-            audience: audience(payload.member("aud"))?,
+            audience: audience(payload.member("aud"), &share)?,
             // The token is valid until the second that `exp` names: a fraction is cut off.
             expires_at: seconds(payload.member("exp"), f64::floor)?,
             not_before: seconds(payload.member("nbf"), f64::ceil)?,
@@ -55,7 +75,7 @@ impl Registered {
             scope: payload
                 .member("scope")
                 .and_then(Json::as_str)
-                .map(ScopeSet::from_wire)
+                .map(scope)
                 .unwrap_or_default(),
             client_only: false,
         })
@@ -63,13 +83,16 @@ impl Registered {
 }
 
 /// `aud` is a string or an array of strings (RFC 7519 §4.1.3).
-fn audience(member: Option<&Json<'_>>) -> Result<Vec<Box<str>>, InvalidJson> {
+fn audience(
+    member: Option<&Json<'_>>,
+    share: impl Fn(&str) -> SharedText,
+) -> Result<Vec<SharedText>, InvalidJson> {
     match member {
         None => Ok(Vec::new()),
-        Some(Json::String(one)) => Ok(vec![one.as_ref().into()]),
+        Some(Json::String(one)) => Ok(vec![share(one)]),
         Some(Json::Array(many)) => many
             .iter()
-            .map(|one| one.as_str().map(Box::from).ok_or(InvalidJson))
+            .map(|one| one.as_str().map(&share).ok_or(InvalidJson))
             .collect(),
         Some(_) => Err(InvalidJson),
     }
@@ -102,6 +125,25 @@ impl Claims {
         &self.registered
     }
 
+    /// What they hold on the heap, themselves included, about as an allocator counts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        let shared = &*self.registered;
+        let strings = [
+            &shared.issuer,
+            &shared.subject,
+            &shared.jwt_id,
+            &shared.client_id,
+        ];
+        let strings = strings.into_iter().flatten().chain(&shared.audience);
+        let beside: usize = strings.map(|one| one.heap_bytes_beside(&self.text)).sum();
+        allocated(size_of::<Self>() + 16)
+            + allocated(self.text.len() + 16)
+            + allocated(size_of::<Registered>() + 16)
+            + allocated(shared.audience.capacity() * size_of::<SharedText>())
+            + shared.scope.heap_bytes()
+            + beside
+    }
+
     /// `iss`: the authorization server that issued the token.
     pub fn issuer(&self) -> Option<&str> {
         self.registered.issuer.as_deref()
@@ -114,7 +156,7 @@ impl Claims {
 
     /// `aud`: for whom the token is, whether it was sent as a string or as a list.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
-        self.registered.audience.iter().map(AsRef::as_ref)
+        self.registered.audience.iter().map(|one| &**one)
     }
 
     /// `exp` in whole seconds since 1970.

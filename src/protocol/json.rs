@@ -26,7 +26,22 @@ pub(crate) enum Json<'a> {
 
 /// The members of an object in the order of the text, each name once.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Object<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
+pub(crate) struct Object<'a>(Vec<Member<'a>>);
+
+#[derive(Clone, Debug, PartialEq)]
+struct Member<'a> {
+    /// Tells most names apart in one comparison; the name itself decides.
+    sign: u64,
+    name: Cow<'a, str>,
+    value: Json<'a>,
+}
+
+/// The first eight bytes of a name.
+fn sign_of(name: &str) -> u64 {
+    name.bytes()
+        .take(8)
+        .fold(0, |sign, byte| (sign << 8) | u64::from(byte))
+}
 
 /// Text that is not one strict JSON value, or not the kind that was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +50,17 @@ pub(crate) struct InvalidJson;
 
 /// Reads one object; anything else, and anything after it, is an error.
 pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
-    let mut reader = serde_json::Deserializer::from_slice(text);
+    parse(serde_json::Deserializer::from_slice(text))
+}
+
+/// As [`parse_object`], of what is known to be UTF-8.
+pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
+    parse(serde_json::Deserializer::from_str(text))
+}
+
+fn parse<'a>(
+    mut reader: serde_json::Deserializer<impl serde_json::de::Read<'a>>,
+) -> Result<Object<'a>, InvalidJson> {
     let value = Strict { depth: 0 }
         .deserialize(&mut reader)
         .map_err(|_| InvalidJson)?;
@@ -48,14 +73,16 @@ pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
 
 impl<'a> Object<'a> {
     pub(crate) fn member(&self, name: &str) -> Option<&Json<'a>> {
+        let sign = sign_of(name);
         self.0
             .iter()
-            .find_map(|(key, value)| (key == name).then_some(value))
+            .find(|member| member.sign == sign && member.name == name)
+            .map(|member| &member.value)
     }
 
     /// The members in the order of the text.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
-        self.0.iter().map(|(name, value)| (name.as_ref(), value))
+        self.0.iter().map(|one| (one.name.as_ref(), &one.value))
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -112,6 +139,9 @@ impl<'a> Json<'a> {
         }
     }
 }
+
+/// Most tokens have no more members than this.
+const USUAL: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Strict {
@@ -190,9 +220,16 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
         let inner = self.inner()?;
-        let mut members: Vec<(Cow<'de, str>, Json<'de>)> = Vec::new();
+        let mut members: Vec<Member<'de>> = Vec::new();
         while let Some(name) = map.next_key_seed(Name)? {
-            members.push((name, map.next_value_seed(inner)?));
+            if members.capacity() == 0 && self.depth == 0 {
+                members.reserve_exact(USUAL);
+            }
+            members.push(Member {
+                sign: sign_of(&name),
+                name,
+                value: map.next_value_seed(inner)?,
+            });
         }
         if has_duplicate(&members) {
             return Err(A::Error::custom("duplicate member"));
@@ -228,9 +265,15 @@ impl Visitor<'_> for IsNumber {
 }
 
 /// The number in such a map, `Some(None)` where it is none that a claim can be.
-fn wrapped_number(members: &[(Cow<'_, str>, Json<'_>)]) -> Option<Option<f64>> {
+fn wrapped_number(members: &[Member<'_>]) -> Option<Option<f64>> {
     match members {
-        [(name, Json::String(text))] if name == "$serde_json::private::Number" => {
+        [
+            Member {
+                name,
+                value: Json::String(text),
+                ..
+            },
+        ] if name == "$serde_json::private::Number" => {
             Some(text.parse().ok().filter(|number: &f64| number.is_finite()))
         }
         _ => None,
@@ -238,14 +281,14 @@ fn wrapped_number(members: &[(Cow<'_, str>, Json<'_>)]) -> Option<Option<f64>> {
 }
 
 /// Few members are compared pairwise; many are sorted, so that a hostile object costs n log n.
-fn has_duplicate(members: &[(Cow<'_, str>, Json<'_>)]) -> bool {
+fn has_duplicate(members: &[Member<'_>]) -> bool {
     if members.len() <= 24 {
-        return members
-            .iter()
-            .enumerate()
-            .any(|(at, (name, _))| members[..at].iter().any(|(other, _)| other == name));
+        return members.iter().enumerate().any(|(at, one)| {
+            let same = |other: &Member<'_>| other.sign == one.sign && other.name == one.name;
+            members[..at].iter().any(same)
+        });
     }
-    let mut names: Vec<&str> = members.iter().map(|(name, _)| name.as_ref()).collect();
+    let mut names: Vec<&str> = members.iter().map(|one| one.name.as_ref()).collect();
     names.sort_unstable();
     names.windows(2).any(|pair| pair[0] == pair[1])
 }
@@ -298,7 +341,11 @@ mod tests {
     #[test]
     fn a_number_shown_as_a_map_is_still_a_number() {
         let shown = |name: &'static str, text: &'static str| {
-            wrapped_number(&[(name.into(), Json::String(text.into()))])
+            wrapped_number(&[Member {
+                sign: sign_of(name),
+                name: name.into(),
+                value: Json::String(text.into()),
+            }])
         };
         const NAME: &str = "$serde_json::private::Number";
         assert_eq!(shown(NAME, "1893456000.5"), Some(Some(1_893_456_000.5)));

@@ -18,6 +18,7 @@ pub(crate) mod pkce;
 pub(crate) mod return_to;
 mod scope;
 mod secret;
+pub(crate) mod shared_text;
 pub(crate) mod text;
 pub(crate) mod token_request;
 pub(crate) mod token_response;

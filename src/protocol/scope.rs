@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use super::shared_text::{SharedText, allocated};
+
 /// A scope value that RFC 6749 §3.3 does not allow: empty, or with a space, a quote, a backslash, a
 /// control character or anything beyond ASCII.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,8 +34,15 @@ impl InvalidScope {
 /// assert!(ScopeSet::parse("a\"b").is_err());
 /// # Ok::<(), tower_oauth::protocol::InvalidScope>(())
 /// ```
-#[derive(Clone, Debug, Default)]
-pub struct ScopeSet(Vec<Box<str>>);
+#[derive(Clone)]
+pub struct ScopeSet(Values);
+
+#[derive(Clone)]
+enum Values {
+    /// Values between spaces, each once, as they stand in the text of a token.
+    Spaced(SharedText),
+    Listed(Vec<Box<str>>),
+}
 
 impl ScopeSet {
     /// Reads a list separated by single spaces; an empty list is allowed.
@@ -42,22 +51,34 @@ impl ScopeSet {
     ///
     /// [`InvalidScope`] for any value outside the alphabet of RFC 6749 §3.3.
     pub fn parse(list: &str) -> Result<Self, InvalidScope> {
-        let mut set = Self::default();
-        for value in list.split(' ').filter(|value| !value.is_empty()) {
+        for value in spaced(list) {
             if !value.bytes().all(is_scope_character) {
                 return Err(InvalidScope {
                     value: value.to_owned(),
                 });
             }
-            set.insert(value);
         }
+        let mut set = Self::default();
+        spaced(list).for_each(|value| set.insert(value));
         Ok(set)
     }
 
     /// Takes what an authorization server sent: split at spaces only, nothing refused, so that an
     /// odd value grants exactly itself (`V85`).
     pub(crate) fn from_wire(list: &str) -> Self {
-        Self::from_values(list.split(' ').filter(|value| !value.is_empty()))
+        Self::from_values(spaced(list))
+    }
+
+    /// As [`from_wire`](Self::from_wire), without a copy where the list is an ordinary one.
+    pub(crate) fn from_wire_text(list: SharedText) -> Self {
+        let is_new = |(at, value): (usize, &str)| {
+            at < FEW && spaced(&list).take(at).all(|before| before != value)
+        };
+        if spaced(&list).enumerate().all(is_new) {
+            Self(Values::Spaced(list))
+        } else {
+            Self::from_wire(&list)
+        }
     }
 
     /// Takes a list of values as they stand. Nobody may vouch for it yet, so many are not compared
@@ -72,25 +93,31 @@ impl ScopeSet {
         let Some(next) = values.next() else {
             return set;
         };
-        let first = set.0.clone();
+        let first: Vec<Box<str>> = set.iter().map(Box::from).collect();
         let mut seen: HashSet<&str> = first.iter().map(AsRef::as_ref).collect();
         let others = std::iter::once(next)
             .chain(values)
             .filter(|value| seen.insert(value));
-        set.0.extend(others.map(Box::from));
-        set
+        let others: Vec<Box<str>> = others.map(Box::from).collect();
+        Self(Values::Listed(first.into_iter().chain(others).collect()))
     }
 
     /// Adds a value as it stands; for mapped lists, where a value may not be splittable.
     pub(crate) fn insert(&mut self, value: &str) {
-        if !self.contains(value) {
-            self.0.push(value.into());
+        if self.contains(value) {
+            return;
+        }
+        if let Values::Spaced(list) = &self.0 {
+            self.0 = Values::Listed(spaced(list).map(Box::from).collect());
+        }
+        if let Values::Listed(values) = &mut self.0 {
+            values.push(value.into());
         }
     }
 
     /// Whether this very value is a member.
     pub fn contains(&self, value: &str) -> bool {
-        self.0.iter().any(|member| **member == *value)
+        self.iter().any(|member| member == value)
     }
 
     /// Whether every member of `other` is one of ours.
@@ -100,12 +127,44 @@ impl ScopeSet {
 
     /// The members in the order of first mention.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(AsRef::as_ref)
+        let (text, list): (&str, &[Box<str>]) = match &self.0 {
+            Values::Spaced(text) => (text, &[]),
+            Values::Listed(list) => ("", list),
+        };
+        spaced(text).chain(list.iter().map(AsRef::as_ref))
     }
 
     /// Whether there is no member.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.iter().next().is_none()
+    }
+
+    /// What it holds on the heap by itself, about as an allocator counts.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            Values::Spaced(_) => 0,
+            Values::Listed(list) => {
+                let values: usize = list.iter().map(|value| allocated(value.len())).sum();
+                values + allocated(list.capacity() * size_of::<Box<str>>())
+            }
+        }
+    }
+}
+
+fn spaced(list: &str) -> impl Iterator<Item = &str> {
+    list.split(' ').filter(|value| !value.is_empty())
+}
+
+impl Default for ScopeSet {
+    fn default() -> Self {
+        Self(Values::Listed(Vec::new()))
+    }
+}
+
+impl fmt::Debug for ScopeSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScopeSet")?;
+        f.debug_list().entries(self.iter()).finish()
     }
 }
 
@@ -124,7 +183,7 @@ impl fmt::Display for ScopeSet {
 /// Two sets are equal when they have the same members, in whatever order.
 impl PartialEq for ScopeSet {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.contains_all(other)
+        self.iter().count() == other.iter().count() && self.contains_all(other)
     }
 }
 
@@ -157,6 +216,8 @@ mod tests {
             let long = ScopeSet::from_wire(&values.join("  "));
             let short = ScopeSet::parse(&values.join(" ")).unwrap();
             prop_assert_eq!(long.to_string(), short.to_string());
+            let shared = ScopeSet::from_wire_text(values.join("  ").as_str().into());
+            prop_assert_eq!(shared.to_string(), short.to_string());
         }
 
         #[test]

@@ -101,10 +101,7 @@ pub(crate) async fn verify(
         .await
         .map_err(|error| explain(&error, id_token, now))?;
     check(&signed, expected, now)?;
-    Ok(Claims::new(
-        signed.payload.into(),
-        Arc::new(signed.registered),
-    ))
+    Ok(Claims::new(signed.payload, Arc::new(signed.registered)))
 }
 
 /// An ID token has no type of its own. One that says to be an access token, a logout token or

@@ -3,6 +3,8 @@
 //! The checks stand from cheap to dear, and none that needs a key comes before those that do not
 //! (`A17`): what is refused by its shape, type, issuer or age costs no fetch.
 
+use std::sync::Arc;
+
 use super::error::{VerifyError, VerifyErrorKind};
 use super::grants::{Mapped, Reading};
 use super::profile::Marks;
@@ -10,7 +12,7 @@ use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
 use crate::issuer::{AuthorizationServer, KeyError, SelectedKey, TokenSource};
 use crate::protocol::claims::Registered;
-use crate::protocol::json::parse_object;
+use crate::protocol::json::parse_object_text;
 
 /// No issuer needs more for a token, and no header block holds much more.
 pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -32,17 +34,20 @@ pub(crate) struct Rules {
 #[derive(Debug)]
 pub(crate) struct Signed {
     /// The JSON text that was signed.
-    pub(crate) payload: String,
+    pub(crate) payload: Arc<str>,
     pub(crate) registered: Registered,
     pub(crate) marks: Marks,
     pub(crate) mapped: Mapped,
     pub(crate) algorithm: Algorithm,
+    /// The key that made the signature.
+    pub(crate) key: SelectedKey,
 }
 
 /// A token that needs only its signature checked.
 #[derive(Debug)]
 pub(crate) struct Candidate<'a> {
     jws: Jws<'a>,
+    payload: Arc<str>,
     registered: Registered,
     marks: Marks,
     mapped: Mapped,
@@ -77,18 +82,22 @@ impl<'a> Candidate<'a> {
         if !(rules.media_type)(jws.media_type()) {
             return Err(VerifyErrorKind::Type.into());
         }
-        let payload = parse_object(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;
+        let text = str::from_utf8(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;
+        let text = Arc::<str>::from(text);
+        let payload = parse_object_text(&text).map_err(|_| VerifyErrorKind::Malformed)?;
         // RFC 8725 §3.8: byte for byte, and one string only (`A8`).
         if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
             return Err(VerifyErrorKind::Issuer.into());
         }
-        let registered = Registered::read(&payload).map_err(|_| VerifyErrorKind::Claims)?;
+        let registered =
+            Registered::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
         let marks = Marks::read(&payload);
         let mapped = reading.map(|reading| reading.read(&payload));
         let mapped = mapped.unwrap_or_default();
         check_times(&registered, unix_seconds(&**server.clock()), rules)?;
         Ok(Self {
             jws,
+            payload: text,
             registered,
             marks,
             mapped,
@@ -129,20 +138,19 @@ impl<'a> Candidate<'a> {
             return Err(VerifyErrorKind::Signature.into());
         }
         let algorithm = self.jws.algorithm();
-        let payload =
-            String::from_utf8(self.jws.into_payload()).map_err(|_| VerifyErrorKind::Malformed)?;
         Ok(Signed {
-            payload,
+            payload: self.payload,
             registered: self.registered,
             marks: self.marks,
             mapped: self.mapped,
             algorithm,
+            key,
         })
     }
 }
 
 /// `exp` must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
-fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
+pub(super) fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
     match claims.expires_at {
         Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
             return Err(VerifyErrorKind::Expired.into());

@@ -7,13 +7,14 @@ use super::audience::Audience;
 use super::error::{VerifyError, VerifyErrorKind};
 use super::grants::{Reading, ScopeClaim, ScopeMapping};
 use super::hint::Hint;
-use super::jws::{Candidate, Rules, Signed};
+use super::jws::{Candidate, Rules, Signed, check_times};
 use super::profile::TokenProfile;
+use super::remembered::Memory;
 use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::{AuthorizationServer, TokenSource};
+use crate::issuer::{AuthorizationServer, Standing, TokenSource, Voucher};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::telemetry::{self, Stopwatch};
@@ -182,6 +183,11 @@ impl JwtVerifier {
         &self.settings.audience
     }
 
+    /// Whether both are one, and not only alike.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.settings, &other.settings)
+    }
+
     pub(super) fn server(&self) -> &AuthorizationServer {
         &self.settings.server
     }
@@ -227,6 +233,7 @@ impl JwtVerifier {
             payload,
             mut registered,
             marks,
+            key,
             mapped,
             ..
         } = signed;
@@ -234,30 +241,52 @@ impl JwtVerifier {
             return Err(VerifyErrorKind::Audience.into());
         }
         profile.check(&registered, &marks)?;
-        self.check_age(&registered)?;
+        self.check_age(&registered, || {
+            unix_seconds(&**self.settings.server.clock())
+        })?;
         let confirmation = match marks.confirmation {
             Some(None) => return Err(VerifyErrorKind::Bound.into()),
             Some(confirmation) => confirmation,
             None => None,
         };
-        registered.client_id = mapped.client.or(registered.client_id);
+        if let Some(client) = mapped.client {
+            registered.client_id = Some((&*client).into());
+        }
         registered.client_only = profile.says_client_only(&marks);
         Ok(Arc::new(Verdict {
-            claims: Arc::new(Claims::new(payload.into(), Arc::new(registered))),
+            claims: Arc::new(Claims::new(payload, Arc::new(registered))),
             scopes: mapped.scopes,
             confirmation,
+            memory: Memory::new(self, Voucher::new(key)),
         }))
     }
 
+    /// Whether a verdict that was given would be given again: the times against the clock, and the
+    /// key against the key set at hand (`A19`, `J19`).
+    pub(super) fn standing(&self, verdict: &Verdict, voucher: &Voucher) -> Standing {
+        let registered = verdict.claims.registered();
+        let now = unix_seconds(&**self.settings.server.clock());
+        let timely = check_times(registered, now, &self.settings.rules).is_ok()
+            && self.check_age(registered, || now).is_ok();
+        if !timely {
+            return Standing::Withdrawn;
+        }
+        self.settings.server.standing(voucher)
+    }
+
     /// Where an age was set, `iat` has to be there (`A11`).
-    fn check_age(&self, registered: &Registered) -> Result<(), VerifyErrorKind> {
+    fn check_age(
+        &self,
+        registered: &Registered,
+        now: impl FnOnce() -> i64,
+    ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;
         let Some(max_age) = settings.max_age else {
             return Ok(());
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
         let limit = max_age.saturating_add(settings.rules.leeway);
-        if unix_seconds(&**settings.server.clock()) >= issued_at.saturating_add(limit) {
+        if now() >= issued_at.saturating_add(limit) {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())

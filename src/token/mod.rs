@@ -14,6 +14,7 @@ mod jwt;
 mod lookup;
 mod mtls;
 mod profile;
+mod remembered;
 pub(crate) mod signed_userinfo;
 mod verified;
 mod verifier;

@@ -31,5 +31,5 @@ pub(crate) async fn verify(
     {
         return Err(VerifyErrorKind::Audience.into());
     }
-    Ok(signed.payload)
+    Ok(String::from(&*signed.payload))
 }

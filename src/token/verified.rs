@@ -5,9 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::remembered::Memory;
 use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::Presented;
+use crate::protocol::shared_text::allocated;
 use crate::protocol::{Claims, ScopeSet};
 
 /// What was found of a token, whatever type the application reads its claims as. Scope and extractor
@@ -18,11 +20,18 @@ pub(crate) struct Verdict {
     /// What a configured mapping made of other claims; without one the registered `scope` counts.
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) confirmation: Option<Confirmation>,
+    pub(crate) memory: Memory,
 }
 
 impl Verdict {
     pub(crate) fn scopes(&self) -> &ScopeSet {
         self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
+    }
+
+    /// What it holds on the heap, itself included, about as an allocator counts.
+    pub(super) fn heap_bytes(&self) -> usize {
+        let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
+        allocated(size_of::<Self>() + 16) + self.claims.heap_bytes() + scopes
     }
 }
 

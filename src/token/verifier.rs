@@ -9,6 +9,7 @@ use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
 use super::lookup::IssuerLookup;
+use super::remembered::{DEFAULT_BYTES, Remembered};
 use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::SharedClock;
@@ -21,6 +22,9 @@ use crate::crypto::base64url;
 #[derive(Clone, Debug)]
 pub struct Verifier {
     way: Way,
+    remembered: Option<Arc<Remembered>>,
+    /// The size of the application's own type for claims, where it has one.
+    claims_size: Option<usize>,
 }
 
 /// How a token finds who judges it.
@@ -44,27 +48,47 @@ impl From<IntrospectionVerifier> for Verifier {
     fn from(verifier: IntrospectionVerifier) -> Self {
         Self {
             way: Way::Introspection(verifier),
+            // What was introspected is remembered with its answer, for as long as that may be.
+            remembered: None,
+            claims_size: None,
         }
     }
 }
 
 impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
-        Self {
-            way: Way::Jwt(verifier),
-        }
+        Self::with_memory(Way::Jwt(verifier))
     }
 }
 
 impl From<IssuerLookup> for Verifier {
     fn from(lookup: IssuerLookup) -> Self {
-        Self {
-            way: Way::Lookup(lookup),
-        }
+        Self::with_memory(Way::Lookup(lookup))
     }
 }
 
 impl Verifier {
+    fn with_memory(way: Way) -> Self {
+        Self {
+            way,
+            remembered: Remembered::new(DEFAULT_BYTES, None).map(Arc::new),
+            claims_size: None,
+        }
+    }
+
+    /// Begins a new memory of verdicts, of this size.
+    pub(crate) fn remember_up_to(&mut self, max_bytes: usize) {
+        self.remembered = Remembered::new(max_bytes, self.claims_size).map(Arc::new);
+    }
+
+    /// Begins a new memory, of the same size, in which claims are kept as a type of this size.
+    pub(crate) fn for_claims_of(mut self, size: usize) -> Self {
+        self.claims_size = Some(size);
+        let max_bytes = self.remembered.as_ref().map_or(0, |one| one.max_bytes());
+        self.remember_up_to(max_bytes);
+        self
+    }
+
     /// JWTs and opaque tokens side by side: who judges a token is decided by its shape alone.
     ///
     /// Three segments of which the first is the base64url of a JSON object go to `jwt`, everything else is
@@ -85,9 +109,13 @@ impl Verifier {
     /// # Ok::<(), tower_oauth::ConfigError>(())
     /// ```
     pub fn jwt_or_opaque(jwt: impl Into<Self>, opaque: IntrospectionVerifier) -> Self {
-        let jwt = jwt.into();
+        let mut jwt = jwt.into();
+        // One memory for both, at the front.
+        let remembered = jwt.remembered.take();
         Self {
             way: Way::ByShape(Arc::new(ByShape { jwt, opaque })),
+            remembered,
+            claims_size: None,
         }
     }
 
@@ -117,9 +145,9 @@ impl Verifier {
     /// [`ConfigError::Setting`] for an empty list, and [`ConfigError::Issuer`] for two verifiers of one
     /// issuer: several audiences go into one of them.
     pub fn issuers(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
-        Ok(Self {
-            way: Way::Issuers(Issuers::new(verifiers)?),
-        })
+        Issuers::new(verifiers)
+            .map(Way::Issuers)
+            .map(Self::with_memory)
     }
 
     /// Tokens of issuers that are looked up when they are needed; short for an [`IssuerLookup`], which
@@ -148,6 +176,45 @@ impl Verifier {
 
     /// The verdict, where it can be given without waiting.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+        let Some(remembered) = &self.remembered else {
+            return self.judge_at_hand(token);
+        };
+        let name = remembered.name(token);
+        if let Some(verdict) = name
+            .as_ref()
+            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)))
+        {
+            return Some(Ok(verdict));
+        }
+        let judged = self.judge_at_hand(token)?;
+        if let (Some(name), Ok(verdict)) = (name, &judged) {
+            remembered.keep(name, verdict);
+        }
+        Some(judged)
+    }
+
+    /// The verdict, after whatever has to be asked of the authorization server.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
+        let verdict = self.judge(token).await?;
+        if let Some(remembered) = &self.remembered
+            && let Some(name) = remembered.name(token)
+        {
+            remembered.keep(name, &verdict);
+        }
+        Ok(verdict)
+    }
+
+    /// Whether a token of its issuer would still come before this verifier.
+    fn still_asks(&self, judge: &JwtVerifier) -> bool {
+        match &self.way {
+            Way::Lookup(lookup) => lookup.still_finds(judge),
+            Way::ByShape(both) => both.jwt.still_asks(judge),
+            // Who they are was said at the start.
+            Way::Jwt(_) | Way::Issuers(_) | Way::Introspection(_) => true,
+        }
+    }
+
+    fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
         match &self.way {
             Way::Jwt(verifier) => verifier.at_hand(token),
             Way::Introspection(verifier) => verifier.at_hand(token),
@@ -178,8 +245,7 @@ impl Verifier {
         }
     }
 
-    /// The verdict, after whatever has to be asked of the authorization server.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
+    async fn judge(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
         match &self.way {
             Way::Jwt(verifier) => verifier.verify(token).await,
             Way::Introspection(verifier) => verifier.verify(token).await,

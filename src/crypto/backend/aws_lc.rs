@@ -1,5 +1,6 @@
 //! The backend on aws-lc-rs: keys are parsed once and then only used.
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey,
     RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512,
@@ -65,5 +66,35 @@ pub(crate) mod digest {
 
     pub(crate) fn sha512(data: &[u8]) -> Vec<u8> {
         digest(&SHA512, data).as_ref().to_vec()
+    }
+}
+
+/// What a table knows a token by.
+pub(crate) type TokenName = [u8; 16];
+
+/// Names tokens by GMAC, in a fifth of the time of SHA-256: the tag of AES-256-GCM over nothing, with
+/// the token as associated data (NIST SP 800-38D).
+///
+/// The nonce is always the same, which would give the hash key away to whoever saw two tags. Here
+/// nobody sees one: a tag is looked up and compared inside the process, and is neither logged nor sent
+/// nor stored elsewhere, and the key is used for nothing else. Under a secret hash key two different
+/// tokens of 16 KiB share a tag with a chance of at most 2^-117, and all that a stranger learns from
+/// an answer is that this did not happen.
+#[derive(Debug)]
+pub(crate) struct TokenNames(LessSafeKey);
+
+impl TokenNames {
+    pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
+        let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
+        Some(Self(LessSafeKey::new(key)))
+    }
+
+    pub(crate) fn name(&self, token: &[u8]) -> Option<TokenName> {
+        let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce, Aad::from(token), &mut [])
+            .ok()?;
+        tag.as_ref().try_into().ok()
     }
 }

@@ -73,3 +73,30 @@ pub(crate) mod digest {
         Sha512::digest(data).to_vec()
     }
 }
+
+/// What a table knows a token by.
+pub(crate) type TokenName = [u8; 32];
+
+/// Names tokens by SHA-256 over a secret of the process and the token. The secret has one length, so
+/// what is hashed has one reading.
+pub(crate) struct TokenNames([u8; 32]);
+
+impl TokenNames {
+    pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
+        Some(Self(*key))
+    }
+
+    pub(crate) fn name(&self, token: &[u8]) -> Option<TokenName> {
+        use sha2::Digest as _;
+
+        let named = sha2::Sha256::new_with_prefix(self.0).chain_update(token);
+        Some(named.finalize().into())
+    }
+}
+
+/// The secret is not shown.
+impl std::fmt::Debug for TokenNames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TokenNames(..)")
+    }
+}

@@ -11,6 +11,7 @@ use crate::protocol::confirmation::Confirmation;
 use crate::token::Verdict;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
+use crate::token::remembered::Memory;
 
 pub(super) fn judge(
     settings: &Settings,
@@ -42,6 +43,7 @@ pub(super) fn judge(
         claims: Arc::new(Claims::new(text.into(), Arc::new(registered))),
         scopes,
         confirmation,
+        memory: Memory::default(),
     })
 }
 

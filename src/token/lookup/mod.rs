@@ -132,6 +132,14 @@ impl IssuerLookup {
         Some(settle(answer))
     }
 
+    /// Whether this verifier is the one that its issuer's tokens come before now, said without waiting.
+    pub(super) fn still_finds(&self, verifier: &JwtVerifier) -> bool {
+        let now = self.shared.clock.monotonic();
+        let issuer = verifier.server().issuer();
+        let found = self.shared.memory().recall(issuer, now);
+        matches!(found, Some(Answer::Found(found)) if found.is_same(verifier))
+    }
+
     /// Who judges this token, after a lookup where one is needed.
     pub(super) async fn judge_of(&self, compact: &str) -> Result<JwtVerifier, VerifyError> {
         let issuer = self.shared.claimed(compact)?;
