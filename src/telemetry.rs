@@ -47,7 +47,7 @@ counted! {
         UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
         Policy => "policy",
-        StepUp => "step_up",
+        StepUp => "insufficient_user_authentication",
         UnlistedMethod => "unlisted_method",
         Unavailable => "unavailable",
         Misconfigured => "misconfigured",
@@ -58,6 +58,8 @@ counted! {
     /// Where the verdict on a good token came from.
     Source, "tower_oauth_verdicts_total", "source", {
         Verified => "verified",
+        Introspected => "introspected",
+        IntrospectionRemembered => "introspection_remembered",
         /// Verified before, and still good.
         Remembered => "remembered",
     }
@@ -67,6 +69,15 @@ counted! {
     /// How an attempt to fetch a key set ended.
     KeyFetch, "tower_oauth_key_fetches_total", "outcome", {
         Success => "success",
+        Failure => "failure",
+    }
+}
+
+counted! {
+    /// How a question to an introspection endpoint ended.
+    Introspection, "tower_oauth_introspections_total", "outcome", {
+        Active => "active",
+        Inactive => "inactive",
         Failure => "failure",
     }
 }
@@ -91,6 +102,15 @@ impl Stopwatch {
     pub(crate) fn verification(self, clock: impl Fn() -> Duration) {
         #[cfg(feature = "metrics")]
         metrics::histogram!("tower_oauth_verification_seconds").record(self.seconds(clock()));
+        #[cfg(not(feature = "metrics"))]
+        let _ = clock;
+    }
+
+    /// An introspection endpoint was asked.
+    #[inline]
+    pub(crate) fn introspection(self, clock: impl Fn() -> Duration) {
+        #[cfg(feature = "metrics")]
+        metrics::histogram!("tower_oauth_introspection_seconds").record(self.seconds(clock()));
         #[cfg(not(feature = "metrics"))]
         let _ = clock;
     }

@@ -19,11 +19,15 @@ use axum::body::Body;
 use axum::routing::{get, post};
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
+use http_body_util::Full;
 use support::{Answer, Outcome, api, ask, good, layer, server};
-use tower::ServiceExt as _;
-use tower_oauth::bearer::{ClaimHeadersLayer, FormTokenLayer, TokenSource};
+use tower::{Service as _, ServiceBuilder, ServiceExt as _, service_fn};
+use tower_oauth::bearer::{
+    ClaimHeadersLayer, FormTokenLayer, RefusalBodyLayer, ResourceMetadata, ResourceMetadataLayer,
+    TokenSource,
+};
 use tower_oauth::testing::TestServer;
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{BearerLayer, VerifiedToken};
@@ -514,6 +518,50 @@ async fn odd_subjects_stay_apart() {
         let token = good(&server).with_subject(subject).sign();
         let (_, headers) = forwarded(&app, Some(&token), &[]).await;
         assert_eq!(headers["x-auth-sub"], expect, "{subject:?}");
+    }
+}
+
+/// `X6`: a permit that `poll_ready` took is used or given back, request after request.
+#[tokio::test]
+async fn the_layers_give_back_what_they_reserve() {
+    let server = server();
+    let authorization_server = server.authorization_server();
+    let metadata = ResourceMetadata::new(support::AUDIENCE).unwrap();
+    let metadata = metadata.add_authorization_server(&authorization_server);
+    let path = metadata.path().to_owned();
+    let answer = service_fn(async |_: Request<Full<Bytes>>| {
+        Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))
+    });
+    let mut service = ServiceBuilder::new()
+        .layer(RefusalBodyLayer::problem_json())
+        .layer(ResourceMetadataLayer::new(metadata))
+        .layer(FormTokenLayer::new())
+        .layer(layer(&server))
+        .layer(ClaimHeadersLayer::new("x-auth-").unwrap())
+        .concurrency_limit(1)
+        .service(answer);
+    let good = format!("access_token={}", good(&server).sign());
+    for (method, path, body, status) in [
+        (Method::GET, &*path, "", 200),
+        (Method::POST, "/", "a=1", 401),
+        (Method::POST, "/", &*good, 200),
+        (Method::GET, &*path, "", 200),
+        (Method::POST, "/", "access_token=abc", 401),
+        (Method::POST, "/", &*"a".repeat(70_000), 413),
+        (Method::POST, "/", &*good, 200),
+    ] {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(CONTENT_TYPE, FORM);
+        let request = request.body(Full::from(body.to_owned())).unwrap();
+        let response = support::soon(async { service.ready().await.unwrap().call(request).await });
+        assert_eq!(
+            response.await.unwrap().status(),
+            status,
+            "{path} {}",
+            body.len()
+        );
     }
 }
 

@@ -10,15 +10,18 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION};
 use http::{Request, StatusCode};
 use serde_json::json;
 use support::dpop::{Client, dpop, dpop_layer, request, show};
 use support::{AUDIENCE, Outcome, api, ask, good, layer, present, present_at, server, soon};
+use tower_oauth::bearer::{ClientCertificate, Mtls};
 use tower_oauth::clock::Clock;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{DpopKey, Endpoint, TestServer};
+use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer};
 use tower_oauth::token::{Dpop, ProofError, VerifyErrorKind};
 use tower_oauth::{Algorithm, BearerLayer, ScopeLayer, VerifiedToken};
 
@@ -164,17 +167,119 @@ async fn a_bound_token_seen_before_is_no_bearer_token() {
     assert_eq!(server.count(Endpoint::KeySet), 1);
 }
 
-/// `V156`: a token bound to a key and a certificate asks for both.
+/// `V124`, `V125`, `V130`, `D13`, `D17`: an opaque token is bound by what introspection says of it, and an
+/// answer that is remembered binds it as well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_opaque_token_is_bound_by_what_introspection_says() {
+    let server = server().add_client(TestClient::confidential("api", "secret"));
+    let as_api = tower_oauth::Client::confidential("api", "secret");
+    let layer = BearerLayer::introspect(&server.authorization_server(), as_api, AUDIENCE).unwrap();
+    let api = api(layer.with_dpop(dpop(&server)));
+    let (client, thief) = (Client::new(&server), Client::new(&server));
+    let token = client.mint().opaque();
+    let tasks: Vec<_> = (0..20)
+        .map(|at| {
+            let (api, token, client) = (api.clone(), token.clone(), client.clone());
+            tokio::spawn(async move {
+                if at % 2 == 0 {
+                    let proof = client.proof("/", &token).sign();
+                    ("200", show(&api, &token, &proof).await.said())
+                } else {
+                    let said = present(&api, &token).await.said();
+                    ("401 Bearer=invalid_token DPoP", said)
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        let (expect, said) = task.await.unwrap();
+        assert_eq!(said, expect, "V124 V125");
+    }
+    assert_eq!(server.count(Endpoint::Introspection), 1);
+    let stolen = show(&api, &token, &thief.proof("/", &token).sign()).await;
+    assert_eq!(stolen.kind(), Some(VerifyErrorKind::DpopKey));
+    assert_eq!(server.count(Endpoint::Introspection), 1);
+
+    let bearer = client.mint().with_claim("token_type", "Bearer").opaque();
+    let answer = show(&api, &bearer, &client.proof("/", &bearer).sign()).await;
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token", "V130");
+    let unbound = good(&server).with_claim("token_type", "DPoP").opaque();
+    let answer = show(&api, &unbound, &client.proof("/", &unbound).sign()).await;
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token", "D17");
+}
+
+/// `V156`: a token bound to a key and a certificate asks for both, and only both use its proof up.
 #[tokio::test]
 async fn one_of_two_bindings_is_not_enough() {
     let server = server();
-    let api = api(dpop_layer(&server));
+    let store = MemoryStore::new().with_clock(server.clock());
+    let both = layer(&server)
+        .with_dpop(dpop(&server).with_store(store.clone()))
+        .with_mtls(Mtls::from_tls());
+    let (both, proofs_alone) = (api(both), api(dpop_layer(&server)));
     let client = Client::new(&server);
-    let cnf = json!({ "jkt": client.key.thumbprint(), "x5t#S256": "A".repeat(43) });
+    let certificate = ClientCertificate::from_der(b"ours");
+    let digest = URL_SAFE_NO_PAD.encode(certificate.thumbprint());
+    let cnf = json!({ "jkt": client.key.thumbprint(), "x5t#S256": digest });
     let token = good(&server).with_claim("cnf", cnf).sign();
-    let answer = show(&api, &token, &client.proof("/", &token).sign()).await;
-    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_token");
-    assert_eq!(answer.kind(), Some(VerifyErrorKind::Bound));
+    let shown = |proof: &str, certificate: Option<ClientCertificate>| {
+        let mut request = request("/", &format!("DPoP {token}"), proof);
+        request.extensions_mut().extend(
+            certificate
+                .map(|one| {
+                    let mut extensions = http::Extensions::new();
+                    extensions.insert(one);
+                    extensions
+                })
+                .unwrap_or_default(),
+        );
+        request
+    };
+    let good = client.proof("/", &token).sign();
+    let stolen = Client::new(&server).proof("/", &token).sign();
+    let other = ClientCertificate::from_der(b"another");
+    for (name, api, proof, certificate, said) in [
+        (
+            "the key alone",
+            &both,
+            &good,
+            None,
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "another certificate",
+            &both,
+            &good,
+            Some(other),
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "another key",
+            &both,
+            &stolen,
+            Some(certificate.clone()),
+            "401 Bearer DPoP=invalid_token",
+        ),
+        (
+            "a layer of proofs alone",
+            &proofs_alone,
+            &good,
+            Some(certificate.clone()),
+            "401 Bearer DPoP=invalid_token",
+        ),
+    ] {
+        assert_eq!(
+            ask(api, shown(proof, certificate)).await.said(),
+            said,
+            "{name}"
+        );
+    }
+    assert!(store.is_empty());
+    assert_eq!(
+        ask(&both, shown(&good, Some(certificate))).await.said(),
+        "200"
+    );
+    assert_eq!(store.len(), 1);
 }
 
 /// `V10`, `C2`, `C8`, `D22`, `D25`: what is said, and on which scheme.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use http::header::RETRY_AFTER;
 use serde_json::json;
+use support::dpop;
 use support::{AUDIENCE, Outcome, api, good, present, present_at, settle, soon, until};
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer};
 use tower_oauth::token::{IntrospectionVerifier, VerifyErrorKind};
@@ -500,6 +501,64 @@ async fn scope_and_binding_are_looked_at_again_at_every_request() {
         assert_eq!(soon(one).await.unwrap(), BOUND, "V125 M8");
     }
     assert_eq!(calls(&server), 3);
+}
+
+/// What one question told of a bound token is no more than that: each request shows its own proof.
+#[tokio::test]
+async fn a_bound_token_needs_a_proof_each_time_it_comes() {
+    let server = server();
+    let holder = dpop::Client::new(&server);
+    let layer = BearerLayer::new(verifier(&server)).with_dpop(dpop::dpop(&server));
+    let api = api(layer);
+    let token = holder.mint().opaque();
+    let shown = async |proof: String| dpop::show(&api, &token, &proof).await.said();
+    let proof = holder.proof("/", &token).sign();
+    assert_eq!(shown(proof.clone()).await, "200", "D13 D17");
+    assert_eq!(
+        shown(proof).await,
+        "401 Bearer DPoP=invalid_dpop_proof",
+        "D19 on a hit"
+    );
+    let thief = dpop::Client::new(&server).proof("/", &token).sign();
+    assert_eq!(
+        shown(thief).await,
+        "401 Bearer DPoP=invalid_token",
+        "D13 on a hit"
+    );
+    let as_bearer = present(&api, &token).await;
+    assert_eq!(as_bearer.said(), "401 Bearer=invalid_token DPoP", "V124");
+    assert_eq!(calls(&server), 1);
+
+    // V125: with and without proof at once, on a token that nobody has asked about yet.
+    let token = holder.mint().opaque();
+    server.fail_once(Endpoint::Introspection, Fault::delay(HANG));
+    let mut tasks = Vec::new();
+    for at in 0..40 {
+        let (api, token, holder) = (api.clone(), token.clone(), holder.clone());
+        tasks.push(tokio::spawn(async move {
+            if at % 2 == 0 {
+                let proof = holder.proof("/", &token).sign();
+                ("200", dpop::show(&api, &token, &proof).await.said())
+            } else {
+                let said = present(&api, &token).await.said();
+                ("401 Bearer=invalid_token DPoP", said)
+            }
+        }));
+    }
+    server.wait_for(Endpoint::Introspection, 2).await;
+    settle().await;
+    server.clock().advance(HANG);
+    for task in tasks {
+        let (expect, said) = soon(task).await.unwrap();
+        assert_eq!(said, expect, "V125");
+    }
+    assert_eq!(calls(&server), 2, "V125");
+
+    // V130: a good proof does not make up for a type that contradicts the binding.
+    let token = holder.mint().with_claim("token_type", "Bearer").opaque();
+    let proof = holder.proof("/", &token).sign();
+    let said = dpop::show(&api, &token, &proof).await.said();
+    assert_eq!(said, "401 Bearer DPoP=invalid_token", "V130 D17");
 }
 
 #[tokio::test]

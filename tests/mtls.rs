@@ -31,9 +31,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use tower_oauth::bearer::{ClientCertificate, Mtls, Refusal};
-use tower_oauth::testing::{DpopKey, DpopProof, TestServer};
+use tower_oauth::testing::{DpopKey, DpopProof, Endpoint, TestClient, TestServer};
 use tower_oauth::token::{Dpop, VerifyErrorKind as Why};
-use tower_oauth::{Algorithm, BearerLayer};
+use tower_oauth::{Algorithm, BearerLayer, Client};
 
 // Two certificates as far as a digest is concerned; nobody parses them.
 const OURS: &[u8] = b"our certificate";
@@ -242,6 +242,27 @@ async fn a_proof_is_not_spent_where_the_certificate_is_missing() {
         request.extensions_mut().insert(certificate);
         assert_eq!(ask(&app, request).await.status, status);
     }
+}
+
+/// `M4`, and `M8` for an answer that is remembered: asked for once, held to its certificate each time.
+#[tokio::test]
+async fn what_introspection_says_of_a_certificate_counts_the_same() {
+    let api_client = TestClient::confidential("api", "secret of the api");
+    let server = server().add_client(api_client);
+    let client = Client::confidential("api", "secret of the api");
+    let bearer = BearerLayer::introspect(&server.authorization_server(), client, support::AUDIENCE);
+    let app = api(bearer.unwrap().with_mtls(Mtls::from_tls()));
+    let token = good(&server).bound_to_certificate(OURS).opaque();
+    let refused = Outcome::InvalidToken(Why::Bound);
+    for (der, expect) in [
+        (Some(OURS), Outcome::Accepted),
+        (None, refused),
+        (Some(OTHER), refused),
+        (Some(OURS), Outcome::Accepted),
+    ] {
+        assert_eq!(with_certificate(&app, &token, der).await, expect);
+    }
+    assert_eq!(server.count(Endpoint::Introspection), 1);
 }
 
 async fn over_proxy(app: &Router, token: &str, peer: &str, headers: &[String]) -> Outcome {

@@ -25,9 +25,9 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use support::logs::Logs;
 use support::{api, ask, good, layer, present, present_at, server};
 use tower_oauth::bearer::{MethodScopes, RefusedRequest};
-use tower_oauth::testing::{Endpoint, Fault, TestServer, TokenMint};
-use tower_oauth::token::{JwtVerifier, TokenProfile};
-use tower_oauth::{BearerLayer, ScopeLayer, VerifiedToken};
+use tower_oauth::testing::{DpopKey, Endpoint, Fault, TestClient, TestServer, TokenMint};
+use tower_oauth::token::{Dpop, IntrospectionVerifier, JwtVerifier, TokenProfile};
+use tower_oauth::{Algorithm, BearerLayer, Client, ScopeLayer, VerifiedToken};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
@@ -106,6 +106,40 @@ async fn every_outcome(server: &TestServer) -> Vec<String> {
     tokens
 }
 
+/// The same with opaque tokens and with proofs of possession; what there is to keep secret comes back.
+async fn every_other_secret(server: &TestServer) -> Vec<String> {
+    let opaque = good(server).with_claim("email", "alice@example.test");
+    let opaque = [opaque.opaque(), opaque.with_expires_in(-99).opaque()];
+    let client = Client::confidential("api", "the-secret-of-the-api");
+    let handle = server.authorization_server();
+    let verifier = IntrospectionVerifier::new(&handle, client, support::AUDIENCE).unwrap();
+    let api = api(BearerLayer::new(verifier));
+    for token in &opaque {
+        present(&api, token).await;
+    }
+    for status in [401, 500] {
+        server.fail(Endpoint::Introspection, Fault::status(status));
+        present(&api, &format!("{}{status}", opaque[0])).await;
+    }
+    server.mend(Endpoint::Introspection);
+
+    let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
+    let token = good(server).bound_to(&key).sign();
+    let proof = |method: &str| {
+        let proof = key.proof(method, &format!("{}/", support::AUDIENCE));
+        proof.with_access_token(&token).sign()
+    };
+    let proofs = [proof("GET"), proof("POST")];
+    let dpop = Dpop::new(support::AUDIENCE).unwrap();
+    let api = support::api(layer(server).with_dpop(dpop.with_clock(server.clock())));
+    for proof in proofs.iter().chain([&proofs[0]]) {
+        let request = Request::get("/").header(AUTHORIZATION, format!("DPoP {token}"));
+        let request = request.header("dpop", proof).body(Body::empty());
+        ask(&api, request.unwrap()).await;
+    }
+    opaque.into_iter().chain(proofs).chain([token]).collect()
+}
+
 // Log lines
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +183,7 @@ async fn log_lines_have_the_names_targets_levels_and_fields_that_are_documented(
     let subscriber = tracing_subscriber::registry().with(lines.clone());
     let guard = tracing::subscriber::set_default(subscriber);
     every_outcome(&server).await;
+    every_other_secret(&server).await;
     let layer = layer(&server).with_claims::<u8>();
     present(
         &Router::new().route("/", get(|| async {})).layer(layer),
@@ -189,6 +224,7 @@ async fn log_lines_have_the_names_targets_levels_and_fields_that_are_documented(
     }
     for name in [
         "refused",
+        "introspection_forbidden",
         "misconfigured",
         "claims_misfit",
         "key_set_fetched",
@@ -235,16 +271,31 @@ fn every_log_line_in_the_source_has_a_name_that_is_documented() {
 async fn nothing_of_a_token_or_of_a_person_is_logged() {
     let logs = Logs::default();
     let recording = logs.record();
-    let tokens = every_outcome(&server()).await;
+    let server = server().add_client(TestClient::confidential("api", "the-secret-of-the-api"));
+    let mut tokens = every_outcome(&server).await;
+    tokens.extend(every_other_secret(&server).await);
     drop(recording);
     let text = logs.text();
-    assert!(text.contains("refused") && text.contains("key set fetched"));
+    for line in [
+        "refused",
+        "key set fetched",
+        "introspection failed",
+        "shown before",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
     for token in &tokens {
         for part in token.split('.').filter(|part| part.len() > 8) {
             assert!(!text.contains(part), "{part} was logged");
         }
     }
-    for word in ["alice", "c2VjcmV0", "access_token=", "unheard-of"] {
+    for word in [
+        "alice",
+        "c2VjcmV0",
+        "access_token=",
+        "unheard-of",
+        "the-secret-of-the-api",
+    ] {
         assert!(!text.contains(word), "{word} was logged");
     }
 }
@@ -328,6 +379,51 @@ async fn metrics_count_each_request_once_under_the_documented_labels() {
     let documented = documented_metrics();
     for key in seen.keys() {
         assert!(documented.contains(key), "{key:?} is not in the table");
+    }
+}
+
+#[tokio::test]
+async fn introspection_is_counted_by_outcome_and_its_answers_by_where_they_came_from() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let server = server().add_client(TestClient::confidential("api", "secret"));
+    let verifier = IntrospectionVerifier::new(
+        &server.authorization_server(),
+        Client::confidential("api", "secret"),
+        support::AUDIENCE,
+    );
+    let api = api(BearerLayer::new(verifier.unwrap()));
+    let token = good(&server).opaque();
+    for _ in 0..3 {
+        assert_eq!(present(&api, &token).await.status, 200);
+    }
+    assert_eq!(present(&api, "unheard-of").await.status, 401);
+    server.fail(Endpoint::Introspection, Fault::status(500));
+    assert_eq!(present(&api, "never-asked").await.status, 503);
+    drop(guard);
+
+    let seen = snapshot(&snapshotter);
+    let documented = documented_metrics();
+    for key in seen.keys() {
+        assert!(documented.contains(key), "{key:?} is not in the table");
+    }
+    for (name, label, value, expected) in [
+        ("introspections_total", "outcome", "active", 1),
+        ("introspections_total", "outcome", "inactive", 1),
+        ("introspections_total", "outcome", "failure", 1),
+        ("introspection_seconds", "", "", 3),
+        ("verdicts_total", "source", "introspected", 1),
+        ("verdicts_total", "source", "introspection_remembered", 2),
+        ("requests_total", "outcome", "accepted", 3),
+        ("refusals_total", "reason", "unavailable", 1),
+    ] {
+        let key = (
+            format!("tower_oauth_{name}"),
+            label.to_owned(),
+            value.to_owned(),
+        );
+        assert_eq!(seen.get(&key), Some(&expected), "{key:?}: {seen:?}");
     }
 }
 

@@ -7,7 +7,6 @@ use std::future::Future as _;
 use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
@@ -17,30 +16,14 @@ use http::{Request, Response};
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 use tower::{Layer as _, Service as _};
-use tower_oauth::clock::{Clock, Sleep};
 use tower_oauth::issuer::StaticKeys;
 use tower_oauth::token::Dpop;
 use tower_oauth::{AuthorizationServer, BearerLayer};
 
-const NOW: u64 = 1_700_000_000;
+use still::{NOW, Still};
 
-/// It stands still.
-#[derive(Debug)]
-struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(NOW)
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::ZERO
-    }
-
-    fn sleep(&self, _: Duration) -> Sleep {
-        Box::pin(std::future::pending())
-    }
-}
+#[path = "support/still.rs"]
+mod still;
 
 struct Setting {
     key: Ed25519KeyPair,
@@ -103,6 +86,11 @@ fuzz_target!(|data: &str| {
         assert_eq!(show(&layer, &proof), 401, "a proof is good once");
     } else {
         assert_eq!(status, 401);
+        let good = [
+            include_str!("../seeds/dpop/good"),
+            include_str!("../seeds/dpop/odd"),
+        ];
+        assert!(!good.contains(&data));
     }
 });
 

@@ -20,16 +20,26 @@ fuzz_target!(|data: &[u8]| {
         check(text);
     }
     let text = STANDARD.encode(data);
-    check(&format!(
+    let read = check(&format!(
         "-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n"
     ));
+    let seeds: [&[u8]; 4] = [
+        include_bytes!("../seeds/pem/rsa"),
+        include_bytes!("../seeds/pem/p256"),
+        include_bytes!("../seeds/pem/p384"),
+        include_bytes!("../seeds/pem/ed25519"),
+    ];
+    assert_eq!(read, usize::from(read > 0 || seeds.contains(&data)));
 });
 
-fn check(pem: &str) {
+/// How many of the algorithms it is a key for.
+fn check(pem: &str) -> usize {
+    let mut read = 0;
     for (algorithm, identifier) in KINDS {
         if StaticKeys::from_pem("a", algorithm, pem).is_err() {
             continue;
         }
+        read += 1;
         let body: String = pem.split_ascii_whitespace().collect();
         let body = body.strip_prefix("-----BEGINPUBLICKEY-----").unwrap();
         let body = body.strip_suffix("-----ENDPUBLICKEY-----").unwrap();
@@ -54,4 +64,5 @@ fn check(pem: &str) {
             );
         }
     }
+    read
 }

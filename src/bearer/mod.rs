@@ -10,10 +10,25 @@
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
 //! A token that is bound to a key passes only with a proof that the caller holds it; see
-//! [`Dpop`](crate::Dpop).
+//! [`Dpop`](crate::token::Dpop).
 //!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
+//!
+//! # What else stands around it
+//!
+//! From the outside in, each where it is wanted:
+//!
+//! | layer | what it does |
+//! | --- | --- |
+//! | [`RefusalBodyLayer`] | gives refusals a body, such as problem details |
+//! | [`ResourceMetadataLayer`] | tells clients where tokens come from ([RFC 9728]); challenges name it by [`BearerLayer::with_resource_metadata`] |
+//! | [`FormTokenLayer`] | finds the token of a form ([RFC 6750 §2.2]) |
+//! | [`BearerLayer`] | verifies the token, and what it is bound to: a key by [`with_dpop`](BearerLayer::with_dpop), a certificate by [`with_mtls`](BearerLayer::with_mtls) |
+//! | [`ScopeLayer`] | demands scopes, for one route or many |
+//! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
+//!
+//! A token is looked for in `Authorization` alone, unless a [`TokenSource`] names a cookie or another place.
 //!
 //! # Refusals
 //!
@@ -28,7 +43,8 @@
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
-//! The body is `R::default()`, which is empty for every body in use. gRPC callers (by their content
+//! The body is `R::default()`, which is empty for every body in use; a [`RefusalBodyLayer`] puts another in its
+//! place. gRPC callers (by their content
 //! type and the method POST) get a Trailers-Only answer instead: `grpc-status` 16 for 400 and 401, 7, 14 and 13. The reason
 //! is left in the response's extensions as a [`Refusal`], for layers further out.
 //!
@@ -58,13 +74,20 @@
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
+//! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
+//! | `introspection_failed` | `tower_oauth::bearer` | warn | `issuer` | it failed, the first time in a row |
+//! | `introspection_failed_again` | `tower_oauth::bearer` | debug | `issuer` | and each time after that |
+//! | `introspection_mended` | `tower_oauth::bearer` | info | `issuer` | it answers again |
+//! | `answers_without_audience` | `tower_oauth::bearer` | warn | `issuer` | its answers name no audience, so tokens are refused; once |
+//! | `issuer_lookup_failed` | `tower_oauth::bearer` | warn | `issuer`, `error` | an issuer could not be looked up |
 //! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
 //! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
 //! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
 //! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
 //!
-//! Two spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
-//! `fetch_key_set` (`tower_oauth::issuer`, field `issuer`) around a fetch. Tokens, proofs, secrets and
+//! Spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
+//! `introspect` (`tower_oauth::bearer`, field `issuer`) around a question about a token, `fetch_key_set`
+//! (`tower_oauth::issuer`, field `issuer`) around a fetch of keys. Tokens, proofs, secrets and
 //! what claims say of a person are in none of them.
 //!
 //! # Metrics
@@ -75,10 +98,12 @@
 //! | name | kind | label | values | what |
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
-//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
-//! | `tower_oauth_verdicts_total` | counter | `source` | `verified` | good tokens, by where the verdict came from |
+//! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `policy`, `insufficient_user_authentication`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
+//! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
+//! | `tower_oauth_introspection_seconds` | histogram | none | none | how long it took to answer, or to fail |
 //!
 //! # Example
 //!
@@ -107,6 +132,8 @@
 //! ```
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
+//! [RFC 6750 §2.2]: https://www.rfc-editor.org/rfc/rfc6750#section-2.2
+//! [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod claim_headers;

@@ -22,8 +22,29 @@ pub(crate) fn for_a_person(text: &str) -> String {
         .collect()
 }
 
+/// At most so many characters of what a stranger sent are logged.
+const MAX_LOGGED: usize = 200;
+
+/// The beginning of a text in quotes and escaped, for a log line.
+pub(crate) fn for_a_log(text: &str) -> String {
+    // Debug of a string takes no heed of a precision.
+    let shown: String = text.chars().take(MAX_LOGGED).collect();
+    format!("{shown:?}")
+}
+
 /// Control characters, and those that turn the direction of what follows or have no width.
 fn unseen(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_stays_one_line_and_short_whatever_is_in_it() {
+        assert_eq!(for_a_log("a\nb\u{202e}\"c"), r#""a\nb\u{202e}\"c""#);
+        assert_eq!(for_a_log(&"x".repeat(100_000)).len(), 202);
+    }
 }

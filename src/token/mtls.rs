@@ -15,7 +15,7 @@ use crate::crypto::digest;
 /// The certificate that a client showed when its connection was made.
 ///
 /// Whatever accepts TLS connections puts it into the extensions of every request of the connection, as the
-/// example `mtls` shows. Its digest is computed once, here.
+/// example `mtls` shows; with tonic the chain is in its `TlsConnectInfo`. The digest is computed once, here.
 ///
 /// The chain is not looked at: a token is bound to this very certificate, so one that the client signed
 /// itself is as good as any ([RFC 8705 §6.2]).

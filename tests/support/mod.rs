@@ -190,7 +190,6 @@ impl Answer {
 /// Every sentence that may be said of a refused token.
 pub const DESCRIPTIONS: &[&str] = &[
     "the access token has expired",
-    "the access token is not active",
     "the access token is not valid yet",
     "the access token is for another audience",
     "the access token is of another issuer",
@@ -199,6 +198,7 @@ pub const DESCRIPTIONS: &[&str] = &[
     "the access token is bound to a key that was not shown",
     "the access token is not bound to a key",
     "the access token is malformed or unsupported",
+    "the access token is not active",
 ];
 
 pub async fn ask(api: &Router, request: Request<Body>) -> Answer {

@@ -46,7 +46,7 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 ///     .layer(BearerLayer::jwt(&server, API)?.with_resource_metadata(&metadata)?)
 ///     .layer(ResourceMetadataLayer::new(metadata));
 ///
-/// let request = Request::get("/.well-known/oauth-protected-resource").body(Default::default())?;
+/// let request = Request::get("/.well-known/oauth-protected-resource").body(axum::body::Body::empty())?;
 /// assert_eq!(app.oneshot(request).await?.status(), StatusCode::OK);
 /// # Ok(())
 /// # }

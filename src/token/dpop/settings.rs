@@ -53,6 +53,9 @@ const SET_BACK: i64 = 60;
 /// held is gone with a restart, and a wall clock that is set back by more than a minute makes proofs fit
 /// again that are forgotten.
 ///
+/// A proof is compared with the path as the layer sees it: what rewrites paths (a trimmed slash, another
+/// prefix) stands further in.
+///
 /// One `Dpop` that is cloned into several layers has one memory.
 ///
 /// Scripts in browsers read `WWW-Authenticate` and `DPoP-Nonce` of another origin only where the CORS

@@ -147,3 +147,29 @@ impl Flights {
             .is_some_and(|flight| flight.number == number)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::issuer::{AuthorizationServer, Client};
+    use crate::token::error::VerifyErrorKind;
+
+    #[test]
+    fn whoever_comes_just_after_a_landing_begins_no_second_flight() {
+        let server = AuthorizationServer::new("https://id.example.test").unwrap();
+        let client = Client::confidential("api", "secret");
+        let settings = Settings::new(&server, client, "api".into()).unwrap();
+        let calls = Arc::new(Calls::new(&settings));
+        let landed = || Some(Err(VerifyErrorKind::Inactive.into()));
+        let boarding = calls.board(&[0; 32], landed, |_| panic!("a second flight"));
+        assert!(matches!(boarding, Boarding::Decided(Err(_))));
+
+        // A flight that is dropped on its way keeps nobody from the next.
+        let mut started = 0;
+        for _ in 0..2 {
+            let boarding = calls.board(&[0; 32], || None, |_| started += 1);
+            assert!(matches!(boarding, Boarding::Waits(_)));
+        }
+        assert_eq!(started, 2);
+    }
+}

@@ -74,6 +74,7 @@ fn check_audience(settings: &Settings, claims: &Registered) -> Result<(), Verify
     let unsaid = claims.audience.is_empty() && matches!(settings.audience, Audience::AnyOf(_));
     if unsaid && !settings.hinted.swap(true, Ordering::Relaxed) {
         tracing::warn!(
+            name: "answers_without_audience",
             target: "tower_oauth::bearer",
             issuer = settings.server.issuer(),
             "a token was refused because the introspection endpoint says nothing of its audience; \
@@ -92,5 +93,56 @@ fn check_kind(kind: Kind, confirmation: Option<&Confirmation>) -> Result<(), Ver
         Kind::Bearer { said: true } if needs_proof => Err(VerifyErrorKind::Bound),
         Kind::Dpop if !needs_proof => Err(VerifyErrorKind::Bound),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever checks the proof sees only the confirmation, so the type is looked at here (`V130`).
+    #[test]
+    fn type_and_confirmation_agree() {
+        let proof_key = Confirmation {
+            jwk_thumbprint: Some([0; 32]),
+            certificate_thumbprint: None,
+        };
+        let certificate = Confirmation {
+            jwk_thumbprint: None,
+            certificate_thumbprint: Some([0; 32]),
+        };
+        let (said, unsaid) = (Kind::Bearer { said: true }, Kind::Bearer { said: false });
+        for (name, kind, confirmation, expect) in [
+            ("Bearer", said, None, Ok(())),
+            (
+                "V130 Bearer, proof key",
+                said,
+                Some(&proof_key),
+                Err(VerifyErrorKind::Bound),
+            ),
+            ("Bearer, certificate", said, Some(&certificate), Ok(())),
+            ("no type, proof key", unsaid, Some(&proof_key), Ok(())),
+            ("DPoP, proof key", Kind::Dpop, Some(&proof_key), Ok(())),
+            (
+                "DPoP, nothing",
+                Kind::Dpop,
+                None,
+                Err(VerifyErrorKind::Bound),
+            ),
+            (
+                "DPoP, certificate",
+                Kind::Dpop,
+                Some(&certificate),
+                Err(VerifyErrorKind::Bound),
+            ),
+            (
+                "other",
+                Kind::Other,
+                None,
+                Err(VerifyErrorKind::NotAnAccessToken),
+            ),
+        ] {
+            assert_eq!(check_kind(kind, confirmation), expect, "{name}");
+        }
     }
 }

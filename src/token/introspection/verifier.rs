@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument as _;
+
 use super::answer::Answer;
 use super::cache::{Key, Remembered};
 use super::calls::{Boarding, Calls, Outcome, Ticket};
@@ -17,6 +19,7 @@ use crate::clock::{SharedClock, unix_seconds, within};
 use crate::crypto::digest;
 use crate::issuer::{AuthorizationServer, Client, Unavailable};
 use crate::protocol::AccessToken;
+use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 
@@ -138,7 +141,11 @@ impl IntrospectionVerifier {
         if let Err(kind) = check_shape(token) {
             return Some(Err(kind.into()));
         }
-        self.shared.look(&self.shared.key(token))
+        let outcome = self.shared.look(&self.shared.key(token));
+        if let Some(Ok(_)) = outcome {
+            telemetry::Source::IntrospectionRemembered.count();
+        }
+        outcome
     }
 
     /// The verdict, after a question where one is needed.
@@ -146,12 +153,13 @@ impl IntrospectionVerifier {
         check_shape(token)?;
         let shared = &self.shared;
         let key = shared.key(token);
+        let remembered = |_: &_| telemetry::Source::IntrospectionRemembered.count();
         let boarding = match shared.look(&key) {
-            Some(outcome) => return outcome,
+            Some(outcome) => return outcome.inspect(remembered),
             None => shared.board(&key, token),
         };
         let mut outcome = match boarding? {
-            Boarding::Decided(outcome) => return outcome,
+            Boarding::Decided(outcome) => return outcome.inspect(remembered),
             Boarding::Waits(outcome) => outcome,
             Boarding::Full => return Err(unavailable("too many questions wait", RETRY_AFTER)),
         };
@@ -160,7 +168,8 @@ impl IntrospectionVerifier {
         match arrived {
             Some(Ok(arrived)) => arrived
                 .clone()
-                .unwrap_or_else(|| Err(unavailable("no answer", RETRY_AFTER))),
+                .unwrap_or_else(|| Err(unavailable("no answer", RETRY_AFTER)))
+                .inspect(|_| telemetry::Source::Introspected.count()),
             Some(Err(_)) => Err(unavailable("the question was torn down", RETRY_AFTER)),
             None => Err(unavailable("no answer in time", RETRY_AFTER)),
         }
@@ -198,13 +207,23 @@ impl Shared {
             return ticket.land(Err(paused(pause)), |_| {});
         }
         let asked_at = self.monotonic();
-        let answer = request::ask(settings, token).await;
+        let watch = Stopwatch::start(|| asked_at);
+        let issuer = settings.server.issuer();
+        let span = tracing::debug_span!(target: "tower_oauth::bearer", "introspect", issuer);
+        let answer = request::ask(settings, token).instrument(span).await;
+        watch.introspection(|| self.monotonic());
+        match &answer {
+            Ok(Answer::Active(_)) => telemetry::Introspection::Active.count(),
+            Ok(Answer::Inactive) => telemetry::Introspection::Inactive.count(),
+            Err(_) => telemetry::Introspection::Failure.count(),
+        }
         let outcome = match answer {
             Ok(answer) => {
                 if self.circuit.succeeded(self.monotonic()) {
                     tracing::info!(
+                        name: "introspection_mended",
                         target: "tower_oauth::bearer",
-                        issuer = settings.server.issuer(),
+                        issuer,
                         "introspection works again"
                     );
                 }
@@ -241,17 +260,24 @@ impl Shared {
         let issuer = self.settings.server.issuer();
         match failure {
             Failure::Credentials(_) if first => tracing::error!(
+                name: "introspection_forbidden",
                 target: "tower_oauth::bearer",
                 issuer,
                 client_id = self.settings.client.id(),
                 "{failure}; callers get 503 until that is set right"
             ),
-            _ if first => {
-                tracing::warn!(target: "tower_oauth::bearer", issuer, "introspection failed: {failure}");
-            }
-            _ => {
-                tracing::debug!(target: "tower_oauth::bearer", issuer, "introspection failed: {failure}");
-            }
+            _ if first => tracing::warn!(
+                name: "introspection_failed",
+                target: "tower_oauth::bearer",
+                issuer,
+                "introspection failed: {failure}"
+            ),
+            _ => tracing::debug!(
+                name: "introspection_failed_again",
+                target: "tower_oauth::bearer",
+                issuer,
+                "introspection failed: {failure}"
+            ),
         }
         let wait = self.circuit.pause(now).unwrap_or(RETRY_AFTER);
         unavailable(&failure.to_string(), wait)
@@ -318,5 +344,34 @@ impl fmt::Debug for IntrospectionVerifier {
             .field("client_id", &settings.client.id())
             .field("signed", &settings.signed)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_contexts_share_a_key() {
+        let verifier = |issuer: &str, client: &str| {
+            let server = AuthorizationServer::new(issuer).unwrap();
+            let client = Client::confidential(client, "secret");
+            IntrospectionVerifier::new(&server, client, "api").unwrap()
+        };
+        let (a, b) = ("https://a.example.test", "https://b.example.test");
+        let elsewhere = verifier(a, "api").with_endpoint("https://a.example.test/x");
+        let keys = [
+            verifier(a, "api").shared.key("token"),
+            verifier(a, "api").shared.key("toke"),
+            verifier(a, "api").shared.key("token="),
+            verifier(b, "api").shared.key("token"),
+            verifier(a, "ap").shared.key("token"),
+            elsewhere.unwrap().shared.key("token"),
+        ];
+        for (at, key) in keys.iter().enumerate() {
+            assert!(!keys[..at].contains(key), "{at}");
+        }
+        // Clones are one verifier, and one context always gives one key.
+        assert_eq!(keys[0], verifier(a, "api").clone().shared.key("token"));
     }
 }

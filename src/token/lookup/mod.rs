@@ -15,6 +15,7 @@ use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::issuer::Unavailable;
+use crate::protocol::text::for_a_log;
 
 /// How long a request waits for a lookup; the lookup itself goes on.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -206,7 +207,7 @@ fn tell(issuer: &str, error: &str) {
     tracing::warn!(
         name: "issuer_lookup_failed",
         target: "tower_oauth::bearer",
-        issuer = format!("{issuer:.200?}"),
+        issuer = for_a_log(issuer),
         error,
         "an issuer could not be looked up"
     );
