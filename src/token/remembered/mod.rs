@@ -142,9 +142,8 @@ impl Memory {
         }
         let converted = Arc::new(convert()?);
         // Where another type was first, it stays.
-        let _ = self
-            .converted
-            .set(Arc::clone(&converted) as Arc<dyn Any + Send + Sync>);
+        let any: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&converted);
+        let _ = self.converted.set(any);
         Ok(converted)
     }
 }
