@@ -59,7 +59,7 @@ impl Dpop {
             algorithms: &settings.algorithms,
             method: shown.method.as_str(),
             targets: &targets,
-            token: shown.token,
+            token: shown.presented.token(),
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,
