@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::protection::{Judged, Protection};
 use super::refusal::{Demand, Refusal};
 use super::response::{Speech, refuse};
-use super::scope::ScopeFuture;
+use super::require::ScopeFuture;
 use crate::ConfigError;
 use crate::token::Verdict;
 

@@ -149,6 +149,7 @@ mod policy;
 mod protection;
 mod refusal;
 mod refusal_body;
+mod require;
 mod response;
 mod scope;
 mod service;
@@ -176,7 +177,8 @@ pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
-pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
+pub use require::ScopeFuture;
+pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
 
