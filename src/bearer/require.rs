@@ -51,7 +51,8 @@ where
     }
 }
 
-/// Who shows no token is asked for one first, whatever else is demanded (`C11`, `X1`).
+/// A request that no layer has judged is 500 and never anonymous (`X1`); who shows no token is asked for
+/// one before anything is told of what else is demanded.
 fn check<T: Requirement, B, R: Default>(
     requirement: &T,
     request: &Request<B>,
@@ -102,8 +103,9 @@ fn refuse_request<B, R: Default>(
 }
 
 pin_project! {
-    /// The answer of [`RequireScope`], [`RequireStepUp`](super::RequireStepUp) and
-    /// [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
+    /// The answer of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
+    /// [`RequireMethodScope`](super::RequireMethodScope) and [`ForwardClaims`](super::ForwardClaims): a
+    /// refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]
