@@ -138,6 +138,7 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod claim_headers;
+mod condition;
 mod form_token;
 mod future;
 mod hook;
@@ -175,9 +176,9 @@ pub(crate) use protection::Protection;
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
+pub use require::ScopeFuture;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
-pub use require::ScopeFuture;
 pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
