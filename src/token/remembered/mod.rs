@@ -92,7 +92,11 @@ impl Remembered {
         match grounds.verifier.standing(&verdict, &grounds.voucher) {
             Standing::Current => {
                 Source::Remembered.count();
-                tracing::trace!(name: "verdict_remembered", target: "tower_oauth::token", "verdict remembered");
+                tracing::trace!(
+                    name: "verdict_remembered",
+                    target: "tower_oauth::token",
+                    "verdict remembered"
+                );
                 Some(verdict)
             }
             Standing::Withdrawn => {
