@@ -5,6 +5,7 @@
 //! knows nonces, `replay` remembers.
 
 mod nonce;
+mod normal_url;
 mod proof;
 mod replay;
 mod settings;
