@@ -24,7 +24,7 @@ const RETRY: Duration = Duration::from_millis(250);
 /// And for this time, where there is a verifier to go on with.
 const RETRY_BEHIND: Duration = Duration::from_secs(5);
 
-/// A lookup that has not ended by then never will: its runtime is gone.
+/// A lookup that has not ended by then never will: it panicked, or its runtime is gone.
 const LOST: Duration = Duration::from_secs(30);
 
 const MAX_KNOWN: usize = 1000;
@@ -91,7 +91,9 @@ impl Memory {
             (Some(Answer::Failed), Some(verifier)) if since < RETRY_BEHIND => {
                 Some(Answer::Found(verifier))
             }
-            (None, Some(verifier)) if since >= PATIENCE => Some(Answer::Found(verifier)),
+            (None, Some(verifier)) if (PATIENCE..LOST).contains(&since) => {
+                Some(Answer::Found(verifier))
+            }
             _ => None,
         }
     }
@@ -105,10 +107,11 @@ impl Memory {
         if let Some(answer) = self.recall(issuer, now) {
             return Turn::Known(answer);
         }
-        if !self.asked.contains_key(issuer) && !self.make_room(now) {
-            return Turn::Full;
-        }
         let fallback = self.fallback(issuer, now);
+        if !self.asked.contains_key(issuer) && !self.make_room(now) {
+            // Issuers that strangers make up are no reason to turn a known one away.
+            return fallback.map_or(Turn::Full, |known| Turn::Known(Answer::Found(known)));
+        }
         let asked = self.asked.entry(issuer.into()).or_insert_with(|| Asked {
             flight: Arc::default(),
             at: now,
