@@ -28,6 +28,7 @@ const RETRY_BEHIND: Duration = Duration::from_secs(5);
 const LOST: Duration = Duration::from_secs(30);
 
 const MAX_KNOWN: usize = 1000;
+/// Beside those that are known.
 const MAX_ASKED: usize = 256;
 
 /// What came of a lookup.
@@ -108,9 +109,9 @@ impl Memory {
             return Turn::Known(answer);
         }
         let fallback = self.fallback(issuer, now);
-        if !self.asked.contains_key(issuer) && !self.make_room(now) {
-            // Issuers that strangers make up are no reason to turn a known one away.
-            return fallback.map_or(Turn::Full, |known| Turn::Known(Answer::Found(known)));
+        // Issuers that strangers make up keep none that is known from being looked up again.
+        if fallback.is_none() && !self.asked.contains_key(issuer) && !self.make_room(now) {
+            return Turn::Full;
         }
         let asked = self.asked.entry(issuer.into()).or_insert_with(|| Asked {
             flight: Arc::default(),
