@@ -96,7 +96,7 @@ async fn a_token_that_says_it_is_of_another_kind_is_no_access_token() {
             ("s_hash", "LDktKdoQak3Pk0cnXxCltA", NOT_ACCESS),
         ] {
             let outcome = present(&api, &token(claim, value)).await.outcome();
-            assert_eq!(outcome, expect, "A13 {profile:?} {claim} {value}");
+            assert_eq!(outcome, expect, "A1 {profile:?} {claim} {value}");
         }
     }
 }

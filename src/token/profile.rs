@@ -12,7 +12,9 @@ use crate::protocol::json::{Json, Object};
 ///
 /// An ID token has the same issuer, a good signature and sometimes even a fitting audience. What sets
 /// an access token apart is `typ: at+jwt` ([RFC 9068 §2.1]); servers that do not send it are named
-/// here, each with the mark that its access tokens do have. The choice is never automatic.
+/// here, each with the mark that its access tokens do have. The choice is never automatic. Whatever the
+/// profile, a token is refused that says itself it is another one: by `at_hash`, `c_hash` or `s_hash`, or by
+/// a `typ`, `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens.
 ///
 /// [RFC 9068 §2.1]: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
