@@ -11,6 +11,7 @@ mod introspection;
 mod issuers;
 pub(crate) mod jws;
 mod jwt;
+mod kind;
 mod lookup;
 mod mtls;
 mod profile;

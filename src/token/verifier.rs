@@ -14,6 +14,7 @@ use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::SharedClock;
 use crate::crypto::{TokenName, base64url};
+use crate::protocol::json::parse_object;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
 ///
@@ -98,8 +99,8 @@ impl Verifier {
 
     /// JWTs and opaque tokens side by side: who judges a token is decided by its shape alone.
     ///
-    /// Three segments of which the first is the base64url of a JSON object go to `jwt`, everything else is
-    /// asked about. There is no second opinion: a JWT that is refused here is never introspected, and
+    /// Three segments or more, of which the first is the base64url of a JSON object, go to `jwt`; everything
+    /// else is asked about, an encrypted JWT (five segments, `enc` in the header) too. There is no second opinion: a JWT that is refused here is never introspected, and
     /// what the authorization server does not know is never read as a JWT.
     ///
     /// ```
@@ -271,11 +272,16 @@ impl Verifier {
     }
 }
 
-/// Whether a token means to be a JWT, a good one or not (`I14`): a header that is only nearly right must
-/// not send it the other way.
+/// Whether a token means to be a JWT, a good one or not (`I14`). One that is only nearly right must not go
+/// the other way: servers read more freely, and some pass over segments behind the third.
 fn is_jwt(token: &str) -> bool {
     let mut segments = token.split('.');
     let header = segments.next().and_then(base64url::decode);
-    let opens = |header: Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
-    segments.count() == 2 && header.is_some_and(opens)
+    let opens = |header: &Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
+    let (Some(header), others) = (header.filter(opens), segments.count()) else {
+        return false;
+    };
+    // RFC 7516 §9: a JWE, which is nothing that can be read here.
+    let is_encrypted = || parse_object(&header).is_ok_and(|header| header.member("enc").is_some());
+    others >= 2 && !(others == 4 && is_encrypted())
 }

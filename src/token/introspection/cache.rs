@@ -16,8 +16,8 @@ use crate::clock::unix_seconds;
 use crate::token::Verdict;
 use crate::token::error::VerifyErrorKind;
 
-/// What is kept beside the text of an answer.
-const OVERHEAD: u32 = 1024;
+/// What the cache itself keeps beside a verdict.
+const OVERHEAD: u32 = 512;
 
 /// Refusals are all of one size, and there is no use in more.
 const MAX_REFUSALS: u64 = 16 * 1024;
@@ -102,7 +102,7 @@ impl Remembered {
         let good = Good {
             verdict: Arc::clone(verdict),
             until: asked_at + lifetime,
-            weight: u32::try_from(verdict.claims.as_json().len())
+            weight: u32::try_from(verdict.heap_bytes())
                 .unwrap_or(u32::MAX)
                 .saturating_add(OVERHEAD),
         };
