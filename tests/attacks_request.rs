@@ -353,3 +353,35 @@ async fn a_proof_is_good_for_one_place_by_all_its_names() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// `C3`: nothing else in a form hides that a second token is in it.
+#[tokio::test]
+async fn no_odd_pair_hides_a_second_token() {
+    let server = server();
+    let token = good(&server).sign();
+    let app = api(layer(&server)).layer(FormTokenLayer::new());
+    let one = format!("access_token={token}");
+    for (name, body, status) in [
+        ("129 pairs", format!("{}{one}", "a=b&".repeat(128)), 400),
+        ("not UTF-8 beside it", format!("a=%ff&{one}"), 400),
+        ("not UTF-8 in a name", format!("%ff=a&{one}"), 400),
+        ("the second not UTF-8", "access_token=%ff".to_owned(), 400),
+        ("escaped", format!("access%5ftoken={token}"), 400),
+        (
+            "a thousand",
+            format!("{}a", "access_token=a&".repeat(1000)),
+            400,
+        ),
+        (
+            "none",
+            "a=%ff&access_token[]=b&b=access_token".to_owned(),
+            200,
+        ),
+    ] {
+        let kind = "application/x-www-form-urlencoded";
+        let request = Request::post("/").header(CONTENT_TYPE, kind);
+        let request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        let answer = ask(&app, request.body(Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+    }
+}
