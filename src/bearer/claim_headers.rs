@@ -8,10 +8,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::protection::{Judged, Protection};
-use super::refusal::{Demand, Refusal};
-use super::response::{Speech, refuse};
-use super::scope::ScopeFuture;
+use super::require::{ScopeFuture, find_judged};
 use crate::ConfigError;
 use crate::token::Verdict;
 
@@ -167,6 +164,8 @@ impl<S> Layer<S> for ClaimHeadersLayer {
     }
 }
 
+const NO_LAYER: &str = "a ClaimHeadersLayer has no BearerLayer around it";
+
 /// The service that [`ClaimHeadersLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct ForwardClaims<S> {
@@ -189,12 +188,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.layer.strip(request.headers_mut());
-        let Some(judged) = request.extensions().get::<Judged>().cloned() else {
-            let message = "a ClaimHeadersLayer has no BearerLayer around it";
-            let speech = Speech::of(request.method(), request.headers());
-            let refusal = Refusal::MissingLayer(message);
-            let (protection, demand) = (Protection::default(), Demand::default());
-            return ScopeFuture::refused(refuse(refusal, &protection, None, demand, speech));
+        let judged = match find_judged(&request, NO_LAYER) {
+            Ok(judged) => judged.clone(),
+            Err(response) => return ScopeFuture::refused(*response),
         };
         if let Some(verdict) = &judged.verdict {
             self.layer.add(request.headers_mut(), verdict);

@@ -12,9 +12,13 @@ use super::layer::Settings;
 use super::protection::Judged;
 use super::refusal::Refusal;
 use super::response::Speech;
-use crate::protocol::credentials::{self, Credentials, InvalidCredentials, Presented, Scheme};
+use crate::protocol::credentials::{
+    self, Credentials, Found, InvalidCredentials, Presented, Scheme,
+};
 use crate::telemetry;
-use crate::token::{Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind};
+use crate::token::{
+    Recalled, Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind,
+};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
 pub struct Bearer<S, C = crate::protocol::Claims> {
@@ -127,7 +131,7 @@ fn judge<C: Send + Sync + 'static, B>(
         admit_anonymous(settings, request);
         return Judgement::Anonymous;
     }
-    let presented = match read(settings, request) {
+    let found = match read(settings, request) {
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
@@ -135,10 +139,20 @@ fn judge<C: Send + Sync + 'static, B>(
             return Judgement::Anonymous;
         }
         Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
-        Ok(Credentials::Token(presented)) => presented,
+        Ok(Credentials::Token(found)) => found,
     };
-    let Some(verdict) = settings.verifier.at_hand(presented.token()) else {
-        return Judgement::Undecided(presented);
+    // A token that is remembered was read before, to the last character.
+    let (verdict, presented) = match settings.verifier.recall(found.bytes()) {
+        Recalled::Good(verdict) => (Ok(verdict), found.known()),
+        Recalled::Nothing(name) => {
+            let Ok(presented) = found.checked() else {
+                return nobody(Refusal::InvalidRequest);
+            };
+            match settings.verifier.at_hand(presented.token(), name) {
+                Some(verdict) => (verdict, presented),
+                None => return Judgement::Undecided(presented),
+            }
+        }
     };
     match examine(settings, request, verdict, presented) {
         Ok((passed, None)) => {
@@ -165,7 +179,7 @@ fn read<C, B>(
         if matches!(found, Credentials::Token(_)) {
             return Err(InvalidCredentials);
         }
-        found = Credentials::Token(Presented::bare(value)?);
+        found = Credentials::Token(Found::bare(value));
     }
     Ok(found)
 }
@@ -180,8 +194,7 @@ pub(super) fn examine<C, B>(
     let scheme = presented.scheme;
     let examined = verdict.and_then(|verdict| {
         let shown = Shown {
-            scheme,
-            token: presented.token(),
+            presented: &presented,
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),

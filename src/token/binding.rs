@@ -6,7 +6,7 @@ use super::dpop::{Dpop, Unspent};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
 use super::verified::Verdict;
-use crate::protocol::credentials::Scheme;
+use crate::protocol::credentials::{Presented, Scheme};
 
 /// The proofs of possession that a layer can check; by itself none.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,8 @@ pub(crate) struct Bindings {
 }
 
 /// The request as far as a proof of possession speaks of it.
-#[derive(Debug)]
 pub(crate) struct Shown<'a> {
-    pub(crate) scheme: Scheme,
-    pub(crate) token: &'a str,
+    pub(crate) presented: &'a Presented,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
@@ -79,7 +77,7 @@ impl Bindings {
                 Some(_) => Err(VerifyErrorKind::Bound),
             };
         };
-        match (shown.scheme, thumbprint) {
+        match (shown.presented.scheme, thumbprint) {
             // RFC 9728 §2: bound tokens only (`D27`).
             (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
             // RFC 9449 §7.2: it is no bearer token (`D15`).

@@ -32,4 +32,5 @@ pub use mtls::{ClientCertificate, Mtls};
 pub use profile::TokenProfile;
 pub(crate) use verified::Verdict;
 pub use verified::VerifiedToken;
+pub(crate) use verifier::Recalled;
 pub use verifier::Verifier;

@@ -13,7 +13,7 @@ use super::remembered::{DEFAULT_BYTES, Remembered};
 use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::SharedClock;
-use crate::crypto::base64url;
+use crate::crypto::{TokenName, base64url};
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
 ///
@@ -53,6 +53,13 @@ impl From<IntrospectionVerifier> for Verifier {
             claims_size: None,
         }
     }
+}
+
+/// What the memory has of a token.
+pub(crate) enum Recalled {
+    Good(Arc<Verdict>),
+    /// Nothing; the name is what it may be kept under.
+    Nothing(Option<TokenName>),
 }
 
 impl From<JwtVerifier> for Verifier {
@@ -174,20 +181,26 @@ impl Verifier {
         }
     }
 
-    /// The verdict, where it can be given without waiting.
-    pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+    /// What is remembered of a token, if it is one at all: nobody has to have looked.
+    pub(crate) fn recall(&self, token: &[u8]) -> Recalled {
         let Some(remembered) = &self.remembered else {
-            return self.judge_at_hand(token);
+            return Recalled::Nothing(None);
         };
         let name = remembered.name(token);
-        if let Some(verdict) = name
+        let known = name
             .as_ref()
-            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)))
-        {
-            return Some(Ok(verdict));
-        }
+            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)));
+        known.map_or(Recalled::Nothing(name), Recalled::Good)
+    }
+
+    /// The verdict on a token that was not remembered, where it can be given without waiting.
+    pub(crate) fn at_hand(
+        &self,
+        token: &str,
+        name: Option<TokenName>,
+    ) -> Option<Result<Arc<Verdict>, VerifyError>> {
         let judged = self.judge_at_hand(token)?;
-        if let (Some(name), Ok(verdict)) = (name, &judged) {
+        if let (Some(remembered), Some(name), Ok(verdict)) = (&self.remembered, name, &judged) {
             remembered.keep(name, verdict);
         }
         Some(judged)
@@ -197,7 +210,7 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
         let verdict = self.judge(token).await?;
         if let Some(remembered) = &self.remembered
-            && let Some(name) = remembered.name(token)
+            && let Some(name) = remembered.name(token.as_bytes())
         {
             remembered.keep(name, &verdict);
         }
@@ -218,7 +231,7 @@ impl Verifier {
         match &self.way {
             Way::Jwt(verifier) => verifier.at_hand(token),
             Way::Introspection(verifier) => verifier.at_hand(token),
-            Way::ByShape(both) if is_jwt(token) => both.jwt.at_hand(token),
+            Way::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
             Way::ByShape(both) => both.opaque.at_hand(token),
             Way::Issuers(issuers) => match issuers.judge_of(token) {
                 Ok(verifier) => verifier.at_hand(token),
@@ -250,7 +263,7 @@ impl Verifier {
             Way::Jwt(verifier) => verifier.verify(token).await,
             Way::Introspection(verifier) => verifier.verify(token).await,
             // A verifier may hold another, so its future cannot hold that one's in itself.
-            Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.verify(token)).await,
+            Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.judge(token)).await,
             Way::ByShape(both) => both.opaque.verify(token).await,
             Way::Issuers(issuers) => issuers.judge_of(token)?.verify(token).await,
             Way::Lookup(lookup) => lookup.judge_of(token).await?.verify(token).await,

@@ -5,6 +5,7 @@
 //! knows nonces, `replay` remembers.
 
 mod nonce;
+mod normal_url;
 mod proof;
 mod replay;
 mod settings;
@@ -59,7 +60,7 @@ impl Dpop {
             algorithms: &settings.algorithms,
             method: shown.method.as_str(),
             targets: &targets,
-            token: shown.token,
+            token: shown.presented.token(),
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,

@@ -10,13 +10,11 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::judge;
+use super::key::Key;
 use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::token::Verdict;
 use crate::token::error::VerifyErrorKind;
-
-/// The digest that stands for a token and the whole context of its answer.
-pub(super) type Key = [u8; 32];
 
 /// What is kept beside the text of an answer.
 const OVERHEAD: u32 = 1024;
