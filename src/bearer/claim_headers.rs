@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::task::{Context, Poll};
 
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -18,8 +19,9 @@ use crate::token::Verdict;
 /// visible ASCII, and `%`, are percent-encoded; scopes are separated by a space.
 ///
 /// **Every header of that prefix that the caller sent is removed first**, also where it is written with
-/// `_` or `.` in place of a `-`, since CGI and the like cannot tell these apart. That is worth only as
-/// much as the way behind is closed: the service must be reachable through here alone.
+/// `_`, `.` or another sign in place of a `-`, since CGI and the like cannot tell these apart. What the
+/// caller's `Connection` says of such headers goes, too: a proxy behind would take ours away for it. All that
+/// is worth only as much as the way behind is closed: the service must be reachable through here alone.
 ///
 /// It stands inside of [`BearerLayer`](crate::BearerLayer); without one around it every request gets 500.
 /// Where an optional layer let an anonymous request through, no header is set.
@@ -82,6 +84,27 @@ impl ClaimHeadersLayer {
         for name in forged {
             headers.remove(name);
         }
+        self.unlist(headers);
+    }
+
+    /// RFC 9110 §7.6.1: what `Connection` names is taken off before a request is sent on. A caller who names
+    /// ours there would come to the service behind as nobody (`C14`).
+    fn unlist(&self, headers: &mut HeaderMap) {
+        let is_ours = |option: &&[u8]| {
+            let name = String::from_utf8_lossy(option.trim_ascii());
+            folded(&name).starts_with(&*self.prefix)
+        };
+        let lines = headers.get_all(CONNECTION).iter();
+        let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let (ours, others): (Vec<_>, Vec<_>) = options.partition(is_ours);
+        if ours.is_empty() {
+            return;
+        }
+        let others = HeaderValue::from_bytes(&others.join(&b","[..]));
+        headers.remove(CONNECTION);
+        if let Some(others) = others.ok().filter(|others| !others.is_empty()) {
+            headers.insert(CONNECTION, others);
+        }
     }
 
     fn add(&self, headers: &mut HeaderMap, verdict: &Verdict) {
@@ -100,7 +123,8 @@ impl ClaimHeadersLayer {
 
 /// The one spelling of all names that a reader behind may take for the same.
 fn folded(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    let is_sign = |letter: char| !letter.is_ascii_alphanumeric();
+    name.to_ascii_lowercase().replace(is_sign, "-")
 }
 
 /// Sets the header where there is anything to say.

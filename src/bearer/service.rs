@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{Extensions, HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::future::{Finish, ResponseFuture, Waiting};
@@ -236,10 +236,12 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         presented,
     } = passed;
     let extensions = request.extensions_mut();
+    forget_earlier(extensions);
     extensions.insert(Judged {
         protection: Arc::clone(&settings.protection),
         verdict: Some(Arc::clone(&verdict)),
         scheme: presented.scheme,
+        forget: forget::<C>,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
     if settings.strip {
@@ -250,11 +252,28 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
 
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
+    forget_earlier(extensions);
     extensions.insert(Judged {
         protection: Arc::clone(&settings.protection),
         verdict: None,
         scheme: Scheme::Bearer,
+        forget: forget::<C>,
     });
+    // Nobody judged what may be there: all the more reason to keep it.
+    if settings.strip {
+        settings.strip_credentials(request.headers_mut());
+    }
+}
+
+/// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the
+/// claims as another type.
+fn forget_earlier(extensions: &mut Extensions) {
+    if let Some(forget) = extensions.get().map(|earlier: &Judged| earlier.forget) {
+        forget(extensions);
+    }
+}
+
+fn forget<C: Send + Sync + 'static>(extensions: &mut Extensions) {
     extensions.remove::<VerifiedToken<C>>();
 }
 

@@ -97,3 +97,14 @@ impl Bindings {
         self.dpop.as_ref()?.nonce_for(kind)
     }
 }
+
+/// The URI as it came over the wire: axum takes the prefix of a nested router off, and keeps it aside
+/// (`D28`).
+#[cfg_attr(not(feature = "axum"), allow(unused_variables))]
+pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    uri
+}

@@ -21,7 +21,7 @@ mod verified;
 mod verifier;
 
 pub use audience::Audience;
-pub(crate) use binding::{Bindings, Shown};
+pub(crate) use binding::{Bindings, Shown, original_uri};
 pub(crate) use dpop::Unspent;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};
