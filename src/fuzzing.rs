@@ -2,6 +2,8 @@
 //! under `--cfg fuzzing` alone, which cargo-fuzz sets, and no part of the API.
 #![allow(missing_docs, clippy::exhaustive_structs)]
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 
 use crate::Algorithm;
@@ -55,9 +57,10 @@ pub fn jws(token: &str, keys: &Keys) -> Option<ReadJws> {
 
 /// The claims of a payload as if it had been signed.
 pub fn claims(payload: &[u8]) -> Option<Claims> {
-    let registered = Registered::read(&parse_object(payload).ok()?).ok()?;
-    let text = std::str::from_utf8(payload).ok()?;
-    Some(Claims::new(text.into(), registered.into()))
+    let text: Arc<str> = std::str::from_utf8(payload).ok()?.into();
+    let object = parse_object(text.as_bytes()).ok()?;
+    let registered = Registered::read_within(&text, &object).ok()?;
+    Some(Claims::new(Arc::clone(&text), registered.into()))
 }
 
 #[derive(Debug)]

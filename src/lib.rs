@@ -30,6 +30,20 @@
 //! # }
 //! ```
 //!
+//! What else an API may need:
+//!
+//! | you have | you say |
+//! | --- | --- |
+//! | a server that does not send `at+jwt` | [`JwtVerifier::with_profile`] with a [`TokenProfile`](token::TokenProfile) |
+//! | opaque tokens | [`BearerLayer::introspect`] |
+//! | both, several issuers, or tenants | a [`Verifier`](token::Verifier) |
+//! | scopes in another claim | [`JwtVerifier::with_scopes_from`] |
+//! | roles, or conditions on claims | a [`Policy`](bearer::Policy) in [`ScopeLayer::new`] |
+//! | a recent or stronger sign-in to ask for | [`StepUpLayer`](bearer::StepUpLayer) |
+//! | tokens bound to a key or a certificate | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
+//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer) |
+//! | gRPC methods | [`MethodScopes`](bearer::MethodScopes), and module `grpc` with feature `tonic` |
+//!
 //! # Browser routes
 //!
 //! ```
@@ -72,8 +86,8 @@
 //! | `reqwest` | yes | the back channel over reqwest and rustls; without it, hand one in |
 //! | `aws-lc-rs` | yes | cryptography by aws-lc-rs |
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
-//! | `tonic` | no | refusals as `tonic::Status` |
-//! | `metrics` | no | counters and histograms through the `metrics` facade |
+//! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
+//! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.

@@ -45,8 +45,7 @@ async fn each_refusal_has_its_exact_challenge() {
     let bound = || mint().with_raw_claim("cnf", "{}");
     let description = |sentence: &str| {
         format!(
-            r#"Bearer realm="notes of Alice", error="invalid_token", error_description="{}""#,
-            sentence
+            r#"Bearer realm="notes of Alice", error="invalid_token", error_description="{sentence}""#
         )
     };
     let cases = [

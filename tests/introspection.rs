@@ -510,7 +510,20 @@ async fn credentials_of_ours_that_are_refused_are_an_error_in_the_log_and_a_503(
             "V120 I8"
         );
     }
-    let text = logs.take();
+    // Whatever failed before, this is told.
+    let layer = BearerLayer::introspect(
+        &server.authorization_server(),
+        Client::confidential("api", "hush-hush-wrong"),
+        AUDIENCE,
+    );
+    let again = support::api(layer.unwrap());
+    let first = logs.take();
+    server.fail_once(Endpoint::Introspection, Fault::status(500));
+    for _ in 0..3 {
+        present(&again, &token).await;
+    }
+    assert_eq!(logs.text().matches("ERROR").count(), 1, "{}", logs.text());
+    let text = first;
     assert_eq!(text.matches("ERROR").count(), 1, "{text}");
     assert!(text.contains("refused our own credentials"), "{text}");
     assert!(

@@ -19,9 +19,13 @@ use axum::Router;
 use serde_json::json;
 use support::{AUDIENCE, Outcome, api, case, check, fetches, good, present, until};
 use tower_oauth::issuer::StaticKeys;
-use tower_oauth::testing::{Endpoint, Fault, ManualClock, SigningKey, TestServer, TokenMint};
-use tower_oauth::token::{IssuerLookup, TokenProfile, Verifier, VerifyErrorKind as Why};
-use tower_oauth::{Algorithm, BearerLayer, ConfigError, JwtVerifier};
+use tower_oauth::testing::{
+    Endpoint, Fault, ManualClock, SigningKey, TestClient, TestServer, TokenMint,
+};
+use tower_oauth::token::{
+    IntrospectionVerifier, IssuerLookup, TokenProfile, Verifier, VerifyErrorKind as Why,
+};
+use tower_oauth::{Algorithm, BearerLayer, Client, ConfigError, JwtVerifier};
 
 const ISSUER_REFUSED: Outcome = Outcome::InvalidToken(Why::Issuer);
 
@@ -232,6 +236,26 @@ async fn an_outage_of_one_issuer_is_nothing_to_another() {
         present(&api, &good(&b).sign()).await.outcome(),
         Outcome::Accepted
     );
+}
+
+#[tokio::test]
+async fn opaque_tokens_stand_beside_those_of_several_issuers() {
+    let a = server("https://a.example.test").add_client(TestClient::confidential("api", "secret"));
+    let b = server("https://b.example.test");
+    let client = Client::confidential("api", "secret");
+    let handle = a.authorization_server();
+    let opaque = IntrospectionVerifier::new(&handle, client, AUDIENCE).unwrap();
+    let jwts = Verifier::issuers([verifier(&a, AUDIENCE), verifier(&b, AUDIENCE)]).unwrap();
+    let api = behind(Verifier::jwt_or_opaque(jwts, opaque));
+    let stranger = good(&a).with_issuer("https://c.example.test").sign();
+    let cases = [
+        case("A's", good(&a).sign(), Outcome::Accepted),
+        case("B's", good(&b).sign(), Outcome::Accepted),
+        case("a stranger's", stranger, ISSUER_REFUSED),
+        case("opaque", good(&a).opaque(), Outcome::Accepted),
+    ];
+    check(&api, &cases).await;
+    assert_eq!(a.count(Endpoint::Introspection), 1, "no JWT is asked about");
 }
 
 #[test]

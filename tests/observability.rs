@@ -51,7 +51,7 @@ fn documented(heading: &str) -> Vec<Vec<String>> {
 }
 
 fn words(cell: &str) -> BTreeSet<String> {
-    let words = cell.split(", ").filter(|word| !word.is_empty());
+    let words = cell.split(", ").filter(|word| *word != "none");
     words.map(str::to_owned).collect()
 }
 

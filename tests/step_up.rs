@@ -19,13 +19,17 @@ use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use support::{Answer, Outcome, ask, good, layer, present, present_at, server};
 use tower_oauth::bearer::{Refusal, StepUpLayer};
-use tower_oauth::testing::{TestServer, TokenMint};
+use tower_oauth::testing::{TestClient, TestServer, TokenMint};
 use tower_oauth::token::VerifyErrorKind as Why;
-use tower_oauth::{ConfigError, ScopeLayer};
+use tower_oauth::{BearerLayer, Client, ConfigError, ScopeLayer};
 
 const NOW: i64 = 1_800_000_000;
 
 fn api(server: &TestServer) -> Router {
+    routes(layer(server))
+}
+
+fn routes(layer: BearerLayer) -> Router {
     let acr = StepUpLayer::acr(["phrh", "phr"]).unwrap();
     let age = StepUpLayer::max_age(Duration::from_secs(300)).unwrap();
     let both = acr.clone().with_max_age(Duration::from_secs(300)).unwrap();
@@ -39,7 +43,7 @@ fn api(server: &TestServer) -> Router {
             "/pay",
             route().layer((ScopeLayer::all("pay").unwrap(), both)),
         )
-        .layer(layer(server))
+        .layer(layer)
 }
 
 fn signed_in(server: &TestServer, acr: Value, auth_time: Value) -> TokenMint {
@@ -161,6 +165,31 @@ async fn the_age_counts_from_the_sign_in_by_the_clock_of_the_layer() {
     server.clock().advance(Duration::from_secs(1));
     // A fresh token of an old sign-in: `iat` is now, and does not count.
     assert!(is_challenged(&present_at(&api, "/age", &refreshed()).await));
+}
+
+#[tokio::test]
+async fn an_introspected_token_goes_by_what_the_answer_says_of_the_sign_in() {
+    let server = server().add_client(TestClient::confidential("api", "secret"));
+    let client = Client::confidential("api", "secret");
+    let handle = server.authorization_server();
+    let api = routes(BearerLayer::introspect(&handle, client, support::AUDIENCE).unwrap());
+    for (name, auth_time, acr, challenged) in [
+        ("strong and recent", NOW, "phr", false),
+        ("V91 too old", NOW - 331, "phr", true),
+        ("V90 another acr", NOW, "pwd", true),
+    ] {
+        let token = signed_in(&server, json!(acr), json!(auth_time)).opaque();
+        // The second time the answer is remembered, and looked at all the same.
+        for _ in 0..2 {
+            let answer = present_at(&api, "/both", &token).await;
+            assert_eq!(is_challenged(&answer), challenged, "{name}");
+        }
+    }
+    let token = signed_in(&server, json!("phr"), json!(NOW)).with_expires_in(3600);
+    let token = token.opaque();
+    assert!(!is_challenged(&present_at(&api, "/age", &token).await));
+    server.clock().advance(Duration::from_secs(331));
+    assert!(is_challenged(&present_at(&api, "/age", &token).await));
 }
 
 #[tokio::test]

@@ -235,7 +235,12 @@ fn read_as<T: DeserializeOwned>(claims: &Claims) -> Result<T, VerifyErrorKind> {
     claims.deserialize().map_err(|error| {
         // The error's own text would show what the claim says of a person.
         let column = error.column();
-        tracing::debug!(target: "tower_oauth::bearer", column, "claims do not fit");
+        tracing::debug!(
+            name: "claims_misfit",
+            target: "tower_oauth::bearer",
+            column,
+            "the claims do not fit the application's type"
+        );
         VerifyErrorKind::CustomClaims
     })
 }

@@ -73,6 +73,7 @@
 //! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `verdict_remembered` | `tower_oauth::token` | trace | none | a token was verified before |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
 //! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
 //! | `introspection_failed` | `tower_oauth::bearer` | warn | `issuer` | it failed, the first time in a row |
@@ -99,7 +100,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
 //! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `policy`, `insufficient_user_authentication`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
-//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `remembered`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |

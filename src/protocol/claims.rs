@@ -42,11 +42,7 @@ pub(crate) struct Registered {
 impl Registered {
     /// Reads the registered members of a payload; one of the wrong type spoils the whole.
     pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
-        Self::read_as(
-            payload,
-            |part| part.into(),
-            |list| ScopeSet::from_wire(list),
-        )
+        Self::read_as(payload, |part| part.into(), ScopeSet::from_wire)
     }
 
     /// As [`read`](Self::read), for a payload that was parsed from this very text: its strings are

@@ -98,7 +98,7 @@ mod tests {
             let shared = SharedText::within(&whole, inside);
             assert_eq!(&*shared, part);
             assert_eq!(shared.heap_bytes_beside(&whole), 0, "{part}");
-            let elsewhere = SharedText::within(&whole, &part.to_owned());
+            let elsewhere = SharedText::within(&whole, part);
             assert_eq!(&*elsewhere, part);
         }
         let other = SharedText::within(&whole, "another");

@@ -25,7 +25,7 @@ pub(super) struct SignIn {
 /// What a page of ours is waiting for.
 #[derive(Clone, Debug)]
 pub(super) enum Pending {
-    Authorization(Interaction),
+    Authorization(Box<Interaction>),
     /// Confirmation of a logout, and where it leads.
     Logout(Option<String>),
 }

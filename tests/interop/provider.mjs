@@ -11,7 +11,14 @@
 // by which the clients with `private_key_jwt` sign. All keys are new at every start, so a
 // restart on the same port is a rotation without overlap. It ends with its standard input, so that it
 // never outlives the test that started it.
-import { generateKeyPairSync, randomBytes, randomUUID, X509Certificate } from 'node:crypto';
+import {
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  randomBytes,
+  randomUUID,
+  X509Certificate,
+} from 'node:crypto';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import Provider, { errors } from 'oidc-provider';
@@ -20,8 +27,15 @@ const { PORT = '0', APP = 'http://127.0.0.1:3000', API = 'https://api.example' }
 const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA } = process.env;
 const SECRET = 'interop-secret-0123456789abcdef-0123456789';
 
+// By way of text: Node.js 20 can stop for ever when it exports a key as JWK that it has just made, if the
+// garbage collector comes in between.
+const privateKey = (type, options) => {
+  const privateKeyEncoding = { type: 'pkcs8', format: 'pem' };
+  const publicKeyEncoding = { type: 'spki', format: 'pem' };
+  return generateKeyPairSync(type, { ...options, privateKeyEncoding, publicKeyEncoding }).privateKey;
+};
 const signingKey = (alg, type, options) => ({
-  ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }),
+  ...createPrivateKey(privateKey(type, options)).export({ format: 'jwk' }),
   alg,
   use: 'sig',
   kid: `${alg.toLowerCase()}-${randomUUID().slice(0, 8)}`,
@@ -36,9 +50,9 @@ const keys = [
 const algorithms = keys.map(({ alg }) => alg);
 
 // What the clients with `private_key_jwt` sign by.
-const clientKey = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const clientKey = privateKey('ec', { namedCurve: 'P-256' });
 const clientJwks = {
-  keys: [{ ...clientKey.publicKey.export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'client' }],
+  keys: [{ ...createPublicKey(clientKey).export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'client' }],
 };
 
 const signIn = {
@@ -192,5 +206,4 @@ for (const event of ['server_error', 'authorization.error', 'grant.error', 'user
 answer = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());
-const client_key = clientKey.privateKey.export({ type: 'pkcs8', format: 'pem' });
-console.log(`READY ${JSON.stringify({ issuer, client_key })}`);
+console.log(`READY ${JSON.stringify({ issuer, client_key: clientKey })}`);

@@ -123,7 +123,7 @@ fn open_page(
     let now = server.clock().monotonic();
     state
         .sessions
-        .add_page(browser, Pending::Authorization(interaction), now)
+        .add_page(browser, Pending::Authorization(Box::new(interaction)), now)
 }
 
 /// The authorization response with a code (RFC 6749 §4.1.2).

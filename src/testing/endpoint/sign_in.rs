@@ -44,7 +44,7 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
         return pages::sign_in(server, &interaction.request, page, wrong);
     };
     interaction.signed_in = true;
-    let interaction: Interaction = interaction.clone();
+    let interaction: Interaction = Interaction::clone(interaction);
     let sign_in = SignIn {
         subject: user.subject.clone(),
         at: server.clock().unix_seconds(),

@@ -26,6 +26,8 @@ struct State {
     failures: u32,
     /// Outages in a row.
     outages: u32,
+    /// Whether one of them was a refusal of our own credentials.
+    forbidden: bool,
     last_error: Option<String>,
     last_success: Option<Duration>,
     open: Option<Open>,
@@ -83,15 +85,18 @@ impl Circuit {
         ended
     }
 
-    /// Takes a failure in; true where it is the first of its row.
+    /// Takes a failure in; true where it is the first of its row, or the first that needs a person.
     pub(super) fn failed(&self, failure: &Failure, now: Duration) -> bool {
         let mut state = self.state();
+        let forbidden = matches!(failure, Failure::Credentials(_));
+        let news = state.failures == 0 || (forbidden && !state.forbidden);
+        state.forbidden |= forbidden;
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(failure.to_string());
         if !failure.is_outage() {
             state.outages = 0;
             state.open = None;
-            return state.failures == 1;
+            return news;
         }
         state.outages = state.outages.saturating_add(1);
         let asked_for = match failure {
@@ -100,7 +105,7 @@ impl Circuit {
         };
         let pause = match state.open {
             // One of those who were under way when it opened.
-            Some(open) if open.probe_since.is_none() => return state.failures == 1,
+            Some(open) if open.probe_since.is_none() => return news,
             Some(open) => Some((open.pause * 2).min(LONGEST_PAUSE)),
             None => (state.outages >= LIMIT).then_some(FIRST_PAUSE),
         };
@@ -111,7 +116,7 @@ impl Circuit {
                 probe_since: None,
             });
         }
-        state.failures == 1
+        news
     }
 
     pub(super) fn health(&self, now: Duration) -> IntrospectionHealth {

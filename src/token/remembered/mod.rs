@@ -92,7 +92,11 @@ impl Remembered {
         match grounds.verifier.standing(&verdict, &grounds.voucher) {
             Standing::Current => {
                 Source::Remembered.count();
-                tracing::trace!(target: "tower_oauth::token", "verdict remembered");
+                tracing::trace!(
+                    name: "verdict_remembered",
+                    target: "tower_oauth::token",
+                    "verdict remembered"
+                );
                 Some(verdict)
             }
             Standing::Withdrawn => {
@@ -142,9 +146,8 @@ impl Memory {
         }
         let converted = Arc::new(convert()?);
         // Where another type was first, it stays.
-        let _ = self
-            .converted
-            .set(Arc::clone(&converted) as Arc<dyn Any + Send + Sync>);
+        let any: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&converted);
+        let _ = self.converted.set(any);
         Ok(converted)
     }
 }
