@@ -22,10 +22,13 @@ pub fn credentials(
 ) -> Result<Option<(&'static str, String)>, ()> {
     match credentials::read(headers, takes_dpop) {
         Ok(Credentials::Absent) => Ok(None),
-        Ok(Credentials::Token(presented)) => Ok(Some((
-            presented.scheme.as_str(),
-            presented.token().to_owned(),
-        ))),
+        Ok(Credentials::Token(found)) => {
+            let presented = found.checked().map_err(|_| ())?;
+            Ok(Some((
+                presented.scheme.as_str(),
+                presented.token().to_owned(),
+            )))
+        }
         Err(_) => Err(()),
     }
 }

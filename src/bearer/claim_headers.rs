@@ -3,14 +3,12 @@
 use std::fmt::Write as _;
 use std::task::{Context, Poll};
 
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::protection::{Judged, Protection};
-use super::refusal::{Demand, Refusal};
-use super::response::{Speech, refuse};
-use super::scope::ScopeFuture;
+use super::require::{ScopeFuture, find_judged};
 use crate::ConfigError;
 use crate::token::Verdict;
 
@@ -21,8 +19,9 @@ use crate::token::Verdict;
 /// visible ASCII, and `%`, are percent-encoded; scopes are separated by a space.
 ///
 /// **Every header of that prefix that the caller sent is removed first**, also where it is written with
-/// `_` or `.` in place of a `-`, since CGI and the like cannot tell these apart. That is worth only as
-/// much as the way behind is closed: the service must be reachable through here alone.
+/// `_`, `.` or another sign in place of a `-`, since CGI and the like cannot tell these apart. What the
+/// caller's `Connection` says of such headers goes, too: a proxy behind would take ours away for it. All that
+/// is worth only as much as the way behind is closed: the service must be reachable through here alone.
 ///
 /// It stands inside of [`BearerLayer`](crate::BearerLayer); without one around it every request gets 500.
 /// Where an optional layer let an anonymous request through, no header is set.
@@ -85,6 +84,27 @@ impl ClaimHeadersLayer {
         for name in forged {
             headers.remove(name);
         }
+        self.unlist(headers);
+    }
+
+    /// RFC 9110 §7.6.1: what `Connection` names is taken off before a request is sent on. A caller who names
+    /// ours there would come to the service behind as nobody (`C14`).
+    fn unlist(&self, headers: &mut HeaderMap) {
+        let is_ours = |option: &&[u8]| {
+            let name = String::from_utf8_lossy(option.trim_ascii());
+            folded(&name).starts_with(&*self.prefix)
+        };
+        let lines = headers.get_all(CONNECTION).iter();
+        let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        let (ours, others): (Vec<_>, Vec<_>) = options.partition(is_ours);
+        if ours.is_empty() {
+            return;
+        }
+        let others = HeaderValue::from_bytes(&others.join(&b","[..]));
+        headers.remove(CONNECTION);
+        if let Some(others) = others.ok().filter(|others| !others.is_empty()) {
+            headers.insert(CONNECTION, others);
+        }
     }
 
     fn add(&self, headers: &mut HeaderMap, verdict: &Verdict) {
@@ -103,7 +123,8 @@ impl ClaimHeadersLayer {
 
 /// The one spelling of all names that a reader behind may take for the same.
 fn folded(name: &str) -> String {
-    name.to_ascii_lowercase().replace(['_', '.'], "-")
+    let is_sign = |letter: char| !letter.is_ascii_alphanumeric();
+    name.to_ascii_lowercase().replace(is_sign, "-")
 }
 
 /// Sets the header where there is anything to say.
@@ -143,6 +164,8 @@ impl<S> Layer<S> for ClaimHeadersLayer {
     }
 }
 
+const NO_LAYER: &str = "a ClaimHeadersLayer has no BearerLayer around it";
+
 /// The service that [`ClaimHeadersLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct ForwardClaims<S> {
@@ -165,12 +188,9 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.layer.strip(request.headers_mut());
-        let Some(judged) = request.extensions().get::<Judged>().cloned() else {
-            let message = "a ClaimHeadersLayer has no BearerLayer around it";
-            let speech = Speech::of(request.method(), request.headers());
-            let refusal = Refusal::MissingLayer(message);
-            let (protection, demand) = (Protection::default(), Demand::default());
-            return ScopeFuture::refused(refuse(refusal, &protection, None, demand, speech));
+        let judged = match find_judged(&request, NO_LAYER) {
+            Ok(judged) => judged.clone(),
+            Err(response) => return ScopeFuture::refused(*response),
         };
         if let Some(verdict) = &judged.verdict {
             self.layer.add(request.headers_mut(), verdict);

@@ -150,17 +150,24 @@ fn present(text: &[u8], headers: &mut HeaderMap) {
     let text = std::str::from_utf8(text)
         .ok()
         .filter(|text| text.is_ascii());
-    let Some(pairs) = text.and_then(|text| form::parse(text).ok()) else {
-        return;
-    };
-    for (_, token) in pairs.iter().filter(|(name, _)| name == "access_token") {
-        // Every one is shown, so that the reader of credentials sees when there are two; one that
-        // cannot stand in a header is shown as credentials that cannot be read.
-        let mut line = HeaderValue::try_from(format!("Bearer {token}"))
-            .unwrap_or(HeaderValue::from_static("Bearer"));
+    // Pair by pair: one that cannot be read, or one of too many, must not hide a token from the rule that
+    // there is one. Two are as bad as more.
+    let pairs = text.unwrap_or_default().split('&');
+    for pair in pairs.filter(|pair| is_token(pair)).take(2) {
+        let token = form::parse(pair).ok().and_then(|mut pairs| pairs.pop());
+        // One that cannot stand in a header is shown as credentials that cannot be read.
+        let line =
+            token.and_then(|(_, token)| HeaderValue::try_from(format!("Bearer {token}")).ok());
+        let mut line = line.unwrap_or(HeaderValue::from_static("Bearer"));
         line.set_sensitive(true);
         headers.append(AUTHORIZATION, line);
     }
+}
+
+fn is_token(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default();
+    let name = form::parse(name).unwrap_or_default();
+    name.first().is_some_and(|(name, _)| name == "access_token")
 }
 
 pin_project! {

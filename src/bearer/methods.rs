@@ -4,13 +4,16 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::refusal::{Demand, Refusal};
-use super::scope::{ScopeFuture, ScopeLayer, find_judged, find_verdict, refuse_request};
+use super::protection::Judged;
+use super::refusal::Refusal;
+use super::require::{self, Requirement, ScopeFuture};
+use super::scope::ScopeLayer;
 use crate::ConfigError;
+use crate::token::Verdict;
 
 /// Demands of each gRPC method its own scopes, and refuses the methods that are not listed.
 ///
@@ -133,33 +136,27 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let judged = match self.methods.need(request.uri().path()) {
-            Some(Need::Scopes(scopes)) => scopes.judge(&request),
-            Some(Need::Nothing) => find_judged(&request, NO_LAYER).map(drop),
-            None => Err(refuse_unlisted(&request)),
-        };
-        match judged {
-            Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
-            Err(response) => ScopeFuture::refused(*response),
+        let inner = &mut self.inner;
+        match self.methods.need(request.uri().path()) {
+            Some(Need::Scopes(scopes)) => require::call(scopes, inner, request),
+            Some(Need::Nothing) => match require::find_judged(&request, NO_LAYER) {
+                Ok(_) => ScopeFuture::admitted(inner.call(request)),
+                Err(response) => ScopeFuture::refused(*response),
+            },
+            None => require::call(&Unlisted, inner, request),
         }
     }
 }
 
 const NO_LAYER: &str = "MethodScopes have no BearerLayer around them";
 
-/// Who shows no token is asked for one first, as everywhere.
-fn refuse_unlisted<B, R: Default>(request: &Request<B>) -> Box<Response<R>> {
-    match find_verdict(request, NO_LAYER) {
-        Err(response) => response,
-        Ok((judged, _)) => {
-            let (refusal, used) = (Refusal::UnlistedMethod, Some(judged.scheme));
-            refuse_request(
-                refusal,
-                request,
-                &judged.protection,
-                used,
-                Demand::default(),
-            )
-        }
+/// What no token meets.
+struct Unlisted;
+
+impl Requirement for Unlisted {
+    const NO_LAYER: &'static str = NO_LAYER;
+
+    fn judge(&self, _: &Judged, _: &Verdict, _: &Extensions) -> Result<(), Refusal> {
+        Err(Refusal::UnlistedMethod)
     }
 }

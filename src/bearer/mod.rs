@@ -138,6 +138,7 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 
 mod claim_headers;
+mod condition;
 mod form_token;
 mod future;
 mod hook;
@@ -149,6 +150,7 @@ mod policy;
 mod protection;
 mod refusal;
 mod refusal_body;
+mod require;
 mod response;
 mod scope;
 mod service;
@@ -174,9 +176,10 @@ pub(crate) use protection::Protection;
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
+pub use require::ScopeFuture;
 #[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
-pub use scope::{RequireScope, ScopeFuture, ScopeLayer};
+pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
 

@@ -3,14 +3,14 @@
 
 use std::sync::Arc;
 
-use http::header::AUTHORIZATION;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Request};
 
 use super::layer::{BearerLayer, Settings};
 use super::metadata::{ResourceMetadata, asks_for_document, resource_scopes};
 use super::token_source::TokenSource;
 use crate::ConfigError;
-use crate::token::{Dpop, Mtls};
+use crate::token::{Dpop, Mtls, original_uri};
 
 impl<C> BearerLayer<C> {
     /// Names the address of this document in every challenge, as `resource_metadata`
@@ -18,8 +18,9 @@ impl<C> BearerLayer<C> {
     /// itself where to get a token. Serve it by a
     /// [`ResourceMetadataLayer`](crate::bearer::ResourceMetadataLayer).
     ///
-    /// Call it last. `GET` and `HEAD` of the document's own path pass this layer as anonymous, so that it is
-    /// public also where its layer stands further in by mistake.
+    /// Call it last. `GET` and `HEAD` of the document's own address, without a query or a body beside it, pass
+    /// this layer as anonymous, so that it is public also where its layer stands further in by mistake. Let
+    /// nothing else answer there: a handler for all paths would be asked without a token.
     ///
     /// # Errors
     ///
@@ -102,8 +103,9 @@ impl<C> BearerLayer<C> {
     }
 
     /// Takes the credentials out of the requests that are let through, so that nothing further in can log
-    /// them or send them on: `Authorization`, the `DPoP` proof, and the cookie of a
-    /// [`TokenSource::cookie`]. A custom source and a form stay as they are.
+    /// them or send them on: `Authorization` of whatever scheme, the `DPoP` proof, and the cookie of a
+    /// [`TokenSource::cookie`]; also where a request passes as anonymous. A custom source and a form stay as
+    /// they are.
     ///
     /// A handler still finds the token in its [`VerifiedToken`](crate::VerifiedToken).
     #[must_use]
@@ -116,9 +118,14 @@ impl<C> BearerLayer<C> {
 impl<C> Settings<C> {
     /// RFC 9728 §3: who asks for the metadata has no token yet (`P5`).
     pub(super) fn is_open_to_all<B>(&self, request: &Request<B>) -> bool {
-        let asks =
-            |path| asks_for_document(request.method(), request.uri(), request.headers(), path);
-        self.metadata_path.as_deref().is_some_and(asks)
+        self.metadata_path.as_deref().is_some_and(|address| {
+            let (method, headers) = (request.method(), request.headers());
+            // Where the router is nested, another path may look like the address.
+            let uri = original_uri(request.uri(), request.extensions());
+            asks_for_document(method, uri, headers, address)
+                && address.contains('?') == uri.query().is_some()
+                && !has_body(headers)
+        })
     }
 
     /// `C14`.
@@ -129,4 +136,10 @@ impl<C> Settings<C> {
             source.remove(headers);
         }
     }
+}
+
+/// What asks for a document has nothing else to say. A service that answers at every path would read it.
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(CONTENT_LENGTH);
+    length.is_some_and(|length| length != "0") || headers.contains_key(TRANSFER_ENCODING)
 }

@@ -1,16 +1,13 @@
 //! [`Policy`]: what a token must say for a route.
 
-use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
 
 use http::Extensions;
 
+use super::condition::Condition;
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
-use crate::protocol::challenge::is_plain;
-use crate::protocol::json::parse_object;
-use crate::token::{ScopeClaim, Verdict, VerifiedToken};
+use crate::token::{ScopeClaim, Verdict};
 
 /// What a token must say for a route: scopes, and whatever else its claims tell.
 ///
@@ -46,25 +43,6 @@ pub struct Policy {
     alternatives: Vec<ScopeSet>,
     conditions: Vec<Condition>,
 }
-
-/// Something that the claims must meet.
-#[derive(Clone)]
-enum Condition {
-    Role {
-        from: ScopeClaim,
-        role: Box<str>,
-    },
-    Claim {
-        /// What is wrong where it is not met: the caller reads it.
-        sentence: &'static str,
-        check: Check,
-    },
-}
-
-type Check = Arc<dyn Fn(&Verdict, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
-
-/// The claims of the request are not of the type that a condition asks for.
-struct WrongType;
 
 /// Why a policy is not met.
 #[derive(Debug)]
@@ -155,16 +133,7 @@ impl Policy {
         from: impl Into<ScopeClaim>,
         role: &str,
     ) -> Result<Self, ConfigError> {
-        let from = from.into();
-        if role.is_empty() || role.contains(' ') || !from.is_named() {
-            return Err(ConfigError::Setting {
-                setting: "role",
-                value: format!("{role} in {}", from.describe()),
-                reason: "role and claim must have a name, the role without space",
-            });
-        }
-        let role = role.into();
-        self.conditions.push(Condition::Role { from, role });
+        self.conditions.push(Condition::role(from.into(), role)?);
         Ok(self)
     }
 
@@ -184,23 +153,7 @@ impl Policy {
         sentence: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        if sentence.is_empty() || !is_plain(sentence) || sentence.contains('%') {
-            return Err(ConfigError::Setting {
-                setting: "sentence of a policy",
-                value: sentence.to_owned(),
-                reason: "it must be printable ASCII without quote, backslash and percent sign",
-            });
-        }
-        let check: Check = Arc::new(move |verdict, extensions| {
-            let plain: &dyn Any = &*verdict.claims;
-            let claims = plain.downcast_ref::<C>().or_else(|| {
-                extensions
-                    .get::<VerifiedToken<C>>()
-                    .map(VerifiedToken::claims)
-            });
-            claims.map(&check).ok_or(WrongType)
-        });
-        self.conditions.push(Condition::Claim { sentence, check });
+        self.conditions.push(Condition::claim(sentence, check)?);
         Ok(self)
     }
 
@@ -231,29 +184,6 @@ impl Policy {
     }
 }
 
-impl Condition {
-    fn check(&self, verdict: &Verdict, extensions: &Extensions) -> Result<(), Unmet<'static>> {
-        let (met, sentence) = match self {
-            Self::Role { from, role } => {
-                // It was read before, so it can be read again.
-                let claims = parse_object(verdict.claims.as_json().as_bytes()).unwrap_or_default();
-                (from.values(&claims).contains(&&**role), NO_ROLE)
-            }
-            Self::Claim { sentence, check } => {
-                let met = check(verdict, extensions).map_err(|_| Unmet::WrongType)?;
-                (met, *sentence)
-            }
-        };
-        if met {
-            Ok(())
-        } else {
-            Err(Unmet::Condition(sentence))
-        }
-    }
-}
-
-const NO_ROLE: &str = "the access token does not have the role that is needed";
-
 const EMPTY: &str = "there must be at least one scope";
 
 fn parse(scopes: &str) -> Result<ScopeSet, ConfigError> {
@@ -279,10 +209,7 @@ impl fmt::Display for Policy {
             parts.push(format!("scope {}", alternatives.join(" or ")));
         }
         for condition in &self.conditions {
-            parts.push(match condition {
-                Condition::Role { from, role } => format!("role {role} in {}", from.describe()),
-                Condition::Claim { sentence, .. } => format!("unless: {sentence}"),
-            });
+            parts.push(condition.to_string());
         }
         f.write_str(&parts.join("; "))
     }

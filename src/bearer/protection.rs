@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, Uri};
+use http::{Extensions, Method, Uri};
 
 use super::hook::Hook;
 use super::refusal::Refusal;
@@ -86,4 +86,6 @@ pub(crate) struct Judged {
     pub(crate) verdict: Option<Arc<Verdict>>,
     /// The scheme that the caller used.
     pub(crate) scheme: Scheme,
+    /// Takes the token of this layer out again, of whatever type its claims are.
+    pub(super) forget: fn(&mut Extensions),
 }

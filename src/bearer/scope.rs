@@ -1,22 +1,17 @@
 //! [`ScopeLayer`]: what a token must grant for a route.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Extensions, Request, Response};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::policy::{Policy, Unmet};
-use super::protection::{Judged, Protection};
-use super::refusal::{Demand, Refusal};
-use super::response::{Speech, refuse};
+use super::protection::Judged;
+use super::refusal::Refusal;
+use super::require::{self, Requirement, ScopeFuture};
 use crate::ConfigError;
-use crate::protocol::ScopeSet;
-use crate::protocol::credentials::Scheme;
 use crate::token::Verdict;
 
 /// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
@@ -98,6 +93,14 @@ impl ScopeLayer {
     }
 }
 
+impl Requirement for ScopeLayer {
+    const NO_LAYER: &'static str = "a ScopeLayer has no BearerLayer around it";
+
+    fn judge(&self, _: &Judged, verdict: &Verdict, extensions: &Extensions) -> Result<(), Refusal> {
+        self.check(verdict, extensions)
+    }
+}
+
 impl<S> Layer<S> for ScopeLayer {
     type Service = RequireScope<S>;
 
@@ -130,128 +133,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.policy.judge(&request) {
-            Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
-            Err(response) => ScopeFuture::refused(*response),
-        }
-    }
-}
-
-impl ScopeLayer {
-    /// Lets a request through, or answers it.
-    pub(super) fn judge<B, R: Default>(
-        &self,
-        request: &Request<B>,
-    ) -> Result<(), Box<Response<R>>> {
-        let (judged, verdict) = find_verdict(request, "a ScopeLayer has no BearerLayer around it")?;
-        let Err(refusal) = self.check(verdict, request.extensions()) else {
-            return Ok(());
-        };
-        let needed = match &refusal {
-            Refusal::InsufficientScope { needed } => Some(ScopeSet::from_wire(needed)),
-            _ => None,
-        };
-        let demand = Demand {
-            scope: needed.as_ref(),
-            ..Demand::default()
-        };
-        let used = Some(judged.scheme);
-        Err(refuse_request(
-            refusal,
-            request,
-            &judged.protection,
-            used,
-            demand,
-        ))
-    }
-}
-
-/// That a layer further out looked at the request; otherwise the answer.
-pub(super) fn find_judged<'a, B, R: Default>(
-    request: &'a Request<B>,
-    missing: &'static str,
-) -> Result<&'a Judged, Box<Response<R>>> {
-    request.extensions().get().ok_or_else(|| {
-        let (refusal, protection) = (Refusal::MissingLayer(missing), Protection::default());
-        refuse_request(refusal, request, &protection, None, Demand::default())
-    })
-}
-
-/// What that layer found of the token; without a token or a layer, the answer.
-pub(super) fn find_verdict<'a, B, R: Default>(
-    request: &'a Request<B>,
-    missing: &'static str,
-) -> Result<(&'a Judged, &'a Verdict), Box<Response<R>>> {
-    let judged = find_judged(request, missing)?;
-    let verdict = judged.verdict.as_deref().ok_or_else(|| {
-        let (refusal, protection) = (Refusal::NoCredentials, &judged.protection);
-        refuse_request(refusal, request, protection, None, Demand::default())
-    })?;
-    Ok((judged, verdict))
-}
-
-/// The answer to a request that is at hand, and word of it to the application.
-pub(super) fn refuse_request<B, R: Default>(
-    refusal: Refusal,
-    request: &Request<B>,
-    protection: &Protection,
-    used: Option<Scheme>,
-    demand: Demand<'_>,
-) -> Box<Response<R>> {
-    protection.tell(&refusal, request.method(), request.uri());
-    let speech = Speech::of(request.method(), request.headers());
-    Box::new(refuse(refusal, protection, used, demand, speech))
-}
-
-pin_project! {
-    /// The answer of [`RequireScope`], [`RequireStepUp`](super::RequireStepUp) and
-    /// [`RequireMethodScope`](super::RequireMethodScope): a refusal, or the inner service's.
-    #[derive(Debug)]
-    pub struct ScopeFuture<F, R> {
-        #[pin]
-        state: State<F, R>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    #[derive(Debug)]
-    enum State<F, R> {
-        Refused { response: Option<Response<R>> },
-        Admitted { #[pin] inner: F },
-    }
-}
-
-impl<F, R> ScopeFuture<F, R> {
-    pub(super) fn refused(response: Response<R>) -> Self {
-        Self {
-            state: State::Refused {
-                response: Some(response),
-            },
-        }
-    }
-
-    pub(super) fn admitted(inner: F) -> Self {
-        Self {
-            state: State::Admitted { inner },
-        }
-    }
-}
-
-impl<F, R, E> Future for ScopeFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<R>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled again after it was done.
-                None => Poll::Pending,
-            },
-            StateProjection::Admitted { inner } => inner.poll(cx),
-        }
+        require::call(&self.policy, &mut self.inner, request)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use http::{HeaderValue, Request, Response};
+use http::{Extensions, HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::future::{Finish, ResponseFuture, Waiting};
@@ -12,9 +12,13 @@ use super::layer::Settings;
 use super::protection::Judged;
 use super::refusal::Refusal;
 use super::response::Speech;
-use crate::protocol::credentials::{self, Credentials, InvalidCredentials, Presented, Scheme};
+use crate::protocol::credentials::{
+    self, Credentials, Found, InvalidCredentials, Presented, Scheme,
+};
 use crate::telemetry;
-use crate::token::{Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind};
+use crate::token::{
+    Recalled, Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind,
+};
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
 pub struct Bearer<S, C = crate::protocol::Claims> {
@@ -127,7 +131,7 @@ fn judge<C: Send + Sync + 'static, B>(
         admit_anonymous(settings, request);
         return Judgement::Anonymous;
     }
-    let presented = match read(settings, request) {
+    let found = match read(settings, request) {
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) if settings.optional => {
             admit_anonymous(settings, request);
@@ -135,10 +139,20 @@ fn judge<C: Send + Sync + 'static, B>(
             return Judgement::Anonymous;
         }
         Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
-        Ok(Credentials::Token(presented)) => presented,
+        Ok(Credentials::Token(found)) => found,
     };
-    let Some(verdict) = settings.verifier.at_hand(presented.token()) else {
-        return Judgement::Undecided(presented);
+    // A token that is remembered was read before, to the last character.
+    let (verdict, presented) = match settings.verifier.recall(found.bytes()) {
+        Recalled::Good(verdict) => (Ok(verdict), found.known()),
+        Recalled::Nothing(name) => {
+            let Ok(presented) = found.checked() else {
+                return nobody(Refusal::InvalidRequest);
+            };
+            match settings.verifier.at_hand(presented.token(), name) {
+                Some(verdict) => (verdict, presented),
+                None => return Judgement::Undecided(presented),
+            }
+        }
     };
     match examine(settings, request, verdict, presented) {
         Ok((passed, None)) => {
@@ -165,7 +179,7 @@ fn read<C, B>(
         if matches!(found, Credentials::Token(_)) {
             return Err(InvalidCredentials);
         }
-        found = Credentials::Token(Presented::bare(value)?);
+        found = Credentials::Token(Found::bare(value));
     }
     Ok(found)
 }
@@ -180,8 +194,7 @@ pub(super) fn examine<C, B>(
     let scheme = presented.scheme;
     let examined = verdict.and_then(|verdict| {
         let shown = Shown {
-            scheme,
-            token: presented.token(),
+            presented: &presented,
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
@@ -223,10 +236,12 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         presented,
     } = passed;
     let extensions = request.extensions_mut();
+    forget_earlier(extensions);
     extensions.insert(Judged {
         protection: Arc::clone(&settings.protection),
         verdict: Some(Arc::clone(&verdict)),
         scheme: presented.scheme,
+        forget: forget::<C>,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
     if settings.strip {
@@ -237,11 +252,28 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
 
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
+    forget_earlier(extensions);
     extensions.insert(Judged {
         protection: Arc::clone(&settings.protection),
         verdict: None,
         scheme: Scheme::Bearer,
+        forget: forget::<C>,
     });
+    // Nobody judged what may be there: all the more reason to keep it.
+    if settings.strip {
+        settings.strip_credentials(request.headers_mut());
+    }
+}
+
+/// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the
+/// claims as another type.
+fn forget_earlier(extensions: &mut Extensions) {
+    if let Some(forget) = extensions.get().map(|earlier: &Judged| earlier.forget) {
+        forget(extensions);
+    }
+}
+
+fn forget<C: Send + Sync + 'static>(extensions: &mut Extensions) {
     extensions.remove::<VerifiedToken<C>>();
 }
 

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http::{Request, Response};
+use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::protection::Judged;
 use super::refusal::{Demand, Refusal};
-use super::scope::{ScopeFuture, find_verdict, refuse_request};
+use super::require::{self, Requirement, ScopeFuture};
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{Claims, ScopeSet};
+use crate::token::Verdict;
 
 /// Demands that the user signed in strongly enough, or recently enough ([RFC 9470]): for the few routes
 /// that need more than the rest.
@@ -112,22 +114,26 @@ impl StepUpLayer {
             demand: Arc::new(demand),
         }
     }
+}
 
-    fn judge<B, R: Default>(&self, request: &Request<B>) -> Result<(), Box<Response<R>>> {
-        let (judged, verdict) =
-            find_verdict(request, "a StepUpLayer has no BearerLayer around it")?;
+impl Requirement for StepUpLayer {
+    const NO_LAYER: &'static str = "a StepUpLayer has no BearerLayer around it";
+
+    fn judge(&self, judged: &Judged, verdict: &Verdict, _: &Extensions) -> Result<(), Refusal> {
         let now = unix_seconds(&*judged.protection.clock);
         if self.demand.is_met(&verdict.claims, now) {
-            return Ok(());
+            Ok(())
+        } else {
+            Err(Refusal::InsufficientUserAuthentication)
         }
-        let demand = Demand {
+    }
+
+    fn demand(&self) -> Demand<'_> {
+        Demand {
             acr_values: self.demand.acr_values.as_deref(),
             max_age: self.demand.max_age,
             ..Demand::default()
-        };
-        let (refusal, used) = (Refusal::InsufficientUserAuthentication, Some(judged.scheme));
-        let protection = &judged.protection;
-        Err(refuse_request(refusal, request, protection, used, demand))
+        }
     }
 }
 
@@ -193,9 +199,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.policy.judge(&request) {
-            Ok(()) => ScopeFuture::admitted(self.inner.call(request)),
-            Err(response) => ScopeFuture::refused(*response),
-        }
+        require::call(&self.policy, &mut self.inner, request)
     }
 }

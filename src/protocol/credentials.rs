@@ -30,24 +30,48 @@ pub(crate) struct Presented {
 }
 
 impl Presented {
-    /// A token that came without a scheme, in a place of its own.
-    pub(crate) fn bare(value: HeaderValue) -> Result<Self, InvalidCredentials> {
-        if !is_token68(value.as_bytes()) {
-            return Err(InvalidCredentials);
-        }
-        Ok(Self {
+    pub(crate) fn token(&self) -> &str {
+        // The token was read as ASCII before this was made.
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.value
+            .as_bytes()
+            .get(self.token_at..)
+            .unwrap_or_default()
+    }
+}
+
+/// One thing where a token should be; whether it can be one was not looked at yet.
+pub(crate) struct Found(Presented);
+
+impl Found {
+    /// What came without a scheme, in a place of its own.
+    pub(crate) fn bare(value: HeaderValue) -> Self {
+        Self(Presented {
             scheme: Scheme::Bearer,
             value,
             token_at: 0,
         })
     }
 
-    pub(crate) fn token(&self) -> &str {
-        // The value was read as ASCII before this was made.
-        let token = self.value.as_bytes().get(self.token_at..);
-        token
-            .and_then(|token| std::str::from_utf8(token).ok())
-            .unwrap_or_default()
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
+
+    /// Exactly one token68 (`C1`).
+    pub(crate) fn checked(self) -> Result<Presented, InvalidCredentials> {
+        if is_token68(self.bytes()) {
+            Ok(self.0)
+        } else {
+            Err(InvalidCredentials)
+        }
+    }
+
+    /// For bytes that are known, every one of them, as those of a good token.
+    pub(crate) fn known(self) -> Presented {
+        self.0
     }
 }
 
@@ -55,7 +79,7 @@ impl Presented {
 pub(crate) enum Credentials {
     /// Nothing, or a scheme that is not ours (`C4`).
     Absent,
-    Token(Presented),
+    Token(Found),
 }
 
 /// Credentials that cannot be read, or that are there twice.
@@ -96,16 +120,13 @@ pub(crate) fn read(
     } else {
         return Ok(Credentials::Absent);
     };
-    // One space at least, then one token68 and nothing else (`C1`).
+    // One space at least, then the token and nothing else (`C1`).
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    if !is_token68(&rest[spaces..]) {
-        return Err(InvalidCredentials);
-    }
-    Ok(Credentials::Token(Presented {
+    Ok(Credentials::Token(Found(Presented {
         scheme,
         value: value.clone(),
         token_at: scheme_length + spaces,
-    }))
+    })))
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
@@ -170,7 +191,9 @@ mod tests {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(AUTHORIZATION, value);
-                let _ = read(&headers, true);
+                if let Ok(Credentials::Token(found)) = read(&headers, true) {
+                    let _ = found.checked();
+                }
             }
         }
 
@@ -182,9 +205,10 @@ mod tests {
         ) {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, format!("{scheme}{spaces}{sent}").parse().unwrap());
-            let Ok(Credentials::Token(presented)) = read(&headers, false) else {
+            let Ok(Credentials::Token(found)) = read(&headers, false) else {
                 return Err(TestCaseError::fail("refused"));
             };
+            let presented = found.checked().unwrap();
             prop_assert_eq!(presented.token(), sent);
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::keys::{SigningKey, signing_input};
+use super::keys::{SigningKey, compact, signing_input};
 use super::members::Members;
 use super::respond::random_text;
 use crate::clock::{Clock, SharedClock, SystemClock, unix_seconds};
@@ -191,15 +191,11 @@ impl DpopProof {
     #[must_use]
     pub fn sign(&self) -> String {
         let input = signing_input(&self.header.text(), &self.claims.text());
-        let mut signature = match &self.hmac {
+        let signature = match &self.hmac {
             Some(secret) => hmac_sha256(secret, input.as_bytes()),
             None => self.key.signature(input.as_bytes()),
         };
-        let middle = signature.len() / 2;
-        if let Some(byte) = signature.get_mut(middle).filter(|_| self.broken) {
-            *byte ^= 1;
-        }
-        format!("{input}.{}", base64url::encode(&signature))
+        compact(&input, signature, self.broken)
     }
 }
 

@@ -5,10 +5,10 @@ use serde_json::Value;
 use super::dpop::DpopKey;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
-use super::keys::{SigningKey, signing_input};
+use super::keys::{SigningKey, compact, signing_input};
 use super::members::Members;
 use super::respond::random_text;
-use crate::crypto::{Algorithm, base64url, hmac_sha256};
+use crate::crypto::{Algorithm, hmac_sha256};
 
 /// One token in the making: everything in it can be replaced, taken away or spoiled.
 ///
@@ -217,16 +217,12 @@ impl TokenMint {
             .unwrap_or_else(|| self.header.text());
         let payload = self.payload();
         let input = signing_input(&header, &payload);
-        let mut signature = match &self.signature {
+        let signature = match &self.signature {
             Signature::Key(key) => key.signature(input.as_bytes()),
             Signature::Hmac(secret) => hmac_sha256(secret, input.as_bytes()),
             Signature::Absent => Vec::new(),
         };
-        let middle = signature.len() / 2;
-        if let Some(byte) = signature.get_mut(middle).filter(|_| self.broken) {
-            *byte ^= 1;
-        }
-        format!("{input}.{}", base64url::encode(&signature))
+        compact(&input, signature, self.broken)
     }
 
     /// The payload as it is signed.

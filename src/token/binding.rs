@@ -6,7 +6,7 @@ use super::dpop::{Dpop, Unspent};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
 use super::verified::Verdict;
-use crate::protocol::credentials::Scheme;
+use crate::protocol::credentials::{Presented, Scheme};
 
 /// The proofs of possession that a layer can check; by itself none.
 #[derive(Clone, Debug, Default)]
@@ -18,10 +18,8 @@ pub(crate) struct Bindings {
 }
 
 /// The request as far as a proof of possession speaks of it.
-#[derive(Debug)]
 pub(crate) struct Shown<'a> {
-    pub(crate) scheme: Scheme,
-    pub(crate) token: &'a str,
+    pub(crate) presented: &'a Presented,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
@@ -79,7 +77,7 @@ impl Bindings {
                 Some(_) => Err(VerifyErrorKind::Bound),
             };
         };
-        match (shown.scheme, thumbprint) {
+        match (shown.presented.scheme, thumbprint) {
             // RFC 9728 §2: bound tokens only (`D27`).
             (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
             // RFC 9449 §7.2: it is no bearer token (`D15`).
@@ -98,4 +96,15 @@ impl Bindings {
     pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         self.dpop.as_ref()?.nonce_for(kind)
     }
+}
+
+/// The URI as it came over the wire: axum takes the prefix of a nested router off, and keeps it aside
+/// (`D28`).
+#[cfg_attr(not(feature = "axum"), allow(unused_variables))]
+pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
+    #[cfg(feature = "axum")]
+    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
+        return &original.0;
+    }
+    uri
 }

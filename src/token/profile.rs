@@ -2,6 +2,7 @@
 
 use super::error::VerifyErrorKind;
 use super::grants::{Reading, ScopeMapping};
+use super::kind::is_of_another_kind;
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
@@ -11,7 +12,9 @@ use crate::protocol::json::{Json, Object};
 ///
 /// An ID token has the same issuer, a good signature and sometimes even a fitting audience. What sets
 /// an access token apart is `typ: at+jwt` ([RFC 9068 §2.1]); servers that do not send it are named
-/// here, each with the mark that its access tokens do have. The choice is never automatic.
+/// here, each with the mark that its access tokens do have. The choice is never automatic. Whatever the
+/// profile, a token is refused that says itself it is another one: by `at_hash`, `c_hash` or `s_hash`, or by
+/// a `typ`, `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens.
 ///
 /// [RFC 9068 §2.1]: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -70,7 +73,7 @@ impl TokenProfile {
 
     /// What the claims must say beyond the checks that all profiles share.
     pub(super) fn check(self, claims: &Registered, marks: &Marks) -> Result<(), VerifyErrorKind> {
-        if marks.hashes || (marks.nonce && self != Self::Generic) {
+        if marks.other_kind || (marks.nonce && self != Self::Generic) {
             return Err(VerifyErrorKind::NotAnAccessToken);
         }
         let granted = marks.scope || marks.scp || marks.permissions;
@@ -146,9 +149,8 @@ impl TokenProfile {
 /// The members that tell one kind of token from another, noted while the payload is read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {
-    /// `at_hash` or `c_hash`: only ID tokens carry hashes of what was issued with them (OpenID
-    /// Connect Core §3.1.3.6).
-    hashes: bool,
+    /// It says itself that it is an ID token or a refresh token.
+    other_kind: bool,
     nonce: bool,
     /// The claim `typ` is `Bearer`.
     bearer: bool,
@@ -174,7 +176,7 @@ impl Marks {
     pub(super) fn read(payload: &Object<'_>) -> Self {
         let has = |name| payload.member(name).is_some();
         Self {
-            hashes: has("at_hash") || has("c_hash"),
+            other_kind: is_of_another_kind(payload),
             nonce: has("nonce"),
             bearer: payload.member("typ").and_then(Json::as_str) == Some("Bearer"),
             for_access: payload.member("token_use").and_then(Json::as_str) == Some("access"),

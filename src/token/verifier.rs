@@ -13,7 +13,8 @@ use super::remembered::{DEFAULT_BYTES, Remembered};
 use super::verified::Verdict;
 use crate::ConfigError;
 use crate::clock::SharedClock;
-use crate::crypto::base64url;
+use crate::crypto::{TokenName, base64url};
+use crate::protocol::json::parse_object;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
 ///
@@ -55,6 +56,13 @@ impl From<IntrospectionVerifier> for Verifier {
     }
 }
 
+/// What the memory has of a token.
+pub(crate) enum Recalled {
+    Good(Arc<Verdict>),
+    /// Nothing; the name is what it may be kept under.
+    Nothing(Option<TokenName>),
+}
+
 impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
         Self::with_memory(Way::Jwt(verifier))
@@ -91,8 +99,8 @@ impl Verifier {
 
     /// JWTs and opaque tokens side by side: who judges a token is decided by its shape alone.
     ///
-    /// Three segments of which the first is the base64url of a JSON object go to `jwt`, everything else is
-    /// asked about. There is no second opinion: a JWT that is refused here is never introspected, and
+    /// Three segments or more, of which the first is the base64url of a JSON object, go to `jwt`; everything
+    /// else is asked about, an encrypted JWT (five segments, `enc` in the header) too. There is no second opinion: a JWT that is refused here is never introspected, and
     /// what the authorization server does not know is never read as a JWT.
     ///
     /// ```
@@ -174,20 +182,26 @@ impl Verifier {
         }
     }
 
-    /// The verdict, where it can be given without waiting.
-    pub(crate) fn at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+    /// What is remembered of a token, if it is one at all: nobody has to have looked.
+    pub(crate) fn recall(&self, token: &[u8]) -> Recalled {
         let Some(remembered) = &self.remembered else {
-            return self.judge_at_hand(token);
+            return Recalled::Nothing(None);
         };
         let name = remembered.name(token);
-        if let Some(verdict) = name
+        let known = name
             .as_ref()
-            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)))
-        {
-            return Some(Ok(verdict));
-        }
+            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)));
+        known.map_or(Recalled::Nothing(name), Recalled::Good)
+    }
+
+    /// The verdict on a token that was not remembered, where it can be given without waiting.
+    pub(crate) fn at_hand(
+        &self,
+        token: &str,
+        name: Option<TokenName>,
+    ) -> Option<Result<Arc<Verdict>, VerifyError>> {
         let judged = self.judge_at_hand(token)?;
-        if let (Some(name), Ok(verdict)) = (name, &judged) {
+        if let (Some(remembered), Some(name), Ok(verdict)) = (&self.remembered, name, &judged) {
             remembered.keep(name, verdict);
         }
         Some(judged)
@@ -197,7 +211,7 @@ impl Verifier {
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
         let verdict = self.judge(token).await?;
         if let Some(remembered) = &self.remembered
-            && let Some(name) = remembered.name(token)
+            && let Some(name) = remembered.name(token.as_bytes())
         {
             remembered.keep(name, &verdict);
         }
@@ -218,7 +232,7 @@ impl Verifier {
         match &self.way {
             Way::Jwt(verifier) => verifier.at_hand(token),
             Way::Introspection(verifier) => verifier.at_hand(token),
-            Way::ByShape(both) if is_jwt(token) => both.jwt.at_hand(token),
+            Way::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
             Way::ByShape(both) => both.opaque.at_hand(token),
             Way::Issuers(issuers) => match issuers.judge_of(token) {
                 Ok(verifier) => verifier.at_hand(token),
@@ -250,7 +264,7 @@ impl Verifier {
             Way::Jwt(verifier) => verifier.verify(token).await,
             Way::Introspection(verifier) => verifier.verify(token).await,
             // A verifier may hold another, so its future cannot hold that one's in itself.
-            Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.verify(token)).await,
+            Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.judge(token)).await,
             Way::ByShape(both) => both.opaque.verify(token).await,
             Way::Issuers(issuers) => issuers.judge_of(token)?.verify(token).await,
             Way::Lookup(lookup) => lookup.judge_of(token).await?.verify(token).await,
@@ -258,11 +272,16 @@ impl Verifier {
     }
 }
 
-/// Whether a token means to be a JWT, a good one or not (`I14`): a header that is only nearly right must
-/// not send it the other way.
+/// Whether a token means to be a JWT, a good one or not (`I14`). One that is only nearly right must not go
+/// the other way: servers read more freely, and some pass over segments behind the third.
 fn is_jwt(token: &str) -> bool {
     let mut segments = token.split('.');
     let header = segments.next().and_then(base64url::decode);
-    let opens = |header: Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
-    segments.count() == 2 && header.is_some_and(opens)
+    let opens = |header: &Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
+    let (Some(header), others) = (header.filter(opens), segments.count()) else {
+        return false;
+    };
+    // RFC 7516 §9: a JWE, which is nothing that can be read here.
+    let is_encrypted = || parse_object(&header).is_ok_and(|header| header.member("enc").is_some());
+    others >= 2 && !(others == 4 && is_encrypted())
 }

@@ -102,10 +102,7 @@ impl SigningKey {
     /// Where the operating system gives no randomness.
     pub fn sign(&self, header: &[u8], payload: &[u8]) -> String {
         let input = signing_input(header, payload);
-        format!(
-            "{input}.{}",
-            base64url::encode(&self.signature(input.as_bytes()))
-        )
+        compact(&input, self.signature(input.as_bytes()), false)
     }
 
     pub(super) fn signature(&self, input: &[u8]) -> Vec<u8> {
@@ -129,4 +126,14 @@ pub(super) fn signing_input(header: &[u8], payload: &[u8]) -> String {
         base64url::encode(header),
         base64url::encode(payload)
     )
+}
+
+/// The compact form of a JWS (RFC 7515 §3.1), with one bit in the middle of the signature flipped where
+/// it is to be broken.
+pub(super) fn compact(input: &str, mut signature: Vec<u8>, broken: bool) -> String {
+    let middle = signature.len() / 2;
+    if let Some(byte) = signature.get_mut(middle).filter(|_| broken) {
+        *byte ^= 1;
+    }
+    format!("{input}.{}", base64url::encode(&signature))
 }

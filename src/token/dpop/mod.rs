@@ -5,6 +5,7 @@
 //! knows nonces, `replay` remembers.
 
 mod nonce;
+mod normal_url;
 mod proof;
 mod replay;
 mod settings;
@@ -12,12 +13,12 @@ mod target;
 
 use std::future::Future;
 
-use http::{HeaderValue, Uri};
+use http::HeaderValue;
 
 use self::nonce::Freshness;
 use self::proof::{Expected, Proof};
 use self::target::Target;
-use super::binding::Shown;
+use super::binding::{Shown, original_uri};
 use super::error::{VerifyError, VerifyErrorKind};
 use crate::clock::unix_seconds;
 use crate::store::Key;
@@ -49,7 +50,7 @@ impl Dpop {
         let settings = self.settings();
         let compact = the_proof(shown).map_err(VerifyErrorKind::DpopProof)?;
         let now = unix_seconds(&*settings.clock);
-        let path = original_uri(shown).path();
+        let path = original_uri(shown.uri, shown.extensions).path();
         let targets: Vec<Target> = settings
             .bases
             .iter()
@@ -59,7 +60,7 @@ impl Dpop {
             algorithms: &settings.algorithms,
             method: shown.method.as_str(),
             targets: &targets,
-            token: shown.token,
+            token: shown.presented.token(),
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,
@@ -132,14 +133,4 @@ fn the_proof<'a>(shown: &Shown<'a>) -> Result<&'a str, ProofError> {
         return Err(ProofError::Repeated);
     }
     field.to_str().map_err(|_| ProofError::Malformed)
-}
-
-/// The URI as it came over the wire: axum takes the prefix of a nested router off, and keeps it aside
-/// (`D28`).
-fn original_uri<'a>(shown: &Shown<'a>) -> &'a Uri {
-    #[cfg(feature = "axum")]
-    if let Some(original) = shown.extensions.get::<axum::extract::OriginalUri>() {
-        return &original.0;
-    }
-    shown.uri
 }

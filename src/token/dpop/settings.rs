@@ -56,7 +56,8 @@ const SET_BACK: i64 = 60;
 /// A proof is compared with the path as the layer sees it: what rewrites paths (a trimmed slash, another
 /// prefix) stands further in.
 ///
-/// One `Dpop` that is cloned into several layers has one memory.
+/// One `Dpop` that is cloned into several layers has one memory. So of two layers around one handler only
+/// one may have it: to the second, every proof was shown before.
 ///
 /// Scripts in browsers read `WWW-Authenticate` and `DPoP-Nonce` of another origin only where the CORS
 /// layer, outside of this one, exposes them (`Access-Control-Expose-Headers`).

@@ -5,6 +5,7 @@ use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::grants::ScopeMapping;
+use crate::token::kind::is_of_another_kind;
 
 /// An answer by the rules.
 #[derive(Debug)]
@@ -78,23 +79,12 @@ pub(super) fn read(text: &[u8], scopes: Option<&ScopeMapping>) -> Result<Answer,
 /// `token_type` is that of RFC 6749 §5.1, whose case does not matter (`I4`). Some servers also find
 /// refresh tokens and ID tokens active, and say in a member of their own that they are that.
 fn read_kind(members: &Object<'_>) -> Result<Kind, BrokenAnswer> {
-    let marked = |name, others: &[&str]| {
-        members
-            .member(name)
-            .and_then(Json::as_str)
-            .is_some_and(|mark| others.contains(&mark))
-    };
-    let foreign = marked("typ", &["Refresh", "Offline", "ID", "Logout"])
-        || marked("token_use", &["refresh_token", "refresh", "id_token", "id"])
-        // OpenID Connect Core §3.1.3.6: only ID tokens have them.
-        || members.member("at_hash").is_some()
-        || members.member("c_hash").is_some();
     Ok(
         match members
             .string("token_type")
             .map_err(|_| BrokenAnswer::Member)?
         {
-            _ if foreign => Kind::Other,
+            _ if is_of_another_kind(members) => Kind::Other,
             None => Kind::Bearer { said: false },
             Some(name) if name.eq_ignore_ascii_case("Bearer") => Kind::Bearer { said: true },
             Some(name) if name.eq_ignore_ascii_case("DPoP") => Kind::Dpop,

@@ -10,16 +10,14 @@ use std::time::Duration;
 use moka::sync::Cache;
 
 use super::judge;
+use super::key::Key;
 use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::token::Verdict;
 use crate::token::error::VerifyErrorKind;
 
-/// The digest that stands for a token and the whole context of its answer.
-pub(super) type Key = [u8; 32];
-
-/// What is kept beside the text of an answer.
-const OVERHEAD: u32 = 1024;
+/// What the cache itself keeps beside a verdict.
+const OVERHEAD: u32 = 512;
 
 /// Refusals are all of one size, and there is no use in more.
 const MAX_REFUSALS: u64 = 16 * 1024;
@@ -104,7 +102,7 @@ impl Remembered {
         let good = Good {
             verdict: Arc::clone(verdict),
             until: asked_at + lifetime,
-            weight: u32::try_from(verdict.claims.as_json().len())
+            weight: u32::try_from(verdict.heap_bytes())
                 .unwrap_or(u32::MAX)
                 .saturating_add(OVERHEAD),
         };

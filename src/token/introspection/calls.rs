@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Semaphore, watch};
 
-use super::cache::Key;
+use super::key::Key;
 use super::settings::Settings;
 use crate::token::Verdict;
 use crate::token::error::VerifyError;

@@ -26,9 +26,13 @@ pub(super) enum Failure {
 
 impl Failure {
     /// Whether it makes sense to leave the server alone for a while. A status like 500 may be the doing
-    /// of one odd token; if it counted, whoever sends such tokens could shut everybody out.
+    /// of one odd token, and 403 that of a filter which takes the token for an attack; if they counted,
+    /// whoever sends such tokens could shut everybody out.
     pub(super) fn is_outage(&self) -> bool {
-        !matches!(self, Self::Broken(_))
+        !matches!(
+            self,
+            Self::Broken(_) | Self::Credentials(StatusCode::FORBIDDEN)
+        )
     }
 
     pub(super) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {

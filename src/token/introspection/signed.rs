@@ -1,5 +1,6 @@
 //! A signed answer, RFC 9701 §5: whoever stands between the authorization server and here can neither
-//! change it nor use it for another token's or another day's.
+//! change it nor use it another day. It does not name the token that was asked about, so what keeps it
+//! from being given out for another one's within that minute is TLS alone.
 
 use super::failure::Failure;
 use super::settings::Settings;

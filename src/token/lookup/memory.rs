@@ -24,10 +24,11 @@ const RETRY: Duration = Duration::from_millis(250);
 /// And for this time, where there is a verifier to go on with.
 const RETRY_BEHIND: Duration = Duration::from_secs(5);
 
-/// A lookup that has not ended by then never will: its runtime is gone.
+/// A lookup that has not ended by then never will: it panicked, or its runtime is gone.
 const LOST: Duration = Duration::from_secs(30);
 
 const MAX_KNOWN: usize = 1000;
+/// Beside those that are known.
 const MAX_ASKED: usize = 256;
 
 /// What came of a lookup.
@@ -91,7 +92,9 @@ impl Memory {
             (Some(Answer::Failed), Some(verifier)) if since < RETRY_BEHIND => {
                 Some(Answer::Found(verifier))
             }
-            (None, Some(verifier)) if since >= PATIENCE => Some(Answer::Found(verifier)),
+            (None, Some(verifier)) if (PATIENCE..LOST).contains(&since) => {
+                Some(Answer::Found(verifier))
+            }
             _ => None,
         }
     }
@@ -105,10 +108,11 @@ impl Memory {
         if let Some(answer) = self.recall(issuer, now) {
             return Turn::Known(answer);
         }
-        if !self.asked.contains_key(issuer) && !self.make_room(now) {
+        let fallback = self.fallback(issuer, now);
+        // Issuers that strangers make up keep none that is known from being looked up again.
+        if fallback.is_none() && !self.asked.contains_key(issuer) && !self.make_room(now) {
             return Turn::Full;
         }
-        let fallback = self.fallback(issuer, now);
         let asked = self.asked.entry(issuer.into()).or_insert_with(|| Asked {
             flight: Arc::default(),
             at: now,

@@ -26,8 +26,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Finds the verifier of an issuer when its first token comes: for tenants that come and go while the
 /// application runs.
 ///
-/// An issuer that `allow` does not let pass is refused before anything is asked. For one that it does,
-/// `lookup` is called, once for all requests that wait for it. It answers with a [`JwtVerifier`] for just
+/// `allow` is asked for every token, and an issuer that it does not let pass is refused before anything
+/// else happens. For one that it does, `lookup` is called, once for all requests that wait for it. It answers with a [`JwtVerifier`] for just
 /// this issuer, or with `None` where there is no such tenant. Either is remembered:
 ///
 /// - a verifier for ten minutes; then the next request has it looked up again. While that fails, the
@@ -136,6 +136,10 @@ impl IssuerLookup {
     pub(super) fn still_finds(&self, verifier: &JwtVerifier) -> bool {
         let now = self.shared.clock.monotonic();
         let issuer = verifier.server().issuer();
+        // The application may have changed its mind since the token was judged.
+        if !(self.shared.allow)(issuer) {
+            return false;
+        }
         let found = self.shared.memory().recall(issuer, now);
         matches!(found, Some(Answer::Found(found)) if found.is_same(verifier))
     }

@@ -70,11 +70,11 @@ impl Remembered {
     }
 
     /// What a token is known by here; `None` for one that nobody may present anyway.
-    pub(super) fn name(&self, token: &str) -> Option<TokenName> {
+    pub(super) fn name(&self, token: &[u8]) -> Option<TokenName> {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
-        self.names.name(token.as_bytes())
+        self.names.name(token)
     }
 
     /// The verdict on a token that was good and plainly still is, where whoever gave it would be asked

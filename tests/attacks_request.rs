@@ -1,0 +1,387 @@
+//! Requests made to get past the layers of the resource server, or to mislead what stands behind them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod support;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::routing::{any, get};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, TRANSFER_ENCODING};
+use http::{HeaderMap, Method, Request, StatusCode};
+use serde::Deserialize;
+use support::dpop::{Client, dpop, dpop_layer, request, show};
+use support::{AUDIENCE, api, ask, good, layer, server, soon};
+use tower::ServiceExt as _;
+use tower_oauth::bearer::{
+    ClaimHeadersLayer, FormTokenLayer, Policy, ResourceMetadata, TokenSource,
+};
+use tower_oauth::testing::TestServer;
+use tower_oauth::token::VerifyErrorKind as Why;
+use tower_oauth::{BearerLayer, Claims, ScopeLayer, VerifiedToken};
+
+const DOCUMENT: &str = "/.well-known/oauth-protected-resource";
+
+/// A layer whose document is served elsewhere, so that requests for it go on to the handlers.
+fn with_metadata(server: &TestServer) -> BearerLayer {
+    let metadata = ResourceMetadata::new(AUDIENCE).unwrap();
+    let metadata = metadata.add_authorization_server(&server.authorization_server());
+    layer(server).with_resource_metadata(&metadata).unwrap()
+}
+
+/// A service that answers at all paths may read the query, the body and the rest of a path.
+#[tokio::test]
+async fn the_open_address_of_the_metadata_takes_no_commands() {
+    let server = server();
+    let service = any(async || "what only callers with a token may have");
+    let app = Router::new()
+        .fallback(service.clone())
+        .layer(with_metadata(&server));
+    let nested = Router::new()
+        .fallback(service)
+        .layer(with_metadata(&server));
+    let app = Router::new().nest("/files", nested).fallback_service(app);
+
+    let get = |path: &str| Request::get(path);
+    let mut open = Vec::new();
+    for (name, request) in [
+        ("query", get(&format!("{DOCUMENT}?method=delete"))),
+        ("empty query", get(&format!("{DOCUMENT}?"))),
+        (
+            "absolute form",
+            get(&format!("http://h.test{DOCUMENT}?a=b")),
+        ),
+        ("body", get(DOCUMENT).header(CONTENT_LENGTH, "2")),
+        ("chunks", get(DOCUMENT).header(TRANSFER_ENCODING, "chunked")),
+        ("nested", get(&format!("/files{DOCUMENT}"))),
+        ("slash", get(&format!("{DOCUMENT}/"))),
+        ("two slashes", get(&format!("/{DOCUMENT}"))),
+        ("dots", get(&format!("/a/..{DOCUMENT}"))),
+        ("escape", get("/.well-known/oauth%2Dprotected-resource")),
+        ("below", get(&format!("{DOCUMENT}/orders"))),
+        ("POST", Request::post(DOCUMENT)),
+        ("no preflight", Request::options(DOCUMENT)),
+        ("get", Request::builder().method("get").uri(DOCUMENT)),
+        (
+            "CONNECT",
+            Request::builder().method(Method::CONNECT).uri("h.test:443"),
+        ),
+    ] {
+        let answer = ask(&app, request.body(Body::from("{}")).unwrap()).await;
+        if answer.status != StatusCode::UNAUTHORIZED {
+            open.push(format!("{name}: {}", answer.status));
+        }
+    }
+    assert!(open.is_empty(), "{}", open.join("\n"));
+}
+
+/// The headers that a handler sees.
+async fn seen(layers: impl FnOnce(Router) -> Router, request: Request<Body>) -> HeaderMap {
+    let mirror = get(async |headers: HeaderMap| axum::Extension(Arc::new(headers)));
+    let app = layers(Router::new().fallback(mirror));
+    let response = soon(app.oneshot(request)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let seen = response.extensions().get::<Arc<HeaderMap>>();
+    seen.unwrap().as_ref().clone()
+}
+
+/// What nobody judged is no less a secret, and somebody behind may take it for judged.
+#[tokio::test]
+async fn credentials_that_nobody_judged_go_no_further_either() {
+    let server = server();
+    let token = good(&server).sign();
+    let optional = layer(&server).optional().without_forwarding();
+    let open = with_metadata(&server).without_forwarding();
+    for (name, bearer, path, authorization) in [
+        ("DPoP", optional.clone(), "/", format!("DPoP {token}")),
+        ("Basic", optional, "/", "Basic YTpi".to_owned()),
+        ("document", open, DOCUMENT, format!("Bearer {token}")),
+    ] {
+        let request = Request::get(path)
+            .header(AUTHORIZATION, authorization)
+            .header("dpop", "a proof")
+            .body(Body::empty())
+            .unwrap();
+        let headers = seen(|app| app.layer(bearer), request).await;
+        assert!(!headers.contains_key(AUTHORIZATION), "{name}");
+        assert!(!headers.contains_key("dpop"), "{name}");
+    }
+}
+
+/// Whatever is no letter and no digit is `_` to some readers of CGI, as `-` is.
+#[tokio::test]
+async fn no_sign_in_a_header_name_makes_it_a_claim() {
+    let server = server();
+    let token = good(&server).with_subject("alice").sign();
+    let mut request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+    let names = "!#$%&'*+.^_`|~-".chars().flat_map(|sign| {
+        [
+            format!("x{sign}auth{sign}role"),
+            format!("x-auth{sign}role"),
+            format!("x{sign}auth-sub"),
+        ]
+    });
+    for name in names {
+        request = request.header(name, "root");
+    }
+    let claims = ClaimHeadersLayer::new("x-auth-").unwrap();
+    let layers = |app: Router| app.layer(claims).layer(layer(&server));
+    let headers = seen(layers, request.body(Body::empty()).unwrap()).await;
+    let forged: Vec<_> = headers
+        .iter()
+        .filter(|(_, value)| *value == "root")
+        .collect();
+    assert!(forged.is_empty(), "{forged:?}");
+    assert_eq!(headers["x-auth-sub"], "alice");
+}
+
+/// A proxy takes off what `Connection` names, so a caller could take its own name off on the way.
+#[tokio::test]
+async fn nobody_takes_the_claim_headers_off_at_the_next_hop() {
+    let server = server();
+    let token = good(&server).with_subject("alice").sign();
+    for (name, lines, left) in [
+        ("alone", &["X-Auth-Sub"][..], &[][..]),
+        (
+            "among others",
+            &["upgrade, x-auth-sub ,x-other"],
+            &["upgrade,x-other"],
+        ),
+        ("in two lines", &["close", "x_auth_scope"], &["close"]),
+        (
+            "not there",
+            &["keep-alive, Upgrade"],
+            &["keep-alive, Upgrade"],
+        ),
+    ] {
+        let mut request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
+        for line in lines {
+            request = request.header(CONNECTION, *line);
+        }
+        let claims = ClaimHeadersLayer::new("x-auth-").unwrap();
+        let layers = |app: Router| app.layer(claims).layer(layer(&server));
+        let headers = seen(layers, request.body(Body::empty()).unwrap()).await;
+        let kept: Vec<_> = headers.get_all(CONNECTION).iter().collect();
+        let kept: Vec<_> = kept
+            .iter()
+            .map(|line| line.to_str().unwrap().replace(", x-", ",x-"))
+            .collect();
+        assert_eq!(kept, left, "{name}");
+        assert_eq!(headers["x-auth-sub"], "alice", "{name}");
+    }
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    plan: String,
+}
+
+/// A gateway's token around, a caller's within: what the first says must not count for the second.
+#[tokio::test]
+async fn an_outer_token_does_not_speak_for_an_inner_one() {
+    let server = server();
+    let gold = good(&server).with_claim("plan", "gold").sign();
+    let plain = good(&server).with_scope("read").sign();
+    let inner_source = TokenSource::custom(|headers, _| headers.get("x-caller").cloned());
+    let around = |inner: BearerLayer, route: Router| {
+        route
+            .layer(inner.add_token_source(inner_source.clone()))
+            .layer(layer(&server).without_forwarding().with_claims::<Plan>())
+    };
+    let is_gold = Policy::all("read")
+        .unwrap()
+        .and_claim("no gold", |plan: &Plan| plan.plan == "gold")
+        .unwrap();
+    let by_policy = get(async || "gold").layer(ScopeLayer::new(is_gold));
+    let by_type = get(async |token: VerifiedToken<Plan>| token.claims().plan.clone());
+    let by_hand = get(async |request: Request<Body>| {
+        let outer = request.extensions().get::<VerifiedToken<Plan>>().is_some();
+        let inner = request
+            .extensions()
+            .get::<VerifiedToken<Claims>>()
+            .is_some();
+        format!("{outer} {inner}")
+    });
+    let routes = Router::new()
+        .route("/policy", by_policy)
+        .route("/type", by_type)
+        .route("/hand", by_hand);
+    let ask_as = async |app: &Router, path: &str, caller: Option<&str>| {
+        let mut request = Request::get(path).header(AUTHORIZATION, format!("Bearer {gold}"));
+        if let Some(caller) = caller {
+            request = request.header("x-caller", caller);
+        }
+        let answer = ask(app, request.body(Body::empty()).unwrap()).await;
+        (answer.status.as_u16(), answer.body)
+    };
+
+    let app = around(layer(&server), routes.clone());
+    assert_eq!(ask_as(&app, "/policy", Some(&plain)).await.0, 500);
+    assert_eq!(ask_as(&app, "/type", Some(&plain)).await.0, 500);
+    let by_hand = ask_as(&app, "/hand", Some(&plain)).await;
+    assert_eq!(by_hand, (200, "false true".to_owned()));
+    let app = around(layer(&server).optional(), routes);
+    assert_eq!(ask_as(&app, "/type", None).await.0, 401);
+    let by_hand = ask_as(&app, "/hand", None).await;
+    assert_eq!(by_hand, (200, "false false".to_owned()));
+}
+
+/// `D15`: no carrier, and nothing that is remembered of it, makes a bound token a bearer token.
+#[tokio::test]
+async fn a_bound_token_is_bound_in_every_carrier() {
+    let server = server();
+    let cookie = TokenSource::cookie("t").unwrap();
+    let custom = TokenSource::custom(|headers, _| headers.get("x-token").cloned());
+    let bearer = dpop_layer(&server)
+        .optional()
+        .add_token_source(cookie)
+        .add_token_source(custom);
+    let app = api(bearer).layer(FormTokenLayer::new());
+    let client = Client::new(&server);
+    let token = client.token();
+    let good = client.proof("/", &token).sign();
+    assert_eq!(show(&app, &token, &good).await.said(), "200");
+
+    let form = || {
+        let kind = "application/x-www-form-urlencoded";
+        Request::post("/").header(CONTENT_TYPE, kind)
+    };
+    let body = || Body::from(format!("access_token={token}"));
+    let proof = |method: &str| {
+        let proof = client.proof("/", &token).with_claim("htm", method);
+        proof.sign()
+    };
+    let get = || Request::get("/").header("dpop", proof("GET"));
+    let cases = [
+        (
+            "cookie",
+            get()
+                .header("cookie", format!("t={token}"))
+                .body(Body::empty()),
+            401,
+        ),
+        (
+            "custom",
+            get().header("x-token", &token).body(Body::empty()),
+            401,
+        ),
+        (
+            "form",
+            form().header("dpop", proof("POST")).body(body()),
+            401,
+        ),
+        (
+            "form and header",
+            form()
+                .header(AUTHORIZATION, format!("DPoP {token}"))
+                .body(body()),
+            400,
+        ),
+        (
+            "cookie and header",
+            get()
+                .header(AUTHORIZATION, format!("DPoP {token}"))
+                .header("cookie", format!("t={token}"))
+                .body(Body::empty()),
+            400,
+        ),
+    ];
+    for (name, request, status) in cases {
+        let answer = ask(&app, request.unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        if status == 401 {
+            assert_eq!(answer.kind(), Some(Why::Bound), "{name}");
+        }
+    }
+}
+
+/// A proof is for one place: not for one that a router or a second name makes look like it.
+#[tokio::test]
+async fn a_proof_is_good_for_one_place_by_all_its_names() {
+    let server = server();
+    let client = Client::new(&server);
+    let token = client.token();
+    let dpop = dpop(&server)
+        .add_base_url("https://other.example.test")
+        .unwrap();
+    let inner = Router::new()
+        .fallback(any(async || "here"))
+        .layer(layer(&server).with_dpop(dpop));
+    let app = Router::new().nest("/in", inner);
+    let mut wrong = Vec::new();
+    for (name, path, htu, status) in [
+        ("whole path", "/in/a", "https://api.example.test/in/a", 200),
+        (
+            "second name",
+            "/in/b",
+            "https://other.example.test/in/b",
+            200,
+        ),
+        ("inner path", "/in/a", "https://api.example.test/a", 401),
+        ("above", "/in/../a", "https://api.example.test/in/a", 401),
+        ("slashes", "/in//a", "https://api.example.test/in/a", 401),
+        ("dot", "/in/a", "https://api.example.test./in/a", 401),
+        (
+            "escaped slash",
+            "/in/a%2Fb",
+            "https://api.example.test/in/a/b",
+            401,
+        ),
+        (
+            "absolute",
+            "http://evil.test/in/c",
+            "http://evil.test/in/c",
+            401,
+        ),
+    ] {
+        let proof = client.proof("/", &token).with_claim("htu", htu).sign();
+        let answer = ask(&app, request(path, &format!("DPoP {token}"), &proof)).await;
+        if answer.status.as_u16() != status {
+            wrong.push(format!("{name}: {}", answer.status));
+        }
+    }
+    // One jti, and the place spelled in two ways: remembered as one.
+    let twice = client.proof("/", &token).with_claim("jti", "once");
+    for (htu, status) in [
+        ("https://api.example.test/in/%7Ea", 200),
+        ("HTTPS://api.example.test:443/in/x/../~a?q", 401),
+    ] {
+        let proof = twice.clone().with_claim("htu", htu).sign();
+        let answer = ask(&app, request("/in/~a", &format!("DPoP {token}"), &proof)).await;
+        assert_eq!(answer.status.as_u16(), status, "{htu}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `C3`: nothing else in a form hides that a second token is in it.
+#[tokio::test]
+async fn no_odd_pair_hides_a_second_token() {
+    let server = server();
+    let token = good(&server).sign();
+    let app = api(layer(&server)).layer(FormTokenLayer::new());
+    let one = format!("access_token={token}");
+    for (name, body, status) in [
+        ("129 pairs", format!("{}{one}", "a=b&".repeat(128)), 400),
+        ("not UTF-8 beside it", format!("a=%ff&{one}"), 400),
+        ("not UTF-8 in a name", format!("%ff=a&{one}"), 400),
+        ("the second not UTF-8", "access_token=%ff".to_owned(), 400),
+        ("escaped", format!("access%5ftoken={token}"), 400),
+        (
+            "a thousand",
+            format!("{}a", "access_token=a&".repeat(1000)),
+            400,
+        ),
+        (
+            "none",
+            "a=%ff&access_token[]=b&b=access_token".to_owned(),
+            200,
+        ),
+    ] {
+        let kind = "application/x-www-form-urlencoded";
+        let request = Request::post("/").header(CONTENT_TYPE, kind);
+        let request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        let answer = ask(&app, request.body(Body::from(body)).unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+    }
+}
