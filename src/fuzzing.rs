@@ -63,7 +63,7 @@ pub fn claims(payload: &[u8]) -> Option<Claims> {
     let text: Arc<str> = std::str::from_utf8(payload).ok()?.into();
     let object = parse_object(text.as_bytes()).ok()?;
     let registered = Registered::read_within(&text, &object).ok()?;
-    Some(Claims::new(Arc::clone(&text), registered.into()))
+    Some(Claims::new(Arc::clone(&text), registered))
 }
 
 #[derive(Debug)]

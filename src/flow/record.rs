@@ -1,7 +1,6 @@
 //! What is kept of somebody who signed in.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -188,7 +187,7 @@ impl fmt::Debug for SessionRecord {
 fn claims(text: &str) -> Option<Claims> {
     let registered = Registered::read(&parse_object(text.as_bytes()).ok()?).ok()?;
     (registered.issuer.is_some() && registered.subject.is_some())
-        .then(|| Claims::new(text.into(), Arc::new(registered)))
+        .then(|| Claims::new(text.into(), registered))
 }
 
 fn after(moment: i64, duration: Duration) -> i64 {

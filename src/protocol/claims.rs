@@ -19,7 +19,7 @@ const LAST_SECOND: f64 = 253_402_300_799.0;
 #[derive(Clone)]
 pub struct Claims {
     text: Arc<str>,
-    registered: Arc<Registered>,
+    registered: Registered,
 }
 
 /// The registered members, of the right type where present (`A10` to `A14`).
@@ -112,7 +112,7 @@ pub(crate) fn seconds(
 }
 
 impl Claims {
-    pub(crate) fn new(text: Arc<str>, registered: Arc<Registered>) -> Self {
+    pub(crate) fn new(text: Arc<str>, registered: Registered) -> Self {
         Self { text, registered }
     }
 
@@ -123,7 +123,7 @@ impl Claims {
 
     /// What they hold on the heap, themselves included, about as an allocator counts.
     pub(crate) fn heap_bytes(&self) -> usize {
-        let shared = &*self.registered;
+        let shared = &self.registered;
         let strings = [
             &shared.issuer,
             &shared.subject,
@@ -134,7 +134,6 @@ impl Claims {
         let beside: usize = strings.map(|one| one.heap_bytes_beside(&self.text)).sum();
         allocated(size_of::<Self>() + 16)
             + allocated(self.text.len() + 16)
-            + allocated(size_of::<Registered>() + 16)
             + allocated(shared.audience.capacity() * size_of::<SharedText>())
             + shared.scope.heap_bytes()
             + beside

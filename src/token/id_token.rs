@@ -3,8 +3,6 @@
 //! It came over TLS from the token endpoint, which would excuse from checking its signature; it is
 //! checked all the same. Encrypted ID tokens are not read.
 
-use std::sync::Arc;
-
 use super::error::{VerifyError, VerifyErrorKind};
 use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
@@ -101,7 +99,7 @@ pub(crate) async fn verify(
         .await
         .map_err(|error| explain(&error, id_token, now))?;
     check(&signed, expected, now)?;
-    Ok(Claims::new(signed.payload, Arc::new(signed.registered)))
+    Ok(Claims::new(signed.payload, signed.registered))
 }
 
 /// An ID token has no type of its own. One that says to be an access token, a logout token or

@@ -254,7 +254,7 @@ impl JwtVerifier {
         }
         registered.client_only = profile.says_client_only(&marks);
         Ok(Arc::new(Verdict {
-            claims: Arc::new(Claims::new(payload, Arc::new(registered))),
+            claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
             confirmation,
             memory: Memory::new(self, Voucher::new(key)),

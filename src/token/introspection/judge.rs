@@ -40,7 +40,7 @@ pub(super) fn judge(
     // Whoever was asked issued the token; a subject means nothing without its issuer.
     registered.issuer.get_or_insert_with(|| issuer.into());
     Ok(Verdict {
-        claims: Arc::new(Claims::new(text.into(), Arc::new(registered))),
+        claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation,
         memory: Memory::default(),
