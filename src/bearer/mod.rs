@@ -9,11 +9,38 @@
 //! 5. the key it names is in the issuer's key set, may verify this algorithm, and made the signature;
 //! 6. its audience is the configured one, and nothing about it says that it is another kind of token.
 //!
-//! A token that is bound to a key passes only with a proof that the caller holds it; see
-//! [`Dpop`](crate::token::Dpop).
+//! That is [`BearerLayer::jwt`]. Opaque tokens are asked about instead ([`BearerLayer::introspect`], [RFC 7662]); a
+//! [`Verifier`](crate::token::Verifier) combines both, and several issuers. A token that is bound to a key or a
+//! certificate passes only with a proof that the caller holds it; see [`Dpop`](crate::token::Dpop) and [`Mtls`].
 //!
 //! Then a [`VerifiedToken`](crate::VerifiedToken) is in the request's extensions. [`ScopeLayer`]
 //! demands scopes of it, for one route or many.
+//!
+//! # Example
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! use axum::{Router, routing::get};
+//! use http::{Request, StatusCode};
+//! use tower::ServiceExt;
+//! use tower_oauth::{AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
+//!
+//! let server = AuthorizationServer::new("https://id.example.com")?;
+//! let api = Router::new()
+//!     .route("/orders", get(orders).layer(ScopeLayer::all("orders:read")?))
+//!     .layer(BearerLayer::jwt(&server, "https://api.example.com")?);
+//!
+//! async fn orders(token: VerifiedToken) -> String {
+//!     format!("orders of {:?}", token.subject())
+//! }
+//!
+//! let answer = api.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
+//! assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+//! assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"api\"");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # What else stands around it
 //!
@@ -25,7 +52,9 @@
 //! | [`ResourceMetadataLayer`] | tells clients where tokens come from ([RFC 9728]); challenges name it by [`BearerLayer::with_resource_metadata`] |
 //! | [`FormTokenLayer`] | finds the token of a form ([RFC 6750 §2.2]) |
 //! | [`BearerLayer`] | verifies the token, and what it is bound to: a key by [`with_dpop`](BearerLayer::with_dpop), a certificate by [`with_mtls`](BearerLayer::with_mtls) |
-//! | [`ScopeLayer`] | demands scopes, for one route or many |
+//! | [`ScopeLayer`] | demands scopes, roles or conditions on claims (a [`Policy`]), for one route or many |
+//! | [`MethodScopes`] | demands scopes by gRPC method, and refuses methods that are not listed |
+//! | [`StepUpLayer`] | demands a recent or stronger sign-in ([RFC 9470]) |
 //! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
 //!
 //! A token is looked for in `Authorization` alone, unless a [`TokenSource`] names a cookie or another place.
@@ -38,7 +67,9 @@
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
 //! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
+//! | a sign-in too old or too weak | 401 | `insufficient_user_authentication`, with what would do |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
+//! | a condition on the claims not met | 403 | `insufficient_scope`, in the words of the condition |
 //! | a method that [`MethodScopes`] do not list | 403 | none |
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
@@ -60,7 +91,8 @@
 //!
 //! # Not checked here
 //!
-//! Whether the token was revoked since it was issued: a JWT is good until it expires. What the subject
+//! Whether the token was revoked since it was issued: a JWT is good until it expires, and the answer of an
+//! introspection for a minute. What the subject
 //! may do with a certain object is the application's to know.
 //!
 //! # Log lines
@@ -106,36 +138,12 @@
 //! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
 //! | `tower_oauth_introspection_seconds` | histogram | none | none | how long it took to answer, or to fail |
 //!
-//! # Example
-//!
-//! ```
-//! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use axum::{Router, routing::get};
-//! use http::{Request, StatusCode};
-//! use tower::ServiceExt;
-//! use tower_oauth::{AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
-//!
-//! let server = AuthorizationServer::new("https://id.example.com")?;
-//! let api = Router::new()
-//!     .route("/orders", get(orders).layer(ScopeLayer::all("orders:read")?))
-//!     .layer(BearerLayer::jwt(&server, "https://api.example.com")?);
-//!
-//! async fn orders(token: VerifiedToken) -> String {
-//!     format!("orders of {:?}", token.subject())
-//! }
-//!
-//! let answer = api.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
-//! assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-//! assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"api\"");
-//! # Ok(())
-//! # }
-//! ```
-//!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
 //! [RFC 6750 §2.2]: https://www.rfc-editor.org/rfc/rfc6750#section-2.2
 //! [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728
+//! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
+//! [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
 
 mod claim_headers;
 mod condition;
