@@ -17,7 +17,7 @@ pub(super) enum Found {
     Nothing,
     /// There are some that are no session: to be cleared, and nobody signed in (`L39`, `H50`).
     Spoiled,
-    Session(SessionRecord),
+    Session(Box<SessionRecord>),
 }
 
 /// Why a session cannot be written into cookies.
@@ -61,7 +61,7 @@ pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
         }
         _ => None,
     };
-    record.map_or(Found::Spoiled, Found::Session)
+    record.map_or(Found::Spoiled, |record| Found::Session(Box::new(record)))
 }
 
 /// The cookies that hold the session: names without our prefix, and values. The raw ID token is left

@@ -42,7 +42,7 @@ impl Settings {
             Found::Session(record) if self.memory.tombstones.holds(record.id()) => "signed_out",
             Found::Session(record) => {
                 return Visit {
-                    session: Some(record),
+                    session: Some(*record),
                     cookies: Vec::new(),
                 };
             }

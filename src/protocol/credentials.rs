@@ -104,10 +104,7 @@ pub(crate) fn read(
         return Err(InvalidCredentials);
     }
     let bytes = value.as_bytes();
-    let scheme_length = bytes
-        .iter()
-        .take_while(|byte| is_token_character(**byte))
-        .count();
+    let scheme_length = scheme_length(bytes);
     let (scheme, rest) = bytes.split_at(scheme_length);
     // Whatever the scheme, what follows it is set off by a space.
     if scheme.is_empty() || rest.first().is_some_and(|byte| *byte != b' ') {
@@ -127,6 +124,18 @@ pub(crate) fn read(
         value: value.clone(),
         token_at: scheme_length + spaces,
     })))
+}
+
+fn scheme_length(credentials: &[u8]) -> usize {
+    // What nearly all send.
+    const USUAL: &[u8] = b"Bearer";
+    if credentials.starts_with(USUAL) && credentials.get(USUAL.len()) == Some(&b' ') {
+        return USUAL.len();
+    }
+    let characters = credentials.iter();
+    characters
+        .take_while(|byte| is_token_character(**byte))
+        .count()
 }
 
 /// `tchar` of RFC 9110 §5.6.2.

@@ -5,6 +5,7 @@
 //! are each seen once does not push out those in use.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
@@ -21,8 +22,7 @@ pub(super) struct Table<V> {
 }
 
 struct Shard<V> {
-    /// Hashed by a seed of its own, beside the secret that made the names.
-    places: HashMap<TokenName, usize>,
+    places: HashMap<TokenName, usize, Seed>,
     ring: Vec<Option<Slot<V>>>,
     free: Vec<usize>,
     hand: usize,
@@ -34,6 +34,42 @@ struct Slot<V> {
     value: V,
     bytes: usize,
     used: AtomicBool,
+}
+
+/// Names are keyed digests, evenly spread and known to nobody outside: their own bytes are hash enough,
+/// with a seed of the table's beside the secret that made them.
+struct Seed(u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(()))
+    }
+}
+
+impl BuildHasher for Seed {
+    type Hasher = LastBytes;
+
+    fn build_hasher(&self) -> LastBytes {
+        LastBytes(self.0)
+    }
+}
+
+/// The end of a name: its beginning has chosen the part of the table.
+struct LastBytes(u64);
+
+impl Hasher for LastBytes {
+    fn write(&mut self, name: &[u8]) {
+        if let Some(last) = name.last_chunk() {
+            self.0 ^= u64::from_le_bytes(*last);
+        }
+    }
+
+    // All names have one length.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl<V: Clone> Table<V> {
@@ -152,7 +188,7 @@ impl<V> Shard<V> {
 impl<V> Default for Shard<V> {
     fn default() -> Self {
         Self {
-            places: HashMap::new(),
+            places: HashMap::default(),
             ring: Vec::new(),
             free: Vec::new(),
             hand: 0,
@@ -172,7 +208,11 @@ mod tests {
     /// A name with this number in it.
     fn name(number: u32) -> TokenName {
         let mut name = [0; size_of::<TokenName>()];
-        name[..4].copy_from_slice(&number.to_le_bytes());
+        // Spread over both ends, as digests are.
+        let spread = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        name[..8].copy_from_slice(&spread.to_le_bytes());
+        let end = name.len() - 8;
+        name[end..].copy_from_slice(&spread.rotate_left(32).to_le_bytes());
         name
     }
 
