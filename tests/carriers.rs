@@ -468,6 +468,7 @@ fn assert_none_of(headers: &HeaderMap, forged: &[&str]) {
     }
 }
 
+/// `V23`.
 #[tokio::test]
 async fn v23_claims_are_told_in_headers_and_never_taken_from_the_caller() {
     let server = server();

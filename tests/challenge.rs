@@ -192,6 +192,7 @@ async fn the_challenge_does_not_depend_on_the_url_or_the_host_of_the_request() {
     );
 }
 
+/// `V160`.
 #[tokio::test]
 async fn challenges_of_others_are_kept_on_the_way_out_and_in() {
     let server = server();

@@ -106,6 +106,7 @@ fn an_audience_is_there_and_not_empty() {
     assert!(BearerLayer::jwt(&server, Audience::Unchecked).is_ok());
 }
 
+/// `V158`.
 #[test]
 fn a_scope_is_of_the_alphabet_of_rfc_6749() {
     for (list, value) in [
@@ -135,6 +136,7 @@ fn a_scope_is_of_the_alphabet_of_rfc_6749() {
     assert!(ScopeLayer::all("https://api.example.test/orders.read !#[]~").is_ok());
 }
 
+/// `V158`.
 #[test]
 fn a_realm_needs_no_escape() {
     let layer = || support::layer(&server());

@@ -184,6 +184,7 @@ async fn each_field_value_is_read_by_the_grammar_or_refused() {
     );
 }
 
+/// `V1`.
 #[tokio::test]
 async fn a_request_without_credentials_is_challenged_without_an_error_code() {
     let (server, api, _) = setup();
@@ -196,6 +197,7 @@ async fn a_request_without_credentials_is_challenged_without_an_error_code() {
     assert!(server.requests().is_empty());
 }
 
+/// `V9`.
 #[tokio::test]
 async fn two_field_lines_are_refused_whichever_is_good() {
     let (server, api, token) = setup();

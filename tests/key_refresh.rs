@@ -115,6 +115,7 @@ async fn a_thousand_requests_on_several_threads_share_one_fetch() {
     assert_eq!(fetches(&server), (1, 1));
 }
 
+/// `V111`.
 #[tokio::test]
 async fn a_request_that_is_given_up_takes_nothing_from_the_others() {
     let server = server();
@@ -162,6 +163,7 @@ async fn a_request_with_a_new_key_waits_for_it_and_succeeds() {
     assert_eq!(server.count(Endpoint::KeySet), 2);
 }
 
+/// `V109`.
 #[tokio::test]
 async fn a_rotation_under_load_costs_one_fetch_and_no_request() {
     let server = server();
@@ -174,6 +176,7 @@ async fn a_rotation_under_load_costs_one_fetch_and_no_request() {
     assert_eq!(server.count(Endpoint::KeySet), 2);
 }
 
+/// `V109`.
 #[tokio::test]
 async fn a_rotation_shortly_after_a_junk_key_id_costs_one_fetch_and_no_request() {
     let server = server();
@@ -192,6 +195,7 @@ async fn a_rotation_shortly_after_a_junk_key_id_costs_one_fetch_and_no_request()
     );
 }
 
+/// `V109`.
 #[tokio::test]
 async fn a_rotation_whose_first_request_hangs_up_costs_one_fetch_and_no_other_request() {
     let server = server();
@@ -230,6 +234,7 @@ async fn a_fetch_that_began_before_the_rotation_is_not_believed_to_lack_the_key(
     assert_eq!(server.count(Endpoint::KeySet), 3);
 }
 
+/// `V106`.
 #[tokio::test]
 async fn ten_thousand_junk_key_ids_cost_three_fetches_and_good_tokens_nothing() {
     let server = server();
@@ -246,6 +251,7 @@ async fn ten_thousand_junk_key_ids_cost_three_fetches_and_good_tokens_nothing() 
     assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
 }
 
+/// `V106`.
 #[tokio::test]
 async fn ten_thousand_junk_key_ids_in_five_minutes_cost_one_fetch_each_half_minute() {
     let server = server();
@@ -263,6 +269,7 @@ async fn ten_thousand_junk_key_ids_in_five_minutes_cost_one_fetch_each_half_minu
     assert!((3 + 9..=3 + 10).contains(&fetches), "{fetches}");
 }
 
+/// `V106`.
 #[tokio::test]
 async fn a_thousand_junk_key_ids_at_once_cost_three_fetches() {
     let server = server();
@@ -399,6 +406,7 @@ async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
     assert!(handle.health().last_error.is_none());
 }
 
+/// `V107`.
 #[tokio::test]
 async fn an_outage_is_survived_for_an_hour_past_the_life_of_the_keys_and_then_said() {
     let server = server();
@@ -459,6 +467,7 @@ async fn without_a_grace_time_an_outage_is_said_at_the_end_of_the_keys() {
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
 }
 
+/// `V108`.
 #[tokio::test]
 async fn a_cold_start_during_an_outage_mends_itself() {
     let server = server();
@@ -544,6 +553,7 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
     assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Unavailable);
 }
 
+/// `V112`.
 #[tokio::test]
 async fn the_life_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
     for (header, life) in [

@@ -199,6 +199,7 @@ async fn negotiate(mut response: Response<Body>) -> Response<Body> {
     response
 }
 
+/// `V160`.
 #[tokio::test]
 async fn v160_the_challenges_of_others_stay() {
     let server = server();

@@ -381,6 +381,7 @@ async fn a_401_hints_at_scopes_and_a_403_names_its_own() {
     }
 }
 
+/// `V159`.
 #[tokio::test]
 async fn v159_the_address_does_not_come_from_the_request() {
     let server = server();
@@ -417,6 +418,7 @@ async fn v159_the_address_does_not_come_from_the_request() {
     );
 }
 
+/// `V162`.
 #[tokio::test]
 async fn v162_the_document_is_public_also_behind_the_layer() {
     let server = server();
@@ -440,6 +442,7 @@ async fn v162_the_document_is_public_also_behind_the_layer() {
     }
 }
 
+/// `V162`.
 #[tokio::test]
 async fn a_handler_at_the_open_path_is_given_nobody() {
     let server = server();
