@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) grants: Grants,
     /// Client assertions that were used.
     pub(super) assertions: HashSet<String>,
+    /// Tokens that were ended before their time.
+    pub(super) revoked: Vec<String>,
     /// What a subject has already allowed a client.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
 }

@@ -17,6 +17,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "userinfo_endpoint": server.url("/userinfo"),
         "end_session_endpoint": server.url("/end-session"),
         "introspection_endpoint": server.url("/introspect"),
+        "revocation_endpoint": server.url("/revoke"),
         "scopes_supported": scopes(server),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
