@@ -41,6 +41,8 @@ pub struct TestClient {
     pub(super) consent: bool,
     pub(super) access_token_lifetime: Duration,
     pub(super) refresh: RefreshRules,
+    pub(super) backchannel_logout_uri: Option<String>,
+    pub(super) frontchannel_logout_uri: Option<String>,
 }
 
 /// A grant type a client may use (RFC 6749 §1.3).
@@ -128,6 +130,8 @@ impl TestClient {
             consent: true,
             access_token_lifetime: Duration::from_secs(300),
             refresh: RefreshRules::default(),
+            backchannel_logout_uri: None,
+            frontchannel_logout_uri: None,
         }
     }
 
@@ -254,7 +258,7 @@ impl TestUser {
     }
 }
 
-fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {
+pub(super) fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {
     let refused = |reason| ConfigError::Url {
         setting,
         value: uri.to_owned(),

@@ -93,6 +93,7 @@ impl TestServer {
             Some(response) => response,
             None => endpoint::answer(self, endpoint, &request, &faults),
         };
+        self.tell_clients().await;
         let response = after(response, &faults);
         for fault in &faults {
             match fault {

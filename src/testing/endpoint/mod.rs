@@ -6,6 +6,7 @@ mod client_authentication;
 mod consent;
 mod discovery;
 mod end_session;
+mod html;
 mod introspection;
 mod pages;
 mod request;

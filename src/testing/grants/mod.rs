@@ -3,7 +3,7 @@
 
 mod revocation;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::respond::random_text;
@@ -212,6 +212,13 @@ impl Grants {
     pub(super) fn add_id_token(&mut self, token: &str, client_id: &str, sign_in: &SignIn) {
         self.id_tokens
             .insert(token.to_owned(), (client_id.to_owned(), sign_in.clone()));
+    }
+
+    /// The clients that got an ID token of this sign-in.
+    pub(super) fn clients_of(&self, sign_in: &SignIn) -> Vec<String> {
+        let told = self.id_tokens.values().filter(|(_, of)| of == sign_in);
+        let clients: BTreeSet<String> = told.map(|(client_id, _)| client_id.clone()).collect();
+        clients.into_iter().collect()
     }
 
     /// The client and the sign-in of an ID token that was issued here, expired or not
