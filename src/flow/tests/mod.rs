@@ -2,6 +2,7 @@
 
 mod complete;
 mod id_token;
+mod refresh;
 mod signed_in;
 mod start;
 mod support;

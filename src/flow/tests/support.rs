@@ -58,6 +58,7 @@ pub(super) struct Server {
 struct State {
     metadata: Value,
     token: (u16, String),
+    retry_after: Option<&'static str>,
     userinfo: (u16, &'static str, String),
     requests: Vec<Request<Bytes>>,
 }
@@ -79,6 +80,7 @@ impl Server {
             state: Arc::new(Mutex::new(State {
                 metadata,
                 token: (500, String::new()),
+                retry_after: None,
                 userinfo: (500, "", String::new()),
                 requests: Vec::new(),
             })),
@@ -96,6 +98,11 @@ impl Server {
 
     pub(super) fn answer_token_request(&self, status: u16, body: &str) {
         self.state.lock().unwrap().token = (status, body.to_owned());
+    }
+
+    /// The header field of the next answers of the token endpoint.
+    pub(super) fn ask_to_retry_after(&self, field: &'static str) {
+        self.state.lock().unwrap().retry_after = Some(field);
     }
 
     pub(super) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
@@ -169,9 +176,12 @@ impl Service<Request<Bytes>> for Server {
             _ => (404, "text/plain", String::new()),
         };
         state.requests.push(request);
-        let answer = Response::builder()
+        let mut answer = Response::builder()
             .status(status)
             .header("content-type", media_type);
+        if let Some(field) = state.retry_after {
+            answer = answer.header("retry-after", field);
+        }
         ready(Ok(answer.body(Bytes::from(body)).unwrap()))
     }
 }
@@ -217,7 +227,7 @@ impl Login {
     pub(super) fn grant(&self, id_token: &str) {
         let body = json!({
             "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
-            "id_token": id_token,
+            "refresh_token": "the-refresh-token", "id_token": id_token,
         });
         self.server.answer_token_request(200, &body.to_string());
     }
