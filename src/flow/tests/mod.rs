@@ -5,4 +5,4 @@ mod id_token;
 mod refresh;
 mod signed_in;
 mod start;
-mod support;
+pub(crate) mod support;
