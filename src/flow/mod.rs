@@ -20,6 +20,7 @@ mod error;
 mod logout;
 mod record;
 mod redeem;
+mod revoke;
 mod session;
 mod session_id;
 mod settings;
