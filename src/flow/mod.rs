@@ -20,6 +20,7 @@ mod error;
 mod logout;
 mod record;
 mod redeem;
+mod refresh;
 mod revoke;
 mod session;
 mod session_id;
@@ -28,12 +29,14 @@ mod start;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
 mod tests;
+mod token_endpoint;
 mod transaction;
 mod userinfo;
 
 pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
+pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session::{Session, SessionError, UserKey};
 pub use session_id::{InvalidSessionId, SessionId};
 pub(crate) use settings::Flow;
