@@ -125,7 +125,7 @@ async fn a_revoked_token_is_dead_and_a_refresh_token_takes_its_grant_along() {
     let second = json(&refresh(&server, &refreshing, "").await);
     let alive = text(&second, "access_token");
     assert_eq!(userinfo(&server, &alive).await.status(), StatusCode::OK);
-    assert_eq!(server.access_tokens("subject-of-alice"), [alive.clone()]);
+    assert_eq!(server.access_tokens("subject-of-alice"), [&*alive]);
 
     let newest = text(&second, "refresh_token");
     revoke(&newest, "shop", "shop secret:1").await;
@@ -223,7 +223,7 @@ async fn a_refresh_is_held_before_or_after_it_was_done() {
         let meanwhile = async {
             server.wait_for_grant(Grant::RefreshToken, 1).await;
             tokio::task::yield_now().await;
-            let rotated = server.refresh_tokens("subject-of-alice") != [token.clone()];
+            let rotated = server.refresh_tokens("subject-of-alice") != [&*token];
             assert_eq!(rotated, after, "{name}");
             gate.open();
         };
@@ -237,7 +237,7 @@ async fn a_refresh_is_held_before_or_after_it_was_done() {
     let clock = server.clock();
     let (answer, ()) = tokio::join!(refresh(&server, &token, ""), async {
         clock.wait_for_sleepers(1).await;
-        assert_ne!(server.refresh_tokens("subject-of-alice"), [token.clone()]);
+        assert_ne!(server.refresh_tokens("subject-of-alice"), [&*token]);
         clock.advance(Duration::from_secs(4));
     });
     assert_eq!(answer.status(), StatusCode::OK);

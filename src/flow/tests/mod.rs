@@ -6,4 +6,4 @@ mod refresh;
 mod revoke;
 mod signed_in;
 mod start;
-mod support;
+pub(crate) mod support;

@@ -174,6 +174,9 @@ impl Outgoing {
         else {
             return None;
         };
+        if self.mode == Mode::WebSocket {
+            return None;
+        }
         let mut whole = url.clone();
         whole.set_fragment(None);
         match (referrer_policy, self.is_same_origin()) {
