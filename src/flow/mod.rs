@@ -21,6 +21,7 @@ mod logout;
 mod record;
 mod redeem;
 mod refresh;
+mod revoke;
 mod session_id;
 mod settings;
 mod start;

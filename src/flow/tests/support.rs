@@ -1,5 +1,6 @@
 //! Answers of an authorization server, each to be replaced, and the requests it got.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
@@ -60,6 +61,7 @@ struct State {
     token: (u16, String),
     retry_after: Option<&'static str>,
     userinfo: (u16, &'static str, String),
+    revocations: VecDeque<(u16, &'static str)>,
     requests: Vec<Request<Bytes>>,
 }
 
@@ -82,6 +84,7 @@ impl Server {
                 token: (500, String::new()),
                 retry_after: None,
                 userinfo: (500, "", String::new()),
+                revocations: VecDeque::new(),
                 requests: Vec::new(),
             })),
         }
@@ -105,8 +108,17 @@ impl Server {
         self.state.lock().unwrap().retry_after = Some(field);
     }
 
+    pub(super) fn token_answer(&self) -> String {
+        self.state.lock().unwrap().token.1.clone()
+    }
+
     pub(crate) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
         self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
+    }
+
+    /// The answers to revocations; 200 once they are used up.
+    pub(super) fn answer_revocations(&self, answers: &[(u16, &'static str)]) {
+        self.state.lock().unwrap().revocations = answers.iter().copied().collect();
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
@@ -173,6 +185,10 @@ impl Service<Request<Bytes>> for Server {
             }
             "/token" => (state.token.0, "application/json", state.token.1.clone()),
             "/userinfo" => state.userinfo.clone(),
+            "/revoke" => {
+                let (status, body) = state.revocations.pop_front().unwrap_or((200, ""));
+                (status, "application/json", body.to_owned())
+            }
             _ => (404, "text/plain", String::new()),
         };
         state.requests.push(request);

@@ -104,7 +104,7 @@ fn check_subject(claims: &Registered) -> Result<(), IdTokenError> {
 
 /// OpenID Connect Core §3.1.3.7, steps 3 to 5 (`L23`): for us, for no one else, and not because
 /// somebody else asked for it.
-fn check_audience(
+pub(super) fn check_audience(
     payload: &Object<'_>,
     claims: &Registered,
     client_id: &str,
