@@ -33,8 +33,8 @@ impl ErrorPage<'_> {
     }
 
     /// What happened, in English, for the person at the browser.
-    pub fn message(&self) -> &'static str {
-        self.refusal.message
+    pub fn message(&self) -> &str {
+        &self.refusal.message
     }
 
     /// What the authorization server wrote about it: capped, without control characters, to be escaped.

@@ -18,7 +18,7 @@ pub(crate) struct Refusal {
     /// Stable, for machines and for support.
     pub(super) code: &'static str,
     /// For the person, in words that help.
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
     /// What the authorization server wrote: a stranger's text, capped, to be escaped.
     pub(super) said: Option<String>,
     pub(super) retry_after: Option<Duration>,
@@ -33,7 +33,7 @@ impl Refusal {
         Self {
             status,
             code,
-            message,
+            message: Cow::Borrowed(message),
             said: None,
             retry_after: None,
             start_again: false,
@@ -73,7 +73,7 @@ impl From<&FlowError> for Refusal {
         Self {
             status,
             code: error.code(),
-            message,
+            message: message.into(),
             said: said(error),
             retry_after: error.retry_after(),
             start_again,

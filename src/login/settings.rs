@@ -100,11 +100,14 @@ impl Settings {
         if kind == Kind::Navigation {
             return answer::redirect(&login_url);
         }
+        let correlation_id = self.correlation_id();
+        events::login_required(&correlation_id);
         let problem = json!({
             "type": "about:blank",
             "title": "Signing in is required",
             "status": 401,
             "code": "login_required",
+            "correlation_id": correlation_id,
             "login_url": login_url,
         });
         let mut answer = answer::problem(StatusCode::UNAUTHORIZED, &problem);

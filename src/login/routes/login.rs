@@ -42,7 +42,7 @@ async fn start(
     let started = settings.flow.start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
-            refusal.message = BAD_PARAMETER;
+            refusal.message = BAD_PARAMETER.into();
         }
         refusal
     })?;
