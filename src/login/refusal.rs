@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::chunks::NotWritten;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
+use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
 #[derive(Clone, Debug)]
@@ -100,6 +101,19 @@ impl From<NotWritten> for Refusal {
     }
 }
 
+/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked.
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
+        let (code, message) = match error {
+            StoreError::Full => ("store_full", FULL),
+            _ => ("store_unavailable", NO_STORE),
+        };
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        refusal.retry_after = Some(STORE_RETRY);
+        refusal.because(error.to_string())
+    }
+}
+
 impl From<RandomError> for Refusal {
     fn from(error: RandomError) -> Self {
         NotWritten::from(error).into()
@@ -124,5 +138,11 @@ const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used."
 const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
 const OUR_FAULT: &str = "Something went wrong here.";
+const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
+const NO_STORE: &str = "It cannot be looked up at the moment who is signed in. Nobody has been signed out: \
+                        try again shortly.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";
+
+/// When to come again while a store is away: soon, since it is nearby.
+const STORE_RETRY: Duration = Duration::from_secs(1);

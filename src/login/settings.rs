@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -136,6 +136,9 @@ impl Settings {
                 refusal,
                 correlation_id: &correlation_id,
                 login_url: &login_url,
+                accept_language: headers
+                    .get(ACCEPT_LANGUAGE)
+                    .and_then(|value| value.to_str().ok()),
             };
             match &self.error_page {
                 Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),

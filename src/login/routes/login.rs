@@ -98,7 +98,7 @@ const fn bad_parameter(code: &'static str) -> Refusal {
     Refusal::stale(code, BAD_PARAMETER)
 }
 
-const BAD_PARAMETER: &str = "The link that led here asks for something that cannot be.";
+const BAD_PARAMETER: &str = "The link that led here is incomplete or wrong.";
 
 /// A hint is an e-mail address, locales and classes are short words.
 const MAX_PARAMETER: usize = 512;
