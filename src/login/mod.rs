@@ -101,8 +101,7 @@ mod routes;
 mod sealer;
 mod service;
 mod settings;
-mod steady;
-mod tombstones;
+mod tickets;
 mod transactions;
 mod visit;
 
@@ -111,7 +110,7 @@ pub use future::ResponseFuture;
 pub use layer::LoginLayer;
 pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
-pub use required::{Required, RequiredLayer};
+pub use required::{Required, RequiredFuture, RequiredLayer};
 pub use service::Login;
 
 use answer::Answer;

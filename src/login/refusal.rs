@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::callbacks::SignInError;
 use super::chunks::NotWritten;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
+use crate::session::NotBegun;
 use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
@@ -101,18 +103,43 @@ impl From<NotWritten> for Refusal {
     }
 }
 
-/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked.
+/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked. It is worth
+/// coming back.
 impl From<&StoreError> for Refusal {
     fn from(error: &StoreError) -> Self {
         let (code, message) = match error {
-            StoreError::Full => ("store_full", FULL),
-            _ => ("store_unavailable", NO_STORE),
+            StoreError::Full => ("session_store_full", FULL),
+            StoreError::Unavailable(_) => ("session_store_unavailable", NO_STORE),
         };
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         refusal.retry_after = Some(STORE_RETRY);
+        // What a store says of itself may name its address.
         refusal.because(error.to_string())
     }
 }
+
+impl From<&SignInError> for Refusal {
+    fn from(error: &SignInError) -> Self {
+        match error {
+            SignInError::Flow(error) => Self::from(error),
+            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
+                Self::from(error)
+            }
+            SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
+            SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
+            SignInError::Used => USED,
+        }
+    }
+}
+
+/// The state was redeemed before.
+pub(super) const USED: Refusal =
+    Refusal::stale("login_used", "This sign-in was already completed.");
+
+const LOGGED_OUT: Refusal = Refusal::stale(
+    "logged_out_meanwhile",
+    "You were signed out while you signed in.",
+);
 
 impl From<RandomError> for Refusal {
     fn from(error: RandomError) -> Self {
@@ -139,10 +166,10 @@ const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. 
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
 const OUR_FAULT: &str = "Something went wrong here.";
 const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
-const NO_STORE: &str = "It cannot be looked up at the moment who is signed in. Nobody has been signed out: \
-                        try again shortly.";
+const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
+                        out: try again shortly.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";
 
-/// When to come again while a store is away: soon, since it is nearby.
-const STORE_RETRY: Duration = Duration::from_secs(1);
+/// When to come again while a store is away.
+const STORE_RETRY: Duration = Duration::from_secs(5);

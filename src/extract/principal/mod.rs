@@ -10,8 +10,8 @@ use std::fmt;
 
 use http::{Extensions, Request};
 
-use crate::flow::{Session, UserKey};
 use crate::protocol::{Claims, ScopeSet};
+use crate::session::{Session, UserKey};
 use crate::token::VerifiedToken;
 use rejection::{Asked, look};
 
