@@ -305,7 +305,7 @@ impl LoginLayer {
         self
     }
 
-    fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
+    pub(super) fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
         let keeper = change(Keeper::clone(&self.settings.keeper));
         self.with(|settings| settings.keeper = Arc::new(keeper))
     }
