@@ -270,6 +270,11 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.settings.keeper
+    }
+
     #[cfg(test)]
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
