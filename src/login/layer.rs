@@ -295,6 +295,11 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.settings.keeper
+    }
+
     #[cfg(test)]
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
