@@ -60,14 +60,28 @@ impl Keeper {
         record: Option<&SessionRecord>,
     ) -> Result<(), StoreError> {
         match &self.place {
-            Place::Cookie => self.end_here(id),
+            Place::Cookie => {
+                self.end_here(id);
+                self.memory.successors.take(id);
+                return Ok(());
+            }
             Place::CookieWith(store) => {
                 self.end_here(id);
                 self.end_shared(store, id).await?;
             }
-            Place::Store(store) => self.end_stored(store, id, record).await?,
+            Place::Store(store) => self.end_stored(store, id).await?,
+        }
+        if let (Some(store), Some(record)) = (self.store(), record) {
+            self.delist(store, record).await;
         }
         Ok(())
+    }
+
+    pub(super) fn store(&self) -> Option<&SharedStore> {
+        match &self.place {
+            Place::Cookie => None,
+            Place::CookieWith(store) | Place::Store(store) => Some(store),
+        }
     }
 
     /// Whether it is known in this process, without asking, that the session has ended.
@@ -103,9 +117,8 @@ impl Keeper {
         Saved::Stored(newer)
     }
 
-    fn end_here(&self, id: &SessionId) {
+    pub(super) fn end_here(&self, id: &SessionId) {
         let now = self.flow.clock().monotonic();
         self.memory.tombstones.bury(*id, now, self.absolute);
-        self.memory.successors.forget(id);
     }
 }

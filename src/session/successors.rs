@@ -59,8 +59,9 @@ impl Successors {
         inner.make_room(now);
     }
 
-    pub(super) fn forget(&self, id: &SessionId) {
-        self.lock().records.remove(id);
+    /// Forgets a session that ended, and hands out what it had become.
+    pub(super) fn take(&self, id: &SessionId) -> Option<Arc<SessionRecord>> {
+        self.lock().records.remove(id).map(|kept| kept.record)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
