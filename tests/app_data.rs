@@ -149,7 +149,7 @@ async fn what_is_too_large_is_refused_with_both_numbers() {
 #[tokio::test]
 async fn beside_large_tokens_less_fits_into_cookies() {
     let mut refused = 0;
-    for blob in (2200..3200).step_by(100) {
+    for blob in (1100..=2500).step_by(140) {
         let shop = shop(|login| login);
         let mut jar = Jar::default();
         let start = shop.start("/auth/login", &mut jar).await;
@@ -183,7 +183,7 @@ async fn beside_large_tokens_less_fits_into_cookies() {
         );
         assert!(jar.bytes() < 5 * 1024, "{blob} {}", jar.bytes());
     }
-    assert!((1..10).contains(&refused), "{refused}");
+    assert!((2..11).contains(&refused), "{refused}");
 }
 
 /// L47: of requests that count at once, none is lost.
