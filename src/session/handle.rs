@@ -176,6 +176,15 @@ impl Session {
         self.lock().clone()
     }
 
+    pub(super) fn keeper(&self) -> &Arc<Keeper> {
+        &self.0.keeper
+    }
+
+    /// The session has become this.
+    pub(super) fn renew(&self, held: Held) {
+        *self.lock() = held;
+    }
+
     /// Begins a refresh if it is time for one, and takes in what came of the last.
     pub(crate) fn refresh_ahead(&self) {
         let mut ahead = self.ahead();

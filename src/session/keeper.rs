@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::Hooks;
 use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
@@ -24,6 +25,7 @@ pub(crate) struct Keeper {
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
     owner: String,
+    pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -45,6 +47,7 @@ impl Keeper {
             absolute: ABSOLUTE,
             idle: IDLE,
             key,
+            hooks: Hooks::default(),
             memory: Arc::default(),
         }
     }
@@ -69,6 +72,11 @@ impl Keeper {
             idle,
             ..self
         }
+    }
+
+    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
+        change(&mut self.hooks);
+        self
     }
 
     pub(crate) fn flow(&self) -> &Arc<Flow> {
