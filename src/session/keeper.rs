@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
 use super::steady::Steady;
@@ -26,6 +27,7 @@ pub(crate) struct Keeper {
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
     owner: String,
+    pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -47,6 +49,7 @@ impl Keeper {
             idle: IDLE,
             most_per_user: None,
             key,
+            hooks: Hooks::default(),
             memory: Arc::default(),
         }
     }
@@ -80,6 +83,11 @@ impl Keeper {
             most_per_user: Some(most),
             ..self
         })
+    }
+
+    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
+        change(&mut self.hooks);
+        self
     }
 
     pub(crate) fn flow(&self) -> &Arc<Flow> {

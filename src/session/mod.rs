@@ -21,12 +21,14 @@
 //! nor tokens that were renewed meanwhile.
 
 mod admin;
+mod app_data;
 mod begin;
 mod error;
 mod events;
 mod from_outside;
 mod handle;
 mod held;
+mod hooks;
 mod index;
 mod keeper;
 mod leave;
@@ -46,11 +48,16 @@ mod tombstones;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
 pub use admin::{SessionInfo, Sessions, SessionsError};
+pub use app_data::AppDataError;
 pub(crate) use begin::NotBegun;
 pub use error::SessionError;
 pub(crate) use from_outside::NotEnded;
 pub use handle::{Session, UserKey};
 pub(crate) use held::Held;
+pub use hooks::{
+    EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
+};
+pub(crate) use hooks::{Hook, NotAdmitted};
 pub(crate) use keeper::Keeper;
 pub(crate) use open::{Opened, Shown};
 pub(crate) use ticket::Ticket;

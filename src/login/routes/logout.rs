@@ -26,7 +26,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
-use crate::session::{Held, Keeper};
+use crate::session::{EndReason, Held, Keeper};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -112,6 +112,7 @@ impl Left {
             // Nobody may be listening any more.
             let _ = tell.send(left);
             if let Some(record) = record {
+                keeper.tell_ended(&record, EndReason::SignedOut);
                 keeper.flow().revoke(&record).await;
             }
         });
