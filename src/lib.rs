@@ -88,6 +88,7 @@
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
 //! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
+//! | `redis` | no | [`store::RedisStore`]: sessions and all other state in Redis or Valkey |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.
@@ -116,8 +117,6 @@ pub mod bearer;
 pub mod clock;
 mod config_error;
 mod crypto;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod extract;
 pub mod flow;
 #[cfg(fuzzing)]
@@ -130,6 +129,7 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+pub mod session;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -140,10 +140,11 @@ pub mod token;
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
-pub use flow::Session;
+
 pub use issuer::{AuthorizationServer, Client};
 pub use login::LoginLayer;
 pub use protocol::Claims;
+pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};
 
 #[doc = include_str!("../docs/design.md")]

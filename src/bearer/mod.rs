@@ -139,6 +139,7 @@
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
 //! | `tower_oauth_introspection_seconds` | histogram | none | none | how long it took to answer, or to fail |
+//! | `tower_oauth_refreshes_total` | counter | `outcome` | `success`, `refused`, `other_person`, `misconfigured`, `unavailable`, `unclear` | refresh tokens sent, for the sessions of all layers |
 //! | `tower_oauth_store_failures_total` | counter | `reason` | `full`, `unavailable`, `timed_out`, `panicked` | verbs of a [`Store`](crate::store::Store) that failed, of all layers |
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750
@@ -179,16 +180,13 @@ pub use metadata::{
 };
 pub use methods::{MethodScopes, RequireMethodScope};
 pub use policy::Policy;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
 pub(crate) use protection::Protection;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 pub use require::ScopeFuture;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;

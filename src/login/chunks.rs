@@ -9,6 +9,7 @@ use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
+use crate::session::Shown;
 
 /// What the session cookies of a request hold.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) enum Found {
     Nothing,
     /// There are some that are no session: to be cleared, and nobody signed in (`L39`, `H50`).
     Spoiled,
-    Session(Box<SessionRecord>),
+    Shown(Shown),
 }
 
 /// Why a session cannot be written into cookies.
@@ -61,7 +62,9 @@ pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
         }
         _ => None,
     };
-    record.map_or(Found::Spoiled, |record| Found::Session(Box::new(record)))
+    record.map_or(Found::Spoiled, |record| {
+        Found::Shown(Shown::Record(Box::new(record)))
+    })
 }
 
 /// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
@@ -85,12 +88,7 @@ fn seal_as_it_is(
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK);
-    let names: Vec<String> = match count {
-        1 => vec![SESSION.to_owned()],
-        _ => (0..count)
-            .map(|number| format!("{SESSION}.{number}"))
-            .collect(),
-    };
+    let names = names(count);
     let cost = length
         + names
             .iter()
@@ -112,6 +110,16 @@ fn seal_as_it_is(
             (name, value.to_owned())
         })
         .collect())
+}
+
+/// What so many cookies of a session are called, without our prefix.
+pub(super) fn names(count: usize) -> Vec<String> {
+    match count {
+        1 => vec![SESSION.to_owned()],
+        _ => (0..count)
+            .map(|number| format!("{SESSION}.{number}"))
+            .collect(),
+    }
 }
 
 fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
@@ -162,7 +170,8 @@ mod tests {
     /// A session as it is written, by hand: the number of chunks and the schema come first.
     fn plain(counted: u8, schema: u8) -> Vec<u8> {
         let mut bytes = vec![counted, schema];
-        bytes.extend([9; 16]);
+        bytes.extend([9; 32]);
+        bytes.extend(0_u64.to_be_bytes());
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         for text in [
@@ -174,7 +183,7 @@ mod tests {
             bytes.extend(text.as_bytes());
         }
         bytes.extend(1_800_000_300_i64.to_be_bytes());
-        bytes.push(0);
+        bytes.extend([0; 4]);
         bytes
     }
 
@@ -190,15 +199,15 @@ mod tests {
     /// `L46`, `H52`: well sealed, and still no session of this version.
     #[test]
     fn a_sealed_text_of_another_version_or_number_is_nobody() {
-        assert!(matches!(open_plain(&plain(1, 1)), Found::Session(_)));
+        assert!(matches!(open_plain(&plain(1, 2)), Found::Shown(_)));
         for (name, plain) in [
-            ("a newer schema", plain(1, 2)),
+            ("a newer schema", plain(1, 3)),
             ("the newest", plain(1, 255)),
-            ("an older one", plain(1, 0)),
-            ("of two chunks", plain(2, 1)),
-            ("of no chunk", plain(0, 1)),
-            ("of 255", plain(255, 1)),
-            ("more behind it", [plain(1, 1), vec![0]].concat()),
+            ("an older one", plain(1, 1)),
+            ("of two chunks", plain(2, 2)),
+            ("of no chunk", plain(0, 2)),
+            ("of 255", plain(255, 2)),
+            ("more behind it", [plain(1, 2), vec![0]].concat()),
             ("nothing", Vec::new()),
             ("a number alone", vec![1]),
             (
@@ -209,12 +218,12 @@ mod tests {
             ("ones", vec![1; 500]),
             (
                 "lengths beyond the end",
-                [vec![1, 1], vec![255; 200]].concat(),
+                [vec![1, 2], vec![255; 200]].concat(),
             ),
         ] {
             assert!(matches!(open_plain(&plain), Found::Spoiled), "{name}");
         }
-        let whole = plain(1, 1);
+        let whole = plain(1, 2);
         for end in 0..whole.len() {
             assert!(matches!(open_plain(&whole[..end]), Found::Spoiled), "{end}");
         }

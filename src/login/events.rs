@@ -17,6 +17,11 @@ pub(super) fn not_signed_in() {
     tracing::debug!(target: TARGET, event = "login_not_signed_in");
 }
 
+/// A program asked for something that needs a session, and has none.
+pub(super) fn login_required(correlation_id: &str) {
+    tracing::debug!(target: TARGET, event = "login_required", correlation_id);
+}
+
 /// What a refusal knows; the browser is told its code and the correlation id.
 pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
     let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
@@ -30,6 +35,20 @@ pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
 
 pub(super) fn signed_out(at_the_server: bool) {
     tracing::info!(target: TARGET, event = "signed_out", at_the_server);
+}
+
+/// Told on the back channel; how many sessions were on the list that it ended.
+pub(super) fn signed_out_by_the_server(by: &'static str, sessions: usize) {
+    tracing::info!(target: TARGET, event = "signed_out_by_the_server", by, sessions);
+}
+
+pub(super) fn logout_token_refused(code: &'static str) {
+    tracing::info!(target: TARGET, event = "logout_token_refused", code);
+}
+
+/// Told on the front channel.
+pub(super) fn signed_out_in_a_frame() {
+    tracing::info!(target: TARGET, event = "signed_out_in_a_frame");
 }
 
 /// A session cookie that is nobody's any more, or never was anybody's.

@@ -12,16 +12,18 @@ use super::cookies::CookieNames;
 use super::csrf::Csrf;
 use super::pages::ErrorPage;
 use super::required::RequiredLayer;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use super::sealer::Sealer;
 use super::service::Login;
-use super::settings::{Memory, OwnErrorPage, Settings};
+use super::settings::{OwnErrorPage, Settings};
 use super::transactions::MAX_RETURN_TO;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
+use crate::session::{Keeper, Sessions};
+use crate::store::{SharedStore, Store};
 
 /// Signs people in with the authorization code flow, and tells the routes inside who they are.
 ///
@@ -36,7 +38,8 @@ impl LoginLayer {
     /// A login at `server` for the application at the origin of `redirect_uri`.
     ///
     /// The redirect URI is the one registered with the authorization server: https, or http on loopback.
-    /// Its last segment is the callback route; `login`, `logout` and `session` stand beside it. Nothing a
+    /// Its last segment is the callback route; `login`, `logout`, `session`, `backchannel-logout` and
+    /// `frontchannel-logout` stand beside it. Nothing a
     /// request says of its host changes any of this. There is no I/O here: see [`ready`](Self::ready).
     ///
     /// # Errors
@@ -64,17 +67,16 @@ impl LoginLayer {
             settings: Arc::new(Settings {
                 layer: LAYERS.fetch_add(1, Ordering::Relaxed),
                 origin: flow.redirect_uri().origin().ascii_serialization(),
-                flow: Arc::new(flow),
+                keeper: Arc::new(Keeper::new(Arc::new(flow), sealer.key.clone())),
                 sealer,
                 routes,
                 default_return_to: "/".to_owned(),
                 after_sign_out: None,
-                absolute: ABSOLUTE,
-                idle: IDLE,
+                clears_site_data: false,
                 csrf: Csrf::default(),
                 same_site: SameSite::default(),
                 error_page: None,
-                memory: Arc::new(Memory::default()),
+                callbacks: Arc::default(),
             }),
         })
     }
@@ -104,9 +106,9 @@ impl LoginLayer {
     /// Where the authorization server sends the browser after signing out there, which must be
     /// registered there too. Without it, people end on the authorization server's own page.
     ///
-    /// It may be any address of this origin but the routes `login`, `callback` and `session`. A browser that comes back there from its own sign-out, which
-    /// a sealed cookie and `state` show, is sent on to the `return_to` of that sign-out; to anybody else
-    /// the address is what it is without this layer.
+    /// It may be any address of this origin but the other routes of this layer. A browser that comes back
+    /// there from its own sign-out, which a sealed cookie and `state` show, is sent on to the `return_to` of
+    /// that sign-out; to anybody else the address is what it is without this layer.
     ///
     /// # Errors
     ///
@@ -118,18 +120,40 @@ impl LoginLayer {
             reason,
         };
         let url = Url::parse(uri).map_err(|_| refused("it is not a URL"))?;
-        if url.origin() != self.settings.flow.redirect_uri().origin() {
+        if url.origin() != self.settings.flow().redirect_uri().origin() {
             return Err(refused("its origin is not that of the redirect URI"));
         }
-        let routes = &self.settings.routes;
-        if [&routes.callback, &routes.login, &routes.session]
-            .into_iter()
-            .any(|other| url.path() == other)
-        {
+        let route = self.settings.routes.find(url.path());
+        if route.is_some_and(|route| route != Route::Logout) {
             return Err(refused("it is another route of this layer"));
         }
         let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
         Ok(login.with(|settings| settings.after_sign_out = Some(url.path().to_owned())))
+    }
+
+    /// Where browsers are sent to sign out at an authorization server that does so in its own way, and
+    /// what it calls the address to come back to. Without it, its metadata says (`end_session_endpoint`).
+    ///
+    /// | server | endpoint | parameter |
+    /// | --- | --- | --- |
+    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
+    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
+    ///
+    /// Only `client_id` and, where
+    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that parameter
+    /// are sent. Such servers bring no `state` back, so people end at the default return target and not at
+    /// the `return_to` of their sign-out.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback), [`ConfigError::Setting`]
+    /// for a parameter that is empty, `client_id`, or more than letters, digits, `_`, `-` and `.`.
+    pub fn with_end_session_endpoint(
+        self,
+        url: &str,
+        redirect_parameter: &str,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
     }
 
     /// Where people go who did not say where; `/` when this is not called.
@@ -142,7 +166,7 @@ impl LoginLayer {
         let no_targets = settings.routes.no_targets();
         // It is kept with each login like any other target, so it must fit there.
         let fits = path.len() <= MAX_RETURN_TO
-            && check_return_to(path, settings.flow.redirect_uri(), &no_targets).is_some();
+            && check_return_to(path, settings.flow().redirect_uri(), &no_targets).is_some();
         if !fits {
             return Err(ConfigError::Url {
                 setting: "default return target",
@@ -169,7 +193,7 @@ impl LoginLayer {
                 reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
             });
         }
-        let secure = self.settings.flow.redirect_uri().scheme() == "https";
+        let secure = self.settings.flow().redirect_uri().scheme() == "https";
         Ok(self.with(|settings| settings.sealer.names = CookieNames::new(name, secure)))
     }
 
@@ -200,20 +224,65 @@ impl LoginLayer {
         if idle > absolute {
             return Err(refused(idle, "the idle limit is above the absolute one"));
         }
-        Ok(self.with(|settings| {
-            settings.absolute = absolute;
-            settings.idle = idle;
-        }))
+        Ok(self.with_keeper(|keeper| keeper.with_limits(absolute, idle)))
+    }
+
+    /// Keeps sessions in this store; a browser then has a random ticket in its cookie, and nothing else.
+    ///
+    /// For sessions of any size, that end everywhere at once, that can be listed, and whose refresh tokens
+    /// rotate safely over several machines; [`session`](crate::session) compares the ways to keep them.
+    /// While the store cannot be asked, requests with a session get 503.
+    #[must_use]
+    pub fn with_session_store(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_keeper(|keeper| keeper.with_session_store(store))
+    }
+
+    /// Leaves sessions in sealed cookies, and keeps in this store what all replicas must know together:
+    /// which logins were completed, which sessions were ended, and what refreshed sessions have become.
+    ///
+    /// Every request with a session asks the store then; while it cannot be asked, they get 503.
+    #[must_use]
+    pub fn with_shared_memory(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_keeper(|keeper| keeper.with_shared_memory(store))
+    }
+
+    /// How many sessions a person may have at a time, in different browsers. A login beyond that ends the
+    /// oldest. Up to 256 when this is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for 0, for more than 256, and before
+    /// [`with_session_store`](Self::with_session_store) or
+    /// [`with_shared_memory`](Self::with_shared_memory): without a store nobody can count.
+    pub fn with_max_sessions_per_user(self, most: usize) -> Result<Self, ConfigError> {
+        let keeper = Keeper::clone(&self.settings.keeper);
+        let keeper =
+            keeper
+                .with_max_sessions_per_user(most)
+                .ok_or_else(|| ConfigError::Setting {
+                    setting: "max sessions per user",
+                    value: most.to_string(),
+                    reason: "it must be 1 to 256, and there must be a store",
+                })?;
+        Ok(self.with_keeper(|_| keeper))
+    }
+
+    /// Has the browser forget what it kept of this origin when somebody signs out: its cache, and what
+    /// scripts stored (`Clear-Site-Data: "cache", "storage"`). Off when this is not called: it concerns all
+    /// of the origin, and some browsers take seconds for it.
+    #[must_use]
+    pub fn with_clear_site_data(self) -> Self {
+        self.with(|settings| settings.clears_site_data = true)
     }
 
     /// How long an access token is used when the authorization server does not say how long it lives;
     /// 5 minutes when this is not called.
     #[must_use]
     pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
-        self.with(|settings| {
-            let flow = Flow::clone(&settings.flow);
-            settings.flow = Arc::new(flow.with_default_token_lifetime(lifetime));
-        })
+        let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
+        self.with_keeper(|keeper| keeper.with_flow(Arc::new(flow)))
     }
 
     /// The `SameSite` attribute of the session cookie; [`SameSite::Lax`] when this is not called.
@@ -245,13 +314,23 @@ impl LoginLayer {
     /// [`FlowError`] of the kind `Configuration` where the metadata rules a login out (it lists code
     /// challenge methods without S256, or names no endpoint), `Unavailable` where it cannot be had.
     pub async fn ready(&self) -> Result<(), FlowError> {
-        self.settings.flow.ready().await
+        self.settings.flow().ready().await
+    }
+
+    /// Lists and ends sessions from outside of them, for an administrator. Call it when all is set.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(Arc::clone(&self.settings.keeper))
     }
 
     /// A layer for the routes that need a session. This layer must be around it.
     #[must_use]
     pub fn required(&self) -> RequiredLayer {
         RequiredLayer::new(self.settings.layer)
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.settings.keeper
     }
 
     #[cfg(test)]
@@ -264,12 +343,17 @@ impl LoginLayer {
         self
     }
 
+    pub(super) fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
+        let keeper = change(Keeper::clone(&self.settings.keeper));
+        self.with(|settings| settings.keeper = Arc::new(keeper))
+    }
+
     fn with_flow(
         self,
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let flow = Arc::new(change(Flow::clone(&self.settings.flow))?);
-        Ok(self.with(|settings| settings.flow = flow))
+        let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
+        Ok(self.with_keeper(|keeper| keeper.with_flow(flow)))
     }
 }
 
@@ -301,7 +385,5 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 const MAX_APP_NAME: usize = 32;
-const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
-const IDLE: Duration = Duration::from_secs(60 * 60);
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);

@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::callbacks::SignInError;
 use super::chunks::NotWritten;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
+use crate::session::{NotAdmitted, NotBegun};
+use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
 #[derive(Clone, Debug)]
@@ -18,7 +21,7 @@ pub(crate) struct Refusal {
     /// Stable, for machines and for support.
     pub(super) code: &'static str,
     /// For the person, in words that help.
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
     /// What the authorization server wrote: a stranger's text, capped, to be escaped.
     pub(super) said: Option<String>,
     pub(super) retry_after: Option<Duration>,
@@ -33,7 +36,7 @@ impl Refusal {
         Self {
             status,
             code,
-            message,
+            message: Cow::Borrowed(message),
             said: None,
             retry_after: None,
             start_again: false,
@@ -73,7 +76,7 @@ impl From<&FlowError> for Refusal {
         Self {
             status,
             code: error.code(),
-            message,
+            message: message.into(),
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
@@ -100,6 +103,73 @@ impl From<NotWritten> for Refusal {
     }
 }
 
+/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked. It is worth
+/// coming back.
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
+        let (code, message) = match error {
+            StoreError::Full => ("session_store_full", FULL),
+            StoreError::Unavailable(_) => ("session_store_unavailable", NO_STORE),
+        };
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        refusal.retry_after = Some(STORE_RETRY);
+        // What a store says of itself may name its address.
+        refusal.because(error.to_string())
+    }
+}
+
+impl From<&SignInError> for Refusal {
+    fn from(error: &SignInError) -> Self {
+        match error {
+            SignInError::Flow(error) => Self::from(error),
+            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
+                Self::from(error)
+            }
+            SignInError::NotAdmitted(error) => Self::from(error),
+            SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
+            SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
+            SignInError::Used => USED,
+        }
+    }
+}
+
+/// What the application itself says to a login (`L76`).
+impl From<&NotAdmitted> for Refusal {
+    fn from(error: &NotAdmitted) -> Self {
+        let refusal = match error {
+            NotAdmitted::Denied(words) => {
+                let mut refusal = Self::new(StatusCode::FORBIDDEN, "login_denied", NOT_LET_IN);
+                if !words.trim().is_empty() {
+                    refusal.message = words.clone();
+                }
+                refusal
+            }
+            NotAdmitted::Later { retry_after, .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut refusal = Self::new(status, "login_undecided", UNDECIDED);
+                refusal.retry_after = Some(*retry_after);
+                refusal
+            }
+            NotAdmitted::Failed(_) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Self::new(status, "login_hook_failed", OUR_FAULT)
+            }
+        };
+        let mut refusal = refusal.because(error.to_string());
+        refusal.start_again = true;
+        refusal
+    }
+}
+
+/// The state was redeemed before.
+pub(super) const USED: Refusal =
+    Refusal::stale("login_used", "This sign-in was already completed.");
+
+const LOGGED_OUT: Refusal = Refusal::stale(
+    "logged_out_meanwhile",
+    "You were signed out while you signed in.",
+);
+
 impl From<RandomError> for Refusal {
     fn from(error: RandomError) -> Self {
         NotWritten::from(error).into()
@@ -124,5 +194,13 @@ const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used."
 const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
 const OUR_FAULT: &str = "Something went wrong here.";
+const NOT_LET_IN: &str = "You have signed in, but this application is not open to you.";
+const UNDECIDED: &str = "Whether you may sign in cannot be told at the moment. Try again shortly.";
+const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
+const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
+                        out: try again shortly.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";
+
+/// When to come again while a store is away.
+const STORE_RETRY: Duration = Duration::from_secs(5);

@@ -2,9 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -13,20 +12,19 @@ use super::callbacks::Callbacks;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::Refusal;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use super::sealer::Sealer;
-use super::steady::Steady;
-use super::tombstones::{SessionId, Tombstones};
 use super::{Csrf, SameSite, events};
-use crate::flow::{Flow, SessionRecord};
+use crate::flow::Flow;
 use crate::protocol::form;
 use crate::protocol::return_to::check_return_to;
+use crate::session::Keeper;
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Which layer's settings these are, whatever was set since.
     pub(super) layer: u64,
-    pub(super) flow: Arc<Flow>,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) sealer: Sealer,
     pub(super) routes: Routes,
     /// The origin of the redirect URI, as browsers write it.
@@ -34,20 +32,12 @@ pub(super) struct Settings {
     pub(super) default_return_to: String,
     /// The path of the post-logout redirect URI.
     pub(super) after_sign_out: Option<String>,
-    pub(super) absolute: Duration,
-    pub(super) idle: Duration,
+    /// Whether a sign-out has the browser forget what it kept of this origin.
+    pub(super) clears_site_data: bool,
     pub(super) csrf: Csrf,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
-    pub(super) memory: Arc<Memory>,
-}
-
-/// What the layer keeps in this process: nothing about a login that has only been started.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
     pub(super) callbacks: Arc<Callbacks>,
-    pub(super) tombstones: Tombstones,
-    pub(super) steady: Steady,
 }
 
 /// An error page of the application's own making.
@@ -55,13 +45,17 @@ pub(super) struct Memory {
 pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
+    pub(super) fn flow(&self) -> &Arc<Flow> {
+        self.keeper.flow()
+    }
+
     pub(super) fn now(&self) -> i64 {
-        self.memory.steady.now(self.flow.clock().as_ref())
+        self.keeper.now()
     }
 
     /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
-        check_return_to(value, self.flow.redirect_uri(), &self.routes.no_targets())
+        check_return_to(value, self.flow().redirect_uri(), &self.routes.no_targets())
     }
 
     /// The `return_to` of a query or a form, if it is there once (`H40`) and acceptable.
@@ -100,11 +94,14 @@ impl Settings {
         if kind == Kind::Navigation {
             return answer::redirect(&login_url);
         }
+        let correlation_id = self.correlation_id();
+        events::login_required(&correlation_id);
         let problem = json!({
             "type": "about:blank",
             "title": "Signing in is required",
             "status": 401,
             "code": "login_required",
+            "correlation_id": correlation_id,
             "login_url": login_url,
         });
         let mut answer = answer::problem(StatusCode::UNAUTHORIZED, &problem);
@@ -133,6 +130,9 @@ impl Settings {
                 refusal,
                 correlation_id: &correlation_id,
                 login_url: &login_url,
+                accept_language: headers
+                    .get(ACCEPT_LANGUAGE)
+                    .and_then(|value| value.to_str().ok()),
             };
             match &self.error_page {
                 Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
@@ -152,10 +152,7 @@ impl Settings {
             answer::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, seconds.max(1).into());
+            answer::retry_after(answer.headers_mut(), wait);
         }
         answer
     }
@@ -165,29 +162,11 @@ impl Settings {
         names.clear(&names.full(rest))
     }
 
-    /// Ends a session in this process, for as long as a copy of its cookie could be alive.
-    pub(super) fn bury(&self, id: &SessionId) {
-        let now = self.flow.clock().monotonic();
-        self.memory.tombstones.bury(*id, now, self.absolute);
-    }
-
-    /// When the session ends if nothing happens any more.
-    pub(super) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        let lost = |moment| self.memory.steady.lost_since(moment);
-        record.expires_at(self.absolute, self.idle, lost)
-    }
-
-    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
-    pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
-        let now = self.now();
-        now >= self.expires_at(record) || record.is_from_the_future(now)
-    }
-
-    /// When it ends whatever happens.
-    pub(super) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        record.ends_at(self.absolute, |moment| {
-            self.memory.steady.lost_since(moment)
-        })
+    /// Which of our routes a path is: a logout token is only taken where what it says reaches every process.
+    pub(super) fn route(&self, path: &str) -> Option<Route> {
+        let there =
+            |route: &Route| *route != Route::BackchannelLogout || self.keeper.takes_logout_tokens();
+        self.routes.find(path).filter(there)
     }
 
     /// Whether the authorization server sends the browser to this path after a sign-out.

@@ -2,6 +2,8 @@
 
 mod complete;
 mod id_token;
+mod refresh;
+mod revoke;
 mod signed_in;
 mod start;
-mod support;
+pub(crate) mod support;

@@ -1,62 +1,35 @@
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::support::{ISSUER, Login, NOW, Server, sign_in};
-use crate::flow::{Session, SessionError, SessionRecord};
+use super::support::{ISSUER, Login, Server, sign_in};
+use crate::flow::{SessionRecord, UserInfoError};
 use crate::protocol::{State, form};
-
-async fn session(server: &Server) -> Session {
-    let (flow, record) = sign_in(server).await;
-    Arc::new(flow).session(record, NOW + 3600)
-}
-
-#[tokio::test]
-async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
-    let session = session(&Server::new()).await;
-    assert_eq!(
-        (session.user_key().issuer, session.user_key().subject),
-        (ISSUER, "alice")
-    );
-    assert_eq!(session.claims().get("sub"), Some(json!("alice")));
-    assert_eq!(session.email(), None);
-    let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
-    assert_eq!(session.signed_in_at(), moment(NOW));
-    assert_eq!(session.expires_at(), moment(NOW + 3600));
-    assert_eq!(
-        session.access_token().await.unwrap().expose(),
-        "the-access-token"
-    );
-    assert!(!format!("{session:?}").contains("the-access-token"));
-}
 
 #[tokio::test]
 async fn a_record_that_was_sealed_and_opened_is_the_same_session() {
-    let (flow, record) = sign_in(&Server::new()).await;
+    let (_, record) = sign_in(&Server::new()).await;
     let again = SessionRecord::from_bytes(&record.to_bytes()).unwrap();
     assert_eq!(*again.to_bytes(), *record.to_bytes());
     assert!(!format!("{again:?}").contains("the-access-token"));
     let again = again.without_id_token();
     assert!(again.id_token().is_none());
-    assert_eq!(Arc::new(flow).session(again, NOW).subject(), "alice");
+    assert_eq!(again.subject(), "alice");
 }
 
 #[tokio::test]
 async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
     let server = Server::new();
-    let session = session(&server).await;
+    let (flow, record) = sign_in(&server).await;
     assert_eq!(server.requests("/userinfo").len(), 0);
     server.answer_userinfo(
         200,
         "Application/JSON; charset=utf-8",
         r#"{"sub":"alice","x":{"y":1}}"#,
     );
-    let userinfo = session.userinfo().await.unwrap();
+    let userinfo = flow.userinfo(record.access_token(), "alice").await.unwrap();
     assert_eq!(userinfo.subject(), "alice");
     assert_eq!(userinfo.get("x"), Some(&json!({ "y": 1 })));
-    session.userinfo().await.unwrap();
+    flow.userinfo(record.access_token(), "alice").await.unwrap();
     let requests = server.requests("/userinfo");
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].method(), "GET");
@@ -70,9 +43,9 @@ async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
 #[tokio::test]
 async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
     const JSON: &str = "application/json";
-    let other: fn(&SessionError) -> bool = |it| matches!(it, SessionError::OtherSubject);
-    let invalid: fn(&SessionError) -> bool = |it| matches!(it, SessionError::InvalidUserInfo(_));
-    let refused: fn(&SessionError) -> bool = |it| matches!(it, SessionError::AccessTokenRefused);
+    let other: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::OtherSubject);
+    let invalid: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::Invalid(_));
+    let refused: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::AccessTokenRefused);
     let huge = format!(r#"{{"sub":"alice","x":"{}"}}"#, "x".repeat(1 << 20));
     for (name, status, media_type, body, expected) in [
         ("H94 other sub", 200, JSON, r#"{"sub":"bob"}"#, other),
@@ -95,38 +68,25 @@ async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
             200,
             "application/jwt",
             "e30.e30.",
-            |it| matches!(it, SessionError::UnverifiedUserInfo(_)),
+            |it| matches!(it, UserInfoError::Unverified(_)),
         ),
         ("no type", 200, "", r#"{"sub":"alice"}"#, invalid),
         ("redirect", 302, JSON, r#"{"sub":"alice"}"#, invalid),
         ("error", 500, JSON, r#"{"sub":"alice"}"#, invalid),
         ("token refused", 401, JSON, "{}", refused),
         ("H97 huge", 200, JSON, &huge, |it| {
-            matches!(it, SessionError::BackChannel(_))
+            matches!(it, UserInfoError::BackChannel(_))
         }),
     ] {
         let server = Server::new();
-        let session = session(&server).await;
+        let (flow, record) = sign_in(&server).await;
         server.answer_userinfo(status, media_type, body);
-        let error = session.userinfo().await.unwrap_err();
+        let error = flow
+            .userinfo(record.access_token(), "alice")
+            .await
+            .unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
     }
-}
-
-#[tokio::test]
-async fn an_expired_access_token_is_not_sent() {
-    let server = Server::new();
-    let session = session(&server).await;
-    server.clock.advance(600);
-    assert!(matches!(
-        session.access_token().await,
-        Err(SessionError::AccessTokenExpired)
-    ));
-    assert!(matches!(
-        session.userinfo().await,
-        Err(SessionError::AccessTokenExpired)
-    ));
-    assert_eq!(server.requests("/userinfo").len(), 0);
 }
 
 #[tokio::test]
@@ -136,11 +96,9 @@ async fn sign_out_names_the_client_the_way_back_and_the_session() {
     let flow = flow
         .with_post_logout_redirect_uri("https://shop.example.com/bye?x=1")
         .unwrap();
-    let url = flow
-        .end_session_url(&record, &State::new("s"))
-        .await
-        .unwrap();
-    let (endpoint, query) = url.split_once('?').unwrap();
+    let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+    assert!(end.brings_state);
+    let (endpoint, query) = end.url.split_once('?').unwrap();
     assert_eq!(endpoint, format!("{ISSUER}/logout"));
     let id_token = record.id_token().unwrap().expose();
     let expected = [
@@ -169,11 +127,53 @@ async fn sign_out_leaves_a_long_hint_away_and_keeps_the_query_of_the_endpoint() 
     login.grant_claims(&claims);
     let flow = login.flow.clone();
     let record = login.come_back().await.unwrap();
-    let url = flow
-        .end_session_url(&record, &State::new("s"))
-        .await
-        .unwrap();
-    assert_eq!(url, format!("{ISSUER}/logout?a=1&client_id=shop"));
+    let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+    assert_eq!(end.url, format!("{ISSUER}/logout?a=1&client_id=shop"));
+    assert!(!end.brings_state);
+}
+
+/// L62
+#[tokio::test]
+async fn sign_out_goes_where_the_server_has_a_way_of_its_own() {
+    let server = Server::new();
+    let (flow, record) = sign_in(&server).await;
+    for (endpoint, parameter, expected) in [
+        (
+            "https://tenant.example.com/v2/logout?federated",
+            "returnTo",
+            "https://tenant.example.com/v2/logout?federated=&client_id=shop\
+             &returnTo=https%3A%2F%2Fshop.example.com%2Fbye",
+        ),
+        (
+            "https://pool.example.com/logout",
+            "logout_uri",
+            "https://pool.example.com/logout?client_id=shop\
+             &logout_uri=https%3A%2F%2Fshop.example.com%2Fbye",
+        ),
+    ] {
+        let flow = flow.clone();
+        let flow = flow.with_end_session_endpoint(endpoint, parameter).unwrap();
+        let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+        let bare = expected.split(&format!("&{parameter}")).next().unwrap();
+        assert_eq!(end.url, bare);
+        let flow = flow.with_post_logout_redirect_uri("https://shop.example.com/bye");
+        let end = flow.unwrap().end_session(&record, &State::new("s")).await;
+        let end = end.unwrap();
+        assert_eq!(end.url, expected);
+        assert!(!end.brings_state);
+    }
+    for (endpoint, parameter) in [
+        ("http://id.example.com/logout", "returnTo"),
+        ("/logout", "returnTo"),
+        ("https://id.example.com/logout#x", "returnTo"),
+        ("https://id.example.com/logout", ""),
+        ("https://id.example.com/logout", "client_id"),
+        ("https://id.example.com/logout", "a&b"),
+        ("https://id.example.com/logout", "return to"),
+    ] {
+        let flow = flow.clone().with_end_session_endpoint(endpoint, parameter);
+        assert!(flow.is_err(), "{endpoint} {parameter}");
+    }
 }
 
 #[tokio::test]
@@ -181,5 +181,6 @@ async fn there_is_no_sign_out_where_the_server_offers_none() {
     let server = Server::new();
     server.set_metadata("end_session_endpoint", json!(null));
     let (flow, record) = sign_in(&server).await;
-    assert_eq!(flow.end_session_url(&record, &State::new("s")).await, None);
+    let end = flow.end_session(&record, &State::new("s")).await;
+    assert!(end.is_none());
 }

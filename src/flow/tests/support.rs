@@ -1,5 +1,6 @@
 //! Answers of an authorization server, each to be replaced, and the requests it got.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
@@ -20,16 +21,16 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::form;
 
-pub(super) const ISSUER: &str = "https://id.example.com";
-pub(super) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
-pub(super) const NOW: i64 = 1_800_000_000;
+pub(crate) const ISSUER: &str = "https://id.example.com";
+pub(crate) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
+pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// A clock that is turned by hand; its timers never ring.
 #[derive(Clone, Debug)]
-pub(super) struct StillClock(Arc<Mutex<i64>>);
+pub(crate) struct StillClock(Arc<Mutex<i64>>);
 
 impl StillClock {
-    pub(super) fn advance(&self, seconds: i64) {
+    pub(crate) fn advance(&self, seconds: i64) {
         *self.0.lock().unwrap() += seconds;
     }
 }
@@ -49,8 +50,8 @@ impl Clock for StillClock {
 }
 
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) clock: StillClock,
+pub(crate) struct Server {
+    pub(crate) clock: StillClock,
     key: Arc<Ed25519KeyPair>,
     state: Arc<Mutex<State>>,
 }
@@ -58,12 +59,14 @@ pub(super) struct Server {
 struct State {
     metadata: Value,
     token: (u16, String),
+    retry_after: Option<&'static str>,
     userinfo: (u16, &'static str, String),
+    revocations: VecDeque<(u16, &'static str)>,
     requests: Vec<Request<Bytes>>,
 }
 
 impl Server {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let metadata = json!({
             "issuer": ISSUER,
             "authorization_endpoint": format!("{ISSUER}/authorize"),
@@ -79,14 +82,16 @@ impl Server {
             state: Arc::new(Mutex::new(State {
                 metadata,
                 token: (500, String::new()),
+                retry_after: None,
                 userinfo: (500, "", String::new()),
+                revocations: VecDeque::new(),
                 requests: Vec::new(),
             })),
         }
     }
 
     /// Null takes the member away.
-    pub(super) fn set_metadata(&self, name: &str, value: Value) {
+    pub(crate) fn set_metadata(&self, name: &str, value: Value) {
         let metadata = &mut self.state.lock().unwrap().metadata;
         match value {
             Value::Null => drop(metadata.as_object_mut().unwrap().remove(name)),
@@ -94,15 +99,29 @@ impl Server {
         }
     }
 
-    pub(super) fn answer_token_request(&self, status: u16, body: &str) {
+    pub(crate) fn answer_token_request(&self, status: u16, body: &str) {
         self.state.lock().unwrap().token = (status, body.to_owned());
     }
 
-    pub(super) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
+    /// The header field of the next answers of the token endpoint.
+    pub(super) fn ask_to_retry_after(&self, field: &'static str) {
+        self.state.lock().unwrap().retry_after = Some(field);
+    }
+
+    pub(super) fn token_answer(&self) -> String {
+        self.state.lock().unwrap().token.1.clone()
+    }
+
+    pub(crate) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
         self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
     }
 
-    pub(super) fn sign(&self, header: &Value, claims: &str) -> String {
+    /// The answers to revocations; 200 once they are used up.
+    pub(super) fn answer_revocations(&self, answers: &[(u16, &'static str)]) {
+        self.state.lock().unwrap().revocations = answers.iter().copied().collect();
+    }
+
+    pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
         let encode = |text: &str| base64url::encode(text.as_bytes());
         let input = format!("{}.{}", encode(&header.to_string()), encode(claims));
         let signature = self.key.sign(input.as_bytes());
@@ -110,7 +129,7 @@ impl Server {
     }
 
     /// The requests of this path so far.
-    pub(super) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
+    pub(crate) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
         let state = self.state.lock().unwrap();
         state
             .requests
@@ -120,22 +139,22 @@ impl Server {
             .collect()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.lock().unwrap().requests.len()
     }
 
-    pub(super) fn authorization_server(&self) -> AuthorizationServer {
+    pub(crate) fn authorization_server(&self) -> AuthorizationServer {
         AuthorizationServer::new(ISSUER)
             .unwrap()
             .with_back_channel(self.clone())
             .with_clock(self.clock.clone())
     }
 
-    pub(super) fn flow(&self) -> Flow {
+    pub(crate) fn flow(&self) -> Flow {
         self.flow_of(Client::confidential("shop", "secret"))
     }
 
-    pub(super) fn flow_of(&self, client: Client) -> Flow {
+    pub(crate) fn flow_of(&self, client: Client) -> Flow {
         Flow::new(&self.authorization_server(), client, REDIRECT_URI).unwrap()
     }
 }
@@ -166,25 +185,32 @@ impl Service<Request<Bytes>> for Server {
             }
             "/token" => (state.token.0, "application/json", state.token.1.clone()),
             "/userinfo" => state.userinfo.clone(),
+            "/revoke" => {
+                let (status, body) = state.revocations.pop_front().unwrap_or((200, ""));
+                (status, "application/json", body.to_owned())
+            }
             _ => (404, "text/plain", String::new()),
         };
         state.requests.push(request);
-        let answer = Response::builder()
+        let mut answer = Response::builder()
             .status(status)
             .header("content-type", media_type);
+        if let Some(field) = state.retry_after {
+            answer = answer.header("retry-after", field);
+        }
         ready(Ok(answer.body(Bytes::from(body)).unwrap()))
     }
 }
 
 /// A login on its way.
-pub(super) struct Login {
-    pub(super) server: Server,
-    pub(super) flow: Flow,
-    pub(super) started: Started,
+pub(crate) struct Login {
+    pub(crate) server: Server,
+    pub(crate) flow: Flow,
+    pub(crate) started: Started,
 }
 
 impl Login {
-    pub(super) async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         Self::start_with(
             server,
             StartRequest {
@@ -195,7 +221,7 @@ impl Login {
         .await
     }
 
-    pub(super) async fn start_with(server: &Server, request: StartRequest) -> Self {
+    pub(crate) async fn start_with(server: &Server, request: StartRequest) -> Self {
         let flow = server.flow();
         let started = flow.start(request).await.unwrap();
         Self {
@@ -206,7 +232,7 @@ impl Login {
     }
 
     /// The claims of a good ID token for this login.
-    pub(super) fn claims(&self) -> Value {
+    pub(crate) fn claims(&self) -> Value {
         json!({
             "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
             "nonce": self.started.transaction.nonce.expose(),
@@ -214,25 +240,25 @@ impl Login {
     }
 
     /// Has the server answer with tokens, this ID token among them.
-    pub(super) fn grant(&self, id_token: &str) {
+    pub(crate) fn grant(&self, id_token: &str) {
         let body = json!({
             "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
-            "id_token": id_token,
+            "refresh_token": "the-refresh-token", "id_token": id_token,
         });
         self.server.answer_token_request(200, &body.to_string());
     }
 
-    pub(super) fn grant_claims(&self, claims: &Value) {
+    pub(crate) fn grant_claims(&self, claims: &Value) {
         let header = json!({ "alg": "EdDSA", "kid": "1" });
         self.grant(&self.server.sign(&header, &claims.to_string()));
     }
 
-    pub(super) async fn come_back(self) -> Result<SessionRecord, FlowError> {
+    pub(crate) async fn come_back(self) -> Result<SessionRecord, FlowError> {
         self.come_back_with(&[("code", "the-code")]).await
     }
 
     /// The browser is back with its state and these parameters.
-    pub(super) async fn come_back_with(
+    pub(crate) async fn come_back_with(
         self,
         parameters: &[(&str, &str)],
     ) -> Result<SessionRecord, FlowError> {
@@ -247,13 +273,13 @@ impl Login {
 }
 
 /// A session of alice.
-pub(super) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
+pub(crate) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
     let login = Login::start(server).await;
     login.grant_claims(&login.claims());
     let flow = login.flow.clone();
     (flow, login.come_back().await.unwrap())
 }
 
-pub(super) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {
+pub(crate) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {
     result.map_or_else(|error| error.code(), |_| "ok")
 }

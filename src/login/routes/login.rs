@@ -37,12 +37,16 @@ async fn start(
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     // A Strict cookie is here now and does not come along with the callback.
     if settings.same_site == SameSite::Strict {
-        request.replaces = settings.visit(&jar).session.map(|record| *record.id());
+        let visit = settings
+            .visit(&jar)
+            .await
+            .map_err(|error| Refusal::from(&error))?;
+        request.replaces = visit.session.map(|held| *held.record().id());
     }
-    let started = settings.flow.start(request).await.map_err(|error| {
+    let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
-            refusal.message = BAD_PARAMETER;
+            refusal.message = BAD_PARAMETER.into();
         }
         refusal
     })?;
@@ -98,7 +102,7 @@ const fn bad_parameter(code: &'static str) -> Refusal {
     Refusal::stale(code, BAD_PARAMETER)
 }
 
-const BAD_PARAMETER: &str = "The link that led here asks for something that cannot be.";
+const BAD_PARAMETER: &str = "The link that led here is incomplete or wrong.";
 
 /// A hint is an e-mail address, locales and classes are short words.
 const MAX_PARAMETER: usize = 512;

@@ -5,12 +5,15 @@
 //! knows (`L65`).
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
@@ -18,10 +21,13 @@ use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
+use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
+use crate::session::{EndReason, Held, Keeper};
+use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
@@ -31,12 +37,15 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if !csrf::comes_from(&settings.origin, &parts.headers) {
             return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
         }
-        let leaving = Leaving::begin(settings, parts);
+        let leaving = match Leaving::begin(settings, parts).await {
+            Ok(leaving) => leaving,
+            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        };
         let mut pairs = pairs;
         let body = pin!(body);
         let form = body::read_form(&parts.headers, body);
         // The form may be sent as slowly as somebody likes: what is not there in time was not said.
-        if let Some(Some(more)) = within(&**settings.flow.clock(), FORM_PATIENCE, form).await {
+        if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_PATIENCE, form).await {
             pairs.extend(more);
         }
         return leaving.go_to(target(settings, &pairs)).await;
@@ -53,12 +62,19 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         && navigation::goes_to_a_document(&parts.headers)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
-        return Leaving::begin(settings, parts).go_to(target).await;
+        return match Leaving::begin(settings, parts).await {
+            Ok(leaving) => leaving.go_to(target).await,
+            Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        };
     }
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     // A Lax cookie comes along with every navigation, so without one nobody is signed in.
-    if settings.same_site == SameSite::Lax && settings.visit(&jar).session.is_none() {
-        return answer::redirect(target);
+    if settings.same_site == SameSite::Lax {
+        match settings.visit(&jar).await {
+            Ok(visit) if visit.session.is_none() => return answer::redirect(target),
+            Ok(_) => {}
+            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        }
     }
     let action = format!(
         "{}?return_to={}",
@@ -76,32 +92,65 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
 struct Leaving<'a> {
     settings: &'a Settings,
     jar: Jar<'a>,
-    session: Option<SessionRecord>,
+    session: Option<Left>,
+}
+
+/// A session that is over, and the revocation of its tokens, which goes on though nobody waits for it.
+struct Left {
+    record: Arc<SessionRecord>,
+    revocation: JoinHandle<()>,
+}
+
+impl Left {
+    /// In a task of its own: a connection that is closed in between leaves nothing half done (`L62`).
+    async fn leave(keeper: &Arc<Keeper>, held: Held) -> Result<Self, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let keeper = Arc::clone(keeper);
+        let revocation = tokio::spawn(async move {
+            let left = keeper.leave(&held).await;
+            let record = left.as_ref().ok().cloned();
+            // Nobody may be listening any more.
+            let _ = tell.send(left);
+            if let Some(record) = record {
+                keeper.tell_ended(&record, EndReason::SignedOut);
+                keeper.flow().revoke(&record).await;
+            }
+        });
+        let lost = |_| {
+            Err(StoreError::unavailable(
+                "the task that ends a session is gone",
+            ))
+        };
+        let record = told.await.unwrap_or_else(lost)?;
+        Ok(Self { record, revocation })
+    }
 }
 
 impl<'a> Leaving<'a> {
-    fn begin(settings: &'a Settings, parts: &'a Parts) -> Self {
+    async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
-        let session = settings.visit(&jar).session;
-        if let Some(record) = &session {
-            settings.bury(record.id());
-        }
-        Self {
+        let session = match settings.visit(&jar).await?.session {
+            Some(held) => Some(Left::leave(&settings.keeper, held).await?),
+            None => None,
+        };
+        Ok(Self {
             settings,
             jar,
             session,
-        }
+        })
     }
 
     async fn go_to(self, target: &str) -> Answer {
         let settings = self.settings;
         let mut location = None;
         let mut cookies = Vec::new();
-        if let Some(record) = &self.session
-            && let Some((url, cookie)) = at_the_server(settings, record, target).await
-        {
-            location = Some(url);
-            cookies.extend(cookie);
+        if let Some(Left { record, revocation }) = self.session {
+            // It takes two seconds at most, and how it went is in the log.
+            let _ = revocation.await;
+            if let Some((url, cookie)) = at_the_server(settings, &record, target).await {
+                location = Some(url);
+                cookies.extend(cookie);
+            }
         }
         events::signed_out(location.is_some());
         // `L64`: everything of ours, except what was just set.
@@ -115,6 +164,9 @@ impl<'a> Leaving<'a> {
             None => answer::redirect(target),
         };
         answer::add_cookies(answer.headers_mut(), cookies);
+        if settings.clears_site_data {
+            answer::clear_site_data(answer.headers_mut());
+        }
         answer
     }
 }
@@ -125,8 +177,8 @@ async fn at_the_server(
     record: &SessionRecord,
     target: &str,
 ) -> Option<(String, Option<HeaderValue>)> {
-    let state = settings.flow.new_state().ok()?;
-    let url = settings.flow.end_session_url(record, &state).await?;
+    let state = settings.flow().new_state().ok()?;
+    let end = settings.flow().end_session(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
     let sealed = settings
         .sealer
@@ -134,8 +186,7 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    let comes_back = settings.after_sign_out.is_some();
-    Some((url, cookie.filter(|_| comes_back)))
+    Some((end.url, cookie.filter(|_| end.brings_state)))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.

@@ -1,0 +1,93 @@
+//! A login becomes a session.
+
+use super::held::{Held, Seat};
+use super::keeper::Keeper;
+use super::place::Place;
+use super::shared::both;
+use super::ticket::Ticket;
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
+use crate::flow::{SessionRecord, Transaction};
+use crate::protocol::State;
+use crate::random::RandomError;
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+
+/// Why no session was begun. Nothing of it is left anywhere.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NotBegun {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The authorization server signed the person out while they signed in here.
+    #[error("a logout overtook the login")]
+    LoggedOut,
+}
+
+impl Keeper {
+    /// Whether this state may be redeemed: with a store once, whichever replica is asked (`L13`).
+    pub(crate) async fn claim(&self, state: &State) -> Result<bool, StoreError> {
+        let (Place::CookieWith(store) | Place::Store(store)) = &self.place else {
+            return Ok(true);
+        };
+        let digest = base64url::encode(&sha256(state.expose().as_bytes()));
+        let key = Key::new("state", &digest);
+        // Twice as long as the login could be presented again: clocks differ.
+        let ttl = Transaction::LIFETIME * 2;
+        let put = store
+            .put(&key, b"".as_slice().into(), ttl, Expect::Absent)
+            .await?;
+        Ok(put != Put::Conflict)
+    }
+
+    /// Begins the session of a login, under a name that nobody knew before (`L20`).
+    pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
+        match &self.place {
+            Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
+            Place::CookieWith(store) => self.begin_shared(store, record).await,
+            Place::Store(store) => self.begin_stored(store, record).await,
+        }
+    }
+
+    async fn begin_shared(
+        &self,
+        store: &SharedStore,
+        record: SessionRecord,
+    ) -> Result<Held, NotBegun> {
+        self.enlist(store, &record).await?;
+        // Each request looks again; here there is still somebody to tell.
+        if self.is_logged_out(store, &record).await? {
+            self.end(record.id(), Some(&record)).await?;
+            return Err(NotBegun::LoggedOut);
+        }
+        Ok(Held::new(record, Seat::Cookie(None)))
+    }
+
+    async fn begin_stored(
+        &self,
+        store: &SharedStore,
+        record: SessionRecord,
+    ) -> Result<Held, NotBegun> {
+        let ticket = Ticket::random(self.random())?;
+        let record = record.with_id(ticket.id());
+        self.enlist(store, &record).await?;
+        let put = self
+            .put_stored(store, &ticket, &record, Expect::Absent)
+            .await?;
+        let Put::Stored(version) = put else {
+            return Err(StoreError::unavailable("the name of a new session is taken").into());
+        };
+        // Whoever ends many at once found the session on its list or left a note; whoever has a place to
+        // make may have taken it off the list before it was here.
+        let (logged_out, listed) = both(
+            self.is_logged_out(store, &record),
+            self.is_listed(store, &record),
+        )
+        .await;
+        if logged_out? || !listed? {
+            self.end(record.id(), Some(&record)).await?;
+            return Err(NotBegun::LoggedOut);
+        }
+        Ok(Held::new(record, Seat::Stored { ticket, version }))
+    }
+}
