@@ -119,7 +119,8 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionsError> {
-        self.end_all(&List::user(self.issuer(), subject)).await
+        self.end_all(&List::user(self.issuer(), subject), Some(subject))
+            .await
     }
 
     /// Ends all sessions of this session at the authorization server (`sid`), and says how many there were.
@@ -128,7 +129,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionsError> {
-        self.end_all(&List::sid(self.issuer(), sid)).await
+        self.end_all(&List::sid(self.issuer(), sid), None).await
     }
 
     async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionsError> {
@@ -137,10 +138,11 @@ impl Sessions {
         Ok(entries.iter().map(SessionInfo::from).collect())
     }
 
-    async fn end_all(&self, list: &List) -> Result<usize, SessionsError> {
+    async fn end_all(&self, list: &List, subject: Option<&str>) -> Result<usize, SessionsError> {
         let store = self.store()?;
         let reason = EndReason::Administrator;
-        Ok(self.0.end_all(store, list, self.0.now(), reason).await?)
+        let now = self.0.now();
+        Ok(self.0.end_all(store, list, now, subject, reason).await?)
     }
 
     fn store(&self) -> Result<&SharedStore, SessionsError> {

@@ -47,7 +47,13 @@ impl Keeper {
             (None, subject) => List::user(issuer, subject.as_deref().unwrap_or_default()),
         };
         let ended = self
-            .end_all(store, &list, token.issued_at, EndReason::BackChannel)
+            .end_all(
+                store,
+                &list,
+                token.issued_at,
+                token.subject.as_deref(),
+                EndReason::BackChannel,
+            )
             .await?;
         let left = token.good_until.saturating_sub(self.now());
         let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
@@ -68,15 +74,17 @@ impl Keeper {
         store: &SharedStore,
         list: &List,
         moment: i64,
+        subject: Option<&str>,
         reason: EndReason,
     ) -> Result<usize, StoreError> {
+        let user = subject.map(|subject| (self.flow.server().issuer(), subject));
         self.note_logout(store, list, moment).await?;
         let entries = index::read(store, list, self.now()).await?;
         let mut ended = Vec::new();
         for entry in entries {
             if entry.issued_at <= moment {
                 self.end(&entry.id, None).await?;
-                self.tell_ended_unread(Some(entry.id), None, reason);
+                self.tell_ended_unread(Some(entry.id), user, reason);
                 ended.push(entry.id);
             }
         }
