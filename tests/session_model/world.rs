@@ -429,7 +429,13 @@ impl World {
         }
     }
 
-    fn judge_page(&mut self, page: &What, answer: &Response<Bytes>, troubled: bool, since: Duration) {
+    fn judge_page(
+        &mut self,
+        page: &What,
+        answer: &Response<Bytes>,
+        troubled: bool,
+        since: Duration,
+    ) {
         let now = self.now();
         let &What::Page {
             session,
@@ -496,7 +502,10 @@ impl World {
     /// A token is that of its session, still good, and no older than what somebody had before (4).
     fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
-            let revoked = self.shared.provider.is_revoked(self.sessions[session].grant);
+            let revoked = self
+                .shared
+                .provider
+                .is_revoked(self.sessions[session].grant);
             if must_have && !revoked {
                 self.violate(format!("session {session} has no token: {token}"));
             }
