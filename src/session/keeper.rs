@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
+use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
 use super::tombstones::Tombstones;
@@ -37,6 +38,7 @@ pub(super) struct Memory {
     pub(super) tombstones: Tombstones,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
+    pub(super) refreshes: Refreshes,
 }
 
 impl Keeper {
@@ -76,6 +78,11 @@ impl Keeper {
         }
     }
 
+    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
+        change(&mut self.hooks);
+        self
+    }
+
     /// `None` without a store, where nobody can count, and for what no list holds.
     pub(crate) fn with_max_sessions_per_user(self, most: usize) -> Option<Self> {
         let possible = self.store().is_some() && (1..=MOST_ON_A_LIST).contains(&most);
@@ -85,11 +92,6 @@ impl Keeper {
         })
     }
 
-    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
-        change(&mut self.hooks);
-        self
-    }
-
     pub(crate) fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
@@ -97,6 +99,11 @@ impl Keeper {
     /// Whether a browser shows a ticket, and no sealed session.
     pub(crate) fn gives_tickets(&self) -> bool {
         matches!(self.place, Place::Store(_))
+    }
+
+    /// Whether the browser has the only lasting copy of a session.
+    pub(super) fn keeps_in_cookies_alone(&self) -> bool {
+        matches!(self.place, Place::Cookie)
     }
 
     /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
@@ -171,7 +178,7 @@ impl Keeper {
         }
     }
 
-    fn lost_since(&self, moment: i64) -> i64 {
+    pub(super) fn lost_since(&self, moment: i64) -> i64 {
         self.memory.steady.lost_since(moment)
     }
 

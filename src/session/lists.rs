@@ -25,7 +25,8 @@ impl Keeper {
         };
         for list in index::lists_of(record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
-                self.end_replaced(&surplus, record).await?;
+                self.end(&surplus, None).await?;
+                self.tell_replaced(surplus, record);
             }
         }
         match self.most_per_user {
@@ -92,18 +93,16 @@ impl Keeper {
         }
         let surplus = (alive.len() + 1).saturating_sub(most);
         for id in alive.drain(..surplus) {
-            self.end_replaced(&id, begins).await?;
+            self.end(&id, None).await?;
+            self.tell_replaced(id, begins);
             gone.push(id);
         }
         index::remove(store, &list, &gone, now).await
     }
 
-    /// Ends a session for the sake of another of the same person.
-    async fn end_replaced(&self, id: &SessionId, begins: &SessionRecord) -> Result<(), StoreError> {
-        self.end(id, None).await?;
+    fn tell_replaced(&self, id: SessionId, begins: &SessionRecord) {
         let user = (begins.issuer(), begins.subject());
-        self.tell_ended_unread(Some(*id), Some(user), EndReason::Replaced);
-        Ok(())
+        self.tell_ended_unread(Some(id), Some(user), EndReason::Replaced);
     }
 
     pub(super) async fn lives(

@@ -36,6 +36,7 @@ mod lists;
 mod logged_out;
 mod open;
 mod place;
+mod refresh;
 mod shared;
 mod steady;
 mod stored;

@@ -45,7 +45,7 @@ impl Keeper {
     ) -> Result<Saved, StoreError> {
         let newer = held.with_record(record);
         match &self.place {
-            Place::Cookie => Ok(self.save_here(newer)),
+            Place::Cookie => Ok(self.save_here(held, newer)),
             Place::CookieWith(store) => self.save_successor(store, newer).await,
             Place::Store(store) => self.save_stored(store, newer).await,
         }
@@ -105,15 +105,14 @@ impl Keeper {
         })
     }
 
-    fn save_here(&self, newer: Held) -> Saved {
-        let id = newer.record().id();
-        if self.memory.tombstones.holds(id) || self.memory.successors.of(newer.record()).is_some() {
+    fn save_here(&self, held: &Held, newer: Held) -> Saved {
+        let (record, now) = (newer.record(), self.flow.clock().monotonic());
+        let successors = &self.memory.successors;
+        if self.is_buried(record.id())
+            || !successors.replace(held.record(), record, now, self.time_left(record))
+        {
             return Saved::Conflict;
         }
-        let now = self.flow.clock().monotonic();
-        self.memory
-            .successors
-            .keep(newer.record(), now, self.time_left(newer.record()));
         Saved::Stored(newer)
     }
 
