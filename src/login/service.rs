@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::cookies::Jar;
-use super::csrf::{self, Csrf};
+use super::csrf;
 use super::future::{Afterwards, ResponseFuture};
 use super::mark::Mark;
 use super::routes;
@@ -70,11 +70,7 @@ where
             settings.flow.session(renewed.record, expires_at)
         });
         // `L59`: in the session's name only from our own pages.
-        if session.is_some()
-            && settings.csrf == Csrf::SameOrigin
-            && csrf::needs_evidence(request.method(), request.headers())
-            && !csrf::comes_from(&settings.origin, request.headers())
-        {
+        if session.is_some() && !settings.admits(request.method(), request.headers()) {
             let answer = settings.refuse(request.headers(), &csrf::FOREIGN, None);
             self.release();
             return ResponseFuture::answer(answer);

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
+use super::csrf::Evidence;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::Refusal;
@@ -37,6 +38,8 @@ pub(super) struct Settings {
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
     pub(super) csrf: Csrf,
+    /// The static header of our own scripts.
+    pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
     pub(super) memory: Arc<Memory>,
@@ -55,6 +58,18 @@ pub(super) struct Memory {
 pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
+    /// `L59`: whether a request with a session may go on.
+    pub(super) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.csrf.admits(self.evidence(), method, headers)
+    }
+
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            origin: &self.origin,
+            header: &self.csrf_header,
+        }
+    }
+
     pub(super) fn now(&self) -> i64 {
         self.memory.steady.now(self.flow.clock().as_ref())
     }
