@@ -21,6 +21,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("login", 5),
     ("extract", 6),
     ("grpc", 6),
+    ("relay", 6),
     // Beside the house: may import all, and nothing imports it.
     ("testing", u8::MAX),
     ("fuzzing", u8::MAX),
