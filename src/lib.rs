@@ -134,6 +134,7 @@ mod random;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
+pub mod session;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -144,10 +145,11 @@ pub mod token;
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
-pub use flow::Session;
+
 pub use issuer::{AuthorizationServer, Client};
 pub use login::LoginLayer;
 pub use protocol::Claims;
+pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};
 
 #[doc = include_str!("../docs/design.md")]

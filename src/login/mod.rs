@@ -105,8 +105,7 @@ mod routes;
 mod sealer;
 mod service;
 mod settings;
-mod steady;
-mod tombstones;
+mod tickets;
 mod transactions;
 mod visit;
 
@@ -116,7 +115,7 @@ pub use layer::LoginLayer;
 #[cfg(any(feature = "axum", feature = "relay"))]
 pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
-pub use required::{Required, RequiredLayer};
+pub use required::{Required, RequiredFuture, RequiredLayer};
 pub use service::Login;
 
 use answer::Answer;

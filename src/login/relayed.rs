@@ -35,6 +35,6 @@ impl Mark {
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
-        self.settings().flow.clock()
+        self.settings().flow().clock()
     }
 }

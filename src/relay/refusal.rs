@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
 use super::target::Astray;
-use crate::flow::SessionError;
 use crate::login::Mark;
+use crate::session::SessionError;
 
 /// A response before it gets the body type of a relay.
 pub(super) type Answer = Response<Bytes>;
@@ -47,8 +47,9 @@ pub(super) fn method_not_allowed(allowed: Option<HeaderValue>) -> Answer {
 /// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
 pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -> Answer {
     let retry_after = match error {
-        SessionError::Unavailable(unavailable) => unavailable.retry_after().as_secs().max(1),
-        SessionError::BackChannel(_) => 1,
+        SessionError::Unavailable { retry_after, .. } => {
+            retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)
+        }
         _ => {
             tracing::debug!(target: TARGET, event = "relay_without_token", reason = %error);
             return mark.ask_script_to_log_in(headers);
@@ -60,7 +61,9 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
         "token_unavailable",
         "The sign-in service cannot be reached at the moment.",
     );
-    answer.headers_mut().insert(RETRY_AFTER, retry_after.into());
+    answer
+        .headers_mut()
+        .insert(RETRY_AFTER, retry_after.max(1).into());
     answer
 }
 

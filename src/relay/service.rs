@@ -20,8 +20,8 @@ use super::refusal::{self, Answer};
 use super::settings::Settings;
 use super::socket::{self, Socket};
 use crate::clock::within;
-use crate::flow::Session;
 use crate::login::{Mark, missing};
+use crate::session::Session;
 
 /// The future of a [`Relay`]'s response.
 #[must_use = "futures do nothing unless polled"]
