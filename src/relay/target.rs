@@ -167,3 +167,222 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 /// More is nobody's honest path, and would cost time.
 const MAX_DECODINGS: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn to(upstream: &str, prefix: &str) -> Target {
+        let target = Target::new(upstream).unwrap();
+        match prefix {
+            "" => target,
+            prefix => target.with_prefix(prefix).unwrap(),
+        }
+    }
+
+    #[test]
+    fn only_one_origin_over_tls_or_on_this_machine_is_an_upstream() {
+        for good in [
+            "https://api.example.com",
+            "https://api.example.com/",
+            "https://api.example.com:8443/v1/",
+            "http://127.0.0.1:4000",
+            "http://[::1]:4000/v1",
+            "http://localhost:4000",
+        ] {
+            assert!(Target::new(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "",
+            "api.example.com",
+            "//api.example.com",
+            "http://api.example.com",
+            "ftp://api.example.com",
+            "https://",
+            "https://user@api.example.com",
+            "https://user:word@api.example.com",
+            "https://api.example.com?tenant=1",
+            "https://api.example.com/#top",
+            "https://api.example.com\\v1",
+            "https://api.example.com/v1/%2e%252e/x",
+            "https://api.example.com//v1",
+            "https://api.example.com /v1",
+            "unix:/run/api",
+        ] {
+            let refused = Target::new(bad);
+            assert!(matches!(refused, Err(ConfigError::Url { .. })), "{bad}");
+        }
+        for bad in [
+            "", "/", "api", "//api", "/api?x", "/api/..", "/%2e%2e", "/a b",
+        ] {
+            let refused = to("https://api.example.com", "").with_prefix(bad);
+            assert!(matches!(refused, Err(ConfigError::Setting { .. })), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_moved_from_below_the_prefix_to_below_the_upstream() {
+        let cases = [
+            (
+                "https://a.example",
+                "",
+                "/orders?x=/../y",
+                "https://a.example/orders?x=/../y",
+            ),
+            (
+                "https://a.example/v1/",
+                "",
+                "/orders",
+                "https://a.example/v1/orders",
+            ),
+            (
+                "https://a.example/v1",
+                "/api/",
+                "/api/orders/",
+                "https://a.example/v1/orders/",
+            ),
+            (
+                "https://a.example/v1",
+                "/api",
+                "/api",
+                "https://a.example/v1",
+            ),
+            ("https://a.example", "/api", "/api", "https://a.example/"),
+            ("https://a.example", "/api", "/api?", "https://a.example/?"),
+            (
+                "https://a.example:8443",
+                "/api",
+                "/api/",
+                "https://a.example:8443/",
+            ),
+            ("http://[::1]:4000", "", "/x", "http://[::1]:4000/x"),
+            // The absolute form of a request's target: its host is not looked at.
+            (
+                "https://a.example",
+                "/api",
+                "http://evil.example/api/x",
+                "https://a.example/x",
+            ),
+            (
+                "https://a.example",
+                "/api",
+                "https://u:p@evil.example:1/api/x",
+                "https://a.example/x",
+            ),
+            // Encodings stay what they are.
+            (
+                "https://a.example/v1",
+                "",
+                "/a%2Fb/%E2%82%AC%20c",
+                "https://a.example/v1/a%2Fb/%E2%82%AC%20c",
+            ),
+            (
+                "https://a.example/v1",
+                "",
+                "/a;v=..;w/x..y/...",
+                "https://a.example/v1/a;v=..;w/x..y/...",
+            ),
+            (
+                "https://a.example/v1",
+                "",
+                "/100%",
+                "https://a.example/v1/100%",
+            ),
+            ("https://a.example/v1", "", "//x", "https://a.example/v1//x"),
+            (
+                "https://a.example",
+                "",
+                "/x@evil.example:80/",
+                "https://a.example/x@evil.example:80/",
+            ),
+            (
+                "https://a.example",
+                "",
+                "/https://evil.example/",
+                "https://a.example/https://evil.example/",
+            ),
+        ];
+        for (upstream, prefix, asked, expected) in cases {
+            let found = to(upstream, prefix).find(&asked.parse().unwrap());
+            assert_eq!(
+                found.map(|uri| uri.to_string()),
+                Ok(expected.to_owned()),
+                "{asked}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_spelling_of_a_path_leaves_what_is_allowed() {
+        for (asked, reason) in [
+            ("/", Astray::Elsewhere),
+            ("/apix", Astray::Elsewhere),
+            ("/API/x", Astray::Elsewhere),
+            ("//api/x", Astray::Elsewhere),
+            ("/%61pi/x", Astray::Elsewhere),
+            ("/x/../api", Astray::Elsewhere),
+            ("*", Astray::Elsewhere),
+            ("evil.example:443", Astray::Unclear),
+            ("/api/..", Astray::Unclear),
+            ("/api/../admin", Astray::Unclear),
+            ("/api/x/../../admin", Astray::Unclear),
+            ("/api/./x", Astray::Unclear),
+            ("/api/%2e%2e/admin", Astray::Unclear),
+            ("/api/.%2E/admin", Astray::Unclear),
+            ("/api/%252e%252e/admin", Astray::Unclear),
+            ("/api/%25252e%25252e/admin", Astray::Unclear),
+            ("/api/%2525252525252e/admin", Astray::Unclear),
+            ("/api/..%2fadmin", Astray::Unclear),
+            ("/api/x%2f..%2f..%2fadmin", Astray::Unclear),
+            ("/api/..%5cadmin", Astray::Unclear),
+            ("/api/..%255cadmin", Astray::Unclear),
+            ("/api/..;/admin", Astray::Unclear),
+            ("/api/..;x=y/admin", Astray::Unclear),
+            ("/api/..%3b/admin", Astray::Unclear),
+            ("/api/..%20/admin", Astray::Unclear),
+            ("/api/%c0%ae%c0%ae/admin", Astray::Unclear),
+            ("/api/x%00", Astray::Unclear),
+            ("/api/x%0d%0aHost:%20evil.example", Astray::Unclear),
+            ("/api/.%09./x", Astray::Unclear),
+            ("/api/%7f", Astray::Unclear),
+            // With nothing before it, this would be a host to some readers.
+            ("/api//evil.example/x", Astray::Unclear),
+        ] {
+            let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
+            assert_eq!(found, Err(reason), "{asked}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_asked_an_independent_reader_finds_the_configured_origin_and_path(
+            pieces in proptest::collection::vec(
+                prop_oneof![
+                    Just("/"), Just("//"), Just("."), Just(".."), Just("%2e"), Just("%2F"), Just("%5C"),
+                    Just("%25"), Just("@"), Just(":"), Just("evil.example"), Just("http:"), Just("%0d%0a"),
+                    Just("\\"), Just(";"), Just("?"), Just("#"), Just("%"), Just("x"), Just("/api"), Just("%00"),
+                ],
+                0..12,
+            ),
+            base in prop_oneof![Just(""), Just("/v1")],
+        ) {
+            let target = to(&format!("https://a.example:8443{base}"), "/api");
+            for asked in [pieces.concat(), format!("/api{}", pieces.concat())] {
+                let Ok(uri) = asked.parse::<Uri>() else { continue };
+                let Ok(found) = target.find(&uri) else { continue };
+                prop_assert_eq!(found.authority().map(Authority::as_str), Some("a.example:8443"));
+                // The whole address, and its path alone as a reference: a reader that resolves either stays.
+                let read = Url::parse(&found.to_string()).unwrap();
+                let origin = Url::parse("https://a.example:8443").unwrap();
+                let relative = origin.join(found.path()).unwrap();
+                for read in [read, relative] {
+                    prop_assert_eq!(read.origin(), origin.origin());
+                    prop_assert!(read.path().starts_with(base), "{} {}", asked, read);
+                    prop_assert!(read.username().is_empty());
+                }
+            }
+        }
+    }
+}
