@@ -745,6 +745,30 @@ async fn a_refused_request_does_not_prolong_the_session() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
+/// The same where the server keeps the session, and would note every use.
+#[tokio::test]
+async fn a_refused_request_does_not_prolong_a_session_in_a_store() {
+    let (shop, _) = counting(|login| {
+        let store = tower_oauth::store::MemoryStore::new().with_single_process();
+        login.with_session_store(store)
+    });
+    let jar = shop.signed_in().await;
+    let expires_at = || async {
+        let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
+        answer.json()["expires_at"].as_i64().unwrap()
+    };
+    let before = expires_at().await;
+    shop.clock().advance(Duration::from_secs(1800));
+    let answer = shop.send(Ask::new("POST", "/orders").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(expires_at().await, before);
+    assert_eq!(
+        shop.send(Ask::page("/orders").jar(&jar)).await.text(),
+        "alice"
+    );
+    assert!(expires_at().await >= before + 1800);
+}
+
 /// L59, H101: the same in a browser, of today and of some years ago, with its own rules for cookies.
 #[tokio::test]
 async fn forms_of_other_sites_do_nothing_and_our_own_do_something() {
