@@ -1200,3 +1200,66 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
         }
     }
 }
+
+#[path = "../examples/spa.rs"]
+#[allow(dead_code, clippy::print_stdout)]
+mod spa;
+
+/// The example does what its first lines say.
+#[tokio::test]
+async fn the_example_gives_its_script_everything_but_the_token() {
+    let app = "http://127.0.0.1:2";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let issuer_address = listener.local_addr().unwrap();
+    drop(listener);
+    let issuer = format!("http://{issuer_address}");
+    let server = spa::demo_server(&issuer, app).unwrap();
+    let _listening = server.listen(issuer_address).await.unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let api = format!("http://{}", listener.local_addr().unwrap());
+    let service = spa::api::api(&issuer).unwrap();
+    tokio::spawn(axum::serve(listener, service).into_future());
+    let application = spa::application(&issuer, app, &api).unwrap();
+
+    let browser = server
+        .browser()
+        .with_origin(app, application.clone())
+        .unwrap();
+    let page = browser
+        .navigate(&format!("{app}/auth/login"))
+        .await
+        .unwrap();
+    let page = page.sign_in("alice", "wonderland").await.unwrap();
+    assert!(page.text().contains("What the script of this page can see"));
+    assert_eq!(browser.script_cookies(app), "");
+    let cookie = browser.cookie(app, "notes-spa-session").unwrap();
+    let jar = Jar::of(&[("notes-spa-session", cookie.value())]);
+    let ask = |method: &str, path: &str| {
+        Ask::new(method, path)
+            .with(&[("sec-fetch-site", "same-origin")])
+            .jar(&jar)
+    };
+    let header = [("x-csrf", "1")];
+    let answer = send(
+        &application,
+        ask("GET", "/app.js").with(&[("sec-fetch-dest", "script")]),
+    )
+    .await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert!(
+        answer
+            .header("content-security-policy")
+            .contains("script-src 'self'")
+    );
+    let answer = send(&application, ask("GET", "/auth/session").with(&header)).await;
+    assert_eq!(answer.json()["subject"], "alice");
+    let answer = send(
+        &application,
+        ask("POST", "/api/notes").with(&header).body("Call Bob"),
+    )
+    .await;
+    assert_eq!(answer.json()["notes"][2], "Call Bob", "{answer:?}");
+    assert_eq!(answer.json()["of"], "alice");
+    let answer = send(&application, ask("GET", "/api/notes")).await;
+    assert_eq!(answer.json()["code"], "cross_site_request");
+}
