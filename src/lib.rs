@@ -88,6 +88,7 @@
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
 //! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
+//! | `redis` | no | [`store::RedisStore`]: sessions and all other state in Redis or Valkey |
 //! | `relay` | no | `relay`: APIs called with the session's access token, for scripts that have none |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
@@ -117,8 +118,6 @@ pub mod bearer;
 pub mod clock;
 mod config_error;
 mod crypto;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod extract;
 pub mod flow;
 #[cfg(fuzzing)]

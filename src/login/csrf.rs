@@ -165,7 +165,8 @@ fn is_part_of_an_own_page(method: &Method, headers: &HeaderMap) -> bool {
 pub(super) const FOREIGN: Refusal = Refusal::new(
     StatusCode::FORBIDDEN,
     "cross_site_request",
-    "This request did not come from a page of this application.",
+    "This request did not come from a page of this application. Nothing was changed: go back, reload the \
+     page and try again.",
 );
 
 pub(super) const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");

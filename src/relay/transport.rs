@@ -18,7 +18,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::crypto::aws_lc_rs::default_provider;
+use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tower_service::Service;
 
 type BoxError = Box<dyn Error + Send + Sync>;

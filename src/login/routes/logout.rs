@@ -23,7 +23,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
-use crate::session::Held;
+use crate::session::{EndReason, Held};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -99,6 +99,7 @@ impl<'a> Leaving<'a> {
         if let Some(held) = &session {
             let record = held.record();
             settings.keeper.end(record.id(), Some(record)).await?;
+            settings.keeper.tell_ended(record, EndReason::SignedOut);
         }
         Ok(Self {
             settings,
@@ -140,7 +141,7 @@ async fn at_the_server(
     target: &str,
 ) -> Option<(String, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
-    let url = settings.flow().end_session_url(record, &state).await?;
+    let end = settings.flow().end_session(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
     let sealed = settings
         .sealer
@@ -148,8 +149,7 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    let comes_back = settings.after_sign_out.is_some();
-    Some((url, cookie.filter(|_| comes_back)))
+    Some((end.url, cookie.filter(|_| end.brings_state)))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.
