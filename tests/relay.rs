@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::Service;
 use tower_oauth::relay::{Relay, Upload};
-use tower_oauth::testing::Endpoint;
+use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
 use tower_oauth::{ConfigError, LoginLayer, Session};
 
 const API: &str = "https://api.example.com/v1";
@@ -676,29 +676,103 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
     }
 }
 
-/// A session whose token has run out and cannot be renewed: 401, and the upstream does not hear of it.
+/// A shop whose access tokens live for five minutes, with a refresh token beside them or without.
+fn shop_of(upstream: &Upstream, grants: &[Grant]) -> Shop {
+    let client = TestClient::confidential("shop", "shop-secret")
+        .add_redirect_uri(CALLBACK)
+        .unwrap()
+        .add_post_logout_redirect_uri(LOGOUT)
+        .unwrap()
+        .with_grants(grants.iter().copied())
+        .without_consent();
+    let server = TestServer::new(ISSUER)
+        .unwrap()
+        .add_client(client)
+        .add_user(TestUser::new("alice", "wonderland"));
+    let relay = Relay::new(API).unwrap().with_transport(upstream.clone());
+    let app = Router::new()
+        .nest_service("/api", relay)
+        .layer(login(&server));
+    Shop { server, app }
+}
+
+const LIFE: Duration = Duration::from_secs(300);
+
+/// L49, L57: the API never sees a token that has expired, and one renewal serves all who wait.
+#[tokio::test]
+async fn an_expired_token_is_renewed_on_the_way() {
+    let upstream = Upstream::default();
+    let shop = shop_of(&upstream, &[Grant::AuthorizationCode, Grant::RefreshToken]);
+    let mut jar = shop.signed_in().await;
+    let ask = || Ask::new("POST", "/api/x").with(&SCRIPT).body("kept");
+    shop.send(ask().jar(&jar)).await;
+    shop.clock().advance(LIFE);
+    let mut asking = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (shop, ask) = (shop.clone(), ask().jar(&jar));
+        asking.spawn(async move { shop.send(ask).await });
+    }
+    for answer in asking.join_all().await {
+        assert_eq!(answer.status, StatusCode::OK);
+        jar.take(&answer);
+    }
+    assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
+    let got = upstream.got();
+    let tokens: std::collections::BTreeSet<_> = got
+        .iter()
+        .map(|got| got.headers["authorization"].to_str().unwrap().to_owned())
+        .collect();
+    assert_eq!((got.len(), tokens.len()), (21, 2));
+    assert!(got.iter().all(|got| got.body == "kept"));
+    // The cookies that came with the answers hold the new one.
+    assert_eq!(shop.send(ask().jar(&jar)).await.status, StatusCode::OK);
+    assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
+    let last = upstream.got().pop().unwrap();
+    assert!(tokens.contains(last.headers["authorization"].to_str().unwrap()));
+}
+
+/// Without a fresh token the upstream does not hear of it; who has to do something about it, the status says.
 #[tokio::test]
 async fn without_a_fresh_token_nothing_is_sent() {
-    let upstream = Upstream::default();
-    let shop = shop_with(
-        &upstream,
-        |relay| relay,
-        |login| {
-            let (day, hour) = (Duration::from_secs(86_400), Duration::from_secs(3600));
-            login.with_session_limits(day, hour * 20).unwrap()
-        },
-    );
-    let jar = shop.signed_in().await;
-    shop.clock().advance(Duration::from_secs(4 * 3600));
-    let session = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
-    assert_eq!(session.status, StatusCode::OK);
-    let answer = shop
-        .send(Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar))
-        .await;
-    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.json()["code"], "login_required");
-    assert_eq!(answer.json()["login_url"], "/auth/login");
-    assert!(upstream.got().is_empty());
+    let away = Fault::status(503).only_for(Grant::RefreshToken);
+    let refused = |code| Fault::refusal(code).only_for(Grant::RefreshToken);
+    let both = &[Grant::AuthorizationCode, Grant::RefreshToken][..];
+    for (name, grants, fault, status, code) in [
+        ("none", &both[..1], None, 401, "login_required"),
+        ("outage", both, Some(away), 503, "token_unavailable"),
+        (
+            "our client",
+            both,
+            Some(refused("invalid_client")),
+            502,
+            "token_unavailable",
+        ),
+        (
+            "ended",
+            both,
+            Some(refused("invalid_grant")),
+            401,
+            "login_required",
+        ),
+    ] {
+        let upstream = Upstream::default();
+        let shop = shop_of(&upstream, grants);
+        let jar = shop.signed_in().await;
+        if let Some(fault) = fault {
+            shop.server.fail(Endpoint::Token, fault);
+        }
+        shop.clock().advance(LIFE);
+        let answer = shop
+            .send(Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar))
+            .await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        assert_eq!(answer.json()["code"], code, "{name}");
+        let waits = answer.headers.contains_key("retry-after");
+        assert_eq!(waits, status != 401, "{name}");
+        assert!(upstream.got().is_empty(), "{name}");
+        let challenge = answer.headers.contains_key("www-authenticate");
+        assert_eq!(challenge, status == 401, "{name}");
+    }
 }
 
 /// 504 by the clock of the application, and not a moment sooner.
@@ -758,7 +832,7 @@ struct Wire {
     client: SendRequest<Body>,
     address: SocketAddr,
     jar: Jar,
-    server: tower_oauth::testing::TestServer,
+    server: TestServer,
 }
 
 impl Wire {

@@ -51,7 +51,7 @@ where
         // What was reserved in `poll_ready` belongs to this request, whether it is called or not.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        if let Some(route) = settings.routes.find(request.uri().path()) {
+        if let Some(route) = settings.route(request.uri().path()) {
             let (parts, body) = request.into_parts();
             let answer = routes::answer(route, Arc::clone(settings), parts, body);
             return ResponseFuture::route(Box::pin(answer));
@@ -108,6 +108,10 @@ pub(super) fn enter<B>(
     let session = visit
         .session
         .map(|held| Session::new(Arc::clone(keeper), held));
+    if let Some(session) = &session {
+        session.refresh_ahead();
+    }
+    let settling = session.as_ref().and_then(Session::settling);
     let mark = Mark::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
     extensions.insert(mark.clone());
@@ -120,6 +124,7 @@ pub(super) fn enter<B>(
         settings: Arc::clone(settings),
         clearing: visit.cookies,
         session,
+        settling: settling.map(|settling| Box::pin(settling) as _),
         shown,
         mark,
     })

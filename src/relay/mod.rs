@@ -10,7 +10,8 @@
 //! 3. its method is relayed (else 405), and its path is below the prefix (else 404) and can be read in one way
 //!    only (else 400): no `..` in any spelling, no control character, no `//` at its beginning;
 //! 4. there is a fresh access token: [`Session::access_token`](crate::Session::access_token) renews it. 401
-//!    where the person has to sign in again, 503 with `Retry-After` where the authorization server is down.
+//!    where the person has to sign in again, 503 with `Retry-After` where the authorization server is down,
+//!    502 where it refuses this application.
 //!
 //! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
 //! at, and no redirect is followed. Bodies are handed on as they come, in both directions, trailers too;

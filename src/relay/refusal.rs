@@ -46,10 +46,11 @@ pub(super) fn method_not_allowed(allowed: Option<HeaderValue>) -> Answer {
 
 /// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
 pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -> Answer {
-    let retry_after = match error {
+    let (status, retry_after) = match error {
         SessionError::Unavailable { retry_after, .. } => {
-            retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0)
+            (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
         }
+        SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
         _ => {
             tracing::debug!(target: TARGET, event = "relay_without_token", reason = %error);
             return mark.ask_script_to_log_in(headers);
@@ -57,13 +58,13 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
     };
     tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
     let mut answer = problem(
-        StatusCode::SERVICE_UNAVAILABLE,
+        status,
         "token_unavailable",
-        "The sign-in service cannot be reached at the moment.",
+        "The sign-in service gives no access token at the moment.",
     );
-    answer
-        .headers_mut()
-        .insert(RETRY_AFTER, retry_after.max(1).into());
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    let seconds = seconds.max(1).into();
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
     answer
 }
 

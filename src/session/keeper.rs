@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::Hooks;
+use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
+use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
 use super::tombstones::Tombstones;
@@ -21,6 +23,8 @@ pub(crate) struct Keeper {
     pub(super) place: Place,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
+    /// How many sessions a person may have at a time, where that was said.
+    pub(super) most_per_user: Option<usize>,
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
     owner: String,
@@ -34,6 +38,7 @@ pub(super) struct Memory {
     pub(super) tombstones: Tombstones,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
+    pub(super) refreshes: Refreshes,
 }
 
 impl Keeper {
@@ -44,6 +49,7 @@ impl Keeper {
             place: Place::Cookie,
             absolute: ABSOLUTE,
             idle: IDLE,
+            most_per_user: None,
             key,
             hooks: Hooks::default(),
             memory: Arc::default(),
@@ -77,6 +83,15 @@ impl Keeper {
         self
     }
 
+    /// `None` without a store, where nobody can count, and for what no list holds.
+    pub(crate) fn with_max_sessions_per_user(self, most: usize) -> Option<Self> {
+        let possible = self.store().is_some() && (1..=MOST_ON_A_LIST).contains(&most);
+        possible.then_some(Self {
+            most_per_user: Some(most),
+            ..self
+        })
+    }
+
     pub(crate) fn flow(&self) -> &Arc<Flow> {
         &self.flow
     }
@@ -84,6 +99,11 @@ impl Keeper {
     /// Whether a browser shows a ticket, and no sealed session.
     pub(crate) fn gives_tickets(&self) -> bool {
         matches!(self.place, Place::Store(_))
+    }
+
+    /// Whether the browser has the only lasting copy of a session.
+    pub(super) fn keeps_in_cookies_alone(&self) -> bool {
+        matches!(self.place, Place::Cookie)
     }
 
     /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
@@ -158,7 +178,7 @@ impl Keeper {
         }
     }
 
-    fn lost_since(&self, moment: i64) -> i64 {
+    pub(super) fn lost_since(&self, moment: i64) -> i64 {
         self.memory.steady.lost_since(moment)
     }
 
