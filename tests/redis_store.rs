@@ -63,6 +63,7 @@ async fn stored(store: &RedisStore, key: &Key) -> u64 {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(
         matches!(answer, Err(StoreError::Unavailable(_))),
@@ -251,6 +252,60 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     redis.thaw();
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert!(store.get(&key).await.unwrap().is_some());
+    // Connections that were given up are closed; one more is that of who asks.
+    let clients = redis.cli(&["info", "clients"]);
+    let mut clients = clients
+        .lines()
+        .filter_map(|line| line.strip_prefix("connected_clients:"));
+    assert_eq!(clients.next(), Some("2"));
+}
+
+/// One node says nothing: slots of the others are as fast as ever.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_node_that_does_not_answer_keeps_nobody_else_waiting() {
+    let nodes = cluster();
+    let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
+    let keys: Vec<Key> = (0..30).map(|_| fresh_key()).collect();
+    for key in &keys {
+        stored(&store, key).await;
+    }
+    nodes[0].freeze();
+    let asked: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let (store, key) = (store.clone(), key.clone());
+            tokio::spawn(async move {
+                let (mut slowest, mut good) = (Duration::ZERO, 0);
+                for _ in 0..4 {
+                    let from = Instant::now();
+                    match store.get(&key).await {
+                        Ok(Some(_)) => {
+                            good += 1;
+                            slowest = slowest.max(from.elapsed());
+                        }
+                        Err(StoreError::Unavailable(_)) => {
+                            assert!(from.elapsed() < Duration::from_millis(2100));
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                (good, slowest)
+            })
+        })
+        .collect();
+    let mut good = 0;
+    for asked in asked {
+        let (found, slowest) = asked.await.unwrap();
+        good += found;
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    }
+    assert!(good > 40 && good < 120, "{good} of 120");
+    nodes[0].thaw();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for key in &keys {
+        assert!(store.get(key).await.unwrap().is_some());
+    }
 }
 
 /// Two of three nodes go on while the third is away, and it is used again when it is back.
