@@ -24,7 +24,7 @@ const NEXT_LOOK: Duration = Duration::from_millis(500);
 
 /// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const NEXT_PAUSE: Duration = Duration::from_secs(2);
+const NEXT_PAUSE: Duration = Duration::from_secs(1);
 
 /// So often in a row others may have written a session before we pause.
 const CONFLICTS: u32 = 8;
@@ -137,11 +137,13 @@ impl Keeper {
             Ok(new) => {
                 self.memory.refreshes.backoff.succeeded(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
-                let mut kept = self.keep(held.clone(), new, fence).await;
-                if let Ok(newest) = kept {
+                let kept = match self.keep(held.clone(), new, fence).await {
+                    Ok(newer) => self.after_refresh(newer, claims).await,
+                    failed => failed,
+                };
+                if kept.is_ok() {
                     Refresh::Success.count();
                     events::refreshed();
-                    kept = self.after_refresh(newest, claims).await;
                 }
                 return (kept, End::Known);
             }
