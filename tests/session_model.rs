@@ -43,7 +43,7 @@ use steps::{Dice, Step, steps};
 use unreliable::Lie;
 use world::{Setting, World};
 
-const RUNS: u64 = 700;
+const RUNS: u64 = 1000;
 
 #[test]
 fn sessions_in_a_store_are_what_the_model_says() {
@@ -105,7 +105,10 @@ fn explore(mode: Mode, runs: u64) {
             panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{told}");
         }
     }
-    println!("{mode:?}: {count} runs in {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "{mode:?}: {count} runs in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
 }
 
 fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {

@@ -15,7 +15,7 @@ use crate::gates::Gates;
 use crate::known::{Known, set_cookies, signs_in};
 use crate::node::{Mode, Node, Reply, SLOW, Shared, WANT, get, post};
 use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
-use crate::steps::{Cookie, Fate, Step, Want};
+use crate::steps::{Cookie, Step, Want};
 use crate::unreliable::{Lie, Troubles};
 
 /// What kind of run it is.
@@ -254,14 +254,17 @@ impl World {
     fn sign_out(&mut self, session: usize, node: usize, cookie: Cookie) {
         let header = self.sessions[session].cookies(cookie).header();
         self.sessions[session].doubt();
-        let headers = [("cookie", header.as_str()), ("sec-fetch-site", "same-origin")];
+        let headers = [
+            ("cookie", header.as_str()),
+            ("sec-fetch-site", "same-origin"),
+        ];
         let request = post("/auth/logout", &headers, "");
         self.send(node, request, What::SignOut(session));
     }
 
     fn sign_out_elsewhere(&mut self, session: usize, node: usize, everywhere: bool) {
         // Nobody hears of it where nothing is shared.
-        if NOT_YET || self.setting.mode == Mode::Cookie {
+        if self.setting.mode == Mode::Cookie {
             return;
         }
         let (grant, user) = (self.sessions[session].grant, self.sessions[session].user);
@@ -306,7 +309,12 @@ impl World {
         dead.kill();
     }
 
-    fn send(&mut self, node: usize, request: http::Request<http_body_util::Full<Bytes>>, what: What) {
+    fn send(
+        &mut self,
+        node: usize,
+        request: http::Request<http_body_util::Full<Bytes>>,
+        what: What,
+    ) {
         let node = self.node(node);
         let waiting = Waiting {
             what,
@@ -332,7 +340,9 @@ impl World {
                 return;
             }
         }
-        self.shared.clock.advance(Duration::from_secs(seconds - careful));
+        self.shared
+            .clock
+            .advance(Duration::from_secs(seconds - careful));
         self.settle();
     }
 
@@ -419,7 +429,13 @@ impl World {
         }
     }
 
-    fn judge_page(&mut self, page: &What, answer: &Response<Bytes>, troubled: bool, since: Duration) {
+    fn judge_page(
+        &mut self,
+        page: &What,
+        answer: &Response<Bytes>,
+        troubled: bool,
+        since: Duration,
+    ) {
         let now = self.now();
         let &What::Page {
             session,
@@ -459,7 +475,10 @@ impl World {
                 }
             }
             204 => {
-                let revoked = self.shared.provider.is_revoked(self.sessions[session].grant);
+                let revoked = self
+                    .shared
+                    .provider
+                    .is_revoked(self.sessions[session].grant);
                 let known = &mut self.sessions[session];
                 // What was tried against it while the request was on its way counts.
                 let in_store = self.setting.mode == Mode::Store;
@@ -483,7 +502,10 @@ impl World {
     /// A token is that of its session, still good, and no older than what somebody had before (4).
     fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
-            let revoked = self.shared.provider.is_revoked(self.sessions[session].grant);
+            let revoked = self
+                .shared
+                .provider
+                .is_revoked(self.sessions[session].grant);
             if must_have && !revoked {
                 self.violate(format!("session {session} has no token: {token}"));
             }
@@ -502,7 +524,9 @@ impl World {
             // Counted from the moment the answer came, which may take its time.
             let life = Duration::from_secs(TOKEN_LIFE + 6);
             if self.shared.provider.age(grant, number) > life {
-                self.violate(format!("session {session} has token {number}, which has expired"));
+                self.violate(format!(
+                    "session {session} has token {number}, which has expired"
+                ));
             }
         }
     }
@@ -587,5 +611,3 @@ fn page(cookies: &str) -> Vec<(&'static str, &str)> {
     }
     headers
 }
-
-const NOT_YET: bool = true;
