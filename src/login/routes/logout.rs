@@ -131,7 +131,13 @@ impl<'a> Leaving<'a> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
         let session = match settings.visit(&jar).await?.session {
             Some(held) => Some(Left::leave(&settings.keeper, held).await?),
-            None => None,
+            None => {
+                // `L47`: this cookie is too old; the answer that brings a younger one may be on its way.
+                if let Some(id) = settings.name_in_cookie(&jar) {
+                    settings.keeper.end(&id, None).await?;
+                }
+                None
+            }
         };
         Ok(Self {
             settings,
