@@ -5,6 +5,7 @@
 
 use super::error::FlowError;
 use super::record::{NewRecord, SessionRecord};
+use super::session_id::SessionId;
 use super::settings::Flow;
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
@@ -113,7 +114,7 @@ impl Flow {
             .expires_in
             .unwrap_or(self.default_token_lifetime.as_secs());
         Ok(SessionRecord::new(NewRecord {
-            id: self.random().bytes()?,
+            id: SessionId::new(self.random().bytes()?),
             now,
             claims,
             // RFC 6749 §5.1: what was asked for, unless the server says something else.
@@ -121,6 +122,8 @@ impl Flow {
             access_token: tokens.access_token,
             access_token_expires_at: now
                 .saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX)),
+            refresh_token: tokens.refresh_token,
+            refresh_token_expires_at: None,
             id_token,
         }))
     }

@@ -24,6 +24,10 @@ impl Writer {
         self.raw(&value.to_be_bytes())
     }
 
+    pub(super) fn unsigned(self, value: u64) -> Self {
+        self.raw(&value.to_be_bytes())
+    }
+
     pub(super) fn text(self, value: &str) -> Self {
         // Nothing longer than 4 GiB gets here; if it did, the record would not be read back.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
@@ -33,6 +37,13 @@ impl Writer {
     pub(super) fn optional(self, value: Option<&str>) -> Self {
         match value {
             Some(value) => self.flag(true).text(value),
+            None => self.flag(false),
+        }
+    }
+
+    pub(super) fn optional_number(self, value: Option<i64>) -> Self {
+        match value {
+            Some(value) => self.flag(true).number(value),
             None => self.flag(false),
         }
     }
@@ -69,6 +80,10 @@ impl<'a> Reader<'a> {
         self.array().map(i64::from_be_bytes)
     }
 
+    pub(super) fn unsigned(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
     pub(super) fn text(&mut self) -> Option<&'a str> {
         let length = usize::try_from(u32::from_be_bytes(self.array()?)).ok()?;
         let (text, rest) = self.0.split_at_checked(length)?;
@@ -80,6 +95,13 @@ impl<'a> Reader<'a> {
     pub(super) fn optional(&mut self) -> Option<Option<&'a str>> {
         match self.flag()? {
             true => self.text().map(Some),
+            false => Some(None),
+        }
+    }
+
+    pub(super) fn optional_number(&mut self) -> Option<Option<i64>> {
+        match self.flag()? {
+            true => self.number().map(Some),
             false => Some(None),
         }
     }

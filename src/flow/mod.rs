@@ -21,6 +21,7 @@ mod logout;
 mod record;
 mod redeem;
 mod session;
+mod session_id;
 mod settings;
 mod start;
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
 pub use session::{Session, SessionError, UserKey};
+pub use session_id::{InvalidSessionId, SessionId};
 pub(crate) use settings::Flow;
 pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;

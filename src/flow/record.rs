@@ -1,62 +1,93 @@
 //! What is kept of somebody who signed in.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
 use super::encoding::{Reader, Writer};
+use super::session_id::SessionId;
 use super::transaction::CLOCK_ERROR;
-use crate::protocol::claims::Registered;
-use crate::protocol::json::parse_object;
-use crate::protocol::{AccessToken, Claims, IdToken, ScopeSet};
+use crate::protocol::claims::{Registered, seconds};
+use crate::protocol::json::{Json, parse_object};
+use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 
-/// A record of a newer schema is nothing (`L46`).
-const SCHEMA: u8 = 1;
+/// A record of another schema is nothing (`L46`).
+const SCHEMA: u8 = 2;
 
 /// A session: who signed in, when, and what the application may do for them.
 ///
 /// A value, changed by making another. It holds tokens: whoever keeps it seals it.
 #[derive(Clone)]
 pub(crate) struct SessionRecord {
-    id: [u8; 16],
+    id: SessionId,
+    /// Grows with every refresh: of two records of one session the greater is the newer.
+    generation: u64,
     created_at: i64,
     last_seen: i64,
     claims: Claims,
+    /// The session at the authorization server (`sid`), as the ID token names it.
+    sid: Option<String>,
+    /// When the authorization server says that it ends.
+    expiry: Option<i64>,
     scopes: ScopeSet,
     access_token: AccessToken,
     access_token_expires_at: i64,
+    refresh_token: Option<RefreshToken>,
+    refresh_token_expires_at: Option<i64>,
     id_token: Option<IdToken>,
+    app_data: Option<String>,
 }
 
 /// What a login gives.
 pub(super) struct NewRecord {
-    pub(super) id: [u8; 16],
+    pub(super) id: SessionId,
     pub(super) now: i64,
     pub(super) claims: Claims,
     pub(super) scopes: ScopeSet,
     pub(super) access_token: AccessToken,
     pub(super) access_token_expires_at: i64,
+    pub(super) refresh_token: Option<RefreshToken>,
+    pub(super) refresh_token_expires_at: Option<i64>,
     pub(super) id_token: IdToken,
 }
 
 impl SessionRecord {
     pub(super) fn new(new: NewRecord) -> Self {
+        let said = parse_object(new.claims.as_json().as_bytes());
+        let said = said.map(|claims| Said::read(|name| claims.member(name)));
+        let said = said.unwrap_or_default();
         Self {
             id: new.id,
+            generation: 0,
             created_at: new.now,
             last_seen: new.now,
             claims: new.claims,
+            sid: said.sid,
+            expiry: said.expiry,
             scopes: new.scopes,
             access_token: new.access_token,
             access_token_expires_at: new.access_token_expires_at,
+            refresh_token: new.refresh_token,
+            refresh_token_expires_at: new.refresh_token_expires_at,
             id_token: Some(new.id_token),
+            app_data: None,
         }
     }
 
-    /// Random, new at every login; no secret.
-    pub(crate) fn id(&self) -> &[u8; 16] {
+    /// New at every login; no secret.
+    pub(crate) fn id(&self) -> &SessionId {
         &self.id
+    }
+
+    /// The same session under another name, before anybody knew it by the first.
+    pub(crate) fn with_id(self, id: SessionId) -> Self {
+        Self { id, ..self }
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(crate) fn issuer(&self) -> &str {
@@ -80,7 +111,6 @@ impl SessionRecord {
         self.created_at
     }
 
-    #[cfg(test)]
     pub(crate) fn last_seen(&self) -> i64 {
         self.last_seen
     }
@@ -89,19 +119,49 @@ impl SessionRecord {
         self.id_token.as_ref()
     }
 
-    pub(super) fn access_token(&self) -> &AccessToken {
+    /// `sid`: scoped by the issuer.
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    pub(crate) fn access_token(&self) -> &AccessToken {
         &self.access_token
     }
 
-    pub(super) fn access_token_expires_at(&self) -> i64 {
+    pub(crate) fn access_token_expires_at(&self) -> i64 {
         self.access_token_expires_at
     }
 
-    /// When the session ends whatever happens, and when it ends if nobody uses it any more (`L44`).
+    pub(crate) fn refresh_token(&self) -> Option<&RefreshToken> {
+        self.refresh_token.as_ref()
+    }
+
+    pub(crate) fn refresh_token_expires_at(&self) -> Option<i64> {
+        self.refresh_token_expires_at
+    }
+
+    /// What the application keeps with the session, as JSON.
+    pub(crate) fn app_data(&self) -> Option<&str> {
+        self.app_data.as_deref()
+    }
+
+    pub(crate) fn with_app_data(self, app_data: Option<String>) -> Self {
+        Self { app_data, ..self }
+    }
+
+    /// When the session ends whatever happens (`L44`): by its age, by what the ID token says of the
+    /// session at the authorization server, or when neither token can be of use any more.
     ///
     /// `lost` says how much longer ago a moment is than the wall clock tells, in seconds.
     pub(crate) fn ends_at(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        after(self.created_at, absolute).saturating_sub(lost(self.created_at))
+        let old = after(self.created_at, absolute).saturating_sub(lost(self.created_at));
+        let tokens = self
+            .refresh_token_expires_at
+            .map(|end| end.max(self.access_token_expires_at));
+        [self.expiry, tokens]
+            .into_iter()
+            .flatten()
+            .fold(old, i64::min)
     }
 
     /// The earlier of its two limits.
@@ -144,29 +204,42 @@ impl SessionRecord {
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         Writer::new(SCHEMA)
-            .raw(&self.id)
+            .raw(self.id.as_bytes())
+            .unsigned(self.generation)
             .number(self.created_at)
             .number(self.last_seen)
             .text(self.claims.as_json())
             .text(&self.scopes.to_string())
             .text(self.access_token.expose())
             .number(self.access_token_expires_at)
+            .optional(self.refresh_token.as_ref().map(RefreshToken::expose))
+            .optional_number(self.refresh_token_expires_at)
             .optional(self.id_token.as_ref().map(IdToken::expose))
+            .optional(self.app_data.as_deref())
             .finish()
     }
 
     /// `None` for another schema and for anything that is no session of somebody.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
+        let (id, generation) = (reader.array().map(SessionId::new)?, reader.unsigned()?);
+        let (created_at, last_seen) = (reader.number()?, reader.number()?);
+        let (claims, said) = claims(reader.text()?)?;
         let record = Self {
-            id: reader.array()?,
-            created_at: reader.number()?,
-            last_seen: reader.number()?,
-            claims: claims(reader.text()?)?,
+            id,
+            generation,
+            created_at,
+            last_seen,
+            claims,
+            sid: said.sid,
+            expiry: said.expiry,
             scopes: ScopeSet::from_wire(reader.text()?),
             access_token: AccessToken::new(reader.text()?),
             access_token_expires_at: reader.number()?,
+            refresh_token: reader.optional()?.map(RefreshToken::new),
+            refresh_token_expires_at: reader.optional_number()?,
             id_token: reader.optional()?.map(IdToken::new),
+            app_data: reader.optional()?.map(str::to_owned),
         };
         reader.finish()?;
         Some(record)
@@ -183,11 +256,30 @@ impl fmt::Debug for SessionRecord {
     }
 }
 
+/// What an ID token says of the session at the authorization server.
+#[derive(Default)]
+struct Said {
+    sid: Option<String>,
+    expiry: Option<i64>,
+}
+
+impl Said {
+    fn read<'a>(claim: impl Fn(&str) -> Option<&'a Json<'a>>) -> Self {
+        Self {
+            sid: claim("sid").and_then(Json::as_str).map(str::to_owned),
+            expiry: seconds(claim("session_expiry"), f64::floor).unwrap_or_default(),
+        }
+    }
+}
+
 /// The claims of a session, which has an issuer and a subject.
-fn claims(text: &str) -> Option<Claims> {
-    let registered = Registered::read(&parse_object(text.as_bytes()).ok()?).ok()?;
+fn claims(text: &str) -> Option<(Claims, Said)> {
+    let text: Arc<str> = text.into();
+    let object = parse_object(text.as_bytes()).ok()?;
+    let registered = Registered::read_within(&text, &object).ok()?;
+    let said = Said::read(|name| object.member(name));
     (registered.issuer.is_some() && registered.subject.is_some())
-        .then(|| Claims::new(text.into(), registered))
+        .then(|| (Claims::new(Arc::clone(&text), registered), said))
 }
 
 fn after(moment: i64, duration: Duration) -> i64 {
@@ -200,16 +292,19 @@ mod tests {
 
     use super::*;
 
+    const CLAIMS: &str = r#"{"iss":"https://id.example.com","sub":"alice","sid":"s1","x":[1]}"#;
     const HOUR: Duration = Duration::from_secs(3600);
 
     pub(crate) fn record(now: i64) -> SessionRecord {
         SessionRecord::new(NewRecord {
-            id: [7; 16],
+            id: SessionId::new([7; 32]),
             now,
-            claims: claims(r#"{"iss":"https://id.example.com","sub":"alice","x":[1]}"#).unwrap(),
+            claims: claims(CLAIMS).unwrap().0,
             scopes: ScopeSet::from_wire("openid profile"),
             access_token: AccessToken::new("at"),
             access_token_expires_at: now + 300,
+            refresh_token: Some(RefreshToken::new("rt")),
+            refresh_token_expires_at: None,
             id_token: IdToken::new("a.b.c"),
         })
     }
@@ -238,6 +333,30 @@ mod tests {
         let record = record.touched(1_000_100);
         assert_eq!(record.expires_at(8 * HOUR, HOUR, lost), 1_003_700);
         assert_eq!(record.ends_at(8 * HOUR, lost), 1_028_740);
+    }
+
+    /// `L44`: the earliest of all ends is the end.
+    #[test]
+    fn the_authorization_server_may_end_a_session_before_its_time() {
+        let text = |member: &str| CLAIMS.replace("\"x\":[1]", member);
+        let with = |member: &str, tokens_end: Option<i64>| {
+            let record = record(1_000_000);
+            let (claims, said) = claims(&text(member)).unwrap();
+            let record = SessionRecord {
+                claims,
+                expiry: said.expiry,
+                refresh_token_expires_at: tokens_end,
+                ..record
+            };
+            record.ends_at(8 * HOUR, |_| 0)
+        };
+        let old = 1_028_800;
+        assert_eq!(with("\"x\":1", None), old);
+        assert_eq!(with("\"session_expiry\":1000900.5", None), 1_000_900);
+        assert_eq!(with("\"session_expiry\":2000000", None), old);
+        assert_eq!(with("\"session_expiry\":\"soon\"", None), old);
+        assert_eq!(with("\"x\":1", Some(1_007_200)), 1_007_200);
+        assert_eq!(with("\"x\":1", Some(1_000_001)), 1_000_300);
     }
 
     #[test]
@@ -281,11 +400,17 @@ mod tests {
     proptest! {
         #[test]
         fn parse_and_print_are_inverse(
-            id in any::<[u8; 16]>(), now in any::<i32>(), seen in any::<i32>(),
-            token in any::<String>(), keep in any::<bool>(),
+            id in any::<[u8; 32]>(), generation in any::<u64>(), now in any::<i32>(),
+            seen in any::<i32>(), token in any::<String>(), refresh in any::<Option<String>>(),
+            until in any::<Option<i64>>(), data in any::<Option<String>>(), keep in any::<bool>(),
         ) {
             let record = SessionRecord {
-                id, access_token: AccessToken::new(token), ..record(now.into())
+                id: SessionId::new(id),
+                generation,
+                access_token: AccessToken::new(token),
+                refresh_token: refresh.map(RefreshToken::new),
+                refresh_token_expires_at: until,
+                ..record(now.into()).with_app_data(data)
             }
             .touched(seen.into());
             let record = if keep { record } else { record.without_id_token() };
@@ -296,6 +421,9 @@ mod tests {
             prop_assert_eq!(again.access_token(), record.access_token());
             prop_assert_eq!(again.id_token(), record.id_token());
             prop_assert_eq!(again.last_seen(), record.last_seen());
+            prop_assert_eq!((again.id(), again.sid()), (record.id(), Some("s1")));
+            prop_assert_eq!(again.refresh_token(), record.refresh_token());
+            prop_assert_eq!(again.app_data(), record.app_data());
         }
 
         #[test]

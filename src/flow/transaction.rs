@@ -5,10 +5,11 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::encoding::{Reader, Writer};
+use super::session_id::SessionId;
 use crate::protocol::pkce::parse_verifier;
 use crate::protocol::{CodeVerifier, Nonce, State};
 
-const SCHEMA: u8 = 1;
+const SCHEMA: u8 = 2;
 
 /// How far the clocks of two replicas may be apart, in seconds.
 pub(super) const CLOCK_ERROR: i64 = 60;
@@ -34,7 +35,7 @@ pub(crate) struct Transaction {
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<String>,
     /// The session that the browser had at the start, where its cookie may not come back with it.
-    pub(crate) replaces: Option<[u8; 16]>,
+    pub(crate) replaces: Option<SessionId>,
 }
 
 impl Transaction {
@@ -62,7 +63,7 @@ impl Transaction {
             .number(self.max_age.map_or(-1, i64::from))
             .optional(self.acr_values.as_deref())
             .flag(self.replaces.is_some())
-            .raw(self.replaces.as_ref().map_or(&[], |id| &id[..]))
+            .raw(self.replaces.as_ref().map_or(&[], |id| id.as_bytes()))
             .finish()
     }
 
@@ -85,7 +86,7 @@ impl Transaction {
             },
             acr_values: reader.optional()?.map(str::to_owned),
             replaces: match reader.flag()? {
-                true => Some(reader.array()?),
+                true => Some(SessionId::new(reader.array()?)),
                 false => None,
             },
         };
@@ -113,7 +114,7 @@ mod tests {
             silent: false,
             max_age: Some(0),
             acr_values: Some("gold silver".into()),
-            replaces: Some([7; 16]),
+            replaces: Some(SessionId::new([7; 32])),
         }
     }
 
@@ -152,11 +153,11 @@ mod tests {
         fn parse_and_print_are_inverse(
             return_to in any::<String>(), at in any::<i64>(), flags in any::<(bool, bool)>(),
             max_age in any::<Option<u32>>(), acr_values in any::<Option<String>>(),
-            replaces in any::<Option<[u8; 16]>>(),
+            replaces in any::<Option<[u8; 32]>>(),
         ) {
             let transaction = Transaction {
                 return_to, started_at: at, by_person: flags.0, silent: flags.1, max_age, acr_values,
-                replaces,
+                replaces: replaces.map(SessionId::new),
                 ..transaction()
             };
             prop_assert_eq!(Transaction::from_bytes(&transaction.to_bytes()), Some(transaction));

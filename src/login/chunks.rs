@@ -162,7 +162,8 @@ mod tests {
     /// A session as it is written, by hand: the number of chunks and the schema come first.
     fn plain(counted: u8, schema: u8) -> Vec<u8> {
         let mut bytes = vec![counted, schema];
-        bytes.extend([9; 16]);
+        bytes.extend([9; 32]);
+        bytes.extend(0_u64.to_be_bytes());
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_000_i64.to_be_bytes());
         for text in [
@@ -174,7 +175,7 @@ mod tests {
             bytes.extend(text.as_bytes());
         }
         bytes.extend(1_800_000_300_i64.to_be_bytes());
-        bytes.push(0);
+        bytes.extend([0; 4]);
         bytes
     }
 
@@ -190,15 +191,15 @@ mod tests {
     /// `L46`, `H52`: well sealed, and still no session of this version.
     #[test]
     fn a_sealed_text_of_another_version_or_number_is_nobody() {
-        assert!(matches!(open_plain(&plain(1, 1)), Found::Session(_)));
+        assert!(matches!(open_plain(&plain(1, 2)), Found::Session(_)));
         for (name, plain) in [
-            ("a newer schema", plain(1, 2)),
+            ("a newer schema", plain(1, 3)),
             ("the newest", plain(1, 255)),
-            ("an older one", plain(1, 0)),
-            ("of two chunks", plain(2, 1)),
-            ("of no chunk", plain(0, 1)),
-            ("of 255", plain(255, 1)),
-            ("more behind it", [plain(1, 1), vec![0]].concat()),
+            ("an older one", plain(1, 1)),
+            ("of two chunks", plain(2, 2)),
+            ("of no chunk", plain(0, 2)),
+            ("of 255", plain(255, 2)),
+            ("more behind it", [plain(1, 2), vec![0]].concat()),
             ("nothing", Vec::new()),
             ("a number alone", vec![1]),
             (
@@ -209,12 +210,12 @@ mod tests {
             ("ones", vec![1; 500]),
             (
                 "lengths beyond the end",
-                [vec![1, 1], vec![255; 200]].concat(),
+                [vec![1, 2], vec![255; 200]].concat(),
             ),
         ] {
             assert!(matches!(open_plain(&plain), Found::Spoiled), "{name}");
         }
-        let whole = plain(1, 1);
+        let whole = plain(1, 2);
         for end in 0..whole.len() {
             assert!(matches!(open_plain(&whole[..end]), Found::Spoiled), "{end}");
         }

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use super::answer::{self, Answer};
 use super::mark::Mark;
 use super::settings::Settings;
-use super::tombstones::SessionId;
+use crate::flow::SessionId;
 
 pin_project! {
     /// The response future of [`Login`](super::Login) and [`Required`](super::Required).

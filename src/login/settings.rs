@@ -16,9 +16,9 @@ use super::refusal::Refusal;
 use super::routes::Routes;
 use super::sealer::Sealer;
 use super::steady::Steady;
-use super::tombstones::{SessionId, Tombstones};
+use super::tombstones::Tombstones;
 use super::{Csrf, SameSite, events};
-use crate::flow::{Flow, SessionRecord};
+use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::protocol::form;
 use crate::protocol::return_to::check_return_to;
 

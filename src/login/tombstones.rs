@@ -4,6 +4,8 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::flow::SessionId;
+
 /// The ids of sessions ended in this process, for as long as their cookies could still be alive.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones(Mutex<Inner>);
@@ -14,8 +16,6 @@ struct Inner {
     /// Oldest first, with the monotonic time at which it can be forgotten.
     order: VecDeque<(Duration, SessionId)>,
 }
-
-pub(super) type SessionId = [u8; 16];
 
 impl Tombstones {
     pub(super) fn bury(&self, id: SessionId, now: Duration, lifetime: Duration) {
@@ -38,7 +38,7 @@ impl Tombstones {
     }
 }
 
-/// Ended sessions that are remembered: about 6 MB. Beyond that the oldest is forgotten, and only its own
+/// Ended sessions that are remembered: about 10 MB. Beyond that the oldest is forgotten, and only its own
 /// limits end it for a browser that kept the cookie.
 const MAX: usize = 100_000;
 
@@ -46,22 +46,26 @@ const MAX: usize = 100_000;
 mod tests {
     use super::*;
 
+    fn id(byte: u8) -> SessionId {
+        SessionId::new([byte; 32])
+    }
+
     #[test]
     fn an_ended_session_is_remembered_for_its_lifetime_and_the_memory_is_bounded() {
         let second = Duration::from_secs(1);
         let tombstones = Tombstones::default();
-        tombstones.bury([1; 16], Duration::ZERO, second);
-        tombstones.bury([1; 16], Duration::ZERO, second);
-        assert!(tombstones.holds(&[1; 16]));
-        assert!(!tombstones.holds(&[2; 16]));
-        tombstones.bury([2; 16], second, second);
-        assert!(!tombstones.holds(&[1; 16]));
+        tombstones.bury(id(1), Duration::ZERO, second);
+        tombstones.bury(id(1), Duration::ZERO, second);
+        assert!(tombstones.holds(&id(1)));
+        assert!(!tombstones.holds(&id(2)));
+        tombstones.bury(id(2), second, second);
+        assert!(!tombstones.holds(&id(1)));
         for n in 0..MAX {
-            let mut id = [9; 16];
+            let mut id = [9; 32];
             id[..8].copy_from_slice(&n.to_be_bytes());
-            tombstones.bury(id, second, second);
+            tombstones.bury(SessionId::new(id), second, second);
         }
-        assert!(!tombstones.holds(&[2; 16]));
+        assert!(!tombstones.holds(&id(2)));
         assert_eq!(tombstones.0.lock().unwrap().ids.len(), MAX);
     }
 }

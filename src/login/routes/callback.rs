@@ -8,14 +8,13 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, SessionRecord, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, SessionId, SessionRecord, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks;
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
-use crate::login::tombstones::SessionId;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;

@@ -1,0 +1,58 @@
+//! The name of a session, which is no secret.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::crypto::base64url;
+
+/// Names a session: for logs, for support, for an administrator's list. New at every login.
+///
+/// It is no key: nobody gets into a session by it. In text it is 43 characters of base64url.
+///
+/// ```
+/// use tower_oauth::flow::SessionId;
+///
+/// let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+/// let id: SessionId = text.parse()?;
+/// assert_eq!(id.to_string(), text);
+/// assert!("admin".parse::<SessionId>().is_err());
+/// # Ok::<_, tower_oauth::flow::InvalidSessionId>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId([u8; 32]);
+
+/// A text that names no session: not 43 characters of base64url.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not the name of a session")]
+pub struct InvalidSessionId(());
+
+impl SessionId {
+    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&base64url::encode(&self.0))
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({self})")
+    }
+}
+
+impl FromStr for SessionId {
+    type Err = InvalidSessionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidSessionId> {
+        let bytes = base64url::decode(text).and_then(|bytes| bytes.try_into().ok());
+        bytes.map(Self).ok_or(InvalidSessionId(()))
+    }
+}
