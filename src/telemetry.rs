@@ -82,6 +82,16 @@ counted! {
     }
 }
 
+counted! {
+    /// Why a verb of a store failed.
+    StoreFailure, "tower_oauth_store_failures_total", "reason", {
+        Full => "full",
+        Unavailable => "unavailable",
+        TimedOut => "timed_out",
+        Panicked => "panicked",
+    }
+}
+
 /// Takes the time that something takes, where somebody listens.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(#[cfg(feature = "metrics")] Duration);

@@ -43,6 +43,7 @@ const SWEEP: usize = 16;
 pub struct MemoryStore {
     clock: SharedClock,
     max_entries: usize,
+    single_process: bool,
     entries: Arc<Mutex<Entries>>,
 }
 
@@ -67,6 +68,7 @@ impl MemoryStore {
         Self {
             clock: Arc::new(SystemClock),
             max_entries: DEFAULT_ENTRIES,
+            single_process: false,
             entries: Arc::default(),
         }
     }
@@ -86,6 +88,17 @@ impl MemoryStore {
         }
         self.max_entries = max_entries;
         Ok(self)
+    }
+
+    /// Declares that the application runs as one process, so that all of it sees what is in here:
+    /// [`is_shared`](Store::is_shared) says so from then on.
+    ///
+    /// Nothing checks it. Said of an application of two processes, one of them does not learn of sessions
+    /// that were ended by way of the other.
+    #[must_use]
+    pub fn with_single_process(mut self) -> Self {
+        self.single_process = true;
+        self
     }
 
     /// Counts times to live by this clock, of which only the monotonic time is read.
@@ -196,6 +209,11 @@ impl Expect {
 }
 
 impl Store for MemoryStore {
+    /// Only where it was declared, by [`with_single_process`](MemoryStore::with_single_process).
+    fn is_shared(&self) -> bool {
+        self.single_process
+    }
+
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let now = self.clock.monotonic();
         let entries = self.lock();

@@ -66,6 +66,13 @@ pub(crate) use shared::SharedStore;
 ///
 /// Futures are dropped when the request that waits is dropped: a verb may have taken effect then or not.
 pub trait Store: Send + Sync + 'static {
+    /// Whether every process of the application sees the same entries: yes, unless a store says otherwise.
+    ///
+    /// Features that are good for nothing without it, such as back-channel logout, are off where it is not so.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
     /// The live entry of this key.
     ///
     /// # Errors

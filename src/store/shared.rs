@@ -1,22 +1,54 @@
-//! Any store behind one type, so that layers need no type parameter for it.
+//! Any store behind one type, so that layers need no type parameter for it. Nobody waits for it without
+//! end, and it may panic.
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Expect, Key, Put, Store, StoreError};
+use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
+use crate::clock::{SharedClock, SystemClock, within};
+use crate::telemetry::StoreFailure;
+
+/// Nobody waits longer for one verb than this.
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A store that many share.
 #[derive(Clone)]
-pub(crate) struct SharedStore(Arc<dyn Erased>);
+pub(crate) struct SharedStore {
+    store: Arc<dyn Erased>,
+    clock: SharedClock,
+}
 
 impl SharedStore {
     pub(crate) fn new(store: impl Store) -> Self {
-        Self(Arc::new(store))
+        Self {
+            store: Arc::new(store),
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// Takes the time for an answer by this clock.
+    #[must_use]
+    pub(crate) fn with_clock(mut self, clock: SharedClock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// [`Store::is_shared`].
+    #[allow(dead_code)]
+    pub(crate) fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+
+    #[allow(dead_code)]
+    pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.ask(self.store.get(key)).await
     }
 
     pub(crate) async fn put(
@@ -26,7 +58,33 @@ impl SharedStore {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        self.0.put(key, value, ttl, expect).await
+        self.ask(self.store.put(key, value, ttl, expect)).await
+    }
+
+    #[allow(dead_code)]
+    pub(crate) async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+        self.ask(self.store.remove(key, expect)).await
+    }
+
+    /// A store that hangs or panics is one that could not be asked (`H59`).
+    async fn ask<T>(&self, answer: Answer<'_, T>) -> Result<T, StoreError> {
+        let (failure, error) = match within(&*self.clock, TIMEOUT, caught(answer)).await {
+            Some(Ok(Ok(value))) => return Ok(value),
+            Some(Ok(Err(error @ StoreError::Full))) => (StoreFailure::Full, error),
+            Some(Ok(Err(error))) => (StoreFailure::Unavailable, error),
+            Some(Err(Panicked)) => (
+                StoreFailure::Panicked,
+                StoreError::unavailable("it panicked"),
+            ),
+            None => (
+                StoreFailure::TimedOut,
+                StoreError::unavailable("it did not answer in time"),
+            ),
+        };
+        failure.count();
+        // What a store says of itself is not repeated: it may name its address and password.
+        tracing::warn!(name: "store_failed", target: "tower_oauth::store", reason = ?failure, "store failed");
+        Err(error)
     }
 }
 
@@ -36,10 +94,28 @@ impl fmt::Debug for SharedStore {
     }
 }
 
+struct Panicked;
+
+/// The future is polled no more after a panic, so nobody sees what it may have broken.
+async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
+    let mut future = pin!(future);
+    std::future::poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(poll) => poll.map(Ok),
+            Err(_) => Poll::Ready(Err(Panicked)),
+        },
+    )
+    .await
+}
+
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The twin of [`Store`] that can be an object. It has the verbs that are in use.
+/// The twin of [`Store`] that can be an object.
 trait Erased: Send + Sync {
+    fn is_shared(&self) -> bool;
+
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Record>>;
+
     fn put<'a>(
         &'a self,
         key: &'a Key,
@@ -47,9 +123,20 @@ trait Erased: Send + Sync {
         ttl: Duration,
         expect: Expect,
     ) -> Answer<'a, Put>;
+
+    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> Answer<'a, Removed>;
 }
 
+// The verbs are called inside the futures: one that panics before it has a future is caught as well.
 impl<S: Store> Erased for S {
+    fn is_shared(&self) -> bool {
+        Store::is_shared(self)
+    }
+
+    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Record>> {
+        Box::pin(async move { Store::get(self, key).await })
+    }
+
     fn put<'a>(
         &'a self,
         key: &'a Key,
@@ -57,6 +144,115 @@ impl<S: Store> Erased for S {
         ttl: Duration,
         expect: Expect,
     ) -> Answer<'a, Put> {
-        Box::pin(Store::put(self, key, value, ttl, expect))
+        Box::pin(async move { Store::put(self, key, value, ttl, expect).await })
+    }
+
+    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> Answer<'a, Removed> {
+        Box::pin(async move { Store::remove(self, key, expect).await })
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic)]
+mod tests {
+    use std::task::{Context, Waker};
+
+    use super::*;
+    use crate::clock::{Clock, Sleep};
+    use crate::store::MemoryStore;
+
+    /// Hangs in `get`, panics in `put` once polled, and in `remove` before it has a future.
+    struct Broken;
+
+    impl Store for Broken {
+        async fn get(&self, _: &Key) -> Result<Option<Record>, StoreError> {
+            std::future::pending().await
+        }
+
+        async fn put(&self, _: &Key, _: Bytes, _: Duration, _: Expect) -> Result<Put, StoreError> {
+            panic!("broken")
+        }
+
+        #[allow(clippy::manual_async_fn)]
+        fn remove(
+            &self,
+            _: &Key,
+            _: Expect,
+        ) -> impl Future<Output = Result<Removed, StoreError>> + Send {
+            panic!("broken");
+            #[allow(unreachable_code)]
+            async {
+                Ok(Removed::Absent)
+            }
+        }
+    }
+
+    /// All time has passed, and the limit was the one that is promised.
+    #[derive(Debug)]
+    struct Later;
+
+    impl Clock for Later {
+        fn now(&self) -> std::time::SystemTime {
+            std::time::UNIX_EPOCH
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn sleep(&self, duration: Duration) -> Sleep {
+            assert_eq!(duration, Duration::from_secs(2));
+            Box::pin(std::future::ready(()))
+        }
+    }
+
+    fn now<T>(future: impl Future<Output = T>) -> T {
+        let mut future = pin!(future);
+        match future
+            .as_mut()
+            .poll(&mut Context::from_waker(Waker::noop()))
+        {
+            Poll::Ready(value) => value,
+            Poll::Pending => panic!("it hangs"),
+        }
+    }
+
+    #[test]
+    fn a_store_that_hangs_or_panics_is_unavailable() {
+        let store = SharedStore::new(Broken).with_clock(Arc::new(Later));
+        let key = Key::new("test", "a");
+        let errors = [
+            ("hangs", now(store.get(&key)).unwrap_err()),
+            (
+                "panics",
+                now(store.put(&key, Bytes::new(), Duration::ZERO, Expect::Absent)).unwrap_err(),
+            ),
+            (
+                "panics at the call",
+                now(store.remove(&key, Expect::Anything)).unwrap_err(),
+            ),
+        ];
+        for (name, error) in errors {
+            assert!(matches!(error, StoreError::Unavailable(_)), "{name}");
+        }
+        assert!(store.is_shared());
+    }
+
+    #[test]
+    fn what_a_store_answers_comes_through() {
+        let memory = MemoryStore::new().with_max_entries(1).unwrap();
+        let store = SharedStore::new(memory).with_clock(Arc::new(Later));
+        assert!(!store.is_shared());
+        let (key, minute) = (Key::new("test", "a"), Duration::from_secs(60));
+        let value = Bytes::from_static(b"x");
+        let put = now(store.put(&key, value.clone(), minute, Expect::Absent)).unwrap();
+        let record = now(store.get(&key)).unwrap().unwrap();
+        assert_eq!(put, Put::Stored(record.version()));
+        assert_eq!(record.into_value(), value);
+        let other = Key::new("test", "b");
+        let refused = now(store.put(&other, value, minute, Expect::Absent));
+        assert!(matches!(refused, Err(StoreError::Full)));
+        let removed = now(store.remove(&key, Expect::Anything)).unwrap();
+        assert_eq!(removed, Removed::Removed);
     }
 }

@@ -114,7 +114,7 @@ impl Unspent {
         let (dpop, key) = (self.dpop.clone(), self.key.clone());
         async move {
             let settings = dpop.settings();
-            replay::spend(settings.store(), &*settings.clock, &key, settings.keep()).await
+            replay::spend(settings.store(), &key, settings.keep()).await
         }
     }
 

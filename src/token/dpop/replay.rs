@@ -6,13 +6,9 @@ use bytes::Bytes;
 
 use super::proof::{Proof, ProofError};
 use super::target::Target;
-use crate::clock::{Clock, within};
 use crate::crypto::{base64url, digest};
-use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+use crate::store::{Expect, Key, Put, SharedStore};
 use crate::token::error::{VerifyError, VerifyErrorKind};
-
-/// Nobody waits longer for the store than this.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The name under which a proof is remembered: a digest, so that its length is that of no claim.
 ///
@@ -33,15 +29,11 @@ pub(super) fn key(proof: &Proof, target: &Target) -> Key {
 /// one is the first. Where the store does not know, neither do we: nothing is accepted (`D20`, `D21`).
 pub(super) async fn spend(
     store: &SharedStore,
-    clock: &dyn Clock,
     key: &Key,
     keep: Duration,
 ) -> Result<(), VerifyError> {
-    let put = store.put(key, Bytes::new(), keep, Expect::Absent);
-    match within(clock, TIMEOUT, put).await {
-        Some(Ok(Put::Stored(_))) => Ok(()),
-        Some(Ok(Put::Conflict)) => Err(VerifyErrorKind::DpopProof(ProofError::Replayed).into()),
-        Some(Err(error)) => Err(error.into()),
-        None => Err(StoreError::unavailable("it did not answer in time").into()),
+    match store.put(key, Bytes::new(), keep, Expect::Absent).await? {
+        Put::Stored(_) => Ok(()),
+        Put::Conflict => Err(VerifyErrorKind::DpopProof(ProofError::Replayed).into()),
     }
 }

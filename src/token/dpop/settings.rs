@@ -132,7 +132,8 @@ impl Dpop {
     /// Remembers proofs in this store.
     #[must_use]
     pub fn with_store(mut self, store: impl Store) -> Self {
-        self.change().brought = Some(SharedStore::new(store));
+        let clock = Arc::clone(&self.settings.clock);
+        self.change().brought = Some(SharedStore::new(store).with_clock(clock));
         self
     }
 
@@ -217,7 +218,9 @@ impl Dpop {
         let clock: SharedClock = Arc::new(clock);
         let settings = self.change();
         let memory = MemoryStore::new().with_shared_clock(Arc::clone(&clock));
-        settings.memory = SharedStore::new(memory);
+        settings.memory = SharedStore::new(memory).with_clock(Arc::clone(&clock));
+        let brought = settings.brought.take();
+        settings.brought = brought.map(|store| store.with_clock(Arc::clone(&clock)));
         settings.clock = clock;
         self
     }
