@@ -10,7 +10,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::provider::folder;
 
 /// Ends what it started when its own standard input ends, so that nothing outlives a test that was killed.
-const HOLD: &str = r#""$@" & read -r _; kill -9 $!; wait $! 2>/dev/null"#;
+const HOLD: &str = r#""$@" & exec >&-; read -r _; kill -9 $!; wait $! 2>/dev/null"#;
 
 pub struct Process {
     shell: Child,
