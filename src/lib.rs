@@ -130,6 +130,7 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+pub mod session;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -140,10 +141,11 @@ pub mod token;
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
 pub use crypto::{Algorithm, CookieKey, SigningKey};
-pub use flow::Session;
+
 pub use issuer::{AuthorizationServer, Client};
 pub use login::LoginLayer;
 pub use protocol::Claims;
+pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};
 
 #[doc = include_str!("../docs/design.md")]

@@ -18,9 +18,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("token", 3),
     ("bearer", 4),
     ("flow", 4),
-    ("login", 5),
-    ("extract", 6),
-    ("grpc", 6),
+    ("session", 5),
+    ("login", 6),
+    ("extract", 7),
+    ("grpc", 7),
     // Beside the house: may import all, and nothing imports it.
     ("testing", u8::MAX),
     ("fuzzing", u8::MAX),
@@ -43,6 +44,7 @@ const ROOT_NAMES: &[(&str, &str)] = &[
     ("Dpop", "token"),
     ("BearerLayer", "bearer"),
     ("ScopeLayer", "bearer"),
+    ("Session", "session"),
     ("LoginLayer", "login"),
 ];
 

@@ -469,6 +469,80 @@ async fn scripts_stay_within_the_limits_of_their_origin() {
 }
 
 #[tokio::test]
+async fn a_web_socket_brings_the_origin_and_the_cookies_of_its_site() {
+    let log = Log::default();
+    let browser = browser(&log);
+    browser.set_cookie(SHOP, "lax=1; Path=/; SameSite=Lax");
+    browser.set_cookie(SHOP, "none=1; Path=/; SameSite=None; Secure");
+    for (page, site, cookies) in [
+        (SHOP, "same-origin", "lax=1; none=1"),
+        ("https://www.example.com", "same-site", "lax=1; none=1"),
+        (EVIL, "cross-site", "none=1"),
+    ] {
+        let shown = browser.document(page, "").unwrap();
+        let socket = "wss://shop.example.com/socket";
+        shown.open_web_socket(socket).await.unwrap();
+        assert_eq!(log.last("origin"), page);
+        assert_eq!(log.last("cookie"), cookies, "{page}");
+        assert_eq!(log.last("sec-fetch-site"), site);
+        assert_eq!(log.last("sec-fetch-mode"), "websocket");
+        assert_eq!(
+            (log.last("upgrade"), log.last("connection")),
+            ("websocket".into(), "Upgrade".into())
+        );
+        log.clear();
+        let answer = shown.open_web_socket("wss://shop.example.com/to?/on").await;
+        assert_eq!(answer.unwrap().status(), 302, "no redirect is followed");
+        assert_eq!(log.methods().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_script_sends_cookies_anywhere_where_it_does_not_want_to_read() {
+    let log = Log::default();
+    let browser = browser(&log);
+    browser.set_cookie(SHOP, "lax=1; Path=/; SameSite=Lax");
+    browser.set_cookie(SHOP, "none=1; Path=/; SameSite=None; Secure");
+    let target = format!("{SHOP}/order");
+    for (page, cookies) in [
+        ("https://www.example.com", "lax=1; none=1"),
+        (EVIL, "none=1"),
+    ] {
+        let shown = browser.document(page, "").unwrap();
+        let post = http::Request::post(&target).body("count=1").unwrap();
+        shown.fetch_no_cors(post).await.unwrap();
+        assert_eq!(
+            (log.last("origin"), log.last("cookie")),
+            (page.into(), cookies.into())
+        );
+        assert_eq!(log.last("sec-fetch-mode"), "no-cors");
+        log.clear();
+        let custom = http::Request::post(&target)
+            .header("x-csrf", "1")
+            .body("")
+            .unwrap();
+        assert!(
+            shown.fetch_no_cors(custom).await.is_err(),
+            "not without asking"
+        );
+        assert_eq!(log.methods().len(), 0, "never sent");
+    }
+}
+
+#[tokio::test]
+async fn windows_of_one_browser_share_their_cookies() {
+    let log = Log::default();
+    let first = browser(&log);
+    let second = first.clone();
+    first.set_cookie(SHOP, "session=1; Path=/");
+    second.navigate(SHOP).await.unwrap();
+    assert_eq!(log.last("cookie"), "session=1");
+    second.clear_cookies();
+    first.navigate(SHOP).await.unwrap();
+    assert_eq!(log.last("cookie"), "");
+}
+
+#[tokio::test]
 async fn links_and_forms_are_found_and_filled() {
     let log = Log::default();
     let page = browser(&log).navigate(SHOP).await.unwrap();
@@ -555,6 +629,12 @@ fn everything_a_browser_does_can_be_spawned() {
     spawnable(async move { shown.load("/image", "image").await });
     let shown = page();
     spawnable(async move { shown.fetch(http::Request::new("")).await });
+    let shown = page();
+    spawnable(async move { shown.fetch_no_cors(http::Request::new("")).await });
+    let shown = page();
+    spawnable(async move { shown.open_web_socket("/socket").await });
+    let shown = page();
+    spawnable(async move { shown.load_frames().await });
     let form = page().form("").unwrap();
     spawnable(async move { form.press("Go").await });
     let form = page().form("").unwrap();

@@ -115,9 +115,11 @@ impl SealingKey {
     fn derive(material: &[u8]) -> Self {
         let mut key = Zeroizing::new([0; 32]);
         key.copy_from_slice(&prefixed(b"tower-oauth cookie key 1\0", material));
+        let mut root = Zeroizing::new([0; 32]);
+        root.copy_from_slice(&prefixed(b"tower-oauth ticket root 1\0", material));
         let mut id = [0; 4];
         id.copy_from_slice(&prefixed(b"tower-oauth cookie key id 1\0", material)[..4]);
-        Self::new(id, &key)
+        Self::new(id, &key, root)
     }
 }
 

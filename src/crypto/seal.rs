@@ -3,10 +3,13 @@
 //! A sealed text is base64url of: format (1 byte), key id (4), nonce (24), ciphertext and tag. What it
 //! was sealed as is associated data, so a text opens only in the place it was made for (`L40`, `H55`).
 
+use std::borrow::Cow;
+
 use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::digest::sha256;
 use super::{CookieKey, base64url};
 use crate::random::{Random, RandomError};
 
@@ -15,33 +18,53 @@ use crate::random::{Random, RandomError};
 pub(crate) struct SealingKey {
     id: [u8; 4],
     cipher: XChaCha20Poly1305,
+    /// What the keys of single tickets are made from.
+    root: Zeroizing<[u8; 32]>,
 }
 
 /// What a sealed text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
+    /// A session in its cookie.
     Session,
     Transaction,
     Logout,
+    /// A session in a store.
+    Stored,
+    /// What a cookie's session has become since, in a store.
+    Successor,
 }
 
 /// Where a sealed text belongs: it opens nowhere else.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place<'a> {
     pub(crate) purpose: Purpose,
-    /// The name of its cookie.
+    /// The name of its cookie, or of its session.
     pub(crate) name: &'a str,
-    /// Whose cookie it is: the issuer and the client id.
+    /// Whose it is: the issuer and the client id.
     pub(crate) owner: &'a str,
+    /// The secret that opens it beside the key, where it is kept in a store: whoever reads the store has
+    /// none, and whoever has one does not have the key.
+    pub(crate) ticket: Option<&'a [u8; 32]>,
 }
 
 impl CookieKey {
+    /// Sealed, as text.
     pub(crate) fn seal(
         &self,
         random: &Random,
         place: Place<'_>,
         plain: &[u8],
     ) -> Result<String, RandomError> {
+        Ok(base64url::encode(&self.seal_bytes(random, place, plain)?))
+    }
+
+    pub(crate) fn seal_bytes(
+        &self,
+        random: &Random,
+        place: Place<'_>,
+        plain: &[u8],
+    ) -> Result<Vec<u8>, RandomError> {
         let Some(key) = self.ring().first() else {
             return Err(RandomError);
         };
@@ -51,7 +74,7 @@ impl CookieKey {
         sealed.extend_from_slice(&key.id);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
-        let tag = key.cipher.encrypt_inout_detached(
+        let tag = key.cipher(place).encrypt_inout_detached(
             &XNonce::from(nonce),
             &associated_data(place, key.id),
             (&mut sealed[HEAD..]).into(),
@@ -62,12 +85,20 @@ impl CookieKey {
             return Err(RandomError);
         };
         sealed.extend_from_slice(&tag);
-        Ok(base64url::encode(&sealed))
+        Ok(sealed)
     }
 
     /// The plain text, or nothing: why it does not open is nobody's business (`H56`).
     pub(crate) fn open(&self, place: Place<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
-        let mut sealed = Zeroizing::new(base64url::decode(text)?);
+        self.open_bytes(place, base64url::decode(text)?)
+    }
+
+    pub(crate) fn open_bytes(
+        &self,
+        place: Place<'_>,
+        sealed: Vec<u8>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let mut sealed = Zeroizing::new(sealed);
         let body_end = sealed.len().checked_sub(TAG)?;
         if body_end < HEAD || sealed[0] != FORMAT {
             return None;
@@ -78,7 +109,7 @@ impl CookieKey {
         let data = associated_data(place, id);
         // Two keys with one id are a chance of 2^-32: the first that verifies is the right one.
         let opened = self.ring().iter().filter(|key| key.id == id).any(|key| {
-            key.cipher
+            key.cipher(place)
                 .decrypt_inout_detached(
                     &XNonce::from(nonce),
                     &data,
@@ -97,11 +128,26 @@ impl CookieKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(id: [u8; 4], key: &[u8; 32]) -> Self {
+    pub(super) fn new(id: [u8; 4], key: &[u8; 32], root: Zeroizing<[u8; 32]>) -> Self {
         Self {
             id,
             cipher: XChaCha20Poly1305::new(key.into()),
+            root,
         }
+    }
+
+    /// The cipher of this place: that of the key, or one that needs the ticket too.
+    fn cipher(&self, place: Place<'_>) -> Cow<'_, XChaCha20Poly1305> {
+        let Some(ticket) = place.ticket else {
+            return Cow::Borrowed(&self.cipher);
+        };
+        let mut input = Zeroizing::new(Vec::with_capacity(TICKET_KEY.len() + 64));
+        input.extend_from_slice(TICKET_KEY);
+        input.extend_from_slice(&*self.root);
+        input.extend_from_slice(ticket);
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(&Zeroizing::new(sha256(&input)));
+        Cow::Owned(XChaCha20Poly1305::new((&*key).into()))
     }
 
     #[cfg(test)]
@@ -122,6 +168,8 @@ fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
         Purpose::Session => b"session",
         Purpose::Transaction => b"transaction",
         Purpose::Logout => b"logout",
+        Purpose::Stored => b"stored",
+        Purpose::Successor => b"successor",
     };
     let parts = [
         &[FORMAT][..],
@@ -140,6 +188,7 @@ fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
 
 /// The format of a sealed text and of what is bound to it: part of the associated data too.
 const FORMAT: u8 = 1;
+const TICKET_KEY: &[u8] = b"tower-oauth ticket key 1\0";
 const NONCE: usize = 24;
 const TAG: usize = 16;
 const HEAD: usize = 1 + 4 + NONCE;
@@ -153,6 +202,7 @@ mod tests {
         purpose: Purpose::Session,
         name: "shop-session",
         owner: "https://id.example.com shop",
+        ticket: None,
     };
 
     fn key(byte: u8) -> CookieKey {
@@ -186,9 +236,32 @@ mod tests {
                     ..PLACE
                 },
             ),
+            (
+                "with a ticket",
+                Place {
+                    ticket: Some(&[0; 32]),
+                    ..PLACE
+                },
+            ),
         ] {
             assert!(key(1).open(place, &sealed).is_none(), "{what}");
         }
+    }
+
+    /// `L37`: neither the key alone nor the ticket alone opens what a store keeps.
+    #[test]
+    fn what_was_sealed_with_a_ticket_needs_the_key_and_that_ticket() {
+        let random = Random::system();
+        let with = |ticket| Place { ticket, ..PLACE };
+        let sealed = key(1)
+            .seal(&random, with(Some(&[5; 32])), b"hello")
+            .unwrap();
+        let opens = |key: CookieKey, ticket| key.open(with(ticket), &sealed).is_some();
+        assert!(opens(key(1), Some(&[5; 32])));
+        assert!(opens(key(2).add_previous(key(1)), Some(&[5; 32])));
+        assert!(!opens(key(1), Some(&[6; 32])));
+        assert!(!opens(key(2), Some(&[5; 32])));
+        assert!(!opens(key(1), None));
     }
 
     #[test]
@@ -242,7 +315,7 @@ mod tests {
         let renamed = base64url::encode(&renamed);
         let same_key_other_id = CookieKey::of_ring(vec![SealingKey {
             id: key(2).ring()[0].id(),
-            cipher: key(1).ring()[0].cipher.clone(),
+            ..key(1).ring()[0].clone()
         }]);
         for ring in [
             key(1),
@@ -255,7 +328,7 @@ mod tests {
         // Two keys of one id, as chance might make them: each opens its own.
         let twin = CookieKey::of_ring(vec![SealingKey {
             id: key(1).ring()[0].id(),
-            cipher: key(2).ring()[0].cipher.clone(),
+            ..key(2).ring()[0].clone()
         }]);
         let ring = twin.add_previous(key(1));
         assert_eq!(ring.open(PLACE, &sealed).unwrap().as_slice(), b"hello");

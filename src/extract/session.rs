@@ -6,8 +6,8 @@ use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::flow::Session;
 use crate::login::{Mark, missing};
+use crate::session::Session;
 
 /// Why there is no [`Session`] for a handler: nobody is signed in, or no layer looked.
 ///

@@ -14,7 +14,7 @@ pub struct Email {
 }
 
 impl Email {
-    pub(super) fn read(claim: impl Fn(&str) -> Option<Value>) -> Option<Self> {
+    pub(crate) fn read(claim: impl Fn(&str) -> Option<Value>) -> Option<Self> {
         let Some(Value::String(address)) = claim("email") else {
             return None;
         };

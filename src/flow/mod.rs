@@ -1,5 +1,5 @@
 //! The authorization code flow ([RFC 6749 §4.1], OpenID Connect Core §3.1) as steps, and what comes of
-//! it: a [`Session`], or a [`FlowError`] that says who is to blame.
+//! it: a [`Session`](crate::Session), or a [`FlowError`] that says who is to blame.
 //!
 //! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
 //! gives the URL the browser is sent to and a transaction that must come back with it. Accepting takes the
@@ -8,8 +8,8 @@
 //!
 //! # Not done here
 //!
-//! Access tokens are not renewed: when one has expired, [`Session::access_token`] says so. Logins without
-//! `openid`, encrypted ID tokens and signed userinfo answers are refused.
+//! Logins without `openid`, encrypted ID tokens and encrypted userinfo answers are refused. Where a session is
+//! kept, how it is refreshed and how it ends is told in [`session`](crate::session).
 //!
 //! [RFC 6749 §4.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1
 
@@ -20,22 +20,20 @@ mod error;
 mod logout;
 mod record;
 mod redeem;
-mod session;
 mod session_id;
 mod settings;
 mod start;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
-mod tests;
+pub(crate) mod tests;
 mod transaction;
 mod userinfo;
 
 pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
-pub use session::{Session, SessionError, UserKey};
 pub use session_id::{InvalidSessionId, SessionId};
 pub(crate) use settings::Flow;
 pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;
-pub use userinfo::UserInfo;
+pub use userinfo::{UserInfo, UserInfoError};

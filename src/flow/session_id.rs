@@ -10,13 +10,13 @@ use crate::crypto::base64url;
 /// It is no key: nobody gets into a session by it. In text it is 43 characters of base64url.
 ///
 /// ```
-/// use tower_oauth::flow::SessionId;
+/// use tower_oauth::session::SessionId;
 ///
 /// let text = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 /// let id: SessionId = text.parse()?;
 /// assert_eq!(id.to_string(), text);
 /// assert!("admin".parse::<SessionId>().is_err());
-/// # Ok::<_, tower_oauth::flow::InvalidSessionId>(())
+/// # Ok::<_, tower_oauth::session::InvalidSessionId>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 32]);

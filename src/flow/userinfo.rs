@@ -7,10 +7,47 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::email::Email;
-use super::session::{Session, SessionError};
+use super::settings::Flow;
+use crate::issuer::{BackChannelError, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
-use crate::token::signed_userinfo;
+use crate::token::{VerifyError, signed_userinfo};
+
+/// Why there is nothing to know from the userinfo endpoint.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UserInfoError {
+    /// The metadata of the authorization server names no userinfo endpoint.
+    #[error("the authorization server has no userinfo endpoint")]
+    NoUserInfo,
+    /// The authorization server does not take the access token any more.
+    #[error("the access token was refused")]
+    AccessTokenRefused,
+    /// The userinfo endpoint answered something that cannot be used.
+    #[error("the userinfo response cannot be used: {0}")]
+    Invalid(&'static str),
+    /// The userinfo response is signed, and its signature, issuer or audience is wrong.
+    #[error("the signed userinfo response cannot be verified")]
+    Unverified(#[source] VerifyError),
+    /// The userinfo response speaks of somebody else (OpenID Connect Core §5.3.2).
+    #[error("the userinfo response is of another subject")]
+    OtherSubject,
+    /// What is needed to ask is not known at the moment.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// The request brought no answer.
+    #[error(transparent)]
+    BackChannel(#[from] BackChannelError),
+}
+
+impl From<VerifyError> for UserInfoError {
+    fn from(error: VerifyError) -> Self {
+        match error.unavailable() {
+            Some(unavailable) => Self::Unavailable(unavailable.clone()),
+            None => Self::Unverified(error),
+        }
+    }
+}
 
 /// The answer of the userinfo endpoint, of the very person whose session asked.
 #[derive(Clone, PartialEq)]
@@ -45,16 +82,15 @@ impl UserInfo {
     }
 
     /// Reads what was said of this subject (`L29`).
-    fn read(text: &[u8], subject: &str) -> Result<Self, SessionError> {
-        const NO_OBJECT: SessionError =
-            SessionError::InvalidUserInfo("it is no strict JSON object");
+    fn read(text: &[u8], subject: &str) -> Result<Self, UserInfoError> {
+        const NO_OBJECT: UserInfoError = UserInfoError::Invalid("it is no strict JSON object");
         // `H95`: one JSON object, no member twice.
         let object = parse_object(text).map_err(|_| NO_OBJECT)?;
         // OpenID Connect Core §5.3.2 (`H94`): of this person, or all of it is worth nothing.
         match object.member("sub").map(|sub| sub.as_str()) {
             Some(Some(sub)) if sub == subject => {}
-            Some(Some(_)) => return Err(SessionError::OtherSubject),
-            _ => return Err(SessionError::InvalidUserInfo("it has no `sub`")),
+            Some(Some(_)) => return Err(UserInfoError::OtherSubject),
+            _ => return Err(UserInfoError::Invalid("it has no `sub`")),
         }
         let members = serde_json::from_slice(text).map_err(|_| NO_OBJECT)?;
         Ok(Self {
@@ -73,53 +109,48 @@ impl std::fmt::Debug for UserInfo {
     }
 }
 
-impl Session {
-    /// Asks the userinfo endpoint, once at each call: what is known of the person now, which may be
-    /// more than the ID token said.
-    ///
-    /// # Errors
-    ///
-    /// [`SessionError`]; in particular where the answer speaks of somebody else, or where it is signed
-    /// and its signature, issuer or audience is wrong. Encrypted answers are refused.
-    pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
-        let token = self.access_token().await?;
-        let server = self.flow().server();
-        let metadata = server.metadata().await?;
+impl Flow {
+    /// Asks the userinfo endpoint with this token, for what it says of this subject.
+    pub(crate) async fn userinfo(
+        &self,
+        token: &AccessToken,
+        subject: &str,
+    ) -> Result<UserInfo, UserInfoError> {
+        let metadata = self.server.metadata().await?;
         let endpoint = metadata
             .userinfo_endpoint()
-            .ok_or(SessionError::NoUserInfo)?;
-        let answer = server.send(userinfo_request(endpoint, &token)?).await?;
+            .ok_or(UserInfoError::NoUserInfo)?;
+        let answer = self.server.send(userinfo_request(endpoint, token)?).await?;
         match answer.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(SessionError::AccessTokenRefused),
-            _ => return Err(SessionError::InvalidUserInfo("its status is not 200")),
+            StatusCode::UNAUTHORIZED => return Err(UserInfoError::AccessTokenRefused),
+            _ => return Err(UserInfoError::Invalid("its status is not 200")),
         }
         // OpenID Connect Core §5.3.2: the content type decides.
         match media_type(&answer).as_str() {
-            "application/json" => UserInfo::read(answer.body(), self.subject()),
+            "application/json" => UserInfo::read(answer.body(), subject),
             "application/jwt" => {
                 let response = std::str::from_utf8(answer.body()).unwrap_or_default();
-                let client_id = self.flow().client().id();
-                let said = signed_userinfo::verify(server, response.trim_ascii(), client_id).await;
-                UserInfo::read(said.map_err(SessionError::from)?.as_bytes(), self.subject())
+                let client_id = self.client.id();
+                let said = signed_userinfo::verify(&self.server, response.trim_ascii(), client_id);
+                let said = said.await.map_err(UserInfoError::from)?;
+                UserInfo::read(said.as_bytes(), subject)
             }
-            _ => Err(SessionError::InvalidUserInfo(
-                "its content type is not JSON",
-            )),
+            _ => Err(UserInfoError::Invalid("its content type is not JSON")),
         }
     }
 }
 
 /// OpenID Connect Core §5.3.1, RFC 6750 §2.1: GET, the token in the header and nowhere else.
-fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes>, SessionError> {
+fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes>, UserInfoError> {
     let mut credentials = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-        .map_err(|_| SessionError::AccessTokenRefused)?;
+        .map_err(|_| UserInfoError::AccessTokenRefused)?;
     credentials.set_sensitive(true);
     Request::get(endpoint)
         .header(ACCEPT, HeaderValue::from_static("application/json"))
         .header(AUTHORIZATION, credentials)
         .body(Bytes::new())
-        .map_err(|_| SessionError::NoUserInfo)
+        .map_err(|_| UserInfoError::NoUserInfo)
 }
 
 /// The content type without its parameters, in lower case.

@@ -18,11 +18,23 @@ use tokio::task::JoinHandle;
 
 use crate::clock::SharedClock;
 use crate::crypto::digest::sha256;
-use crate::flow::{FlowError, SessionRecord, Transaction};
+use crate::flow::{FlowError, Transaction};
 use crate::protocol::State;
+use crate::session::{Held, NotBegun};
+use crate::store::StoreError;
 
 /// What the callback came to: a session, or why there is none.
-pub(super) type Outcome = Arc<Result<SessionRecord, FlowError>>;
+pub(super) type Outcome = Arc<Result<Held, SignInError>>;
+
+/// Why a callback began no session.
+#[derive(Clone, Debug)]
+pub(super) enum SignInError {
+    Flow(FlowError),
+    /// Another replica has redeemed the state.
+    Used,
+    Store(StoreError),
+    NotBegun(NotBegun),
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Callbacks(Mutex<Inner>);
@@ -52,6 +64,24 @@ enum Entry {
     Used,
 }
 
+impl From<FlowError> for SignInError {
+    fn from(error: FlowError) -> Self {
+        Self::Flow(error)
+    }
+}
+
+impl From<StoreError> for SignInError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<NotBegun> for SignInError {
+    fn from(error: NotBegun) -> Self {
+        Self::NotBegun(error)
+    }
+}
+
 /// The answer to one more request with the same state.
 #[derive(Debug)]
 pub(super) enum Answer {
@@ -71,7 +101,7 @@ impl Callbacks {
         work: impl FnOnce() -> F,
     ) -> Answer
     where
-        F: Future<Output = Result<SessionRecord, FlowError>> + Send + 'static,
+        F: Future<Output = Result<Held, SignInError>> + Send + 'static,
     {
         let key = key(state);
         let mut receiver = {
@@ -104,7 +134,7 @@ impl Callbacks {
         work: F,
     ) -> impl Future<Output = ()> + Send + 'static
     where
-        F: Future<Output = Result<SessionRecord, FlowError>> + Send + 'static,
+        F: Future<Output = Result<Held, SignInError>> + Send + 'static,
     {
         let callbacks = Arc::downgrade(self);
         async move {
@@ -254,6 +284,7 @@ mod tests {
     /// What is still known of a login that failed.
     async fn fail(callbacks: &Arc<Callbacks>, clock: &SharedClock, name: &str) -> Weak<Kept> {
         let error = FlowError::from(AuthorizationResponse::parse("").unwrap_err());
+        let error = SignInError::Flow(error);
         let work = || async move { Err(error) };
         match callbacks.once(&State::new(name), clock, work).await {
             Answer::Outcome(outcome) => Arc::downgrade(&outcome),
@@ -261,7 +292,7 @@ mod tests {
         }
     }
 
-    type Kept = Result<SessionRecord, FlowError>;
+    type Kept = Result<Held, SignInError>;
 
     async fn come_to_rest() {
         for _ in 0..100 {

@@ -9,6 +9,7 @@ use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
+use crate::session::Shown;
 
 /// What the session cookies of a request hold.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub(super) enum Found {
     Nothing,
     /// There are some that are no session: to be cleared, and nobody signed in (`L39`, `H50`).
     Spoiled,
-    Session(Box<SessionRecord>),
+    Shown(Shown),
 }
 
 /// Why a session cannot be written into cookies.
@@ -61,7 +62,9 @@ pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
         }
         _ => None,
     };
-    record.map_or(Found::Spoiled, |record| Found::Session(Box::new(record)))
+    record.map_or(Found::Spoiled, |record| {
+        Found::Shown(Shown::Record(Box::new(record)))
+    })
 }
 
 /// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
@@ -85,12 +88,7 @@ fn seal_as_it_is(
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK);
-    let names: Vec<String> = match count {
-        1 => vec![SESSION.to_owned()],
-        _ => (0..count)
-            .map(|number| format!("{SESSION}.{number}"))
-            .collect(),
-    };
+    let names = names(count);
     let cost = length
         + names
             .iter()
@@ -112,6 +110,16 @@ fn seal_as_it_is(
             (name, value.to_owned())
         })
         .collect())
+}
+
+/// What so many cookies of a session are called, without our prefix.
+pub(super) fn names(count: usize) -> Vec<String> {
+    match count {
+        1 => vec![SESSION.to_owned()],
+        _ => (0..count)
+            .map(|number| format!("{SESSION}.{number}"))
+            .collect(),
+    }
 }
 
 fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
@@ -191,7 +199,7 @@ mod tests {
     /// `L46`, `H52`: well sealed, and still no session of this version.
     #[test]
     fn a_sealed_text_of_another_version_or_number_is_nobody() {
-        assert!(matches!(open_plain(&plain(1, 2)), Found::Session(_)));
+        assert!(matches!(open_plain(&plain(1, 2)), Found::Shown(_)));
         for (name, plain) in [
             ("a newer schema", plain(1, 3)),
             ("the newest", plain(1, 255)),

@@ -1,4 +1,4 @@
-//! The response future: an inner response gets its cookies, our own answers pass.
+//! The response future: a session is looked up, an inner response gets its cookies, our own answers pass.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,47 +7,88 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::HeaderMap;
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
+use tower_service::Service;
 
 use super::answer::{self, Answer};
+use super::cookies::Jar;
 use super::mark::Mark;
+use super::refusal::Refusal;
+use super::service::enter;
 use super::settings::Settings;
-use crate::flow::SessionId;
+use crate::session::{Opened, Session};
+use crate::store::StoreError;
 
 pin_project! {
-    /// The response future of [`Login`](super::Login) and [`Required`](super::Required).
+    /// The response future of [`Login`](super::Login).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<F, R> {
+    pub struct ResponseFuture<S, B, R>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        state: State<F, R>,
+        state: State<S, B, S::Future, R>,
     }
 }
 
 pin_project! {
     #[project = Projected]
-    enum State<F, R> {
+    enum State<S, B, F, R> {
+        Opening { opening: OpeningFuture, parked: Option<Box<Parked<S, B>>> },
         Inner { #[pin] future: F, afterwards: Option<Afterwards> },
         Route { future: RouteFuture },
         Answer { answer: Option<Response<R>> },
     }
 }
 
+/// A request that waits for its session, and the service that is ready for it.
+struct Parked<S, B> {
+    settings: Arc<Settings>,
+    inner: S,
+    request: Request<B>,
+}
+
 type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type OpeningFuture = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
 
 /// What is done to a response on its way out.
 #[derive(Debug)]
 pub(super) struct Afterwards {
-    settings: Arc<Settings>,
+    pub(super) settings: Arc<Settings>,
     /// What clears cookies that are nobody's.
-    clearing: Vec<HeaderValue>,
-    /// The session and what keeps it alive.
-    renewal: Option<(SessionId, Vec<HeaderValue>)>,
-    mark: Option<Mark>,
+    pub(super) clearing: Vec<HeaderValue>,
+    pub(super) session: Option<Session>,
+    /// How many session cookies the browser showed.
+    pub(super) shown: usize,
+    pub(super) mark: Mark,
 }
 
-impl<F, R> ResponseFuture<F, R> {
-    pub(super) fn inner(future: F, afterwards: Option<Afterwards>) -> Self {
+impl<S, B, R> ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
+    pub(super) fn opening(
+        settings: Arc<Settings>,
+        opening: OpeningFuture,
+        inner: S,
+        request: Request<B>,
+    ) -> Self {
+        let parked = Parked {
+            settings,
+            inner,
+            request,
+        };
+        Self {
+            state: State::Opening {
+                opening,
+                parked: Some(Box::new(parked)),
+            },
+        }
+    }
+
+    pub(super) fn inner(future: S::Future, afterwards: Afterwards) -> Self {
+        let afterwards = Some(afterwards);
         Self {
             state: State::Inner { future, afterwards },
         }
@@ -70,73 +111,99 @@ impl<F, R> ResponseFuture<F, R> {
     }
 }
 
-impl<F, R, E> Future for ResponseFuture<F, R>
+impl<S, B, R> Future for ResponseFuture<S, B, R>
 where
-    F: Future<Output = Result<Response<R>, E>>,
+    S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    type Output = F::Output;
+    type Output = Result<Response<R>, S::Error>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            Projected::Inner { future, afterwards } => {
-                let mut response = ready!(future.poll(cx))?;
-                if let Some(mut afterwards) = afterwards.take() {
-                    afterwards.apply(response.headers_mut());
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                Projected::Opening { opening, parked } => {
+                    let opened = ready!(opening.as_mut().poll(cx));
+                    match parked.take() {
+                        Some(parked) => parked.go_on(opened),
+                        None => return Poll::Pending,
+                    }
                 }
-                Poll::Ready(Ok(response))
-            }
-            Projected::Route { future } => future
-                .as_mut()
-                .poll(cx)
-                .map(|answer| Ok(answer.map(R::from))),
-            Projected::Answer { answer } => {
+                Projected::Inner { future, afterwards } => {
+                    let mut response = ready!(future.poll(cx))?;
+                    if let Some(afterwards) = afterwards.take() {
+                        afterwards.apply(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(response));
+                }
+                Projected::Route { future } => {
+                    let answer = ready!(future.as_mut().poll(cx));
+                    return Poll::Ready(Ok(answer.map(R::from)));
+                }
                 // Polled again after its end, it stays pending, as futures may.
-                answer
-                    .take()
-                    .map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)))
-            }
+                Projected::Answer { answer } => {
+                    return answer
+                        .take()
+                        .map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)));
+                }
+            };
+            state.set(next);
         }
     }
 }
 
-impl<F, R> std::fmt::Debug for ResponseFuture<F, R> {
+impl<S, B, R> Parked<S, B>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: From<Bytes>,
+{
+    fn go_on(mut self: Box<Self>, opened: Result<Opened, StoreError>) -> State<S, B, S::Future, R> {
+        let settings = &self.settings;
+        let headers = self.request.headers();
+        let entered = match opened {
+            Ok(opened) => {
+                let jar = Jar::read(headers, &settings.sealer.names);
+                let shown = jar.session_parts().count();
+                let visit = settings.visited(opened, &jar);
+                enter(settings, visit, shown, &mut self.request)
+            }
+            // `L48`: who cannot be asked after is not let in, and not sent away either.
+            Err(error) => Err(settings.refuse(headers, &Refusal::from(&error), None)),
+        };
+        match entered {
+            Ok(afterwards) => State::Inner {
+                future: self.inner.call(self.request),
+                afterwards: Some(afterwards),
+            },
+            Err(answer) => State::Answer {
+                answer: Some(answer.map(R::from)),
+            },
+        }
+    }
+}
+
+impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>
+where
+    S: Service<Request<B>>,
+{
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ResponseFuture").finish_non_exhaustive()
     }
 }
 
 impl Afterwards {
-    pub(super) fn new(settings: Arc<Settings>, clearing: Vec<HeaderValue>) -> Self {
-        Self {
-            settings,
-            clearing,
-            renewal: None,
-            mark: None,
-        }
-    }
-
-    pub(super) fn keep_alive(&mut self, id: SessionId, cookies: Vec<HeaderValue>) {
-        self.renewal = Some((id, cookies));
-    }
-
-    pub(super) fn watch(&mut self, mark: Mark) {
-        self.mark = Some(mark);
-    }
-
-    fn apply(&mut self, headers: &mut HeaderMap) {
-        let mut cookies = std::mem::take(&mut self.clearing);
-        if let Some((id, renewal)) = self.renewal.take()
-            && !renewal.is_empty()
-            // `L47`: a slow response must not bring back a session that was ended meanwhile.
-            && !self.settings.memory.tombstones.holds(&id)
-        {
-            cookies.extend(renewal);
+    fn apply(self, headers: &mut HeaderMap) {
+        let mut cookies = self.clearing;
+        if let Some(session) = self.session {
+            let renewed = self
+                .settings
+                .renewed_cookies(&session.current(), self.shown);
+            cookies.extend(renewed);
         }
         if !cookies.is_empty() {
             answer::forbid_storing(headers);
             answer::add_cookies(headers, cookies);
-        } else if self.mark.as_ref().is_some_and(Mark::looked) {
+        } else if self.mark.looked() {
             // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
             // further in says of all pages.
             if !answer::is_private(headers) {

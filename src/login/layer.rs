@@ -15,13 +15,15 @@ use super::required::RequiredLayer;
 use super::routes::Routes;
 use super::sealer::Sealer;
 use super::service::Login;
-use super::settings::{Memory, OwnErrorPage, Settings};
+use super::settings::{OwnErrorPage, Settings};
 use super::transactions::MAX_RETURN_TO;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
+use crate::session::Keeper;
+use crate::store::{SharedStore, Store};
 
 /// Signs people in with the authorization code flow, and tells the routes inside who they are.
 ///
@@ -64,17 +66,15 @@ impl LoginLayer {
             settings: Arc::new(Settings {
                 layer: LAYERS.fetch_add(1, Ordering::Relaxed),
                 origin: flow.redirect_uri().origin().ascii_serialization(),
-                flow: Arc::new(flow),
+                keeper: Arc::new(Keeper::new(Arc::new(flow), sealer.key.clone())),
                 sealer,
                 routes,
                 default_return_to: "/".to_owned(),
                 after_sign_out: None,
-                absolute: ABSOLUTE,
-                idle: IDLE,
                 csrf: Csrf::default(),
                 same_site: SameSite::default(),
                 error_page: None,
-                memory: Arc::new(Memory::default()),
+                callbacks: Arc::default(),
             }),
         })
     }
@@ -122,7 +122,7 @@ impl LoginLayer {
             reason,
         };
         let url = Url::parse(uri).map_err(|_| refused("it is not a URL"))?;
-        if url.origin() != self.settings.flow.redirect_uri().origin() {
+        if url.origin() != self.settings.flow().redirect_uri().origin() {
             return Err(refused("its origin is not that of the redirect URI"));
         }
         let routes = &self.settings.routes;
@@ -146,7 +146,7 @@ impl LoginLayer {
         let no_targets = settings.routes.no_targets();
         // It is kept with each login like any other target, so it must fit there.
         let fits = path.len() <= MAX_RETURN_TO
-            && check_return_to(path, settings.flow.redirect_uri(), &no_targets).is_some();
+            && check_return_to(path, settings.flow().redirect_uri(), &no_targets).is_some();
         if !fits {
             return Err(ConfigError::Url {
                 setting: "default return target",
@@ -173,7 +173,7 @@ impl LoginLayer {
                 reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
             });
         }
-        let secure = self.settings.flow.redirect_uri().scheme() == "https";
+        let secure = self.settings.flow().redirect_uri().scheme() == "https";
         Ok(self.with(|settings| settings.sealer.names = CookieNames::new(name, secure)))
     }
 
@@ -204,20 +204,36 @@ impl LoginLayer {
         if idle > absolute {
             return Err(refused(idle, "the idle limit is above the absolute one"));
         }
-        Ok(self.with(|settings| {
-            settings.absolute = absolute;
-            settings.idle = idle;
-        }))
+        Ok(self.with_keeper(|keeper| keeper.with_limits(absolute, idle)))
+    }
+
+    /// Keeps sessions in this store; a browser then has a random ticket in its cookie, and nothing else.
+    ///
+    /// For sessions of any size, that end everywhere at once, that can be listed, and whose refresh tokens
+    /// rotate safely over several machines; [`session`](crate::session) compares the ways to keep them.
+    /// While the store cannot be asked, requests with a session get 503.
+    #[must_use]
+    pub fn with_session_store(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_keeper(|keeper| keeper.with_session_store(store))
+    }
+
+    /// Leaves sessions in sealed cookies, and keeps in this store what all replicas must know together:
+    /// which logins were completed, which sessions were ended, and what refreshed sessions have become.
+    ///
+    /// Every request with a session asks the store then; while it cannot be asked, they get 503.
+    #[must_use]
+    pub fn with_shared_memory(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_keeper(|keeper| keeper.with_shared_memory(store))
     }
 
     /// How long an access token is used when the authorization server does not say how long it lives;
     /// 5 minutes when this is not called.
     #[must_use]
     pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
-        self.with(|settings| {
-            let flow = Flow::clone(&settings.flow);
-            settings.flow = Arc::new(flow.with_default_token_lifetime(lifetime));
-        })
+        let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
+        self.with_keeper(|keeper| keeper.with_flow(Arc::new(flow)))
     }
 
     /// The `SameSite` attribute of the session cookie; [`SameSite::Lax`] when this is not called.
@@ -249,7 +265,7 @@ impl LoginLayer {
     /// [`FlowError`] of the kind `Configuration` where the metadata rules a login out (it lists code
     /// challenge methods without S256, or names no endpoint), `Unavailable` where it cannot be had.
     pub async fn ready(&self) -> Result<(), FlowError> {
-        self.settings.flow.ready().await
+        self.settings.flow().ready().await
     }
 
     /// A layer for the routes that need a session. This layer must be around it.
@@ -268,12 +284,17 @@ impl LoginLayer {
         self
     }
 
+    fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
+        let keeper = change(Keeper::clone(&self.settings.keeper));
+        self.with(|settings| settings.keeper = Arc::new(keeper))
+    }
+
     fn with_flow(
         self,
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {
-        let flow = Arc::new(change(Flow::clone(&self.settings.flow))?);
-        Ok(self.with(|settings| settings.flow = flow))
+        let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
+        Ok(self.with_keeper(|keeper| keeper.with_flow(flow)))
     }
 }
 
@@ -305,7 +326,5 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 const MAX_APP_NAME: usize = 32;
-const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
-const IDLE: Duration = Duration::from_secs(60 * 60);
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);

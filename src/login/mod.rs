@@ -100,8 +100,7 @@ mod routes;
 mod sealer;
 mod service;
 mod settings;
-mod steady;
-mod tombstones;
+mod tickets;
 mod transactions;
 mod visit;
 
@@ -111,7 +110,7 @@ pub use layer::LoginLayer;
 #[cfg(feature = "axum")]
 pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
-pub use required::{Required, RequiredLayer};
+pub use required::{Required, RequiredFuture, RequiredLayer};
 pub use service::Login;
 
 use answer::Answer;

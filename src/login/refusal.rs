@@ -7,9 +7,12 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use super::callbacks::SignInError;
 use super::chunks::NotWritten;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
+use crate::session::NotBegun;
+use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
 #[derive(Clone, Debug)]
@@ -100,6 +103,43 @@ impl From<NotWritten> for Refusal {
     }
 }
 
+/// Nothing was judged: it is worth coming back (`L48`).
+impl From<&StoreError> for Refusal {
+    fn from(error: &StoreError) -> Self {
+        let code = match error {
+            StoreError::Full => "session_store_full",
+            StoreError::Unavailable(_) => "session_store_unavailable",
+        };
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, NO_STORE);
+        refusal.retry_after = Some(STORE_RETRY);
+        // What a store says of itself may name its address.
+        refusal.because(error.to_string())
+    }
+}
+
+impl From<&SignInError> for Refusal {
+    fn from(error: &SignInError) -> Self {
+        match error {
+            SignInError::Flow(error) => Self::from(error),
+            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
+                Self::from(error)
+            }
+            SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
+            SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
+            SignInError::Used => USED,
+        }
+    }
+}
+
+/// The state was redeemed before.
+pub(super) const USED: Refusal =
+    Refusal::stale("login_used", "This sign-in was already completed.");
+
+const LOGGED_OUT: Refusal = Refusal::stale(
+    "logged_out_meanwhile",
+    "You were signed out while you signed in.",
+);
+
 impl From<RandomError> for Refusal {
     fn from(error: RandomError) -> Self {
         NotWritten::from(error).into()
@@ -123,6 +163,8 @@ const NOT_SIGNED_IN: &str = "You are not signed in.";
 const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used.";
 const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
+const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. Try again shortly.";
+const STORE_RETRY: Duration = Duration::from_secs(5);
 const OUR_FAULT: &str = "Something went wrong here.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";

@@ -1,17 +1,19 @@
 //! `login.required()`: only those who are signed in come through.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
+use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::answer::Answer;
-use super::future::ResponseFuture;
 use super::mark::Mark;
 use super::missing;
-use crate::flow::Session;
+use crate::session::Session;
 
 /// Lets a request through only with a session; made by [`LoginLayer::required`](super::LoginLayer::required).
 ///
@@ -28,6 +30,17 @@ pub struct RequiredLayer {
 pub struct Required<S> {
     inner: S,
     layer: u64,
+}
+
+pin_project! {
+    /// The response future of [`Required`].
+    #[must_use = "futures do nothing unless polled"]
+    #[derive(Debug)]
+    pub struct RequiredFuture<F, R> {
+        #[pin]
+        inner: Option<F>,
+        answer: Option<Response<R>>,
+    }
 }
 
 impl RequiredLayer {
@@ -54,7 +67,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
+    type Future = RequiredFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -62,12 +75,37 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.refusal(&request) {
-            None => ResponseFuture::inner(self.inner.call(request), None),
+            None => RequiredFuture {
+                inner: Some(self.inner.call(request)),
+                answer: None,
+            },
             Some(answer) => {
                 // What the inner service reserved in `poll_ready` is given back.
                 self.inner = self.inner.clone();
-                ResponseFuture::answer(answer)
+                RequiredFuture {
+                    inner: None,
+                    answer: Some(answer.map(R::from)),
+                }
             }
+        }
+    }
+}
+
+impl<F, R, E> Future for RequiredFuture<F, R>
+where
+    F: Future<Output = Result<Response<R>, E>>,
+{
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        match this.inner.as_pin_mut() {
+            Some(inner) => inner.poll(cx),
+            // Polled again after its end, it stays pending, as futures may.
+            None => this
+                .answer
+                .take()
+                .map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
         }
     }
 }

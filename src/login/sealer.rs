@@ -45,6 +45,7 @@ impl Sealer {
             purpose,
             name,
             owner: &self.owner,
+            ticket: None,
         }
     }
 }

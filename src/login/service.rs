@@ -8,13 +8,15 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
+use super::answer::Answer;
 use super::cookies::Jar;
 use super::csrf::{self, Csrf};
 use super::future::{Afterwards, ResponseFuture};
 use super::mark::Mark;
 use super::routes;
 use super::settings::Settings;
-use crate::flow::Session;
+use super::visit::{Glance, Visit};
+use crate::session::{Opened, Session};
 
 /// The service of a [`LoginLayer`](super::LoginLayer).
 #[derive(Clone, Debug)]
@@ -38,64 +40,86 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
+    type Future = ResponseFuture<S, B, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         let settings = &self.settings;
+        // What was reserved in `poll_ready` belongs to this request, whether it is called or not.
+        let fresh = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, fresh);
         if let Some(route) = settings.routes.find(request.uri().path()) {
             let (parts, body) = request.into_parts();
             let answer = routes::answer(route, Arc::clone(settings), parts, body);
-            self.release();
             return ResponseFuture::route(Box::pin(answer));
         }
-
         if settings.is_after_sign_out(request.uri().path())
             && let Some(answer) = routes::come_back(settings, request.uri(), request.headers())
         {
-            self.release();
             return ResponseFuture::answer(answer);
         }
-
         let jar = Jar::read(request.headers(), &settings.sealer.names);
-        let visit = settings.visit(&jar);
-        let mut afterwards = Afterwards::new(Arc::clone(settings), visit.cookies);
-        let session = visit.session.map(|record| {
-            let renewed = settings.renew(record, &jar);
-            afterwards.keep_alive(*renewed.record.id(), renewed.cookies);
-            let expires_at = settings.expires_at(&renewed.record);
-            settings.flow.session(renewed.record, expires_at)
-        });
-        // `L59`: in the session's name only from our own pages.
-        if session.is_some()
-            && settings.csrf == Csrf::SameOrigin
-            && csrf::needs_evidence(request.method(), request.headers())
-            && !csrf::comes_from(&settings.origin, request.headers())
-        {
-            let answer = settings.refuse(request.headers(), &csrf::FOREIGN, None);
-            self.release();
-            return ResponseFuture::answer(answer);
+        match settings.glance(&jar) {
+            Glance::Known(mut visit) => {
+                visit.session = visit
+                    .session
+                    .map(|held| settings.keeper.touch_at_hand(held));
+                let shown = jar.session_parts().count();
+                let mut request = request;
+                match enter(settings, visit, shown, &mut request) {
+                    Ok(afterwards) => ResponseFuture::inner(inner.call(request), afterwards),
+                    Err(answer) => ResponseFuture::answer(answer),
+                }
+            }
+            Glance::Unknown(shown) => {
+                let keeper = Arc::clone(&settings.keeper);
+                let opening = async move {
+                    Ok(match keeper.look_up(shown).await? {
+                        Opened::Session(held) => Opened::Session(keeper.touch(held).await),
+                        ended @ Opened::Ended(_) => ended,
+                    })
+                };
+                ResponseFuture::opening(Arc::clone(settings), Box::pin(opening), inner, request)
+            }
         }
-
-        let mark = Mark::new(Arc::clone(settings), request.uri());
-        afterwards.watch(mark.clone());
-        let extensions = request.extensions_mut();
-        extensions.insert(mark);
-        // A session of another layer around this one is not a session here.
-        extensions.remove::<Session>();
-        if let Some(session) = session {
-            extensions.insert(session);
-        }
-        ResponseFuture::inner(self.inner.call(request), Some(afterwards))
     }
 }
 
-impl<S: Clone> Login<S> {
-    /// Gives back what the inner service reserved in `poll_ready`: it is not called this time.
-    fn release(&mut self) {
-        self.inner = self.inner.clone();
+/// Puts into the request what those inside need to know, or says why it does not come through.
+pub(super) fn enter<B>(
+    settings: &Arc<Settings>,
+    visit: Visit,
+    shown: usize,
+    request: &mut Request<B>,
+) -> Result<Afterwards, Answer> {
+    // `L59`: in the session's name only from our own pages.
+    if visit.session.is_some()
+        && settings.csrf == Csrf::SameOrigin
+        && csrf::needs_evidence(request.method(), request.headers())
+        && !csrf::comes_from(&settings.origin, request.headers())
+    {
+        return Err(settings.refuse(request.headers(), &csrf::FOREIGN, None));
     }
+    let keeper = &settings.keeper;
+    let session = visit
+        .session
+        .map(|held| Session::new(Arc::clone(keeper), held));
+    let mark = Mark::new(Arc::clone(settings), request.uri());
+    let extensions = request.extensions_mut();
+    extensions.insert(mark.clone());
+    // A session of another layer around this one is not a session here.
+    extensions.remove::<Session>();
+    if let Some(session) = &session {
+        extensions.insert(session.clone());
+    }
+    Ok(Afterwards {
+        settings: Arc::clone(settings),
+        clearing: visit.cookies,
+        session,
+        shown,
+        mark,
+    })
 }

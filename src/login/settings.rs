@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
@@ -15,18 +14,17 @@ use super::pages::{self, ErrorPage};
 use super::refusal::Refusal;
 use super::routes::Routes;
 use super::sealer::Sealer;
-use super::steady::Steady;
-use super::tombstones::Tombstones;
 use super::{Csrf, SameSite, events};
-use crate::flow::{Flow, SessionId, SessionRecord};
+use crate::flow::Flow;
 use crate::protocol::form;
 use crate::protocol::return_to::check_return_to;
+use crate::session::Keeper;
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Which layer's settings these are, whatever was set since.
     pub(super) layer: u64,
-    pub(super) flow: Arc<Flow>,
+    pub(super) keeper: Arc<Keeper>,
     pub(super) sealer: Sealer,
     pub(super) routes: Routes,
     /// The origin of the redirect URI, as browsers write it.
@@ -34,20 +32,10 @@ pub(super) struct Settings {
     pub(super) default_return_to: String,
     /// The path of the post-logout redirect URI.
     pub(super) after_sign_out: Option<String>,
-    pub(super) absolute: Duration,
-    pub(super) idle: Duration,
     pub(super) csrf: Csrf,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
-    pub(super) memory: Arc<Memory>,
-}
-
-/// What the layer keeps in this process: nothing about a login that has only been started.
-#[derive(Debug, Default)]
-pub(super) struct Memory {
     pub(super) callbacks: Arc<Callbacks>,
-    pub(super) tombstones: Tombstones,
-    pub(super) steady: Steady,
 }
 
 /// An error page of the application's own making.
@@ -55,13 +43,17 @@ pub(super) struct Memory {
 pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
+    pub(super) fn flow(&self) -> &Arc<Flow> {
+        self.keeper.flow()
+    }
+
     pub(super) fn now(&self) -> i64 {
-        self.memory.steady.now(self.flow.clock().as_ref())
+        self.keeper.now()
     }
 
     /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
-        check_return_to(value, self.flow.redirect_uri(), &self.routes.no_targets())
+        check_return_to(value, self.flow().redirect_uri(), &self.routes.no_targets())
     }
 
     /// The `return_to` of a query or a form, if it is there once (`H40`) and acceptable.
@@ -163,31 +155,6 @@ impl Settings {
     pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {
         let names = &self.sealer.names;
         names.clear(&names.full(rest))
-    }
-
-    /// Ends a session in this process, for as long as a copy of its cookie could be alive.
-    pub(super) fn bury(&self, id: &SessionId) {
-        let now = self.flow.clock().monotonic();
-        self.memory.tombstones.bury(*id, now, self.absolute);
-    }
-
-    /// When the session ends if nothing happens any more.
-    pub(super) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        let lost = |moment| self.memory.steady.lost_since(moment);
-        record.expires_at(self.absolute, self.idle, lost)
-    }
-
-    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
-    pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
-        let now = self.now();
-        now >= self.expires_at(record) || record.is_from_the_future(now)
-    }
-
-    /// When it ends whatever happens.
-    pub(super) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        record.ends_at(self.absolute, |moment| {
-            self.memory.steady.lost_since(moment)
-        })
     }
 
     /// Whether the authorization server sends the browser to this path after a sign-out.

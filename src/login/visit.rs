@@ -5,23 +5,25 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::chunks::{self, Found, NotWritten};
-use super::cookies::Jar;
-use super::events;
+use super::cookies::{Jar, SESSION};
 use super::settings::Settings;
-use crate::flow::SessionRecord;
+use super::{events, tickets};
+use crate::session::{Held, Opened, Shown};
+use crate::store::StoreError;
 
 /// What the session cookies of a request came to, and what is to be set on its response.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
-    pub(super) session: Option<SessionRecord>,
+    pub(super) session: Option<Held>,
     pub(super) cookies: Vec<HeaderValue>,
 }
 
-/// A session that may have been written anew.
+/// What is known of a request without asking anybody.
 #[derive(Debug)]
-pub(super) struct Renewed {
-    pub(super) record: SessionRecord,
-    pub(super) cookies: Vec<HeaderValue>,
+pub(super) enum Glance {
+    Known(Visit),
+    /// A store has to be asked.
+    Unknown(Shown),
 }
 
 /// The cookies of a session.
@@ -33,72 +35,93 @@ pub(super) struct SessionCookies {
 }
 
 impl Settings {
-    /// `L39`: what is unknown, changed, too old or ended is nobody, and its cookies are cleared.
-    pub(super) fn visit(&self, jar: &Jar<'_>) -> Visit {
-        let reason = match chunks::open(&self.sealer, jar) {
-            Found::Nothing => return Visit::default(),
-            Found::Spoiled => "spoiled",
-            Found::Session(record) if self.has_ended(&record) => "expired",
-            Found::Session(record) if self.memory.tombstones.holds(record.id()) => "signed_out",
-            Found::Session(record) => {
-                return Visit {
-                    session: Some(*record),
-                    cookies: Vec::new(),
-                };
-            }
+    /// Who it is, as far as that is at hand.
+    pub(super) fn glance(&self, jar: &Jar<'_>) -> Glance {
+        let found = match self.keeper.gives_tickets() {
+            true => tickets::open(jar),
+            false => chunks::open(&self.sealer, jar),
         };
-        events::session_ended(reason);
-        Visit {
-            session: None,
-            cookies: jar
-                .session_names()
-                .filter_map(|name| self.clear(name))
-                .collect(),
+        match found {
+            Found::Nothing => Glance::Known(Visit::default()),
+            Found::Spoiled => Glance::Known(self.nobody("spoiled", jar)),
+            Found::Shown(shown) => match self.keeper.at_hand(shown) {
+                Ok(opened) => Glance::Known(self.visited(opened, jar)),
+                Err(shown) => Glance::Unknown(shown),
+            },
         }
     }
 
-    /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
-    pub(super) fn renew(&self, record: SessionRecord, jar: &Jar<'_>) -> Renewed {
-        let now = self.now();
-        if !record.wants_touch(now, self.idle) {
-            return Renewed {
-                record,
-                cookies: Vec::new(),
-            };
+    /// Who it is, whoever has to be asked.
+    pub(super) async fn visit(&self, jar: &Jar<'_>) -> Result<Visit, StoreError> {
+        match self.glance(jar) {
+            Glance::Known(visit) => Ok(visit),
+            Glance::Unknown(shown) => Ok(self.visited(self.keeper.look_up(shown).await?, jar)),
         }
-        let record = record.touched(now);
-        let cookies = match self.session_cookies(&record) {
+    }
+
+    pub(super) fn visited(&self, opened: Opened, jar: &Jar<'_>) -> Visit {
+        match opened {
+            Opened::Session(held) => Visit {
+                session: Some(held),
+                cookies: Vec::new(),
+            },
+            Opened::Ended(reason) => self.nobody(reason, jar),
+        }
+    }
+
+    /// `L39`: what is unknown, changed, too old or ended is nobody, and its cookies are cleared.
+    fn nobody(&self, reason: &'static str, jar: &Jar<'_>) -> Visit {
+        events::session_ended(reason);
+        let names = jar.session_names();
+        Visit {
+            session: None,
+            cookies: names.filter_map(|name| self.clear(name)).collect(),
+        }
+    }
+
+    /// The cookies of a session whose cookie is older than it is; nothing for all others. `shown` is how
+    /// many cookies the browser showed.
+    pub(super) fn renewed_cookies(&self, held: &Held, shown: usize) -> Vec<HeaderValue> {
+        // `L47`: a slow response must not bring back a session that was ended or renewed meanwhile.
+        let Some(newest) = self.keeper.newest_at_hand(held) else {
+            return Vec::new();
+        };
+        if !newest.wants_cookie() {
+            return Vec::new();
+        }
+        match self.session_cookies(&newest) {
             Ok(written) => {
-                let stale = jar
-                    .session_names()
-                    .filter(|&name| !written.names.iter().any(|new| new == name));
-                let cleared = stale.filter_map(|name| self.clear(name));
+                let stale = chunks::names(shown).into_iter();
+                let stale = stale.filter(|name| !written.names.contains(name));
+                let cleared = stale.filter_map(|name| self.clear(&name));
                 written.values.into_iter().chain(cleared).collect()
             }
             Err(reason) => {
                 events::session_not_renewed(&reason);
                 Vec::new()
             }
-        };
-        Renewed { record, cookies }
+        }
     }
 
-    pub(super) fn session_cookies(
-        &self,
-        record: &SessionRecord,
-    ) -> Result<SessionCookies, NotWritten> {
-        let left = self.ends_at(record).saturating_sub(self.now());
+    pub(super) fn session_cookies(&self, held: &Held) -> Result<SessionCookies, NotWritten> {
+        let left = self
+            .keeper
+            .ends_at(held.record())
+            .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
         let names = &self.sealer.names;
-        let sealed = chunks::seal(&self.sealer, record)?;
-        let values = sealed
+        let cookies = match held.ticket() {
+            Some(ticket) => vec![(SESSION.to_owned(), ticket.to_text().to_string())],
+            None => chunks::seal(&self.sealer, held.record())?,
+        };
+        let values = cookies
             .iter()
             .filter_map(|(name, value)| {
                 names.set(&names.full(name), value, lifetime, self.same_site)
             })
             .collect();
         Ok(SessionCookies {
-            names: sealed.into_iter().map(|(name, _)| name).collect(),
+            names: cookies.into_iter().map(|(name, _)| name).collect(),
             values,
         })
     }

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::members::Members;
 use super::mint::TokenMint;
 use super::respond::random_text;
-use super::server::TestServer;
 
 impl TokenMint {
     /// An opaque token with these claims: random text, of which only the introspection endpoint
@@ -31,13 +30,6 @@ impl TokenMint {
     }
 }
 
-impl TestServer {
-    /// Ends a token for the introspection endpoint: it is not active any more (RFC 7009 §2).
-    pub fn revoke(&self, token: &str) {
-        self.shared.introspected.remove(token);
-    }
-}
-
 /// Shared by a server and the mints it hands out.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Introspected(Arc<Mutex<HashMap<String, Members>>>);
@@ -47,7 +39,7 @@ impl Introspected {
         self.tokens().insert(token.to_owned(), claims);
     }
 
-    fn remove(&self, token: &str) {
+    pub(super) fn remove(&self, token: &str) {
         self.tokens().remove(token);
     }
 

@@ -3,10 +3,10 @@
 //!
 //! | tool | for |
 //! | --- | --- |
-//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, userinfo, logout; strict, and every request it got is kept |
+//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, revocation, userinfo, logout; strict, and every request it got is kept |
 //! | [`TokenMint`] | one token, good or hostile, without a flow |
 //! | [`DpopKey`] | a client's key, and proofs that it is held |
-//! | [`Fault`] | what goes wrong: delays, outages, wrong claims, wrong signatures |
+//! | [`Fault`], [`Gate`] | what goes wrong, and when: delays, outages, lost answers, wrong claims, wrong signatures |
 //! | [`Browser`] | the code flow as a person goes through it: links, forms, redirects, cookies |
 //! | [`ManualClock`] | expiry without waiting |
 //!
@@ -89,6 +89,20 @@
 //! # fn main() {}
 //! ```
 //!
+//! # Test how a session lasts and ends
+//!
+//! | what shall happen | how |
+//! | --- | --- |
+//! | the access token expires, and is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |
+//! | servers differ: rotation, lifetimes, ID tokens and scopes of a refresh | [`without_rotation`](TestClient::without_rotation) and its neighbours |
+//! | a refresh fails, and logins do not | [`Fault::only_for`] |
+//! | something else happens while a refresh is under way | [`Fault::wait_for`], [`Fault::answer_waits_for`], [`wait_for_grant`](TestServer::wait_for_grant) |
+//! | what a sign-out left behind | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
+//! | the authorization server ends it | [`sign_out`](TestServer::sign_out) at a server that knows the application by [`add_relying_party`](TestServer::add_relying_party) |
+//! | a logout token is forged, stale or sent twice | [`logout_token`](TestServer::logout_token), [`send_logout_token`](TestServer::send_logout_token) |
+//! | a frame of the signed-out page ends it | [`with_frontchannel_logout_uri`](TestClient::with_frontchannel_logout_uri), [`Page::load_frames`] |
+//! | a socket is opened from another site | [`Page::open_web_socket`] |
+//!
 //! # Not for production
 //!
 //! Everything lives in memory, passwords as they are, and nothing is ever thrown away.
@@ -102,11 +116,13 @@ mod grants;
 mod introspected;
 mod key_ring;
 mod keys;
+mod logout;
 mod members;
 mod mint;
 mod mtls;
 mod parameters;
 mod record;
+mod refresh;
 mod registry;
 mod respond;
 mod server;
@@ -117,10 +133,12 @@ mod tcp;
 pub use browser::{Browser, BrowserError, Cookie, Form, Page, SameSite};
 pub use clock::ManualClock;
 pub use dpop::{DpopKey, DpopProof};
-pub use fault::Fault;
+pub use fault::{Fault, Gate};
 pub use keys::SigningKey;
+pub use logout::SentLogout;
 pub use mint::TokenMint;
 pub use record::{Endpoint, RecordedRequest};
+pub use refresh::RefreshedIdToken;
 pub use registry::{ClientAuthentication, Grant, TestClient, TestUser};
 pub use server::TestServer;
 pub use service::{BackChannel, Disconnected};

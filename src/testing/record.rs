@@ -6,7 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
 use tokio::sync::Notify;
 
+use super::registry::Grant;
 use super::server::TestServer;
+
 /// A place of the authorization server that can be asked, counted and made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -29,6 +31,8 @@ pub enum Endpoint {
     EndSession,
     /// The introspection endpoint (RFC 7662 §2).
     Introspection,
+    /// The revocation endpoint (RFC 7009 §2).
+    Revocation,
     /// Any other path.
     Unknown,
 }
@@ -81,6 +85,14 @@ impl RecordedRequest {
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
+    /// The grant type of a request to the token endpoint; `None` for one that is not known.
+    pub fn grant(&self) -> Option<Grant> {
+        if self.endpoint != Endpoint::Token {
+            return None;
+        }
+        Grant::named(&self.parameter("grant_type")?)
+    }
+
     /// All parameters of the query and then of the body, read as a form.
     pub fn parameters(&self) -> Vec<(String, String)> {
         let query = self.uri.query().unwrap_or_default().as_bytes();
@@ -100,9 +112,23 @@ impl TestServer {
         self.shared.record.count(endpoint)
     }
 
+    /// How many requests for this grant came to the token endpoint.
+    pub fn count_grant(&self, grant: Grant) -> usize {
+        self.shared.record.count_grant(grant)
+    }
+
     /// Completes once an endpoint was asked at least that often, counted from the start.
     pub async fn wait_for(&self, endpoint: Endpoint, count: usize) {
-        self.shared.record.wait_for(endpoint, count).await;
+        let record = &self.shared.record;
+        record.wait_until(|| record.count(endpoint) >= count).await;
+    }
+
+    /// Completes once the token endpoint was asked for this grant at least that often.
+    pub async fn wait_for_grant(&self, grant: Grant, count: usize) {
+        let record = &self.shared.record;
+        record
+            .wait_until(|| record.count_grant(grant) >= count)
+            .await;
     }
 
     /// Starts the record anew.
@@ -118,15 +144,19 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn add(&self, endpoint: Endpoint, request: &Request<Bytes>) {
-        self.requests().push(RecordedRequest {
+    /// Keeps a request, and says which grant it asks for.
+    pub(super) fn add(&self, endpoint: Endpoint, request: &Request<Bytes>) -> Option<Grant> {
+        let recorded = RecordedRequest {
             endpoint,
             method: request.method().clone(),
             uri: request.uri().clone(),
             headers: request.headers().clone(),
             body: request.body().clone(),
-        });
+        };
+        let grant = recorded.grant();
+        self.requests().push(recorded);
         self.arrived.notify_waiters();
+        grant
     }
 
     pub(super) fn all(&self) -> Vec<RecordedRequest> {
@@ -144,11 +174,18 @@ impl Record {
         self.requests().clear();
     }
 
-    pub(super) async fn wait_for(&self, endpoint: Endpoint, count: usize) {
+    fn count_grant(&self, grant: Grant) -> usize {
+        self.requests()
+            .iter()
+            .filter(|request| request.grant() == Some(grant))
+            .count()
+    }
+
+    async fn wait_until(&self, reached: impl Fn() -> bool) {
         loop {
             // Made before the count is read, so that an arrival in between is not missed.
             let arrived = self.arrived.notified();
-            if self.count(endpoint) >= count {
+            if reached() {
                 return;
             }
             arrived.await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::refresh::RefreshRules;
 use crate::ConfigError;
 use crate::protocol::{ClientSecret, ScopeSet};
 
@@ -39,6 +40,9 @@ pub struct TestClient {
     pub(super) audience: Option<String>,
     pub(super) consent: bool,
     pub(super) access_token_lifetime: Duration,
+    pub(super) refresh: RefreshRules,
+    pub(super) backchannel_logout_uri: Option<String>,
+    pub(super) frontchannel_logout_uri: Option<String>,
 }
 
 /// A grant type a client may use (RFC 6749 §1.3).
@@ -47,7 +51,8 @@ pub struct TestClient {
 pub enum Grant {
     /// `authorization_code`, and with it the authorization endpoint.
     AuthorizationCode,
-    /// `refresh_token`; without it no refresh token is issued.
+    /// `refresh_token`; with it every sign-in of a person brings a refresh token, whether or not
+    /// `offline_access` was asked for, and without it none does.
     RefreshToken,
     /// `client_credentials`.
     ClientCredentials,
@@ -68,6 +73,18 @@ pub enum ClientAuthentication {
     /// `tls_client_auth` (RFC 8705 §2.1); a server in the same process cannot see the certificate and
     /// looks at the client id alone.
     MutualTls,
+}
+
+impl Grant {
+    /// As `grant_type` names it.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "authorization_code" => Self::AuthorizationCode,
+            "refresh_token" => Self::RefreshToken,
+            "client_credentials" => Self::ClientCredentials,
+            _ => return None,
+        })
+    }
 }
 
 impl TestClient {
@@ -112,6 +129,9 @@ impl TestClient {
             audience: None,
             consent: true,
             access_token_lifetime: Duration::from_secs(300),
+            refresh: RefreshRules::default(),
+            backchannel_logout_uri: None,
+            frontchannel_logout_uri: None,
         }
     }
 
@@ -238,7 +258,7 @@ impl TestUser {
     }
 }
 
-fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {
+pub(super) fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {
     let refused = |reason| ConfigError::Url {
         setting,
         value: uri.to_owned(),

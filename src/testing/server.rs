@@ -4,19 +4,20 @@ use std::collections::HashSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use url::Url;
+use url::{Origin, Url};
 
-use super::browser::Browser;
+use super::browser::{Browser, Transport};
 use super::clock::ManualClock;
 use super::fault::Faults;
 use super::grants::Grants;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
+use super::logout::SentLogout;
 use super::mint::TokenMint;
 use super::record::Record;
 use super::registry::{TestClient, TestUser};
 use super::service::BackChannel;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, SignIn};
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;
 use crate::{AuthorizationServer, ConfigError};
@@ -53,6 +54,13 @@ pub(super) struct State {
     pub(super) grants: Grants,
     /// Client assertions that were used.
     pub(super) assertions: HashSet<String>,
+    /// Tokens that were ended before their time.
+    pub(super) revoked: Vec<String>,
+    /// Sign-ins that ended, of which no client was told yet.
+    pub(super) ended: Vec<SignIn>,
+    pub(super) sent_logouts: Vec<SentLogout>,
+    /// Where logout tokens go in this process.
+    pub(super) relying_parties: Vec<(Origin, Transport)>,
     /// What a subject has already allowed a client.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
 }

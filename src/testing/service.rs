@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use super::endpoint;
 use super::fault::Kind;
-use super::respond::{empty, with_header};
+use super::respond::{empty, oauth_error, with_header};
 use super::server::TestServer;
 use crate::clock::Clock as _;
 
@@ -86,20 +86,34 @@ where
 impl TestServer {
     async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Disconnected> {
         let endpoint = endpoint::at(&self.shared.issuer, request.uri().path());
-        self.shared.record.add(endpoint, &request);
-        let faults = self.shared.faults.take(endpoint);
+        let grant = self.shared.record.add(endpoint, &request);
+        let faults = self.shared.faults.take(endpoint, grant);
         self.before(&faults).await?;
         let response = match instead(&faults) {
             Some(response) => response,
             None => endpoint::answer(self, endpoint, &request, &faults),
         };
-        after(response, &faults)
+        self.tell_clients().await;
+        let response = after(response, &faults);
+        for fault in &faults {
+            match fault {
+                Kind::DelayAnswer(duration) => self.clock().sleep(*duration).await,
+                Kind::AnswerWaits(gate) => gate.passed().await,
+                _ => {}
+            }
+        }
+        // The connection breaks when the answer would have come.
+        if faults.iter().any(|fault| matches!(fault, Kind::LoseAnswer)) {
+            return Err(Disconnected(()));
+        }
+        Ok(response)
     }
 
     async fn before(&self, faults: &[Kind]) -> Result<(), Disconnected> {
         for fault in faults {
             match fault {
                 Kind::Delay(duration) => self.clock().sleep(*duration).await,
+                Kind::Wait(gate) => gate.passed().await,
                 Kind::Hang => match std::future::pending::<Infallible>().await {},
                 Kind::Disconnect => return Err(Disconnected(())),
                 _ => {}
@@ -117,6 +131,9 @@ fn instead(faults: &[Kind]) -> Option<Response<Bytes>> {
             *response.status_mut() = *status;
             Some(response)
         }
+        Kind::Refusal(status, code) => {
+            Some(oauth_error(*status, code, "refused because a test says so"))
+        }
         Kind::Body {
             content_type,
             bytes,
@@ -133,7 +150,7 @@ fn instead(faults: &[Kind]) -> Option<Response<Bytes>> {
 }
 
 /// What is done to an answer on its way out.
-fn after(mut response: Response<Bytes>, faults: &[Kind]) -> Result<Response<Bytes>, Disconnected> {
+fn after(mut response: Response<Bytes>, faults: &[Kind]) -> Response<Bytes> {
     for fault in faults {
         match fault {
             Kind::Header(name, Some(value)) => {
@@ -145,11 +162,10 @@ fn after(mut response: Response<Bytes>, faults: &[Kind]) -> Result<Response<Byte
             Kind::Member(name, value) => {
                 response = response.map(|body| with_member(body, name, value.as_ref()));
             }
-            Kind::LoseAnswer => return Err(Disconnected(())),
             _ => {}
         }
     }
-    Ok(response)
+    response
 }
 
 fn with_member(body: Bytes, name: &str, value: Option<&Value>) -> Bytes {

@@ -91,9 +91,25 @@ impl Sessions {
         id
     }
 
-    pub(super) fn sign_out(&mut self, browser: &str) {
-        self.browsers.remove(browser);
+    /// Ends what a browser has, and says which sign-in that was.
+    pub(super) fn sign_out(&mut self, browser: &str) -> Option<SignIn> {
         self.pages.retain(|_, page| page.browser != browser);
+        self.browsers.remove(browser).flatten()
+    }
+
+    /// Ends the sign-ins of a person in all browsers.
+    pub(super) fn sign_out_subject(&mut self, subject: &str) -> Vec<SignIn> {
+        let is_of = |sign_in: &SignIn| sign_in.subject == subject;
+        self.browsers
+            .values_mut()
+            .filter_map(|sign_in| sign_in.take_if(|sign_in| is_of(sign_in)))
+            .collect()
+    }
+
+    pub(super) fn session_ids(&self, subject: &str) -> Vec<String> {
+        let sign_ins = self.browsers.values().flatten();
+        let of_them = sign_ins.filter(|sign_in| sign_in.subject == subject);
+        of_them.map(|sign_in| sign_in.sid.clone()).collect()
     }
 
     /// The value of the hidden field that will bring the answer.

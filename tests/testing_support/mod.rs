@@ -12,7 +12,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_oauth::testing::{
-    Browser, ClientAuthentication, Grant, Page, TestClient, TestServer, TestUser,
+    Browser, ClientAuthentication, Disconnected, Grant, Page, TestClient, TestServer, TestUser,
 };
 
 pub const ISSUER: &str = "https://id.example.test";
@@ -117,16 +117,34 @@ pub async fn post(
     authorization: Option<&str>,
     pairs: &[(&str, &str)],
 ) -> Response<Bytes> {
+    post_to(server, "/token", authorization, pairs).await
+}
+
+pub async fn post_to(
+    server: &TestServer,
+    path: &str,
+    authorization: Option<&str>,
+    pairs: &[(&str, &str)],
+) -> Response<Bytes> {
+    try_post(server, path, authorization, pairs).await.unwrap()
+}
+
+pub async fn try_post(
+    server: &TestServer,
+    path: &str,
+    authorization: Option<&str>,
+    pairs: &[(&str, &str)],
+) -> Result<Response<Bytes>, Disconnected> {
     let body = url::form_urlencoded::Serializer::new(String::new())
         .extend_pairs(pairs)
         .finish();
-    let mut request = Request::post(format!("{ISSUER}/token"))
+    let mut request = Request::post(format!("{ISSUER}{path}"))
         .header("content-type", "application/x-www-form-urlencoded");
     if let Some(authorization) = authorization {
         request = request.header("authorization", authorization);
     }
     let request = request.body(Bytes::from(body)).unwrap();
-    server.back_channel().oneshot(request).await.unwrap()
+    server.back_channel().oneshot(request).await
 }
 
 pub async fn redeem(server: &TestServer, code: &str, changes: &[(&str, &str)]) -> Response<Bytes> {

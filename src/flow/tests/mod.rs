@@ -4,4 +4,4 @@ mod complete;
 mod id_token;
 mod signed_in;
 mod start;
-mod support;
+pub(crate) mod support;

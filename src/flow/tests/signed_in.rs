@@ -1,62 +1,35 @@
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::header::AUTHORIZATION;
 use serde_json::json;
 
-use super::support::{ISSUER, Login, NOW, Server, sign_in};
-use crate::flow::{Session, SessionError, SessionRecord};
+use super::support::{ISSUER, Login, Server, sign_in};
+use crate::flow::{SessionRecord, UserInfoError};
 use crate::protocol::{State, form};
-
-async fn session(server: &Server) -> Session {
-    let (flow, record) = sign_in(server).await;
-    Arc::new(flow).session(record, NOW + 3600)
-}
-
-#[tokio::test]
-async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
-    let session = session(&Server::new()).await;
-    assert_eq!(
-        (session.user_key().issuer, session.user_key().subject),
-        (ISSUER, "alice")
-    );
-    assert_eq!(session.claims().get("sub"), Some(json!("alice")));
-    assert_eq!(session.email(), None);
-    let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
-    assert_eq!(session.signed_in_at(), moment(NOW));
-    assert_eq!(session.expires_at(), moment(NOW + 3600));
-    assert_eq!(
-        session.access_token().await.unwrap().expose(),
-        "the-access-token"
-    );
-    assert!(!format!("{session:?}").contains("the-access-token"));
-}
 
 #[tokio::test]
 async fn a_record_that_was_sealed_and_opened_is_the_same_session() {
-    let (flow, record) = sign_in(&Server::new()).await;
+    let (_, record) = sign_in(&Server::new()).await;
     let again = SessionRecord::from_bytes(&record.to_bytes()).unwrap();
     assert_eq!(*again.to_bytes(), *record.to_bytes());
     assert!(!format!("{again:?}").contains("the-access-token"));
     let again = again.without_id_token();
     assert!(again.id_token().is_none());
-    assert_eq!(Arc::new(flow).session(again, NOW).subject(), "alice");
+    assert_eq!(again.subject(), "alice");
 }
 
 #[tokio::test]
 async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
     let server = Server::new();
-    let session = session(&server).await;
+    let (flow, record) = sign_in(&server).await;
     assert_eq!(server.requests("/userinfo").len(), 0);
     server.answer_userinfo(
         200,
         "Application/JSON; charset=utf-8",
         r#"{"sub":"alice","x":{"y":1}}"#,
     );
-    let userinfo = session.userinfo().await.unwrap();
+    let userinfo = flow.userinfo(record.access_token(), "alice").await.unwrap();
     assert_eq!(userinfo.subject(), "alice");
     assert_eq!(userinfo.get("x"), Some(&json!({ "y": 1 })));
-    session.userinfo().await.unwrap();
+    flow.userinfo(record.access_token(), "alice").await.unwrap();
     let requests = server.requests("/userinfo");
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].method(), "GET");
@@ -70,9 +43,9 @@ async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
 #[tokio::test]
 async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
     const JSON: &str = "application/json";
-    let other: fn(&SessionError) -> bool = |it| matches!(it, SessionError::OtherSubject);
-    let invalid: fn(&SessionError) -> bool = |it| matches!(it, SessionError::InvalidUserInfo(_));
-    let refused: fn(&SessionError) -> bool = |it| matches!(it, SessionError::AccessTokenRefused);
+    let other: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::OtherSubject);
+    let invalid: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::Invalid(_));
+    let refused: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::AccessTokenRefused);
     let huge = format!(r#"{{"sub":"alice","x":"{}"}}"#, "x".repeat(1 << 20));
     for (name, status, media_type, body, expected) in [
         ("H94 other sub", 200, JSON, r#"{"sub":"bob"}"#, other),
@@ -95,38 +68,25 @@ async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
             200,
             "application/jwt",
             "e30.e30.",
-            |it| matches!(it, SessionError::UnverifiedUserInfo(_)),
+            |it| matches!(it, UserInfoError::Unverified(_)),
         ),
         ("no type", 200, "", r#"{"sub":"alice"}"#, invalid),
         ("redirect", 302, JSON, r#"{"sub":"alice"}"#, invalid),
         ("error", 500, JSON, r#"{"sub":"alice"}"#, invalid),
         ("token refused", 401, JSON, "{}", refused),
         ("H97 huge", 200, JSON, &huge, |it| {
-            matches!(it, SessionError::BackChannel(_))
+            matches!(it, UserInfoError::BackChannel(_))
         }),
     ] {
         let server = Server::new();
-        let session = session(&server).await;
+        let (flow, record) = sign_in(&server).await;
         server.answer_userinfo(status, media_type, body);
-        let error = session.userinfo().await.unwrap_err();
+        let error = flow
+            .userinfo(record.access_token(), "alice")
+            .await
+            .unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
     }
-}
-
-#[tokio::test]
-async fn an_expired_access_token_is_not_sent() {
-    let server = Server::new();
-    let session = session(&server).await;
-    server.clock.advance(600);
-    assert!(matches!(
-        session.access_token().await,
-        Err(SessionError::AccessTokenExpired)
-    ));
-    assert!(matches!(
-        session.userinfo().await,
-        Err(SessionError::AccessTokenExpired)
-    ));
-    assert_eq!(server.requests("/userinfo").len(), 0);
 }
 
 #[tokio::test]

@@ -20,16 +20,16 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::form;
 
-pub(super) const ISSUER: &str = "https://id.example.com";
-pub(super) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
-pub(super) const NOW: i64 = 1_800_000_000;
+pub(crate) const ISSUER: &str = "https://id.example.com";
+pub(crate) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
+pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// A clock that is turned by hand; its timers never ring.
 #[derive(Clone, Debug)]
-pub(super) struct StillClock(Arc<Mutex<i64>>);
+pub(crate) struct StillClock(Arc<Mutex<i64>>);
 
 impl StillClock {
-    pub(super) fn advance(&self, seconds: i64) {
+    pub(crate) fn advance(&self, seconds: i64) {
         *self.0.lock().unwrap() += seconds;
     }
 }
@@ -49,8 +49,8 @@ impl Clock for StillClock {
 }
 
 #[derive(Clone)]
-pub(super) struct Server {
-    pub(super) clock: StillClock,
+pub(crate) struct Server {
+    pub(crate) clock: StillClock,
     key: Arc<Ed25519KeyPair>,
     state: Arc<Mutex<State>>,
 }
@@ -63,7 +63,7 @@ struct State {
 }
 
 impl Server {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let metadata = json!({
             "issuer": ISSUER,
             "authorization_endpoint": format!("{ISSUER}/authorize"),
@@ -86,7 +86,7 @@ impl Server {
     }
 
     /// Null takes the member away.
-    pub(super) fn set_metadata(&self, name: &str, value: Value) {
+    pub(crate) fn set_metadata(&self, name: &str, value: Value) {
         let metadata = &mut self.state.lock().unwrap().metadata;
         match value {
             Value::Null => drop(metadata.as_object_mut().unwrap().remove(name)),
@@ -94,15 +94,15 @@ impl Server {
         }
     }
 
-    pub(super) fn answer_token_request(&self, status: u16, body: &str) {
+    pub(crate) fn answer_token_request(&self, status: u16, body: &str) {
         self.state.lock().unwrap().token = (status, body.to_owned());
     }
 
-    pub(super) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
+    pub(crate) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
         self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
     }
 
-    pub(super) fn sign(&self, header: &Value, claims: &str) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
         let encode = |text: &str| base64url::encode(text.as_bytes());
         let input = format!("{}.{}", encode(&header.to_string()), encode(claims));
         let signature = self.key.sign(input.as_bytes());
@@ -110,7 +110,7 @@ impl Server {
     }
 
     /// The requests of this path so far.
-    pub(super) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
+    pub(crate) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
         let state = self.state.lock().unwrap();
         state
             .requests
@@ -120,22 +120,22 @@ impl Server {
             .collect()
     }
 
-    pub(super) fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.state.lock().unwrap().requests.len()
     }
 
-    pub(super) fn authorization_server(&self) -> AuthorizationServer {
+    pub(crate) fn authorization_server(&self) -> AuthorizationServer {
         AuthorizationServer::new(ISSUER)
             .unwrap()
             .with_back_channel(self.clone())
             .with_clock(self.clock.clone())
     }
 
-    pub(super) fn flow(&self) -> Flow {
+    pub(crate) fn flow(&self) -> Flow {
         self.flow_of(Client::confidential("shop", "secret"))
     }
 
-    pub(super) fn flow_of(&self, client: Client) -> Flow {
+    pub(crate) fn flow_of(&self, client: Client) -> Flow {
         Flow::new(&self.authorization_server(), client, REDIRECT_URI).unwrap()
     }
 }
@@ -177,14 +177,14 @@ impl Service<Request<Bytes>> for Server {
 }
 
 /// A login on its way.
-pub(super) struct Login {
-    pub(super) server: Server,
-    pub(super) flow: Flow,
-    pub(super) started: Started,
+pub(crate) struct Login {
+    pub(crate) server: Server,
+    pub(crate) flow: Flow,
+    pub(crate) started: Started,
 }
 
 impl Login {
-    pub(super) async fn start(server: &Server) -> Self {
+    pub(crate) async fn start(server: &Server) -> Self {
         Self::start_with(
             server,
             StartRequest {
@@ -195,7 +195,7 @@ impl Login {
         .await
     }
 
-    pub(super) async fn start_with(server: &Server, request: StartRequest) -> Self {
+    pub(crate) async fn start_with(server: &Server, request: StartRequest) -> Self {
         let flow = server.flow();
         let started = flow.start(request).await.unwrap();
         Self {
@@ -206,7 +206,7 @@ impl Login {
     }
 
     /// The claims of a good ID token for this login.
-    pub(super) fn claims(&self) -> Value {
+    pub(crate) fn claims(&self) -> Value {
         json!({
             "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
             "nonce": self.started.transaction.nonce.expose(),
@@ -214,7 +214,7 @@ impl Login {
     }
 
     /// Has the server answer with tokens, this ID token among them.
-    pub(super) fn grant(&self, id_token: &str) {
+    pub(crate) fn grant(&self, id_token: &str) {
         let body = json!({
             "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
             "id_token": id_token,
@@ -222,17 +222,17 @@ impl Login {
         self.server.answer_token_request(200, &body.to_string());
     }
 
-    pub(super) fn grant_claims(&self, claims: &Value) {
+    pub(crate) fn grant_claims(&self, claims: &Value) {
         let header = json!({ "alg": "EdDSA", "kid": "1" });
         self.grant(&self.server.sign(&header, &claims.to_string()));
     }
 
-    pub(super) async fn come_back(self) -> Result<SessionRecord, FlowError> {
+    pub(crate) async fn come_back(self) -> Result<SessionRecord, FlowError> {
         self.come_back_with(&[("code", "the-code")]).await
     }
 
     /// The browser is back with its state and these parameters.
-    pub(super) async fn come_back_with(
+    pub(crate) async fn come_back_with(
         self,
         parameters: &[(&str, &str)],
     ) -> Result<SessionRecord, FlowError> {
@@ -247,13 +247,13 @@ impl Login {
 }
 
 /// A session of alice.
-pub(super) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
+pub(crate) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
     let login = Login::start(server).await;
     login.grant_claims(&login.claims());
     let flow = login.flow.clone();
     (flow, login.come_back().await.unwrap())
 }
 
-pub(super) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {
+pub(crate) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {
     result.map_or_else(|error| error.code(), |_| "ok")
 }

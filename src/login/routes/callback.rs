@@ -8,16 +8,18 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, SessionId, SessionRecord, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, Transaction};
 use crate::login::answer::{self, Answer};
-use crate::login::callbacks;
+use crate::login::callbacks::{self, SignInError};
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
-use crate::login::refusal::Refusal;
+use crate::login::refusal::{Refusal, USED};
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::session::{Held, SessionId};
+use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     let mut answer = if parts.method == Method::GET {
@@ -48,11 +50,16 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
     let (name, transaction) = match lookup {
         Lookup::Found(name, transaction) => (name, *transaction),
         // `L61`: without this browser's own cookie there is no session, whatever the query says.
-        Lookup::Nothing if settings.visit(&jar).session.is_some() => {
-            // `L14`: back button after a login that went well.
-            return answer::redirect(&settings.default_return_to);
+        Lookup::Nothing => {
+            return match settings.visit(&jar).await {
+                // `L14`: back button after a login that went well.
+                Ok(visit) if visit.session.is_some() => {
+                    answer::redirect(&settings.default_return_to)
+                }
+                Ok(_) => refuse(&UNKNOWN.because(NO_COOKIE)),
+                Err(error) => refuse(&Refusal::from(&error)),
+            };
         }
-        Lookup::Nothing => return refuse(&UNKNOWN.because(NO_COOKIE)),
         // `H08`, `H10`, `H11`: too old or not ours.
         Lookup::Spoiled(name) => {
             let mut answer = refuse(&STALE);
@@ -80,15 +87,21 @@ async fn finish(
         .to_owned();
     let state = transaction.state.clone();
     let replaces = transaction.replaces;
-    let flow = Arc::clone(&settings.flow);
-    let outcome = match flow.accept(transaction, response).await {
+    let outcome = match settings.flow().accept(transaction, response).await {
         Ok(grant) => {
-            let clock = settings.flow.clock();
-            let redeem = || async move { flow.complete(grant).await };
-            settings.memory.callbacks.once(&state, clock, redeem).await
+            let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
+            let redeem = || async move {
+                if !keeper.claim(&claimed).await? {
+                    return Err(SignInError::Used);
+                }
+                let record = keeper.flow().complete(grant).await?;
+                Ok(keeper.begin(record).await?)
+            };
+            let clock = settings.flow().clock();
+            settings.callbacks.once(&state, clock, redeem).await
         }
         // Found out without a token request, and so as often as somebody likes: nothing is kept of it.
-        Err(error) => callbacks::Answer::Outcome(Arc::new(Err(error))),
+        Err(error) => callbacks::Answer::Outcome(Arc::new(Err(error.into()))),
     };
     let refuse = |refusal: &Refusal| settings.refuse(&parts.headers, refusal, Some(&target));
     let outcome = match outcome {
@@ -97,15 +110,14 @@ async fn finish(
         callbacks::Answer::Lost => return refuse(&LOST),
     };
     match outcome.as_ref() {
-        Ok(record) => {
-            // `L20`, `H34`: the session that was here before ends, whoever's it was.
-            let here = settings.visit(jar).session.map(|before| *before.id());
-            let before = [here, replaces];
-            sign_in(settings, jar, record, &before, &target)
-                .unwrap_or_else(|refusal| refuse(&refusal))
+        Ok(session) => {
+            if let Err(error) = end_before(settings, jar, session, replaces).await {
+                return refuse(&Refusal::from(&error));
+            }
+            sign_in(settings, jar, session, &target).unwrap_or_else(|refusal| refuse(&refusal))
         }
         // `L16`: a silent login that found nobody is an answer, not a failure.
-        Err(error) if error.kind() == FlowErrorKind::NotSignedIn => {
+        Err(SignInError::Flow(error)) if error.kind() == FlowErrorKind::NotSignedIn => {
             events::not_signed_in();
             answer::redirect(&target)
         }
@@ -113,18 +125,36 @@ async fn finish(
     }
 }
 
+/// `L20`, `H34`: the session that was here before ends, whoever's it was.
+async fn end_before(
+    settings: &Settings,
+    jar: &Jar<'_>,
+    session: &Held,
+    replaces: Option<SessionId>,
+) -> Result<(), StoreError> {
+    let here = settings.visit(jar).await?.session;
+    let id = session.record().id();
+    if let Some(before) = here.filter(|before| before.record().id() != id) {
+        let record = before.record();
+        settings.keeper.end(record.id(), Some(record)).await?;
+    }
+    if let Some(before) = replaces.filter(|before| before != id) {
+        settings.keeper.end(&before, None).await?;
+    }
+    Ok(())
+}
+
 fn sign_in(
     settings: &Settings,
     jar: &Jar<'_>,
-    record: &SessionRecord,
-    before: &[Option<SessionId>],
+    session: &Held,
     target: &str,
 ) -> Result<Answer, Refusal> {
     // A result that is asked for again must not revive a session that was ended since (`L47`).
-    if settings.memory.tombstones.holds(record.id()) {
+    if settings.keeper.is_buried(session.record().id()) {
         return Err(USED);
     }
-    let mut cookies = settings.session_cookies(record)?;
+    let mut cookies = settings.session_cookies(session)?;
     let written = cookies.names;
     // What is not overwritten goes: older chunks, and whatever somebody planted (`H35`). A Strict
     // cookie is not sent along from elsewhere, so what cannot be seen goes too.
@@ -138,9 +168,6 @@ fn sign_in(
         if !written.iter().any(|new| new == name) {
             cookies.values.extend(settings.clear(name));
         }
-    }
-    for id in before.iter().flatten().filter(|&id| id != record.id()) {
-        settings.bury(id);
     }
     events::succeeded();
     let mut answer = match settings.same_site {
@@ -168,7 +195,6 @@ const UNKNOWN: Refusal = Refusal::stale(
 const NO_COOKIE: &str = "the browser sent no cookie for this state; if that is always so, people come by \
                          another origin than that of the redirect URI";
 const STALE: Refusal = Refusal::stale("login_expired", "This sign-in has expired.");
-const USED: Refusal = Refusal::stale("login_used", "This sign-in was already completed.");
 const LOST: Refusal = {
     let mut refusal = Refusal::stale("login_lost", "Something went wrong here.");
     refusal.status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -37,9 +37,13 @@ async fn start(
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     // A Strict cookie is here now and does not come along with the callback.
     if settings.same_site == SameSite::Strict {
-        request.replaces = settings.visit(&jar).session.map(|record| *record.id());
+        let visit = settings
+            .visit(&jar)
+            .await
+            .map_err(|error| Refusal::from(&error))?;
+        request.replaces = visit.session.map(|held| *held.record().id());
     }
-    let started = settings.flow.start(request).await.map_err(|error| {
+    let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
             refusal.message = BAD_PARAMETER;

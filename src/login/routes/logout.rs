@@ -18,10 +18,13 @@ use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
+use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
+use crate::session::Held;
+use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
@@ -31,12 +34,15 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if !csrf::comes_from(&settings.origin, &parts.headers) {
             return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
         }
-        let leaving = Leaving::begin(settings, parts);
+        let leaving = match Leaving::begin(settings, parts).await {
+            Ok(leaving) => leaving,
+            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        };
         let mut pairs = pairs;
         let body = pin!(body);
         let form = body::read_form(&parts.headers, body);
         // The form may be sent as slowly as somebody likes: what is not there in time was not said.
-        if let Some(Some(more)) = within(&**settings.flow.clock(), FORM_PATIENCE, form).await {
+        if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_PATIENCE, form).await {
             pairs.extend(more);
         }
         return leaving.go_to(target(settings, &pairs)).await;
@@ -53,12 +59,19 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         && navigation::goes_to_a_document(&parts.headers)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
-        return Leaving::begin(settings, parts).go_to(target).await;
+        return match Leaving::begin(settings, parts).await {
+            Ok(leaving) => leaving.go_to(target).await,
+            Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        };
     }
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     // A Lax cookie comes along with every navigation, so without one nobody is signed in.
-    if settings.same_site == SameSite::Lax && settings.visit(&jar).session.is_none() {
-        return answer::redirect(target);
+    if settings.same_site == SameSite::Lax {
+        match settings.visit(&jar).await {
+            Ok(visit) if visit.session.is_none() => return answer::redirect(target),
+            Ok(_) => {}
+            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        }
     }
     let action = format!(
         "{}?return_to={}",
@@ -76,29 +89,30 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
 struct Leaving<'a> {
     settings: &'a Settings,
     jar: Jar<'a>,
-    session: Option<SessionRecord>,
+    session: Option<Held>,
 }
 
 impl<'a> Leaving<'a> {
-    fn begin(settings: &'a Settings, parts: &'a Parts) -> Self {
+    async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
-        let session = settings.visit(&jar).session;
-        if let Some(record) = &session {
-            settings.bury(record.id());
+        let session = settings.visit(&jar).await?.session;
+        if let Some(held) = &session {
+            let record = held.record();
+            settings.keeper.end(record.id(), Some(record)).await?;
         }
-        Self {
+        Ok(Self {
             settings,
             jar,
             session,
-        }
+        })
     }
 
     async fn go_to(self, target: &str) -> Answer {
         let settings = self.settings;
         let mut location = None;
         let mut cookies = Vec::new();
-        if let Some(record) = &self.session
-            && let Some((url, cookie)) = at_the_server(settings, record, target).await
+        if let Some(held) = &self.session
+            && let Some((url, cookie)) = at_the_server(settings, held.record(), target).await
         {
             location = Some(url);
             cookies.extend(cookie);
@@ -125,8 +139,8 @@ async fn at_the_server(
     record: &SessionRecord,
     target: &str,
 ) -> Option<(String, Option<HeaderValue>)> {
-    let state = settings.flow.new_state().ok()?;
-    let url = settings.flow.end_session_url(record, &state).await?;
+    let state = settings.flow().new_state().ok()?;
+    let url = settings.flow().end_session_url(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
     let sealed = settings
         .sealer

@@ -90,7 +90,7 @@ pub(super) async fn answer<B: Body>(
         Route::Login => login::answer(&settings, &parts).await,
         Route::Callback => callback::answer(&settings, &parts).await,
         Route::Logout => logout::answer(&settings, &parts, body).await,
-        Route::Session => session::answer(&settings, &parts),
+        Route::Session => session::answer(&settings, &parts).await,
     }
 }
 

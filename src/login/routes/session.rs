@@ -9,25 +9,28 @@ use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::navigation::Kind;
+use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::protocol::form;
 
 /// Looking does not keep the session awake (`L45`) unless the query says `extend=true`.
-pub(super) fn answer(settings: &Settings, parts: &Parts) -> Answer {
+pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return answer::method_not_allowed("GET, HEAD");
     }
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    let visit = settings.visit(&jar);
+    let visit = match settings.visit(&jar).await {
+        Ok(visit) => visit,
+        Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+    };
     let mut cookies = visit.cookies;
     let mut answer = match visit.session {
-        Some(mut record) => {
+        Some(mut held) => {
             if wants_extension(parts) {
-                let renewed = settings.renew(record, &jar);
-                record = renewed.record;
-                cookies.extend(renewed.cookies);
+                held = settings.keeper.touch(held).await;
+                cookies.extend(settings.renewed_cookies(&held, jar.session_parts().count()));
             }
-            answer::json(&view(settings, &record))
+            answer::json(&view(settings, held.record()))
         }
         None => settings.ask_to_log_in(Kind::Program, &parts.headers, None),
     };
@@ -47,9 +50,12 @@ fn view(settings: &Settings, record: &SessionRecord) -> Value {
             members.insert(name.to_owned(), value);
         }
     }
-    let absolute = settings.ends_at(record);
+    let absolute = settings.keeper.ends_at(record);
     members.insert("signed_in_at".to_owned(), record.created_at().into());
-    members.insert("expires_at".to_owned(), settings.expires_at(record).into());
+    members.insert(
+        "expires_at".to_owned(),
+        settings.keeper.expires_at(record).into(),
+    );
     members.insert("ends_at".to_owned(), absolute.into());
     Value::Object(members)
 }

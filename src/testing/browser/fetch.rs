@@ -59,7 +59,8 @@ impl Browser {
         }
     }
 
-    async fn hop(
+    /// One request and its answer, wherever that leads.
+    pub(super) async fn hop(
         &self,
         outgoing: &Outgoing,
         chain: &[Url],

@@ -8,6 +8,7 @@ mod html;
 mod outgoing;
 mod page;
 mod site;
+mod subresource;
 mod transport;
 
 use std::error::Error;
@@ -22,10 +23,11 @@ use url::{Origin, Url};
 pub use cookie::{Cookie, SameSite};
 pub use form::Form;
 pub use page::Page;
+pub(super) use site::origin;
+pub(super) use transport::{Transport, send_over_tcp};
 
 use self::cookie_jar::{CookieJar, Reach};
 use self::outgoing::{Outgoing, Source};
-use self::transport::Transport;
 use super::clock::ManualClock;
 use crate::ConfigError;
 use crate::clock::Clock as _;
@@ -113,17 +115,7 @@ impl Browser {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let parsed = Url::parse(origin)
-            .ok()
-            .map(|url| url.origin())
-            .filter(Origin::is_tuple);
-        let whole = |parsed: &Origin| parsed.ascii_serialization() == origin.trim_end_matches('/');
-        let parsed = parsed.filter(whole).ok_or_else(|| ConfigError::Url {
-            setting: "origin",
-            value: origin.to_owned(),
-            reason: "it must be a scheme, a host and at most a port",
-        })?;
-        Ok(self.with_service(parsed, service))
+        Ok(self.with_service(site::origin(origin)?, service))
     }
 
     pub(super) fn with_service<S, B>(mut self, origin: Origin, service: S) -> Self

@@ -35,6 +35,7 @@ pub(super) enum Mode {
     Navigate,
     NoCors,
     Cors,
+    WebSocket,
 }
 
 #[derive(Debug)]
@@ -141,7 +142,12 @@ impl Outgoing {
         else {
             return (!self.method.is_safe()).then(|| "null".to_owned());
         };
-        let cors = self.mode == Mode::Cors && !self.is_same_origin();
+        let cors = match self.mode {
+            Mode::Cors => !self.is_same_origin(),
+            // RFC 6455 §4.1: always.
+            Mode::WebSocket => true,
+            Mode::Navigate | Mode::NoCors => false,
+        };
         if !cors && self.method.is_safe() {
             return None;
         }
@@ -168,6 +174,9 @@ impl Outgoing {
         else {
             return None;
         };
+        if self.mode == Mode::WebSocket {
+            return None;
+        }
         let mut whole = url.clone();
         whole.set_fragment(None);
         match (referrer_policy, self.is_same_origin()) {
@@ -185,6 +194,7 @@ impl Mode {
             Self::Navigate => "navigate",
             Self::NoCors => "no-cors",
             Self::Cors => "cors",
+            Self::WebSocket => "websocket",
         }
     }
 }

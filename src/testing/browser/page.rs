@@ -2,18 +2,18 @@
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::html::{Element, Html};
-use super::outgoing::{Mode, Outgoing, ReferrerPolicy, Source};
+use super::outgoing::{Outgoing, ReferrerPolicy, Source};
 use super::{Browser, BrowserError, Form};
 
 /// An answer that the browser shows, and the place from which it goes on.
 #[derive(Clone, Debug)]
 pub struct Page {
-    browser: Browser,
-    url: Url,
+    pub(super) browser: Browser,
+    pub(super) url: Url,
     response: Response<Bytes>,
     redirects: Vec<String>,
 }
@@ -152,60 +152,6 @@ impl Page {
         }
     }
 
-    /// What a script's `fetch()` brings, with cookies to the page's own origin only; the URL may be
-    /// relative. Redirects are followed.
-    ///
-    /// Across origins only simple requests are sent (Fetch, CORS-safelisted): there is no preflight.
-    ///
-    /// # Errors
-    ///
-    /// [`BrowserError::Cors`] where the script may not send it or not read the answer, and as
-    /// [`Browser::navigate`].
-    pub async fn fetch<B: Into<Bytes>>(
-        &self,
-        request: Request<B>,
-    ) -> Result<Response<Bytes>, BrowserError> {
-        let (parts, body) = request.into_parts();
-        let url = self.join(&parts.uri.to_string())?;
-        if url.origin() != self.url.origin() && !is_simple(&parts.method, &parts.headers) {
-            return Err(BrowserError::Cors(url.into()));
-        }
-        let outgoing = Outgoing {
-            method: parts.method,
-            headers: parts.headers,
-            body: body.into(),
-            mode: Mode::Cors,
-            destination: HeaderValue::from_static("empty"),
-            top_level: false,
-            ..Outgoing::navigation(url, self.source())
-        };
-        Ok(self.browser.send(outgoing).await?.response)
-    }
-
-    /// What the page gets that embeds this URL, by its destination: `image`, `script`, `iframe`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Browser::navigate`].
-    pub async fn load(
-        &self,
-        url: &str,
-        destination: &'static str,
-    ) -> Result<Response<Bytes>, BrowserError> {
-        let outgoing = Outgoing {
-            mode: if destination == "iframe" {
-                Mode::Navigate
-            } else {
-                Mode::NoCors
-            },
-            destination: HeaderValue::from_static(destination),
-            top_level: false,
-            by_person: false,
-            ..Outgoing::navigation(self.join(url)?, self.source())
-        };
-        Ok(self.browser.send(outgoing).await?.response)
-    }
-
     /// Sends a filled form.
     pub(super) async fn send_form(
         &self,
@@ -237,7 +183,7 @@ impl Page {
         BrowserError::NotOnPage(format!("{what} {which:?}"), self.url.to_string())
     }
 
-    fn source(&self) -> Source {
+    pub(super) fn source(&self) -> Source {
         let referrer_policy = ReferrerPolicy::of(self.headers()).unwrap_or(ReferrerPolicy::Default);
         Source::Page {
             url: self.url.clone(),
@@ -245,29 +191,9 @@ impl Page {
         }
     }
 
-    fn join(&self, url: &str) -> Result<Url, BrowserError> {
+    pub(super) fn join(&self, url: &str) -> Result<Url, BrowserError> {
         self.url
             .join(url)
             .map_err(|_| BrowserError::Url(url.to_owned()))
     }
-}
-
-/// What a script may send to another origin without asking first.
-fn is_simple(method: &Method, headers: &HeaderMap) -> bool {
-    const TYPES: [&str; 3] = [
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-        "text/plain",
-    ];
-    let plain_type = |value: &HeaderValue| {
-        value
-            .to_str()
-            .is_ok_and(|value| TYPES.iter().any(|plain| value.starts_with(plain)))
-    };
-    [Method::GET, Method::HEAD, Method::POST].contains(method)
-        && headers.iter().all(|(name, value)| match name.as_str() {
-            "accept" | "accept-language" | "content-language" => true,
-            "content-type" => plain_type(value),
-            _ => false,
-        })
 }

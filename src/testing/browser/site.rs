@@ -2,6 +2,21 @@
 
 use url::{Host, Origin, Url};
 
+use crate::ConfigError;
+
+/// Reads a web origin: a scheme, a host and at most a port.
+pub(in crate::testing) fn origin(text: &str) -> Result<Origin, ConfigError> {
+    let parsed = Url::parse(text).ok().map(|url| url.origin());
+    let whole = |origin: &Origin| {
+        origin.is_tuple() && origin.ascii_serialization() == text.trim_end_matches('/')
+    };
+    parsed.filter(whole).ok_or_else(|| ConfigError::Url {
+        setting: "origin",
+        value: text.to_owned(),
+        reason: "it must be a scheme, a host and at most a port",
+    })
+}
+
 /// Whether two origins belong to one site: equal scheme and registrable domain (HTML §7.1.1).
 ///
 /// There is no list of public suffixes here: the registrable domain is the last two labels of the

@@ -20,10 +20,10 @@ type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + S
 
 /// A service behind an origin, without its type.
 #[derive(Clone)]
-pub(super) struct Transport(Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>);
+pub(in crate::testing) struct Transport(Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>);
 
 impl Transport {
-    pub(super) fn new<S, B>(service: S) -> Self
+    pub(in crate::testing) fn new<S, B>(service: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Error: Into<BoxError>,
@@ -49,7 +49,10 @@ impl Transport {
         }))
     }
 
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<Response<Bytes>, BoxError> {
+    pub(in crate::testing) async fn send(
+        &self,
+        request: Request<Bytes>,
+    ) -> Result<Response<Bytes>, BoxError> {
         (self.0)(request).await
     }
 }
@@ -61,7 +64,7 @@ impl fmt::Debug for Transport {
 }
 
 /// One request over a connection of its own.
-pub(super) async fn send_over_tcp(
+pub(in crate::testing) async fn send_over_tcp(
     url: &Url,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, BoxError> {

@@ -17,6 +17,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "userinfo_endpoint": server.url("/userinfo"),
         "end_session_endpoint": server.url("/end-session"),
         "introspection_endpoint": server.url("/introspect"),
+        "revocation_endpoint": server.url("/revoke"),
         "scopes_supported": scopes(server),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
@@ -30,6 +31,10 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "code_challenge_methods_supported": ["S256"],
         "prompt_values_supported": ["none", "login", "consent"],
         "authorization_response_iss_parameter_supported": true,
+        "backchannel_logout_supported": true,
+        "backchannel_logout_session_supported": true,
+        "frontchannel_logout_supported": true,
+        "frontchannel_logout_session_supported": true,
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
         // Left out, this one would mean true (Discovery §3).

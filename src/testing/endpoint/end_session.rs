@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 
+use super::super::logout::frames;
 use super::super::parameters::Parameters;
 use super::super::record::Endpoint;
 use super::super::respond::{redirect, with_cookie};
@@ -26,14 +27,13 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
         Err(reason) => return pages::refusal(StatusCode::BAD_REQUEST, reason),
     };
     let Some(browser) = browser else {
-        return leave(server, None, leads_to.as_deref());
+        return go_on(leads_to.as_deref());
     };
     let signed_in = state.sessions.sign_in(Some(&browser));
     // The hint vouches for the request where it speaks of the sign-in at hand (§2); without it any
     // site could sign people out.
     if signed_in.is_none() || (hint.is_some() && signed_in == hint.as_ref()) {
-        state.sessions.sign_out(&browser);
-        return leave(server, Some(&browser), leads_to.as_deref());
+        return sign_out(server, state, &browser, leads_to.as_deref());
     }
     let now = server.clock().monotonic();
     let page = state
@@ -110,14 +110,26 @@ fn confirmed(
         return pages::stale();
     };
     let leads_to = leads_to.clone();
-    state.sessions.sign_out(browser);
-    leave(server, Some(browser), leads_to.as_deref())
+    sign_out(server, state, browser, leads_to.as_deref())
 }
 
-fn leave(server: &TestServer, browser: Option<&str>, leads_to: Option<&str>) -> Response<Bytes> {
-    let response = leads_to.map_or_else(pages::signed_out, redirect);
-    match browser {
-        Some(_) => with_cookie(response, &format!("{}; Max-Age=0", server.cookie(""))),
-        None => response,
-    }
+fn sign_out(
+    server: &TestServer,
+    state: &mut State,
+    browser: &str,
+    leads_to: Option<&str>,
+) -> Response<Bytes> {
+    let ended = state.sessions.sign_out(browser);
+    let frames = ended.as_ref().map(|sign_in| frames(server, state, sign_in));
+    state.ended.extend(ended);
+    // The front channel needs a page that stays until its frames are there.
+    let response = match frames.filter(|frames| !frames.is_empty()) {
+        Some(frames) => pages::signed_out(&frames, leads_to),
+        None => go_on(leads_to),
+    };
+    with_cookie(response, &format!("{}; Max-Age=0", server.cookie("")))
+}
+
+fn go_on(leads_to: Option<&str>) -> Response<Bytes> {
+    leads_to.map_or_else(|| pages::signed_out(&[], None), redirect)
 }

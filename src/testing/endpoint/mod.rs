@@ -6,11 +6,14 @@ mod client_authentication;
 mod consent;
 mod discovery;
 mod end_session;
+mod html;
 mod introspection;
 mod pages;
 mod request;
+mod revocation;
 mod sign_in;
 mod token;
+mod tokens;
 mod user_info;
 
 use bytes::Bytes;
@@ -44,6 +47,7 @@ pub(super) fn at(issuer: &Url, path: &str) -> Endpoint {
         Some("/userinfo") => Endpoint::UserInfo,
         Some("/end-session") => Endpoint::EndSession,
         Some("/introspect") => Endpoint::Introspection,
+        Some("/revoke") => Endpoint::Revocation,
         _ => Endpoint::Unknown,
     }
 }
@@ -58,7 +62,9 @@ pub(super) fn answer(
     let post = request.method() == Method::POST;
     match endpoint {
         Endpoint::Metadata | Endpoint::KeySet if !get => method_not_allowed("GET"),
-        Endpoint::SignIn | Endpoint::Token | Endpoint::Introspection if !post => {
+        Endpoint::SignIn | Endpoint::Token | Endpoint::Introspection | Endpoint::Revocation
+            if !post =>
+        {
             method_not_allowed("POST")
         }
         _ if !get && !post => method_not_allowed("GET, POST"),
@@ -71,6 +77,7 @@ pub(super) fn answer(
         Endpoint::UserInfo => user_info::answer(server, request),
         Endpoint::EndSession => end_session::answer(server, request),
         Endpoint::Introspection => introspection::answer(server, request, faults),
+        Endpoint::Revocation => revocation::answer(server, request),
         Endpoint::Unknown => empty(StatusCode::NOT_FOUND),
     }
 }

@@ -1,18 +1,14 @@
-//! The pages a person sees: no script, one style, everything that varies escaped.
+//! What the pages say.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
-};
+use http::header::REFRESH;
 use http::{Response, StatusCode};
+use url::Url;
 
-use super::super::respond::{empty, with_header};
+use super::super::respond::with_header;
 use super::super::server::TestServer;
+use super::html::{escape, html, html_with_frames, source_of};
 use super::request::AuthorizationRequest;
-use crate::crypto::digest;
 
 /// The sign-in form; `wrong` is the name of a failed attempt.
 pub(super) fn sign_in(
@@ -101,13 +97,32 @@ pub(super) fn confirm_logout(
     html(StatusCode::OK, "Sign out?", &content, leads_to)
 }
 
-pub(super) fn signed_out() -> Response<Bytes> {
-    html(
-        StatusCode::OK,
-        "Signed out",
-        "<h1>Signed out</h1><p>You can close this page.</p>",
-        None,
-    )
+/// The end. The frames tell applications of it; then the page leads on.
+pub(super) fn signed_out(frames: &[Url], leads_to: Option<&str>) -> Response<Bytes> {
+    let mut content = "<h1>Signed out</h1>".to_owned();
+    content.push_str(&match leads_to.map(escape) {
+        Some(uri) => format!(
+            "<p>You will be taken back in a moment.</p><p><a href=\"{uri}\">Continue</a></p>",
+        ),
+        None => "<p>You can close this page.</p>".to_owned(),
+    });
+    for frame in frames {
+        content.push_str(&format!(
+            "<iframe hidden title=\"Sign-out of {host}\" src=\"{src}\"></iframe>",
+            host = escape(frame.host_str().unwrap_or_default()),
+            src = escape(frame.as_str()),
+        ));
+    }
+    let sources: Vec<String> = frames
+        .iter()
+        .map(|frame| source_of(frame.as_str()))
+        .collect();
+    let page = html_with_frames(StatusCode::OK, "Signed out", &content, leads_to, &sources);
+    match leads_to {
+        // Without a script nobody knows when the frames have come: a moment must do.
+        Some(uri) => with_header(page, REFRESH, &format!("2; url={uri}")),
+        None => page,
+    }
 }
 
 /// An error that is shown here, since there is no client to send it to.
@@ -124,52 +139,6 @@ pub(super) fn stale() -> Response<Bytes> {
     )
 }
 
-fn html(status: StatusCode, title: &str, content: &str, leads_to: Option<&str>) -> Response<Bytes> {
-    let document = format!(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>{}</title><style>{STYLE}</style></head><body><main>{content}</main></body></html>",
-        escape(title),
-    );
-    let style = STANDARD.encode(digest::sha256(STYLE.as_bytes()));
-    // Browsers hold the redirect that follows a form against `form-action` too.
-    let target = leads_to
-        .map(|uri| format!(" {}", source_of(uri)))
-        .unwrap_or_default();
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{style}'; form-action 'self'{target}; \
-         frame-ancestors 'none'; base-uri 'none'",
-    );
-    let fields = [
-        (CONTENT_TYPE, "text/html; charset=utf-8"),
-        (CACHE_CONTROL, "no-store"),
-        (CONTENT_SECURITY_POLICY, &policy),
-        (HeaderName::from_static("x-frame-options"), "DENY"),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // `no-referrer` would make the browser send `Origin: null` from our own forms.
-        (REFERRER_POLICY, "same-origin"),
-    ];
-    let response = empty(status).map(|_| Bytes::from(document));
-    fields
-        .into_iter()
-        .fold(response, |response, (name, value)| {
-            with_header(response, name, value)
-        })
-}
-
-/// The origin of a URL, or its scheme where that is no web origin: a source expression of CSP.
-fn source_of(uri: &str) -> String {
-    let Ok(url) = url::Url::parse(uri) else {
-        return String::new();
-    };
-    let origin = url.origin();
-    if origin.is_tuple() {
-        origin.ascii_serialization()
-    } else {
-        format!("{}:", url.scheme())
-    }
-}
-
 fn meaning(scope: &str) -> &'static str {
     match scope {
         "openid" => "know who you are ",
@@ -181,43 +150,3 @@ fn meaning(scope: &str) -> &'static str {
         _ => "use ",
     }
 }
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            other => escaped.push(other),
-        }
-    }
-    escaped
-}
-
-const STYLE: &str = "
-:root { color-scheme: light dark; --back: #f4f5f7; --card: #fff; --text: #1c2024; --soft: #5b6470;
-  --line: #d3d8de; --accent: #1d5fd1; --on-accent: #fff; --error: #b3261e; }
-@media (prefers-color-scheme: dark) { :root { --back: #14171a; --card: #1e2226; --text: #e8eaed;
-  --soft: #a3abb5; --line: #3a4149; --accent: #7aaaf7; --on-accent: #10151c; --error: #f2a29c; } }
-* { box-sizing: border-box; }
-body { margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1rem;
-  background: var(--back); color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }
-main { width: 100%; max-width: 24rem; padding: 2rem; background: var(--card);
-  border: 1px solid var(--line); border-radius: .75rem; overflow-wrap: anywhere; }
-h1 { margin: 0 0 .25rem; font-size: 1.4rem; line-height: 1.25; }
-p { margin: 0 0 1.25rem; } ul { margin: 0 0 1.5rem; padding-left: 1.25rem; } li { margin: .35rem 0; }
-code { padding: .1rem .35rem; border: 1px solid var(--line); border-radius: .3rem; font-size: .85em; }
-label { display: block; margin: 0 0 .25rem; font-weight: 600; }
-input { width: 100%; margin: 0 0 1rem; padding: .6rem .75rem; font: inherit; color: inherit;
-  background: var(--back); border: 1px solid var(--line); border-radius: .5rem; }
-button { width: 100%; margin-top: .5rem; padding: .65rem; font: inherit; font-weight: 600;
-  color: var(--on-accent); background: var(--accent); border: 1px solid var(--accent);
-  border-radius: .5rem; cursor: pointer; }
-button.second { color: var(--text); background: transparent; border-color: var(--line); }
-:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
-.error { color: var(--error); font-weight: 600; }
-.small { margin: 1.25rem 0 0; color: var(--soft); font-size: .875rem; }
-";

@@ -1,7 +1,9 @@
 //! What was granted: codes, refresh tokens and access tokens, each tied to the grant it came from, so
 //! that a replay takes the whole grant down (RFC 9700 §2.1.1, §4.14.2).
 
-use std::collections::HashMap;
+mod revocation;
+
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::respond::random_text;
@@ -48,10 +50,11 @@ struct Code {
     used: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 struct RefreshToken {
     grant: GrantId,
     used: bool,
+    expires_at: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -59,6 +62,7 @@ struct AccessToken {
     grant: GrantId,
     scopes: ScopeSet,
     expires_at: Duration,
+    revoked: bool,
 }
 
 impl Grants {
@@ -130,10 +134,18 @@ impl Grants {
         good.then_some(id).ok_or(Refused)
     }
 
-    pub(super) fn issue_refresh_token(&mut self, grant: GrantId) -> String {
+    pub(super) fn issue_refresh_token(
+        &mut self,
+        grant: GrantId,
+        expires_at: Option<Duration>,
+    ) -> String {
         let name = random_text();
-        self.refresh_tokens
-            .insert(name.clone(), RefreshToken { grant, used: false });
+        let token = RefreshToken {
+            grant,
+            used: false,
+            expires_at,
+        };
+        self.refresh_tokens.insert(name.clone(), token);
         name
     }
 
@@ -143,16 +155,18 @@ impl Grants {
         &mut self,
         token: &str,
         client_id: &str,
+        now: Duration,
     ) -> Result<GrantId, Refused> {
-        let RefreshToken { grant: id, used } = *self.refresh_tokens.get(token).ok_or(Refused)?;
+        let token = *self.refresh_tokens.get(token).ok_or(Refused)?;
+        let id = token.grant;
         if self.grant(id).ok_or(Refused)?.client_id != client_id {
             return Err(Refused);
         }
-        if used {
+        if token.used {
             self.revoke(id);
             return Err(Refused);
         }
-        Ok(id)
+        token.is_timely(now).then_some(id).ok_or(Refused)
     }
 
     pub(super) fn use_up_refresh_token(&mut self, token: &str) {
@@ -174,6 +188,7 @@ impl Grants {
                 grant,
                 scopes,
                 expires_at,
+                revoked: false,
             },
         );
     }
@@ -183,15 +198,15 @@ impl Grants {
         let token = self
             .access_tokens
             .get(token)
-            .filter(|token| token.expires_at > now)?;
+            .filter(|token| token.expires_at > now && !token.revoked)?;
         Some((self.grant(token.grant)?, &token.scopes))
     }
 
-    /// Whether an access token was issued here by a grant that is gone.
+    /// Whether an access token was issued here, and it or its grant was revoked since.
     pub(super) fn is_revoked(&self, token: &str) -> bool {
         self.access_tokens
             .get(token)
-            .is_some_and(|token| self.grant(token.grant).is_none())
+            .is_some_and(|token| token.revoked || self.grant(token.grant).is_none())
     }
 
     pub(super) fn add_id_token(&mut self, token: &str, client_id: &str, sign_in: &SignIn) {
@@ -199,10 +214,23 @@ impl Grants {
             .insert(token.to_owned(), (client_id.to_owned(), sign_in.clone()));
     }
 
+    /// The clients that got an ID token of this sign-in.
+    pub(super) fn clients_of(&self, sign_in: &SignIn) -> Vec<String> {
+        let told = self.id_tokens.values().filter(|(_, of)| of == sign_in);
+        let clients: BTreeSet<String> = told.map(|(client_id, _)| client_id.clone()).collect();
+        clients.into_iter().collect()
+    }
+
     /// The client and the sign-in of an ID token that was issued here, expired or not
     /// (RP-Initiated Logout §2).
     pub(super) fn id_token(&self, token: &str) -> Option<&(String, SignIn)> {
         self.id_tokens.get(token)
+    }
+}
+
+impl RefreshToken {
+    fn is_timely(&self, now: Duration) -> bool {
+        self.expires_at.is_none_or(|expires_at| expires_at > now)
     }
 }
 

@@ -1,16 +1,14 @@
 //! Somebody who is signed in, as handlers see them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::email::Email;
-use super::record::SessionRecord;
-use super::settings::Flow;
-use crate::clock::unix_seconds;
-use crate::issuer::{BackChannelError, Unavailable};
+use super::error::SessionError;
+use super::held::Held;
+use super::keeper::Keeper;
+use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
-use crate::token::VerifyError;
 
 /// Somebody who signed in.
 ///
@@ -28,9 +26,12 @@ use crate::token::VerifyError;
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    flow: Arc<Flow>,
-    record: SessionRecord,
+    keeper: Arc<Keeper>,
+    /// What the request came with: who somebody is does not change under a handler's hands.
+    opened: Arc<SessionRecord>,
     expires_at: i64,
+    /// The newest that is known here.
+    current: Mutex<Held>,
 }
 
 /// Who somebody is: subjects are only unique within their issuer.
@@ -43,54 +44,15 @@ pub struct UserKey<'a> {
     pub subject: &'a str,
 }
 
-/// What a session could not give.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SessionError {
-    /// The access token has expired, and there is no newer one: the person has to sign in again.
-    #[error("the access token has expired")]
-    AccessTokenExpired,
-    /// The metadata of the authorization server names no userinfo endpoint.
-    #[error("the authorization server has no userinfo endpoint")]
-    NoUserInfo,
-    /// The authorization server does not take the access token any more.
-    #[error("the access token was refused")]
-    AccessTokenRefused,
-    /// The userinfo endpoint answered something that cannot be used.
-    #[error("the userinfo response cannot be used: {0}")]
-    InvalidUserInfo(&'static str),
-    /// The userinfo response is signed, and its signature, issuer or audience is wrong.
-    #[error("the signed userinfo response cannot be verified")]
-    UnverifiedUserInfo(#[source] VerifyError),
-    /// The userinfo response speaks of somebody else (OpenID Connect Core §5.3.2).
-    #[error("the userinfo response is of another subject")]
-    OtherSubject,
-    /// What is needed to ask is not known at the moment.
-    #[error(transparent)]
-    Unavailable(#[from] Unavailable),
-    /// The request brought no answer.
-    #[error(transparent)]
-    BackChannel(#[from] BackChannelError),
-}
-
-impl From<VerifyError> for SessionError {
-    fn from(error: VerifyError) -> Self {
-        match error.unavailable() {
-            Some(unavailable) => Self::Unavailable(unavailable.clone()),
-            None => Self::UnverifiedUserInfo(error),
-        }
-    }
-}
-
 impl Session {
     /// `iss`: the authorization server the person signed in at.
     pub fn issuer(&self) -> &str {
-        self.0.record.issuer()
+        self.0.opened.issuer()
     }
 
     /// `sub`: the person, as the issuer knows them.
     pub fn subject(&self) -> &str {
-        self.0.record.subject()
+        self.0.opened.subject()
     }
 
     /// Issuer and subject: the key under which an application keeps what it knows of somebody.
@@ -103,7 +65,7 @@ impl Session {
 
     /// The claims of the ID token, as they were at the login.
     pub fn claims(&self) -> &Claims {
-        self.0.record.claims()
+        self.0.opened.claims()
     }
 
     /// The e-mail address in the ID token, and whether the issuer vouches for it.
@@ -113,17 +75,22 @@ impl Session {
 
     /// The scopes that were granted, which may be others than those asked for (RFC 6749 §5.1).
     pub fn scopes(&self) -> &ScopeSet {
-        self.0.record.scopes()
+        self.0.opened.scopes()
     }
 
     /// When the person signed in here.
     pub fn signed_in_at(&self) -> SystemTime {
-        moment(self.0.record.created_at())
+        moment(self.0.opened.created_at())
     }
 
     /// When the session ends if it is not used any more.
     pub fn expires_at(&self) -> SystemTime {
         moment(self.0.expires_at)
+    }
+
+    /// The name of the session: for logs and for support. No secret.
+    pub fn id(&self) -> &SessionId {
+        self.0.opened.id()
     }
 
     /// The access token, for requests to an API on the person's behalf. Opaque to this application.
@@ -134,25 +101,49 @@ impl Session {
     // It will wait for a fresh token; callers already await it.
     #[allow(clippy::unused_async)]
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
-        if unix_seconds(&**self.0.flow.clock()) >= self.0.record.access_token_expires_at() {
+        let held = self.current();
+        if self.0.keeper.now() >= held.record().access_token_expires_at() {
             return Err(SessionError::AccessTokenExpired);
         }
-        Ok(self.0.record.access_token().clone())
+        Ok(held.record().access_token().clone())
     }
 
-    pub(super) fn flow(&self) -> &Flow {
-        &self.0.flow
+    /// Asks the userinfo endpoint, once at each call: what is known of the person now, which may be
+    /// more than the ID token said.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]; in particular where the answer speaks of somebody else, or where it is signed
+    /// and its signature, issuer or audience is wrong. Encrypted answers are refused.
+    pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
+        let token = self.access_token().await?;
+        Ok(self
+            .0
+            .keeper
+            .flow()
+            .userinfo(&token, self.subject())
+            .await?)
     }
-}
 
-impl Flow {
-    /// The handle of a session that was found good; `expires_at` in seconds since 1970.
-    pub(crate) fn session(self: &Arc<Self>, record: SessionRecord, expires_at: i64) -> Session {
-        Session(Arc::new(Inner {
-            flow: Arc::clone(self),
-            record,
-            expires_at,
+    pub(crate) fn new(keeper: Arc<Keeper>, held: Held) -> Self {
+        Self(Arc::new(Inner {
+            expires_at: keeper.expires_at(held.record()),
+            keeper,
+            opened: Arc::clone(held.record()),
+            current: Mutex::new(held),
         }))
+    }
+
+    /// The newest state of the session that is known to this request.
+    pub(crate) fn current(&self) -> Held {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.0
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

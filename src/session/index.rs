@@ -1,0 +1,180 @@
+//! Lists of sessions, by person and by session at the authorization server (`L49`).
+//!
+//! A list stands in the store before its session does, and may lead to some that have ended; it never misses
+//! one that lives. It holds names and times, and nothing of what a session is.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
+use crate::flow::{SessionId, SessionRecord};
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+
+/// Whose sessions a list is of.
+#[derive(Clone, Debug)]
+pub(super) struct List {
+    by: By,
+    id: String,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum By {
+    User,
+    Sid,
+}
+
+/// One session of a list. Times in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: SessionId,
+    pub(super) created_at: i64,
+    pub(super) ends_at: i64,
+}
+
+impl List {
+    pub(super) fn user(issuer: &str, subject: &str) -> Self {
+        Self::new(By::User, issuer, subject)
+    }
+
+    pub(super) fn sid(issuer: &str, sid: &str) -> Self {
+        Self::new(By::Sid, issuer, sid)
+    }
+
+    /// A subject may be an address or a name: what is stored shows a digest.
+    fn new(by: By, issuer: &str, id: &str) -> Self {
+        let input = [issuer.as_bytes(), b"\0", id.as_bytes()].concat();
+        let id = base64url::encode(&sha256(&input));
+        Self { by, id }
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What a logout of all on this list is stored as.
+    pub(super) fn logout_purpose(&self) -> &'static str {
+        match self.by {
+            By::User => "ended-user",
+            By::Sid => "ended-sid",
+        }
+    }
+
+    fn key(&self) -> Key {
+        let purpose = match self.by {
+            By::User => "user",
+            By::Sid => "sid",
+        };
+        Key::new(purpose, &self.id)
+    }
+}
+
+/// The lists that a session stands in.
+pub(super) fn lists_of(record: &SessionRecord) -> impl Iterator<Item = List> {
+    let user = List::user(record.issuer(), record.subject());
+    let sid = record.sid().map(|sid| List::sid(record.issuer(), sid));
+    [Some(user), sid].into_iter().flatten()
+}
+
+/// Those on the list whose time is not over, the oldest first.
+pub(super) async fn read(
+    store: &SharedStore,
+    list: &List,
+    now: i64,
+) -> Result<Vec<Entry>, StoreError> {
+    let found = store.get(&list.key()).await?;
+    Ok(found.map_or_else(Vec::new, |found| decode(found.value(), now)))
+}
+
+/// Adds a session, and says which had to leave the list for it: they are to be ended.
+pub(super) async fn add(
+    store: &SharedStore,
+    list: &List,
+    entry: Entry,
+    most: usize,
+    now: i64,
+) -> Result<Vec<SessionId>, StoreError> {
+    change(store, list, now, |entries| {
+        entries.push(entry);
+        entries.sort_by_key(|entry| entry.created_at);
+        let surplus = entries.len().saturating_sub(most);
+        entries.drain(..surplus).map(|entry| entry.id).collect()
+    })
+    .await
+}
+
+pub(super) async fn remove(
+    store: &SharedStore,
+    list: &List,
+    id: &SessionId,
+    now: i64,
+) -> Result<(), StoreError> {
+    change(store, list, now, |entries| {
+        entries.retain(|entry| entry.id != *id)
+    })
+    .await
+}
+
+/// Compares and swaps until it took effect, in the order in which those come who change it at once.
+async fn change<T>(
+    store: &SharedStore,
+    list: &List,
+    now: i64,
+    change: impl Fn(&mut Vec<Entry>) -> T,
+) -> Result<T, StoreError> {
+    let key = list.key();
+    for _ in 0..ATTEMPTS {
+        let found = store.get(&key).await?;
+        let (mut entries, expect) = match &found {
+            Some(found) => (decode(found.value(), now), Expect::Version(found.version())),
+            None => (Vec::new(), Expect::Absent),
+        };
+        let outcome = change(&mut entries);
+        let longest = entries.iter().map(|entry| entry.ends_at).max();
+        let left = longest.unwrap_or(now).saturating_sub(now);
+        let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
+        if let Put::Stored(_) = store.put(&key, encode(&entries), ttl, expect).await? {
+            return Ok(outcome);
+        }
+    }
+    Err(StoreError::unavailable(
+        "a list of sessions changes too fast",
+    ))
+}
+
+fn encode(entries: &[Entry]) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + entries.len() * ENTRY);
+    bytes.push(SCHEMA);
+    for entry in entries {
+        bytes.extend_from_slice(entry.id.as_bytes());
+        bytes.extend_from_slice(&entry.created_at.to_be_bytes());
+        bytes.extend_from_slice(&entry.ends_at.to_be_bytes());
+    }
+    bytes.into()
+}
+
+/// What cannot be read is an empty list: the sessions end by their own limits.
+fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
+    let Some((&SCHEMA, entries)) = bytes.split_first() else {
+        return Vec::new();
+    };
+    let entry = |bytes: &[u8]| {
+        let (id, times) = bytes.split_first_chunk::<32>()?;
+        let (created_at, ends_at) = times.split_first_chunk::<8>()?;
+        Some(Entry {
+            id: SessionId::new(*id),
+            created_at: i64::from_be_bytes(*created_at),
+            ends_at: i64::from_be_bytes(ends_at.try_into().ok()?),
+        })
+    };
+    let entries = entries.chunks_exact(ENTRY).filter_map(entry);
+    entries.filter(|entry| entry.ends_at > now).collect()
+}
+
+const SCHEMA: u8 = 1;
+const ENTRY: usize = 32 + 8 + 8;
+const SLACK: Duration = Duration::from_secs(60);
+
+/// Of those who change one list at once, each round lets one through.
+const ATTEMPTS: usize = 64;

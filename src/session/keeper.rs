@@ -1,0 +1,163 @@
+//! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::place::Place;
+use super::steady::Steady;
+use super::successors::Successors;
+use super::tombstones::Tombstones;
+use crate::crypto::CookieKey;
+use crate::crypto::seal::{self, Purpose};
+use crate::flow::{Flow, SessionId, SessionRecord};
+use crate::random::{Random, RandomError};
+use crate::store::SharedStore;
+
+/// Knows where sessions are and how they begin, change and end. Layers, services and sessions share it.
+#[derive(Clone, Debug)]
+pub(crate) struct Keeper {
+    pub(super) flow: Arc<Flow>,
+    pub(super) place: Place,
+    pub(super) absolute: Duration,
+    pub(super) idle: Duration,
+    key: CookieKey,
+    /// Issuer and client id: another provider's record is nobody's (`L40`).
+    owner: String,
+    pub(super) memory: Arc<Memory>,
+}
+
+/// What is kept in this process.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    pub(super) tombstones: Tombstones,
+    pub(super) successors: Successors,
+    pub(super) steady: Steady,
+}
+
+impl Keeper {
+    pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
+        Self {
+            owner: format!("{} {}", flow.server().issuer(), flow.client().id()),
+            flow,
+            place: Place::Cookie,
+            absolute: ABSOLUTE,
+            idle: IDLE,
+            key,
+            memory: Arc::default(),
+        }
+    }
+
+    pub(crate) fn with_flow(self, flow: Arc<Flow>) -> Self {
+        Self { flow, ..self }
+    }
+
+    pub(crate) fn with_session_store(self, store: SharedStore) -> Self {
+        let place = Place::Store(self.timed(store));
+        Self { place, ..self }
+    }
+
+    pub(crate) fn with_shared_memory(self, store: SharedStore) -> Self {
+        let place = Place::CookieWith(self.timed(store));
+        Self { place, ..self }
+    }
+
+    pub(crate) fn with_limits(self, absolute: Duration, idle: Duration) -> Self {
+        Self {
+            absolute,
+            idle,
+            ..self
+        }
+    }
+
+    pub(crate) fn flow(&self) -> &Arc<Flow> {
+        &self.flow
+    }
+
+    /// Whether a browser shows a ticket, and no sealed session.
+    pub(crate) fn gives_tickets(&self) -> bool {
+        matches!(self.place, Place::Store(_))
+    }
+
+    /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
+    pub(crate) fn now(&self) -> i64 {
+        self.memory.steady.now(self.flow.clock().as_ref())
+    }
+
+    /// When the session ends if nothing happens any more.
+    pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
+        record.expires_at(self.absolute, self.idle, |moment| self.lost_since(moment))
+    }
+
+    /// When it ends whatever happens.
+    pub(crate) fn ends_at(&self, record: &SessionRecord) -> i64 {
+        record.ends_at(self.absolute, |moment| self.lost_since(moment))
+    }
+
+    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
+    pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
+        let now = self.now();
+        now >= self.expires_at(record) || record.is_from_the_future(now)
+    }
+
+    /// How long a store keeps what belongs to this session.
+    pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
+        let left = self.ends_at(record).saturating_sub(self.now());
+        Duration::from_secs(u64::try_from(left).unwrap_or_default())
+    }
+
+    pub(super) fn random(&self) -> Random {
+        *self.flow.random()
+    }
+
+    /// Seals a record for a store, in the name of its session.
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        ticket: Option<&[u8; 32]>,
+        record: &SessionRecord,
+    ) -> Result<Vec<u8>, RandomError> {
+        let name = record.id().to_string();
+        let place = self.seal_place(purpose, &name, ticket);
+        self.key
+            .seal_bytes(&self.random(), place, &record.to_bytes())
+    }
+
+    /// The record that was sealed in the name of this session, and of no other (`H59`).
+    pub(super) fn unseal(
+        &self,
+        purpose: Purpose,
+        ticket: Option<&[u8; 32]>,
+        id: &SessionId,
+        sealed: Vec<u8>,
+    ) -> Option<SessionRecord> {
+        let name = id.to_string();
+        let place = self.seal_place(purpose, &name, ticket);
+        let plain = self.key.open_bytes(place, sealed)?;
+        SessionRecord::from_bytes(&plain).filter(|record| record.id() == id)
+    }
+
+    fn seal_place<'a>(
+        &'a self,
+        purpose: Purpose,
+        name: &'a str,
+        ticket: Option<&'a [u8; 32]>,
+    ) -> seal::Place<'a> {
+        seal::Place {
+            purpose,
+            name,
+            owner: &self.owner,
+            ticket,
+        }
+    }
+
+    fn lost_since(&self, moment: i64) -> i64 {
+        self.memory.steady.lost_since(moment)
+    }
+
+    fn timed(&self, store: SharedStore) -> SharedStore {
+        store.with_clock(Arc::clone(self.flow.clock()))
+    }
+}
+
+const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
+const IDLE: Duration = Duration::from_secs(60 * 60);

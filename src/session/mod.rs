@@ -1,0 +1,50 @@
+//! Sessions: who is signed in, where that is kept, and how it stays true.
+//!
+//! [`LoginLayer`](crate::LoginLayer) makes a [`Session`] of a login and finds it again by its cookie. Where
+//! the session itself is, is one line of its set-up:
+//!
+//! | | where it is | what it needs |
+//! | --- | --- | --- |
+//! | [`LoginLayer::new`](crate::LoginLayer::new) | in a sealed cookie | nothing |
+//! | [`with_shared_memory`](crate::LoginLayer::with_shared_memory) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
+//! | [`with_session_store`](crate::LoginLayer::with_session_store) | in a store; the cookie holds a random ticket | a [`Store`](crate::store::Store) |
+//!
+//! The guide `docs/sessions.md` says which one is for whom, and what each promises when something fails.
+//!
+//! # What is stored
+//!
+//! A record is sealed under a key made of the cookie key and of the ticket, which only the browser has, and
+//! lies under a digest of the ticket. Who reads the store learns how many sessions there are and until when;
+//! who writes to it can end sessions and can make none.
+//!
+//! Every change compares and swaps: an answer that took long brings back neither a session that was ended
+//! nor tokens that were renewed meanwhile.
+
+mod begin;
+mod error;
+mod events;
+mod handle;
+mod held;
+mod index;
+mod keeper;
+mod logged_out;
+mod open;
+mod place;
+mod shared;
+mod steady;
+mod stored;
+mod successors;
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
+mod tests;
+mod ticket;
+mod tombstones;
+
+pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
+pub(crate) use begin::NotBegun;
+pub use error::SessionError;
+pub use handle::{Session, UserKey};
+pub(crate) use held::Held;
+pub(crate) use keeper::Keeper;
+pub(crate) use open::{Opened, Shown};
+pub(crate) use ticket::Ticket;

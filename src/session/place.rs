@@ -1,0 +1,111 @@
+//! Where sessions are, and the three things that are done to one there: load, save, end.
+
+use super::held::Held;
+use super::keeper::Keeper;
+use crate::flow::{SessionId, SessionRecord};
+use crate::store::{SharedStore, StoreError};
+
+#[derive(Clone, Debug)]
+pub(super) enum Place {
+    /// In the browser alone. This process remembers what was ended and what was renewed.
+    Cookie,
+    /// In the browser; what was ended and what was renewed is in a store.
+    CookieWith(SharedStore),
+    /// In a store.
+    Store(SharedStore),
+}
+
+/// What came of writing a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Saved {
+    Stored(Held),
+    /// Somebody else has written or ended it since it was loaded. Nothing was changed.
+    Conflict,
+}
+
+impl Keeper {
+    /// The newest state of a session anywhere; `None` where it has ended.
+    pub(super) async fn load(&self, held: &Held) -> Result<Option<Held>, StoreError> {
+        let newest = match &self.place {
+            Place::Cookie => self.newest_here(held.clone()),
+            Place::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
+            Place::Store(store) => match held.ticket() {
+                Some(ticket) => self.load_stored(store, ticket).await?,
+                None => None,
+            },
+        };
+        Ok(newest.filter(|held| !self.has_ended(held.record())))
+    }
+
+    /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).
+    pub(super) async fn save(
+        &self,
+        held: &Held,
+        record: SessionRecord,
+    ) -> Result<Saved, StoreError> {
+        let newer = held.with_record(record);
+        match &self.place {
+            Place::Cookie => Ok(self.save_here(newer)),
+            Place::CookieWith(store) => self.save_successor(store, newer).await,
+            Place::Store(store) => self.save_stored(store, newer).await,
+        }
+    }
+
+    /// Ends a session everywhere: no copy of its cookie is good from now on.
+    ///
+    /// The record, where it is at hand, says in whose lists it stands.
+    pub(crate) async fn end(
+        &self,
+        id: &SessionId,
+        record: Option<&SessionRecord>,
+    ) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Cookie => self.end_here(id),
+            Place::CookieWith(store) => {
+                self.end_here(id);
+                self.end_shared(store, id).await?;
+            }
+            Place::Store(store) => self.end_stored(store, id, record).await?,
+        }
+        Ok(())
+    }
+
+    /// Whether it is known in this process, without asking, that the session has ended.
+    pub(crate) fn is_buried(&self, id: &SessionId) -> bool {
+        self.memory.tombstones.holds(id)
+    }
+
+    /// The newest state that this process knows of, or `None` where it knows that the session has ended.
+    pub(crate) fn newest_at_hand(&self, held: &Held) -> Option<Held> {
+        self.newest_here(held.clone())
+    }
+
+    fn newest_here(&self, held: Held) -> Option<Held> {
+        let id = held.record().id();
+        if self.memory.tombstones.holds(id) {
+            return None;
+        }
+        Some(match self.memory.successors.of(held.record()) {
+            Some(record) => held.with_record(record),
+            None => held,
+        })
+    }
+
+    fn save_here(&self, newer: Held) -> Saved {
+        let id = newer.record().id();
+        if self.memory.tombstones.holds(id) || self.memory.successors.of(newer.record()).is_some() {
+            return Saved::Conflict;
+        }
+        let now = self.flow.clock().monotonic();
+        self.memory
+            .successors
+            .keep(newer.record(), now, self.time_left(newer.record()));
+        Saved::Stored(newer)
+    }
+
+    fn end_here(&self, id: &SessionId) {
+        let now = self.flow.clock().monotonic();
+        self.memory.tombstones.bury(*id, now, self.absolute);
+        self.memory.successors.forget(id);
+    }
+}

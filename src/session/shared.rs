@@ -1,0 +1,127 @@
+//! Sessions in cookies, and what their replicas must know together: which were ended, and what those have
+//! become whose cookie is older than their last refresh.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::Bytes;
+
+use super::held::{Held, Seat};
+use super::keeper::Keeper;
+use super::place::Saved;
+use crate::crypto::seal::Purpose;
+use crate::flow::SessionId;
+use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
+
+impl Keeper {
+    /// What the store knows of the session of a cookie: that it has ended, a newer record, or nothing.
+    pub(super) async fn newest_shared(
+        &self,
+        store: &SharedStore,
+        held: Held,
+    ) -> Result<Option<Held>, StoreError> {
+        let record = held.record();
+        if self.is_buried(record.id()) {
+            return Ok(None);
+        }
+        let key = key(record.id());
+        let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
+        if logged_out? {
+            return Ok(None);
+        }
+        let Some(known) = known? else {
+            return Ok(Some(held.with_seat(Seat::Cookie(None))));
+        };
+        Ok(self.read_shared(&held, &known))
+    }
+
+    fn read_shared(&self, held: &Held, known: &Record) -> Option<Held> {
+        let seat = Seat::Cookie(Some(known.version()));
+        let (&what, sealed) = known.value().split_first()?;
+        if what != SUCCESSOR {
+            return None;
+        }
+        let record = held.record();
+        let successor = self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec());
+        Some(match successor {
+            Some(newer) if newer.generation() > record.generation() => {
+                let newer = newer.touched(record.last_seen());
+                held.with_record(newer).with_seat(seat)
+            }
+            _ => held.clone().with_seat(seat),
+        })
+    }
+
+    pub(super) async fn save_successor(
+        &self,
+        store: &SharedStore,
+        newer: Held,
+    ) -> Result<Saved, StoreError> {
+        let expect = match newer.seat() {
+            Seat::Cookie(Some(version)) => Expect::Version(*version),
+            _ => Expect::Absent,
+        };
+        let record = newer.record();
+        let sealed = self.seal(Purpose::Successor, None, record);
+        let sealed = sealed.map_err(StoreError::unavailable)?;
+        let value = [&[SUCCESSOR], &sealed[..]].concat();
+        let ttl = self.time_left(record);
+        match store
+            .put(&key(record.id()), value.into(), ttl, expect)
+            .await?
+        {
+            Put::Stored(version) => Ok(Saved::Stored(newer.with_seat(Seat::Cookie(Some(version))))),
+            Put::Conflict => Ok(Saved::Conflict),
+        }
+    }
+
+    /// For as long as a copy of its cookie could be alive.
+    pub(super) async fn end_shared(
+        &self,
+        store: &SharedStore,
+        id: &SessionId,
+    ) -> Result<(), StoreError> {
+        let value = Bytes::from_static(&[ENDED]);
+        store
+            .put(&key(id), value, self.absolute, Expect::Anything)
+            .await?;
+        Ok(())
+    }
+}
+
+/// Both at once: two questions in the time of one.
+pub(super) async fn both<A, B>(
+    first: impl Future<Output = A>,
+    second: impl Future<Output = B>,
+) -> (A, B) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    let (mut one, mut other) = (None, None);
+    poll_fn(move |cx| {
+        if one.is_none()
+            && let Poll::Ready(value) = first.as_mut().poll(cx)
+        {
+            one = Some(value);
+        }
+        if other.is_none()
+            && let Poll::Ready(value) = second.as_mut().poll(cx)
+        {
+            other = Some(value);
+        }
+        match (one.take(), other.take()) {
+            (Some(one), Some(other)) => Poll::Ready((one, other)),
+            (waiting, for_it) => {
+                (one, other) = (waiting, for_it);
+                Poll::Pending
+            }
+        }
+    })
+    .await
+}
+
+fn key(id: &SessionId) -> Key {
+    Key::new("cookie", &id.to_string())
+}
+
+const ENDED: u8 = 0;
+const SUCCESSOR: u8 = 1;

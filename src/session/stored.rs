@@ -1,0 +1,104 @@
+//! Sessions in a store: one sealed record each, under the digest of its ticket (`L37`).
+
+use std::time::Duration;
+
+use super::held::{Held, Seat};
+use super::keeper::Keeper;
+use super::place::Saved;
+use super::ticket::Ticket;
+use super::{events, index};
+use crate::crypto::seal::Purpose;
+use crate::flow::{SessionId, SessionRecord};
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+
+impl Keeper {
+    /// The session of this ticket, if there is one: whatever does not open is nobody's (`H58`, `H59`).
+    pub(super) async fn load_stored(
+        &self,
+        store: &SharedStore,
+        ticket: &Ticket,
+    ) -> Result<Option<Held>, StoreError> {
+        let id = ticket.id();
+        let key = key(&id);
+        let Some(found) = store.get(&key).await? else {
+            return Ok(None);
+        };
+        let version = found.version();
+        let sealed = found.into_value().to_vec();
+        match self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed) {
+            Some(record) => {
+                let ticket = ticket.clone();
+                Ok(Some(Held::new(record, Seat::Stored { ticket, version })))
+            }
+            None => {
+                events::unreadable();
+                store.remove(&key, Expect::Version(version)).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    pub(super) async fn save_stored(
+        &self,
+        store: &SharedStore,
+        newer: Held,
+    ) -> Result<Saved, StoreError> {
+        let Seat::Stored { ticket, version } = newer.seat().clone() else {
+            return Ok(Saved::Conflict);
+        };
+        let expect = Expect::Version(version);
+        match self
+            .put_stored(store, &ticket, newer.record(), expect)
+            .await?
+        {
+            Put::Stored(version) => Ok(Saved::Stored(
+                newer.with_seat(Seat::Stored { ticket, version }),
+            )),
+            Put::Conflict => Ok(Saved::Conflict),
+        }
+    }
+
+    pub(super) async fn put_stored(
+        &self,
+        store: &SharedStore,
+        ticket: &Ticket,
+        record: &SessionRecord,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        let sealed = self.seal(Purpose::Stored, Some(ticket.as_bytes()), record);
+        let sealed = sealed.map_err(StoreError::unavailable)?;
+        let ttl = self.time_to_live(record);
+        store
+            .put(&key(record.id()), sealed.into(), ttl, expect)
+            .await
+    }
+
+    pub(super) async fn end_stored(
+        &self,
+        store: &SharedStore,
+        id: &SessionId,
+        record: Option<&SessionRecord>,
+    ) -> Result<(), StoreError> {
+        store.remove(&key(id), Expect::Anything).await?;
+        if let Some(record) = record {
+            // The lists only lead to sessions: an entry too many is passed over.
+            for list in index::lists_of(record) {
+                let _ = index::remove(store, &list, id, self.now()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// As long as the session lives if nobody uses it, and a while for clocks that differ.
+    fn time_to_live(&self, record: &SessionRecord) -> Duration {
+        let left = self.expires_at(record).saturating_sub(self.now());
+        Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK
+    }
+}
+
+/// Under which a session lies.
+pub(super) fn key(id: &SessionId) -> Key {
+    Key::new("session", &id.to_string())
+}
+
+const SLACK: Duration = Duration::from_secs(60);

@@ -1,0 +1,78 @@
+//! What sessions in cookies have become: a request that still comes with the cookie from before a refresh
+//! gets the tokens of that refresh (`L52`), and so does a browser that never got its answer (`L55`).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::flow::{SessionId, SessionRecord};
+
+/// The newest records of this process, by session.
+#[derive(Debug, Default)]
+pub(super) struct Successors(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    records: HashMap<SessionId, Kept>,
+    /// The oldest first; an entry that was renewed since stands again further behind.
+    order: VecDeque<(u64, SessionId)>,
+    count: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    record: Arc<SessionRecord>,
+    number: u64,
+    until: Duration,
+}
+
+impl Successors {
+    /// A record of the same session that is newer than this one.
+    pub(super) fn of(&self, record: &SessionRecord) -> Option<SessionRecord> {
+        let inner = self.lock();
+        let kept = inner.records.get(record.id())?;
+        (kept.record.generation() > record.generation()).then(|| SessionRecord::clone(&kept.record))
+    }
+
+    /// Keeps a record for as long as its session may last.
+    pub(super) fn keep(&self, record: &Arc<SessionRecord>, now: Duration, lifetime: Duration) {
+        let mut inner = self.lock();
+        inner.count += 1;
+        let number = inner.count;
+        let kept = Kept {
+            record: Arc::clone(record),
+            number,
+            until: now.saturating_add(lifetime),
+        };
+        inner.records.insert(*record.id(), kept);
+        inner.order.push_back((number, *record.id()));
+        inner.make_room(now);
+    }
+
+    pub(super) fn forget(&self, id: &SessionId) {
+        self.lock().records.remove(id);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn make_room(&mut self, now: Duration) {
+        while let Some(&(number, id)) = self.order.front() {
+            let current = self.records.get(&id).filter(|kept| kept.number == number);
+            let full = self.records.len() > MAX || self.order.len() > 2 * MAX;
+            match current {
+                Some(kept) if kept.until > now && !full => return,
+                Some(_) => drop(self.records.remove(&id)),
+                None => {}
+            }
+            self.order.pop_front();
+        }
+    }
+}
+
+/// Each as large as its tokens: some 40 MB at most. Beyond that the oldest is forgotten, and a cookie from
+/// before its refresh brings a refresh token that was used.
+const MAX: usize = 10_000;

@@ -1,0 +1,52 @@
+//! A session in the hands of a handler.
+
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde_json::json;
+
+use super::{Keeper, Session, SessionError};
+use crate::crypto::CookieKey;
+use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
+
+async fn session(server: &Server) -> Session {
+    let (flow, record) = sign_in(server).await;
+    let keeper = Arc::new(Keeper::new(Arc::new(flow), CookieKey::generate().unwrap()));
+    let held = keeper.begin(record).await.unwrap();
+    Session::new(keeper, held)
+}
+
+#[tokio::test]
+async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
+    let session = session(&Server::new()).await;
+    assert_eq!(
+        (session.user_key().issuer, session.user_key().subject),
+        (ISSUER, "alice")
+    );
+    assert_eq!(session.claims().get("sub"), Some(json!("alice")));
+    assert_eq!(session.email(), None);
+    let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
+    assert_eq!(session.signed_in_at(), moment(NOW));
+    assert_eq!(session.expires_at(), moment(NOW + 3600));
+    assert_eq!(
+        session.access_token().await.unwrap().expose(),
+        "the-access-token"
+    );
+    assert!(!format!("{session:?}").contains("the-access-token"));
+}
+
+#[tokio::test]
+async fn an_expired_access_token_is_not_sent() {
+    let server = Server::new();
+    let session = session(&server).await;
+    server.clock.advance(600);
+    assert!(matches!(
+        session.access_token().await,
+        Err(SessionError::AccessTokenExpired)
+    ));
+    assert!(matches!(
+        session.userinfo().await,
+        Err(SessionError::AccessTokenExpired)
+    ));
+    assert_eq!(server.requests("/userinfo").len(), 0);
+}

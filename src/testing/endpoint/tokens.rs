@@ -1,0 +1,144 @@
+//! The token response (RFC 6749 §5.1) and the tokens in it.
+
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::fault::Kind;
+use super::super::grants::{Grant, GrantId};
+use super::super::mint::TokenMint;
+use super::super::refresh::RefreshedIdToken;
+use super::super::registry::{self, TestClient};
+use super::super::respond::private_json;
+use super::super::server::{State, TestServer};
+use crate::clock::Clock as _;
+use crate::crypto::{Algorithm, base64url, digest};
+use crate::protocol::ScopeSet;
+
+/// What a token request has earned.
+pub(super) struct Granted {
+    pub(super) id: GrantId,
+    pub(super) scopes: ScopeSet,
+    /// Whether this is not the first answer of the grant.
+    pub(super) refreshes: bool,
+}
+
+/// The answer, with an ID token where somebody signed in by `openid`; `None` where the grant is gone.
+pub(super) fn issue(
+    server: &TestServer,
+    state: &mut State,
+    client: &TestClient,
+    granted: &Granted,
+    faults: &[Kind],
+) -> Option<Response<Bytes>> {
+    let grant = state.grants.grant(granted.id)?.clone();
+    let scopes = &granted.scopes;
+    let now = server.clock().monotonic();
+    let lifetime = i64::try_from(client.access_token_lifetime.as_secs()).unwrap_or(i64::MAX);
+    let mint = access_token(server, client, &grant, scopes, lifetime);
+    let mint = faults.iter().fold(mint, |mint, fault| match fault {
+        Kind::AccessToken(alter) => alter.apply(mint),
+        _ => mint,
+    });
+    let access_token = mint.sign();
+    mint.register(&access_token);
+    let expires_at = now.saturating_add(client.access_token_lifetime);
+    state
+        .grants
+        .add_access_token(&access_token, granted.id, scopes.clone(), expires_at);
+
+    let mut response = json!({
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": lifetime,
+        "scope": scopes.to_string(),
+    });
+    let Some(sign_in) = &grant.sign_in else {
+        return Some(private_json(StatusCode::OK, &response));
+    };
+    let may_refresh = client.grants.contains(&registry::Grant::RefreshToken);
+    if may_refresh && (client.refresh.rotates || !granted.refreshes) {
+        let lifetime = client.refresh.lifetime;
+        let expires_at = lifetime.map(|lifetime| now.saturating_add(lifetime));
+        let token = state.grants.issue_refresh_token(granted.id, expires_at);
+        response["refresh_token"] = token.into();
+        if let Some(lifetime) = lifetime {
+            response["refresh_expires_in"] = lifetime.as_secs().into();
+        }
+    }
+    let wants_id_token = !granted.refreshes || client.refresh.id_token != RefreshedIdToken::Absent;
+    if wants_id_token && scopes.contains("openid") {
+        let with_nonce =
+            !granted.refreshes || client.refresh.id_token == RefreshedIdToken::WithNonce;
+        let mint = id_token(server, &grant, with_nonce, &access_token);
+        let mint = faults.iter().fold(mint, |mint, fault| match fault {
+            Kind::IdToken(alter) => alter.apply(mint),
+            _ => mint,
+        });
+        let id_token = mint.sign();
+        state.grants.add_id_token(&id_token, &client.id, sign_in);
+        response["id_token"] = id_token.into();
+    }
+    Some(private_json(StatusCode::OK, &response))
+}
+
+/// RFC 9068 §2.2; where a client acts for itself, it is the subject.
+fn access_token(
+    server: &TestServer,
+    client: &TestClient,
+    grant: &Grant,
+    scopes: &ScopeSet,
+    lifetime: i64,
+) -> TokenMint {
+    let mint = server
+        .access_token()
+        .with_client(&client.id)
+        .with_audience(
+            client
+                .audience
+                .as_deref()
+                .unwrap_or_else(|| server.issuer()),
+        )
+        .with_expires_in(lifetime);
+    let mint = match &grant.sign_in {
+        Some(sign_in) => mint
+            .with_subject(&sign_in.subject)
+            .with_claim("auth_time", sign_in.at),
+        None => mint.with_subject(&client.id),
+    };
+    if scopes.is_empty() {
+        mint
+    } else {
+        mint.with_scope(&scopes.to_string())
+    }
+}
+
+/// OpenID Connect Core §2 and §3.1.3.6.
+fn id_token(server: &TestServer, grant: &Grant, with_nonce: bool, access_token: &str) -> TokenMint {
+    let mut mint = server.id_token(&grant.client_id);
+    if let Some(sign_in) = &grant.sign_in {
+        mint = mint
+            .with_subject(&sign_in.subject)
+            .with_claim("auth_time", sign_in.at)
+            .with_claim("sid", sign_in.sid.as_str());
+    }
+    if let Some(nonce) = grant.nonce.as_ref().filter(|_| with_nonce) {
+        mint = mint.with_claim("nonce", nonce.as_str());
+    }
+    let algorithm = mint.algorithm();
+    mint.with_claim("at_hash", Value::from(left_half(algorithm, access_token)))
+}
+
+/// The left half of the digest that the algorithm of the ID token uses.
+fn left_half(algorithm: Option<Algorithm>, access_token: &str) -> String {
+    let text = access_token.as_bytes();
+    match algorithm {
+        Some(Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384) => {
+            base64url::encode(&digest::sha384(text)[..24])
+        }
+        Some(Algorithm::Rs512 | Algorithm::Ps512 | Algorithm::EdDsa) => {
+            base64url::encode(&digest::sha512(text)[..32])
+        }
+        _ => base64url::encode(&digest::sha256(text)[..16]),
+    }
+}
