@@ -50,6 +50,8 @@
 mod error;
 mod memory;
 mod record;
+#[cfg(feature = "redis")]
+mod redis;
 mod shared;
 
 use std::future::Future;
@@ -57,6 +59,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+#[cfg(feature = "redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
+pub use self::redis::RedisStore;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use record::{Expect, Key, Put, Record, Removed};
