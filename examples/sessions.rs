@@ -53,8 +53,9 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
+use tower_oauth::session::SessionError;
 use tower_oauth::store::RedisStore;
-use tower_oauth::{AuthorizationServer, Client, ConfigError, LoginLayer, Session, SessionError};
+use tower_oauth::{AuthorizationServer, Client, ConfigError, LoginLayer, Session};
 
 use settings::{Mode, Settings};
 
@@ -91,7 +92,7 @@ fn application(settings: Settings) -> Result<Router, ConfigError> {
 }
 
 fn login(settings: Settings) -> Result<LoginLayer, ConfigError> {
-    let server = AuthorizationServer::new(settings.issuer())?;
+    let server = AuthorizationServer::new(&settings.issuer())?;
     let client = Client::confidential(settings.client_id, settings.client_secret);
     let base = settings.base;
     let login = LoginLayer::new(
@@ -133,13 +134,17 @@ async fn token(session: Session) -> Response {
             token.expose().hash(&mut digest);
             Json(json!({ "subject": session.subject(), "token": digest.finish() })).into_response()
         }
-        // There is nothing to renew it with: signing in again brings another.
-        Err(SessionError::AccessTokenExpired) => StatusCode::UNAUTHORIZED.into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "no access token");
-            let soon = [(header::RETRY_AFTER, "5")];
-            (StatusCode::SERVICE_UNAVAILABLE, soon).into_response()
+        // It is worth trying again; nobody is signed out.
+        Err(SessionError::Unavailable {
+            reason,
+            retry_after,
+        }) => {
+            tracing::warn!(%reason, "no access token");
+            let retry_after = [(header::RETRY_AFTER, retry_after.as_secs().to_string())];
+            (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
         }
+        // The session has ended, or there is nothing to renew the token with: signing in again brings another.
+        Err(_) => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
 

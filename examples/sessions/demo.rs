@@ -16,12 +16,11 @@ pub async fn listen(settings: &Settings) -> Result<Listening, Box<dyn Error>> {
         .add_post_logout_redirect_uri(&format!("{base}/auth/logout"))?
         .with_scopes("openid offline_access")?
         .with_access_token_lifetime(Duration::from_secs(120));
-    let server = TestServer::new(settings.issuer())?
+    let server = TestServer::new(&settings.issuer())?
         .with_clock(ManualClock::ticking())
         .add_client(client)
         .add_user(TestUser::new("alice", "wonderland"));
-    let address = settings.issuer().trim_start_matches("http://");
-    let listening = server.listen(address).await?;
+    let listening = server.listen(&settings.issuer_addr).await?;
     println!("Sign in as alice / wonderland at {}", settings.issuer());
     Ok(listening)
 }

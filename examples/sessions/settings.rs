@@ -18,15 +18,15 @@ pub struct Settings {
     pub port: u16,
     /// The origin that people see: of this process, or of the proxy in front of several.
     pub base: String,
+    /// The authorization server, if it is not the one that this process brings along.
     pub issuer: Option<String>,
+    /// Where that one listens.
+    pub issuer_addr: String,
     pub client_id: String,
     pub client_secret: String,
     pub cookie_key: CookieKey,
     pub redis_url: String,
 }
-
-/// The demo authorization server's.
-const DEMO_ISSUER: &str = "http://127.0.0.1:9000";
 
 impl Settings {
     pub fn from_env() -> Result<Self, Box<dyn Error>> {
@@ -41,6 +41,7 @@ impl Settings {
             port,
             base: or("BASE", &format!("http://127.0.0.1:{port}")),
             issuer: env::var("ISSUER").ok(),
+            issuer_addr: or("ISSUER_ADDR", "127.0.0.1:9000"),
             client_id: or("CLIENT_ID", "sessions"),
             client_secret: or("CLIENT_SECRET", "sessions-secret"),
             // Every process needs the same. Without one, a restart signs everybody out.
@@ -52,8 +53,9 @@ impl Settings {
         })
     }
 
-    pub fn issuer(&self) -> &str {
-        self.issuer.as_deref().unwrap_or(DEMO_ISSUER)
+    pub fn issuer(&self) -> String {
+        let own = || format!("http://{}", self.issuer_addr);
+        self.issuer.clone().unwrap_or_else(own)
     }
 }
 
