@@ -123,7 +123,9 @@ impl Flow {
             access_token_expires_at: now
                 .saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX)),
             refresh_token: tokens.refresh_token,
-            refresh_token_expires_at: None,
+            refresh_token_expires_at: tokens
+                .refresh_expires_in
+                .map(|lifetime| now.saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX))),
             id_token,
         }))
     }

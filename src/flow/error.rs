@@ -137,6 +137,34 @@ impl FlowError {
         }
     }
 
+    /// The refresh token is no longer good.
+    pub(super) fn refresh_refused(error: TokenResponseError) -> Self {
+        let message = error.to_string();
+        let refused = Self::new(FlowErrorKind::Refused, "refresh_refused", message);
+        match error {
+            TokenResponseError::Refused { code, description } => {
+                refused.with_refusal(code, description)
+            }
+            _ => refused,
+        }
+    }
+
+    pub(super) fn no_refresh_token() -> Self {
+        Self::new(
+            FlowErrorKind::Refused,
+            "no_refresh_token",
+            "there is no refresh token",
+        )
+    }
+
+    /// What the server says of the time is better than what we think of it.
+    pub(super) fn with_retry_after(self, told: Option<Duration>) -> Self {
+        Self {
+            retry_after: told.or(self.retry_after),
+            ..self
+        }
+    }
+
     fn with_refusal(self, code: OAuthErrorCode, description: Option<String>) -> Self {
         Self {
             refusal: Some(Box::new(Refusal { code, description })),

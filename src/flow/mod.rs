@@ -20,18 +20,22 @@ mod error;
 mod logout;
 mod record;
 mod redeem;
+mod refresh;
+mod revoke;
 mod session_id;
 mod settings;
 mod start;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
 pub(crate) mod tests;
+mod token_endpoint;
 mod transaction;
 mod userinfo;
 
 pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use record::SessionRecord;
+pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session_id::{InvalidSessionId, SessionId};
 pub(crate) use settings::Flow;
 pub(crate) use start::StartRequest;

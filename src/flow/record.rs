@@ -7,6 +7,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::encoding::{Reader, Writer};
+use super::refresh::Tokens;
 use super::session_id::SessionId;
 use super::transaction::CLOCK_ERROR;
 use crate::protocol::claims::{Registered, seconds};
@@ -147,6 +148,21 @@ impl SessionRecord {
 
     pub(crate) fn with_app_data(self, app_data: Option<String>) -> Self {
         Self { app_data, ..self }
+    }
+
+    /// The same session with other tokens; who signed in, and what is kept with it, stays.
+    pub(super) fn with_tokens(&self, tokens: Tokens) -> Self {
+        let old = self.clone();
+        Self {
+            generation: tokens.generation,
+            scopes: tokens.scopes,
+            access_token: tokens.access_token,
+            access_token_expires_at: tokens.access_token_expires_at,
+            refresh_token: tokens.refresh_token,
+            refresh_token_expires_at: tokens.refresh_token_expires_at,
+            id_token: tokens.id_token,
+            ..old
+        }
     }
 
     /// When the session ends whatever happens (`L44`): by its age, by what the ID token says of the

@@ -1,17 +1,11 @@
 //! The token request: the code for the tokens, once.
 
-use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
-use http::{HeaderValue, Request};
-
-use super::error::{FlowError, FlowErrorKind};
-use super::settings::{Flow, token_endpoint};
+use super::error::FlowError;
+use super::settings::Flow;
 use super::transaction::Transaction;
-use crate::clock::unix_seconds;
-use crate::issuer::Occasion;
+use crate::protocol::AuthorizationCode;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::TokenResponse;
-use crate::protocol::{AuthorizationCode, form};
 
 impl Flow {
     /// Sends the code, within the limits of the back channel.
@@ -24,51 +18,15 @@ impl Flow {
         code: &AuthorizationCode,
         transaction: &Transaction,
     ) -> Result<TokenResponse, FlowError> {
-        let metadata = self.server.metadata().await?;
-        let request = self.token_request(token_endpoint(&metadata)?, code, transaction)?;
-        let answer = self.server.send(request).await?;
+        let request = TokenRequest {
+            code,
+            redirect_uri: &self.redirect_uri,
+            code_verifier: &transaction.verifier,
+        };
+        let answer = self.ask_token_endpoint(request.parameters()).await?;
         Ok(TokenResponse::parse(
             answer.status().as_u16(),
             answer.body(),
         )?)
-    }
-
-    fn token_request(
-        &self,
-        endpoint: &str,
-        code: &AuthorizationCode,
-        transaction: &Transaction,
-    ) -> Result<Request<Bytes>, FlowError> {
-        let mut parameters = TokenRequest {
-            code,
-            redirect_uri: &self.redirect_uri,
-            code_verifier: &transaction.verifier,
-        }
-        .parameters();
-        let occasion = Occasion {
-            issuer: self.server.issuer(),
-            now: unix_seconds(&**self.server.clock()),
-            random: *self.random(),
-        };
-        let credentials = self.client.authenticate(&occasion, &mut parameters)?;
-
-        let mut request = Request::post(endpoint)
-            .header(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            )
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(credentials) = credentials {
-            request = request.header(AUTHORIZATION, credentials);
-        }
-        request
-            .body(Bytes::from(form::encode(parameters)))
-            .map_err(|_| {
-                FlowError::new(
-                    FlowErrorKind::Configuration,
-                    "no_token_endpoint",
-                    "the token endpoint of the metadata is not a URL",
-                )
-            })
     }
 }

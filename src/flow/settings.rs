@@ -5,6 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::error::{FlowError, FlowErrorKind};
+use super::logout::OwnEndSession;
 use crate::clock::SharedClock;
 use crate::config_error::ConfigError;
 use crate::crypto::base64url;
@@ -26,6 +27,7 @@ pub(crate) struct Flow {
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) post_logout_redirect_uri: Option<String>,
+    pub(super) end_session: Option<OwnEndSession>,
     pub(super) default_token_lifetime: Duration,
     random: Random,
 }
@@ -48,6 +50,7 @@ impl Flow {
             scopes,
             parameters: Vec::new(),
             post_logout_redirect_uri: None,
+            end_session: None,
             default_token_lifetime: DEFAULT_TOKEN_LIFETIME,
             random: Random::system(),
         })
@@ -192,7 +195,7 @@ pub(super) fn token_endpoint(metadata: &Metadata) -> Result<&str, FlowError> {
 
 /// RFC 6749 §3.1.2, RFC 9700 §2.6: https, or http on this very machine, and nothing that a browser
 /// or a server would read differently.
-fn redirect_target(setting: &'static str, value: &str) -> Result<Url, ConfigError> {
+pub(super) fn redirect_target(setting: &'static str, value: &str) -> Result<Url, ConfigError> {
     let refuse = |reason| {
         Err(ConfigError::Url {
             setting,

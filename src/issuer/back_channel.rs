@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
 use crate::clock::{SharedClock, within};
@@ -184,6 +185,13 @@ pub(crate) enum FetchError {
     Status(http::StatusCode),
     #[error("{0}")]
     Document(&'static str),
+}
+
+/// When an answer asks to be asked again, in seconds (RFC 9110 §10.2.3). A date is not worth the trouble
+/// here.
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(seconds))
 }
 
 /// Whether a URL names this very machine.

@@ -15,14 +15,17 @@ pub(crate) enum TokenSource {
     Request,
     /// From the authorization server itself, over the back channel.
     BackChannel,
+    /// With a request that tells of a sign-out, from whoever.
+    LogoutToken,
 }
 
 /// A bucket for each source, so that junk which strangers send to an API uses up nothing that somebody
-/// who signs in needs.
+/// who signs in needs, and junk told of sign-outs nothing of either (`H103`).
 #[derive(Debug)]
 pub(super) struct Buckets {
     request: Bucket,
     back_channel: Bucket,
+    logout_token: Bucket,
 }
 
 impl Buckets {
@@ -30,6 +33,7 @@ impl Buckets {
         Self {
             request: Bucket::new(now),
             back_channel: Bucket::new(now),
+            logout_token: Bucket::new(now),
         }
     }
 
@@ -38,6 +42,7 @@ impl Buckets {
         match source {
             TokenSource::Request => self.request.take(now),
             TokenSource::BackChannel => self.back_channel.take(now),
+            TokenSource::LogoutToken => self.logout_token.take(now),
         }
     }
 }

@@ -25,7 +25,7 @@ mod static_keys;
 mod wycheproof;
 
 pub use back_channel::BackChannelError;
-pub(crate) use back_channel::is_loopback;
+pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client::Parameters;
 pub(crate) use client_assertion::Occasion;

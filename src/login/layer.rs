@@ -136,6 +136,31 @@ impl LoginLayer {
         Ok(login.with(|settings| settings.after_sign_out = Some(url.path().to_owned())))
     }
 
+    /// Where browsers are sent to sign out at an authorization server that does so in its own way, and
+    /// what it calls the address to come back to. Without it, its metadata says (`end_session_endpoint`).
+    ///
+    /// | server | endpoint | parameter |
+    /// | --- | --- | --- |
+    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
+    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
+    ///
+    /// Only `client_id` and, where
+    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that parameter
+    /// are sent. Such servers bring no `state` back, so people end at the default return target and not at
+    /// the `return_to` of their sign-out.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback), [`ConfigError::Setting`]
+    /// for a parameter that is empty, `client_id`, or more than letters, digits, `_`, `-` and `.`.
+    pub fn with_end_session_endpoint(
+        self,
+        url: &str,
+        redirect_parameter: &str,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
+    }
+
     /// Where people go who did not say where; `/` when this is not called.
     ///
     /// # Errors

@@ -26,6 +26,7 @@ pub struct Metadata {
     userinfo_endpoint: Option<String>,
     end_session_endpoint: Option<String>,
     introspection_endpoint: Option<String>,
+    revocation_endpoint: Option<String>,
     code_challenge_methods_supported: Option<Vec<String>>,
     prompt_values_supported: Option<Vec<String>>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
@@ -69,6 +70,7 @@ impl Metadata {
             userinfo_endpoint: text("userinfo_endpoint")?,
             end_session_endpoint: text("end_session_endpoint")?,
             introspection_endpoint: text("introspection_endpoint")?,
+            revocation_endpoint: text("revocation_endpoint")?,
             code_challenge_methods_supported: list(&object, "code_challenge_methods_supported")?,
             prompt_values_supported: list(&object, "prompt_values_supported")?,
             token_endpoint_auth_methods_supported: list(
@@ -121,6 +123,13 @@ impl Metadata {
     #[must_use]
     pub fn with_introspection_endpoint(mut self, url: impl Into<String>) -> Self {
         self.introspection_endpoint = Some(url.into());
+        self
+    }
+
+    /// Sets where a client says that it needs a token no more (RFC 7009 §2).
+    #[must_use]
+    pub fn with_revocation_endpoint(mut self, url: impl Into<String>) -> Self {
+        self.revocation_endpoint = Some(url.into());
         self
     }
 
@@ -177,6 +186,11 @@ impl Metadata {
         self.introspection_endpoint.as_deref()
     }
 
+    /// `revocation_endpoint`.
+    pub fn revocation_endpoint(&self) -> Option<&str> {
+        self.revocation_endpoint.as_deref()
+    }
+
     /// `code_challenge_methods_supported`; `None` where the server lists none.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
@@ -206,6 +220,7 @@ impl Metadata {
             ("userinfo_endpoint", &self.userinfo_endpoint),
             ("end_session_endpoint", &self.end_session_endpoint),
             ("introspection_endpoint", &self.introspection_endpoint),
+            ("revocation_endpoint", &self.revocation_endpoint),
         ]
         .into_iter()
         .filter_map(|(name, url)| Some((name, url.as_deref()?)))

@@ -81,6 +81,12 @@ impl ScopeSet {
         }
     }
 
+    /// Those of our members that `other` has as well.
+    pub(crate) fn common(&self, other: &Self) -> Self {
+        let theirs: HashSet<&str> = other.iter().collect();
+        Self::from_values(self.iter().filter(|value| theirs.contains(value)))
+    }
+
     /// Takes a list of values as they stand. Nobody may vouch for it yet, so many are not compared
     /// pairwise.
     pub(crate) fn from_values<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {

@@ -21,6 +21,9 @@ pub(crate) struct TokenResponse {
     /// What was granted; `None` means what was asked for (RFC 6749 §5.1).
     pub(crate) scope: Option<ScopeSet>,
     pub(crate) refresh_token: Option<RefreshToken>,
+    /// Seconds from the moment of the answer; `None` where the server does not say, or says that the
+    /// refresh token has no end.
+    pub(crate) refresh_expires_in: Option<u64>,
     pub(crate) id_token: Option<IdToken>,
 }
 
@@ -82,6 +85,7 @@ impl TokenResponse {
             scope: scope(object.member("scope"))
                 .map_err(|_| TokenResponseError::Member("scope"))?,
             refresh_token: token(object, "refresh_token")?.map(RefreshToken::new),
+            refresh_expires_in: refresh_expires_in(object),
             id_token: token(object, "id_token")?.map(IdToken::new),
         })
     }
@@ -131,6 +135,15 @@ fn expires_in(member: Option<&Json<'_>>) -> Result<Option<u64>, InvalidJson> {
     // Float casts saturate, so what is too long is cut, never wrapped.
     #[allow(clippy::as_conversions)]
     Ok(Some((seconds as u64).min(MAX_LIFETIME)))
+}
+
+/// No specification has it: Keycloak says `refresh_expires_in`, others `refresh_token_expires_in`. Since it
+/// is a hint and no more, an odd one is as good as none. Keycloak's 0 means without an end.
+fn refresh_expires_in(object: &Object<'_>) -> Option<u64> {
+    ["refresh_expires_in", "refresh_token_expires_in"]
+        .into_iter()
+        .find_map(|name| expires_in(object.member(name)).ok().flatten())
+        .filter(|seconds| *seconds > 0)
 }
 
 /// RFC 6749 §3.3; one known server sends a list (`H79`). An empty scope grants nothing (`L56`).
@@ -202,6 +215,35 @@ mod tests {
                 .ok()
                 .map(|it| it.expires_in);
             assert_eq!(lifetime, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_life_of_a_refresh_token_is_a_hint_and_an_odd_one_is_none() {
+        for (members, expected) in [
+            (r#""refresh_expires_in":1800"#, Some(1800)),
+            (r#""refresh_token_expires_in":"1800""#, Some(1800)),
+            (
+                r#""refresh_expires_in":1800,"refresh_token_expires_in":60"#,
+                Some(1800),
+            ),
+            (
+                r#""refresh_expires_in":[],"refresh_token_expires_in":60"#,
+                Some(60),
+            ),
+            (r#""refresh_expires_in":0"#, None),
+            (r#""refresh_expires_in":-1"#, None),
+            (r#""refresh_expires_in":"soon""#, None),
+            (r#""refresh_expires_in":true"#, None),
+            (r#""refresh_expires_in":null"#, None),
+            (r#""refresh_expires_in":1e300"#, Some(MAX_LIFETIME)),
+            (r#""x":1"#, None),
+        ] {
+            assert_eq!(
+                with(members).unwrap().refresh_expires_in,
+                expected,
+                "{members}"
+            );
         }
     }
 

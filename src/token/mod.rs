@@ -12,6 +12,7 @@ mod issuers;
 pub(crate) mod jws;
 mod jwt;
 mod kind;
+pub(crate) mod logout_token;
 mod lookup;
 mod mtls;
 mod profile;

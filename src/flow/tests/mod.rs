@@ -2,6 +2,8 @@
 
 mod complete;
 mod id_token;
+mod refresh;
+mod revoke;
 mod signed_in;
 mod start;
 pub(crate) mod support;

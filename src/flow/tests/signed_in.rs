@@ -96,11 +96,9 @@ async fn sign_out_names_the_client_the_way_back_and_the_session() {
     let flow = flow
         .with_post_logout_redirect_uri("https://shop.example.com/bye?x=1")
         .unwrap();
-    let url = flow
-        .end_session_url(&record, &State::new("s"))
-        .await
-        .unwrap();
-    let (endpoint, query) = url.split_once('?').unwrap();
+    let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+    assert!(end.brings_state);
+    let (endpoint, query) = end.url.split_once('?').unwrap();
     assert_eq!(endpoint, format!("{ISSUER}/logout"));
     let id_token = record.id_token().unwrap().expose();
     let expected = [
@@ -129,11 +127,53 @@ async fn sign_out_leaves_a_long_hint_away_and_keeps_the_query_of_the_endpoint() 
     login.grant_claims(&claims);
     let flow = login.flow.clone();
     let record = login.come_back().await.unwrap();
-    let url = flow
-        .end_session_url(&record, &State::new("s"))
-        .await
-        .unwrap();
-    assert_eq!(url, format!("{ISSUER}/logout?a=1&client_id=shop"));
+    let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+    assert_eq!(end.url, format!("{ISSUER}/logout?a=1&client_id=shop"));
+    assert!(!end.brings_state);
+}
+
+/// L62
+#[tokio::test]
+async fn sign_out_goes_where_the_server_has_a_way_of_its_own() {
+    let server = Server::new();
+    let (flow, record) = sign_in(&server).await;
+    for (endpoint, parameter, expected) in [
+        (
+            "https://tenant.example.com/v2/logout?federated",
+            "returnTo",
+            "https://tenant.example.com/v2/logout?federated=&client_id=shop\
+             &returnTo=https%3A%2F%2Fshop.example.com%2Fbye",
+        ),
+        (
+            "https://pool.example.com/logout",
+            "logout_uri",
+            "https://pool.example.com/logout?client_id=shop\
+             &logout_uri=https%3A%2F%2Fshop.example.com%2Fbye",
+        ),
+    ] {
+        let flow = flow.clone();
+        let flow = flow.with_end_session_endpoint(endpoint, parameter).unwrap();
+        let end = flow.end_session(&record, &State::new("s")).await.unwrap();
+        let bare = expected.split(&format!("&{parameter}")).next().unwrap();
+        assert_eq!(end.url, bare);
+        let flow = flow.with_post_logout_redirect_uri("https://shop.example.com/bye");
+        let end = flow.unwrap().end_session(&record, &State::new("s")).await;
+        let end = end.unwrap();
+        assert_eq!(end.url, expected);
+        assert!(!end.brings_state);
+    }
+    for (endpoint, parameter) in [
+        ("http://id.example.com/logout", "returnTo"),
+        ("/logout", "returnTo"),
+        ("https://id.example.com/logout#x", "returnTo"),
+        ("https://id.example.com/logout", ""),
+        ("https://id.example.com/logout", "client_id"),
+        ("https://id.example.com/logout", "a&b"),
+        ("https://id.example.com/logout", "return to"),
+    ] {
+        let flow = flow.clone().with_end_session_endpoint(endpoint, parameter);
+        assert!(flow.is_err(), "{endpoint} {parameter}");
+    }
 }
 
 #[tokio::test]
@@ -141,5 +181,6 @@ async fn there_is_no_sign_out_where_the_server_offers_none() {
     let server = Server::new();
     server.set_metadata("end_session_endpoint", json!(null));
     let (flow, record) = sign_in(&server).await;
-    assert_eq!(flow.end_session_url(&record, &State::new("s")).await, None);
+    let end = flow.end_session(&record, &State::new("s")).await;
+    assert!(end.is_none());
 }

@@ -1,5 +1,6 @@
 //! Answers of an authorization server, each to be replaced, and the requests it got.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::sync::{Arc, Mutex};
@@ -58,7 +59,9 @@ pub(crate) struct Server {
 struct State {
     metadata: Value,
     token: (u16, String),
+    retry_after: Option<&'static str>,
     userinfo: (u16, &'static str, String),
+    revocations: VecDeque<(u16, &'static str)>,
     requests: Vec<Request<Bytes>>,
 }
 
@@ -79,7 +82,9 @@ impl Server {
             state: Arc::new(Mutex::new(State {
                 metadata,
                 token: (500, String::new()),
+                retry_after: None,
                 userinfo: (500, "", String::new()),
+                revocations: VecDeque::new(),
                 requests: Vec::new(),
             })),
         }
@@ -98,8 +103,22 @@ impl Server {
         self.state.lock().unwrap().token = (status, body.to_owned());
     }
 
+    /// The header field of the next answers of the token endpoint.
+    pub(super) fn ask_to_retry_after(&self, field: &'static str) {
+        self.state.lock().unwrap().retry_after = Some(field);
+    }
+
+    pub(super) fn token_answer(&self) -> String {
+        self.state.lock().unwrap().token.1.clone()
+    }
+
     pub(crate) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
         self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
+    }
+
+    /// The answers to revocations; 200 once they are used up.
+    pub(super) fn answer_revocations(&self, answers: &[(u16, &'static str)]) {
+        self.state.lock().unwrap().revocations = answers.iter().copied().collect();
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
@@ -166,12 +185,19 @@ impl Service<Request<Bytes>> for Server {
             }
             "/token" => (state.token.0, "application/json", state.token.1.clone()),
             "/userinfo" => state.userinfo.clone(),
+            "/revoke" => {
+                let (status, body) = state.revocations.pop_front().unwrap_or((200, ""));
+                (status, "application/json", body.to_owned())
+            }
             _ => (404, "text/plain", String::new()),
         };
         state.requests.push(request);
-        let answer = Response::builder()
+        let mut answer = Response::builder()
             .status(status)
             .header("content-type", media_type);
+        if let Some(field) = state.retry_after {
+            answer = answer.header("retry-after", field);
+        }
         ready(Ok(answer.body(Bytes::from(body)).unwrap()))
     }
 }
@@ -217,7 +243,7 @@ impl Login {
     pub(crate) fn grant(&self, id_token: &str) {
         let body = json!({
             "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
-            "id_token": id_token,
+            "refresh_token": "the-refresh-token", "id_token": id_token,
         });
         self.server.answer_token_request(200, &body.to_string());
     }

@@ -140,7 +140,7 @@ async fn at_the_server(
     target: &str,
 ) -> Option<(String, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
-    let url = settings.flow().end_session_url(record, &state).await?;
+    let end = settings.flow().end_session(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
     let sealed = settings
         .sealer
@@ -148,8 +148,7 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    let comes_back = settings.after_sign_out.is_some();
-    Some((url, cookie.filter(|_| comes_back)))
+    Some((end.url, cookie.filter(|_| end.brings_state)))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.

@@ -1,10 +1,9 @@
 //! One question to the introspection endpoint, RFC 7662 §2.1.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
 use super::answer::{self, Answer};
@@ -12,7 +11,7 @@ use super::failure::Failure;
 use super::settings::Settings;
 use super::signed;
 use crate::clock::unix_seconds;
-use crate::issuer::{Occasion, Parameters};
+use crate::issuer::{Occasion, Parameters, retry_after};
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 
@@ -104,10 +103,4 @@ fn is_of_type(headers: &HeaderMap, wanted: &str) -> bool {
                 let essence = text.split(';').next().unwrap_or_default().trim();
                 essence.eq_ignore_ascii_case(wanted)
             })
-}
-
-/// In seconds; a date is not worth the trouble here.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

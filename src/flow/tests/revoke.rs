@@ -1,0 +1,113 @@
+use serde_json::{Value, json};
+
+use super::support::{ISSUER, Login, Server, sign_in};
+use crate::issuer::Client;
+use crate::protocol::form;
+
+fn server() -> Server {
+    let server = Server::new();
+    server.set_metadata("revocation_endpoint", json!(format!("{ISSUER}/revoke")));
+    server
+}
+
+/// The hint and the token of each request so far.
+fn asked(server: &Server) -> Vec<(String, String)> {
+    let read = |body: &[u8]| {
+        let pairs = form::parse(std::str::from_utf8(body).unwrap()).unwrap();
+        let one = |name: &str| {
+            let mut values = pairs.iter().filter(|(other, _)| other == name);
+            let value = values.next().unwrap().1.clone();
+            assert!(values.next().is_none());
+            value
+        };
+        (one("token_type_hint"), one("token"))
+    };
+    let requests = server.requests("/revoke");
+    requests.iter().map(|one| read(one.body())).collect()
+}
+
+fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+    expected.iter().map(owned).collect()
+}
+
+const BOTH: &[(&str, &str)] = &[
+    ("refresh_token", "the-refresh-token"),
+    ("access_token", "the-access-token"),
+];
+
+/// L62, 7009-2.1-a, 7009-2.1-b, 7009-2.2-a
+#[tokio::test]
+async fn the_refresh_token_goes_first_and_the_client_proves_who_it_is() {
+    let server = server();
+    let (flow, record) = sign_in(&server).await;
+    flow.revoke(&record).await;
+    assert_eq!(asked(&server), pairs(BOTH));
+    for request in server.requests("/revoke") {
+        assert_eq!(request.method(), "POST");
+        assert_eq!(request.uri().to_string(), format!("{ISSUER}/revoke"));
+        let field = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(field("authorization"), "Basic c2hvcDpzZWNyZXQ=");
+        assert_eq!(field("content-type"), "application/x-www-form-urlencoded");
+    }
+    let public = server.flow_of(Client::public("shop"));
+    public.revoke(&record).await;
+    let last = server.requests("/revoke").pop().unwrap();
+    assert!(!last.headers().contains_key("authorization"));
+    assert!(last.body().ends_with(b"client_id=shop"));
+}
+
+/// L62, 7009-2.2.1-a
+#[tokio::test]
+async fn a_refusal_is_not_fatal_and_nothing_is_asked_twice() {
+    let unsupported = r#"{"error":"unsupported_token_type"}"#;
+    for (name, answers, expected) in [
+        ("unknown tokens", &[(200, "x"), (200, "{")][..], BOTH),
+        (
+            "refresh tokens are not revoked",
+            &[(400, unsupported)],
+            BOTH,
+        ),
+        (
+            "access tokens are not revoked",
+            &[(200, ""), (400, unsupported)],
+            BOTH,
+        ),
+        ("busy", &[(503, "")], &BOTH[..1]),
+        (
+            "not our client",
+            &[(401, r#"{"error":"invalid_client"}"#)],
+            &BOTH[..1],
+        ),
+        (
+            "a bad request",
+            &[(400, "unsupported_token_type")],
+            &BOTH[..1],
+        ),
+        ("elsewhere", &[(302, "")], &BOTH[..1]),
+    ] {
+        let server = server();
+        let (flow, record) = sign_in(&server).await;
+        server.answer_revocations(answers);
+        flow.revoke(&record).await;
+        assert_eq!(asked(&server), pairs(expected), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn without_an_endpoint_nobody_is_asked_and_without_a_refresh_token_only_once() {
+    let server = server();
+    let login = Login::start(&server).await;
+    login.grant_claims(&login.claims());
+    let answer = server.token_answer().replace("refresh_token", "other");
+    server.answer_token_request(200, &answer);
+    let flow = login.flow.clone();
+    flow.revoke(&login.come_back().await.unwrap()).await;
+    assert_eq!(asked(&server), pairs(&BOTH[1..]));
+    let server = Server::new();
+    server.set_metadata("revocation_endpoint", Value::Null);
+    let (flow, record) = sign_in(&server).await;
+    let before = server.count();
+    flow.revoke(&record).await;
+    assert_eq!(server.count(), before);
+}
