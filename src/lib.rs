@@ -116,8 +116,6 @@ pub mod bearer;
 pub mod clock;
 mod config_error;
 mod crypto;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
 pub mod extract;
 pub mod flow;
 #[cfg(fuzzing)]

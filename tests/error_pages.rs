@@ -6,6 +6,7 @@ mod login_support;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
+use login_support::logs::Logs;
 use login_support::*;
 use tower_oauth::login::ErrorPage;
 use tower_oauth::testing::{Endpoint, Fault};
@@ -199,6 +200,79 @@ async fn an_application_may_show_its_own_page() {
     }
     let answer = fail(own, "denied", "application/json").await;
     assert_eq!(answer.json()["code"], "access_denied");
+}
+
+/// L73: whoever names HTML as well as anything else gets a page, all others the problem document; and a
+/// request that asks for a login gets a correlation id like any failure.
+#[tokio::test]
+async fn a_page_is_for_those_who_ask_for_one() {
+    let logs = Logs::default();
+    let _recording = logs.record();
+    let shop = Shop::new();
+    for (accept, page) in [
+        ("text/html", true),
+        ("TEXT/HTML;level=1", true),
+        ("text/html, application/json", true),
+        ("text/html,application/xhtml+xml,*/*;q=0.8", true),
+        ("text/html;q=0.1", true),
+        ("text/html;q=0", false),
+        ("text/html;q=0.0, */*", false),
+        ("application/json, text/html;q=0.9", false),
+        ("application/problem+json, text/html;q=0.5", false),
+        ("application/json;q=0.5, text/html", true),
+        ("application/json, text/javascript, */*; q=0.01", false),
+        ("application/json, text/plain, */*", false),
+        ("*/*", false),
+        ("text/*", false),
+        ("", false),
+        ("text/html;q=nan", false),
+        ("text/html;q=one", true),
+    ] {
+        let answer = shop
+            .send(Ask::page("/auth/callback?code=c").set("accept", accept))
+            .await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{accept}");
+        let expected = if page {
+            "text/html; charset=utf-8"
+        } else {
+            "application/problem+json"
+        };
+        assert_eq!(answer.header("content-type"), expected, "{accept}");
+        let answer = shop.send(Ask::page("/account").set("accept", accept)).await;
+        let expected = if page { 303 } else { 401 };
+        assert_eq!(answer.status.as_u16(), expected, "{accept}");
+        if !page {
+            let problem = answer.json();
+            assert_eq!(problem["code"], "login_required", "{accept}");
+            let id = problem["correlation_id"].as_str().unwrap();
+            assert!(is_correlation_id(id), "{accept} {id}");
+            assert!(logs.text().contains(id), "{accept}: the log lacks {id}");
+        }
+    }
+}
+
+/// L73: an application that speaks another language can.
+#[tokio::test]
+async fn a_page_of_ones_own_may_speak_the_readers_language() {
+    let shop = Shop::with(|login| {
+        login.with_error_page(|page| {
+            let german = page
+                .accept_language()
+                .is_some_and(|all| all.starts_with("de"));
+            let words = if german {
+                "Das ging nicht"
+            } else {
+                page.message()
+            };
+            format!("{words} ({})", page.code())
+        })
+    });
+    let ask = Ask::page("/auth/callback?code=c");
+    let answer = shop
+        .send(ask.clone().set("accept-language", "de-AT, en;q=0.5"))
+        .await;
+    assert_eq!(answer.text(), "Das ging nicht (state_missing)");
+    assert!(!shop.send(ask).await.text().contains("Das"));
 }
 
 /// L73: a service that is away says when to come back.

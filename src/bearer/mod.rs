@@ -177,16 +177,13 @@ pub use metadata::{
 };
 pub use methods::{MethodScopes, RequireMethodScope};
 pub use policy::Policy;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use protection::Judged;
 #[cfg(feature = "axum")]
 pub(crate) use protection::Protection;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use refusal::Demand;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 pub use require::ScopeFuture;
-#[cfg(any(feature = "axum", feature = "tonic"))]
 pub(crate) use response::{Speech, refuse};
 pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;

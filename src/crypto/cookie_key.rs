@@ -1,12 +1,13 @@
 //! The keys that seal cookies: where they come from and how they are rotated.
 
 use std::fmt;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
-use super::key_text;
 use super::seal::SealingKey;
+use super::{key_file, key_text};
 use crate::config_error::ConfigError;
 
 /// The key that seals the cookies of a [`LoginLayer`](crate::LoginLayer), and older ones that may
@@ -14,6 +15,17 @@ use crate::config_error::ConfigError;
 ///
 /// At least 32 bytes that nobody can guess, the same on every machine that serves the application.
 /// Whoever holds the key can make a session for any user: keep it where the client secret is kept.
+///
+/// | where the key is | how it comes in |
+/// | --- | --- |
+/// | nowhere yet: tests, first steps | [`generate`](Self::generate): everybody is signed out at a restart |
+/// | on one machine with a disk | [`from_file_or_create`](Self::from_file_or_create): made at the first start |
+/// | in an environment variable | [`from_env`](Self::from_env) |
+/// | in a mounted secret | [`from_file`](Self::from_file) |
+/// | in a secret manager | [`from_text`](Self::from_text), [`from_bytes`](Self::from_bytes) |
+///
+/// A key for any of them is printed by `openssl rand -base64 32`, and by
+/// [`generate_text`](Self::generate_text) where there is no `openssl`.
 ///
 /// To rotate: put the new key first and keep the old one behind it until the sessions sealed with it
 /// have ended (8 hours by default), as in `COOKIE_KEY=new,old` or with [`add_previous`](Self::add_previous).
@@ -49,7 +61,7 @@ impl CookieKey {
     /// Reads the environment variable `name`: 32 or more bytes in base64 (either alphabet, padded or
     /// not) or in hexadecimal, as `openssl rand -base64 32` prints them.
     ///
-    /// Several keys are separated by commas: the first seals, the others only open. A passphrase is
+    /// Several keys are separated by commas or stand on lines of their own: the first seals, the others only open. A passphrase is
     /// refused, since what one can remember another can guess.
     ///
     /// # Errors
@@ -61,7 +73,7 @@ impl CookieKey {
         Self::from_text(&value)
     }
 
-    /// The same from a text that came some other way, from a mounted file for example.
+    /// The same from a text that came some other way, from a secret manager for example.
     ///
     /// # Errors
     ///
@@ -73,6 +85,68 @@ impl CookieKey {
             .map(|material| SealingKey::derive(material))
             .collect();
         Ok(Self { ring })
+    }
+
+    /// The same from a file, such as a secret that is mounted into a container. It is read once, at this
+    /// call, which waits for the disk.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Secret`] where the file cannot be read, is longer than 64 KiB or holds anything but
+    /// keys. The message repeats neither the content nor the path.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let text = key_text::from_file(SETTING, path.as_ref())?;
+        Self::from_text(&text)
+    }
+
+    /// The same, and where there is no file yet, one is made with a new key: nothing to prepare, and
+    /// sessions live on over restarts.
+    ///
+    /// For one machine whose disk outlives the process. Several machines would each make a key of their
+    /// own, and each would sign out whom another signed in. On Unix only its owner can read the file.
+    /// Processes that start at once agree on one key.
+    ///
+    /// ```
+    /// use tower_oauth::CookieKey;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("cookie-key-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// # std::env::set_current_dir(&folder)?;
+    /// let key = CookieKey::from_file_or_create("cookie.key")?;
+    /// # assert!(CookieKey::from_file("cookie.key").is_ok());
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_file`](Self::from_file), and where the file cannot be written.
+    pub fn from_file_or_create(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
+        let path = path.as_ref();
+        if !path.exists() {
+            let text = key_text::write(&*key_text::generate(SETTING)?);
+            key_file::create(SETTING, path, &text)?;
+        }
+        Self::from_file(path)
+    }
+
+    /// A new key as text, for where the others read it from: print it once, and keep it.
+    ///
+    /// ```
+    /// use tower_oauth::CookieKey;
+    ///
+    /// let text = CookieKey::generate_text()?;
+    /// println!("COOKIE_KEY={text}");
+    /// assert!(CookieKey::from_text(&text).is_ok());
+    /// # Ok::<_, tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Secret`] when the operating system gives no randomness.
+    pub fn generate_text() -> Result<String, ConfigError> {
+        let text = key_text::write(&*key_text::generate(SETTING)?);
+        Ok(text.as_str().to_owned())
     }
 
     /// A key that lives as long as this process: every restart signs everybody out, and no two

@@ -1,4 +1,9 @@
-//! Keys as people hand them over: 32 bytes or more, in base64 or hexadecimal, several with commas.
+//! Keys as people hand them over: 32 bytes or more, in base64 or hexadecimal, several with commas or on
+//! lines of their own.
+
+use std::fs::File;
+use std::io::{ErrorKind, Read as _};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -24,18 +29,57 @@ pub(crate) fn from_env(
     })
 }
 
+/// The text of a file, which is read here and now. Whatever goes wrong, its path and its text stay unsaid:
+/// somebody may have handed over the key where the path belongs.
+pub(crate) fn from_file(
+    setting: &'static str,
+    path: &Path,
+) -> Result<Zeroizing<String>, ConfigError> {
+    let refused = |reason| ConfigError::Secret { setting, reason };
+    let file = File::open(path).map_err(|error| {
+        refused(match error.kind() {
+            ErrorKind::NotFound => NO_FILE,
+            _ => UNREADABLE,
+        })
+    })?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_FILE));
+    let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
+    file.take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
+        .map_err(|_| refused(UNREADABLE))?;
+    if bytes.len() > MAX_FILE {
+        return Err(refused(TOO_LONG));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused(NOT_ENCODED))?;
+    Ok(Zeroizing::new(text.to_owned()))
+}
+
 /// The keys of a text, at least one.
 pub(crate) fn read(
     setting: &'static str,
     text: &str,
 ) -> Result<Vec<Zeroizing<Vec<u8>>>, ConfigError> {
-    let keys = text.split(',').map(|word| {
+    // The last line ends with a line break, and a blank one in between is no key.
+    let lines = text.trim().lines().filter(|line| !line.trim().is_empty());
+    let words = lines.flat_map(|line| line.split(','));
+    let keys: Vec<_> = words
+        .map(|word| {
+            let reason = NOT_ENCODED;
+            let key = decode(word.trim()).ok_or(ConfigError::Secret { setting, reason })?;
+            check_length(setting, &key)?;
+            Ok(key)
+        })
+        .collect::<Result<_, _>>()?;
+    if keys.is_empty() {
         let reason = NOT_ENCODED;
-        let key = decode(word.trim()).ok_or(ConfigError::Secret { setting, reason })?;
-        check_length(setting, &key)?;
-        Ok(key)
-    });
-    keys.collect()
+        return Err(ConfigError::Secret { setting, reason });
+    }
+    Ok(keys)
+}
+
+/// A key as [`read`] takes it.
+pub(crate) fn write(material: &[u8]) -> Zeroizing<String> {
+    Zeroizing::new(BASE64.encode(material))
 }
 
 /// Whether there is enough of it.
@@ -83,9 +127,20 @@ fn from_hex(word: &str) -> Option<Vec<u8>> {
     Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-const MISSING: &str = "the environment variable is not set; `openssl rand -base64 32` makes a key";
-const TOO_SHORT: &str = "fewer than 32 bytes; `openssl rand -base64 32` makes a key";
-const NOT_ENCODED: &str = "neither base64 nor hexadecimal; `openssl rand -base64 32` makes a key";
+const MISSING: &str = "the environment variable is not set; `openssl rand -base64 32` makes a key, \
+                       and so does CookieKey::generate_text()";
+const TOO_SHORT: &str = "fewer than 32 bytes; `openssl rand -base64 32` makes a key, and so does \
+                         CookieKey::generate_text()";
+const NO_FILE: &str = "there is no such file";
+const UNREADABLE: &str = "the file cannot be read";
+const TOO_LONG: &str = "the file is longer than 64 KiB";
+const NOT_ENCODED: &str = "neither base64 nor hexadecimal; `openssl rand -base64 32` makes a key, and \
+                           so does CookieKey::generate_text()";
+
+/// Room for more keys than anybody rotates.
+const MAX_FILE: usize = 64 * 1024;
+/// Enough for most files, so that no copy is left behind where the text grew.
+const USUAL_FILE: usize = 4096;
 
 const CONFIG: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

@@ -52,7 +52,8 @@ pub(super) fn comes_from(origin: &str, headers: &HeaderMap) -> bool {
 pub(super) const FOREIGN: Refusal = Refusal::new(
     StatusCode::FORBIDDEN,
     "cross_site_request",
-    "This request did not come from a page of this application.",
+    "This request did not come from a page of this application. Nothing was changed: go back, reload the \
+     page and try again.",
 );
 
 const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");

@@ -17,6 +17,11 @@ pub(super) fn not_signed_in() {
     tracing::debug!(target: TARGET, event = "login_not_signed_in");
 }
 
+/// A program asked for something that needs a session, and has none.
+pub(super) fn login_required(correlation_id: &str) {
+    tracing::debug!(target: TARGET, event = "login_required", correlation_id);
+}
+
 /// What a refusal knows; the browser is told its code and the correlation id.
 pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
     let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());

@@ -41,8 +41,9 @@
 //!   unless it says `private` itself, when its handler took a `Session` or stood behind `required()`.
 //!   A handler that reads the extension by itself must see to that by itself.
 //! * A request may carry a session and an access token. The two layers do not know each other: a handler
-//!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, never a
-//!   mixture, and a session still needs the evidence of [`Csrf`].
+//!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, or
+//!   whichever of them speaks with [`Principal`](crate::extract::Principal), never a mixture, and a
+//!   session still needs the evidence of [`Csrf`].
 //!
 //! # Not checked here
 //!
@@ -107,7 +108,6 @@ mod visit;
 pub use csrf::Csrf;
 pub use future::ResponseFuture;
 pub use layer::LoginLayer;
-#[cfg(feature = "axum")]
 pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
 pub use required::{Required, RequiredFuture, RequiredLayer};

@@ -55,14 +55,22 @@ pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `Accept` names `text/html`; `*/*` names nothing.
+/// `Accept` names `text/html`, and no JSON above it; `*/*` names nothing (RFC 9110 §12.5.1).
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
-    headers
-        .get_all(ACCEPT)
-        .iter()
+    let values = headers.get_all(ACCEPT).iter();
+    let ranges = values
         .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .any(names_html)
+        .flat_map(|value| value.split(','));
+    let (mut html, mut json) = (0.0_f32, 0.0_f32);
+    for range in ranges {
+        let (name, quality) = read_range(range);
+        if name == "text/html" {
+            html = html.max(quality);
+        } else if name == "application/json" || name.ends_with("+json") {
+            json = json.max(quality);
+        }
+    }
+    html > 0.0 && html >= json
 }
 
 /// A person clicked or typed: the browser did not do this by itself.
@@ -88,18 +96,15 @@ pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Sent<'a> {
     }
 }
 
-fn names_html(range: &str) -> bool {
+/// A media range in lower case and its weight; one that cannot be read is taken for the full one.
+fn read_range(range: &str) -> (String, f32) {
     let mut parts = range.split(';').map(str::trim);
-    let html = parts
-        .next()
-        .is_some_and(|name| name.eq_ignore_ascii_case("text/html"));
-    let unwanted = parts.any(|parameter| {
-        let quality = parameter
-            .strip_prefix("q=")
-            .or_else(|| parameter.strip_prefix("Q="));
-        quality.is_some_and(|quality| quality.parse::<f32>().is_ok_and(|quality| quality <= 0.0))
+    let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+    let weight = parts.find_map(|parameter| {
+        let text = parameter.strip_prefix(['q', 'Q'])?.strip_prefix('=')?;
+        text.parse().ok()
     });
-    html && !unwanted
+    (name, weight.unwrap_or(1.0))
 }
 
 fn is(value: Option<&HeaderValue>, expected: &str) -> bool {

@@ -19,6 +19,7 @@ pub struct ErrorPage<'a> {
     pub(super) refusal: &'a Refusal,
     pub(super) correlation_id: &'a str,
     pub(super) login_url: &'a str,
+    pub(super) accept_language: Option<&'a str>,
 }
 
 impl ErrorPage<'_> {
@@ -33,8 +34,8 @@ impl ErrorPage<'_> {
     }
 
     /// What happened, in English, for the person at the browser.
-    pub fn message(&self) -> &'static str {
-        self.refusal.message
+    pub fn message(&self) -> &str {
+        &self.refusal.message
     }
 
     /// What the authorization server wrote about it: capped, without control characters, to be escaped.
@@ -47,6 +48,12 @@ impl ErrorPage<'_> {
         self.correlation_id
     }
 
+    /// The languages that the browser asks for (RFC 9110 §12.5.4), as it wrote them: a stranger's text.
+    /// [`code`](Self::code) is what words in another language are chosen by.
+    pub fn accept_language(&self) -> Option<&str> {
+        self.accept_language
+    }
+
     /// Where to begin anew, if that may help.
     pub fn start_again(&self) -> Option<&str> {
         self.refusal.start_again.then_some(self.login_url)
@@ -56,14 +63,11 @@ impl ErrorPage<'_> {
 /// Our own error page.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let title = match self.status() {
-            StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
-            StatusCode::FORBIDDEN => "Request refused",
-            _ => "Signing in did not work",
-        };
+        let title = self.title();
         write!(f, "{}<h1>{title}</h1>", head(title))?;
         write!(f, "<p>{}</p>", Escaped(self.message()))?;
-        if let Some(said) = self.said() {
+        // The bare code says nothing to a person that our own words do not.
+        if let Some(said) = self.said().filter(|&said| said != self.code()) {
             write!(
                 f,
                 "<p class=\"said\">The service said: <q>{}</q></p>",
@@ -71,19 +75,31 @@ impl fmt::Display for ErrorPage<'_> {
             )?;
         }
         if let Some(url) = self.start_again() {
-            write!(
-                f,
-                "<p><a class=\"go\" href=\"{}\">Sign in again</a></p>",
-                Escaped(url)
-            )?;
+            let url = Escaped(url);
+            let words = match self.status() {
+                StatusCode::SERVICE_UNAVAILABLE => "Try again",
+                _ => "Sign in again",
+            };
+            write!(f, "<p><a class=\"go\" href=\"{url}\">{words}</a></p>")?;
         }
         write!(
             f,
-            "<p class=\"small\">{} · {} · {}</p>{FOOT}",
+            "<p class=\"small\">{} · {} · {}<br>Quote this line if you ask for help.</p>{FOOT}",
             self.status().as_u16(),
             Escaped(self.code()),
             Escaped(self.correlation_id())
         )
+    }
+}
+
+impl ErrorPage<'_> {
+    fn title(&self) -> &'static str {
+        match self.status() {
+            StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
+            StatusCode::FORBIDDEN => "Request refused",
+            StatusCode::SERVICE_UNAVAILABLE => "Not possible at the moment",
+            _ => "Signing in did not work",
+        }
     }
 }
 
@@ -178,6 +194,7 @@ mod tests {
             refusal: &refusal,
             correlation_id: "c0ffee",
             login_url: "/auth/login?return_to=\"><img onerror=x>",
+            accept_language: Some("<script>"),
         }
         .to_string();
         assert!(

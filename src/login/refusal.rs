@@ -21,7 +21,7 @@ pub(crate) struct Refusal {
     /// Stable, for machines and for support.
     pub(super) code: &'static str,
     /// For the person, in words that help.
-    pub(super) message: &'static str,
+    pub(super) message: Cow<'static, str>,
     /// What the authorization server wrote: a stranger's text, capped, to be escaped.
     pub(super) said: Option<String>,
     pub(super) retry_after: Option<Duration>,
@@ -36,7 +36,7 @@ impl Refusal {
         Self {
             status,
             code,
-            message,
+            message: Cow::Borrowed(message),
             said: None,
             retry_after: None,
             start_again: false,
@@ -76,7 +76,7 @@ impl From<&FlowError> for Refusal {
         Self {
             status,
             code: error.code(),
-            message,
+            message: message.into(),
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
@@ -103,14 +103,15 @@ impl From<NotWritten> for Refusal {
     }
 }
 
-/// Nothing was judged: it is worth coming back (`L48`).
+/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked. It is worth
+/// coming back.
 impl From<&StoreError> for Refusal {
     fn from(error: &StoreError) -> Self {
-        let code = match error {
-            StoreError::Full => "session_store_full",
-            StoreError::Unavailable(_) => "session_store_unavailable",
+        let (code, message) = match error {
+            StoreError::Full => ("session_store_full", FULL),
+            StoreError::Unavailable(_) => ("session_store_unavailable", NO_STORE),
         };
-        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, NO_STORE);
+        let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
         refusal.retry_after = Some(STORE_RETRY);
         // What a store says of itself may name its address.
         refusal.because(error.to_string())
@@ -163,8 +164,12 @@ const NOT_SIGNED_IN: &str = "You are not signed in.";
 const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used.";
 const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
-const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. Try again shortly.";
-const STORE_RETRY: Duration = Duration::from_secs(5);
 const OUR_FAULT: &str = "Something went wrong here.";
+const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
+const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
+                        out: try again shortly.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";
+
+/// When to come again while a store is away.
+const STORE_RETRY: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -92,11 +92,14 @@ impl Settings {
         if kind == Kind::Navigation {
             return answer::redirect(&login_url);
         }
+        let correlation_id = self.correlation_id();
+        events::login_required(&correlation_id);
         let problem = json!({
             "type": "about:blank",
             "title": "Signing in is required",
             "status": 401,
             "code": "login_required",
+            "correlation_id": correlation_id,
             "login_url": login_url,
         });
         let mut answer = answer::problem(StatusCode::UNAUTHORIZED, &problem);
@@ -125,6 +128,9 @@ impl Settings {
                 refusal,
                 correlation_id: &correlation_id,
                 login_url: &login_url,
+                accept_language: headers
+                    .get(ACCEPT_LANGUAGE)
+                    .and_then(|value| value.to_str().ok()),
             };
             match &self.error_page {
                 Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),

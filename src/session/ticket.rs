@@ -66,7 +66,13 @@ mod tests {
         assert_eq!(again.id(), ticket.id());
         assert_ne!(ticket.id().to_string(), *text);
         assert_eq!(format!("{ticket:?}"), "Ticket(..)");
-        for odd in ["", "x", &text[..42], &format!("{}A", *text), &"ü".repeat(20)] {
+        for odd in [
+            "",
+            "x",
+            &text[..42],
+            &format!("{}A", *text),
+            &"ü".repeat(20),
+        ] {
             assert!(Ticket::parse(odd).is_none(), "{odd}");
         }
     }

@@ -62,6 +62,11 @@ impl<C> VerifiedToken<C> {
         &self.claims
     }
 
+    /// The claims as they were verified, whatever the application reads them as.
+    pub(crate) fn registered_claims(&self) -> &Claims {
+        &self.verdict.claims
+    }
+
     /// `sub`: whom the token speaks of. For a token that a client got for itself, the client; see
     /// [`is_client_only`](Self::is_client_only).
     pub fn subject(&self) -> Option<&str> {

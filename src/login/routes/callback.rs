@@ -190,7 +190,7 @@ const NO_NAVIGATION: Refusal = Refusal::new(
 );
 const UNKNOWN: Refusal = Refusal::stale(
     "login_unknown",
-    "This browser has no sign-in under way that this answer belongs to.",
+    "This sign-in did not begin in this browser, or it was completed or given up already.",
 );
 const NO_COOKIE: &str = "the browser sent no cookie for this state; if that is always so, people come by \
                          another origin than that of the redirect URI";

@@ -46,7 +46,7 @@ async fn start(
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
-            refusal.message = BAD_PARAMETER;
+            refusal.message = BAD_PARAMETER.into();
         }
         refusal
     })?;
@@ -102,7 +102,7 @@ const fn bad_parameter(code: &'static str) -> Refusal {
     Refusal::stale(code, BAD_PARAMETER)
 }
 
-const BAD_PARAMETER: &str = "The link that led here asks for something that cannot be.";
+const BAD_PARAMETER: &str = "The link that led here is incomplete or wrong.";
 
 /// A hint is an e-mail address, locales and classes are short words.
 const MAX_PARAMETER: usize = 512;
