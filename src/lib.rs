@@ -88,6 +88,7 @@
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
 //! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
+//! | `redis` | no | [`store::RedisStore`]: sessions and all other state in Redis or Valkey |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.

@@ -8,9 +8,11 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{HeaderValue, RETRY_AFTER};
 use serde_json::Value;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{
-    Endpoint, Fault, Gate, Grant, RefreshedIdToken, TestClient, TestServer,
+    Endpoint, Fault, Gate, Grant, RefreshedIdToken, TestClient, TestServer, TestSession,
 };
+use tower_oauth::{Client, CookieKey, LoginLayer};
 
 use testing_support::{
     CALLBACK, ISSUER, basic, claims, code, document, error, json, post_to, redeem, refresh, server,
@@ -253,4 +255,30 @@ async fn a_refresh_brings_tokens_of_somebody_else_on_demand() {
         let answer = json(&refresh(&server, &token, "").await);
         assert_eq!(claims(&text(&answer, "id_token"))[claim], "another");
     }
+}
+
+#[tokio::test]
+async fn a_handler_is_called_with_a_session_that_no_login_brought() {
+    let server = server();
+    let client = Client::confidential("shop", "shop secret:1");
+    let key = || CookieKey::generate().unwrap();
+    let cookies = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key()).unwrap();
+    let store = MemoryStore::new().with_clock(server.clock());
+    let stored = cookies.clone().with_session_store(store);
+    for (name, login) in [("cookie", cookies), ("store", stored)] {
+        let injected = TestSession::new("alice")
+            .with_claim("email", "alice@example.test")
+            .with_scopes("openid notes:read")
+            .unwrap()
+            .with_access_token("an access token", Duration::from_secs(60));
+        let session = injected.begin(&login).await;
+        assert_eq!(session.issuer(), ISSUER, "{name}");
+        assert_eq!(session.subject(), "alice", "{name}");
+        assert_eq!(session.email().unwrap().address(), "alice@example.test");
+        assert!(session.scopes().contains("notes:read"), "{name}");
+        let token = session.access_token().await.unwrap();
+        assert_eq!(token.expose(), "an access token", "{name}");
+        assert_ne!(session.id(), injected.begin(&login).await.id(), "{name}");
+    }
+    assert!(server.requests().is_empty(), "nobody was asked");
 }

@@ -17,6 +17,8 @@ mod complete;
 mod email;
 mod encoding;
 mod error;
+#[cfg(feature = "testing")]
+mod injected;
 mod logout;
 mod record;
 mod redeem;
@@ -34,6 +36,8 @@ mod userinfo;
 
 pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
+#[cfg(feature = "testing")]
+pub(crate) use injected::Injected;
 pub(crate) use record::SessionRecord;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session_id::{InvalidSessionId, SessionId};

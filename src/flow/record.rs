@@ -39,6 +39,8 @@ pub(crate) struct SessionRecord {
     refresh_token_expires_at: Option<i64>,
     id_token: Option<IdToken>,
     app_data: Option<String>,
+    /// Grows with every change of it: of two records of one session the greater has the newer data.
+    app_data_count: u64,
 }
 
 /// What a login gives.
@@ -74,6 +76,7 @@ impl SessionRecord {
             refresh_token_expires_at: new.refresh_token_expires_at,
             id_token: Some(new.id_token),
             app_data: None,
+            app_data_count: 0,
         }
     }
 
@@ -147,7 +150,36 @@ impl SessionRecord {
     }
 
     pub(crate) fn with_app_data(self, app_data: Option<String>) -> Self {
-        Self { app_data, ..self }
+        Self {
+            app_data,
+            app_data_count: self.app_data_count.saturating_add(1),
+            ..self
+        }
+    }
+
+    /// Whether `other`, of the same session, lacks newer tokens or newer app data that are here.
+    pub(crate) fn is_ahead_of(&self, other: &Self) -> bool {
+        self.generation > other.generation || self.app_data_count > other.app_data_count
+    }
+
+    /// The newer tokens and the newer app data of two records of one session.
+    pub(crate) fn joined(&self, other: &Self) -> Self {
+        let tokens = if other.generation > self.generation {
+            other
+        } else {
+            self
+        };
+        let data = if other.app_data_count > self.app_data_count {
+            other
+        } else {
+            self
+        };
+        Self {
+            last_seen: self.last_seen.max(other.last_seen),
+            app_data: data.app_data.clone(),
+            app_data_count: data.app_data_count,
+            ..tokens.clone()
+        }
     }
 
     /// The same session with other tokens; who signed in, and what is kept with it, stays.
@@ -232,6 +264,7 @@ impl SessionRecord {
             .optional_number(self.refresh_token_expires_at)
             .optional(self.id_token.as_ref().map(IdToken::expose))
             .optional(self.app_data.as_deref())
+            .unsigned(self.app_data_count)
             .finish()
     }
 
@@ -256,6 +289,7 @@ impl SessionRecord {
             refresh_token_expires_at: reader.optional_number()?,
             id_token: reader.optional()?.map(IdToken::new),
             app_data: reader.optional()?.map(str::to_owned),
+            app_data_count: reader.unsigned()?,
         };
         reader.finish()?;
         Some(record)
@@ -381,6 +415,28 @@ mod tests {
         assert!(!record.wants_touch(1_000_359, HOUR));
         assert!(record.wants_touch(1_000_360, HOUR));
         assert_eq!(record.touched(999_000).last_seen(), 1_000_000);
+    }
+
+    #[test]
+    fn of_two_records_the_newer_tokens_and_the_newer_app_data_are_kept() {
+        let old = record(1_000_000);
+        let refreshed = SessionRecord {
+            generation: 1,
+            access_token: AccessToken::new("new"),
+            ..old.clone()
+        };
+        let changed = old
+            .clone()
+            .with_app_data(Some("1".to_owned()))
+            .touched(1_000_900);
+        assert!(!old.is_ahead_of(&refreshed) && !old.is_ahead_of(&changed));
+        assert!(refreshed.is_ahead_of(&changed) && changed.is_ahead_of(&refreshed));
+        for joined in [refreshed.joined(&changed), changed.joined(&refreshed)] {
+            assert_eq!(joined.access_token().expose(), "new");
+            assert_eq!(joined.app_data(), Some("1"));
+            assert_eq!(joined.last_seen(), 1_000_900);
+            assert!(!refreshed.is_ahead_of(&joined) && !changed.is_ahead_of(&joined));
+        }
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::clock::SharedClock;
 use crate::crypto::digest::sha256;
 use crate::flow::{FlowError, Transaction};
 use crate::protocol::State;
-use crate::session::{Held, NotBegun};
+use crate::session::{Held, NotAdmitted, NotBegun};
 use crate::store::StoreError;
 
 /// What the callback came to: a session, or why there is none.
@@ -33,6 +33,7 @@ pub(super) enum SignInError {
     /// Another replica has redeemed the state.
     Used,
     Store(StoreError),
+    NotAdmitted(NotAdmitted),
     NotBegun(NotBegun),
 }
 
@@ -73,6 +74,12 @@ impl From<FlowError> for SignInError {
 impl From<StoreError> for SignInError {
     fn from(error: StoreError) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<NotAdmitted> for SignInError {
+    fn from(error: NotAdmitted) -> Self {
+        Self::NotAdmitted(error)
     }
 }
 

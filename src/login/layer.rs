@@ -299,6 +299,11 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+        &self.settings.keeper
+    }
+
     #[cfg(test)]
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
@@ -309,7 +314,7 @@ impl LoginLayer {
         self
     }
 
-    fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
+    pub(super) fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
         let keeper = change(Keeper::clone(&self.settings.keeper));
         self.with(|settings| settings.keeper = Arc::new(keeper))
     }

@@ -91,6 +91,7 @@ mod cookies;
 mod csrf;
 mod events;
 mod future;
+mod hooks;
 mod layer;
 mod mark;
 mod navigation;

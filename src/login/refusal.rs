@@ -11,7 +11,7 @@ use super::callbacks::SignInError;
 use super::chunks::NotWritten;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
-use crate::session::NotBegun;
+use crate::session::{NotAdmitted, NotBegun};
 use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
@@ -135,10 +135,39 @@ impl From<&SignInError> for Refusal {
             SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
                 Self::from(error)
             }
+            SignInError::NotAdmitted(error) => Self::from(error),
             SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
             SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
             SignInError::Used => USED,
         }
+    }
+}
+
+/// What the application itself says to a login (`L76`).
+impl From<&NotAdmitted> for Refusal {
+    fn from(error: &NotAdmitted) -> Self {
+        let refusal = match error {
+            NotAdmitted::Denied(words) => {
+                let mut refusal = Self::new(StatusCode::FORBIDDEN, "login_denied", NOT_LET_IN);
+                if !words.trim().is_empty() {
+                    refusal.message = words.clone();
+                }
+                refusal
+            }
+            NotAdmitted::Later { retry_after, .. } => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                let mut refusal = Self::new(status, "login_undecided", UNDECIDED);
+                refusal.retry_after = Some(*retry_after);
+                refusal
+            }
+            NotAdmitted::Failed(_) => {
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                Self::new(status, "login_hook_failed", OUR_FAULT)
+            }
+        };
+        let mut refusal = refusal.because(error.to_string());
+        refusal.start_again = true;
+        refusal
     }
 }
 
@@ -175,6 +204,8 @@ const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used."
 const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
 const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
 const OUR_FAULT: &str = "Something went wrong here.";
+const NOT_LET_IN: &str = "You have signed in, but this application is not open to you.";
+const UNDECIDED: &str = "Whether you may sign in cannot be told at the moment. Try again shortly.";
 const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
 const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
                         out: try again shortly.";

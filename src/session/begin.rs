@@ -1,6 +1,7 @@
 //! A login becomes a session.
 
 use super::held::{Held, Seat};
+use super::hooks::EndReason;
 use super::index::{self, Entry};
 use super::keeper::Keeper;
 use super::place::Place;
@@ -65,6 +66,8 @@ impl Keeper {
         for list in index::lists_of(&record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, now).await? {
                 self.end(&surplus, None).await?;
+                let user = (record.issuer(), record.subject());
+                self.tell_ended_unread(Some(surplus), Some(user), EndReason::Replaced);
             }
         }
         let put = self

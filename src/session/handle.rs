@@ -139,6 +139,15 @@ impl Session {
         self.lock().clone()
     }
 
+    pub(super) fn keeper(&self) -> &Arc<Keeper> {
+        &self.0.keeper
+    }
+
+    /// The session has become this.
+    pub(super) fn renew(&self, held: Held) {
+        *self.lock() = held;
+    }
+
     fn lock(&self) -> MutexGuard<'_, Held> {
         self.0
             .current

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::hooks::Hooks;
 use super::place::Place;
 use super::steady::Steady;
 use super::successors::Successors;
@@ -23,6 +24,7 @@ pub(crate) struct Keeper {
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
     owner: String,
+    pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
 
@@ -43,6 +45,7 @@ impl Keeper {
             absolute: ABSOLUTE,
             idle: IDLE,
             key,
+            hooks: Hooks::default(),
             memory: Arc::default(),
         }
     }
@@ -67,6 +70,11 @@ impl Keeper {
             idle,
             ..self
         }
+    }
+
+    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
+        change(&mut self.hooks);
+        self
     }
 
     pub(crate) fn flow(&self) -> &Arc<Flow> {

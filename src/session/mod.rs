@@ -20,11 +20,13 @@
 //! Every change compares and swaps: an answer that took long brings back neither a session that was ended
 //! nor tokens that were renewed meanwhile.
 
+mod app_data;
 mod begin;
 mod error;
 mod events;
 mod handle;
 mod held;
+mod hooks;
 mod index;
 mod keeper;
 mod logged_out;
@@ -41,10 +43,15 @@ mod ticket;
 mod tombstones;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
+pub use app_data::AppDataError;
 pub(crate) use begin::NotBegun;
 pub use error::SessionError;
 pub use handle::{Session, UserKey};
 pub(crate) use held::Held;
+pub use hooks::{
+    EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
+};
+pub(crate) use hooks::{Hook, NotAdmitted};
 pub(crate) use keeper::Keeper;
 pub(crate) use open::{Opened, Shown};
 pub(crate) use ticket::Ticket;

@@ -45,9 +45,8 @@ impl Keeper {
         let record = held.record();
         let successor = self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec());
         Some(match successor {
-            Some(newer) if newer.generation() > record.generation() => {
-                let newer = newer.touched(record.last_seen());
-                held.with_record(newer).with_seat(seat)
+            Some(newer) if newer.is_ahead_of(record) => {
+                held.with_record(record.joined(&newer)).with_seat(seat)
             }
             _ => held.clone().with_seat(seat),
         })

@@ -27,11 +27,13 @@ struct Kept {
 }
 
 impl Successors {
-    /// A record of the same session that is newer than this one.
+    /// What this record lacks of its session, put together with it.
     pub(super) fn of(&self, record: &SessionRecord) -> Option<SessionRecord> {
         let inner = self.lock();
         let kept = inner.records.get(record.id())?;
-        (kept.record.generation() > record.generation()).then(|| SessionRecord::clone(&kept.record))
+        kept.record
+            .is_ahead_of(record)
+            .then(|| record.joined(&kept.record))
     }
 
     /// Keeps a record for as long as its session may last.
@@ -39,13 +41,21 @@ impl Successors {
         let mut inner = self.lock();
         inner.count += 1;
         let number = inner.count;
+        // Whoever came in between has left something newer of another kind.
+        let record = match inner.records.get(record.id()) {
+            Some(before) if before.record.is_ahead_of(record) => {
+                Arc::new(record.joined(&before.record))
+            }
+            _ => Arc::clone(record),
+        };
+        let id = *record.id();
         let kept = Kept {
-            record: Arc::clone(record),
+            record,
             number,
             until: now.saturating_add(lifetime),
         };
-        inner.records.insert(*record.id(), kept);
-        inner.order.push_back((number, *record.id()));
+        inner.records.insert(id, kept);
+        inner.order.push_back((number, id));
         inner.make_room(now);
     }
 

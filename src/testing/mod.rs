@@ -8,6 +8,7 @@
 //! | [`DpopKey`] | a client's key, and proofs that it is held |
 //! | [`Fault`], [`Gate`] | what goes wrong, and when: delays, outages, lost answers, wrong claims, wrong signatures |
 //! | [`Browser`] | the code flow as a person goes through it: links, forms, redirects, cookies |
+//! | [`TestSession`] | a handler of somebody who is signed in, without a flow |
 //! | [`ManualClock`] | expiry without waiting |
 //!
 //! # Test a protected route
@@ -127,6 +128,7 @@ mod registry;
 mod respond;
 mod server;
 mod service;
+mod session;
 mod sessions;
 mod tcp;
 
@@ -142,4 +144,5 @@ pub use refresh::RefreshedIdToken;
 pub use registry::{ClientAuthentication, Grant, TestClient, TestUser};
 pub use server::TestServer;
 pub use service::{BackChannel, Disconnected};
+pub use session::TestSession;
 pub use tcp::Listening;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::registry::TestClient;
+use super::registry::{self, TestClient};
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
 
@@ -68,11 +68,7 @@ impl TestClient {
     ///
     /// [`ConfigError::Scope`] for a value that RFC 6749 §3.3 does not allow.
     pub fn with_refreshed_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
-        let scopes = ScopeSet::parse(scopes).map_err(|invalid| ConfigError::Scope {
-            value: invalid.value().to_owned(),
-            reason: "not a scope by RFC 6749 §3.3",
-        })?;
-        self.refresh.scopes = Some(scopes);
+        self.refresh.scopes = Some(registry::scopes(scopes)?);
         Ok(self)
     }
 }

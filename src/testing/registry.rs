@@ -162,10 +162,7 @@ impl TestClient {
     ///
     /// [`ConfigError::Scope`] for a value that RFC 6749 §3.3 does not allow.
     pub fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
-        self.scopes = ScopeSet::parse(scopes).map_err(|invalid| ConfigError::Scope {
-            value: invalid.value().to_owned(),
-            reason: "not a scope by RFC 6749 §3.3",
-        })?;
+        self.scopes = self::scopes(scopes)?;
         Ok(self)
     }
 
@@ -256,6 +253,13 @@ impl TestUser {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
+}
+
+pub(super) fn scopes(list: &str) -> Result<ScopeSet, ConfigError> {
+    ScopeSet::parse(list).map_err(|invalid| ConfigError::Scope {
+        value: invalid.value().to_owned(),
+        reason: "not a scope by RFC 6749 §3.3",
+    })
 }
 
 pub(super) fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {

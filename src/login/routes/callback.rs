@@ -18,7 +18,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{Held, SessionId};
+use crate::session::{EndReason, Held, SessionId};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -95,6 +95,7 @@ async fn finish(
                     return Err(SignInError::Used);
                 }
                 let record = keeper.flow().complete(grant).await?;
+                let record = keeper.admit(record).await?;
                 Ok(keeper.begin(record).await?)
             };
             let clock = settings.flow().clock();
@@ -137,9 +138,12 @@ async fn end_before(
     if let Some(before) = here.filter(|before| before.record().id() != id) {
         let record = before.record();
         settings.keeper.end(record.id(), Some(record)).await?;
+        settings.keeper.tell_ended(record, EndReason::Replaced);
     }
     if let Some(before) = replaces.filter(|before| before != id) {
         settings.keeper.end(&before, None).await?;
+        let (id, reason) = (Some(before), EndReason::Replaced);
+        settings.keeper.tell_ended_unread(id, None, reason);
     }
     Ok(())
 }

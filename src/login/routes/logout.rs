@@ -23,7 +23,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
-use crate::session::Held;
+use crate::session::{EndReason, Held};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -99,6 +99,7 @@ impl<'a> Leaving<'a> {
         if let Some(held) = &session {
             let record = held.record();
             settings.keeper.end(record.id(), Some(record)).await?;
+            settings.keeper.tell_ended(record, EndReason::SignedOut);
         }
         Ok(Self {
             settings,
