@@ -83,6 +83,20 @@ counted! {
 }
 
 counted! {
+    /// How a request for new tokens of a session ended.
+    Refresh, "tower_oauth_refreshes_total", "outcome", {
+        Success => "success",
+        /// The refresh token is no longer good.
+        Refused => "refused",
+        OtherPerson => "other_person",
+        Misconfigured => "misconfigured",
+        Unavailable => "unavailable",
+        /// Nobody knows whether it was carried out.
+        Unclear => "unclear",
+    }
+}
+
+counted! {
     /// Why a verb of a store failed.
     StoreFailure, "tower_oauth_store_failures_total", "reason", {
         Full => "full",

@@ -137,6 +137,7 @@
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
 //! | `tower_oauth_introspection_seconds` | histogram | none | none | how long it took to answer, or to fail |
+//! | `tower_oauth_refreshes_total` | counter | `outcome` | `success`, `refused`, `other_person`, `misconfigured`, `unavailable`, `unclear` | refresh tokens sent, for the sessions of all layers |
 //! | `tower_oauth_store_failures_total` | counter | `reason` | `full`, `unavailable`, `timed_out`, `panicked` | verbs of a [`Store`](crate::store::Store) that failed, of all layers |
 //!
 //! [RFC 6750]: https://www.rfc-editor.org/rfc/rfc6750

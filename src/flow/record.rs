@@ -34,6 +34,7 @@ pub(crate) struct SessionRecord {
     expiry: Option<i64>,
     scopes: ScopeSet,
     access_token: AccessToken,
+    access_token_since: i64,
     access_token_expires_at: i64,
     refresh_token: Option<RefreshToken>,
     refresh_token_expires_at: Option<i64>,
@@ -71,6 +72,7 @@ impl SessionRecord {
             expiry: said.expiry,
             scopes: new.scopes,
             access_token: new.access_token,
+            access_token_since: new.now,
             access_token_expires_at: new.access_token_expires_at,
             refresh_token: new.refresh_token,
             refresh_token_expires_at: new.refresh_token_expires_at,
@@ -132,6 +134,11 @@ impl SessionRecord {
         &self.access_token
     }
 
+    /// When it came.
+    pub(crate) fn access_token_since(&self) -> i64 {
+        self.access_token_since
+    }
+
     pub(crate) fn access_token_expires_at(&self) -> i64 {
         self.access_token_expires_at
     }
@@ -189,6 +196,7 @@ impl SessionRecord {
             generation: tokens.generation,
             scopes: tokens.scopes,
             access_token: tokens.access_token,
+            access_token_since: tokens.access_token_since,
             access_token_expires_at: tokens.access_token_expires_at,
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at: tokens.refresh_token_expires_at,
@@ -259,6 +267,7 @@ impl SessionRecord {
             .text(self.claims.as_json())
             .text(&self.scopes.to_string())
             .text(self.access_token.expose())
+            .number(self.access_token_since)
             .number(self.access_token_expires_at)
             .optional(self.refresh_token.as_ref().map(RefreshToken::expose))
             .optional_number(self.refresh_token_expires_at)
@@ -284,6 +293,7 @@ impl SessionRecord {
             expiry: said.expiry,
             scopes: ScopeSet::from_wire(reader.text()?),
             access_token: AccessToken::new(reader.text()?),
+            access_token_since: reader.number()?,
             access_token_expires_at: reader.number()?,
             refresh_token: reader.optional()?.map(RefreshToken::new),
             refresh_token_expires_at: reader.optional_number()?,
@@ -480,6 +490,7 @@ mod tests {
                 id: SessionId::new(id),
                 generation,
                 access_token: AccessToken::new(token),
+                access_token_since: seen.into(),
                 refresh_token: refresh.map(RefreshToken::new),
                 refresh_token_expires_at: until,
                 ..record(now.into()).with_app_data(data)
@@ -491,6 +502,7 @@ mod tests {
             prop_assert_eq!(again.claims().as_json(), record.claims().as_json());
             prop_assert_eq!(again.scopes(), record.scopes());
             prop_assert_eq!(again.access_token(), record.access_token());
+            prop_assert_eq!(again.access_token_since(), record.access_token_since());
             prop_assert_eq!(again.id_token(), record.id_token());
             prop_assert_eq!(again.last_seen(), record.last_seen());
             prop_assert_eq!((again.id(), again.sid()), (record.id(), Some("s1")));

@@ -18,7 +18,8 @@ use crate::token::id_token::refreshed::{self, Before};
 #[derive(Clone, Debug)]
 pub(crate) struct Refreshed {
     pub(crate) access_token: AccessToken,
-    /// In seconds since 1970, as everywhere.
+    /// When it came, in seconds since 1970, as everywhere.
+    pub(crate) access_token_since: i64,
     pub(crate) access_token_expires_at: i64,
     /// `None`: the old one stays good (RFC 6749 §6).
     pub(crate) refresh_token: Option<RefreshToken>,
@@ -44,6 +45,7 @@ pub(crate) enum RefreshFailure {
 }
 
 impl RefreshFailure {
+    #[cfg(test)]
     pub(crate) fn error(&self) -> &FlowError {
         let (Self::Refused(error)
         | Self::OtherPerson(error)
@@ -150,6 +152,7 @@ impl Flow {
         let now = unix_seconds(&**self.clock());
         let after = |seconds: u64| now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
         Ok(Refreshed {
+            access_token_since: now,
             // `L54`: a token without a life told is not one without an end.
             access_token_expires_at: after(
                 tokens
@@ -184,6 +187,7 @@ impl SessionRecord {
             generation,
             scopes: new.scopes.unwrap_or_else(|| self.scopes().clone()),
             access_token: new.access_token,
+            access_token_since: new.access_token_since,
             access_token_expires_at: new.access_token_expires_at,
             refresh_token,
             refresh_token_expires_at,
@@ -197,6 +201,7 @@ pub(super) struct Tokens {
     pub(super) generation: u64,
     pub(super) scopes: ScopeSet,
     pub(super) access_token: AccessToken,
+    pub(super) access_token_since: i64,
     pub(super) access_token_expires_at: i64,
     pub(super) refresh_token: Option<RefreshToken>,
     pub(super) refresh_token_expires_at: Option<i64>,

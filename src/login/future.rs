@@ -37,6 +37,7 @@ pin_project! {
     enum State<S, B, F, R> {
         Opening { opening: OpeningFuture, parked: Option<Box<Parked<S, B>>> },
         Inner { #[pin] future: F, afterwards: Option<Afterwards> },
+        Leaving { settling: SettlingFuture, leaving: Option<(Response<R>, Afterwards)> },
         Route { future: RouteFuture },
         Answer { answer: Option<Response<R>> },
     }
@@ -50,15 +51,17 @@ struct Parked<S, B> {
 }
 
 type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
+type SettlingFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 type OpeningFuture = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
 
 /// What is done to a response on its way out.
-#[derive(Debug)]
 pub(super) struct Afterwards {
     pub(super) settings: Arc<Settings>,
     /// What clears cookies that are nobody's.
     pub(super) clearing: Vec<HeaderValue>,
     pub(super) session: Option<Session>,
+    /// What the response waits for before it takes the session along.
+    pub(super) settling: Option<SettlingFuture>,
     /// How many session cookies the browser showed.
     pub(super) shown: usize,
     pub(super) mark: Mark,
@@ -130,11 +133,24 @@ where
                     }
                 }
                 Projected::Inner { future, afterwards } => {
-                    let mut response = ready!(future.poll(cx))?;
-                    if let Some(afterwards) = afterwards.take() {
-                        afterwards.apply(response.headers_mut());
+                    let response = ready!(future.poll(cx))?;
+                    match afterwards.take() {
+                        None => return Poll::Ready(Ok(response)),
+                        Some(mut afterwards) => match afterwards.settling.take() {
+                            None => return Poll::Ready(Ok(afterwards.apply(response))),
+                            Some(settling) => State::Leaving {
+                                settling,
+                                leaving: Some((response, afterwards)),
+                            },
+                        },
                     }
-                    return Poll::Ready(Ok(response));
+                }
+                Projected::Leaving { settling, leaving } => {
+                    ready!(settling.as_mut().poll(cx));
+                    return match leaving.take() {
+                        Some((response, afterwards)) => Poll::Ready(Ok(afterwards.apply(response))),
+                        None => Poll::Pending,
+                    };
                 }
                 Projected::Route { future } => {
                     let answer = ready!(future.as_mut().poll(cx));
@@ -192,7 +208,12 @@ where
 }
 
 impl Afterwards {
-    fn apply(self, headers: &mut HeaderMap) {
+    fn apply<R>(self, mut response: Response<R>) -> Response<R> {
+        self.write(response.headers_mut());
+        response
+    }
+
+    fn write(self, headers: &mut HeaderMap) {
         let mut cookies = self.clearing;
         if let Some(session) = self.session {
             let renewed = self

@@ -107,6 +107,10 @@ pub(super) fn enter<B>(
     let session = visit
         .session
         .map(|held| Session::new(Arc::clone(keeper), held));
+    if let Some(session) = &session {
+        session.refresh_ahead();
+    }
+    let settling = session.as_ref().and_then(Session::settling);
     let mark = Mark::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
     extensions.insert(mark.clone());
@@ -119,6 +123,7 @@ pub(super) fn enter<B>(
         settings: Arc::clone(settings),
         clearing: visit.cookies,
         session,
+        settling: settling.map(|settling| Box::pin(settling) as _),
         shown,
         mark,
     })

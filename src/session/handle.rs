@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::SessionError;
 use super::held::Held;
 use super::keeper::Keeper;
+use super::refresh::Seat;
+use crate::clock::within;
 use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 
@@ -32,6 +34,8 @@ struct Inner {
     expires_at: i64,
     /// The newest that is known here.
     current: Mutex<Held>,
+    /// A refresh that was begun before anybody needed it.
+    ahead: Mutex<Option<Seat>>,
 }
 
 /// Who somebody is: subjects are only unique within their issuer.
@@ -93,19 +97,51 @@ impl Session {
         self.0.opened.id()
     }
 
-    /// The access token, for requests to an API on the person's behalf. Opaque to this application.
+    /// An access token that is good now, for requests to an API on the person's behalf. Opaque to this
+    /// application.
+    ///
+    /// It is renewed ahead of its end, so it is nearly always at hand; where it has expired, this waits for
+    /// a new one, up to 15 seconds. However many ask at once, and in however many processes that share a
+    /// store, the authorization server is asked once. It works as well after the response was sent.
+    ///
+    /// An API may refuse it all the same, because it was revoked: then [`refresh`](Self::refresh) and ask
+    /// again, once.
     ///
     /// # Errors
     ///
-    /// [`SessionError::AccessTokenExpired`] once its life is over, where it cannot be renewed.
-    // It will wait for a fresh token; callers already await it.
-    #[allow(clippy::unused_async)]
+    /// [`SessionError`], only where there is no good access token:
+    /// [`AccessTokenExpired`](SessionError::AccessTokenExpired) and [`Ended`](SessionError::Ended) want a
+    /// login, all others a later attempt.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
+        self.refresh_ahead();
         let held = self.current();
-        if self.0.keeper.now() >= held.record().access_token_expires_at() {
-            return Err(SessionError::AccessTokenExpired);
+        let keeper = &self.0.keeper;
+        if keeper.has_good_token(held.record()) {
+            return Ok(held.record().access_token().clone());
         }
-        Ok(held.record().access_token().clone())
+        let newest = keeper.fresh(&held).await?;
+        let good = keeper.has_good_token(newest.record());
+        let token = newest.record().access_token().clone();
+        self.adopt(newest);
+        if good {
+            Ok(token)
+        } else {
+            Err(SessionError::AccessTokenExpired)
+        }
+    }
+
+    /// Gets another access token than the one at hand, however long that would last: for an API that refused
+    /// it. Where somebody else has renewed it meanwhile, that one is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`SessionError`]. After a failure the authorization server is left alone for a while, which doubles
+    /// each time up to a minute; until then the error is the same.
+    pub async fn refresh(&self) -> Result<(), SessionError> {
+        let held = self.current();
+        let newest = self.0.keeper.newer(&held).await?;
+        self.adopt(newest);
+        Ok(())
     }
 
     /// Asks the userinfo endpoint, once at each call: what is known of the person now, which may be
@@ -131,6 +167,7 @@ impl Session {
             keeper,
             opened: Arc::clone(held.record()),
             current: Mutex::new(held),
+            ahead: Mutex::default(),
         }))
     }
 
@@ -146,6 +183,45 @@ impl Session {
     /// The session has become this.
     pub(super) fn renew(&self, held: Held) {
         *self.lock() = held;
+    }
+
+    /// Begins a refresh if it is time for one, and takes in what came of the last.
+    pub(crate) fn refresh_ahead(&self) {
+        let mut ahead = self.ahead();
+        if let Some(seat) = ahead.take_if(|seat| seat.is_over())
+            && let Some(Ok(newest)) = seat.at_hand()
+        {
+            self.adopt(newest);
+        }
+        if ahead.is_none() {
+            *ahead = self.0.keeper.refresh_ahead(&self.current());
+        }
+    }
+
+    /// Waits a moment for a refresh that was begun, where the response is what carries its tokens to their
+    /// place: `L54` for sealed cookies. `None` where there is nothing to wait for.
+    pub(crate) fn settling(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let seat = self.ahead().clone()?;
+        let session = self.clone();
+        self.0.keeper.keeps_in_cookies_alone().then(|| async move {
+            let clock = Arc::clone(session.0.keeper.flow().clock());
+            let outcome = within(&*clock, MOMENT, seat.outcome()).await;
+            if let Some(Some(Ok(newest))) = outcome {
+                session.adopt(newest);
+            }
+        })
+    }
+
+    /// Takes a state that is newer than what is known here.
+    fn adopt(&self, newest: Held) {
+        let mut current = self.lock();
+        if newest.record().generation() > current.record().generation() {
+            *current = newest;
+        }
+    }
+
+    fn ahead(&self) -> MutexGuard<'_, Option<Seat>> {
+        self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -169,6 +245,9 @@ impl fmt::Debug for Session {
 fn moment(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
 }
+
+/// How long a response waits for tokens that it shall carry.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The end of the year 9999: every platform can name it.
 const LAST_SECOND: u64 = 253_402_300_799;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::hooks::Hooks;
 use super::place::Place;
+use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
 use super::tombstones::Tombstones;
@@ -34,6 +35,7 @@ pub(super) struct Memory {
     pub(super) tombstones: Tombstones,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
+    pub(super) refreshes: Refreshes,
 }
 
 impl Keeper {
@@ -84,6 +86,11 @@ impl Keeper {
     /// Whether a browser shows a ticket, and no sealed session.
     pub(crate) fn gives_tickets(&self) -> bool {
         matches!(self.place, Place::Store(_))
+    }
+
+    /// Whether the browser has the only lasting copy of a session.
+    pub(super) fn keeps_in_cookies_alone(&self) -> bool {
+        matches!(self.place, Place::Cookie)
     }
 
     /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
@@ -158,7 +165,7 @@ impl Keeper {
         }
     }
 
-    fn lost_since(&self, moment: i64) -> i64 {
+    pub(super) fn lost_since(&self, moment: i64) -> i64 {
         self.memory.steady.lost_since(moment)
     }
 

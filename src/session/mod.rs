@@ -32,6 +32,7 @@ mod keeper;
 mod logged_out;
 mod open;
 mod place;
+mod refresh;
 mod shared;
 mod steady;
 mod stored;

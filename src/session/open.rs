@@ -102,9 +102,13 @@ impl Keeper {
         if self.has_ended(held.record()) {
             return Opened::Ended(EXPIRED);
         }
+        if self.is_refused(held.record()) {
+            return Opened::Ended(REFUSED);
+        }
         Opened::Session(held)
     }
 }
 
 const ENDED: &str = "signed_out";
 const EXPIRED: &str = "expired";
+const REFUSED: &str = "refresh_refused";

@@ -40,13 +40,11 @@ async fn an_expired_access_token_is_not_sent() {
     let server = Server::new();
     let session = session(&server).await;
     server.clock.advance(600);
+    server.answer_token_request(400, r#"{"error":"invalid_grant"}"#);
     assert!(matches!(
         session.access_token().await,
-        Err(SessionError::AccessTokenExpired)
+        Err(SessionError::Ended)
     ));
-    assert!(matches!(
-        session.userinfo().await,
-        Err(SessionError::AccessTokenExpired)
-    ));
+    assert!(matches!(session.userinfo().await, Err(SessionError::Ended)));
     assert_eq!(server.requests("/userinfo").len(), 0);
 }

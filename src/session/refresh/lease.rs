@@ -1,0 +1,170 @@
+//! Whose turn it is to send a refresh token, among all processes of an application (`L51`).
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::SharedClock;
+use crate::flow::SessionId;
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+
+/// How long a turn lasts whose holder is not heard of any more.
+pub(super) const LEASE: Duration = Duration::from_secs(10);
+
+/// How often it is renewed while its holder is at work: twice may fail before it is lost.
+const RENEWAL: Duration = Duration::from_secs(3);
+
+/// A turn. It ends by [`release`](Self::release), or by itself.
+#[derive(Debug)]
+pub(super) struct Lease {
+    store: SharedStore,
+    clock: SharedClock,
+    key: Key,
+    version: u64,
+    /// Monotonic.
+    renewed_at: Duration,
+}
+
+impl Lease {
+    /// Takes the turn for a session; `None` where somebody else has it.
+    pub(super) async fn take(
+        store: &SharedStore,
+        clock: &SharedClock,
+        id: &SessionId,
+    ) -> Result<Option<Self>, StoreError> {
+        let key = Key::new("lease", &id.to_string());
+        // Counted from before the store was asked: it never counts more than we do.
+        let renewed_at = clock.monotonic();
+        match store.put(&key, Bytes::new(), LEASE, Expect::Absent).await? {
+            Put::Stored(version) => Ok(Some(Self {
+                store: store.clone(),
+                clock: clock.clone(),
+                key,
+                version,
+                renewed_at,
+            })),
+            Put::Conflict => Ok(None),
+        }
+    }
+
+    /// Greater than that of every turn before.
+    pub(super) fn fence(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether there is time enough for one request, after a renewal if need be.
+    pub(super) async fn is_good(&mut self) -> bool {
+        let age = self.clock.monotonic().saturating_sub(self.renewed_at);
+        age < RENEWAL || matches!(self.renew().await, Ok(true))
+    }
+
+    async fn renew(&mut self) -> Result<bool, StoreError> {
+        let now = self.clock.monotonic();
+        let expect = Expect::Version(self.version);
+        match self
+            .store
+            .put(&self.key, Bytes::new(), LEASE, expect)
+            .await?
+        {
+            Put::Stored(version) => {
+                (self.version, self.renewed_at) = (version, now);
+                Ok(true)
+            }
+            Put::Conflict => Ok(false),
+        }
+    }
+
+    /// Does some work, and renews the turn as long as it takes. One that is lost is not taken again: what
+    /// was begun is finished, and compared with what others wrote when it is saved.
+    pub(super) async fn renewed_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        let mut renewals = pin!(async {
+            loop {
+                self.clock.sleep(RENEWAL).await;
+                if matches!(self.renew().await, Ok(false)) {
+                    std::future::pending::<()>().await;
+                }
+            }
+        });
+        poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(done);
+            }
+            let _: Poll<()> = renewals.as_mut().poll(cx);
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Gives the turn to whoever wants it. Where that fails it runs out.
+    pub(super) async fn release(self) {
+        let expect = Expect::Version(self.version);
+        let _ = self.store.remove(&self.key, expect).await;
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::MemoryStore;
+    use crate::testing::ManualClock;
+
+    fn setup() -> (ManualClock, SharedClock, SharedStore, SessionId) {
+        let clock = ManualClock::new(1_800_000_000);
+        let shared: SharedClock = Arc::new(clock.clone());
+        let store = MemoryStore::new().with_clock(clock.clone());
+        let store = SharedStore::new(store).with_clock(Arc::clone(&shared));
+        (clock, shared, store, SessionId::new([7; 32]))
+    }
+
+    #[tokio::test]
+    async fn one_holder_at_a_time_and_each_has_a_greater_fence() {
+        let (clock, shared, store, id) = setup();
+        let first = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        assert!(Lease::take(&store, &shared, &id).await.unwrap().is_none());
+        let other = SessionId::new([8; 32]);
+        assert!(
+            Lease::take(&store, &shared, &other)
+                .await
+                .unwrap()
+                .is_some()
+        );
+        let fence = first.fence();
+        first.release().await;
+        let second = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        assert!(second.fence() > fence);
+        // Its holder is not heard of any more.
+        clock.advance(LEASE);
+        let third = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        assert!(third.fence() > second.fence());
+        // Who comes back late releases nothing that is not its own.
+        second.release().await;
+        assert!(Lease::take(&store, &shared, &id).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_turn_lasts_as_long_as_its_holder_works() {
+        let (clock, shared, store, id) = setup();
+        let mut lease = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        let work = shared.sleep(Duration::from_secs(25));
+        let working = tokio::spawn(async move {
+            lease.renewed_while(work).await;
+            lease
+        });
+        for _ in 0..25 {
+            clock.wait_for_sleepers(2).await;
+            assert!(Lease::take(&store, &shared, &id).await.unwrap().is_none());
+            clock.advance(Duration::from_secs(1));
+            tokio::task::yield_now().await;
+        }
+        let mut lease = working.await.unwrap();
+        assert!(lease.is_good().await);
+        clock.advance(LEASE);
+        assert!(!lease.is_good().await, "it ran out, and is nobody's now");
+    }
+}
