@@ -7,6 +7,7 @@ mod refresh;
 mod sign_out;
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use http::{HeaderMap, StatusCode, header};
@@ -185,12 +186,16 @@ async fn send(
     path: &str,
     cookies: &str,
 ) -> Result<Answer, reqwest::Error> {
-    let client = reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .timeout(Duration::from_secs(30))
-        .build()?;
-    let request = client
+    // Made once, which takes longer than many requests.
+    static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .pool_max_idle_per_host(0)
+            .timeout(Duration::from_secs(30));
+        client.build().unwrap()
+    });
+    let request = CLIENT
         .request(method, format!("{base}{path}"))
         .header(header::COOKIE, cookies)
         .header("sec-fetch-site", "same-origin");
