@@ -525,7 +525,7 @@ def main():
     judge_oneshot(report, oneshots)
     judge_http(report, https)
     if "scenarios" in parts:
-        judge_scenarios(report, ["P7", "P8", "P9", "P10", "P11", "P12", "P13"])
+        judge_scenarios(report, [f"P{number}" for number in range(7, 16)])
     report.sort()
     lines += target_table(report)
     if oneshots:

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use crate::Algorithm;
+use crate::crypto::seal::{Place, Purpose};
 use crate::crypto::{Jws, JwsError};
 use crate::issuer::fuzzing::KeySet;
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::protocol::credentials::{self, Credentials};
 use crate::protocol::json::parse_object;
+use crate::random::Random;
+use crate::{Algorithm, CookieKey};
 
 /// The token of a request and its scheme, `None` where there is none; an error is a 400.
 #[allow(clippy::result_unit_err)]
@@ -64,6 +66,18 @@ pub fn claims(payload: &[u8]) -> Option<Claims> {
     let object = parse_object(text.as_bytes()).ok()?;
     let registered = Registered::read_within(&text, &object).ok()?;
     Some(Claims::new(Arc::clone(&text), registered))
+}
+
+/// What only somebody with the key of the cookies could send: any text, sealed as the session of this
+/// cookie and of this owner, which is issuer and client id.
+pub fn sealed(key: &CookieKey, cookie: &str, owner: &str, plain: &[u8]) -> String {
+    let place = Place {
+        purpose: Purpose::Session,
+        name: cookie,
+        owner,
+    };
+    let sealed = key.seal(&Random::system(), place, plain);
+    sealed.unwrap_or_default()
 }
 
 #[derive(Debug)]

@@ -3,12 +3,18 @@
 
 mod login_support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use axum::Router;
 use axum::routing::get;
+use bytes::Bytes;
 use http::StatusCode;
 use login_support::logs::Logs;
 use login_support::*;
 use tower_oauth::login::ErrorPage;
+use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{CookieKey, LoginLayer, Session};
 
@@ -295,6 +301,88 @@ async fn a_session_that_is_too_large_names_the_store_and_sets_nothing() {
         answer.text()
     );
     assert_eq!(answer.sets(), [""; 0]);
+}
+
+/// L48, L73: a store that is away, or full, is told as such, with when to come again; nobody is called
+/// signed out, and no cookie is touched.
+#[tokio::test]
+async fn a_store_that_is_away_or_full_is_told_as_that() {
+    let full = MemoryStore::new().with_max_entries(1).unwrap();
+    let away = Away(Arc::default());
+    let shops = [
+        (
+            "session_store_full",
+            Shop::with(|login| login.with_session_store(full)),
+        ),
+        (
+            "session_store_unavailable",
+            Shop::with(|login| login.with_session_store(away.clone())),
+        ),
+    ];
+    for (code, shop) in shops {
+        for accept in ["text/html", "application/json"] {
+            let mut jar = Jar::default();
+            let start = shop.start("/auth/login", &mut jar).await;
+            let callback = shop.approve(start.location(), "alice").await;
+            away.0.store(true, Ordering::SeqCst);
+            let ask = Ask::page(&callback).set("accept", accept);
+            let answer = shop.send(ask.jar(&jar)).await;
+            let ticket = Jar::of(&[(SESSION, &"A".repeat(43))]);
+            let visit = shop
+                .send(Ask::page("/notes").set("accept", accept).jar(&ticket))
+                .await;
+            away.0.store(false, Ordering::SeqCst);
+            let mut answers = vec![answer];
+            if code == "session_store_unavailable" {
+                answers.push(visit);
+            }
+            for answer in answers {
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
+                assert_eq!(answer.header("retry-after"), "5", "{code}");
+                assert!(!answer.head().contains(SESSION), "{code} {}", answer.head());
+                protected(&answer, code);
+                if accept == "text/html" {
+                    assert!(
+                        answer.text().contains("Not possible at the moment"),
+                        "{code}"
+                    );
+                    assert!(
+                        answer.text().contains(&format!("503 · {code} · ")),
+                        "{code}"
+                    );
+                } else {
+                    assert_eq!(answer.json()["code"], code);
+                }
+            }
+        }
+    }
+}
+
+/// A store that may be away.
+#[derive(Clone)]
+struct Away(Arc<AtomicBool>);
+
+impl Away {
+    fn check(&self) -> Result<(), StoreError> {
+        match self.0.load(Ordering::SeqCst) {
+            true => Err(StoreError::unavailable("redis://secret@10.0.0.1 is away")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for Away {
+    async fn get(&self, _: &Key) -> Result<Option<Record>, StoreError> {
+        self.check().map(|()| None)
+    }
+
+    async fn put(&self, _: &Key, _: Bytes, _: Duration, _: Expect) -> Result<Put, StoreError> {
+        self.check().map(|()| Put::Stored(1))
+    }
+
+    async fn remove(&self, _: &Key, _: Expect) -> Result<Removed, StoreError> {
+        self.check().map(|()| Removed::Absent)
+    }
 }
 
 /// L7, L21, H65: every answer of the layer's own, and every answer with a cookie of ours.

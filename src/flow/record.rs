@@ -117,6 +117,11 @@ impl SessionRecord {
         self.created_at
     }
 
+    /// When the authorization server issued the ID token of the login, by its clock.
+    pub(crate) fn issued_at(&self) -> i64 {
+        self.claims.issued_at().unwrap_or(i64::MIN)
+    }
+
     pub(crate) fn last_seen(&self) -> i64 {
         self.last_seen
     }

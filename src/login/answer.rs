@@ -1,9 +1,11 @@
 //! The responses the layer writes itself. None of them may be kept by a cache (`L7`).
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION,
-    REFERRER_POLICY, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
 
@@ -39,7 +41,11 @@ pub(super) fn html(status: StatusCode, page: String, policy: &str) -> Answer {
 }
 
 pub(super) fn json(value: &serde_json::Value) -> Answer {
-    with_body(StatusCode::OK, "application/json", value.to_string())
+    json_with(StatusCode::OK, value)
+}
+
+pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> Answer {
+    with_body(status, "application/json", value.to_string())
 }
 
 /// RFC 9457: a problem for programs.
@@ -102,7 +108,7 @@ fn with_body(status: StatusCode, content_type: &'static str, body: String) -> An
     answer
 }
 
-fn empty(status: StatusCode) -> Answer {
+pub(super) fn empty(status: StatusCode) -> Answer {
     let mut answer = Response::new(Bytes::new());
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -117,6 +123,23 @@ fn empty(status: StatusCode) -> Answer {
 
 pub(super) fn send_no_referrer(headers: &mut HeaderMap) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+}
+
+/// When it is worth coming back, in whole seconds.
+pub(super) fn retry_after(headers: &mut HeaderMap, wait: Duration) {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    headers.insert(RETRY_AFTER, seconds.max(1).into());
+}
+
+/// Lets pages of other origins have it in a frame, as far as its policy names them.
+pub(super) fn allow_embedding(headers: &mut HeaderMap) {
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
+}
+
+/// `L64`: what the browser has kept of this origin goes, cookies apart.
+pub(super) fn clear_site_data(headers: &mut HeaderMap) {
+    let what = HeaderValue::from_static("\"cache\", \"storage\"");
+    headers.insert(HeaderName::from_static("clear-site-data"), what);
 }
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

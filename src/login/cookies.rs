@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use http::header::{COOKIE, HeaderMap, HeaderValue};
+use memchr::memchr_iter;
 
 use super::SameSite;
 use crate::crypto::base64url;
@@ -91,8 +92,11 @@ impl<'a> Jar<'a> {
             let bytes = field.as_bytes();
             let bytes = &bytes[..bytes.len().min(budget)];
             budget -= bytes.len();
-            for pair in bytes.split(|&byte| byte == b';') {
-                jar.add(pair.trim_ascii(), names);
+            // A session is most of what is scanned, and it is scanned at every request.
+            let mut begin = 0;
+            for end in memchr_iter(b';', bytes).chain([bytes.len()]) {
+                jar.add(bytes[begin..end].trim_ascii(), names);
+                begin = end + 1;
             }
         }
         jar

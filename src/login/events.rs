@@ -37,6 +37,20 @@ pub(super) fn signed_out(at_the_server: bool) {
     tracing::info!(target: TARGET, event = "signed_out", at_the_server);
 }
 
+/// Told on the back channel; how many sessions were on the list that it ended.
+pub(super) fn signed_out_by_the_server(by: &'static str, sessions: usize) {
+    tracing::info!(target: TARGET, event = "signed_out_by_the_server", by, sessions);
+}
+
+pub(super) fn logout_token_refused(code: &'static str) {
+    tracing::info!(target: TARGET, event = "logout_token_refused", code);
+}
+
+/// Told on the front channel.
+pub(super) fn signed_out_in_a_frame() {
+    tracing::info!(target: TARGET, event = "signed_out_in_a_frame");
+}
+
 /// A session cookie that is nobody's any more, or never was anybody's.
 pub(super) fn session_ended(reason: &'static str) {
     tracing::debug!(target: TARGET, event = "session_ended", reason);

@@ -12,7 +12,7 @@ use super::cookies::CookieNames;
 use super::csrf::Csrf;
 use super::pages::ErrorPage;
 use super::required::RequiredLayer;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use super::sealer::Sealer;
 use super::service::Login;
 use super::settings::{OwnErrorPage, Settings};
@@ -22,7 +22,7 @@ use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
-use crate::session::Keeper;
+use crate::session::{Keeper, Sessions};
 use crate::store::{SharedStore, Store};
 
 /// Signs people in with the authorization code flow, and tells the routes inside who they are.
@@ -38,7 +38,8 @@ impl LoginLayer {
     /// A login at `server` for the application at the origin of `redirect_uri`.
     ///
     /// The redirect URI is the one registered with the authorization server: https, or http on loopback.
-    /// Its last segment is the callback route; `login`, `logout` and `session` stand beside it. Nothing a
+    /// Its last segment is the callback route; `login`, `logout`, `session`, `backchannel-logout` and
+    /// `frontchannel-logout` stand beside it. Nothing a
     /// request says of its host changes any of this. There is no I/O here: see [`ready`](Self::ready).
     ///
     /// # Errors
@@ -71,6 +72,7 @@ impl LoginLayer {
                 routes,
                 default_return_to: "/".to_owned(),
                 after_sign_out: None,
+                clears_site_data: false,
                 csrf: Csrf::default(),
                 same_site: SameSite::default(),
                 error_page: None,
@@ -108,9 +110,9 @@ impl LoginLayer {
     /// Where the authorization server sends the browser after signing out there, which must be
     /// registered there too. Without it, people end on the authorization server's own page.
     ///
-    /// It may be any address of this origin but the routes `login`, `callback` and `session`. A browser that comes back there from its own sign-out, which
-    /// a sealed cookie and `state` show, is sent on to the `return_to` of that sign-out; to anybody else
-    /// the address is what it is without this layer.
+    /// It may be any address of this origin but the other routes of this layer. A browser that comes back
+    /// there from its own sign-out, which a sealed cookie and `state` show, is sent on to the `return_to` of
+    /// that sign-out; to anybody else the address is what it is without this layer.
     ///
     /// # Errors
     ///
@@ -125,11 +127,8 @@ impl LoginLayer {
         if url.origin() != self.settings.flow().redirect_uri().origin() {
             return Err(refused("its origin is not that of the redirect URI"));
         }
-        let routes = &self.settings.routes;
-        if [&routes.callback, &routes.login, &routes.session]
-            .into_iter()
-            .any(|other| url.path() == other)
-        {
+        let route = self.settings.routes.find(url.path());
+        if route.is_some_and(|route| route != Route::Logout) {
             return Err(refused("it is another route of this layer"));
         }
         let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
@@ -253,6 +252,35 @@ impl LoginLayer {
         self.with_keeper(|keeper| keeper.with_shared_memory(store))
     }
 
+    /// How many sessions a person may have at a time, in different browsers. A login beyond that ends the
+    /// oldest. Up to 256 when this is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for 0, for more than 256, and before
+    /// [`with_session_store`](Self::with_session_store) or
+    /// [`with_shared_memory`](Self::with_shared_memory): without a store nobody can count.
+    pub fn with_max_sessions_per_user(self, most: usize) -> Result<Self, ConfigError> {
+        let keeper = Keeper::clone(&self.settings.keeper);
+        let keeper =
+            keeper
+                .with_max_sessions_per_user(most)
+                .ok_or_else(|| ConfigError::Setting {
+                    setting: "max sessions per user",
+                    value: most.to_string(),
+                    reason: "it must be 1 to 256, and there must be a store",
+                })?;
+        Ok(self.with_keeper(|_| keeper))
+    }
+
+    /// Has the browser forget what it kept of this origin when somebody signs out: its cache, and what
+    /// scripts stored (`Clear-Site-Data: "cache", "storage"`). Off when this is not called: it concerns all
+    /// of the origin, and some browsers take seconds for it.
+    #[must_use]
+    pub fn with_clear_site_data(self) -> Self {
+        self.with(|settings| settings.clears_site_data = true)
+    }
+
     /// How long an access token is used when the authorization server does not say how long it lives;
     /// 5 minutes when this is not called.
     #[must_use]
@@ -291,6 +319,11 @@ impl LoginLayer {
     /// challenge methods without S256, or names no endpoint), `Unavailable` where it cannot be had.
     pub async fn ready(&self) -> Result<(), FlowError> {
         self.settings.flow().ready().await
+    }
+
+    /// Lists and ends sessions from outside of them, for an administrator. Call it when all is set.
+    pub fn sessions(&self) -> Sessions {
+        Sessions::new(Arc::clone(&self.settings.keeper))
     }
 
     /// A layer for the routes that need a session. This layer must be around it.

@@ -51,7 +51,7 @@ where
         // What was reserved in `poll_ready` belongs to this request, whether it is called or not.
         let fresh = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, fresh);
-        if let Some(route) = settings.routes.find(request.uri().path()) {
+        if let Some(route) = settings.route(request.uri().path()) {
             let (parts, body) = request.into_parts();
             let answer = routes::answer(route, Arc::clone(settings), parts, body);
             return ResponseFuture::route(Box::pin(answer));

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
@@ -12,7 +12,7 @@ use super::callbacks::Callbacks;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{self, Refusal};
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use super::sealer::Sealer;
 use super::{Csrf, SameSite, events};
 use crate::flow::Flow;
@@ -32,6 +32,8 @@ pub(super) struct Settings {
     pub(super) default_return_to: String,
     /// The path of the post-logout redirect URI.
     pub(super) after_sign_out: Option<String>,
+    /// Whether a sign-out has the browser forget what it kept of this origin.
+    pub(super) clears_site_data: bool,
     pub(super) csrf: Csrf,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
@@ -155,10 +157,7 @@ impl Settings {
             answer::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
-            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-            answer
-                .headers_mut()
-                .insert(RETRY_AFTER, seconds.max(1).into());
+            answer::retry_after(answer.headers_mut(), wait);
         }
         answer
     }
@@ -166,6 +165,13 @@ impl Settings {
     pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {
         let names = &self.sealer.names;
         names.clear(&names.full(rest))
+    }
+
+    /// Which of our routes a path is: a logout token is only taken where what it says reaches every process.
+    pub(super) fn route(&self, path: &str) -> Option<Route> {
+        let there =
+            |route: &Route| *route != Route::BackchannelLogout || self.keeper.takes_logout_tokens();
+        self.routes.find(path).filter(there)
     }
 
     /// Whether the authorization server sends the browser to this path after a sign-out.

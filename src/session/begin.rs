@@ -1,10 +1,9 @@
 //! A login becomes a session.
 
 use super::held::{Held, Seat};
-use super::hooks::EndReason;
-use super::index::{self, Entry};
 use super::keeper::Keeper;
 use super::place::Place;
+use super::shared::both;
 use super::ticket::Ticket;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
@@ -44,9 +43,24 @@ impl Keeper {
     /// Begins the session of a login, under a name that nobody knew before (`L20`).
     pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
         match &self.place {
-            Place::Cookie | Place::CookieWith(_) => Ok(Held::new(record, Seat::Cookie(None))),
+            Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
+            Place::CookieWith(store) => self.begin_shared(store, record).await,
             Place::Store(store) => self.begin_stored(store, record).await,
         }
+    }
+
+    async fn begin_shared(
+        &self,
+        store: &SharedStore,
+        record: SessionRecord,
+    ) -> Result<Held, NotBegun> {
+        self.enlist(store, &record).await?;
+        // Each request looks again; here there is still somebody to tell.
+        if self.is_logged_out(store, &record).await? {
+            self.end(record.id(), Some(&record)).await?;
+            return Err(NotBegun::LoggedOut);
+        }
+        Ok(Held::new(record, Seat::Cookie(None)))
     }
 
     async fn begin_stored(
@@ -56,33 +70,24 @@ impl Keeper {
     ) -> Result<Held, NotBegun> {
         let ticket = Ticket::random(self.random())?;
         let record = record.with_id(ticket.id());
-        let now = self.now();
-        let entry = Entry {
-            id: *record.id(),
-            created_at: record.created_at(),
-            ends_at: self.ends_at(&record),
-        };
-        // The lists first: a session that no list leads to could not be ended from outside.
-        for list in index::lists_of(&record) {
-            for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, now).await? {
-                self.end(&surplus, None).await?;
-                let user = (record.issuer(), record.subject());
-                self.tell_ended_unread(Some(surplus), Some(user), EndReason::Replaced);
-            }
-        }
+        self.enlist(store, &record).await?;
         let put = self
             .put_stored(store, &ticket, &record, Expect::Absent)
             .await?;
         let Put::Stored(version) = put else {
             return Err(StoreError::unavailable("the name of a new session is taken").into());
         };
-        if self.is_logged_out(store, &record).await? {
+        // Whoever ends many at once found the session on its list or left a note; whoever has a place to
+        // make may have taken it off the list before it was here.
+        let (logged_out, listed) = both(
+            self.is_logged_out(store, &record),
+            self.is_listed(store, &record),
+        )
+        .await;
+        if logged_out? || !listed? {
             self.end(record.id(), Some(&record)).await?;
             return Err(NotBegun::LoggedOut);
         }
         Ok(Held::new(record, Seat::Stored { ticket, version }))
     }
 }
-
-/// Sessions of one person, or of one session at the authorization server, that are kept at a time.
-const MOST_ON_A_LIST: usize = 256;

@@ -242,7 +242,7 @@ impl fmt::Debug for Session {
     }
 }
 
-fn moment(seconds: i64) -> SystemTime {
+pub(super) fn moment(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
 }
 

@@ -29,6 +29,8 @@ enum By {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: SessionId,
+    /// When the authorization server issued the ID token of the login, by its clock.
+    pub(super) issued_at: i64,
     pub(super) created_at: i64,
     pub(super) ends_at: i64,
 }
@@ -104,14 +106,15 @@ pub(super) async fn add(
     .await
 }
 
+/// Takes sessions off a list.
 pub(super) async fn remove(
     store: &SharedStore,
     list: &List,
-    id: &SessionId,
+    ids: &[SessionId],
     now: i64,
 ) -> Result<(), StoreError> {
     change(store, list, now, |entries| {
-        entries.retain(|entry| entry.id != *id)
+        entries.retain(|entry| !ids.contains(&entry.id));
     })
     .await
 }
@@ -148,6 +151,7 @@ fn encode(entries: &[Entry]) -> Bytes {
     bytes.push(SCHEMA);
     for entry in entries {
         bytes.extend_from_slice(entry.id.as_bytes());
+        bytes.extend_from_slice(&entry.issued_at.to_be_bytes());
         bytes.extend_from_slice(&entry.created_at.to_be_bytes());
         bytes.extend_from_slice(&entry.ends_at.to_be_bytes());
     }
@@ -161,9 +165,11 @@ fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
     };
     let entry = |bytes: &[u8]| {
         let (id, times) = bytes.split_first_chunk::<32>()?;
+        let (issued_at, times) = times.split_first_chunk::<8>()?;
         let (created_at, ends_at) = times.split_first_chunk::<8>()?;
         Some(Entry {
             id: SessionId::new(*id),
+            issued_at: i64::from_be_bytes(*issued_at),
             created_at: i64::from_be_bytes(*created_at),
             ends_at: i64::from_be_bytes(ends_at.try_into().ok()?),
         })
@@ -173,7 +179,7 @@ fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
 }
 
 const SCHEMA: u8 = 1;
-const ENTRY: usize = 32 + 8 + 8;
+const ENTRY: usize = 32 + 3 * 8;
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Of those who change one list at once, each round lets one through.

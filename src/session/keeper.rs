@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::hooks::Hooks;
+use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
@@ -22,6 +23,8 @@ pub(crate) struct Keeper {
     pub(super) place: Place,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
+    /// How many sessions a person may have at a time, where that was said.
+    pub(super) most_per_user: Option<usize>,
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
     owner: String,
@@ -46,6 +49,7 @@ impl Keeper {
             place: Place::Cookie,
             absolute: ABSOLUTE,
             idle: IDLE,
+            most_per_user: None,
             key,
             hooks: Hooks::default(),
             memory: Arc::default(),
@@ -77,6 +81,15 @@ impl Keeper {
     pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
         change(&mut self.hooks);
         self
+    }
+
+    /// `None` without a store, where nobody can count, and for what no list holds.
+    pub(crate) fn with_max_sessions_per_user(self, most: usize) -> Option<Self> {
+        let possible = self.store().is_some() && (1..=MOST_ON_A_LIST).contains(&most);
+        possible.then_some(Self {
+            most_per_user: Some(most),
+            ..self
+        })
     }
 
     pub(crate) fn flow(&self) -> &Arc<Flow> {

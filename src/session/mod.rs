@@ -20,15 +20,19 @@
 //! Every change compares and swaps: an answer that took long brings back neither a session that was ended
 //! nor tokens that were renewed meanwhile.
 
+mod admin;
 mod app_data;
 mod begin;
 mod error;
 mod events;
+mod from_outside;
 mod handle;
 mod held;
 mod hooks;
 mod index;
 mod keeper;
+mod leave;
+mod lists;
 mod logged_out;
 mod open;
 mod place;
@@ -44,9 +48,11 @@ mod ticket;
 mod tombstones;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
+pub use admin::{SessionInfo, Sessions, SessionsError};
 pub use app_data::AppDataError;
 pub(crate) use begin::NotBegun;
 pub use error::SessionError;
+pub(crate) use from_outside::NotEnded;
 pub use handle::{Session, UserKey};
 pub(crate) use held::Held;
 pub use hooks::{

@@ -45,7 +45,7 @@ impl Keeper {
     ) -> Result<Saved, StoreError> {
         let newer = held.with_record(record);
         match &self.place {
-            Place::Cookie => Ok(self.save_here(newer)),
+            Place::Cookie => Ok(self.save_here(held, newer)),
             Place::CookieWith(store) => self.save_successor(store, newer).await,
             Place::Store(store) => self.save_stored(store, newer).await,
         }
@@ -60,14 +60,28 @@ impl Keeper {
         record: Option<&SessionRecord>,
     ) -> Result<(), StoreError> {
         match &self.place {
-            Place::Cookie => self.end_here(id),
+            Place::Cookie => {
+                self.end_here(id);
+                self.memory.successors.take(id);
+                return Ok(());
+            }
             Place::CookieWith(store) => {
                 self.end_here(id);
                 self.end_shared(store, id).await?;
             }
-            Place::Store(store) => self.end_stored(store, id, record).await?,
+            Place::Store(store) => self.end_stored(store, id).await?,
+        }
+        if let (Some(store), Some(record)) = (self.store(), record) {
+            self.delist(store, record).await;
         }
         Ok(())
+    }
+
+    pub(super) fn store(&self) -> Option<&SharedStore> {
+        match &self.place {
+            Place::Cookie => None,
+            Place::CookieWith(store) | Place::Store(store) => Some(store),
+        }
     }
 
     /// Whether it is known in this process, without asking, that the session has ended.
@@ -91,21 +105,19 @@ impl Keeper {
         })
     }
 
-    fn save_here(&self, newer: Held) -> Saved {
-        let id = newer.record().id();
-        if self.memory.tombstones.holds(id) || self.memory.successors.of(newer.record()).is_some() {
+    fn save_here(&self, held: &Held, newer: Held) -> Saved {
+        let (record, now) = (newer.record(), self.flow.clock().monotonic());
+        let successors = &self.memory.successors;
+        if self.is_buried(record.id())
+            || !successors.replace(held.record(), record, now, self.time_left(record))
+        {
             return Saved::Conflict;
         }
-        let now = self.flow.clock().monotonic();
-        self.memory
-            .successors
-            .keep(newer.record(), now, self.time_left(newer.record()));
         Saved::Stored(newer)
     }
 
-    fn end_here(&self, id: &SessionId) {
+    pub(super) fn end_here(&self, id: &SessionId) {
         let now = self.flow.clock().monotonic();
         self.memory.tombstones.bury(*id, now, self.absolute);
-        self.memory.successors.forget(id);
     }
 }

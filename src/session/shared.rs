@@ -81,9 +81,8 @@ impl Keeper {
         store: &SharedStore,
         id: &SessionId,
     ) -> Result<(), StoreError> {
-        let value = Bytes::from_static(&[ENDED]);
         store
-            .put(&key(id), value, self.absolute, Expect::Anything)
+            .put(&key(id), ended(), self.absolute, Expect::Anything)
             .await?;
         Ok(())
     }
@@ -118,7 +117,17 @@ pub(super) async fn both<A, B>(
     .await
 }
 
-fn key(id: &SessionId) -> Key {
+/// What is noted of a session that has ended.
+pub(super) fn ended() -> Bytes {
+    Bytes::from_static(&[ENDED])
+}
+
+pub(super) fn says_ended(known: &Record) -> bool {
+    known.value().first() == Some(&ENDED)
+}
+
+/// Under which the store knows the session of a cookie.
+pub(super) fn key(id: &SessionId) -> Key {
     Key::new("cookie", &id.to_string())
 }
 

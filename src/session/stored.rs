@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use super::events;
 use super::held::{Held, Seat};
 use super::keeper::Keeper;
 use super::place::Saved;
 use super::ticket::Ticket;
-use super::{events, index};
 use crate::crypto::seal::Purpose;
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
@@ -77,15 +77,8 @@ impl Keeper {
         &self,
         store: &SharedStore,
         id: &SessionId,
-        record: Option<&SessionRecord>,
     ) -> Result<(), StoreError> {
         store.remove(&key(id), Expect::Anything).await?;
-        if let Some(record) = record {
-            // The lists only lead to sessions: an entry too many is passed over.
-            for list in index::lists_of(record) {
-                let _ = index::remove(store, &list, id, self.now()).await;
-            }
-        }
         Ok(())
     }
 

@@ -36,31 +36,36 @@ impl Successors {
             .then(|| record.joined(&kept.record))
     }
 
-    /// Keeps a record for as long as its session may last.
-    pub(super) fn keep(&self, record: &Arc<SessionRecord>, now: Duration, lifetime: Duration) {
+    /// Keeps a record for as long as its session may last, unless something is kept that `before`, which it
+    /// was made of, lacks: then it says no.
+    pub(super) fn replace(
+        &self,
+        before: &SessionRecord,
+        record: &Arc<SessionRecord>,
+        now: Duration,
+        lifetime: Duration,
+    ) -> bool {
         let mut inner = self.lock();
+        let kept = inner.records.get(record.id());
+        if kept.is_some_and(|kept| kept.record.is_ahead_of(before)) {
+            return false;
+        }
         inner.count += 1;
         let number = inner.count;
-        // Whoever came in between has left something newer of another kind.
-        let record = match inner.records.get(record.id()) {
-            Some(before) if before.record.is_ahead_of(record) => {
-                Arc::new(record.joined(&before.record))
-            }
-            _ => Arc::clone(record),
-        };
-        let id = *record.id();
         let kept = Kept {
-            record,
+            record: Arc::clone(record),
             number,
             until: now.saturating_add(lifetime),
         };
-        inner.records.insert(id, kept);
-        inner.order.push_back((number, id));
+        inner.records.insert(*record.id(), kept);
+        inner.order.push_back((number, *record.id()));
         inner.make_room(now);
+        true
     }
 
-    pub(super) fn forget(&self, id: &SessionId) {
-        self.lock().records.remove(id);
+    /// Forgets a session that ended, and hands out what it had become.
+    pub(super) fn take(&self, id: &SessionId) -> Option<Arc<SessionRecord>> {
+        self.lock().records.remove(id).map(|kept| kept.record)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

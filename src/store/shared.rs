@@ -41,12 +41,10 @@ impl SharedStore {
     }
 
     /// [`Store::is_shared`].
-    #[allow(dead_code)]
     pub(crate) fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
 
-    #[allow(dead_code)]
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.ask(self.store.get(key)).await
     }
@@ -61,7 +59,6 @@ impl SharedStore {
         self.ask(self.store.put(key, value, ttl, expect)).await
     }
 
-    #[allow(dead_code)]
     pub(crate) async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
         self.ask(self.store.remove(key, expect)).await
     }

@@ -6,6 +6,7 @@ mod fixture;
 mod introspection;
 mod keys;
 mod memory;
+mod session;
 
 use serde_json::json;
 use tokio::runtime::Builder;
@@ -46,7 +47,9 @@ fn main() {
             ["P11"] => keys::down_at_start().await,
             ["P12"] => keys::odd_key_sets().await,
             ["P13"] => introspection::remembered().await,
-            _ => panic!("one of: fixture FOLDER ISSUER, P7 to P13"),
+            ["P14"] => session::opened().await,
+            ["P15"] => session::abandoned().await,
+            _ => panic!("one of: fixture FOLDER ISSUER, P7 to P15"),
         }
     });
     for Finding {

@@ -5,12 +5,15 @@
 //! knows (`L65`).
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use http_body::Body;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
@@ -23,7 +26,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, csrf, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Held};
+use crate::session::{EndReason, Held, Keeper};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -89,18 +92,47 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
 struct Leaving<'a> {
     settings: &'a Settings,
     jar: Jar<'a>,
-    session: Option<Held>,
+    session: Option<Left>,
+}
+
+/// A session that is over, and the revocation of its tokens, which goes on though nobody waits for it.
+struct Left {
+    record: Arc<SessionRecord>,
+    revocation: JoinHandle<()>,
+}
+
+impl Left {
+    /// In a task of its own: a connection that is closed in between leaves nothing half done (`L62`).
+    async fn leave(keeper: &Arc<Keeper>, held: Held) -> Result<Self, StoreError> {
+        let (tell, told) = oneshot::channel();
+        let keeper = Arc::clone(keeper);
+        let revocation = tokio::spawn(async move {
+            let left = keeper.leave(&held).await;
+            let record = left.as_ref().ok().cloned();
+            // Nobody may be listening any more.
+            let _ = tell.send(left);
+            if let Some(record) = record {
+                keeper.tell_ended(&record, EndReason::SignedOut);
+                keeper.flow().revoke(&record).await;
+            }
+        });
+        let lost = |_| {
+            Err(StoreError::unavailable(
+                "the task that ends a session is gone",
+            ))
+        };
+        let record = told.await.unwrap_or_else(lost)?;
+        Ok(Self { record, revocation })
+    }
 }
 
 impl<'a> Leaving<'a> {
     async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
-        let session = settings.visit(&jar).await?.session;
-        if let Some(held) = &session {
-            let record = held.record();
-            settings.keeper.end(record.id(), Some(record)).await?;
-            settings.keeper.tell_ended(record, EndReason::SignedOut);
-        }
+        let session = match settings.visit(&jar).await?.session {
+            Some(held) => Some(Left::leave(&settings.keeper, held).await?),
+            None => None,
+        };
         Ok(Self {
             settings,
             jar,
@@ -112,11 +144,13 @@ impl<'a> Leaving<'a> {
         let settings = self.settings;
         let mut location = None;
         let mut cookies = Vec::new();
-        if let Some(held) = &self.session
-            && let Some((url, cookie)) = at_the_server(settings, held.record(), target).await
-        {
-            location = Some(url);
-            cookies.extend(cookie);
+        if let Some(Left { record, revocation }) = self.session {
+            // It takes two seconds at most, and how it went is in the log.
+            let _ = revocation.await;
+            if let Some((url, cookie)) = at_the_server(settings, &record, target).await {
+                location = Some(url);
+                cookies.extend(cookie);
+            }
         }
         events::signed_out(location.is_some());
         // `L64`: everything of ours, except what was just set.
@@ -130,6 +164,9 @@ impl<'a> Leaving<'a> {
             None => answer::redirect(target),
         };
         answer::add_cookies(answer.headers_mut(), cookies);
+        if settings.clears_site_data {
+            answer::clear_site_data(answer.headers_mut());
+        }
         answer
     }
 }

@@ -1,6 +1,8 @@
 //! The routes of the layer itself, in the folder of the redirect URI.
 
+mod backchannel_logout;
 mod callback;
+mod frontchannel_logout;
 mod login;
 mod logout;
 mod session;
@@ -23,6 +25,8 @@ pub(super) enum Route {
     Callback,
     Logout,
     Session,
+    BackchannelLogout,
+    FrontchannelLogout,
 }
 
 /// Their paths.
@@ -32,6 +36,8 @@ pub(super) struct Routes {
     pub(super) callback: String,
     pub(super) logout: String,
     pub(super) session: String,
+    backchannel_logout: String,
+    frontchannel_logout: String,
 }
 
 impl Routes {
@@ -50,9 +56,10 @@ impl Routes {
             .rsplit_once('/')
             .filter(|(_, name)| !name.is_empty())
             .ok_or_else(|| refused("its path must not end in a slash"))?;
-        if [LOGIN, LOGOUT, SESSION].contains(&name) {
+        if OTHERS.contains(&name) {
             return Err(refused(
-                "`login`, `logout` and `session` beside it are routes of this layer",
+                "`login`, `logout`, `session`, `backchannel-logout` and `frontchannel-logout` beside it \
+                 are routes of this layer",
             ));
         }
         Ok(Self {
@@ -60,6 +67,8 @@ impl Routes {
             callback: callback.to_owned(),
             logout: format!("{folder}/{LOGOUT}"),
             session: format!("{folder}/{SESSION}"),
+            backchannel_logout: format!("{folder}/{BACKCHANNEL_LOGOUT}"),
+            frontchannel_logout: format!("{folder}/{FRONTCHANNEL_LOGOUT}"),
         })
     }
 
@@ -69,14 +78,22 @@ impl Routes {
             (&self.login, Route::Login),
             (&self.logout, Route::Logout),
             (&self.session, Route::Session),
+            (&self.backchannel_logout, Route::BackchannelLogout),
+            (&self.frontchannel_logout, Route::FrontchannelLogout),
         ]
         .into_iter()
         .find_map(|(own, route)| (path == own).then_some(route))
     }
 
     /// Where nobody may be sent afterwards: it would go round in circles (`L32`).
-    pub(super) fn no_targets(&self) -> [&str; 3] {
-        [&self.login, &self.callback, &self.logout]
+    pub(super) fn no_targets(&self) -> [&str; 5] {
+        [
+            &self.login,
+            &self.callback,
+            &self.logout,
+            &self.backchannel_logout,
+            &self.frontchannel_logout,
+        ]
     }
 }
 
@@ -91,9 +108,20 @@ pub(super) async fn answer<B: Body>(
         Route::Callback => callback::answer(&settings, &parts).await,
         Route::Logout => logout::answer(&settings, &parts, body).await,
         Route::Session => session::answer(&settings, &parts).await,
+        Route::BackchannelLogout => backchannel_logout::answer(&settings, &parts, body).await,
+        Route::FrontchannelLogout => frontchannel_logout::answer(&settings, &parts).await,
     }
 }
 
 const LOGIN: &str = "login";
 const LOGOUT: &str = "logout";
 const SESSION: &str = "session";
+const BACKCHANNEL_LOGOUT: &str = "backchannel-logout";
+const FRONTCHANNEL_LOGOUT: &str = "frontchannel-logout";
+const OTHERS: [&str; 5] = [
+    LOGIN,
+    LOGOUT,
+    SESSION,
+    BACKCHANNEL_LOGOUT,
+    FRONTCHANNEL_LOGOUT,
+];

@@ -3,6 +3,9 @@
 mod ended;
 mod login;
 mod refresh;
+#[cfg(test)]
+#[cfg(feature = "aws-lc-rs")]
+mod tests;
 
 pub use ended::{EndReason, EndedSession};
 pub(crate) use login::NotAdmitted;

@@ -117,7 +117,8 @@ impl Node {
         {
             return Err(failure.clone());
         }
-        let opened = within(&SystemClock, CONNECT, self.open()).await;
+        // Boxed, so that not every verb has the size of a TLS handshake.
+        let opened = within(&SystemClock, CONNECT, Box::pin(self.open())).await;
         let opened = opened.unwrap_or(Err(Failure::TimedOut));
         match opened.map_err(Failure::before_asking) {
             Ok(connection) => {

@@ -1,0 +1,246 @@
+//! P14 and P15: what a session costs a request, and what a login costs that nobody finishes.
+
+use std::convert::Infallible;
+use std::hint::black_box;
+use std::time::Instant;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use bench_support::alloc;
+use bytes::Bytes;
+use chacha20poly1305::aead::AeadInOut as _;
+use chacha20poly1305::{Key, KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
+use http::header::{COOKIE, LOCATION, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use serde_json::Value;
+use tower::{Layer as _, Service, ServiceExt as _};
+use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
+use tower_oauth::{Algorithm, Client, CookieKey, LoginLayer, Session};
+
+use crate::Finding;
+
+const ROUNDS: usize = 101;
+const BATCH: usize = 500;
+const ABANDONED: usize = 10_000;
+/// Makes the cookie of the session about 2 kB long.
+const PADDING: usize = 10;
+const SHOP: &str = "https://shop.example.test";
+
+pub async fn opened() -> Vec<Finding> {
+    let server = server();
+    let login = login(&server);
+    let cookies = sign_in(&server, &login).await;
+    let floor = Floor::of_cookie(&claims(&login, &cookies).await, cookies.len());
+    let (ratio, ns) = against(&login, &cookies, &floor).await;
+    let bytes = cookies.len();
+    let measured = format!("{ratio:.2} <= 1.2 times {ns:.0} ns, {bytes} B of cookies");
+    vec![Finding::new("from a sealed cookie", measured, ratio <= 1.2)]
+}
+
+pub async fn abandoned() -> Vec<Finding> {
+    let server = server();
+    let login = login(&server);
+    for _ in 0..100 {
+        begin(&login).await;
+    }
+    alloc::begin();
+    for _ in 0..ABANDONED {
+        begin(&login).await;
+    }
+    let grown = alloc::end().grown;
+    vec![Finding::new(
+        "started and left",
+        format!("{ABANDONED} logins leave {grown} B of heap"),
+        grown <= 0,
+    )]
+}
+
+fn server() -> TestServer {
+    let client = TestClient::confidential("shop", "secret").without_consent();
+    let client = client.add_redirect_uri(&format!("{SHOP}/auth/callback"));
+    let server = TestServer::new("https://id.example.test").expect("an issuer");
+    // What the ID token says of the person makes the cookie as long as it is to be.
+    server.fail(
+        Endpoint::Token,
+        Fault::id_token(|mint| mint.with_claim("groups", "g".repeat(PADDING))),
+    );
+    server
+        .with_algorithm(Algorithm::EdDsa)
+        .add_client(client.expect("a redirect URI"))
+        .add_user(TestUser::new("alice", "wonderland"))
+}
+
+fn login(server: &TestServer) -> LoginLayer {
+    let client = Client::confidential("shop", "secret");
+    let key = CookieKey::generate().expect("a key");
+    let callback = format!("{SHOP}/auth/callback");
+    LoginLayer::new(&server.authorization_server(), client, &callback, key).expect("a layer")
+}
+
+type Answer = Response<Bytes>;
+
+/// A page that asks who is there.
+async fn page(request: Request<String>) -> Result<Answer, Infallible> {
+    let mut answer = Answer::default();
+    match request.extensions().get::<Session>() {
+        Some(session) => drop(black_box((session.subject(), session.claims()))),
+        None => *answer.status_mut() = StatusCode::NO_CONTENT,
+    }
+    Ok(answer)
+}
+
+async fn send<S>(service: S, uri: &str, cookies: &HeaderValue) -> Answer
+where
+    S: Service<Request<String>, Response = Answer>,
+    S::Error: std::fmt::Debug,
+{
+    let mut request = Request::get(uri);
+    if !cookies.is_empty() {
+        request = request.header(COOKIE, cookies.clone());
+    }
+    let request = request.header("accept", "text/html");
+    let request = request.body(String::new()).expect("a request");
+    service.oneshot(request).await.expect("an answer")
+}
+
+/// Sets out for the authorization server: where it is, and the cookies to come back with.
+async fn begin(login: &LoginLayer) -> (String, HeaderValue) {
+    let service = login.layer(tower::service_fn(page));
+    let answer = send(service, "/auth/login", &HeaderValue::from_static("")).await;
+    let location = answer.headers()[LOCATION].to_str().expect("a URL");
+    (location.to_owned(), kept(answer.headers()))
+}
+
+async fn sign_in(server: &TestServer, login: &LoginLayer) -> HeaderValue {
+    let (location, cookies) = begin(login).await;
+    let stub = axum::Router::new().fallback(async || "stub");
+    let browser = server.browser().with_origin(SHOP, stub).expect("an origin");
+    let page_of_server = browser.navigate(&location).await.expect("a page");
+    let back = page_of_server.sign_in("alice", "wonderland").await;
+    let back = back.expect("a way back");
+    let path = back.url().strip_prefix(SHOP).expect("the shop");
+    let service = login.layer(tower::service_fn(page));
+    let answer = send(service, path, &cookies).await;
+    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
+    kept(answer.headers())
+}
+
+/// The claims of the session, as they are kept.
+async fn claims(login: &LoginLayer, cookies: &HeaderValue) -> String {
+    let tell = tower::service_fn(async |request: Request<String>| {
+        let session = request.extensions().get::<Session>().expect("a session");
+        let claims = session.claims().as_json().to_owned();
+        Ok::<_, Infallible>(Answer::new(claims.into()))
+    });
+    let answer = send(login.layer(tell), "/", cookies).await;
+    String::from_utf8(answer.into_body().into()).expect("JSON")
+}
+
+/// The cookies that are set, and not those that are cleared, as a browser sends them.
+fn kept(headers: &HeaderMap) -> HeaderValue {
+    let pairs: Vec<&str> = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok()?.split(';').next())
+        .filter(|pair| !pair.ends_with('='))
+        .collect();
+    HeaderValue::try_from(pairs.join("; ")).expect("a header")
+}
+
+/// What nobody can do without: the bare cipher and one parse of the claims; for a cookie its base64 too.
+struct Floor {
+    cipher: XChaCha20Poly1305,
+    sealed: Vec<u8>,
+    text: Option<String>,
+    claims: usize,
+}
+
+impl Floor {
+    /// The claims and as many bytes more as make `length` in all, sealed.
+    fn new(claims: &str, length: usize) -> Self {
+        let cipher = XChaCha20Poly1305::new(&Key::from([7; 32]));
+        let mut sealed = vec![0; NONCE];
+        sealed.extend_from_slice(claims.as_bytes());
+        sealed.resize(length - TAG, b'x');
+        let nonce = XNonce::from([0; NONCE]);
+        let tag = cipher.encrypt_inout_detached(&nonce, b"", (&mut sealed[NONCE..]).into());
+        sealed.extend_from_slice(&tag.expect("a tag"));
+        Self {
+            cipher,
+            sealed,
+            text: None,
+            claims: claims.len(),
+        }
+    }
+
+    fn of_cookie(claims: &str, length: usize) -> Self {
+        let floor = Self::new(claims, length * 3 / 4);
+        let text = BASE64_URL_SAFE_NO_PAD.encode(&floor.sealed);
+        Self {
+            text: Some(text),
+            ..floor
+        }
+    }
+
+    fn open(&self) -> Value {
+        let mut sealed = match &self.text {
+            Some(text) => BASE64_URL_SAFE_NO_PAD.decode(text).expect("base64"),
+            None => self.sealed.clone(),
+        };
+        let end = sealed.len() - TAG;
+        let tag = Tag::try_from(&sealed[end..]).expect("a tag");
+        let nonce = XNonce::from([0; NONCE]);
+        let plain = &mut sealed[NONCE..end];
+        let opened = self
+            .cipher
+            .decrypt_inout_detached(&nonce, b"", plain.into(), &tag);
+        opened.expect("to open");
+        serde_json::from_slice(&sealed[NONCE..NONCE + self.claims]).expect("claims")
+    }
+}
+
+const NONCE: usize = 24;
+const TAG: usize = 16;
+
+/// What the layer adds to a request with a session, as a multiple of the floor, and the floor in
+/// nanoseconds.
+async fn against(login: &LoginLayer, cookies: &HeaderValue, floor: &Floor) -> (f64, f64) {
+    let bare = tower::service_fn(page);
+    let layered = login.layer(bare);
+    let (mut ratios, mut floors) = (Vec::new(), Vec::new());
+    for round in 0..ROUNDS + 5 {
+        let none = time(&bare, cookies, StatusCode::NO_CONTENT).await;
+        let ours = time(&layered, cookies, StatusCode::OK).await;
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            black_box(floor.open());
+        }
+        let floor = start.elapsed().as_nanos() as f64 / BATCH as f64;
+        // The first rounds warm up.
+        if round >= 5 {
+            ratios.push((ours - none) / floor);
+            floors.push(floor);
+        }
+    }
+    (median(ratios), median(floors))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// Nanoseconds a request.
+async fn time<S>(service: &S, cookies: &HeaderValue, status: StatusCode) -> f64
+where
+    S: Service<Request<String>, Response = Answer> + Clone,
+    S::Error: std::fmt::Debug,
+{
+    let start = Instant::now();
+    for _ in 0..BATCH {
+        let answer = send(service.clone(), "/", cookies).await;
+        assert_eq!(answer.status(), status);
+        black_box(answer);
+    }
+    start.elapsed().as_nanos() as f64 / BATCH as f64
+}

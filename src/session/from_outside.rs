@@ -1,0 +1,97 @@
+//! Sessions that are ended by others than their own browser: the authorization server that tells of a
+//! sign-out, and whoever looks after the application (`L49`, `L66`).
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::hooks::EndReason;
+use super::index::{self, List};
+use super::keeper::Keeper;
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+use crate::token::logout_token::LogoutToken;
+
+/// Why a logout token ended nothing.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum NotEnded {
+    #[error("the logout token was seen before")]
+    Replayed,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Keeper {
+    /// Whether what the authorization server tells is known to every process of the application.
+    pub(crate) fn takes_logout_tokens(&self) -> bool {
+        self.store().is_some_and(SharedStore::is_shared)
+    }
+
+    /// Ends what a logout token names: the sessions of its `sid`, or all of the person where it has none.
+    /// Says how many were found; there may be more, in cookies that nobody lists.
+    ///
+    /// The token is noted as seen when all is done: a delivery that failed or broke off can be repeated,
+    /// and what it did already is no different for being done again.
+    pub(crate) async fn end_by_token(&self, token: &LogoutToken) -> Result<usize, NotEnded> {
+        let Some(store) = self.store() else {
+            return Err(StoreError::unavailable("there is no store").into());
+        };
+        let issuer = self.flow.server().issuer();
+        let seen = seen(issuer, &token.jwt_id);
+        if store.get(&seen).await?.is_some() {
+            return Err(NotEnded::Replayed);
+        }
+        let list = match (&token.session_id, &token.subject) {
+            (Some(sid), _) => List::sid(issuer, sid),
+            (None, subject) => List::user(issuer, subject.as_deref().unwrap_or_default()),
+        };
+        let ended = self
+            .end_all(store, &list, token.issued_at, EndReason::BackChannel)
+            .await?;
+        let left = token.good_until.saturating_sub(self.now());
+        let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
+        // Of two deliveries at the same moment one is the first.
+        match store.put(&seen, Bytes::new(), ttl, Expect::Absent).await? {
+            Put::Stored(_) => Ok(ended),
+            Put::Conflict => Err(NotEnded::Replayed),
+        }
+    }
+
+    /// Ends every session on a list whose login was at the latest at `moment`, by the clock of the
+    /// authorization server: a token that comes late ends nobody who signed in since.
+    ///
+    /// The note first, then the list: a login under way at the same time stands on the list or finds the
+    /// note.
+    pub(super) async fn end_all(
+        &self,
+        store: &SharedStore,
+        list: &List,
+        moment: i64,
+        reason: EndReason,
+    ) -> Result<usize, StoreError> {
+        self.note_logout(store, list, moment).await?;
+        let entries = index::read(store, list, self.now()).await?;
+        let mut ended = Vec::new();
+        for entry in entries {
+            if entry.issued_at <= moment {
+                self.end(&entry.id, None).await?;
+                self.tell_ended_unread(Some(entry.id), None, reason);
+                ended.push(entry.id);
+            }
+        }
+        if !ended.is_empty() {
+            index::remove(store, list, &ended, self.now()).await?;
+        }
+        Ok(ended.len())
+    }
+}
+
+/// `jti` is unique within its issuer (RFC 7519 §4.1.7).
+fn seen(issuer: &str, jwt_id: &str) -> Key {
+    let input = [issuer.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
+    Key::new("logout", &base64url::encode(&sha256(&input)))
+}
+
+/// Clocks differ between those who note and those who look.
+const SLACK: Duration = Duration::from_secs(60);

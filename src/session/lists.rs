@@ -1,0 +1,120 @@
+//! What the keeper does with whole lists of sessions: a new one is added, those that are too many end, and
+//! somebody asks who is there.
+
+use super::hooks::EndReason;
+use super::index::{self, Entry, List};
+use super::keeper::Keeper;
+use super::place::Place;
+use super::{shared, stored};
+use crate::flow::{SessionId, SessionRecord};
+use crate::store::{SharedStore, StoreError};
+
+impl Keeper {
+    /// Puts a session that begins on its lists, before it is anywhere else: one that no list leads to could
+    /// not be ended from outside.
+    pub(super) async fn enlist(
+        &self,
+        store: &SharedStore,
+        record: &SessionRecord,
+    ) -> Result<(), StoreError> {
+        let entry = Entry {
+            id: *record.id(),
+            issued_at: record.issued_at(),
+            created_at: record.created_at(),
+            ends_at: self.ends_at(record),
+        };
+        for list in index::lists_of(record) {
+            for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
+                self.end(&surplus, None).await?;
+                self.tell_replaced(surplus, record);
+            }
+        }
+        match self.most_per_user {
+            Some(most) => self.end_surplus(store, record, most).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a person's list leads to this session.
+    pub(super) async fn is_listed(
+        &self,
+        store: &SharedStore,
+        record: &SessionRecord,
+    ) -> Result<bool, StoreError> {
+        let list = List::user(record.issuer(), record.subject());
+        let listed = index::read(store, &list, self.now()).await?;
+        Ok(listed.iter().any(|entry| entry.id == *record.id()))
+    }
+
+    /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
+    /// over.
+    pub(super) async fn delist(&self, store: &SharedStore, record: &SessionRecord) {
+        for list in index::lists_of(record) {
+            let ended = std::slice::from_ref(record.id());
+            let _ = index::remove(store, &list, ended, self.now()).await;
+        }
+    }
+
+    /// Those on a list that live, the oldest first.
+    pub(super) async fn alive(
+        &self,
+        store: &SharedStore,
+        list: &List,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let mut alive = Vec::new();
+        for entry in index::read(store, list, self.now()).await? {
+            if self.lives(store, &entry.id).await? {
+                alive.push(entry);
+            }
+        }
+        Ok(alive)
+    }
+
+    /// Ends the oldest of a person's sessions, as far as there are more than `most` with the one that
+    /// begins (`L49`). What has ended by itself does not count.
+    async fn end_surplus(
+        &self,
+        store: &SharedStore,
+        begins: &SessionRecord,
+        most: usize,
+    ) -> Result<(), StoreError> {
+        let list = List::user(begins.issuer(), begins.subject());
+        let (listed, now) = (index::read(store, &list, self.now()).await?, self.now());
+        if listed.len() <= most {
+            return Ok(());
+        }
+        let mut gone = Vec::new();
+        let mut alive = Vec::new();
+        for entry in listed.into_iter().filter(|entry| entry.id != *begins.id()) {
+            match self.lives(store, &entry.id).await? {
+                true => alive.push(entry.id),
+                false => gone.push(entry.id),
+            }
+        }
+        let surplus = (alive.len() + 1).saturating_sub(most);
+        for id in alive.drain(..surplus) {
+            self.end(&id, None).await?;
+            self.tell_replaced(id, begins);
+            gone.push(id);
+        }
+        index::remove(store, &list, &gone, now).await
+    }
+
+    fn tell_replaced(&self, id: SessionId, begins: &SessionRecord) {
+        let user = (begins.issuer(), begins.subject());
+        self.tell_ended_unread(Some(id), Some(user), EndReason::Replaced);
+    }
+
+    async fn lives(&self, store: &SharedStore, id: &SessionId) -> Result<bool, StoreError> {
+        Ok(match &self.place {
+            Place::Store(_) => store.get(&stored::key(id)).await?.is_some(),
+            Place::Cookie | Place::CookieWith(_) => {
+                let known = store.get(&shared::key(id)).await?;
+                !known.is_some_and(|known| shared::says_ended(&known))
+            }
+        })
+    }
+}
+
+/// Sessions of one person, or of one session at the authorization server, that are kept at a time.
+pub(crate) const MOST_ON_A_LIST: usize = 256;

@@ -1,0 +1,476 @@
+//! The authorization server tells of a sign-out (OpenID Connect Back-Channel Logout): whose sessions end,
+//! and who would like to end others'.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+mod logout_support;
+
+use std::time::Duration;
+
+use axum::Router;
+use http::StatusCode;
+use login_support::*;
+use logout_support::*;
+use tower_oauth::Algorithm;
+use tower_oauth::store::MemoryStore;
+use tower_oauth::testing::{Endpoint, Fault, Gate, TestClient};
+
+const STRANGER: &str = "hello stranger";
+const ALICE: &str = "hello alice";
+
+fn assert_done(answer: &Answer, name: &str) {
+    assert_eq!(answer.status, StatusCode::OK, "{name}: {answer:?}");
+    assert!(
+        answer.header("cache-control").contains("no-store"),
+        "{name}"
+    );
+    assert_eq!(answer.body.len(), 0, "{name}");
+    assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+}
+
+fn assert_refused(answer: &Answer, name: &str) {
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}: {answer:?}");
+    assert!(
+        answer.header("cache-control").contains("no-store"),
+        "{name}"
+    );
+    assert_eq!(answer.header("content-type"), "application/json", "{name}");
+    assert_eq!(answer.json()["error"], "invalid_request", "{name}");
+    assert!(answer.json()["error_description"].is_string(), "{name}");
+    assert!(!answer.text().contains("evil"), "{name}: {}", answer.text());
+    assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+}
+
+/// L66, bcl-2.7-a, bcl-2.8-a
+#[tokio::test]
+async fn a_sid_ends_its_session_on_every_node_and_no_other() {
+    for mode in SHARED {
+        let name = format!("{mode:?}");
+        let nodes = Nodes::new(mode);
+        let one = nodes.signed_in("alice").await;
+        let sid = nodes.sid_besides("alice", &[]);
+        let other = nodes.signed_in("alice").await;
+        let bob = nodes.signed_in("bob").await;
+        assert_eq!(nodes.greeting(&one).await, ALICE, "{name}");
+
+        // The browser of that session sends nothing in between.
+        let token = nodes.one(&sid).sign();
+        assert_done(&nodes.tell(&token).await, &name);
+        assert_eq!(nodes.greeting(&one).await, STRANGER, "{name}");
+        assert_eq!(nodes.greeting(&other).await, ALICE, "{name}");
+        assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
+
+        // Without `sub`, and for a session that has ended already.
+        let token = nodes.one(&sid).without_claim("sub").sign();
+        assert_done(&nodes.tell(&token).await, &name);
+    }
+}
+
+/// L66, bcl-2.7-a
+#[tokio::test]
+async fn a_sub_without_a_sid_ends_all_sessions_of_that_person() {
+    for mode in SHARED {
+        let name = format!("{mode:?}");
+        let nodes = Nodes::new(mode);
+        let one = nodes.signed_in("alice").await;
+        let other = nodes.signed_in("alice").await;
+        let bob = nodes.signed_in("bob").await;
+        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, &name);
+        for jar in [&one, &other] {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
+        }
+        assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
+        // And signs in again.
+        nodes.server.clock().advance(Duration::from_secs(1));
+        let again = nodes.signed_in("alice").await;
+        assert_eq!(nodes.greeting(&again).await, ALICE, "{name}");
+    }
+}
+
+/// L66: an unknown `sid` has ended, and another issuer's is nobody's here.
+#[tokio::test]
+async fn an_unknown_session_is_no_failure() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        for token in [nodes.one("unknown"), nodes.all_of("carol")] {
+            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+        }
+        assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
+    }
+}
+
+/// L66, bcl-2.6-f
+#[tokio::test]
+async fn a_token_is_good_once_on_all_nodes() {
+    for mode in SHARED {
+        let name = format!("{mode:?}");
+        let nodes = Nodes::new(mode);
+        let token = nodes.all_of("alice").sign();
+        assert_done(&nodes.tell(&token).await, &name);
+        for node in [&nodes.first, &nodes.second] {
+            assert_refused(&node.send(notice(&token)).await, &name);
+        }
+        // For as long as it would be taken otherwise.
+        nodes.server.clock().advance(Duration::from_secs(120 + 29));
+        let answer = nodes.tell(&token).await;
+        assert!(answer.text().contains("used before"), "{}", answer.text());
+        nodes.server.clock().advance(Duration::from_secs(1));
+        let answer = nodes.tell(&token).await;
+        assert!(answer.text().contains("expired"), "{}", answer.text());
+    }
+}
+
+/// L66: one that comes late, or again, ends nobody who signed in since.
+#[tokio::test]
+async fn a_late_token_ends_no_later_session() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let before = nodes.signed_in("alice").await;
+        let (late, newer) = (nodes.all_of("alice"), nodes.all_of("alice"));
+        nodes.server.clock().advance(Duration::from_secs(2));
+        let newer = newer.with_claim("iat", nodes.server.clock().unix_seconds() - 1);
+        let since = nodes.signed_in("alice").await;
+        // The older one second, which must not take back what the newer said.
+        for token in [newer, late] {
+            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+        }
+        assert_eq!(nodes.greeting(&before).await, STRANGER, "{mode:?}");
+        assert_eq!(nodes.greeting(&since).await, ALICE, "{mode:?}");
+    }
+}
+
+/// L66, bcl-2.5-a, bcl-2.6-a to bcl-2.6-g
+#[tokio::test]
+async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let good = || nodes.all_of("alice");
+        let text = good().sign();
+        let form = |body: &str| notice("").body(body);
+        let other = tower_oauth::testing::TestServer::new("https://evil.example").unwrap();
+        let cases = [
+            ("nothing", form("")),
+            ("no token", form("evil=1")),
+            (
+                "two tokens",
+                form(&format!("logout_token={text}&logout_token={text}")),
+            ),
+            ("an empty token", notice("")),
+            (
+                "in the query",
+                notice("")
+                    .at(&format!("/auth/backchannel-logout?logout_token={text}"))
+                    .body(""),
+            ),
+            (
+                "JSON",
+                notice(&text).set("content-type", "application/json"),
+            ),
+            ("no type", notice(&text).without("content-type")),
+            (
+                "a large form",
+                notice(&text).body(&format!(
+                    "logout_token={text}&evil={}",
+                    "x".repeat(16 * 1024)
+                )),
+            ),
+            (
+                "a long token",
+                notice(&good().with_claim("evil", "x".repeat(8000)).sign()),
+            ),
+            ("words", notice("evil.evil.evil")),
+            ("not UTF-8", form("logout_token=%ff")),
+            ("another issuer", notice(&other.logout_token("shop").sign())),
+            (
+                "another issuer's key",
+                notice(&good().with_foreign_key().sign()),
+            ),
+            (
+                "another client",
+                notice(&good().with_audience("evil").sign()),
+            ),
+            ("an ID token", notice(&nodes.server.id_token("shop").sign())),
+            (
+                "an access token",
+                notice(&good().with_header("typ", "at+jwt").sign()),
+            ),
+            ("a nonce", notice(&good().with_claim("nonce", "n").sign())),
+            ("no jti", notice(&good().without_claim("jti").sign())),
+            ("no events", notice(&good().without_claim("events").sign())),
+            ("nobody", notice(&good().without_claim("sub").sign())),
+            ("expired", notice(&good().with_expires_in(-31).sign())),
+            (
+                "old",
+                notice(
+                    &good()
+                        .with_claim("iat", 1_800_000_000 - 700)
+                        .without_claim("exp")
+                        .sign(),
+                ),
+            ),
+            (
+                "the secret as a key",
+                notice(&good().with_hmac(b"shop-secret").sign()),
+            ),
+            ("no signature", notice(&good().without_signature().sign())),
+            (
+                "a broken signature",
+                notice(&good().with_broken_signature().sign()),
+            ),
+        ];
+        for (name, ask) in cases {
+            let answer = nodes.second.send(ask).await;
+            assert_refused(&answer, name);
+            assert_eq!(nodes.greeting(&jar).await, ALICE, "{name}");
+        }
+        for method in ["GET", "HEAD", "PUT", "DELETE", "OPTIONS"] {
+            let path = format!("/auth/backchannel-logout?logout_token={text}");
+            let answer = nodes.second.send(Ask::new(method, &path)).await;
+            assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
+            assert_eq!(answer.header("allow"), "POST");
+        }
+        assert_eq!(nodes.greeting(&jar).await, ALICE);
+        assert_done(&nodes.tell(&text).await, "the good one, at last");
+    }
+}
+
+/// L66, bcl-2.5-a: it is a server that comes here. What a browser would send changes nothing.
+#[tokio::test]
+async fn neither_cookies_nor_a_foreign_origin_matter() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let alice = nodes.signed_in("alice").await;
+        let bob = nodes.signed_in("bob").await;
+        let token = nodes.all_of("alice").sign();
+        let ask = notice(&token)
+            .with(&[
+                ("sec-fetch-site", "cross-site"),
+                ("origin", "https://evil.example"),
+            ])
+            .body(&format!("x=1&logout_token={token}&state=s"))
+            .jar(&bob);
+        assert_done(&nodes.second.send(ask).await, "of bob's browser");
+        assert_eq!(nodes.greeting(&alice).await, STRANGER);
+        assert_eq!(nodes.greeting(&bob).await, "hello bob");
+        let ask =
+            notice(&nodes.all_of("alice").sign()).with(&[("cookie", &format!("{SESSION}=junk"))]);
+        assert_done(&nodes.second.send(ask).await, "with a cookie of nobody");
+    }
+}
+
+/// L66: the route is there if every process learns what it hears.
+#[tokio::test]
+async fn without_shared_memory_there_is_no_such_route() {
+    let declared = || MemoryStore::new().with_single_process();
+    for (name, shop, there) in [
+        ("no store", Shop::new(), false),
+        (
+            "memory",
+            Shop::with(|login| login.with_session_store(MemoryStore::new())),
+            false,
+        ),
+        (
+            "memory beside",
+            Shop::with(|login| login.with_shared_memory(MemoryStore::new())),
+            false,
+        ),
+        (
+            "declared",
+            Shop::with(|login| login.with_session_store(declared())),
+            true,
+        ),
+        (
+            "declared beside",
+            Shop::with(|login| login.with_shared_memory(declared())),
+            true,
+        ),
+    ] {
+        let token = shop.server.logout_token("shop").sign();
+        let answer = shop.send(notice(&token)).await;
+        let expected = if there {
+            StatusCode::OK
+        } else {
+            StatusCode::NOT_FOUND
+        };
+        assert_eq!(answer.status, expected, "{name}");
+    }
+}
+
+/// L66: wherever the store breaks off, the server is told to try again, and the same token does it then.
+#[tokio::test]
+async fn a_delivery_that_failed_can_be_repeated() {
+    for mode in SHARED {
+        for verbs in 0.. {
+            let name = format!("{mode:?}, {verbs} verbs");
+            let nodes = Nodes::new(mode);
+            let jars = [
+                nodes.signed_in("alice").await,
+                nodes.signed_in("alice").await,
+            ];
+            let token = nodes.all_of("alice").sign();
+            nodes.store.fail_after(verbs);
+            let answer = nodes.tell(&token).await;
+            nodes.store.mend();
+            if answer.status == StatusCode::OK {
+                assert!(verbs > 2, "{name}");
+                break;
+            }
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+            assert!(answer.headers.contains_key("retry-after"), "{name}");
+            assert!(!answer.text().contains("redis"), "{name}");
+            assert_done(&nodes.tell(&token).await, &name);
+            for jar in &jars {
+                assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
+            }
+        }
+    }
+}
+
+/// bcl-2.8-a: an outage of the keys is no verdict either.
+#[tokio::test]
+async fn a_token_that_cannot_be_judged_can_be_repeated() {
+    let nodes = Nodes::new(Mode::Store);
+    // Only the first node needed keys so far.
+    let jar = nodes.signed_in("alice").await;
+    nodes.server.fail(Endpoint::KeySet, Fault::status(500));
+    let token = nodes.all_of("alice").sign();
+    let answer = nodes.tell(&token).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(answer.headers.contains_key("retry-after"));
+    assert_eq!(nodes.greeting(&jar).await, ALICE);
+    assert_done(&nodes.first.send(notice(&token)).await, "with keys");
+    assert_eq!(nodes.greeting(&jar).await, STRANGER);
+}
+
+/// H103
+#[tokio::test]
+async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
+    let server = server().with_algorithm(Algorithm::EdDsa);
+    let nodes = Nodes::with(Mode::Store, server, |login| login);
+    let jar = nodes.signed_in("alice").await;
+    let (keys, entries) = (nodes.server.count(Endpoint::KeySet), nodes.store.len());
+    let total = nodes.server.requests().len();
+    for n in 0..10_000 {
+        let junk = nodes
+            .all_of("alice")
+            .with_header("kid", format!("evil-{n}"));
+        let answer = nodes.first.send(notice(&junk.sign())).await;
+        assert!(
+            answer.status.is_client_error() || answer.status == 503,
+            "{answer:?}"
+        );
+    }
+    assert_eq!(nodes.server.count(Endpoint::KeySet) - keys, 3);
+    assert_eq!(nodes.server.requests().len() - total, 3);
+    assert_eq!(nodes.store.len(), entries);
+    // Who signs in, who is signed in, and who tells the truth notice nothing.
+    assert_eq!(nodes.greeting(&jar).await, ALICE);
+    nodes.signed_in("bob").await;
+    let token = nodes.all_of("alice").sign();
+    assert_done(&nodes.first.send(notice(&token)).await, "after the flood");
+    assert_eq!(nodes.greeting(&jar).await, STRANGER);
+}
+
+/// L66: told while the code is being redeemed.
+#[tokio::test]
+async fn a_login_that_is_overtaken_by_its_logout_is_none() {
+    for mode in SHARED {
+        for by_sid in [true, false] {
+            let name = format!("{mode:?}, by sid: {by_sid}");
+            let nodes = Nodes::new(mode);
+            let mut jar = Jar::default();
+            let answer = nodes.first.start("/auth/login", &mut jar).await;
+            let callback = nodes.first.approve(answer.location(), "alice").await;
+            let gate = Gate::new();
+            let fault = Fault::answer_waits_for(&gate);
+            nodes.server.fail_once(Endpoint::Token, fault);
+            let shop = nodes.first.clone();
+            let ask = Ask::page(&callback).jar(&jar);
+            let login = tokio::spawn(async move { shop.send(ask).await });
+            nodes.server.wait_for(Endpoint::Token, 1).await;
+
+            let token = match by_sid {
+                true => nodes.one(&nodes.sid_besides("alice", &[])),
+                false => nodes.all_of("alice"),
+            };
+            assert_done(&nodes.tell(&token.sign()).await, &name);
+            gate.open();
+            let answer = login.await.unwrap();
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}: {answer:?}");
+            assert!(answer.sets().is_empty(), "{name}: {answer:?}");
+            jar.take(&answer);
+            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// A whole server, which tells by itself.
+#[tokio::test]
+async fn a_sign_out_at_the_server_reaches_the_application() {
+    for mode in SHARED {
+        let client = TestClient::confidential("shop", "shop-secret")
+            .add_redirect_uri(CALLBACK)
+            .unwrap()
+            .without_consent()
+            .with_backchannel_logout_uri(&format!("{SHOP}/auth/backchannel-logout?from=id"))
+            .unwrap();
+        let nodes = Nodes::with(mode, server().add_client(client), |login| login);
+        let server = nodes.server.clone();
+        let app: Router = nodes.second.app.clone();
+        let server = server.add_relying_party(SHOP, app).unwrap();
+        let jars = [
+            nodes.signed_in("alice").await,
+            nodes.signed_in("alice").await,
+        ];
+        let bob = nodes.signed_in("bob").await;
+        let sent = server.sign_out("alice").await;
+        let statuses: Vec<_> = sent.iter().map(|one| one.status()).collect();
+        assert_eq!(statuses, [Some(StatusCode::OK); 2], "{mode:?}");
+        for jar in &jars {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?}");
+        }
+        assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}");
+    }
+}
+
+/// L66: what ended stays so for as long as a cookie of it could live.
+#[tokio::test]
+async fn a_copy_of_the_cookie_stays_dead() {
+    for mode in SHARED {
+        let nodes = Nodes::with(mode, server(), |login| {
+            let hours = |hours: u64| Duration::from_secs(hours * 3600);
+            login.with_session_limits(hours(8), hours(8)).unwrap()
+        });
+        let jar = nodes.signed_in("alice").await;
+        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, "told");
+        for _ in 0..17 {
+            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
+            nodes.server.clock().advance(Duration::from_secs(1800));
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_log_names_the_reason_and_repeats_nobody() {
+    let logs = logs::Logs::default();
+    let nodes = Nodes::new(Mode::Store);
+    let recording = logs.record();
+    nodes.signed_in("alice").await;
+    let token = nodes.all_of("alice").with_claim("jti", "evil-id").sign();
+    nodes.tell(&token).await;
+    nodes.tell(&token).await;
+    nodes.tell("evil").await;
+    drop(recording);
+    let text = logs.text();
+    for expected in [
+        "signed_out_by_the_server",
+        "logout_token_replayed",
+        "logout_token_malformed",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    assert!(!text.contains("evil"), "{text}");
+    assert!(!text.contains(&token), "{text}");
+}

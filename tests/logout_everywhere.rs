@@ -1,0 +1,613 @@
+//! Signing out: here first, then the tokens, then at the authorization server, in each way to keep
+//! sessions; and an administrator's view.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+mod logout_support;
+
+use std::time::Duration;
+
+use http::StatusCode;
+use login_support::*;
+use logout_support::*;
+use tower_oauth::LoginLayer;
+use tower_oauth::session::{SessionId, SessionsError};
+use tower_oauth::store::MemoryStore;
+use tower_oauth::testing::{Endpoint, Fault, Gate, TestServer};
+
+const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
+const STRANGER: &str = "hello stranger";
+const ALICE: &str = "hello alice";
+
+fn sign_out() -> Ask {
+    Ask::new("POST", "/auth/logout?return_to=/notes").with(&OWN)
+}
+
+/// The hints of the revocations so far.
+fn revoked(server: &TestServer) -> Vec<String> {
+    let requests = server.requests();
+    let asked = requests
+        .iter()
+        .filter(|request| request.endpoint() == Endpoint::Revocation);
+    asked
+        .map(|request| request.parameter("token_type_hint").unwrap())
+        .collect()
+}
+
+/// L62, 7009-2.1-b, rpil-2-a to rpil-2-d, rpil-impl-a
+#[tokio::test]
+async fn signing_out_ends_the_session_then_the_tokens_then_the_one_at_the_server() {
+    for mode in ALL {
+        let name = format!("{mode:?}");
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let other = nodes.signed_in("alice").await;
+        assert_eq!(nodes.server.refresh_tokens("alice").len(), 2, "{name}");
+
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}: {answer:?}");
+        assert!(
+            answer
+                .location()
+                .starts_with(&format!("{ISSUER}/end-session?"))
+        );
+        for (parameter, value) in [
+            ("client_id", Some("shop")),
+            ("post_logout_redirect_uri", Some(LOGOUT)),
+        ] {
+            assert_eq!(answer.parameter(parameter).as_deref(), value, "{name}");
+        }
+        assert!(answer.parameter("id_token_hint").is_some(), "{name}");
+        assert_eq!(answer.parameter("state").unwrap().len(), 43, "{name}");
+        assert_eq!(answer.clears(), [SESSION], "{name}");
+
+        assert_eq!(
+            revoked(&nodes.server),
+            ["refresh_token", "access_token"],
+            "{name}"
+        );
+        assert_eq!(nodes.server.refresh_tokens("alice").len(), 1, "{name}");
+        assert_eq!(nodes.server.access_tokens("alice").len(), 1, "{name}");
+        // A copy of the cookie: on the other node too, where there is a store.
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        let elsewhere = if mode == Mode::Cookie {
+            ALICE
+        } else {
+            STRANGER
+        };
+        assert_eq!(nodes.second.greeting(&jar).await, elsewhere, "{name}");
+        assert_eq!(nodes.greeting(&other).await, ALICE, "{name}");
+
+        // Again: there is nobody left, and nothing to revoke.
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        assert_eq!(answer.location(), "/notes", "{name}");
+        assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
+    }
+}
+
+/// L62, 7009-2.2.1-a, 7009-5-a
+#[tokio::test]
+async fn whatever_the_revocation_comes_to_the_session_is_over() {
+    for mode in ALL {
+        for (fault, requests) in [
+            (Fault::status(503), 1),
+            (Fault::status(500), 1),
+            (Fault::refusal("invalid_client"), 1),
+            (Fault::refusal("unsupported_token_type"), 2),
+            (Fault::disconnect(), 1),
+            (Fault::lose_answer(), 1),
+        ] {
+            let name = format!("{mode:?}: {fault:?}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.server.fail(Endpoint::Revocation, fault);
+            let answer = nodes.first.send(sign_out().jar(&jar)).await;
+            assert!(answer.location().starts_with(ISSUER), "{name}");
+            assert_eq!(revoked(&nodes.server).len(), requests, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+        let nodes = Nodes::new(mode);
+        let fault = Fault::without_member("revocation_endpoint");
+        nodes.server.fail(Endpoint::Metadata, fault);
+        let jar = nodes.signed_in("alice").await;
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        assert!(answer.location().starts_with(ISSUER), "{mode:?}");
+        assert_eq!(revoked(&nodes.server), [""; 0], "{mode:?}");
+    }
+}
+
+/// L62, 7009-5-a: two seconds for both tokens.
+#[tokio::test]
+async fn a_revocation_that_hangs_is_waited_for_two_seconds() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        nodes.server.fail(Endpoint::Revocation, Fault::hang());
+        let clock = nodes.server.clock();
+        let shop = nodes.first.clone();
+        let ask = sign_out().jar(&jar);
+        let leaving = tokio::spawn(async move { shop.send(ask).await });
+        nodes.server.wait_for(Endpoint::Revocation, 1).await;
+        // Over here already.
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{mode:?}");
+        clock.advance(Duration::from_millis(1999));
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!leaving.is_finished(), "{mode:?}");
+        clock.advance(Duration::from_millis(1));
+        let answer = leaving.await.unwrap();
+        assert!(answer.location().starts_with(ISSUER), "{mode:?}");
+    }
+}
+
+/// L62: the connection closes while the tokens are being revoked.
+#[tokio::test]
+async fn a_closed_connection_stops_no_revocation() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let gate = Gate::new();
+        let fault = Fault::wait_for(&gate);
+        nodes.server.fail_once(Endpoint::Revocation, fault);
+        let shop = nodes.first.clone();
+        let ask = sign_out().jar(&jar);
+        let leaving = tokio::spawn(async move { shop.send(ask).await });
+        nodes.server.wait_for(Endpoint::Revocation, 1).await;
+        leaving.abort();
+        assert!(leaving.await.unwrap_err().is_cancelled());
+        gate.open();
+        nodes.server.wait_for(Endpoint::Revocation, 2).await;
+        assert_eq!(revoked(&nodes.server), ["refresh_token", "access_token"]);
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{mode:?}");
+    }
+}
+
+/// L48: what cannot be ended has not ended, and nobody is told otherwise.
+#[tokio::test]
+async fn without_its_store_nobody_is_told_to_be_signed_out() {
+    for mode in SHARED {
+        for verbs in 0.. {
+            let name = format!("{mode:?}, {verbs} verbs");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.store.fail_after(verbs);
+            let answer = nodes.first.send(sign_out().jar(&jar)).await;
+            nodes.store.mend();
+            if answer.status == StatusCode::SEE_OTHER {
+                // The lists only lead to sessions; that one was not cleared is no harm.
+                assert!(verbs > 1, "{name}");
+                assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+                break;
+            }
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
+            assert_eq!(answer.set_cookies(), [""; 0], "{name}");
+            assert_eq!(revoked(&nodes.server), [""; 0], "{name}");
+            let answer = nodes.first.send(sign_out().jar(&jar)).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// L60, H101
+#[tokio::test]
+async fn nobody_elses_page_signs_anybody_out_in_any_mode() {
+    let html = accept_html();
+    let image = |site: &str| {
+        Ask::page("/auth/logout")
+            .set("sec-fetch-site", site)
+            .set("sec-fetch-mode", "no-cors")
+            .set("sec-fetch-dest", "image")
+    };
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let form = || Ask::new("POST", "/auth/logout").with(&[html]);
+        for (name, ask) in [
+            ("image from elsewhere", image("cross-site")),
+            ("image on our page", image("same-origin")),
+            (
+                "form from elsewhere",
+                form().with(&[("sec-fetch-site", "cross-site")]),
+            ),
+            (
+                "form of a sibling",
+                form().with(&[("sec-fetch-site", "same-site")]),
+            ),
+            (
+                "form of an opaque origin",
+                form().with(&[("origin", "null")]),
+            ),
+            (
+                "form of evil",
+                form().with(&[("origin", "https://evil.example")]),
+            ),
+            ("form without any evidence", form()),
+            (
+                "link from elsewhere",
+                Ask::page("/auth/logout").set("sec-fetch-site", "cross-site"),
+            ),
+            (
+                "prefetch of our link",
+                Ask::page("/auth/logout")
+                    .set("sec-fetch-site", "same-origin")
+                    .set("sec-purpose", "prefetch"),
+            ),
+            (
+                "a forged return",
+                Ask::page("/auth/logout?state=x").set("sec-fetch-site", "cross-site"),
+            ),
+        ] {
+            for jar in [&jar, &Jar::default()] {
+                let answer = nodes.first.send(ask.clone().jar(jar)).await;
+                assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}: {name}");
+            }
+            assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}: {name}");
+        }
+        assert_eq!(revoked(&nodes.server), [""; 0]);
+        assert_eq!(nodes.server.count(Endpoint::EndSession), 0);
+    }
+}
+
+/// L65, rpil-3-a
+#[tokio::test]
+async fn a_return_with_another_state_goes_nowhere_and_ends_nothing() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let mut jar = nodes.signed_in("alice").await;
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        let state = answer.parameter("state").unwrap();
+        jar.take(&answer);
+        // Somebody signs in again in this browser before the server sends it back.
+        nodes.server.clock().advance(Duration::from_secs(1));
+        let waiting = jar.clone();
+        nodes.first.sign_in("alice", &mut jar).await;
+        assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
+        let both = waiting
+            .0
+            .iter()
+            .fold(jar.clone(), |jar, (name, value)| jar.and(name, value));
+        for (name, query) in [
+            ("none", String::new()),
+            ("another", "?state=other".to_owned()),
+            ("empty", "?state=".to_owned()),
+            ("longer", format!("?state={state}x")),
+            ("twice", format!("?state={state}&state={state}")),
+            ("no cookie", format!("?state={state}")),
+        ] {
+            let cookies = if name == "no cookie" { &jar } else { &both };
+            let path = format!("/auth/logout{query}");
+            let ask = Ask::page(&path).set("sec-fetch-site", "cross-site");
+            let answer = nodes.first.send(ask.jar(cookies)).await;
+            // A page that asks: the person is signed in.
+            assert_eq!(
+                answer.status,
+                StatusCode::OK,
+                "{mode:?}: {name}: {answer:?}"
+            );
+            assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}: {name}");
+            assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}: {name}");
+        }
+        let path = format!("/auth/logout?state={state}");
+        let ask = Ask::page(&path).set("sec-fetch-site", "cross-site");
+        let answer = nodes.first.send(ask.jar(&both)).await;
+        assert_eq!(answer.location(), "/notes", "{mode:?}");
+        assert_eq!(answer.clears(), ["__Host-Http-shop-logout"], "{mode:?}");
+        assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
+    }
+}
+
+/// L64
+#[tokio::test]
+async fn the_browser_forgets_what_it_kept_where_that_was_asked_for() {
+    for (configured, expected) in [(false, ""), (true, "\"cache\", \"storage\"")] {
+        let nodes = Nodes::with(Mode::Store, server(), |login| match configured {
+            true => login.with_clear_site_data(),
+            false => login,
+        });
+        let jar = nodes.signed_in("alice").await;
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        assert_eq!(answer.header("clear-site-data"), expected);
+        assert_eq!(
+            answer.sets(),
+            ["__Host-Http-shop-logout"],
+            "the way back is kept"
+        );
+        let foreign = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "cross-site")]);
+        let answer = nodes.first.send(foreign).await;
+        assert!(!answer.headers.contains_key("clear-site-data"));
+    }
+}
+
+/// L62
+#[tokio::test]
+async fn a_server_with_a_way_of_its_own_is_left_that_way() {
+    let own = |login: LoginLayer| {
+        login.with_end_session_endpoint("https://tenant.example.com/v2/logout", "returnTo")
+    };
+    let nodes = Nodes::with(Mode::Cookie, server(), |login| own(login).unwrap());
+    let jar = nodes.signed_in("alice").await;
+    let answer = nodes.first.send(sign_out().jar(&jar)).await;
+    assert_eq!(
+        answer.location(),
+        "https://tenant.example.com/v2/logout?client_id=shop\
+         &returnTo=https%3A%2F%2Fshop.example.com%2Fauth%2Flogout"
+    );
+    assert_eq!(answer.sets(), [""; 0], "no state comes back");
+    assert_eq!(answer.clears(), [SESSION]);
+    // And back, without a state.
+    let ask = Ask::page("/auth/logout").set("sec-fetch-site", "cross-site");
+    assert_eq!(nodes.first.send(ask).await.location(), "/");
+}
+
+/// L75
+#[tokio::test]
+async fn no_token_is_logged() {
+    let logs = logs::Logs::default();
+    for fault in [None, Some(Fault::status(503)), Some(Fault::disconnect())] {
+        let nodes = Nodes::new(Mode::Store);
+        let recording = logs.record();
+        let jar = nodes.signed_in("alice").await;
+        let mut secrets = nodes.server.refresh_tokens("alice");
+        secrets.extend(nodes.server.access_tokens("alice"));
+        let failing = fault.is_some();
+        if let Some(fault) = fault {
+            nodes.server.fail(Endpoint::Revocation, fault);
+        }
+        let answer = nodes.first.send(sign_out().jar(&jar)).await;
+        drop(recording);
+        secrets.extend(answer.parameter("id_token_hint"));
+        let text = logs.take();
+        assert_eq!(secrets.len(), 3);
+        assert_eq!(text.contains("revocation_failed"), failing, "{text}");
+        assert!(text.contains("signed_out"), "{text}");
+        for secret in secrets {
+            assert!(!text.contains(&secret), "{text}");
+        }
+    }
+}
+
+/// L67, H104, fcl-2-b to fcl-2-d
+#[tokio::test]
+async fn the_front_channel_ends_the_session_that_it_names_in_full() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("alice").await;
+        let sid = nodes.sid_besides("alice", &[]);
+        let bob = nodes.signed_in("bob").await;
+        let issuer = "https%3A%2F%2Fid.example.test";
+        let frame = |query: &str| {
+            Ask::new("GET", &format!("/auth/frontchannel-logout{query}")).with(&[
+                accept_html(),
+                ("sec-fetch-mode", "navigate"),
+                ("sec-fetch-dest", "iframe"),
+                ("sec-fetch-site", "cross-site"),
+            ])
+        };
+        let good = format!("?iss={issuer}&sid={sid}");
+        let cases = [
+            ("nothing", String::new(), &jar, 400),
+            ("sid alone", format!("?sid={sid}"), &jar, 400),
+            ("iss alone", format!("?iss={issuer}"), &jar, 400),
+            ("an empty sid", format!("?iss={issuer}&sid="), &jar, 400),
+            ("two sids", format!("{good}&sid={sid}"), &jar, 400),
+            ("two iss", format!("{good}&iss={issuer}"), &jar, 400),
+            (
+                "another iss",
+                format!("?iss=https%3A%2F%2Fevil.example&sid={sid}"),
+                &jar,
+                200,
+            ),
+            (
+                "iss with a slash",
+                format!("?iss={issuer}%2F&sid={sid}"),
+                &jar,
+                200,
+            ),
+            ("another sid", format!("?iss={issuer}&sid=other"), &jar, 200),
+            (
+                "a part of it",
+                format!("?iss={issuer}&sid={}", &sid[1..]),
+                &jar,
+                200,
+            ),
+            ("another browser", good.clone(), &bob, 200),
+            ("no browser", good.clone(), &Jar::default(), 200),
+        ];
+        for (name, query, cookies, status) in cases {
+            let answer = nodes.first.send(frame(&query).jar(cookies)).await;
+            assert_eq!(answer.status.as_u16(), status, "{mode:?}: {name}");
+            assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}: {name}");
+            assert!(!answer.text().contains("evil"), "{mode:?}: {name}");
+            assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}: {name}");
+            assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}: {name}");
+        }
+        let path = format!("/auth/frontchannel-logout{good}");
+        let answer = nodes.first.send(Ask::new("POST", &path).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
+
+        let answer = nodes.first.send(frame(&good).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{mode:?}");
+        assert_eq!(answer.clears(), [SESSION], "{mode:?}");
+        assert_eq!(answer.sets(), [""; 0], "{mode:?}");
+        assert!(answer.header("cache-control").contains("no-store"));
+        assert_eq!(
+            answer.header("content-security-policy"),
+            "default-src 'none'; frame-ancestors https://id.example.test"
+        );
+        assert!(!answer.headers.contains_key("x-frame-options"));
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{mode:?}");
+        assert_eq!(revoked(&nodes.server), [""; 0], "nothing is revoked");
+    }
+}
+
+/// L49
+#[tokio::test]
+async fn an_administrator_lists_and_ends_sessions() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let sessions = nodes.login.sessions();
+        assert_eq!(sessions.of_user("alice").await.unwrap(), [], "{mode:?}");
+        let mut jars = Vec::new();
+        let mut sids: Vec<String> = Vec::new();
+        for _ in 0..4 {
+            jars.push(nodes.signed_in("alice").await);
+            sids.push(nodes.sid_besides("alice", &sids));
+            nodes.server.clock().advance(Duration::from_secs(1));
+        }
+        let bob = nodes.signed_in("bob").await;
+        let greetings = async |jars: &[Jar]| {
+            let mut known = Vec::new();
+            for jar in jars {
+                known.push(nodes.greeting(jar).await == ALICE);
+            }
+            known
+        };
+        let listed = sessions.of_user("alice").await.unwrap();
+        assert_eq!(listed.len(), 4);
+        for pair in listed.windows(2) {
+            let apart = pair[1]
+                .signed_in_at()
+                .duration_since(pair[0].signed_in_at());
+            assert_eq!(apart.unwrap(), Duration::from_secs(1));
+        }
+        let lasts = listed[0].ends_at().duration_since(listed[0].signed_in_at());
+        assert_eq!(lasts.unwrap(), Duration::from_secs(8 * 3600));
+        assert_eq!(
+            sessions.of_sid(&sids[2]).await.unwrap(),
+            [listed[2].clone()]
+        );
+
+        sessions.end(listed[1].id()).await.unwrap();
+        assert_eq!(
+            greetings(&jars).await,
+            [true, false, true, true],
+            "{mode:?}"
+        );
+        assert_eq!(sessions.end_sid(&sids[2]).await.unwrap(), 1);
+        assert_eq!(
+            greetings(&jars).await,
+            [true, false, false, true],
+            "{mode:?}"
+        );
+        let left = sessions.of_user("alice").await.unwrap();
+        assert_eq!(left, [listed[0].clone(), listed[3].clone()], "{mode:?}");
+        assert_eq!(sessions.of_sid(&sids[2]).await.unwrap(), [], "{mode:?}");
+        sessions.end_user("alice").await.unwrap();
+        assert_eq!(greetings(&jars).await, [false; 4], "{mode:?}");
+        assert_eq!(sessions.of_user("alice").await.unwrap(), [], "{mode:?}");
+        assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}");
+
+        // What is unknown has ended, and who signs out leaves the list.
+        let unknown: SessionId = "A".repeat(43).parse().unwrap();
+        sessions.end(&unknown).await.unwrap();
+        assert_eq!(sessions.end_user("carol").await.unwrap(), 0);
+        nodes.first.send(sign_out().jar(&bob)).await;
+        assert_eq!(sessions.of_user("bob").await.unwrap(), [], "{mode:?}");
+
+        nodes.store.fail_after(0);
+        assert!(matches!(
+            sessions.of_user("bob").await,
+            Err(SessionsError::Store(_))
+        ));
+        assert!(matches!(
+            sessions.end_user("bob").await,
+            Err(SessionsError::Store(_))
+        ));
+    }
+}
+
+/// L49: without a store there is no list, and a session is ended where it is asked for.
+#[tokio::test]
+async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
+    let nodes = Nodes::new(Mode::Cookie);
+    let sessions = nodes.login.sessions();
+    let jar = nodes.signed_in("alice").await;
+    assert!(matches!(
+        sessions.of_user("alice").await,
+        Err(SessionsError::NoStore)
+    ));
+    assert!(matches!(
+        sessions.of_sid("x").await,
+        Err(SessionsError::NoStore)
+    ));
+    assert!(matches!(
+        sessions.end_user("alice").await,
+        Err(SessionsError::NoStore)
+    ));
+    assert!(matches!(
+        sessions.end_sid("x").await,
+        Err(SessionsError::NoStore)
+    ));
+    let app = axum::Router::new()
+        .route(
+            "/",
+            axum::routing::get(async |session: tower_oauth::Session| session.id().to_string()),
+        )
+        .layer(nodes.login.clone());
+    let id = send(&app, Ask::page("/").jar(&jar)).await.text();
+    sessions.end(&id.parse().unwrap()).await.unwrap();
+    assert_eq!(nodes.first.greeting(&jar).await, STRANGER);
+    assert_eq!(nodes.second.greeting(&jar).await, ALICE);
+}
+
+/// L49
+#[tokio::test]
+async fn the_oldest_session_ends_when_a_person_has_too_many() {
+    for mode in SHARED {
+        let nodes = Nodes::with(mode, server(), |login| {
+            login.with_max_sessions_per_user(2).unwrap()
+        });
+        let bob = nodes.signed_in("bob").await;
+        let first = nodes.signed_in("alice").await;
+        nodes.server.clock().advance(Duration::from_secs(1));
+        let second = nodes.signed_in("alice").await;
+        nodes.server.clock().advance(Duration::from_secs(1));
+        assert_eq!(nodes.greeting(&first).await, ALICE, "{mode:?}");
+        let third = nodes.signed_in("alice").await;
+        assert_eq!(nodes.greeting(&first).await, STRANGER, "{mode:?}");
+        for jar in [&second, &third] {
+            assert_eq!(nodes.greeting(jar).await, ALICE, "{mode:?}");
+        }
+        // One that ended by itself makes room: nobody else ends for the next.
+        nodes.first.send(sign_out().jar(&third)).await;
+        let fourth = nodes.signed_in("alice").await;
+        for jar in [&second, &fourth] {
+            assert_eq!(nodes.greeting(jar).await, ALICE, "{mode:?}");
+        }
+        // So does one that somebody ended without knowing whose it was.
+        let sessions = nodes.login.sessions();
+        let newest = sessions.of_user("alice").await.unwrap().pop().unwrap();
+        sessions.end(newest.id()).await.unwrap();
+        let fifth = nodes.signed_in("alice").await;
+        for jar in [&second, &fifth] {
+            assert_eq!(nodes.greeting(jar).await, ALICE, "{mode:?}");
+        }
+        assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}");
+    }
+    let server = server();
+    assert!(login(&server).with_max_sessions_per_user(2).is_err());
+    for (most, possible) in [(0, false), (1, true), (256, true), (257, false)] {
+        let login = login(&server).with_session_store(MemoryStore::new());
+        assert_eq!(
+            login.with_max_sessions_per_user(most).is_ok(),
+            possible,
+            "{most}"
+        );
+    }
+}
+
+/// The routes are in the folder of the redirect URI, which is none of them itself.
+#[test]
+fn a_redirect_uri_is_no_other_route() {
+    for name in ["backchannel-logout", "frontchannel-logout"] {
+        let (server, uri) = (server(), format!("{SHOP}/auth/{name}"));
+        let client = tower_oauth::Client::confidential("shop", "shop-secret");
+        let key = tower_oauth::CookieKey::from_bytes(&KEY).unwrap();
+        assert!(LoginLayer::new(&server.authorization_server(), client, &uri, key).is_err());
+        let login = login(&server);
+        assert!(login.with_post_logout_redirect_uri(&uri).is_err());
+    }
+}

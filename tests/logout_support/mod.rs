@@ -1,0 +1,188 @@
+//! Two nodes of one shop, in each way to keep sessions.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tower_oauth::LoginLayer;
+use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
+use tower_oauth::testing::{TestServer, TokenMint};
+
+use crate::login_support::{Answer, Ask, Jar, Shop, app, login, server};
+
+/// Where sessions are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// In a store.
+    Store,
+    /// In cookies, with a store for what replicas share.
+    Shared,
+    /// In cookies alone.
+    Cookie,
+}
+
+pub const ALL: [Mode; 3] = [Mode::Store, Mode::Shared, Mode::Cookie];
+
+/// Those that hear of a sign-out on the back channel.
+pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
+
+/// A store that stops answering after so many verbs.
+#[derive(Clone)]
+pub struct Frail {
+    memory: MemoryStore,
+    left: Arc<AtomicI64>,
+}
+
+impl Frail {
+    pub fn new(memory: MemoryStore) -> Self {
+        Self {
+            memory,
+            left: Arc::new(AtomicI64::new(i64::MAX)),
+        }
+    }
+
+    /// Answers that many verbs, and none after.
+    pub fn fail_after(&self, verbs: i64) {
+        self.left.store(verbs, Ordering::SeqCst);
+    }
+
+    pub fn mend(&self) {
+        self.fail_after(i64::MAX);
+    }
+
+    pub fn len(&self) -> usize {
+        self.memory.len()
+    }
+
+    fn ask(&self) -> Result<(), StoreError> {
+        if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return Ok(());
+        }
+        Err(StoreError::unavailable("redis://:hush@10.0.0.1 is away"))
+    }
+}
+
+impl Store for Frail {
+    fn is_shared(&self) -> bool {
+        self.memory.is_shared()
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.ask()?;
+        self.memory.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        self.ask()?;
+        self.memory.put(key, value, ttl, expect).await
+    }
+
+    async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+        self.ask()?;
+        self.memory.remove(key, expect).await
+    }
+}
+
+/// Two nodes that share a store, a key and an authorization server.
+#[derive(Clone)]
+pub struct Nodes {
+    pub server: TestServer,
+    pub store: Frail,
+    pub first: Shop,
+    pub second: Shop,
+    pub login: LoginLayer,
+}
+
+impl Nodes {
+    pub fn new(mode: Mode) -> Self {
+        Self::with(mode, server(), |login| login)
+    }
+
+    pub fn with(
+        mode: Mode,
+        server: TestServer,
+        configure: impl Fn(LoginLayer) -> LoginLayer,
+    ) -> Self {
+        let memory = MemoryStore::new().with_clock(server.clock());
+        let store = Frail::new(memory.with_single_process());
+        let layer = || {
+            let login = login(&server);
+            configure(match mode {
+                Mode::Store => login.with_session_store(store.clone()),
+                Mode::Shared => login.with_shared_memory(store.clone()),
+                Mode::Cookie => login,
+            })
+        };
+        let login = layer();
+        let node = |login: &LoginLayer| Shop {
+            server: server.clone(),
+            app: app(login),
+        };
+        Self {
+            first: node(&login),
+            second: node(&layer()),
+            server: server.clone(),
+            store: store.clone(),
+            login,
+        }
+    }
+
+    /// What both nodes greet this browser as.
+    pub async fn greeting(&self, jar: &Jar) -> String {
+        let first = self.first.greeting(jar).await;
+        assert_eq!(first, self.second.greeting(jar).await);
+        first
+    }
+
+    /// Signs somebody in at the first node, in a browser of their own.
+    pub async fn signed_in(&self, user: &str) -> Jar {
+        let mut jar = Jar::default();
+        let answer = self.first.sign_in(user, &mut jar).await;
+        assert_eq!(answer.status, 303, "{answer:?}");
+        jar
+    }
+
+    /// The `sid` of the sign-in that these do that have one more than before.
+    pub fn sid_besides(&self, user: &str, known: &[String]) -> String {
+        let mut sids = self.server.session_ids(user);
+        sids.retain(|sid| !known.contains(sid));
+        assert_eq!(sids.len(), 1);
+        sids.remove(0)
+    }
+
+    /// Tells the second node.
+    pub async fn tell(&self, token: &str) -> Answer {
+        self.second.send(notice(token)).await
+    }
+
+    /// A token that ends all sessions of somebody.
+    pub fn all_of(&self, user: &str) -> TokenMint {
+        self.server.logout_token("shop").with_subject(user)
+    }
+
+    /// A token that ends one session.
+    pub fn one(&self, sid: &str) -> TokenMint {
+        self.server.logout_token("shop").with_claim("sid", sid)
+    }
+}
+
+/// A delivery, as a server sends it.
+pub fn notice(token: &str) -> Ask {
+    Ask::new("POST", "/auth/backchannel-logout")
+        .with(&[("content-type", "application/x-www-form-urlencoded")])
+        .body(&format!("logout_token={token}"))
+}

@@ -1,0 +1,573 @@
+//! The promises of a store, kept by a real Redis: `tests/interop/run store` runs these.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+mod redis_support;
+mod store_suite;
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use redis_support::{Proxy, Redis, cluster, cluster_url};
+use store_suite::{Subject, fresh_key};
+use support::dpop::{Client, dpop, show};
+use support::{api, layer, server};
+use tower_oauth::store::{Expect, Key, Put, RedisStore, Removed, Store, StoreError};
+use tower_oauth::token::{ProofError, VerifyErrorKind};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+struct Shared(Arc<RedisStore>);
+
+impl Subject for Shared {
+    type Store = RedisStore;
+
+    fn store(&self) -> Arc<RedisStore> {
+        Arc::clone(&self.0)
+    }
+
+    async fn pass(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    fn moment(&self) -> Duration {
+        Duration::from_millis(250)
+    }
+}
+
+async fn keeps_every_promise(store: RedisStore) {
+    let subject = Shared(Arc::new(store));
+    store_suite::what_was_put_is_there_until_it_is_removed(&subject).await;
+    store_suite::values_of_any_bytes_come_back_as_they_were(&subject).await;
+    store_suite::a_verb_takes_effect_only_where_the_entry_is_as_expected(&subject).await;
+    store_suite::no_key_sees_a_version_twice(&subject).await;
+    store_suite::an_entry_whose_time_is_over_is_absent_to_every_verb(&subject).await;
+    store_suite::each_put_sets_the_time_to_live_anew(&subject).await;
+    store_suite::no_time_to_live_is_stored_and_gone(&subject).await;
+    store_suite::of_many_that_put_at_once_one_is_first(&subject).await;
+    store_suite::swaps_by_version_lose_nothing(&subject).await;
+}
+
+async fn put(store: &RedisStore, key: &Key, expect: Expect) -> Result<Put, StoreError> {
+    store.put(key, Bytes::from_static(b"x"), LONG, expect).await
+}
+
+async fn stored(store: &RedisStore, key: &Key) -> u64 {
+    match put(store, key, Expect::Anything).await {
+        Ok(Put::Stored(version)) => version,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
+    assert!(
+        matches!(answer, Err(StoreError::Unavailable(_))),
+        "{answer:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn one_server_keeps_every_promise() {
+    let redis = Redis::start();
+    keeps_every_promise(RedisStore::new(&redis.url()).unwrap()).await;
+    // In a database of its own, under a prefix of its own, it is a store of its own.
+    let store = RedisStore::new(&format!("{}/3", redis.url())).unwrap();
+    keeps_every_promise(store.with_prefix("shop:a").unwrap()).await;
+    let keys = redis.cli(&["-n", "3", "--scan", "--pattern", "shop:a:{*}:suite:*"]);
+    assert!(keys.lines().count() > 5, "{keys}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn a_cluster_keeps_every_promise() {
+    let nodes = cluster();
+    let store = RedisStore::new(&cluster_url(&nodes[..1])).unwrap();
+    keeps_every_promise(store.clone()).await;
+    for _ in 0..300 {
+        stored(&store, &fresh_key()).await;
+    }
+    for node in &nodes {
+        let size: usize = node.cli(&["dbsize"]).parse().unwrap();
+        assert!(size > 100, "every node has a share: {size}");
+    }
+}
+
+/// A slot moves while it is in use: nobody notices.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn slots_may_move_from_node_to_node() {
+    let nodes = cluster();
+    let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
+    let key = fresh_key();
+    let first = stored(&store, &key).await;
+    let from = nodes
+        .iter()
+        .find(|node| node.cli(&["dbsize"]) != "0")
+        .unwrap();
+    let to = nodes.iter().find(|node| node.port != from.port).unwrap();
+    let names = from.cli(&["keys", "*"]);
+    let names: Vec<&str> = names.lines().collect();
+    assert_eq!(names.len(), 2, "the entry and the counter: {names:?}");
+    let slot = from.cli(&["cluster", "keyslot", names[0]]);
+    let (from_id, to_id) = (from.cli(&["cluster", "myid"]), to.cli(&["cluster", "myid"]));
+    to.cli(&["cluster", "setslot", &slot, "importing", &from_id]);
+    from.cli(&["cluster", "setslot", &slot, "migrating", &to_id]);
+    assert!(
+        store.get(&key).await.unwrap().is_some(),
+        "not on its way yet"
+    );
+    // What is there: one key of two, then both, then the slot itself.
+    let port = to.port.to_string();
+    for name in &names {
+        let moved = from.cli(&["migrate", "127.0.0.1", &port, name, "0", "1000"]);
+        assert_eq!(moved, "OK");
+        assert!(store.get(&key).await.unwrap().is_some(), "while it moves");
+    }
+    let second = stored(&store, &key).await;
+    for node in &nodes {
+        node.cli(&["cluster", "setslot", &slot, "node", &to_id]);
+    }
+    let third = stored(&store, &key).await;
+    assert!(first < second && second < third);
+    assert_eq!(to.cli(&["dbsize"]), "2");
+    assert_eq!(from.cli(&["dbsize"]), "0");
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn each_verb_is_one_round_trip() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(&redis).await;
+    let store = RedisStore::new(&proxy.url()).unwrap();
+    let key = fresh_key();
+    // The first of each kind brings the scripts.
+    stored(&store, &key).await;
+    store.remove(&key, Expect::Version(0)).await.unwrap();
+    proxy.sent();
+    for _ in 0..10 {
+        store.get(&key).await.unwrap();
+        assert_eq!(proxy.sent(), 1);
+        let version = stored(&store, &key).await;
+        assert_eq!(proxy.sent(), 1);
+        assert_eq!(
+            put(&store, &key, Expect::Absent).await.unwrap(),
+            Put::Conflict
+        );
+        assert_eq!(proxy.sent(), 1);
+        let removed = store.remove(&key, Expect::Version(version)).await.unwrap();
+        assert_eq!((removed, proxy.sent()), (Removed::Removed, 1));
+        let removed = store.remove(&key, Expect::Anything).await.unwrap();
+        assert_eq!((removed, proxy.sent()), (Removed::Absent, 1));
+    }
+    // A server that has forgotten them is sent them again.
+    redis.cli(&["script", "flush"]);
+    stored(&store, &key).await;
+    assert_eq!(proxy.sent(), 2);
+    stored(&store, &key).await;
+    assert_eq!(proxy.sent(), 1);
+}
+
+/// It may have been carried out: to do it again would be a second time, and to deny it a lie.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_command_whose_answer_was_lost_is_not_sent_again() {
+    let redis = Redis::start();
+    let proxy = Proxy::before(&redis).await;
+    let store = RedisStore::new(&proxy.url()).unwrap();
+    let (one, other) = (fresh_key(), fresh_key());
+    stored(&store, &one).await;
+    proxy.sent();
+    proxy.lose_an_answer();
+    assert_unavailable(put(&store, &other, Expect::Absent).await);
+    assert_eq!(proxy.sent(), 1);
+    let answer = put(&store, &other, Expect::Absent).await.unwrap();
+    assert_eq!(answer, Put::Conflict, "it was carried out");
+}
+
+/// `H59`, `L48`: errors while it is away, and none as soon as it is back.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_was_away_is_used_again() {
+    let mut redis = Redis::start();
+    let store = RedisStore::new(&redis.url()).unwrap();
+    let key = fresh_key();
+    let before = stored(&store, &key).await;
+    for _ in 0..3 {
+        redis.stop();
+        for _ in 0..3 {
+            let from = Instant::now();
+            assert_unavailable(store.get(&key).await);
+            assert_unavailable(put(&store, &key, Expect::Anything).await);
+            assert_unavailable(store.remove(&key, Expect::Anything).await);
+            assert!(from.elapsed() < Duration::from_secs(1), "a refusal is fast");
+        }
+        redis.start_again();
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        assert_eq!(store.get(&key).await.unwrap(), None, "it kept nothing");
+        assert!(stored(&store, &key).await > before);
+    }
+}
+
+/// `H59`: a server that takes connections and says nothing keeps nobody waiting.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+    let redis = Redis::start();
+    let store = RedisStore::new(&redis.url()).unwrap();
+    let key = fresh_key();
+    stored(&store, &key).await;
+    redis.freeze();
+    for _ in 0..2 {
+        let from = Instant::now();
+        let asked: Vec<_> = (0..50)
+            .map(|_| {
+                let (store, key) = (store.clone(), key.clone());
+                tokio::spawn(async move { store.get(&key).await })
+            })
+            .collect();
+        for asked in asked {
+            assert_unavailable(asked.await.unwrap());
+        }
+        assert!(
+            from.elapsed() < Duration::from_millis(2500),
+            "{:?}",
+            from.elapsed()
+        );
+    }
+    redis.thaw();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(store.get(&key).await.unwrap().is_some());
+}
+
+/// Two of three nodes go on while the third is away, and it is used again when it is back.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_node_that_is_away_spoils_its_own_slots_alone() {
+    let mut nodes = cluster();
+    for node in &nodes {
+        node.cli(&["config", "set", "cluster-require-full-coverage", "no"]);
+    }
+    let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
+    let keys: Vec<Key> = (0..60).map(|_| fresh_key()).collect();
+    for key in &keys {
+        stored(&store, key).await;
+    }
+    nodes[2].stop();
+    let (mut found, mut unavailable) = (0, 0);
+    for key in &keys {
+        match store.get(key).await {
+            Ok(Some(_)) => found += 1,
+            Err(StoreError::Unavailable(_)) => unavailable += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(found > 20 && unavailable > 5, "{found} {unavailable}");
+    // It kept the plan of the cluster, and nothing else.
+    nodes[2].start_again();
+    let from = Instant::now();
+    for key in &keys {
+        while store.get(key).await.is_err() {
+            assert!(from.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    for key in &keys {
+        stored(&store, key).await;
+    }
+}
+
+/// `L48`, `D20`: no room for what is new, and all else as before.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_without_memory_is_full_and_gives_up_nothing() {
+    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    let store = RedisStore::new(&redis.url()).unwrap();
+    let value = Bytes::from(vec![7; 10_000]);
+    let mut keys = Vec::new();
+    let refused = loop {
+        let key = fresh_key();
+        match store.put(&key, value.clone(), LONG, Expect::Absent).await {
+            Ok(Put::Stored(_)) => keys.push(key),
+            other => break other,
+        }
+        assert!(keys.len() < 1000);
+    };
+    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(keys.len() > 50, "{}", keys.len());
+    for key in &keys {
+        assert!(store.get(key).await.unwrap().is_some());
+        let again = store.put(key, value.clone(), LONG, Expect::Absent).await;
+        assert_eq!(again.unwrap(), Put::Conflict);
+        let replaced = store.put(key, value.clone(), LONG, Expect::Anything).await;
+        assert!(matches!(replaced, Ok(Put::Stored(_))), "{replaced:?}");
+    }
+    let still = store
+        .put(&fresh_key(), value.clone(), LONG, Expect::Absent)
+        .await;
+    assert!(matches!(still, Err(StoreError::Full)), "{still:?}");
+    for key in &keys[..20] {
+        let removed = store.remove(key, Expect::Anything).await.unwrap();
+        assert_eq!(removed, Removed::Removed);
+    }
+    let room = store.put(&fresh_key(), value, LONG, Expect::Absent).await;
+    assert!(matches!(room, Ok(Put::Stored(_))), "{room:?}");
+}
+
+/// Not after a loss of all, nor after a loss of the counter alone, nor of a clock that stands back.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn versions_grow_whatever_is_lost() {
+    let redis = Redis::start();
+    let store = RedisStore::new(&redis.url()).unwrap();
+    let key = fresh_key();
+    let mut versions = vec![stored(&store, &key).await];
+    redis.cli(&["flushall"]);
+    versions.push(stored(&store, &key).await);
+    let names = redis.cli(&["keys", "*:version"]);
+    assert_eq!(names.lines().count(), 1, "{names}");
+    redis.cli(&["del", &names]);
+    versions.push(stored(&store, &key).await);
+    // As if the clock had stood an hour ahead so far.
+    let ahead = format!("{:016}", versions[2] + 3_600_000_000);
+    redis.cli(&["set", &names, &ahead]);
+    for _ in 0..3 {
+        store.remove(&key, Expect::Anything).await.unwrap();
+        versions.push(stored(&store, &key).await);
+    }
+    assert_eq!(versions[5], versions[2] + 3_600_000_003);
+    // The counter is lost, and the entry is there: greater than that.
+    redis.cli(&["del", &names]);
+    versions.push(stored(&store, &key).await);
+    assert!(
+        versions.is_sorted_by(|one, next| one < next),
+        "{versions:?}"
+    );
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_login_is_used_and_shown_nowhere() {
+    let redis = Redis::start_with(&["--requirepass", "h3cret:/?"]);
+    let address = format!("127.0.0.1:{}", redis.port);
+    let store = RedisStore::new(&format!("redis://:h3cret%3A%2F%3F@{address}")).unwrap();
+    stored(&store, &fresh_key()).await;
+    for wrong in ["redis://", "redis://:wr0ng@", "redis://wr0ng:wr0ng@"] {
+        let store = RedisStore::new(&format!("{wrong}{address}")).unwrap();
+        let error = store.get(&fresh_key()).await.unwrap_err();
+        let shown = format!("{error} {error:?} {store:?}");
+        assert!(!shown.contains("wr0ng"), "{shown}");
+        assert!(matches!(error, StoreError::Unavailable(_)), "{shown}");
+    }
+    assert!(!format!("{store:?}").contains("cret"));
+    let error = RedisStore::new("redis://:h3cret@").unwrap_err();
+    assert!(!format!("{error} {error:?}").contains("h3cret"));
+}
+
+/// What a replica says may be old: a session that ended would be there.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_replica_is_not_asked() {
+    let (first, second) = (Redis::start(), Redis::start());
+    let store = RedisStore::new(&second.url()).unwrap();
+    let key = fresh_key();
+    stored(&store, &key).await;
+    second.cli(&["replicaof", "127.0.0.1", &first.port.to_string()]);
+    assert_unavailable(put(&store, &key, Expect::Anything).await);
+    assert_unavailable(store.get(&key).await);
+    second.cli(&["replicaof", "no", "one"]);
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    stored(&store, &key).await;
+}
+
+/// Something else under a name of ours is not taken for an entry.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn what_is_no_entry_is_not_read_as_one() {
+    let redis = Redis::start();
+    let store = RedisStore::new(&redis.url()).unwrap();
+    let key = fresh_key();
+    stored(&store, &key).await;
+    let name = redis.cli(&["keys", "*:suite:*"]);
+    for foreign in [
+        &["set", &name, "short"][..],
+        &["set", &name, "long enough, not ours"],
+    ] {
+        redis.cli(foreign);
+        assert_unavailable(store.get(&key).await);
+    }
+    redis.cli(&["del", &name]);
+    redis.cli(&["lpush", &name, "a list"]);
+    assert_unavailable(store.get(&key).await);
+    assert_unavailable(put(&store, &key, Expect::Absent).await);
+}
+
+struct Certificates {
+    folder: PathBuf,
+}
+
+impl Certificates {
+    /// Two authorities; the server and a client have certificates of the first.
+    fn make(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let this = Self { folder };
+        let ours = authority("ours");
+        this.write("ca.pem", &ours.pem());
+        this.write("other.pem", &authority("another").pem());
+        for name in ["server", "client"] {
+            let key = KeyPair::generate().unwrap();
+            let mut params = named(name);
+            let address = std::net::Ipv4Addr::LOCALHOST.into();
+            params.subject_alt_names = vec![SanType::IpAddress(address)];
+            let certificate = params.signed_by(&key, &ours).unwrap();
+            this.write(&format!("{name}.pem"), &certificate.pem());
+            this.write(&format!("{name}.key"), &key.serialize_pem());
+        }
+        this
+    }
+
+    fn write(&self, name: &str, pem: &str) {
+        fs::write(self.path(name), pem).unwrap();
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.path(name)).unwrap()
+    }
+
+    fn serve(&self, clients: &str) -> Redis {
+        let (server, key) = (self.path("server.pem"), self.path("server.key"));
+        Redis::start_tls(&self.path("ca.pem"), &server, &key, clients)
+    }
+}
+
+fn authority(name: &str) -> CertifiedIssuer<'static, KeyPair> {
+    let mut params = named(name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
+    let certificates = Certificates::make("redis-tls");
+    let redis = certificates.serve("no");
+    let url = format!("rediss://127.0.0.1:{}", redis.port);
+    let store = RedisStore::new(&url).unwrap();
+    // Of the authorities of the machine, none made this certificate.
+    assert_unavailable(store.get(&fresh_key()).await);
+    let other = store.clone().with_ca_pem(certificates.read("other.pem"));
+    assert_unavailable(other.unwrap().get(&fresh_key()).await);
+    let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
+    keeps_every_promise(store.clone()).await;
+    let by_name = RedisStore::new(&format!("rediss://localhost:{}", redis.port)).unwrap();
+    let by_name = by_name.with_ca_pem(certificates.read("ca.pem")).unwrap();
+    assert_unavailable(by_name.get(&fresh_key()).await);
+    let plain = RedisStore::new(&format!("redis://127.0.0.1:{}", redis.port)).unwrap();
+    assert_unavailable(plain.get(&fresh_key()).await);
+
+    // A server that asks who comes.
+    let redis = certificates.serve("yes");
+    let url = format!("valkeys://127.0.0.1:{}", redis.port);
+    let store = RedisStore::new(&url).unwrap();
+    let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
+    assert_unavailable(store.get(&fresh_key()).await);
+    let (chain, key) = (
+        certificates.read("client.pem"),
+        certificates.read("client.key"),
+    );
+    let store = store.with_client_certificate(&chain, &key).unwrap();
+    stored(&store, &fresh_key()).await;
+    let mismatch = store.with_client_certificate(&chain, certificates.read("server.key"));
+    assert!(mismatch.is_err());
+}
+
+/// `D20`: two processes, one Redis: a proof that one has seen is refused by the other.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn processes_that_share_redis_share_which_proofs_they_have_seen() {
+    let mut redis = Redis::start();
+    let server = server();
+    let process = || {
+        let store = RedisStore::new(&redis.url()).unwrap();
+        api(layer(&server).with_dpop(dpop(&server).with_store(store)))
+    };
+    let (here, there) = (process(), process());
+    let client = Client::new(&server);
+    let token = client.token();
+    for _ in 0..5 {
+        let proof = client.proof("/", &token).sign();
+        assert_eq!(show(&here, &token, &proof).await.said(), "200");
+        let again = show(&there, &token, &proof).await;
+        let replayed = VerifyErrorKind::DpopProof(ProofError::Replayed);
+        assert_eq!(again.kind(), Some(replayed));
+    }
+    // Nobody knows what was seen: nothing passes (`D21`).
+    redis.stop();
+    let proof = client.proof("/", &token).sign();
+    let answer = show(&there, &token, &proof).await;
+    assert_eq!(answer.kind(), Some(VerifyErrorKind::StoreUnavailable));
+    redis.start_again();
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(show(&there, &token, &proof).await.said(), "200");
+}
+
+/// Needs no server: what cannot be used is refused where it is said.
+#[test]
+fn settings_that_cannot_be_used_are_refused_at_once() {
+    for url in [
+        "",
+        "http://h",
+        "redis://",
+        "redis://:secret@",
+        "rediss://h/#insecure",
+    ] {
+        let error = RedisStore::new(url).unwrap_err().to_string();
+        assert!(
+            error.starts_with("Redis URL: ") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+    let store = || RedisStore::new("redis://h").unwrap();
+    for prefix in ["", "a b", "a{b", "a}b", "é", &"x".repeat(65)] {
+        assert!(store().with_prefix(prefix).is_err(), "{prefix}");
+    }
+    assert!(store().with_prefix(&"x".repeat(64)).is_ok());
+    assert!(store().with_ca_pem("").is_err(), "no TLS");
+    let by_tls = || RedisStore::new("rediss://h").unwrap();
+    assert!(by_tls().with_ca_pem("").is_err(), "no certificate");
+    assert!(by_tls().with_client_certificate("", "").is_err());
+    assert!(store().is_shared());
+}
+
+/// `H59`: nobody listens, and that is known at once.
+#[tokio::test]
+async fn where_nobody_listens_a_store_is_unavailable() {
+    let port = redis_support::free_port();
+    for url in [
+        format!("redis://127.0.0.1:{port}"),
+        format!("rediss://127.0.0.1:{port}"),
+        format!("redis-cluster://127.0.0.1:{port},127.0.0.1:{port}"),
+        "redis+unix:///no/such/socket".to_owned(),
+    ] {
+        let store = RedisStore::new(&url).unwrap();
+        let key = fresh_key();
+        assert_unavailable(store.get(&key).await);
+        assert_unavailable(put(&store, &key, Expect::Absent).await);
+        assert_unavailable(store.remove(&key, Expect::Anything).await);
+    }
+}

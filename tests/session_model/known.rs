@@ -1,0 +1,151 @@
+//! What the model knows of one session, and what follows from it.
+
+use std::time::Duration;
+
+use http::{HeaderMap, Response};
+
+use crate::steps::Cookie;
+
+/// A session as somebody outside knows it.
+#[derive(Debug)]
+pub struct Known {
+    pub grant: usize,
+    pub user: usize,
+    began: Duration,
+    /// The last moment at which it may have been used.
+    used: Duration,
+    /// The last moment at which it was surely used, and that surely noted.
+    noted: Duration,
+    /// It has ended, and somebody was told so.
+    dead: bool,
+    /// It may have ended: something that could end it was tried.
+    doubtful: bool,
+    /// The number of the newest access token that a handler was given.
+    pub newest_token: u64,
+    /// What the browser sends now, and what it sent before.
+    jars: Vec<Cookies>,
+}
+
+/// The cookies of a browser at some time.
+#[derive(Clone, Debug)]
+pub struct Cookies {
+    pairs: Vec<(String, String)>,
+    /// When they were made.
+    made: Duration,
+}
+
+impl Known {
+    pub fn new(grant: usize, user: usize, answer: &HeaderMap, now: Duration) -> Self {
+        let mut known = Self {
+            grant,
+            user,
+            began: now,
+            used: now,
+            noted: now,
+            dead: false,
+            doubtful: false,
+            newest_token: 0,
+            jars: Vec::new(),
+        };
+        known.deliver(answer, now);
+        known
+    }
+
+    /// The browser takes what a response sets, which was made at that moment.
+    pub fn deliver(&mut self, answer: &HeaderMap, made: Duration) {
+        let set = set_cookies(answer);
+        if set.is_empty() {
+            return;
+        }
+        let mut pairs = self.jars.last().map_or_else(Vec::new, |jar| jar.pairs.clone());
+        for (name, value) in set {
+            pairs.retain(|(other, _)| *other != name);
+            if !value.is_empty() && name.contains("-session") {
+                pairs.push((name, value));
+            }
+        }
+        if !pairs.is_empty() {
+            self.jars.push(Cookies { pairs, made });
+        }
+    }
+
+    pub fn cookies(&self, cookie: Cookie) -> &Cookies {
+        let last = self.jars.len() - 1;
+        match cookie {
+            Cookie::Newest => &self.jars[last],
+            Cookie::Older(number) => &self.jars[last - number % self.jars.len()],
+        }
+    }
+
+    /// Whether nobody may have this session any more (1).
+    pub fn must_be_dead(&self, now: Duration) -> bool {
+        self.dead || now >= self.began + ABSOLUTE || now >= self.used + IDLE
+    }
+
+    /// Whether everybody with these cookies must have it (2).
+    pub fn must_live(&self, cookies: &Cookies, in_store: bool, now: Duration) -> bool {
+        let noted = if in_store { self.noted } else { cookies.made };
+        !self.dead
+            && !self.doubtful
+            && now < noted + IDLE - NOT_NOTED
+            && now < self.began + ABSOLUTE - SLACK
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead
+    }
+
+    pub fn end(&mut self) {
+        self.dead = true;
+    }
+
+    pub fn doubt(&mut self) {
+        self.doubtful = true;
+    }
+
+    /// It may be in use at this moment.
+    pub fn touch(&mut self, now: Duration) {
+        self.used = self.used.max(now);
+    }
+
+    /// It was in use, and nothing kept that from being noted.
+    pub fn note(&mut self, now: Duration) {
+        self.noted = self.noted.max(now);
+    }
+}
+
+impl Cookies {
+    pub fn header(&self) -> String {
+        let pairs: Vec<String> = self
+            .pairs
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        pairs.join("; ")
+    }
+}
+
+/// Names and values, empty where they are cleared.
+pub fn set_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
+    let pair = |value: &http::HeaderValue| {
+        let text = value.to_str().unwrap();
+        let (name, value) = text.split(';').next().unwrap().split_once('=').unwrap();
+        (name.to_owned(), value.to_owned())
+    };
+    headers.get_all("set-cookie").iter().map(pair).collect()
+}
+
+/// Whether a response gives a session.
+pub fn signs_in<B>(answer: &Response<B>) -> bool {
+    set_cookies(answer.headers())
+        .iter()
+        .any(|(name, value)| name.contains("-session") && !value.is_empty())
+}
+
+/// The limits that the layer has by itself.
+const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
+const IDLE: Duration = Duration::from_secs(3600);
+
+/// Use is noted when a tenth of the idle limit has passed since the last note.
+const NOT_NOTED: Duration = Duration::from_secs(360 + 60);
+const SLACK: Duration = Duration::from_secs(60);

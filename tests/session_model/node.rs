@@ -1,0 +1,187 @@
+//! One process of the application: a login layer, its handler, and a runtime that dies with it.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::Full;
+use serde_json::{Value, json};
+use tokio::runtime::{Builder, Runtime};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, ServiceExt as _};
+use tower_oauth::protocol::AccessToken;
+use tower_oauth::session::SessionError;
+use tower_oauth::store::MemoryStore;
+use tower_oauth::testing::ManualClock;
+use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
+
+use crate::gates::Gates;
+use crate::provider::{ISSUER, Provider};
+use crate::steps::Want;
+use crate::unreliable::{Troubles, Unreliable};
+
+type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
+
+/// Where sessions are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Cookie,
+    CookieWithMemory,
+    Store,
+}
+
+/// What all nodes share.
+#[derive(Clone)]
+pub struct Shared {
+    pub mode: Mode,
+    pub clock: ManualClock,
+    pub gates: Gates,
+    pub provider: Provider,
+    pub entries: MemoryStore,
+    pub ignores_expect: bool,
+}
+
+pub struct Node {
+    pub troubles: Arc<Troubles>,
+    runtime: Runtime,
+    app: App,
+}
+
+/// A response that may not be there yet.
+#[derive(Clone, Debug, Default)]
+pub struct Reply(Arc<Mutex<Option<Response<Bytes>>>>);
+
+impl Reply {
+    pub fn take(&self) -> Option<Response<Bytes>> {
+        self.0.lock().unwrap().take()
+    }
+}
+
+impl Node {
+    pub fn new(shared: &Shared) -> Self {
+        let troubles = Arc::new(Troubles::default());
+        let channel = {
+            let (provider, from) = (shared.provider.clone(), Arc::clone(&troubles));
+            tower::service_fn(move |request| provider.clone().answer(Arc::clone(&from), request))
+        };
+        let server = AuthorizationServer::new(ISSUER).unwrap();
+        let server = server
+            .with_clock(shared.clock.clone())
+            .with_back_channel(channel);
+        let store = Unreliable {
+            entries: shared.entries.clone(),
+            gates: shared.gates.clone(),
+            clock: shared.clock.clone(),
+            troubles: Arc::clone(&troubles),
+            ignores_expect: shared.ignores_expect,
+        };
+        let key = CookieKey::from_bytes(&[7; 32]).unwrap();
+        let client = Client::confidential("shop", "secret");
+        let login = LoginLayer::new(&server, client, CALLBACK, key).unwrap();
+        let login = match shared.mode {
+            Mode::Cookie => login,
+            Mode::CookieWithMemory => login.with_shared_memory(store),
+            Mode::Store => login.with_session_store(store),
+        };
+        let gates = shared.gates.clone();
+        let handler = tower::service_fn(move |request| handle(gates.clone(), request));
+        Self {
+            app: BoxCloneSyncService::new(login.layer(handler)),
+            runtime: Builder::new_current_thread().build().unwrap(),
+            troubles,
+        }
+    }
+
+    pub fn ask(&self, request: Request<Full<Bytes>>) -> Reply {
+        let (reply, app) = (Reply::default(), self.app.clone());
+        let slot = reply.clone();
+        self.runtime.spawn(async move {
+            let Ok(answer) = app.oneshot(request).await;
+            *slot.0.lock().unwrap() = Some(answer);
+        });
+        reply
+    }
+
+    /// Lets everything run that can.
+    pub fn run(&self) {
+        self.runtime.block_on(async {
+            for _ in 0..YIELDS {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    /// Nothing of it goes on, whatever it was at.
+    pub fn kill(self) {
+        self.troubles.die();
+        drop(self.runtime);
+    }
+}
+
+pub fn get(path: &str, headers: &[(&'static str, &str)]) -> Request<Full<Bytes>> {
+    with(Request::get(path), headers, Bytes::new())
+}
+
+pub fn post(path: &str, headers: &[(&'static str, &str)], body: &str) -> Request<Full<Bytes>> {
+    with(Request::post(path), headers, body.to_owned().into())
+}
+
+fn with(
+    mut request: http::request::Builder,
+    headers: &[(&'static str, &str)],
+    body: Bytes,
+) -> Request<Full<Bytes>> {
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    request.body(Full::new(body)).unwrap()
+}
+
+/// Says whose session it is, and which access token it gave; 204 for nobody.
+async fn handle(
+    gates: Gates,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Bytes>, Infallible> {
+    let session = request.extensions().get::<Session>().cloned();
+    if request.headers().contains_key(SLOW) {
+        gates.pass().await;
+    }
+    let Some(session) = session else {
+        let mut nobody = Response::new(Bytes::new());
+        *nobody.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(nobody);
+    };
+    let token = match want(request.headers()) {
+        Want::Look => Value::Null,
+        Want::Token => told(session.access_token().await),
+        Want::NewToken => match session.refresh().await {
+            Ok(()) => told(session.access_token().await),
+            Err(error) => told(Err(error)),
+        },
+    };
+    let seen = json!({ "sid": session.claims().get("sid"), "token": token });
+    Ok(Response::new(seen.to_string().into()))
+}
+
+fn told(token: Result<AccessToken, SessionError>) -> Value {
+    match token {
+        Ok(token) => json!({ "is": token.expose() }),
+        Err(error) => json!({ "error": error.to_string() }),
+    }
+}
+
+fn want(headers: &HeaderMap) -> Want {
+    match headers.get(WANT).map(|want| want.as_bytes()) {
+        Some(b"token") => Want::Token,
+        Some(b"new") => Want::NewToken,
+        _ => Want::Look,
+    }
+}
+
+pub const CALLBACK: &str = "https://shop.example.test/auth/callback";
+pub const WANT: &str = "x-want";
+pub const SLOW: &str = "x-slow";
+
+/// Polls of everything that is ready, after which nothing is that does not wait for somebody.
+const YIELDS: usize = 24;

@@ -1,0 +1,172 @@
+//! What happens in a run: steps drawn from a seed, each meaningful wherever it comes to stand, so that a
+//! run that fails can be told again with fewer of them.
+
+/// One thing that happens. Numbers name what is there, counted around.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// Somebody signs in, and comes back to the second node; perhaps in the browser of a session.
+    SignIn {
+        nodes: [usize; 2],
+        user: usize,
+        over: Option<usize>,
+    },
+    Ask {
+        session: usize,
+        node: usize,
+        cookie: Cookie,
+        want: Want,
+        slow: bool,
+        late: bool,
+    },
+    SignOut {
+        session: usize,
+        node: usize,
+        cookie: Cookie,
+    },
+    /// The authorization server ends a session, or all of its person.
+    SignOutElsewhere {
+        session: usize,
+        node: usize,
+        everywhere: bool,
+    },
+    /// A response that was on its way reaches its browser.
+    Deliver(usize),
+    /// Whatever is held somewhere goes on.
+    Open(usize),
+    Wait(u64),
+    /// What the next token request meets.
+    Token(Fate),
+    /// What the next verb meets that a node asks of its store.
+    Store(usize, Fate),
+    Crash(usize),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cookie {
+    Newest,
+    /// One that the browser had before.
+    Older(usize),
+}
+
+/// What a handler does with its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    Look,
+    Token,
+    NewToken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Passes,
+    /// It waits, then it is carried out.
+    HeldBefore,
+    /// It is carried out, and the answer waits.
+    HeldAfter,
+    LostBefore,
+    LostAfter,
+    /// Answered with a plain no; a store cannot, and loses it.
+    Unavailable,
+}
+
+/// A generator of one number from the last (splitmix64): small, and the same everywhere.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) >> 32).unwrap() % end
+    }
+
+    fn one_in(&mut self, many: usize) -> bool {
+        self.below(many) == 0
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+}
+
+/// The steps of a run. How often things go wrong is drawn first: some runs are calm.
+pub fn steps(dice: &mut Dice) -> Vec<Step> {
+    let count = 8 + dice.below(28);
+    let trouble = dice.of(&[0, 1, 1, 3]);
+    let mut steps = vec![sign_in(dice)];
+    while steps.len() < count {
+        let step = match dice.below(20 + 3 * trouble) {
+            0 => sign_in(dice),
+            1 => Step::SignOut {
+                session: dice.below(4),
+                node: dice.below(2),
+                cookie: cookie(dice),
+            },
+            2 => Step::SignOutElsewhere {
+                session: dice.below(4),
+                node: dice.below(2),
+                everywhere: dice.one_in(2),
+            },
+            3 | 4 => Step::Deliver(dice.below(4)),
+            5 | 6 => Step::Open(dice.below(4)),
+            7..10 => Step::Wait(dice.of(&WAITS)),
+            10..20 => ask(dice),
+            _ => trouble_of(dice),
+        };
+        steps.push(step);
+    }
+    steps
+}
+
+fn sign_in(dice: &mut Dice) -> Step {
+    Step::SignIn {
+        nodes: [dice.below(2), dice.below(2)],
+        user: dice.below(2),
+        over: dice.one_in(5).then(|| dice.below(4)),
+    }
+}
+
+fn ask(dice: &mut Dice) -> Step {
+    Step::Ask {
+        session: dice.below(4),
+        node: dice.below(2),
+        cookie: cookie(dice),
+        want: dice.of(&[Want::Look, Want::Token, Want::Token, Want::NewToken]),
+        slow: dice.one_in(5),
+        late: dice.one_in(4),
+    }
+}
+
+fn cookie(dice: &mut Dice) -> Cookie {
+    match dice.one_in(4) {
+        true => Cookie::Older(dice.below(4)),
+        false => Cookie::Newest,
+    }
+}
+
+fn trouble_of(dice: &mut Dice) -> Step {
+    let fate = dice.of(&[
+        Fate::HeldBefore,
+        Fate::HeldAfter,
+        Fate::LostBefore,
+        Fate::LostAfter,
+        Fate::Unavailable,
+    ]);
+    match dice.below(8) {
+        0..3 => Step::Token(fate),
+        3..6 => Step::Store(dice.below(2), fate),
+        // Not the next, but one of those behind it.
+        6 => Step::Store(dice.below(2), Fate::Passes),
+        _ => Step::Crash(dice.below(2)),
+    }
+}
+
+/// In seconds: within a request, within a lease, until a token is due, until it is over, until a session
+/// is nearly idle, until it is.
+const WAITS: [u64; 10] = [1, 1, 4, 12, 70, 270, 301, 301, 2400, 3700];

@@ -1,0 +1,121 @@
+//! The store of one node: the entries are those of all, the troubles its own.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tower_oauth::clock::Clock as _;
+use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
+use tower_oauth::testing::ManualClock;
+
+use crate::gates::Gates;
+use crate::steps::Fate;
+
+#[derive(Clone)]
+pub struct Unreliable {
+    pub entries: MemoryStore,
+    pub gates: Gates,
+    pub clock: ManualClock,
+    pub troubles: Arc<Troubles>,
+    /// What a store must never do, to see whether it is noticed.
+    pub ignores_expect: bool,
+}
+
+/// What the next verbs meet, and when one last met anything.
+#[derive(Debug, Default)]
+pub struct Troubles {
+    pub fates: Mutex<VecDeque<Fate>>,
+    last: Mutex<Option<Duration>>,
+    /// The node is no more.
+    dead: AtomicBool,
+}
+
+impl Troubles {
+    /// Whether anything went wrong since then.
+    pub fn since(&self, moment: Duration) -> bool {
+        self.last.lock().unwrap().is_some_and(|last| last >= moment)
+    }
+
+    pub fn die(&self) {
+        self.dead.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, now: Duration) {
+        *self.last.lock().unwrap() = Some(now);
+    }
+}
+
+/// Notes the trouble once more when it is over, or given up.
+struct Noting<'a>(&'a Unreliable);
+
+impl Drop for Noting<'_> {
+    fn drop(&mut self) {
+        self.0.troubles.note(self.0.clock.monotonic());
+    }
+}
+
+impl Unreliable {
+    async fn verb<T>(
+        &self,
+        verb: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let fate = self.troubles.fates.lock().unwrap().pop_front();
+        let fate = fate.unwrap_or(Fate::Passes);
+        if fate == Fate::Passes {
+            return verb.await;
+        }
+        self.troubles.note(self.clock.monotonic());
+        let _noting = Noting(self);
+        match fate {
+            Fate::HeldBefore => {
+                self.gates.pass().await;
+                verb.await
+            }
+            Fate::HeldAfter => {
+                let done = verb.await;
+                self.gates.pass().await;
+                done
+            }
+            Fate::LostAfter => {
+                verb.await?;
+                Err(StoreError::unavailable("the answer was lost"))
+            }
+            _ => Err(StoreError::unavailable("it is away")),
+        }
+    }
+
+    fn expect(&self, expect: Expect) -> Expect {
+        match self.ignores_expect {
+            true => Expect::Anything,
+            false => expect,
+        }
+    }
+}
+
+impl Store for Unreliable {
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.verb(self.entries.get(key)).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        let expect = self.expect(expect);
+        self.verb(self.entries.put(key, value, ttl, expect)).await
+    }
+
+    async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+        let expect = self.expect(expect);
+        self.verb(self.entries.remove(key, expect)).await
+    }
+}
