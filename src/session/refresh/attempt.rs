@@ -23,7 +23,7 @@ const NEXT_LOOK: Duration = Duration::from_millis(500);
 
 /// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const NEXT_PAUSE: Duration = Duration::from_secs(2);
+const NEXT_PAUSE: Duration = Duration::from_secs(1);
 
 /// So often in a row others may have written a session before we pause.
 const CONFLICTS: u32 = 8;
