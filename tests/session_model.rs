@@ -88,7 +88,10 @@ fn explore(mode: Mode, runs: u64) {
             panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{told}");
         }
     }
-    println!("{mode:?}: {count} runs in {:.1} s", start.elapsed().as_secs_f64());
+    println!(
+        "{mode:?}: {count} runs in {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
 }
 
 fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {

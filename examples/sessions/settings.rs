@@ -36,7 +36,9 @@ impl Settings {
                 "cookie" => Mode::Cookie,
                 "shared" => Mode::Shared,
                 "store" => Mode::Store,
-                other => return Err(format!("MODE is cookie, shared or store, not {other:?}").into()),
+                other => {
+                    return Err(format!("MODE is cookie, shared or store, not {other:?}").into());
+                }
             },
             port,
             base: or("BASE", &format!("http://127.0.0.1:{port}")),

@@ -35,7 +35,11 @@ impl World {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app = format!("http://{}", listener.local_addr().unwrap());
         let ttl = [login_ttl, refresh_ttl].map(|ttl| ttl.to_string());
-        let settings = [("APP", &*app), ("LOGIN_TTL", &ttl[0]), ("REFRESH_TTL", &ttl[1])];
+        let settings = [
+            ("APP", &*app),
+            ("LOGIN_TTL", &ttl[0]),
+            ("REFRESH_TTL", &ttl[1]),
+        ];
         let provider = Provider::start(&settings);
         let login = LoginLayer::new(
             &provider.authorization_server(),
@@ -81,7 +85,12 @@ impl World {
         let form = page.form("").unwrap();
         // Nobody is asked for a password again who is signed in there.
         let page = match form.fill("login", "alice") {
-            Ok(form) => form.fill("password", "any").unwrap().submit().await.unwrap(),
+            Ok(form) => form
+                .fill("password", "any")
+                .unwrap()
+                .submit()
+                .await
+                .unwrap(),
             Err(_) => page,
         };
         let page = page.form("").unwrap().submit().await.unwrap();
@@ -211,7 +220,11 @@ async fn a_stolen_refresh_token_that_is_used_ends_the_session() {
             tokio::time::sleep(Duration::from_secs(6).saturating_sub(renewed.elapsed())).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert_eq!(world.fetch("/token").await.status(), StatusCode::UNAUTHORIZED, "{mode:?}");
+        assert_eq!(
+            world.fetch("/token").await.status(),
+            StatusCode::UNAUTHORIZED,
+            "{mode:?}"
+        );
         assert!(!world.is_signed_in().await, "{mode:?}");
         assert_eq!(world.events("refresh_token refused"), 2, "{mode:?}");
     }
@@ -238,13 +251,20 @@ async fn signing_out_revokes_the_tokens_and_comes_back_with_its_state() {
         for token in [&token, &refresh_token] {
             assert!(!world.provider.is_active(token), "{mode:?}");
         }
-        assert_eq!(world.provider.requests()["/token/revocation"], 2, "{mode:?}");
+        assert_eq!(
+            world.provider.requests()["/token/revocation"],
+            2,
+            "{mode:?}"
+        );
         assert!(!world.is_signed_in().await, "{mode:?}");
 
         let home = confirm.form("").unwrap().press("yes").await.unwrap();
         let back = format!("{}/auth/logout?state=", world.app);
         let redirects = home.redirects();
-        assert!(redirects.iter().any(|url| url.starts_with(&back)), "{redirects:?}");
+        assert!(
+            redirects.iter().any(|url| url.starts_with(&back)),
+            "{redirects:?}"
+        );
         assert_eq!(home.url(), format!("{}/", world.app));
         assert!(home.text().contains("nobody"), "{mode:?}");
 
@@ -273,7 +293,10 @@ async fn signing_out_at_the_provider_ends_the_session() {
         assert_eq!(world.events("backchannel.success"), 1, "{mode:?}");
         assert_eq!(world.events("backchannel.error"), 0, "{mode:?}");
         assert!(!world.is_signed_in().await, "{mode:?}");
-        assert_eq!(world.fetch("/token").await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            world.fetch("/token").await.status(),
+            StatusCode::UNAUTHORIZED
+        );
 
         // The same person's session in another browser is another `sid`.
         world.browser = elsewhere;

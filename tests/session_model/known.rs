@@ -57,7 +57,10 @@ impl Known {
         if set.is_empty() {
             return;
         }
-        let mut pairs = self.jars.last().map_or_else(Vec::new, |jar| jar.pairs.clone());
+        let mut pairs = self
+            .jars
+            .last()
+            .map_or_else(Vec::new, |jar| jar.pairs.clone());
         for (name, value) in set {
             pairs.retain(|(other, _)| *other != name);
             if !value.is_empty() && name.contains("-session") {

@@ -156,7 +156,10 @@ impl Provider {
     pub fn logout_token(&self, grant: usize, everywhere: bool) -> String {
         let now = self.clock.unix_seconds();
         let user = USERS[self.lock().grants[grant].user];
-        let mint = MINT.access_token().with_key(&KEY).without_claim("client_id");
+        let mint = MINT
+            .access_token()
+            .with_key(&KEY)
+            .without_claim("client_id");
         let mint = mint
             .with_header("typ", "logout+jwt")
             .with_audience("shop")
@@ -280,7 +283,10 @@ impl Inner {
                 Some(_) => None,
             };
             if let Some(violation) = violation {
-                let text = format!("refresh token {} of s{} is sent {violation}", new.number, new.grant);
+                let text = format!(
+                    "refresh token {} of s{} is sent {violation}",
+                    new.number, new.grant
+                );
                 self.violation.get_or_insert(text);
                 return;
             }

@@ -254,7 +254,10 @@ impl World {
     fn sign_out(&mut self, session: usize, node: usize, cookie: Cookie) {
         let header = self.sessions[session].cookies(cookie).header();
         self.sessions[session].doubt();
-        let headers = [("cookie", header.as_str()), ("sec-fetch-site", "same-origin")];
+        let headers = [
+            ("cookie", header.as_str()),
+            ("sec-fetch-site", "same-origin"),
+        ];
         let request = post("/auth/logout", &headers, "");
         self.send(node, request, What::SignOut(session));
     }
@@ -306,7 +309,12 @@ impl World {
         dead.kill();
     }
 
-    fn send(&mut self, node: usize, request: http::Request<http_body_util::Full<Bytes>>, what: What) {
+    fn send(
+        &mut self,
+        node: usize,
+        request: http::Request<http_body_util::Full<Bytes>>,
+        what: What,
+    ) {
         let node = self.node(node);
         let waiting = Waiting {
             what,
@@ -332,7 +340,9 @@ impl World {
                 return;
             }
         }
-        self.shared.clock.advance(Duration::from_secs(seconds - careful));
+        self.shared
+            .clock
+            .advance(Duration::from_secs(seconds - careful));
         self.settle();
     }
 
@@ -458,7 +468,10 @@ impl World {
                 }
             }
             204 => {
-                let revoked = self.shared.provider.is_revoked(self.sessions[session].grant);
+                let revoked = self
+                    .shared
+                    .provider
+                    .is_revoked(self.sessions[session].grant);
                 let known = &mut self.sessions[session];
                 // What was tried against it while the request was on its way counts.
                 let in_store = self.setting.mode == Mode::Store;
@@ -500,7 +513,9 @@ impl World {
             // Counted from the moment the answer came, which may take its time.
             let life = Duration::from_secs(TOKEN_LIFE + 6);
             if self.shared.provider.age(grant, number) > life {
-                self.violate(format!("session {session} has token {number}, which has expired"));
+                self.violate(format!(
+                    "session {session} has token {number}, which has expired"
+                ));
             }
         }
     }

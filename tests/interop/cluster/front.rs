@@ -1,5 +1,6 @@
 //! A round-robin as plain as one can be: each connection goes to the next process that takes it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tokio::io::copy_bidirectional;
@@ -16,6 +17,8 @@ pub struct Front {
 struct Backends {
     addresses: Vec<String>,
     next: usize,
+    /// By address, how many connections it took.
+    taken: BTreeMap<String, usize>,
 }
 
 impl Front {
@@ -40,6 +43,12 @@ impl Front {
     pub fn stand_before(&self, addresses: Vec<String>) {
         self.backends.lock().unwrap().addresses = addresses;
     }
+
+    /// How many connections each process took.
+    pub fn taken(&self) -> Vec<usize> {
+        let backends = self.backends.lock().unwrap();
+        backends.taken.values().copied().collect()
+    }
 }
 
 impl Drop for Front {
@@ -52,9 +61,11 @@ async fn accept(listener: TcpListener, backends: Arc<Mutex<Backends>>) {
     loop {
         let (mut stream, _) = listener.accept().await.unwrap();
         let order = backends.lock().unwrap().order();
+        let backends = Arc::clone(&backends);
         tokio::spawn(async move {
             for address in order {
-                if let Ok(mut backend) = TcpStream::connect(address).await {
+                if let Ok(mut backend) = TcpStream::connect(&address).await {
+                    *backends.lock().unwrap().taken.entry(address).or_default() += 1;
                     let _ = copy_bidirectional(&mut stream, &mut backend).await;
                     return;
                 }

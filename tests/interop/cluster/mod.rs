@@ -148,7 +148,10 @@ impl Cluster {
     fn refreshes(&self) -> (u64, u64) {
         let seen = self.provider.seen();
         let count = |event| seen["events"][event].as_u64().unwrap_or(0);
-        (count("refresh_token granted"), count("refresh_token refused"))
+        (
+            count("refresh_token granted"),
+            count("refresh_token refused"),
+        )
     }
 
     /// Waits until a token request is held back at the provider.

@@ -17,7 +17,10 @@ async fn redis_stops_and_starts() {
         assert!(cluster.get("/", &person).await.body.contains("alice"));
         let token = cluster.token(&person).await;
         // The first request has begun a refresh; it is to be over.
-        until("the new token", async || cluster.token(&person).await != token).await;
+        until("the new token", async || {
+            cluster.token(&person).await != token
+        })
+        .await;
         let sessions = cluster.redis.sessions();
         let refreshes = cluster.refreshes();
 
@@ -122,8 +125,14 @@ async fn processes_restart_and_cookie_sessions_live_on() {
     for node in &mut cluster.nodes {
         node.process.kill();
     }
+    assert!(get(cluster.base(), "/", &person.cookies).await.is_err());
     cluster.start_nodes();
     assert!(cluster.get("/", &person).await.body.contains("alice"));
+    // With its refresh token.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let answer = cluster.nodes[0].get("/token", &person).await.unwrap();
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert_eq!(cluster.refreshes(), (1, 0));
 }
 
 /// L13: one callback that arrives many times, at both processes: the code is redeemed once.
@@ -135,7 +144,10 @@ async fn a_callback_that_arrives_twenty_times_makes_one_token_request() {
         let browser = tower_oauth::testing::Browser::new();
         let consent = cluster.ask_for_consent(&browser).await;
         // Turned away at the door, the browser says where it wanted to go.
-        let addresses = cluster.nodes.iter().map(|node| node.base.replace("http://", ""));
+        let addresses = cluster
+            .nodes
+            .iter()
+            .map(|node| node.base.replace("http://", ""));
         cluster.front.stand_before(Vec::new());
         let error = consent.form("").unwrap().submit().await.unwrap_err();
         let tower_oauth::testing::BrowserError::Connection { url, .. } = error else {

@@ -9,7 +9,12 @@ use tokio::task::JoinSet;
 use super::{Answer, Cluster, LEASE, MODES, Person, get, until};
 
 /// So many at once, by the round-robin.
-async fn at_once(cluster: &Cluster, count: usize, path: &'static str, person: &Person) -> Vec<Answer> {
+async fn at_once(
+    cluster: &Cluster,
+    count: usize,
+    path: &'static str,
+    person: &Person,
+) -> Vec<Answer> {
     let mut requests = JoinSet::new();
     for _ in 0..count {
         let (base, cookies) = (cluster.base().to_owned(), person.cookies.clone());
@@ -39,7 +44,16 @@ async fn two_hundred_requests_at_the_moment_of_expiry_make_one_refresh() {
         let answers = at_once(&cluster, 200, "/token", &person).await;
         let token = assert_one_token(&answers);
         assert_eq!(cluster.refreshes(), (1, 0), "{mode}");
-        assert_eq!(cluster.provider.requests()["/token"], 2, "{mode}: the code, a refresh");
+        assert_eq!(
+            cluster.provider.requests()["/token"],
+            2,
+            "{mode}: the code, a refresh"
+        );
+        let taken = cluster.front.taken();
+        assert!(
+            taken.len() == 2 && taken.iter().all(|taken| *taken >= 100),
+            "{taken:?}"
+        );
         // With the cookies of before, too, there is one session, and it has these tokens.
         for node in &cluster.nodes {
             let answer = node.get("/token", &person).await.unwrap();
@@ -63,14 +77,18 @@ async fn two_hundred_requests_shortly_before_expiry_make_one_refresh_and_wait_fo
         let old = assert_one_token(&answers).to_owned();
         cluster.one_is_held().await;
         cluster.provider.release();
-        until("the new token", async || cluster.token(&person).await != old).await;
+        until("the new token", async || {
+            cluster.token(&person).await != old
+        })
+        .await;
         assert_one_token(&at_once(&cluster, 20, "/token", &person).await);
         assert_eq!(cluster.refreshes(), (1, 0), "{mode}");
         assert_eq!(cluster.provider.requests()["/token"], 2, "{mode}");
     }
 }
 
-/// One process is killed with its refresh under way, and the other goes on: how long that took.
+/// One process is killed with its refresh under way. The other says 503 as long as the lease lasts that nobody gave
+/// back, and then goes on.
 async fn kill_in_the_middle(cluster: &mut Cluster, person: &Person, when: &str, end: StatusCode) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.provider.hold(when);
@@ -100,6 +118,11 @@ async fn killed_before_the_request_arrives(mode: &'static str) {
     let person = cluster.sign_in().await;
     kill_in_the_middle(&mut cluster, &person, "before", StatusCode::OK).await;
     assert_eq!(cluster.refreshes(), (1, 0));
+    let requests = cluster.provider.requests()["/token"];
+    assert_eq!(
+        requests, 3,
+        "the code, the one that was lost, the one that was not"
+    );
     let token = cluster.token(&person).await;
     cluster.start_nodes();
     assert_eq!(cluster.token(&person).await, token);

@@ -31,11 +31,20 @@ async fn signing_out_at_one_process_is_signing_out_at_the_other() {
         // Time enough to arrive; it takes two seconds.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let post = reqwest::Method::POST;
-        let answer = send(post, &cluster.nodes[0].base, "/auth/logout", &person.cookies).await;
+        let answer = send(
+            post,
+            &cluster.nodes[0].base,
+            "/auth/logout",
+            &person.cookies,
+        )
+        .await;
         let answer = answer.unwrap();
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
         let location = answer.headers[header::LOCATION].to_str().unwrap();
-        assert!(location.starts_with(cluster.provider.issuer()), "{location}");
+        assert!(
+            location.starts_with(cluster.provider.issuer()),
+            "{location}"
+        );
         assert_signed_out_everywhere(&cluster, &person).await;
         let slow = slow.await.unwrap().unwrap();
         assert!(slow.body.contains("alice"), "{slow:?}");
