@@ -127,6 +127,15 @@ async fn slots_may_move_from_node_to_node() {
         let moved = from.cli(&["migrate", "127.0.0.1", &port, name, "0", "1000"]);
         assert_eq!(moved, "OK");
         assert!(store.get(&key).await.unwrap().is_some(), "while it moves");
+        let from = Instant::now();
+        let answer = put(&store, &key, Expect::Absent).await;
+        match answer {
+            // One key of two is elsewhere: neither node has the whole.
+            Err(StoreError::Unavailable(_)) if name == &names[0] => {}
+            Ok(Put::Conflict) if name == &names[1] => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(from.elapsed() < Duration::from_millis(2100));
     }
     let second = stored(&store, &key).await;
     for node in &nodes {
@@ -492,6 +501,8 @@ async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
     );
     let store = store.with_client_certificate(&chain, &key).unwrap();
     stored(&store, &fresh_key()).await;
+    // The choice of the application is still its own.
+    assert!(tokio_rustls::rustls::crypto::CryptoProvider::get_default().is_none());
     let mismatch = store.with_client_certificate(&chain, certificates.read("server.key"));
     assert!(mismatch.is_err());
 }
@@ -552,6 +563,19 @@ fn settings_that_cannot_be_used_are_refused_at_once() {
     assert!(by_tls().with_ca_pem("").is_err(), "no certificate");
     assert!(by_tls().with_client_certificate("", "").is_err());
     assert!(store().is_shared());
+}
+
+/// Verbs become part of the futures of requests: they must not each have the size of a handshake.
+#[test]
+fn the_futures_of_verbs_are_small() {
+    let (store, key) = (RedisStore::new("rediss-cluster://h").unwrap(), fresh_key());
+    for (verb, size) in [
+        ("get", size_of_val(&store.get(&key))),
+        ("put", size_of_val(&put(&store, &key, Expect::Absent))),
+        ("remove", size_of_val(&store.remove(&key, Expect::Absent))),
+    ] {
+        assert!(size < 8192, "{verb}: {size}");
+    }
 }
 
 /// `H59`: nobody listens, and that is known at once.

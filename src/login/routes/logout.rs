@@ -145,9 +145,10 @@ impl<'a> Leaving<'a> {
         let mut location = None;
         let mut cookies = Vec::new();
         if let Some(Left { record, revocation }) = self.session {
-            // It takes two seconds at most, and how it went is in the log.
+            let way_out = at_the_server(settings, &record, target).await;
+            // Both began at the same time and take two seconds at most; how this one went is in the log.
             let _ = revocation.await;
-            if let Some((url, cookie)) = at_the_server(settings, &record, target).await {
+            if let Some((url, cookie)) = way_out {
                 location = Some(url);
                 cookies.extend(cookie);
             }

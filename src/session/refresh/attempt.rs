@@ -7,8 +7,10 @@ use super::flights::Outcome;
 use super::lease::{LEASE, Lease};
 use super::outcome::NotRefreshed;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
+use crate::protocol::Claims;
 use crate::session::events;
 use crate::session::held::Held;
+use crate::session::hooks::EndReason;
 use crate::session::keeper::Keeper;
 use crate::session::place::{Place, Saved};
 use crate::telemetry::Refresh;
@@ -135,7 +137,11 @@ impl Keeper {
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
                 self.memory.refreshes.backoff.succeeded(record.id());
-                let kept = self.keep(held.clone(), new, fence).await;
+                let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
+                let kept = match self.keep(held.clone(), new, fence).await {
+                    Ok(newer) => self.told(newer, claims).await,
+                    failed => failed,
+                };
                 if kept.is_ok() {
                     Refresh::Success.count();
                     events::refreshed();
@@ -252,11 +258,24 @@ impl Keeper {
         }
     }
 
+    /// Lets the application hear of tokens that are kept already: whatever it does, it loses none.
+    async fn told(&self, newer: Held, claims: Option<Claims>) -> Outcome {
+        match self.after_refresh(newer.clone(), claims).await {
+            Ok(Some(newest)) => Ok(newest),
+            Ok(None) => Err(NotRefreshed::Ended),
+            Err(error) => {
+                events::not_ended(&error);
+                Err(error.into())
+            }
+        }
+    }
+
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
     async fn end_refreshed(&self, held: &Held) -> Outcome {
         let record = held.record();
-        if let Err(error) = self.end(record.id(), Some(record)).await {
-            events::not_ended(&error);
+        match self.end(record.id(), Some(record)).await {
+            Ok(()) => self.tell_ended(record, EndReason::Refused),
+            Err(error) => events::not_ended(&error),
         }
         Err(NotRefreshed::Ended)
     }

@@ -58,7 +58,9 @@ impl Cluster {
 
     pub(super) async fn ask(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
         let mut redirect = None;
-        for _ in 0..HOPS {
+        let mut hops = 0;
+        while hops < HOPS {
+            hops += 1;
             let (node, ahead) = match redirect.take() {
                 Some(redirect) => redirect,
                 None => (self.owner(slot).await?, false),
@@ -75,7 +77,11 @@ impl Cluster {
                 Err(Failure::Ask(host, port)) => {
                     redirect = Some((self.node(node.address.redirected(host, port)), true));
                 }
-                Err(Failure::TryAgain) => SystemClock.sleep(PAUSE).await,
+                // Whoever asked sets a limit to how often.
+                Err(Failure::TryAgain) => {
+                    hops = 0;
+                    SystemClock.sleep(PAUSE).await;
+                }
                 Err(failure @ Failure::NoConnection(_)) => {
                     // Whoever has the slot may not be who had it: worth another look, if that is news.
                     self.state().stale = true;
