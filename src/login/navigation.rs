@@ -114,7 +114,7 @@ fn is(value: Option<&HeaderValue>, expected: &str) -> bool {
 
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+pub(super) const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");

@@ -4,11 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
+use super::csrf::Evidence;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{self, Refusal};
@@ -35,6 +36,8 @@ pub(super) struct Settings {
     /// Whether a sign-out has the browser forget what it kept of this origin.
     pub(super) clears_site_data: bool,
     pub(super) csrf: Csrf,
+    /// The static header of our own scripts.
+    pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
     pub(super) callbacks: Arc<Callbacks>,
@@ -45,6 +48,18 @@ pub(super) struct Settings {
 pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
+    /// `L59`: whether a request with a session may go on.
+    pub(super) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.csrf.admits(self.evidence(), method, headers)
+    }
+
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            origin: &self.origin,
+            header: &self.csrf_header,
+        }
+    }
+
     pub(super) fn flow(&self) -> &Arc<Flow> {
         self.keeper.flow()
     }
