@@ -9,7 +9,7 @@
 //! | [`with_shared_memory`](crate::LoginLayer::with_shared_memory) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
 //! | [`with_session_store`](crate::LoginLayer::with_session_store) | in a store; the cookie holds a random ticket | a [`Store`](crate::store::Store) |
 //!
-//! The guide `docs/sessions.md` says which one is for whom, and what each promises when something fails.
+//! The [guide] says which one is for whom, and what each promises when something fails.
 //!
 //! # What is stored
 //!
@@ -62,3 +62,6 @@ pub(crate) use hooks::{Hook, NotAdmitted};
 pub(crate) use keeper::Keeper;
 pub(crate) use open::{Opened, Shown};
 pub(crate) use ticket::Ticket;
+
+#[doc = include_str!("../../docs/sessions.md")]
+pub mod guide {}
