@@ -89,6 +89,7 @@
 //! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
 //! | `redis` | no | [`store::RedisStore`]: sessions and all other state in Redis or Valkey |
+//! | `relay` | no | `relay`: APIs called with the session's access token, for scripts that have none |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!
 //! One of the two backends must be there; with both, aws-lc-rs is used.
@@ -129,6 +130,9 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+#[cfg(feature = "relay")]
+#[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
+pub mod relay;
 pub mod session;
 pub mod store;
 mod telemetry;

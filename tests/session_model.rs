@@ -43,7 +43,7 @@ use steps::{Dice, Step, steps};
 use unreliable::Lie;
 use world::{Setting, World};
 
-const RUNS: u64 = 700;
+const RUNS: u64 = 1000;
 
 #[test]
 fn sessions_in_a_store_are_what_the_model_says() {

@@ -185,5 +185,5 @@ th{color:var(--soft);font-weight:400;font-size:.875rem}.mark{color:var(--soft);f
 .card{border:1px solid var(--line);background:var(--card);border-radius:.5rem;padding:.6rem 1rem}\
 :focus-visible{outline:3px solid var(--blue);outline-offset:2px}\
 @media(max-width:40rem){thead{position:absolute;left:-100vw}tr{display:block;padding:.5rem 0;\
-border-bottom:1px solid var(--line)}td{display:block;border:0;padding:.15rem 0}\
+border-bottom:1px solid var(--line)}td code{word-break:break-all}td{display:block;border:0;padding:.15rem 0}\
 td[data-label]::before{content:attr(data-label) \" \";color:var(--soft)}dl{grid-template-columns:1fr}}";

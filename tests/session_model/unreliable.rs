@@ -25,6 +25,7 @@ pub struct Unreliable {
 /// What a store must never do, to see whether it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
+    /// Whoever writes a session or ends one does so, whatever was written since it was read.
     IgnoresExpect,
     /// Whoever asks for a turn has it.
     GrantsEveryTurn,
@@ -100,9 +101,10 @@ impl Unreliable {
     }
 
     fn expect(&self, key: &Key, expect: Expect) -> Expect {
+        let turn = key.as_str().starts_with("lease:");
         match self.lie {
-            Some(Lie::IgnoresExpect) => Expect::Anything,
-            Some(Lie::GrantsEveryTurn) if key.as_str().starts_with("lease:") => Expect::Anything,
+            Some(Lie::IgnoresExpect) if !turn => Expect::Anything,
+            Some(Lie::GrantsEveryTurn) if turn => Expect::Anything,
             _ => expect,
         }
     }

@@ -15,7 +15,7 @@ use crate::gates::Gates;
 use crate::known::{Known, set_cookies, signs_in};
 use crate::node::{Mode, Node, Reply, SLOW, Shared, WANT, get, post};
 use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
-use crate::steps::{Cookie, Fate, Step, Want};
+use crate::steps::{Cookie, Step, Want};
 use crate::unreliable::{Lie, Troubles};
 
 /// What kind of run it is.
@@ -264,7 +264,7 @@ impl World {
 
     fn sign_out_elsewhere(&mut self, session: usize, node: usize, everywhere: bool) {
         // Nobody hears of it where nothing is shared.
-        if NOT_YET || self.setting.mode == Mode::Cookie {
+        if self.setting.mode == Mode::Cookie {
             return;
         }
         let (grant, user) = (self.sessions[session].grant, self.sessions[session].user);
@@ -611,5 +611,3 @@ fn page(cookies: &str) -> Vec<(&'static str, &str)> {
     }
     headers
 }
-
-const NOT_YET: bool = true;

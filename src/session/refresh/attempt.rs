@@ -7,7 +7,6 @@ use super::flights::Outcome;
 use super::lease::{LEASE, Lease};
 use super::outcome::NotRefreshed;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
-use crate::protocol::Claims;
 use crate::session::events;
 use crate::session::held::Held;
 use crate::session::hooks::EndReason;
@@ -138,13 +137,11 @@ impl Keeper {
             Ok(new) => {
                 self.memory.refreshes.backoff.succeeded(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
-                let kept = match self.keep(held.clone(), new, fence).await {
-                    Ok(newer) => self.told(newer, claims).await,
-                    failed => failed,
-                };
-                if kept.is_ok() {
+                let mut kept = self.keep(held.clone(), new, fence).await;
+                if let Ok(newest) = kept {
                     Refresh::Success.count();
                     events::refreshed();
+                    kept = self.after_refresh(newest, claims).await;
                 }
                 return (kept, End::Known);
             }
@@ -254,18 +251,6 @@ impl Keeper {
             Place::CookieWith(_) | Place::Store(_) => {
                 events::refresh_refused(error);
                 self.end_refreshed(&newest).await
-            }
-        }
-    }
-
-    /// Lets the application hear of tokens that are kept already: whatever it does, it loses none.
-    async fn told(&self, newer: Held, claims: Option<Claims>) -> Outcome {
-        match self.after_refresh(newer.clone(), claims).await {
-            Ok(Some(newest)) => Ok(newest),
-            Ok(None) => Err(NotRefreshed::Ended),
-            Err(error) => {
-                events::not_ended(&error);
-                Err(error.into())
             }
         }
     }
