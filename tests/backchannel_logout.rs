@@ -402,6 +402,7 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
             assert!(answer.sets().is_empty(), "{name}: {answer:?}");
             jar.take(&answer);
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+            assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
         }
     }
 }

@@ -391,7 +391,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     shop.start("/auth/login", &mut jar).await;
-    shop.clock().advance(std::time::Duration::from_secs(400));
+    shop.clock().advance(Duration::from_secs(400));
     let spoiled = Jar::of(&[(SESSION, "x")]);
     let mut with_cookies = 0;
     for path in [
@@ -432,7 +432,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
             // A sign-out ends the session: begin anew.
             if path == "/auth/logout" {
                 jar = shop.signed_in().await;
-                shop.clock().advance(std::time::Duration::from_secs(400));
+                shop.clock().advance(Duration::from_secs(400));
             }
         }
     }

@@ -7,13 +7,15 @@ mod logout_support;
 
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use http::StatusCode;
 use login_support::*;
 use logout_support::*;
-use tower_oauth::LoginLayer;
 use tower_oauth::session::{SessionId, SessionsError};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Endpoint, Fault, Gate, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, Gate, Grant, TestServer};
+use tower_oauth::{LoginLayer, Session};
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
 const STRANGER: &str = "hello stranger";
@@ -541,11 +543,8 @@ async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
         sessions.end_sid("x").await,
         Err(SessionsError::NoStore)
     ));
-    let app = axum::Router::new()
-        .route(
-            "/",
-            axum::routing::get(async |session: tower_oauth::Session| session.id().to_string()),
-        )
+    let app = Router::new()
+        .route("/", get(async |session: Session| session.id().to_string()))
         .layer(nodes.login.clone());
     let id = send(&app, Ask::page("/").jar(&jar)).await.text();
     sessions.end(&id.parse().unwrap()).await.unwrap();
@@ -609,5 +608,114 @@ fn a_redirect_uri_is_no_other_route() {
         assert!(LoginLayer::new(&server.authorization_server(), client, &uri, key).is_err());
         let login = login(&server);
         assert!(login.with_post_logout_redirect_uri(&uri).is_err());
+    }
+}
+
+/// Who ends a session while its tokens are being refreshed.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Person,
+    Server,
+    Administrator,
+}
+
+/// L47, L62, L66: the session stays ended, its cookie is not written anew, and the tokens that came too
+/// late are revoked.
+#[tokio::test]
+async fn a_logout_overtakes_a_refresh() {
+    let cases = [
+        (Mode::Store, By::Person),
+        (Mode::Shared, By::Person),
+        (Mode::Cookie, By::Person),
+        (Mode::Store, By::Server),
+        (Mode::Shared, By::Server),
+        (Mode::Store, By::Administrator),
+        (Mode::Shared, By::Administrator),
+        (Mode::Cookie, By::Administrator),
+    ];
+    for (mode, by) in cases {
+        let name = format!("{mode:?}, {by:?}");
+        let nodes = Nodes::new(mode);
+        let app = Router::new()
+            .route("/token", get(token))
+            .route(
+                "/id",
+                get(async |session: Session| session.id().to_string()),
+            )
+            .layer(nodes.login.clone());
+        let jar = nodes.signed_in("alice").await;
+        let id = send(&app, Ask::page("/id").jar(&jar)).await.text();
+        nodes.server.clock().advance(Duration::from_secs(301));
+        let gate = Gate::new();
+        let fault = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        nodes.server.fail_once(Endpoint::Token, fault);
+        let ask = Ask::page("/token").jar(&jar);
+        let waiting = tokio::spawn(async move { send(&app, ask).await });
+        nodes.server.wait_for_grant(Grant::RefreshToken, 1).await;
+
+        match by {
+            By::Person => drop(nodes.first.send(sign_out().jar(&jar)).await),
+            By::Server => {
+                let sid = nodes.sid_besides("alice", &[]);
+                let answer = nodes.tell(&nodes.one(&sid).sign()).await;
+                assert_eq!(answer.status, StatusCode::OK, "{name}");
+            }
+            By::Administrator => {
+                let sessions = nodes.login.sessions();
+                sessions.end(&id.parse().unwrap()).await.unwrap();
+            }
+        }
+        let before = nodes.server.count(Endpoint::Revocation);
+        gate.open();
+        let answer = waiting.await.unwrap();
+        assert!(answer.text().starts_with("none"), "{name}: {answer:?}");
+        assert_eq!(answer.sets(), [""; 0], "{name}");
+        assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        nodes
+            .server
+            .wait_for(Endpoint::Revocation, before + 2)
+            .await;
+        assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+        assert!(nodes.server.access_tokens("alice").is_empty(), "{name}");
+        assert_eq!(nodes.server.count_grant(Grant::RefreshToken), 1, "{name}");
+    }
+}
+
+/// L62: the tokens that are revoked are the newest, though the cookie is older.
+#[tokio::test]
+async fn the_newest_tokens_are_revoked() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let app = Router::new()
+            .route("/token", get(token))
+            .layer(nodes.login.clone());
+        let jar = nodes.signed_in("alice").await;
+        nodes.server.clock().advance(Duration::from_secs(301));
+        let answer = send(&app, Ask::page("/token").jar(&jar)).await;
+        assert_eq!(answer.text(), "some", "{mode:?}");
+        let newest = [
+            nodes.server.refresh_tokens("alice"),
+            nodes.server.access_tokens("alice"),
+        ]
+        .concat();
+        assert_eq!(newest.len(), 2, "{mode:?}");
+        // With the cookie from before the refresh.
+        send(&app, sign_out().jar(&jar)).await;
+        let requests = nodes.server.requests();
+        let sent: Vec<String> = requests
+            .iter()
+            .filter(|request| request.endpoint() == Endpoint::Revocation)
+            .map(|request| request.parameter("token").unwrap())
+            .collect();
+        assert_eq!(sent, newest, "{mode:?}");
+        let again = send(&app, Ask::new("GET", "/token").jar(&jar)).await;
+        assert_eq!(again.status, StatusCode::UNAUTHORIZED, "{mode:?}");
+    }
+}
+
+async fn token(session: Session) -> String {
+    match session.access_token().await {
+        Ok(_) => "some".to_owned(),
+        Err(error) => format!("none: {error}"),
     }
 }

@@ -94,6 +94,10 @@ impl LoginLayer {
 
     /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
     ///
+    /// `prompt` may be `consent`, which many servers want to see before they give a refresh token
+    /// (OpenID Connect Core §11), or `select_account`; a login that asks for another prompt asks for both,
+    /// a silent one for neither.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] for a parameter that the flow itself sets.

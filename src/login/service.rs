@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::answer::Answer;
 use super::cookies::Jar;
 use super::csrf;
-use super::future::{Afterwards, ResponseFuture};
+use super::future::{Afterwards, ResponseFuture, SettlingFuture};
 use super::mark::Mark;
 use super::routes;
 use super::settings::Settings;
@@ -74,7 +74,7 @@ where
                 let mut request = request;
                 match enter(settings, visit, shown, &mut request) {
                     Ok(afterwards) => ResponseFuture::inner(inner.call(request), afterwards),
-                    Err(answer) => ResponseFuture::answer(answer),
+                    Err(answer) => ResponseFuture::answer(*answer),
                 }
             }
             Glance::Unknown(shown) => {
@@ -99,10 +99,11 @@ pub(super) fn enter<B>(
     visit: Visit,
     shown: usize,
     request: &mut Request<B>,
-) -> Result<Afterwards, Answer> {
+) -> Result<Afterwards, Box<Answer>> {
     // `L59`: in the session's name only from our own pages.
     if visit.session.is_some() && !settings.admits(request.method(), request.headers()) {
-        return Err(settings.refuse(request.headers(), &csrf::FOREIGN, None));
+        let refused = settings.refuse(request.headers(), &csrf::FOREIGN, None);
+        return Err(Box::new(refused));
     }
     let keeper = &settings.keeper;
     let session = visit
@@ -112,6 +113,7 @@ pub(super) fn enter<B>(
         session.refresh_ahead();
     }
     let settling = session.as_ref().and_then(Session::settling);
+    let settling = settling.map(|settling| -> SettlingFuture { Box::pin(settling) });
     let mark = Mark::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
     extensions.insert(mark.clone());
@@ -124,7 +126,7 @@ pub(super) fn enter<B>(
         settings: Arc::clone(settings),
         clearing: visit.cookies,
         session,
-        settling: settling.map(|settling| Box::pin(settling) as _),
+        settling,
         shown,
         mark,
     })

@@ -12,7 +12,7 @@ use super::callbacks::Callbacks;
 use super::csrf::Evidence;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::routes::{Route, Routes};
 use super::sealer::Sealer;
 use super::{Csrf, SameSite, events};
@@ -103,11 +103,16 @@ impl Settings {
             Kind::Navigation => original,
             // The page the person is looking at, not the part of it that was asked for.
             Kind::Htmx => self.page_of_htmx(headers),
-            Kind::Program => None,
+            Kind::Form | Kind::Program => None,
         };
         let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
         if kind == Kind::Navigation {
             return answer::redirect(&login_url);
+        }
+        if kind == Kind::Form {
+            let mut answer = self.refuse(headers, &refusal::SIGNED_OUT, None);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+            return answer;
         }
         let correlation_id = self.correlation_id();
         events::login_required(&correlation_id);

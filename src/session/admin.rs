@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use super::from_outside::All;
 use super::handle::moment;
 use super::hooks::EndReason;
 use super::index::{Entry, List};
@@ -106,9 +107,15 @@ impl Sessions {
     ///
     /// [`SessionsError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionsError> {
-        self.0.end(id, None).await?;
-        self.0
-            .tell_ended_unread(Some(*id), None, EndReason::Administrator);
+        let known = match self.0.store() {
+            Some(store) => self.0.lives(store, id).await?,
+            None => !self.0.is_buried(id),
+        };
+        if known {
+            self.0.end(id, None).await?;
+            let reason = EndReason::Administrator;
+            self.0.tell_ended_unread(Some(*id), None, reason);
+        }
         Ok(())
     }
 
@@ -119,7 +126,8 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionsError> {
-        self.end_all(&List::user(self.issuer(), subject)).await
+        let list = List::user(self.issuer(), subject);
+        self.end_all(list, Some((self.issuer(), subject))).await
     }
 
     /// Ends all sessions of this session at the authorization server (`sid`), and says how many there were.
@@ -128,7 +136,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionsError> {
-        self.end_all(&List::sid(self.issuer(), sid)).await
+        self.end_all(List::sid(self.issuer(), sid), None).await
     }
 
     async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionsError> {
@@ -137,10 +145,19 @@ impl Sessions {
         Ok(entries.iter().map(SessionInfo::from).collect())
     }
 
-    async fn end_all(&self, list: &List) -> Result<usize, SessionsError> {
+    async fn end_all(
+        &self,
+        list: List,
+        user: Option<(&str, &str)>,
+    ) -> Result<usize, SessionsError> {
         let store = self.store()?;
-        let reason = EndReason::Administrator;
-        Ok(self.0.end_all(store, list, self.0.now(), reason).await?)
+        let all = All {
+            list,
+            user,
+            moment: self.0.now(),
+            reason: EndReason::Administrator,
+        };
+        Ok(self.0.end_all(store, &all).await?)
     }
 
     fn store(&self) -> Result<&SharedStore, SessionsError> {

@@ -57,8 +57,7 @@ impl Keeper {
         self.enlist(store, &record).await?;
         // Each request looks again; here there is still somebody to tell.
         if self.is_logged_out(store, &record).await? {
-            self.end(record.id(), Some(&record)).await?;
-            return Err(NotBegun::LoggedOut);
+            return Err(self.overtaken(&record).await);
         }
         Ok(Held::new(record, Seat::Cookie(None)))
     }
@@ -85,9 +84,15 @@ impl Keeper {
         )
         .await;
         if logged_out? || !listed? {
-            self.end(record.id(), Some(&record)).await?;
-            return Err(NotBegun::LoggedOut);
+            return Err(self.overtaken(&record).await);
         }
         Ok(Held::new(record, Seat::Stored { ticket, version }))
+    }
+
+    /// Leaves nothing of a login whose logout was faster, at the authorization server neither.
+    async fn overtaken(&self, record: &SessionRecord) -> NotBegun {
+        let ended = self.end(record.id(), Some(record)).await;
+        self.flow.revoke(record).await;
+        ended.map_or_else(NotBegun::Store, |()| NotBegun::LoggedOut)
     }
 }

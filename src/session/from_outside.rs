@@ -42,13 +42,18 @@ impl Keeper {
         if store.get(&seen).await?.is_some() {
             return Err(NotEnded::Replayed);
         }
+        let user = token.subject.as_deref().map(|subject| (issuer, subject));
         let list = match (&token.session_id, &token.subject) {
             (Some(sid), _) => List::sid(issuer, sid),
             (None, subject) => List::user(issuer, subject.as_deref().unwrap_or_default()),
         };
-        let ended = self
-            .end_all(store, &list, token.issued_at, EndReason::BackChannel)
-            .await?;
+        let all = All {
+            list,
+            user,
+            moment: token.issued_at,
+            reason: EndReason::BackChannel,
+        };
+        let ended = self.end_all(store, &all).await?;
         let left = token.good_until.saturating_sub(self.now());
         let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
         // Of two deliveries at the same moment one is the first.
@@ -58,33 +63,43 @@ impl Keeper {
         }
     }
 
-    /// Ends every session on a list whose login was at the latest at `moment`, by the clock of the
-    /// authorization server: a token that comes late ends nobody who signed in since.
+    /// Ends every session of these that lives, and says how many did.
     ///
     /// The note first, then the list: a login under way at the same time stands on the list or finds the
     /// note.
     pub(super) async fn end_all(
         &self,
         store: &SharedStore,
-        list: &List,
-        moment: i64,
-        reason: EndReason,
+        all: &All<'_>,
     ) -> Result<usize, StoreError> {
-        self.note_logout(store, list, moment).await?;
+        let list = &all.list;
+        self.note_logout(store, list, all.moment).await?;
         let entries = index::read(store, list, self.now()).await?;
-        let mut ended = Vec::new();
-        for entry in entries {
-            if entry.issued_at <= moment {
+        let (mut ended, mut gone) = (0, Vec::new());
+        for entry in entries.iter().filter(|one| one.issued_at <= all.moment) {
+            if self.lives(store, &entry.id).await? {
                 self.end(&entry.id, None).await?;
-                self.tell_ended_unread(Some(entry.id), None, reason);
-                ended.push(entry.id);
+                self.tell_ended_unread(Some(entry.id), all.user, all.reason);
+                ended += 1;
             }
+            gone.push(entry.id);
         }
-        if !ended.is_empty() {
-            index::remove(store, list, &ended, self.now()).await?;
+        if !gone.is_empty() {
+            index::remove(store, list, &gone, self.now()).await?;
         }
-        Ok(ended.len())
+        Ok(ended)
     }
+}
+
+/// Which sessions are ended, and how that is told.
+pub(super) struct All<'a> {
+    pub(super) list: List,
+    /// Issuer and subject, where they are known.
+    pub(super) user: Option<(&'a str, &'a str)>,
+    /// Those whose login was at the latest then, by the clock of the authorization server: a logout that is
+    /// heard of late ends nobody who signed in since.
+    pub(super) moment: i64,
+    pub(super) reason: EndReason,
 }
 
 /// `jti` is unique within its issuer (RFC 7519 §4.1.7).

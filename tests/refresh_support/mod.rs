@@ -25,7 +25,7 @@ use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, 
 use tower_oauth::testing::{Endpoint, Grant, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{LoginLayer, Session};
 
-use crate::login_support::{Answer, Ask, CALLBACK, ISSUER, Jar, LOGOUT, Shop, login, logs};
+use crate::login_support::{Answer, Ask, ISSUER, Jar, Shop, client as registered, login, logs};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
@@ -51,15 +51,9 @@ pub struct World {
 
 pub fn server(client: impl FnOnce(TestClient) -> TestClient) -> TestServer {
     logs::listen();
-    let shop = TestClient::confidential("shop", "shop-secret")
-        .add_redirect_uri(CALLBACK)
-        .unwrap()
-        .add_post_logout_redirect_uri(LOGOUT)
-        .unwrap()
-        .without_consent();
     TestServer::new(ISSUER)
         .unwrap()
-        .add_client(client(shop))
+        .add_client(client(registered()))
         .add_user(TestUser::new("alice", "wonderland"))
         .add_user(TestUser::new("bob", "builder"))
 }

@@ -14,6 +14,7 @@ use crate::login::events;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::protocol::form;
+use crate::session::EndReason;
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -51,6 +52,7 @@ async fn end(
         return Ok(Vec::new());
     };
     settings.keeper.end(record.id(), Some(record)).await?;
+    settings.keeper.tell_ended(record, EndReason::FrontChannel);
     events::signed_out_in_a_frame();
     Ok(jar
         .names()

@@ -131,7 +131,13 @@ impl<'a> Leaving<'a> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
         let session = match settings.visit(&jar).await?.session {
             Some(held) => Some(Left::leave(&settings.keeper, held).await?),
-            None => None,
+            None => {
+                // `L47`: this cookie is too old; the answer that brings a younger one may be on its way.
+                if let Some(id) = settings.name_in_cookie(&jar) {
+                    settings.keeper.end(&id, None).await?;
+                }
+                None
+            }
         };
         Ok(Self {
             settings,
@@ -145,9 +151,10 @@ impl<'a> Leaving<'a> {
         let mut location = None;
         let mut cookies = Vec::new();
         if let Some(Left { record, revocation }) = self.session {
-            // It takes two seconds at most, and how it went is in the log.
+            let way_out = at_the_server(settings, &record, target).await;
+            // Both began at the same time and take two seconds at most; how this one went is in the log.
             let _ = revocation.await;
-            if let Some((url, cookie)) = at_the_server(settings, &record, target).await {
+            if let Some((url, cookie)) = way_out {
                 location = Some(url);
                 cookies.extend(cookie);
             }

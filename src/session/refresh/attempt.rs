@@ -9,6 +9,7 @@ use super::outcome::NotRefreshed;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
 use crate::session::events;
 use crate::session::held::Held;
+use crate::session::hooks::EndReason;
 use crate::session::keeper::Keeper;
 use crate::session::place::{Place, Saved};
 use crate::telemetry::Refresh;
@@ -135,10 +136,12 @@ impl Keeper {
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
                 self.memory.refreshes.backoff.succeeded(record.id());
-                let kept = self.keep(held.clone(), new, fence).await;
-                if kept.is_ok() {
+                let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
+                let mut kept = self.keep(held.clone(), new, fence).await;
+                if let Ok(newest) = kept {
                     Refresh::Success.count();
                     events::refreshed();
+                    kept = self.after_refresh(newest, claims).await;
                 }
                 return (kept, End::Known);
             }
@@ -255,8 +258,9 @@ impl Keeper {
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
     async fn end_refreshed(&self, held: &Held) -> Outcome {
         let record = held.record();
-        if let Err(error) = self.end(record.id(), Some(record)).await {
-            events::not_ended(&error);
+        match self.end(record.id(), Some(record)).await {
+            Ok(()) => self.tell_ended(record, EndReason::Refused),
+            Err(error) => events::not_ended(&error),
         }
         Err(NotRefreshed::Ended)
     }
