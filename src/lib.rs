@@ -6,6 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | other programs, an API | an access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
 //! | people with a browser | a cookie, after they signed in | [`LoginLayer`] | [`Session`] |
+//! | both, on one route | either of the two | both layers | [`Principal`](extract::Principal) |
 //!
 //! Both are made from one [`AuthorizationServer`]: its issuer identifier is all they need, the rest is
 //! discovered when the first request comes. [`ScopeLayer`] demands scopes of a token, route by route.

@@ -19,6 +19,13 @@
 //!
 //! Every change compares and swaps: an answer that took long brings back neither a session that was ended
 //! nor tokens that were renewed meanwhile.
+//!
+//! # What an application adds
+//!
+//! A word at every login ([`with_on_login`](crate::LoginLayer::with_on_login)), at every refresh
+//! ([`with_on_refresh`](crate::LoginLayer::with_on_refresh)) and at the end of a session
+//! ([`with_on_logout`](crate::LoginLayer::with_on_logout)); and data of its own that goes with the session
+//! ([`Session::set_app_data`]).
 
 mod admin;
 mod app_data;
