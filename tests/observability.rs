@@ -66,7 +66,7 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.to_str().unwrap().to_owned();
             if path.is_dir() {
-                let elsewhere = ["/login", "/flow", "/session", "/testing"];
+                let elsewhere = ["/login", "/flow", "/session", "/relay", "/testing"];
                 if !elsewhere.iter().any(|one| name.ends_with(one)) {
                     folders.push(path);
                 }

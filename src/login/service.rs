@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::answer::Answer;
 use super::cookies::Jar;
-use super::csrf::{self, Csrf};
+use super::csrf;
 use super::future::{Afterwards, ResponseFuture, SettlingFuture};
 use super::mark::Mark;
 use super::routes;
@@ -62,11 +62,14 @@ where
             return ResponseFuture::answer(answer);
         }
         let jar = Jar::read(request.headers(), &settings.sealer.names);
+        // A request that is refused is no use of the session.
+        let admitted = settings.admits(request.method(), request.headers());
         match settings.glance(&jar) {
             Glance::Known(mut visit) => {
-                visit.session = visit
-                    .session
-                    .map(|held| settings.keeper.touch_at_hand(held));
+                if admitted {
+                    let touch = |held| settings.keeper.touch_at_hand(held);
+                    visit.session = visit.session.map(touch);
+                }
                 let shown = jar.session_parts().count();
                 let mut request = request;
                 match enter(settings, visit, shown, &mut request) {
@@ -78,8 +81,10 @@ where
                 let keeper = Arc::clone(&settings.keeper);
                 let opening = async move {
                     Ok(match keeper.look_up(shown).await? {
-                        Opened::Session(held) => Opened::Session(keeper.touch(held).await),
-                        ended @ Opened::Ended(_) => ended,
+                        Opened::Session(held) if admitted => {
+                            Opened::Session(keeper.touch(held).await)
+                        }
+                        found => found,
                     })
                 };
                 ResponseFuture::opening(Arc::clone(settings), Box::pin(opening), inner, request)
@@ -96,11 +101,7 @@ pub(super) fn enter<B>(
     request: &mut Request<B>,
 ) -> Result<Afterwards, Box<Answer>> {
     // `L59`: in the session's name only from our own pages.
-    if visit.session.is_some()
-        && settings.csrf == Csrf::SameOrigin
-        && csrf::needs_evidence(request.method(), request.headers())
-        && !csrf::comes_from(&settings.origin, request.headers())
-    {
+    if visit.session.is_some() && !settings.admits(request.method(), request.headers()) {
         let refused = settings.refuse(request.headers(), &csrf::FOREIGN, None);
         return Err(Box::new(refused));
     }

@@ -34,7 +34,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if parts.method == Method::POST {
         // `L59`, `H101`: whoever sent it must be us. Nothing is cleared either: a foreign form brings
         // no Lax cookie along, and would otherwise sign out by the answer.
-        if !csrf::comes_from(&settings.origin, &parts.headers) {
+        if !settings.evidence().is_shown_by(&parts.headers) {
             return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
         }
         let leaving = match Leaving::begin(settings, parts).await {
