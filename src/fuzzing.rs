@@ -75,8 +75,28 @@ pub fn sealed(key: &CookieKey, cookie: &str, owner: &str, plain: &[u8]) -> Strin
         purpose: Purpose::Session,
         name: cookie,
         owner,
+        ticket: None,
     };
     let sealed = key.seal(&Random::system(), place, plain);
+    sealed.unwrap_or_default()
+}
+
+/// What only somebody with the key and with the ticket of a browser could put into a store: any text, sealed
+/// as the session of this name.
+pub fn sealed_in_store(
+    key: &CookieKey,
+    ticket: &[u8; 32],
+    session: &str,
+    owner: &str,
+    plain: &[u8],
+) -> Vec<u8> {
+    let place = Place {
+        purpose: Purpose::Stored,
+        name: session,
+        owner,
+        ticket: Some(ticket),
+    };
+    let sealed = key.seal_bytes(&Random::system(), place, plain);
     sealed.unwrap_or_default()
 }
 

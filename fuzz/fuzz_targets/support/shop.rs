@@ -35,7 +35,6 @@ pub struct Shop {
 }
 
 /// What the token endpoint answers next, and what it was asked.
-#[derive(Default)]
 pub struct Server {
     pub status: u16,
     pub answer: Bytes,
@@ -56,7 +55,12 @@ impl Shop {
         let jwk = json!({
             "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": encode(signer.public_key().as_ref()),
         });
-        let state = Arc::new(Mutex::new(Server::default()));
+        let refused = r#"{"error":"invalid_grant"}"#;
+        let state = Arc::new(Mutex::new(Server {
+            status: 400,
+            answer: refused.into(),
+            asked: Vec::new(),
+        }));
         let endpoint = {
             let (state, keys) = (Arc::clone(&state), json!({ "keys": [jwk] }).to_string());
             tower::service_fn(move |request: Request<Bytes>| {
@@ -99,6 +103,15 @@ impl Shop {
         }
         let answer = self.runtime.block_on(self.app.clone().oneshot(request));
         Some(answer.unwrap())
+    }
+
+    /// The authorization server tells of a sign-out.
+    pub fn tell(&self, logout_token: &str) -> u16 {
+        let request = Request::post("/auth/backchannel-logout")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Full::from(format!("logout_token={logout_token}")));
+        let service = self.app.clone().oneshot(request.unwrap());
+        self.runtime.block_on(service).unwrap().status().as_u16()
     }
 
     pub fn start(&self) -> Started {
@@ -201,4 +214,5 @@ pub fn half_digest(text: &str) -> String {
     encode(&digest(&SHA512, text.as_bytes()).as_ref()[..32])
 }
 
+/// The shop as it is without a store.
 pub static PLAIN: LazyLock<Shop> = LazyLock::new(|| Shop::new(|login| login));
