@@ -59,10 +59,10 @@ before(async () => {
 after(() => browser?.close());
 
 beforeEach(async () => {
-  const [ISSUER_ADDR, APP_ADDR] = [await freeAddress(), await freeAddress()];
+  const [ISSUER_ADDR, APP_ADDR, API_ADDR] = [await freeAddress(), await freeAddress(), await freeAddress()];
   [issuer, app] = [`http://${ISSUER_ADDR}`, `http://${APP_ADDR}`];
   example = spawn(process.argv[2], {
-    env: { ...process.env, ISSUER_ADDR, APP_ADDR },
+    env: { ...process.env, ISSUER_ADDR, APP_ADDR, API_ADDR },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   await answers(app);
@@ -97,10 +97,12 @@ export const visit = (name, options, steps) =>
 
 export const text = (page) => page.locator('body').innerText();
 
+// The colour behind the text; where none is set, the text's own, which follows the scheme as well.
 const background = (page) =>
   page.evaluate(() => {
-    const colours = [document.body, document.documentElement].map((one) => getComputedStyle(one).backgroundColor);
-    return colours.find((colour) => colour !== 'rgba(0, 0, 0, 0)') ?? 'none';
+    const styles = [document.body, document.documentElement].map((one) => getComputedStyle(one));
+    const set = styles.map((style) => style.backgroundColor).find((colour) => colour !== 'rgba(0, 0, 0, 0)');
+    return set ?? styles[0].color;
   });
 
 // Light and dark, wide and narrow: each is a picture to look at, and what a machine can tell is checked.

@@ -12,7 +12,8 @@ const isNoErrorOfOurs = async (page) => {
 
 visit('two tabs sign in at once, and both arrive where they wanted to go', {}, async (first) => {
   const second = await first.context().newPage();
-  await Promise.all([first.goto(`${app}/account`), second.goto(`${app}/flow`)]);
+  await first.goto(`${app}/account`);
+  await second.goto(`${app}/flow`);
   for (const page of [first, second]) assert(page.url().startsWith(issuer), page.url());
   assert.notEqual(first.url(), second.url(), 'each has a transaction of its own');
   await signIn(first, 'alice', 'wonderland');

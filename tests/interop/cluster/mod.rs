@@ -15,7 +15,7 @@ use tower_oauth::testing::{Browser, Page};
 
 use self::front::Front;
 use self::redis::Redis;
-use crate::process::Process;
+use crate::process::{Process, free_port};
 use crate::provider::{Provider, SECRET};
 
 /// Which of the two modes that many processes can share.
@@ -225,4 +225,25 @@ fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().unwrap().parent().unwrap();
     folder.join("examples").join("sessions")
+}
+
+/// As its header says: with no more than a port, the example brings an authorization server along.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs the example: tests/interop/run"]
+async fn the_example_works_by_itself() {
+    let environment = [
+        ("PORT", free_port().to_string()),
+        ("ISSUER_ADDR", format!("127.0.0.1:{}", free_port())),
+    ];
+    let mut process = Process::start(example(), [""; 0], &environment, "sessions.log");
+    let line = process.line("Listening on ");
+    let (_, base) = line.split_once("people come to ").unwrap();
+    let browser = Browser::new();
+    let page = browser.navigate(&format!("{base}/token")).await.unwrap();
+    let page = page.sign_in("alice", "wonderland").await.unwrap();
+    assert_eq!(page.url(), format!("{base}/token"));
+    assert!(page.text().contains("alice"), "{}", page.text());
+    let home = browser.navigate(base).await.unwrap();
+    let home = home.form("/auth/logout").unwrap().submit().await.unwrap();
+    assert!(home.text().contains("stranger"), "{}", home.text());
 }

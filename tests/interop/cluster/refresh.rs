@@ -87,8 +87,8 @@ async fn two_hundred_requests_shortly_before_expiry_make_one_refresh_and_wait_fo
     }
 }
 
-/// One process is killed with its refresh under way. The other says 503 as long as the lease lasts that nobody gave
-/// back, and then goes on.
+/// One process is killed with its refresh under way. Who needs the token waits for the end of the lease, which nobody
+/// gave back, and the other process goes on.
 async fn kill_in_the_middle(cluster: &mut Cluster, person: &Person, when: &str, end: StatusCode) {
     tokio::time::sleep(Duration::from_secs(2)).await;
     cluster.provider.hold(when);
