@@ -6,7 +6,9 @@
 //! ```
 //!
 //! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland` or `bob` / `builder`. `/flow` then
-//! shows the flow that just happened, step by step. Programs use the API directly:
+//! shows the flow that just happened, step by step. The access token lives two minutes: the account page
+//! shows it being renewed, and the home page after a sign-out what was revoked. Programs use the API
+//! directly:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:3000/api/notes
@@ -27,10 +29,13 @@
 mod pages;
 #[path = "quickstart/picture.rs"]
 mod picture;
+#[path = "quickstart/tokens.rs"]
+mod tokens;
 
 use std::env;
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{Form, Request, State};
 use axum::http::StatusCode;
@@ -138,21 +143,27 @@ async fn add_note(State(app): State<App>, token: VerifiedToken, note: String) ->
     Json(json!({ "notes": *notes, "of": token.subject() })).into_response()
 }
 
-async fn home(session: Option<Session>) -> Html<String> {
-    Html(pages::home(session.as_ref()))
+async fn home(State(app): State<App>, session: Option<Session>) -> Html<String> {
+    let ended = tokens::last_sign_out(&app.issuer);
+    Html(pages::home(session.as_ref(), &ended))
 }
 
 async fn account(session: Session) -> Html<String> {
-    Html(account_page(&session, None).await)
+    Html(account_page(&session, None, None).await)
 }
 
-async fn account_page(session: &Session, call: Option<&picture::ApiCall>) -> String {
+async fn account_page(
+    session: &Session,
+    call: Option<&picture::ApiCall>,
+    renewed: Option<&tokens::Shown>,
+) -> String {
     // The ID token says who signed in; the profile is asked for at the authorization server.
     let profile = session.userinfo().await;
     let name = profile
         .ok()
         .and_then(|profile| Some(profile.get("name")?.as_str()?.to_owned()));
-    pages::account(session, name.as_deref(), call)
+    let token = tokens::section(tokens::Shown::of(session).await.as_ref(), renewed);
+    pages::account(session, name.as_deref(), call, &token)
 }
 
 #[derive(serde::Deserialize)]
@@ -162,6 +173,14 @@ struct Call {
 
 /// Calls the API over HTTP with the session's access token, as it would call anybody's.
 async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Call>) -> Response {
+    if form.call == "renew" {
+        let before = tokens::Shown::of(&session).await;
+        // Only an API that refuses a token is a reason to ask for another before its time.
+        return match session.refresh().await {
+            Ok(()) => Html(account_page(&session, None, before.as_ref()).await).into_response(),
+            Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        };
+    }
     let Ok(token) = session.access_token().await else {
         // It has run out: signing in again brings a new one.
         return Redirect::to("/auth/login?return_to=/account").into_response();
@@ -178,7 +197,7 @@ async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Cal
     };
     let call = picture::ApiCall::new(method, token.expose(), answer).await;
     app.witness.called(&session, call.clone());
-    Html(account_page(&session, Some(&call)).await).into_response()
+    Html(account_page(&session, Some(&call), None).await).into_response()
 }
 
 async fn flow(State(app): State<App>, session: Session) -> Html<String> {
@@ -205,7 +224,8 @@ fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
         .add_redirect_uri(&format!("{app}/auth/callback"))?
         .add_post_logout_redirect_uri(&format!("{app}/auth/logout"))?
         .with_scopes("openid profile notes:read")?
-        .with_audience(API);
+        .with_audience(API)
+        .with_access_token_lifetime(Duration::from_secs(120));
     let program = TestClient::confidential("cli", "cli-secret")
         .with_grants([Grant::ClientCredentials])
         .with_scopes("notes:read notes:write")?

@@ -158,6 +158,523 @@ async fn who_is_nobody_needs_no_evidence() {
     assert_eq!(shop.send(post().jar(&expired)).await.text(), "nobody");
 }
 
+/// What a row of the table in the documentation of `Csrf` sends.
+struct Row {
+    name: &'static str,
+    method: &'static str,
+    fields: &'static [(&'static str, &'static str)],
+}
+
+const WEBSOCKET: [(&str, &str); 2] = [("connection", "Upgrade"), ("upgrade", "websocket")];
+
+const fn row(name: &'static str, method: &'static str, fields: Fields) -> Row {
+    Row {
+        name,
+        method,
+        fields,
+    }
+}
+
+const ROWS: [Row; 26] = [
+    row(
+        "a form of another site",
+        "POST",
+        &[
+            ("accept", "text/html"),
+            ("origin", EVIL),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+    ),
+    row(
+        "a form of a sibling subdomain",
+        "POST",
+        &[
+            ("accept", "text/html"),
+            ("origin", SIBLING),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+    ),
+    row(
+        "a link of another site to a page",
+        "GET",
+        &[
+            ("accept", "text/html"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+    ),
+    row(
+        "`fetch` of another origin with `no-cors`, POST",
+        "POST",
+        &[
+            ("origin", SIBLING),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "`fetch` of another origin with `no-cors`, GET",
+        "GET",
+        &[
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "`fetch` of another origin with `cors` and the header",
+        "POST",
+        &[
+            ("origin", SIBLING),
+            ("x-csrf", "1"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "the preflight of another origin, which has no cookie",
+        "OPTIONS",
+        &[
+            ("origin", SIBLING),
+            ("access-control-request-method", "POST"),
+            ("access-control-request-headers", "x-csrf"),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "an image, script or frame in a page of another origin",
+        "GET",
+        &[
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "image"),
+        ],
+    ),
+    row(
+        "a WebSocket of another origin",
+        "GET",
+        &[
+            WEBSOCKET[0],
+            WEBSOCKET[1],
+            ("origin", SIBLING),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-mode", "websocket"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "an extended CONNECT of another origin",
+        "CONNECT",
+        &[("origin", SIBLING), ("sec-fetch-site", "same-site")],
+    ),
+    row(
+        "a form of another origin, from a browser without Fetch Metadata",
+        "POST",
+        &[("accept", "text/html"), ("origin", SIBLING)],
+    ),
+    row(
+        "an image of another origin, from a browser without Fetch Metadata",
+        "GET",
+        &[("accept", "image/avif,image/*,*/*;q=0.8")],
+    ),
+    row(
+        "a form of a stranger's `no-referrer` page, from a browser without Fetch Metadata",
+        "POST",
+        &[("accept", "text/html"), ("origin", "null")],
+    ),
+    row(
+        "a form of our own `no-referrer` page, from a browser without Fetch Metadata",
+        "POST",
+        &[("accept", "text/html"), ("origin", "null")],
+    ),
+    row(
+        "a form of our own `no-referrer` page",
+        "POST",
+        &[
+            ("accept", "text/html"),
+            ("origin", "null"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+    ),
+    row(
+        "a form of our own page",
+        "POST",
+        &[
+            ("accept", "text/html"),
+            ("origin", SHOP),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ],
+    ),
+    row(
+        "`fetch` of our own page without the header, POST",
+        "POST",
+        &[
+            ("origin", SHOP),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "`fetch` or `EventSource` of our own page without the header, GET",
+        "GET",
+        &[
+            ("accept", "text/event-stream"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "`fetch` of our own page with the header",
+        "POST",
+        &[
+            ("origin", SHOP),
+            ("x-csrf", "1"),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "cors"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "an image, script or frame in our own page",
+        "GET",
+        &[
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "no-cors"),
+            ("sec-fetch-dest", "script"),
+        ],
+    ),
+    row(
+        "an image in our own page, from a browser without Fetch Metadata",
+        "GET",
+        &[("accept", "image/avif,image/*,*/*;q=0.8")],
+    ),
+    row(
+        "a WebSocket of our own page",
+        "GET",
+        &[
+            WEBSOCKET[0],
+            WEBSOCKET[1],
+            ("origin", SHOP),
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-mode", "websocket"),
+            ("sec-fetch-dest", "empty"),
+        ],
+    ),
+    row(
+        "an extended CONNECT of our own page",
+        "CONNECT",
+        &[("origin", SHOP), ("sec-fetch-site", "same-origin")],
+    ),
+    row("curl with the cookie, GET", "GET", &[("accept", "*/*")]),
+    row("curl with the cookie, POST", "POST", &[("accept", "*/*")]),
+    row(
+        "curl with the cookie and the header, POST",
+        "POST",
+        &[("accept", "*/*"), ("x-csrf", "1")],
+    ),
+];
+
+/// L59, decision 26: the table that people read is the one that is kept.
+#[tokio::test]
+async fn every_row_of_the_documented_table_is_true_in_both_modes() {
+    let source = std::fs::read_to_string(
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/login/csrf.rs"),
+    )
+    .unwrap();
+    let documented: Vec<Vec<&str>> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("/// | "))
+        .map(|line| {
+            line.trim_end_matches('|')
+                .split(" | ")
+                .map(str::trim)
+                .collect()
+        })
+        .skip(2)
+        .collect();
+    let names: Vec<_> = documented.iter().map(|row| row[0]).collect();
+    assert_eq!(names, ROWS.map(|row| row.name));
+    for (column, mode) in [(1, Csrf::SameOrigin), (2, Csrf::StaticHeader)] {
+        let (shop, calls) = counting(|login| login.with_csrf(mode));
+        let jar = shop.signed_in().await;
+        for (row, documented) in ROWS.iter().zip(&documented) {
+            let before = calls.load(Ordering::Relaxed);
+            let uri = match row.method {
+                "CONNECT" => "https://shop.example.com/socket",
+                _ => "/orders",
+            };
+            let mut ask = Ask::new(row.method, uri).with(row.fields);
+            // Browsers send no cookie with a preflight.
+            if row.method != "OPTIONS" {
+                ask = ask.jar(&jar);
+            }
+            let answer = shop.send(ask).await;
+            let called = calls.load(Ordering::Relaxed) - before;
+            let said = match (answer.status.as_u16(), called) {
+                (200, 1) => "passes",
+                (403, 0) => "403",
+                other => panic!("{mode:?} {}: {other:?}", row.name),
+            };
+            assert_eq!(said, documented[column], "{mode:?} {}", row.name);
+        }
+    }
+}
+
+/// RFC 10017 §6.1.3.3.2: with the static header every request of a script has it, whatever else it shows.
+#[tokio::test]
+async fn with_the_static_header_the_matrix_has_no_hole_either() {
+    let (shop, calls) = counting(|login| login.with_csrf(Csrf::StaticHeader));
+    let jar = shop.signed_in().await;
+    let dests: [(Fields, bool); 5] = [
+        (&[], false),
+        (&[("sec-fetch-dest", "empty")], false),
+        (&[("sec-fetch-dest", "")], false),
+        (&[("sec-fetch-dest", "style")], true),
+        (
+            &[("sec-fetch-dest", "style"), ("sec-fetch-dest", "script")],
+            false,
+        ),
+    ];
+    let (mut passed, mut refused) = (0, 0);
+    for method in ["GET", "HEAD", "POST", "CONNECT"] {
+        for upgrade in [&[][..], &WEBSOCKET] {
+            for (site, site_says) in SITES {
+                for (origin, origin_says) in &ORIGINS[..5] {
+                    for (header, header_says) in HEADERS {
+                        for (dest, is_part) in dests {
+                            let fields = [upgrade, site, *origin, header, dest].concat();
+                            let socket = method == "CONNECT" || !upgrade.is_empty();
+                            let from_here = site_says.or(*origin_says).unwrap_or(header_says);
+                            let own_part = is_part
+                                && site_says == Some(true)
+                                && ["GET", "HEAD"].contains(&method);
+                            let passes = from_here && (socket || header_says || own_part);
+                            let before = calls.load(Ordering::Relaxed);
+                            let ask = Ask::new(method, "/orders").with(&fields);
+                            let answer = shop.send(ask.jar(&jar)).await;
+                            let called = calls.load(Ordering::Relaxed) - before;
+                            let expected = match passes {
+                                true => (StatusCode::OK, 1),
+                                false => (StatusCode::FORBIDDEN, 0),
+                            };
+                            assert_eq!((answer.status, called), expected, "{method} {fields:?}");
+                            passed += usize::from(passes);
+                            refused += usize::from(!passes);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(passed > 300 && refused > 3000, "{passed} {refused}");
+}
+
+/// Another name for the header is the only one that counts then, and it must be one that browsers do not send.
+#[tokio::test]
+async fn the_header_may_have_another_name() {
+    let (shop, _) = counting(|login| {
+        let login = login.with_csrf(Csrf::StaticHeader);
+        login.with_csrf_header("X-Shop-Script").unwrap()
+    });
+    let jar = shop.signed_in().await;
+    for (header, status) in [
+        (("x-shop-script", "1"), StatusCode::OK),
+        (("x-shop-script", "2"), StatusCode::FORBIDDEN),
+        (("x-csrf", "1"), StatusCode::FORBIDDEN),
+    ] {
+        let ask = Ask::new("POST", "/orders").with(&[header]).jar(&jar);
+        assert_eq!(shop.send(ask).await.status, status, "{header:?}");
+    }
+    for refused in [
+        "accept",
+        "range",
+        "sec-fetch-site",
+        "cookie",
+        "",
+        "x-",
+        "x csrf",
+        "origin",
+    ] {
+        let error = login(&server()).with_csrf_header(refused).unwrap_err();
+        assert!(error.to_string().contains("begins with `x-`"), "{refused}");
+    }
+}
+
+/// The layer answers no preflight and allows no origin: what a CORS layer inside says is all there is, and
+/// even one that allows everything opens no request that is refused.
+#[tokio::test]
+async fn a_preflight_is_nobodys_and_cors_opens_nothing_that_is_refused() {
+    let permissive = |response: axum::response::Response| async move {
+        let mut response = response;
+        for (name, value) in [
+            ("access-control-allow-origin", SIBLING),
+            ("access-control-allow-credentials", "true"),
+            ("access-control-allow-headers", "x-csrf"),
+        ] {
+            let value = http::HeaderValue::from_static(value);
+            response.headers_mut().insert(name, value);
+        }
+        response
+    };
+    for (mode, readable) in [(Csrf::SameOrigin, true), (Csrf::StaticHeader, false)] {
+        let server = server();
+        let app = Router::new()
+            .fallback(|session: Option<Session>| async move {
+                session.map_or_else(|| "nobody".to_owned(), |one| one.subject().to_owned())
+            })
+            .layer(axum::middleware::map_response(permissive))
+            .layer(login(&server).with_csrf(mode));
+        let shop = Shop { server, app };
+        let jar = shop.signed_in().await;
+        let preflight = Ask::new("OPTIONS", "/orders").with(&[
+            ("origin", SIBLING),
+            ("access-control-request-method", "POST"),
+        ]);
+        assert_eq!(shop.send(preflight).await.text(), "nobody", "{mode:?}");
+        for (method, reads) in [("GET", readable), ("POST", false)] {
+            for site in [&[][..], &[("sec-fetch-site", "same-site")]] {
+                let ask = Ask::new(method, "/orders").with(site);
+                let ask = ask.with(&[("origin", SIBLING), ("x-csrf", "1")]);
+                let answer = shop.send(ask.jar(&jar)).await;
+                assert_eq!(
+                    answer.text() == "alice",
+                    reads,
+                    "{mode:?} {method} {site:?}"
+                );
+            }
+        }
+        // The routes of the layer itself are outside of it.
+        let ask = Ask::new("GET", "/auth/session").with(&[("origin", SIBLING)]);
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.header("access-control-allow-origin"), "", "{mode:?}");
+    }
+}
+
+/// RFC 10017 §6.1.2.1: the route that scripts ask is held to what scripts are.
+#[tokio::test]
+async fn the_session_route_asks_for_the_static_header_in_that_mode() {
+    let script = [
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-dest", "empty"),
+    ];
+    for (mode, header, status) in [
+        (Csrf::SameOrigin, &[][..], 200),
+        (Csrf::StaticHeader, &[], 403),
+        (Csrf::StaticHeader, &[("x-csrf", "1")], 200),
+    ] {
+        let shop = Shop::with(|login| login.with_csrf(mode));
+        let jar = shop.signed_in().await;
+        let ask = Ask::new("GET", "/auth/session").with(&script).with(header);
+        let answer = shop.send(ask.clone().jar(&jar)).await;
+        assert_eq!(answer.status.as_u16(), status, "{mode:?} {header:?}");
+        assert_eq!(answer.text().contains("alice"), status == 200);
+        assert_eq!(shop.send(ask).await.status, StatusCode::UNAUTHORIZED);
+    }
+}
+
+/// L57: there is no route that gives a script a token, and none that would give one to a stranger.
+#[tokio::test]
+async fn no_route_of_the_layer_returns_a_token() {
+    let server = server();
+    let app = Router::new()
+        .route(
+            "/token-for-the-test",
+            axum::routing::get(|session: Session| async move {
+                session.access_token().await.unwrap().expose().to_owned()
+            }),
+        )
+        .layer(login(&server));
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    let asked = shop.send(Ask::page("/token-for-the-test").jar(&jar)).await;
+    let token = asked.text();
+    assert!(token.len() > 40, "{token}");
+    // The layer itself has no route for it.
+    for route in [
+        "token",
+        "access_token",
+        "refresh",
+        "refresh_token",
+        "userinfo",
+        "session",
+        "login",
+        "session?extend=true",
+        "callback",
+        "logout",
+        "id_token",
+    ] {
+        for method in ["GET", "POST"] {
+            let ask = Ask::new(method, &format!("/auth/{route}")).with(&[
+                ("sec-fetch-site", "same-origin"),
+                ("origin", SHOP),
+                ("x-csrf", "1"),
+            ]);
+            let answer = shop.send(ask.jar(&jar)).await;
+            let said = format!("{} {}", answer.head(), answer.text());
+            for part in token.split('.') {
+                assert!(!said.contains(part), "{method} {route}: {said}");
+            }
+        }
+    }
+}
+
+/// RFC 8441: the same over a real HTTP/2 connection, where `:protocol` makes the CONNECT an extended one.
+#[tokio::test]
+async fn an_extended_connect_over_http2_needs_the_origin_too() {
+    let (shop, calls) = counting(|login| login);
+    let jar = shop.signed_in().await;
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let service = hyper_util::service::TowerToHyperService::new(shop.app.clone());
+    let serving = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new())
+        .enable_connect_protocol()
+        .serve_connection(hyper_util::rt::TokioIo::new(far), service);
+    tokio::spawn(serving);
+    let (mut client, connection) = hyper::client::conn::http2::handshake(
+        hyper_util::rt::TokioExecutor::new(),
+        hyper_util::rt::TokioIo::new(near),
+    )
+    .await
+    .unwrap();
+    tokio::spawn(connection);
+    // The server says that it takes extended CONNECT in its settings, which have to arrive first.
+    let first = http::Request::get("https://shop.example.com/").body(String::new());
+    client.send_request(first.unwrap()).await.unwrap();
+    for (origin, status) in [(EVIL, 403), (SIBLING, 403), (SHOP, 200)] {
+        let before = calls.load(Ordering::Relaxed);
+        let mut request = http::Request::new(String::new());
+        *request.method_mut() = http::Method::CONNECT;
+        *request.uri_mut() = "https://shop.example.com/socket".parse().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("origin", http::HeaderValue::from_static(origin));
+        headers.insert("cookie", jar.header().parse().unwrap());
+        headers.insert(
+            "sec-websocket-version",
+            http::HeaderValue::from_static("13"),
+        );
+        let protocol = hyper::ext::Protocol::from_static("websocket");
+        request.extensions_mut().insert(protocol);
+        let answer = client.send_request(request).await.unwrap();
+        assert_eq!(answer.status().as_u16(), status, "{origin}");
+        let called = calls.load(Ordering::Relaxed) - before;
+        assert_eq!(called, usize::from(status == 200), "{origin}");
+    }
+}
+
 /// Decision 26: a WebSocket over HTTP/2 begins with CONNECT.
 #[tokio::test]
 async fn an_extended_connect_is_a_websocket_too() {
@@ -226,6 +743,30 @@ async fn a_refused_request_does_not_prolong_the_session() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(answer.set_cookies(), [""; 0]);
     assert_eq!(answer.header("cache-control"), "no-store");
+}
+
+/// The same where the server keeps the session, and would note every use.
+#[tokio::test]
+async fn a_refused_request_does_not_prolong_a_session_in_a_store() {
+    let (shop, _) = counting(|login| {
+        let store = tower_oauth::store::MemoryStore::new().with_single_process();
+        login.with_session_store(store)
+    });
+    let jar = shop.signed_in().await;
+    let expires_at = || async {
+        let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
+        answer.json()["expires_at"].as_i64().unwrap()
+    };
+    let before = expires_at().await;
+    shop.clock().advance(Duration::from_secs(1800));
+    let answer = shop.send(Ask::new("POST", "/orders").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    assert_eq!(expires_at().await, before);
+    assert_eq!(
+        shop.send(Ask::page("/orders").jar(&jar)).await.text(),
+        "alice"
+    );
+    assert!(expires_at().await >= before + 1800);
 }
 
 /// L59, H101: the same in a browser, of today and of some years ago, with its own rules for cookies.

@@ -336,7 +336,9 @@ async fn a_store_that_is_away_or_full_is_told_as_that() {
             if code == "session_store_unavailable" {
                 answers.push(visit);
             }
-            for answer in answers {
+            for (at, answer) in answers.into_iter().enumerate() {
+                // A login can only begin anew; any other page can be asked for again.
+                assert_eq!(answer.text().contains("/auth/login"), at == 0, "{code}");
                 assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
                 assert_eq!(answer.header("retry-after"), "5", "{code}");
                 assert!(!answer.head().contains(SESSION), "{code} {}", answer.head());
@@ -391,7 +393,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     shop.start("/auth/login", &mut jar).await;
-    shop.clock().advance(std::time::Duration::from_secs(400));
+    shop.clock().advance(Duration::from_secs(400));
     let spoiled = Jar::of(&[(SESSION, "x")]);
     let mut with_cookies = 0;
     for path in [
@@ -432,7 +434,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
             // A sign-out ends the session: begin anew.
             if path == "/auth/logout" {
                 jar = shop.signed_in().await;
-                shop.clock().advance(std::time::Duration::from_secs(400));
+                shop.clock().advance(Duration::from_secs(400));
             }
         }
     }

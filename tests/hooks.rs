@@ -14,7 +14,9 @@ use login_support::*;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tower_oauth::login::SameSite;
-use tower_oauth::session::{EndReason, EndedSession, LoginDecision, NewLogin};
+use tower_oauth::session::{
+    EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
+};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{LoginLayer, Session};
@@ -47,8 +49,17 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
         let staff: Option<Staff> = session.app_data().unwrap();
         format!("{} {:?}", session.subject(), staff.map(|staff| staff.role))
     };
-    let login = configure(login(&server));
-    let app = Router::new().route("/", get(role)).layer(login);
+    let fresh = async move |session: Session| match session.access_token().await {
+        Ok(_) => role(Some(session)).await,
+        Err(error) => error.to_string(),
+    };
+    // Sessions that nobody uses for an hour live on here.
+    let limits = Duration::from_secs(8 * 3600);
+    let login = login(&server).with_session_limits(limits, limits).unwrap();
+    let app = Router::new()
+        .route("/", get(role))
+        .route("/fresh", get(fresh))
+        .layer(configure(login));
     Shop { server, app }
 }
 
@@ -177,6 +188,7 @@ async fn a_hook_that_fails_lets_nobody_in() {
             "hangs" => std::future::pending().await,
             "panics" => panic!("a hook of the application"),
             "gives up" => LoginDecision::later(Duration::from_millis(29_500)),
+            "gives up for good" => LoginDecision::later(Duration::MAX),
             "too much" => LoginDecision::allow_with(&"x".repeat(70_000)),
             "no JSON" => {
                 LoginDecision::allow_with(&std::collections::HashMap::from([(vec![1], 1)]))
@@ -189,6 +201,12 @@ async fn a_hook_that_fails_lets_nobody_in() {
             ("hangs", 503, "login_undecided", "10"),
             ("panics", 500, "login_hook_failed", ""),
             ("gives up", 503, "login_undecided", "30"),
+            (
+                "gives up for good",
+                503,
+                "login_undecided",
+                "18446744073709551615",
+            ),
             ("too much", 500, "login_hook_failed", ""),
             ("no JSON", 500, "login_hook_failed", ""),
             ("says nothing", 403, "login_denied", ""),
@@ -272,6 +290,74 @@ async fn a_denial_is_told_though_nothing_can_be_revoked() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 }
 
+/// L76: the application hears of every refresh, once, with the new ID token; what it says is there for the very
+/// request that waited for the tokens.
+#[tokio::test]
+async fn the_application_hears_of_every_refresh_and_may_end_the_session() {
+    for (mode, place) in MODES {
+        let count = Arc::new(AtomicUsize::new(0));
+        let (sender, mut told) = mpsc::unbounded_channel();
+        let counted = Arc::clone(&count);
+        let shop = shop(|login| {
+            place(login)
+                .with_on_refresh(move |session: RefreshedSession| {
+                    let turn = counted.fetch_add(1, Ordering::SeqCst) + 1;
+                    async move {
+                        assert_eq!(session.new_claims().unwrap().subject(), Some("alice"));
+                        match turn {
+                            1 => RefreshDecision::keep(),
+                            2 => RefreshDecision::keep_with(&Staff {
+                                role: format!("turn {turn}"),
+                            }),
+                            _ => RefreshDecision::end(),
+                        }
+                    }
+                })
+                .with_on_logout(move |ended: EndedSession| {
+                    sender.send(ended.reason()).unwrap();
+                    async {}
+                })
+        });
+        let mut jar = shop.signed_in().await;
+        for (turn, role) in [(1, "alice None"), (2, "alice Some(\"turn 2\")")] {
+            shop.clock().advance(Duration::from_secs(3000));
+            for _ in 0..2 {
+                let answer = shop.send(Ask::page("/fresh").jar(&jar)).await;
+                assert_eq!(answer.text(), role, "{mode} {turn}");
+                jar.take(&answer);
+                assert_eq!(count.load(Ordering::SeqCst), turn, "{mode}");
+            }
+            // Nobody has to wait for it to see it.
+            assert_eq!(shop.greeting(&jar).await, role, "{mode} {turn}");
+            shop.clock().advance(Duration::from_secs(700));
+        }
+        shop.clock().advance(Duration::from_secs(2300));
+        let answer = shop.send(Ask::page("/fresh").jar(&jar)).await;
+        assert_eq!(answer.text(), "the session has ended", "{mode}");
+        assert_eq!(told.recv().await, Some(EndReason::Application), "{mode}");
+        assert_eq!(shop.greeting(&jar).await, "nobody", "{mode}");
+        assert_eq!(shop.server.refresh_tokens("alice"), [""; 0], "{mode}");
+        assert_eq!(count.load(Ordering::SeqCst), 3, "{mode}");
+    }
+}
+
+/// L53, L76: a refresh token that is refused ends the session, and that is told where it ends at once.
+#[tokio::test]
+async fn a_refused_refresh_token_is_told_as_that() {
+    for (mode, place) in &MODES[1..] {
+        let (shop, mut told) = listener(*place, SameSite::Lax);
+        let jar = shop.signed_in().await;
+        for token in shop.server.refresh_tokens("alice") {
+            shop.server.revoke(&token);
+        }
+        shop.clock().advance(Duration::from_secs(3500));
+        shop.send(Ask::page("/fresh").jar(&jar)).await;
+        let ended = told.recv().await.unwrap();
+        assert_eq!(ended.reason(), EndReason::Refused, "{mode}");
+        assert_eq!(ended.user_key().unwrap().subject, "alice", "{mode}");
+    }
+}
+
 /// What is told of the ends of sessions, in order.
 fn listener(
     place: fn(LoginLayer) -> LoginLayer,
@@ -318,7 +404,7 @@ async fn every_end_of_a_session_is_told_once() {
 
         shop.send(sign_out()).await;
         let old = shop.signed_in().await;
-        shop.clock().advance(Duration::from_secs(3600));
+        shop.clock().advance(Duration::from_secs(8 * 3600));
         assert_eq!(shop.greeting(&old).await, "nobody", "{mode}");
         shop.send(sign_out().jar(&old)).await;
         tokio::task::yield_now().await;

@@ -22,6 +22,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("login", 6),
     ("extract", 7),
     ("grpc", 7),
+    ("relay", 7),
     // Beside the house: may import all, and nothing imports it.
     ("testing", u8::MAX),
     ("fuzzing", u8::MAX),

@@ -154,6 +154,7 @@ async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
 #[tokio::test]
 async fn a_session_ends_when_idle_or_old_and_is_written_anew_now_and_then() {
     let shop = Shop::new();
+    shop.forget_refresh_tokens();
     let mut jar = shop.signed_in().await;
     shop.clock().advance(HOUR / 10 - Duration::from_secs(1));
     let answer = shop.send(Ask::page("/cached").jar(&jar)).await;

@@ -29,7 +29,13 @@ async fn no_two_logins_share_a_state_a_nonce_or_a_challenge() {
 async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() {
     let shop = Shop::new();
     let cases = [
-        ("post", Ask::new("POST", "{}").with(&PAGE)),
+        ("put", Ask::new("PUT", "{}").with(&PAGE)),
+        (
+            "post by a script",
+            Ask::new("POST", "{}")
+                .with(&PAGE)
+                .set("sec-fetch-mode", "cors"),
+        ),
         ("head", Ask::new("HEAD", "{}").with(&PAGE)),
         ("preflight", Ask::new("OPTIONS", "{}").with(&PAGE)),
         ("any accept", Ask::page("{}").set("accept", "*/*")),
@@ -83,6 +89,23 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
             StatusCode::SEE_OTHER,
             "service worker {path}"
         );
+    }
+}
+
+/// L4: a redirect would lose what was sent, and a person does not read JSON.
+#[tokio::test]
+async fn a_person_who_sends_a_form_and_is_signed_out_gets_a_page_that_says_so() {
+    let shop = Shop::new();
+    for path in ["/auth/login", "/account", "/mine"] {
+        let answer = shop.send(Ask::new("POST", path).with(&PAGE)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{path}");
+        assert_eq!(answer.header("location"), "", "{path}");
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge, "Cookie realm=\"login\"", "{path}");
+        let kind = answer.header("content-type");
+        assert_eq!(kind, "text/html; charset=utf-8", "{path}");
+        assert!(answer.text().contains("href=\"/auth/login\""), "{path}");
     }
 }
 

@@ -22,9 +22,11 @@ use http::header::AUTHORIZATION;
 use http::{Request, StatusCode};
 use metrics_util::MetricKind;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use support::dpop::{self, show};
 use support::logs::Logs;
 use support::{api, ask, good, layer, present, present_at, server};
 use tower_oauth::bearer::{MethodScopes, RefusedRequest};
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{DpopKey, Endpoint, Fault, TestClient, TestServer, TokenMint};
 use tower_oauth::token::{Dpop, IntrospectionVerifier, JwtVerifier, TokenProfile};
 use tower_oauth::{Algorithm, BearerLayer, Client, ScopeLayer, VerifiedToken};
@@ -64,7 +66,7 @@ fn sources() -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             let name = path.to_str().unwrap().to_owned();
             if path.is_dir() {
-                let elsewhere = ["/login", "/flow", "/testing"];
+                let elsewhere = ["/login", "/flow", "/session", "/relay", "/testing"];
                 if !elsewhere.iter().any(|one| name.ends_with(one)) {
                     folders.push(path);
                 }
@@ -590,4 +592,28 @@ async fn the_word_on_another_profile_is_said_once_and_names_it() {
     let verifier = JwtVerifier::new(&server.authorization_server(), support::AUDIENCE).unwrap();
     let layer = BearerLayer::new(verifier.with_profile(TokenProfile::Generic));
     assert_eq!(present(&support::api(layer), &token).await.status, 200);
+}
+
+/// `L48`: why a store failed is counted and logged, and what it says of itself is neither.
+#[tokio::test]
+async fn failures_of_a_store_are_counted_by_reason() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let guard = metrics::set_default_local_recorder(&recorder);
+    let server = server();
+    let small = MemoryStore::new().with_max_entries(1).unwrap();
+    let small = small.with_clock(server.clock());
+    let api = api(layer(&server).with_dpop(dpop::dpop(&server).with_store(small)));
+    let client = dpop::Client::new(&server);
+    let token = client.token();
+    for status in [200, 503, 503] {
+        let proof = client.proof("/", &token).sign();
+        assert_eq!(show(&api, &token, &proof).await.status, status);
+    }
+    drop(guard);
+    let seen = snapshot(&snapshotter);
+    let key = ["tower_oauth_store_failures_total", "reason", "full"].map(str::to_owned);
+    let key: (String, String, String) = key.into();
+    assert_eq!(seen.get(&key), Some(&2), "{seen:?}");
+    assert!(documented_metrics().contains(&key));
 }

@@ -207,7 +207,6 @@ async fn nobody_is_challenged_by_both_layers_or_sent_to_sign_in() {
             "{order}"
         );
 
-        let html = ("accept", "text/html");
         for (name, ask, hx) in [
             ("program", Ask::new("GET", "/whoever"), None),
             (
@@ -215,7 +214,7 @@ async fn nobody_is_challenged_by_both_layers_or_sent_to_sign_in() {
                 Ask::page("/whoever").set("sec-fetch-mode", "cors"),
                 None,
             ),
-            ("form", Ask::new("POST", "/whoever").with(&[html]), None),
+            ("form of a script", Ask::new("POST", "/whoever"), None),
             (
                 "prefetch",
                 Ask::page("/whoever").set("sec-purpose", "prefetch"),

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
-use redis_support::{Proxy, Redis, cluster, cluster_url};
+use redis_support::{Proxy, Redis, cluster, cluster_url, free_port, join};
 use store_suite::{Subject, fresh_key};
 use support::dpop::{Client, dpop, show};
 use support::{api, layer, server};
@@ -63,6 +63,7 @@ async fn stored(store: &RedisStore, key: &Key) -> u64 {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)]
 fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
     assert!(
         matches!(answer, Err(StoreError::Unavailable(_))),
@@ -80,6 +81,18 @@ async fn one_server_keeps_every_promise() {
     keeps_every_promise(store.with_prefix("shop:a").unwrap()).await;
     let keys = redis.cli(&["-n", "3", "--scan", "--pattern", "shop:a:{*}:suite:*"]);
     assert!(keys.lines().count() > 5, "{keys}");
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn by_a_unix_socket_a_server_keeps_every_promise() {
+    let socket = std::env::temp_dir().join(format!("store-{}.sock", std::process::id()));
+    let socket = socket.to_str().unwrap();
+    let redis = Redis::start_with(&["--unixsocket", socket]);
+    let store = RedisStore::new(&format!("redis+unix://{socket}?db=1")).unwrap();
+    keeps_every_promise(store).await;
+    assert_ne!(redis.cli(&["-n", "1", "dbsize"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -127,6 +140,15 @@ async fn slots_may_move_from_node_to_node() {
         let moved = from.cli(&["migrate", "127.0.0.1", &port, name, "0", "1000"]);
         assert_eq!(moved, "OK");
         assert!(store.get(&key).await.unwrap().is_some(), "while it moves");
+        let from = Instant::now();
+        let answer = put(&store, &key, Expect::Absent).await;
+        match answer {
+            // One key of two is elsewhere: neither node has the whole.
+            Err(StoreError::Unavailable(_)) if name == &names[0] => {}
+            Ok(Put::Conflict) if name == &names[1] => {}
+            other => panic!("{other:?}"),
+        }
+        assert!(from.elapsed() < Duration::from_millis(2100));
     }
     let second = stored(&store, &key).await;
     for node in &nodes {
@@ -242,6 +264,60 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     redis.thaw();
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert!(store.get(&key).await.unwrap().is_some());
+    // Connections that were given up are closed; one more is that of who asks.
+    let clients = redis.cli(&["info", "clients"]);
+    let mut clients = clients
+        .lines()
+        .filter_map(|line| line.strip_prefix("connected_clients:"));
+    assert_eq!(clients.next(), Some("2"));
+}
+
+/// One node says nothing: slots of the others are as fast as ever.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_node_that_does_not_answer_keeps_nobody_else_waiting() {
+    let nodes = cluster();
+    let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
+    let keys: Vec<Key> = (0..30).map(|_| fresh_key()).collect();
+    for key in &keys {
+        stored(&store, key).await;
+    }
+    nodes[0].freeze();
+    let asked: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let (store, key) = (store.clone(), key.clone());
+            tokio::spawn(async move {
+                let (mut slowest, mut good) = (Duration::ZERO, 0);
+                for _ in 0..4 {
+                    let from = Instant::now();
+                    match store.get(&key).await {
+                        Ok(Some(_)) => {
+                            good += 1;
+                            slowest = slowest.max(from.elapsed());
+                        }
+                        Err(StoreError::Unavailable(_)) => {
+                            assert!(from.elapsed() < Duration::from_millis(2100));
+                        }
+                        other => panic!("{other:?}"),
+                    }
+                }
+                (good, slowest)
+            })
+        })
+        .collect();
+    let mut good = 0;
+    for asked in asked {
+        let (found, slowest) = asked.await.unwrap();
+        good += found;
+        assert!(slowest < Duration::from_millis(500), "{slowest:?}");
+    }
+    assert!(good > 40 && good < 120, "{good} of 120");
+    nodes[0].thaw();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    for key in &keys {
+        assert!(store.get(key).await.unwrap().is_some());
+    }
 }
 
 /// Two of three nodes go on while the third is away, and it is used again when it is back.
@@ -443,9 +519,9 @@ impl Certificates {
         fs::read(self.path(name)).unwrap()
     }
 
-    fn serve(&self, clients: &str) -> Redis {
+    fn serve(&self, clients: &str, more: &[&str]) -> Redis {
         let (server, key) = (self.path("server.pem"), self.path("server.key"));
-        Redis::start_tls(&self.path("ca.pem"), &server, &key, clients)
+        Redis::start_tls(&self.path("ca.pem"), &server, &key, clients, more)
     }
 }
 
@@ -465,7 +541,7 @@ fn named(name: &str) -> CertificateParams {
 #[ignore = "needs redis-server"]
 async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
     let certificates = Certificates::make("redis-tls");
-    let redis = certificates.serve("no");
+    let redis = certificates.serve("no", &[]);
     let url = format!("rediss://127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&url).unwrap();
     // Of the authorities of the machine, none made this certificate.
@@ -481,7 +557,7 @@ async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
     assert_unavailable(plain.get(&fresh_key()).await);
 
     // A server that asks who comes.
-    let redis = certificates.serve("yes");
+    let redis = certificates.serve("yes", &[]);
     let url = format!("valkeys://127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&url).unwrap();
     let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
@@ -492,8 +568,71 @@ async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
     );
     let store = store.with_client_certificate(&chain, &key).unwrap();
     stored(&store, &fresh_key()).await;
+    // The choice of the application is still its own.
+    assert!(tokio_rustls::rustls::crypto::CryptoProvider::get_default().is_none());
     let mismatch = store.with_client_certificate(&chain, certificates.read("server.key"));
     assert!(mismatch.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn by_tls_a_cluster_keeps_every_promise() {
+    let certificates = Certificates::make("redis-cluster-tls");
+    let nodes: Vec<Redis> = (0..3)
+        .map(|_| {
+            let bus = free_port().to_string();
+            let more = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            certificates.serve("yes", &[&more[..], &["--tls-cluster", "yes"]].concat())
+        })
+        .collect();
+    join(&nodes);
+    let url = cluster_url(&nodes).replace("redis-cluster", "rediss-cluster");
+    let store = RedisStore::new(&url).unwrap();
+    let (chain, key) = (
+        certificates.read("client.pem"),
+        certificates.read("client.key"),
+    );
+    let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
+    keeps_every_promise(store.with_client_certificate(chain, key).unwrap()).await;
+}
+
+/// A replica takes over for a node that died: found without a restart, and versions grow.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_replica_that_takes_over_in_a_cluster_is_found() {
+    let mut nodes = cluster();
+    let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
+    let bus = free_port().to_string();
+    let replica = Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
+    let (first, id) = (&nodes[0], nodes[0].cli(&["cluster", "myid"]));
+    let bus = first.cli(&["config", "get", "cluster-port"]);
+    let bus = bus.lines().last().unwrap();
+    replica.cli(&["cluster", "meet", "127.0.0.1", &first.port.to_string(), bus]);
+    let from = Instant::now();
+    let patiently = async |done: &dyn Fn() -> bool| {
+        while !done() {
+            assert!(from.elapsed() < Duration::from_secs(20));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    patiently(&|| replica.cli(&["cluster", "replicate", &id]) == "OK").await;
+    let keys: Vec<Key> = (0..30).map(|_| fresh_key()).collect();
+    let mut versions = Vec::new();
+    for key in &keys {
+        versions.push(stored(&store, key).await);
+    }
+    patiently(&|| replica.cli(&["dbsize"]) == first.cli(&["dbsize"])).await;
+    nodes[0].stop();
+    patiently(&|| replica.cli(&["cluster", "failover", "takeover"]) == "OK").await;
+    for (key, version) in keys.iter().zip(versions) {
+        // Until the others have heard of it.
+        while store.get(key).await.is_err() {
+            assert!(from.elapsed() < Duration::from_secs(30));
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(store.get(key).await.unwrap().unwrap().version(), version);
+        assert!(stored(&store, key).await > version);
+    }
 }
 
 /// `D20`: two processes, one Redis: a proof that one has seen is refused by the other.
@@ -554,10 +693,23 @@ fn settings_that_cannot_be_used_are_refused_at_once() {
     assert!(store().is_shared());
 }
 
+/// Verbs become part of the futures of requests: they must not each have the size of a handshake.
+#[test]
+fn the_futures_of_verbs_are_small() {
+    let (store, key) = (RedisStore::new("rediss-cluster://h").unwrap(), fresh_key());
+    for (verb, size) in [
+        ("get", size_of_val(&store.get(&key))),
+        ("put", size_of_val(&put(&store, &key, Expect::Absent))),
+        ("remove", size_of_val(&store.remove(&key, Expect::Absent))),
+    ] {
+        assert!(size < 8192, "{verb}: {size}");
+    }
+}
+
 /// `H59`: nobody listens, and that is known at once.
 #[tokio::test]
 async fn where_nobody_listens_a_store_is_unavailable() {
-    let port = redis_support::free_port();
+    let port = free_port();
     for url in [
         format!("redis://127.0.0.1:{port}"),
         format!("rediss://127.0.0.1:{port}"),

@@ -30,6 +30,7 @@ fn max_age(answer: &Answer) -> u64 {
 #[tokio::test]
 async fn an_idle_session_ends_at_the_second_though_its_cookie_would_live_on() {
     let shop = Shop::new();
+    shop.forget_refresh_tokens();
     let mut jar = Jar::default();
     let answer = shop.sign_in("alice", &mut jar).await;
     assert_eq!(max_age(&answer), 8 * 3600);
@@ -70,6 +71,7 @@ async fn a_session_in_use_ends_after_eight_hours_to_the_second() {
 #[tokio::test]
 async fn an_hour_of_requests_writes_ten_cookies() {
     let shop = Shop::new();
+    shop.forget_refresh_tokens();
     let mut jar = shop.signed_in().await;
     let mut written = Vec::new();
     for at in 1..=360 {
@@ -176,6 +178,7 @@ async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
 #[tokio::test]
 async fn a_wall_clock_that_jumped_back_does_not_shorten_new_sessions() {
     let shop = Shop::new();
+    shop.forget_refresh_tokens();
     let old = shop.signed_in().await;
     shop.clock().advance(2 * HOUR);
     shop.greeting(&old).await;

@@ -40,9 +40,10 @@ use std::time::Instant;
 use node::Mode;
 use provider::Rules;
 use steps::{Dice, Step, steps};
+use unreliable::Lie;
 use world::{Setting, World};
 
-const RUNS: u64 = 700;
+const RUNS: u64 = 1000;
 
 #[test]
 fn sessions_in_a_store_are_what_the_model_says() {
@@ -59,18 +60,34 @@ fn sessions_in_cookies_alone_are_what_the_model_says() {
     explore(Mode::Cookie, RUNS);
 }
 
-/// The model bites: without compare-and-swap, turns are taken twice and the dead come back.
+/// The model bites: without compare-and-swap, or without turns, it finds somebody who is wronged.
 #[test]
 fn a_store_that_ignores_what_is_expected_is_found_out() {
+    find_out(Lie::IgnoresExpect);
+}
+
+#[test]
+fn a_store_that_gives_every_node_the_turn_is_found_out() {
+    find_out(Lie::GrantsEveryTurn);
+}
+
+#[test]
+fn a_store_that_does_not_keep_what_has_ended_is_found_out() {
+    find_out(Lie::ForgetsEndings);
+}
+
+fn find_out(lie: Lie) {
     for mode in [Mode::Store, Mode::CookieWithMemory] {
         let found = (0..RUNS).find_map(|seed| {
-            let (mut setting, steps) = draw(mode, seed);
-            setting.ignores_expect = true;
+            let (setting, steps) = draw(mode, seed);
+            let setting = Setting {
+                lie: Some(lie),
+                ..setting
+            };
             let (violation, _) = World::new(setting, false).run(&steps).err()?;
-            Some((seed, violation))
+            Some(format!("seed {seed}: {violation}"))
         });
-        let (seed, violation) = found.expect("nobody noticed");
-        println!("{mode:?}: noticed with seed {seed}: {violation}");
+        println!("{mode:?}, {lie:?}: {}", found.expect("nobody noticed"));
     }
 }
 
@@ -104,7 +121,7 @@ fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {
     let setting = Setting {
         mode,
         rules,
-        ignores_expect: false,
+        lie: None,
     };
     (setting, steps(&mut dice))
 }

@@ -428,3 +428,22 @@ async fn signing_in_again_ends_a_strict_session_too() {
     assert_eq!(shop.greeting(&jar).await, "hello bob");
     assert_eq!(shop.greeting(&alice).await, "hello stranger");
 }
+
+/// L47: the browser may show an older cookie than it is about to get.
+#[tokio::test]
+async fn signing_out_with_a_cookie_that_is_too_old_ends_its_younger_copy() {
+    let shop = Shop::new();
+    let old = shop.signed_in().await;
+    // A refresh would make one session of the two.
+    shop.server.fail(Endpoint::Token, Fault::status(503));
+    let mut young = old.clone();
+    shop.clock().advance(Duration::from_secs(40 * 60));
+    young.take(&shop.send(Ask::page("/").jar(&old)).await);
+    shop.clock().advance(Duration::from_secs(40 * 60));
+    assert_eq!(shop.greeting(&old).await, "hello stranger");
+    assert_eq!(shop.greeting(&young).await, "hello alice");
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    let answer = shop.send(ask.jar(&old)).await;
+    assert_eq!(answer.status, StatusCode::SEE_OTHER);
+    assert_eq!(shop.greeting(&young).await, "hello stranger");
+}

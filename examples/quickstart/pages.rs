@@ -40,7 +40,8 @@ pub(crate) fn page(title: &str, session: Option<&Session>, body: &str) -> String
     )
 }
 
-pub(crate) fn home(session: Option<&Session>) -> String {
+/// `ended` is shown to who is not signed in.
+pub(crate) fn home(session: Option<&Session>, ended: &str) -> String {
     let body = match session {
         Some(session) => format!(
             "<h1>Hello, {name}</h1><p>You are signed in. This page is public; \
@@ -48,16 +49,23 @@ pub(crate) fn home(session: Option<&Session>) -> String {
              <a href=\"/flow\">See how you got here.</a></p>",
             name = escape(session.subject()),
         ),
-        None => "<h1>Hello, stranger</h1><p>This page is public. Your account is behind \
+        None => format!(
+            "<h1>Hello, stranger</h1><p>This page is public. Your account is behind \
                  the authorization code flow: sign in as <code>alice</code> with \
                  <code>wonderland</code>, or as <code>bob</code> with <code>builder</code>.</p>\
-                 <p><a class=\"button\" href=\"/auth/login?return_to=/account\">Sign in</a></p>"
-            .to_owned(),
+                 <p><a class=\"button\" href=\"/auth/login?return_to=/account\">Sign in</a></p>{ended}"
+        ),
     };
     page("Home", session, &body)
 }
 
-pub(crate) fn account(session: &Session, name: Option<&str>, call: Option<&ApiCall>) -> String {
+/// `token` is the section about the access token.
+pub(crate) fn account(
+    session: &Session,
+    name: Option<&str>,
+    call: Option<&ApiCall>,
+    token: &str,
+) -> String {
     let mut body = format!(
         "<h1>{name}</h1><dl><dt>Subject</dt><dd><code>{subject}</code></dd>\
          <dt>Issuer</dt><dd><code>{issuer}</code></dd>\
@@ -92,6 +100,7 @@ pub(crate) fn account(session: &Session, name: Option<&str>, call: Option<&ApiCa
         }
         body.push_str("</section>");
     }
+    body.push_str(token);
     page("Account", Some(session), &body)
 }
 

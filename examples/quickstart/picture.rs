@@ -292,13 +292,14 @@ fn table(html: &mut String, rows: &Parameters, caption: &str) {
     html.push_str("</table></div>");
 }
 
-const SECRETS: [&str; 10] = [
+const SECRETS: [&str; 11] = [
     "state",
     "nonce",
     "code",
     "code_challenge",
     "code_verifier",
     "client_secret",
+    "token",
     "at_hash",
     "sid",
     "jti",
@@ -306,7 +307,7 @@ const SECRETS: [&str; 10] = [
 ];
 
 /// Secrets keep their first characters, so that one can see where each comes back.
-fn shortened(name: &str, value: &str) -> String {
+pub(crate) fn shortened(name: &str, value: &str) -> String {
     if !SECRETS.contains(&name) {
         return value.to_owned();
     }
@@ -331,7 +332,7 @@ fn claim_rows(claims: &serde_json::Map<String, Value>) -> Parameters {
 }
 
 /// The claims of the access token, to look at: the API is who verified them.
-fn unverified_claims(token: &str) -> serde_json::Map<String, Value> {
+pub(crate) fn unverified_claims(token: &str) -> serde_json::Map<String, Value> {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap_or_default();
     let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload);

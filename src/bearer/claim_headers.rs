@@ -10,6 +10,7 @@ use tower_service::Service;
 
 use super::require::{ScopeFuture, find_judged};
 use crate::ConfigError;
+use crate::protocol::field_name::folded;
 use crate::token::Verdict;
 
 /// Says in headers whose token was verified, to a service behind that cannot read a token.
@@ -119,12 +120,6 @@ impl ClaimHeadersLayer {
         }
         insert(headers, scope, verdict.scopes().iter());
     }
-}
-
-/// The one spelling of all names that a reader behind may take for the same.
-fn folded(name: &str) -> String {
-    let is_sign = |letter: char| !letter.is_ascii_alphanumeric();
-    name.to_ascii_lowercase().replace(is_sign, "-")
 }
 
 /// Sets the header where there is anything to say.

@@ -117,6 +117,8 @@
 //! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
 //! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
 //! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
+//! | `store_failed` | `tower_oauth::store` | warn | `reason` | a verb of a store failed, the first in 10 seconds |
+//! | `store_failed_again` | `tower_oauth::store` | debug | `reason` | and each time until then |
 //!
 //! Spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
 //! `introspect` (`tower_oauth::bearer`, field `issuer`) around a question about a token, `fetch_key_set`

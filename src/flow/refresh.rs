@@ -179,7 +179,7 @@ impl SessionRecord {
             None => (
                 self.refresh_token().cloned(),
                 new.refresh_token_expires_at
-                    .or(self.refresh_token_expires_at()),
+                    .or_else(|| self.refresh_token_expires_at()),
             ),
         };
         let id_token = new.id_token.map(|(id_token, _)| id_token);

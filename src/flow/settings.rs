@@ -91,8 +91,10 @@ impl Flow {
         if is_own_parameter(name) {
             return refuse("the flow sets it itself");
         }
-        // Their answers are checked against the login that asked (`L27`).
-        if ["prompt", "max_age", "acr_values"].contains(&name) {
+        // Their answers are checked against the login that asked (`L27`). To a question that every login
+        // puts there is none: `offline_access` needs `consent` (OpenID Connect Core §11).
+        let asks_always = name == "prompt" && ["consent", "select_account"].contains(&value);
+        if ["prompt", "max_age", "acr_values"].contains(&name) && !asks_always {
             return refuse("it belongs to a single login");
         }
         if self.parameters.iter().any(|(other, _)| other == name) {

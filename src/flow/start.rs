@@ -68,9 +68,10 @@ impl Flow {
             replaces: request.replaces,
         };
         let max_age = request.max_age.map(|seconds| seconds.to_string());
+        let prompt = self.prompt(request.prompt.as_deref());
         let mut further: Vec<(&str, &str)> = [
             ("login_hint", &request.login_hint),
-            ("prompt", &request.prompt),
+            ("prompt", &prompt),
             ("ui_locales", &request.ui_locales),
             ("acr_values", &request.acr_values),
             ("max_age", &max_age),
@@ -81,6 +82,7 @@ impl Flow {
         further.extend(
             self.parameters
                 .iter()
+                .filter(|(name, _)| name != "prompt")
                 .map(|(name, value)| (&**name, &**value)),
         );
 
@@ -97,6 +99,21 @@ impl Flow {
         Ok(Started {
             location,
             transaction,
+        })
+    }
+
+    /// What this login asks the person, and what every login does, unless it is a silent one.
+    fn prompt(&self, own: Option<&str>) -> Option<String> {
+        let mut parameters = self.parameters.iter();
+        let always = parameters.find(|(name, _)| name == "prompt");
+        Some(match (own, always) {
+            (None, always) => always?.1.clone(),
+            (Some(own), Some((_, always)))
+                if own != "none" && !own.split(' ').any(|word| word == always) =>
+            {
+                format!("{own} {always}")
+            }
+            (Some(own), _) => own.to_owned(),
         })
     }
 }

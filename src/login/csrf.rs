@@ -1,51 +1,164 @@
 //! Cross-site request forgery: what a session may do is done only from our own pages (`L59`).
 
 use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 
-use super::navigation::{SEC_FETCH_SITE, Sent, one};
+use super::navigation::{Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, kind, one};
 use super::refusal::Refusal;
 
 /// Whether a request that carries a session must show that it comes from this application's pages.
+///
+/// What shows it: `Sec-Fetch-Site: same-origin`, which decides alone where it is sent; else an `Origin`
+/// equal to that of the redirect URI; else the static header `X-CSRF: 1`
+/// ([`with_csrf_header`](super::LoginLayer::with_csrf_header) gives it another name), which no other origin can
+/// send without asking first, in a preflight. `Origin: null` shows nothing. What does not show it gets 403
+/// with the code `cross_site_request`, and no handler is called.
+///
+/// # What is stopped where
+///
+/// A Lax cookie does not come along with most of what another *site* sends; a sibling, another subdomain of
+/// the same site, is a stranger whose requests bring it. So the rows speak of requests that carry the session.
+/// `passes` means that the handler is called, not that somebody else can read its answer.
+///
+/// | request | `SameOrigin` | `StaticHeader` |
+/// | --- | --- | --- |
+/// | a form of another site | 403 | 403 |
+/// | a form of a sibling subdomain | 403 | 403 |
+/// | a link of another site to a page | passes | passes |
+/// | `fetch` of another origin with `no-cors`, POST | 403 | 403 |
+/// | `fetch` of another origin with `no-cors`, GET | passes | 403 |
+/// | `fetch` of another origin with `cors` and the header | 403 | 403 |
+/// | the preflight of another origin, which has no cookie | passes | passes |
+/// | an image, script or frame in a page of another origin | passes | 403 |
+/// | a WebSocket of another origin | 403 | 403 |
+/// | an extended CONNECT of another origin | 403 | 403 |
+/// | a form of another origin, from a browser without Fetch Metadata | 403 | 403 |
+/// | an image of another origin, from a browser without Fetch Metadata | passes | 403 |
+/// | a form of a stranger's `no-referrer` page, from a browser without Fetch Metadata | 403 | 403 |
+/// | a form of our own `no-referrer` page, from a browser without Fetch Metadata | 403 | 403 |
+/// | a form of our own `no-referrer` page | passes | 403 |
+/// | a form of our own page | passes | 403 |
+/// | `fetch` of our own page without the header, POST | passes | 403 |
+/// | `fetch` or `EventSource` of our own page without the header, GET | passes | 403 |
+/// | `fetch` of our own page with the header | passes | passes |
+/// | an image, script or frame in our own page | passes | passes |
+/// | an image in our own page, from a browser without Fetch Metadata | passes | 403 |
+/// | a WebSocket of our own page | passes | passes |
+/// | an extended CONNECT of our own page | passes | passes |
+/// | curl with the cookie, GET | passes | 403 |
+/// | curl with the cookie, POST | 403 | 403 |
+/// | curl with the cookie and the header, POST | passes | passes |
+///
+/// # CORS
+///
+/// The layer answers no preflight: it carries no cookie and goes to the routes inside as anybody's request. A
+/// CORS layer that allows another origin does not open what is 403 above, since the origin is compared whatever
+/// header is there. What it does open is reading: with `Access-Control-Allow-Credentials`, a sibling
+/// reads the answer of every GET that passes above. So allow no other origin on routes that know a
+/// session; with `StaticHeader` even a CORS layer that allows all of them lets none read as the person.
+/// The evidence has its limits, too: a program that is not a browser can send anything, but it has no cookie
+/// of somebody else; and a script in a page of our own can do all that the person can.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Csrf {
     /// It must, where it could change something: an unsafe method (anything but GET, HEAD, OPTIONS and
-    /// TRACE), a WebSocket upgrade, an extended CONNECT. `Sec-Fetch-Site: same-origin` shows it and
-    /// decides alone where it is sent; else an `Origin` equal to that of the redirect URI; else the
-    /// header `X-CSRF: 1`, which no other site can send without asking first. All else gets 403.
+    /// TRACE), a WebSocket upgrade, an extended CONNECT.
     #[default]
     SameOrigin,
+    /// For single-page applications ([RFC 10017 §6.1.3.3.2]): whatever its method, it must have the static
+    /// header, and nothing may say that it comes from elsewhere. So a form or a link that was smuggled into
+    /// an own page does nothing either. Without the header come three things that cannot have it: a person who
+    /// goes to a page (GET); the scripts, styles, images and frames of an own page (GET or HEAD, with
+    /// `Sec-Fetch-Site: same-origin` and a `Sec-Fetch-Dest` other than `empty`); and WebSockets, which need the
+    /// same evidence as with [`SameOrigin`](Self::SameOrigin). The route `session` asks for the header too.
+    ///
+    /// Browsers from before 2023 send no `Sec-Fetch-Dest`: for them, serve scripts and images outside of
+    /// this layer. An `EventSource` cannot send a header; `fetch` can read the same stream.
+    ///
+    /// [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
+    StaticHeader,
     /// It need not: the application protects its own routes some other way. Logging out stays protected.
     Unchecked,
 }
 
+/// What requests are compared with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Evidence<'a> {
+    /// Our own origin, as browsers write it.
+    pub(super) origin: &'a str,
+    /// The static header.
+    pub(super) header: &'a HeaderName,
+}
+
+impl Csrf {
+    /// Whether a request with a session may go on (`L59`).
+    pub(super) fn admits(
+        self,
+        evidence: Evidence<'_>,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> bool {
+        match self {
+            Self::Unchecked => true,
+            Self::SameOrigin => !needs_evidence(method, headers) || evidence.is_shown_by(headers),
+            Self::StaticHeader => {
+                evidence.is_of_a_script(method, headers)
+                    || kind(method, headers) == Kind::Navigation
+                    || is_part_of_an_own_page(method, headers)
+            }
+        }
+    }
+}
+
+impl Evidence<'_> {
+    /// The browser says that the request comes from our origin, or it is one that only our script can send.
+    pub(super) fn is_shown_by(self, headers: &HeaderMap) -> bool {
+        match one(headers, &SEC_FETCH_SITE) {
+            Sent::One(site) => return site == "same-origin",
+            Sent::Unclear => return false,
+            Sent::Nothing => {}
+        }
+        match one(headers, &ORIGIN) {
+            // What a `no-referrer` policy makes of an own form as of a foreign one: no evidence.
+            Sent::Nothing | Sent::One("null") => self.has_header(headers),
+            Sent::One(sent) => sent == self.origin,
+            Sent::Unclear => false,
+        }
+    }
+
+    /// RFC 10017 §6.1.3.3.2: the static header, and nothing that speaks against it. A WebSocket cannot have
+    /// it, so there the origin alone decides.
+    pub(super) fn is_of_a_script(self, method: &Method, headers: &HeaderMap) -> bool {
+        let has_header = self.has_header(headers) || is_socket(method, headers);
+        has_header && self.is_shown_by(headers)
+    }
+
+    fn has_header(self, headers: &HeaderMap) -> bool {
+        one(headers, self.header) == Sent::One("1")
+    }
+}
+
 /// The request could do something in the session's name.
-pub(super) fn needs_evidence(method: &Method, headers: &HeaderMap) -> bool {
+fn needs_evidence(method: &Method, headers: &HeaderMap) -> bool {
     !(*method == Method::GET
         || *method == Method::HEAD
         || *method == Method::OPTIONS
         || *method == Method::TRACE)
-        // A WebSocket is not held back by the same-origin policy, and its handshake is a GET. `Connection:
-        // upgrade` alone upgrades to nothing, and some proxies send it with every request.
-        || headers.contains_key(UPGRADE)
+        || is_socket(method, headers)
 }
 
-/// The browser says that the request comes from `origin`, or it is one that only our script can send.
-pub(super) fn comes_from(origin: &str, headers: &HeaderMap) -> bool {
-    match one(headers, &SEC_FETCH_SITE) {
-        Sent::One(site) => return site == "same-origin",
-        Sent::Unclear => return false,
-        Sent::Nothing => {}
-    }
-    match one(headers, &ORIGIN) {
-        // What a `no-referrer` policy makes of an own form as of a foreign one: no evidence.
-        Sent::Nothing | Sent::One("null") => {
-            headers.get(X_CSRF).map(HeaderValue::as_bytes) == Some(b"1")
-        }
-        Sent::One(sent) => sent == origin,
-        Sent::Unclear => false,
-    }
+/// A WebSocket is not held back by the same-origin policy. Its handshake is a GET, or over HTTP/2 a CONNECT
+/// (RFC 8441). `Connection: upgrade` alone upgrades to nothing, and some proxies send it with every request.
+fn is_socket(method: &Method, headers: &HeaderMap) -> bool {
+    *method == Method::CONNECT || headers.contains_key(UPGRADE)
+}
+
+/// What a page loads by being there, and no script asked for.
+fn is_part_of_an_own_page(method: &Method, headers: &HeaderMap) -> bool {
+    (*method == Method::GET || *method == Method::HEAD)
+        && !is_socket(method, headers)
+        && one(headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
+        && matches!(one(headers, &SEC_FETCH_DEST), Sent::One(dest) if !dest.is_empty() && dest != "empty")
 }
 
 /// What a request from somewhere else is told.
@@ -56,15 +169,21 @@ pub(super) const FOREIGN: Refusal = Refusal::new(
      page and try again.",
 );
 
-const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
+pub(super) const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+
     use super::*;
 
     #[test]
     fn fetch_metadata_decides_alone_then_origin_then_the_static_header() {
         let ours = "https://shop.example.com";
+        let evidence = Evidence {
+            origin: ours,
+            header: &X_CSRF,
+        };
         let cases: &[(&[(&str, &str)], bool)] = &[
             (&[("sec-fetch-site", "same-origin")], true),
             (
@@ -98,6 +217,7 @@ mod tests {
             (&[("origin", "null"), ("x-csrf", "1")], true),
             (&[("x-csrf", "1")], true),
             (&[("x-csrf", "0")], false),
+            (&[("x-csrf", "1"), ("x-csrf", "1")], false),
             (&[("referer", "https://shop.example.com/")], false),
             (&[], false),
         ];
@@ -106,7 +226,7 @@ mod tests {
             for (field, value) in *fields {
                 headers.append(*field, HeaderValue::from_static(value));
             }
-            assert_eq!(comes_from(ours, &headers), *expected, "{fields:?}");
+            assert_eq!(evidence.is_shown_by(&headers), *expected, "{fields:?}");
         }
     }
 

@@ -51,7 +51,7 @@ struct Parked<S, B> {
 }
 
 type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
-type SettlingFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+pub(super) type SettlingFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 type OpeningFuture = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
 
 /// What is done to a response on its way out.
@@ -173,7 +173,7 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    fn go_on(mut self: Box<Self>, opened: Result<Opened, StoreError>) -> State<S, B, S::Future, R> {
+    fn go_on(mut self, opened: Result<Opened, StoreError>) -> State<S, B, S::Future, R> {
         let settings = &self.settings;
         let headers = self.request.headers();
         let entered = match opened {
@@ -184,7 +184,11 @@ where
                 enter(settings, visit, shown, &mut self.request)
             }
             // `L48`: who cannot be asked after is not let in, and not sent away either.
-            Err(error) => Err(settings.refuse(headers, &Refusal::from(&error), None)),
+            Err(error) => Err(Box::new(settings.refuse(
+                headers,
+                &Refusal::from(&error),
+                None,
+            ))),
         };
         match entered {
             Ok(afterwards) => State::Inner {

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use http::HeaderName;
 use tower_layer::Layer;
 use url::Url;
 
 use super::SameSite;
 use super::cookies::CookieNames;
-use super::csrf::Csrf;
+use super::csrf::{Csrf, X_CSRF};
 use super::pages::ErrorPage;
 use super::required::RequiredLayer;
 use super::routes::{Route, Routes};
@@ -74,6 +75,7 @@ impl LoginLayer {
                 after_sign_out: None,
                 clears_site_data: false,
                 csrf: Csrf::default(),
+                csrf_header: X_CSRF,
                 same_site: SameSite::default(),
                 error_page: None,
                 callbacks: Arc::default(),
@@ -91,6 +93,10 @@ impl LoginLayer {
     }
 
     /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
+    ///
+    /// `prompt` may be `consent`, which many servers want to see before they give a refresh token
+    /// (OpenID Connect Core §11), or `select_account`; a login that asks for another prompt asks for both,
+    /// a silent one for neither.
     ///
     /// # Errors
     ///
@@ -295,6 +301,27 @@ impl LoginLayer {
     #[must_use]
     pub fn with_csrf(self, csrf: Csrf) -> Self {
         self.with(|settings| settings.csrf = csrf)
+    }
+
+    /// The name of the static header that scripts of this application send with the value `1`; `X-CSRF`
+    /// when this is not called.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is the name of a header that begins with `x-`: others are set by
+    /// browsers themselves, or may be sent by every site without asking.
+    pub fn with_csrf_header(self, name: &str) -> Result<Self, ConfigError> {
+        let header = HeaderName::try_from(name).ok();
+        let header =
+            header.filter(|header| header.as_str().len() > 2 && header.as_str().starts_with("x-"));
+        let Some(header) = header else {
+            return Err(ConfigError::Setting {
+                setting: "CSRF header",
+                value: name.to_owned(),
+                reason: "it must be the name of a header that begins with `x-`",
+            });
+        };
+        Ok(self.with(|settings| settings.csrf_header = header))
     }
 
     /// Makes the error pages: HTML from what happened. The texts it gets are not escaped.

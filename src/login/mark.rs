@@ -41,6 +41,11 @@ impl Mark {
         self.0.looked.store(true, Ordering::Relaxed);
     }
 
+    #[cfg(feature = "relay")]
+    pub(super) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
     pub(super) fn looked(&self) -> bool {
         self.0.looked.load(Ordering::Relaxed)
     }

@@ -11,7 +11,7 @@
 //! 2. Any other request with a session gets a [`Session`](crate::Session) in its extensions, which axum
 //!    handlers take as an argument: `Session`, or `Option<Session>`.
 //! 3. A request with a session that could change something and does not come from a page of this
-//!    application gets 403; see [`Csrf`].
+//!    application gets 403; [`Csrf`] has a table of what is stopped where.
 //! 4. [`LoginLayer::required`] makes a layer for the routes that need a session: without one, a person
 //!    who goes to a page is sent to `login` and comes back to that page; everything else (scripts,
 //!    images, forms, prefetches) gets 401 with the address of the login route in a problem document, and
@@ -46,6 +46,9 @@
 //!   session still needs the evidence of [`Csrf`].
 //!
 //! # Not checked here
+//!
+//! What a script in a page of the application does: it can do all that the person can. No route of the layer
+//! gives it a token, so there is none to take away; APIs are called through a relay (feature `relay`).
 //!
 //! Whether the person may do what they ask for; whether `email` is theirs (see
 //! [`Session::email`](crate::Session::email)); the access token, which is for the API it was issued for.
@@ -97,6 +100,8 @@ mod mark;
 mod navigation;
 mod pages;
 mod refusal;
+#[cfg(feature = "relay")]
+mod relayed;
 mod required;
 mod routes;
 mod sealer;

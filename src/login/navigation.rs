@@ -9,9 +9,11 @@ use http::{HeaderValue, Method};
 pub(crate) enum Kind {
     /// A browser shows the answer as a page: it can be sent to log in.
     Navigation,
+    /// A person sent a form and looks at the answer. A redirect would lose what they sent without a word.
+    Form,
     /// htmx follows an `HX-Redirect` field.
     Htmx,
-    /// A script, an image, a prefetch, a form, a WebSocket: told in words.
+    /// A script, an image, a prefetch, a WebSocket: told in words.
     Program,
 }
 
@@ -19,16 +21,15 @@ pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
     if headers.contains_key(HX_REQUEST) {
         return Kind::Htmx;
     }
-    let navigates = *method == Method::GET
-        && wants_html(headers)
+    let becomes_a_page = wants_html(headers)
         && goes_to_a_document(headers)
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
-    if navigates {
-        Kind::Navigation
-    } else {
-        Kind::Program
+    match *method {
+        Method::GET if becomes_a_page => Kind::Navigation,
+        Method::POST if becomes_a_page => Kind::Form,
+        _ => Kind::Program,
     }
 }
 
@@ -113,7 +114,7 @@ fn is(value: Option<&HeaderValue>, expected: &str) -> bool {
 
 pub(super) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+pub(super) const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 const SEC_FETCH_USER: HeaderName = HeaderName::from_static("sec-fetch-user");
 const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
 const X_REQUESTED_WITH: HeaderName = HeaderName::from_static("x-requested-with");

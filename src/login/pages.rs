@@ -97,6 +97,7 @@ impl ErrorPage<'_> {
         match self.status() {
             StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
             StatusCode::FORBIDDEN => "Request refused",
+            StatusCode::UNAUTHORIZED => "Please sign in",
             StatusCode::SERVICE_UNAVAILABLE => "Not possible at the moment",
             _ => "Signing in did not work",
         }

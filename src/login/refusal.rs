@@ -57,6 +57,16 @@ impl Refusal {
     }
 }
 
+/// To a person who sent a form and is not signed in, any more or yet.
+pub(super) const SIGNED_OUT: Refusal = {
+    let mut refusal = Refusal::stale(
+        "login_required",
+        "You are not signed in, or not any more. Nothing was changed: sign in, and send it again.",
+    );
+    refusal.status = StatusCode::UNAUTHORIZED;
+    refusal
+};
+
 impl From<&FlowError> for Refusal {
     fn from(error: &FlowError) -> Self {
         let (status, message, start_again) = match error.kind() {
@@ -122,9 +132,11 @@ impl From<&SignInError> for Refusal {
     fn from(error: &SignInError) -> Self {
         match error {
             SignInError::Flow(error) => Self::from(error),
-            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
-                Self::from(error)
-            }
+            // The callback has been used up: to try again is to begin anew.
+            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => Self {
+                start_again: true,
+                ..Self::from(error)
+            },
             SignInError::NotAdmitted(error) => Self::from(error),
             SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
             SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,

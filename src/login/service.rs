@@ -10,8 +10,8 @@ use tower_service::Service;
 
 use super::answer::Answer;
 use super::cookies::Jar;
-use super::csrf::{self, Csrf};
-use super::future::{Afterwards, ResponseFuture};
+use super::csrf;
+use super::future::{Afterwards, ResponseFuture, SettlingFuture};
 use super::mark::Mark;
 use super::routes;
 use super::settings::Settings;
@@ -62,24 +62,29 @@ where
             return ResponseFuture::answer(answer);
         }
         let jar = Jar::read(request.headers(), &settings.sealer.names);
+        // A request that is refused is no use of the session.
+        let admitted = settings.admits(request.method(), request.headers());
         match settings.glance(&jar) {
             Glance::Known(mut visit) => {
-                visit.session = visit
-                    .session
-                    .map(|held| settings.keeper.touch_at_hand(held));
+                if admitted {
+                    let touch = |held| settings.keeper.touch_at_hand(held);
+                    visit.session = visit.session.map(touch);
+                }
                 let shown = jar.session_parts().count();
                 let mut request = request;
                 match enter(settings, visit, shown, &mut request) {
                     Ok(afterwards) => ResponseFuture::inner(inner.call(request), afterwards),
-                    Err(answer) => ResponseFuture::answer(answer),
+                    Err(answer) => ResponseFuture::answer(*answer),
                 }
             }
             Glance::Unknown(shown) => {
                 let keeper = Arc::clone(&settings.keeper);
                 let opening = async move {
                     Ok(match keeper.look_up(shown).await? {
-                        Opened::Session(held) => Opened::Session(keeper.touch(held).await),
-                        ended @ Opened::Ended(_) => ended,
+                        Opened::Session(held) if admitted => {
+                            Opened::Session(keeper.touch(held).await)
+                        }
+                        found => found,
                     })
                 };
                 ResponseFuture::opening(Arc::clone(settings), Box::pin(opening), inner, request)
@@ -94,14 +99,11 @@ pub(super) fn enter<B>(
     visit: Visit,
     shown: usize,
     request: &mut Request<B>,
-) -> Result<Afterwards, Answer> {
+) -> Result<Afterwards, Box<Answer>> {
     // `L59`: in the session's name only from our own pages.
-    if visit.session.is_some()
-        && settings.csrf == Csrf::SameOrigin
-        && csrf::needs_evidence(request.method(), request.headers())
-        && !csrf::comes_from(&settings.origin, request.headers())
-    {
-        return Err(settings.refuse(request.headers(), &csrf::FOREIGN, None));
+    if visit.session.is_some() && !settings.admits(request.method(), request.headers()) {
+        let refused = settings.refuse(request.headers(), &csrf::FOREIGN, None);
+        return Err(Box::new(refused));
     }
     let keeper = &settings.keeper;
     let session = visit
@@ -111,6 +113,7 @@ pub(super) fn enter<B>(
         session.refresh_ahead();
     }
     let settling = session.as_ref().and_then(Session::settling);
+    let settling = settling.map(|settling| -> SettlingFuture { Box::pin(settling) });
     let mark = Mark::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
     extensions.insert(mark.clone());
@@ -123,7 +126,7 @@ pub(super) fn enter<B>(
         settings: Arc::clone(settings),
         clearing: visit.cookies,
         session,
-        settling: settling.map(|settling| Box::pin(settling) as _),
+        settling,
         shown,
         mark,
     })

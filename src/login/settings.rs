@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
+use super::csrf::Evidence;
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
-use super::refusal::Refusal;
+use super::refusal::{self, Refusal};
 use super::routes::{Route, Routes};
 use super::sealer::Sealer;
 use super::{Csrf, SameSite, events};
@@ -35,6 +36,8 @@ pub(super) struct Settings {
     /// Whether a sign-out has the browser forget what it kept of this origin.
     pub(super) clears_site_data: bool,
     pub(super) csrf: Csrf,
+    /// The static header of our own scripts.
+    pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
     pub(super) callbacks: Arc<Callbacks>,
@@ -45,6 +48,18 @@ pub(super) struct Settings {
 pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
+    /// `L59`: whether a request with a session may go on.
+    pub(super) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.csrf.admits(self.evidence(), method, headers)
+    }
+
+    pub(super) fn evidence(&self) -> Evidence<'_> {
+        Evidence {
+            origin: &self.origin,
+            header: &self.csrf_header,
+        }
+    }
+
     pub(super) fn flow(&self) -> &Arc<Flow> {
         self.keeper.flow()
     }
@@ -88,11 +103,16 @@ impl Settings {
             Kind::Navigation => original,
             // The page the person is looking at, not the part of it that was asked for.
             Kind::Htmx => self.page_of_htmx(headers),
-            Kind::Program => None,
+            Kind::Form | Kind::Program => None,
         };
         let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
         if kind == Kind::Navigation {
             return answer::redirect(&login_url);
+        }
+        if kind == Kind::Form {
+            let mut answer = self.refuse(headers, &refusal::SIGNED_OUT, None);
+            answer.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+            return answer;
         }
         let correlation_id = self.correlation_id();
         events::login_required(&correlation_id);

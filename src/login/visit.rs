@@ -8,6 +8,7 @@ use super::chunks::{self, Found, NotWritten};
 use super::cookies::{Jar, SESSION};
 use super::settings::Settings;
 use super::{events, tickets};
+use crate::flow::SessionId;
 use crate::session::{Held, Opened, Shown};
 use crate::store::StoreError;
 
@@ -56,6 +57,18 @@ impl Settings {
         match self.glance(jar) {
             Glance::Known(visit) => Ok(visit),
             Glance::Unknown(shown) => Ok(self.visited(self.keeper.look_up(shown).await?, jar)),
+        }
+    }
+
+    /// The name of the session that a sealed cookie is of, whether or not the cookie is still good for
+    /// anything: a younger copy of it may be about.
+    pub(super) fn name_in_cookie(&self, jar: &Jar<'_>) -> Option<SessionId> {
+        if self.keeper.gives_tickets() {
+            return None;
+        }
+        match chunks::open(&self.sealer, jar) {
+            Found::Shown(Shown::Record(record)) => Some(*record.id()),
+            _ => None,
         }
     }
 

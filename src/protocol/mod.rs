@@ -10,6 +10,7 @@ pub(crate) mod claims;
 pub(crate) mod confirmation;
 pub(crate) mod credentials;
 mod error_code;
+pub(crate) mod field_name;
 pub(crate) mod form;
 pub(crate) mod json;
 mod metadata;

@@ -203,13 +203,16 @@ impl Session {
     pub(crate) fn settling(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let seat = self.ahead().clone()?;
         let session = self.clone();
-        self.0.keeper.keeps_in_cookies_alone().then(|| async move {
-            let clock = Arc::clone(session.0.keeper.flow().clock());
-            let outcome = within(&*clock, MOMENT, seat.outcome()).await;
-            if let Some(Some(Ok(newest))) = outcome {
-                session.adopt(newest);
-            }
-        })
+        self.0
+            .keeper
+            .keeps_in_cookies_alone()
+            .then_some(async move {
+                let clock = Arc::clone(session.0.keeper.flow().clock());
+                let outcome = within(&*clock, MOMENT, seat.outcome()).await;
+                if let Some(Some(Ok(newest))) = outcome {
+                    session.adopt(newest);
+                }
+            })
     }
 
     /// Takes a state that is newer than what is known here.

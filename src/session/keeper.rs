@@ -78,11 +78,6 @@ impl Keeper {
         }
     }
 
-    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
-        change(&mut self.hooks);
-        self
-    }
-
     /// `None` without a store, where nobody can count, and for what no list holds.
     pub(crate) fn with_max_sessions_per_user(self, most: usize) -> Option<Self> {
         let possible = self.store().is_some() && (1..=MOST_ON_A_LIST).contains(&most);
@@ -90,6 +85,11 @@ impl Keeper {
             most_per_user: Some(most),
             ..self
         })
+    }
+
+    pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
+        change(&mut self.hooks);
+        self
     }
 
     pub(crate) fn flow(&self) -> &Arc<Flow> {

@@ -25,8 +25,7 @@ impl Keeper {
         };
         for list in index::lists_of(record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
-                self.end(&surplus, None).await?;
-                self.tell_replaced(surplus, record);
+                self.end_replaced(&surplus, record).await?;
             }
         }
         match self.most_per_user {
@@ -93,16 +92,18 @@ impl Keeper {
         }
         let surplus = (alive.len() + 1).saturating_sub(most);
         for id in alive.drain(..surplus) {
-            self.end(&id, None).await?;
-            self.tell_replaced(id, begins);
+            self.end_replaced(&id, begins).await?;
             gone.push(id);
         }
         index::remove(store, &list, &gone, now).await
     }
 
-    fn tell_replaced(&self, id: SessionId, begins: &SessionRecord) {
+    /// Ends a session for the sake of another of the same person.
+    async fn end_replaced(&self, id: &SessionId, begins: &SessionRecord) -> Result<(), StoreError> {
+        self.end(id, None).await?;
         let user = (begins.issuer(), begins.subject());
-        self.tell_ended_unread(Some(id), Some(user), EndReason::Replaced);
+        self.tell_ended_unread(Some(*id), Some(user), EndReason::Replaced);
+        Ok(())
     }
 
     pub(super) async fn lives(

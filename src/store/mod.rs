@@ -1,8 +1,13 @@
-//! Where state lives that outlasts a request: one small trait of three verbs, and memory.
+//! Where state lives that outlasts a request: one small trait of three verbs, memory, and Redis.
 //!
-//! What needs it: proofs of possession that must not be shown twice ([`Dpop`](crate::token::Dpop)).
-//! [`MemoryStore`] serves one process; an application on several machines brings a [`Store`] that all of
-//! them reach.
+//! | the application runs as | store |
+//! | --- | --- |
+//! | one process | [`MemoryStore`]; [`with_single_process`](MemoryStore::with_single_process) where all of it must see the same |
+//! | several, or one whose state must outlive it | `RedisStore`, with feature `redis`: Redis or Valkey, one server or a cluster |
+//! | anything else | a [`Store`] of one's own |
+//!
+//! What needs it: proofs of possession that must not be shown twice ([`Dpop`](crate::token::Dpop)), and
+//! sessions that several processes share.
 //!
 //! # What a store promises
 //!
@@ -18,7 +23,34 @@
 //! 5. **An answer is certain.** Where it is not known whether a verb took effect, the answer is
 //!    [`StoreError::Unavailable`], and whoever asked has to take it for either.
 //!
-//! `tests/store.rs` of this crate holds these promises as a suite that takes any store: run it on your own.
+//! A layer waits 2 seconds for a verb and no longer, and takes a store that panics for one that could not be
+//! asked. Without an answer nobody is let in and nothing is taken as new: the answer is 503.
+//!
+//! # The promises as tests
+//!
+//! `tests/store_suite/mod.rs` of this crate is these promises as functions that take any store. To try one's
+//! own: copy that file into the `tests` of one's crate, say there what the store is and how time passes for
+//! it (`Subject`), and call each function from a `#[tokio::test]`. `tests/store.rs` does so for
+//! [`MemoryStore`] with a clock that is turned by hand, `tests/redis_store.rs` for Redis with real time:
+//!
+//! ```text
+//! struct Mine(Arc<MyStore>);
+//!
+//! impl Subject for Mine {
+//!     type Store = MyStore;
+//!     fn store(&self) -> Arc<MyStore> { self.0.clone() }
+//!     async fn pass(&self, time: Duration) { tokio::time::sleep(time).await }
+//!     fn moment(&self) -> Duration { Duration::from_millis(250) }
+//! }
+//!
+//! #[tokio::test]
+//! async fn swaps_by_version_lose_nothing() {
+//!     store_suite::swaps_by_version_lose_nothing(&Mine::new()).await;
+//! }
+//! ```
+//!
+//! That a full store says so, and that one which is away fails in time, depends on the store: those tests
+//! are beside the suite, in the same two files.
 //!
 //! # A store of one's own
 //!
@@ -68,6 +100,9 @@ pub use record::{Expect, Key, Put, Record, Removed};
 pub(crate) use shared::SharedStore;
 
 /// A place for small records with a time to live; see the [module](self) for what it promises.
+///
+/// Values are opaque, at most some tens of KiB, and secret only in so far as who stores them has sealed them.
+/// Keys are short printable ASCII (see [`Key`]).
 ///
 /// Futures are dropped when the request that waits is dropped: a verb may have taken effect then or not.
 pub trait Store: Send + Sync + 'static {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -18,11 +19,16 @@ use crate::telemetry::StoreFailure;
 /// Nobody waits longer for one verb than this.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A store that fails at every request must not fill the log.
+const SECONDS_BETWEEN_WARNINGS: u64 = 10;
+
 /// A store that many share.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
     store: Arc<dyn Erased>,
     clock: SharedClock,
+    /// The monotonic second before which no warning is due.
+    warned_until: Arc<AtomicU64>,
 }
 
 impl SharedStore {
@@ -30,6 +36,7 @@ impl SharedStore {
         Self {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
+            warned_until: Arc::default(),
         }
     }
 
@@ -79,9 +86,24 @@ impl SharedStore {
             ),
         };
         failure.count();
-        // What a store says of itself is not repeated: it may name its address and password.
-        tracing::warn!(name: "store_failed", target: "tower_oauth::store", reason = ?failure, "store failed");
+        self.log(failure);
         Err(error)
+    }
+
+    /// What a store says of itself is not repeated: it may name its address and password.
+    fn log(&self, reason: StoreFailure) {
+        let now = self.clock.monotonic().as_secs();
+        let next = now + SECONDS_BETWEEN_WARNINGS;
+        let due = |until| (until <= now).then_some(next);
+        let order = Ordering::Relaxed;
+        match self.warned_until.fetch_update(order, order, due) {
+            Ok(_) => tracing::warn!(
+                name: "store_failed", target: "tower_oauth::store", ?reason, "store failed"
+            ),
+            Err(_) => tracing::debug!(
+                name: "store_failed_again", target: "tower_oauth::store", ?reason, "store failed again"
+            ),
+        }
     }
 }
 

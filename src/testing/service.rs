@@ -15,6 +15,7 @@ use tower_service::Service;
 
 use super::endpoint;
 use super::fault::Kind;
+use super::record::Endpoint;
 use super::respond::{empty, oauth_error, with_header};
 use super::server::TestServer;
 use crate::clock::Clock as _;
@@ -93,7 +94,9 @@ impl TestServer {
             Some(response) => response,
             None => endpoint::answer(self, endpoint, &request, &faults),
         };
-        self.tell_clients().await;
+        if endpoint == Endpoint::EndSession {
+            self.tell_of_pages().await;
+        }
         let response = after(response, &faults);
         for fault in &faults {
             match fault {

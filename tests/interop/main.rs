@@ -7,6 +7,9 @@
 
 mod bearer;
 mod caller;
+mod cluster;
 mod login;
+mod process;
 mod provider;
+mod sessions;
 mod tls;

@@ -4,13 +4,14 @@
 //   PORT  where to listen on 127.0.0.1; 0 for any free port
 //   APP   origin of the application that signs people in: redirect URI $APP/auth/callback
 //   API   what every audience starts with: $API/rs256 and so on
+//   LOGIN_TTL, REFRESH_TTL   seconds that access tokens for no audience live: those of a login, those of a refresh
 //   TLS_CERTIFICATE, TLS_KEY   PEM; with them there are endpoints for clients that show a certificate
 //   TLS_CLIENT_CA              PEM; who may issue such certificates
 //
 // When it listens it prints one line, `READY {"issuer": …, "client_key": …}`: its name, and the private key
 // by which the clients with `private_key_jwt` sign. All keys are new at every start, so a
 // restart on the same port is a rotation without overlap. It ends with its standard input, so that it
-// never outlives the test that started it.
+// never outlives the test that started it. What a test may ask of it besides, `gate.mjs` says.
 import {
   createPrivateKey,
   createPublicKey,
@@ -22,9 +23,10 @@ import {
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import Provider, { errors } from 'oidc-provider';
+import { Gate } from './gate.mjs';
 
 const { PORT = '0', APP = 'http://127.0.0.1:3000', API = 'https://api.example' } = process.env;
-const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA } = process.env;
+const { TLS_CERTIFICATE, TLS_KEY, TLS_CLIENT_CA, LOGIN_TTL = '600', REFRESH_TTL = '600' } = process.env;
 const SECRET = 'interop-secret-0123456789abcdef-0123456789';
 
 // By way of text: Node.js 20 can stop for ever when it exports a key as JWK that it has just made, if the
@@ -61,6 +63,12 @@ const signIn = {
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
+// Refresh tokens for those who ask for `offline_access`, and a word when somebody signs out here.
+const lasting = {
+  ...signIn,
+  backchannel_logout_uri: `${APP}/auth/backchannel-logout`,
+  backchannel_logout_session_required: true,
+};
 const service = { grant_types: ['client_credentials'], redirect_uris: [], response_types: [] };
 const confidential = (client_id, token_endpoint_auth_method, more) => ({
   client_id,
@@ -71,6 +79,7 @@ const confidential = (client_id, token_endpoint_auth_method, more) => ({
 const clients = [
   confidential('web-basic', 'client_secret_basic', signIn),
   confidential('web-post', 'client_secret_post', signIn),
+  confidential('web-lasting', 'client_secret_basic', lasting),
   { client_id: 'web-public', token_endpoint_auth_method: 'none', ...signIn },
   ...algorithms.map((alg) =>
     confidential(`web-${alg.toLowerCase()}`, 'client_secret_basic', {
@@ -119,12 +128,11 @@ const resourceServer = (indicator) => {
 
 // The port is known only once it listens, and the issuer's name holds the port.
 let answer = (request, response) => response.writeHead(503).end();
-const requests = {};
-const receive = (request, response) => {
+const gate = new Gate();
+const receive = async (request, response) => {
   const { pathname } = new URL(request.url, 'http://127.0.0.1');
-  if (pathname === '/interop/requests') return response.end(JSON.stringify(requests));
-  requests[pathname] = (requests[pathname] ?? 0) + 1;
-  return answer(request, response);
+  if (gate.control(pathname, response)) return;
+  if (await gate.pass('before', pathname, request.socket)) answer(request, response);
 };
 const listen = (server, port) =>
   new Promise((resolve, reject) => {
@@ -143,6 +151,8 @@ if (TLS_KEY) {
   };
   forCertificates = `https://127.0.0.1:${await listen(createTlsServer(options, receive), 0)}`;
 }
+
+const accessTokenTtl = (ctx) => Number(ctx.oidc?.params.grant_type === 'refresh_token' ? REFRESH_TTL : LOGIN_TTL);
 
 const provider = new Provider(issuer, {
   clients,
@@ -173,6 +183,7 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true, allowedPolicy: (_, client) => client.clientId.startsWith('rs-') },
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
+    backchannelLogout: { enabled: true },
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => false },
     mTLS: {
       enabled: Boolean(forCertificates),
@@ -195,7 +206,11 @@ const provider = new Provider(issuer, {
       getResourceServerInfo: (_, indicator) => resourceServer(indicator),
     },
   },
-  ttl: { AccessToken: 600, ClientCredentials: 600, IdToken: 600, Interaction: 600, Session: 86400, Grant: 86400, RefreshToken: 86400 },
+  // Each refresh token is good for once; a second use takes the whole grant back.
+  rotateRefreshToken: true,
+  // Its own way out refuses addresses on loopback, and the applications here have no others.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
+  ttl: { AccessToken: accessTokenTtl, ClientCredentials: 600, IdToken: 600, Interaction: 600, Session: 86400, Grant: 86400, RefreshToken: 86400 },
 });
 for (const event of ['server_error', 'authorization.error', 'grant.error', 'userinfo.error', 'end_session.error', 'introspection.error', 'revocation.error']) {
   provider.on(event, (...values) => {
@@ -203,6 +218,7 @@ for (const event of ['server_error', 'authorization.error', 'grant.error', 'user
     console.error(event, error?.message, error?.error_description ?? '', error?.error_detail ?? '');
   });
 }
+gate.watch(provider);
 answer = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());

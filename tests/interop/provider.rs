@@ -89,6 +89,35 @@ impl Provider {
         serde_json::from_str(&self.ask("GET /interop/requests", "")).unwrap()
     }
 
+    /// What `gate.mjs` saw: how many token requests it holds back, events, refresh tokens.
+    pub fn seen(&self) -> serde_json::Value {
+        serde_json::from_str(&self.ask("GET /interop/seen", "")).unwrap()
+    }
+
+    /// Holds token requests back: `before` the provider sees them, or their answers `after` it gave them.
+    pub fn hold(&self, when: &str) {
+        self.ask(&format!("POST /interop/hold/{when}"), "");
+    }
+
+    /// Lets go what was held back, and holds no more.
+    pub fn release(&self) {
+        self.ask("POST /interop/release", "");
+    }
+
+    /// A request to the token endpoint as client `web-lasting`, by whoever: the answer.
+    pub fn token_request(&self, form: &str) -> serde_json::Value {
+        let form = format!("{form}&client_id=web-lasting&client_secret={SECRET}");
+        serde_json::from_str(&self.ask("POST /token", &form)).unwrap()
+    }
+
+    /// Whether the provider still takes this token for a good one.
+    pub fn is_active(&self, token: &str) -> bool {
+        let form = format!("token={token}&client_id=rs-post&client_secret={SECRET}");
+        let answer = self.ask("POST /token/introspection", &form);
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
+        answer["active"].as_bool().unwrap()
+    }
+
     /// One request outside of the crate that is tested, and its body.
     fn ask(&self, line: &str, form: &str) -> String {
         let address = self.issuer.strip_prefix("http://").unwrap();

@@ -47,16 +47,18 @@ pub fn server() -> TestServer {
     logs::listen();
     TestServer::new(ISSUER)
         .unwrap()
-        .add_client(
-            TestClient::confidential("shop", "shop-secret")
-                .add_redirect_uri(CALLBACK)
-                .unwrap()
-                .add_post_logout_redirect_uri(LOGOUT)
-                .unwrap()
-                .without_consent(),
-        )
+        .add_client(client())
         .add_user(TestUser::new("alice", "wonderland"))
         .add_user(TestUser::new("bob", "builder"))
+}
+
+pub fn client() -> TestClient {
+    TestClient::confidential("shop", "shop-secret")
+        .add_redirect_uri(CALLBACK)
+        .unwrap()
+        .add_post_logout_redirect_uri(LOGOUT)
+        .unwrap()
+        .without_consent()
 }
 
 pub fn login(server: &TestServer) -> LoginLayer {
@@ -170,6 +172,12 @@ impl Shop {
     /// Who the home page greets.
     pub async fn greeting(&self, jar: &Jar) -> String {
         self.send(Ask::page("/").jar(jar)).await.text()
+    }
+
+    /// Logins from now on bring no refresh token, so that no cookie is written for its sake.
+    pub fn forget_refresh_tokens(&self) {
+        let client = client().with_grants([tower_oauth::testing::Grant::AuthorizationCode]);
+        let _ = self.server.clone().add_client(client);
     }
 
     pub fn token_calls(&self) -> usize {

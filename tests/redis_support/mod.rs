@@ -39,7 +39,13 @@ impl Redis {
     }
 
     /// By TLS alone; these are files in PEM.
-    pub fn start_tls(authority: &Path, certificate: &Path, key: &Path, clients: &str) -> Self {
+    pub fn start_tls(
+        authority: &Path,
+        certificate: &Path,
+        key: &Path,
+        clients: &str,
+        more: &[&str],
+    ) -> Self {
         let port = free_port();
         let text = |path: &Path| path.to_str().unwrap().to_owned();
         let named = [
@@ -63,7 +69,7 @@ impl Redis {
             "--key".to_owned(),
             text(key),
         ];
-        Self::launch(port, named.collect(), &[], client.to_vec())
+        Self::launch(port, named.collect(), more, client.to_vec())
     }
 
     fn launch(port: u16, named: Vec<String>, more: &[&str], client: Vec<String>) -> Self {
@@ -169,9 +175,16 @@ pub fn cluster() -> Vec<Redis> {
             Redis::start_with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
         })
         .collect();
+    join(&nodes);
+    nodes
+}
+
+/// Makes a cluster of servers that were started for one.
+pub fn join(nodes: &[Redis]) {
     let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
     let addresses: Vec<String> = addresses.collect();
     let output = Command::new("redis-cli")
+        .args(&nodes[0].client)
         .args(["--cluster", "create"])
         .args(&addresses)
         .arg("--cluster-yes")
@@ -182,7 +195,7 @@ pub fn cluster() -> Vec<Redis> {
         "{}",
         String::from_utf8_lossy(&output.stdout)
     );
-    for node in &nodes {
+    for node in nodes {
         for attempt in 0.. {
             if node.cli(&["cluster", "info"]).contains("cluster_state:ok") {
                 break;
@@ -191,7 +204,6 @@ pub fn cluster() -> Vec<Redis> {
             std::thread::sleep(Duration::from_millis(50));
         }
     }
-    nodes
 }
 
 pub fn cluster_url(nodes: &[Redis]) -> String {

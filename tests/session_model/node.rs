@@ -19,7 +19,7 @@ use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
 use crate::gates::Gates;
 use crate::provider::{ISSUER, Provider};
 use crate::steps::Want;
-use crate::unreliable::{Troubles, Unreliable};
+use crate::unreliable::{Lie, Troubles, Unreliable};
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
@@ -39,7 +39,7 @@ pub struct Shared {
     pub gates: Gates,
     pub provider: Provider,
     pub entries: MemoryStore,
-    pub ignores_expect: bool,
+    pub lie: Option<Lie>,
 }
 
 pub struct Node {
@@ -74,7 +74,7 @@ impl Node {
             gates: shared.gates.clone(),
             clock: shared.clock.clone(),
             troubles: Arc::clone(&troubles),
-            ignores_expect: shared.ignores_expect,
+            lie: shared.lie,
         };
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");

@@ -102,6 +102,10 @@ pub fn steps(dice: &mut Dice) -> Vec<Step> {
     let mut steps = vec![sign_in(dice)];
     while steps.len() < count {
         let step = match dice.below(20 + 3 * trouble) {
+            _ if dice.one_in(16) => {
+                steps.extend(scene(dice));
+                continue;
+            }
             0 => sign_in(dice),
             1 => Step::SignOut {
                 session: dice.below(4),
@@ -122,6 +126,60 @@ pub fn steps(dice: &mut Dice) -> Vec<Step> {
         steps.push(step);
     }
     steps
+}
+
+/// Somebody is slow with a session, and meanwhile something is done to it: what chance alone seldom brings
+/// together.
+fn scene(dice: &mut Dice) -> Vec<Step> {
+    let (session, node) = (dice.below(4), dice.below(2));
+    let held = dice.of(&[Fate::HeldBefore, Fate::HeldAfter]);
+    let ask = |node, want, late| Step::Ask {
+        session,
+        node,
+        cookie: Cookie::Newest,
+        want,
+        slow: false,
+        late,
+    };
+    let mut scene = vec![Step::Wait(dice.of(&[301, 400, 2400]))];
+    if dice.one_in(2) {
+        scene.extend([Step::Token(held), ask(node, Want::Token, dice.one_in(2))]);
+    } else {
+        let passing = dice.below(5);
+        scene.extend((0..passing).map(|_| Step::Store(node, Fate::Passes)));
+        let want = dice.of(&[Want::Look, Want::Token]);
+        scene.extend([Step::Store(node, held), ask(node, want, dice.one_in(2))]);
+    }
+    if dice.one_in(3) {
+        scene.push(ask(1 - node, Want::Token, false));
+    }
+    let other = dice.below(2);
+    scene.push(match dice.below(8) {
+        0..3 => Step::SignOut {
+            session,
+            node: other,
+            cookie: cookie(dice),
+        },
+        3..5 => Step::SignOutElsewhere {
+            session,
+            node: other,
+            everywhere: dice.one_in(2),
+        },
+        5 => Step::SignIn {
+            nodes: [other, dice.below(2)],
+            user: dice.below(2),
+            over: Some(session),
+        },
+        6 => Step::Crash(node),
+        _ => Step::Wait(dice.of(&[1, 4, 12])),
+    });
+    scene.extend([
+        Step::Open(0),
+        ask(other, Want::Look, false),
+        Step::Deliver(0),
+    ]);
+    scene.push(ask(node, Want::Token, false));
+    scene
 }
 
 fn sign_in(dice: &mut Dice) -> Step {

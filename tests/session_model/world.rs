@@ -14,17 +14,17 @@ use tower_oauth::testing::ManualClock;
 use crate::gates::Gates;
 use crate::known::{Known, set_cookies, signs_in};
 use crate::node::{Mode, Node, Reply, SLOW, Shared, WANT, get, post};
-use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, USERS, read, sid};
-use crate::steps::{Cookie, Fate, Step, Want};
-use crate::unreliable::Troubles;
+use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
+use crate::steps::{Cookie, Step, Want};
+use crate::unreliable::{Lie, Troubles};
 
 /// What kind of run it is.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub mode: Mode,
     pub rules: Rules,
-    /// A store that does what no store may.
-    pub ignores_expect: bool,
+    /// What its store does that no store may.
+    pub lie: Option<Lie>,
 }
 
 pub struct World {
@@ -81,7 +81,7 @@ impl World {
             gates,
             provider,
             entries,
-            ignores_expect: setting.ignores_expect,
+            lie: setting.lie,
         };
         // What a cookie alone cannot tell its replicas is not asked of them.
         let nodes = if setting.mode == Mode::Cookie { 1 } else { 2 };
@@ -425,11 +425,18 @@ impl World {
                     self.violate(format!("a sign-out elsewhere is answered {status}"));
                 }
             }
-            page @ What::Page { .. } => self.judge_page(&page, &answer, troubled, now),
+            page @ What::Page { .. } => self.judge_page(&page, &answer, troubled, since),
         }
     }
 
-    fn judge_page(&mut self, page: &What, answer: &Response<Bytes>, troubled: bool, now: Duration) {
+    fn judge_page(
+        &mut self,
+        page: &What,
+        answer: &Response<Bytes>,
+        troubled: bool,
+        since: Duration,
+    ) {
+        let now = self.now();
         let &What::Page {
             session,
             late,
@@ -460,7 +467,7 @@ impl World {
                 if !known.is_dead() {
                     known.touch(now);
                     if !troubled {
-                        known.note(now);
+                        known.note(since);
                     }
                 }
                 if wants_token {
@@ -487,15 +494,19 @@ impl World {
         }
         let headers = answer.headers().clone();
         match late {
-            true => self.undelivered.push((session, headers, now)),
-            false => self.sessions[session].deliver(&headers, now),
+            true => self.undelivered.push((session, headers, since)),
+            false => self.sessions[session].deliver(&headers, since),
         }
     }
 
     /// A token is that of its session, still good, and no older than what somebody had before (4).
     fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
-            if must_have {
+            let revoked = self
+                .shared
+                .provider
+                .is_revoked(self.sessions[session].grant);
+            if must_have && !revoked {
                 self.violate(format!("session {session} has no token: {token}"));
             }
             return;

@@ -115,6 +115,32 @@ async fn parameters_of_the_application_come_after_those_of_the_request() {
     assert_eq!(query["scope"], "openid profile");
 }
 
+/// OpenID Connect Core §11: a refresh token for `offline_access` needs the person's consent each time.
+#[tokio::test]
+async fn what_every_login_asks_joins_what_this_one_asks() {
+    let flow = |value| {
+        let flow = Server::new().flow();
+        flow.with_authorization_parameter("prompt", value)
+    };
+    for refused in ["none", "login", "consent login", "Consent"] {
+        assert!(flow(refused).is_err(), "{refused}");
+    }
+    for (own, expected) in [
+        (None, "consent"),
+        (Some("login"), "login consent"),
+        (Some("login consent"), "login consent"),
+        (Some("consent"), "consent"),
+        (Some("none"), "none"),
+    ] {
+        let request = StartRequest {
+            prompt: own.map(str::to_owned),
+            ..Default::default()
+        };
+        let started = flow("consent").unwrap().start(request).await.unwrap();
+        assert_eq!(query_of(&started.location)["prompt"], expected, "{own:?}");
+    }
+}
+
 #[tokio::test]
 async fn requests_that_cannot_be_are_refused() {
     let flow = Server::new().flow();

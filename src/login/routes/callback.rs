@@ -139,6 +139,9 @@ async fn end_before(
         let record = before.record();
         settings.keeper.end(record.id(), Some(record)).await?;
         settings.keeper.tell_ended(record, EndReason::Replaced);
+    } else if let Some(before) = settings.name_in_cookie(jar).filter(|before| before != id) {
+        // Too old, and a younger one of the same session may be on its way (`L47`).
+        settings.keeper.end(&before, None).await?;
     }
     if let Some(before) = replaces.filter(|before| before != id) {
         settings.keeper.end(&before, None).await?;

@@ -34,7 +34,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if parts.method == Method::POST {
         // `L59`, `H101`: whoever sent it must be us. Nothing is cleared either: a foreign form brings
         // no Lax cookie along, and would otherwise sign out by the answer.
-        if !csrf::comes_from(&settings.origin, &parts.headers) {
+        if !settings.evidence().is_shown_by(&parts.headers) {
             return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
         }
         let leaving = match Leaving::begin(settings, parts).await {
@@ -131,7 +131,13 @@ impl<'a> Leaving<'a> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
         let session = match settings.visit(&jar).await?.session {
             Some(held) => Some(Left::leave(&settings.keeper, held).await?),
-            None => None,
+            None => {
+                // `L47`: this cookie is too old; the answer that brings a younger one may be on its way.
+                if let Some(id) = settings.name_in_cookie(&jar) {
+                    settings.keeper.end(&id, None).await?;
+                }
+                None
+            }
         };
         Ok(Self {
             settings,

@@ -34,11 +34,13 @@ pub enum EndReason {
     ///
     /// [OpenID Connect Front-Channel Logout]: https://openid.net/specs/openid-connect-frontchannel-1_0.html
     FrontChannel,
-    /// The application ended it from outside, by a handle to all sessions.
+    /// The application ended it from outside, by [`Sessions`](crate::session::Sessions). By its name
+    /// alone, it may have been over before.
     Administrator,
     /// The application ended it when it heard of a refresh.
     Application,
-    /// The authorization server does not take the refresh token any more.
+    /// The authorization server does not take the refresh token any more, or gave tokens of another person
+    /// for it.
     Refused,
 }
 

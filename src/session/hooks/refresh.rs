@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use crate::session::handle::UserKey;
 use crate::session::held::Held;
 use crate::session::hooks::EndReason;
 use crate::session::keeper::Keeper;
-use crate::store::StoreError;
+use crate::session::refresh::NotRefreshed;
 
 /// A session whose tokens were renewed; for
 /// [`LoginLayer::with_on_refresh`](crate::LoginLayer::with_on_refresh).
@@ -124,51 +125,65 @@ impl RefreshDecision {
 
 impl Keeper {
     /// Tells the application of new tokens that were saved already, so that nothing it does can lose them.
-    /// `None` where it ended the session.
     ///
     /// A hook that fails is not a logout: the session goes on.
-    pub(crate) async fn after_refresh(
+    pub(in crate::session) async fn after_refresh(
         &self,
         held: Held,
         new_claims: Option<Claims>,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Held, NotRefreshed> {
         if !self.hooks.on_refresh.is_set() {
-            return Ok(Some(held));
+            return Ok(held);
         }
-        let record = Arc::clone(held.record());
         let refreshed = RefreshedSession {
             flow: Arc::clone(&self.flow),
-            record: Arc::clone(&record),
+            record: Arc::clone(held.record()),
             new_claims,
         };
         let clock = self.flow.clock().as_ref();
-        match self.hooks.on_refresh.call(clock, refreshed).await {
-            None | Some(Ok(RefreshDecision(Decision::Keep))) => Ok(Some(held)),
-            Some(Ok(RefreshDecision(Decision::KeepWith(text)))) => {
+        let decision = match self.hooks.on_refresh.call(clock, refreshed).await {
+            None => return Ok(held),
+            Some(Ok(RefreshDecision(decision))) => decision,
+            Some(Err(error)) => {
+                events::hook_failed("on_refresh", &error);
+                return Ok(held);
+            }
+        };
+        match decision {
+            Decision::Keep => Ok(held),
+            Decision::KeepWith(text) => {
                 let kept = match text {
                     Ok(text) => self.replace_app_data(&held, |_| Ok(text.clone())).await,
                     Err(error) => Err(error),
                 };
                 match kept {
-                    Ok(newer) => Ok(Some(newer)),
-                    Err(AppDataError::Ended) => Ok(None),
+                    Ok(newer) => Ok(newer),
+                    Err(AppDataError::Ended) => Err(NotRefreshed::Ended),
                     Err(error) => {
                         events::hook_failed("on_refresh", &error);
-                        Ok(Some(held))
+                        Ok(held)
                     }
                 }
             }
-            Some(Ok(RefreshDecision(Decision::End))) => {
-                self.end(record.id(), Some(&record)).await?;
-                self.tell_ended(&record, EndReason::Application);
-                self.flow.revoke(&record).await;
-                Ok(None)
-            }
-            Some(Err(error)) => {
-                events::hook_failed("on_refresh", &error);
-                Ok(Some(held))
+            Decision::End => {
+                self.end_by_decision(held.record()).await;
+                Err(NotRefreshed::Ended)
             }
         }
+    }
+
+    /// The application has said so, and nobody asks it again: a store that is away is asked until the
+    /// session is over by itself.
+    async fn end_by_decision(&self, record: &SessionRecord) {
+        while let Err(error) = self.end(record.id(), Some(record)).await {
+            events::not_ended(&error);
+            if self.has_ended(record) {
+                break;
+            }
+            self.flow.clock().sleep(PAUSE).await;
+        }
+        self.tell_ended(record, EndReason::Application);
+        self.flow.revoke(record).await;
     }
 }
 
@@ -181,3 +196,6 @@ impl fmt::Debug for RefreshedSession {
             .finish_non_exhaustive()
     }
 }
+
+/// How long a store that failed is left alone.
+const PAUSE: Duration = Duration::from_secs(1);

@@ -7,6 +7,7 @@ use crate::crypto::CookieKey;
 use crate::flow::tests::support::{ISSUER, Server, sign_in};
 use crate::session::held::Held;
 use crate::session::keeper::Keeper;
+use crate::session::refresh::NotRefreshed;
 use crate::session::{Opened, Shown};
 use crate::store::{MemoryStore, SharedStore};
 
@@ -76,7 +77,6 @@ async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
         for (place, _, keeper, held, told) in sessions(name).await {
             let claims = Some(held.record().claims().clone());
             let newer = keeper.after_refresh(held.clone(), claims).await.unwrap();
-            let newer = newer.unwrap();
             assert_eq!(newer.record().app_data(), expected, "{place} {name}");
             // So it is for everybody who comes with the cookie from before.
             let newest = keeper.load(&held).await.unwrap().unwrap();
@@ -89,8 +89,8 @@ async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
 #[tokio::test]
 async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
     for (place, server, keeper, held, told) in sessions("end").await {
-        let outcome = keeper.after_refresh(held.clone(), None).await.unwrap();
-        assert!(outcome.is_none(), "{place}");
+        let outcome = keeper.after_refresh(held.clone(), None).await;
+        assert!(matches!(outcome, Err(NotRefreshed::Ended)), "{place}");
         let shown = match held.ticket() {
             Some(ticket) => Shown::Ticket(ticket.clone()),
             None => Shown::Record(Box::new(held.record().as_ref().clone())),
@@ -110,5 +110,5 @@ async fn without_a_hook_nothing_is_asked_or_changed() {
     let keeper = Keeper::new(Arc::new(flow), CookieKey::generate().unwrap());
     let held = keeper.begin(record).await.unwrap();
     let newer = keeper.after_refresh(held.clone(), None).await.unwrap();
-    assert!(Arc::ptr_eq(newer.unwrap().record(), held.record()));
+    assert!(Arc::ptr_eq(newer.record(), held.record()));
 }

@@ -9,6 +9,7 @@ use super::outcome::NotRefreshed;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
 use crate::session::events;
 use crate::session::held::Held;
+use crate::session::hooks::EndReason;
 use crate::session::keeper::Keeper;
 use crate::session::place::{Place, Saved};
 use crate::telemetry::Refresh;
@@ -23,7 +24,7 @@ const NEXT_LOOK: Duration = Duration::from_millis(500);
 
 /// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const NEXT_PAUSE: Duration = Duration::from_secs(2);
+const NEXT_PAUSE: Duration = Duration::from_secs(1);
 
 /// So often in a row others may have written a session before we pause.
 const CONFLICTS: u32 = 8;
@@ -135,10 +136,12 @@ impl Keeper {
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
                 self.memory.refreshes.backoff.succeeded(record.id());
-                let kept = self.keep(held.clone(), new, fence).await;
-                if kept.is_ok() {
+                let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
+                let mut kept = self.keep(held.clone(), new, fence).await;
+                if let Ok(newest) = kept {
                     Refresh::Success.count();
                     events::refreshed();
+                    kept = self.after_refresh(newest, claims).await;
                 }
                 return (kept, End::Known);
             }
@@ -255,8 +258,9 @@ impl Keeper {
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
     async fn end_refreshed(&self, held: &Held) -> Outcome {
         let record = held.record();
-        if let Err(error) = self.end(record.id(), Some(record)).await {
-            events::not_ended(&error);
+        match self.end(record.id(), Some(record)).await {
+            Ok(()) => self.tell_ended(record, EndReason::Refused),
+            Err(error) => events::not_ended(&error),
         }
         Err(NotRefreshed::Ended)
     }

@@ -3,7 +3,7 @@
 //! The client for clusters that comes with `redis` sends a command again when its answer was lost. Here a
 //! command is sent again only where the server has said that it did not carry it out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,8 +34,8 @@ struct State {
     nodes: HashMap<Address, Arc<Node>>,
     map: Vec<Range>,
     learned_at: Option<Duration>,
-    /// Something was said or happened that the map does not show.
-    stale: bool,
+    /// Of whom something was heard that the map does not show. Slots of others do not wait for a newer one.
+    doubted: HashSet<Address>,
 }
 
 /// Slots that follow each other, and who has them.
@@ -58,7 +58,9 @@ impl Cluster {
 
     pub(super) async fn ask(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
         let mut redirect = None;
-        for _ in 0..HOPS {
+        let mut hops = 0;
+        while hops < HOPS {
+            hops += 1;
             let (node, ahead) = match redirect.take() {
                 Some(redirect) => redirect,
                 None => (self.owner(slot).await?, false),
@@ -69,22 +71,28 @@ impl Cluster {
             };
             match answer {
                 Err(Failure::Moved(host, port)) => {
-                    self.state().stale = true;
+                    self.doubt(&node);
                     redirect = Some((self.node(node.address.redirected(host, port)), false));
                 }
                 Err(Failure::Ask(host, port)) => {
                     redirect = Some((self.node(node.address.redirected(host, port)), true));
                 }
-                Err(Failure::TryAgain) => SystemClock.sleep(PAUSE).await,
+                // Whoever asked sets a limit to how often.
+                Err(Failure::TryAgain) => {
+                    hops = 0;
+                    SystemClock.sleep(PAUSE).await;
+                }
                 Err(failure @ Failure::NoConnection(_)) => {
                     // Whoever has the slot may not be who had it: worth another look, if that is news.
-                    self.state().stale = true;
+                    self.doubt(&node);
                     if Arc::ptr_eq(&node, &self.owner(slot).await?) {
                         return Err(failure);
                     }
                 }
                 Err(failure) => {
-                    self.state().stale |= failure.ends_connection();
+                    if failure.ends_connection() {
+                        self.doubt(&node);
+                    }
                     return Err(failure);
                 }
                 Ok(value) => return Ok(value),
@@ -108,25 +116,32 @@ impl Cluster {
     fn known_owner(&self, slot: u16) -> Option<Arc<Node>> {
         let owner = {
             let state = self.state();
+            let mut ranges = state.map.iter();
+            let range = ranges.find(|range| (range.first..=range.last).contains(&slot))?;
             let age = state
                 .learned_at
                 .map(|at| SystemClock.monotonic().saturating_sub(at));
-            if state.stale && age.is_none_or(|age| age >= PAUSE) {
+            if state.doubted.contains(&range.owner) && age.is_none_or(|age| age >= PAUSE) {
                 return None;
             }
-            let range = state
-                .map
-                .iter()
-                .find(|range| (range.first..=range.last).contains(&slot))?;
             range.owner.clone()
         };
         Some(self.node(owner))
     }
 
+    fn doubt(&self, node: &Node) {
+        self.state().doubted.insert(node.address.clone());
+    }
+
     /// Asks one server after another who has which slots.
     async fn learn(&self) -> Result<(), Failure> {
-        let mut known: Vec<Address> = self.state().nodes.keys().cloned().collect();
-        known.extend(self.seeds.iter().cloned());
+        let mut known = self.seeds.clone();
+        {
+            let state = self.state();
+            known.extend(state.nodes.keys().cloned());
+            // Last those who may keep everybody waiting.
+            known.sort_by_key(|address| state.doubted.contains(address));
+        }
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
         let mut failure = Failure::Lost;
@@ -153,7 +168,7 @@ impl Cluster {
         });
         state.map = map;
         state.learned_at = Some(SystemClock.monotonic());
-        state.stale = false;
+        state.doubted.clear();
     }
 
     fn node(&self, address: Address) -> Arc<Node> {

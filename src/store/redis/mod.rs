@@ -75,6 +75,8 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 ///   restart signs everybody out and forgets what was used or ended.
 /// - A user restricted by ACL needs the keys `prefix:*` and the commands `GET`, `SET`, `DEL`, `GETRANGE`, `TIME`,
 ///   `EVAL`, `EVALSHA`; `ROLE` where it may; `CLUSTER SLOTS` and `ASKING` in a cluster.
+/// - **While a cluster moves a slot**, new keys in it are [`StoreError::Unavailable`]; what is there can be
+///   read. One slot moves in moments where it holds little: entries are spread over 1024 of them.
 ///
 /// # What a fail-over may lose
 ///

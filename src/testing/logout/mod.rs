@@ -3,7 +3,13 @@
 
 mod sent;
 
+use std::error::Error;
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use serde_json::json;
+use tower_service::Service;
 use url::Url;
 
 pub use sent::SentLogout;
@@ -52,18 +58,12 @@ impl TestServer {
     /// [`ConfigError::Url`] where it is more or less than an origin.
     pub fn add_relying_party<S, B>(self, at: &str, service: S) -> Result<Self, ConfigError>
     where
-        S: tower_service::Service<
-                http::Request<http_body_util::Full<bytes::Bytes>>,
-                Response = http::Response<B>,
-            > + Clone
-            + Send
-            + Sync
-            + 'static,
-        S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S::Error: Into<Box<dyn Error + Send + Sync>>,
         S::Future: Send,
         B: http_body::Body + Send + 'static,
         B::Data: Send,
-        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let origin = origin(at)?;
         {
@@ -99,19 +99,8 @@ impl TestServer {
     /// Signs a subject out in every browser and tells the clients, as an administrator of the server
     /// does; what was sent. Tokens that clients hold stay good.
     pub async fn sign_out(&self, subject: &str) -> Vec<SentLogout> {
-        let before = {
-            let state = &mut *self.state();
-            let ended = state.sessions.sign_out_subject(subject);
-            state.ended.extend(ended);
-            state.sent_logouts.len()
-        };
-        self.tell_clients().await;
-        self.state()
-            .sent_logouts
-            .iter()
-            .skip(before)
-            .cloned()
-            .collect()
+        let ended = self.state().sessions.sign_out_subject(subject);
+        self.tell_clients(ended).await
     }
 
     /// The `sid` of every sign-in of a subject that lasts, in no order.
@@ -119,27 +108,26 @@ impl TestServer {
         self.state().sessions.session_ids(subject)
     }
 
-    /// Sends a logout token for each sign-in that ended to each client that is to hear of it.
-    pub(super) async fn tell_clients(&self) {
-        let due: Vec<(String, String)> = {
-            let state = &mut *self.state();
-            let ended = std::mem::take(&mut state.ended);
-            let due = ended.iter().flat_map(|sign_in| {
-                let clients = state.grants.clients_of(sign_in).into_iter();
-                clients.map(move |client_id| (client_id, sign_in))
-            });
-            due.map(|(client_id, sign_in)| {
+    /// Tells of what ended at a page; it is told when the next page is there.
+    pub(super) async fn tell_of_pages(&self) {
+        let ended = std::mem::take(&mut self.state().ended);
+        self.tell_clients(ended).await;
+    }
+
+    /// Sends a logout token for each of these sign-ins to each client that is to hear of it.
+    async fn tell_clients(&self, ended: Vec<SignIn>) -> Vec<SentLogout> {
+        let mut sent = Vec::new();
+        for sign_in in ended {
+            let clients = self.state().grants.clients_of(&sign_in);
+            for client_id in clients {
                 let token = self
                     .logout_token(&client_id)
                     .with_subject(&sign_in.subject)
                     .with_claim("sid", sign_in.sid.as_str());
-                (client_id, token.sign())
-            })
-            .collect()
-        };
-        for (client_id, token) in due {
-            self.send_logout_token(&client_id, &token).await;
+                sent.extend(self.send_logout_token(&client_id, &token.sign()).await);
+            }
         }
+        sent
     }
 }
 

@@ -1,0 +1,261 @@
+//! Which header fields go through, in both directions.
+
+use http::header::{
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, TE,
+    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+
+use crate::config_error::ConfigError;
+use crate::protocol::AccessToken;
+use crate::protocol::field_name::folded;
+
+/// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Fields {
+    stripped: Vec<String>,
+    passed: Vec<String>,
+}
+
+impl Fields {
+    pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
+        self.stripped.push(checked("stripped header", name)?);
+        Ok(())
+    }
+
+    pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
+        let name_folded = checked("passed header", name)?;
+        if name_folded.ends_with('-') || holds(NEVER, &name_folded) {
+            return Err(ConfigError::Setting {
+                setting: "passed header",
+                value: name.to_owned(),
+                reason: "it must be a whole name, and none that the relay itself answers for",
+            });
+        }
+        self.passed.push(name_folded);
+        Ok(())
+    }
+
+    /// `L58`: what the browser sent becomes what the relay sends.
+    pub(super) fn outward(
+        &self,
+        headers: &mut HeaderMap,
+        token: &AccessToken,
+        socket: bool,
+    ) -> Result<(), http::header::InvalidHeaderValue> {
+        let mut authorization = HeaderValue::try_from(format!("Bearer {}", token.expose()))?;
+        authorization.set_sensitive(true);
+        let listed = listed_in(headers, &CONNECTION);
+        let trailers = listed_in(headers, &TE).iter().any(|one| one == "trailers");
+        // RFC 9112 §6.3: what says two lengths is told by one of them alone.
+        if headers.contains_key(TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
+        remove(headers, |name| {
+            let folded = folded(name.as_str());
+            let imitates = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
+            imitates
+                || holds(NEVER, &folded)
+                || listed.contains(&folded)
+                || self.is_stripped(&folded)
+        });
+        headers.insert(AUTHORIZATION, authorization);
+        if socket {
+            headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        } else if trailers {
+            // RFC 9110 §10.1.4: said anew for the next hop, since trailers are passed.
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONNECTION, HeaderValue::from_static("te"));
+        }
+        Ok(())
+    }
+
+    fn is_stripped(&self, folded: &str) -> bool {
+        let passed = self.passed.iter().any(|name| name == folded);
+        !passed && (holds(LOOK_ALIKES, folded) || self.stripped.iter().any(|one| is(one, folded)))
+    }
+}
+
+/// What the upstream answered becomes what the browser gets.
+pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
+    let listed = listed_in(headers, &CONNECTION);
+    remove(headers, |name| {
+        let folded = folded(name.as_str());
+        holds(HOP_BY_HOP, &folded) || holds(NOT_THEIRS, &folded) || listed.contains(&folded)
+    });
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
+        headers.insert(
+            WWW_AUTHENTICATE,
+            HeaderValue::from_static("Cookie realm=\"relay\""),
+        );
+    }
+    // What an API returns is data, whoever wrote it: as a page of our origin it could do all we can.
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+}
+
+fn checked(setting: &'static str, name: &str) -> Result<String, ConfigError> {
+    match HeaderName::try_from(name) {
+        Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
+        _ => Err(ConfigError::Setting {
+            setting,
+            value: name.to_owned(),
+            reason: "it must be the name of a header, or the beginning of one that ends with `-`",
+        }),
+    }
+}
+
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+    let unwanted: Vec<_> = headers
+        .keys()
+        .filter(|name| unwanted(name))
+        .cloned()
+        .collect();
+    for name in unwanted {
+        headers.remove(name);
+    }
+}
+
+/// The members of a list without parameters, folded.
+fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
+    let lines = headers.get_all(field).iter();
+    lines
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .map(|member| folded(String::from_utf8_lossy(member).trim()))
+        .filter(|member| !member.is_empty())
+        .collect()
+}
+
+fn holds(names: &[&str], folded: &str) -> bool {
+    names.iter().any(|name| is(name, folded))
+}
+
+fn is(name: &str, folded: &str) -> bool {
+    if name.ends_with('-') {
+        folded.starts_with(name)
+    } else {
+        folded == name
+    }
+}
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// RFC 9110 §7.6.1: what one connection says of itself.
+const HOP_BY_HOP: &[&str] = &[
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What no request takes along: who the browser is to us, where it thought to be, and the hop.
+const NEVER: &[&str] = &[
+    "authorization",
+    "cookie",
+    "cookie2",
+    "dpop",
+    // The server here has answered it.
+    "expect",
+    "host",
+    // A browser would give another origin no more than our own.
+    "referer",
+    "connection",
+    "http2-settings",
+    "keep-alive",
+    "proxy-",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// What services behind a gateway believe of who asks, from where, and for what.
+pub(super) const LOOK_ALIKES: &[&str] = &[
+    "cf-access-",
+    "cf-connecting-ip",
+    "client-cert",
+    "client-cert-chain",
+    "client-ip",
+    "fastly-client-ip",
+    "forwarded",
+    "remote-",
+    "ssl-client-",
+    "true-client-ip",
+    "x-access-token",
+    "x-amzn-mtls-",
+    "x-amzn-oidc-",
+    "x-anonymous-consumer",
+    "x-apigateway-api-userinfo",
+    "x-auth-",
+    "x-authenticated-",
+    "x-client-cert",
+    "x-client-cert-",
+    "x-client-dn",
+    "x-client-ip",
+    "x-client-verify",
+    "x-cluster-client-ip",
+    "x-consumer-",
+    "x-credential-",
+    "x-endpoint-api-userinfo",
+    "x-envoy-",
+    "x-forwarded",
+    "x-forwarded-",
+    "x-goog-authenticated-user-",
+    "x-goog-iap-",
+    "x-http-method",
+    "x-http-method-override",
+    "x-id-token",
+    "x-jwt-",
+    "x-method-override",
+    "x-ms-client-principal",
+    "x-ms-client-principal-",
+    "x-ms-token-",
+    "x-original-",
+    "x-pomerium-",
+    "x-real-ip",
+    "x-remote-",
+    "x-rewrite-url",
+    "x-ssl-",
+    "x-token-",
+    "x-user",
+    "x-user-email",
+    "x-user-groups",
+    "x-user-id",
+    "x-user-name",
+    "x-user-roles",
+    "x-userinfo",
+    "x-username",
+    "x-vouch-",
+    "x-webauth-",
+];
+
+/// What an answer says for the whole origin, to the browser's cookie jar, or to the proxies in front of us.
+const NOT_THEIRS: &[&str] = &[
+    "accept-ch",
+    "access-control-",
+    "alt-svc",
+    "authentication-info",
+    "clear-site-data",
+    "critical-ch",
+    "nel",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "report-to",
+    "reporting-endpoints",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "set-login",
+    "strict-transport-security",
+    "timing-allow-origin",
+    "www-authenticate",
+    "x-accel-",
+    "x-lighttpd-send-file",
+    "x-reproxy-url",
+    "x-sendfile",
+];

@@ -1,0 +1,115 @@
+//! What the relay says itself: a problem (RFC 9457), since only scripts are answered, and a line in the log.
+
+use std::error::Error;
+
+use bytes::Bytes;
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::target::Astray;
+use crate::login::Mark;
+use crate::session::SessionError;
+
+/// A response before it gets the body type of a relay.
+pub(super) type Answer = Response<Bytes>;
+
+const TARGET: &str = "tower_oauth::relay";
+
+pub(super) fn astray(reason: Astray) -> Answer {
+    match reason {
+        Astray::Elsewhere => problem(
+            StatusCode::NOT_FOUND,
+            "not_relayed",
+            "Nothing is relayed from here.",
+        ),
+        Astray::Unclear => problem(
+            StatusCode::BAD_REQUEST,
+            "unclear_path",
+            "This path can be read as another one.",
+        ),
+    }
+}
+
+pub(super) fn method_not_allowed(allowed: Option<HeaderValue>) -> Answer {
+    let mut answer = problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_relayed",
+        "This method is not relayed.",
+    );
+    // RFC 9110 §15.5.6.
+    let usual = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+    let allowed = allowed.unwrap_or(usual);
+    answer.headers_mut().insert(ALLOW, allowed);
+    answer
+}
+
+/// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
+pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -> Answer {
+    let (status, retry_after) = match error {
+        SessionError::Unavailable { retry_after, .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
+        }
+        SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
+        _ => {
+            tracing::debug!(target: TARGET, event = "relay_without_token", reason = %error);
+            return mark.ask_script_to_log_in(headers);
+        }
+    };
+    tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    let mut answer = problem(
+        status,
+        "token_unavailable",
+        "The sign-in service gives no access token at the moment.",
+    );
+    let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
+    let seconds = seconds.max(1).into();
+    answer.headers_mut().insert(RETRY_AFTER, seconds);
+    answer
+}
+
+/// The upstream cannot be reached, or what it says is no answer.
+pub(super) fn bad_gateway(reason: &str) -> Answer {
+    tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    problem(
+        StatusCode::BAD_GATEWAY,
+        "upstream_failed",
+        "The service behind did not answer.",
+    )
+}
+
+pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
+    let mut reason = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        reason = format!("{reason}: {error}");
+        source = error.source();
+    }
+    bad_gateway(&reason)
+}
+
+pub(super) fn too_late() -> Answer {
+    tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    problem(
+        StatusCode::GATEWAY_TIMEOUT,
+        "upstream_too_late",
+        "The service behind did not answer in time.",
+    )
+}
+
+fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Answer {
+    let problem = json!({
+        "type": "about:blank",
+        "title": title,
+        "status": status.as_u16(),
+        "code": code,
+    });
+    let mut answer = Response::new(Bytes::from(problem.to_string()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    let content_type = HeaderValue::from_static("application/problem+json");
+    headers.insert(CONTENT_TYPE, content_type);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    answer
+}

@@ -1,0 +1,170 @@
+//! A request on its way through: who asks, whether they may, where it goes, what comes back.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, StatusCode, Version};
+use tower_service::Service;
+
+use super::Relay;
+use super::body::{Download, Progress, Upload};
+use super::fields;
+use super::refusal::{self, Answer};
+use super::settings::Settings;
+use super::socket::{self, Socket};
+use crate::clock::within;
+use crate::login::{Mark, missing};
+use crate::session::Session;
+
+/// The future of a [`Relay`]'s response.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<R>(Boxed<R>);
+
+type Boxed<R> = Pin<Box<dyn Future<Output = Response<Download<R>>> + Send>>;
+
+impl<T, B, R> Service<Request<B>> for Relay<T>
+where
+    T: Service<Request<Upload<B>>, Response = Response<R>> + Clone + Send + 'static,
+    T::Future: Send,
+    T::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Send + 'static,
+    R: Send + 'static,
+{
+    type Response = Response<Download<R>>;
+    type Error = Infallible;
+    type Future = ResponseFuture<R>;
+
+    /// Always ready: whether the transport is, only those find out who may use it.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let settings = Arc::clone(&self.settings);
+        let transport = self.transport.clone();
+        ResponseFuture(Box::pin(async move {
+            let answer = settings.relay(transport, request).await;
+            answer.unwrap_or_else(|own| own.map(Download::own))
+        }))
+    }
+}
+
+impl Settings {
+    async fn relay<T, B, R>(
+        &self,
+        mut transport: T,
+        request: Request<B>,
+    ) -> Result<Response<Download<R>>, Answer>
+    where
+        T: Service<Request<Upload<B>>, Response = Response<R>>,
+        T::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut parts, body) = request.into_parts();
+        let mark = parts.extensions.remove::<Mark>();
+        let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
+        let session = self.admit(&mark, &parts).map_err(|own| *own)?;
+        let uri = self.target.find(&parts.uri).map_err(refusal::astray)?;
+        let token = session.access_token().await;
+        let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
+
+        let socket = Socket::take(&mut parts);
+        let progress = Progress::default();
+        let mut outward = Request::new(Upload::new(body, progress.clone()));
+        *outward.method_mut() = parts.method;
+        *outward.uri_mut() = uri;
+        *outward.version_mut() = Version::HTTP_11;
+        // Nothing of the extensions: what layers here know is not for the transport.
+        *outward.headers_mut() = parts.headers;
+        self.fields
+            .outward(outward.headers_mut(), &token, socket.is_some())
+            .map_err(|_| refusal::bad_gateway("the access token cannot be sent"))?;
+
+        let mut answer = Box::pin(async move {
+            poll_fn(|cx| transport.poll_ready(cx)).await?;
+            transport.call(outward).await
+        });
+        let response = loop {
+            let before = progress.count();
+            if let Some(response) = within(&**mark.clock(), self.patience, answer.as_mut()).await {
+                break response.map_err(|error| refusal::unreachable(&*error.into()))?;
+            }
+            // An upload may take its time as long as it goes on.
+            if progress.count() == before {
+                return Err(refusal::too_late());
+            }
+        };
+        inward(response, socket).map_err(|own| *own)
+    }
+
+    /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
+    fn admit(&self, mark: &Mark, parts: &Parts) -> Result<Session, Box<Answer>> {
+        let (method, headers) = (&parts.method, &parts.headers);
+        mark.look();
+        let own_navigation = self.downloads && mark.is_own_navigation(method, headers);
+        let Some(session) = parts.extensions.get::<Session>() else {
+            return Err(Box::new(match own_navigation {
+                true => mark.ask_to_log_in(method, headers),
+                false => mark.ask_script_to_log_in(headers),
+            }));
+        };
+        let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
+        if !shown {
+            return Err(Box::new(mark.refuse_foreign(headers)));
+        }
+        if !self.methods.allow(method) {
+            let allowed = self.methods.list();
+            return Err(Box::new(refusal::method_not_allowed(allowed)));
+        }
+        Ok(session.clone())
+    }
+}
+
+/// What the upstream answered, as the browser gets it.
+fn inward<R>(
+    mut response: Response<R>,
+    socket: Option<Socket>,
+) -> Result<Response<Download<R>>, Box<Answer>> {
+    let bad = |reason| Box::new(refusal::bad_gateway(reason));
+    let status = response.status();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        let joined = socket.and_then(|socket| socket.join(&mut response));
+        joined.ok_or_else(|| bad("it switched to another protocol"))?;
+        fields::inward(status, response.headers_mut());
+        socket::agree(response.headers_mut());
+        let mut agreed = Response::new(Download::own(Bytes::new()));
+        *agreed.status_mut() = status;
+        *agreed.headers_mut() = std::mem::take(response.headers_mut());
+        return Ok(agreed);
+    }
+    // RFC 9110 §15.5.8: a proxy between us and the upstream wants something of us, not of the browser.
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        return Err(bad("a proxy demands credentials"));
+    }
+    fields::inward(status, response.headers_mut());
+    response.extensions_mut().clear();
+    *response.version_mut() = Version::HTTP_11;
+    Ok(response.map(Download::upstream))
+}
+
+impl<R> Future for ResponseFuture<R> {
+    type Output = Result<Response<Download<R>>, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+impl<R> fmt::Debug for ResponseFuture<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+const NO_LAYER: &str = "a Relay has no LoginLayer around it: add `.layer(login)` outside";

@@ -1,0 +1,199 @@
+//! What a relay is set up with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, Method};
+
+use super::fields::Fields;
+use super::target::Target;
+use super::transport::HttpTransport;
+use crate::config_error::ConfigError;
+
+/// A service that calls one upstream API with the access token of whoever is signed in.
+///
+/// The [module documentation](super) says what goes through and what does not. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Relay<T = HttpTransport> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) transport: T,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) target: Target,
+    pub(super) fields: Fields,
+    pub(super) methods: Methods,
+    pub(super) patience: Duration,
+    pub(super) demands_header: bool,
+    pub(super) downloads: bool,
+}
+
+impl Relay {
+    /// A relay to `upstream`, such as `https://api.example.com/v1`: one origin, and the path that every
+    /// path there begins with. Nothing that a request says changes either. There is no I/O here.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] unless it is https, or http on loopback, without user name, query and fragment.
+    pub fn new(upstream: &str) -> Result<Self, ConfigError> {
+        Ok(Self {
+            settings: Arc::new(Settings {
+                target: Target::new(upstream)?,
+                fields: Fields::default(),
+                methods: Methods::default(),
+                patience: PATIENCE,
+                demands_header: true,
+                downloads: false,
+            }),
+            transport: HttpTransport::default(),
+        })
+    }
+}
+
+impl<T> Relay<T> {
+    /// The path below which requests come, such as `/api`; it is taken off. What is not below it gets 404.
+    ///
+    /// Not needed inside of `Router::nest_service`, which takes the prefix off itself.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is a path of at least one segment, none of them `.` or `..`.
+    pub fn with_prefix(self, prefix: &str) -> Result<Self, ConfigError> {
+        let target = self.settings.target.clone().with_prefix(prefix)?;
+        Ok(self.with(|settings| settings.target = target))
+    }
+
+    /// The methods that are relayed; all but CONNECT and TRACE when this is not called. Others get 405.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for CONNECT, which asks for a tunnel, for TRACE, whose answer shows the
+    /// token, and for an empty list.
+    pub fn with_methods(
+        self,
+        methods: impl IntoIterator<Item = Method>,
+    ) -> Result<Self, ConfigError> {
+        let methods = Methods::only(methods.into_iter().collect())?;
+        Ok(self.with(|settings| settings.methods = methods))
+    }
+
+    /// How long the upstream may take to begin its answer; 30 seconds when this is not called. Then the
+    /// browser gets 504.
+    ///
+    /// While the body of the request is on its way the time begins anew with every part of it. Answers
+    /// and WebSockets have no limit once they have begun.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for no time at all, and for more than an hour.
+    pub fn with_timeout(self, timeout: Duration) -> Result<Self, ConfigError> {
+        if timeout.is_zero() || timeout > LONGEST {
+            return Err(ConfigError::Setting {
+                setting: "relay timeout",
+                value: format!("{timeout:?}"),
+                reason: "it must be more than nothing and at most an hour",
+            });
+        }
+        Ok(self.with(|settings| settings.patience = timeout))
+    }
+
+    /// One more header that the upstream believes and browsers must not send, such as `x-tenant`, or all
+    /// that begin with one, such as `x-tenant-`. Case does not matter, nor does `_` for `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is no name of a header.
+    pub fn add_stripped_header(self, name: &str) -> Result<Self, ConfigError> {
+        let mut fields = self.settings.fields.clone();
+        fields.strip(name)?;
+        Ok(self.with(|settings| settings.fields = fields))
+    }
+
+    /// A header that goes through although it is on the list of those that are stripped, such as
+    /// `x-forwarded-for`: only where something in front of this application sets it at every request.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is no name of a header, and for `Authorization`, `Cookie`, `DPoP`,
+    /// `Host`, `Referer`, `Expect`, `Proxy-*` and the fields of a connection.
+    pub fn add_passed_header(self, name: &str) -> Result<Self, ConfigError> {
+        let mut fields = self.settings.fields.clone();
+        fields.pass(name)?;
+        Ok(self.with(|settings| settings.fields = fields))
+    }
+
+    /// Also relays a GET without the static header where a person follows a link in a page of this
+    /// application, which the browser has to show (`Sec-Fetch-Site: same-origin`): for downloads.
+    ///
+    /// The upstream should send them as attachments: as pages they are shown in a sandbox.
+    #[must_use]
+    pub fn with_downloads(self) -> Self {
+        self.with(|settings| settings.downloads = true)
+    }
+
+    /// Leaves it to [`Csrf`](crate::login::Csrf) alone which requests are relayed: GETs then need no static
+    /// header, and other sites can cause them. For upstreams that only read at a GET.
+    #[must_use]
+    pub fn without_csrf_header(self) -> Self {
+        self.with(|settings| settings.demands_header = false)
+    }
+
+    /// Another way to the upstream: any service that takes a request with an absolute URI. It must not
+    /// follow redirects. For WebSockets it has to leave hyper's `OnUpgrade` in the response's extensions.
+    #[must_use]
+    pub fn with_transport<U>(self, transport: U) -> Relay<U> {
+        Relay {
+            settings: self.settings,
+            transport,
+        }
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+}
+
+/// Which methods go through.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Methods(Option<Vec<Method>>);
+
+impl Methods {
+    fn only(methods: Vec<Method>) -> Result<Self, ConfigError> {
+        let refused = |value: String, reason| ConfigError::Setting {
+            setting: "relayed methods",
+            value,
+            reason,
+        };
+        if methods.is_empty() {
+            return Err(refused(String::new(), "the list is empty"));
+        }
+        if let Some(method) = methods.iter().find(|method| !may_ever(method)) {
+            return Err(refused(method.to_string(), "it is never relayed"));
+        }
+        Ok(Self(Some(methods)))
+    }
+
+    pub(super) fn allow(&self, method: &Method) -> bool {
+        may_ever(method) && self.0.as_ref().is_none_or(|list| list.contains(method))
+    }
+
+    /// For `Allow`, where the application said.
+    pub(super) fn list(&self) -> Option<HeaderValue> {
+        let names: Vec<_> = self.0.as_ref()?.iter().map(Method::as_str).collect();
+        HeaderValue::try_from(names.join(", ")).ok()
+    }
+}
+
+/// RFC 9110 §9.3.8: the answer to TRACE repeats the request, token and all. In whatever case it is written:
+/// methods that differ in case alone are others to us, and not to everybody.
+fn may_ever(method: &Method) -> bool {
+    let never = [Method::CONNECT, Method::TRACE];
+    !never
+        .iter()
+        .any(|one| one.as_str().eq_ignore_ascii_case(method.as_str()))
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const LONGEST: Duration = Duration::from_secs(60 * 60);

@@ -1,0 +1,288 @@
+//! Shops that share what their mode lets them share, handlers that want tokens, and time that passes.
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    missing_docs,
+    unreachable_pub,
+    missing_debug_implementations
+)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::StatusCode;
+use tower_oauth::session::SessionError;
+use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
+use tower_oauth::testing::{Endpoint, Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::{LoginLayer, Session};
+
+use crate::login_support::{Answer, Ask, ISSUER, Jar, Shop, client as registered, login, logs};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Cookie,
+    SharedMemory,
+    Store,
+}
+
+pub const MODES: [Mode; 3] = [Mode::Cookie, Mode::SharedMemory, Mode::Store];
+
+/// How long an access token lives at the test server.
+pub const LIFE: Duration = Duration::from_secs(300);
+
+/// An application of two processes, which are one where sessions are in cookies alone.
+pub struct World {
+    pub mode: Mode,
+    pub server: TestServer,
+    pub store: Switched,
+    pub kept: Arc<Mutex<Vec<Session>>>,
+    pub a: Shop,
+    pub b: Shop,
+}
+
+pub fn server(client: impl FnOnce(TestClient) -> TestClient) -> TestServer {
+    logs::listen();
+    TestServer::new(ISSUER)
+        .unwrap()
+        .add_client(client(registered()))
+        .add_user(TestUser::new("alice", "wonderland"))
+        .add_user(TestUser::new("bob", "builder"))
+}
+
+impl World {
+    pub fn new(mode: Mode) -> Self {
+        Self::with(mode, |client| client)
+    }
+
+    pub fn with(mode: Mode, client: impl FnOnce(TestClient) -> TestClient) -> Self {
+        let server = server(client);
+        let store = Switched::new(server.clock());
+        let kept = Arc::default();
+        let a = shop(&server, layer(&server, mode, &store), &kept);
+        let b = match mode {
+            Mode::Cookie => a.clone(),
+            _ => shop(&server, layer(&server, mode, &store), &kept),
+        };
+        Self {
+            mode,
+            server,
+            store,
+            kept,
+            a,
+            b,
+        }
+    }
+
+    /// Another process with the same keys, and with the store if there is one.
+    pub fn another(&self) -> Shop {
+        let layer = layer(&self.server, self.mode, &self.store);
+        shop(&self.server, layer, &self.kept)
+    }
+
+    pub fn clock(&self) -> ManualClock {
+        self.server.clock()
+    }
+
+    pub fn advance(&self, seconds: u64) {
+        self.clock().advance(Duration::from_secs(seconds));
+    }
+
+    pub fn refreshes(&self) -> usize {
+        self.server.count_grant(Grant::RefreshToken)
+    }
+
+    pub fn revoked(&self) -> Vec<String> {
+        let requests = self.server.requests().into_iter();
+        requests
+            .filter(|request| request.endpoint() == Endpoint::Revocation)
+            .filter_map(|request| request.parameter("token"))
+            .collect()
+    }
+
+    /// Lets time pass, in small steps, until it is done.
+    pub async fn in_time<T>(&self, future: impl Future<Output = T>) -> T {
+        in_time(&self.clock(), future).await
+    }
+}
+
+/// What a handler made of a session.
+pub async fn token(shop: &Shop, jar: &Jar) -> Answer {
+    shop.send(Ask::page("/token").jar(jar)).await
+}
+
+/// The text and the status of it.
+pub fn said(answer: &Answer) -> (u16, String) {
+    (answer.status.as_u16(), answer.text())
+}
+
+/// A future that goes on by itself.
+pub fn begin(shop: &Shop, path: &str, jar: &Jar) -> tokio::task::JoinHandle<Answer> {
+    let (shop, ask) = (shop.clone(), Ask::page(path).jar(jar));
+    tokio::spawn(async move { shop.send(ask).await })
+}
+
+/// Lets everybody go as far as they come without time.
+pub async fn settle() {
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+}
+
+pub async fn in_time<T>(clock: &ManualClock, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    for _ in 0..4000 {
+        for _ in 0..40 {
+            let polled = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await;
+            if let Poll::Ready(done) = polled {
+                return done;
+            }
+            tokio::task::yield_now().await;
+        }
+        clock.advance(Duration::from_millis(50));
+    }
+    panic!("it is not done in 200 seconds");
+}
+
+fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
+    let layer = login(server);
+    match mode {
+        Mode::Cookie => layer,
+        Mode::SharedMemory => layer.with_shared_memory(store.clone()),
+        Mode::Store => layer.with_session_store(store.clone()),
+    }
+}
+
+fn shop(server: &TestServer, login: LoginLayer, kept: &Arc<Mutex<Vec<Session>>>) -> Shop {
+    let kept = Arc::clone(kept);
+    let keep = move |session: Session| async move {
+        kept.lock().unwrap().push(session);
+    };
+    let app = Router::new()
+        .route("/", get(home))
+        .route("/token", get(access_token))
+        .route("/renew", get(renew))
+        .route("/scopes", get(scopes))
+        .route("/keep", get(keep))
+        .layer(login);
+    Shop {
+        server: server.clone(),
+        app,
+    }
+}
+
+async fn home(session: Option<Session>) -> String {
+    session.map_or_else(
+        || "hello stranger".to_owned(),
+        |session| format!("hello {}", session.subject()),
+    )
+}
+
+async fn access_token(session: Session) -> (StatusCode, String) {
+    told(
+        session
+            .access_token()
+            .await
+            .map(|it| it.expose().to_owned()),
+    )
+}
+
+async fn renew(session: Session) -> (StatusCode, String) {
+    if let Err(error) = session.refresh().await {
+        return told(Err(error));
+    }
+    told(
+        session
+            .access_token()
+            .await
+            .map(|it| it.expose().to_owned()),
+    )
+}
+
+async fn scopes(session: Session) -> String {
+    session.scopes().to_string()
+}
+
+pub fn told(outcome: Result<String, SessionError>) -> (StatusCode, String) {
+    match outcome {
+        Ok(token) => (StatusCode::OK, token),
+        Err(SessionError::AccessTokenExpired) => (StatusCode::UNAUTHORIZED, "expired".to_owned()),
+        Err(SessionError::Ended) => (StatusCode::UNAUTHORIZED, "ended".to_owned()),
+        Err(SessionError::Refused { .. }) => (StatusCode::BAD_GATEWAY, "refused".to_owned()),
+        Err(SessionError::Unavailable { retry_after, .. }) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("again in {}", retry_after.as_secs()),
+        ),
+        Err(other) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{other:?}")),
+    }
+}
+
+/// A store that can be switched off.
+#[derive(Clone)]
+pub struct Switched {
+    memory: MemoryStore,
+    off: Arc<AtomicBool>,
+}
+
+impl Switched {
+    fn new(clock: ManualClock) -> Self {
+        Self {
+            memory: MemoryStore::new().with_clock(clock).with_single_process(),
+            off: Arc::default(),
+        }
+    }
+
+    pub fn off(&self) {
+        self.off.store(true, Ordering::SeqCst);
+    }
+
+    pub fn on(&self) {
+        self.off.store(false, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        match self.off.load(Ordering::SeqCst) {
+            true => Err(StoreError::unavailable("switched off")),
+            false => Ok(()),
+        }
+    }
+}
+
+impl Store for Switched {
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
+        self.check()?;
+        // So that others come between, as they do where a store is far away.
+        tokio::task::yield_now().await;
+        self.memory.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+        expect: Expect,
+    ) -> Result<Put, StoreError> {
+        self.check()?;
+        tokio::task::yield_now().await;
+        self.memory.put(key, value, ttl, expect).await
+    }
+
+    async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
+        self.check()?;
+        tokio::task::yield_now().await;
+        self.memory.remove(key, expect).await
+    }
+}
