@@ -6,6 +6,7 @@
 //! | --- | --- | --- | --- |
 //! | other programs, an API | an access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
 //! | people with a browser | a cookie, after they signed in | [`LoginLayer`] | [`Session`] |
+//! | both, on one route | either of the two | both layers | [`Principal`](extract::Principal) |
 //!
 //! Both are made from one [`AuthorizationServer`]: its issuer identifier is all they need, the rest is
 //! discovered when the first request comes. [`ScopeLayer`] demands scopes of a token, route by route.
@@ -73,6 +74,17 @@
 //! # }
 //! ```
 //!
+//! What else browser routes may need:
+//!
+//! | you have | you say |
+//! | --- | --- |
+//! | several processes, sessions of any size, sign-outs that count everywhere | [`LoginLayer::with_session_store`]; the [guide](session::guide) compares |
+//! | an API to call on the person's behalf | [`Session::access_token`], always fresh |
+//! | a single-page application that must not see a token | module `relay`, with feature `relay` |
+//! | a route for browsers and programs alike | `extract::Principal` |
+//! | a word in who may sign in, and roles to keep with a session | [`LoginLayer::with_on_login`] |
+//! | an administrator who ends sessions | [`LoginLayer::sessions`] |
+//!
 //! # Tests of your own routes
 //!
 //! Feature `testing` brings an authorization server that runs inside a test, a browser with a cookie
@@ -88,7 +100,7 @@
 //! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
 //! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
 //! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
-//! | `redis` | no | [`store::RedisStore`]: sessions and all other state in Redis or Valkey |
+//! | `redis` | no | `store::RedisStore`: sessions and all other state in Redis or Valkey |
 //! | `relay` | no | `relay`: APIs called with the session's access token, for scripts that have none |
 //! | `testing` | no | the authorization server, browser and token mint for tests and demos |
 //!

@@ -348,7 +348,7 @@ async fn a_token_that_cannot_be_judged_can_be_repeated() {
 #[tokio::test]
 async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
     let server = server().with_algorithm(Algorithm::EdDsa);
-    let nodes = Nodes::with(Mode::Store, server, |login| login);
+    let nodes = Nodes::with(Mode::Store, &server, |login| login);
     let jar = nodes.signed_in("alice").await;
     let (keys, entries) = (nodes.server.count(Endpoint::KeySet), nodes.store.len());
     let total = nodes.server.requests().len();
@@ -417,7 +417,7 @@ async fn a_sign_out_at_the_server_reaches_the_application() {
             .without_consent()
             .with_backchannel_logout_uri(&format!("{SHOP}/auth/backchannel-logout?from=id"))
             .unwrap();
-        let nodes = Nodes::with(mode, server().add_client(client), |login| login);
+        let nodes = Nodes::with(mode, &server().add_client(client), |login| login);
         let server = nodes.server.clone();
         let app: Router = nodes.second.app.clone();
         let server = server.add_relying_party(SHOP, app).unwrap();
@@ -440,7 +440,7 @@ async fn a_sign_out_at_the_server_reaches_the_application() {
 #[tokio::test]
 async fn a_copy_of_the_cookie_stays_dead() {
     for mode in SHARED {
-        let nodes = Nodes::with(mode, server(), |login| {
+        let nodes = Nodes::with(mode, &server(), |login| {
             let hours = |hours: u64| Duration::from_secs(hours * 3600);
             login.with_session_limits(hours(8), hours(8)).unwrap()
         });

@@ -336,7 +336,9 @@ async fn a_store_that_is_away_or_full_is_told_as_that() {
             if code == "session_store_unavailable" {
                 answers.push(visit);
             }
-            for answer in answers {
+            for (at, answer) in answers.into_iter().enumerate() {
+                // A login can only begin anew; any other page can be asked for again.
+                assert_eq!(answer.text().contains("/auth/login"), at == 0, "{code}");
                 assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
                 assert_eq!(answer.header("retry-after"), "5", "{code}");
                 assert!(!answer.head().contains(SESSION), "{code} {}", answer.head());

@@ -188,6 +188,7 @@ async fn a_hook_that_fails_lets_nobody_in() {
             "hangs" => std::future::pending().await,
             "panics" => panic!("a hook of the application"),
             "gives up" => LoginDecision::later(Duration::from_millis(29_500)),
+            "gives up for good" => LoginDecision::later(Duration::MAX),
             "too much" => LoginDecision::allow_with(&"x".repeat(70_000)),
             "no JSON" => {
                 LoginDecision::allow_with(&std::collections::HashMap::from([(vec![1], 1)]))
@@ -200,6 +201,12 @@ async fn a_hook_that_fails_lets_nobody_in() {
             ("hangs", 503, "login_undecided", "10"),
             ("panics", 500, "login_hook_failed", ""),
             ("gives up", 503, "login_undecided", "30"),
+            (
+                "gives up for good",
+                503,
+                "login_undecided",
+                "18446744073709551615",
+            ),
             ("too much", 500, "login_hook_failed", ""),
             ("no JSON", 500, "login_hook_failed", ""),
             ("says nothing", 403, "login_denied", ""),

@@ -304,7 +304,7 @@ async fn a_return_with_another_state_goes_nowhere_and_ends_nothing() {
 #[tokio::test]
 async fn the_browser_forgets_what_it_kept_where_that_was_asked_for() {
     for (configured, expected) in [(false, ""), (true, "\"cache\", \"storage\"")] {
-        let nodes = Nodes::with(Mode::Store, server(), |login| match configured {
+        let nodes = Nodes::with(Mode::Store, &server(), |login| match configured {
             true => login.with_clear_site_data(),
             false => login,
         });
@@ -328,7 +328,7 @@ async fn a_server_with_a_way_of_its_own_is_left_that_way() {
     let own = |login: LoginLayer| {
         login.with_end_session_endpoint("https://tenant.example.com/v2/logout", "returnTo")
     };
-    let nodes = Nodes::with(Mode::Cookie, server(), |login| own(login).unwrap());
+    let nodes = Nodes::with(Mode::Cookie, &server(), |login| own(login).unwrap());
     let jar = nodes.signed_in("alice").await;
     let answer = nodes.first.send(sign_out().jar(&jar)).await;
     assert_eq!(
@@ -556,7 +556,7 @@ async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
 #[tokio::test]
 async fn the_oldest_session_ends_when_a_person_has_too_many() {
     for mode in SHARED {
-        let nodes = Nodes::with(mode, server(), |login| {
+        let nodes = Nodes::with(mode, &server(), |login| {
             login.with_max_sessions_per_user(2).unwrap()
         });
         let bob = nodes.signed_in("bob").await;
@@ -595,6 +595,37 @@ async fn the_oldest_session_ends_when_a_person_has_too_many() {
             possible,
             "{most}"
         );
+    }
+}
+
+/// L49: a login that is still being written when another takes its place is no session that nobody lists.
+#[tokio::test]
+async fn two_logins_at_once_leave_as_many_sessions_as_may_be() {
+    for mode in SHARED {
+        let nodes = Nodes::with(mode, &server(), |login| {
+            login.with_max_sessions_per_user(1).unwrap()
+        });
+        let mut slow = Jar::default();
+        let answer = nodes.second.start("/auth/login", &mut slow).await;
+        let callback = nodes.second.approve(answer.location(), "alice").await;
+        // What is written last: the session itself, or nothing but its lists.
+        let purpose = if mode == Mode::Store {
+            "session"
+        } else {
+            "user"
+        };
+        let hold = nodes.store.hold(purpose);
+        let (shop, ask) = (nodes.second.clone(), Ask::page(&callback).jar(&slow));
+        let slower = tokio::spawn(async move { shop.send(ask).await });
+        hold.arrived().await;
+        let faster = nodes.signed_in("alice").await;
+        hold.release();
+        slow.take(&slower.await.unwrap());
+        let mut greeted = [nodes.greeting(&slow).await, nodes.greeting(&faster).await];
+        greeted.sort();
+        assert_eq!(greeted, [ALICE, STRANGER], "{mode:?}");
+        let listed = nodes.login.sessions().of_user("alice").await.unwrap();
+        assert_eq!(listed.len(), 1, "{mode:?}");
     }
 }
 

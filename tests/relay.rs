@@ -40,6 +40,9 @@ const SCRIPT: [(&str, &str); 4] = [
     ("x-csrf", "1"),
 ];
 
+type Fields = &'static [(&'static str, &'static str)];
+type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
+
 /// A request as the upstream got it.
 #[derive(Clone, Debug)]
 struct Got {
@@ -54,12 +57,12 @@ struct Got {
 struct Upstream {
     got: Arc<Mutex<Vec<Got>>>,
     status: Option<StatusCode>,
-    fields: &'static [(&'static str, &'static str)],
+    fields: Fields,
     silent: bool,
 }
 
 impl Upstream {
-    fn answering(status: u16, fields: &'static [(&'static str, &'static str)]) -> Self {
+    fn answering(status: u16, fields: Fields) -> Self {
         Self {
             status: Some(StatusCode::from_u16(status).unwrap()),
             fields,
@@ -412,9 +415,9 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
         ("connection", "upgrade"),
         ("origin", "https://blog.example.com"),
     ];
-    type Fields<'a> = &'a [(&'a str, &'a str)];
+    type Row<'a> = &'a [(&'a str, &'a str)];
     // The fields; who gets through as the relay is made, with downloads, and without the header.
-    let cases: [(&str, &str, Fields<'_>, [u16; 3]); 11] = [
+    let cases: [(&str, &str, Row<'_>, [u16; 3]); 11] = [
         ("a script", "GET", &SCRIPT, [200, 200, 200]),
         ("a script", "POST", &SCRIPT, [200, 200, 200]),
         ("no header", "GET", &own, [403, 403, 200]),
@@ -427,7 +430,6 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
         ("an own image", "GET", &own_image, [403, 403, 200]),
         ("a socket of a sibling", "GET", &socket, [403, 403, 403]),
     ];
-    type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
     let set_ups: [SetUp; 3] = [
         |relay| relay,
         Relay::with_downloads,
@@ -479,7 +481,7 @@ async fn the_relay_asks_for_the_header_even_where_the_layer_does_not() {
 async fn methods_that_are_not_relayed_get_405() {
     let upstream = Upstream::default();
     let get_alone = |relay: Relay<Upstream>| relay.with_methods([Method::GET]).unwrap();
-    let relays: [(fn(Relay<Upstream>) -> Relay<Upstream>, &[&str]); 2] = [
+    let relays: [(SetUp, &[&str]); 2] = [
         (|relay| relay, &["TRACE", "trace", "CONNECT", "Connect"]),
         (get_alone, &["TRACE", "POST", "HEAD", "get"]),
     ];
@@ -626,7 +628,7 @@ async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
 /// The upstream's status goes through; nothing is asked twice.
 #[tokio::test]
 async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
-    let cases: [(u16, &[(&str, &str)], u16); 8] = [
+    let cases: [(u16, Fields, u16); 8] = [
         (
             401,
             &[("www-authenticate", "Bearer error=\"invalid_token\"")],
@@ -1276,7 +1278,7 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
 }
 
 #[path = "../examples/spa.rs"]
-#[allow(dead_code, clippy::print_stdout)]
+#[allow(dead_code)]
 mod spa;
 
 /// The example does what its first lines say.

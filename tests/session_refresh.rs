@@ -291,6 +291,29 @@ async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
     }
 }
 
+/// The server may still be at work on the request whose answer was lost: no other process sends the refresh
+/// token beside it.
+#[tokio::test]
+async fn after_a_lost_answer_other_processes_wait_as_well() {
+    for mode in [Mode::SharedMemory, Mode::Store] {
+        let world = World::with(mode, |client| client.without_rotation());
+        let jar = world.a.signed_in().await;
+        let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+        world.server.fail_once(Endpoint::Token, lost);
+        world.clock().advance(LIFE);
+        assert_eq!(token(&world.a, &jar).await.status, 503, "{mode:?}");
+        let lost_at = world.clock().unix_seconds();
+        let answer = world.in_time(token(&world.b, &jar)).await;
+        assert_eq!(answer.status, 200, "{mode:?}");
+        let waited = world.clock().unix_seconds() - lost_at;
+        assert!((9..=12).contains(&waited), "{mode:?}: {waited}");
+        // The first has given up for a while, and still gets what the other brought.
+        let other = world.in_time(token(&world.a, &jar)).await;
+        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(world.refreshes(), 2, "{mode:?}");
+    }
+}
+
 /// `L54`: nobody has a token that is not kept, and a store that comes back loses none.
 #[tokio::test]
 async fn a_store_that_is_away_when_the_tokens_come_gets_them_when_it_is_back() {

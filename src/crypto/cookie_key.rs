@@ -111,9 +111,9 @@ impl CookieKey {
     ///
     /// # let folder = std::env::temp_dir().join(format!("cookie-key-{}", std::process::id()));
     /// # std::fs::create_dir_all(&folder)?;
-    /// # std::env::set_current_dir(&folder)?;
-    /// let key = CookieKey::from_file_or_create("cookie.key")?;
-    /// # assert!(CookieKey::from_file("cookie.key").is_ok());
+    /// # let path = folder.join("cookie.key");
+    /// let key = CookieKey::from_file_or_create(&path)?;
+    /// # assert!(CookieKey::from_file(&path).is_ok());
     /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```

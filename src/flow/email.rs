@@ -6,7 +6,7 @@ use serde_json::Value;
 ///
 /// It is for writing to people, not for knowing them: addresses change hands, and more than one
 /// server lets its users claim any address they like. An application that finds accounts by address
-/// hands them to whoever claims it. See [`Session::user_key`](super::Session::user_key).
+/// hands them to whoever claims it. See [`Session::user_key`](crate::Session::user_key).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
     address: String,

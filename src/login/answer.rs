@@ -127,7 +127,8 @@ pub(super) fn send_no_referrer(headers: &mut HeaderMap) {
 
 /// When it is worth coming back, in whole seconds.
 pub(super) fn retry_after(headers: &mut HeaderMap, wait: Duration) {
-    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    let seconds = wait.as_secs().saturating_add(begun);
     headers.insert(RETRY_AFTER, seconds.max(1).into());
 }
 

@@ -132,9 +132,11 @@ impl From<&SignInError> for Refusal {
     fn from(error: &SignInError) -> Self {
         match error {
             SignInError::Flow(error) => Self::from(error),
-            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => {
-                Self::from(error)
-            }
+            // The callback has been used up: to try again is to begin anew.
+            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => Self {
+                start_again: true,
+                ..Self::from(error)
+            },
             SignInError::NotAdmitted(error) => Self::from(error),
             SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
             SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,

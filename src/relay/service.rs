@@ -69,7 +69,7 @@ impl Settings {
         let (mut parts, body) = request.into_parts();
         let mark = parts.extensions.remove::<Mark>();
         let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
-        let session = self.admit(&mark, &parts)?;
+        let session = self.admit(&mark, &parts).map_err(|own| *own)?;
         let uri = self.target.find(&parts.uri).map_err(refusal::astray)?;
         let token = session.access_token().await;
         let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
@@ -100,26 +100,27 @@ impl Settings {
                 return Err(refusal::too_late());
             }
         };
-        inward(response, socket)
+        inward(response, socket).map_err(|own| *own)
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
-    fn admit(&self, mark: &Mark, parts: &Parts) -> Result<Session, Answer> {
+    fn admit(&self, mark: &Mark, parts: &Parts) -> Result<Session, Box<Answer>> {
         let (method, headers) = (&parts.method, &parts.headers);
         mark.look();
         let own_navigation = self.downloads && mark.is_own_navigation(method, headers);
         let Some(session) = parts.extensions.get::<Session>() else {
-            return Err(match own_navigation {
+            return Err(Box::new(match own_navigation {
                 true => mark.ask_to_log_in(method, headers),
                 false => mark.ask_script_to_log_in(headers),
-            });
+            }));
         };
         let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
         if !shown {
-            return Err(mark.refuse_foreign(headers));
+            return Err(Box::new(mark.refuse_foreign(headers)));
         }
         if !self.methods.allow(method) {
-            return Err(refusal::method_not_allowed(self.methods.list()));
+            let allowed = self.methods.list();
+            return Err(Box::new(refusal::method_not_allowed(allowed)));
         }
         Ok(session.clone())
     }
@@ -129,11 +130,12 @@ impl Settings {
 fn inward<R>(
     mut response: Response<R>,
     socket: Option<Socket>,
-) -> Result<Response<Download<R>>, Answer> {
+) -> Result<Response<Download<R>>, Box<Answer>> {
+    let bad = |reason| Box::new(refusal::bad_gateway(reason));
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
         let joined = socket.and_then(|socket| socket.join(&mut response));
-        joined.ok_or_else(|| refusal::bad_gateway("it switched to another protocol"))?;
+        joined.ok_or_else(|| bad("it switched to another protocol"))?;
         fields::inward(status, response.headers_mut());
         socket::agree(response.headers_mut());
         let mut agreed = Response::new(Download::own(Bytes::new()));
@@ -143,7 +145,7 @@ fn inward<R>(
     }
     // RFC 9110 §15.5.8: a proxy between us and the upstream wants something of us, not of the browser.
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        return Err(refusal::bad_gateway("a proxy demands credentials"));
+        return Err(bad("a proxy demands credentials"));
     }
     fields::inward(status, response.headers_mut());
     response.extensions_mut().clear();

@@ -56,7 +56,7 @@ impl Session {
     ///
     /// | where the session is | when it is kept | who wins of two requests at once | at most |
     /// | --- | --- | --- | --- |
-    /// | sealed cookie | with the response to this request, whose headers must not be sent yet | the later response | 1 KiB |
+    /// | sealed cookie | with the response to this request, whose headers must not be sent yet | the later call; over several processes the later response | 1 KiB |
     /// | the same with shared memory | when this returns | the later call | 1 KiB |
     /// | store | when this returns | the later call | 64 KiB |
     ///

@@ -9,7 +9,7 @@
 //! | [`with_shared_memory`](crate::LoginLayer::with_shared_memory) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
 //! | [`with_session_store`](crate::LoginLayer::with_session_store) | in a store; the cookie holds a random ticket | a [`Store`](crate::store::Store) |
 //!
-//! The guide `docs/sessions.md` says which one is for whom, and what each promises when something fails.
+//! The [guide] says which one is for whom, and what each promises when something fails.
 //!
 //! # What is stored
 //!
@@ -19,6 +19,13 @@
 //!
 //! Every change compares and swaps: an answer that took long brings back neither a session that was ended
 //! nor tokens that were renewed meanwhile.
+//!
+//! # What an application adds
+//!
+//! A word at every login ([`with_on_login`](crate::LoginLayer::with_on_login)), at every refresh
+//! ([`with_on_refresh`](crate::LoginLayer::with_on_refresh)) and at the end of a session
+//! ([`with_on_logout`](crate::LoginLayer::with_on_logout)); and data of its own that goes with the session
+//! ([`Session::set_app_data`]).
 
 mod admin;
 mod app_data;
@@ -62,3 +69,6 @@ pub(crate) use hooks::{Hook, NotAdmitted};
 pub(crate) use keeper::Keeper;
 pub(crate) use open::{Opened, Shown};
 pub(crate) use ticket::Ticket;
+
+#[doc = include_str!("../../docs/sessions.md")]
+pub mod guide {}

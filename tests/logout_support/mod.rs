@@ -7,11 +7,12 @@
     missing_debug_implementations
 )]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 use tower_oauth::LoginLayer;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::{TestServer, TokenMint};
@@ -39,6 +40,25 @@ pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 pub struct Frail {
     memory: MemoryStore,
     left: Arc<AtomicI64>,
+    hold: Arc<Mutex<Option<Hold>>>,
+}
+
+/// One `put` that is held up: it says that it is there, and waits.
+#[derive(Clone)]
+pub struct Hold {
+    purpose: &'static str,
+    arrived: Arc<Notify>,
+    released: Arc<Notify>,
+}
+
+impl Hold {
+    pub async fn arrived(&self) {
+        self.arrived.notified().await;
+    }
+
+    pub fn release(&self) {
+        self.released.notify_one();
+    }
 }
 
 impl Frail {
@@ -46,6 +66,7 @@ impl Frail {
         Self {
             memory,
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            hold: Arc::default(),
         }
     }
 
@@ -60,6 +81,22 @@ impl Frail {
 
     pub fn len(&self) -> usize {
         self.memory.len()
+    }
+
+    /// Holds up the next `put` for this purpose.
+    pub fn hold(&self, purpose: &'static str) -> Hold {
+        let hold = Hold {
+            purpose,
+            arrived: Arc::default(),
+            released: Arc::default(),
+        };
+        *self.hold.lock().unwrap() = Some(hold.clone());
+        hold
+    }
+
+    fn holds_up(&self, key: &Key) -> Option<Hold> {
+        let mut hold = self.hold.lock().unwrap();
+        hold.take_if(|hold| key.as_str().starts_with(&format!("{}:", hold.purpose)))
     }
 
     fn ask(&self) -> Result<(), StoreError> {
@@ -88,6 +125,10 @@ impl Store for Frail {
         expect: Expect,
     ) -> Result<Put, StoreError> {
         self.ask()?;
+        if let Some(hold) = self.holds_up(key) {
+            hold.arrived.notify_one();
+            hold.released.notified().await;
+        }
         self.memory.put(key, value, ttl, expect).await
     }
 
@@ -109,18 +150,18 @@ pub struct Nodes {
 
 impl Nodes {
     pub fn new(mode: Mode) -> Self {
-        Self::with(mode, server(), |login| login)
+        Self::with(mode, &server(), |login| login)
     }
 
     pub fn with(
         mode: Mode,
-        server: TestServer,
+        server: &TestServer,
         configure: impl Fn(LoginLayer) -> LoginLayer,
     ) -> Self {
         let memory = MemoryStore::new().with_clock(server.clock());
         let store = Frail::new(memory.with_single_process());
         let layer = || {
-            let login = login(&server);
+            let login = login(server);
             configure(match mode {
                 Mode::Store => login.with_session_store(store.clone()),
                 Mode::Shared => login.with_shared_memory(store.clone()),
