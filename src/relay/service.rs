@@ -19,7 +19,7 @@ use super::fields;
 use super::refusal::{self, Answer};
 use super::settings::Settings;
 use super::socket::{self, Socket};
-use crate::clock::within;
+use crate::clock::{SharedClock, within};
 use crate::login::{Mark, missing};
 use crate::session::Session;
 
@@ -100,7 +100,7 @@ impl Settings {
                 return Err(refusal::too_late());
             }
         };
-        inward(response, socket).map_err(|own| *own)
+        inward(response, socket, mark.clock()).map_err(|own| *own)
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
@@ -130,11 +130,12 @@ impl Settings {
 fn inward<R>(
     mut response: Response<R>,
     socket: Option<Socket>,
+    clock: &SharedClock,
 ) -> Result<Response<Download<R>>, Box<Answer>> {
     let bad = |reason| Box::new(refusal::bad_gateway(reason));
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let joined = socket.and_then(|socket| socket.join(&mut response));
+        let joined = socket.and_then(|socket| socket.join(&mut response, Arc::clone(clock)));
         joined.ok_or_else(|| bad("it switched to another protocol"))?;
         fields::inward(status, response.headers_mut());
         socket::agree(response.headers_mut());
