@@ -107,6 +107,13 @@ pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
+/// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
+/// relays that ask for none and pages whose service worker adds it.
+pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
+    let mut wanted = headers.get_all(FETCH_DEST).iter();
+    wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
+}
+
 /// The same of what comes behind the body.
 pub(super) fn inward_trailers(trailers: &mut HeaderMap) {
     remove(trailers, |_, folded| {
@@ -163,6 +170,20 @@ fn is(name: &str, folded: &str) -> bool {
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Fetch §2.2.5: destinations that are like a script, and style sheets.
+const RUNS: &[&str] = &[
+    "audioworklet",
+    "paintworklet",
+    "script",
+    "serviceworker",
+    "sharedworker",
+    "style",
+    "worker",
+    "xslt",
+];
 
 /// RFC 9110 §7.6.1: what one connection says of itself.
 const HOP_BY_HOP: &[&str] = &[

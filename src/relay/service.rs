@@ -114,6 +114,9 @@ impl Settings {
                 false => mark.ask_script_to_log_in(headers),
             }));
         };
+        if fields::asks_for_what_runs(headers) {
+            return Err(Box::new(refusal::not_to_run()));
+        }
         let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
         if !shown {
             return Err(Box::new(mark.refuse_foreign(headers)));
