@@ -278,6 +278,47 @@ async fn an_upstream_does_not_speak_for_the_origin_in_newer_fields_either() {
     }
 }
 
+/// What an API returns is not run in a page of ours, however the relay is made.
+#[tokio::test]
+async fn no_page_runs_what_an_api_returns() {
+    type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
+    let set_ups: [SetUp; 3] = [
+        |relay| relay,
+        |relay| relay.without_csrf_header(),
+        |relay| relay.with_downloads(),
+    ];
+    let upstream = Upstream {
+        fields: &[("content-type", "text/javascript")],
+        ..Upstream::default()
+    };
+    for set_up in set_ups {
+        let shop = relayed(&upstream, set_up);
+        let jar = shop.signed_in().await;
+        for dest in [
+            "script",
+            "style",
+            "worker",
+            "sharedworker",
+            "serviceworker",
+            "audioworklet",
+            "paintworklet",
+            "xslt",
+        ] {
+            // A service worker of ours may have added the header.
+            let ask = Ask::new("GET", "/api/x").with(&[
+                ("sec-fetch-site", "same-origin"),
+                ("sec-fetch-mode", "no-cors"),
+                ("sec-fetch-dest", dest),
+                ("x-csrf", "1"),
+            ]);
+            let answer = shop.send(ask.jar(&jar)).await;
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{dest}");
+            assert!(!answer.text().contains("word"), "{dest}");
+        }
+        assert!(upstream.got.lock().unwrap().is_empty());
+    }
+}
+
 /// The names under which single sign-on in front of a service hands identities on.
 #[tokio::test]
 async fn no_identity_of_a_single_sign_on_gets_through() {
@@ -421,9 +462,8 @@ async fn no_answer_of_an_upstream_becomes_two() {
     assert!(!again.contains("evil"), "{again}");
 }
 
-/// When the browser of a WebSocket has gone, its upstream is not held by a task for ever.
-#[tokio::test]
-async fn a_websocket_whose_browser_went_away_ends() {
+/// A WebSocket that both ends have agreed to, with the browser's end and the upstream's.
+async fn agreed_socket() -> (Shop, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     let server = server();
@@ -455,9 +495,49 @@ async fn a_websocket_whose_browser_went_away_ends() {
         .unwrap();
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 5);
     assert_eq!(&heard[..5], b"early");
-    drop(browser);
-    // It hears of it, and its own silence does not keep the rest open.
+    let length = browser.read(&mut heard).await.unwrap();
+    assert!(heard[..length].starts_with(b"HTTP/1.1 101"));
+    (shop, browser, upstream)
+}
+
+/// Reads to the end while time goes by.
+async fn ends(shop: &Shop, stream: &mut TcpStream) -> bool {
+    let clock = shop.clock();
+    let mut heard = Vec::new();
+    let mut reading = std::pin::pin!(stream.read_to_end(&mut heard));
+    for _ in 0..200 {
+        clock.advance(Duration::from_secs(1));
+        if tokio::time::timeout(Duration::from_millis(5), reading.as_mut())
+            .await
+            .is_ok()
+        {
+            return true;
+        }
+    }
+    false
+}
+
+/// One end that has closed lets the other one say what is left, and is not held for ever by its silence.
+#[tokio::test]
+async fn a_websocket_of_which_one_end_has_gone_ends() {
+    let (shop, mut browser, mut upstream) = agreed_socket().await;
+    upstream.shutdown().await.unwrap();
+    let mut heard = [0; 16];
+    assert_eq!(browser.read(&mut heard).await.unwrap(), 0);
+    browser.write_all(b"last words").await.unwrap();
+    assert_eq!(upstream.read(&mut heard).await.unwrap(), 10);
+    assert!(ends(&shop, &mut upstream).await, "a silent browser");
+
+    let (shop, mut browser, mut upstream) = agreed_socket().await;
+    browser.shutdown().await.unwrap();
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 0);
+    upstream.write_all(b"last words").await.unwrap();
+    assert_eq!(browser.read(&mut heard).await.unwrap(), 10);
+    assert!(ends(&shop, &mut browser).await, "a silent upstream");
+
+    // Silence of both is no end.
+    let (shop, _browser, mut upstream) = agreed_socket().await;
+    assert!(!ends(&shop, &mut upstream).await);
 }
 
 /// `L59`: evidence is one exact word, or it is none.
@@ -777,6 +857,37 @@ async fn a_server_that_is_no_redis_is_unavailable_in_time() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// A URL that is refused, and one that is not, are shown without what is secret in them.
+#[test]
+fn no_error_shows_the_password_of_a_url() {
+    for url in [
+        "redis://:hunter2@",
+        "redis://app:hunter2@host:x",
+        "redis://app:hunter2/@host",
+        "redis://app:hunter2?@host",
+        "redis://app:hunter2#@host",
+        "redis://hunter2@host",
+        "hunter2://:hunter2@host",
+        "redis://app:hunter2%@host",
+        "redis://app:hunter2@host/hunter2",
+        "redis-cluster://:hunter2@a,b/7",
+        "redis://app:hunter2@hunter2:0",
+        "redis+unix://:hunter2@/x",
+        "redis://app:hunter2@[host",
+    ] {
+        let error = RedisStore::new(url).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("hunter2"), "{url}: {shown}");
+    }
+    let store = RedisStore::new("rediss://app:hunter2@host/1").unwrap();
+    let error = store.clone().with_ca_pem("hunter2").unwrap_err();
+    let shown = format!("{store:?} {error} {error:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("app"),
+        "{shown}"
+    );
 }
 
 /// Without a cluster, no server can send anybody elsewhere.
