@@ -33,8 +33,8 @@
 //! server { listen 127.0.0.1:3000; location / { proxy_pass http://sessions; proxy_set_header Host $http_host; } }
 //! ```
 //!
-//! Stop either process, or Redis for a while, in the middle of whatever: `GET /` says who is signed in, or 503 as
-//! long as nobody can know. With an authorization server of your own, set `ISSUER`, `CLIENT_ID` and `CLIENT_SECRET`,
+//! Kill the second process, or stop Redis for a while, in the middle of whatever: `/` says who is signed in, or 503
+//! as long as nobody can know, and `/token` has a token that is good. With an authorization server of your own, set `ISSUER`, `CLIENT_ID` and `CLIENT_SECRET`,
 //! and register `$BASE/auth/callback` and, as post-logout redirect URI, `$BASE/auth/logout` there, and as
 //! back-channel logout URI `$BASE/auth/backchannel-logout`.
 #![allow(clippy::print_stdout)]

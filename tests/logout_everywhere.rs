@@ -744,6 +744,43 @@ async fn the_newest_tokens_are_revoked() {
     }
 }
 
+/// L47, L62: tokens that were refreshed after the sign-out looked are the ones that are revoked.
+#[tokio::test]
+async fn a_refresh_overtakes_a_sign_out() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let app = Router::new()
+            .route("/token", get(token))
+            .layer(nodes.login.clone());
+        let jar = nodes.signed_in("alice").await;
+        nodes.server.clock().advance(Duration::from_secs(301));
+        let purpose = if mode == Mode::Store {
+            "session"
+        } else {
+            "cookie"
+        };
+        let hold = nodes.store.hold(purpose);
+        let (shop, ask) = (nodes.second.clone(), sign_out().jar(&jar));
+        let leaving = tokio::spawn(async move { shop.send(ask).await });
+        hold.arrived().await;
+        // The change that is held up has not taken effect, so the session still lives.
+        let answer = send(&app, Ask::page("/token").jar(&jar)).await;
+        assert_eq!(answer.text(), "some", "{mode:?}");
+        let newest = nodes.server.refresh_tokens("alice");
+        hold.release();
+        let answer = leaving.await.unwrap();
+        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode:?}");
+        let requests = nodes.server.requests();
+        let sent: Vec<String> = requests
+            .iter()
+            .filter(|request| request.endpoint() == Endpoint::Revocation)
+            .map(|request| request.parameter("token").unwrap())
+            .collect();
+        assert_eq!(sent[..1], newest, "{mode:?}");
+        assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
+    }
+}
+
 async fn token(session: Session) -> String {
     match session.access_token().await {
         Ok(_) => "some".to_owned(),

@@ -291,6 +291,48 @@ async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
     }
 }
 
+/// `L51`: a process that was stopped so long that another took its turn comes back with an answer. What the
+/// other brought stays, whatever the answer is.
+#[tokio::test]
+async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
+    for mode in [Mode::SharedMemory, Mode::Store] {
+        for refused in [true, false] {
+            let world = World::with(mode, |client| match refused {
+                true => client,
+                false => client.without_rotation(),
+            });
+            let jar = world.a.signed_in().await;
+            world.a.send(Ask::page("/keep").jar(&jar)).await;
+            let gate = Gate::new();
+            let once = |fault: Fault| {
+                let fault = fault.only_for(Grant::RefreshToken);
+                world.server.fail_once(Endpoint::Token, fault);
+            };
+            match refused {
+                true => {
+                    once(Fault::wait_for(&gate));
+                    once(Fault::refusal("invalid_grant"));
+                }
+                false => once(Fault::answer_waits_for(&gate)),
+            }
+            world.clock().advance(LIFE);
+            let stopped = begin(&world.a, "/token", &jar);
+            world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+            world.lose_lease().await;
+            let next = world.in_time(token(&world.b, &jar)).await;
+            assert_eq!(next.status, 200, "{mode:?} {refused}");
+            gate.open();
+            let stopped = world.in_time(stopped).await.unwrap();
+            assert_eq!(said(&stopped), said(&next), "{mode:?} {refused}");
+            for shop in [&world.a, &world.b] {
+                let later = world.in_time(token(shop, &jar)).await;
+                assert_eq!(said(&later), said(&next), "{mode:?} {refused}");
+            }
+            assert_eq!(world.refreshes(), 2, "{mode:?} {refused}");
+        }
+    }
+}
+
 /// The server may still be at work on the request whose answer was lost: no other process sends the refresh
 /// token beside it.
 #[tokio::test]

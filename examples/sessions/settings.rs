@@ -6,30 +6,30 @@ use std::error::Error;
 use tower_oauth::CookieKey;
 
 /// Where the sessions are.
-pub enum Mode {
+pub(crate) enum Mode {
     Cookie,
     Shared,
     Store,
 }
 
-pub struct Settings {
-    pub mode: Mode,
+pub(crate) struct Settings {
+    pub(crate) mode: Mode,
     /// Where this process listens, on 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     /// The origin that people see: of this process, or of the proxy in front of several.
-    pub base: String,
+    pub(crate) base: String,
     /// The authorization server, if it is not the one that this process brings along.
-    pub issuer: Option<String>,
+    pub(crate) issuer: Option<String>,
     /// Where that one listens.
-    pub issuer_addr: String,
-    pub client_id: String,
-    pub client_secret: String,
-    pub cookie_key: CookieKey,
-    pub redis_url: String,
+    pub(crate) issuer_addr: String,
+    pub(crate) client_id: String,
+    pub(crate) client_secret: String,
+    pub(crate) cookie_key: CookieKey,
+    pub(crate) redis_url: String,
 }
 
 impl Settings {
-    pub fn from_env() -> Result<Self, Box<dyn Error>> {
+    pub(crate) fn from_env() -> Result<Self, Box<dyn Error>> {
         let port = or("PORT", "3000").parse()?;
         Ok(Self {
             mode: match &*or("MODE", "cookie") {
@@ -55,7 +55,7 @@ impl Settings {
         })
     }
 
-    pub fn issuer(&self) -> String {
+    pub(crate) fn issuer(&self) -> String {
         let own = || format!("http://{}", self.issuer_addr);
         self.issuer.clone().unwrap_or_else(own)
     }

@@ -182,8 +182,10 @@ mod tests {
             bytes.extend(u32::try_from(text.len()).unwrap().to_be_bytes());
             bytes.extend(text.as_bytes());
         }
+        bytes.extend(1_800_000_000_i64.to_be_bytes());
         bytes.extend(1_800_000_300_i64.to_be_bytes());
         bytes.extend([0; 4]);
+        bytes.extend(0_u64.to_be_bytes());
         bytes
     }
 

@@ -1,4 +1,4 @@
-//! What a request is: a person going to a PAGE, or a program asking (`L4`, decision of the design:
+//! What a request is: a person going to a page, or a program asking (`L4`, decision of the design:
 //! only a navigation is ever redirected, and only a navigation starts a login).
 
 use http::header::{ACCEPT, HeaderMap, HeaderName, UPGRADE};
@@ -166,7 +166,7 @@ mod tests {
                 ],
                 Kind::Navigation,
             ),
-            ("a post", "POST", &[PAGE], Kind::Program),
+            ("a post", "POST", &[PAGE], Kind::Form),
             ("a head", "HEAD", &[PAGE], Kind::Program),
             ("a preflight", "OPTIONS", &[PAGE], Kind::Program),
             ("curl", "GET", &[("accept", "*/*")], Kind::Program),

@@ -11,6 +11,18 @@
 //!
 //! The [guide] says which one is for whom, and what each promises when something fails.
 //!
+//! # Fresh access tokens
+//!
+//! Where the login brought a refresh token, the access token is renewed ahead of its end, and
+//! [`Session::access_token`] gives one that is good now. However many requests want it, the authorization server is
+//! asked once: by this process, or by one of those that share a store. A client that goes away loses nothing, nobody is
+//! given a token that is not kept yet, and an outage of the authorization server ends no session. In sealed cookies
+//! alone, the response of the request that began a refresh waits for it (two seconds at most), since it carries the
+//! new cookie.
+//!
+//! The authorization server's word that a refresh token is no longer good ends the session; in sealed cookies alone
+//! only together with its access token, since another replica may have used it.
+//!
 //! # What is stored
 //!
 //! A record is sealed under a key made of the cookie key and of the ticket, which only the browser has, and

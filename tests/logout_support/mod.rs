@@ -43,7 +43,7 @@ pub struct Frail {
     hold: Arc<Mutex<Option<Hold>>>,
 }
 
-/// One `put` that is held up: it says that it is there, and waits.
+/// A change that is held up: it says that it is there, and waits.
 #[derive(Clone)]
 pub struct Hold {
     purpose: &'static str,
@@ -83,7 +83,7 @@ impl Frail {
         self.memory.len()
     }
 
-    /// Holds up the next `put` for this purpose.
+    /// Holds up the next change for this purpose.
     pub fn hold(&self, purpose: &'static str) -> Hold {
         let hold = Hold {
             purpose,
@@ -134,6 +134,10 @@ impl Store for Frail {
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
         self.ask()?;
+        if let Some(hold) = self.holds_up(key) {
+            hold.arrived.notify_one();
+            hold.released.notified().await;
+        }
         self.memory.remove(key, expect).await
     }
 }

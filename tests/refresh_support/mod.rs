@@ -100,6 +100,14 @@ impl World {
         self.server.count_grant(Grant::RefreshToken)
     }
 
+    /// Takes the lease of the session that was kept last from whoever has it, as a pause of its process would.
+    pub async fn lose_lease(&self) {
+        let id = *self.kept.lock().unwrap().last().unwrap().id();
+        let key = Key::new("lease", &id.to_string());
+        let removed = self.store.remove(&key, Expect::Anything).await.unwrap();
+        assert_eq!(removed, Removed::Removed);
+    }
+
     pub fn revoked(&self) -> Vec<String> {
         let requests = self.server.requests().into_iter();
         requests

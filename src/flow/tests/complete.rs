@@ -328,7 +328,7 @@ async fn granted_scopes_and_the_life_of_the_access_token_are_what_the_server_say
         server.answer_token_request(200, &body.to_string());
         let record = login.come_back().await.unwrap();
         assert_eq!(record.scopes().to_string(), scopes, "{members}");
-        let alive = NOW + i64::try_from(alive).unwrap();
+        let alive = NOW + i64::from(alive);
         assert_eq!(record.access_token_expires_at(), alive, "{members}");
     }
 }
