@@ -13,6 +13,7 @@
 //! `SESSION_MODEL_SEED=n` tells that run again, `SESSION_MODEL_RUNS=n` tries so many (from that seed on).
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::panic,
     clippy::print_stdout,
     missing_docs,
@@ -94,7 +95,8 @@ fn find_out(lie: Lie) {
 fn explore(mode: Mode, runs: u64) {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse().unwrap());
     let first = number("SESSION_MODEL_SEED");
-    let many = number("SESSION_MODEL_RUNS").unwrap_or(if first.is_some() { 1 } else { runs });
+    let many =
+        number("SESSION_MODEL_RUNS").unwrap_or_else(|| if first.is_some() { 1 } else { runs });
     let first = first.unwrap_or(0);
     let seeds = first..first + many;
     let (count, start) = (seeds.end - seeds.start, Instant::now());
