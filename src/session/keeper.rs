@@ -121,6 +121,12 @@ impl Keeper {
         record.ends_at(self.absolute, |moment| self.lost_since(moment))
     }
 
+    /// The last moment at which any state of it could be alive: what leads to it, or speaks of its end, is
+    /// kept until then. A refresh may bring a refresh token that lives longer than the one before.
+    pub(crate) fn last_moment(&self, record: &SessionRecord) -> i64 {
+        record.last_moment(self.absolute, |moment| self.lost_since(moment))
+    }
+
     /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
     pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
         let now = self.now();
@@ -129,7 +135,7 @@ impl Keeper {
 
     /// How long a store keeps what belongs to this session.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        let left = self.ends_at(record).saturating_sub(self.now());
+        let left = self.last_moment(record).saturating_sub(self.now());
         Duration::from_secs(u64::try_from(left).unwrap_or_default())
     }
 

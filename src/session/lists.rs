@@ -21,7 +21,7 @@ impl Keeper {
             id: *record.id(),
             issued_at: record.issued_at(),
             created_at: record.created_at(),
-            ends_at: self.ends_at(record),
+            ends_at: self.last_moment(record),
         };
         for list in index::lists_of(record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
