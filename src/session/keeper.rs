@@ -133,10 +133,15 @@ impl Keeper {
         now >= self.expires_at(record) || record.is_from_the_future(now)
     }
 
-    /// How long a store keeps what belongs to this session.
+    /// How long it is remembered what this session has become.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
         let left = self.last_moment(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default())
+        Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(SLACK)
+    }
+
+    /// How long it is remembered that a session has ended, which may have begun a moment ago (`L47`).
+    pub(super) fn longest_life(&self) -> Duration {
+        self.absolute.saturating_add(SLACK)
     }
 
     pub(super) fn random(&self) -> Random {
@@ -195,3 +200,6 @@ impl Keeper {
 
 const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
 const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// Clocks differ: a session may be that much younger than the clock tells which it is held against.
+const SLACK: Duration = Duration::from_secs(60);
