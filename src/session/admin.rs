@@ -155,6 +155,7 @@ impl Sessions {
             list,
             user,
             moment: self.0.now(),
+            only_before: false,
             reason: EndReason::Administrator,
         };
         Ok(self.0.end_all(store, &all).await?)

@@ -34,15 +34,19 @@ impl Keeper {
         }
     }
 
-    /// Whether a person's list leads to this session.
+    /// Whether each of its lists leads to this session.
     pub(super) async fn is_listed(
         &self,
         store: &SharedStore,
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
-        let list = List::user(record.issuer(), record.subject());
-        let listed = index::read(store, &list, self.now()).await?;
-        Ok(listed.iter().any(|entry| entry.id == *record.id()))
+        for list in index::lists_of(record) {
+            let listed = index::read(store, &list, self.now()).await?;
+            if !listed.iter().any(|entry| entry.id == *record.id()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
