@@ -38,14 +38,14 @@ impl Keeper {
             return Err(StoreError::unavailable("there is no store").into());
         };
         let issuer = self.flow.server().issuer();
-        let seen = seen(issuer, &token.jwt_id);
+        let seen = seen(&self.owner, &token.jwt_id);
         if store.get(&seen).await?.is_some() {
             return Err(NotEnded::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
         let list = match (&token.session_id, &token.subject) {
-            (Some(sid), _) => List::sid(issuer, sid),
-            (None, subject) => List::user(issuer, subject.as_deref().unwrap_or_default()),
+            (Some(sid), _) => self.list_of_sid(sid),
+            (None, subject) => self.list_of_user(subject.as_deref().unwrap_or_default()),
         };
         let all = All {
             list,
@@ -111,9 +111,9 @@ impl All<'_> {
     }
 }
 
-/// `jti` is unique within its issuer (RFC 7519 §4.1.7).
-fn seen(issuer: &str, jwt_id: &str) -> Key {
-    let input = [issuer.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
+/// `jti` is unique within its issuer (RFC 7519 §4.1.7), as far as one client can tell.
+fn seen(owner: &str, jwt_id: &str) -> Key {
+    let input = [owner.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
     Key::new("logout", &base64url::encode(&sha256(&input)))
 }
 

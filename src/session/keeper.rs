@@ -27,7 +27,7 @@ pub(crate) struct Keeper {
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
-    owner: String,
+    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }

@@ -23,7 +23,7 @@ impl Keeper {
             created_at: record.created_at(),
             ends_at: self.last_moment(record),
         };
-        for list in index::lists_of(record) {
+        for list in self.lists_of(record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
                 self.end_replaced(&surplus, record).await?;
             }
@@ -40,7 +40,7 @@ impl Keeper {
         store: &SharedStore,
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
-        for list in index::lists_of(record) {
+        for list in self.lists_of(record) {
             let listed = index::read(store, &list, self.now()).await?;
             if !listed.iter().any(|entry| entry.id == *record.id()) {
                 return Ok(false);
@@ -52,7 +52,7 @@ impl Keeper {
     /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
     /// over.
     pub(super) async fn delist(&self, store: &SharedStore, record: &SessionRecord) {
-        for list in index::lists_of(record) {
+        for list in self.lists_of(record) {
             let ended = std::slice::from_ref(record.id());
             let _ = index::remove(store, &list, ended, self.now()).await;
         }
@@ -81,7 +81,7 @@ impl Keeper {
         begins: &SessionRecord,
         most: usize,
     ) -> Result<(), StoreError> {
-        let list = List::user(begins.issuer(), begins.subject());
+        let list = self.list_of_user(begins.subject());
         let (listed, now) = (index::read(store, &list, self.now()).await?, self.now());
         if listed.len() <= most {
             return Ok(());
