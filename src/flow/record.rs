@@ -215,14 +215,18 @@ impl SessionRecord {
     ///
     /// `lost` says how much longer ago a moment is than the wall clock tells, in seconds.
     pub(crate) fn ends_at(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        let old = after(self.created_at, absolute).saturating_sub(lost(self.created_at));
+        let last = self.last_moment(absolute, lost);
         let tokens = self
             .refresh_token_expires_at
             .map(|end| end.max(self.access_token_expires_at));
-        [self.expiry, tokens]
-            .into_iter()
-            .flatten()
-            .fold(old, i64::min)
+        tokens.map_or(last, |end| end.min(last))
+    }
+
+    /// The same, whatever tokens a refresh brings: a rotated refresh token may live longer than the one
+    /// before.
+    pub(crate) fn last_moment(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
+        let old = after(self.created_at, absolute).saturating_sub(lost(self.created_at));
+        self.expiry.map_or(old, |expiry| expiry.min(old))
     }
 
     /// The earlier of its two limits.

@@ -119,7 +119,7 @@ impl Settings {
     pub(super) fn session_cookies(&self, held: &Held) -> Result<SessionCookies, NotWritten> {
         let left = self
             .keeper
-            .ends_at(held.record())
+            .last_moment(held.record())
             .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
         let names = &self.sealer.names;

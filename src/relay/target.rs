@@ -99,8 +99,9 @@ impl Target {
             return Err(Astray::Unclear);
         }
         let mut path = format!("{}{rest}", self.base);
-        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2).
-        if path.starts_with("//") {
+        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
+        // take `\` for one.
+        if path.bytes().take(2).filter(|byte| is_slash(byte)).count() == 2 {
             return Err(Astray::Unclear);
         }
         if path.is_empty() {
@@ -361,6 +362,7 @@ mod tests {
             ("/api/%7f", Astray::Unclear),
             // With nothing before it, this would be a host to some readers.
             ("/api//evil.example/x", Astray::Unclear),
+            ("/api/\\evil.example/x", Astray::Unclear),
         ] {
             let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
             assert_eq!(found, Err(reason), "{asked}");

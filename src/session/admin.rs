@@ -15,8 +15,8 @@ use crate::store::{SharedStore, StoreError};
 /// The sessions of a [`LoginLayer`](crate::LoginLayer), to be listed and ended from outside of them: by an
 /// administrator's page, when a password was changed, when an account is closed.
 ///
-/// [`LoginLayer::sessions`](crate::LoginLayer::sessions) gives it. Cheap to clone. It sees the sessions at
-/// the authorization server of its layer.
+/// [`LoginLayer::sessions`](crate::LoginLayer::sessions) gives it. Cheap to clone. It sees the sessions of
+/// its layer's client at the authorization server, and of no other client that shares the store.
 ///
 /// | | store | cookie with shared memory | cookie alone |
 /// | --- | --- | --- | --- |
@@ -89,7 +89,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionsError> {
-        self.of(&List::user(self.issuer(), subject)).await
+        self.of(&self.0.list_of_user(subject)).await
     }
 
     /// The sessions of this session at the authorization server (`sid`) that live, the oldest first.
@@ -98,7 +98,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionsError> {
-        self.of(&List::sid(self.issuer(), sid)).await
+        self.of(&self.0.list_of_sid(sid)).await
     }
 
     /// Ends the session of this name; one that is unknown has ended already.
@@ -126,7 +126,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionsError> {
-        let list = List::user(self.issuer(), subject);
+        let list = self.0.list_of_user(subject);
         self.end_all(list, Some((self.issuer(), subject))).await
     }
 
@@ -136,7 +136,7 @@ impl Sessions {
     ///
     /// [`SessionsError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionsError> {
-        self.end_all(List::sid(self.issuer(), sid), None).await
+        self.end_all(self.0.list_of_sid(sid), None).await
     }
 
     async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionsError> {
@@ -155,6 +155,7 @@ impl Sessions {
             list,
             user,
             moment: self.0.now(),
+            only_before: false,
             reason: EndReason::Administrator,
         };
         Ok(self.0.end_all(store, &all).await?)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::hooks::EndReason;
-use super::index::{self, List};
+use super::index::{self, Entry, List};
 use super::keeper::Keeper;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
@@ -38,19 +38,20 @@ impl Keeper {
             return Err(StoreError::unavailable("there is no store").into());
         };
         let issuer = self.flow.server().issuer();
-        let seen = seen(issuer, &token.jwt_id);
+        let seen = seen(&self.owner, &token.jwt_id);
         if store.get(&seen).await?.is_some() {
             return Err(NotEnded::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
         let list = match (&token.session_id, &token.subject) {
-            (Some(sid), _) => List::sid(issuer, sid),
-            (None, subject) => List::user(issuer, subject.as_deref().unwrap_or_default()),
+            (Some(sid), _) => self.list_of_sid(sid),
+            (None, subject) => self.list_of_user(subject.as_deref().unwrap_or_default()),
         };
         let all = All {
             list,
             user,
             moment: token.issued_at,
+            only_before: true,
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
@@ -76,7 +77,7 @@ impl Keeper {
         self.note_logout(store, list, all.moment).await?;
         let entries = index::read(store, list, self.now()).await?;
         let (mut ended, mut gone) = (0, Vec::new());
-        for entry in entries.iter().filter(|one| one.issued_at <= all.moment) {
+        for entry in entries.iter().filter(|one| all.covers(one)) {
             if self.lives(store, &entry.id).await? {
                 self.end(&entry.id, None).await?;
                 self.tell_ended_unread(Some(entry.id), all.user, all.reason);
@@ -96,15 +97,23 @@ pub(super) struct All<'a> {
     pub(super) list: List,
     /// Issuer and subject, where they are known.
     pub(super) user: Option<(&'a str, &'a str)>,
-    /// Those whose login was at the latest then, by the clock of the authorization server: a logout that is
-    /// heard of late ends nobody who signed in since.
+    /// Logins under way end whose ID token was issued at the latest then.
     pub(super) moment: i64,
+    /// Those on the list as well: a logout that is heard of late ends nobody who signed in since. Otherwise
+    /// whoever is on the list, since the clock of the authorization server may be ahead of ours.
+    pub(super) only_before: bool,
     pub(super) reason: EndReason,
 }
 
-/// `jti` is unique within its issuer (RFC 7519 §4.1.7).
-fn seen(issuer: &str, jwt_id: &str) -> Key {
-    let input = [issuer.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
+impl All<'_> {
+    fn covers(&self, entry: &Entry) -> bool {
+        !self.only_before || entry.issued_at <= self.moment
+    }
+}
+
+/// `jti` is unique within its issuer (RFC 7519 §4.1.7), as far as one client can tell.
+fn seen(owner: &str, jwt_id: &str) -> Key {
+    let input = [owner.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
     Key::new("logout", &base64url::encode(&sha256(&input)))
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::keeper::Keeper;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
 use crate::flow::{SessionId, SessionRecord};
@@ -36,17 +37,10 @@ pub(super) struct Entry {
 }
 
 impl List {
-    pub(super) fn user(issuer: &str, subject: &str) -> Self {
-        Self::new(By::User, issuer, subject)
-    }
-
-    pub(super) fn sid(issuer: &str, sid: &str) -> Self {
-        Self::new(By::Sid, issuer, sid)
-    }
-
-    /// A subject may be an address or a name: what is stored shows a digest.
-    fn new(by: By, issuer: &str, id: &str) -> Self {
-        let input = [issuer.as_bytes(), b"\0", id.as_bytes()].concat();
+    /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
+    /// server may share the store, and its sessions are no matter of ours (`L40`).
+    fn new(by: By, owner: &str, id: &str) -> Self {
+        let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
         let id = base64url::encode(&sha256(&input));
         Self { by, id }
     }
@@ -72,11 +66,23 @@ impl List {
     }
 }
 
-/// The lists that a session stands in.
-pub(super) fn lists_of(record: &SessionRecord) -> impl Iterator<Item = List> {
-    let user = List::user(record.issuer(), record.subject());
-    let sid = record.sid().map(|sid| List::sid(record.issuer(), sid));
-    [Some(user), sid].into_iter().flatten()
+impl Keeper {
+    /// The sessions of a person, as the authorization server knows them (`sub`).
+    pub(super) fn list_of_user(&self, subject: &str) -> List {
+        List::new(By::User, &self.owner, subject)
+    }
+
+    /// The sessions of a session at the authorization server (`sid`).
+    pub(super) fn list_of_sid(&self, sid: &str) -> List {
+        List::new(By::Sid, &self.owner, sid)
+    }
+
+    /// The lists that a session stands in.
+    pub(super) fn lists_of(&self, record: &SessionRecord) -> impl Iterator<Item = List> + use<> {
+        let user = self.list_of_user(record.subject());
+        let sid = record.sid().map(|sid| self.list_of_sid(sid));
+        [Some(user), sid].into_iter().flatten()
+    }
 }
 
 /// Those on the list whose time is not over, the oldest first.

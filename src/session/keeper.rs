@@ -27,7 +27,7 @@ pub(crate) struct Keeper {
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
     /// Issuer and client id: another provider's record is nobody's (`L40`).
-    owner: String,
+    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
@@ -121,16 +121,27 @@ impl Keeper {
         record.ends_at(self.absolute, |moment| self.lost_since(moment))
     }
 
+    /// The last moment at which any state of it could be alive: what leads to it, or speaks of its end, is
+    /// kept until then. A refresh may bring a refresh token that lives longer than the one before.
+    pub(crate) fn last_moment(&self, record: &SessionRecord) -> i64 {
+        record.last_moment(self.absolute, |moment| self.lost_since(moment))
+    }
+
     /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
     pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
         let now = self.now();
         now >= self.expires_at(record) || record.is_from_the_future(now)
     }
 
-    /// How long a store keeps what belongs to this session.
+    /// How long it is remembered what this session has become.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        let left = self.ends_at(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default())
+        let left = self.last_moment(record).saturating_sub(self.now());
+        Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(SLACK)
+    }
+
+    /// How long it is remembered that a session has ended, which may have begun a moment ago (`L47`).
+    pub(super) fn longest_life(&self) -> Duration {
+        self.absolute.saturating_add(SLACK)
     }
 
     pub(super) fn random(&self) -> Random {
@@ -189,3 +200,6 @@ impl Keeper {
 
 const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
 const IDLE: Duration = Duration::from_secs(60 * 60);
+
+/// Clocks differ: a session may be that much younger than the clock tells which it is held against.
+const SLACK: Duration = Duration::from_secs(60);

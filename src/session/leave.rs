@@ -47,7 +47,7 @@ impl Keeper {
             (Place::CookieWith(store), Seat::Cookie(version)) => {
                 let expect = version.map_or(Expect::Absent, Expect::Version);
                 let (key, value) = (shared::key(record.id()), shared::ended());
-                if store.put(&key, value, self.absolute, expect).await? == Put::Conflict {
+                if store.put(&key, value, self.longest_life(), expect).await? == Put::Conflict {
                     return Ok(false);
                 }
                 self.end_here(record.id());

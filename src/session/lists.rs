@@ -21,9 +21,9 @@ impl Keeper {
             id: *record.id(),
             issued_at: record.issued_at(),
             created_at: record.created_at(),
-            ends_at: self.ends_at(record),
+            ends_at: self.last_moment(record),
         };
-        for list in index::lists_of(record) {
+        for list in self.lists_of(record) {
             for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
                 self.end_replaced(&surplus, record).await?;
             }
@@ -34,21 +34,25 @@ impl Keeper {
         }
     }
 
-    /// Whether a person's list leads to this session.
+    /// Whether each of its lists leads to this session.
     pub(super) async fn is_listed(
         &self,
         store: &SharedStore,
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
-        let list = List::user(record.issuer(), record.subject());
-        let listed = index::read(store, &list, self.now()).await?;
-        Ok(listed.iter().any(|entry| entry.id == *record.id()))
+        for list in self.lists_of(record) {
+            let listed = index::read(store, &list, self.now()).await?;
+            if !listed.iter().any(|entry| entry.id == *record.id()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
     /// over.
     pub(super) async fn delist(&self, store: &SharedStore, record: &SessionRecord) {
-        for list in index::lists_of(record) {
+        for list in self.lists_of(record) {
             let ended = std::slice::from_ref(record.id());
             let _ = index::remove(store, &list, ended, self.now()).await;
         }
@@ -77,7 +81,7 @@ impl Keeper {
         begins: &SessionRecord,
         most: usize,
     ) -> Result<(), StoreError> {
-        let list = List::user(begins.issuer(), begins.subject());
+        let list = self.list_of_user(begins.subject());
         let (listed, now) = (index::read(store, &list, self.now()).await?, self.now());
         if listed.len() <= most {
             return Ok(());

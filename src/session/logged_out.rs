@@ -51,11 +51,11 @@ impl Keeper {
             let moment = noted.as_ref().and_then(moment_of);
             moment.is_some_and(|moment| issued_at <= moment)
         };
-        let user = key(&List::user(record.issuer(), record.subject()));
+        let user = key(&self.list_of_user(record.subject()));
         let Some(sid) = record.sid() else {
             return Ok(covers(store.get(&user).await?));
         };
-        let sid = key(&List::sid(record.issuer(), sid));
+        let sid = key(&self.list_of_sid(sid));
         let (user, sid) = both(store.get(&user), store.get(&sid)).await;
         Ok(covers(user?) || covers(sid?))
     }

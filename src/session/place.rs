@@ -118,6 +118,6 @@ impl Keeper {
 
     pub(super) fn end_here(&self, id: &SessionId) {
         let now = self.flow.clock().monotonic();
-        self.memory.tombstones.bury(*id, now, self.absolute);
+        self.memory.tombstones.bury(*id, now, self.longest_life());
     }
 }

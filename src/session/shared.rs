@@ -82,7 +82,7 @@ impl Keeper {
         id: &SessionId,
     ) -> Result<(), StoreError> {
         store
-            .put(&key(id), ended(), self.absolute, Expect::Anything)
+            .put(&key(id), ended(), self.longest_life(), Expect::Anything)
             .await?;
         Ok(())
     }
