@@ -101,7 +101,7 @@ impl Target {
         let mut path = format!("{}{rest}", self.base);
         // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
         // take `\` for one.
-        if path.bytes().take(2).filter(|byte| is_slash(byte)).count() == 2 {
+        if path.bytes().take(2).filter(is_slash).count() == 2 {
             return Err(Astray::Unclear);
         }
         if path.is_empty() {
