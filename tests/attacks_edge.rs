@@ -438,10 +438,14 @@ async fn no_answer_of_an_upstream_becomes_two() {
         b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 99 No\r\ncontent-length: 0\r\n\r\n",
     ];
-    for said in BAD {
+    // Heads without measure: in one field, and in many.
+    let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(1 << 20));
+    let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: a\r\n".repeat(10_000));
+    let large = [long, many].map(|said| &*said.into_bytes().leak());
+    for said in BAD.into_iter().chain(large) {
         let (address, jar) = before_bytes(said).await;
         let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
-        let shown = String::from_utf8_lossy(said);
+        let shown = String::from_utf8_lossy(&said[..said.len().min(100)]);
         assert!(answer.starts_with("http/1.1 502"), "{shown}: {answer}");
         assert_eq!(answer.matches("http/1.1").count(), 1, "{shown}: {answer}");
     }
@@ -730,6 +734,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Keys and values with every odd byte there is, and prefixes that begin like others.
 #[tokio::test]
+#[ignore = "needs redis-server"]
 async fn no_key_of_redis_is_another_one_and_values_are_any_bytes() {
     let redis = Redis::start();
     let url = format!("redis://127.0.0.1:{}", redis.port);
