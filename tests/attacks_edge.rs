@@ -196,6 +196,21 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
     }
     assert!(upstream.got.lock().unwrap().is_empty());
+    // At the root of an upstream, two slashes in any spelling would be a host to some.
+    let relay = Relay::new("https://api.example.com").unwrap();
+    let app = Router::new()
+        .nest_service("/api", relay.with_transport(upstream.clone()))
+        .layer(login(&shop.server));
+    for path in [
+        "/api//evil.example/",
+        "/api/%2fevil.example/",
+        "/api/%5cevil.example/",
+        "/api/%252fevil.example/",
+    ] {
+        let ask = Ask::new("GET", path).with(&SCRIPT).jar(&jar);
+        let answer = send(&app, ask).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+    }
     // What only looks like it is an honest name.
     for path in [
         "/api/%e2%82%ac",

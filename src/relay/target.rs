@@ -58,7 +58,7 @@ impl Target {
             None => host.to_owned(),
         };
         let base = url.path().trim_end_matches('/');
-        if !is_plain(base) || base.starts_with("//") {
+        if !is_plain(base) {
             return Err(refused("its path can be read as another one"));
         }
         Ok(Self {
@@ -73,7 +73,7 @@ impl Target {
     pub(super) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let name = prefix.trim_end_matches('/');
         let is_path = PathAndQuery::try_from(prefix).is_ok_and(|path| path.path() == prefix);
-        if !is_path || !name.starts_with('/') || name.starts_with("//") || !is_plain(name) {
+        if !is_path || !name.starts_with('/') || !is_plain(name) {
             return Err(ConfigError::Setting {
                 setting: "prefix",
                 value: prefix.to_owned(),
@@ -95,13 +95,8 @@ impl Target {
         if !rest.is_empty() && !rest.starts_with('/') {
             return Err(Astray::Elsewhere);
         }
-        if !is_plain(rest) {
-            return Err(Astray::Unclear);
-        }
         let mut path = format!("{}{rest}", self.base);
-        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
-        // take `\` for one.
-        if path.bytes().take(2).filter(is_slash).count() == 2 {
+        if !is_plain(&path) {
             return Err(Astray::Unclear);
         }
         if path.is_empty() {
@@ -120,13 +115,17 @@ impl Target {
     }
 }
 
-/// However a server behind decodes the path, it stays below where it begins: no segment is `.` or `..`,
-/// also with `\` for `/`, with parameters behind it, or encoded more than once.
+/// However a server behind decodes the path, it names no host and stays below where it begins: no segment
+/// is `.` or `..`, also with `\` for `/`, with parameters behind it, or encoded more than once.
 fn is_plain(path: &str) -> bool {
     let mut text = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODINGS {
         let has_odd = text.iter().any(u8::is_ascii_control) || has_longer_spelling(&text);
-        if has_odd || text.split(is_slash).any(is_dots) {
+        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
+        // take `\` for one.
+        let names_host =
+            matches!(text.get(..2), Some([first, second]) if is_slash(first) && is_slash(second));
+        if has_odd || names_host || text.split(is_slash).any(is_dots) {
             return false;
         }
         let decoded = decode(&text);
@@ -363,6 +362,9 @@ mod tests {
             // With nothing before it, this would be a host to some readers.
             ("/api//evil.example/x", Astray::Unclear),
             ("/api/\\evil.example/x", Astray::Unclear),
+            ("/api/%2fevil.example/x", Astray::Unclear),
+            ("/api/%5Cevil.example/x", Astray::Unclear),
+            ("/api/%255cevil.example/x", Astray::Unclear),
         ] {
             let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
             assert_eq!(found, Err(reason), "{asked}");
