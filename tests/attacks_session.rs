@@ -340,3 +340,71 @@ async fn a_callback_that_is_sent_again_revives_nothing() {
         }
     }
 }
+
+/// L52: one who writes all the time takes nobody else's successor away.
+#[tokio::test]
+async fn a_busy_session_does_not_push_out_what_others_have_become() {
+    let server = sliding();
+    let busy = |session: tower_oauth::Session| async move {
+        for n in 0..20_001_u32 {
+            session.set_app_data(&n).await.unwrap();
+        }
+    };
+    let token = |session: tower_oauth::Session| async move {
+        session.access_token().await.unwrap().expose().to_owned()
+    };
+    let app = axum::Router::new()
+        .route("/busy", axum::routing::get(busy))
+        .route("/token", axum::routing::get(token))
+        .layer(login(&server));
+    let shop = Shop {
+        server: server.clone(),
+        app,
+    };
+    let alice = shop.signed_in().await;
+    let mut bob = Jar::default();
+    shop.sign_in("bob", &mut bob).await;
+    server.clock().advance(Duration::from_secs(301));
+    // The answer is lost on its way.
+    let new = shop.send(Ask::page("/token").jar(&alice)).await.text();
+    assert_eq!(shop.send(Ask::page("/busy").jar(&bob)).await.status, 200);
+    let again = shop.send(Ask::page("/token").jar(&alice)).await;
+    assert_eq!(again.text(), new);
+    assert_eq!(server.count_grant(Grant::RefreshToken), 2, "one each");
+}
+
+/// L44: clocks that are far off.
+#[tokio::test]
+async fn odd_clocks_panic_nowhere_and_prolong_nothing() {
+    for mode in ALL {
+        for (turned, known) in [
+            (30, true),
+            (-30, true),
+            (-100_000, false),
+            (100_000, false),
+            (-100_000_000_000, false),
+            (100_000_000_000, false),
+        ] {
+            let name = format!("{mode:?} {turned}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.server.clock().turn_wall(turned);
+            let ask = |path: &str| Ask::page(path).jar(&jar);
+            let greeting = nodes.second.send(ask("/")).await.text();
+            assert_eq!(greeting == ALICE, known, "{name}");
+            for path in ["/", "/auth/session?extend=true", "/auth/logout", "/account"] {
+                let status = nodes.first.send(ask(path)).await.status.as_u16();
+                assert!(status < 500, "{name} {path} {status}");
+            }
+            if mode != Mode::Cookie {
+                let sessions = nodes.login.sessions();
+                sessions.of_user("alice").await.unwrap();
+                sessions.end_user("alice").await.unwrap();
+            }
+            nodes.server.clock().turn_wall(-turned);
+            let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+            assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
