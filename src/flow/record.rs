@@ -27,6 +27,8 @@ pub(crate) struct SessionRecord {
     generation: u64,
     created_at: i64,
     last_seen: i64,
+    /// The absolute limit when it began: a limit that is raised later is one for later sessions.
+    ends_by: i64,
     claims: Claims,
     /// The session at the authorization server (`sid`), as the ID token names it.
     sid: Option<String>,
@@ -67,6 +69,7 @@ impl SessionRecord {
             generation: 0,
             created_at: new.now,
             last_seen: new.now,
+            ends_by: i64::MAX,
             claims: new.claims,
             sid: said.sid,
             expiry: said.expiry,
@@ -90,6 +93,12 @@ impl SessionRecord {
     /// The same session under another name, before anybody knew it by the first.
     pub(crate) fn with_id(self, id: SessionId) -> Self {
         Self { id, ..self }
+    }
+
+    /// The same session under this absolute limit, whatever is set for others later.
+    pub(crate) fn with_limit(self, absolute: Duration) -> Self {
+        let ends_by = after(self.created_at, absolute);
+        Self { ends_by, ..self }
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -225,7 +234,8 @@ impl SessionRecord {
     /// The same, whatever tokens a refresh brings: a rotated refresh token may live longer than the one
     /// before.
     pub(crate) fn last_moment(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        let old = after(self.created_at, absolute).saturating_sub(lost(self.created_at));
+        let old = after(self.created_at, absolute).min(self.ends_by);
+        let old = old.saturating_sub(lost(self.created_at));
         self.expiry.map_or(old, |expiry| expiry.min(old))
     }
 
@@ -273,6 +283,7 @@ impl SessionRecord {
             .unsigned(self.generation)
             .number(self.created_at)
             .number(self.last_seen)
+            .number(self.ends_by)
             .text(self.claims.as_json())
             .text(&self.scopes.to_string())
             .text(self.access_token.expose())
@@ -291,12 +302,14 @@ impl SessionRecord {
         let mut reader = Reader::new(bytes, SCHEMA)?;
         let (id, generation) = (reader.array().map(SessionId::new)?, reader.unsigned()?);
         let (created_at, last_seen) = (reader.number()?, reader.number()?);
+        let ends_by = reader.number()?;
         let (claims, said) = claims(reader.text()?)?;
         let record = Self {
             id,
             generation,
             created_at,
             last_seen,
+            ends_by,
             claims,
             sid: said.sid,
             expiry: said.expiry,

@@ -42,6 +42,8 @@ impl Keeper {
 
     /// Begins the session of a login, under a name that nobody knew before (`L20`).
     pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
+        // `L44`: whoever notes where it is, or that it has ended, counts on this.
+        let record = record.with_limit(self.absolute);
         match &self.place {
             Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
             Place::CookieWith(store) => self.begin_shared(store, record).await,

@@ -95,19 +95,29 @@ pub(super) async fn read(
     Ok(found.map_or_else(Vec::new, |found| decode(found.value(), now)))
 }
 
-/// Adds a session, and says which had to leave the list for it: they are to be ended.
+/// What came of adding a session.
+pub(super) struct Added {
+    /// Those that had to leave the list for it: they are to be ended.
+    pub(super) surplus: Vec<SessionId>,
+    /// How many are on the list now.
+    pub(super) length: usize,
+}
+
+/// Adds a session.
 pub(super) async fn add(
     store: &SharedStore,
     list: &List,
     entry: Entry,
     most: usize,
     now: i64,
-) -> Result<Vec<SessionId>, StoreError> {
+) -> Result<Added, StoreError> {
     change(store, list, now, |entries| {
         entries.push(entry);
         entries.sort_by_key(|entry| entry.created_at);
         let surplus = entries.len().saturating_sub(most);
-        entries.drain(..surplus).map(|entry| entry.id).collect()
+        let surplus = entries.drain(..surplus).map(|entry| entry.id).collect();
+        let length = entries.len();
+        Added { surplus, length }
     })
     .await
 }

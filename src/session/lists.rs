@@ -24,12 +24,20 @@ impl Keeper {
             ends_at: self.last_moment(record),
         };
         for list in self.lists_of(record) {
-            for surplus in index::add(store, &list, entry, MOST_ON_A_LIST, self.now()).await? {
-                self.end_replaced(&surplus, record).await?;
+            let added = index::add(store, &list, entry, LONGEST_LIST, self.now()).await?;
+            for surplus in &added.surplus {
+                self.end_replaced(surplus, record).await?;
+            }
+            if added.length > MOST_ON_A_LIST {
+                self.end_surplus(store, &list, record, MOST_ON_A_LIST)
+                    .await?;
             }
         }
         match self.most_per_user {
-            Some(most) => self.end_surplus(store, record, most).await,
+            Some(most) => {
+                let list = self.list_of_user(record.subject());
+                self.end_surplus(store, &list, record, most).await
+            }
             None => Ok(()),
         }
     }
@@ -73,16 +81,16 @@ impl Keeper {
         Ok(alive)
     }
 
-    /// Ends the oldest of a person's sessions, as far as there are more than `most` with the one that
-    /// begins (`L49`). What has ended by itself does not count.
+    /// Ends the oldest sessions of a list, as far as there are more than `most` with the one that begins
+    /// (`L49`). What has ended by itself does not count.
     async fn end_surplus(
         &self,
         store: &SharedStore,
+        list: &List,
         begins: &SessionRecord,
         most: usize,
     ) -> Result<(), StoreError> {
-        let list = self.list_of_user(begins.subject());
-        let (listed, now) = (index::read(store, &list, self.now()).await?, self.now());
+        let (listed, now) = (index::read(store, list, self.now()).await?, self.now());
         if listed.len() <= most {
             return Ok(());
         }
@@ -99,7 +107,7 @@ impl Keeper {
             self.end_replaced(&id, begins).await?;
             gone.push(id);
         }
-        index::remove(store, &list, &gone, now).await
+        index::remove(store, list, &gone, now).await
     }
 
     /// Ends a session for the sake of another of the same person.
@@ -127,3 +135,6 @@ impl Keeper {
 
 /// Sessions of one person, or of one session at the authorization server, that are kept at a time.
 pub(crate) const MOST_ON_A_LIST: usize = 256;
+
+/// Those included that begin at the same moment, before any of them has made room.
+const LONGEST_LIST: usize = 2 * MOST_ON_A_LIST;

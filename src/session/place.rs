@@ -113,6 +113,11 @@ impl Keeper {
         {
             return Saved::Conflict;
         }
+        // Ended between the two looks: whoever ended it has not seen these tokens, and revokes others (`L47`).
+        if self.is_buried(record.id()) {
+            successors.take(record.id());
+            return Saved::Conflict;
+        }
         Saved::Stored(newer)
     }
 

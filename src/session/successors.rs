@@ -75,11 +75,15 @@ impl Successors {
 
 impl Inner {
     fn make_room(&mut self, now: Duration) {
+        let Self { records, order, .. } = self;
+        if order.len() > 2 * MAX {
+            // One session that is written all the time must not push out the others.
+            order.retain(|(number, id)| records.get(id).is_some_and(|kept| kept.number == *number));
+        }
         while let Some(&(number, id)) = self.order.front() {
             let current = self.records.get(&id).filter(|kept| kept.number == number);
-            let full = self.records.len() > MAX || self.order.len() > 2 * MAX;
             match current {
-                Some(kept) if kept.until > now && !full => return,
+                Some(kept) if kept.until > now && self.records.len() <= MAX => return,
                 Some(_) => drop(self.records.remove(&id)),
                 None => {}
             }

@@ -32,7 +32,12 @@ impl<V> BySession<V> {
         self.count += 1;
         self.entries.insert(id, (self.count, value));
         self.order.push_back((self.count, id));
-        while self.entries.len() > MAX || self.order.len() > 2 * MAX {
+        let Self { entries, order, .. } = self;
+        if order.len() > 2 * MAX {
+            // One session that is noted all the time must not push out the others.
+            order.retain(|(number, id)| entries.get(id).is_some_and(|one| one.0 == *number));
+        }
+        while self.entries.len() > MAX {
             let Some((number, oldest)) = self.order.pop_front() else {
                 return;
             };
@@ -73,6 +78,7 @@ mod tests {
         assert_eq!(memory.get(&id(2)), None);
         (0..5 * MAX).for_each(|n| memory.put(id(3), n));
         assert!(memory.order.len() <= 2 * MAX);
+        assert_eq!(memory.get(&id(4)), Some(&4), "nobody else had to go");
         assert_eq!(memory.get(&id(3)), Some(&(5 * MAX - 1)));
     }
 }

@@ -1,0 +1,410 @@
+//! Attacks on sessions: what was ended stays ended, who is to be ended is found, and nobody else is.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod login_support;
+mod logout_support;
+
+use std::time::Duration;
+
+use login_support::*;
+use logout_support::*;
+use tower_oauth::store::MemoryStore;
+use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
+use tower_oauth::{Client, CookieKey, LoginLayer};
+
+const STRANGER: &str = "hello stranger";
+const ALICE: &str = "hello alice";
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn server_with(client: TestClient) -> TestServer {
+    logs::listen();
+    TestServer::new(ISSUER)
+        .unwrap()
+        .add_client(client)
+        .add_user(TestUser::new("alice", "wonderland"))
+        .add_user(TestUser::new("bob", "builder"))
+}
+
+async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Requests every few minutes for three quarters of an hour, so that refresh tokens of half an hour rotate.
+async fn keep_using(nodes: &Nodes, jar: &mut Jar) {
+    for _ in 0..10 {
+        nodes.server.clock().advance(Duration::from_secs(270));
+        let answer = nodes.first.send(Ask::page("/").jar(jar)).await;
+        assert_eq!(answer.text(), ALICE);
+        jar.take(&answer);
+        settle().await;
+    }
+}
+
+fn sliding() -> TestServer {
+    server_with(client().with_refresh_token_lifetime(30 * MINUTE))
+}
+
+/// L49, L66: many servers count the life of a refresh token anew at each rotation.
+#[tokio::test]
+async fn a_session_that_outlives_its_first_refresh_token_is_still_found() {
+    for mode in SHARED {
+        for way in ["sid", "sub", "end_user", "end_sid"] {
+            let name = format!("{mode:?} {way}");
+            let nodes = Nodes::with(mode, &sliding(), |login| login);
+            let mut jar = nodes.signed_in("alice").await;
+            let sid = nodes.sid_besides("alice", &[]);
+            keep_using(&nodes, &mut jar).await;
+            assert!(nodes.server.count_grant(Grant::RefreshToken) > 5, "{name}");
+            let sessions = nodes.login.sessions();
+            assert_eq!(sessions.of_user("alice").await.unwrap().len(), 1, "{name}");
+            assert_eq!(sessions.of_sid(&sid).await.unwrap().len(), 1, "{name}");
+            match way {
+                "sid" => drop(nodes.tell(&nodes.one(&sid).sign()).await),
+                "sub" => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                "end_user" => assert_eq!(sessions.end_user("alice").await.unwrap(), 1, "{name}"),
+                _ => assert_eq!(sessions.end_sid(&sid).await.unwrap(), 1, "{name}"),
+            }
+            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// L49: those sessions count as well.
+#[tokio::test]
+async fn a_session_that_outlives_its_first_refresh_token_still_counts() {
+    for mode in SHARED {
+        let one = |login: LoginLayer| login.with_max_sessions_per_user(1).unwrap();
+        let nodes = Nodes::with(mode, &sliding(), one);
+        let mut before = nodes.signed_in("alice").await;
+        keep_using(&nodes, &mut before).await;
+        let after = nodes.signed_in("alice").await;
+        assert_eq!(nodes.greeting(&before).await, STRANGER, "{mode:?}");
+        assert_eq!(nodes.greeting(&after).await, ALICE, "{mode:?}");
+    }
+}
+
+/// L44: a ticket is never written anew, so the browser keeps it as long as the session can last.
+#[tokio::test]
+async fn a_browser_keeps_its_ticket_though_the_first_refresh_token_is_short_lived() {
+    let nodes = Nodes::with(Mode::Store, &sliding(), |login| login);
+    let answer = nodes.first.sign_in("alice", &mut Jar::default()).await;
+    let cookies = answer.set_cookies();
+    let session = cookies.iter().find(|cookie| cookie.starts_with(SESSION));
+    assert!(session.unwrap().contains("Max-Age=28800"), "{session:?}");
+}
+
+/// L49: the clock of the authorization server is some seconds ahead of ours.
+#[tokio::test]
+async fn an_administrator_ends_a_session_whose_id_token_is_of_the_next_moment() {
+    for mode in SHARED {
+        for by_user in [true, false] {
+            let nodes = Nodes::new(mode);
+            let ahead = nodes.server.clock().unix_seconds() + 20;
+            let fault = Fault::id_token(move |token| token.with_claim("iat", ahead));
+            nodes.server.fail(Endpoint::Token, fault);
+            let jar = nodes.signed_in("alice").await;
+            let sid = nodes.sid_besides("alice", &[]);
+            assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
+            let sessions = nodes.login.sessions();
+            let ended = match by_user {
+                true => sessions.end_user("alice").await,
+                false => sessions.end_sid(&sid).await,
+            };
+            assert_eq!(ended.unwrap(), 1, "{mode:?} {by_user}");
+            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?} {by_user}");
+            // The next login is another matter.
+            nodes.server.mend(Endpoint::Token);
+            nodes.server.clock().advance(SECOND);
+            let again = nodes.signed_in("alice").await;
+            assert_eq!(nodes.greeting(&again).await, ALICE, "{mode:?} {by_user}");
+        }
+    }
+}
+
+/// L47: the clock of the process of the login was ahead, by no more than clocks may be.
+#[tokio::test]
+async fn a_copy_of_a_cookie_stays_dead_in_its_last_minute() {
+    let server = server();
+    let store = MemoryStore::new()
+        .with_clock(server.clock())
+        .with_single_process();
+    let node = || Shop {
+        server: server.clone(),
+        app: app(&login(&server)
+            .with_shared_memory(store.clone())
+            .with_session_limits(8 * HOUR, 8 * HOUR)
+            .unwrap()),
+    };
+    server.clock().turn_wall(50);
+    let jar = node().signed_in().await;
+    server.clock().turn_wall(-50);
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    assert_eq!(node().send(ask.jar(&jar)).await.status, 303);
+    assert_eq!(node().greeting(&jar).await, STRANGER);
+    server.clock().advance(8 * HOUR);
+    for _ in 0..6 {
+        server.clock().advance(10 * SECOND);
+        assert_eq!(node().greeting(&jar).await, STRANGER);
+    }
+    server.clock().advance(HOUR);
+    assert_eq!(node().greeting(&jar).await, STRANGER);
+}
+
+/// L40, L66: what is said to one client of a server ends nothing of another, though they share a store.
+#[tokio::test]
+async fn clients_that_share_a_store_do_not_end_each_others_sessions() {
+    for mode in SHARED {
+        let desk = TestClient::confidential("desk", "desk-secret")
+            .add_redirect_uri(CALLBACK)
+            .unwrap()
+            .without_consent();
+        let server = server().add_client(desk);
+        let nodes = Nodes::with(mode, &server, |login| login);
+        let client = Client::confidential("desk", "desk-secret");
+        let key = CookieKey::from_bytes(&KEY).unwrap();
+        let desk = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key).unwrap();
+        let desk = match mode {
+            Mode::Store => desk.with_session_store(nodes.store.clone()),
+            _ => desk.with_shared_memory(nodes.store.clone()),
+        };
+        let desk = desk.with_max_sessions_per_user(1).unwrap();
+        let other = Shop {
+            server: server.clone(),
+            app: app(&desk),
+        };
+        let here = nodes.signed_in("alice").await;
+        let there = other.signed_in().await;
+        assert_eq!(nodes.greeting(&here).await, ALICE, "{mode:?}: too many");
+        assert_eq!(other.greeting(&there).await, ALICE, "{mode:?}");
+        assert_eq!(desk.sessions().of_user("alice").await.unwrap().len(), 1);
+
+        let token = server.logout_token("desk").with_subject("alice").sign();
+        assert_eq!(nodes.tell(&token).await.status, 400, "{mode:?}");
+        assert_eq!(other.send(notice(&token)).await.status, 200, "{mode:?}");
+        assert_eq!(other.greeting(&there).await, STRANGER, "{mode:?}");
+        assert_eq!(nodes.greeting(&here).await, ALICE, "{mode:?}");
+
+        server.clock().advance(SECOND);
+        let there = other.signed_in().await;
+        assert_eq!(desk.sessions().end_user("alice").await.unwrap(), 1);
+        assert_eq!(other.greeting(&there).await, STRANGER, "{mode:?}");
+        assert_eq!(nodes.greeting(&here).await, ALICE, "{mode:?}");
+    }
+}
+
+/// L49: sessions that ended by themselves push out none that is in use.
+#[tokio::test]
+async fn a_list_full_of_ended_sessions_costs_nobody_who_is_there() {
+    let limits = |login: LoginLayer| login.with_session_limits(8 * HOUR, MINUTE).unwrap();
+    let nodes = Nodes::with(Mode::Store, &server(), limits);
+    let first = nodes.signed_in("alice").await;
+    for _ in 0..255 {
+        nodes.signed_in("alice").await;
+    }
+    for _ in 0..5 {
+        nodes.server.clock().advance(40 * SECOND);
+        assert_eq!(nodes.greeting(&first).await, ALICE);
+    }
+    let last = nodes.signed_in("alice").await;
+    assert_eq!(nodes.greeting(&last).await, ALICE);
+    assert_eq!(nodes.greeting(&first).await, ALICE);
+    let listed = nodes.login.sessions().of_user("alice").await.unwrap();
+    assert_eq!(listed.len(), 2);
+}
+
+/// L44, L47, L66: limits are raised by a deployment; what was noted under the old ones is counted by them.
+#[tokio::test]
+async fn a_limit_that_is_raised_prolongs_no_session_that_began_before() {
+    for mode in SHARED {
+        let server = server();
+        let memory = MemoryStore::new()
+            .with_clock(server.clock())
+            .with_single_process();
+        let node = |absolute| {
+            let login = match mode {
+                Mode::Store => login(&server).with_session_store(memory.clone()),
+                _ => login(&server).with_shared_memory(memory.clone()),
+            };
+            let login = login.with_session_limits(absolute, absolute).unwrap();
+            Shop {
+                server: server.clone(),
+                app: app(&login),
+            }
+        };
+        let (before, after) = (node(HOUR), node(8 * HOUR));
+        let kept = before.signed_in().await;
+        let left = before.signed_in().await;
+        let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+        assert_eq!(before.send(ask.jar(&left)).await.status, 303, "{mode:?}");
+        server.clock().advance(59 * MINUTE);
+        assert_eq!(after.greeting(&left).await, STRANGER, "{mode:?}");
+        assert_eq!(after.greeting(&kept).await, ALICE, "{mode:?}");
+        server.clock().advance(3 * MINUTE);
+        for jar in [&kept, &left] {
+            assert_eq!(after.greeting(jar).await, STRANGER, "{mode:?}");
+        }
+        let long = after.signed_in().await;
+        server.clock().advance(7 * HOUR);
+        assert_eq!(after.greeting(&long).await, ALICE, "{mode:?}");
+        // A limit that is lowered is one for all.
+        assert_eq!(before.greeting(&long).await, STRANGER, "{mode:?}");
+    }
+}
+
+/// L39, L40: what one mode gave is nobody in another, on the same store and under the same name.
+#[tokio::test]
+async fn what_one_mode_gave_is_nobody_in_another() {
+    let server = server();
+    let memory = MemoryStore::new()
+        .with_clock(server.clock())
+        .with_single_process();
+    let node = |mode| {
+        let login = match mode {
+            Mode::Store => login(&server).with_session_store(memory.clone()),
+            Mode::Shared => login(&server).with_shared_memory(memory.clone()),
+            Mode::Cookie => login(&server),
+        };
+        Shop {
+            server: server.clone(),
+            app: app(&login),
+        }
+    };
+    let jar = node(Mode::Store).signed_in().await;
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let answer = node(mode).send(Ask::page("/").jar(&jar)).await;
+        assert_eq!(answer.text(), STRANGER, "{mode:?}");
+        assert_eq!(answer.clears(), [SESSION], "{mode:?}");
+    }
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let sealed = node(mode).signed_in().await;
+        let answer = node(Mode::Store).send(Ask::page("/").jar(&sealed)).await;
+        assert_eq!(answer.text(), STRANGER, "{mode:?}");
+        assert!(answer.sets().is_empty(), "{mode:?}");
+    }
+    assert_eq!(node(Mode::Store).greeting(&jar).await, ALICE);
+}
+
+/// L39, L47: the cookies of two people do not make one, and those of one session do not bring back an end.
+#[tokio::test]
+async fn mixed_cookies_are_nobody() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
+        let both = Jar([alice.0.clone(), bob.0.clone()].concat());
+        let mut parts = alice.clone();
+        let first = &mut parts.0[0].1;
+        first.truncate(first.len() / 2);
+        let half = &bob.0[0].1;
+        first.push_str(&half[half.len() / 2..]);
+        for (name, jar) in [("both", &both), ("halves", &parts)] {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?} {name}");
+        }
+        assert_eq!(nodes.first.greeting(&alice).await, ALICE, "{mode:?}");
+    }
+}
+
+/// H35, L20: a callback that is sent again after a sign-out gives nobody a session.
+#[tokio::test]
+async fn a_callback_that_is_sent_again_revives_nothing() {
+    for mode in ALL {
+        for way in ["logout", "admin", "back channel"] {
+            let name = format!("{mode:?} {way}");
+            let nodes = Nodes::new(mode);
+            let mut jar = Jar::default();
+            let answer = nodes.first.start("/auth/login", &mut jar).await;
+            let callback = nodes.first.approve(answer.location(), "alice").await;
+            let ask = Ask::page(&callback).jar(&jar);
+            let answer = nodes.first.send(ask.clone()).await;
+            let mut signed_in = Jar::default();
+            signed_in.take(&answer);
+            assert_eq!(nodes.first.greeting(&signed_in).await, ALICE, "{name}");
+            match way {
+                "logout" => {
+                    let ask = Ask::new("POST", "/auth/logout")
+                        .with(&[("sec-fetch-site", "same-origin")])
+                        .jar(&signed_in);
+                    nodes.first.send(ask).await;
+                }
+                _ if mode == Mode::Cookie => continue,
+                "admin" => drop(nodes.login.sessions().end_user("alice").await.unwrap()),
+                _ => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+            }
+            let mut again = Jar::default();
+            again.take(&nodes.first.send(ask).await);
+            assert_eq!(nodes.first.greeting(&again).await, STRANGER, "{name}");
+            assert_eq!(nodes.first.greeting(&signed_in).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// L52: one who writes all the time takes nobody else's successor away.
+#[tokio::test]
+async fn a_busy_session_does_not_push_out_what_others_have_become() {
+    let server = sliding();
+    let busy = |session: tower_oauth::Session| async move {
+        for n in 0..20_001_u32 {
+            session.set_app_data(&n).await.unwrap();
+        }
+    };
+    let token = |session: tower_oauth::Session| async move {
+        session.access_token().await.unwrap().expose().to_owned()
+    };
+    let app = axum::Router::new()
+        .route("/busy", axum::routing::get(busy))
+        .route("/token", axum::routing::get(token))
+        .layer(login(&server));
+    let shop = Shop {
+        server: server.clone(),
+        app,
+    };
+    let alice = shop.signed_in().await;
+    let mut bob = Jar::default();
+    shop.sign_in("bob", &mut bob).await;
+    server.clock().advance(Duration::from_secs(301));
+    // The answer is lost on its way.
+    let new = shop.send(Ask::page("/token").jar(&alice)).await.text();
+    assert_eq!(shop.send(Ask::page("/busy").jar(&bob)).await.status, 200);
+    let again = shop.send(Ask::page("/token").jar(&alice)).await;
+    assert_eq!(again.text(), new);
+    assert_eq!(server.count_grant(Grant::RefreshToken), 2, "one each");
+}
+
+/// L44: clocks that are far off.
+#[tokio::test]
+async fn odd_clocks_panic_nowhere_and_prolong_nothing() {
+    for mode in ALL {
+        for (turned, known) in [
+            (30, true),
+            (-30, true),
+            (-100_000, false),
+            (100_000, false),
+            (-100_000_000_000, false),
+            (100_000_000_000, false),
+        ] {
+            let name = format!("{mode:?} {turned}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.server.clock().turn_wall(turned);
+            let ask = |path: &str| Ask::page(path).jar(&jar);
+            let greeting = nodes.second.send(ask("/")).await.text();
+            assert_eq!(greeting == ALICE, known, "{name}");
+            for path in ["/", "/auth/session?extend=true", "/auth/logout", "/account"] {
+                let status = nodes.first.send(ask(path)).await.status.as_u16();
+                assert!(status < 500, "{name} {path} {status}");
+            }
+            if mode != Mode::Cookie {
+                let sessions = nodes.login.sessions();
+                sessions.of_user("alice").await.unwrap();
+                sessions.end_user("alice").await.unwrap();
+            }
+            nodes.server.clock().turn_wall(-turned);
+            let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+            assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
