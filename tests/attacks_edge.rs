@@ -198,8 +198,9 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
     assert!(upstream.got.lock().unwrap().is_empty());
     // At the root of an upstream, two slashes in any spelling would be a host to some.
     let relay = Relay::new("https://api.example.com").unwrap();
+    let relay = relay.with_prefix("/api").unwrap();
     let app = Router::new()
-        .nest_service("/api", relay.with_transport(upstream.clone()))
+        .fallback_service(relay.with_transport(upstream.clone()))
         .layer(login(&shop.server));
     for path in [
         "/api//evil.example/",
