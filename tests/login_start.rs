@@ -96,7 +96,7 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
 #[tokio::test]
 async fn a_person_who_sends_a_form_and_is_signed_out_gets_a_page_that_says_so() {
     let shop = Shop::new();
-    for path in ["/auth/login", "/account", "/mine"] {
+    for path in ["/auth/login", "/account"] {
         let answer = shop.send(Ask::new("POST", path).with(&PAGE)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
         assert_eq!(answer.set_cookies(), [""; 0], "{path}");

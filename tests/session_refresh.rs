@@ -220,6 +220,38 @@ async fn a_client_that_goes_away_in_the_middle_loses_nothing() {
     }
 }
 
+/// `L55`: a process that is told to stop can let its refreshes come to their end first.
+#[tokio::test]
+async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
+    for mode in MODES {
+        let world = World::new(mode);
+        let layer = refresh_support::layer(&world.server, mode, &world.store);
+        let shop = refresh_support::shop(&world.server, layer.clone(), &world.kept);
+        assert!(
+            layer.settled(Duration::ZERO).await,
+            "{mode:?}: nothing is under way"
+        );
+        let jar = shop.signed_in().await;
+        let gate = Gate::new();
+        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        world.server.fail_once(Endpoint::Token, slow);
+        world.clock().advance(LIFE);
+        let request = begin(&shop, "/token", &jar);
+        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        request.abort();
+        assert!(!layer.settled(Duration::ZERO).await, "{mode:?}");
+        gate.open();
+        assert!(layer.settled(Duration::from_secs(5)).await, "{mode:?}");
+        // The tokens are kept: whoever comes needs no other.
+        let answer = world.in_time(token(&shop, &jar)).await;
+        assert_eq!(
+            (answer.status.as_u16(), world.refreshes()),
+            (200, 1),
+            "{mode:?}"
+        );
+    }
+}
+
 /// `L51`: a process dies after it took the lease, and nobody hears of it any more.
 #[test]
 fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {

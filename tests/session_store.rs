@@ -42,6 +42,8 @@ enum Trouble {
     Hangs,
     Panics,
     WritesFail,
+    /// Everything but a session can be written.
+    NoSessions,
 }
 
 impl Watched {
@@ -70,6 +72,7 @@ impl Watched {
         let trouble = *self.shared.trouble.lock().unwrap();
         match trouble {
             Some(Trouble::WritesFail) if !writes => Ok(()),
+            Some(Trouble::NoSessions) => Ok(()),
             None => Ok(()),
             Some(Trouble::Full) if !writes => Ok(()),
             Some(Trouble::Full) => Err(StoreError::Full),
@@ -103,6 +106,10 @@ impl Store for Watched {
     ) -> Result<Put, StoreError> {
         self.shared.puts.fetch_add(1, Ordering::Relaxed);
         self.asked(true).await?;
+        let trouble = *self.shared.trouble.lock().unwrap();
+        if trouble == Some(Trouble::NoSessions) && key.as_str().starts_with("session:") {
+            return Err(StoreError::unavailable("no room for sessions"));
+        }
         let put = self.memory.put(key, value.clone(), ttl, expect).await?;
         if put != Put::Conflict {
             let mut held = self.shared.held.lock().unwrap();
@@ -460,7 +467,11 @@ async fn while_the_store_fails_requests_with_a_session_get_503_and_then_go_on() 
 /// `L48`: a login that cannot be written down is an error page, and no cookie.
 #[tokio::test]
 async fn a_login_that_the_store_does_not_take_is_an_error_page_and_no_session() {
-    for trouble in [Trouble::Full, Trouble::WritesFail] {
+    for (trouble, redeemed) in [
+        (Trouble::Full, 0),
+        (Trouble::WritesFail, 0),
+        (Trouble::NoSessions, 1),
+    ] {
         let nodes = stored();
         let mut jar = Jar::default();
         let answer = nodes.one.start("/auth/login", &mut jar).await;
@@ -478,7 +489,14 @@ async fn a_login_that_the_store_does_not_take_is_an_error_page_and_no_session() 
                 .iter()
                 .all(|cookie| cookie.contains("Max-Age=0"))
         );
-        assert!(answer.text().contains("Try again"));
+        assert!(
+            answer.text().to_lowercase().contains("try again"),
+            "{}",
+            answer.text()
+        );
+        assert_eq!(nodes.one.token_calls(), redeemed, "{trouble:?}");
+        // Nobody will ever use its tokens.
+        assert_eq!(nodes.one.server.revoked_tokens().len(), redeemed);
         nodes.store.make(None);
         assert!(nodes.store.entries("session").is_empty());
         // A new login is all it takes.

@@ -75,6 +75,20 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<It
 /// handed one person's session to another.
 pub(super) fn forbid_storing(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, NO_STORE);
+    forbid_sharing(headers);
+}
+
+/// No shared cache may keep it for others. What those read in the place of `Cache-Control` goes (`L7`,
+/// RFC 9213 §2.2): it outdoes a `private` or `no-store` there.
+pub(super) fn forbid_sharing(headers: &mut HeaderMap) {
+    let is_aimed = |name: &&HeaderName| {
+        let name = name.as_str();
+        name.ends_with("-cache-control") || AIMED_AT_SHARED_CACHES.contains(&name)
+    };
+    let aimed: Vec<_> = headers.keys().filter(is_aimed).cloned().collect();
+    for name in aimed {
+        headers.remove(name);
+    }
     vary_by_cookie(headers);
 }
 
@@ -83,7 +97,7 @@ pub(super) fn is_private(headers: &HeaderMap) -> bool {
     lists(headers, &CACHE_CONTROL, &["private", "no-store"])
 }
 
-pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
+fn vary_by_cookie(headers: &mut HeaderMap) {
     if !lists(headers, &VARY, &["*", "cookie"]) {
         headers.append(VARY, HeaderValue::from_static("cookie"));
     }
@@ -143,6 +157,7 @@ pub(super) fn clear_site_data(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("clear-site-data"), what);
 }
 
+const AIMED_AT_SHARED_CACHES: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOTHING_ALLOWED: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

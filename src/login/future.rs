@@ -234,7 +234,7 @@ impl Afterwards {
             if !answer::is_private(headers) {
                 answer::forbid_storing(headers);
             }
-            answer::vary_by_cookie(headers);
+            answer::forbid_sharing(headers);
         }
     }
 }

@@ -333,6 +333,16 @@ impl LoginLayer {
         self.with(|settings| settings.error_page = Some(OwnErrorPage(Arc::new(page))))
     }
 
+    /// Waits until no refresh is under way in this process, `limit` at most, and says whether that came
+    /// about: for the end of an application that is told to stop, after it has stopped to take requests.
+    ///
+    /// A refresh is a task that outlives its request. Where refresh tokens rotate, one that dies with its
+    /// process between the server's answer and the store costs somebody their session. Five seconds do
+    /// unless the store is away.
+    pub async fn settled(&self, limit: Duration) -> bool {
+        self.settings.keeper.settled(limit).await
+    }
+
     /// Waits until the authorization server is known and fit for a login, for those who want to know at
     /// the start; logins find out by themselves.
     ///

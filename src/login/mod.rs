@@ -25,6 +25,10 @@
 //! replica knows the copy until it ends by itself. A session that does not fit into 5 KiB of cookies is
 //! refused with an error page.
 //!
+//! With [`LoginLayer::with_session_store`] it is in a store, and with [`LoginLayer::with_shared_memory`] a
+//! store knows what was ended: a sign-out then counts everywhere, and there is a route for the authorization
+//! server to tell of its own. The [guide](crate::session::guide) compares.
+//!
 //! # Deployment notes
 //!
 //! * The layer stands outermost. Inside `axum::Router::nest` it would see paths without their prefix and

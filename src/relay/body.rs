@@ -6,8 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+
+use super::fields::{self, Fields};
 
 pin_project! {
     /// The body of a request on its way to the upstream.
@@ -16,6 +19,7 @@ pin_project! {
         #[pin]
         inner: B,
         progress: Progress,
+        fields: Fields,
     }
 }
 
@@ -30,8 +34,12 @@ impl Progress {
 }
 
 impl<B> Upload<B> {
-    pub(super) fn new(inner: B, progress: Progress) -> Self {
-        Self { inner, progress }
+    pub(super) fn new(inner: B, progress: Progress, fields: Fields) -> Self {
+        Self {
+            inner,
+            progress,
+            fields,
+        }
     }
 }
 
@@ -44,9 +52,12 @@ impl<B: Body> Body for Upload<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let frame = this.inner.poll_frame(cx);
+        let mut frame = this.inner.poll_frame(cx);
         if frame.is_ready() {
             this.progress.0.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Some(trailers) = trailers_in(&mut frame) {
+            this.fields.outward_trailers(trailers);
         }
         frame
     }
@@ -99,7 +110,13 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().state.project() {
-            Projected::Upstream { body } => body.poll_frame(cx),
+            Projected::Upstream { body } => {
+                let mut frame = body.poll_frame(cx);
+                if let Some(trailers) = trailers_in(&mut frame) {
+                    fields::inward_trailers(trailers);
+                }
+                frame
+            }
             Projected::Own { words } if words.is_empty() => Poll::Ready(None),
             Projected::Own { words } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
         }
@@ -119,5 +136,12 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
                 SizeHint::with_exact(u64::try_from(words.len()).unwrap_or(u64::MAX))
             }
         }
+    }
+}
+
+fn trailers_in<D, E>(polled: &mut Poll<Option<Result<Frame<D>, E>>>) -> Option<&mut HeaderMap> {
+    match polled {
+        Poll::Ready(Some(Ok(frame))) => frame.trailers_mut(),
+        _ => None,
     }
 }

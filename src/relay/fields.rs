@@ -51,13 +51,9 @@ impl Fields {
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }
-        remove(headers, |name| {
-            let folded = folded(name.as_str());
+        remove(headers, |name, folded| {
             let imitates = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
-            imitates
-                || holds(NEVER, &folded)
-                || listed.contains(&folded)
-                || self.is_stripped(&folded)
+            imitates || self.stays_here(folded) || listed.iter().any(|one| one == folded)
         });
         headers.insert(AUTHORIZATION, authorization);
         if socket {
@@ -71,6 +67,17 @@ impl Fields {
         Ok(())
     }
 
+    /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
+    pub(super) fn outward_trailers(&self, trailers: &mut HeaderMap) {
+        remove(trailers, |_, folded| {
+            holds(OF_THE_HEAD, folded) || self.stays_here(folded)
+        });
+    }
+
+    fn stays_here(&self, folded: &str) -> bool {
+        holds(NEVER, folded) || self.is_stripped(folded)
+    }
+
     fn is_stripped(&self, folded: &str) -> bool {
         let passed = self.passed.iter().any(|name| name == folded);
         !passed && (holds(LOOK_ALIKES, folded) || self.stripped.iter().any(|one| is(one, folded)))
@@ -80,9 +87,12 @@ impl Fields {
 /// What the upstream answered becomes what the browser gets.
 pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
     let listed = listed_in(headers, &CONNECTION);
-    remove(headers, |name| {
-        let folded = folded(name.as_str());
-        holds(HOP_BY_HOP, &folded) || holds(NOT_THEIRS, &folded) || listed.contains(&folded)
+    // RFC 9112 §6.3, as on the way out: the server here frames the answer anew.
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(CONTENT_LENGTH);
+    }
+    remove(headers, |_, folded| {
+        is_not_theirs(folded) || listed.iter().any(|one| one == folded)
     });
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
@@ -97,6 +107,24 @@ pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
+/// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
+/// relays that ask for none and pages whose service worker adds it.
+pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
+    let mut wanted = headers.get_all(FETCH_DEST).iter();
+    wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
+}
+
+/// The same of what comes behind the body.
+pub(super) fn inward_trailers(trailers: &mut HeaderMap) {
+    remove(trailers, |_, folded| {
+        holds(OF_THE_HEAD, folded) || is_not_theirs(folded)
+    });
+}
+
+fn is_not_theirs(folded: &str) -> bool {
+    holds(HOP_BY_HOP, folded) || holds(NOT_THEIRS, folded)
+}
+
 fn checked(setting: &'static str, name: &str) -> Result<String, ConfigError> {
     match HeaderName::try_from(name) {
         Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
@@ -108,10 +136,10 @@ fn checked(setting: &'static str, name: &str) -> Result<String, ConfigError> {
     }
 }
 
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName) -> bool) {
+fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName, &str) -> bool) {
     let unwanted: Vec<_> = headers
         .keys()
-        .filter(|name| unwanted(name))
+        .filter(|name| unwanted(name, &folded(name.as_str())))
         .cloned()
         .collect();
     for name in unwanted {
@@ -142,6 +170,20 @@ fn is(name: &str, folded: &str) -> bool {
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Fetch §2.2.5: destinations that are like a script, and style sheets.
+const RUNS: &[&str] = &[
+    "audioworklet",
+    "paintworklet",
+    "script",
+    "serviceworker",
+    "sharedworker",
+    "style",
+    "worker",
+    "xslt",
+];
 
 /// RFC 9110 §7.6.1: what one connection says of itself.
 const HOP_BY_HOP: &[&str] = &[
@@ -174,6 +216,20 @@ const NEVER: &[&str] = &[
     "upgrade",
 ];
 
+/// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
+const OF_THE_HEAD: &[&str] = &[
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "cross-origin-resource-policy",
+    "location",
+    "trailer",
+    "x-content-type-options",
+];
+
 /// What services behind a gateway believe of who asks, from where, and for what.
 pub(super) const LOOK_ALIKES: &[&str] = &[
     "cf-access-",
@@ -183,7 +239,12 @@ pub(super) const LOOK_ALIKES: &[&str] = &[
     "client-ip",
     "fastly-client-ip",
     "forwarded",
+    "iv-",
+    "mellon-",
+    "oidc-",
     "remote-",
+    "shib-",
+    "sm-",
     "ssl-client-",
     "true-client-ip",
     "x-access-token",
@@ -191,8 +252,11 @@ pub(super) const LOOK_ALIKES: &[&str] = &[
     "x-amzn-oidc-",
     "x-anonymous-consumer",
     "x-apigateway-api-userinfo",
+    "x-appengine-",
     "x-auth-",
     "x-authenticated-",
+    "x-authentik-",
+    "x-authorization",
     "x-client-cert",
     "x-client-cert-",
     "x-client-dn",
@@ -216,10 +280,12 @@ pub(super) const LOOK_ALIKES: &[&str] = &[
     "x-ms-client-principal-",
     "x-ms-token-",
     "x-original-",
+    "x-originating-",
     "x-pomerium-",
     "x-real-ip",
     "x-remote-",
     "x-rewrite-url",
+    "x-serverless-authorization",
     "x-ssl-",
     "x-token-",
     "x-user",
@@ -239,23 +305,31 @@ const NOT_THEIRS: &[&str] = &[
     "accept-ch",
     "access-control-",
     "alt-svc",
+    "attribution-reporting-",
     "authentication-info",
     "clear-site-data",
     "critical-ch",
     "nel",
+    "origin-trial",
     "public-key-pins",
     "public-key-pins-report-only",
     "report-to",
     "reporting-endpoints",
+    "sec-session-",
+    "secure-session-",
     "service-worker-allowed",
     "set-cookie",
     "set-cookie2",
     "set-login",
+    "shared-storage-write",
     "strict-transport-security",
     "timing-allow-origin",
+    "use-as-dictionary",
     "www-authenticate",
     "x-accel-",
-    "x-lighttpd-send-file",
+    "x-lighttpd-",
+    "x-litespeed-",
     "x-reproxy-url",
     "x-sendfile",
+    "x-sendfile2",
 ];

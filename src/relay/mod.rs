@@ -14,8 +14,8 @@
 //!    502 where it refuses this application.
 //!
 //! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
-//! at, and no redirect is followed. Bodies are handed on as they come, in both directions, trailers too;
-//! nothing is collected. WebSockets over HTTP/1.1 are joined; no other `Upgrade` is handed on.
+//! at, and no redirect is followed. Bodies are handed on as they come, in both directions; nothing is
+//! collected. So are trailers, but for the fields that are taken off below. WebSockets over HTTP/1.1 are joined; no other `Upgrade` is handed on.
 //!
 //! # What is taken off
 //!
@@ -27,7 +27,8 @@
 //!
 //! Every answer gets `X-Content-Type-Options: nosniff`, `Content-Security-Policy: sandbox` and
 //! `Cross-Origin-Resource-Policy: same-origin`: what an API returns must not become a page or a script of
-//! this origin. It gets `Cache-Control: no-store` too, unless the upstream says `private`.
+//! this origin. What a page loads to run it, which browsers say in `Sec-Fetch-Dest` (a script, a worker, a
+//! style sheet), gets 403. Every answer gets `Cache-Control: no-store` too, unless the upstream says `private`.
 //!
 //! # What the upstream answers
 //!

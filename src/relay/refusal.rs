@@ -31,6 +31,14 @@ pub(super) fn astray(reason: Astray) -> Answer {
     }
 }
 
+pub(super) fn not_to_run() -> Answer {
+    problem(
+        StatusCode::FORBIDDEN,
+        "not_to_run",
+        "What is relayed is data, and no script or style sheet.",
+    )
+}
+
 pub(super) fn method_not_allowed(allowed: Option<HeaderValue>) -> Answer {
     let mut answer = problem(
         StatusCode::METHOD_NOT_ALLOWED,

@@ -19,7 +19,7 @@ use super::fields;
 use super::refusal::{self, Answer};
 use super::settings::Settings;
 use super::socket::{self, Socket};
-use crate::clock::within;
+use crate::clock::{SharedClock, within};
 use crate::login::{Mark, missing};
 use crate::session::Session;
 
@@ -76,7 +76,7 @@ impl Settings {
 
         let socket = Socket::take(&mut parts);
         let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone()));
+        let mut outward = Request::new(Upload::new(body, progress.clone(), self.fields.clone()));
         *outward.method_mut() = parts.method;
         *outward.uri_mut() = uri;
         *outward.version_mut() = Version::HTTP_11;
@@ -100,7 +100,7 @@ impl Settings {
                 return Err(refusal::too_late());
             }
         };
-        inward(response, socket).map_err(|own| *own)
+        inward(response, socket, mark.clock()).map_err(|own| *own)
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
@@ -114,6 +114,9 @@ impl Settings {
                 false => mark.ask_script_to_log_in(headers),
             }));
         };
+        if fields::asks_for_what_runs(headers) {
+            return Err(Box::new(refusal::not_to_run()));
+        }
         let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
         if !shown {
             return Err(Box::new(mark.refuse_foreign(headers)));
@@ -130,11 +133,12 @@ impl Settings {
 fn inward<R>(
     mut response: Response<R>,
     socket: Option<Socket>,
+    clock: &SharedClock,
 ) -> Result<Response<Download<R>>, Box<Answer>> {
     let bad = |reason| Box::new(refusal::bad_gateway(reason));
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
-        let joined = socket.and_then(|socket| socket.join(&mut response));
+        let joined = socket.and_then(|socket| socket.join(&mut response, Arc::clone(clock)));
         joined.ok_or_else(|| bad("it switched to another protocol"))?;
         fields::inward(status, response.headers_mut());
         socket::agree(response.headers_mut());

@@ -99,8 +99,9 @@ impl Target {
             return Err(Astray::Unclear);
         }
         let mut path = format!("{}{rest}", self.base);
-        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2).
-        if path.starts_with("//") {
+        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
+        // take `\` for one.
+        if path.bytes().take(2).filter(is_slash).count() == 2 {
             return Err(Astray::Unclear);
         }
         if path.is_empty() {
@@ -124,9 +125,8 @@ impl Target {
 fn is_plain(path: &str) -> bool {
     let mut text = path.as_bytes().to_vec();
     for _ in 0..MAX_DECODINGS {
-        // 0xC0 and 0xC1 begin nothing in UTF-8 but a longer spelling of an ASCII character.
-        let is_odd = |byte: &u8| byte.is_ascii_control() || matches!(byte, 0xC0 | 0xC1);
-        if text.iter().any(is_odd) || text.split(is_slash).any(is_dots) {
+        let has_odd = text.iter().any(u8::is_ascii_control) || has_longer_spelling(&text);
+        if has_odd || text.split(is_slash).any(is_dots) {
             return false;
         }
         let decoded = decode(&text);
@@ -142,8 +142,18 @@ fn is_slash(byte: &u8) -> bool {
     matches!(byte, b'/' | b'\\')
 }
 
+/// What careless readers of UTF-8 take for a character that has a shorter spelling, a dot or a slash above
+/// all (RFC 3629 §10).
+fn has_longer_spelling(text: &[u8]) -> bool {
+    let in_two = |bytes: &[u8]| matches!(bytes, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F]);
+    let in_one = |byte: &u8| matches!(byte, 0xC0 | 0xC1 | 0xF8..);
+    text.iter().any(in_one) || text.windows(2).any(in_two)
+}
+
+/// Also where a reader of the decoded path takes what follows for a query or a fragment.
 fn is_dots(segment: &[u8]) -> bool {
-    let name = segment.split(|byte| *byte == b';').next();
+    let ends_name = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
+    let name = segment.split(ends_name).next();
     matches!(name.unwrap_or_default().trim_ascii(), b"." | b"..")
 }
 
@@ -343,12 +353,16 @@ mod tests {
             ("/api/..%3b/admin", Astray::Unclear),
             ("/api/..%20/admin", Astray::Unclear),
             ("/api/%c0%ae%c0%ae/admin", Astray::Unclear),
+            ("/api/%e0%80%ae%e0%80%ae/admin", Astray::Unclear),
+            ("/api/..%3f/admin", Astray::Unclear),
+            ("/api/..%23/admin", Astray::Unclear),
             ("/api/x%00", Astray::Unclear),
             ("/api/x%0d%0aHost:%20evil.example", Astray::Unclear),
             ("/api/.%09./x", Astray::Unclear),
             ("/api/%7f", Astray::Unclear),
             // With nothing before it, this would be a host to some readers.
             ("/api//evil.example/x", Astray::Unclear),
+            ("/api/\\evil.example/x", Astray::Unclear),
         ] {
             let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
             assert_eq!(found, Err(reason), "{asked}");

@@ -14,8 +14,9 @@ use crate::protocol::{AccessToken, Claims, ScopeSet};
 
 /// Somebody who signed in.
 ///
-/// There is no public way to make one, so a handler that is given one needs no check of its own: the
-/// ID token was verified at the login, and the session is within its limits. Cheap to clone.
+/// Outside of tests (`testing::TestSession`) there is no public way to make one, so a handler that is given
+/// one needs no check of its own: the ID token was verified at the login, and the session is within its
+/// limits. Cheap to clone.
 ///
 /// Know people by [`user_key`](Self::user_key), never by an e-mail address or a user name
 /// ([OpenID Connect Core §5.7]).

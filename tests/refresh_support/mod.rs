@@ -160,7 +160,7 @@ pub async fn in_time<T>(clock: &ManualClock, future: impl Future<Output = T>) ->
     panic!("it is not done in 200 seconds");
 }
 
-fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
+pub fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
     let layer = login(server);
     match mode {
         Mode::Cookie => layer,
@@ -169,7 +169,7 @@ fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
     }
 }
 
-fn shop(server: &TestServer, login: LoginLayer, kept: &Arc<Mutex<Vec<Session>>>) -> Shop {
+pub fn shop(server: &TestServer, login: LoginLayer, kept: &Arc<Mutex<Vec<Session>>>) -> Shop {
     let kept = Arc::clone(kept);
     let keep = move |session: Session| async move {
         kept.lock().unwrap().push(session);

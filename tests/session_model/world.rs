@@ -367,7 +367,7 @@ impl World {
             match self.waiting[index].reply.take() {
                 Some(answer) => {
                     let waiting = self.waiting.remove(index);
-                    self.judge(waiting, answer, now);
+                    self.judge(waiting, &answer, now);
                 }
                 None => index += 1,
             }
@@ -377,7 +377,7 @@ impl World {
         }
     }
 
-    fn judge(&mut self, waiting: Waiting, answer: Response<Bytes>, now: Duration) {
+    fn judge(&mut self, waiting: Waiting, answer: &Response<Bytes>, now: Duration) {
         let Waiting {
             what,
             troubles,
@@ -394,7 +394,7 @@ impl World {
                 doubtful,
             } => {
                 self.tell(|| format!("  {} signs in: {status}", sid(grant)));
-                if status == 303 && signs_in(&answer) {
+                if status == 303 && signs_in(answer) {
                     let mut known = Known::new(grant, user, answer.headers(), now);
                     if doubtful {
                         known.doubt();
@@ -403,7 +403,7 @@ impl World {
                     if let Some(over) = over {
                         self.sessions[over].end();
                     }
-                } else if signs_in(&answer) {
+                } else if signs_in(answer) {
                     self.violate(format!("{} is signed in by a {status}", sid(grant)));
                 }
             }
@@ -425,7 +425,7 @@ impl World {
                     self.violate(format!("a sign-out elsewhere is answered {status}"));
                 }
             }
-            page @ What::Page { .. } => self.judge_page(&page, &answer, troubled, since),
+            page @ What::Page { .. } => self.judge_page(&page, answer, troubled, since),
         }
     }
 

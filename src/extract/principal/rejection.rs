@@ -3,7 +3,7 @@
 use std::any::type_name;
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, WWW_AUTHENTICATE};
+use http::header::WWW_AUTHENTICATE;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 
 use super::Principal;
@@ -62,15 +62,17 @@ impl Asked<'_> {
         let demand = Demand::default();
         let mut answer: Response<Bytes> = refuse(refusal, protection, None, demand, speech);
         if speech == Speech::Http {
-            // RFC 9110 §11.6.1: a challenge for each way in; the first is the program's.
-            for (name, value) in page.headers() {
+            let (parts, body) = page.into_parts();
+            for (name, value) in &parts.headers {
+                // RFC 9110 §11.6.1: a challenge for each way in; the first is the program's.
                 if *name == WWW_AUTHENTICATE {
                     answer.headers_mut().append(name, value.clone());
-                } else if *name == CONTENT_TYPE || *name == HX_REDIRECT {
+                } else {
+                    // `H19`: the body is a page of the login layer, and comes with its policy.
                     answer.headers_mut().insert(name, value.clone());
                 }
             }
-            *answer.body_mut() = page.into_body();
+            *answer.body_mut() = body;
         }
         PrincipalRejection(Box::new(answer))
     }
@@ -109,4 +111,3 @@ pub(super) fn look<C: Send + Sync + 'static>(
 const NO_LOGIN_LAYER: &str = "a handler asks for Principal, but no LoginLayer is around it";
 const NO_BEARER_LAYER: &str = "a handler asks for Principal, but no BearerLayer is around it";
 const OTHER_TYPE: &str = "a handler asks for Principal with other claims than its BearerLayer has";
-const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");

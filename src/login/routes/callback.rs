@@ -105,7 +105,17 @@ async fn finish(
                     keeper.flow().revoke(&record).await;
                     return Err(error.into());
                 }
-                Ok(keeper.begin(record).await?)
+                match keeper.begin(record.clone()).await {
+                    Ok(session) => {
+                        events::succeeded();
+                        Ok(session)
+                    }
+                    // Nobody will ever use its tokens.
+                    Err(error) => {
+                        keeper.flow().revoke(&record).await;
+                        Err(error.into())
+                    }
+                }
             };
             let clock = settings.flow().clock();
             settings.callbacks.once(&state, clock, redeem).await
@@ -185,7 +195,6 @@ fn sign_in(
             cookies.values.extend(settings.clear(name));
         }
     }
-    events::succeeded();
     let mut answer = match settings.same_site {
         SameSite::Strict => answer::html(StatusCode::OK, pages::landing(target), pages::policy()),
         SameSite::Lax => answer::redirect(target),

@@ -43,8 +43,9 @@ impl Keeper {
     /// A token that lives for a minute or less is not refreshed at each request: half its life is its own.
     fn due_at(&self, record: &SessionRecord) -> i64 {
         let end = self.token_ends_at(record);
-        let life = record.access_token_expires_at() - record.access_token_since();
-        end - (WINDOW - jitter(record)).min(life / 2).max(0)
+        let since = record.access_token_since();
+        let life = record.access_token_expires_at().saturating_sub(since);
+        end.saturating_sub((WINDOW - jitter(record)).min(life / 2).max(0))
     }
 
     /// A clock that was set back prolongs nothing.

@@ -59,6 +59,17 @@ impl Flights {
         })
     }
 
+    /// Waits until no attempt is under way.
+    pub(in crate::session) async fn settled(&self) {
+        loop {
+            let Some(mut attempt) = self.lock().values().next().cloned() else {
+                return;
+            };
+            // Closed with the end of its task, which has left the list by then.
+            while attempt.changed().await.is_ok() {}
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Receiver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

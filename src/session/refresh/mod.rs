@@ -98,6 +98,13 @@ impl Keeper {
         self.memory.refreshes.refused.holds(record) && !self.has_good_token(record)
     }
 
+    /// Waits until no refresh is under way in this process, but no longer than `limit`. Whether that came
+    /// about.
+    pub(crate) async fn settled(&self, limit: Duration) -> bool {
+        let settled = self.memory.refreshes.flights.settled();
+        within(&**self.flow.clock(), limit, settled).await.is_some()
+    }
+
     async fn refreshed(&self, held: &Held, want: Want) -> Result<Held, NotRefreshed> {
         loop {
             let seat = self.board(held, want).ok_or(NotRefreshed::CROWDED)?;

@@ -46,7 +46,9 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 /// a password above all, is percent-encoded. Names and addresses are taken as they are; nothing is
 /// connected before the first verb. Certificates are always verified, against the authorities of the machine
 /// or those of [`with_ca_pem`](Self::with_ca_pem). TLS is rustls with a provider of its own (aws-lc-rs,
-/// whatever backend this crate has); the default of the process is neither used nor set.
+/// whatever backend this crate has); the default of the process is neither used nor set. The nodes of a
+/// cluster say where the others are, and those are logged in to as well: a node that lies there gets the
+/// password sent to a server of its choice, by TLS to one with a certificate that is trusted here.
 ///
 /// Each verb is one command, so one round trip; the first of a kind that a server sees after its start
 /// takes two. All verbs of a process share one connection to each server. A connection that breaks, or
