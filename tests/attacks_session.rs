@@ -408,3 +408,27 @@ async fn odd_clocks_panic_nowhere_and_prolong_nothing() {
         }
     }
 }
+
+/// L13, L42: what no cookie holds leaves nothing behind, and pushes nobody out.
+#[tokio::test]
+async fn a_session_that_is_too_large_for_cookies_is_not_begun_by_halves() {
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let nodes = Nodes::with(mode, &server(), |login| match mode {
+            Mode::Shared => login.with_max_sessions_per_user(1).unwrap(),
+            _ => login,
+        });
+        let before = nodes.signed_in("alice").await;
+        let large = Fault::id_token(|token| token.with_claim("groups", "x".repeat(6000)));
+        nodes.server.fail(Endpoint::Token, large);
+        let answer = nodes.first.sign_in("alice", &mut Jar::default()).await;
+        assert_eq!(answer.status, 500, "{mode:?}");
+        assert!(answer.sets().is_empty(), "{mode:?}");
+        assert_eq!(nodes.greeting(&before).await, ALICE, "{mode:?}");
+        let revoked = nodes.server.count(Endpoint::Revocation);
+        assert_eq!(revoked, 2, "{mode:?}: both tokens");
+        if mode == Mode::Shared {
+            let listed = nodes.login.sessions().of_user("alice").await.unwrap();
+            assert_eq!(listed.len(), 1);
+        }
+    }
+}

@@ -403,6 +403,8 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
             jar.take(&answer);
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
             assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+            let revoked = nodes.server.count(Endpoint::Revocation);
+            assert_eq!(revoked, 2, "{name}: each token once");
         }
     }
 }

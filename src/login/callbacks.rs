@@ -16,6 +16,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::chunks::NotWritten;
 use crate::clock::SharedClock;
 use crate::crypto::digest::sha256;
 use crate::flow::{FlowError, Transaction};
@@ -35,6 +36,7 @@ pub(super) enum SignInError {
     Store(StoreError),
     NotAdmitted(NotAdmitted),
     NotBegun(NotBegun),
+    NotWritten(NotWritten),
 }
 
 #[derive(Debug, Default)]
@@ -80,6 +82,12 @@ impl From<StoreError> for SignInError {
 impl From<NotAdmitted> for SignInError {
     fn from(error: NotAdmitted) -> Self {
         Self::NotAdmitted(error)
+    }
+}
+
+impl From<NotWritten> for SignInError {
+    fn from(error: NotWritten) -> Self {
+        Self::NotWritten(error)
     }
 }
 

@@ -138,6 +138,7 @@ impl From<&SignInError> for Refusal {
                 ..Self::from(error)
             },
             SignInError::NotAdmitted(error) => Self::from(error),
+            SignInError::NotWritten(error) => Self::from(*error),
             SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
             SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
             SignInError::Used => USED,

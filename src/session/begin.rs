@@ -91,10 +91,9 @@ impl Keeper {
         Ok(Held::new(record, Seat::Stored { ticket, version }))
     }
 
-    /// Leaves nothing of a login whose logout was faster, at the authorization server neither.
+    /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
     async fn overtaken(&self, record: &SessionRecord) -> NotBegun {
         let ended = self.end(record.id(), Some(record)).await;
-        self.flow.revoke(record).await;
         ended.map_or_else(NotBegun::Store, |()| NotBegun::LoggedOut)
     }
 }

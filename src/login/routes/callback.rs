@@ -11,6 +11,7 @@ use http::{HeaderValue, Method, StatusCode};
 use crate::flow::{FlowError, FlowErrorKind, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks::{self, SignInError};
+use crate::login::chunks;
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
 use crate::login::refusal::{Refusal, USED};
@@ -90,12 +91,20 @@ async fn finish(
     let outcome = match settings.flow().accept(transaction, response).await {
         Ok(grant) => {
             let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
+            let sealer = settings.sealer.clone();
             let redeem = || async move {
                 if !keeper.claim(&claimed).await? {
                     return Err(SignInError::Used);
                 }
                 let record = keeper.flow().complete(grant).await?;
                 let record = keeper.admit(record).await?;
+                // What no cookie holds is not begun: nobody could ever end it.
+                if !keeper.gives_tickets()
+                    && let Err(error) = chunks::seal(&sealer, &record)
+                {
+                    keeper.flow().revoke(&record).await;
+                    return Err(error.into());
+                }
                 match keeper.begin(record.clone()).await {
                     Ok(session) => {
                         events::succeeded();
