@@ -172,8 +172,9 @@ mod tests {
         let mut bytes = vec![counted, schema];
         bytes.extend([9; 32]);
         bytes.extend(0_u64.to_be_bytes());
-        bytes.extend(1_800_000_000_i64.to_be_bytes());
-        bytes.extend(1_800_000_000_i64.to_be_bytes());
+        for time in [1_800_000_000_i64, 1_800_000_000, 1_800_028_800] {
+            bytes.extend(time.to_be_bytes());
+        }
         for text in [
             r#"{"iss":"https://id.example.com","sub":"alice"}"#,
             "openid",
