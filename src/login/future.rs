@@ -44,10 +44,12 @@ pin_project! {
 }
 
 /// A request that waits for its session, and the service that is ready for it.
-struct Parked<S, B> {
-    settings: Arc<Settings>,
-    inner: S,
-    request: Request<B>,
+pub(super) struct Parked<S, B> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) inner: S,
+    /// Whether it may go on in the name of a session.
+    pub(super) admitted: bool,
+    pub(super) request: Request<B>,
 }
 
 type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -71,17 +73,7 @@ impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn opening(
-        settings: Arc<Settings>,
-        opening: OpeningFuture,
-        inner: S,
-        request: Request<B>,
-    ) -> Self {
-        let parked = Parked {
-            settings,
-            inner,
-            request,
-        };
+    pub(super) fn opening(opening: OpeningFuture, parked: Parked<S, B>) -> Self {
         Self {
             state: State::Opening {
                 opening,
@@ -181,7 +173,7 @@ where
                 let jar = Jar::read(headers, &settings.sealer.names);
                 let shown = jar.session_parts().count();
                 let visit = settings.visited(opened, &jar);
-                enter(settings, visit, shown, &mut self.request)
+                enter(settings, visit, shown, self.admitted, &mut self.request)
             }
             // `L48`: who cannot be asked after is not let in, and not sent away either.
             Err(error) => Err(Box::new(settings.refuse(

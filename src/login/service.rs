@@ -11,7 +11,7 @@ use tower_service::Service;
 use super::answer::Answer;
 use super::cookies::Jar;
 use super::csrf;
-use super::future::{Afterwards, ResponseFuture, SettlingFuture};
+use super::future::{Afterwards, Parked, ResponseFuture, SettlingFuture};
 use super::mark::Mark;
 use super::routes;
 use super::settings::Settings;
@@ -46,38 +46,40 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let settings = &self.settings;
-        // What was reserved in `poll_ready` belongs to this request, whether it is called or not.
-        let fresh = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, fresh);
         if let Some(route) = settings.route(request.uri().path()) {
             let (parts, body) = request.into_parts();
             let answer = routes::answer(route, Arc::clone(settings), parts, body);
+            self.ready_inner();
             return ResponseFuture::route(Box::pin(answer));
         }
         if settings.is_after_sign_out(request.uri().path())
             && let Some(answer) = routes::come_back(settings, request.uri(), request.headers())
         {
+            self.ready_inner();
             return ResponseFuture::answer(answer);
         }
         let jar = Jar::read(request.headers(), &settings.sealer.names);
-        // A request that is refused is no use of the session.
-        let admitted = settings.admits(request.method(), request.headers());
         match settings.glance(&jar) {
             Glance::Known(mut visit) => {
+                let admitted =
+                    visit.session.is_none() || settings.admits(request.method(), request.headers());
                 if admitted {
                     let touch = |held| settings.keeper.touch_at_hand(held);
                     visit.session = visit.session.map(touch);
                 }
                 let shown = jar.session_parts().count();
-                let mut request = request;
-                match enter(settings, visit, shown, &mut request) {
-                    Ok(afterwards) => ResponseFuture::inner(inner.call(request), afterwards),
-                    Err(answer) => ResponseFuture::answer(*answer),
+                match enter(settings, visit, shown, admitted, &mut request) {
+                    Ok(afterwards) => ResponseFuture::inner(self.inner.call(request), afterwards),
+                    Err(answer) => {
+                        self.ready_inner();
+                        ResponseFuture::answer(*answer)
+                    }
                 }
             }
             Glance::Unknown(shown) => {
+                let admitted = settings.admits(request.method(), request.headers());
                 let keeper = Arc::clone(&settings.keeper);
                 let opening = async move {
                     Ok(match keeper.look_up(shown).await? {
@@ -87,9 +89,24 @@ where
                         found => found,
                     })
                 };
-                ResponseFuture::opening(Arc::clone(settings), Box::pin(opening), inner, request)
+                let parked = Parked {
+                    settings: Arc::clone(settings),
+                    inner: self.ready_inner(),
+                    admitted,
+                    request,
+                };
+                ResponseFuture::opening(Box::pin(opening), parked)
             }
         }
+    }
+}
+
+impl<S: Clone> Login<S> {
+    /// The service that `poll_ready` has made ready, and with it whatever it reserved; another takes its
+    /// place here. Where it is not called, dropping it gives that back.
+    fn ready_inner(&mut self) -> S {
+        let fresh = self.inner.clone();
+        std::mem::replace(&mut self.inner, fresh)
     }
 }
 
@@ -98,10 +115,11 @@ pub(super) fn enter<B>(
     settings: &Arc<Settings>,
     visit: Visit,
     shown: usize,
+    admitted: bool,
     request: &mut Request<B>,
 ) -> Result<Afterwards, Box<Answer>> {
-    // `L59`: in the session's name only from our own pages.
-    if visit.session.is_some() && !settings.admits(request.method(), request.headers()) {
+    // `L59`: in the session's name only from our own pages. Refused, it was no use of the session either.
+    if visit.session.is_some() && !admitted {
         let refused = settings.refuse(request.headers(), &csrf::FOREIGN, None);
         return Err(Box::new(refused));
     }

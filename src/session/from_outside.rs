@@ -8,8 +8,6 @@ use bytes::Bytes;
 use super::hooks::EndReason;
 use super::index::{self, Entry, List};
 use super::keeper::Keeper;
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
 
@@ -113,8 +111,7 @@ impl All<'_> {
 
 /// `jti` is unique within its issuer (RFC 7519 §4.1.7), as far as one client can tell.
 fn seen(owner: &str, jwt_id: &str) -> Key {
-    let input = [owner.as_bytes(), b"\0", jwt_id.as_bytes()].concat();
-    Key::new("logout", &base64url::encode(&sha256(&input)))
+    Key::new("logout", &index::digest(owner, jwt_id))
 }
 
 /// Clocks differ between those who note and those who look.

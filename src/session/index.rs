@@ -40,8 +40,7 @@ impl List {
     /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
     /// server may share the store, and its sessions are no matter of ours (`L40`).
     fn new(by: By, owner: &str, id: &str) -> Self {
-        let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
-        let id = base64url::encode(&sha256(&input));
+        let id = digest(owner, id);
         Self { by, id }
     }
 
@@ -83,6 +82,12 @@ impl Keeper {
         let sid = record.sid().map(|sid| self.list_of_sid(sid));
         [Some(user), sid].into_iter().flatten()
     }
+}
+
+/// What something of one client is called in a store.
+pub(super) fn digest(owner: &str, id: &str) -> String {
+    let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
+    base64url::encode(&sha256(&input))
 }
 
 /// Those on the list whose time is not over, the oldest first.
