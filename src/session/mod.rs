@@ -42,6 +42,7 @@
 mod admin;
 mod app_data;
 mod begin;
+mod by_session;
 mod error;
 mod events;
 mod from_outside;

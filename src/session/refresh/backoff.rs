@@ -4,9 +4,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::NotRefreshed;
-use super::by_session::BySession;
 use crate::flow::SessionId;
 use crate::random::Random;
+use crate::session::by_session::BySession;
 
 /// The failures of this process, by session.
 #[derive(Debug, Default)]

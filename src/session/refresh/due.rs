@@ -40,7 +40,7 @@ impl Keeper {
         record.refresh_token().is_some() && end.is_none_or(|end| self.now() < end)
     }
 
-    /// A token that lives for a minute or less is not refreshed at each request: half its life is its own.
+    /// A token of a short life is not refreshed at each request: half its life is its own.
     fn due_at(&self, record: &SessionRecord) -> i64 {
         let end = self.token_ends_at(record);
         let since = record.access_token_since();

@@ -8,7 +8,6 @@
 
 mod attempt;
 mod backoff;
-mod by_session;
 mod due;
 mod flights;
 mod lease;
@@ -19,11 +18,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::backoff::Backoff;
-use self::by_session::BySession;
 use self::due::Want;
 use self::flights::Flights;
 pub(super) use self::flights::Seat;
 pub(super) use self::outcome::NotRefreshed;
+use super::by_session::BySession;
 use super::held::Held;
 use super::keeper::Keeper;
 use crate::clock::within;
