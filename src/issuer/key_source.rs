@@ -215,7 +215,19 @@ impl KeySource {
 
     /// Waits for the attempt under way, or for a new one.
     pub(super) async fn renew(self: &Arc<Self>) -> Result<Arc<Held>, FetchError> {
-        let Some(seat) = self.flight.join_or(|| self.spaced_attempt()) else {
+        // Whoever comes just after an attempt has landed looked at what was held before: `J1` wants no second.
+        let is_fresh = |held: &Arc<Held>| {
+            self.clock.monotonic().saturating_sub(held.fetched_at) < held.lifetime
+        };
+        let landed = || self.held().filter(is_fresh);
+        let start = || match landed() {
+            Some(_) => None,
+            None => self.spaced_attempt(),
+        };
+        let Some(seat) = self.flight.join_or(start) else {
+            if let Some(held) = landed() {
+                return Ok(held);
+            }
             let state = lock(&self.state);
             let failure = state
                 .last_failure
