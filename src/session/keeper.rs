@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claim::RefusedClaims;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
@@ -39,6 +40,7 @@ pub(super) struct Memory {
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
+    pub(super) refused_claims: RefusedClaims,
 }
 
 impl Keeper {
