@@ -1,41 +1,61 @@
 //! Sessions in a store: one sealed record each, under the digest of its ticket (`L37`).
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::events;
 use super::held::{Held, Seat};
-use super::keeper::Keeper;
-use super::place::Saved;
+use super::keeper::{Keeper, NotOpened};
+use super::place::{Found, Saved};
 use super::ticket::Ticket;
 use crate::crypto::seal::Purpose;
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 impl Keeper {
-    /// The session of this ticket, if there is one: whatever does not open is nobody's (`H58`, `H59`).
+    /// Reads the session of this ticket. A record that does not open stays where it is: a process that lacks a
+    /// cookie key, or is of an older release, must not end sessions of the others (`H58`, `H59`).
     pub(super) async fn load_stored(
         &self,
         store: &SharedStore,
         ticket: &Ticket,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Found, StoreError> {
         let id = ticket.id();
-        let key = key(&id);
-        let Some(found) = store.get(&key).await? else {
-            return Ok(None);
+        let Some(found) = store.get(&key(&id)).await? else {
+            return Ok(Found::Ended);
         };
         let version = found.version();
         let sealed = found.into_value().to_vec();
-        match self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed) {
-            Some(record) => {
+        let opened = self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed);
+        Ok(match opened {
+            Ok(record) => {
                 let ticket = ticket.clone();
-                Ok(Some(Held::new(record, Seat::Stored { ticket, version })))
+                Found::Session(Held::new(record, Seat::Stored { ticket, version }))
             }
-            None => {
-                events::unreadable();
-                store.remove(&key, Expect::Version(version)).await?;
-                Ok(None)
+            Err(reason) => {
+                self.note_unreadable("session", reason);
+                match reason {
+                    NotOpened::Foreign => Found::Ended,
+                    NotOpened::Unreadable => Found::Unreadable,
+                }
             }
-        }
+        })
+    }
+
+    /// Returns the name of the session that this ticket opens, if it is there.
+    pub(crate) fn name_of(&self, ticket: &Ticket) -> SessionId {
+        ticket.id()
+    }
+
+    /// Logs that an entry was left unread: once in ten seconds as a warning, since each request of its browser meets
+    /// it.
+    pub(super) fn note_unreadable(&self, purpose: &'static str, reason: NotOpened) {
+        let now = self.flow.clock().monotonic().as_secs();
+        let due = |until: u64| (until <= now).then_some(now.saturating_add(WARNING_INTERVAL));
+        let order = Ordering::Relaxed;
+        let warned_until = &self.memory.unreadable_warned_until;
+        let warn = warned_until.fetch_update(order, order, due).is_ok();
+        events::unreadable(purpose, reason, warn);
     }
 
     pub(super) async fn save_stored(
@@ -95,3 +115,6 @@ pub(super) fn key(id: &SessionId) -> Key {
 }
 
 const SLACK: Duration = Duration::from_secs(60);
+
+/// Seconds between two warnings of entries that cannot be read.
+const WARNING_INTERVAL: u64 = 10;
