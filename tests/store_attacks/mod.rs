@@ -4,6 +4,7 @@
 
 mod claims;
 mod redemptions;
+mod redis;
 mod saturation;
 mod unreadable;
 

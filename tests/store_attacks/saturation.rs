@@ -9,7 +9,7 @@ use tower_oauth::store::{Expect, Key, KeyClass, Put, Store as _};
 use super::*;
 
 /// What an honest user does, all of which has to succeed: goes on with a session, refreshes its token, signs out.
-async fn use_and_end(shop: &Shop, jar: &mut Jar) {
+pub async fn use_and_end(shop: &Shop, jar: &mut Jar) {
     assert_eq!(greeting(shop, jar).await, "hello alice");
     let answer = shop.send(Ask::page("/renew").jar(jar)).await;
     assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -101,7 +101,7 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
     }
 }
 
-fn logout_token(server: &TestServer, subject: &str) -> String {
+pub fn logout_token(server: &TestServer, subject: &str) -> String {
     let event = "http://schemas.openid.net/event/backchannel-logout";
     server
         .id_token("shop")
