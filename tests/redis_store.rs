@@ -414,14 +414,14 @@ async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
     let nodes = cluster();
     for node in &nodes {
         let used = node.cli(&["info", "memory"]);
-        let used = used.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        let used = used
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
         let used: u64 = used.unwrap().trim().parse().unwrap();
         let most = (used + 1_500_000).to_string();
         node.cli(&["config", "set", "maxmemory", &most]);
     }
-    let subject = Shared(Arc::new(
-        RedisStore::new(&cluster_url(&nodes)).unwrap(),
-    ));
+    let subject = Shared(Arc::new(RedisStore::new(&cluster_url(&nodes)).unwrap()));
     let store = subject.store();
     // Until each node is full: which one an entry goes to is up to its key.
     let mut refused = 0;
@@ -451,8 +451,20 @@ async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
 async fn a_user_who_may_not_run_info_is_served() {
     let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
     redis.cli(&[
-        "acl", "setuser", "app", "on", ">secret", "~tower-oauth:*", "+get", "+set", "+del", "+getrange",
-        "+time", "+eval", "+evalsha", "+role",
+        "acl",
+        "setuser",
+        "app",
+        "on",
+        ">secret",
+        "~tower-oauth:*",
+        "+get",
+        "+set",
+        "+del",
+        "+getrange",
+        "+time",
+        "+eval",
+        "+evalsha",
+        "+role",
     ]);
     let url = format!("redis://app:secret@127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&url).unwrap();

@@ -221,7 +221,8 @@ const MISCONFIGURED: &str = "This application is not set up correctly for signin
 const OUR_FAULT: &str = "Something went wrong here.";
 const NOT_LET_IN: &str = "You have signed in, but this application is not open to you.";
 const UNDECIDED: &str = "Whether you may sign in cannot be told at the moment. Try again shortly.";
-const BUSY: &str = "Too many sign-ins are being completed right now. Please reload this page in a moment.";
+const BUSY: &str =
+    "Too many sign-ins are being completed right now. Please reload this page in a moment.";
 const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
 const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
                         out: try again shortly.";

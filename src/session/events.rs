@@ -10,7 +10,9 @@ const TARGET: &str = "tower_oauth::session";
 /// An entry in the store that this process cannot read. It is left as it is.
 pub(super) fn unreadable(purpose: &'static str, reason: NotOpened, warn: bool) {
     let reason = match reason {
-        NotOpened::Unreadable => "written with a key or in a format that this process does not know",
+        NotOpened::Unreadable => {
+            "written with a key or in a format that this process does not know"
+        }
         NotOpened::Foreign => "not written for this session, issuer and client, or changed since",
     };
     if warn {

@@ -50,10 +50,9 @@ impl Keeper {
         };
         let record = held.record();
         match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
-            Ok(newer) if newer.is_ahead_of(record) => Found::Session(
-                held.with_record(record.joined(&newer))
-                    .with_seat(seat),
-            ),
+            Ok(newer) if newer.is_ahead_of(record) => {
+                Found::Session(held.with_record(record.joined(&newer)).with_seat(seat))
+            }
             Ok(_) => Found::Session(held.clone().with_seat(seat)),
             Err(reason) => {
                 self.note_unreadable("cookie", reason);

@@ -271,5 +271,8 @@ pub async fn sign_out(shop: &Shop, jar: &Jar) -> Answer {
 
 /// Both ways to use a store.
 pub fn modes<S: Store + Clone>() -> [fn(LoginLayer, S) -> LoginLayer; 2] {
-    [LoginLayer::with_session_store, LoginLayer::with_shared_memory]
+    [
+        LoginLayer::with_session_store,
+        LoginLayer::with_shared_memory,
+    ]
 }

@@ -22,8 +22,11 @@ async fn made_up_codes_cause_at_most_64_token_requests_at_a_time() {
         settle().await;
         assert_eq!(world.channel.sent(), round * LIMIT);
     }
-    world.advance(Duration::from_secs(5));
-    settle().await;
+    for _ in 0..2 {
+        world.advance(Duration::from_secs(5));
+        settle().await;
+    }
+    assert_eq!(world.channel.sent(), 300);
     for attacker in attackers {
         assert!(attacker.is_finished());
         let answer = attacker.await.unwrap();
@@ -32,19 +35,32 @@ async fn made_up_codes_cause_at_most_64_token_requests_at_a_time() {
     assert_eq!(world.channel.peak(), LIMIT);
 }
 
+/// The one that waits longest and the one that came last are served in turn, so a burst holds up neither those who
+/// came before it nor those who come after it.
 #[tokio::test]
-async fn an_honest_callback_waits_behind_hanging_requests_and_then_signs_in() {
-    let world = World::new();
-    let shop = world.shop(world.login());
-    world.channel.answer(Reply::Hang);
-    let attackers = attack(&shop, 2 * LIMIT).await;
-    settle().await;
-    let before = world.server.clock().unix_seconds();
-    let jar = sign_in(&world, &shop).await;
-    let waited = world.server.clock().unix_seconds() - before;
-    assert!((5..=11).contains(&waited), "{waited}");
-    assert_eq!(greeting(&shop, &jar).await, "hello alice");
-    drop(attackers);
+async fn an_honest_callback_before_or_after_a_burst_of_hanging_codes_signs_in() {
+    for after in [LIMIT, 500] {
+        let world = World::new();
+        let shop = world.shop(world.login());
+        world.channel.answer(Reply::Hang);
+        let mut attackers = attack(&shop, LIMIT).await;
+        settle().await;
+        let (_, before) = honest_callback(&shop).await;
+        let shop_of_it = shop.clone();
+        let before = tokio::spawn(async move { shop_of_it.send(before).await });
+        settle().await;
+        attackers.extend(attack(&shop, after).await);
+        settle().await;
+        let start = world.server.clock().unix_seconds();
+        let jar = sign_in(&world, &shop).await;
+        let waited = world.server.clock().unix_seconds() - start;
+        assert!((5..=6).contains(&waited), "{waited}");
+        assert_eq!(greeting(&shop, &jar).await, "hello alice");
+        settle().await;
+        assert!(before.is_finished());
+        assert_eq!(before.await.unwrap().sets(), [SESSION]);
+        drop(attackers);
+    }
 }
 
 /// Nothing was sent: neither the code nor the transaction is used up.
@@ -58,18 +74,22 @@ async fn a_callback_that_waited_in_vain_is_completed_by_a_reload() {
         };
         let shop = world.shop(login);
         world.channel.answer(Reply::Hang);
-        let attackers = attack(&shop, 5 * LIMIT).await;
+        // In the middle of a flood, too far from both of its ends.
+        let mut attackers = attack(&shop, 5 * LIMIT).await;
         let (_, ask) = honest_callback(&shop).await;
         let (again, shop_of_it) = (ask.clone(), shop.clone());
-        let waiting = world.in_time(async move { shop_of_it.send(ask).await });
-        let answer = waiting.await;
+        let waiting = tokio::spawn(async move { shop_of_it.send(ask).await });
+        settle().await;
+        attackers.extend(attack(&shop, 5 * LIMIT).await);
+        let answer = world.in_time(async move { waiting.await.unwrap() }).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(answer.text().contains("reload"), "{}", answer.text());
         assert_eq!(answer.header("retry-after"), "5");
         assert_eq!(answer.set_cookies(), [""; 0], "the transaction stays");
-        drop(attackers);
-        world.advance(Duration::from_secs(30));
+        world.channel.answer(Reply::Refuse);
+        world.advance(Duration::from_secs(5));
         settle().await;
+        assert!(attackers.iter().all(tokio::task::JoinHandle::is_finished));
         let answer = shop.send(again).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER);
         assert_eq!(answer.sets(), [SESSION]);

@@ -26,7 +26,9 @@ fn redis(bytes: u64) -> Redis {
 
 fn used(redis: &Redis) -> u64 {
     let memory = redis.cli(&["info", "memory"]);
-    let used = memory.lines().find_map(|line| line.strip_prefix("used_memory:"));
+    let used = memory
+        .lines()
+        .find_map(|line| line.strip_prefix("used_memory:"));
     used.unwrap().trim().parse().unwrap()
 }
 

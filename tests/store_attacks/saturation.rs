@@ -82,7 +82,10 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
         let answer = shop.send(honest.clone()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.set_cookies(), [""; 0], "the login can be completed");
-        assert!(world.channel.sent() < 100, "a state without a claim is not redeemed");
+        assert!(
+            world.channel.sent() < 100,
+            "a state without a claim is not redeemed"
+        );
         for jar in &mut jars {
             use_and_end(&shop, jar).await;
         }

@@ -59,7 +59,11 @@ async fn a_stored_session_of_a_key_that_this_process_lacks_is_anonymous_here_and
         for path in ["/", "/auth/session"] {
             let answer = nodes.old.send(Ask::page(path).jar(&jar)).await;
             assert!(!answer.text().contains("alice"), "{}", answer.text());
-            assert_eq!(answer.set_cookies(), [""; 0], "{path}: the browser keeps its ticket");
+            assert_eq!(
+                answer.set_cookies(),
+                [""; 0],
+                "{path}: the browser keeps its ticket"
+            );
         }
         let answer = nodes.old.send(Ask::page("/renew").jar(&jar)).await;
         assert!(!answer.status.is_success());
@@ -137,7 +141,12 @@ async fn a_refreshed_cookie_session_of_a_key_that_this_process_lacks_is_not_over
 
 #[tokio::test]
 async fn a_newer_record_of_a_cookie_session_that_cannot_be_read_is_left_as_it_is() {
-    for value in [&b""[..], b"\x01", b"\x01 no record", b"\x02 of a later release"] {
+    for value in [
+        &b""[..],
+        b"\x01",
+        b"\x01 no record",
+        b"\x02 of a later release",
+    ] {
         let nodes = Rotation::new(LoginLayer::with_shared_memory);
         let jar = sign_in(&nodes.world, &nodes.old).await;
         let answer = nodes.old.send(Ask::page("/renew").jar(&jar)).await;
