@@ -20,6 +20,11 @@ impl Binding {
         Self(digest)
     }
 
+    #[cfg(test)]
+    pub(super) const fn of_test(byte: u8) -> Self {
+        Self([byte; 32])
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

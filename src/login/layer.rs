@@ -61,7 +61,7 @@ impl LoginLayer {
             key: cookie_key,
             random: *flow.random(),
             names: CookieNames::new(&app, secure),
-            owner: format!("{} {}", server.issuer(), flow.client().id()),
+            binding: flow.binding(),
         };
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {

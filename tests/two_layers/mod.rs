@@ -23,22 +23,43 @@ const ADMIN: &str = "https://shop.example.com/admin/auth/callback";
 const OTHERS: [(&str, &str); 9] = [
     ("another folder", ADMIN),
     ("no folder", "https://shop.example.com/callback"),
-    ("a folder below", "https://shop.example.com/auth/admin/callback"),
-    ("case of the folder", "https://shop.example.com/Auth/callback"),
-    ("an encoded folder", "https://shop.example.com/%61uth/callback"),
+    (
+        "a folder below",
+        "https://shop.example.com/auth/admin/callback",
+    ),
+    (
+        "case of the folder",
+        "https://shop.example.com/Auth/callback",
+    ),
+    (
+        "an encoded folder",
+        "https://shop.example.com/%61uth/callback",
+    ),
     ("another host", "https://admin.example.com/auth/callback"),
     ("a host below", "https://a.shop.example.com/auth/callback"),
-    ("another port", "https://shop.example.com:8443/auth/callback"),
+    (
+        "another port",
+        "https://shop.example.com:8443/auth/callback",
+    ),
     ("http on loopback", "http://localhost:3000/auth/callback"),
 ];
 
 /// Other spellings of the origin and folder of [`CALLBACK`].
 const SAME: [(&str, &str); 5] = [
-    ("the default port", "https://shop.example.com:443/auth/callback"),
+    (
+        "the default port",
+        "https://shop.example.com:443/auth/callback",
+    ),
     ("case of the host", "https://SHOP.example.com/auth/callback"),
-    ("case of the scheme", "HTTPS://shop.example.com/auth/callback"),
+    (
+        "case of the scheme",
+        "HTTPS://shop.example.com/auth/callback",
+    ),
     ("a dot segment", "https://shop.example.com/./auth/callback"),
-    ("another last segment", "https://shop.example.com/auth/return"),
+    (
+        "another last segment",
+        "https://shop.example.com/auth/return",
+    ),
 ];
 
 /// Whoever signs in at a layer gets a session, or is turned away by `with_on_login`.
