@@ -1,5 +1,7 @@
 //! What sealed records are bound to besides their purpose and name.
 
+use std::fmt;
+
 use super::digest::sha256;
 
 /// The identity of the login layer that seals a record, as a digest.
@@ -27,6 +29,15 @@ impl Binding {
 
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
+    }
+}
+
+impl fmt::LowerHex for Binding {
+    /// Prints as many bytes as the precision says; all without one.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = f.precision().unwrap_or(self.0.len());
+        let mut bytes = self.0.iter().take(bytes);
+        bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 

@@ -294,3 +294,157 @@ async fn a_login_that_began_at_one_layer_is_completed_at_no_other() {
         }
     }
 }
+
+/// One logout token reaches one layer. The lists and the `jti` know the client, not the layer.
+#[tokio::test]
+async fn one_logout_token_ends_the_sessions_of_both_layers() {
+    for mode in SHARED {
+        for by_sid in [false, true] {
+            for told in [0, 1] {
+                let name = format!("{mode:?} {by_sid} {told}");
+                let common = Common::new(mode);
+                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+                let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
+                let sids = common.server.session_ids("alice");
+                assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
+                let mint = || common.server.logout_token("shop");
+                let tokens = match by_sid {
+                    true => sids
+                        .iter()
+                        .map(|sid| mint().with_claim("sid", &**sid).sign())
+                        .collect(),
+                    false => vec![mint().with_subject("alice").sign()],
+                };
+                for token in &tokens {
+                    assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+                }
+                for (site, jar) in sites.iter().zip(&jars) {
+                    assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
+                    // To the other layer it is the same token.
+                    assert_eq!(
+                        site.tell(&tokens[0]).await,
+                        StatusCode::BAD_REQUEST,
+                        "{name}"
+                    );
+                }
+                let left = sites[told].login.sessions().of_user("alice").await.unwrap();
+                assert_eq!(left, [], "{name}");
+            }
+        }
+    }
+}
+
+/// A logout that arrives while the login at the other layer is in progress.
+#[tokio::test]
+async fn a_logout_token_at_one_layer_overtakes_a_login_at_the_other() {
+    for mode in SHARED {
+        let common = Common::new(mode);
+        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+        let (jar, callback) = sites[1].start().await;
+        let token = common.server.logout_token("shop").with_subject("alice");
+        assert_eq!(sites[0].tell(&token.sign()).await, StatusCode::OK);
+        let answer = send(&sites[1].app, Ask::page(&callback).jar(&jar)).await;
+        assert!(answer.status.is_client_error(), "{mode:?}: {answer:?}");
+        assert_eq!(answer.sets(), [""; 0], "{mode:?}");
+    }
+}
+
+/// An administrator sees and ends the sessions of the client, and no look at a list removes a record.
+#[tokio::test]
+async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
+    for mode in SHARED {
+        for way in ["end", "end_user", "end_sid"] {
+            let name = format!("{mode:?} {way}");
+            let common = Common::new(mode);
+            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+            let first = sites[0].signed_in().await;
+            let first_sid = common.server.session_ids("alice").remove(0);
+            let second = sites[1].signed_in().await;
+            let sessions = sites[0].login.sessions();
+            let listed = sessions.of_user("alice").await.unwrap();
+            assert_eq!(listed.len(), 2, "{name}");
+            let there = sites[1].login.sessions().of_user("alice").await.unwrap();
+            assert_eq!(listed, there, "{name}");
+            for (site, jar) in sites.iter().zip([&first, &second]) {
+                assert_eq!(site.greeting(jar).await, ALICE, "{name}");
+            }
+            let mut sids = common.server.session_ids("alice");
+            sids.retain(|sid| *sid != first_sid);
+            match way {
+                "end" => {
+                    for session in &listed {
+                        sessions.end(session.id()).await.unwrap();
+                    }
+                }
+                "end_user" => assert_eq!(sessions.end_user("alice").await.unwrap(), 2, "{name}"),
+                _ => {
+                    assert_eq!(sessions.end_sid(&sids[0]).await.unwrap(), 1, "{name}");
+                    assert_eq!(sites[0].greeting(&first).await, ALICE, "{name}");
+                    assert_eq!(sessions.end_sid(&first_sid).await.unwrap(), 1, "{name}");
+                }
+            }
+            for (site, jar) in sites.iter().zip([&first, &second]) {
+                assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
+            }
+        }
+    }
+}
+
+/// One origin, one browser: neither layer clears or replaces a cookie of the other.
+#[tokio::test]
+async fn two_layers_of_one_client_have_different_cookies_by_default() {
+    for mode in ALL {
+        let common = Common::new(mode);
+        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let sites = [CALLBACK, ADMIN, "https://shop.example.com/callback"].map(site);
+        let mut browser = Jar::default();
+        for site in &sites {
+            let (jar, callback) = site.start().await;
+            let all = Jar([browser.0.clone(), jar.0].concat());
+            let answer = send(&site.app, Ask::page(&callback).jar(&all)).await;
+            assert_eq!(answer.clears().len(), 1, "{mode:?}: its login, {answer:?}");
+            browser.take(&answer);
+        }
+        let mut names = browser.names();
+        names.sort_unstable();
+        names.dedup();
+        assert!(names.contains(&SESSION), "{mode:?}: {names:?}");
+        assert_eq!(names.len(), sites.len(), "{mode:?}: {names:?}");
+        for site in &sites {
+            let answer = send(&site.app, Ask::page("/").jar(&browser)).await;
+            assert_eq!(answer.text(), ALICE, "{mode:?}");
+            assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}");
+        }
+    }
+}
+
+/// Inside of two layers, the session is that of the inner one, for whatever asks for it.
+#[tokio::test]
+async fn the_session_of_an_outer_layer_is_none_inside_another() {
+    for mode in ALL {
+        let common = Common::new(mode);
+        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let (outer, inner) = (site(ADMIN), site(CALLBACK));
+        let nested = app(&inner.login).layer(outer.login.clone());
+        let jar = outer.signed_in().await;
+        let answer = send(&nested, Ask::page("/").jar(&jar)).await;
+        assert_eq!(answer.text(), STRANGER, "{mode:?}");
+        for path in ["/account", "/mine"] {
+            let answer = send(&nested, Ask::page(path).jar(&jar)).await;
+            assert!(
+                answer.location().starts_with("/auth/login"),
+                "{mode:?} {path}"
+            );
+        }
+        // And `required` of the outer layer does not take the session of the inner one for its own.
+        let nested = Router::new()
+            .route("/staff", axum::routing::get(|| async { "staff" }))
+            .layer(outer.login.required())
+            .layer(inner.login.clone())
+            .layer(outer.login.clone());
+        for jar in [&jar, &inner.signed_in().await] {
+            let answer = send(&nested, Ask::page("/staff").jar(jar)).await;
+            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{mode:?}");
+        }
+    }
+}
