@@ -19,7 +19,8 @@ impl Mark {
     /// Whether a person goes there, from a page of this application.
     pub(crate) fn is_own_navigation(&self, method: &Method, headers: &HeaderMap) -> bool {
         let evidence = self.settings().evidence();
-        navigation::kind(method, headers) == Kind::Navigation && evidence.is_shown_by(headers)
+        let kind = navigation::kind(method, headers, evidence.origin);
+        kind == Kind::Navigation && evidence.is_shown_by(headers)
     }
 
     /// The answer to a request that comes from elsewhere.
