@@ -106,7 +106,7 @@ impl Csrf {
             Self::SameOrigin => !needs_evidence(method, headers) || evidence.is_shown_by(headers),
             Self::StaticHeader => {
                 evidence.is_of_a_script(method, headers)
-                    || kind(method, headers, evidence.origin) == Kind::Navigation
+                    || evidence.is_navigation(method, headers)
                     || is_part_of_an_own_page(evidence, method, headers)
             }
         }
@@ -134,6 +134,13 @@ impl Evidence<'_> {
     pub(super) fn is_of_a_script(self, method: &Method, headers: &HeaderMap) -> bool {
         let has_header = self.has_header(headers) || is_socket(method, headers);
         has_header && self.is_shown_by(headers)
+    }
+
+    /// Returns whether a person goes to a page. A foreign `Origin` is never the one of a navigation, whatever
+    /// the fetch metadata says.
+    pub(super) fn is_navigation(self, method: &Method, headers: &HeaderMap) -> bool {
+        kind(method, headers, self.origin) == Kind::Navigation
+            && !has_foreign_origin(headers, self.origin)
     }
 
     fn has_header(self, headers: &HeaderMap) -> bool {

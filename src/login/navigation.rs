@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     Program,
 }
 
-/// `origin` is our own, as browsers write it.
+/// `origin` is our own, as browsers write it. A browser that does not say that it navigates is held to it.
 pub(crate) fn kind(method: &Method, headers: &HeaderMap, origin: &str) -> Kind {
     if headers.contains_key(HX_REQUEST) {
         return Kind::Htmx;
@@ -27,8 +27,10 @@ pub(crate) fn kind(method: &Method, headers: &HeaderMap, origin: &str) -> Kind {
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
+    let may_navigate =
+        || headers.contains_key(&SEC_FETCH_MODE) || !has_foreign_origin(headers, origin);
     match *method {
-        Method::GET if becomes_a_page && !has_foreign_origin(headers, origin) => Kind::Navigation,
+        Method::GET if becomes_a_page && may_navigate() => Kind::Navigation,
         Method::POST if becomes_a_page => Kind::Form,
         _ => Kind::Program,
     }

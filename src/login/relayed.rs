@@ -6,7 +6,7 @@ use http::header::HeaderMap;
 use super::answer::Answer;
 use super::csrf;
 use super::mark::Mark;
-use super::navigation::{self, Kind};
+use super::navigation::Kind;
 use crate::clock::SharedClock;
 
 impl Mark {
@@ -19,8 +19,7 @@ impl Mark {
     /// Whether a person goes there, from a page of this application.
     pub(crate) fn is_own_navigation(&self, method: &Method, headers: &HeaderMap) -> bool {
         let evidence = self.settings().evidence();
-        let kind = navigation::kind(method, headers, evidence.origin);
-        kind == Kind::Navigation && evidence.is_shown_by(headers)
+        evidence.is_navigation(method, headers) && evidence.is_shown_by(headers)
     }
 
     /// The answer to a request that comes from elsewhere.
