@@ -7,6 +7,7 @@ use super::navigation::{
     Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, has_foreign_origin, kind, one,
 };
 use super::refusal::Refusal;
+use crate::protocol::text::for_a_log;
 
 /// Whether a request that carries a session must show that it comes from this application's pages.
 ///
@@ -141,6 +142,24 @@ impl Evidence<'_> {
     pub(super) fn is_navigation(self, method: &Method, headers: &HeaderMap) -> bool {
         kind(method, headers, self.origin) == Kind::Navigation
             && !has_foreign_origin(headers, self.origin)
+    }
+
+    /// Describes what a refused request sent and what would have passed, for the log.
+    pub(super) fn describe(self, headers: &HeaderMap) -> String {
+        let sent = |name| match one(headers, name) {
+            Sent::Nothing => "absent".to_owned(),
+            Sent::One(value) => for_a_log(value),
+            Sent::Unclear => "sent twice or not ASCII".to_owned(),
+        };
+        format!(
+            "Sec-Fetch-Site: {}, Origin: {} (that of the redirect URI is {}), {}: {}; \
+             `LoginLayer::with_csrf` says what is needed",
+            sent(&SEC_FETCH_SITE),
+            sent(&ORIGIN),
+            self.origin,
+            self.header,
+            sent(self.header),
+        )
     }
 
     fn has_header(self, headers: &HeaderMap) -> bool {

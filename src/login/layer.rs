@@ -43,6 +43,9 @@ impl LoginLayer {
     /// `frontchannel-logout` stand beside it. Nothing a
     /// request says of its host changes any of this. There is no I/O here: see [`ready`](Self::ready).
     ///
+    /// Sessions belong to the layer that began them. A layer with another issuer, client, origin or folder does
+    /// not accept them, even with the same key and store; `/admin/auth/callback` is a folder of its own.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Url`] for a redirect URI that cannot be used, or another variant where `client`

@@ -4,7 +4,6 @@ use http::Method;
 use http::header::HeaderMap;
 
 use super::answer::Answer;
-use super::csrf;
 use super::mark::Mark;
 use super::navigation::Kind;
 use crate::clock::SharedClock;
@@ -24,7 +23,7 @@ impl Mark {
 
     /// The answer to a request that comes from elsewhere.
     pub(crate) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
-        self.settings().refuse(headers, &csrf::FOREIGN, None)
+        self.settings().refuse_foreign(headers)
     }
 
     /// The answer to a script without a session: 401, never a redirect.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::hooks::EndReason;
 use super::index::{self, Entry, List};
 use super::keeper::Keeper;
+use super::place::Place;
 use crate::flow::Flow;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
@@ -79,6 +80,11 @@ impl Keeper {
         for entry in entries.iter().filter(|one| all.covers(one)) {
             if self.lives(store, &entry.id).await? {
                 self.end(&entry.id, None).await?;
+                // It may be of another layer of this client, which keeps sessions in the same store. The other
+                // way round, sessions in cookies are held to the note at each request.
+                if let Place::CookieWith(store) = &self.place {
+                    self.end_stored(store, &entry.id).await?;
+                }
                 self.tell_ended_unread(Some(entry.id), all.user, all.reason);
                 ended += 1;
             }

@@ -334,6 +334,36 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
     }
 }
 
+/// One layer with sessions in the store, the other with sessions in cookies and the same store.
+#[tokio::test]
+async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_different_ways() {
+    for told in [0, 1] {
+        for by_sid in [false, true] {
+            let name = format!("{told} {by_sid}");
+            let mut common = Common::new(Mode::Store);
+            let stored = common.site(ADMIN, Door::Open);
+            common.mode = Mode::Shared;
+            let sites = [stored, common.site(CALLBACK, Door::Open)];
+            let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
+            let mint = || common.server.logout_token("shop");
+            let sids = common.server.session_ids("alice");
+            let tokens = match by_sid {
+                true => sids
+                    .iter()
+                    .map(|sid| mint().with_claim("sid", &**sid).sign())
+                    .collect(),
+                false => vec![mint().with_subject("alice").sign()],
+            };
+            for token in &tokens {
+                assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+            }
+            for (site, jar) in sites.iter().zip(&jars) {
+                assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
+            }
+        }
+    }
+}
+
 /// A logout that arrives while the login at the other layer is in progress.
 #[tokio::test]
 async fn a_logout_token_at_one_layer_overtakes_a_login_at_the_other() {
