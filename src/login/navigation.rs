@@ -45,15 +45,16 @@ pub(super) fn goes_to_a_document(headers: &HeaderMap) -> bool {
     let site = one(headers, &SEC_FETCH_SITE);
     let mode = one(headers, &SEC_FETCH_MODE);
     let dest = one(headers, &SEC_FETCH_DEST);
-    match (site, mode, dest) {
-        (Sent::Nothing, Sent::Nothing, Sent::Nothing) => true,
-        (
-            Sent::Nothing | Sent::One("same-origin" | "same-site" | "cross-site" | "none"),
-            Sent::One("navigate"),
-            Sent::Nothing | Sent::One("document" | "empty"),
-        ) => true,
-        _ => false,
-    }
+    let sent_nothing = [site, mode, dest].iter().all(|one| *one == Sent::Nothing);
+    sent_nothing
+        || matches!(
+            (site, mode, dest),
+            (
+                Sent::Nothing | Sent::One("same-origin" | "same-site" | "cross-site" | "none"),
+                Sent::One("navigate"),
+                Sent::Nothing | Sent::One("document" | "empty"),
+            )
+        )
 }
 
 /// Returns whether the request has an `Origin` field other than ours, once and byte for byte.

@@ -1,6 +1,8 @@
 //! Two login layers with the same client, cookie key, cookie name and store, but other routes: no
 //! session and no login in progress crosses between them, and one logout token ends both.
 
+mod nested;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -444,37 +446,6 @@ async fn two_layers_of_one_client_have_different_cookies_by_default() {
             let answer = send(&site.app, Ask::page("/").jar(&browser)).await;
             assert_eq!(answer.text(), ALICE, "{mode:?}");
             assert_eq!(answer.set_cookies(), [""; 0], "{mode:?}");
-        }
-    }
-}
-
-/// Inside of two layers, the session is that of the inner one, for whatever asks for it.
-#[tokio::test]
-async fn the_session_of_an_outer_layer_is_none_inside_another() {
-    for mode in ALL {
-        let common = Common::new(mode);
-        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
-        let (outer, inner) = (site(ADMIN), site(CALLBACK));
-        let nested = app(&inner.login).layer(outer.login.clone());
-        let jar = outer.signed_in().await;
-        let answer = send(&nested, Ask::page("/").jar(&jar)).await;
-        assert_eq!(answer.text(), STRANGER, "{mode:?}");
-        for path in ["/account", "/mine"] {
-            let answer = send(&nested, Ask::page(path).jar(&jar)).await;
-            assert!(
-                answer.location().starts_with("/auth/login"),
-                "{mode:?} {path}"
-            );
-        }
-        // And `required` of the outer layer does not take the session of the inner one for its own.
-        let nested = Router::new()
-            .route("/staff", axum::routing::get(|| async { "staff" }))
-            .layer(outer.login.required())
-            .layer(inner.login.clone())
-            .layer(outer.login.clone());
-        for jar in [&jar, &inner.signed_in().await] {
-            let answer = send(&nested, Ask::page("/staff").jar(jar)).await;
-            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{mode:?}");
         }
     }
 }
