@@ -82,6 +82,7 @@
 mod body;
 mod fields;
 mod refusal;
+mod response_fields;
 mod service;
 mod settings;
 mod socket;
