@@ -152,9 +152,8 @@ const TABLE: &[(Kind, fn(&Path<'_>) -> bool)] = &[
     (Kind::EncodedSlash, |path| path.escapes(|byte| byte == b'/')),
     (Kind::EncodedDot, |path| path.escapes(|byte| byte == b'.')),
     (Kind::DoubleEncoding, |path| {
-        let is_escape = |rest: &[u8]| {
-            escaped_byte(rest).is_some() || matches!(rest, [b'%', b'u' | b'U', ..])
-        };
+        let is_escape =
+            |rest: &[u8]| escaped_byte(rest).is_some() || matches!(rest, [b'%', b'u' | b'U', ..]);
         (0..path.bytes.len()).any(|at| path.bytes.get(at..).is_some_and(is_escape))
     }),
     (Kind::OverlongUtf8, |path| has_longer_spelling(&path.bytes)),

@@ -23,7 +23,8 @@ pub(super) struct ResponseFields {
 
 impl ResponseFields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
-        self.stripped.push(checked("stripped response header", name)?);
+        self.stripped
+            .push(checked("stripped response header", name)?);
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use tower_service::Service;
 
 use super::Relay;
@@ -19,9 +19,12 @@ use super::fields;
 use super::refusal::{self, Answer};
 use super::settings::Settings;
 use super::socket::{self, Socket};
+use super::target::Astray;
 use crate::clock::{SharedClock, within};
 use crate::login::{Mark, missing};
+use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
+use crate::token::original_uri;
 
 /// The future of a [`Relay`]'s response.
 #[must_use = "futures do nothing unless polled"]
@@ -70,8 +73,7 @@ impl Settings {
         let mark = parts.extensions.remove::<Mark>();
         let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
         let session = self.admit(&mark, &parts).map_err(|own| *own)?;
-        let uri = self.target.find(&parts.uri);
-        let uri = uri.map_err(|reason| refusal::astray(reason, parts.uri.path()))?;
+        let uri = self.find_target(&parts).map_err(|own| *own)?;
         let socket = Socket::take(&mut parts).map_err(refusal::no_handshake)?;
         let token = session.access_token().await;
         let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
@@ -103,6 +105,18 @@ impl Settings {
         };
         self.inward(response, socket, mark.clock())
             .map_err(|own| *own)
+    }
+
+    /// A router that removes a prefix may remove a second slash with it, so the path that came is looked at
+    /// as well.
+    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<Answer>> {
+        let original = original_uri(&parts.uri, &parts.extensions).path();
+        let found = self.target.find(&parts.uri);
+        let found = found.and_then(|uri| match find_ambiguity(original) {
+            Some(found) => Err(Astray::Ambiguous(found)),
+            None => Ok(uri),
+        });
+        found.map_err(|reason| Box::new(refusal::astray(reason, original)))
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
