@@ -17,7 +17,8 @@ use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::text::for_a_log;
 use crate::token::original_uri;
 
-/// Rejects requests whose path can be read in more than one way, with 400 and an empty body.
+/// Rejects requests whose path can be read in more than one way, with 400 and an empty body, to gRPC
+/// callers too.
 ///
 /// Needed wherever one component decides by path and another one reads the path again: a proxy or a
 /// middleware that protects `/admin/`, axum's `nest` with layers on one branch only, `ServeDir` of

@@ -72,11 +72,6 @@ pub enum AmbiguousPath {
 /// Finds the first reason for which `path` can be read as another one. `%20` and all other escapes that
 /// are not in the table are content.
 pub(crate) fn find_ambiguity(path: &str) -> Option<Kind> {
-    // Most paths have letters and slashes only.
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_');
-    if path.starts_with('/') && path.bytes().all(is_plain) && !path.contains("//") {
-        return None;
-    }
     find(path, |_| true)
 }
 
@@ -92,6 +87,11 @@ pub(crate) fn find_ambiguity_of_url(path: &str) -> Option<Kind> {
 }
 
 fn find(path: &str, counts: impl Fn(Kind) -> bool) -> Option<Kind> {
+    // Most paths have letters and slashes only.
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_');
+    if path.starts_with('/') && path.bytes().all(is_plain) && !path.contains("//") {
+        return None;
+    }
     let path = Path::new(path);
     let mut rows = TABLE.iter();
     let row = rows.find(|(kind, is_in)| counts(*kind) && is_in(&path));
@@ -206,6 +206,9 @@ fn is_control(character: char) -> bool {
 /// Also where a reader of the decoded path takes what follows the dots for parameters, a query or a
 /// fragment, trims spaces, or drops characters that have no width.
 fn is_dot_segment(segment: &str) -> bool {
+    if !segment.contains('.') {
+        return false;
+    }
     let name = segment.split([';', '?', '#']).next().unwrap_or_default();
     let seen: String = name.chars().filter(|one| !is_invisible(*one)).collect();
     matches!(seen.trim(), "." | "..")
