@@ -48,6 +48,7 @@
 //!
 //! | layer | what it does |
 //! | --- | --- |
+//! | [`RejectAmbiguousPathsLayer`] | rejects paths that a service behind can read as other paths |
 //! | [`RefusalBodyLayer`] | gives refusals a body, such as problem details |
 //! | [`ResourceMetadataLayer`] | tells clients where tokens come from ([RFC 9728]); challenges name it by [`BearerLayer::with_resource_metadata`] |
 //! | [`FormTokenLayer`] | finds the token of a form ([RFC 6750 §2.2]) |
@@ -70,7 +71,7 @@
 //! | a sign-in too old or too weak | 401 | `insufficient_user_authentication`, with what would do |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
 //! | a condition on the claims not met | 403 | `insufficient_scope`, in the words of the condition |
-//! | a method that [`MethodScopes`] do not list | 403 | none |
+//! | a method that [`MethodScopes`] do not list, or a path that is not a gRPC method | 403 | none |
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
@@ -102,6 +103,9 @@
 //! | name | target | level | fields | when |
 //! | --- | --- | --- | --- | --- |
 //! | `refused` | `tower_oauth::bearer` | debug | `status`, `reason` | a request was refused |
+//! | `not_a_grpc_method` | `tower_oauth::bearer` | debug | `found`, `path` | the path at [`MethodScopes`] has more in it than two names |
+//! | `ambiguous_path` | `tower_oauth::bearer` | warn | `found`, `path` | [`RejectAmbiguousPathsLayer`] rejected a request, the first in 10 seconds |
+//! | `ambiguous_path_again` | `tower_oauth::bearer` | debug | `found`, `path` | and each one until then |
 //! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
@@ -149,6 +153,7 @@
 //! [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
 //! [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
 
+mod ambiguous_paths;
 mod claim_headers;
 mod condition;
 mod form_token;
@@ -169,6 +174,7 @@ mod service;
 mod step_up;
 mod token_source;
 
+pub use ambiguous_paths::{RejectAmbiguousPaths, RejectAmbiguousPathsLayer};
 pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;

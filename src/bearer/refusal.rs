@@ -232,7 +232,9 @@ fn description(kind: VerifyErrorKind) -> &'static str {
         VerifyErrorKind::DpopProof(flaw) => match flaw {
             ProofError::Missing => "a DPoP proof is needed",
             ProofError::Repeated => "there is more than one DPoP proof",
-            ProofError::Method | ProofError::Target => "the DPoP proof is for another request",
+            ProofError::Method | ProofError::Target | ProofError::AmbiguousTarget(_) => {
+                "the DPoP proof is for another request"
+            }
             ProofError::Time => "the DPoP proof is not of this moment",
             ProofError::Token => "the DPoP proof is for another access token",
             ProofError::Replayed => "the DPoP proof was used before",

@@ -16,6 +16,7 @@ pub(crate) mod json;
 mod metadata;
 mod oauth_error;
 pub(crate) mod pkce;
+pub(crate) mod request_target;
 pub(crate) mod return_to;
 mod scope;
 mod secret;
@@ -28,6 +29,7 @@ pub use claims::Claims;
 pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
 pub use oauth_error::OAuthErrorCode;
+pub use request_target::AmbiguousPath;
 pub use scope::{InvalidScope, ScopeSet};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, Nonce, RefreshToken, State,
