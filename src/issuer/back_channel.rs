@@ -122,8 +122,7 @@ impl BackChannel {
     /// `plain_http` says that the issuer itself is on loopback, where http is all there is.
     pub(crate) fn new(clock: SharedClock, plain_http: bool) -> Self {
         #[cfg(feature = "reqwest")]
-        let carrier: Option<Arc<dyn Carrier>> =
-            Some(Arc::new(super::reqwest::Reqwest::default()));
+        let carrier: Option<Arc<dyn Carrier>> = Some(Arc::new(super::reqwest::Reqwest::default()));
         #[cfg(not(feature = "reqwest"))]
         let carrier = None;
         Self {
@@ -267,6 +266,18 @@ pub(crate) enum FetchError {
     Status(http::StatusCode),
     #[error("{0}")]
     Document(&'static str),
+}
+
+impl FetchError {
+    /// What is logged apart from other failures.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::BackChannel(BackChannelError::NotSent(_)) => "not_sent",
+            Self::BackChannel(_) => "no_answer",
+            Self::Status(_) => "status",
+            Self::Document(text) => text,
+        }
+    }
 }
 
 /// When an answer asks to be asked again, in seconds (RFC 9110 §10.2.3). A date is not worth the trouble

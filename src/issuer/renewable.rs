@@ -57,7 +57,9 @@ impl<C: Clone> Renewable<C> {
     fn renew(&self, generation: u64, min_age: Duration) {
         let mut state = lock(&self.0);
         if state.generation == generation {
-            state.client.take_if(|(_, made_at)| made_at.elapsed() >= min_age);
+            state
+                .client
+                .take_if(|(_, made_at)| made_at.elapsed() >= min_age);
         }
     }
 }

@@ -10,6 +10,7 @@ use serde_json::json;
 use super::target::Astray;
 use crate::login::Mark;
 use crate::session::SessionError;
+use crate::telemetry::may_log;
 
 /// A response before it gets the body type of a relay.
 pub(super) type Answer = Response<Bytes>;
@@ -64,7 +65,12 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
             return mark.ask_script_to_log_in(headers);
         }
     };
-    tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    if may_log(
+        "relay_without_token",
+        status.canonical_reason().unwrap_or_default(),
+    ) {
+        tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    }
     let mut answer = problem(
         status,
         "token_unavailable",
@@ -78,7 +84,9 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
 
 /// The upstream cannot be reached, or what it says is no answer.
 pub(super) fn bad_gateway(reason: &str) -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    if may_log("relay_failed", "bad_gateway") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    }
     problem(
         StatusCode::BAD_GATEWAY,
         "upstream_failed",
@@ -97,7 +105,9 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
 }
 
 pub(super) fn too_late() -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    if may_log("relay_failed", "too_late") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    }
     problem(
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_too_late",

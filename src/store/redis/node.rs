@@ -19,6 +19,10 @@ const CONNECT: Duration = Duration::from_millis(900);
 
 const ANSWER: Duration = Duration::from_millis(900);
 
+/// A connection that was idle for longer may have been dropped on the way without a word: a verb on it would
+/// fail after [`ANSWER`].
+const IDLE: Duration = Duration::from_secs(15);
+
 /// How long those who come are told of an attempt that failed, before the next is made.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,6 +48,7 @@ impl Options {
 pub(super) struct Node {
     pub(super) address: Address,
     options: Arc<Options>,
+    idle: Duration,
     slot: Mutex<Slot>,
 }
 
@@ -60,6 +65,7 @@ struct Slot {
 struct Link {
     connection: MultiplexedConnection,
     number: u64,
+    used_at: Duration,
 }
 
 impl Node {
@@ -67,6 +73,7 @@ impl Node {
         Self {
             address,
             options,
+            idle: IDLE,
             slot: Mutex::default(),
         }
     }
@@ -109,11 +116,15 @@ impl Node {
     /// The connection at hand, or a new one. While one makes it, the others wait for it.
     async fn link(&self) -> Result<Link, Failure> {
         let mut slot = self.slot.lock().await;
-        if let Some(link) = &slot.link {
+        let now = SystemClock.monotonic();
+        slot.link
+            .take_if(|link| now.saturating_sub(link.used_at) >= self.idle);
+        if let Some(link) = &mut slot.link {
+            link.used_at = now;
             return Ok(link.clone());
         }
         if let Some((at, failure)) = &slot.failed
-            && SystemClock.monotonic().saturating_sub(*at) < PAUSE
+            && now.saturating_sub(*at) < PAUSE
         {
             return Err(failure.clone());
         }
@@ -125,7 +136,12 @@ impl Node {
                 slot.count += 1;
                 let number = slot.count;
                 slot.failed = None;
-                Ok(slot.link.insert(Link { connection, number }).clone())
+                let link = Link {
+                    connection,
+                    number,
+                    used_at: SystemClock.monotonic(),
+                };
+                Ok(slot.link.insert(link).clone())
             }
             Err(failure) => {
                 slot.failed = Some((SystemClock.monotonic(), failure.clone()));
