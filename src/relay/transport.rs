@@ -150,3 +150,57 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
 const SILENCE: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Answers one request on the first connection and then nothing, and all requests on others.
+    async fn answer(mut stream: TcpStream, first: bool) {
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+            while first {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_request_on_a_silent_connection_the_next_use_new_ones() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+                tokio::spawn(answer(stream, first));
+            }
+        });
+        let transport = HttpTransport::default();
+        let ask = || {
+            let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
+            let response = transport.clone().call(request);
+            tokio::time::timeout(SILENCE + Duration::from_millis(50), response)
+        };
+        assert!(ask().await.unwrap().is_ok());
+        // The connection goes back to the pool.
+        tokio::task::yield_now().await;
+        assert!(ask().await.is_err(), "no answer in time");
+        for _ in 0..5 {
+            assert!(ask().await.unwrap().is_ok());
+        }
+        assert!(connections.load(Ordering::SeqCst) <= 6);
+    }
+}

@@ -197,3 +197,57 @@ impl Node {
 fn no_connection(error: &std::io::Error) -> Failure {
     Failure::NoConnection(error.kind().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers the commands of a connection with `+OK`, until it has answered `PING`; then it is silent.
+    async fn answer_until_ping(mut stream: TcpStream) {
+        let mut buffer = [0; 4096];
+        while let Ok(read) = stream.read(&mut buffer).await {
+            let sent = &buffer[..read];
+            let commands = sent.iter().filter(|byte| **byte == b'*').count();
+            let answer = "+OK\r\n".repeat(commands);
+            if read == 0 || stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+            if sent.windows(4).any(|word| word == b"PING") {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer_until_ping(stream));
+            }
+        });
+        let target = Target::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
+        let options = Arc::new(Options::new(&target, &Tls::default()));
+        let mut node = Node::new(target.addresses[0].clone(), options);
+        assert!(node.idle <= Duration::from_secs(15));
+        node.idle = Duration::ZERO;
+        for used in 1..=3 {
+            node.ask(&redis::cmd("PING")).await.unwrap();
+            assert_eq!(connections.load(Ordering::SeqCst), used);
+        }
+        // Without that, the silent connection costs a verb.
+        node.idle = IDLE;
+        let failure = node.ask(&redis::cmd("PING")).await.unwrap_err();
+        assert!(matches!(failure, Failure::TimedOut), "{failure}");
+        node.ask(&redis::cmd("PING")).await.unwrap();
+    }
+}
