@@ -112,17 +112,20 @@
 //! | `verdict_remembered` | `tower_oauth::token` | trace | none | a token was verified before |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
 //! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
-//! | `introspection_failed` | `tower_oauth::bearer` | warn | `issuer` | it failed, the first time in a row |
-//! | `introspection_failed_again` | `tower_oauth::bearer` | debug | `issuer` | and each time after that |
+//! | `introspection_failed` | `tower_oauth::bearer` | warn | `issuer`, `other_tokens_work` | it failed; one line a minute for each kind of failure |
+//! | `introspection_failed_again` | `tower_oauth::bearer` | debug | `issuer` | it failed, and that was logged less than a minute ago |
 //! | `introspection_mended` | `tower_oauth::bearer` | info | `issuer` | it answers again |
 //! | `answers_without_audience` | `tower_oauth::bearer` | warn | `issuer` | its answers name no audience, so tokens are refused; once |
 //! | `issuer_lookup_failed` | `tower_oauth::bearer` | warn | `issuer`, `error` | an issuer could not be looked up |
 //! | `key_set_fetched` | `tower_oauth::issuer` | debug | `issuer`, `keys` | a key set is there |
-//! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched |
+//! | `key_set_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | it could not be fetched; one line a minute for each kind of failure |
+//! | `key_set_failed_again` | `tower_oauth::issuer` | debug | `issuer`, `error` | each time until then |
 //! | `key_left_out` | `tower_oauth::issuer` | debug | `reason` | a key of a set is of no use |
-//! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read |
+//! | `metadata_failed` | `tower_oauth::issuer` | warn | `issuer`, `error` | the metadata could not be read; one line a minute for each kind of failure |
+//! | `metadata_failed_again` | `tower_oauth::issuer` | debug | `issuer`, `error` | each time until then |
 //! | `store_failed` | `tower_oauth::store` | warn | `reason` | a verb of a store failed, the first in 10 seconds |
 //! | `store_failed_again` | `tower_oauth::store` | debug | `reason` | and each time until then |
+//! | `log_lines_omitted` | `tower_oauth::log` | warn | `line`, `detail`, `omitted` | so many lines named `line` were left out: a caller caused them too fast |
 //!
 //! Spans say what took long: `verify` (`tower_oauth::bearer`) around a verification that has to wait,
 //! `introspect` (`tower_oauth::bearer`, field `issuer`) around a question about a token, `fetch_key_set`

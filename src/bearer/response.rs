@@ -87,6 +87,13 @@ fn log(refusal: &Refusal, status: StatusCode) {
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        let detail = match refusal {
+            Refusal::MissingLayer(text) => *text,
+            _ => "",
+        };
+        if !telemetry::may_log("misconfigured", detail) {
+            return;
+        }
         tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
     } else {
         tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
