@@ -855,7 +855,7 @@ async fn grpc_callers_are_told_the_same() {
     let proof = client.proof("/", &token).with_claim("htm", "POST");
     assert_eq!(ask(&api, call(proof.sign())).await.said(), "200");
     let answer = ask(&api, call("x".to_owned())).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.header("grpc-status"), Some("16"));
     assert_eq!(
         answer.header("grpc-message"),

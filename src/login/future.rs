@@ -17,6 +17,7 @@ use super::mark::Mark;
 use super::refusal::Refusal;
 use super::service::enter;
 use super::settings::Settings;
+use crate::protocol::cache;
 use crate::session::{Opened, Session};
 use crate::store::StoreError;
 
@@ -223,7 +224,7 @@ impl Afterwards {
         } else if self.mark.looked() {
             // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
             // further in says of all pages.
-            if !answer::is_private(headers) {
+            if !cache::is_private(headers) {
                 answer::forbid_storing(headers);
             }
             answer::forbid_sharing(headers);
