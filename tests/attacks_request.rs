@@ -12,6 +12,8 @@ mod slow_form;
 #[path = "bearer_attacks/status.rs"]
 mod status;
 mod support;
+#[path = "bearer_attacks/wire.rs"]
+mod wire;
 
 use std::sync::Arc;
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{any, get};
+use axum::routing::any;
 use http::header::{AUTHORIZATION, HOST};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};

@@ -83,6 +83,10 @@ pub(super) fn forbid_storing(headers: &mut HeaderMap) {
 /// No shared cache may keep it for others, whatever it reads in the place of `Cache-Control` (`L7`).
 pub(super) fn forbid_sharing(headers: &mut HeaderMap) {
     cache::remove_targeted(headers);
+    vary_by_cookie(headers);
+}
+
+pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
     cache::vary_by(headers, &COOKIE);
 }
 

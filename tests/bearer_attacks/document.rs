@@ -59,7 +59,7 @@ impl http_body::Body for Unannounced {
     }
 }
 
-fn unannounced(frame: Frame<Bytes>) -> Body {
+pub(crate) fn unannounced(frame: Frame<Bytes>) -> Body {
     Body::new(Unannounced(Some(frame)))
 }
 
