@@ -861,7 +861,7 @@ async fn grpc_callers_are_told_the_same() {
         answer.header("grpc-message"),
         Some("the DPoP proof is malformed or unsupported")
     );
-    assert_eq!(answer.said(), "200 Bearer DPoP=invalid_dpop_proof");
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_dpop_proof");
 }
 
 /// `X3`: neither a proof nor a nonce nor a token is printed by anything that can be printed.
