@@ -18,14 +18,14 @@ use crate::protocol::json::parse_object;
 use crate::random::Random;
 use crate::{Algorithm, AuthorizationServer, Client, CookieKey};
 
-/// The token of a request and its scheme, `None` where there is none; an error is a 400.
+/// The token of a request and its scheme, `None` where there is none of an accepted scheme; an error is a 400.
 #[allow(clippy::result_unit_err)]
 pub fn credentials(
     headers: &HeaderMap,
     takes_dpop: bool,
 ) -> Result<Option<(&'static str, String)>, ()> {
     match credentials::read(headers, takes_dpop) {
-        Ok(Credentials::Absent) => Ok(None),
+        Ok(Credentials::Absent | Credentials::Unsupported(_)) => Ok(None),
         Ok(Credentials::Token(found)) => {
             let presented = found.checked().map_err(|_| ())?;
             Ok(Some((
