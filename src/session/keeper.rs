@@ -1,7 +1,6 @@
 //! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::claim::RefusedClaims;
@@ -28,8 +27,6 @@ pub(crate) struct Keeper {
     /// How many sessions a person may have at a time, where that was said.
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
-    /// Issuer and client id: another provider's record is nobody's (`L40`).
-    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
@@ -51,14 +48,11 @@ pub(super) struct Memory {
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
     pub(super) refused_claims: RefusedClaims,
-    /// The monotonic second before which no warning of an unreadable entry is due.
-    pub(super) unreadable_warned_until: AtomicU64,
 }
 
 impl Keeper {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
-            owner: format!("{} {}", flow.server().issuer(), flow.client().id()),
             flow,
             place: Place::Cookie,
             absolute: ABSOLUTE,
@@ -208,7 +202,7 @@ impl Keeper {
         seal::Place {
             purpose,
             name,
-            owner: &self.owner,
+            binding: self.flow.binding(),
             ticket,
         }
     }

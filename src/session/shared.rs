@@ -7,6 +7,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::events;
 use super::held::{Held, Seat};
 use super::keeper::{Keeper, NotOpened};
 use super::place::{Found, Saved};
@@ -44,7 +45,7 @@ impl Keeper {
             Some((&ENDED, _)) => return Found::Ended,
             Some((&SUCCESSOR, sealed)) => sealed,
             _ => {
-                self.note_unreadable("cookie", NotOpened::Unreadable);
+                events::unreadable("cookie", NotOpened::Unreadable);
                 return Found::Unreadable;
             }
         };
@@ -55,7 +56,7 @@ impl Keeper {
             }
             Ok(_) => Found::Session(held.clone().with_seat(seat)),
             Err(reason) => {
-                self.note_unreadable("cookie", reason);
+                events::unreadable("cookie", reason);
                 Found::Unreadable
             }
         }

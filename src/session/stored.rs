@@ -1,6 +1,5 @@
 //! Sessions in a store: one sealed record each, under the digest of its ticket (`L37`).
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::events;
@@ -20,7 +19,7 @@ impl Keeper {
         store: &SharedStore,
         ticket: &Ticket,
     ) -> Result<Found, StoreError> {
-        let id = ticket.id();
+        let id = self.name_of(ticket);
         let Some(found) = store.get(&key(&id)).await? else {
             return Ok(Found::Ended);
         };
@@ -33,7 +32,7 @@ impl Keeper {
                 Found::Session(Held::new(record, Seat::Stored { ticket, version }))
             }
             Err(reason) => {
-                self.note_unreadable("session", reason);
+                events::unreadable("session", reason);
                 match reason {
                     NotOpened::Foreign => Found::Ended,
                     NotOpened::Unreadable => Found::Unreadable,
@@ -44,18 +43,7 @@ impl Keeper {
 
     /// Returns the name of the session that this ticket opens, if it is there.
     pub(crate) fn name_of(&self, ticket: &Ticket) -> SessionId {
-        ticket.id()
-    }
-
-    /// Logs that an entry was left unread: once in ten seconds as a warning, since each request of its browser meets
-    /// it.
-    pub(super) fn note_unreadable(&self, purpose: &'static str, reason: NotOpened) {
-        let now = self.flow.clock().monotonic().as_secs();
-        let due = |until: u64| (until <= now).then_some(now.saturating_add(WARNING_INTERVAL));
-        let order = Ordering::Relaxed;
-        let warned_until = &self.memory.unreadable_warned_until;
-        let warn = warned_until.fetch_update(order, order, due).is_ok();
-        events::unreadable(purpose, reason, warn);
+        ticket.id(self.flow.binding())
     }
 
     pub(super) async fn save_stored(
@@ -115,6 +103,3 @@ pub(super) fn key(id: &SessionId) -> Key {
 }
 
 const SLACK: Duration = Duration::from_secs(60);
-
-/// Seconds between two warnings of entries that cannot be read.
-const WARNING_INTERVAL: u64 = 10;
