@@ -103,6 +103,7 @@ mod layer;
 mod mark;
 mod navigation;
 mod pages;
+mod presented;
 mod refusal;
 #[cfg(feature = "relay")]
 mod relayed;

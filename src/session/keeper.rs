@@ -1,15 +1,17 @@
 //! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::denylist::Denylist;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
+use super::pending_ends::PendingEnds;
 use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
-use super::tombstones::Tombstones;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
 use crate::flow::{Flow, SessionId, SessionRecord};
@@ -35,10 +37,26 @@ pub(crate) struct Keeper {
 /// What is kept in this process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) tombstones: Tombstones,
+    pub(super) denylist: Denylist,
+    pub(super) pending_ends: PendingEnds,
+    pub(super) shared_sids: SharedSids,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
+}
+
+/// When the log was last told that many users share a `sid`.
+#[derive(Debug, Default)]
+pub(super) struct SharedSids(AtomicU64);
+
+impl SharedSids {
+    /// Whether it is time to tell, once in ten minutes.
+    pub(super) fn is_due(&self, now: Duration) -> bool {
+        let now = now.as_secs() + 1;
+        let due = |last: u64| (last == 0 || now >= last + 600).then_some(now);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, due).is_ok()
+    }
 }
 
 impl Keeper {

@@ -22,9 +22,6 @@ impl Keeper {
         held: Held,
     ) -> Result<Option<Held>, StoreError> {
         let record = held.record();
-        if self.is_buried(record.id()) {
-            return Ok(None);
-        }
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {

@@ -35,7 +35,7 @@ impl Ticket {
     }
 
     /// The session it opens. Nobody finds the ticket by that name.
-    pub(super) fn id(&self) -> SessionId {
+    pub(crate) fn id(&self) -> SessionId {
         let mut input = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 32));
         input.extend_from_slice(PREFIX);
         input.extend_from_slice(&*self.0);
