@@ -86,7 +86,6 @@ pub(super) fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionR
     SessionRecord::from_bytes(record)
 }
 
-
 /// All session cookies together, names included, as a request carries them. With the transactions they
 /// stay below the 8 KiB at which proxies cut.
 const MAX_BYTES: usize = 5 * 1024 - 64;

@@ -39,7 +39,9 @@ impl SessionNames {
     /// Whether this name, without our prefix, is among them.
     pub(super) fn has(self, name: &str) -> bool {
         let index = name.strip_prefix(SESSION);
-        index.and_then(place).is_some_and(|bit| self.0 & (1 << bit) != 0)
+        index
+            .and_then(place)
+            .is_some_and(|bit| self.0 & (1 << bit) != 0)
     }
 
     /// The names without our prefix.

@@ -68,7 +68,6 @@ mod successors;
 mod tests;
 mod ticket;
 
-
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
 pub use admin::{SessionInfo, Sessions, SessionsError};
 pub use app_data::AppDataError;

@@ -103,9 +103,9 @@ impl Successors {
     pub(super) fn note_sent(&self, record: &SessionRecord) {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id());
-        if kept.is_some_and(|kept| {
-            kept.progress == Progress::Kept && !kept.record.is_ahead_of(record)
-        }) {
+        if kept
+            .is_some_and(|kept| kept.progress == Progress::Kept && !kept.record.is_ahead_of(record))
+        {
             records.advance(record.id(), Progress::Sent);
         }
     }

@@ -153,7 +153,12 @@ async fn end_before(
     replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
     let (keeper, id) = (&settings.keeper, session.record().id());
-    for shown in settings.found(jar).presented.into_iter().flat_map(Presented::into_iter) {
+    for shown in settings
+        .found(jar)
+        .presented
+        .into_iter()
+        .flat_map(Presented::into_iter)
+    {
         let is_this = match &shown {
             Shown::Record(record) => record.id() == id,
             Shown::Ticket(ticket) => ticket.id() == *id,

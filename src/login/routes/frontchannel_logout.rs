@@ -56,7 +56,11 @@ async fn end(
         if record.issuer() != issuer || record.sid() != Some(sid) {
             continue;
         }
-        match settings.keeper.sign_out(shown, EndReason::FrontChannel).await {
+        match settings
+            .keeper
+            .sign_out(shown, EndReason::FrontChannel)
+            .await
+        {
             SignOut::NotEnded(error) => return Err(error),
             SignOut::Ended(_) | SignOut::EndedHere(_) | SignOut::Over => ended = true,
         }
