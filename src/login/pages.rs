@@ -107,6 +107,7 @@ impl fmt::Display for ErrorPage<'_> {
 impl ErrorPage<'_> {
     fn title(&self) -> &'static str {
         match self.status() {
+            _ if self.code() == NOT_SIGNED_OUT => "Not signed out",
             StatusCode::SERVICE_UNAVAILABLE if self.refusal.go_on.is_some() => "Signed out here",
             StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
             StatusCode::FORBIDDEN => "Request refused",
@@ -137,6 +138,9 @@ pub(super) fn landing(target: &str) -> String {
         head("Signed in"),
     )
 }
+
+/// The code of a sign-out that could read no session cookie.
+pub(super) const NOT_SIGNED_OUT: &str = "session_cookie_unreadable";
 
 /// The content security policy of our own pages: one style sheet, known by its digest (`H19`).
 ///

@@ -129,6 +129,9 @@ impl<'a> Attempt<'a> {
     }
 
     fn try_chunks(&mut self, chosen: &mut Vec<&'a str>, count: usize) {
+        if self.tries >= MAX_TRIES {
+            return;
+        }
         if chosen.len() == count {
             return self.try_one(chosen);
         }
@@ -141,7 +144,7 @@ impl<'a> Attempt<'a> {
 
     fn try_one(&mut self, chosen: &[&'a str]) {
         self.tries += 1;
-        if self.tries > MAX_TRIES || self.records.len() == MAX_SESSIONS {
+        if self.records.len() == MAX_SESSIONS {
             return;
         }
         let Some(record) = read(self.sealer, &chosen.concat(), chosen.len()) else {

@@ -9,7 +9,7 @@ use super::keeper::Keeper;
 use super::open::{Opened, Shown};
 use super::place::Place;
 use super::{shared, stored};
-use crate::flow::{SessionRecord, SessionRef};
+use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
 
 /// How a sign-out went.
@@ -30,7 +30,11 @@ pub(crate) enum SignOut {
 enum Found {
     Alive(Held),
     /// Nothing that lives. A response with a newer cookie of the same session may be on its way.
-    Over(Option<SessionRef>),
+    Over(SessionRef),
+    /// Nothing that lives and can be read here. Another process may have the key to it.
+    Unread(SessionId),
+    /// It is a cookie of another mode.
+    Nothing,
 }
 
 impl Keeper {
@@ -48,7 +52,7 @@ impl Keeper {
                 }
                 Err(error) => match found {
                     Found::Alive(held) => (error, Some(held)),
-                    Found::Over(_) => (error, None),
+                    _ => (error, None),
                 },
             },
         };
@@ -80,39 +84,38 @@ impl Keeper {
     }
 
     async fn find(&self, shown: Shown) -> Result<Found, StoreError> {
-        let (newest, cookie) = match (&self.place, shown) {
+        let (newest, otherwise) = match (&self.place, shown) {
             (Place::Cookie, Shown::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 match self.open_here(*record) {
-                    Opened::Session(held) => (Some(held), Some(session)),
-                    Opened::Ended(_) => (None, Some(session)),
+                    Opened::Session(held) => return Ok(Found::Alive(held)),
+                    Opened::Ended(_) => (None, Found::Over(session)),
                 }
             }
             (Place::CookieWith(store), Shown::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 let held = Held::new(*record, Seat::Cookie(None));
-                (self.newest_shared(store, held).await?, Some(session))
+                let newest = self.newest_shared(store, held).await?;
+                (newest, Found::Over(session))
             }
             (Place::Store(store), Shown::Ticket(ticket)) => {
-                (self.load_stored(store, &ticket).await?, None)
+                let stored = self.load_stored(store, &ticket).await?;
+                (stored, Found::Unread(ticket.id()))
             }
-            // Of another mode.
-            _ => (None, None),
+            _ => (None, Found::Nothing),
         };
         let alive = newest.filter(|held| !self.has_ended(held.record()));
-        Ok(alive.map_or(Found::Over(cookie), Found::Alive))
+        Ok(alive.map_or(otherwise, Found::Alive))
     }
 
     async fn end_found(&self, found: &Found) -> Result<SignOut, StoreError> {
         match found {
-            Found::Alive(held) => Ok(SignOut::Ended(self.leave(held).await?)),
-            Found::Over(session) => {
-                if let Some(session) = session {
-                    self.end_unread(session).await?;
-                }
-                Ok(SignOut::Over)
-            }
+            Found::Alive(held) => return Ok(SignOut::Ended(self.leave(held).await?)),
+            Found::Over(session) => self.end_unread(session).await?,
+            Found::Unread(id) => self.end_by_id(id).await?,
+            Found::Nothing => {}
         }
+        Ok(SignOut::Over)
     }
 
     /// Ends a session, and returns its newest record: the one whose tokens have to be revoked. A refresh under way

@@ -41,7 +41,7 @@ impl Keeping {
 async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     let (refreshes, userinfo) = (
         server.count_grant(Grant::RefreshToken),
-        server.count(Endpoint::Userinfo),
+        server.count(Endpoint::UserInfo),
     );
     let ended = |outcome: Result<(), SessionError>| matches!(outcome, Err(SessionError::Ended));
     let token = session.access_token().await.map(drop);
@@ -61,7 +61,7 @@ async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
         tokio::task::yield_now().await;
     }
     assert_eq!(server.count_grant(Grant::RefreshToken), refreshes, "{name}");
-    assert_eq!(server.count(Endpoint::Userinfo), userinfo, "{name}");
+    assert_eq!(server.count(Endpoint::UserInfo), userinfo, "{name}");
 }
 
 #[tokio::test]

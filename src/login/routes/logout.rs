@@ -284,7 +284,7 @@ const ENDED_HERE: Refusal = Refusal::new(
 );
 const UNREADABLE: Refusal = Refusal::new(
     StatusCode::BAD_REQUEST,
-    "session_cookie_unreadable",
+    pages::NOT_SIGNED_OUT,
     "The session cookie of this browser could not be read, so no session was ended. The cookie was removed. If you \
      were signed in, sign in and sign out again to end your sessions.",
 );
