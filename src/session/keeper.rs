@@ -12,6 +12,7 @@ use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
+use crate::clock::Clock;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
 use crate::flow::{Flow, SessionId, SessionRecord};
@@ -39,21 +40,22 @@ pub(crate) struct Keeper {
 pub(super) struct Memory {
     pub(super) denylist: Denylist,
     pub(super) pending_ends: PendingEnds,
-    pub(super) shared_sids: SharedSids,
+    pub(super) shared_sids: LogLimit,
+    pub(super) pending_ends_logged: LogLimit,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
 }
 
-/// When the log was last told that many users share a `sid`.
+/// Limits how often a warning is logged that a caller can cause.
 #[derive(Debug, Default)]
-pub(super) struct SharedSids(AtomicU64);
+pub(super) struct LogLimit(AtomicU64);
 
-impl SharedSids {
-    /// Whether it is time to tell, once in ten minutes.
-    pub(super) fn is_due(&self, now: Duration) -> bool {
-        let now = now.as_secs() + 1;
-        let due = |last: u64| (last == 0 || now >= last + 600).then_some(now);
+impl LogLimit {
+    /// Whether the warning is due, which is at most once a minute.
+    pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
+        let now = clock.monotonic().as_secs().saturating_add(1);
+        let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
         let order = Ordering::Relaxed;
         self.0.fetch_update(order, order, due).is_ok()
     }

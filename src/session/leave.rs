@@ -63,7 +63,10 @@ impl Keeper {
         let record = held.map(|held| Arc::clone(held.record())).or(record);
         let told = record.as_ref().map(|record| record.generation());
         let retried = self.end_later(id, shown, told, reason);
-        events::end_pending(&error, retried);
+        let clock = self.flow.clock().as_ref();
+        if self.memory.pending_ends_logged.is_due(clock) {
+            events::end_pending(&error, retried);
+        }
         let Some(record) = record else {
             return match retried {
                 true => SignOut::EndedHere(None),

@@ -55,8 +55,7 @@ impl Keeper {
 
     /// The list of its user alone leads to the session then: a logout token that names the user ends it.
     fn warn_of_shared_sid(&self) {
-        let now = self.flow.clock().monotonic();
-        if self.memory.shared_sids.is_due(now) {
+        if self.memory.shared_sids.is_due(self.flow.clock().as_ref()) {
             events::sid_is_shared();
         }
     }
