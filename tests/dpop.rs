@@ -880,13 +880,13 @@ async fn grpc_callers_are_told_the_same() {
     let proof = client.proof("/", &token).with_claim("htm", "POST");
     assert_eq!(ask(&api, call(proof.sign())).await.said(), "200");
     let answer = ask(&api, call("x".to_owned())).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.header("grpc-status"), Some("16"));
     assert_eq!(
         answer.header("grpc-message"),
         Some("the DPoP proof is malformed or unsupported")
     );
-    assert_eq!(answer.said(), "200 Bearer DPoP=invalid_dpop_proof");
+    assert_eq!(answer.said(), "401 Bearer DPoP=invalid_dpop_proof");
 }
 
 /// `X3`: neither a proof nor a nonce nor a token is printed by anything that can be printed.

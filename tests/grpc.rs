@@ -596,7 +596,7 @@ async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
         ),
     ] {
         let routes = Routes::new(tonic_health::server::health_reporter().1);
-        let service = layers(layer(&server)).layer(routes);
+        let service = layers(layer(&server).with_grpc()).layer(routes);
         let request = http::Request::post("/grpc.health.v1.Health/Check")
             .header(CONTENT_TYPE, sent)
             .body(tonic::body::Body::empty());
@@ -619,7 +619,7 @@ async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
 async fn a_refusal_is_trailers_only() {
     let server = server();
     let routes = Routes::new(tonic_health::server::health_reporter().1);
-    let service = layers(layer(&server)).layer(routes);
+    let service = layers(layer(&server).with_grpc()).layer(routes);
     let request = http::Request::post("/grpc.health.v1.Health/Check")
         .header(CONTENT_TYPE, "application/grpc");
     let answer = soon(service.oneshot(request.body(tonic::body::Body::empty()).unwrap()))
@@ -634,10 +634,10 @@ async fn a_refusal_is_trailers_only() {
     );
 }
 
-/// A proxy that asks by GET whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
+/// A proxy that asks whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
 #[tokio::test]
-async fn only_a_post_is_refused_in_the_words_of_grpc() {
-    let layer = layer(&server());
+async fn only_a_layer_for_grpc_refuses_with_status_200_and_only_a_post() {
+    let plain = layer(&server());
     for (method, expected) in [
         (Method::POST, StatusCode::OK),
         (Method::GET, StatusCode::UNAUTHORIZED),
@@ -648,12 +648,15 @@ async fn only_a_post_is_refused_in_the_words_of_grpc() {
         let service = tower::service_fn(async |_: http::Request<()>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
         });
-        let request = http::Request::builder()
-            .method(method.clone())
-            .header(CONTENT_TYPE, "application/grpc")
-            .body(())
-            .unwrap();
-        let answer = layer.layer(service).oneshot(request).await.unwrap();
+        let request = || {
+            let request = http::Request::builder().method(method.clone());
+            let request = request.header(CONTENT_TYPE, "application/grpc");
+            request.body(()).unwrap()
+        };
+        let told = plain.clone().with_grpc().layer(service);
+        let answer = told.oneshot(request()).await.unwrap();
         assert_eq!(answer.status(), expected, "{method}");
+        let answer = plain.layer(service).oneshot(request()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method}");
     }
 }

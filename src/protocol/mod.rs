@@ -5,6 +5,7 @@
 
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
+pub(crate) mod cache;
 pub(crate) mod challenge;
 pub(crate) mod claims;
 pub(crate) mod confirmation;

@@ -15,6 +15,7 @@ use super::target::Astray;
 use crate::login::Mark;
 use crate::protocol::text::for_a_log;
 use crate::session::SessionError;
+use crate::telemetry::may_log;
 
 /// A response before it gets the body type of a relay.
 pub(super) type Answer = Response<Bytes>;
@@ -93,7 +94,12 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
             return mark.ask_script_to_log_in(headers);
         }
     };
-    tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    if may_log(
+        "relay_without_token",
+        status.canonical_reason().unwrap_or_default(),
+    ) {
+        tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    }
     let mut answer = problem(
         status,
         "token_unavailable",
@@ -107,7 +113,9 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
 
 /// The upstream cannot be reached, or what it says is no answer.
 pub(super) fn bad_gateway(reason: &str) -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    if may_log("relay_failed", "bad_gateway") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    }
     problem(
         StatusCode::BAD_GATEWAY,
         "upstream_failed",
@@ -126,7 +134,9 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
 }
 
 pub(super) fn too_late() -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    if may_log("relay_failed", "too_late") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    }
     problem(
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_too_late",
