@@ -42,6 +42,7 @@ counted! {
     /// What a layer or an extractor refused a request for.
     Reason, "tower_oauth_refusals_total", "reason", {
         NoCredentials => "no_credentials",
+        UnsupportedCredentials => "unsupported_credentials",
         InvalidRequest => "invalid_request",
         InvalidToken => "invalid_token",
         InvalidDpopProof => "invalid_dpop_proof",

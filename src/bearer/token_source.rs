@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::ConfigError;
@@ -21,6 +21,7 @@ pub struct TokenSource(Kind);
 #[derive(Clone)]
 enum Kind {
     Cookie(Arc<str>),
+    Header(HeaderName),
     Custom(Arc<Custom>),
 }
 
@@ -54,11 +55,35 @@ impl TokenSource {
         Ok(Self(Kind::Cookie(name.into())))
     }
 
+    /// Reads the bare token, without a scheme, from a header field of this name, such as one of a gateway's own.
+    ///
+    /// A field that is there twice, or is empty, gets 400. Pages of other origins cannot send such a field without
+    /// a preflight request.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is not a field name, and for `authorization` and `cookie`, which are read in
+    /// their own way.
+    pub fn header(name: &str) -> Result<Self, ConfigError> {
+        let refuse = |reason| ConfigError::Setting {
+            setting: "header of a token",
+            value: name.to_owned(),
+            reason,
+        };
+        let field = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| refuse("it must be a field name of RFC 9110"))?;
+        if [AUTHORIZATION, COOKIE].contains(&field) {
+            return Err(refuse("it must not be `authorization` or `cookie`"));
+        }
+        Ok(Self(Kind::Header(field)))
+    }
+
     /// Whatever this function finds, such as a header of a gateway's own. It returns the bare token,
     /// without a scheme; `None` where there is none, so that the request counts as one without
     /// credentials.
     ///
-    /// It is given no URI, since a token does not belong there.
+    /// It is given no URI, since a token does not belong there. What it looks at is not known, so responses get
+    /// `Vary: *`; for the value of a field alone, use [`header`](Self::header).
     pub fn custom(
         find: impl Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
@@ -72,6 +97,12 @@ impl TokenSource {
     ) -> Result<Option<HeaderValue>, InvalidCredentials> {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
+            Kind::Header(name) => {
+                let mut lines = headers.get_all(name).iter();
+                let first = lines.next().cloned();
+                let more = lines.next();
+                return more.map_or(Ok(first), |_| Err(InvalidCredentials));
+            }
             Kind::Custom(find) => return Ok(find(headers, extensions)),
         };
         let lines = headers.get_all(COOKIE).iter();
@@ -89,10 +120,24 @@ impl TokenSource {
         }
     }
 
+    /// The member of `Vary` that names this place.
+    pub(super) fn vary(&self) -> HeaderValue {
+        match &self.0 {
+            Kind::Cookie(_) => HeaderValue::from_static("cookie"),
+            Kind::Header(name) => name.clone().into(),
+            Kind::Custom(_) => HeaderValue::from_static("*"),
+        }
+    }
+
     /// Takes the token out of the request, where it is in a place we know.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
-        let Kind::Cookie(name) = &self.0 else {
-            return;
+        let name = match &self.0 {
+            Kind::Cookie(name) => name,
+            Kind::Header(name) => {
+                headers.remove(name);
+                return;
+            }
+            Kind::Custom(_) => return,
         };
         let mut kept = Vec::new();
         for line in headers.get_all(COOKIE) {
@@ -123,6 +168,7 @@ impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
+            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
             Kind::Custom(_) => f.write_str("Custom"),
         }
     }
