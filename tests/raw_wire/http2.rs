@@ -117,9 +117,13 @@ async fn no_stream_without_a_credential_is_executed() {
             let client = connect_http2(address).await;
             // After this the client knows that the server takes extended CONNECT.
             alive(&guarded, &client).await.unwrap();
+            // Everything for what could be the document; a few for the rest.
+            let all = [DOCUMENT, PATH].contains(path);
             let methods = [
-                "GET", "HEAD", "POST", "DELETE", "OPTIONS", "TRACE", "get", "X-ODD",
+                "GET", "POST", "OPTIONS", "TRACE", "HEAD", "DELETE", "get", "X-ODD",
             ];
+            let methods = if all { &methods[..] } else { &methods[..3] };
+            let rests = if all { &rests[..] } else { &rests[..2] };
             let mut requests: Vec<_> = methods.iter().map(|method| request(method, path)).collect();
             let preflight = field(
                 request("OPTIONS", path),
@@ -137,7 +141,7 @@ async fn no_stream_without_a_credential_is_executed() {
             }
             requests.push(connect());
             for request in requests {
-                for rest in &rests {
+                for rest in rests {
                     let shown = format!("{}: {request:?} {}", guarded.name, rest.kind());
                     let status = ask(&client, request.clone(), rest).await;
                     let executed = guarded.executed.take();
