@@ -7,6 +7,7 @@ use http::header::COOKIE;
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::ConfigError;
+use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
@@ -37,7 +38,13 @@ impl TokenSource {
     /// `Secure`, `HttpOnly` and, best, named `__Host-…`; whoever sets it has to see to that. For people with a
     /// browser, [`LoginLayer`](crate::LoginLayer) does all of this.
     ///
-    /// A cookie that is there twice gets 400: the second may be planted by a neighbouring host.
+    /// # Names that look alike
+    ///
+    /// The name is compared byte for byte. A cookie that is there twice gets 400: the second may be planted by a
+    /// neighboring host. So does a cookie whose name differs only in case, or in spaces and tabs around it:
+    /// browsers keep it apart from this one and let any host set it, and the next reader may take it for
+    /// this one. [`without_forwarding`](crate::BearerLayer::without_forwarding) removes all of them.
+    /// An empty value counts as no token.
     ///
     /// # Errors
     ///
@@ -74,35 +81,38 @@ impl TokenSource {
             Kind::Cookie(name) => name,
             Kind::Custom(find) => return Ok(find(headers, extensions)),
         };
-        let lines = headers.get_all(COOKIE).iter();
-        let mut values = lines
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| value_of(pair, name))
-            // How a cookie is taken back where it cannot be deleted.
-            .filter(|value| !value.is_empty());
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(InvalidCredentials),
-            (Some(value), None) => HeaderValue::from_bytes(value)
-                .map(Some)
-                .map_err(|_| InvalidCredentials),
-            (None, None) => Ok(None),
+        let mut found = None;
+        for pair in pairs(headers) {
+            match pair.compare(name.as_bytes()) {
+                Match::Conflict => return Err(InvalidCredentials),
+                // A cookie that cannot be deleted is overwritten with nothing.
+                Match::Exact if !pair.value().is_empty() => {
+                    if found.replace(pair.value()).is_some() {
+                        return Err(InvalidCredentials);
+                    }
+                }
+                Match::Exact | Match::Lone | Match::Other => {}
+            }
         }
+        found
+            .map(|value| HeaderValue::from_bytes(value).map_err(|_| InvalidCredentials))
+            .transpose()
     }
 
-    /// Takes the token out of the request, where it is in a place we know.
+    /// Removes the token from the request if its place is known, and whatever the next reader may take for it.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
         let Kind::Cookie(name) = &self.0 else {
             return;
         };
+        let is_other = |pair: &CookiePair<'_>| {
+            !pair.text().is_empty() && pair.compare(name.as_bytes()) == Match::Other
+        };
         let mut kept = Vec::new();
-        for line in headers.get_all(COOKIE) {
-            let pairs = line.as_bytes().split(|byte| *byte == b';');
-            for pair in pairs.filter(|pair| value_of(pair, name).is_none()) {
-                if !kept.is_empty() {
-                    kept.extend_from_slice(b"; ");
-                }
-                kept.extend_from_slice(pair.trim_ascii());
+        for pair in pairs(headers).filter(is_other) {
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
             }
+            kept.extend_from_slice(pair.text());
         }
         headers.remove(COOKIE);
         if let Some(line) = HeaderValue::from_bytes(&kept)
@@ -112,11 +122,6 @@ impl TokenSource {
             headers.insert(COOKIE, line);
         }
     }
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-    rest.strip_prefix(b"=")
 }
 
 impl fmt::Debug for TokenSource {

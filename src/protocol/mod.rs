@@ -8,6 +8,7 @@ pub(crate) mod authorization_response;
 pub(crate) mod challenge;
 pub(crate) mod claims;
 pub(crate) mod confirmation;
+pub(crate) mod cookie;
 pub(crate) mod credentials;
 mod error_code;
 pub(crate) mod field_name;
