@@ -7,6 +7,8 @@
     unreachable_pub
 )]
 
+#[path = "carriers/smuggling.rs"]
+mod smuggling;
 mod support;
 
 use std::convert::Infallible;

@@ -56,6 +56,7 @@
 //! | [`MethodScopes`] | demands scopes by gRPC method, and refuses methods that are not listed |
 //! | [`StepUpLayer`] | demands a recent or stronger sign-in ([RFC 9470]) |
 //! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
+//! | [`StripTrailersLayer`] | removes trailers of requests, which the layers that remove header fields do not see; outermost |
 //!
 //! A token is looked for in `Authorization` alone, unless a [`TokenSource`] names a cookie or another place.
 //!
@@ -65,6 +66,7 @@
 //! | --- | --- | --- |
 //! | no credentials, or another scheme | 401 | without `error` |
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
+//! | `Trailer` or `TE` names a header field that a layer removes | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
 //! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | a sign-in too old or too weak | 401 | `insufficient_user_authentication`, with what would do |
@@ -105,6 +107,8 @@
 //! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `certificate_header_malformed` | `tower_oauth::bearer` | warn | `header`, `format`, `reason` | a trusted proxy sent a certificate that cannot be read, the first time |
+//! | `certificate_header_malformed_again` | `tower_oauth::bearer` | debug | `header`, `format`, `reason` | and each time after that |
 //! | `verdict_remembered` | `tower_oauth::token` | trace | none | a token was verified before |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
 //! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
@@ -167,6 +171,7 @@ mod response;
 mod scope;
 mod service;
 mod step_up;
+mod strip_trailers;
 mod token_source;
 
 pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
@@ -192,5 +197,8 @@ pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
 
-pub use crate::token::{ClientCertificate, Mtls};
+pub use crate::token::{CertificateFormat, ClientCertificate, Mtls};
 pub use step_up::{RequireStepUp, StepUpLayer};
+pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};
+#[cfg(feature = "relay")]
+pub(crate) use strip_trailers::{TrailerFilter, field_name_setting};

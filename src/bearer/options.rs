@@ -10,6 +10,7 @@ use super::layer::{BearerLayer, Settings};
 use super::metadata::{ResourceMetadata, asks_for_document, resource_scopes};
 use super::token_source::TokenSource;
 use crate::ConfigError;
+use crate::protocol::field_name::announces_trailer;
 use crate::token::{Dpop, Mtls, original_uri};
 
 impl<C> BearerLayer<C> {
@@ -107,7 +108,16 @@ impl<C> BearerLayer<C> {
     /// [`TokenSource::cookie`]; also where a request passes as anonymous. A custom source and a form stay as
     /// they are.
     ///
+    /// Of cookies, every one is removed that another reader may take for the token's; see [`TokenSource::cookie`].
+    ///
     /// A handler still finds the token in its [`VerifiedToken`](crate::VerifiedToken).
+    ///
+    /// # Trailers
+    ///
+    /// This layer does not see trailers, the header fields that follow a body. If the inner service forwards or reads
+    /// trailers, add a [`StripTrailersLayer`](crate::bearer::StripTrailersLayer) outside of this layer. Without it, the layer
+    /// rejects only requests that announce such fields: if `Trailer` or `TE` names a removed field (`authorization`,
+    /// `dpop`, `cookie` with a cookie source), the response is 400. `TE: trailers` is accepted.
     #[must_use]
     pub fn without_forwarding(mut self) -> Self {
         self.change(|settings| settings.strip = true);
@@ -128,13 +138,32 @@ impl<C> Settings<C> {
         })
     }
 
-    /// `C14`.
+    /// `C14`. A certificate in a header is removed always: from a caller that is not the proxy it proves nothing.
     pub(super) fn strip_credentials(&self, headers: &mut HeaderMap) {
+        if let Some(mtls) = &self.bindings.mtls {
+            mtls.strip(headers);
+        }
+        if !self.strip {
+            return;
+        }
         headers.remove(AUTHORIZATION);
         headers.remove("dpop");
         for source in &self.sources {
             source.remove(headers);
         }
+    }
+
+    /// Whether the request announces a trailer that could take the place of a removed field.
+    pub(super) fn has_forbidden_trailer(&self, headers: &HeaderMap) -> bool {
+        announces_trailer(headers, |name| {
+            let certificate = self.bindings.mtls.as_ref();
+            let credentials = match name {
+                "authorization" | "dpop" => true,
+                "cookie" => self.sources.iter().any(TokenSource::is_cookie),
+                _ => false,
+            };
+            self.strip && credentials || certificate.is_some_and(|mtls| mtls.strips(name))
+        })
     }
 }
 

@@ -97,7 +97,7 @@ fn log(refusal: &Refusal, status: StatusCode) {
 fn reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
-        Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
+        Refusal::InvalidRequest | Refusal::ForbiddenTrailer => telemetry::Reason::InvalidRequest,
         Refusal::Token(error) => match error.kind() {
             VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
                 telemetry::Reason::Unavailable

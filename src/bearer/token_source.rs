@@ -9,6 +9,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
+use crate::protocol::field_name::is_token_character;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
@@ -50,8 +51,7 @@ impl TokenSource {
     ///
     /// [`ConfigError::Setting`] for what is no cookie name.
     pub fn cookie(name: &str) -> Result<Self, ConfigError> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_name) {
+        if name.is_empty() || !name.bytes().all(is_token_character) {
             return Err(ConfigError::Setting {
                 setting: "cookie name",
                 value: name.to_owned(),
@@ -121,6 +121,11 @@ impl TokenSource {
         {
             headers.insert(COOKIE, line);
         }
+    }
+
+    /// Whether the token is in a cookie, so that [`remove`](Self::remove) can find it.
+    pub(super) fn is_cookie(&self) -> bool {
+        matches!(self.0, Kind::Cookie(_))
     }
 }
 

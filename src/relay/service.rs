@@ -76,7 +76,7 @@ impl Settings {
 
         let socket = Socket::take(&mut parts);
         let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone(), self.fields.clone()));
+        let mut outward = Request::new(Upload::new(body, progress.clone(), &self.fields));
         *outward.method_mut() = parts.method;
         *outward.uri_mut() = uri;
         *outward.version_mut() = Version::HTTP_11;
