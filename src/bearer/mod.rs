@@ -87,6 +87,9 @@
 //! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`
 //! and `DPoP-Nonce`.
 //!
+//! A proxy that ends TLS in front of this server forwards the client certificate in a header field: see
+//! [`Mtls::from_header_in`] and [`CertificateFormat`] for its configuration.
+//!
 //! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`) must
 //! ask by GET and without the caller's `Content-Type`: to a gRPC caller a refusal is a 200 with a
 //! `grpc-status`.
@@ -107,6 +110,7 @@
 //! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `cookie_name_conflict` | `tower_oauth::bearer` | debug | `cookie`, `found` | a cookie could be taken for the token's cookie, so the request was refused |
 //! | `certificate_header_malformed` | `tower_oauth::bearer` | warn | `header`, `format`, `reason` | a trusted proxy sent a certificate that cannot be read, the first time |
 //! | `certificate_header_malformed_again` | `tower_oauth::bearer` | debug | `header`, `format`, `reason` | and each time after that |
 //! | `verdict_remembered` | `tower_oauth::token` | trace | none | a token was verified before |

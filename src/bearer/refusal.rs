@@ -25,7 +25,10 @@ pub enum Refusal {
     #[error("the credentials cannot be read, or there is more than one")]
     InvalidRequest,
     /// `Trailer` or `TE` names a header field that the layer removes from what callers send: 400.
-    #[error("`Trailer` or `TE` names a header field that is not accepted from callers")]
+    #[error(
+        "`Trailer` or `TE` names a header field that this layer removes; a StripTrailersLayer outside of it would remove \
+         such trailers"
+    )]
     ForbiddenTrailer,
     /// The token was judged, or could not be: 401, or 503 during an outage.
     #[error("the token was refused")]

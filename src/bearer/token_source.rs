@@ -10,6 +10,7 @@ use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
 use crate::protocol::field_name::is_token_character;
+use crate::protocol::text::for_a_log;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
@@ -84,7 +85,10 @@ impl TokenSource {
         let mut found = None;
         for pair in pairs(headers) {
             match pair.compare(name.as_bytes()) {
-                Match::Conflict => return Err(InvalidCredentials),
+                Match::Conflict => {
+                    log_conflict(name, pair);
+                    return Err(InvalidCredentials);
+                }
                 // A cookie that cannot be deleted is overwritten with nothing.
                 Match::Exact if !pair.value().is_empty() => {
                     if found.replace(pair.value()).is_some() {
@@ -127,6 +131,18 @@ impl TokenSource {
     pub(super) fn is_cookie(&self) -> bool {
         matches!(self.0, Kind::Cookie(_))
     }
+}
+
+/// The name alone: what is in its place of a value may be a token.
+fn log_conflict(cookie: &str, pair: CookiePair<'_>) {
+    let found = for_a_log(&String::from_utf8_lossy(pair.name().unwrap_or_default()));
+    tracing::debug!(
+        name: "cookie_name_conflict",
+        target: "tower_oauth::bearer",
+        cookie,
+        found,
+        "a cookie differs from that of the token only in case, or in white space around its name"
+    );
 }
 
 impl fmt::Debug for TokenSource {

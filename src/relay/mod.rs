@@ -15,7 +15,8 @@
 //!
 //! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
 //! at, and no redirect is followed. Bodies are handed on as they come, in both directions; nothing is
-//! collected. So are trailers, but for the fields that are taken off below. WebSockets over HTTP/1.1 are joined; no other `Upgrade` is handed on.
+//! collected. So are trailers, but for the fields that are taken off below (by the body of
+//! [`StripTrailersLayer`](crate::bearer::StripTrailersLayer)). WebSockets over HTTP/1.1 are joined; no other `Upgrade` is handed on.
 //!
 //! # What is taken off
 //!

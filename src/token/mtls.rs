@@ -63,6 +63,9 @@ impl fmt::Debug for ClientCertificate {
 /// A bound token (`cnf` with `x5t#S256`) is accepted together with the very certificate it is bound to, and
 /// refused with 401 without it or with another.
 ///
+/// Behind a proxy that ends TLS, the certificate is in a header field, in one of several formats: see
+/// [`from_header_in`](Self::from_header_in).
+///
 /// The TLS server has to ask for client certificates by its configuration: a token comes too late to do
 /// that. It need not verify a chain.
 ///

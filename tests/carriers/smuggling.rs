@@ -324,7 +324,7 @@ impl http_body::Body for Frames {
 
     fn size_hint(&self) -> http_body::SizeHint {
         let data = self.0.iter().flatten().filter_map(Frame::data_ref);
-        http_body::SizeHint::with_exact(data.map(|data| data.len() as u64).sum())
+        http_body::SizeHint::with_exact(data.map(|data| u64::try_from(data.len()).unwrap()).sum())
     }
 }
 
