@@ -42,7 +42,8 @@
 //! | roles, or conditions on claims | a [`Policy`](bearer::Policy) in [`ScopeLayer::new`] |
 //! | a recent or stronger sign-in to ask for | [`StepUpLayer`](bearer::StepUpLayer) |
 //! | tokens bound to a key or a certificate | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
-//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer) |
+//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
+//! | decisions by path, here or in a service behind | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
 //! | gRPC methods | [`MethodScopes`](bearer::MethodScopes), and module `grpc` with feature `tonic` |
 //!
 //! # Browser routes

@@ -195,7 +195,7 @@ async fn tokens_in_the_wrong_place_or_twice_are_not_taken() {
         (
             "not ASCII",
             form(Method::POST, FORM, format!("{one}&a=é")),
-            Outcome::NoCredentials,
+            Outcome::InvalidRequest,
         ),
         ("V13", query(format!("/?{one}")), Outcome::NoCredentials),
         (

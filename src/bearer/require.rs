@@ -104,8 +104,8 @@ pub(super) fn refuse_request<B, R: Default>(
 
 pin_project! {
     /// The answer of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
-    /// [`RequireMethodScope`](super::RequireMethodScope) and [`ForwardClaims`](super::ForwardClaims): a
-    /// refusal, or the inner service's.
+    /// [`RequireMethodScope`](super::RequireMethodScope), [`ForwardClaims`](super::ForwardClaims) and
+    /// [`RejectAmbiguousPaths`](super::RejectAmbiguousPaths): a refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]

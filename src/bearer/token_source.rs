@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
-use crate::protocol::field_name::is_token_character;
+use crate::protocol::field_name::{folded, is_token_character, remove_spellings};
 use crate::protocol::text::for_a_log;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
@@ -24,6 +24,7 @@ pub struct TokenSource(Kind);
 #[derive(Clone)]
 enum Kind {
     Cookie(Arc<str>),
+    Header(HeaderName),
     Custom(Arc<Custom>),
 }
 
@@ -62,11 +63,35 @@ impl TokenSource {
         Ok(Self(Kind::Cookie(name.into())))
     }
 
+    /// Reads the bare token, without a scheme, from a header field of this name, such as one of a gateway's own.
+    ///
+    /// A field that is there twice, or is empty, gets 400. Pages of other origins cannot send such a field without
+    /// a preflight request.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is not a field name, and for `authorization` and `cookie`, which are read in
+    /// their own way.
+    pub fn header(name: &str) -> Result<Self, ConfigError> {
+        let refuse = |reason| ConfigError::Setting {
+            setting: "header of a token",
+            value: name.to_owned(),
+            reason,
+        };
+        let field = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| refuse("it must be a field name of RFC 9110"))?;
+        if [AUTHORIZATION, COOKIE].contains(&field) {
+            return Err(refuse("it must not be `authorization` or `cookie`"));
+        }
+        Ok(Self(Kind::Header(field)))
+    }
+
     /// Whatever this function finds, such as a header of a gateway's own. It returns the bare token,
     /// without a scheme; `None` where there is none, so that the request counts as one without
     /// credentials.
     ///
-    /// It is given no URI, since a token does not belong there.
+    /// It is given no URI, since a token does not belong there. What it looks at is not known, so responses get
+    /// `Vary: *`; for the value of a field alone, use [`header`](Self::header).
     pub fn custom(
         find: impl Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
@@ -80,6 +105,12 @@ impl TokenSource {
     ) -> Result<Option<HeaderValue>, InvalidCredentials> {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
+            Kind::Header(name) => {
+                let mut lines = headers.get_all(name).iter();
+                let first = lines.next().cloned();
+                let more = lines.next();
+                return more.map_or(Ok(first), |_| Err(InvalidCredentials));
+            }
             Kind::Custom(find) => return Ok(find(headers, extensions)),
         };
         let mut found = None;
@@ -103,10 +134,21 @@ impl TokenSource {
             .transpose()
     }
 
+    /// The member of `Vary` that names this place.
+    pub(super) fn vary(&self) -> HeaderValue {
+        match &self.0 {
+            Kind::Cookie(_) => HeaderValue::from_static("cookie"),
+            Kind::Header(name) => name.clone().into(),
+            Kind::Custom(_) => HeaderValue::from_static("*"),
+        }
+    }
+
     /// Removes the token from the request if its place is known, and whatever the next reader may take for it.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
-        let Kind::Cookie(name) = &self.0 else {
-            return;
+        let name = match &self.0 {
+            Kind::Cookie(name) => name,
+            Kind::Header(name) => return remove_spellings(headers, &folded(name.as_str())),
+            Kind::Custom(_) => return,
         };
         let is_other = |pair: &CookiePair<'_>| {
             !pair.text().is_empty() && pair.compare(name.as_bytes()) == Match::Other
@@ -127,9 +169,13 @@ impl TokenSource {
         }
     }
 
-    /// Whether the token is in a cookie, so that [`remove`](Self::remove) can find it.
-    pub(super) fn is_cookie(&self) -> bool {
-        matches!(self.0, Kind::Cookie(_))
+    /// Whether [`remove`](Self::remove) removes something from the field of this folded name.
+    pub(super) fn is_in_field(&self, folded_name: &str) -> bool {
+        match &self.0 {
+            Kind::Cookie(_) => folded_name == COOKIE.as_str(),
+            Kind::Header(name) => folded_name == folded(name.as_str()),
+            Kind::Custom(_) => false,
+        }
     }
 }
 
@@ -149,6 +195,7 @@ impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
+            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
             Kind::Custom(_) => f.write_str("Custom"),
         }
     }

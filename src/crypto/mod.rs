@@ -7,6 +7,7 @@ mod algorithm;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod backend;
 pub(crate) mod base64url;
+pub(crate) mod binding;
 mod cookie_key;
 mod embedded_key;
 mod hmac;

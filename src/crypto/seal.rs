@@ -9,6 +9,7 @@ use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::binding::{self, Binding};
 use super::digest::sha256;
 use super::{CookieKey, base64url};
 use crate::random::{Random, RandomError};
@@ -41,8 +42,8 @@ pub(crate) struct Place<'a> {
     pub(crate) purpose: Purpose,
     /// The name of its cookie, or of its session.
     pub(crate) name: &'a str,
-    /// Whose it is: the issuer and the client id.
-    pub(crate) owner: &'a str,
+    /// The login layer that it belongs to.
+    pub(crate) binding: Binding,
     /// The secret that opens it beside the key, where it is kept in a store: whoever reads the store has
     /// none, and whoever has one does not have the key.
     pub(crate) ticket: Option<&'a [u8; 32]>,
@@ -162,7 +163,7 @@ pub(crate) const fn sealed_len(plain: usize) -> usize {
     ((OVERHEAD + plain) * 4).div_ceil(3)
 }
 
-/// Every part with its length in front, so that no two places share one encoding.
+/// Returns the encoding of a place, which no other place has.
 fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
     let purpose: &[u8] = match place.purpose {
         Purpose::Session => b"session",
@@ -171,19 +172,13 @@ fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
         Purpose::Stored => b"stored",
         Purpose::Successor => b"successor",
     };
-    let parts = [
-        &[FORMAT][..],
+    binding::join(&[
+        &[FORMAT],
         &key_id,
         purpose,
         place.name.as_bytes(),
-        place.owner.as_bytes(),
-    ];
-    let mut data = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
-    for part in parts {
-        data.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        data.extend_from_slice(part);
-    }
-    data
+        place.binding.as_bytes(),
+    ])
 }
 
 /// The format of a sealed text and of what is bound to it: part of the associated data too.
@@ -201,7 +196,7 @@ mod tests {
     const PLACE: Place<'_> = Place {
         purpose: Purpose::Session,
         name: "shop-session",
-        owner: "https://id.example.com shop",
+        binding: Binding::of_test(1),
         ticket: None,
     };
 
@@ -230,9 +225,9 @@ mod tests {
                 },
             ),
             (
-                "another owner",
+                "another binding",
                 Place {
-                    owner: "https://id.example.com shops",
+                    binding: Binding::of_test(2),
                     ..PLACE
                 },
             ),

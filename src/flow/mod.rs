@@ -41,7 +41,7 @@ pub(crate) use injected::Injected;
 pub(crate) use record::SessionRecord;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session_id::{InvalidSessionId, SessionId};
-pub(crate) use settings::Flow;
+pub(crate) use settings::{Flow, route_folder};
 pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;
 pub use userinfo::{UserInfo, UserInfoError};

@@ -156,6 +156,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::CookieKey;
+    use crate::crypto::binding::Binding;
     use crate::random::Random;
 
     fn sealer() -> Sealer {
@@ -163,7 +164,7 @@ mod tests {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
             names: CookieNames::new("shop", false),
-            owner: "https://id.example.com shop".to_owned(),
+            binding: Binding::new(&["https://id.example.com", "shop"]),
         }
     }
 

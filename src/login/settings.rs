@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
-use super::csrf::Evidence;
+use super::csrf::{self, Evidence};
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{self, Refusal};
@@ -175,6 +175,12 @@ impl Settings {
             answer::retry_after(answer.headers_mut(), wait);
         }
         answer
+    }
+
+    /// Refuses a request that does not come from this application, as far as it shows.
+    pub(super) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
+        let refusal = csrf::FOREIGN.because(self.evidence().describe(headers));
+        self.refuse(headers, &refusal, None)
     }
 
     pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {

@@ -9,9 +9,13 @@ pub(crate) fn folded(name: &str) -> String {
     name.bytes().map(fold).map(char::from).collect()
 }
 
-/// Whether `name` is `folded_name` in any spelling.
-pub(crate) fn folds_to(name: &HeaderName, folded_name: &str) -> bool {
-    name.as_str().bytes().map(fold).eq(folded_name.bytes())
+/// Removes the field of this folded name in every spelling.
+pub(crate) fn remove_spellings(headers: &mut HeaderMap, folded_name: &str) {
+    let is_spelling = |name: &&HeaderName| name.as_str().bytes().map(fold).eq(folded_name.bytes());
+    let names: Vec<_> = headers.keys().filter(is_spelling).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 fn fold(byte: u8) -> u8 {

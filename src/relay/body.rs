@@ -9,7 +9,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::fields::{self, Fields};
+use super::fields::Fields;
+use super::response_fields::ResponseFields;
 use crate::bearer::StrippedBody;
 
 pin_project! {
@@ -85,8 +86,8 @@ pin_project! {
 }
 
 impl<R> Download<R> {
-    pub(super) fn upstream(body: R) -> Self {
-        let body = StrippedBody::new(body, fields::inward_trailers());
+    pub(super) fn upstream(body: R, fields: &ResponseFields) -> Self {
+        let body = StrippedBody::new(body, fields.inward_trailers());
         let state = State::Upstream { body };
         Self { state }
     }

@@ -1,10 +1,10 @@
-//! Which header fields go through, in both directions.
+//! Which header fields of a request go through, and what may stand in trailers.
 
+use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, TE,
-    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
-use http::{HeaderValue, StatusCode};
 
 use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
@@ -87,29 +87,6 @@ impl Fields {
     }
 }
 
-/// What the upstream answered becomes what the browser gets.
-pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
-    let listed = listed_in(headers, &CONNECTION);
-    // RFC 9112 §6.3, as on the way out: the server here frames the answer anew.
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    remove(headers, |_, folded| {
-        is_not_theirs(folded) || listed.iter().any(|one| one == folded)
-    });
-    if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
-        headers.insert(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_static("Cookie realm=\"relay\""),
-        );
-    }
-    // What an API returns is data, whoever wrote it: as a page of our origin it could do all we can.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-}
-
 /// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
 /// relays that ask for none and pages whose service worker adds it.
 pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
@@ -117,17 +94,8 @@ pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
     wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
 }
 
-/// The same of what comes behind the body.
-pub(super) fn inward_trailers() -> TrailerFilter {
-    TrailerFilter::new(|folded| is_one_of(OF_THE_HEAD, folded) || is_not_theirs(folded))
-}
-
-fn is_not_theirs(folded: &str) -> bool {
-    is_one_of(HOP_BY_HOP, folded) || is_one_of(NOT_THEIRS, folded)
-}
-
 /// The members of a list without parameters, folded.
-fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
+pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(field).iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
@@ -135,8 +103,6 @@ fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
         .filter(|member| !member.is_empty())
         .collect()
 }
-
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -153,7 +119,7 @@ const RUNS: &[&str] = &[
 ];
 
 /// RFC 9110 §7.6.1: what one connection says of itself.
-const HOP_BY_HOP: &[&str] = &[
+pub(super) const HOP_BY_HOP: &[&str] = &[
     "connection",
     "http2-settings",
     "keep-alive",
@@ -184,7 +150,7 @@ const NEVER: &[&str] = &[
 ];
 
 /// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
-const OF_THE_HEAD: &[&str] = &[
+pub(super) const OF_THE_HEAD: &[&str] = &[
     "cache-control",
     "content-encoding",
     "content-length",
@@ -265,38 +231,4 @@ pub(super) const LOOK_ALIKES: &[&str] = &[
     "x-username",
     "x-vouch-",
     "x-webauth-",
-];
-
-/// What an answer says for the whole origin, to the browser's cookie jar, or to the proxies in front of us.
-const NOT_THEIRS: &[&str] = &[
-    "accept-ch",
-    "access-control-",
-    "alt-svc",
-    "attribution-reporting-",
-    "authentication-info",
-    "clear-site-data",
-    "critical-ch",
-    "nel",
-    "origin-trial",
-    "public-key-pins",
-    "public-key-pins-report-only",
-    "report-to",
-    "reporting-endpoints",
-    "sec-session-",
-    "secure-session-",
-    "service-worker-allowed",
-    "set-cookie",
-    "set-cookie2",
-    "set-login",
-    "shared-storage-write",
-    "strict-transport-security",
-    "timing-allow-origin",
-    "use-as-dictionary",
-    "www-authenticate",
-    "x-accel-",
-    "x-lighttpd-",
-    "x-litespeed-",
-    "x-reproxy-url",
-    "x-sendfile",
-    "x-sendfile2",
 ];

@@ -70,7 +70,7 @@ impl Keeper {
         record: SessionRecord,
     ) -> Result<Held, NotBegun> {
         let ticket = Ticket::random(self.random())?;
-        let record = record.with_id(ticket.id());
+        let record = record.with_id(ticket.id(self.flow.binding()));
         self.enlist(store, &record).await?;
         let put = self
             .put_stored(store, &ticket, &record, Expect::Absent)

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::keeper::Keeper;
 use crate::crypto::base64url;
+use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
-use crate::flow::{SessionId, SessionRecord};
+use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// Whose sessions a list is of.
@@ -39,8 +40,8 @@ pub(super) struct Entry {
 impl List {
     /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
     /// server may share the store, and its sessions are no matter of ours (`L40`).
-    fn new(by: By, owner: &str, id: &str) -> Self {
-        let id = digest(owner, id);
+    fn new(by: By, flow: &Flow, id: &str) -> Self {
+        let id = digest(flow, id);
         Self { by, id }
     }
 
@@ -68,12 +69,12 @@ impl List {
 impl Keeper {
     /// The sessions of a person, as the authorization server knows them (`sub`).
     pub(super) fn list_of_user(&self, subject: &str) -> List {
-        List::new(By::User, &self.owner, subject)
+        List::new(By::User, &self.flow, subject)
     }
 
     /// The sessions of a session at the authorization server (`sid`).
     pub(super) fn list_of_sid(&self, sid: &str) -> List {
-        List::new(By::Sid, &self.owner, sid)
+        List::new(By::Sid, &self.flow, sid)
     }
 
     /// The lists that a session stands in.
@@ -84,10 +85,11 @@ impl Keeper {
     }
 }
 
-/// What something of one client is called in a store.
-pub(super) fn digest(owner: &str, id: &str) -> String {
-    let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
-    base64url::encode(&sha256(&input))
+/// Returns the name in a store of what concerns a client at its issuer, whichever layer of that client
+/// it is: a logout token that reaches one of them is for the sessions of all.
+pub(super) fn digest(flow: &Flow, id: &str) -> String {
+    let parts = [flow.server().issuer(), flow.client().id(), id];
+    base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 
 /// Those on the list whose time is not over, the oldest first.

@@ -26,8 +26,6 @@ pub(crate) struct Keeper {
     /// How many sessions a person may have at a time, where that was said.
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
-    /// Issuer and client id: another provider's record is nobody's (`L40`).
-    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
 }
@@ -44,7 +42,6 @@ pub(super) struct Memory {
 impl Keeper {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
-            owner: format!("{} {}", flow.server().issuer(), flow.client().id()),
             flow,
             place: Place::Cookie,
             absolute: ABSOLUTE,
@@ -184,7 +181,7 @@ impl Keeper {
         seal::Place {
             purpose,
             name,
-            owner: &self.owner,
+            binding: self.flow.binding(),
             ticket,
         }
     }

@@ -18,7 +18,7 @@ impl Keeper {
         store: &SharedStore,
         ticket: &Ticket,
     ) -> Result<Option<Held>, StoreError> {
-        let id = ticket.id();
+        let id = ticket.id(self.flow.binding());
         let key = key(&id);
         let Some(found) = store.get(&key).await? else {
             return Ok(None);

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::certificate_format::{CertificateFormat, Malformed};
 use crate::ConfigError;
 use crate::crypto::digest;
-use crate::protocol::field_name::{folded, folds_to};
+use crate::protocol::field_name::{folded, remove_spellings};
 
 /// The certificate that a client showed when its connection was made.
 ///
@@ -219,13 +219,8 @@ impl Mtls {
 
     /// Removes the field in every spelling, whoever set it.
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
-        let Source::Header(header) = &self.source else {
-            return;
-        };
-        let is_ours = |name: &&HeaderName| folds_to(name, &header.folded_name);
-        let names: Vec<_> = headers.keys().filter(is_ours).cloned().collect();
-        for name in names {
-            headers.remove(name);
+        if let Source::Header(header) = &self.source {
+            remove_spellings(headers, &header.folded_name);
         }
     }
 

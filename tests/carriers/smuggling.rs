@@ -237,6 +237,23 @@ async fn a_request_that_announces_a_removed_field_is_refused() {
             "{name}"
         );
     }
+    let by_header = layer(&server).without_forwarding().optional();
+    let by_header = by_header.add_token_source(TokenSource::header("x-gateway-token").unwrap());
+    let by_header = mirror().layer(by_header);
+    for (name, status) in [
+        ("X_Gateway-Token", 400),
+        ("cookie", 200),
+        ("x-gateway", 200),
+    ] {
+        assert_eq!(
+            ask(&by_header, announces(name)).await.status,
+            status,
+            "{name}"
+        );
+    }
+    let spelled = Request::get("/").header("x_gateway_token", FORGED);
+    let headers = seen(by_header, spelled.body(Body::empty()).unwrap()).await;
+    assert!(!headers.contains_key("x_gateway_token"));
     let no_cookie = mirror().layer(layer(&server).without_forwarding().optional());
     for (name, status) in [("authorization", 400), ("dpop", 400), ("cookie", 200)] {
         assert_eq!(

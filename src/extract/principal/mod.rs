@@ -35,6 +35,7 @@ use rejection::{Asked, look};
 /// | --- | --- | --- |
 /// | good | any or none | the token |
 /// | bad, or unreadable, or twice | any or none | none: the `BearerLayer` refuses the request |
+/// | of a scheme that is not accepted (`DPoP` without `with_dpop`), or a `DPoP` proof alone | any or none | none: the `BearerLayer` refuses the request |
 /// | none, or another scheme (`Basic`) | good | the session |
 /// | none, or another scheme | none, ended or spoiled | nobody |
 ///

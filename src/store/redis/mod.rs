@@ -53,7 +53,8 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 /// Each verb is one command, so one round trip; the first of a kind that a server sees after its start
 /// takes two. All verbs of a process share one connection to each server. A connection that breaks, or
 /// that is silent for 0.9 seconds, is given up, and the next verb makes another: an application needs no
-/// restart when Redis does. No verb takes longer than 2 seconds. A command whose answer was lost is not
+/// restart when Redis does. So is a connection that was idle for 15 seconds, which something on the way may
+/// have dropped. No verb takes longer than 2 seconds. A command whose answer was lost is not
 /// sent again, not in a cluster either; it is [`StoreError::Unavailable`]. It needs Tokio.
 ///
 /// ```
