@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
-use memchr::memchr_iter;
+use http::header::{HeaderMap, HeaderValue};
 
 use super::SameSite;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
 use crate::protocol::State;
+use crate::protocol::cookie::{CookiePair, pairs};
 
 /// What our cookies are called, and the attributes they all have (`L2`, `L38`).
 #[derive(Clone, Debug)]
@@ -88,28 +88,22 @@ impl<'a> Jar<'a> {
     pub(super) fn read(headers: &'a HeaderMap, names: &CookieNames) -> Self {
         let mut jar = Self::default();
         let mut budget = MAX_SCANNED;
-        for field in headers.get_all(COOKIE) {
-            let bytes = field.as_bytes();
-            let bytes = &bytes[..bytes.len().min(budget)];
-            budget -= bytes.len();
-            // A session is most of what is scanned, and it is scanned at every request.
-            let mut begin = 0;
-            for end in memchr_iter(b';', bytes).chain([bytes.len()]) {
-                jar.add(bytes[begin..end].trim_ascii(), names);
-                begin = end + 1;
-            }
+        for pair in pairs(headers) {
+            let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
+                break;
+            };
+            budget = left;
+            jar.add(pair, names);
         }
         jar
     }
 
-    fn add(&mut self, pair: &'a [u8], names: &CookieNames) {
-        let Some(rest) = pair.strip_prefix(names.prefix.as_bytes()) else {
-            return;
-        };
-        let Some(equals) = rest.iter().position(|&byte| byte == b'=') else {
-            return;
-        };
-        let Ok(name) = std::str::from_utf8(rest[..equals].trim_ascii_end()) else {
+    /// A name is ours byte for byte: this layer never set one with white space around it.
+    fn add(&mut self, pair: CookiePair<'a>, names: &CookieNames) {
+        let name = pair
+            .name()
+            .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
+        let Some(Ok(name)) = name.map(std::str::from_utf8) else {
             return;
         };
         let session = is_session(name);
@@ -126,7 +120,7 @@ impl<'a> Jar<'a> {
             return;
         }
         // A value of foreign bytes is there, and opens as nothing.
-        let value = std::str::from_utf8(rest[equals + 1..].trim_ascii_start()).unwrap_or_default();
+        let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
         self.entries.push((name, value));
     }
 
@@ -235,6 +229,8 @@ const MAX_CLEARED: usize = 24;
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     fn headers(fields: &[&[u8]]) -> HeaderMap {
