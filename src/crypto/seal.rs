@@ -128,6 +128,15 @@ impl CookieKey {
     }
 }
 
+impl CookieKey {
+    /// Returns whether `sealed` names a format and a key that this process has. If not, failing to open it says
+    /// nothing about `sealed`: a replica with a newer key ring or release may open it.
+    pub(crate) fn names_own_key(&self, sealed: &[u8]) -> bool {
+        let id = sealed.get(1..5);
+        sealed.first() == Some(&FORMAT) && self.ring().iter().any(|key| id == Some(&key.id[..]))
+    }
+}
+
 impl SealingKey {
     pub(super) fn new(id: [u8; 4], key: &[u8; 32], root: Zeroizing<[u8; 32]>) -> Self {
         Self {

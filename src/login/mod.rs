@@ -106,6 +106,8 @@ mod layer;
 mod mark;
 mod navigation;
 mod pages;
+mod redeemed;
+mod redemption_limit;
 mod refusal;
 #[cfg(feature = "relay")]
 mod relayed;

@@ -60,14 +60,16 @@ impl Settings {
         }
     }
 
-    /// The name of the session that a sealed cookie is of, whether or not the cookie is still good for
-    /// anything: a younger copy of it may be about.
+    /// The name of the session that a cookie is of, whether or not the cookie is still good for anything: a
+    /// younger copy of it may be about, or its record be one that this process cannot read.
     pub(super) fn name_in_cookie(&self, jar: &Jar<'_>) -> Option<SessionId> {
-        if self.keeper.gives_tickets() {
-            return None;
-        }
-        match chunks::open(&self.sealer, jar) {
+        let found = match self.keeper.gives_tickets() {
+            true => tickets::open(jar),
+            false => chunks::open(&self.sealer, jar),
+        };
+        match found {
             Found::Shown(Shown::Record(record)) => Some(*record.id()),
+            Found::Shown(Shown::Ticket(ticket)) => Some(self.keeper.name_of(&ticket)),
             _ => None,
         }
     }
@@ -79,6 +81,7 @@ impl Settings {
                 cookies: Vec::new(),
             },
             Opened::Ended(reason) => self.nobody(reason, jar),
+            Opened::Unreadable => Visit::default(),
         }
     }
 

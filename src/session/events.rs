@@ -3,15 +3,25 @@
 
 use std::fmt::Display;
 
+use super::keeper::NotOpened;
 use crate::flow::FlowError;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::session";
 
-/// A record in the store that is no session of this release, or that somebody else wrote.
-pub(super) fn unreadable() {
-    if may_log("session_unreadable", "") {
-        tracing::warn!(target: TARGET, event = "session_unreadable");
+/// An entry in the store that this process cannot read. It is left as it is.
+pub(super) fn unreadable(purpose: &'static str, reason: NotOpened) {
+    let reason = match reason {
+        NotOpened::Unreadable => {
+            "written with a key or in a format that this process does not know"
+        }
+        NotOpened::Foreign => "not written for this session, issuer and client, or changed since",
+    };
+    if may_log("session_unreadable", purpose) {
+        tracing::warn!(
+            target: TARGET, event = "session_unreadable", purpose, reason,
+            "left an entry of the store unread: give all replicas the same key ring and the same release"
+        );
     }
 }
 

@@ -99,7 +99,10 @@ pub(super) async fn read(
     now: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let found = store.get(&list.key()).await?;
-    Ok(found.map_or_else(Vec::new, |found| decode(found.value(), now)))
+    match found {
+        Some(found) => decode(found.value(), now).ok_or_else(unreadable),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What came of adding a session.
@@ -153,7 +156,10 @@ async fn change<T>(
     for _ in 0..ATTEMPTS {
         let found = store.get(&key).await?;
         let (mut entries, expect) = match &found {
-            Some(found) => (decode(found.value(), now), Expect::Version(found.version())),
+            Some(found) => {
+                let entries = decode(found.value(), now).ok_or_else(unreadable)?;
+                (entries, Expect::Version(found.version()))
+            }
             None => (Vec::new(), Expect::Absent),
         };
         let outcome = change(&mut entries);
@@ -181,11 +187,15 @@ fn encode(entries: &[Entry]) -> Bytes {
     bytes.into()
 }
 
-/// What cannot be read is an empty list: the sessions end by their own limits.
-fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
-    let Some((&SCHEMA, entries)) = bytes.split_first() else {
-        return Vec::new();
+/// Returns `None` for a list of another schema, such as one of a newer release, and for what is no list. Taken for an
+/// empty one it would be overwritten, and the sessions on it could not be ended from outside any more.
+fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
+    let (&SCHEMA, entries) = bytes.split_first()? else {
+        return None;
     };
+    if entries.len() % ENTRY != 0 {
+        return None;
+    }
     let entry = |bytes: &[u8]| {
         let (id, times) = bytes.split_first_chunk::<32>()?;
         let (issued_at, times) = times.split_first_chunk::<8>()?;
@@ -198,7 +208,13 @@ fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
         })
     };
     let entries = entries.chunks_exact(ENTRY).filter_map(entry);
-    entries.filter(|entry| entry.ends_at > now).collect()
+    Some(entries.filter(|entry| entry.ends_at > now).collect())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::unavailable(
+        "a list of sessions is in a format that this release does not know: it is left as it is",
+    )
 }
 
 const SCHEMA: u8 = 1;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::claim::RefusedClaims;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
 use super::place::Place;
@@ -30,6 +31,15 @@ pub(crate) struct Keeper {
     pub(super) memory: Arc<Memory>,
 }
 
+/// Why a record in a store does not open. Neither is a reason to remove or replace it: other processes share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOpened {
+    /// Sealed under a key that this process does not have, or of a format that it does not know.
+    Unreadable,
+    /// Not sealed for this session, ticket, issuer and client: nobody is signed in by it.
+    Foreign,
+}
+
 /// What is kept in this process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
@@ -37,6 +47,7 @@ pub(super) struct Memory {
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
+    pub(super) refused_claims: RefusedClaims,
 }
 
 impl Keeper {
@@ -165,11 +176,21 @@ impl Keeper {
         ticket: Option<&[u8; 32]>,
         id: &SessionId,
         sealed: Vec<u8>,
-    ) -> Option<SessionRecord> {
+    ) -> Result<SessionRecord, NotOpened> {
         let name = id.to_string();
         let place = self.seal_place(purpose, &name, ticket);
-        let plain = self.key.open_bytes(place, sealed)?;
-        SessionRecord::from_bytes(&plain).filter(|record| record.id() == id)
+        let own_key = self.key.names_own_key(&sealed);
+        let Some(plain) = self.key.open_bytes(place, sealed) else {
+            return Err(match own_key {
+                true => NotOpened::Foreign,
+                false => NotOpened::Unreadable,
+            });
+        };
+        let record = SessionRecord::from_bytes(&plain).ok_or(NotOpened::Unreadable)?;
+        match record.id() == id {
+            true => Ok(record),
+            false => Err(NotOpened::Foreign),
+        }
     }
 
     fn seal_place<'a>(

@@ -3,7 +3,7 @@
 use super::events;
 use super::held::{Held, Seat};
 use super::keeper::Keeper;
-use super::place::{Place, Saved};
+use super::place::{Found, Place, Saved};
 use super::ticket::Ticket;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
@@ -21,6 +21,8 @@ pub(crate) enum Opened {
     Session(Held),
     /// It is nobody's any more, for this reason.
     Ended(&'static str),
+    /// This process cannot read it, and another may: the request is anonymous and the browser keeps its cookie.
+    Unreadable,
 }
 
 impl Keeper {
@@ -34,7 +36,7 @@ impl Keeper {
 
     /// Opens what a browser shows.
     pub(crate) async fn look_up(&self, shown: Shown) -> Result<Opened, StoreError> {
-        let newest = match (&self.place, shown) {
+        let found = match (&self.place, shown) {
             (Place::Cookie, Shown::Record(record)) => return Ok(self.open_here(*record)),
             (Place::CookieWith(store), Shown::Record(record)) => {
                 let held = Held::new(*record, Seat::Cookie(None));
@@ -44,12 +46,13 @@ impl Keeper {
                 self.load_stored(store, &ticket).await?
             }
             // Of another mode than ours.
-            _ => None,
+            _ => Found::Ended,
         };
-        Ok(match newest {
-            None => Opened::Ended(ENDED),
-            Some(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
-            Some(held) => Opened::Session(held),
+        Ok(match found {
+            Found::Ended => Opened::Ended(ENDED),
+            Found::Unreadable => Opened::Unreadable,
+            Found::Session(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
+            Found::Session(held) => Opened::Session(held),
         })
     }
 
