@@ -42,7 +42,8 @@
 //! | roles, or conditions on claims | a [`Policy`](bearer::Policy) in [`ScopeLayer::new`] |
 //! | a recent or stronger sign-in to ask for | [`StepUpLayer`](bearer::StepUpLayer) |
 //! | tokens bound to a key or a certificate | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
-//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer) |
+//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
+//! | decisions by path, here or in a service behind | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
 //! | gRPC methods | [`MethodScopes`](bearer::MethodScopes), and module `grpc` with feature `tonic` |
 //!
 //! # Browser routes
@@ -166,6 +167,7 @@ pub use token::{JwtVerifier, VerifiedToken};
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
-#[cfg(doctest)]
+// Its examples use these features.
+#[cfg(all(doctest, feature = "redis", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -361,6 +361,36 @@ async fn cookies_that_only_begin_like_ours_are_left_alone() {
     assert_eq!(answer.clears(), [SESSION]);
 }
 
+/// A name with white space around it, or in another case, is no cookie of this layer: it is not read, and
+/// does not hide the session either.
+#[tokio::test]
+async fn a_session_is_read_under_its_exact_name_only() {
+    let shop = Shop::new();
+    let session = shop.signed_in().await.value(SESSION).to_owned();
+    let lower = SESSION.to_lowercase();
+    for name in [
+        format!("{SESSION} "),
+        format!("{SESSION}\t"),
+        format!("\t{SESSION}"),
+        format!("  {SESSION}"),
+        format!("={SESSION}"),
+        lower,
+        format!("{SESSION}\u{a0}"),
+    ] {
+        let line = format!("a=1; {name}={session}");
+        let answer = shop.send(Ask::page("/").with(&[("cookie", &line)])).await;
+        assert_eq!(answer.text(), "hello stranger", "{name:?}");
+        assert_eq!(answer.clears(), [""; 0], "{name:?}");
+        for line in [
+            format!("a=1; {name}=x; {SESSION}={session}"),
+            format!("a=1;{SESSION}={session};{name}=x"),
+        ] {
+            let answer = shop.send(Ask::page("/").with(&[("cookie", &line)])).await;
+            assert_eq!(answer.text(), "hello alice", "{line:?}");
+        }
+    }
+}
+
 /// L42, L64: a session behind a heap of planted cookies is still found, and still cleared.
 #[tokio::test]
 async fn a_flood_of_planted_cookies_hides_no_session() {

@@ -104,6 +104,7 @@ mod tests {
 
     use super::*;
     use crate::crypto::CookieKey;
+    use crate::crypto::binding::Binding;
     use crate::login::cookies::Jar;
     use crate::random::Random;
 
@@ -112,7 +113,7 @@ mod tests {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
             names: CookieNames::new("shop", false),
-            owner: "https://id.example.com shop".to_owned(),
+            binding: Binding::new(&["https://id.example.com", "shop"]),
         }
     }
 

@@ -5,13 +5,13 @@
 
 use std::time::Duration;
 
-use http::header::{COOKIE, HeaderMap, HeaderValue};
-use memchr::memchr_iter;
+use http::header::{HeaderMap, HeaderValue};
 
 use super::SameSite;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
 use crate::protocol::State;
+use crate::protocol::cookie::pairs;
 
 /// What our cookies are called, and the attributes they all have (`L2`, `L38`).
 #[derive(Clone, Debug)]
@@ -196,28 +196,21 @@ impl<'a> Jar<'a> {
 /// Goes through the pairs of every `Cookie` field whose names begin with our prefix, which is cut off.
 fn scan<'a>(headers: &'a HeaderMap, names: &CookieNames, mut each: impl FnMut(&'a str, &'a str)) {
     let mut budget = MAX_SCANNED;
-    for field in headers.get_all(COOKIE) {
-        let bytes = field.as_bytes();
-        let bytes = &bytes[..bytes.len().min(budget)];
-        budget -= bytes.len();
-        // A session is most of what is scanned, and it is scanned at every request.
-        let mut begin = 0;
-        for end in memchr_iter(b';', bytes).chain([bytes.len()]) {
-            if let Some((name, value)) = pair(bytes[begin..end].trim_ascii(), names) {
-                each(name, value);
-            }
-            begin = end + 1;
+    for pair in pairs(headers) {
+        let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
+            return;
+        };
+        budget = left;
+        // A name is ours byte for byte: this layer never set one with white space around it.
+        let name = pair
+            .name()
+            .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
+        if let Some(Ok(name)) = name.map(std::str::from_utf8) {
+            // A value of foreign bytes is there, and opens as nothing.
+            let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
+            each(name, value);
         }
     }
-}
-
-fn pair<'a>(pair: &'a [u8], names: &CookieNames) -> Option<(&'a str, &'a str)> {
-    let rest = pair.strip_prefix(names.prefix.as_bytes())?;
-    let equals = rest.iter().position(|&byte| byte == b'=')?;
-    let name = std::str::from_utf8(rest[..equals].trim_ascii_end()).ok()?;
-    // A value of foreign bytes is there, and opens as nothing.
-    let value = std::str::from_utf8(rest[equals + 1..].trim_ascii_start()).unwrap_or_default();
-    Some((name, value))
 }
 
 /// The session, or a part of it. A name that only begins alike is not ours to count or to clear (`H53`):
@@ -276,6 +269,8 @@ const MAX_CLEARED: usize = 24;
 
 #[cfg(test)]
 mod tests {
+    use http::header::COOKIE;
+
     use super::*;
 
     fn headers(fields: &[&[u8]]) -> HeaderMap {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{CACHE_CONTROL, HeaderMap};
 use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -18,6 +18,7 @@ use super::presented::SessionNames;
 use super::refusal::Refusal;
 use super::service::enter;
 use super::settings::Settings;
+use crate::protocol::cache;
 use crate::session::{Opened, Session};
 use crate::store::StoreError;
 
@@ -212,6 +213,9 @@ impl Afterwards {
     }
 
     fn write(self, headers: &mut HeaderMap) {
+        let was_read = self.session.as_ref().is_some_and(Session::was_read);
+        let depends_on_session = was_read || self.mark.looked();
+        let is_signed_in = self.session.is_some();
         let mut cookies = self.clearing;
         if let Some(session) = self.session {
             let renewed = self
@@ -222,13 +226,18 @@ impl Afterwards {
         if !cookies.is_empty() {
             answer::forbid_storing(headers);
             answer::add_cookies(headers, cookies);
-        } else if self.mark.looked() {
+        } else if depends_on_session {
             // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
             // further in says of all pages.
-            if !answer::is_private(headers) {
+            if !cache::is_private(headers) {
                 answer::forbid_storing(headers);
             }
             answer::forbid_sharing(headers);
+        } else if is_signed_in && !headers.contains_key(CACHE_CONTROL) {
+            // A service may have seen that there is a session without reading it. What says itself that it may be
+            // shared, such as a static file, stays so.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+            answer::vary_by_cookie(headers);
         }
     }
 }

@@ -10,7 +10,6 @@ use tower_service::Service;
 
 use super::answer::Answer;
 use super::cookies::Jar;
-use super::csrf;
 use super::future::{Afterwards, Parked, ResponseFuture, SettlingFuture};
 use super::mark::Mark;
 use super::routes;
@@ -119,7 +118,7 @@ pub(super) fn enter<B>(
 ) -> Result<Afterwards, Box<Answer>> {
     // `L59`: in the session's name only from our own pages. Refused, it was no use of the session either.
     if visit.session.is_some() && !admitted {
-        let refused = settings.refuse(request.headers(), &csrf::FOREIGN, None);
+        let refused = settings.refuse_foreign(request.headers());
         return Err(Box::new(refused));
     }
     let keeper = &settings.keeper;

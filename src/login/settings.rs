@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
-use super::csrf::Evidence;
+use super::csrf::{self, Evidence};
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{self, Refusal};
@@ -189,6 +189,12 @@ impl Settings {
     ) -> Answer {
         let mut refusal = refusal.clone();
         refusal.go_on = Some(location.to_owned());
+        self.refuse(headers, &refusal, None)
+    }
+
+    /// Refuses a request that does not come from this application, as far as it shows.
+    pub(super) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
+        let refusal = csrf::FOREIGN.because(self.evidence().describe(headers));
         self.refuse(headers, &refusal, None)
     }
 

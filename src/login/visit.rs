@@ -79,6 +79,7 @@ impl Settings {
                 names,
             },
             Opened::Ended(reason) => self.nobody(reason, jar),
+            Opened::Unreadable => Visit::default(),
         }
     }
 

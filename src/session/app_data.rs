@@ -49,6 +49,7 @@ impl Session {
     ///
     /// [`AppDataError::OtherType`] where it is no `T`.
     pub fn app_data<T: DeserializeOwned>(&self) -> Result<Option<T>, AppDataError> {
+        self.note_read();
         from_json(self.current().record().app_data())
     }
 

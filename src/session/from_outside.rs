@@ -8,6 +8,8 @@ use bytes::Bytes;
 use super::hooks::EndReason;
 use super::index::{self, Entry, List, Tag};
 use super::keeper::Keeper;
+use super::place::Place;
+use crate::flow::Flow;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
 
@@ -37,7 +39,7 @@ impl Keeper {
             return Err(StoreError::unavailable("there is no store").into());
         };
         let issuer = self.flow.server().issuer();
-        let seen = seen(&self.owner, &token.jwt_id);
+        let seen = seen(&self.flow, &token.jwt_id);
         if store.get(&seen).await?.is_some() {
             return Err(NotEnded::Replayed);
         }
@@ -100,6 +102,11 @@ impl Keeper {
         for entry in entries.iter().filter(|one| all.covers(one)) {
             if self.lives(store, &entry.id).await? {
                 self.end_by_id(&entry.id).await?;
+                // It may be of another layer of this client, which keeps sessions in the same store. The other
+                // way round, sessions in cookies are held to the note at each request.
+                if let Place::CookieWith(store) = &self.place {
+                    self.end_stored(store, &entry.id).await?;
+                }
                 self.tell_ended_unread(Some(entry.id), all.user, all.reason);
                 ended += 1;
             }
@@ -135,8 +142,8 @@ impl All<'_> {
 }
 
 /// `jti` is unique within its issuer (RFC 7519 §4.1.7), as far as one client can tell.
-fn seen(owner: &str, jwt_id: &str) -> Key {
-    Key::new("logout", &index::digest(owner, jwt_id))
+fn seen(flow: &Flow, jwt_id: &str) -> Key {
+    Key::new("logout", &index::digest(flow, jwt_id))
 }
 
 /// Clocks differ between those who note and those who look.

@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::keeper::Keeper;
 use crate::crypto::base64url;
+use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
-use crate::flow::{SessionId, SessionRecord};
+use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// Whose sessions a list is of.
@@ -45,8 +46,8 @@ pub(super) struct Entry {
 impl List {
     /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
     /// server may share the store, and its sessions are no matter of ours (`L40`).
-    fn new(by: By, owner: &str, id: &str) -> Self {
-        let id = digest(owner, id);
+    fn new(by: By, flow: &Flow, id: &str) -> Self {
+        let id = digest(flow, id);
         Self { by, id }
     }
 
@@ -98,12 +99,12 @@ impl Tag {
 impl Keeper {
     /// The sessions of a person, as the authorization server knows them (`sub`).
     pub(super) fn list_of_user(&self, subject: &str) -> List {
-        List::new(By::User, &self.owner, subject)
+        List::new(By::User, &self.flow, subject)
     }
 
     /// The sessions of a session at the authorization server (`sid`).
     pub(super) fn list_of_sid(&self, sid: &str) -> List {
-        List::new(By::Sid, &self.owner, sid)
+        List::new(By::Sid, &self.flow, sid)
     }
 
     /// The lists that a session stands in.
@@ -114,10 +115,11 @@ impl Keeper {
     }
 }
 
-/// What something of one client is called in a store.
-pub(super) fn digest(owner: &str, id: &str) -> String {
-    let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
-    base64url::encode(&sha256(&input))
+/// Returns the name in a store of what concerns a client at its issuer, whichever layer of that client
+/// it is: a logout token that reaches one of them is for the sessions of all.
+pub(super) fn digest(flow: &Flow, id: &str) -> String {
+    let parts = [flow.server().issuer(), flow.client().id(), id];
+    base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 
 /// Those on the list whose time is not over, the oldest first.
@@ -127,7 +129,10 @@ pub(super) async fn read(
     now: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let found = store.get(&list.key()).await?;
-    Ok(found.map_or_else(Vec::new, |found| decode(found.value(), now)))
+    match found {
+        Some(found) => decode(found.value(), now).ok_or_else(unreadable),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What came of adding a session.
@@ -204,7 +209,10 @@ async fn change<T>(
     for _ in 0..ATTEMPTS {
         let found = store.get(&key).await?;
         let (mut entries, expect) = match &found {
-            Some(found) => (decode(found.value(), now), Expect::Version(found.version())),
+            Some(found) => {
+                let entries = decode(found.value(), now).ok_or_else(unreadable)?;
+                (entries, Expect::Version(found.version()))
+            }
             None => (Vec::new(), Expect::Absent),
         };
         let outcome = change(&mut entries);
@@ -233,11 +241,15 @@ fn encode(entries: &[Entry]) -> Bytes {
     bytes.into()
 }
 
-/// What cannot be read is an empty list: the sessions end by their own limits.
-fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
-    let Some((&SCHEMA, entries)) = bytes.split_first() else {
-        return Vec::new();
+/// Returns `None` for a list of another schema, such as one of a newer release, and for what is no list. Taken for an
+/// empty one it would be overwritten, and the sessions on it could not be ended from outside any more.
+fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
+    let (&SCHEMA, entries) = bytes.split_first()? else {
+        return None;
     };
+    if entries.len() % ENTRY != 0 {
+        return None;
+    }
     let entry = |bytes: &[u8]| {
         let (id, times) = bytes.split_first_chunk::<32>()?;
         let (issued_at, times) = times.split_first_chunk::<8>()?;
@@ -252,7 +264,13 @@ fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
         })
     };
     let entries = entries.chunks_exact(ENTRY).filter_map(entry);
-    entries.filter(|entry| entry.ends_at > now).collect()
+    Some(entries.filter(|entry| entry.ends_at > now).collect())
+}
+
+fn unreadable() -> StoreError {
+    StoreError::unavailable(
+        "a list of sessions is in a format that this release does not know: it is left as it is",
+    )
 }
 
 const SCHEMA: u8 = 2;

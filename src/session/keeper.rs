@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::claim::RefusedClaims;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
@@ -29,10 +30,17 @@ pub(crate) struct Keeper {
     /// How many sessions a person may have at a time, where that was said.
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
-    /// Issuer and client id: another provider's record is nobody's (`L40`).
-    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
+}
+
+/// Why a record in a store does not open. Neither is a reason to remove or replace it: other processes share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOpened {
+    /// Sealed under a key that this process does not have, or of a format that it does not know.
+    Unreadable,
+    /// Not sealed for this session, ticket, issuer and client: nobody is signed in by it.
+    Foreign,
 }
 
 /// What is kept in this process.
@@ -45,6 +53,7 @@ pub(super) struct Memory {
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
+    pub(super) refused_claims: RefusedClaims,
 }
 
 /// Limits how often a warning is logged that a caller can cause.
@@ -64,7 +73,6 @@ impl LogLimit {
 impl Keeper {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
-            owner: format!("{} {}", flow.server().issuer(), flow.client().id()),
             flow,
             place: Place::Cookie,
             absolute: ABSOLUTE,
@@ -188,11 +196,21 @@ impl Keeper {
         ticket: Option<&[u8; 32]>,
         id: &SessionId,
         sealed: Vec<u8>,
-    ) -> Option<SessionRecord> {
+    ) -> Result<SessionRecord, NotOpened> {
         let name = id.to_string();
         let place = self.seal_place(purpose, &name, ticket);
-        let plain = self.key.open_bytes(place, sealed)?;
-        SessionRecord::from_bytes(&plain).filter(|record| record.id() == id)
+        let own_key = self.key.names_own_key(&sealed);
+        let Some(plain) = self.key.open_bytes(place, sealed) else {
+            return Err(match own_key {
+                true => NotOpened::Foreign,
+                false => NotOpened::Unreadable,
+            });
+        };
+        let record = SessionRecord::from_bytes(&plain).ok_or(NotOpened::Unreadable)?;
+        match record.id() == id {
+            true => Ok(record),
+            false => Err(NotOpened::Foreign),
+        }
     }
 
     fn seal_place<'a>(
@@ -204,7 +222,7 @@ impl Keeper {
         seal::Place {
             purpose,
             name,
-            owner: &self.owner,
+            binding: self.flow.binding(),
             ticket,
         }
     }

@@ -7,7 +7,7 @@ use super::held::{Held, Seat};
 use super::hooks::EndReason;
 use super::keeper::Keeper;
 use super::open::{Opened, Shown};
-use super::place::Place;
+use super::place::{Found, Place};
 use super::{shared, stored};
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
@@ -27,7 +27,7 @@ pub(crate) enum SignOut {
 }
 
 /// What a cookie opens.
-enum Found {
+enum Target {
     Alive(Held),
     /// Nothing that lives. A response with a newer cookie of the same session may be on its way.
     Over(SessionRef),
@@ -51,14 +51,14 @@ impl Keeper {
                     return outcome;
                 }
                 Err(error) => match found {
-                    Found::Alive(held) => (error, Some(held)),
+                    Target::Alive(held) => (error, Some(held)),
                     _ => (error, None),
                 },
             },
         };
         let (id, record) = match &shown {
             Shown::Record(record) => (*record.id(), Some(Arc::new(SessionRecord::clone(record)))),
-            Shown::Ticket(ticket) => (ticket.id(), None),
+            Shown::Ticket(ticket) => (self.name_of(ticket), None),
         };
         let record = held.map(|held| Arc::clone(held.record())).or(record);
         let told = record.as_ref().map(|record| record.generation());
@@ -86,37 +86,40 @@ impl Keeper {
         self.end_found(&found).await
     }
 
-    async fn find(&self, shown: Shown) -> Result<Found, StoreError> {
-        let (newest, otherwise) = match (&self.place, shown) {
+    async fn find(&self, shown: Shown) -> Result<Target, StoreError> {
+        let (found, otherwise) = match (&self.place, shown) {
             (Place::Cookie, Shown::Record(record)) => {
                 let session = SessionRef::from(&*record);
-                match self.open_here(*record) {
-                    Opened::Session(held) => return Ok(Found::Alive(held)),
-                    Opened::Ended(_) => (None, Found::Over(session)),
-                }
+                return Ok(match self.open_here(*record) {
+                    Opened::Session(held) => Target::Alive(held),
+                    Opened::Ended(_) | Opened::Unreadable => Target::Over(session),
+                });
             }
             (Place::CookieWith(store), Shown::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 let held = Held::new(*record, Seat::Cookie(None));
                 let newest = self.newest_shared(store, held).await?;
-                (newest, Found::Over(session))
+                (newest, Target::Over(session))
             }
             (Place::Store(store), Shown::Ticket(ticket)) => {
                 let stored = self.load_stored(store, &ticket).await?;
-                (stored, Found::Unread(ticket.id()))
+                (stored, Target::Unread(self.name_of(&ticket)))
             }
-            _ => (None, Found::Nothing),
+            _ => return Ok(Target::Nothing),
         };
-        let alive = newest.filter(|held| !self.has_ended(held.record()));
-        Ok(alive.map_or(otherwise, Found::Alive))
+        Ok(match found {
+            Found::Session(held) if !self.has_ended(held.record()) => Target::Alive(held),
+            // A record that only another process can read ends as well: this is the sign-out of its browser.
+            Found::Session(_) | Found::Ended | Found::Unreadable => otherwise,
+        })
     }
 
-    async fn end_found(&self, found: &Found) -> Result<SignOut, StoreError> {
+    async fn end_found(&self, found: &Target) -> Result<SignOut, StoreError> {
         match found {
-            Found::Alive(held) => return Ok(SignOut::Ended(self.leave(held).await?)),
-            Found::Over(session) => self.end_unread(session).await?,
-            Found::Unread(id) => self.end_by_id(id).await?,
-            Found::Nothing => {}
+            Target::Alive(held) => return Ok(SignOut::Ended(self.leave(held).await?)),
+            Target::Over(session) => self.end_unread(session).await?,
+            Target::Unread(id) => self.end_by_id(id).await?,
+            Target::Nothing => {}
         }
         Ok(SignOut::Over)
     }

@@ -43,6 +43,7 @@ mod admin;
 mod app_data;
 mod begin;
 mod by_session;
+mod claim;
 mod denylist;
 mod error;
 mod events;

@@ -3,7 +3,7 @@
 use super::events;
 use super::held::{Held, Seat};
 use super::keeper::Keeper;
-use super::place::{Place, Saved};
+use super::place::{Found, Place, Saved};
 use super::ticket::Ticket;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
@@ -43,6 +43,8 @@ pub(crate) enum Opened {
     Session(Held),
     /// It is nobody's any more, for this reason.
     Ended(&'static str),
+    /// This process cannot read it, and another may: the request is anonymous and the browser keeps its cookie.
+    Unreadable,
 }
 
 impl Keeper {
@@ -75,30 +77,35 @@ impl Keeper {
     }
 
     async fn look_up_one(&self, shown: Shown) -> Result<Opened, StoreError> {
-        let newest = match (&self.place, shown) {
+        let found = match (&self.place, shown) {
             (Place::Cookie, Shown::Record(record)) => return Ok(self.open_here(*record)),
-            (Place::CookieWith(_), Shown::Record(record)) if self.is_denied(&record) => None,
+            (Place::CookieWith(_), Shown::Record(record)) if self.is_denied(&record) => {
+                Found::Ended
+            }
             (Place::CookieWith(store), Shown::Record(record)) => {
                 let held = Held::new(*record, Seat::Cookie(None));
                 self.newest_shared(store, held).await?
             }
-            (Place::Store(_), Shown::Ticket(ticket)) if self.is_pending(&ticket) => None,
+            (Place::Store(_), Shown::Ticket(ticket)) if self.is_pending(&ticket) => Found::Ended,
             (Place::Store(store), Shown::Ticket(ticket)) => {
-                let stored = self.load_stored(store, &ticket).await?;
-                stored.filter(|held| !self.is_denied(held.record()))
+                match self.load_stored(store, &ticket).await? {
+                    Found::Session(held) if self.is_denied(held.record()) => Found::Ended,
+                    found => found,
+                }
             }
             // Of another mode than ours.
-            _ => None,
+            _ => Found::Ended,
         };
-        Ok(match newest {
-            None => Opened::Ended(ENDED),
-            Some(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
-            Some(held) => Opened::Session(held),
+        Ok(match found {
+            Found::Ended => Opened::Ended(ENDED),
+            Found::Unreadable => Opened::Unreadable,
+            Found::Session(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
+            Found::Session(held) => Opened::Session(held),
         })
     }
 
     fn is_pending(&self, ticket: &Ticket) -> bool {
-        self.memory.pending_ends.contains(&ticket.id())
+        self.memory.pending_ends.contains(&self.name_of(ticket))
     }
 
     /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
@@ -169,7 +176,8 @@ impl Opened {
             (Self::Session(_), Self::Session(_)) => Self::Ended(AMBIGUOUS),
             (Self::Ended(AMBIGUOUS), _) => Self::Ended(AMBIGUOUS),
             (Self::Ended(_), other) => other,
-            (session, Self::Ended(_)) => session,
+            (Self::Unreadable, session @ Self::Session(_)) => session,
+            (opened, _) => opened,
         }
     }
 }

@@ -16,6 +16,16 @@ pub(super) enum Place {
     Store(SharedStore),
 }
 
+/// What a store holds of a session.
+#[derive(Debug)]
+pub(super) enum Found {
+    Session(Held),
+    /// It has ended, or never was.
+    Ended,
+    /// This process cannot read what is there. Another may: nothing is removed, replaced or told to the browser.
+    Unreadable,
+}
+
 /// What came of writing a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Saved {
@@ -25,7 +35,8 @@ pub(crate) enum Saved {
 }
 
 impl Keeper {
-    /// The newest state of a session anywhere; `None` where it has ended.
+    /// The newest state of a session anywhere; `None` where it has ended. What cannot be read here is an error:
+    /// whether the session has ended is not known.
     pub(super) async fn load(&self, held: &Held) -> Result<Option<Held>, StoreError> {
         if self.is_denied(held.record()) {
             return Ok(None);
@@ -35,15 +46,25 @@ impl Keeper {
 
     /// The same, whatever this process refuses.
     pub(super) async fn load_anyhow(&self, held: &Held) -> Result<Option<Held>, StoreError> {
-        let newest = match &self.place {
-            Place::Cookie => self.newest_here(held.clone()),
+        let found = match &self.place {
+            Place::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
             Place::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
             Place::Store(store) => match held.ticket() {
                 Some(ticket) => self.load_stored(store, ticket).await?,
-                None => None,
+                None => Found::Ended,
             },
         };
-        Ok(newest.filter(|held| !self.has_ended(held.record())))
+        match found {
+            Found::Session(held) => Ok(self.still_lives(Some(held))),
+            Found::Ended => Ok(None),
+            Found::Unreadable => Err(StoreError::unavailable(
+                "the record of the session was written with a key or in a format that this process does not know",
+            )),
+        }
+    }
+
+    fn still_lives(&self, held: Option<Held>) -> Option<Held> {
+        held.filter(|held| !self.has_ended(held.record()))
     }
 
     /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).

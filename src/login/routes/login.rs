@@ -18,7 +18,7 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
         Err(refusal) => return settings.refuse(&parts.headers, &refusal, None),
     };
     // `L4`: a login is started by going to a page, and nothing else gets a cookie here.
-    match navigation::kind(&parts.method, &parts.headers) {
+    match navigation::kind(&parts.method, &parts.headers, &settings.origin) {
         Kind::Navigation => {}
         kind => return settings.ask_to_log_in(kind, &parts.headers, Some(&request.return_to)),
     }

@@ -24,7 +24,7 @@ use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
-use crate::login::{SameSite, body, csrf, events, pages};
+use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
 use crate::session::{EndReason, Keeper, Presented, Shown, SignOut};
 use crate::store::StoreError;
@@ -35,7 +35,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         // `L59`, `H101`: whoever sent it must be us. Nothing is cleared either: a foreign form brings
         // no Lax cookie along, and would otherwise sign out by the answer.
         if !settings.evidence().is_shown_by(&parts.headers) {
-            return settings.refuse(&parts.headers, &csrf::FOREIGN, None);
+            return settings.refuse_foreign(&parts.headers);
         }
         let leaving = match Leaving::begin(settings, parts).await {
             Ok(leaving) => leaving,
