@@ -167,6 +167,7 @@ pub use token::{JwtVerifier, VerifiedToken};
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
-#[cfg(doctest)]
+// Its examples use these features.
+#[cfg(all(doctest, feature = "redis", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

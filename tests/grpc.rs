@@ -26,7 +26,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
-use tower_oauth::bearer::{MethodScopes, Refusal};
+use tower_oauth::bearer::{MethodScopes, Refusal, StripTrailersLayer};
 use tower_oauth::grpc::{self, HandOn};
 use tower_oauth::testing::{DpopKey, Endpoint, Fault};
 use tower_oauth::token::Dpop;
@@ -159,6 +159,24 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
         .unwrap()
         .into_inner();
     assert!(soon(stream.message()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn trailers_are_stripped_around_a_tonic_server_and_its_status_arrives() {
+    let server = server();
+    let layers = ServiceBuilder::new()
+        .layer(StripTrailersLayer::all())
+        .layer(layers(layer(&server).without_forwarding()))
+        .into_inner();
+    let mut client = serve!(layers, tonic_health::server::health_reporter().1);
+    let line = format!("Bearer {}", good(&server).with_scope("health:read").sign());
+    let serving = check(&mut client, &[&line]).await;
+    assert_eq!(serving.unwrap(), i32::from(ServingStatus::Serving));
+    // The status of a method is in trailers of the response.
+    let mut unknown = request(&[&line]);
+    unknown.get_mut().service = "unknown".to_owned();
+    let status = soon(client.check(unknown)).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
 }
 
 #[tokio::test]

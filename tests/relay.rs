@@ -56,6 +56,7 @@ struct Got {
     uri: String,
     headers: HeaderMap,
     body: Bytes,
+    trailers: HeaderMap,
 }
 
 /// An upstream that notes what it gets, and answers what it was told to.
@@ -95,12 +96,15 @@ impl Service<Request<Upload<Body>>> for Upstream {
         Box::pin(async move {
             let (parts, body) = request.into_parts();
             assert!(parts.extensions.is_empty(), "{:?}", parts.extensions);
-            let body = body.collect().await.unwrap().to_bytes();
+            let body = body.collect().await.unwrap();
+            let trailers = body.trailers().cloned().unwrap_or_default();
+            let body = body.to_bytes();
             this.got.lock().unwrap().push(Got {
                 method: parts.method,
                 uri: parts.uri.to_string(),
                 headers: parts.headers,
                 body,
+                trailers,
             });
             if this.silent {
                 pending::<()>().await;
@@ -983,6 +987,52 @@ async fn events_and_trailers_arrive_as_they_are_sent() {
     let frame = response.frame().await.unwrap().unwrap();
     assert_eq!(frame.into_trailers().unwrap()["x-sum"], "2");
     assert!(response.frame().await.is_none());
+}
+
+/// What is removed from the header is removed from the trailers of an upload too, in every spelling.
+#[tokio::test]
+async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
+    let upstream = Upstream::default();
+    let set_up = |relay: Relay<Upstream>| {
+        let relay = relay.add_stripped_header("X-Tenant").unwrap();
+        relay.add_passed_header("x-real-ip").unwrap()
+    };
+    let shop = shop_with(&upstream, set_up, |login| login);
+    let jar = shop.signed_in().await;
+    let names = [
+        "authorization",
+        "cookie",
+        "dpop",
+        "x-auth-sub",
+        "X_Auth_Sub",
+        "x-forwarded-client-cert",
+        "x_tenant",
+        "content-length",
+        "trailer",
+        "x-real-ip",
+        "x-sum",
+    ];
+    let pairs = names.map(|name| (name.parse().unwrap(), HeaderValue::from_static("1")));
+    let trailers: HeaderMap = pairs.into_iter().collect();
+    let body = Full::<Bytes>::from("abc")
+        .with_trailers(async move { Some(Ok::<_, Infallible>(trailers)) });
+    let mut request = Request::new(Body::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = "/api/x".parse().unwrap();
+    let headers = request.headers_mut();
+    for (name, value) in SCRIPT {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers.insert("cookie", jar.header().parse().unwrap());
+    let response = shop.app.clone().call(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let got = upstream.got().pop().unwrap();
+    let mut left: Vec<_> = got.trailers.keys().map(|name| name.as_str()).collect();
+    left.sort_unstable();
+    assert_eq!(
+        (&*got.body, &*left),
+        (&b"abc"[..], &["x-real-ip", "x-sum"][..])
+    );
 }
 
 /// An upload is not collected either: its first part is there while its last is not written yet.

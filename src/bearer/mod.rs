@@ -57,6 +57,7 @@
 //! | [`MethodScopes`] | demands scopes by gRPC method, and refuses methods that are not listed |
 //! | [`StepUpLayer`] | demands a recent or stronger sign-in ([RFC 9470]) |
 //! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
+//! | [`StripTrailersLayer`] | removes trailers of requests, which the layers that remove header fields do not see; outermost |
 //!
 //! A token is looked for in `Authorization` alone, unless a [`TokenSource`] names a cookie or another place.
 //! Responses to tokens from other places are kept out of shared caches, see
@@ -73,6 +74,7 @@
 //! | no credentials, or a scheme that another layer may own (`Basic`, `Negotiate`) | 401; an optional layer lets it pass | without `error` |
 //! | an access token by a scheme that is not accepted (`DPoP` without [`with_dpop`](BearerLayer::with_dpop), `GNAP`, a misspelt `Bearer`, no scheme), or a `DPoP` proof without a token | 401, by optional layers too | without `error` |
 //! | unreadable or repeated credentials | 400 | `invalid_request` |
+//! | `Trailer` or `TE` names a header field that a layer removes | 400 | `invalid_request` |
 //! | a token judged bad | 401 | `invalid_token` |
 //! | a proof of possession judged bad, or without a fresh nonce | 401 | `invalid_dpop_proof`, `use_dpop_nonce` |
 //! | a sign-in too old or too weak | 401 | `insufficient_user_authentication`, with what would do |
@@ -96,6 +98,9 @@
 //! Serve over TLS: whoever reads a bearer token can use it. A CORS layer goes *outside* this one, so
 //! that preflight requests, which carry no token, are answered; let it expose `WWW-Authenticate`
 //! and `DPoP-Nonce`.
+//!
+//! A proxy that ends TLS in front of this server forwards the client certificate in a header field: see
+//! [`Mtls::from_header_in`] and [`CertificateFormat`] for its configuration.
 //!
 //! A proxy that asks an API whether a request may pass (nginx `auth_request`, Traefik `forwardAuth`, Envoy
 //! `ext_authz`) takes every 2xx for a yes. Do not set [`with_grpc`](BearerLayer::with_grpc) on a layer that such a
@@ -123,6 +128,9 @@
 //! | `form_not_read` | `tower_oauth::bearer` | debug | `status` | a form was too long, broke off or took too long |
 //! | `other_claims` | `tower_oauth::bearer` | error | `wanted` | a handler wants claims of another type than its layer reads |
 //! | `claims_misfit` | `tower_oauth::bearer` | debug | `column` | the claims do not fit the application's type |
+//! | `cookie_name_conflict` | `tower_oauth::bearer` | debug | `cookie`, `found` | a cookie could be taken for the token's cookie, so the request was refused |
+//! | `certificate_header_malformed` | `tower_oauth::bearer` | warn | `header`, `format`, `reason` | a trusted proxy sent a certificate that cannot be read, the first time |
+//! | `certificate_header_malformed_again` | `tower_oauth::bearer` | debug | `header`, `format`, `reason` | and each time after that |
 //! | `verdict_remembered` | `tower_oauth::token` | trace | none | a token was verified before |
 //! | `other_profile` | `tower_oauth::bearer` | warn | `issuer` | another profile would take the tokens that are refused; once |
 //! | `introspection_forbidden` | `tower_oauth::bearer` | error | `issuer`, `client_id` | the introspection endpoint refused our own credentials |
@@ -190,6 +198,7 @@ mod response;
 mod scope;
 mod service;
 mod step_up;
+mod strip_trailers;
 mod token_source;
 
 pub use ambiguous_paths::{RejectAmbiguousPaths, RejectAmbiguousPathsLayer};
@@ -216,5 +225,8 @@ pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
 
-pub use crate::token::{ClientCertificate, Mtls};
+pub use crate::token::{CertificateFormat, ClientCertificate, Mtls};
 pub use step_up::{RequireStepUp, StepUpLayer};
+pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};
+#[cfg(feature = "relay")]
+pub(crate) use strip_trailers::{TrailerFilter, field_name_setting};

@@ -10,6 +10,7 @@ use super::layer::{BearerLayer, Settings};
 use super::metadata::{LayerOrder, ResourceMetadata, resource_scopes};
 use super::token_source::TokenSource;
 use crate::ConfigError;
+use crate::protocol::field_name::announces_trailer;
 use crate::token::{Dpop, Mtls};
 
 impl<C> BearerLayer<C> {
@@ -166,7 +167,17 @@ impl<C> BearerLayer<C> {
     /// [`TokenSource::cookie`] and the field of a [`TokenSource::header`]; also where a request passes as anonymous. A custom source and a form stay as
     /// they are.
     ///
+    /// Removed as well is what another reader may take for the token: cookies whose name looks like that of the source (see
+    /// [`TokenSource::cookie`]), and fields whose name is that of the source with `_` or another sign for `-`.
+    ///
     /// A handler still finds the token in its [`VerifiedToken`](crate::VerifiedToken).
+    ///
+    /// # Trailers
+    ///
+    /// This layer does not see trailers, the header fields that follow a body. If the inner service forwards or reads
+    /// trailers, add a [`StripTrailersLayer`](crate::bearer::StripTrailersLayer) outside of this layer. Without it, the layer
+    /// rejects only requests that announce such fields: if `Trailer` or `TE` names a removed field (`authorization`,
+    /// `dpop`, the field of a source), the response is 400. `TE: trailers` is accepted.
     #[must_use]
     pub fn without_forwarding(mut self) -> Self {
         self.change(|settings| settings.strip = true);
@@ -175,12 +186,28 @@ impl<C> BearerLayer<C> {
 }
 
 impl<C> Settings<C> {
-    /// `C14`.
+    /// `C14`. A certificate in a header is removed always: from a caller that is not the proxy it proves nothing.
     pub(super) fn strip_credentials(&self, headers: &mut HeaderMap) {
+        if let Some(mtls) = &self.bindings.mtls {
+            mtls.strip(headers);
+        }
+        if !self.strip {
+            return;
+        }
         headers.remove(AUTHORIZATION);
         headers.remove("dpop");
         for source in &self.sources {
             source.remove(headers);
         }
+    }
+
+    /// Whether the request announces a trailer that could take the place of a removed field.
+    pub(super) fn has_forbidden_trailer(&self, headers: &HeaderMap) -> bool {
+        announces_trailer(headers, |name| {
+            let certificate = self.bindings.mtls.as_ref();
+            let credentials = ["authorization", "dpop"].contains(&name)
+                || self.sources.iter().any(|source| source.is_in_field(name));
+            self.strip && credentials || certificate.is_some_and(|mtls| mtls.strips(name))
+        })
     }
 }

@@ -31,6 +31,12 @@ pub enum Refusal {
     /// Credentials that cannot be read, or more than one: 400.
     #[error("the credentials cannot be read, or there is more than one")]
     InvalidRequest,
+    /// `Trailer` or `TE` names a header field that the layer removes from what callers send: 400.
+    #[error(
+        "`Trailer` or `TE` names a header field that this layer removes; a StripTrailersLayer outside of it would remove \
+         such trailers"
+    )]
+    ForbiddenTrailer,
     /// The token was judged, or could not be: 401, or 503 during an outage.
     #[error("the token was refused")]
     Token(#[source] VerifyError),
@@ -156,6 +162,11 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             StatusCode::BAD_REQUEST,
             BearerErrorCode::InvalidRequest,
             "the credentials cannot be read, or there is more than one",
+        ),
+        Refusal::ForbiddenTrailer => judged(
+            StatusCode::BAD_REQUEST,
+            BearerErrorCode::InvalidRequest,
+            "a trailer field of this name is not accepted",
         ),
         // Not judged: no error code, or clients would throw good tokens away (`C7`).
         Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => Answer {

@@ -90,7 +90,7 @@ pub(super) fn find_judged<'a, B, R: Default>(
 }
 
 /// The answer to a request that is at hand, and word of it to the application.
-fn refuse_request<B, R: Default>(
+pub(super) fn refuse_request<B, R: Default>(
     refusal: Refusal,
     request: &Request<B>,
     protection: &Protection,

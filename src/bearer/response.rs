@@ -107,7 +107,7 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
         Refusal::UnsupportedCredentials { .. } => telemetry::Reason::UnsupportedCredentials,
-        Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
+        Refusal::InvalidRequest | Refusal::ForbiddenTrailer => telemetry::Reason::InvalidRequest,
         Refusal::Token(error) => match error.kind() {
             VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
                 telemetry::Reason::Unavailable

@@ -128,6 +128,9 @@ fn judge<C: Send + Sync + 'static, B>(
             nonce: None,
         })
     };
+    if settings.has_forbidden_trailer(request.headers()) {
+        return nobody(Refusal::ForbiddenTrailer);
+    }
     let found = match read(settings, request) {
         Err(_) => return nobody(Refusal::InvalidRequest),
         Ok(Credentials::Absent) => {
@@ -204,6 +207,19 @@ pub(super) fn examine<C, B>(
     presented: Presented,
 ) -> Result<(Passed<C>, Option<Unspent>), Refused> {
     let scheme = presented.scheme;
+    if let Ok(verdict) = &verdict
+        && settings.bindings.has_unreadable_certificate(
+            verdict,
+            request.headers(),
+            request.extensions(),
+        )
+    {
+        return Err(Refused {
+            refusal: Refusal::InvalidRequest,
+            scheme: None,
+            nonce: None,
+        });
+    }
     let examined = verdict.and_then(|verdict| {
         let shown = Shown {
             presented: &presented,
@@ -256,9 +272,7 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         forget: forget::<C>,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
-    if settings.strip {
-        settings.strip_credentials(request.headers_mut());
-    }
+    settings.strip_credentials(request.headers_mut());
     telemetry::Request::Accepted.count();
 }
 
@@ -272,9 +286,7 @@ fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request:
         forget: forget::<C>,
     });
     // Nobody judged what may be there: all the more reason to keep it.
-    if settings.strip {
-        settings.strip_credentials(request.headers_mut());
-    }
+    settings.strip_credentials(request.headers_mut());
 }
 
 /// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the

@@ -61,7 +61,8 @@
 //!
 //! # Example
 //!
-//! ```
+#![cfg_attr(feature = "testing", doc = "```")]
+#![cfg_attr(not(feature = "testing"), doc = "```ignore")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::get};
@@ -105,6 +106,7 @@ mod layer;
 mod mark;
 mod navigation;
 mod pages;
+mod presented;
 mod redeemed;
 mod redemption_limit;
 mod refusal;

@@ -27,6 +27,8 @@ pub(crate) struct Refusal {
     pub(super) retry_after: Option<Duration>,
     /// Beginning anew may help.
     pub(super) start_again: bool,
+    /// Where the browser can go on.
+    pub(super) go_on: Option<String>,
     /// For the log alone.
     pub(super) reason: Option<Cow<'static, str>>,
 }
@@ -40,6 +42,7 @@ impl Refusal {
             said: None,
             retry_after: None,
             start_again: false,
+            go_on: None,
             reason: None,
         }
     }
@@ -90,6 +93,7 @@ impl From<&FlowError> for Refusal {
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
+            go_on: None,
             reason: Some(error.to_string().into()),
         }
     }

@@ -3,6 +3,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
+use super::field_name::is_token_character;
+
 /// How a token is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -175,11 +177,6 @@ fn scheme_length(credentials: &[u8]) -> usize {
     characters
         .take_while(|byte| is_token_character(**byte))
         .count()
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-fn is_token_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// `token68` of RFC 9110 §11.2.

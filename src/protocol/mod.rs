@@ -9,6 +9,7 @@ pub(crate) mod cache;
 pub(crate) mod challenge;
 pub(crate) mod claims;
 pub(crate) mod confirmation;
+pub(crate) mod cookie;
 pub(crate) mod credentials;
 mod error_code;
 pub(crate) mod field_name;

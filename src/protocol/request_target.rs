@@ -130,8 +130,10 @@ struct Path<'a> {
     bytes: Cow<'a, [u8]>,
 }
 
+type Check = fn(&Path<'_>) -> bool;
+
 /// The table. The first row that applies is the reason that is logged.
-const TABLE: &[(Kind, fn(&Path<'_>) -> bool)] = &[
+const TABLE: &[(Kind, Check)] = &[
     (Kind::NoPath, |path| path.raw.first() != Some(&b'/')),
     (Kind::Control, |path| {
         path.raw.contains(&b' ') || path.text().chars().any(is_control)

@@ -6,10 +6,10 @@ use http::header::{
     UPGRADE,
 };
 
-use super::response_fields::ResponseFields;
+use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
 use crate::protocol::AccessToken;
-use crate::protocol::field_name::folded;
+use crate::protocol::field_name::{folded, is_one_of, remove};
 
 /// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
 #[derive(Clone, Debug, Default)]
@@ -20,13 +20,14 @@ pub(super) struct Fields {
 
 impl Fields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
-        self.stripped.push(checked("stripped header", name)?);
+        self.stripped
+            .push(field_name_setting("stripped header", name)?);
         Ok(())
     }
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
-        let name_folded = checked("passed header", name)?;
-        if name_folded.ends_with('-') || holds(NEVER, &name_folded) {
+        let name_folded = field_name_setting("passed header", name)?;
+        if name_folded.ends_with('-') || is_one_of(NEVER, &name_folded) {
             return Err(ConfigError::Setting {
                 setting: "passed header",
                 value: name.to_owned(),
@@ -69,19 +70,20 @@ impl Fields {
     }
 
     /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
-    pub(super) fn outward_trailers(&self, trailers: &mut HeaderMap) {
-        remove(trailers, |_, folded| {
-            holds(OF_THE_HEAD, folded) || self.stays_here(folded)
-        });
+    pub(super) fn outward_trailers(&self) -> TrailerFilter {
+        let fields = self.clone();
+        TrailerFilter::new(move |folded| {
+            is_one_of(OF_THE_HEAD, folded) || fields.stays_here(folded)
+        })
     }
 
     fn stays_here(&self, folded: &str) -> bool {
-        holds(NEVER, folded) || self.is_stripped(folded)
+        is_one_of(NEVER, folded) || self.is_stripped(folded)
     }
 
     fn is_stripped(&self, folded: &str) -> bool {
         let passed = self.passed.iter().any(|name| name == folded);
-        !passed && (holds(LOOK_ALIKES, folded) || self.stripped.iter().any(|one| is(one, folded)))
+        !passed && (is_one_of(LOOK_ALIKES, folded) || is_one_of(&self.stripped, folded))
     }
 }
 
@@ -92,39 +94,6 @@ pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
     wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
 }
 
-/// The same of what comes behind the body.
-pub(super) fn inward_trailers(trailers: &mut HeaderMap) {
-    remove(trailers, |_, folded| {
-        holds(OF_THE_HEAD, folded) || is_not_theirs(folded)
-    });
-}
-
-fn is_not_theirs(folded: &str) -> bool {
-    !ResponseFields::default().passes(folded)
-}
-
-pub(super) fn checked(setting: &'static str, name: &str) -> Result<String, ConfigError> {
-    match HeaderName::try_from(name) {
-        Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
-        _ => Err(ConfigError::Setting {
-            setting,
-            value: name.to_owned(),
-            reason: "it must be the name of a header, or the beginning of one that ends with `-`",
-        }),
-    }
-}
-
-pub(super) fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName, &str) -> bool) {
-    let unwanted: Vec<_> = headers
-        .keys()
-        .filter(|name| unwanted(name, &folded(name.as_str())))
-        .cloned()
-        .collect();
-    for name in unwanted {
-        headers.remove(name);
-    }
-}
-
 /// The members of a list without parameters, folded.
 pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(field).iter();
@@ -133,18 +102,6 @@ pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> 
         .map(|member| folded(String::from_utf8_lossy(member).trim()))
         .filter(|member| !member.is_empty())
         .collect()
-}
-
-pub(super) fn holds(names: &[&str], folded: &str) -> bool {
-    names.iter().any(|name| is(name, folded))
-}
-
-pub(super) fn is(name: &str, folded: &str) -> bool {
-    if name.ends_with('-') {
-        folded.starts_with(name)
-    } else {
-        folded == name
-    }
 }
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
@@ -193,7 +150,7 @@ const NEVER: &[&str] = &[
 ];
 
 /// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
-const OF_THE_HEAD: &[&str] = &[
+pub(super) const OF_THE_HEAD: &[&str] = &[
     "cache-control",
     "content-encoding",
     "content-length",

@@ -19,7 +19,8 @@
 //!
 //! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
 //! at, and no redirect is followed. Bodies are handed on as they come, in both directions; nothing is
-//! collected. So are trailers, but for the fields that are taken off below.
+//! collected. So are trailers, but for the fields that are taken off below (by the body of
+//! [`StripTrailersLayer`](crate::bearer::StripTrailersLayer)).
 //!
 //! WebSockets over HTTP/1.1 are joined once both ends sent a valid handshake ([RFC 6455 §4.2.1]): a GET without
 //! a body, with `Upgrade: websocket` alone, `Connection: upgrade`, `Sec-WebSocket-Version: 13` and a key of 16

@@ -11,8 +11,10 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::fields::{HOP_BY_HOP, checked, holds, is, listed_in, remove};
+use super::fields::{HOP_BY_HOP, OF_THE_HEAD, listed_in};
+use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
+use crate::protocol::field_name::{is_one_of, remove};
 
 /// What the application adds to the lists below; folded, and a prefix if it ends with `-`.
 #[derive(Clone, Debug, Default)]
@@ -24,12 +26,12 @@ pub(super) struct ResponseFields {
 impl ResponseFields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
         self.stripped
-            .push(checked("stripped response header", name)?);
+            .push(field_name_setting("stripped response header", name)?);
         Ok(())
     }
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
-        let folded = checked("passed response header", name)?;
+        let folded = field_name_setting("passed response header", name)?;
         if folded.ends_with('-') || is_never_passed(&folded) {
             return Err(ConfigError::Setting {
                 setting: "passed response header",
@@ -74,19 +76,29 @@ impl ResponseFields {
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     }
 
+    /// The same for what follows the body: no more passes than in the header.
+    pub(super) fn inward_trailers(&self) -> TrailerFilter {
+        let fields = self.clone();
+        TrailerFilter::new(move |folded| {
+            is_one_of(OF_THE_HEAD, folded)
+                || !Self::default().passes(folded)
+                || !fields.passes(folded)
+        })
+    }
+
     /// Whether a field of this folded name goes to the browser.
     pub(super) fn passes(&self, folded: &str) -> bool {
         if is_never_passed(folded) {
             return false;
         }
         let passed = self.passed.iter().any(|name| name == folded);
-        let stripped = self.stripped.iter().any(|name| is(name, folded));
-        passed || !stripped && holds(OF_AN_API, folded) && !holds(ACTED_UPON, folded)
+        let stripped = is_one_of(&self.stripped, folded);
+        passed || !stripped && is_one_of(OF_AN_API, folded) && !is_one_of(ACTED_UPON, folded)
     }
 }
 
 fn is_never_passed(folded: &str) -> bool {
-    holds(HOP_BY_HOP, folded) || holds(NEVER_PASSED, folded)
+    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_PASSED, folded)
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");

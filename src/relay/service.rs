@@ -79,7 +79,7 @@ impl Settings {
         let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
 
         let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone(), self.fields.clone()));
+        let mut outward = Request::new(Upload::new(body, progress.clone(), &self.fields));
         *outward.method_mut() = parts.method;
         *outward.uri_mut() = uri;
         *outward.version_mut() = Version::HTTP_11;
@@ -172,7 +172,7 @@ impl Settings {
         fields.inward(status, response.headers_mut());
         response.extensions_mut().clear();
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(Download::upstream))
+        Ok(response.map(|body| Download::upstream(body, fields)))
     }
 }
 

@@ -209,7 +209,7 @@ impl Inquiries {
         }
         let told = failure.retry_after().unwrap_or(RETRY_AFTER);
         let wait = self.circuit.pause(now);
-        let wait = wait.unwrap_or(told.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER));
+        let wait = wait.unwrap_or_else(|| told.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER));
         unavailable(&failure.to_string(), wait)
     }
 
