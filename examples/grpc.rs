@@ -77,7 +77,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ScopeLayer::all("health:read")?,
     )?;
     let api = Server::builder()
-        .layer(BearerLayer::jwt(&server, AUDIENCE)?)
+        .layer(BearerLayer::jwt(&server, AUDIENCE)?.with_grpc())
         .layer(methods)
         .add_service(HealthServer::new(Checks));
 

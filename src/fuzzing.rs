@@ -6,24 +6,26 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
+use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Place, Purpose};
 use crate::crypto::{Jws, JwsError};
+use crate::flow::Flow;
 use crate::issuer::fuzzing::KeySet;
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::protocol::credentials::{self, Credentials};
 use crate::protocol::json::parse_object;
 use crate::random::Random;
-use crate::{Algorithm, CookieKey};
+use crate::{Algorithm, AuthorizationServer, Client, CookieKey};
 
-/// The token of a request and its scheme, `None` where there is none; an error is a 400.
+/// The token of a request and its scheme, `None` where there is none of an accepted scheme; an error is a 400.
 #[allow(clippy::result_unit_err)]
 pub fn credentials(
     headers: &HeaderMap,
     takes_dpop: bool,
 ) -> Result<Option<(&'static str, String)>, ()> {
     match credentials::read(headers, takes_dpop) {
-        Ok(Credentials::Absent) => Ok(None),
+        Ok(Credentials::Absent | Credentials::Unsupported(_)) => Ok(None),
         Ok(Credentials::Token(found)) => {
             let presented = found.checked().map_err(|_| ())?;
             Ok(Some((
@@ -68,13 +70,25 @@ pub fn claims(payload: &[u8]) -> Option<Claims> {
     Some(Claims::new(Arc::clone(&text), registered))
 }
 
+/// The binding of a login layer.
+#[derive(Clone, Copy, Debug)]
+pub struct Layer(Binding);
+
+impl Layer {
+    pub fn new(issuer: &str, client_id: &str, redirect_uri: &str) -> Option<Self> {
+        let server = AuthorizationServer::new(issuer).ok()?;
+        let flow = Flow::new(&server, Client::public(client_id), redirect_uri).ok()?;
+        Some(Self(flow.binding()))
+    }
+}
+
 /// What only somebody with the key of the cookies could send: any text, sealed as the session of this
-/// cookie and of this owner, which is issuer and client id.
-pub fn sealed(key: &CookieKey, cookie: &str, owner: &str, plain: &[u8]) -> String {
+/// cookie and of this layer.
+pub fn sealed(key: &CookieKey, cookie: &str, layer: Layer, plain: &[u8]) -> String {
     let place = Place {
         purpose: Purpose::Session,
         name: cookie,
-        owner,
+        binding: layer.0,
         ticket: None,
     };
     let sealed = key.seal(&Random::system(), place, plain);
@@ -87,13 +101,13 @@ pub fn sealed_in_store(
     key: &CookieKey,
     ticket: &[u8; 32],
     session: &str,
-    owner: &str,
+    layer: Layer,
     plain: &[u8],
 ) -> Vec<u8> {
     let place = Place {
         purpose: Purpose::Stored,
         name: session,
-        owner,
+        binding: layer.0,
         ticket: Some(ticket),
     };
     let sealed = key.seal_bytes(&Random::system(), place, plain);

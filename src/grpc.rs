@@ -2,7 +2,9 @@
 //!
 //! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and
 //! [`MethodScopes`](crate::bearer::MethodScopes) stand around a tonic server as they are: gRPC and grpc-web callers
-//! are refused with the status codes they know, the challenge in the metadata. Inside a method the token is
+//! are refused with the status codes they know, the challenge in the metadata. With
+//! [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc) the HTTP status of those responses is 200, as the protocol
+//! says. Inside a method the token is
 //! found with [`token`], demands that depend on the message are made with [`require`], and [`HandOn`] calls
 //! further services with the token of the call at hand.
 //!

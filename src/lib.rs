@@ -71,7 +71,8 @@
 //! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
 //! | require a recent or stronger login | [`StepUpLayer`](bearer::StepUpLayer) |
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
-//! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer) |
+//! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
+//! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
 //! | protect gRPC methods | [`MethodScopes`](bearer::MethodScopes), module `grpc` (feature `tonic`) |
 //! | find out why a request was rejected | [`BearerLayer::on_refusal`], [`observability`] |
 //! | **Browser routes** | guide: [`login`] |
@@ -161,6 +162,7 @@ pub mod design {}
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 
-#[cfg(doctest)]
+// Its examples use these features.
+#[cfg(all(doctest, feature = "redis", feature = "testing"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -3,6 +3,7 @@
 
 mod login_support;
 mod logout_support;
+mod two_layers;
 
 use std::time::Duration;
 

@@ -5,12 +5,16 @@
 mod login_support;
 mod logout_support;
 
+#[path = "backchannel_logout/shared_sid.rs"]
+mod shared_sid;
+
 use std::time::Duration;
 
 use axum::Router;
 use http::StatusCode;
 use login_support::*;
 use logout_support::*;
+use tower::ServiceExt as _;
 use tower_oauth::Algorithm;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, Gate, TestClient};
@@ -476,4 +480,43 @@ async fn the_log_names_the_reason_and_repeats_nobody() {
     }
     assert!(!text.contains("evil"), "{text}");
     assert!(!text.contains(&token), "{text}");
+}
+
+/// A form that does not arrive holds neither a task nor its connection for longer than five seconds.
+#[tokio::test]
+async fn a_logout_token_that_never_arrives_is_given_up() {
+    let nodes = Nodes::new(SHARED[0]);
+    for version in [http::Version::HTTP_11, http::Version::HTTP_2] {
+        let request = http::Request::post("/auth/backchannel-logout")
+            .version(version)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(axum::body::Body::new(NeverEnds))
+            .unwrap();
+        let running = tokio::spawn(nodes.second.app.clone().oneshot(request));
+        for seconds in [4, 1] {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            assert!(!running.is_finished(), "{version:?}");
+            nodes.second.clock().advance(Duration::from_secs(seconds));
+        }
+        let answer = Answer::read(running.await.unwrap().unwrap()).await;
+        assert_eq!(answer.status, StatusCode::REQUEST_TIMEOUT, "{version:?}");
+        let closes = answer.headers.contains_key("connection");
+        assert_eq!(closes, version == http::Version::HTTP_11, "{version:?}");
+    }
+}
+
+struct NeverEnds;
+
+impl http_body::Body for NeverEnds {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
 }

@@ -7,6 +7,8 @@
     unreachable_pub
 )]
 
+#[path = "bearer_layer/ambiguous_paths.rs"]
+mod ambiguous_paths;
 mod support;
 
 use std::convert::Infallible;

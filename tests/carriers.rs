@@ -7,6 +7,8 @@
     unreachable_pub
 )]
 
+#[path = "carriers/smuggling.rs"]
+mod smuggling;
 mod support;
 
 use std::convert::Infallible;
@@ -193,7 +195,7 @@ async fn tokens_in_the_wrong_place_or_twice_are_not_taken() {
         (
             "not ASCII",
             form(Method::POST, FORM, format!("{one}&a=é")),
-            Outcome::NoCredentials,
+            Outcome::InvalidRequest,
         ),
         ("V13", query(format!("/?{one}")), Outcome::NoCredentials),
         (
@@ -290,7 +292,7 @@ async fn a_cookie_is_a_source_only_where_it_is_named() {
         (
             "another case",
             vec![format!("__host-token={token}")],
-            Outcome::NoCredentials,
+            Outcome::InvalidRequest,
         ),
         (
             "a longer name",
@@ -331,6 +333,70 @@ async fn a_cookie_is_a_source_only_where_it_is_named() {
     for bad in ["", "a b", "a=b", "a;b", "é"] {
         assert!(TokenSource::cookie(bad).is_err(), "{bad:?}");
     }
+}
+
+/// Cookie readers disagree about white space and case in names, so such a name must not pass unseen.
+#[tokio::test]
+async fn a_cookie_name_that_looks_like_the_token_is_refused_and_never_forwarded() {
+    let server = server();
+    let source = TokenSource::cookie("__Host-token").unwrap();
+    let bearer = layer(&server).add_token_source(source).optional();
+    let app = api(bearer.clone());
+    let token = good(&server).sign();
+    let conflicts = [
+        "__Host-token =x",
+        "__Host-token\t=x",
+        "__Host-token \t =x",
+        "\t__Host-token=x",
+        "a=1;  __Host-token=x",
+        "a=1;\t__Host-token=x",
+        "__HOST-TOKEN=x",
+        "__host-token =x",
+        "=__Host-token=x",
+        " = __Host-token =x",
+        "__Host-token =",
+    ];
+    for conflict in conflicts {
+        for lines in [
+            vec![conflict.to_owned()],
+            vec![format!("{conflict}; __Host-token={token}")],
+            vec![format!("__Host-token={token}"), conflict.to_owned()],
+        ] {
+            let answer = ask(&app, with_cookies(&lines)).await;
+            assert_eq!(answer.outcome(), Outcome::InvalidRequest, "{lines:?}");
+        }
+    }
+    // Other cookies to every reader, Unicode white space around the name included.
+    let others = [
+        "__Host-token\u{a0}=1",
+        "\u{2003}__Host-token=1",
+        "__Host-token\u{85}=1",
+        "__Host-tokens=1",
+        "x__Host-token=1",
+        "a=__Host-token=1",
+        "__Host_token=1",
+        "\"__Host-token\"=1",
+        "lonely",
+        "=",
+    ];
+    for other in others {
+        let line = format!("{other};__Host-token={token}");
+        let answer = ask(&app, with_cookies(&[line])).await;
+        assert_eq!(answer.outcome(), Outcome::Accepted, "{other:?}");
+    }
+
+    let source = TokenSource::cookie("__Host-token").unwrap();
+    let stripping = layer(&server).without_forwarding();
+    let app = mirror().layer(stripping.add_token_source(source));
+    let lines = [
+        "a=1;b=2; lonely".to_owned(),
+        format!("__Host-token={token}; __Host-token; __host-token ;__Host-token=;"),
+        others.join("; "),
+    ];
+    let headers = seen(app, with_cookies(&lines)).await;
+    let left: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    let expect = format!("a=1; b=2; lonely; {}", others.join("; "));
+    assert_eq!(left, [expect.as_bytes()]);
 }
 
 #[tokio::test]

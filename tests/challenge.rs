@@ -346,7 +346,8 @@ async fn a_realm_and_a_scope_of_every_legal_character_are_written_so_that_they_r
 #[tokio::test]
 async fn a_grpc_caller_is_told_in_its_own_way() {
     let server = server();
-    let api = api(layer(&server));
+    let plain = api(layer(&server));
+    let api = api(layer(&server).with_grpc());
     let call = |kind: &'static str, token: Option<String>| {
         let mut request = Request::post("/read").header(CONTENT_TYPE, kind);
         if let Some(token) = token {
@@ -372,6 +373,12 @@ async fn a_grpc_caller_is_told_in_its_own_way() {
         assert_eq!(lines(&answer.headers), [r#"Bearer realm="api""#], "{sent}");
         // To a cache it is a 200 with nothing in it.
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{sent}");
+
+        // A layer that was not told that it protects gRPC says the same, and keeps the status.
+        let answer = ask(&plain, call(sent, None)).await;
+        assert_eq!(answer.status, 401, "{sent}");
+        assert_eq!(answer.headers[CONTENT_TYPE], kind, "{sent}");
+        assert_eq!(answer.headers["grpc-status"], "16", "{sent}");
     }
     for kind in [
         "application/json",

@@ -1,6 +1,7 @@
 //! Requests that another site makes a browser send: nothing is done in the session's name for them.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod evidence;
 mod login_support;
 
 use std::sync::Arc;

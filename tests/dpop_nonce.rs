@@ -306,7 +306,7 @@ async fn grpc_callers_are_given_nonces_too() {
     call.headers_mut()
         .insert("content-type", "application/grpc".parse().unwrap());
     let answer = ask(&api, call).await;
-    assert_eq!(answer.said(), "200 Bearer DPoP=use_dpop_nonce");
+    assert_eq!(answer.said(), "401 Bearer DPoP=use_dpop_nonce");
     assert_eq!(answer.header("grpc-status"), Some("16"));
     assert!(answer.header(NONCE).is_some());
 }

@@ -547,7 +547,8 @@ async fn paths_are_compared_as_they_mean() {
         ("/a%2fb", "https://api.example.test/a%2Fb", true),
         ("//a", "https://api.example.test/a", false),
         ("//a", "https://api.example.test//a", true),
-        ("/a/./b", "https://api.example.test/a/b", true),
+        ("/a;v=1/%3B", "https://api.example.test/a;v=1/%3b", true),
+        ("/a/b", "https://api.example.test/a/./x/../b", true),
         ("/%61", "https://api.example.test/a", true),
         ("/a%zz", "https://api.example.test/a%zz", false),
         ("/a?q", "https://api.example.test/a", true),
@@ -560,6 +561,55 @@ async fn paths_are_compared_as_they_mean() {
         let expect = if fits { "404" } else { PROOF_REFUSED };
         if answer.said() != expect {
             wrong.push(format!("{path} {htu}: {}", answer.said()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// RFC 9449 §4.3 (9), RFC 3986 §6.2.2.3: dot segments are gone before URLs are compared, so a request must have
+/// none: a proof for one path would be good for a service that reads another.
+#[tokio::test]
+async fn a_request_for_another_path_by_dot_segments_has_no_good_proof() {
+    let scene = Scene::new().await;
+    let mut wrong = Vec::new();
+    for (path, named) in [
+        ("/admin/../x", "/x"),
+        ("/admin/../x", "/admin/../x"),
+        ("/admin/%2e%2e/x", "/x"),
+        ("/admin/.%2E/x", "/x"),
+        ("/admin/%2e./x", "/x"),
+        ("/admin/%2E%2E/x", "/admin/%2E%2E/x"),
+        ("/admin/./x", "/admin/x"),
+        ("/admin/%2e/x", "/admin/x"),
+        ("/../x", "/x"),
+        ("/x/..", "/"),
+        ("/x/.", "/x/"),
+        ("/x/%2E", "/x/"),
+        ("/x/%2e%2E", "/"),
+        ("/admin\\..\\x", "/admin\\..\\x"),
+        ("/admin\\x", "/admin/x"),
+        ("/admin\\x", "/admin\\x"),
+        ("/admin%5Cx", "/admin%5Cx"),
+        ("/admin%5c..%5cx", "/admin%5C..%5Cx"),
+        ("/x%00", "/x%00"),
+        ("/x%0d%0aa", "/x%0D%0Aa"),
+        ("/x%1F", "/x%1F"),
+        ("/x%7f", "/x%7F"),
+        ("https://evil.example/admin/../x", "/x"),
+    ] {
+        let htu = format!("https://api.example.test{named}");
+        let proof = scene.good().with_claim("htu", &*htu).sign();
+        let request = request(path, &format!("DPoP {}", scene.token), &proof);
+        let answer = ask(&scene.api, request).await;
+        if answer.said() != PROOF_REFUSED {
+            wrong.push(format!("{path} {named}: {}", answer.said()));
+        }
+        let kind = answer.kind();
+        if !matches!(
+            kind,
+            Some(VerifyErrorKind::DpopProof(ProofError::AmbiguousTarget(_)))
+        ) {
+            wrong.push(format!("{path} {named}: {kind:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -496,6 +496,60 @@ async fn a_page_about_somebody_is_in_no_shared_cache() {
     }
 }
 
+/// A service outside of axum finds the session in the extensions, without an extractor.
+#[tokio::test]
+async fn a_page_of_a_service_that_reads_the_session_itself_is_in_no_shared_cache() {
+    type Read = fn(&Session) -> String;
+    fn page(read: Option<Read>) -> axum::routing::MethodRouter {
+        get(move |request: axum::extract::Request| async move {
+            let session = request.extensions().get::<Session>();
+            let text = session.zip(read).map(|(session, read)| read(session));
+            let control = read.map(|_| [("cache-control", "public, max-age=600")]);
+            (
+                control.map(axum::response::AppendHeaders),
+                text.unwrap_or_default(),
+            )
+        })
+    }
+    let server = server();
+    let app = Router::new()
+        .route(
+            "/subject",
+            page(Some(|session| session.subject().to_owned())),
+        )
+        .route("/id", page(Some(|session| session.id().to_string())))
+        .route(
+            "/claims",
+            page(Some(|session| session.claims().as_json().to_owned())),
+        )
+        .route("/debug", page(Some(|session| format!("{session:?}"))))
+        .route(
+            "/data",
+            page(Some(|session| format!("{:?}", session.app_data::<u8>()))),
+        )
+        .route("/unread", page(Some(|_| String::new())))
+        .route("/silent", page(None))
+        .layer(login_with(&server, CookieKey::from_bytes(&KEY).unwrap()));
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    for (path, control, vary) in [
+        ("/subject", "no-store", true),
+        ("/id", "no-store", true),
+        ("/claims", "no-store", true),
+        ("/debug", "no-store", true),
+        ("/data", "no-store", true),
+        ("/unread", "public, max-age=600", false),
+        ("/silent", "private", true),
+    ] {
+        let answer = shop.send(Ask::page(path).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{path}");
+        assert_eq!(answer.header("cache-control"), control, "{path}");
+        assert_eq!(answer.headers.contains_key("vary"), vary, "{path}");
+    }
+    let stranger = shop.send(Ask::page("/silent")).await;
+    assert!(!stranger.headers.contains_key("cache-control"));
+}
+
 /// L16, H19: what the authorization server says is shown as text, shortened, and nowhere else.
 #[tokio::test]
 async fn what_a_stranger_wrote_is_text() {

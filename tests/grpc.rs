@@ -26,7 +26,7 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 use tower::{Layer as _, ServiceBuilder, ServiceExt as _};
-use tower_oauth::bearer::{MethodScopes, Refusal};
+use tower_oauth::bearer::{MethodScopes, Refusal, StripTrailersLayer};
 use tower_oauth::grpc::{self, HandOn};
 use tower_oauth::testing::{DpopKey, Endpoint, Fault};
 use tower_oauth::token::Dpop;
@@ -159,6 +159,24 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
         .unwrap()
         .into_inner();
     assert!(soon(stream.message()).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn trailers_are_stripped_around_a_tonic_server_and_its_status_arrives() {
+    let server = server();
+    let layers = ServiceBuilder::new()
+        .layer(StripTrailersLayer::all())
+        .layer(layers(layer(&server).without_forwarding()))
+        .into_inner();
+    let mut client = serve!(layers, tonic_health::server::health_reporter().1);
+    let line = format!("Bearer {}", good(&server).with_scope("health:read").sign());
+    let serving = check(&mut client, &[&line]).await;
+    assert_eq!(serving.unwrap(), i32::from(ServingStatus::Serving));
+    // The status of a method is in trailers of the response.
+    let mut unknown = request(&[&line]);
+    unknown.get_mut().service = "unknown".to_owned();
+    let status = soon(client.check(unknown)).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
 }
 
 #[tokio::test]
@@ -344,6 +362,17 @@ fn method_paths_are_checked_where_they_are_added() {
         "/a/b/c",
         "/a b/c",
         "/a/\u{e9}",
+        "/a/%44elete",
+        "/a-b/c",
+        "/a/b;c",
+        "/a/b?c",
+        "/a/b*",
+        "/*/b",
+        "/a/..",
+        "/../b",
+        "/.a/b",
+        "/a./b",
+        "/a..b/c",
     ] {
         assert!(MethodScopes::new().add(path, scopes()).is_err(), "{path}");
     }
@@ -380,6 +409,44 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
         ("/a.C/Get/More", 403),
         ("/a.C", 403),
         ("/", 403),
+        // Under the wildcard of a service: what a decoding router would take for another method.
+        ("/a.C/%44elete", 403),
+        ("/a.C/Delete%20", 403),
+        ("/a.C/Delete%00", 403),
+        ("/a.C/Delete;x", 403),
+        ("/a.C/Delete%3Bx", 403),
+        ("/a.C/x%2F..%2FDelete", 403),
+        ("/a.C/x%2fDelete", 403),
+        ("/a.C/x\\Delete", 403),
+        ("/a.C/x%5CDelete", 403),
+        ("/a.C/%u0044elete", 403),
+        ("/a.C/%2544elete", 403),
+        ("/a.C/..", 403),
+        ("/a.C/.", 403),
+        ("/a.C/%2e%2e", 403),
+        ("/a.C/..%2fa.B%2fGet", 403),
+        ("/a.C/../a.B/Get", 403),
+        ("/./a.C/Get", 403),
+        ("/a.C//Get", 403),
+        ("/a.C/Get/", 403),
+        ("/a.C/Get%2F", 403),
+        ("/a.C/D\u{ff45}lete", 403),
+        ("/a.C/D%ef%bd%85lete", 403),
+        ("/a.C/%c1%84elete", 403),
+        ("/a.C/D-elete", 403),
+        ("/a.C/Delete%", 403),
+        ("/a.C/Delete+", 403),
+        ("/a.C/Delete,", 403),
+        ("/a.C/Delete:", 403),
+        ("/a.C/Delete@", 403),
+        ("/a.C/Delete!", 403),
+        ("/a.C/Delete~", 403),
+        ("/a.C/Delete*", 403),
+        ("/a.C/Delete#x", 200), // `http::Uri` removes the fragment
+        ("/a.C/Get_2.x", 200),
+        ("https://evil.example/a.C/Get", 200),
+        ("https://evil.example/a.C/%47et", 403),
+        ("*", 403),
     ] {
         let service = tower::service_fn(async |_: http::Request<()>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
@@ -390,6 +457,47 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
             .await
             .unwrap();
         assert_eq!(answer.status(), status, "{path}");
+    }
+}
+
+/// The caller is told what it is told of every method that is not listed; the operator reads what was found.
+#[tokio::test]
+async fn the_log_says_why_a_path_is_not_a_method() {
+    let server = server();
+    let methods = MethodScopes::new()
+        .add("/a.C/*", ScopeLayer::all("read").unwrap())
+        .unwrap();
+    let token = good(&server).with_scope("read").sign();
+    for (path, found) in [
+        ("/a.C/%44elete", "an escape of a character that needs none"),
+        ("/a.C/..%2fx", "a dot segment"),
+        ("/a.C/x%2fDelete", "an encoded slash"),
+        ("/a.C/D-elete", "other characters or segments"),
+        ("/a.C/Get/More", "other characters or segments"),
+    ] {
+        let service = tower::service_fn(async |_: http::Request<()>| {
+            Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
+        });
+        let service = layer(&server).layer(methods.layer(service));
+        let request = http::Request::post(path)
+            .header("content-type", "application/grpc")
+            .header("authorization", format!("Bearer {token}"));
+        let logs = support::logs::Logs::default();
+        let recording = logs.record();
+        let answer = soon(service.oneshot(request.body(()).unwrap()))
+            .await
+            .unwrap();
+        drop(recording);
+        assert_eq!(answer.headers()["grpc-status"], "7", "{path}");
+        assert!(matches!(
+            answer.extensions().get::<Refusal>(),
+            Some(Refusal::UnlistedMethod)
+        ));
+        let text = logs.text();
+        assert!(
+            text.contains(found) && text.contains(path),
+            "{path}: {text}"
+        );
     }
 }
 
@@ -506,7 +614,7 @@ async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
         ),
     ] {
         let routes = Routes::new(tonic_health::server::health_reporter().1);
-        let service = layers(layer(&server)).layer(routes);
+        let service = layers(layer(&server).with_grpc()).layer(routes);
         let request = http::Request::post("/grpc.health.v1.Health/Check")
             .header(CONTENT_TYPE, sent)
             .body(tonic::body::Body::empty());
@@ -529,7 +637,7 @@ async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
 async fn a_refusal_is_trailers_only() {
     let server = server();
     let routes = Routes::new(tonic_health::server::health_reporter().1);
-    let service = layers(layer(&server)).layer(routes);
+    let service = layers(layer(&server).with_grpc()).layer(routes);
     let request = http::Request::post("/grpc.health.v1.Health/Check")
         .header(CONTENT_TYPE, "application/grpc");
     let answer = soon(service.oneshot(request.body(tonic::body::Body::empty()).unwrap()))
@@ -544,10 +652,10 @@ async fn a_refusal_is_trailers_only() {
     );
 }
 
-/// A proxy that asks by GET whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
+/// A proxy that asks whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
 #[tokio::test]
-async fn only_a_post_is_refused_in_the_words_of_grpc() {
-    let layer = layer(&server());
+async fn only_a_layer_for_grpc_refuses_with_status_200_and_only_a_post() {
+    let plain = layer(&server());
     for (method, expected) in [
         (Method::POST, StatusCode::OK),
         (Method::GET, StatusCode::UNAUTHORIZED),
@@ -558,12 +666,15 @@ async fn only_a_post_is_refused_in_the_words_of_grpc() {
         let service = tower::service_fn(async |_: http::Request<()>| {
             Ok::<_, std::convert::Infallible>(http::Response::new(String::new()))
         });
-        let request = http::Request::builder()
-            .method(method.clone())
-            .header(CONTENT_TYPE, "application/grpc")
-            .body(())
-            .unwrap();
-        let answer = layer.layer(service).oneshot(request).await.unwrap();
+        let request = || {
+            let request = http::Request::builder().method(method.clone());
+            let request = request.header(CONTENT_TYPE, "application/grpc");
+            request.body(()).unwrap()
+        };
+        let told = plain.clone().with_grpc().layer(service);
+        let answer = told.oneshot(request()).await.unwrap();
         assert_eq!(answer.status(), expected, "{method}");
+        let answer = plain.layer(service).oneshot(request()).await.unwrap();
+        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{method}");
     }
 }

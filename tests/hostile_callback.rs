@@ -33,11 +33,11 @@ fn code_of(answer: &Answer) -> String {
     answer.json()["code"].as_str().unwrap().to_owned()
 }
 
-/// A shop with its routes in another folder: same key, same client.
+/// The same layer with its callback under another name: same key, client and folder.
 fn moved(server: &TestServer) -> LoginLayer {
     let client = Client::confidential("shop", "shop-secret");
     let key = CookieKey::from_bytes(&KEY).unwrap();
-    let uri = format!("{SHOP}/sso/callback");
+    let uri = format!("{SHOP}/auth/return");
     LoginLayer::new(&server.authorization_server(), client, &uri, key).unwrap()
 }
 
@@ -120,10 +120,7 @@ async fn the_checks_stand_in_their_order_and_nothing_is_sent_before_the_last() {
         assert_eq!(shop.server.requests().len(), before, "{name}");
     }
     // Where the login was begun comes before what is said in the answer.
-    let ask = Ask::new(
-        "GET",
-        &format!("/sso/callback?state={state}&{evil}&{error}"),
-    );
+    let ask = Ask::new("GET", &format!("/auth/return?state={state}&{evil}&{error}"));
     let answer = send(&app(&moved(&shop.server)), ask.jar(&jar)).await;
     assert_eq!(code_of(&answer), "transaction_elsewhere");
     assert_eq!(shop.server.requests().len(), before);
@@ -796,6 +793,8 @@ async fn an_answer_at_the_callback_of_another_server_is_refused_everywhere() {
                 CookieKey::from_bytes(&KEY).unwrap(),
             )
             .unwrap()
+            .with_cookie_name("shop")
+            .unwrap()
         })
         .collect();
     let app = Router::new()
@@ -830,14 +829,14 @@ async fn an_answer_at_the_callback_of_another_server_is_refused_everywhere() {
     assert_eq!(servers[0].count(Endpoint::Token), 0);
 }
 
-/// L19, H46: the shop moved while a person was signing in. The answer is refused, and what was sealed as
+/// L19, H46: the callback of the shop moved while a person was signing in. The answer is refused, and what was sealed as
 /// a page is not offered when it has become a route of ours.
 #[tokio::test]
 async fn a_sealed_target_is_checked_again_against_todays_routes() {
     let shop = Shop::new();
     for (target, offered) in [
-        ("/sso/login", "/"),
-        ("/SSO//logout", "/"),
+        ("/auth/return", "/"),
+        ("/AUTH//return", "/"),
         ("/notes", "/notes"),
     ] {
         let mut jar = Jar::default();
@@ -845,7 +844,7 @@ async fn a_sealed_target_is_checked_again_against_todays_routes() {
             .start(&format!("/auth/login?return_to={target}"), &mut jar)
             .await;
         let state = answer.parameter("state").unwrap();
-        let callback = format!("/sso/callback?state={state}&code=c&iss={ISSUER}");
+        let callback = format!("/auth/return?state={state}&code=c&iss={ISSUER}");
         let answer = send(
             &app(&moved(&shop.server)),
             Ask::new("GET", &callback).jar(&jar),
@@ -1048,7 +1047,16 @@ async fn only_the_exact_path_is_a_route_of_ours() {
     let (jar, callback) = ready_to_return(&shop).await;
     let query = callback.split_once('?').unwrap().1;
     let session = shop.signed_in().await;
-    for word in ["callback", "login", "logout", "session"] {
+    // The last two are routes only where they are switched on; switched off, nothing is exempt from the check
+    // of the origin either.
+    for word in [
+        "callback",
+        "login",
+        "logout",
+        "session",
+        "backchannel-logout",
+        "frontchannel-logout",
+    ] {
         let escaped = format!("%{:02x}{}", word.as_bytes()[0], &word[1..]);
         for path in [
             format!("/auth/{escaped}"),

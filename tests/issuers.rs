@@ -572,3 +572,26 @@ async fn issuers_that_strangers_make_up_push_out_none_that_was_found() {
         assert_eq!(one.await.unwrap(), Outcome::Unavailable);
     }
 }
+
+#[tokio::test]
+async fn lookups_that_hang_for_made_up_issuers_keep_no_tenant_from_being_looked_up() {
+    let tenants = Tenants::new();
+    let acme = tenants.add("acme");
+    let api = tenants.api();
+    tenants.is(Mood::Hangs);
+    let waiting: Vec<_> = (0..256)
+        .map(|at| {
+            let token = of(&acme).with_issuer(&format!("{HOST}hanging/{at}"));
+            let (api, token) = (api.clone(), token.sign());
+            tokio::spawn(async move { present(&api, &token).await.outcome() })
+        })
+        .collect();
+    until(|| tenants.asked() == 256).await;
+    support::settle().await;
+    tenants.clock.advance(Duration::from_secs(2));
+    for one in waiting {
+        assert_eq!(one.await.unwrap(), Outcome::Unavailable);
+    }
+    tenants.is(Mood::Answers);
+    assert_eq!(outcome(&api, &of(&acme)).await, Outcome::Accepted);
+}

@@ -805,3 +805,43 @@ async fn a_foreign_key_is_asked_for_again_only_while_the_bucket_lasts() {
     }
     assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
 }
+
+/// Junk key ids beside good tokens for ten minutes, with the key endpoint failing in one way after the other.
+/// The life of the set ends in that time.
+#[tokio::test]
+async fn junk_key_ids_fail_no_token_of_a_known_key_while_the_key_endpoint_answers_oddly() {
+    let server = server();
+    let (_, api, _) = warm(&server).await;
+    let faults: [fn() -> Fault; 12] = [
+        || Fault::status(401),
+        || Fault::status(403),
+        || Fault::status(429),
+        || Fault::status(500),
+        || Fault::status(502),
+        || Fault::status(503),
+        || Fault::status(504),
+        Fault::disconnect,
+        Fault::lose_answer,
+        Fault::hang,
+        || Fault::body("application/json", "{}"),
+        || Fault::body("text/html", "<html>"),
+    ];
+    let mut number = 0;
+    for (at, fault) in faults.iter().enumerate() {
+        server.mend(Endpoint::KeySet);
+        server.fail(Endpoint::KeySet, fault());
+        for second in 0..60 {
+            for _ in 0..5 {
+                number += 1;
+                spawn(&api, &junk(&server, number));
+            }
+            let token = good(&server).sign();
+            let answer = present(&api, &token).await;
+            assert_eq!(answer.outcome(), Outcome::Accepted, "{at} {second}");
+            server.clock().advance(secs(1));
+            settle().await;
+        }
+    }
+    // A burst of three and one each half minute, beside those of the refresher.
+    assert!(server.count(Endpoint::KeySet) < 60);
+}

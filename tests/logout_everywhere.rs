@@ -5,6 +5,15 @@
 mod login_support;
 mod logout_support;
 
+#[path = "logout_everywhere/kept_session.rs"]
+mod kept_session;
+#[path = "logout_everywhere/planted.rs"]
+mod planted;
+#[path = "logout_everywhere/revocation.rs"]
+mod revocation;
+#[path = "logout_everywhere/store_failure.rs"]
+mod store_failure;
+
 use std::time::Duration;
 
 use axum::Router;
@@ -162,33 +171,6 @@ async fn a_closed_connection_stops_no_revocation() {
         nodes.server.wait_for(Endpoint::Revocation, 2).await;
         assert_eq!(revoked(&nodes.server), ["refresh_token", "access_token"]);
         assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{mode:?}");
-    }
-}
-
-/// L48: what cannot be ended has not ended, and nobody is told otherwise.
-#[tokio::test]
-async fn without_its_store_nobody_is_told_to_be_signed_out() {
-    for mode in SHARED {
-        for verbs in 0.. {
-            let name = format!("{mode:?}, {verbs} verbs");
-            let nodes = Nodes::new(mode);
-            let jar = nodes.signed_in("alice").await;
-            nodes.store.fail_after(verbs);
-            let answer = nodes.first.send(sign_out().jar(&jar)).await;
-            nodes.store.mend();
-            if answer.status == StatusCode::SEE_OTHER {
-                // The lists only lead to sessions; that one was not cleared is no harm.
-                assert!(verbs > 1, "{name}");
-                assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-                break;
-            }
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
-            assert_eq!(answer.set_cookies(), [""; 0], "{name}");
-            assert_eq!(revoked(&nodes.server), [""; 0], "{name}");
-            let answer = nodes.first.send(sign_out().jar(&jar)).await;
-            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
-            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-        }
     }
 }
 

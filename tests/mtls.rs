@@ -10,6 +10,8 @@
 #[allow(dead_code)]
 #[path = "../examples/mtls.rs"]
 mod example;
+#[path = "mtls/formats.rs"]
+mod formats;
 mod support;
 
 use std::net::SocketAddr;

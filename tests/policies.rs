@@ -256,7 +256,7 @@ async fn a_grpc_caller_reads_the_sentence_of_a_condition() {
         .header(CONTENT_TYPE, "application/grpc")
         .header(AUTHORIZATION, format!("Bearer {}", good(&server).sign()));
     let answer = ask(&api, request.body(Body::empty()).unwrap()).await;
-    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(answer.headers["grpc-status"], "7");
     assert_eq!(answer.headers["grpc-message"], PAID);
 }

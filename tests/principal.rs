@@ -112,6 +112,7 @@ async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
                     if session == "alice" { ALICE } else { "nobody" },
                 ),
                 ("good", vec![good.as_str()], 200, MALLORY),
+                ("another kind of", vec!["DPoP junk"], 401, ""),
                 ("junk", vec!["Bearer junk"], 401, ""),
                 ("empty", vec!["Bearer "], 400, ""),
                 ("twice", vec![good.as_str(), good.as_str()], 400, ""),
@@ -266,7 +267,7 @@ async fn nobody_is_challenged_by_both_layers_or_sent_to_sign_in() {
         }
         let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
         let answer = shop.send(Ask::new("POST", "/whoever").with(&grpc)).await;
-        assert_eq!(answer.status, StatusCode::OK, "{order}");
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{order}");
         assert_eq!(answer.header("grpc-status"), "16", "{order}");
         assert_eq!(answer.text(), "", "{order}");
     }

@@ -394,6 +394,85 @@ async fn a_server_without_memory_is_full_and_gives_up_nothing() {
     assert!(matches!(room, Ok(Put::Stored(_))), "{room:?}");
 }
 
+/// By the limits of a real server: memory, and a policy that evicts nothing.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_server_with_little_memory_keeps_the_room_of_each_class() {
+    for suite in [0, 1] {
+        let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+        let subject = Shared(Arc::new(RedisStore::new(&redis.url()).unwrap()));
+        match suite {
+            0 => store_suite::each_class_keeps_its_room(&subject).await,
+            _ => store_suite::an_existing_entry_is_replaced_when_there_is_no_room(&subject).await,
+        }
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
+    let nodes = cluster();
+    for node in &nodes {
+        let used = node.cli(&["info", "memory"]);
+        let used = used
+            .lines()
+            .find_map(|line| line.strip_prefix("used_memory:"));
+        let used: u64 = used.unwrap().trim().parse().unwrap();
+        let most = (used + 1_500_000).to_string();
+        node.cli(&["config", "set", "maxmemory", &most]);
+    }
+    let subject = Shared(Arc::new(RedisStore::new(&cluster_url(&nodes)).unwrap()));
+    let store = subject.store();
+    // Until each node is full: which one an entry goes to is up to its key.
+    let mut refused = 0;
+    let value = Bytes::from(vec![7; 10_000]);
+    for n in 0.. {
+        let key = Key::new("session", &n.to_string());
+        match store.put(&key, value.clone(), LONG, Expect::Absent).await {
+            Ok(Put::Stored(_)) => refused = 0,
+            Err(StoreError::Full) if refused < 50 => refused += 1,
+            Err(StoreError::Full) => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    for n in 0..100 {
+        let id = n.to_string();
+        for purpose in ["cookie", "lease", "logout", "ended-user", "ended-sid"] {
+            stored(&store, &Key::new(purpose, &id)).await;
+        }
+        let state = put(&store, &Key::new("state", &id), Expect::Absent).await;
+        assert!(matches!(state, Err(StoreError::Full)), "{state:?}");
+    }
+}
+
+/// A user who may not ask how much memory is used has all of it for claimed states.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn a_user_who_may_not_run_info_is_served() {
+    let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
+    redis.cli(&[
+        "acl",
+        "setuser",
+        "app",
+        "on",
+        ">secret",
+        "~tower-oauth:*",
+        "+get",
+        "+set",
+        "+del",
+        "+getrange",
+        "+time",
+        "+eval",
+        "+evalsha",
+        "+role",
+    ]);
+    let url = format!("redis://app:secret@127.0.0.1:{}", redis.port);
+    let store = RedisStore::new(&url).unwrap();
+    for purpose in ["state", "session", "lease"] {
+        stored(&store, &Key::new(purpose, "a")).await;
+    }
+}
+
 /// Not after a loss of all, nor after a loss of the counter alone, nor of a clock that stands back.
 #[tokio::test]
 #[ignore = "needs redis-server"]

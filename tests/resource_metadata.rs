@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::{any, get};
+use axum::routing::any;
 use http::header::{AUTHORIZATION, HOST};
 use http::{Method, Request, StatusCode};
 use serde_json::{Value, json};
@@ -267,9 +267,6 @@ async fn the_document_is_for_everybody() {
         "GET, HEAD"
     );
     assert_eq!(preflight.headers["access-control-allow-headers"], "*");
-
-    let with_query = ask(&app, request(Method::GET, &format!("{PATH}?x=1"))).await;
-    assert_eq!(with_query.body, got.body);
 }
 
 #[tokio::test]
@@ -279,6 +276,8 @@ async fn everything_else_goes_on_to_the_inner_service() {
     for (method, path) in [
         (Method::POST, PATH.to_owned()),
         (Method::OPTIONS, PATH.to_owned()),
+        (Method::GET, format!("{PATH}?x=1")),
+        (Method::GET, format!("{PATH}?")),
         (Method::GET, format!("{PATH}/")),
         (Method::GET, format!("{PATH}/other")),
         (Method::GET, format!("{PATH}x")),
@@ -418,40 +417,15 @@ async fn v159_the_address_does_not_come_from_the_request() {
     );
 }
 
-/// `V162`.
+/// `V162`: the order that the documentation shows also lets the document be read with a stale token.
 #[tokio::test]
-async fn v162_the_document_is_public_also_behind_the_layer() {
+async fn v162_a_token_that_is_refused_elsewhere_does_not_matter_at_the_document() {
     let server = server();
-    let metadata = metadata(&server, AUDIENCE);
-    let bearer = layer(&server).with_resource_metadata(&metadata).unwrap();
-    // The wrong way round: the bearer layer outermost.
-    let app = Router::new()
-        .route("/", get(async || "secret"))
-        .layer(ResourceMetadataLayer::new(metadata))
-        .layer(bearer);
-    assert_eq!(get_document(&app, PATH).await["resource"], AUDIENCE);
+    let app = published(&server);
     let answer = present_at(&app, PATH, "stale").await;
-    assert_eq!(
-        answer.status,
-        StatusCode::OK,
-        "also with a token that is no good"
-    );
-    for (method, path) in [(Method::GET, "/"), (Method::POST, PATH)] {
-        let answer = ask(&app, request(method.clone(), path)).await;
-        assert_eq!(answer.outcome(), Outcome::NoCredentials, "{method} {path}");
-    }
-}
-
-/// `V162`.
-#[tokio::test]
-async fn a_handler_at_the_open_path_is_given_nobody() {
-    let server = server();
-    let metadata = metadata(&server, AUDIENCE);
-    let bearer = layer(&server).with_resource_metadata(&metadata).unwrap();
-    let whoami = async |token: tower_oauth::VerifiedToken| format!("{:?}", token.subject());
-    let app = Router::new().fallback(get(whoami)).layer(bearer);
-    let answer = ask(&app, request(Method::GET, PATH)).await;
-    assert_eq!(answer.outcome(), Outcome::NoCredentials);
+    assert_eq!(answer.status, StatusCode::OK);
+    let answer = present_at(&app, "/", "stale").await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
 
 #[test]

@@ -92,6 +92,18 @@ async fn swaps_by_version_lose_nothing() {
     store_suite::swaps_by_version_lose_nothing(&Memory::new()).await;
 }
 
+#[tokio::test]
+async fn each_class_keeps_its_room() {
+    let small = MemoryStore::new().with_max_entries(1_000).unwrap();
+    store_suite::each_class_keeps_its_room(&Memory::of(small)).await;
+}
+
+#[tokio::test]
+async fn an_existing_entry_is_replaced_when_there_is_no_room() {
+    let small = MemoryStore::new().with_max_entries(1_000).unwrap();
+    store_suite::an_existing_entry_is_replaced_when_there_is_no_room(&Memory::of(small)).await;
+}
+
 async fn put(
     store: &MemoryStore,
     key: &Key,
@@ -144,6 +156,54 @@ async fn a_full_store_says_so_and_gives_up_nothing() {
         put(&store, &fresh_key(), 60, Expect::Absent).await,
         Err(StoreError::Full)
     ));
+}
+
+/// How many entries of this purpose a store takes.
+async fn room(store: &MemoryStore, purpose: &'static str) -> usize {
+    for n in 0.. {
+        let key = Key::new(purpose, &n.to_string());
+        match put(store, &key, 60, Expect::Absent).await {
+            Ok(Put::Stored(_)) => {}
+            Err(StoreError::Full) => return n,
+            other => panic!("{other:?}"),
+        }
+    }
+    unreachable!()
+}
+
+#[tokio::test]
+async fn strangers_have_half_of_the_room_and_protected_entries_a_room_of_their_own() {
+    for (purposes, expected) in [
+        (["state", "session", "lease"], [500, 500, 1_000]),
+        (["session", "state", "lease"], [1_000, 0, 1_000]),
+        (["lease", "session", "state"], [1_000, 1_000, 0]),
+        (["lease", "cookie", "state"], [1_000, 0, 500]),
+        (["dpop", "session", "ended-sid"], [1_000, 0, 1_000]),
+    ] {
+        let store = Memory::of(MemoryStore::new().with_max_entries(1_000).unwrap()).store();
+        let mut rooms = Vec::new();
+        for purpose in purposes {
+            rooms.push(room(&store, purpose).await);
+        }
+        assert_eq!(rooms, expected, "{purposes:?}");
+    }
+}
+
+/// Those of another class that ended long ago are not in the way.
+#[tokio::test]
+async fn an_ended_entry_makes_room_in_its_own_class_whatever_else_has_ended() {
+    let subject = Memory::of(MemoryStore::new().with_max_entries(1_000).unwrap());
+    let store = subject.store();
+    assert_eq!(room(&store, "state").await, 500);
+    subject.clock.advance(Duration::from_secs(1));
+    assert_eq!(room(&store, "lease").await, 1_000);
+    subject.clock.advance(Duration::from_secs(60));
+    put(&store, &Key::new("lease", "new"), 60, Expect::Absent)
+        .await
+        .unwrap();
+    put(&store, &Key::new("state", "new"), 60, Expect::Absent)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]

@@ -120,5 +120,5 @@ fn cut(plain: &[u8]) -> Vec<HeaderValue> {
 }
 
 fn seal(plain: &[u8]) -> String {
-    sealed(&PLAIN.key, SESSION, &format!("{ISSUER} shop"), plain)
+    sealed(&PLAIN.key, SESSION, PLAIN.layer(), plain)
 }

@@ -8,9 +8,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::require::{ScopeFuture, find_judged};
+use super::refusal::{Demand, Refusal};
+use super::require::{ScopeFuture, find_judged, refuse_request};
 use crate::ConfigError;
-use crate::protocol::field_name::folded;
+use crate::protocol::field_name::{announces_trailer, folded, remove, remove_members};
 use crate::token::Verdict;
 
 /// Says in headers whose token was verified, to a service behind that cannot read a token.
@@ -23,6 +24,13 @@ use crate::token::Verdict;
 /// `_`, `.` or another sign in place of a `-`, since CGI and the like cannot tell these apart. What the
 /// caller's `Connection` says of such headers goes, too: a proxy behind would take ours away for it. All that
 /// is worth only as much as the way behind is closed: the service must be reachable through here alone.
+///
+/// # Trailers
+///
+/// This layer does not see trailers, the header fields that follow a body. If the inner service forwards or reads
+/// trailers, add a [`StripTrailersLayer`](crate::bearer::StripTrailersLayer) outside of this layer. Without it, the layer
+/// rejects only requests that announce such fields: if `Trailer` or `TE` names a header of the prefix, the response is
+/// 400. `TE: trailers` is accepted, since it concerns the response, and gRPC clients send it.
 ///
 /// It stands inside of [`BearerLayer`](crate::BearerLayer); without one around it every request gets 500.
 /// Where an optional layer let an anonymous request through, no header is set.
@@ -79,33 +87,16 @@ impl ClaimHeadersLayer {
     }
 
     /// `C14`: what the caller says of itself is no claim.
+    ///
+    /// RFC 9110 §7.6.1: what `Connection` names is taken off before a request is sent on. A caller who names
+    /// ours there would come to the service behind as nobody.
     fn strip(&self, headers: &mut HeaderMap) {
-        let is_ours = |name: &&HeaderName| folded(name.as_str()).starts_with(&*self.prefix);
-        let forged: Vec<_> = headers.keys().filter(is_ours).cloned().collect();
-        for name in forged {
-            headers.remove(name);
-        }
-        self.unlist(headers);
+        remove(headers, |_, name| self.is_ours(name));
+        remove_members(headers, &CONNECTION, |name| self.is_ours(name));
     }
 
-    /// RFC 9110 §7.6.1: what `Connection` names is taken off before a request is sent on. A caller who names
-    /// ours there would come to the service behind as nobody (`C14`).
-    fn unlist(&self, headers: &mut HeaderMap) {
-        let is_ours = |option: &&[u8]| {
-            let name = String::from_utf8_lossy(option.trim_ascii());
-            folded(&name).starts_with(&*self.prefix)
-        };
-        let lines = headers.get_all(CONNECTION).iter();
-        let options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        let (ours, others): (Vec<_>, Vec<_>) = options.partition(is_ours);
-        if ours.is_empty() {
-            return;
-        }
-        let others = HeaderValue::from_bytes(&others.join(&b","[..]));
-        headers.remove(CONNECTION);
-        if let Some(others) = others.ok().filter(|others| !others.is_empty()) {
-            headers.insert(CONNECTION, others);
-        }
+    fn is_ours(&self, folded_name: &str) -> bool {
+        folded_name.starts_with(&*self.prefix)
     }
 
     fn add(&self, headers: &mut HeaderMap, verdict: &Verdict) {
@@ -187,6 +178,12 @@ where
             Ok(judged) => judged.clone(),
             Err(response) => return ScopeFuture::refused(*response),
         };
+        if announces_trailer(request.headers(), |name| self.layer.is_ours(name)) {
+            let (refusal, used) = (Refusal::ForbiddenTrailer, Some(judged.scheme));
+            let protection = &judged.protection;
+            let response = refuse_request(refusal, &request, protection, used, Demand::default());
+            return ScopeFuture::refused(*response);
+        }
         if let Some(verdict) = &judged.verdict {
             self.layer.add(request.headers_mut(), verdict);
         }

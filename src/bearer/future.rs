@@ -16,6 +16,7 @@ use super::layer::Settings;
 use super::refusal::Demand;
 use super::response::{Speech, refuse};
 use super::service::{Passed, Refused, admit, examine, refused};
+use crate::protocol::cache;
 use crate::protocol::credentials::Presented;
 use crate::telemetry;
 use crate::token::{Unspent, Verdict, VerifyError};
@@ -53,21 +54,46 @@ pub(super) struct Waiting<S, C, B> {
     pub(super) speech: Speech,
 }
 
-/// What is done to the answer of the inner service.
+/// What is done to the response of the inner service.
+#[derive(Default)]
 pub(super) struct Finish {
     private: bool,
     nonce: Option<HeaderValue>,
+    /// The response is for the sender of this request alone, and caches do not know that by `Authorization`.
+    elsewhere: bool,
+    /// What the response depends on beside `Authorization`.
+    vary: Option<Arc<[HeaderValue]>>,
 }
 
 impl Finish {
-    pub(super) fn of(private: bool) -> Self {
+    pub(super) fn of_token<C>(settings: &Settings<C>, elsewhere: bool) -> Self {
+        let elsewhere = elsewhere && settings.protects_caches;
         Self {
-            private,
+            private: settings.private,
             nonce: None,
+            elsewhere,
+            vary: elsewhere.then(|| Arc::clone(&settings.vary)),
+        }
+    }
+
+    pub(super) fn of_anonymous<C>(settings: &Settings<C>) -> Self {
+        Self {
+            vary: vary(settings).map(Arc::clone),
+            ..Self::default()
         }
     }
 
     fn apply(&mut self, headers: &mut HeaderMap) {
+        for member in self.vary.take().iter().flat_map(|vary| vary.iter()) {
+            cache::vary_by(headers, member);
+        }
+        if self.elsewhere && cache::make_private(headers) {
+            tracing::debug!(
+                name: "response_made_private",
+                target: "tower_oauth::bearer",
+                "removed permission for shared caches from a response to a token outside of Authorization"
+            );
+        }
         // RFC 9449 §8.2: one field, and nobody keeps what it came with (`D23`, `C13`).
         if let Some(nonce) = self.nonce.take() {
             headers.insert(DPOP_NONCE, nonce);
@@ -76,6 +102,12 @@ impl Finish {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
     }
+}
+
+/// What `Vary` names for the sources of a layer, if there are any.
+fn vary<C>(settings: &Settings<C>) -> Option<&Arc<[HeaderValue]>> {
+    let vary = &settings.vary;
+    (settings.protects_caches && !vary.is_empty()).then_some(vary)
 }
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -204,11 +236,14 @@ where
     where
         C: Send + Sync + 'static,
     {
+        let finish = Finish {
+            nonce,
+            ..Finish::of_token(&self.settings, passed.is_elsewhere())
+        };
         admit(&self.settings, &mut self.request, passed);
-        let private = self.settings.private;
         State::Admitted {
             inner: self.service.call(self.request),
-            finish: Finish { private, nonce },
+            finish,
         }
     }
 
@@ -231,6 +266,9 @@ fn respond<C, R: Default>(refused: Refused, settings: &Settings<C>, speech: Spee
     let mut response = refuse(refusal, &settings.protection, scheme, demand, speech);
     if let Some(nonce) = nonce {
         response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    for member in vary(settings).into_iter().flat_map(|vary| vary.iter()) {
+        cache::vary_by(response.headers_mut(), member);
     }
     response
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use http::HeaderValue;
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
 use super::hook::{Hook, RefusedRequest};
+use super::metadata::LayerOrder;
 use super::protection::Protection;
 use super::service::Bearer;
 use super::token_source::TokenSource;
@@ -37,8 +39,11 @@ pub(super) struct Settings<C> {
     pub(super) sources: Vec<TokenSource>,
     /// Whether the credentials go away before the inner service sees the request.
     pub(super) strip: bool,
-    /// The path of the metadata, which everybody may read.
-    pub(super) metadata_path: Option<Box<str>>,
+    /// The names that `Vary` has for the sources.
+    pub(super) vary: Arc<[HeaderValue]>,
+    /// Whether responses to tokens of the sources are kept out of shared caches.
+    pub(super) protects_caches: bool,
+    pub(super) layer_order: Option<LayerOrder>,
     pub(super) convert: Convert<C>,
 }
 
@@ -96,7 +101,9 @@ impl BearerLayer {
             private: false,
             sources: Vec::new(),
             strip: false,
-            metadata_path: None,
+            vary: Arc::new([]),
+            protects_caches: true,
+            layer_order: None,
             convert: |verdict| Ok(Arc::clone(&verdict.claims)),
         };
         Self {
@@ -124,8 +131,13 @@ impl<C> BearerLayer<C> {
         Ok(self)
     }
 
-    /// Lets requests without credentials through, as anonymous. What *is* presented is judged all the
+    /// Lets requests without credentials through, as anonymous. What *is* presented is validated all the
     /// same: a bad token is refused, never ignored.
+    ///
+    /// Refused as well, with 401 and the challenges of this layer: a token presented by a scheme that this layer does
+    /// not accept (`DPoP` without [`with_dpop`](Self::with_dpop), `GNAP`, `PoP`, `MAC`, `OAuth`, a misspelt `Bearer`), a
+    /// token without a scheme, and a `DPoP` proof without an access token. `Basic`, `Negotiate` and every other scheme
+    /// may belong to another layer: such a request is anonymous here.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.change(|settings| settings.optional = true);
@@ -217,7 +229,9 @@ impl<C> BearerLayer<C> {
             private: self.settings.private,
             sources: self.settings.sources.clone(),
             strip: self.settings.strip,
-            metadata_path: self.settings.metadata_path.clone(),
+            vary: Arc::clone(&self.settings.vary),
+            protects_caches: self.settings.protects_caches,
+            layer_order: self.settings.layer_order.clone(),
             convert: |verdict| verdict.memory.converted(|| read_as::<T>(&verdict.claims)),
         };
         BearerLayer {
@@ -271,7 +285,9 @@ impl<C> Clone for Settings<C> {
             private: self.private,
             sources: self.sources.clone(),
             strip: self.strip,
-            metadata_path: self.metadata_path.clone(),
+            vary: Arc::clone(&self.vary),
+            protects_caches: self.protects_caches,
+            layer_order: self.layer_order.clone(),
             convert: self.convert,
         }
     }

@@ -13,13 +13,17 @@ use super::refusal::Refusal;
 use super::require::{self, Requirement, ScopeFuture};
 use super::scope::ScopeLayer;
 use crate::ConfigError;
+use crate::protocol::request_target::find_ambiguity;
+use crate::protocol::text::for_a_log;
 use crate::token::Verdict;
 
 /// Demands of each gRPC method its own scopes, and refuses the methods that are not listed.
 ///
 /// A tonic server routes by the path `/package.Service/Method` inside, so one layer around it has the
 /// scopes of all; it stands inside a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`]. The paths are
-/// compared byte for byte. A method that is not listed is refused with 403 (gRPC: 7), whatever the
+/// compared byte for byte. A path that is not two names of letters, digits, `_` and `.` is refused like a
+/// method that is not listed: under `/shop.Orders/*`, a router that decodes `/shop.Orders/%44elete` would
+/// call a method that is listed with other scopes. A method that is not listed is refused with 403 (gRPC: 7), whatever the
 /// token grants: one that is added to a service later is closed until somebody opens it.
 ///
 /// ```
@@ -57,7 +61,8 @@ impl MethodScopes {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where it is no such path, or was added before.
+    /// [`ConfigError::Setting`] if it is not such a path, has characters other than ASCII letters, digits, `_`
+    /// and `.` in a name, or was added before.
     pub fn add(self, method: &str, scopes: ScopeLayer) -> Result<Self, ConfigError> {
         self.insert(method, Need::Scopes(scopes))
     }
@@ -80,12 +85,13 @@ impl MethodScopes {
                 reason,
             })
         };
-        let parts: Vec<&str> = method.split('/').collect();
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(|one| one.is_ascii_graphic());
-        match parts.as_slice() {
-            ["", service, method] if is_name(service) && is_name(method) => {}
-            _ => return refuse("it must be /package.Service/Method or /package.Service/*"),
+        // All methods of a service are listed under the name of any one of them.
+        let one = match method.strip_suffix("/*") {
+            Some(service) => format!("{service}/Method"),
+            None => method.to_owned(),
+        };
+        if !is_method(&one) {
+            return refuse("it must be /package.Service/Method or /package.Service/*");
         }
         // All methods of a service stand under its folder, a name that no method has.
         let key = method.strip_suffix('*').filter(|key| key.ends_with('/'));
@@ -97,11 +103,38 @@ impl MethodScopes {
     }
 
     fn need(&self, path: &str) -> Option<&Need> {
+        if !is_method(path) {
+            log_not_a_method(path);
+            return None;
+        }
         self.methods.get(path).or_else(|| {
             let service = path.rfind('/')?;
             self.methods.get(&path[..=service])
         })
     }
+}
+
+/// Whether a path is `/package.Service/Method` and nothing else to any reader: two names of ASCII letters,
+/// digits and `_`, with a `.` only between others.
+fn is_method(path: &str) -> bool {
+    let in_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let is_name = |name: &str| {
+        let mut parts = name.split('.');
+        parts.all(|part| !part.is_empty() && part.bytes().all(in_name))
+    };
+    let names = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    names.is_some_and(|(service, method)| is_name(service) && is_name(method))
+}
+
+fn log_not_a_method(path: &str) {
+    let found = find_ambiguity(path).map_or_else(
+        || "other characters or segments than those of a gRPC method".to_owned(),
+        |found| found.to_string(),
+    );
+    tracing::debug!(
+        name: "not_a_grpc_method", target: "tower_oauth::bearer", found, path = for_a_log(path),
+        "the path is not /package.Service/Method"
+    );
 }
 
 impl<S> Layer<S> for MethodScopes {

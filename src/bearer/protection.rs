@@ -25,6 +25,8 @@ pub(crate) struct Protection {
     pub(crate) scope_hint: Option<ScopeSet>,
     /// The clock that tokens are judged by.
     pub(crate) clock: SharedClock,
+    /// Whether a refused gRPC call has the HTTP status 200.
+    pub(crate) trailers_only: bool,
     pub(super) on_refusal: Hook,
 }
 
@@ -54,6 +56,7 @@ impl Default for Protection {
             resource_metadata: None,
             scope_hint: None,
             clock: Arc::new(SystemClock),
+            trailers_only: false,
             on_refusal: Hook::default(),
         }
     }

@@ -21,9 +21,22 @@ pub enum Refusal {
     /// No credentials, or of a scheme that is not ours: 401.
     #[error("no credentials")]
     NoCredentials,
+    /// An access token presented in a way that this layer does not accept, such as the scheme `DPoP` without
+    /// [`with_dpop`](crate::BearerLayer::with_dpop); or a DPoP proof without a token: 401.
+    #[error("credentials that this layer does not accept: {found}")]
+    UnsupportedCredentials {
+        /// What was presented, and the setting that accepts it; none of the caller's text.
+        found: &'static str,
+    },
     /// Credentials that cannot be read, or more than one: 400.
     #[error("the credentials cannot be read, or there is more than one")]
     InvalidRequest,
+    /// `Trailer` or `TE` names a header field that the layer removes from what callers send: 400.
+    #[error(
+        "`Trailer` or `TE` names a header field that this layer removes; a StripTrailersLayer outside of it would remove \
+         such trailers"
+    )]
+    ForbiddenTrailer,
     /// The token was judged, or could not be: 401, or 503 during an outage.
     #[error("the token was refused")]
     Token(#[source] VerifyError),
@@ -52,7 +65,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// The status it is answered with; to a gRPC caller, the code that stands for it.
+    /// The status it is answered with. A gRPC caller gets the code that stands for it as well, and only that behind
+    /// [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc).
     pub fn status(&self) -> StatusCode {
         answer(self).status
     }
@@ -136,10 +150,23 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
             retry_after: None,
             message: "an access token is needed",
         },
+        // RFC 6750 §3.1: no error code after "an unsupported authentication method" either.
+        Refusal::UnsupportedCredentials { .. } => Answer {
+            status: StatusCode::UNAUTHORIZED,
+            challenged: true,
+            error: None,
+            retry_after: None,
+            message: "credentials of this kind are not accepted",
+        },
         Refusal::InvalidRequest => judged(
             StatusCode::BAD_REQUEST,
             BearerErrorCode::InvalidRequest,
             "the credentials cannot be read, or there is more than one",
+        ),
+        Refusal::ForbiddenTrailer => judged(
+            StatusCode::BAD_REQUEST,
+            BearerErrorCode::InvalidRequest,
+            "a trailer field of this name is not accepted",
         ),
         // Not judged: no error code, or clients would throw good tokens away (`C7`).
         Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => Answer {
@@ -232,7 +259,9 @@ fn description(kind: VerifyErrorKind) -> &'static str {
         VerifyErrorKind::DpopProof(flaw) => match flaw {
             ProofError::Missing => "a DPoP proof is needed",
             ProofError::Repeated => "there is more than one DPoP proof",
-            ProofError::Method | ProofError::Target => "the DPoP proof is for another request",
+            ProofError::Method | ProofError::Target | ProofError::AmbiguousTarget(_) => {
+                "the DPoP proof is for another request"
+            }
             ProofError::Time => "the DPoP proof is not of this moment",
             ProofError::Token => "the DPoP proof is for another access token",
             ProofError::Replayed => "the DPoP proof was used before",

@@ -90,7 +90,7 @@ pub(super) fn find_judged<'a, B, R: Default>(
 }
 
 /// The answer to a request that is at hand, and word of it to the application.
-fn refuse_request<B, R: Default>(
+pub(super) fn refuse_request<B, R: Default>(
     refusal: Refusal,
     request: &Request<B>,
     protection: &Protection,
@@ -104,8 +104,8 @@ fn refuse_request<B, R: Default>(
 
 pin_project! {
     /// The answer of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
-    /// [`RequireMethodScope`](super::RequireMethodScope) and [`ForwardClaims`](super::ForwardClaims): a
-    /// refusal, or the inner service's.
+    /// [`RequireMethodScope`](super::RequireMethodScope), [`ForwardClaims`](super::ForwardClaims) and
+    /// [`RejectAmbiguousPaths`](super::RejectAmbiguousPaths): a refusal, or the inner service's.
     #[derive(Debug)]
     pub struct ScopeFuture<F, R> {
         #[pin]

@@ -1,4 +1,4 @@
-//! A refusal as a response: HTTP for most, Trailers-Only for gRPC callers.
+//! A refusal as a response, for HTTP and gRPC callers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
@@ -13,14 +13,14 @@ use crate::token::VerifyErrorKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speech {
     Http,
-    /// gRPC: the status is 200 and the refusal is in `grpc-status`. Clients in browsers (grpc-web) are
-    /// answered with their own content type.
+    /// gRPC: the refusal is in `grpc-status`, and the HTTP status is 200 if the layer was told that it protects
+    /// gRPC. Clients in browsers (grpc-web) are answered with their own content type.
     Grpc(&'static str),
 }
 
 impl Speech {
-    /// By the content type of a POST, which every gRPC call is. Any other method is answered in plain
-    /// HTTP: a proxy that asks by GET whether a request may pass would take the 200 for a yes.
+    /// By the content type of a POST, which every gRPC call is. The caller chooses both, so this alone never
+    /// makes the status of a refusal a success: a proxy that asks whether a request may pass would let it pass.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
         if method != Method::POST {
             return Self::Http;
@@ -66,14 +66,16 @@ pub(crate) fn refuse<R: Default>(
         headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
     }
     match speech {
-        Speech::Http => *response.status_mut() = status,
+        Speech::Http => {}
         Speech::Grpc(kind) => {
-            let headers = response.headers_mut();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
             // The sentences are plain ASCII without `%`, so they need no percent-encoding.
             headers.insert("grpc-message", HeaderValue::from_static(message));
         }
+    }
+    if speech == Speech::Http || !protection.trailers_only {
+        *response.status_mut() = status;
     }
     response.extensions_mut().insert(refusal);
     response
@@ -87,6 +89,13 @@ fn log(refusal: &Refusal, status: StatusCode) {
         other => other,
     };
     if status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE {
+        let detail = match refusal {
+            Refusal::MissingLayer(text) => *text,
+            _ => "",
+        };
+        if !telemetry::may_log("misconfigured", detail) {
+            return;
+        }
         tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
     } else {
         tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
@@ -97,7 +106,8 @@ fn log(refusal: &Refusal, status: StatusCode) {
 fn reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
-        Refusal::InvalidRequest => telemetry::Reason::InvalidRequest,
+        Refusal::UnsupportedCredentials { .. } => telemetry::Reason::UnsupportedCredentials,
+        Refusal::InvalidRequest | Refusal::ForbiddenTrailer => telemetry::Reason::InvalidRequest,
         Refusal::Token(error) => match error.kind() {
             VerifyErrorKind::Unavailable | VerifyErrorKind::StoreUnavailable => {
                 telemetry::Reason::Unavailable

@@ -49,12 +49,13 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let speech = Speech::of(request.method(), request.headers());
         match judge(&self.settings, &mut request) {
-            Judgement::Admitted => {
-                let finish = Finish::of(self.settings.private);
+            Judgement::Admitted(elsewhere) => {
+                let finish = Finish::of_token(&self.settings, elsewhere);
                 ResponseFuture::admitted(self.inner.call(request), finish)
             }
             Judgement::Anonymous => {
-                ResponseFuture::admitted(self.inner.call(request), Finish::of(false))
+                let finish = Finish::of_anonymous(&self.settings);
+                ResponseFuture::admitted(self.inner.call(request), finish)
             }
             Judgement::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
@@ -91,8 +92,8 @@ impl<S: Clone, C> Bearer<S, C> {
 
 /// What can be said of a request without waiting.
 enum Judgement<C> {
-    /// The request carries its verified token now.
-    Admitted,
+    /// The request carries its verified token now; whether it came from elsewhere than `Authorization`.
+    Admitted(bool),
     Anonymous,
     Refused(Refused),
     /// Somebody has to be asked first.
@@ -127,20 +128,32 @@ fn judge<C: Send + Sync + 'static, B>(
             nonce: None,
         })
     };
-    if settings.is_open_to_all(request) {
-        admit_anonymous(settings, request);
-        return Judgement::Anonymous;
+    if settings.has_forbidden_trailer(request.headers()) {
+        return nobody(Refusal::ForbiddenTrailer);
     }
     let found = match read(settings, request) {
         Err(_) => return nobody(Refusal::InvalidRequest),
-        Ok(Credentials::Absent) if settings.optional => {
+        Ok(Credentials::Absent) => {
+            if let Some(order) = &settings.layer_order {
+                order.check(request);
+            }
+            if !settings.optional {
+                return nobody(Refusal::NoCredentials);
+            }
+            // A client that proves possession means to present a token.
+            if request.headers().contains_key("dpop") {
+                return nobody(Refusal::UnsupportedCredentials { found: LONE_PROOF });
+            }
             admit_anonymous(settings, request);
             telemetry::Request::Anonymous.count();
             return Judgement::Anonymous;
         }
-        Ok(Credentials::Absent) => return nobody(Refusal::NoCredentials),
+        Ok(Credentials::Unsupported(found)) => {
+            return nobody(Refusal::UnsupportedCredentials { found });
+        }
         Ok(Credentials::Token(found)) => found,
     };
+    let elsewhere = found.is_elsewhere();
     // A token that is remembered was read before, to the last character.
     let (verdict, presented) = match settings.verifier.recall(found.bytes()) {
         Recalled::Good(verdict) => (Ok(verdict), found.known()),
@@ -157,12 +170,14 @@ fn judge<C: Send + Sync + 'static, B>(
     match examine(settings, request, verdict, presented) {
         Ok((passed, None)) => {
             admit(settings, request, passed);
-            Judgement::Admitted
+            Judgement::Admitted(elsewhere)
         }
         Ok((passed, Some(proof))) => Judgement::Unspent(passed, proof),
         Err(refused) => Judgement::Refused(refused),
     }
 }
+
+const LONE_PROOF: &str = "a DPoP proof without an access token";
 
 /// The token of the header, or of a place that was named beside it; two are one too many, whatever they
 /// say (RFC 6750 §2, `C3`).
@@ -176,7 +191,7 @@ fn read<C, B>(
         let Some(value) = source.find(headers, extensions)? else {
             continue;
         };
-        if matches!(found, Credentials::Token(_)) {
+        if !matches!(found, Credentials::Absent) {
             return Err(InvalidCredentials);
         }
         found = Credentials::Token(Found::bare(value));
@@ -192,6 +207,19 @@ pub(super) fn examine<C, B>(
     presented: Presented,
 ) -> Result<(Passed<C>, Option<Unspent>), Refused> {
     let scheme = presented.scheme;
+    if let Ok(verdict) = &verdict
+        && settings.bindings.has_unreadable_certificate(
+            verdict,
+            request.headers(),
+            request.extensions(),
+        )
+    {
+        return Err(Refused {
+            refusal: Refusal::InvalidRequest,
+            scheme: None,
+            nonce: None,
+        });
+    }
     let examined = verdict.and_then(|verdict| {
         let shown = Shown {
             presented: &presented,
@@ -244,9 +272,7 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
         forget: forget::<C>,
     });
     extensions.insert(VerifiedToken::new(verdict, claims, presented));
-    if settings.strip {
-        settings.strip_credentials(request.headers_mut());
-    }
+    settings.strip_credentials(request.headers_mut());
     telemetry::Request::Accepted.count();
 }
 
@@ -260,9 +286,7 @@ fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request:
         forget: forget::<C>,
     });
     // Nobody judged what may be there: all the more reason to keep it.
-    if settings.strip {
-        settings.strip_credentials(request.headers_mut());
-    }
+    settings.strip_credentials(request.headers_mut());
 }
 
 /// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the
@@ -280,6 +304,11 @@ fn forget<C: Send + Sync + 'static>(extensions: &mut Extensions) {
 impl<C> Passed<C> {
     pub(super) fn scheme(&self) -> Scheme {
         self.presented.scheme
+    }
+
+    /// Whether the token came from elsewhere than `Authorization`.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.presented.is_elsewhere()
     }
 }
 

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName};
 use http::{Extensions, HeaderMap, HeaderValue};
 
 use crate::ConfigError;
+use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
+use crate::protocol::field_name::{folded, is_token_character, remove_spellings};
+use crate::protocol::text::for_a_log;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
@@ -21,6 +24,7 @@ pub struct TokenSource(Kind);
 #[derive(Clone)]
 enum Kind {
     Cookie(Arc<str>),
+    Header(HeaderName),
     Custom(Arc<Custom>),
 }
 
@@ -37,14 +41,19 @@ impl TokenSource {
     /// `Secure`, `HttpOnly` and, best, named `__Host-…`; whoever sets it has to see to that. For people with a
     /// browser, [`LoginLayer`](crate::LoginLayer) does all of this.
     ///
-    /// A cookie that is there twice gets 400: the second may be planted by a neighbouring host.
+    /// # Names that look alike
+    ///
+    /// The name is compared byte for byte. A cookie that is there twice gets 400: the second may be planted by a
+    /// neighboring host. So does a cookie whose name differs only in case, or in spaces and tabs around it:
+    /// browsers keep it apart from this one and let any host set it, and the next reader may take it for
+    /// this one. [`without_forwarding`](crate::BearerLayer::without_forwarding) removes all of them.
+    /// An empty value counts as no token.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] for what is no cookie name.
     pub fn cookie(name: &str) -> Result<Self, ConfigError> {
-        let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-        if name.is_empty() || !name.bytes().all(is_name) {
+        if name.is_empty() || !name.bytes().all(is_token_character) {
             return Err(ConfigError::Setting {
                 setting: "cookie name",
                 value: name.to_owned(),
@@ -54,11 +63,35 @@ impl TokenSource {
         Ok(Self(Kind::Cookie(name.into())))
     }
 
+    /// Reads the bare token, without a scheme, from a header field of this name, such as one of a gateway's own.
+    ///
+    /// A field that is there twice, or is empty, gets 400. Pages of other origins cannot send such a field without
+    /// a preflight request.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is not a field name, and for `authorization` and `cookie`, which are read in
+    /// their own way.
+    pub fn header(name: &str) -> Result<Self, ConfigError> {
+        let refuse = |reason| ConfigError::Setting {
+            setting: "header of a token",
+            value: name.to_owned(),
+            reason,
+        };
+        let field = HeaderName::from_bytes(name.as_bytes())
+            .map_err(|_| refuse("it must be a field name of RFC 9110"))?;
+        if [AUTHORIZATION, COOKIE].contains(&field) {
+            return Err(refuse("it must not be `authorization` or `cookie`"));
+        }
+        Ok(Self(Kind::Header(field)))
+    }
+
     /// Whatever this function finds, such as a header of a gateway's own. It returns the bare token,
     /// without a scheme; `None` where there is none, so that the request counts as one without
     /// credentials.
     ///
-    /// It is given no URI, since a token does not belong there.
+    /// It is given no URI, since a token does not belong there. What it looks at is not known, so responses get
+    /// `Vary: *`; for the value of a field alone, use [`header`](Self::header).
     pub fn custom(
         find: impl Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
@@ -72,37 +105,60 @@ impl TokenSource {
     ) -> Result<Option<HeaderValue>, InvalidCredentials> {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
+            Kind::Header(name) => {
+                let mut lines = headers.get_all(name).iter();
+                let first = lines.next().cloned();
+                let more = lines.next();
+                return more.map_or(Ok(first), |_| Err(InvalidCredentials));
+            }
             Kind::Custom(find) => return Ok(find(headers, extensions)),
         };
-        let lines = headers.get_all(COOKIE).iter();
-        let mut values = lines
-            .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
-            .filter_map(|pair| value_of(pair, name))
-            // How a cookie is taken back where it cannot be deleted.
-            .filter(|value| !value.is_empty());
-        match (values.next(), values.next()) {
-            (_, Some(_)) => Err(InvalidCredentials),
-            (Some(value), None) => HeaderValue::from_bytes(value)
-                .map(Some)
-                .map_err(|_| InvalidCredentials),
-            (None, None) => Ok(None),
+        let mut found = None;
+        for pair in pairs(headers) {
+            match pair.compare(name.as_bytes()) {
+                Match::Conflict => {
+                    log_conflict(name, pair);
+                    return Err(InvalidCredentials);
+                }
+                // A cookie that cannot be deleted is overwritten with nothing.
+                Match::Exact if !pair.value().is_empty() => {
+                    if found.replace(pair.value()).is_some() {
+                        return Err(InvalidCredentials);
+                    }
+                }
+                Match::Exact | Match::Lone | Match::Other => {}
+            }
+        }
+        found
+            .map(|value| HeaderValue::from_bytes(value).map_err(|_| InvalidCredentials))
+            .transpose()
+    }
+
+    /// The member of `Vary` that names this place.
+    pub(super) fn vary(&self) -> HeaderValue {
+        match &self.0 {
+            Kind::Cookie(_) => HeaderValue::from_static("cookie"),
+            Kind::Header(name) => name.clone().into(),
+            Kind::Custom(_) => HeaderValue::from_static("*"),
         }
     }
 
-    /// Takes the token out of the request, where it is in a place we know.
+    /// Removes the token from the request if its place is known, and whatever the next reader may take for it.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
-        let Kind::Cookie(name) = &self.0 else {
-            return;
+        let name = match &self.0 {
+            Kind::Cookie(name) => name,
+            Kind::Header(name) => return remove_spellings(headers, &folded(name.as_str())),
+            Kind::Custom(_) => return,
+        };
+        let is_other = |pair: &CookiePair<'_>| {
+            !pair.text().is_empty() && pair.compare(name.as_bytes()) == Match::Other
         };
         let mut kept = Vec::new();
-        for line in headers.get_all(COOKIE) {
-            let pairs = line.as_bytes().split(|byte| *byte == b';');
-            for pair in pairs.filter(|pair| value_of(pair, name).is_none()) {
-                if !kept.is_empty() {
-                    kept.extend_from_slice(b"; ");
-                }
-                kept.extend_from_slice(pair.trim_ascii());
+        for pair in pairs(headers).filter(is_other) {
+            if !kept.is_empty() {
+                kept.extend_from_slice(b"; ");
             }
+            kept.extend_from_slice(pair.text());
         }
         headers.remove(COOKIE);
         if let Some(line) = HeaderValue::from_bytes(&kept)
@@ -112,17 +168,34 @@ impl TokenSource {
             headers.insert(COOKIE, line);
         }
     }
+
+    /// Whether [`remove`](Self::remove) removes something from the field of this folded name.
+    pub(super) fn is_in_field(&self, folded_name: &str) -> bool {
+        match &self.0 {
+            Kind::Cookie(_) => folded_name == COOKIE.as_str(),
+            Kind::Header(name) => folded_name == folded(name.as_str()),
+            Kind::Custom(_) => false,
+        }
+    }
 }
 
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?;
-    rest.strip_prefix(b"=")
+/// The name alone: what is in its place of a value may be a token.
+fn log_conflict(cookie: &str, pair: CookiePair<'_>) {
+    let found = for_a_log(&String::from_utf8_lossy(pair.name().unwrap_or_default()));
+    tracing::debug!(
+        name: "cookie_name_conflict",
+        target: "tower_oauth::bearer",
+        cookie,
+        found,
+        "a cookie differs from that of the token only in case, or in white space around its name"
+    );
 }
 
 impl fmt::Debug for TokenSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::Cookie(name) => f.debug_tuple("Cookie").field(name).finish(),
+            Kind::Header(name) => f.debug_tuple("Header").field(name).finish(),
             Kind::Custom(_) => f.write_str("Custom"),
         }
     }

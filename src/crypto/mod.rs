@@ -7,6 +7,7 @@ mod algorithm;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 mod backend;
 pub(crate) mod base64url;
+pub(crate) mod binding;
 mod cookie_key;
 mod embedded_key;
 mod hmac;
@@ -36,4 +37,5 @@ pub(crate) use embedded_key::EmbeddedKey;
 pub(crate) use hmac::hmac_sha256;
 pub(crate) use jwk::Jwk;
 pub(crate) use jws::{Jws, JwsError, same_media_type};
+pub(crate) use pem::is_one_sequence;
 pub use signing_key::SigningKey;

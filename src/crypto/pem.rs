@@ -94,6 +94,12 @@ fn read_info(der: &[u8]) -> Result<KeyMaterial, &'static str> {
     }
 }
 
+/// Whether this is one `SEQUENCE` in DER from its first byte to its last, as every certificate is (RFC 5280 §4.1).
+pub(crate) fn is_one_sequence(der: &[u8]) -> bool {
+    let mut outer = Der(der);
+    outer.element(SEQUENCE).is_ok() && outer.end().is_ok()
+}
+
 /// What is left to read of a DER encoding.
 pub(super) struct Der<'a>(pub(super) &'a [u8]);
 

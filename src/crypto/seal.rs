@@ -9,6 +9,7 @@ use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::binding::{self, Binding};
 use super::digest::sha256;
 use super::{CookieKey, base64url};
 use crate::random::{Random, RandomError};
@@ -41,8 +42,8 @@ pub(crate) struct Place<'a> {
     pub(crate) purpose: Purpose,
     /// The name of its cookie, or of its session.
     pub(crate) name: &'a str,
-    /// Whose it is: the issuer and the client id.
-    pub(crate) owner: &'a str,
+    /// The login layer that it belongs to.
+    pub(crate) binding: Binding,
     /// The secret that opens it beside the key, where it is kept in a store: whoever reads the store has
     /// none, and whoever has one does not have the key.
     pub(crate) ticket: Option<&'a [u8; 32]>,
@@ -127,6 +128,15 @@ impl CookieKey {
     }
 }
 
+impl CookieKey {
+    /// Returns whether `sealed` names a format and a key that this process has. If not, failing to open it says
+    /// nothing about `sealed`: a replica with a newer key ring or release may open it.
+    pub(crate) fn names_own_key(&self, sealed: &[u8]) -> bool {
+        let id = sealed.get(1..5);
+        sealed.first() == Some(&FORMAT) && self.ring().iter().any(|key| id == Some(&key.id[..]))
+    }
+}
+
 impl SealingKey {
     pub(super) fn new(id: [u8; 4], key: &[u8; 32], root: Zeroizing<[u8; 32]>) -> Self {
         Self {
@@ -162,7 +172,7 @@ pub(crate) const fn sealed_len(plain: usize) -> usize {
     ((OVERHEAD + plain) * 4).div_ceil(3)
 }
 
-/// Every part with its length in front, so that no two places share one encoding.
+/// Returns the encoding of a place, which no other place has.
 fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
     let purpose: &[u8] = match place.purpose {
         Purpose::Session => b"session",
@@ -171,19 +181,13 @@ fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
         Purpose::Stored => b"stored",
         Purpose::Successor => b"successor",
     };
-    let parts = [
-        &[FORMAT][..],
+    binding::join(&[
+        &[FORMAT],
         &key_id,
         purpose,
         place.name.as_bytes(),
-        place.owner.as_bytes(),
-    ];
-    let mut data = Vec::with_capacity(parts.iter().map(|part| part.len() + 4).sum());
-    for part in parts {
-        data.extend_from_slice(&u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
-        data.extend_from_slice(part);
-    }
-    data
+        place.binding.as_bytes(),
+    ])
 }
 
 /// The format of a sealed text and of what is bound to it: part of the associated data too.
@@ -201,7 +205,7 @@ mod tests {
     const PLACE: Place<'_> = Place {
         purpose: Purpose::Session,
         name: "shop-session",
-        owner: "https://id.example.com shop",
+        binding: Binding::of_test(1),
         ticket: None,
     };
 
@@ -230,9 +234,9 @@ mod tests {
                 },
             ),
             (
-                "another owner",
+                "another binding",
                 Place {
-                    owner: "https://id.example.com shops",
+                    binding: Binding::of_test(2),
                     ..PLACE
                 },
             ),

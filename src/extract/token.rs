@@ -8,6 +8,7 @@ use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
 use crate::bearer::{Demand, Judged, Protection, Refusal, Speech, refuse};
+use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
 /// Why there is no [`VerifiedToken`] for a handler.
@@ -50,12 +51,14 @@ fn find<C: Send + Sync + 'static>(
     match (parts.extensions.get::<VerifiedToken<C>>(), &judged.verdict) {
         (Some(token), Some(_)) => Ok(Some(token.clone())),
         (None, Some(_)) => {
-            tracing::error!(
-                name: "other_claims",
-                target: "tower_oauth::bearer",
-                wanted = type_name::<C>(),
-                OTHER_TYPE
-            );
+            if may_log("other_claims", type_name::<C>()) {
+                tracing::error!(
+                    name: "other_claims",
+                    target: "tower_oauth::bearer",
+                    wanted = type_name::<C>(),
+                    OTHER_TYPE
+                );
+            }
             Err(rejection(parts, Refusal::MissingLayer(OTHER_TYPE)))
         }
         (_, None) => Ok(None),

@@ -1,7 +1,7 @@
 //! The second step: the browser is back, and either somebody signed in or nobody did.
 //!
-//! It has two halves. The first says whether there is a code to redeem and costs next to nothing, so that
-//! it can be done for everybody; the second costs a token request.
+//! It has two halves, and the token request stands between them. The first says whether there is a code to redeem
+//! and costs next to nothing, so that it can be done for everybody; the second validates what the code brought.
 
 use super::error::FlowError;
 use super::record::{NewRecord, SessionRecord};
@@ -11,6 +11,7 @@ use super::transaction::Transaction;
 use crate::clock::unix_seconds;
 use crate::protocol::AuthorizationCode;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
+use crate::protocol::token_response::TokenResponse;
 use crate::token::id_token::{self, Expected};
 
 /// A response that fits its login and brings a code, which is good for one token request.
@@ -18,6 +19,16 @@ use crate::token::id_token::{self, Expected};
 pub(crate) struct Grant {
     transaction: Transaction,
     code: AuthorizationCode,
+}
+
+impl Grant {
+    pub(super) fn code(&self) -> &AuthorizationCode {
+        &self.code
+    }
+
+    pub(super) fn transaction(&self) -> &Transaction {
+        &self.transaction
+    }
 }
 
 impl Flow {
@@ -89,12 +100,15 @@ impl Flow {
         }
     }
 
-    /// Redeems the code, and completes the login.
+    /// Completes the login with what the code brought.
     ///
     /// No token is used before the ID token was found good (RFC 9700 §4.5.3.2).
-    pub(crate) async fn complete(&self, grant: Grant) -> Result<SessionRecord, FlowError> {
+    pub(crate) async fn complete(
+        &self,
+        grant: Grant,
+        tokens: TokenResponse,
+    ) -> Result<SessionRecord, FlowError> {
         let Grant { transaction, code } = &grant;
-        let tokens = self.redeem(code, transaction).await?;
         // OpenID Connect Core §3.1.3.3: with `openid` there is one.
         let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
         let expected = Expected {

@@ -213,7 +213,9 @@ impl From<BackChannelError> for FlowError {
                 "token_response_too_large",
                 error.to_string(),
             ),
-            BackChannelError::Timeout | BackChannelError::Transport(_) => {
+            BackChannelError::Timeout
+            | BackChannelError::NotSent(_)
+            | BackChannelError::Transport(_) => {
                 Self::unavailable("token_endpoint_unreachable", error.to_string(), RETRY_AFTER)
             }
         }

@@ -3,8 +3,8 @@
 //!
 //! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
 //! gives the URL the browser is sent to and a transaction that must come back with it. Accepting takes the
-//! transaction and what the browser brought by value and makes a grant of them, completing takes the grant,
-//! so a code is redeemed once by type.
+//! transaction and what the browser brought by value and makes a grant of them, redeeming gets its tokens, completing
+//! takes both.
 //!
 //! # Not done here
 //!
@@ -25,6 +25,7 @@ mod redeem;
 mod refresh;
 mod revoke;
 mod session_id;
+mod session_ref;
 mod settings;
 mod start;
 #[cfg(test)]
@@ -39,9 +40,11 @@ pub use error::{FlowError, FlowErrorKind};
 #[cfg(feature = "testing")]
 pub(crate) use injected::Injected;
 pub(crate) use record::SessionRecord;
+pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session_id::{InvalidSessionId, SessionId};
-pub(crate) use settings::Flow;
+pub(crate) use session_ref::{SessionRef, UserDigest};
+pub(crate) use settings::{Flow, route_folder};
 pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;
 pub use userinfo::{UserInfo, UserInfoError};

@@ -9,6 +9,7 @@ use super::record::SessionRecord;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::protocol::json::parse_object;
+use crate::telemetry::may_log;
 
 /// How long both requests may take together.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,7 +38,9 @@ impl Flow {
             Some(Err(reason)) => reason,
             None => Cow::Borrowed("no answer in time"),
         };
-        tracing::warn!(target: "tower_oauth::login", event = "revocation_failed", %reason);
+        if may_log("revocation_failed", "") {
+            tracing::warn!(target: "tower_oauth::login", event = "revocation_failed", %reason);
+        }
     }
 
     async fn revoke_all(&self, record: &SessionRecord) -> Result<(), Cow<'static, str>> {

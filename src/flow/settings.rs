@@ -9,6 +9,7 @@ use super::logout::OwnEndSession;
 use crate::clock::SharedClock;
 use crate::config_error::ConfigError;
 use crate::crypto::base64url;
+use crate::crypto::binding::Binding;
 use crate::issuer::{AuthorizationServer, Client, is_loopback};
 use crate::protocol::authorization_request::is_own_parameter;
 use crate::protocol::{Metadata, ScopeSet, State};
@@ -24,6 +25,7 @@ pub(crate) struct Flow {
     /// As it was given: the server compares it byte for byte.
     pub(super) redirect_uri: String,
     redirect_url: Url,
+    binding: Binding,
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) post_logout_redirect_uri: Option<String>,
@@ -42,10 +44,12 @@ impl Flow {
         client.check()?;
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
+        let redirect_url = redirect_target("redirect URI", redirect_uri)?;
         Ok(Self {
             server: server.clone(),
+            binding: binding(server.issuer(), client.id(), &redirect_url),
             client,
-            redirect_url: redirect_target("redirect URI", redirect_uri)?,
+            redirect_url,
             redirect_uri: redirect_uri.to_owned(),
             scopes,
             parameters: Vec::new(),
@@ -138,6 +142,12 @@ impl Flow {
         &self.redirect_url
     }
 
+    /// Returns what sessions and logins in progress are bound to: issuer, client, origin and the folder of
+    /// the routes.
+    pub(crate) fn binding(&self) -> Binding {
+        self.binding
+    }
+
     /// A fresh `state` of 256 bits.
     pub(crate) fn new_state(&self) -> Result<State, FlowError> {
         self.new_word().map(State::new)
@@ -154,6 +164,21 @@ impl Flow {
         authorization_endpoint(&metadata)?;
         token_endpoint(&metadata).map(|_| ())
     }
+}
+
+/// Returns the binding of a login layer.
+///
+/// The URL parser has already normalized the spelling: scheme and host in lowercase, no default port, no
+/// dot segments. Percent-encoding of the path stays, as routes are compared byte for byte.
+pub(crate) fn binding(issuer: &str, client_id: &str, redirect_uri: &Url) -> Binding {
+    let origin = redirect_uri.origin().ascii_serialization();
+    Binding::new(&[issuer, client_id, &origin, route_folder(redirect_uri)])
+}
+
+/// Returns the path of a redirect URI without its last segment and the slash before it.
+pub(crate) fn route_folder(redirect_uri: &Url) -> &str {
+    let path = redirect_uri.path();
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
 /// RFC 9700 §2.1.1 (`L10`, `H71`): a server that lists its methods and not `S256` would have us send

@@ -46,9 +46,9 @@ impl Flow {
             .send(request)
             .await
             .map_err(|error| match error {
-                BackChannelError::Insecure | BackChannelError::Missing => {
-                    NoAnswer::NotSent(error.into())
-                }
+                BackChannelError::Insecure
+                | BackChannelError::Missing
+                | BackChannelError::NotSent(_) => NoAnswer::NotSent(error.into()),
                 _ => NoAnswer::Lost(error),
             })
     }

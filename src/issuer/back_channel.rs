@@ -17,11 +17,14 @@ use crate::clock::{SharedClock, within};
 /// How long one request may take in all.
 pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A request that is given up after this time without an answer gives its connections up as well.
+const SILENCE: Duration = Duration::from_secs(1);
+
 /// How long an answer may be.
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
 type BoxError = Box<dyn Error + Send + Sync>;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
+pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
 
 /// A request to the authorization server that brought no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,14 +42,30 @@ pub enum BackChannelError {
     /// There is no back channel: feature `reqwest` is off and none was handed in.
     #[error("there is no back channel: enable feature `reqwest` or call `with_back_channel`")]
     Missing,
-    /// The service that carries the requests failed.
+    /// Nothing of the request was sent: name resolution, the connection or the TLS handshake failed.
+    ///
+    /// A service of [`with_back_channel`](super::AuthorizationServer::with_back_channel) that knows this
+    /// returns it as its error, boxed or as a source of its error. Introspection pauses after failures of
+    /// this kind only, and a refresh token that was not sent is known to be unused.
+    #[error("the request was not sent: {0}")]
+    NotSent(Arc<str>),
+    /// The service that carries the requests failed. The request may have been received.
     #[error("the request failed: {0}")]
     Transport(Arc<str>),
 }
 
 /// The service that carries requests, without its type.
-trait Carrier: Send + Sync {
-    fn carry(&self, request: Request<Bytes>) -> Answer;
+pub(super) trait Carrier: Send + Sync {
+    fn carry(&self, request: Request<Bytes>) -> Carried;
+
+    /// Uses no connection of this generation for further requests.
+    fn give_up(&self, _generation: u64) {}
+}
+
+/// A request on its way, and the generation of the connections that carry it.
+pub(super) struct Carried {
+    pub(super) answer: Answer,
+    pub(super) generation: u64,
 }
 
 struct Erased<S>(S);
@@ -57,14 +76,37 @@ where
     S::Error: Into<BoxError>,
     S::Future: Send,
 {
-    fn carry(&self, request: Request<Bytes>) -> Answer {
+    fn carry(&self, request: Request<Bytes>) -> Carried {
         let mut service = self.0.clone();
-        Box::pin(async move {
+        let answer = Box::pin(async move {
             std::future::poll_fn(|cx| service.poll_ready(cx))
                 .await
                 .map_err(Into::into)?;
             service.call(request).await.map_err(Into::into)
-        })
+        });
+        Carried {
+            answer,
+            generation: 0,
+        }
+    }
+}
+
+/// Gives up the connections of a request that is dropped after it went unanswered for some time:
+/// a pooled connection whose other end has disappeared stays silent.
+struct Unanswered<'a> {
+    channel: &'a BackChannel,
+    carrier: &'a dyn Carrier,
+    generation: u64,
+    since: Duration,
+    answered: bool,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let silent = self.channel.clock.monotonic().saturating_sub(self.since);
+        if !self.answered && silent >= SILENCE {
+            self.carrier.give_up(self.generation);
+        }
     }
 }
 
@@ -80,8 +122,7 @@ impl BackChannel {
     /// `plain_http` says that the issuer itself is on loopback, where http is all there is.
     pub(crate) fn new(clock: SharedClock, plain_http: bool) -> Self {
         #[cfg(feature = "reqwest")]
-        let carrier: Option<Arc<dyn Carrier>> =
-            Some(Arc::new(Erased(super::reqwest::Reqwest::default())));
+        let carrier: Option<Arc<dyn Carrier>> = Some(Arc::new(super::reqwest::Reqwest::default()));
         #[cfg(not(feature = "reqwest"))]
         let carrier = None;
         Self {
@@ -129,13 +170,19 @@ impl BackChannel {
             return Err(BackChannelError::Insecure);
         }
         let carrier = self.carrier.as_ref().ok_or(BackChannelError::Missing)?;
-        let answer = within(&*self.clock, TOTAL_TIMEOUT, carrier.carry(request))
+        let Carried { answer, generation } = carrier.carry(request);
+        let mut unanswered = Unanswered {
+            channel: self,
+            carrier: &**carrier,
+            generation,
+            since: self.clock.monotonic(),
+            answered: false,
+        };
+        let answer = within(&*self.clock, TOTAL_TIMEOUT, answer)
             .await
-            .ok_or(BackChannelError::Timeout)?
-            .map_err(|error| match error.downcast::<BackChannelError>() {
-                Ok(known) => *known,
-                Err(other) => BackChannelError::Transport(with_causes(&*other).into()),
-            })?;
+            .ok_or(BackChannelError::Timeout)?;
+        unanswered.answered = true;
+        let answer = answer.map_err(classify)?;
         if answer.body().len() > MAX_BODY {
             return Err(BackChannelError::TooLarge);
         }
@@ -154,6 +201,40 @@ impl BackChannel {
             status => Err(FetchError::Status(status)),
         }
     }
+}
+
+/// What the error of a carrier says. Only what certainly failed before anything was sent is `NotSent`.
+fn classify(error: BoxError) -> BackChannelError {
+    let error = match error.downcast::<BackChannelError>() {
+        Ok(known) => return *known,
+        Err(other) => other,
+    };
+    let mut source: Option<&(dyn Error + 'static)> = Some(&*error);
+    let mut not_sent = false;
+    while let Some(cause) = source {
+        not_sent |= is_not_sent(cause);
+        source = cause.source();
+    }
+    let text = with_causes(&*error).into();
+    match not_sent {
+        true => BackChannelError::NotSent(text),
+        false => BackChannelError::Transport(text),
+    }
+}
+
+fn is_not_sent(cause: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+        return error.is_connect() || error.is_builder();
+    }
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        // Only an attempt to connect can be refused.
+        return error.kind() == std::io::ErrorKind::ConnectionRefused;
+    }
+    matches!(
+        cause.downcast_ref(),
+        Some(BackChannelError::NotSent(_) | BackChannelError::Insecure | BackChannelError::Missing)
+    )
 }
 
 /// The text of an error and of what lies behind it: "connection refused" stands at the very end.
@@ -185,6 +266,18 @@ pub(crate) enum FetchError {
     Status(http::StatusCode),
     #[error("{0}")]
     Document(&'static str),
+}
+
+impl FetchError {
+    /// What is logged apart from other failures.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::BackChannel(BackChannelError::NotSent(_)) => "not_sent",
+            Self::BackChannel(_) => "no_answer",
+            Self::Status(_) => "status",
+            Self::Document(text) => text,
+        }
+    }
 }
 
 /// When an answer asks to be asked again, in seconds (RFC 9110 §10.2.3). A date is not worth the trouble

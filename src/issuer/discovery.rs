@@ -7,6 +7,7 @@ use super::back_channel::{BackChannel, FetchError};
 use super::flight::{Flight, Seat, lock};
 use crate::clock::SharedClock;
 use crate::protocol::Metadata;
+use crate::telemetry::LogLimits;
 
 /// After this, the next fetch of keys or the next login reads the document again; until that has
 /// worked, the old one stays in use.
@@ -25,6 +26,7 @@ pub(super) struct MetadataSource {
     given: bool,
     held: Mutex<Held>,
     flight: Flight<Outcome>,
+    logs: LogLimits,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,7 @@ impl MetadataSource {
                 last_failure: None,
             }),
             flight: Flight::default(),
+            logs: LogLimits::by_minute(),
         }
     }
 
@@ -94,13 +97,23 @@ impl MetadataSource {
                 held.last_failure = None;
             }
             Err(error) => {
-                tracing::warn!(
-                    name: "metadata_failed",
-                    target: "tower_oauth::issuer",
-                    issuer = self.issuer,
-                    %error,
-                    "metadata could not be read"
-                );
+                if self.logs.admit("metadata_failed", error.kind(), now) {
+                    tracing::warn!(
+                        name: "metadata_failed",
+                        target: "tower_oauth::issuer",
+                        issuer = self.issuer,
+                        %error,
+                        "metadata could not be read"
+                    );
+                } else {
+                    tracing::debug!(
+                        name: "metadata_failed_again",
+                        target: "tower_oauth::issuer",
+                        issuer = self.issuer,
+                        %error,
+                        "metadata could not be read"
+                    );
+                }
                 held.last_failure = Some((error.clone(), now));
             }
         }

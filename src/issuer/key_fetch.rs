@@ -38,13 +38,24 @@ impl KeySource {
             }
             Err(error) => {
                 telemetry::KeyFetch::Failure.count();
-                tracing::warn!(
-                    name: "key_set_failed",
-                    target: "tower_oauth::issuer",
-                    issuer = self.issuer,
-                    %error,
-                    "key set could not be fetched"
-                );
+                let news = self.logs.admit("key_set_failed", error.kind(), now);
+                if news {
+                    tracing::warn!(
+                        name: "key_set_failed",
+                        target: "tower_oauth::issuer",
+                        issuer = self.issuer,
+                        %error,
+                        "key set could not be fetched"
+                    );
+                } else {
+                    tracing::debug!(
+                        name: "key_set_failed_again",
+                        target: "tower_oauth::issuer",
+                        issuer = self.issuer,
+                        %error,
+                        "key set could not be fetched"
+                    );
+                }
                 self.metadata.doubt();
                 let mut state = lock(&self.state);
                 state.failures = state.failures.saturating_add(1);

@@ -19,6 +19,7 @@ use super::standing::Pulse;
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
+use crate::telemetry::LogLimits;
 
 /// How long a request waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -65,6 +66,7 @@ pub(super) struct KeySource {
     pub(super) flight: Flight<Outcome>,
     /// Tells the refresher that a set has come whose life may be shorter than that of the last.
     pub(super) renewed: Arc<Notify>,
+    pub(super) logs: LogLimits,
 }
 
 #[derive(Debug)]
@@ -119,6 +121,7 @@ impl KeySource {
             state: Mutex::new(state),
             flight: Flight::default(),
             renewed: Arc::default(),
+            logs: LogLimits::by_minute(),
         }
     }
 

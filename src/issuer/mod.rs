@@ -16,6 +16,8 @@ mod key_fetch;
 mod key_set;
 mod key_source;
 mod limiter;
+#[cfg(any(feature = "reqwest", feature = "relay"))]
+mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
@@ -34,6 +36,8 @@ pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
 pub(crate) use limiter::TokenSource;
+#[cfg(feature = "relay")]
+pub(crate) use renewable::Renewable;
 pub use server::{AuthorizationServer, Unavailable};
 pub(crate) use standing::{Standing, Voucher};
 pub use static_keys::StaticKeys;

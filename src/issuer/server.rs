@@ -157,6 +157,10 @@ impl AuthorizationServer {
     /// Whatever it does, an answer must come within 5 seconds and have at most 1 MiB, and URLs must be
     /// https unless the issuer itself is on loopback. It should not follow redirects.
     ///
+    /// If nothing of a request was sent, let the error be [`BackChannelError::NotSent`] or have it as a source:
+    /// introspection pauses only then, and a refresh is known not to have happened. Close pooled connections
+    /// that were idle for 15 seconds, and use new ones after a timeout.
+    ///
     /// Like every setting here, call it before layers are made from the server: what was fetched so
     /// far is forgotten.
     #[must_use]

@@ -5,9 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderMap, HeaderName, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, VARY, X_CONTENT_TYPE_OPTIONS,
+    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderValue, Response, StatusCode};
+
+use crate::protocol::cache;
 
 /// A response of our own, before it gets the body type of the service around.
 pub(super) type Answer = Response<Bytes>;
@@ -78,40 +80,14 @@ pub(super) fn forbid_storing(headers: &mut HeaderMap) {
     forbid_sharing(headers);
 }
 
-/// No shared cache may keep it for others. What those read in the place of `Cache-Control` goes (`L7`,
-/// RFC 9213 §2.2): it outdoes a `private` or `no-store` there.
+/// No shared cache may keep it for others, whatever it reads in the place of `Cache-Control` (`L7`).
 pub(super) fn forbid_sharing(headers: &mut HeaderMap) {
-    let is_aimed = |name: &&HeaderName| {
-        let name = name.as_str();
-        name.ends_with("-cache-control") || AIMED_AT_SHARED_CACHES.contains(&name)
-    };
-    let aimed: Vec<_> = headers.keys().filter(is_aimed).cloned().collect();
-    for name in aimed {
-        headers.remove(name);
-    }
+    cache::remove_targeted(headers);
     vary_by_cookie(headers);
 }
 
-/// No shared cache may keep it: its handler said so.
-pub(super) fn is_private(headers: &HeaderMap) -> bool {
-    lists(headers, &CACHE_CONTROL, &["private", "no-store"])
-}
-
-fn vary_by_cookie(headers: &mut HeaderMap) {
-    if !lists(headers, &VARY, &["*", "cookie"]) {
-        headers.append(VARY, HeaderValue::from_static("cookie"));
-    }
-}
-
-fn lists(headers: &HeaderMap, field: &HeaderName, words: &[&str]) -> bool {
-    headers.get_all(field).iter().any(|value| {
-        value.as_bytes().split(|&byte| byte == b',').any(|word| {
-            let word = word.trim_ascii();
-            words
-                .iter()
-                .any(|wanted| word.eq_ignore_ascii_case(wanted.as_bytes()))
-        })
-    })
+pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
+    cache::vary_by(headers, &COOKIE);
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {
@@ -157,7 +133,7 @@ pub(super) fn clear_site_data(headers: &mut HeaderMap) {
     headers.insert(HeaderName::from_static("clear-site-data"), what);
 }
 
-const AIMED_AT_SHARED_CACHES: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
+const COOKIE: HeaderValue = HeaderValue::from_static("cookie");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOTHING_ALLOWED: HeaderValue =
     HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");

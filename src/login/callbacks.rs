@@ -5,10 +5,10 @@
 //! wait for it, or get its result for a minute. After that the state is known to be used.
 //!
 //! What this costs is bounded. Only a code to redeem gets in here, so that nothing is kept which did not
-//! cost its sender a token request. Each token request under way is a task, and the limits of the back
-//! channel end it; when it is done, one task for all forgets the results in time.
+//! cost its sender a token request. Token requests under way are [limited](super::redemption_limit), and the limits
+//! of the back channel end them; a callback whose code was not sent leaves nothing behind and can be repeated. When a
+//! redemption is done, one task for all forgets the results in time.
 
-use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -17,9 +17,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::chunks::NotWritten;
+use super::redeemed::{Entry, Key, Redeemed, Waiters};
+use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
 use crate::clock::SharedClock;
 use crate::crypto::digest::sha256;
-use crate::flow::{FlowError, Transaction};
+use crate::flow::FlowError;
 use crate::protocol::State;
 use crate::session::{Held, NotAdmitted, NotBegun};
 use crate::store::StoreError;
@@ -31,40 +33,35 @@ pub(super) type Outcome = Arc<Result<Held, SignInError>>;
 #[derive(Clone, Debug)]
 pub(super) enum SignInError {
     Flow(FlowError),
+    /// Too many callbacks wait for their token request. Nothing was sent.
+    Busy,
     /// Another replica has redeemed the state.
     Used,
+    /// The state could not be claimed. Nothing was sent.
     Store(StoreError),
     NotAdmitted(NotAdmitted),
     NotBegun(NotBegun),
     NotWritten(NotWritten),
 }
 
+impl SignInError {
+    /// Returns whether the code was certainly neither sent nor claimed, so that the same callback can be repeated.
+    pub(super) fn can_be_repeated(&self) -> bool {
+        matches!(self, Self::Busy | Self::Store(StoreError::Full))
+    }
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Callbacks(Mutex<Inner>);
+pub(super) struct Callbacks {
+    inner: Mutex<Inner>,
+    limit: RedemptionLimit,
+}
 
 #[derive(Debug, Default)]
 struct Inner {
-    entries: HashMap<Key, Entry>,
-    /// In the order of their beginning; when it is due, all of an entry can be forgotten.
-    order: Queue,
-    /// In the order of their end; when it is due, a result can be forgotten. Failures stand apart, so that
-    /// made-up codes push out nobody's session.
-    sessions: Queue,
-    failures: Queue,
+    redeemed: Redeemed,
     /// Forgets results while there are any, though no other login comes along: they hold tokens.
     sweeper: Option<JoinHandle<()>>,
-}
-
-type Key = [u8; 16];
-
-/// By the monotonic time at which they are due.
-type Queue = VecDeque<(Duration, Key)>;
-
-#[derive(Debug)]
-enum Entry {
-    Running(watch::Receiver<Option<Outcome>>),
-    Done(Outcome),
-    Used,
 }
 
 impl From<FlowError> for SignInError {
@@ -108,12 +105,12 @@ pub(super) enum Answer {
 }
 
 impl Callbacks {
-    /// Carries out `work` for this state, unless that is done or being done.
+    /// Carries out `work` for this state once it is its turn, unless that is done or being done.
     pub(super) async fn once<F>(
         self: &Arc<Self>,
         state: &State,
         clock: &SharedClock,
-        work: impl FnOnce() -> F,
+        work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
     ) -> Answer
     where
         F: Future<Output = Result<Held, SignInError>> + Send + 'static,
@@ -121,16 +118,22 @@ impl Callbacks {
         let key = key(state);
         let mut receiver = {
             let mut inner = self.lock();
-            inner.forget(clock.monotonic());
-            match inner.entries.get(&key) {
+            inner.redeemed.forget(clock.monotonic());
+            match inner.redeemed.get(&key) {
                 Some(Entry::Done(outcome)) => return Answer::Outcome(Arc::clone(outcome)),
                 Some(Entry::Used) => return Answer::Used,
-                Some(Entry::Running(receiver)) => receiver.clone(),
+                Some(Entry::Running(waiters)) => waiters.subscribe(),
                 None => {
-                    let (sender, receiver) = watch::channel(None);
-                    inner.begin(key, receiver.clone(), clock.monotonic());
-                    let task = self.run(key, Arc::clone(clock), sender, work());
-                    tokio::spawn(task);
+                    let (waiters, receiver) = watch::channel(None);
+                    let waiters = Arc::new(waiters);
+                    inner.redeemed.begin(key, Arc::clone(&waiters));
+                    let running = Running {
+                        callbacks: Arc::downgrade(self),
+                        key,
+                        clock: Arc::clone(clock),
+                        ended: false,
+                    };
+                    tokio::spawn(running.run(self.limit.clone(), waiters, work));
                     receiver
                 }
             }
@@ -141,30 +144,16 @@ impl Callbacks {
         }
     }
 
-    fn run<F>(
-        self: &Arc<Self>,
-        key: Key,
-        clock: SharedClock,
-        sender: watch::Sender<Option<Outcome>>,
-        work: F,
-    ) -> impl Future<Output = ()> + Send + 'static
-    where
-        F: Future<Output = Result<Held, SignInError>> + Send + 'static,
-    {
-        let callbacks = Arc::downgrade(self);
-        async move {
-            let outcome = Arc::new(work.await);
-            if let Some(callbacks) = callbacks.upgrade() {
-                callbacks.keep(key, Arc::clone(&outcome), &clock);
-            }
-            sender.send_replace(Some(outcome));
-        }
-    }
-
-    fn keep(self: &Arc<Self>, key: Key, outcome: Outcome, clock: &SharedClock) {
+    fn keep(self: &Arc<Self>, key: Key, outcome: &Outcome, clock: &SharedClock) {
         let mut inner = self.lock();
-        let until = clock.monotonic().saturating_add(RESULT_KEPT);
-        inner.end(key, outcome, until);
+        if let Err(error) = outcome.as_ref()
+            && error.can_be_repeated()
+        {
+            inner.redeemed.abandon(&key);
+            return;
+        }
+        let kept = Some(Arc::clone(outcome));
+        inner.redeemed.end(key, kept, clock.monotonic());
         // Finished, but still there: its runtime was shut down.
         if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
@@ -173,7 +162,60 @@ impl Callbacks {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A redemption under way. If its task breaks off, the state counts as used.
+struct Running {
+    callbacks: Weak<Callbacks>,
+    key: Key,
+    clock: SharedClock,
+    ended: bool,
+}
+
+impl Running {
+    async fn run<F>(
+        mut self,
+        limit: RedemptionLimit,
+        waiters: Arc<Waiters>,
+        work: impl FnOnce(RedemptionPermit) -> F,
+    ) where
+        F: Future<Output = Result<Held, SignInError>>,
+    {
+        // Where the browsers that wanted it are gone, others need the place: nothing was sent.
+        let permit = limit.acquire(&*self.clock, abandoned(&waiters)).await;
+        let outcome = match permit {
+            Some(permit) => work(permit).await,
+            None => Err(SignInError::Busy),
+        };
+        let outcome = Arc::new(outcome);
+        if let Some(callbacks) = self.callbacks.upgrade() {
+            callbacks.keep(self.key, &outcome, &self.clock);
+        }
+        self.ended = true;
+        waiters.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended
+            && let Some(callbacks) = self.callbacks.upgrade()
+        {
+            let now = self.clock.monotonic();
+            callbacks.lock().redeemed.end(self.key, None, now);
+        }
+    }
+}
+
+/// Completes once no request waits any more.
+async fn abandoned(waiters: &Waiters) {
+    loop {
+        waiters.closed().await;
+        if waiters.receiver_count() == 0 {
+            return;
+        }
     }
 }
 
@@ -188,65 +230,15 @@ async fn sweep(callbacks: Weak<Callbacks>, clock: SharedClock) {
 }
 
 impl Inner {
-    fn begin(&mut self, key: Key, receiver: watch::Receiver<Option<Outcome>>, now: Duration) {
-        while self.order.len() >= MAX_ENTRIES {
-            if let Some((_, oldest)) = self.order.pop_front() {
-                self.entries.remove(&oldest);
-            }
-        }
-        self.order.push_back((now.saturating_add(STATE_KEPT), key));
-        self.entries.insert(key, Entry::Running(receiver));
-    }
-
-    fn end(&mut self, key: Key, outcome: Outcome, until: Duration) {
-        let Some(entry) = self.entries.get_mut(&key) else {
-            return;
-        };
-        let results = match *outcome {
-            Ok(_) => &mut self.sessions,
-            Err(_) => &mut self.failures,
-        };
-        *entry = Entry::Done(outcome);
-        results.push_back((until, key));
-        if results.len() > MAX_RESULTS
-            && let Some((_, oldest)) = results.pop_front()
-        {
-            self.forget_result(&oldest);
-        }
-    }
-
-    fn forget(&mut self, now: Duration) {
-        while let Some(key) = due(&mut self.sessions, now).or_else(|| due(&mut self.failures, now))
-        {
-            self.forget_result(&key);
-        }
-        while let Some(key) = due(&mut self.order, now) {
-            self.entries.remove(&key);
-        }
-    }
-
-    fn forget_result(&mut self, key: &Key) {
-        if let Some(entry @ Entry::Done(_)) = self.entries.get_mut(key) {
-            *entry = Entry::Used;
-        }
-    }
-
     /// Forgets what is due, and says how long until there is something again; `None` when that was all.
     fn sweep(&mut self, now: Duration) -> Option<Duration> {
-        self.forget(now);
-        let fronts = [self.sessions.front(), self.failures.front()];
-        let next = fronts.into_iter().flatten().map(|&(until, _)| until).min();
+        self.redeemed.forget(now);
+        let next = self.redeemed.next_due();
         if next.is_none() {
             self.sweeper = None;
         }
         next.map(|until| until.saturating_sub(now))
     }
-}
-
-/// Takes out the first, if its time has come.
-fn due(queue: &mut Queue, now: Duration) -> Option<Key> {
-    queue.front().filter(|(until, _)| *until <= now)?;
-    queue.pop_front().map(|(_, key)| key)
 }
 
 fn key(state: &State) -> Key {
@@ -255,25 +247,13 @@ fn key(state: &State) -> Key {
     key
 }
 
-const RESULT_KEPT: Duration = Duration::from_secs(60);
-
-/// As long as its transaction could be presented again, and the time to carry it out.
-const STATE_KEPT: Duration = Transaction::LIFETIME.saturating_add(RESULT_KEPT);
-
-/// Of each kind; a session is as large as its tokens. Beyond that the oldest is forgotten, and a second
-/// click on its callback hears that it was used.
-const MAX_RESULTS: usize = 1000;
-
-/// About 10 MB. Beyond that the oldest is forgotten; a code sent again after that is one that the
-/// authorization server has seen.
-const MAX_ENTRIES: usize = 100_000;
-
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
     use super::*;
     use crate::clock::{Clock, Sleep};
+    use crate::login::redeemed::{MAX_OUTCOMES, OUTCOME_KEPT};
     use crate::protocol::authorization_response::AuthorizationResponse;
 
     /// A monotonic clock that is turned by hand.
@@ -300,7 +280,7 @@ mod tests {
     async fn fail(callbacks: &Arc<Callbacks>, clock: &SharedClock, name: &str) -> Weak<Kept> {
         let error = FlowError::from(AuthorizationResponse::parse("").unwrap_err());
         let error = SignInError::Flow(error);
-        let work = || async move { Err(error) };
+        let work = |_| async move { Err(error) };
         match callbacks.once(&State::new(name), clock, work).await {
             Answer::Outcome(outcome) => Arc::downgrade(&outcome),
             other => panic!("{other:?}"),
@@ -323,46 +303,33 @@ mod tests {
         // The second time, with a sweeper that ended in between.
         for _ in 0..2 {
             let first = fail(&callbacks, &clock, &format!("{:?}", clock.monotonic())).await;
-            turned.0.send_modify(|now| *now += RESULT_KEPT / 2);
+            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
             let second = fail(&callbacks, &clock, &format!("{:?}", clock.monotonic())).await;
             come_to_rest().await;
             assert_eq!((first.strong_count(), second.strong_count()), (1, 1));
-            turned.0.send_modify(|now| *now += RESULT_KEPT / 2);
+            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
             come_to_rest().await;
             assert_eq!((first.strong_count(), second.strong_count()), (0, 1));
-            turned.0.send_modify(|now| *now += RESULT_KEPT / 2);
+            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
             come_to_rest().await;
             assert_eq!(second.strong_count(), 0);
             assert!(callbacks.lock().sweeper.is_none());
         }
-        assert_eq!(callbacks.lock().entries.len(), 4);
     }
 
     #[tokio::test]
-    async fn results_and_states_are_bounded() {
+    async fn results_are_bounded_and_states_stay_used() {
         let clock: SharedClock = Arc::new(Turned(watch::Sender::new(Duration::ZERO)));
         let callbacks = Arc::new(Callbacks::default());
         let mut kept = Vec::new();
-        for n in 0..=MAX_RESULTS {
+        for n in 0..=MAX_OUTCOMES {
             kept.push(fail(&callbacks, &clock, &n.to_string()).await);
         }
         come_to_rest().await;
         let alive = |kept: &[Weak<Kept>]| kept.iter().filter(|it| it.strong_count() > 0).count();
-        assert_eq!((alive(&kept[..1]), alive(&kept)), (0, MAX_RESULTS));
+        assert_eq!((alive(&kept[..1]), alive(&kept)), (0, MAX_OUTCOMES));
         let state = State::new("0");
-        let again = callbacks.once(&state, &clock, || async { panic!("twice") });
+        let again = callbacks.once(&state, &clock, |_| async { panic!("twice") });
         assert!(matches!(again.await, Answer::Used));
-        for n in 0..MAX_ENTRIES {
-            let mut key = [9; 16];
-            key[..8].copy_from_slice(&n.to_be_bytes());
-            callbacks
-                .lock()
-                .begin(key, watch::channel(None).1, Duration::ZERO);
-        }
-        let inner = callbacks.lock();
-        assert_eq!(
-            (inner.entries.len(), inner.order.len()),
-            (MAX_ENTRIES, MAX_ENTRIES)
-        );
     }
 }

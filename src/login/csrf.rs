@@ -3,8 +3,11 @@
 use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::{Method, StatusCode};
 
-use super::navigation::{Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, kind, one};
+use super::navigation::{
+    Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, has_foreign_origin, kind, one,
+};
 use super::refusal::Refusal;
+use crate::protocol::text::for_a_log;
 
 /// Whether a request that carries a session must show that it comes from this application's pages.
 ///
@@ -68,12 +71,13 @@ pub enum Csrf {
     /// For single-page applications ([RFC 10017 §6.1.3.3.2]): whatever its method, it must have the static
     /// header, and nothing may say that it comes from elsewhere. So a form or a link that was smuggled into
     /// an own page does nothing either. Without the header come three things that cannot have it: a person who
-    /// goes to a page (GET); the scripts, styles, images and frames of an own page (GET or HEAD, with
+    /// goes to a page (GET, and no `Origin` field other than ours); the scripts, styles, images and frames of an own page (GET or HEAD, with
     /// `Sec-Fetch-Site: same-origin` and a `Sec-Fetch-Dest` other than `empty`); and WebSockets, which need the
     /// same evidence as with [`SameOrigin`](Self::SameOrigin). The route `session` asks for the header too.
     ///
     /// Browsers from before 2023 send no `Sec-Fetch-Dest`: for them, serve scripts and images outside of
-    /// this layer. An `EventSource` cannot send a header; `fetch` can read the same stream.
+    /// this layer. A `no-cors` GET of a foreign page with `Accept: text/html` looks like a navigation there, and
+    /// passes: its page cannot read the answer, and a GET must not change anything. An `EventSource` cannot send a header; `fetch` can read the same stream.
     ///
     /// [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
     StaticHeader,
@@ -103,8 +107,8 @@ impl Csrf {
             Self::SameOrigin => !needs_evidence(method, headers) || evidence.is_shown_by(headers),
             Self::StaticHeader => {
                 evidence.is_of_a_script(method, headers)
-                    || kind(method, headers) == Kind::Navigation
-                    || is_part_of_an_own_page(method, headers)
+                    || evidence.is_navigation(method, headers)
+                    || is_part_of_an_own_page(evidence, method, headers)
             }
         }
     }
@@ -133,6 +137,31 @@ impl Evidence<'_> {
         has_header && self.is_shown_by(headers)
     }
 
+    /// Returns whether a person goes to a page. A foreign `Origin` is never the one of a navigation, whatever
+    /// the fetch metadata says.
+    pub(super) fn is_navigation(self, method: &Method, headers: &HeaderMap) -> bool {
+        kind(method, headers, self.origin) == Kind::Navigation
+            && !has_foreign_origin(headers, self.origin)
+    }
+
+    /// Describes what a refused request sent and what would have passed, for the log.
+    pub(super) fn describe(self, headers: &HeaderMap) -> String {
+        let sent = |name| match one(headers, name) {
+            Sent::Nothing => "absent".to_owned(),
+            Sent::One(value) => for_a_log(value),
+            Sent::Unclear => "sent twice or not ASCII".to_owned(),
+        };
+        format!(
+            "Sec-Fetch-Site: {}, Origin: {} (that of the redirect URI is {}), {}: {}; \
+             `LoginLayer::with_csrf` says what is needed",
+            sent(&SEC_FETCH_SITE),
+            sent(&ORIGIN),
+            self.origin,
+            self.header,
+            sent(self.header),
+        )
+    }
+
     fn has_header(self, headers: &HeaderMap) -> bool {
         one(headers, self.header) == Sent::One("1")
     }
@@ -154,11 +183,20 @@ fn is_socket(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// What a page loads by being there, and no script asked for.
-fn is_part_of_an_own_page(method: &Method, headers: &HeaderMap) -> bool {
-    (*method == Method::GET || *method == Method::HEAD)
-        && !is_socket(method, headers)
-        && one(headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
-        && matches!(one(headers, &SEC_FETCH_DEST), Sent::One(dest) if !dest.is_empty() && dest != "empty")
+fn is_part_of_an_own_page(evidence: Evidence<'_>, method: &Method, headers: &HeaderMap) -> bool {
+    let reads = *method == Method::GET || *method == Method::HEAD;
+    if !reads
+        || is_socket(method, headers)
+        || one(headers, &SEC_FETCH_SITE) != Sent::One("same-origin")
+    {
+        return false;
+    }
+    match one(headers, &SEC_FETCH_DEST) {
+        Sent::One("" | "empty") | Sent::Nothing | Sent::Unclear => false,
+        // A navigation, which never has a foreign origin.
+        Sent::One("document") => !has_foreign_origin(headers, evidence.origin),
+        Sent::One(_) => true,
+    }
 }
 
 /// What a request from somewhere else is told.

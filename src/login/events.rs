@@ -1,6 +1,8 @@
 //! What the log hears, under the target `tower_oauth::login`: stable names, few values, no secret (`L75`).
+//! What a caller can cause without a session or a finished login is bounded for each kind.
 
 use super::refusal::Refusal;
+use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";
 
@@ -26,6 +28,9 @@ pub(super) fn login_required(correlation_id: &str) {
 pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
     let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
     let status = refusal.status.as_u16();
+    if !may_log("login_refused", code) {
+        return;
+    }
     if refusal.status.is_server_error() {
         tracing::error!(target: TARGET, event = "login_refused", code, status, reason, correlation_id);
     } else {
@@ -34,7 +39,9 @@ pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
 }
 
 pub(super) fn signed_out(at_the_server: bool) {
-    tracing::info!(target: TARGET, event = "signed_out", at_the_server);
+    if may_log("signed_out", "") {
+        tracing::info!(target: TARGET, event = "signed_out", at_the_server);
+    }
 }
 
 /// Told on the back channel; how many sessions were on the list that it ended.
@@ -43,12 +50,16 @@ pub(super) fn signed_out_by_the_server(by: &'static str, sessions: usize) {
 }
 
 pub(super) fn logout_token_refused(code: &'static str) {
-    tracing::info!(target: TARGET, event = "logout_token_refused", code);
+    if may_log("logout_token_refused", code) {
+        tracing::info!(target: TARGET, event = "logout_token_refused", code);
+    }
 }
 
 /// Told on the front channel.
 pub(super) fn signed_out_in_a_frame() {
-    tracing::info!(target: TARGET, event = "signed_out_in_a_frame");
+    if may_log("signed_out_in_a_frame", "") {
+        tracing::info!(target: TARGET, event = "signed_out_in_a_frame");
+    }
 }
 
 /// A session cookie that is nobody's any more, or never was anybody's.
@@ -57,9 +68,13 @@ pub(super) fn session_ended(reason: &'static str) {
 }
 
 pub(super) fn session_not_renewed(reason: &dyn std::fmt::Display) {
-    tracing::warn!(target: TARGET, event = "session_not_renewed", %reason);
+    if may_log("session_not_renewed", "") {
+        tracing::warn!(target: TARGET, event = "session_not_renewed", %reason);
+    }
 }
 
 pub(super) fn misconfigured(reason: &'static str) {
-    tracing::error!(target: TARGET, event = "misconfigured", reason);
+    if may_log("login_misconfigured", reason) {
+        tracing::error!(target: TARGET, event = "misconfigured", reason);
+    }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::HeaderMap;
+use http::header::{CACHE_CONTROL, HeaderMap};
 use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
@@ -14,9 +14,11 @@ use tower_service::Service;
 use super::answer::{self, Answer};
 use super::cookies::Jar;
 use super::mark::Mark;
+use super::presented::SessionNames;
 use super::refusal::Refusal;
 use super::service::enter;
 use super::settings::Settings;
+use crate::protocol::cache;
 use crate::session::{Opened, Session};
 use crate::store::StoreError;
 
@@ -49,6 +51,8 @@ pub(super) struct Parked<S, B> {
     pub(super) inner: S,
     /// Whether it may go on in the name of a session.
     pub(super) admitted: bool,
+    /// The cookies that its session is in.
+    pub(super) names: SessionNames,
     pub(super) request: Request<B>,
 }
 
@@ -64,8 +68,8 @@ pub(super) struct Afterwards {
     pub(super) session: Option<Session>,
     /// What the response waits for before it takes the session along.
     pub(super) settling: Option<SettlingFuture>,
-    /// How many session cookies the browser showed.
-    pub(super) shown: usize,
+    /// The cookies that the browser sent the session in.
+    pub(super) shown: SessionNames,
     pub(super) mark: Mark,
 }
 
@@ -171,9 +175,8 @@ where
         let entered = match opened {
             Ok(opened) => {
                 let jar = Jar::read(headers, &settings.sealer.names);
-                let shown = jar.session_parts().count();
-                let visit = settings.visited(opened, &jar);
-                enter(settings, visit, shown, self.admitted, &mut self.request)
+                let visit = settings.visited(opened, self.names, &jar);
+                enter(settings, visit, self.admitted, &mut self.request)
             }
             // `L48`: who cannot be asked after is not let in, and not sent away either.
             Err(error) => Err(Box::new(settings.refuse(
@@ -210,6 +213,9 @@ impl Afterwards {
     }
 
     fn write(self, headers: &mut HeaderMap) {
+        let was_read = self.session.as_ref().is_some_and(Session::was_read);
+        let depends_on_session = was_read || self.mark.looked();
+        let is_signed_in = self.session.is_some();
         let mut cookies = self.clearing;
         if let Some(session) = self.session {
             let renewed = self
@@ -220,13 +226,18 @@ impl Afterwards {
         if !cookies.is_empty() {
             answer::forbid_storing(headers);
             answer::add_cookies(headers, cookies);
-        } else if self.mark.looked() {
+        } else if depends_on_session {
             // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
             // further in says of all pages.
-            if !answer::is_private(headers) {
+            if !cache::is_private(headers) {
                 answer::forbid_storing(headers);
             }
             answer::forbid_sharing(headers);
+        } else if is_signed_in && !headers.contains_key(CACHE_CONTROL) {
+            // A service may have seen that there is a session without reading it. What says itself that it may be
+            // shared, such as a static file, stays so.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+            answer::vary_by_cookie(headers);
         }
     }
 }

@@ -16,7 +16,8 @@ impl LoginLayer {
     /// Where it panics, this login is refused with 500. Whoever is refused gets no session, keeps the one
     /// they had, and the tokens of the login are revoked.
     ///
-    /// ```
+    #[cfg_attr(feature = "testing", doc = "```")]
+    #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// use axum::{Router, routing::get};

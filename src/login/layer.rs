@@ -20,7 +20,7 @@ use super::settings::{OwnErrorPage, Settings};
 use super::transactions::MAX_RETURN_TO;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
-use crate::flow::{Flow, FlowError};
+use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
 use crate::session::{Keeper, Sessions};
@@ -43,6 +43,9 @@ impl LoginLayer {
     /// `frontchannel-logout` stand beside it. Nothing a
     /// request says of its host changes any of this. There is no I/O here: see [`ready`](Self::ready).
     ///
+    /// Sessions belong to the layer that began them. A layer with another issuer, client, origin or folder does
+    /// not accept them, even with the same key and store; `/admin/auth/callback` is a folder of its own.
+    ///
     /// # Errors
     ///
     /// [`ConfigError::Url`] for a redirect URI that cannot be used, or another variant where `client`
@@ -54,14 +57,14 @@ impl LoginLayer {
         cookie_key: CookieKey,
     ) -> Result<Self, ConfigError> {
         let flow = Flow::new(server, client, redirect_uri)?;
-        let app = app_name(flow.client().id());
+        let app = default_cookie_name(&flow);
         let secure = flow.redirect_uri().scheme() == "https";
         let routes = Routes::beside(flow.redirect_uri())?;
         let sealer = Sealer {
             key: cookie_key,
             random: *flow.random(),
             names: CookieNames::new(&app, secure),
-            owner: format!("{} {}", server.issuer(), flow.client().id()),
+            binding: flow.binding(),
         };
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
@@ -183,10 +186,13 @@ impl LoginLayer {
         Ok(self.with(|settings| settings.default_return_to = path.to_owned()))
     }
 
-    /// The word in the names of the cookies; taken from the client id when this is not called.
+    /// Sets the word in the names of the cookies.
     ///
-    /// Cookies do not know ports: two applications on one host need different words. So do two layers
-    /// of one application whose client ids are the same, or each clears the other's cookies.
+    /// By default it is the client id. If the routes are not in the folder `/auth`, a digest of the issuer,
+    /// client, origin and folder follows, so that two layers of one application have different cookies.
+    ///
+    /// Cookies do not distinguish ports: two applications on one host need different words. Two layers with
+    /// the same word clear each other's cookies.
     ///
     /// # Errors
     ///
@@ -402,11 +408,22 @@ impl<S> Layer<S> for LoginLayer {
     }
 }
 
+/// Returns the word in the names of the cookies of a layer that was given none: two layers on one host
+/// have the same word only if they also have the same routes.
+fn default_cookie_name(flow: &Flow) -> String {
+    let client_id = flow.client().id();
+    if route_folder(flow.redirect_uri()) == USUAL_FOLDER {
+        return app_name(client_id, MAX_APP_NAME);
+    }
+    let digest = format!("-{:.4x}", flow.binding());
+    app_name(client_id, MAX_APP_NAME - digest.len()) + &digest
+}
+
 /// A client id may be anything; what a cookie's name cannot hold becomes `-`.
-fn app_name(client_id: &str) -> String {
+fn app_name(client_id: &str, longest: usize) -> String {
     client_id
         .bytes()
-        .take(MAX_APP_NAME)
+        .take(longest)
         .map(|byte| {
             if is_name_byte(byte) {
                 char::from(byte)
@@ -422,5 +439,8 @@ fn is_name_byte(byte: u8) -> bool {
 }
 
 const MAX_APP_NAME: usize = 32;
+
+/// The folder of the routes in all examples: its cookies are called by the client id alone.
+const USUAL_FOLDER: &str = "/auth";
 const SHORTEST: Duration = Duration::from_secs(60);
 const LONGEST: Duration = Duration::from_secs(400 * 24 * 60 * 60);

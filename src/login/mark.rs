@@ -55,7 +55,8 @@ impl Mark {
         self.look();
         // `L35`: only a GET is a navigation, so the address of another request is never returned to.
         let original = self.0.original.as_ref().map(PathAndQuery::as_str);
-        let kind = navigation::kind(method, headers);
-        self.0.settings.ask_to_log_in(kind, headers, original)
+        let settings = &self.0.settings;
+        let kind = navigation::kind(method, headers, &settings.origin);
+        settings.ask_to_log_in(kind, headers, original)
     }
 }

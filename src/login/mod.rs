@@ -42,8 +42,10 @@
 //! * A layer that overrides the method (`X-HTTP-Method-Override`, `_method`) belongs outside of this one,
 //!   which otherwise judges a request by a method that it does not end up with.
 //! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and,
-//!   unless it says `private` itself, when its handler took a `Session` or stood behind `required()`.
-//!   A handler that reads the extension by itself must see to that by itself.
+//!   unless it says `private` itself, when its handler took a `Session`, read a [`Session`](crate::Session) from the
+//!   extensions, or stood behind `required()`. Any other response to a request with a session gets
+//!   `Cache-Control: private` and `Vary: Cookie` if it has no `Cache-Control`. A service that looks only at
+//!   whether there is a session, and lets caches share the response all the same, must add `Vary: Cookie` itself.
 //! * A request may carry a session and an access token. The two layers do not know each other: a handler
 //!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, or
 //!   whichever of them speaks with [`Principal`](crate::extract::Principal), never a mixture, and a
@@ -59,7 +61,8 @@
 //!
 //! # Example
 //!
-//! ```
+#![cfg_attr(feature = "testing", doc = "```")]
+#![cfg_attr(not(feature = "testing"), doc = "```ignore")]
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! use axum::{Router, routing::get};
@@ -103,6 +106,9 @@ mod layer;
 mod mark;
 mod navigation;
 mod pages;
+mod presented;
+mod redeemed;
+mod redemption_limit;
 mod refusal;
 #[cfg(feature = "relay")]
 mod relayed;

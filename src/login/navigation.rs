@@ -1,7 +1,7 @@
 //! What a request is: a person going to a page, or a program asking (`L4`, decision of the design:
 //! only a navigation is ever redirected, and only a navigation starts a login).
 
-use http::header::{ACCEPT, HeaderMap, HeaderName, UPGRADE};
+use http::header::{ACCEPT, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::{HeaderValue, Method};
 
 /// How a request must be answered when it needs a login first.
@@ -17,7 +17,8 @@ pub(crate) enum Kind {
     Program,
 }
 
-pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
+/// `origin` is our own, as browsers write it. A browser that does not say that it navigates is held to it.
+pub(crate) fn kind(method: &Method, headers: &HeaderMap, origin: &str) -> Kind {
     if headers.contains_key(HX_REQUEST) {
         return Kind::Htmx;
     }
@@ -26,8 +27,10 @@ pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
+    let may_navigate =
+        || headers.contains_key(&SEC_FETCH_MODE) || !has_foreign_origin(headers, origin);
     match *method {
-        Method::GET if becomes_a_page => Kind::Navigation,
+        Method::GET if becomes_a_page && may_navigate() => Kind::Navigation,
         Method::POST if becomes_a_page => Kind::Form,
         _ => Kind::Program,
     }
@@ -35,11 +38,35 @@ pub(crate) fn kind(method: &Method, headers: &HeaderMap) -> Kind {
 
 /// Where the browser says what it does, it says that it goes to a page. `empty` is what a service
 /// worker makes of a navigation it passes on.
+///
+/// A browser that sends any fetch metadata sends `Sec-Fetch-Mode` (only `Sec-Fetch-Dest` came later), so
+/// metadata without it describes no navigation, nor does a word that the specification does not have.
 pub(super) fn goes_to_a_document(headers: &HeaderMap) -> bool {
+    let site = one(headers, &SEC_FETCH_SITE);
     let mode = one(headers, &SEC_FETCH_MODE);
     let dest = one(headers, &SEC_FETCH_DEST);
-    matches!(mode, Sent::Nothing | Sent::One("navigate"))
-        && matches!(dest, Sent::Nothing | Sent::One("document" | "empty"))
+    let sent_nothing = [site, mode, dest].iter().all(|one| *one == Sent::Nothing);
+    sent_nothing
+        || matches!(
+            (site, mode, dest),
+            (
+                Sent::Nothing | Sent::One("same-origin" | "same-site" | "cross-site" | "none"),
+                Sent::One("navigate"),
+                Sent::Nothing | Sent::One("document" | "empty"),
+            )
+        )
+}
+
+/// Returns whether the request has an `Origin` field other than ours, once and byte for byte.
+///
+/// No browser sends the field with a GET navigation; with a GET it is the mark of a script (Fetch,
+/// "append a request `Origin` header"). `null` is the origin of a sandbox, and so a foreign one.
+pub(super) fn has_foreign_origin(headers: &HeaderMap, ours: &str) -> bool {
+    match one(headers, &ORIGIN) {
+        Sent::Nothing => false,
+        Sent::One(origin) => origin != ours,
+        Sent::Unclear => true,
+    }
 }
 
 /// A page that is fetched before anybody asked for it.
@@ -225,6 +252,30 @@ mod tests {
                 Kind::Program,
             ),
             (
+                "a script of another origin in an old browser",
+                "GET",
+                &[PAGE, ("origin", "https://evil.example")],
+                Kind::Program,
+            ),
+            (
+                "a form of another origin",
+                "POST",
+                &[PAGE, ("origin", "https://evil.example")],
+                Kind::Form,
+            ),
+            (
+                "after a form of our own, in an old browser",
+                "GET",
+                &[PAGE, ("origin", "https://shop.example.com")],
+                Kind::Navigation,
+            ),
+            (
+                "a part of the fetch metadata",
+                "GET",
+                &[PAGE, ("sec-fetch-site", "cross-site")],
+                Kind::Program,
+            ),
+            (
                 "a prefetch",
                 "GET",
                 &[PAGE, ("sec-purpose", "prefetch;prerender")],
@@ -256,7 +307,8 @@ mod tests {
                 headers.append(*field, HeaderValue::from_static(value));
             }
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(kind(&method, &headers), *expected, "{name}");
+            let kind = kind(&method, &headers, "https://shop.example.com");
+            assert_eq!(kind, *expected, "{name}");
         }
     }
 }

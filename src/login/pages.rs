@@ -60,6 +60,14 @@ impl ErrorPage<'_> {
     }
 }
 
+impl ErrorPage<'_> {
+    /// Returns where the browser can go on: after a sign-out that the store did not accept yet, to the authorization
+    /// server, or to the target of the sign-out.
+    pub fn go_on(&self) -> Option<&str> {
+        self.refusal.go_on.as_deref()
+    }
+}
+
 /// Our own error page.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +90,10 @@ impl fmt::Display for ErrorPage<'_> {
             };
             write!(f, "<p><a class=\"go\" href=\"{url}\">{words}</a></p>")?;
         }
+        if let Some(url) = self.go_on() {
+            let url = Escaped(url);
+            write!(f, "<p><a class=\"go\" href=\"{url}\">Continue</a></p>")?;
+        }
         write!(
             f,
             "<p class=\"small\">{} · {} · {}<br>Quote this line if you ask for help.</p>{FOOT}",
@@ -95,6 +107,8 @@ impl fmt::Display for ErrorPage<'_> {
 impl ErrorPage<'_> {
     fn title(&self) -> &'static str {
         match self.status() {
+            _ if self.code() == NOT_SIGNED_OUT => "Not signed out",
+            StatusCode::SERVICE_UNAVAILABLE if self.refusal.go_on.is_some() => "Signed out here",
             StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
             StatusCode::FORBIDDEN => "Request refused",
             StatusCode::UNAUTHORIZED => "Please sign in",
@@ -124,6 +138,9 @@ pub(super) fn landing(target: &str) -> String {
         head("Signed in"),
     )
 }
+
+/// The code of a sign-out that could read no session cookie.
+pub(super) const NOT_SIGNED_OUT: &str = "session_cookie_unreadable";
 
 /// The content security policy of our own pages: one style sheet, known by its digest (`H19`).
 ///

@@ -27,6 +27,8 @@ pub(crate) struct Refusal {
     pub(super) retry_after: Option<Duration>,
     /// Beginning anew may help.
     pub(super) start_again: bool,
+    /// Where the browser can go on.
+    pub(super) go_on: Option<String>,
     /// For the log alone.
     pub(super) reason: Option<Cow<'static, str>>,
 }
@@ -40,6 +42,7 @@ impl Refusal {
             said: None,
             retry_after: None,
             start_again: false,
+            go_on: None,
             reason: None,
         }
     }
@@ -90,6 +93,7 @@ impl From<&FlowError> for Refusal {
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
+            go_on: None,
             reason: Some(error.to_string().into()),
         }
     }
@@ -132,6 +136,7 @@ impl From<&SignInError> for Refusal {
     fn from(error: &SignInError) -> Self {
         match error {
             SignInError::Flow(error) => Self::from(error),
+            SignInError::Busy => busy(),
             // The callback has been used up: to try again is to begin anew.
             SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => Self {
                 start_again: true,
@@ -183,6 +188,17 @@ const LOGGED_OUT: Refusal = Refusal::stale(
     "You were signed out while you signed in.",
 );
 
+/// The transaction is kept, so the same address completes the login later.
+fn busy() -> Refusal {
+    let mut refusal = Refusal::stale("login_busy", BUSY).because(
+        "64 token requests of callbacks are under way and none ended in time: the token endpoint is slow, or \
+         callbacks with made-up codes arrive; a rate limit in front of the callback route helps against those",
+    );
+    refusal.status = StatusCode::SERVICE_UNAVAILABLE;
+    refusal.retry_after = Some(STORE_RETRY);
+    refusal
+}
+
 impl From<RandomError> for Refusal {
     fn from(error: RandomError) -> Self {
         NotWritten::from(error).into()
@@ -209,11 +225,13 @@ const MISCONFIGURED: &str = "This application is not set up correctly for signin
 const OUR_FAULT: &str = "Something went wrong here.";
 const NOT_LET_IN: &str = "You have signed in, but this application is not open to you.";
 const UNDECIDED: &str = "Whether you may sign in cannot be told at the moment. Try again shortly.";
+const BUSY: &str =
+    "Too many sign-ins are being completed right now. Please reload this page in a moment.";
 const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
 const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
                         out: try again shortly.";
 const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
                          cookies. This application needs a session store.";
 
-/// When to come again while a store is away.
+/// When to come again while a store is away, or too many come at once.
 const STORE_RETRY: Duration = Duration::from_secs(5);

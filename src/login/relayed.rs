@@ -4,9 +4,8 @@ use http::Method;
 use http::header::HeaderMap;
 
 use super::answer::Answer;
-use super::csrf;
 use super::mark::Mark;
-use super::navigation::{self, Kind};
+use super::navigation::Kind;
 use crate::clock::SharedClock;
 
 impl Mark {
@@ -19,12 +18,12 @@ impl Mark {
     /// Whether a person goes there, from a page of this application.
     pub(crate) fn is_own_navigation(&self, method: &Method, headers: &HeaderMap) -> bool {
         let evidence = self.settings().evidence();
-        navigation::kind(method, headers) == Kind::Navigation && evidence.is_shown_by(headers)
+        evidence.is_navigation(method, headers) && evidence.is_shown_by(headers)
     }
 
     /// The answer to a request that comes from elsewhere.
     pub(crate) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
-        self.settings().refuse(headers, &csrf::FOREIGN, None)
+        self.settings().refuse_foreign(headers)
     }
 
     /// The answer to a script without a session: 401, never a redirect.

@@ -4,6 +4,7 @@ use zeroize::Zeroizing;
 
 use super::cookies::CookieNames;
 use crate::crypto::CookieKey;
+use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Place, Purpose};
 use crate::random::{Random, RandomError};
 
@@ -13,8 +14,8 @@ pub(super) struct Sealer {
     pub(super) key: CookieKey,
     pub(super) random: Random,
     pub(super) names: CookieNames,
-    /// Issuer and client id: another provider's cookie is nobody's (`L40`).
-    pub(super) owner: String,
+    /// The layer that its cookies belong to: those of another layer do not open.
+    pub(super) binding: Binding,
 }
 
 impl Sealer {
@@ -44,7 +45,7 @@ impl Sealer {
         Place {
             purpose,
             name,
-            owner: &self.owner,
+            binding: self.binding,
             ticket: None,
         }
     }

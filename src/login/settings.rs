@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{self, Answer};
 use super::callbacks::Callbacks;
-use super::csrf::Evidence;
+use super::csrf::{self, Evidence};
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
 use super::refusal::{self, Refusal};
@@ -169,12 +169,33 @@ impl Settings {
             if refusal.start_again {
                 problem["login_url"] = login_url.into();
             }
+            if let Some(location) = &refusal.go_on {
+                problem["location"] = location.as_str().into();
+            }
             answer::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
             answer::retry_after(answer.headers_mut(), wait);
         }
         answer
+    }
+
+    /// The same with a link: on the page, or as `location` for a program.
+    pub(super) fn refuse_and_link(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        location: &str,
+    ) -> Answer {
+        let mut refusal = refusal.clone();
+        refusal.go_on = Some(location.to_owned());
+        self.refuse(headers, &refusal, None)
+    }
+
+    /// Refuses a request that does not come from this application, as far as it shows.
+    pub(super) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
+        let refusal = csrf::FOREIGN.because(self.evidence().describe(headers));
+        self.refuse(headers, &refusal, None)
     }
 
     pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {

@@ -3,6 +3,8 @@
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderValue};
 
+use super::field_name::is_token_character;
+
 /// How a token is presented.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scheme {
@@ -33,6 +35,11 @@ impl Presented {
     pub(crate) fn token(&self) -> &str {
         // The token was read as ASCII before this was made.
         std::str::from_utf8(self.bytes()).unwrap_or_default()
+    }
+
+    /// Whether it came from elsewhere than `Authorization`, where a scheme precedes every token.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.token_at == 0
     }
 
     fn bytes(&self) -> &[u8] {
@@ -69,6 +76,11 @@ impl Found {
         }
     }
 
+    /// Whether it came from elsewhere than `Authorization`, where a scheme precedes every token.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.0.is_elsewhere()
+    }
+
     /// For bytes that are known, every one of them, as those of a good token.
     pub(crate) fn known(self) -> Presented {
         self.0
@@ -77,9 +89,11 @@ impl Found {
 
 /// What a request presents.
 pub(crate) enum Credentials {
-    /// Nothing, or a scheme that is not ours (`C4`).
+    /// Nothing, or a scheme that another layer may own, such as `Basic` (`C4`).
     Absent,
     Token(Found),
+    /// An access token by a scheme that is not accepted here; says which.
+    Unsupported(&'static str),
 }
 
 /// Credentials that cannot be read, or that are there twice.
@@ -115,7 +129,7 @@ pub(crate) fn read(
     } else if takes_dpop && scheme.eq_ignore_ascii_case(b"DPoP") {
         Scheme::Dpop
     } else {
-        return Ok(Credentials::Absent);
+        return Ok(other_scheme(scheme, rest));
     };
     // One space at least, then the token and nothing else (`C1`).
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
@@ -125,6 +139,33 @@ pub(crate) fn read(
         token_at: scheme_length + spaces,
     })))
 }
+
+/// What a scheme presents that is not accepted here. An access token that is ignored would make the request
+/// anonymous, or one of the session beside it.
+fn other_scheme(scheme: &[u8], rest: &[u8]) -> Credentials {
+    let is = |name: &&(&str, _)| scheme.eq_ignore_ascii_case(name.0.as_bytes());
+    if let Some((_, found)) = TOKEN_SCHEMES.iter().find(is) {
+        return Credentials::Unsupported(found);
+    }
+    let mut windows = scheme.windows(6);
+    if windows.any(|part| part.eq_ignore_ascii_case(b"Bearer")) {
+        return Credentials::Unsupported("a scheme that is nearly Bearer");
+    }
+    // No registered name is as long, or has a dot in it.
+    if rest.trim_ascii().is_empty() && (scheme.len() > 32 || scheme.contains(&b'.')) {
+        return Credentials::Unsupported("a token without a scheme");
+    }
+    Credentials::Absent
+}
+
+/// Schemes that present access tokens: RFC 9449, RFC 9635, RFC 5849, and drafts that became part of products.
+const TOKEN_SCHEMES: [(&str, &str); 5] = [
+    ("DPoP", "the scheme DPoP; BearerLayer::with_dpop accepts it"),
+    ("GNAP", "the scheme GNAP"),
+    ("PoP", "the scheme PoP"),
+    ("MAC", "the scheme MAC"),
+    ("OAuth", "the scheme OAuth"),
+];
 
 fn scheme_length(credentials: &[u8]) -> usize {
     // What nearly all send.
@@ -136,11 +177,6 @@ fn scheme_length(credentials: &[u8]) -> usize {
     characters
         .take_while(|byte| is_token_character(**byte))
         .count()
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-fn is_token_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// `token68` of RFC 9110 §11.2.

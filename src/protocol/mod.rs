@@ -5,9 +5,11 @@
 
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;
+pub(crate) mod cache;
 pub(crate) mod challenge;
 pub(crate) mod claims;
 pub(crate) mod confirmation;
+pub(crate) mod cookie;
 pub(crate) mod credentials;
 mod error_code;
 pub(crate) mod field_name;
@@ -16,6 +18,7 @@ pub(crate) mod json;
 mod metadata;
 mod oauth_error;
 pub(crate) mod pkce;
+pub(crate) mod request_target;
 pub(crate) mod return_to;
 mod scope;
 mod secret;
@@ -28,6 +31,7 @@ pub use claims::Claims;
 pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
 pub use oauth_error::OAuthErrorCode;
+pub use request_target::AmbiguousPath;
 pub use scope::{InvalidScope, ScopeSet};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, Nonce, RefreshToken, State,

@@ -5,6 +5,8 @@
 
 use url::Url;
 
+use super::request_target::percent_decode;
+
 /// Longest target that is looked at, in bytes (`L32`).
 const MAX_LEN: usize = 2048;
 
@@ -68,33 +70,6 @@ fn resolve(base: &Url, value: &str) -> Option<Url> {
     let url = base.join(value).ok()?;
     let stays = url.origin() == base.origin() && !url.path().starts_with("//");
     stays.then_some(url)
-}
-
-/// Decodes once; an escape that is none stays as it is.
-fn percent_decode(text: &[u8]) -> Vec<u8> {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((&first, tail)) = rest.split_first() {
-        match escaped_byte(rest) {
-            Some(byte) => {
-                decoded.push(byte);
-                rest = &rest[3..];
-            }
-            None => {
-                decoded.push(first);
-                rest = tail;
-            }
-        }
-    }
-    decoded
-}
-
-fn escaped_byte(text: &[u8]) -> Option<u8> {
-    let [b'%', high, low, ..] = text else {
-        return None;
-    };
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
 #[cfg(test)]

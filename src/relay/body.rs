@@ -6,20 +6,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::fields::{self, Fields};
+use super::fields::Fields;
+use super::response_fields::ResponseFields;
+use crate::bearer::StrippedBody;
 
 pin_project! {
     /// The body of a request on its way to the upstream.
     #[derive(Debug)]
     pub struct Upload<B> {
         #[pin]
-        inner: B,
+        inner: StrippedBody<B>,
         progress: Progress,
-        fields: Fields,
     }
 }
 
@@ -34,11 +34,10 @@ impl Progress {
 }
 
 impl<B> Upload<B> {
-    pub(super) fn new(inner: B, progress: Progress, fields: Fields) -> Self {
+    pub(super) fn new(inner: B, progress: Progress, fields: &Fields) -> Self {
         Self {
-            inner,
+            inner: StrippedBody::new(inner, fields.outward_trailers()),
             progress,
-            fields,
         }
     }
 }
@@ -52,12 +51,9 @@ impl<B: Body> Body for Upload<B> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let this = self.project();
-        let mut frame = this.inner.poll_frame(cx);
+        let frame = this.inner.poll_frame(cx);
         if frame.is_ready() {
             this.progress.0.fetch_add(1, Ordering::Relaxed);
-        }
-        if let Some(trailers) = trailers_in(&mut frame) {
-            this.fields.outward_trailers(trailers);
         }
         frame
     }
@@ -84,13 +80,14 @@ pin_project! {
     #[project = Projected]
     #[derive(Debug)]
     enum State<R> {
-        Upstream { #[pin] body: R },
+        Upstream { #[pin] body: StrippedBody<R> },
         Own { words: Bytes },
     }
 }
 
 impl<R> Download<R> {
-    pub(super) fn upstream(body: R) -> Self {
+    pub(super) fn upstream(body: R, fields: &ResponseFields) -> Self {
+        let body = StrippedBody::new(body, fields.inward_trailers());
         let state = State::Upstream { body };
         Self { state }
     }
@@ -110,13 +107,7 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().state.project() {
-            Projected::Upstream { body } => {
-                let mut frame = body.poll_frame(cx);
-                if let Some(trailers) = trailers_in(&mut frame) {
-                    fields::inward_trailers(trailers);
-                }
-                frame
-            }
+            Projected::Upstream { body } => body.poll_frame(cx),
             Projected::Own { words } if words.is_empty() => Poll::Ready(None),
             Projected::Own { words } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
         }
@@ -136,12 +127,5 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
                 SizeHint::with_exact(u64::try_from(words.len()).unwrap_or(u64::MAX))
             }
         }
-    }
-}
-
-fn trailers_in<D, E>(polled: &mut Poll<Option<Result<Frame<D>, E>>>) -> Option<&mut HeaderMap> {
-    match polled {
-        Poll::Ready(Some(Ok(frame))) => frame.trailers_mut(),
-        _ => None,
     }
 }

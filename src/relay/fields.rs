@@ -1,14 +1,15 @@
-//! Which header fields go through, in both directions.
+//! Which header fields of a request go through, and what may stand in trailers.
 
+use http::HeaderValue;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, TE,
-    TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, TE, TRANSFER_ENCODING,
+    UPGRADE,
 };
-use http::{HeaderValue, StatusCode};
 
+use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
 use crate::protocol::AccessToken;
-use crate::protocol::field_name::folded;
+use crate::protocol::field_name::{folded, is_one_of, remove};
 
 /// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
 #[derive(Clone, Debug, Default)]
@@ -19,13 +20,14 @@ pub(super) struct Fields {
 
 impl Fields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
-        self.stripped.push(checked("stripped header", name)?);
+        self.stripped
+            .push(field_name_setting("stripped header", name)?);
         Ok(())
     }
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
-        let name_folded = checked("passed header", name)?;
-        if name_folded.ends_with('-') || holds(NEVER, &name_folded) {
+        let name_folded = field_name_setting("passed header", name)?;
+        if name_folded.ends_with('-') || is_one_of(NEVER, &name_folded) {
             return Err(ConfigError::Setting {
                 setting: "passed header",
                 value: name.to_owned(),
@@ -68,43 +70,21 @@ impl Fields {
     }
 
     /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
-    pub(super) fn outward_trailers(&self, trailers: &mut HeaderMap) {
-        remove(trailers, |_, folded| {
-            holds(OF_THE_HEAD, folded) || self.stays_here(folded)
-        });
+    pub(super) fn outward_trailers(&self) -> TrailerFilter {
+        let fields = self.clone();
+        TrailerFilter::new(move |folded| {
+            is_one_of(OF_THE_HEAD, folded) || fields.stays_here(folded)
+        })
     }
 
     fn stays_here(&self, folded: &str) -> bool {
-        holds(NEVER, folded) || self.is_stripped(folded)
+        is_one_of(NEVER, folded) || self.is_stripped(folded)
     }
 
     fn is_stripped(&self, folded: &str) -> bool {
         let passed = self.passed.iter().any(|name| name == folded);
-        !passed && (holds(LOOK_ALIKES, folded) || self.stripped.iter().any(|one| is(one, folded)))
+        !passed && (is_one_of(LOOK_ALIKES, folded) || is_one_of(&self.stripped, folded))
     }
-}
-
-/// What the upstream answered becomes what the browser gets.
-pub(super) fn inward(status: StatusCode, headers: &mut HeaderMap) {
-    let listed = listed_in(headers, &CONNECTION);
-    // RFC 9112 §6.3, as on the way out: the server here frames the answer anew.
-    if headers.contains_key(TRANSFER_ENCODING) {
-        headers.remove(CONTENT_LENGTH);
-    }
-    remove(headers, |_, folded| {
-        is_not_theirs(folded) || listed.iter().any(|one| one == folded)
-    });
-    if status == StatusCode::UNAUTHORIZED {
-        // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
-        headers.insert(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_static("Cookie realm=\"relay\""),
-        );
-    }
-    // What an API returns is data, whoever wrote it: as a page of our origin it could do all we can.
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
-    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
 }
 
 /// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
@@ -114,41 +94,8 @@ pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
     wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
 }
 
-/// The same of what comes behind the body.
-pub(super) fn inward_trailers(trailers: &mut HeaderMap) {
-    remove(trailers, |_, folded| {
-        holds(OF_THE_HEAD, folded) || is_not_theirs(folded)
-    });
-}
-
-fn is_not_theirs(folded: &str) -> bool {
-    holds(HOP_BY_HOP, folded) || holds(NOT_THEIRS, folded)
-}
-
-fn checked(setting: &'static str, name: &str) -> Result<String, ConfigError> {
-    match HeaderName::try_from(name) {
-        Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
-        _ => Err(ConfigError::Setting {
-            setting,
-            value: name.to_owned(),
-            reason: "it must be the name of a header, or the beginning of one that ends with `-`",
-        }),
-    }
-}
-
-fn remove(headers: &mut HeaderMap, unwanted: impl Fn(&HeaderName, &str) -> bool) {
-    let unwanted: Vec<_> = headers
-        .keys()
-        .filter(|name| unwanted(name, &folded(name.as_str())))
-        .cloned()
-        .collect();
-    for name in unwanted {
-        headers.remove(name);
-    }
-}
-
 /// The members of a list without parameters, folded.
-fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
+pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(field).iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
@@ -156,20 +103,6 @@ fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
         .filter(|member| !member.is_empty())
         .collect()
 }
-
-fn holds(names: &[&str], folded: &str) -> bool {
-    names.iter().any(|name| is(name, folded))
-}
-
-fn is(name: &str, folded: &str) -> bool {
-    if name.ends_with('-') {
-        folded.starts_with(name)
-    } else {
-        folded == name
-    }
-}
-
-const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
@@ -186,7 +119,7 @@ const RUNS: &[&str] = &[
 ];
 
 /// RFC 9110 §7.6.1: what one connection says of itself.
-const HOP_BY_HOP: &[&str] = &[
+pub(super) const HOP_BY_HOP: &[&str] = &[
     "connection",
     "http2-settings",
     "keep-alive",
@@ -217,7 +150,7 @@ const NEVER: &[&str] = &[
 ];
 
 /// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
-const OF_THE_HEAD: &[&str] = &[
+pub(super) const OF_THE_HEAD: &[&str] = &[
     "cache-control",
     "content-encoding",
     "content-length",
@@ -298,38 +231,4 @@ pub(super) const LOOK_ALIKES: &[&str] = &[
     "x-username",
     "x-vouch-",
     "x-webauth-",
-];
-
-/// What an answer says for the whole origin, to the browser's cookie jar, or to the proxies in front of us.
-const NOT_THEIRS: &[&str] = &[
-    "accept-ch",
-    "access-control-",
-    "alt-svc",
-    "attribution-reporting-",
-    "authentication-info",
-    "clear-site-data",
-    "critical-ch",
-    "nel",
-    "origin-trial",
-    "public-key-pins",
-    "public-key-pins-report-only",
-    "report-to",
-    "reporting-endpoints",
-    "sec-session-",
-    "secure-session-",
-    "service-worker-allowed",
-    "set-cookie",
-    "set-cookie2",
-    "set-login",
-    "shared-storage-write",
-    "strict-transport-security",
-    "timing-allow-origin",
-    "use-as-dictionary",
-    "www-authenticate",
-    "x-accel-",
-    "x-lighttpd-",
-    "x-litespeed-",
-    "x-reproxy-url",
-    "x-sendfile",
-    "x-sendfile2",
 ];

@@ -7,15 +7,25 @@
 //! 2. it is of a script of this application: with the static header `X-CSRF: 1` and nothing that speaks
 //!    against it, whatever its method (a WebSocket, which cannot have the header, by its origin); else 403
 //!    ([RFC 10017 §6.1.3.3.2]);
-//! 3. its method is relayed (else 405), and its path is below the prefix (else 404) and can be read in one way
-//!    only (else 400): no `..` in any spelling, no control character, no `//` at its beginning;
-//! 4. there is a fresh access token: [`Session::access_token`](crate::Session::access_token) renews it. 401
+//! 3. its method is relayed (else 405 with `Allow`): GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, or the
+//!    [list of the application](Relay::with_methods);
+//! 4. its path is below the prefix (else 404) and can be read in one way only (else 400): the table of
+//!    [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) applies, so no `%2F`, no `;`, no
+//!    `//`, no dot segment in any spelling;
+//! 5. if it has `Upgrade`, it is the handshake of a WebSocket (else 400, or 426 for another version);
+//! 6. there is a fresh access token: [`Session::access_token`](crate::Session::access_token) renews it. 401
 //!    where the person has to sign in again, 503 with `Retry-After` where the authorization server is down,
 //!    502 where it refuses this application.
 //!
 //! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
 //! at, and no redirect is followed. Bodies are handed on as they come, in both directions; nothing is
-//! collected. So are trailers, but for the fields that are taken off below. WebSockets over HTTP/1.1 are joined; no other `Upgrade` is handed on.
+//! collected. So are trailers, but for the fields that are taken off below (by the body of
+//! [`StripTrailersLayer`](crate::bearer::StripTrailersLayer)).
+//!
+//! WebSockets over HTTP/1.1 are joined once both ends sent a valid handshake ([RFC 6455 §4.2.1]): a GET without
+//! a body, with `Upgrade: websocket` alone, `Connection: upgrade`, `Sec-WebSocket-Version: 13` and a key of 16
+//! bytes; a 101 with the same two fields and the `Sec-WebSocket-Accept` of that key (else 502). A request with
+//! any other `Upgrade`, such as `h2c`, is refused.
 //!
 //! # What is taken off
 //!
@@ -23,7 +33,12 @@
 //! | --- | --- |
 //! | to the upstream, always | `Authorization` (ours takes its place), `Cookie`, `DPoP`, `Host`, `Referer`, `Expect`, `Proxy-*`, the fields of a connection and whatever `Connection` names |
 //! | to the upstream, unless [passed](Relay::add_passed_header) | `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Remote-*`, `X-Auth-*`, `X-User*`, `X-Original-*`, `X-HTTP-Method-Override` and others that services behind a gateway believe, also with `_` or another sign for `-`; [more](Relay::add_stripped_header) by name |
-//! | to the browser | `Set-Cookie` (it could replace our session), `WWW-Authenticate` (it could ask for a password in our name), `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `X-Accel-*` and others that speak for this origin or to the proxies in front of it, and the fields of a connection |
+//! | to the browser, always | `Set-Cookie` (it could replace our session), `WWW-Authenticate` (it could ask for a password in our name), `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Service-Worker-Allowed`, `Set-Login` and the like, and the fields of a connection |
+//! | to the browser, unless [passed](Relay::add_passed_response_header) | all fields but those that describe a response (`Content-*`, `ETag`, `Location`, `Cache-Control`, `Retry-After`, `RateLimit-*`, `Sunset`, `traceparent`, `Request-Id`, …) and an API's own `X-*`; and of these, what script libraries and proxies act upon (`X-Up-*`, `X-Inertia-*`, `X-Turbo-*`, `X-Accel-*`, `X-Sendfile`, `X-Envoy-*`, …); [more](Relay::add_stripped_response_header) by name |
+//!
+//! So `HX-*`, `Turbo-*`, `Refresh`, `Speculation-Rules`, `Link`, `SourceMap`, `Reporting-Endpoints` and whatever
+//! browsers learn next are removed. The log names each field that a setting would pass
+//! (`relay_removed_response_field`, debug).
 //!
 //! Every answer gets `X-Content-Type-Options: nosniff`, `Content-Security-Policy: sandbox` and
 //! `Cross-Origin-Resource-Policy: same-origin`: what an API returns must not become a page or a script of
@@ -77,11 +92,13 @@
 //! ```
 //!
 //! [RFC 10017 §6.1]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1
+//! [RFC 6455 §4.2.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
 mod fields;
 mod refusal;
+mod response_fields;
 mod service;
 mod settings;
 mod socket;

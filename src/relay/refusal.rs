@@ -3,32 +3,64 @@
 use std::error::Error;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_VERSION, UPGRADE,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
+use super::socket::Flaw;
 use super::target::Astray;
 use crate::login::Mark;
+use crate::protocol::text::for_a_log;
 use crate::session::SessionError;
+use crate::telemetry::may_log;
 
 /// A response before it gets the body type of a relay.
 pub(super) type Answer = Response<Bytes>;
 
 const TARGET: &str = "tower_oauth::relay";
 
-pub(super) fn astray(reason: Astray) -> Answer {
+pub(super) fn astray(reason: Astray, path: &str) -> Answer {
     match reason {
         Astray::Elsewhere => problem(
             StatusCode::NOT_FOUND,
             "not_relayed",
             "Nothing is relayed from here.",
         ),
-        Astray::Unclear => problem(
-            StatusCode::BAD_REQUEST,
-            "unclear_path",
-            "This path can be read as another one.",
-        ),
+        Astray::Ambiguous(found) => {
+            let path = for_a_log(path);
+            tracing::debug!(target: TARGET, event = "relay_refused_path", %found, path);
+            problem(
+                StatusCode::BAD_REQUEST,
+                "unclear_path",
+                "This path can be read as another one.",
+            )
+        }
     }
+}
+
+/// RFC 6455 §4.2.2: 426 names the version that would do.
+pub(super) fn no_handshake(flaw: Flaw) -> Answer {
+    tracing::debug!(target: TARGET, event = "relay_refused_upgrade", found = %flaw);
+    let status = match flaw {
+        Flaw::Version => StatusCode::UPGRADE_REQUIRED,
+        Flaw::NoConnection => StatusCode::NOT_IMPLEMENTED,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut answer = problem(
+        status,
+        "upgrade_refused",
+        "Only WebSocket handshakes over HTTP/1.1 are relayed.",
+    );
+    if flaw == Flaw::Version {
+        let headers = answer.headers_mut();
+        headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    }
+    answer
 }
 
 pub(super) fn not_to_run() -> Answer {
@@ -39,15 +71,13 @@ pub(super) fn not_to_run() -> Answer {
     )
 }
 
-pub(super) fn method_not_allowed(allowed: Option<HeaderValue>) -> Answer {
+pub(super) fn method_not_allowed(allowed: HeaderValue) -> Answer {
     let mut answer = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_relayed",
         "This method is not relayed.",
     );
     // RFC 9110 §15.5.6.
-    let usual = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-    let allowed = allowed.unwrap_or(usual);
     answer.headers_mut().insert(ALLOW, allowed);
     answer
 }
@@ -64,7 +94,12 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
             return mark.ask_script_to_log_in(headers);
         }
     };
-    tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    if may_log(
+        "relay_without_token",
+        status.canonical_reason().unwrap_or_default(),
+    ) {
+        tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+    }
     let mut answer = problem(
         status,
         "token_unavailable",
@@ -78,7 +113,9 @@ pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -
 
 /// The upstream cannot be reached, or what it says is no answer.
 pub(super) fn bad_gateway(reason: &str) -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    if may_log("relay_failed", "bad_gateway") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason);
+    }
     problem(
         StatusCode::BAD_GATEWAY,
         "upstream_failed",
@@ -97,7 +134,9 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
 }
 
 pub(super) fn too_late() -> Answer {
-    tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    if may_log("relay_failed", "too_late") {
+        tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+    }
     problem(
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_too_late",

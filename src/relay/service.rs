@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response, StatusCode, Uri, Version};
 use tower_service::Service;
 
 use super::Relay;
@@ -19,9 +19,12 @@ use super::fields;
 use super::refusal::{self, Answer};
 use super::settings::Settings;
 use super::socket::{self, Socket};
+use super::target::Astray;
 use crate::clock::{SharedClock, within};
 use crate::login::{Mark, missing};
+use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
+use crate::token::original_uri;
 
 /// The future of a [`Relay`]'s response.
 #[must_use = "futures do nothing unless polled"]
@@ -70,13 +73,13 @@ impl Settings {
         let mark = parts.extensions.remove::<Mark>();
         let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
         let session = self.admit(&mark, &parts).map_err(|own| *own)?;
-        let uri = self.target.find(&parts.uri).map_err(refusal::astray)?;
+        let uri = self.find_target(&parts).map_err(|own| *own)?;
+        let socket = Socket::take(&mut parts).map_err(refusal::no_handshake)?;
         let token = session.access_token().await;
         let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
 
-        let socket = Socket::take(&mut parts);
         let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone(), self.fields.clone()));
+        let mut outward = Request::new(Upload::new(body, progress.clone(), &self.fields));
         *outward.method_mut() = parts.method;
         *outward.uri_mut() = uri;
         *outward.version_mut() = Version::HTTP_11;
@@ -100,7 +103,20 @@ impl Settings {
                 return Err(refusal::too_late());
             }
         };
-        inward(response, socket, mark.clock()).map_err(|own| *own)
+        self.inward(response, socket, mark.clock())
+            .map_err(|own| *own)
+    }
+
+    /// A router that removes a prefix may remove a second slash with it, so the path that came is looked at
+    /// as well.
+    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<Answer>> {
+        let original = original_uri(&parts.uri, &parts.extensions).path();
+        let found = self.target.find(&parts.uri);
+        let found = found.and_then(|uri| match find_ambiguity(original) {
+            Some(found) => Err(Astray::Ambiguous(found)),
+            None => Ok(uri),
+        });
+        found.map_err(|reason| Box::new(refusal::astray(reason, original)))
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
@@ -127,34 +143,37 @@ impl Settings {
         }
         Ok(session.clone())
     }
-}
 
-/// What the upstream answered, as the browser gets it.
-fn inward<R>(
-    mut response: Response<R>,
-    socket: Option<Socket>,
-    clock: &SharedClock,
-) -> Result<Response<Download<R>>, Box<Answer>> {
-    let bad = |reason| Box::new(refusal::bad_gateway(reason));
-    let status = response.status();
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        let joined = socket.and_then(|socket| socket.join(&mut response, Arc::clone(clock)));
-        joined.ok_or_else(|| bad("it switched to another protocol"))?;
-        fields::inward(status, response.headers_mut());
-        socket::agree(response.headers_mut());
-        let mut agreed = Response::new(Download::own(Bytes::new()));
-        *agreed.status_mut() = status;
-        *agreed.headers_mut() = std::mem::take(response.headers_mut());
-        return Ok(agreed);
+    /// Turns the upstream's response into the one that the browser gets.
+    fn inward<R>(
+        &self,
+        mut response: Response<R>,
+        socket: Option<Socket>,
+        clock: &SharedClock,
+    ) -> Result<Response<Download<R>>, Box<Answer>> {
+        let bad = |reason| Box::new(refusal::bad_gateway(reason));
+        let status = response.status();
+        let fields = &self.response_fields;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let socket = socket.ok_or_else(|| bad("it switched protocols unasked"))?;
+            let joined = socket.join(&mut response, Arc::clone(clock));
+            joined.map_err(bad)?;
+            fields.inward(status, response.headers_mut());
+            socket::agree(response.headers_mut());
+            let mut agreed = Response::new(Download::own(Bytes::new()));
+            *agreed.status_mut() = status;
+            *agreed.headers_mut() = std::mem::take(response.headers_mut());
+            return Ok(agreed);
+        }
+        // RFC 9110 §15.5.8: a proxy between us and the upstream wants something of us, not of the browser.
+        if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+            return Err(bad("a proxy demands credentials"));
+        }
+        fields.inward(status, response.headers_mut());
+        response.extensions_mut().clear();
+        *response.version_mut() = Version::HTTP_11;
+        Ok(response.map(|body| Download::upstream(body, fields)))
     }
-    // RFC 9110 §15.5.8: a proxy between us and the upstream wants something of us, not of the browser.
-    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        return Err(bad("a proxy demands credentials"));
-    }
-    fields::inward(status, response.headers_mut());
-    response.extensions_mut().clear();
-    *response.version_mut() = Version::HTTP_11;
-    Ok(response.map(Download::upstream))
 }
 
 impl<R> Future for ResponseFuture<R> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use http::{HeaderValue, Method};
 
 use super::fields::Fields;
+use super::response_fields::ResponseFields;
 use super::target::Target;
 use super::transport::HttpTransport;
 use crate::config_error::ConfigError;
@@ -23,6 +24,7 @@ pub struct Relay<T = HttpTransport> {
 pub(super) struct Settings {
     pub(super) target: Target,
     pub(super) fields: Fields,
+    pub(super) response_fields: ResponseFields,
     pub(super) methods: Methods,
     pub(super) patience: Duration,
     pub(super) demands_header: bool,
@@ -41,6 +43,7 @@ impl Relay {
             settings: Arc::new(Settings {
                 target: Target::new(upstream)?,
                 fields: Fields::default(),
+                response_fields: ResponseFields::default(),
                 methods: Methods::default(),
                 patience: PATIENCE,
                 demands_header: true,
@@ -64,12 +67,15 @@ impl<T> Relay<T> {
         Ok(self.with(|settings| settings.target = target))
     }
 
-    /// The methods that are relayed; all but CONNECT and TRACE when this is not called. Others get 405.
+    /// Sets the methods that are relayed: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS unless this is
+    /// called. Other methods get 405 with `Allow`.
+    ///
+    /// The list replaces the default one. Add what the API defines, such as `PROPFIND` or `QUERY`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for CONNECT, which asks for a tunnel, for TRACE, whose answer shows the
-    /// token, and for an empty list.
+    /// [`ConfigError::Setting`] for CONNECT, which asks for a tunnel, for TRACE and TRACK, whose responses
+    /// show the token, and for an empty list.
     pub fn with_methods(
         self,
         methods: impl IntoIterator<Item = Method>,
@@ -123,6 +129,31 @@ impl<T> Relay<T> {
         Ok(self.with(|settings| settings.fields = fields))
     }
 
+    /// Removes one more field from responses, or all that begin with a prefix such as `x-shop-`. Case does
+    /// not matter, nor does `_` for `-`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is not the name of a field.
+    pub fn add_stripped_response_header(self, name: &str) -> Result<Self, ConfigError> {
+        let mut fields = self.settings.response_fields.clone();
+        fields.strip(name)?;
+        Ok(self.with(|settings| settings.response_fields = fields))
+    }
+
+    /// Passes a field of responses that is removed otherwise, such as `link`; the
+    /// [module documentation](super#what-is-taken-off) says which pass by default.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for what is not the whole name of a field, and for fields that change
+    /// cookies, credentials, CORS, TLS or stored data of this origin, such as `Set-Cookie`.
+    pub fn add_passed_response_header(self, name: &str) -> Result<Self, ConfigError> {
+        let mut fields = self.settings.response_fields.clone();
+        fields.pass(name)?;
+        Ok(self.with(|settings| settings.response_fields = fields))
+    }
+
     /// Also relays a GET without the static header where a person follows a link in a page of this
     /// application, which the browser has to show (`Sec-Fetch-Site: same-origin`): for downloads.
     ///
@@ -156,8 +187,23 @@ impl<T> Relay<T> {
 }
 
 /// Which methods go through.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Methods(Option<Vec<Method>>);
+#[derive(Clone, Debug)]
+pub(super) struct Methods(Vec<Method>);
+
+/// The methods of RFC 9110 §9.3 and RFC 5789 that concern a resource and nothing else.
+impl Default for Methods {
+    fn default() -> Self {
+        Self(vec![
+            Method::GET,
+            Method::HEAD,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+            Method::OPTIONS,
+        ])
+    }
+}
 
 impl Methods {
     fn only(methods: Vec<Method>) -> Result<Self, ConfigError> {
@@ -169,30 +215,29 @@ impl Methods {
         if methods.is_empty() {
             return Err(refused(String::new(), "the list is empty"));
         }
-        if let Some(method) = methods.iter().find(|method| !may_ever(method)) {
+        if let Some(method) = methods.iter().find(|method| is_never_relayed(method)) {
             return Err(refused(method.to_string(), "it is never relayed"));
         }
-        Ok(Self(Some(methods)))
+        Ok(Self(methods))
     }
 
     pub(super) fn allow(&self, method: &Method) -> bool {
-        may_ever(method) && self.0.as_ref().is_none_or(|list| list.contains(method))
+        self.0.contains(method)
     }
 
-    /// For `Allow`, where the application said.
-    pub(super) fn list(&self) -> Option<HeaderValue> {
-        let names: Vec<_> = self.0.as_ref()?.iter().map(Method::as_str).collect();
-        HeaderValue::try_from(names.join(", ")).ok()
+    /// For `Allow`.
+    pub(super) fn list(&self) -> HeaderValue {
+        let names: Vec<_> = self.0.iter().map(Method::as_str).collect();
+        // The names are tokens, so they fit.
+        HeaderValue::try_from(names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(""))
     }
 }
 
-/// RFC 9110 §9.3.8: the answer to TRACE repeats the request, token and all. In whatever case it is written:
-/// methods that differ in case alone are others to us, and not to everybody.
-fn may_ever(method: &Method) -> bool {
-    let never = [Method::CONNECT, Method::TRACE];
-    !never
-        .iter()
-        .any(|one| one.as_str().eq_ignore_ascii_case(method.as_str()))
+/// RFC 9110 §9.3.8: the response to TRACE, and to TRACK of older servers, repeats the request with the
+/// token. In any case: methods that differ in case alone are different methods, but not to every server.
+fn is_never_relayed(method: &Method) -> bool {
+    let mut never = ["CONNECT", "TRACE", "TRACK"].into_iter();
+    never.any(|one| one.eq_ignore_ascii_case(method.as_str()))
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);

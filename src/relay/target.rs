@@ -6,6 +6,8 @@ use url::Url;
 
 use crate::config_error::ConfigError;
 use crate::issuer::is_loopback;
+use crate::protocol::AmbiguousPath;
+use crate::protocol::request_target::find_ambiguity;
 
 #[derive(Clone, Debug)]
 pub(super) struct Target {
@@ -22,8 +24,8 @@ pub(super) struct Target {
 pub(super) enum Astray {
     /// It is not below the prefix.
     Elsewhere,
-    /// Somebody behind could read its path as another one.
-    Unclear,
+    /// A service behind could read its path as another one.
+    Ambiguous(AmbiguousPath),
 }
 
 impl Target {
@@ -58,8 +60,10 @@ impl Target {
             None => host.to_owned(),
         };
         let base = url.path().trim_end_matches('/');
-        if !is_plain(base) {
-            return Err(refused("its path can be read as another one"));
+        if !is_unambiguous(base) {
+            return Err(refused(
+                "its path must not have encoded slashes or dots, dot segments, `;`, `//` and the like",
+            ));
         }
         Ok(Self {
             scheme,
@@ -73,7 +77,7 @@ impl Target {
     pub(super) fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let name = prefix.trim_end_matches('/');
         let is_path = PathAndQuery::try_from(prefix).is_ok_and(|path| path.path() == prefix);
-        if !is_path || !name.starts_with('/') || !is_plain(name) {
+        if !is_path || !is_unambiguous(name) || name.is_empty() {
             return Err(ConfigError::Setting {
                 setting: "prefix",
                 value: prefix.to_owned(),
@@ -88,7 +92,7 @@ impl Target {
     /// names one, is not looked at.
     pub(super) fn find(&self, uri: &Uri) -> Result<Uri, Astray> {
         let Some(asked) = uri.path_and_query() else {
-            return Err(Astray::Unclear);
+            return Err(Astray::Ambiguous(AmbiguousPath::NoPath));
         };
         let rest = asked.path().strip_prefix(self.prefix.as_str());
         let rest = rest.ok_or(Astray::Elsewhere)?;
@@ -96,86 +100,31 @@ impl Target {
             return Err(Astray::Elsewhere);
         }
         let mut path = format!("{}{rest}", self.base);
-        if !is_plain(&path) {
-            return Err(Astray::Unclear);
-        }
         if path.is_empty() {
             path.push('/');
+        }
+        // As it is sent on: the prefix and the base were checked when they were set.
+        if let Some(found) = find_ambiguity(&path) {
+            return Err(Astray::Ambiguous(found));
         }
         if let Some(query) = asked.query() {
             path.push('?');
             path.push_str(query);
         }
-        let path = PathAndQuery::try_from(path).map_err(|_| Astray::Unclear)?;
+        let unusable = Astray::Ambiguous(AmbiguousPath::Control);
+        let path = PathAndQuery::try_from(path).map_err(|_| unusable)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
         parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(path);
-        Uri::from_parts(parts).map_err(|_| Astray::Unclear)
+        Uri::from_parts(parts).map_err(|_| unusable)
     }
 }
 
-/// However a server behind decodes the path, it names no host and stays below where it begins: no segment
-/// is `.` or `..`, also with `\` for `/`, with parameters behind it, or encoded more than once.
-fn is_plain(path: &str) -> bool {
-    let mut text = path.as_bytes().to_vec();
-    for _ in 0..MAX_DECODINGS {
-        let has_odd = text.iter().any(u8::is_ascii_control) || has_longer_spelling(&text);
-        // A reader of references takes what follows two slashes for a host (RFC 3986 §4.2), and browsers
-        // take `\` for one.
-        let names_host =
-            matches!(text.get(..2), Some([first, second]) if is_slash(first) && is_slash(second));
-        if has_odd || names_host || text.split(is_slash).any(is_dots) {
-            return false;
-        }
-        let decoded = decode(&text);
-        if decoded.len() == text.len() {
-            return true;
-        }
-        text = decoded;
-    }
-    false
+/// Below an upstream without a path there is nothing to check.
+fn is_unambiguous(path: &str) -> bool {
+    path.is_empty() || find_ambiguity(path).is_none()
 }
-
-fn is_slash(byte: &u8) -> bool {
-    matches!(byte, b'/' | b'\\')
-}
-
-/// What careless readers of UTF-8 take for a character that has a shorter spelling, a dot or a slash above
-/// all (RFC 3629 §10).
-fn has_longer_spelling(text: &[u8]) -> bool {
-    let in_two = |bytes: &[u8]| matches!(bytes, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F]);
-    let in_one = |byte: &u8| matches!(byte, 0xC0 | 0xC1 | 0xF8..);
-    text.iter().any(in_one) || text.windows(2).any(in_two)
-}
-
-/// Also where a reader of the decoded path takes what follows for a query or a fragment.
-fn is_dots(segment: &[u8]) -> bool {
-    let ends_name = |byte: &u8| matches!(byte, b';' | b'?' | b'#');
-    let name = segment.split(ends_name).next();
-    matches!(name.unwrap_or_default().trim_ascii(), b"." | b"..")
-}
-
-/// RFC 3986 §2.1; what is no encoding stays.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let digit = |byte: Option<&u8>| char::from(*byte?).to_digit(16);
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let [first, tail @ ..] = rest {
-        let value = match (*first, digit(tail.first()), digit(tail.get(1))) {
-            (b'%', Some(high), Some(low)) => u8::try_from(high * 16 + low).ok(),
-            _ => None,
-        };
-        decoded.push(value.unwrap_or(*first));
-        rest = tail
-            .get(if value.is_some() { 2 } else { 0 }..)
-            .unwrap_or_default();
-    }
-    decoded
-}
-
-/// More is nobody's honest path, and would cost time.
-const MAX_DECODINGS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -284,22 +233,21 @@ mod tests {
             (
                 "https://a.example/v1",
                 "",
-                "/a%2Fb/%E2%82%AC%20c",
-                "https://a.example/v1/a%2Fb/%E2%82%AC%20c",
+                "/a%3Ab/%E2%82%AC%20c",
+                "https://a.example/v1/a%3Ab/%E2%82%AC%20c",
             ),
             (
                 "https://a.example/v1",
                 "",
-                "/a;v=..;w/x..y/...",
-                "https://a.example/v1/a;v=..;w/x..y/...",
+                "/x..y/...",
+                "https://a.example/v1/x..y/...",
             ),
             (
                 "https://a.example/v1",
                 "",
-                "/100%",
-                "https://a.example/v1/100%",
+                "/100%25",
+                "https://a.example/v1/100%25",
             ),
-            ("https://a.example/v1", "", "//x", "https://a.example/v1//x"),
             (
                 "https://a.example",
                 "",
@@ -309,8 +257,8 @@ mod tests {
             (
                 "https://a.example",
                 "",
-                "/https://evil.example/",
-                "https://a.example/https://evil.example/",
+                "/https:/evil.example/?u=https://evil.example/",
+                "https://a.example/https:/evil.example/?u=https://evil.example/",
             ),
         ];
         for (upstream, prefix, asked, expected) in cases {
@@ -326,47 +274,73 @@ mod tests {
     #[test]
     fn no_spelling_of_a_path_leaves_what_is_allowed() {
         for (asked, reason) in [
-            ("/", Astray::Elsewhere),
-            ("/apix", Astray::Elsewhere),
-            ("/API/x", Astray::Elsewhere),
-            ("//api/x", Astray::Elsewhere),
-            ("/%61pi/x", Astray::Elsewhere),
-            ("/x/../api", Astray::Elsewhere),
-            ("*", Astray::Elsewhere),
-            ("evil.example:443", Astray::Unclear),
-            ("/api/..", Astray::Unclear),
-            ("/api/../admin", Astray::Unclear),
-            ("/api/x/../../admin", Astray::Unclear),
-            ("/api/./x", Astray::Unclear),
-            ("/api/%2e%2e/admin", Astray::Unclear),
-            ("/api/.%2E/admin", Astray::Unclear),
-            ("/api/%252e%252e/admin", Astray::Unclear),
-            ("/api/%25252e%25252e/admin", Astray::Unclear),
-            ("/api/%2525252525252e/admin", Astray::Unclear),
-            ("/api/..%2fadmin", Astray::Unclear),
-            ("/api/x%2f..%2f..%2fadmin", Astray::Unclear),
-            ("/api/..%5cadmin", Astray::Unclear),
-            ("/api/..%255cadmin", Astray::Unclear),
-            ("/api/..;/admin", Astray::Unclear),
-            ("/api/..;x=y/admin", Astray::Unclear),
-            ("/api/..%3b/admin", Astray::Unclear),
-            ("/api/..%20/admin", Astray::Unclear),
-            ("/api/%c0%ae%c0%ae/admin", Astray::Unclear),
-            ("/api/%e0%80%ae%e0%80%ae/admin", Astray::Unclear),
-            ("/api/..%3f/admin", Astray::Unclear),
-            ("/api/..%23/admin", Astray::Unclear),
-            ("/api/x%00", Astray::Unclear),
-            ("/api/x%0d%0aHost:%20evil.example", Astray::Unclear),
-            ("/api/.%09./x", Astray::Unclear),
-            ("/api/%7f", Astray::Unclear),
+            ("/", None),
+            ("/apix", None),
+            ("/API/x", None),
+            ("//api/x", None),
+            ("/%61pi/x", None),
+            ("/x/../api", None),
+            ("*", None),
+            ("evil.example:443", Some(AmbiguousPath::NoPath)),
+            ("/api/..", Some(AmbiguousPath::DotSegment)),
+            ("/api/../admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/x/../../admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/./x", Some(AmbiguousPath::DotSegment)),
+            ("/api/%2e%2e/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/.%2E/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/%252e%252e/admin", Some(AmbiguousPath::DoubleEncoding)),
+            (
+                "/api/%25252e%25252e/admin",
+                Some(AmbiguousPath::DoubleEncoding),
+            ),
+            (
+                "/api/%2525252525252e/admin",
+                Some(AmbiguousPath::DoubleEncoding),
+            ),
+            ("/api/..%2fadmin", Some(AmbiguousPath::DotSegment)),
+            ("/api/x%2f..%2f..%2fadmin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..%5cadmin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..%255cadmin", Some(AmbiguousPath::DoubleEncoding)),
+            ("/api/..;/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..;x=y/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..%3b/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..%20/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/%c0%ae%c0%ae/admin", Some(AmbiguousPath::OverlongUtf8)),
+            (
+                "/api/%e0%80%ae%e0%80%ae/admin",
+                Some(AmbiguousPath::OverlongUtf8),
+            ),
+            ("/api/..%3f/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/..%23/admin", Some(AmbiguousPath::DotSegment)),
+            ("/api/x%00", Some(AmbiguousPath::Control)),
+            (
+                "/api/x%0d%0aHost:%20evil.example",
+                Some(AmbiguousPath::Control),
+            ),
+            ("/api/.%09./x", Some(AmbiguousPath::Control)),
+            ("/api/%7f", Some(AmbiguousPath::Control)),
             // With nothing before it, this would be a host to some readers.
-            ("/api//evil.example/x", Astray::Unclear),
-            ("/api/\\evil.example/x", Astray::Unclear),
-            ("/api/%2fevil.example/x", Astray::Unclear),
-            ("/api/%5Cevil.example/x", Astray::Unclear),
-            ("/api/%255cevil.example/x", Astray::Unclear),
+            ("/api//evil.example/x", Some(AmbiguousPath::EmptySegment)),
+            ("/api/\\evil.example/x", Some(AmbiguousPath::Backslash)),
+            ("/api/%2fevil.example/x", Some(AmbiguousPath::EncodedSlash)),
+            ("/api/%5Cevil.example/x", Some(AmbiguousPath::Backslash)),
+            (
+                "/api/%255cevil.example/x",
+                Some(AmbiguousPath::DoubleEncoding),
+            ),
+            ("/api/%u002e%u002e/admin", Some(AmbiguousPath::PercentU)),
+            (
+                "/api/\u{ff0e}\u{ff0e}/admin",
+                Some(AmbiguousPath::LookAlike),
+            ),
+            ("/api/x%EF%BC%8Fadmin", Some(AmbiguousPath::LookAlike)),
+            ("/api/a%2Fb", Some(AmbiguousPath::EncodedSlash)),
+            ("/api/a;v=1", Some(AmbiguousPath::PathParameter)),
+            ("/api/x//y", Some(AmbiguousPath::EmptySegment)),
+            ("/api/100%", Some(AmbiguousPath::MalformedEscape)),
         ] {
             let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
+            let reason = reason.map_or(Astray::Elsewhere, Astray::Ambiguous);
             assert_eq!(found, Err(reason), "{asked}");
         }
     }

@@ -4,9 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -21,38 +20,40 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tower_service::Service;
 
+use crate::issuer::Renewable;
+
 type BoxError = Box<dyn Error + Send + Sync>;
 type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, BoxError>>;
 
 /// Carries requests over HTTP/1.1, with TLS as the platform trusts it.
 ///
 /// It follows no redirect, uses no proxy of the environment, changes no header field but `Host`, and keeps
-/// up to 32 idle connections for 30 seconds. The client is made at the first request, so that constructors
+/// up to 32 idle connections for 15 seconds. After a connection broke, or a request was given up that had no
+/// response for a second, further requests use new connections. The client is made at the first request, so that constructors
 /// read no certificates. Cheap to clone; clones share their connections.
 #[derive(Clone, Default)]
-pub struct HttpTransport(Arc<OnceLock<HttpsClient>>);
+pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn client(&self) -> Result<HttpsClient, BoxError> {
-        if let Some(client) = self.0.get() {
-            return Ok(client.clone());
-        }
+    fn make() -> Result<HttpsClient, BoxError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        tcp.set_keepalive(Some(KEEP_ALIVE));
+        tcp.set_keepalive_interval(Some(KEEP_ALIVE));
+        tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
         // The provider by name: an application may have another one for its process, or two.
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(default_provider())?
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
+        Ok(Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(IDLE_TIMEOUT)
             .pool_max_idle_per_host(MAX_IDLE)
-            .build(connector);
-        Ok(self.0.get_or_init(|| client).clone())
+            .build(connector))
     }
 }
 
@@ -70,10 +71,24 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let client = self.client();
+        let client = self.0.get(Self::make);
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        let clients = self.0.clone();
         Box::pin(async move {
-            let response = client?.request(request).await?;
+            let (client, generation) = client?;
+            let mut unanswered = Unanswered {
+                clients,
+                generation,
+                since: Instant::now(),
+                ended: false,
+            };
+            let response = client.request(request).await;
+            unanswered.ended = true;
+            let response = response.inspect_err(|error| {
+                if !error.is_connect() {
+                    unanswered.clients.broke(generation);
+                }
+            })?;
             Ok(response.map(HttpBody))
         })
     }
@@ -82,6 +97,23 @@ where
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HttpTransport")
+    }
+}
+
+/// Gives up the connections of a request that is dropped after it had no response for some time: a pooled
+/// connection whose other end has disappeared stays silent.
+struct Unanswered {
+    clients: Renewable<HttpsClient>,
+    generation: u64,
+    since: Instant,
+    ended: bool,
+}
+
+impl Drop for Unanswered {
+    fn drop(&mut self) {
+        if !self.ended && self.since.elapsed() >= SILENCE {
+            self.clients.fell_silent(self.generation);
+        }
     }
 }
 
@@ -111,5 +143,64 @@ impl Body for HttpBody {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection that was idle for longer may have been dropped on the way without a word.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+/// After so long without traffic on a connection the peer is asked whether it is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(5);
+const KEEP_ALIVE_RETRIES: u32 = 2;
+const SILENCE: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Answers one request on the first connection and then nothing, and all requests on others.
+    async fn answer(mut stream: TcpStream, first: bool) {
+        let mut buffer = [0; 4096];
+        while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.write_all(answer).await.is_err() {
+                return;
+            }
+            while first {
+                tokio::time::sleep(Duration::from_secs(60)).await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn after_a_request_on_a_silent_connection_the_next_use_new_ones() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let first = count.fetch_add(1, Ordering::SeqCst) == 0;
+                tokio::spawn(answer(stream, first));
+            }
+        });
+        let transport = HttpTransport::default();
+        let ask = || {
+            let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
+            let response = transport.clone().call(request);
+            tokio::time::timeout(SILENCE + Duration::from_millis(50), response)
+        };
+        assert!(ask().await.unwrap().is_ok());
+        // The connection goes back to the pool.
+        tokio::task::yield_now().await;
+        assert!(ask().await.is_err(), "no answer in time");
+        for _ in 0..5 {
+            assert!(ask().await.unwrap().is_ok());
+        }
+        assert!(connections.load(Ordering::SeqCst) <= 6);
+    }
+}

@@ -5,12 +5,9 @@ use super::keeper::Keeper;
 use super::place::Place;
 use super::shared::both;
 use super::ticket::Ticket;
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
-use crate::flow::{SessionRecord, Transaction};
-use crate::protocol::State;
+use crate::flow::SessionRecord;
 use crate::random::RandomError;
-use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+use crate::store::{Expect, Put, SharedStore, StoreError};
 
 /// Why no session was begun. Nothing of it is left anywhere.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -25,29 +22,23 @@ pub(crate) enum NotBegun {
 }
 
 impl Keeper {
-    /// Whether this state may be redeemed: with a store once, whichever replica is asked (`L13`).
-    pub(crate) async fn claim(&self, state: &State) -> Result<bool, StoreError> {
-        let (Place::CookieWith(store) | Place::Store(store)) = &self.place else {
-            return Ok(true);
-        };
-        let digest = base64url::encode(&sha256(state.expose().as_bytes()));
-        let key = Key::new("state", &digest);
-        // Twice as long as the login could be presented again: clocks differ.
-        let ttl = Transaction::LIFETIME * 2;
-        let put = store
-            .put(&key, b"".as_slice().into(), ttl, Expect::Absent)
-            .await?;
-        Ok(put != Put::Conflict)
-    }
-
     /// Begins the session of a login, under a name that nobody knew before (`L20`).
     pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
         // `L44`: whoever notes where it is, or that it has ended, counts on this.
-        let record = record.with_limit(self.absolute);
+        let record = self.above_watermark(record).with_limit(self.absolute);
         match &self.place {
             Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
             Place::CookieWith(store) => self.begin_shared(store, record).await,
             Place::Store(store) => self.begin_stored(store, record).await,
+        }
+    }
+
+    /// A login in the second of its user's watermark is not covered by it.
+    fn above_watermark(&self, record: SessionRecord) -> SessionRecord {
+        let latest = record.created_at().saturating_add(MOST_AHEAD);
+        match self.memory.denylist.watermark(&record) {
+            Some(watermark) if watermark < latest => record.created_after(watermark),
+            _ => record,
         }
     }
 
@@ -70,7 +61,7 @@ impl Keeper {
         record: SessionRecord,
     ) -> Result<Held, NotBegun> {
         let ticket = Ticket::random(self.random())?;
-        let record = record.with_id(ticket.id());
+        let record = record.with_id(ticket.id(self.flow.binding()));
         self.enlist(store, &record).await?;
         let put = self
             .put_stored(store, &ticket, &record, Expect::Absent)
@@ -93,7 +84,10 @@ impl Keeper {
 
     /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
     async fn overtaken(&self, record: &SessionRecord) -> NotBegun {
-        let ended = self.end(record.id(), Some(record)).await;
+        let ended = self.end(record).await;
         ended.map_or_else(NotBegun::Store, |()| NotBegun::LoggedOut)
     }
 }
+
+/// How much later than the clock tells a session may be created, in seconds: less than clocks may differ.
+const MOST_AHEAD: i64 = 30;

@@ -1,6 +1,7 @@
 //! Somebody who is signed in, as handlers see them.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,8 @@ struct Inner {
     current: Mutex<Held>,
     /// A refresh that was begun before anybody needed it.
     ahead: Mutex<Option<Seat>>,
+    /// Whether the application has read anything of the session.
+    was_read: AtomicBool,
 }
 
 /// Who somebody is: subjects are only unique within their issuer.
@@ -52,12 +55,12 @@ pub struct UserKey<'a> {
 impl Session {
     /// `iss`: the authorization server the person signed in at.
     pub fn issuer(&self) -> &str {
-        self.0.opened.issuer()
+        self.opened().issuer()
     }
 
     /// `sub`: the person, as the issuer knows them.
     pub fn subject(&self) -> &str {
-        self.0.opened.subject()
+        self.opened().subject()
     }
 
     /// Issuer and subject: the key under which an application keeps what it knows of somebody.
@@ -70,7 +73,7 @@ impl Session {
 
     /// The claims of the ID token, as they were at the login.
     pub fn claims(&self) -> &Claims {
-        self.0.opened.claims()
+        self.opened().claims()
     }
 
     /// The e-mail address in the ID token, and whether the issuer vouches for it.
@@ -80,12 +83,12 @@ impl Session {
 
     /// The scopes that were granted, which may be others than those asked for (RFC 6749 §5.1).
     pub fn scopes(&self) -> &ScopeSet {
-        self.0.opened.scopes()
+        self.opened().scopes()
     }
 
     /// When the person signed in here.
     pub fn signed_in_at(&self) -> SystemTime {
-        moment(self.0.opened.created_at())
+        moment(self.opened().created_at())
     }
 
     /// When the session ends if it is not used any more.
@@ -95,7 +98,7 @@ impl Session {
 
     /// The name of the session: for logs and for support. No secret.
     pub fn id(&self) -> &SessionId {
-        self.0.opened.id()
+        self.opened().id()
     }
 
     /// An access token that is good now, for requests to an API on the person's behalf. Opaque to this
@@ -112,15 +115,23 @@ impl Session {
     ///
     /// [`SessionError`], only where there is no good access token:
     /// [`AccessTokenExpired`](SessionError::AccessTokenExpired) and [`Ended`](SessionError::Ended) want a
-    /// login, all others a later attempt.
+    /// login, all others a later attempt. A session that is kept for longer than its request, by a WebSocket for
+    /// example, answers `Ended` as soon as it has ended: in every process if sessions have a store, which is asked
+    /// once at each call; otherwise in the process that ended it.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
+        self.note_read();
+        let keeper = &self.0.keeper;
+        let newest = keeper.newest(&self.current()).await?;
+        self.adopt(newest);
         self.refresh_ahead();
         let held = self.current();
-        let keeper = &self.0.keeper;
         if keeper.has_good_token(held.record()) {
             return Ok(held.record().access_token().clone());
         }
         let newest = keeper.fresh(&held).await?;
+        if keeper.is_denied(newest.record()) {
+            return Err(SessionError::Ended);
+        }
         let good = keeper.has_good_token(newest.record());
         let token = newest.record().access_token().clone();
         self.adopt(newest);
@@ -169,7 +180,22 @@ impl Session {
             opened: Arc::clone(held.record()),
             current: Mutex::new(held),
             ahead: Mutex::default(),
+            was_read: AtomicBool::new(false),
         }))
+    }
+
+    /// Returns whether the application has read anything of the session, so that the response depends on it.
+    pub(crate) fn was_read(&self) -> bool {
+        self.0.was_read.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn note_read(&self) {
+        self.0.was_read.store(true, Ordering::Relaxed);
+    }
+
+    fn opened(&self) -> &SessionRecord {
+        self.note_read();
+        &self.0.opened
     }
 
     /// The newest state of the session that is known to this request.

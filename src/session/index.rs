@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::keeper::Keeper;
 use crate::crypto::base64url;
+use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
-use crate::flow::{SessionId, SessionRecord};
+use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// Whose sessions a list is of.
@@ -26,6 +27,10 @@ enum By {
     Sid,
 }
 
+/// Tells lists apart: 96 bits of the digest of a user, or of a `sid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag([u8; 16]);
+
 /// One session of a list. Times in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -34,18 +39,32 @@ pub(super) struct Entry {
     pub(super) issued_at: i64,
     pub(super) created_at: i64,
     pub(super) ends_at: i64,
+    /// In the list of a user, the `sid` of the session; in the list of a `sid`, its user.
+    pub(super) other: Tag,
 }
 
 impl List {
     /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
     /// server may share the store, and its sessions are no matter of ours (`L40`).
-    fn new(by: By, owner: &str, id: &str) -> Self {
-        let id = digest(owner, id);
+    fn new(by: By, flow: &Flow, id: &str) -> Self {
+        let id = digest(flow, id);
         Self { by, id }
     }
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        let mut tag = Tag::NONE;
+        for (byte, digit) in tag.0.iter_mut().zip(self.id.bytes()) {
+            *byte = digit;
+        }
+        tag
+    }
+
+    pub(super) fn is_of_a_user(&self) -> bool {
+        matches!(self.by, By::User)
     }
 
     /// What a logout of all on this list is stored as.
@@ -65,15 +84,27 @@ impl List {
     }
 }
 
+impl Tag {
+    pub(super) const NONE: Self = Self([0; 16]);
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
 impl Keeper {
     /// The sessions of a person, as the authorization server knows them (`sub`).
     pub(super) fn list_of_user(&self, subject: &str) -> List {
-        List::new(By::User, &self.owner, subject)
+        List::new(By::User, &self.flow, subject)
     }
 
     /// The sessions of a session at the authorization server (`sid`).
     pub(super) fn list_of_sid(&self, sid: &str) -> List {
-        List::new(By::Sid, &self.owner, sid)
+        List::new(By::Sid, &self.flow, sid)
     }
 
     /// The lists that a session stands in.
@@ -84,10 +115,11 @@ impl Keeper {
     }
 }
 
-/// What something of one client is called in a store.
-pub(super) fn digest(owner: &str, id: &str) -> String {
-    let input = [owner.as_bytes(), b"\0", id.as_bytes()].concat();
-    base64url::encode(&sha256(&input))
+/// Returns the name in a store of what concerns a client at its issuer, whichever layer of that client
+/// it is: a logout token that reaches one of them is for the sessions of all.
+pub(super) fn digest(flow: &Flow, id: &str) -> String {
+    let parts = [flow.server().issuer(), flow.client().id(), id];
+    base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 
 /// Those on the list whose time is not over, the oldest first.
@@ -97,18 +129,24 @@ pub(super) async fn read(
     now: i64,
 ) -> Result<Vec<Entry>, StoreError> {
     let found = store.get(&list.key()).await?;
-    Ok(found.map_or_else(Vec::new, |found| decode(found.value(), now)))
+    match found {
+        Some(found) => decode(found.value(), now).ok_or_else(unreadable),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// What came of adding a session.
+#[derive(Default)]
 pub(super) struct Added {
-    /// Those that had to leave the list for it: they are to be ended.
+    /// Sessions of the same user that had to leave the list for it: they are to be ended.
     pub(super) surplus: Vec<SessionId>,
-    /// How many are on the list now.
+    /// How many sessions of this user are on the list now.
     pub(super) length: usize,
+    /// The list of a `sid` is full of sessions of other users; the session is not on it.
+    pub(super) is_full: bool,
 }
 
-/// Adds a session.
+/// Adds a session. Of one user, the list keeps the `most` that were created last.
 pub(super) async fn add(
     store: &SharedStore,
     list: &List,
@@ -116,13 +154,33 @@ pub(super) async fn add(
     most: usize,
     now: i64,
 ) -> Result<Added, StoreError> {
+    let of_a_user = list.is_of_a_user();
     change(store, list, now, |entries| {
+        let of_this_user = |one: &Entry| of_a_user || one.other == entry.other;
+        let mine = entries.iter().filter(|one| of_this_user(one)).count();
+        if !of_a_user && mine < most && entries.len() >= MOST_BY_SID {
+            return Added {
+                is_full: true,
+                ..Added::default()
+            };
+        }
         entries.push(entry);
         entries.sort_by_key(|entry| entry.created_at);
-        let surplus = entries.len().saturating_sub(most);
-        let surplus = entries.drain(..surplus).map(|entry| entry.id).collect();
-        let length = entries.len();
-        Added { surplus, length }
+        let mut left = (mine + 1).saturating_sub(most);
+        let mut surplus = Vec::new();
+        entries.retain(|one| {
+            let goes = left > 0 && of_this_user(one);
+            if goes {
+                left -= 1;
+                surplus.push(one.id);
+            }
+            !goes
+        });
+        Added {
+            length: mine + 1 - surplus.len(),
+            surplus,
+            is_full: false,
+        }
     })
     .await
 }
@@ -151,7 +209,10 @@ async fn change<T>(
     for _ in 0..ATTEMPTS {
         let found = store.get(&key).await?;
         let (mut entries, expect) = match &found {
-            Some(found) => (decode(found.value(), now), Expect::Version(found.version())),
+            Some(found) => {
+                let entries = decode(found.value(), now).ok_or_else(unreadable)?;
+                (entries, Expect::Version(found.version()))
+            }
             None => (Vec::new(), Expect::Absent),
         };
         let outcome = change(&mut entries);
@@ -175,32 +236,48 @@ fn encode(entries: &[Entry]) -> Bytes {
         bytes.extend_from_slice(&entry.issued_at.to_be_bytes());
         bytes.extend_from_slice(&entry.created_at.to_be_bytes());
         bytes.extend_from_slice(&entry.ends_at.to_be_bytes());
+        bytes.extend_from_slice(&entry.other.0);
     }
     bytes.into()
 }
 
-/// What cannot be read is an empty list: the sessions end by their own limits.
-fn decode(bytes: &[u8], now: i64) -> Vec<Entry> {
-    let Some((&SCHEMA, entries)) = bytes.split_first() else {
-        return Vec::new();
+/// Returns `None` for a list of another schema, such as one of a newer release, and for what is no list. Taken for an
+/// empty one it would be overwritten, and the sessions on it could not be ended from outside any more.
+fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
+    let (&SCHEMA, entries) = bytes.split_first()? else {
+        return None;
     };
+    if entries.len() % ENTRY != 0 {
+        return None;
+    }
     let entry = |bytes: &[u8]| {
         let (id, times) = bytes.split_first_chunk::<32>()?;
         let (issued_at, times) = times.split_first_chunk::<8>()?;
-        let (created_at, ends_at) = times.split_first_chunk::<8>()?;
+        let (created_at, times) = times.split_first_chunk::<8>()?;
+        let (ends_at, other) = times.split_first_chunk::<8>()?;
         Some(Entry {
             id: SessionId::new(*id),
             issued_at: i64::from_be_bytes(*issued_at),
             created_at: i64::from_be_bytes(*created_at),
-            ends_at: i64::from_be_bytes(ends_at.try_into().ok()?),
+            ends_at: i64::from_be_bytes(*ends_at),
+            other: Tag(other.try_into().ok()?),
         })
     };
     let entries = entries.chunks_exact(ENTRY).filter_map(entry);
-    entries.filter(|entry| entry.ends_at > now).collect()
+    Some(entries.filter(|entry| entry.ends_at > now).collect())
 }
 
-const SCHEMA: u8 = 1;
-const ENTRY: usize = 32 + 3 * 8;
+fn unreadable() -> StoreError {
+    StoreError::unavailable(
+        "a list of sessions is in a format that this release does not know: it is left as it is",
+    )
+}
+
+const SCHEMA: u8 = 2;
+const ENTRY: usize = 32 + 3 * 8 + 16;
+
+/// Sessions of all users in the list of one `sid`: some 150 KB. Authorization servers give each sign-in its own.
+const MOST_BY_SID: usize = 2048;
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Of those who change one list at once, each round lets one through.

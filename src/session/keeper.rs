@@ -1,15 +1,19 @@
 //! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::claim::RefusedClaims;
+use super::denylist::Denylist;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
+use super::pending_ends::PendingEnds;
 use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
-use super::tombstones::Tombstones;
+use crate::clock::Clock;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
 use crate::flow::{Flow, SessionId, SessionRecord};
@@ -26,25 +30,49 @@ pub(crate) struct Keeper {
     /// How many sessions a person may have at a time, where that was said.
     pub(super) most_per_user: Option<usize>,
     key: CookieKey,
-    /// Issuer and client id: another provider's record is nobody's (`L40`).
-    pub(super) owner: String,
     pub(super) hooks: Hooks,
     pub(super) memory: Arc<Memory>,
+}
+
+/// Why a record in a store does not open. Neither is a reason to remove or replace it: other processes share it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotOpened {
+    /// Sealed under a key that this process does not have, or of a format that it does not know.
+    Unreadable,
+    /// Not sealed for this session, ticket, issuer and client: nobody is signed in by it.
+    Foreign,
 }
 
 /// What is kept in this process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) tombstones: Tombstones,
+    pub(super) denylist: Denylist,
+    pub(super) pending_ends: PendingEnds,
+    pub(super) shared_sids: LogLimit,
+    pub(super) pending_ends_logged: LogLimit,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
+    pub(super) refused_claims: RefusedClaims,
+}
+
+/// Limits how often a warning is logged that a caller can cause.
+#[derive(Debug, Default)]
+pub(super) struct LogLimit(AtomicU64);
+
+impl LogLimit {
+    /// Whether the warning is due, which is at most once a minute.
+    pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
+        let now = clock.monotonic().as_secs().saturating_add(1);
+        let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, due).is_ok()
+    }
 }
 
 impl Keeper {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
-            owner: format!("{} {}", flow.server().issuer(), flow.client().id()),
             flow,
             place: Place::Cookie,
             absolute: ABSOLUTE,
@@ -168,11 +196,21 @@ impl Keeper {
         ticket: Option<&[u8; 32]>,
         id: &SessionId,
         sealed: Vec<u8>,
-    ) -> Option<SessionRecord> {
+    ) -> Result<SessionRecord, NotOpened> {
         let name = id.to_string();
         let place = self.seal_place(purpose, &name, ticket);
-        let plain = self.key.open_bytes(place, sealed)?;
-        SessionRecord::from_bytes(&plain).filter(|record| record.id() == id)
+        let own_key = self.key.names_own_key(&sealed);
+        let Some(plain) = self.key.open_bytes(place, sealed) else {
+            return Err(match own_key {
+                true => NotOpened::Foreign,
+                false => NotOpened::Unreadable,
+            });
+        };
+        let record = SessionRecord::from_bytes(&plain).ok_or(NotOpened::Unreadable)?;
+        match record.id() == id {
+            true => Ok(record),
+            false => Err(NotOpened::Foreign),
+        }
     }
 
     fn seal_place<'a>(
@@ -184,7 +222,7 @@ impl Keeper {
         seal::Place {
             purpose,
             name,
-            owner: &self.owner,
+            binding: self.flow.binding(),
             ticket,
         }
     }

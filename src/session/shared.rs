@@ -7,9 +7,10 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::events;
 use super::held::{Held, Seat};
-use super::keeper::Keeper;
-use super::place::Saved;
+use super::keeper::{Keeper, NotOpened};
+use super::place::{Found, Saved};
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
@@ -20,36 +21,42 @@ impl Keeper {
         &self,
         store: &SharedStore,
         held: Held,
-    ) -> Result<Option<Held>, StoreError> {
+    ) -> Result<Found, StoreError> {
         let record = held.record();
-        if self.is_buried(record.id()) {
-            return Ok(None);
-        }
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {
-            return Ok(None);
+            return Ok(Found::Ended);
         }
-        let Some(known) = known? else {
-            return Ok(Some(held.with_seat(Seat::Cookie(None))));
-        };
-        Ok(self.read_shared(&held, &known))
+        Ok(match known? {
+            Some(known) => self.read_shared(&held, &known),
+            None => Found::Session(held.with_seat(Seat::Cookie(None))),
+        })
     }
 
-    fn read_shared(&self, held: &Held, known: &Record) -> Option<Held> {
+    /// A newer record that does not open is not passed over: with the older one of the cookie this process would
+    /// send a refresh token that was used, and overwrite the newer tokens.
+    fn read_shared(&self, held: &Held, known: &Record) -> Found {
         let seat = Seat::Cookie(Some(known.version()));
-        let (&what, sealed) = known.value().split_first()?;
-        if what != SUCCESSOR {
-            return None;
-        }
-        let record = held.record();
-        let successor = self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec());
-        Some(match successor {
-            Some(newer) if newer.is_ahead_of(record) => {
-                held.with_record(record.joined(&newer)).with_seat(seat)
+        let sealed = match known.value().split_first() {
+            Some((&ENDED, _)) => return Found::Ended,
+            Some((&SUCCESSOR, sealed)) => sealed,
+            _ => {
+                events::unreadable("cookie", NotOpened::Unreadable);
+                return Found::Unreadable;
             }
-            _ => held.clone().with_seat(seat),
-        })
+        };
+        let record = held.record();
+        match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
+            Ok(newer) if newer.is_ahead_of(record) => {
+                Found::Session(held.with_record(record.joined(&newer)).with_seat(seat))
+            }
+            Ok(_) => Found::Session(held.clone().with_seat(seat)),
+            Err(reason) => {
+                events::unreadable("cookie", reason);
+                Found::Unreadable
+            }
+        }
     }
 
     pub(super) async fn save_successor(

@@ -4,38 +4,46 @@ use std::time::Duration;
 
 use super::events;
 use super::held::{Held, Seat};
-use super::keeper::Keeper;
-use super::place::Saved;
+use super::keeper::{Keeper, NotOpened};
+use super::place::{Found, Saved};
 use super::ticket::Ticket;
 use crate::crypto::seal::Purpose;
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 impl Keeper {
-    /// The session of this ticket, if there is one: whatever does not open is nobody's (`H58`, `H59`).
+    /// Reads the session of this ticket. A record that does not open stays where it is: a process that lacks a
+    /// cookie key, or is of an older release, must not end sessions of the others (`H58`, `H59`).
     pub(super) async fn load_stored(
         &self,
         store: &SharedStore,
         ticket: &Ticket,
-    ) -> Result<Option<Held>, StoreError> {
-        let id = ticket.id();
-        let key = key(&id);
-        let Some(found) = store.get(&key).await? else {
-            return Ok(None);
+    ) -> Result<Found, StoreError> {
+        let id = self.name_of(ticket);
+        let Some(found) = store.get(&key(&id)).await? else {
+            return Ok(Found::Ended);
         };
         let version = found.version();
         let sealed = found.into_value().to_vec();
-        match self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed) {
-            Some(record) => {
+        let opened = self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed);
+        Ok(match opened {
+            Ok(record) => {
                 let ticket = ticket.clone();
-                Ok(Some(Held::new(record, Seat::Stored { ticket, version })))
+                Found::Session(Held::new(record, Seat::Stored { ticket, version }))
             }
-            None => {
-                events::unreadable();
-                store.remove(&key, Expect::Version(version)).await?;
-                Ok(None)
+            Err(reason) => {
+                events::unreadable("session", reason);
+                match reason {
+                    NotOpened::Foreign => Found::Ended,
+                    NotOpened::Unreadable => Found::Unreadable,
+                }
             }
-        }
+        })
+    }
+
+    /// Returns the name of the session that this ticket opens, if it is there.
+    pub(crate) fn name_of(&self, ticket: &Ticket) -> SessionId {
+        ticket.id(self.flow.binding())
     }
 
     pub(super) async fn save_stored(

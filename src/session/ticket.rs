@@ -5,6 +5,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::crypto::base64url;
+use crate::crypto::binding::Binding;
 use crate::crypto::digest::sha256;
 use crate::flow::SessionId;
 use crate::random::{Random, RandomError};
@@ -34,10 +35,12 @@ impl Ticket {
         &self.0
     }
 
-    /// The session it opens. Nobody finds the ticket by that name.
-    pub(super) fn id(&self) -> SessionId {
-        let mut input = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 32));
+    /// Returns the session that it opens at the layer of this binding: at another layer it names another
+    /// session, which does not exist. The ticket cannot be computed from the name.
+    pub(super) fn id(&self, binding: Binding) -> SessionId {
+        let mut input = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 64));
         input.extend_from_slice(PREFIX);
+        input.extend_from_slice(binding.as_bytes());
         input.extend_from_slice(&*self.0);
         let mut id = [0; 32];
         id.copy_from_slice(&sha256(&input));
@@ -51,7 +54,7 @@ impl fmt::Debug for Ticket {
     }
 }
 
-const PREFIX: &[u8] = b"tower-oauth session 1\0";
+const PREFIX: &[u8] = b"tower-oauth session 2\0";
 
 #[cfg(test)]
 mod tests {
@@ -63,8 +66,10 @@ mod tests {
         let text = ticket.to_text();
         assert_eq!(text.len(), 43);
         let again = Ticket::parse(&text).unwrap();
-        assert_eq!(again.id(), ticket.id());
-        assert_ne!(ticket.id().to_string(), *text);
+        let here = Binding::new(&["here"]);
+        assert_eq!(again.id(here), ticket.id(here));
+        assert_ne!(ticket.id(here), ticket.id(Binding::new(&["there"])));
+        assert_ne!(ticket.id(here).to_string(), *text);
         assert_eq!(format!("{ticket:?}"), "Ticket(..)");
         for odd in [
             "",

@@ -7,7 +7,8 @@ use std::sync::Arc;
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no room for another entry, and none that lives is given up for it.
+    /// There is no room for another entry of this class, and none that lives is given up for it. Entries of
+    /// another [class](super::Key::class) may still have room.
     #[error("the store is full")]
     Full,
     /// The store could not be asked, or it is not known what came of it.

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
+use super::{Expect, Key, KeyClass, Put, Record, Removed, Store, StoreError};
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 
 /// About 60 MiB of short entries.
 const DEFAULT_ENTRIES: usize = 1 << 18;
 
-/// How many dead entries each `put` clears away: more than it adds, and few enough that nobody waits.
+/// How many dead entries of each class each `put` clears away: more than it adds, and few enough that
+/// nobody waits.
 const SWEEP: usize = 16;
 
 /// Entries in the memory of this process, up to a fixed number of them.
@@ -23,7 +24,10 @@ const SWEEP: usize = 16;
 /// that lives. Entries whose time is over are cleared away a few at a time, by the `put` that come after.
 /// What is in it is gone with the process, and other processes do not see it.
 ///
-/// The number of entries is bounded and their size is not: those who store keep their values small.
+/// Each [class](KeyClass) of entries has its room: what callers without credentials can create takes at most
+/// half of `max_entries`; these and all other entries together take at most `max_entries`; and as many
+/// protected entries (sign-outs, leases, watermarks) have room beside them. The number of entries is bounded and
+/// their size is not: those who store keep their values small.
 ///
 /// ```
 /// use std::time::Duration;
@@ -50,11 +54,15 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct Entries {
     by_key: HashMap<Key, Entry>,
-    /// When each entry ends, the next first; the version tells equal moments apart.
-    ends: BTreeMap<(Duration, u64), Key>,
+    unauthenticated: Ends,
+    authenticated: Ends,
+    protected: Ends,
     /// One count for all keys, so that none ever sees a version again.
     last_version: u64,
 }
+
+/// When each entry of a class ends, the next first; the version tells equal moments apart.
+type Ends = BTreeMap<(Duration, u64), Key>;
 
 struct Entry {
     value: Bytes,
@@ -73,7 +81,9 @@ impl MemoryStore {
         }
     }
 
-    /// How many entries may live at the same time. An entry of a seen proof takes about 250 bytes.
+    /// Sets how many entries may live at the same time, protected ones apart: as many of those have room
+    /// beside them. At most half may be of callers without credentials (one, if this is 1). An entry of a seen
+    /// proof takes about 250 bytes.
     ///
     /// # Errors
     ///
@@ -141,13 +151,14 @@ impl MemoryStore {
             return Ok(Put::Conflict);
         }
         // An entry of this very key, living or dead, leaves its place to this one.
-        if entries.by_key.len() >= self.max_entries && !entries.by_key.contains_key(key) {
+        if !entries.by_key.contains_key(key) && !entries.has_room(key.class(), self.max_entries) {
             return Err(StoreError::Full);
         }
         entries.drop_entry(key);
         entries.last_version += 1;
         let (version, ends_at) = (entries.last_version, now.saturating_add(ttl));
-        entries.ends.insert((ends_at, version), key.clone());
+        let ends = entries.ends_of(key.class());
+        ends.insert((ends_at, version), key.clone());
         let entry = Entry {
             value,
             version,
@@ -179,21 +190,47 @@ impl Entries {
 
     fn drop_entry(&mut self, key: &Key) {
         if let Some(entry) = self.by_key.remove(key) {
-            self.ends.remove(&(entry.ends_at, entry.version));
+            let ends = self.ends_of(key.class());
+            ends.remove(&(entry.ends_at, entry.version));
         }
     }
 
-    /// Clears away a few of those whose time is over. One is enough to make room.
-    fn sweep(&mut self, now: Duration) {
-        for _ in 0..SWEEP {
-            let Some(next) = self.ends.first_entry() else {
-                return;
-            };
-            if next.key().0 > now {
-                return;
+    fn ends_of(&mut self, class: KeyClass) -> &mut Ends {
+        match class {
+            KeyClass::Unauthenticated => &mut self.unauthenticated,
+            KeyClass::Authenticated => &mut self.authenticated,
+            KeyClass::Protected => &mut self.protected,
+        }
+    }
+
+    fn has_room(&self, class: KeyClass, max_entries: usize) -> bool {
+        let ordinary = self.unauthenticated.len() + self.authenticated.len();
+        match class {
+            KeyClass::Unauthenticated => {
+                let share = (max_entries / 2).max(1);
+                self.unauthenticated.len() < share && ordinary < max_entries
             }
-            let key = next.remove();
-            self.by_key.remove(&key);
+            KeyClass::Authenticated => ordinary < max_entries,
+            KeyClass::Protected => self.protected.len() < max_entries,
+        }
+    }
+
+    /// Clears away a few of those whose time is over. One of a class is enough to make room in it.
+    fn sweep(&mut self, now: Duration) {
+        let Self {
+            by_key,
+            unauthenticated,
+            authenticated,
+            protected,
+            ..
+        } = self;
+        for ends in [unauthenticated, authenticated, protected] {
+            for _ in 0..SWEEP {
+                let Some(next) = ends.first_entry().filter(|next| next.key().0 <= now) else {
+                    break;
+                };
+                by_key.remove(&next.remove());
+            }
         }
     }
 }

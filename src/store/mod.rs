@@ -20,11 +20,37 @@
 //!    absent to all three verbs. Time is counted by a clock that does not jump.
 //! 4. **A live entry is never evicted.** A store without room answers [`StoreError::Full`] to a `put` of a
 //!    new key. What is there can still be read, replaced and removed.
-//! 5. **An answer is certain.** Where it is not known whether a verb took effect, the answer is
+//! 5. **Room is classed.** Entries of one [`KeyClass`] never fill the room of another: see below.
+//! 6. **An answer is certain.** Where it is not known whether a verb took effect, the answer is
 //!    [`StoreError::Unavailable`], and whoever asked has to take it for either.
 //!
 //! A layer waits 2 seconds for a verb and no longer, and takes a store that panics for one that could not be
 //! asked. Without an answer nobody is let in and nothing is taken as new: the answer is 503.
+//!
+//! # Room
+//!
+//! A caller without an account can make this crate write entries, and so can a hostile user. Neither may
+//! keep others from signing out, from being signed out, or from refreshing their tokens. So each key has a class
+//! ([`Key::class`]), and a store accepts a *new* key by these rules:
+//!
+//! | class | is refused with [`StoreError::Full`] |
+//! | --- | --- |
+//! | [`Unauthenticated`](KeyClass::Unauthenticated) | while there is still room for entries of the other two |
+//! | [`Authenticated`](KeyClass::Authenticated) | while there is still room for protected entries |
+//! | [`Protected`](KeyClass::Protected) | last: only if the store cannot take anything more |
+//!
+//! Replacing and removing an existing entry succeeds in every class.
+//!
+//! | | `Unauthenticated` | `Authenticated` | `Protected` |
+//! | --- | --- | --- | --- |
+//! | [`MemoryStore`] | at most half of `max_entries` | `max_entries`, together with those before | as many again |
+//! | `RedisStore`, with `maxmemory` and `noeviction` | up to 7/8 of `maxmemory` | up to `maxmemory` | beyond `maxmemory` too |
+//!
+//! A store of your own that cannot run out of room (a disk with monitoring) may ignore the class. One
+//! that can has to keep room apart: count by class, or set limits below its real capacity for the first two.
+//!
+//! What remains: the classes bound what callers can do to *others*. If callers without credentials use up
+//! their own room, new logins are answered by 503 until entries expire; sessions that exist go on.
 //!
 //! # The promises as tests
 //!
@@ -49,8 +75,9 @@
 //! }
 //! ```
 //!
-//! That a full store says so, and that one which is away fails in time, depends on the store: those tests
-//! are beside the suite, in the same two files.
+//! Two functions need a store that has little room, and say so: `each_class_keeps_its_room` and
+//! `an_existing_entry_is_replaced_when_there_is_no_room`. That a store which is away fails in time depends on
+//! the store: those tests are beside the suite, in the same two files.
 //!
 //! # A store of one's own
 //!
@@ -79,6 +106,7 @@
 //! }
 //! ```
 
+mod class;
 mod error;
 mod memory;
 mod record;
@@ -94,6 +122,7 @@ use bytes::Bytes;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;
+pub use class::KeyClass;
 pub use error::StoreError;
 pub use memory::MemoryStore;
 pub use record::{Expect, Key, Put, Record, Removed};
@@ -125,7 +154,7 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] where a new key has no room, [`StoreError::Unavailable`] where the store could
+    /// [`StoreError::Full`] where a new key has no room in its [class](Key::class), [`StoreError::Unavailable`] where the store could
     /// not be asked or its answer was lost.
     fn put(
         &self,

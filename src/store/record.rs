@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::KeyClass;
+
 /// The name of an entry: a purpose, a colon, and an id.
 ///
 /// Keys that this crate makes are printable ASCII of at most 128 bytes. Ids are digests or random: a key
@@ -22,13 +24,21 @@ impl Key {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Returns who can cause this entry to be created, which decides the room it may use.
+    pub fn class(&self) -> KeyClass {
+        KeyClass::of(self.purpose())
+    }
+
+    fn purpose(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
 }
 
 /// Shows what the entry is for, not which one it is.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let purpose = self.0.split(':').next().unwrap_or_default();
-        write!(f, "Key({purpose}:..)")
+        write!(f, "Key({}:..)", self.purpose())
     }
 }
 

@@ -6,7 +6,6 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -14,21 +13,18 @@ use bytes::Bytes;
 
 use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
 use crate::clock::{SharedClock, SystemClock, within};
-use crate::telemetry::StoreFailure;
+use crate::telemetry::{LogLimits, StoreFailure};
 
 /// Nobody waits longer for one verb than this.
 const TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A store that fails at every request must not fill the log.
-const SECONDS_BETWEEN_WARNINGS: u64 = 10;
 
 /// A store that many share.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
     store: Arc<dyn Erased>,
     clock: SharedClock,
-    /// The monotonic second before which no warning is due.
-    warned_until: Arc<AtomicU64>,
+    /// A store that fails at every request must not fill the log.
+    logs: Arc<LogLimits>,
 }
 
 impl SharedStore {
@@ -36,7 +32,7 @@ impl SharedStore {
         Self {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            warned_until: Arc::default(),
+            logs: Arc::new(LogLimits::by_ten_seconds()),
         }
     }
 
@@ -92,15 +88,21 @@ impl SharedStore {
 
     /// What a store says of itself is not repeated: it may name its address and password.
     fn log(&self, reason: StoreFailure) {
-        let now = self.clock.monotonic().as_secs();
-        let next = now + SECONDS_BETWEEN_WARNINGS;
-        let due = |until| (until <= now).then_some(next);
-        let order = Ordering::Relaxed;
-        match self.warned_until.fetch_update(order, order, due) {
-            Ok(_) => tracing::warn!(
+        let now = self.clock.monotonic();
+        match self.logs.admit(
+            "store_failed",
+            match reason {
+                StoreFailure::Full => "full",
+                StoreFailure::Unavailable => "unavailable",
+                StoreFailure::TimedOut => "timed_out",
+                StoreFailure::Panicked => "panicked",
+            },
+            now,
+        ) {
+            true => tracing::warn!(
                 name: "store_failed", target: "tower_oauth::store", ?reason, "store failed"
             ),
-            Err(_) => tracing::debug!(
+            false => tracing::debug!(
                 name: "store_failed_again", target: "tower_oauth::store", ?reason, "store failed again"
             ),
         }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Request;
-use http::header::{COOKIE, HeaderName, ORIGIN};
+use http::header::{HeaderName, ORIGIN};
 
 use super::endpoint::AuthorizationRequest;
 use super::respond::random_text;
+use crate::protocol::cookie::{Match, pairs};
 
 /// How long a page may stay open before its form is refused.
 const PAGE_LIFETIME: Duration = Duration::from_secs(600);
@@ -56,14 +57,9 @@ struct Page {
 impl Sessions {
     /// The browser of a request, where its cookie is one of ours.
     pub(super) fn browser(&self, cookie_name: &str, request: &Request<Bytes>) -> Option<String> {
-        let mut values = request
-            .headers()
-            .get_all(COOKIE)
-            .iter()
-            .filter_map(|field| field.to_str().ok())
-            .flat_map(|field| field.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='))
-            .filter_map(|(name, value)| (name == cookie_name).then_some(value));
+        let mut values = pairs(request.headers())
+            .filter(|pair| pair.compare(cookie_name.as_bytes()) == Match::Exact)
+            .filter_map(|pair| std::str::from_utf8(pair.value()).ok());
         let value = values.next()?;
         // Two of them mean that somebody else planted one.
         (values.next().is_none() && self.browsers.contains_key(value)).then(|| value.to_owned())

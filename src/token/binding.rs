@@ -48,6 +48,20 @@ impl Bindings {
         self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), shown)
     }
 
+    /// Whether the request has a certificate header of a trusted proxy that cannot be read, although this token does not need
+    /// one. A token that does need one is refused by [`check`](Self::check).
+    pub(crate) fn has_unreadable_certificate(
+        &self,
+        verdict: &Verdict,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> bool {
+        let confirmation = verdict.confirmation.as_ref();
+        let is_bound = confirmation.is_some_and(|one| one.certificate_thumbprint.is_some());
+        let mtls = self.mtls.as_ref().filter(|_| !is_bound);
+        mtls.is_some_and(|mtls| !mtls.is_readable(headers, extensions))
+    }
+
     fn check_certificate(
         &self,
         thumbprint: Option<[u8; 32]>,

@@ -209,6 +209,8 @@ impl LogoutTokenError {
 
 #[cfg(test)]
 mod tests {
+    #![cfg(feature = "testing")]
+
     use std::time::Duration;
 
     use serde_json::json;

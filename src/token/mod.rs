@@ -2,6 +2,7 @@
 
 mod audience;
 mod binding;
+mod certificate_format;
 mod dpop;
 mod error;
 mod grants;
@@ -23,6 +24,7 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, Shown, original_uri};
+pub use certificate_format::CertificateFormat;
 pub(crate) use dpop::Unspent;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};
 pub use error::{VerifyError, VerifyErrorKind};

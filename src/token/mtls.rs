@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use http::{Extensions, HeaderMap, HeaderName};
 use subtle::ConstantTimeEq as _;
 
+use super::certificate_format::{CertificateFormat, Malformed};
 use crate::ConfigError;
 use crate::crypto::digest;
+use crate::protocol::field_name::{folded, remove_spellings};
 
 /// The certificate that a client showed when its connection was made.
 ///
@@ -62,6 +63,9 @@ impl fmt::Debug for ClientCertificate {
 /// A bound token (`cnf` with `x5t#S256`) is accepted together with the very certificate it is bound to, and
 /// refused with 401 without it or with another.
 ///
+/// Behind a proxy that ends TLS, the certificate is in a header field, in one of several formats: see
+/// [`from_header_in`](Self::from_header_in).
+///
 /// The TLS server has to ask for client certificates by its configuration: a token comes too late to do
 /// that. It need not verify a chain.
 ///
@@ -89,10 +93,18 @@ pub struct Mtls {
 #[derive(Clone)]
 enum Source {
     Tls,
-    Header {
-        name: HeaderName,
-        trusted: Arc<Trusted>,
-    },
+    Header(Arc<Header>),
+}
+
+/// The field of a proxy.
+struct Header {
+    name: HeaderName,
+    /// As [`folded`] prints it.
+    folded_name: String,
+    format: CertificateFormat,
+    trusted: Box<Trusted>,
+    /// Whether a malformed field was logged.
+    told: AtomicBool,
 }
 
 type Trusted = dyn Fn(&Extensions) -> bool + Send + Sync;
@@ -110,10 +122,7 @@ impl Mtls {
     /// The certificate in a header that a proxy sets, which ends TLS in front of this server; by
     /// [RFC 9440] that is `client-cert`, with the DER as a byte sequence (`:MIIB…:`).
     ///
-    /// `trusted` says, by the extensions of a request, whether it came from that proxy. From anybody else the
-    /// header is ignored (`M1`): whoever can set it can claim any certificate. **The proxy must remove the
-    /// header from what its clients send**, also on connections without a certificate. A
-    /// [`ClientCertificate`] in the extensions is not looked at, since it would be the proxy's own.
+    /// Short for [`from_header_in`](Self::from_header_in) with [`CertificateFormat::Rfc9440`].
     ///
     /// # Errors
     ///
@@ -124,16 +133,59 @@ impl Mtls {
         name: &str,
         trusted: impl Fn(&Extensions) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
+        Self::from_header_in(CertificateFormat::Rfc9440, name, trusted)
+    }
+
+    /// Reads the certificate from a header field that a TLS-terminating proxy sets, in the format of that proxy.
+    ///
+    /// `trusted` decides, by the extensions of a request, whether it came from that proxy. From any other peer the
+    /// field is ignored, because a caller that can set it can claim any certificate. **The proxy must remove the
+    /// field from what its clients send**, also on connections without a certificate; [`CertificateFormat`] has the
+    /// directives. A [`ClientCertificate`] in the extensions is ignored, since it would be the proxy's own.
+    ///
+    /// Without the field, the client has no certificate. If the proxy sends the field twice, or one that is malformed, the
+    /// request is rejected: with 401 if its token is bound to a certificate, else with 400. The log says what is wrong.
+    ///
+    /// The [`BearerLayer`](crate::BearerLayer) removes the field, in any spelling, before it calls the inner service, whoever
+    /// sent it. An inner layer with the same setting finds no certificate.
+    ///
+    /// # Not checked
+    ///
+    /// The chain and the validity of the certificate: the token names this very certificate. The proxy proves that the
+    /// client has the key.
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use tower_oauth::bearer::{CertificateFormat, Mtls};
+    ///
+    /// let mtls = Mtls::from_header_in(CertificateFormat::Nginx, "ssl-client-cert", |extensions| {
+    ///     extensions.get::<SocketAddr>().is_some_and(|peer| peer.ip().is_loopback())
+    /// })?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for a string that is not the name of a header field.
+    pub fn from_header_in(
+        format: CertificateFormat,
+        name: &str,
+        trusted: impl Fn(&Extensions) -> bool + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
         let invalid = |_| ConfigError::Setting {
             setting: "certificate header",
             value: name.to_owned(),
             reason: "it must be the name of a header",
         };
+        let name = HeaderName::try_from(name).map_err(invalid)?;
         Ok(Self {
-            source: Source::Header {
-                name: HeaderName::try_from(name).map_err(invalid)?,
-                trusted: Arc::new(trusted),
-            },
+            source: Source::Header(Arc::new(Header {
+                folded_name: folded(name.as_str()),
+                name,
+                format,
+                trusted: Box::new(trusted),
+                told: AtomicBool::new(false),
+            })),
             required: false,
         })
     }
@@ -156,40 +208,86 @@ impl Mtls {
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> bool {
-        self.shown(headers, extensions)
-            .is_some_and(|shown| bool::from(shown.ct_eq(thumbprint)))
+        let shown = self.shown(headers, extensions).ok().flatten();
+        shown.is_some_and(|shown| bool::from(shown.ct_eq(thumbprint)))
+    }
+
+    /// Whether the request shows a certificate or none, and not a field that cannot be read.
+    pub(crate) fn is_readable(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
+        self.shown(headers, extensions).is_ok()
+    }
+
+    /// Removes the field in every spelling, whoever set it.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        if let Source::Header(header) = &self.source {
+            remove_spellings(headers, &header.folded_name);
+        }
+    }
+
+    pub(crate) fn strips(&self, folded_name: &str) -> bool {
+        match &self.source {
+            Source::Tls => false,
+            Source::Header(header) => header.folded_name == folded_name,
+        }
     }
 
     fn shown<'a>(
         &self,
         headers: &HeaderMap,
         extensions: &'a Extensions,
-    ) -> Option<Cow<'a, [u8; 32]>> {
+    ) -> Result<Option<Cow<'a, [u8; 32]>>, Malformed> {
         match &self.source {
-            Source::Tls => {
-                let certificate = extensions.get::<ClientCertificate>()?;
-                Some(Cow::Borrowed(&certificate.thumbprint))
-            }
-            Source::Header { name, trusted } => {
-                let mut lines = headers.get_all(name).iter();
-                // A second line could be one that the proxy did not set.
-                let (Some(line), None) = (lines.next(), lines.next()) else {
-                    return None;
-                };
-                if !trusted(extensions) {
-                    return None;
-                }
-                let der = byte_sequence(line.as_bytes())?;
-                Some(Cow::Owned(thumbprint(&der)))
-            }
+            Source::Tls => Ok(extensions
+                .get::<ClientCertificate>()
+                .map(|certificate| Cow::Borrowed(&certificate.thumbprint))),
+            Source::Header(header) => header
+                .read(headers, extensions)
+                .map(|der| der.map(|der| Cow::Owned(thumbprint(&der))))
+                .inspect_err(|reason| header.log(reason)),
         }
     }
 }
 
-/// RFC 9440 §2.1, by RFC 8941 §3.3.5: base64 between colons; no parameters, nothing else.
-fn byte_sequence(line: &[u8]) -> Option<Vec<u8>> {
-    let inner = line.trim_ascii().strip_prefix(b":")?.strip_suffix(b":")?;
-    STANDARD.decode(inner).ok().filter(|der| !der.is_empty())
+impl Header {
+    fn read(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Option<Vec<u8>>, Malformed> {
+        let mut lines = headers.get_all(&self.name).iter();
+        let Some(line) = lines.next() else {
+            return Ok(None);
+        };
+        if !(self.trusted)(extensions) {
+            return Ok(None);
+        }
+        // A second line could be one that the proxy did not set.
+        if lines.next().is_some() {
+            return Err("there is more than one field line");
+        }
+        self.format.read(line.as_bytes()).map(Some)
+    }
+
+    /// Callers behind a proxy that does not remove the field can cause this, so it is a warning once.
+    fn log(&self, reason: &str) {
+        let (header, format) = (self.name.as_str(), self.format);
+        if self.told.swap(true, Ordering::Relaxed) {
+            tracing::debug!(
+                name: "certificate_header_malformed_again",
+                target: "tower_oauth::bearer",
+                header, ?format, reason,
+                "rejected a malformed certificate header of a trusted proxy"
+            );
+        } else {
+            tracing::warn!(
+                name: "certificate_header_malformed",
+                target: "tower_oauth::bearer",
+                header, ?format, reason,
+                "rejected a malformed certificate header of a trusted proxy: compare its configuration with \
+                 the documentation of `CertificateFormat`"
+            );
+        }
+    }
 }
 
 fn thumbprint(der: &[u8]) -> [u8; 32] {
@@ -202,7 +300,7 @@ impl fmt::Debug for Mtls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = match &self.source {
             Source::Tls => None,
-            Source::Header { name, .. } => Some(name),
+            Source::Header(header) => Some((&header.name, header.format)),
         };
         f.debug_struct("Mtls")
             .field("header", &header)

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tower_oauth::store::{Expect, Key, Put, Removed, Store};
+use tower_oauth::store::{Expect, Key, Put, Removed, Store, StoreError};
 
 /// A store to try, and the time it reads.
 pub trait Subject {
@@ -34,12 +34,16 @@ const LONG: Duration = Duration::from_secs(3600);
 
 /// A key that no other test has, also where the store is shared.
 pub fn fresh_key() -> Key {
+    fresh_key_of("suite")
+}
+
+fn fresh_key_of(purpose: &'static str) -> Key {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap();
-    Key::new("suite", &format!("{}-{count}", now.as_nanos()))
+    Key::new(purpose, &format!("{}-{count}", now.as_nanos()))
 }
 
 fn value(text: &'static str) -> Bytes {
@@ -188,6 +192,68 @@ pub async fn of_many_that_put_at_once_one_is_first(subject: &impl Subject) {
         }
     }
     assert_eq!(stored, 1);
+}
+
+/// Puts entries of this purpose until there is no room for another one.
+async fn fill(store: &impl Store, purpose: &'static str) -> Vec<Key> {
+    let value = Bytes::from(vec![7; 4096]);
+    let mut keys = Vec::new();
+    while keys.len() < 100_000 {
+        let key = fresh_key_of(purpose);
+        match store.put(&key, value.clone(), LONG, Expect::Absent).await {
+            Ok(Put::Stored(_)) => keys.push(key),
+            Err(StoreError::Full) => return keys,
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("this store has too much room for this test")
+}
+
+/// Purposes whose entries end sessions, or protect them while they change.
+const PROTECTED: [&str; 5] = ["cookie", "lease", "logout", "ended-user", "ended-sid"];
+
+/// What callers without credentials create fills the room of nobody else, and neither do sessions fill that of
+/// sign-outs and leases. For a store with room for a few thousand entries of 4 KiB at most.
+pub async fn each_class_keeps_its_room(subject: &impl Subject) {
+    let store = subject.store();
+    let states = fill(&*store, "state").await;
+    assert!(!states.is_empty());
+    for purpose in ["session", "user", "sid", "dpop", "suite"] {
+        store_it(&*store, &fresh_key_of(purpose), "a", LONG).await;
+    }
+    let sessions = fill(&*store, "session").await;
+    assert!(!sessions.is_empty());
+    for _ in 0..20 {
+        for purpose in PROTECTED {
+            let key = fresh_key_of(purpose);
+            store_it(&*store, &key, "a", LONG).await;
+            assert!(store.get(&key).await.unwrap().is_some());
+            store_it(&*store, &key, "b", LONG).await;
+        }
+        let state = fresh_key_of("state");
+        let refused = store.put(&state, Bytes::new(), LONG, Expect::Absent).await;
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    }
+    // Nothing was given up for any of it.
+    for key in states.iter().chain(&sessions) {
+        assert!(store.get(key).await.unwrap().is_some());
+    }
+}
+
+/// For a store with room for a few thousand entries of 4 KiB at most.
+pub async fn an_existing_entry_is_replaced_when_there_is_no_room(subject: &impl Subject) {
+    let store = subject.store();
+    for purpose in ["state", "session"] {
+        let keys = fill(&*store, purpose).await;
+        for key in keys.iter().take(20) {
+            store_it(&*store, key, "replaced", LONG).await;
+            let record = store.get(key).await.unwrap().unwrap();
+            assert_eq!(record.value(), &value("replaced"));
+            let removed = store.remove(key, Expect::Anything).await.unwrap();
+            assert_eq!(removed, Removed::Removed);
+        }
+        store_it(&*store, &fresh_key_of(purpose), "there is room again", LONG).await;
+    }
 }
 
 /// A counter that many raise by compare-and-swap loses no step.

@@ -16,13 +16,14 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _};
-use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
+use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session, fuzzing};
 
 use crate::still::Still;
 
 pub const ISSUER: &str = "https://id.example.com";
 pub const SESSION: &str = "__Host-Http-shop-session";
 pub const PREFIX: &str = "__Host-Http-shop-";
+const CALLBACK: &str = "https://shop.example.com/auth/callback";
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
@@ -72,8 +73,7 @@ impl Shop {
         let server = server.with_clock(Still).with_back_channel(endpoint);
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");
-        let callback = "https://shop.example.com/auth/callback";
-        let login = LoginLayer::new(&server, client, callback, key.clone()).unwrap();
+        let login = LoginLayer::new(&server, client, CALLBACK, key.clone()).unwrap();
         let service = configure(login).layer(tower::service_fn(whoami));
         Self {
             key,
@@ -84,6 +84,11 @@ impl Shop {
                 .build()
                 .unwrap(),
         }
+    }
+
+    /// What its sealed records are bound to.
+    pub fn layer(&self) -> fuzzing::Layer {
+        fuzzing::Layer::new(ISSUER, "shop", CALLBACK).unwrap()
     }
 
     pub fn server(&self) -> std::sync::MutexGuard<'_, Server> {

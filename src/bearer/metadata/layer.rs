@@ -1,4 +1,4 @@
-//! [`ResourceMetadataLayer`]: serves the documents, to everybody.
+//! [`ResourceMetadataLayer`]: serves the documents without authentication.
 
 use std::fmt;
 use std::future::Future;
@@ -12,21 +12,39 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::ResourceMetadata;
 use super::document::WELL_KNOWN;
+use super::order::{HandedOn, Report, is_address};
+use crate::bearer::protection::Judged;
+use crate::token::original_uri;
 
 /// How long a document may be kept, unless said otherwise: an hour.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// Answers `GET` and `HEAD` at the address of each document, and hands everything else on untouched.
+/// Answers `GET` and `HEAD` at the address of each document, and passes every other request to the inner
+/// service.
 ///
-/// It stands *outside* of [`BearerLayer`](crate::BearerLayer), on the router at the root of the host: who
-/// asks for the document has no token yet. Pages of any origin may read it ([CORS]), and caches may keep it.
+/// Clients fetch the document before they have a token, so the layer must stand *outside* of
+/// [`BearerLayer`](crate::BearerLayer), on the router at the root of the host. On an axum router the layer that is
+/// added last is the outermost: call `.layer(ResourceMetadataLayer::new(..))` after `.layer(bearer)`. In a
+/// `tower::ServiceBuilder` the first is the outermost: name it before the `BearerLayer`. Inside of the `BearerLayer`
+/// it is never reached without a token; the log says so once (`resource_metadata_behind_bearer_layer`).
+///
+/// Only a request that carries nothing is answered here: exactly the address, without a query (unless the
+/// identifier has one), without content, announced or not (`Content-Length`, `Transfer-Encoding`, an HTTP/2 body
+/// of unknown length), and without `Upgrade`, `Expect`, `Trailer`, `HTTP2-Settings` or a field that overrides the
+/// method. Everything else at that address goes on and meets the `BearerLayer` like any other request. A body type
+/// that does not report its end ([`Body::is_end_stream`]) counts as content, so a layer that wraps request bodies
+/// in such a type belongs further in.
+///
+/// CORS preflight requests for the address are answered as well. Pages of any origin may read the document ([CORS]),
+/// and caches may store it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -57,6 +75,7 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 pub struct ResourceMetadataLayer {
     documents: Arc<[Document]>,
     cache_control: HeaderValue,
+    report: Report,
 }
 
 #[derive(Clone)]
@@ -72,6 +91,7 @@ impl ResourceMetadataLayer {
         let layer = Self {
             documents: Arc::new([]),
             cache_control: HeaderValue::from_static("no-cache"),
+            report: Report::default(),
         };
         layer.add_resource(metadata).with_max_age(MAX_AGE)
     }
@@ -119,14 +139,13 @@ impl ResourceMetadataLayer {
         self
     }
 
-    /// The document for this request, where it is one that is answered here.
+    /// Returns the document whose address is the target of this request.
     fn find<B>(&self, request: &Request<B>) -> Option<&Document> {
-        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        // Inside of a nested axum router the path is cut, and another path would look like the address.
+        let uri = original_uri(request.uri(), request.extensions());
         // The cheap question first: nearly every request is for something else.
         uri.path().starts_with(WELL_KNOWN).then_some(())?;
-        self.documents
-            .iter()
-            .find(|one| asks_for_document(method, uri, headers, &one.path))
+        self.documents.iter().find(|one| is_address(uri, &one.path))
     }
 
     fn answer<R: From<Bytes>>(&self, method: &Method, document: &Document) -> Response<R> {
@@ -155,25 +174,36 @@ impl ResourceMetadataLayer {
     }
 }
 
-/// Whether the document of this address is asked for, or whether a page may ask for it (CORS). The query
-/// counts only where the identifier has one.
-pub(in crate::bearer) fn asks_for_document(
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    address: &str,
-) -> bool {
-    let is_asked = match *method {
+/// Returns whether a request asks for the document, or asks whether a page may (CORS), and carries nothing that a
+/// service could act on.
+fn is_plain<B: Body>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let asks = match *request.method() {
         Method::GET | Method::HEAD => true,
         Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
         _ => false,
     };
-    let is_there = match address.split_once('?') {
-        Some((path, query)) => uri.path() == path && uri.query() == Some(query),
-        None => uri.path() == address,
-    };
-    is_asked && is_there
+    asks && !announces_more(headers) && request.body().is_end_stream()
 }
+
+fn announces_more(headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter();
+    CARRIERS.iter().any(|name| headers.contains_key(*name))
+        || lengths.into_iter().any(|length| length != "0")
+}
+
+/// Fields that announce content, another protocol or another method than that of the request line.
+const CARRIERS: [&str; 9] = [
+    "transfer-encoding",
+    "trailer",
+    "expect",
+    "upgrade",
+    "http2-settings",
+    "content-encoding",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
 
 impl<S> Layer<S> for ResourceMetadataLayer {
     type Service = ServeResourceMetadata<S>;
@@ -196,6 +226,7 @@ pub struct ServeResourceMetadata<S> {
 impl<S, B, R> Service<Request<B>> for ServeResourceMetadata<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
+    B: Body,
     R: From<Bytes>,
 {
     type Response = Response<R>;
@@ -206,14 +237,21 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let layer = &self.layer;
-        let Some(document) = layer.find(&request) else {
+        let found = layer.find(&request);
+        let Some(document) = found.filter(|_| is_plain(&request)) else {
+            if found.is_some() {
+                request.extensions_mut().insert(HandedOn);
+            }
             let inner = self.inner.call(request);
             return ResourceMetadataFuture {
                 state: State::Passed { inner },
             };
         };
+        if request.extensions().get::<Judged>().is_some() {
+            layer.report.send(&document.path);
+        }
         let response = Some(layer.answer(request.method(), document));
         // Gives back what `poll_ready` may have reserved for a call that does not come.
         self.inner = self.inner.clone();

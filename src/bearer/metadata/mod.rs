@@ -10,9 +10,10 @@
 mod document;
 mod layer;
 mod members;
+mod order;
 
 pub use document::ResourceMetadata;
-pub(super) use layer::asks_for_document;
 pub use layer::{ResourceMetadataFuture, ResourceMetadataLayer, ServeResourceMetadata};
 pub use members::BearerMethod;
 pub(super) use members::resource_scopes;
+pub(super) use order::LayerOrder;

@@ -35,6 +35,7 @@ use rejection::{Asked, look};
 /// | --- | --- | --- |
 /// | good | any or none | the token |
 /// | bad, or unreadable, or twice | any or none | none: the `BearerLayer` refuses the request |
+/// | of a scheme that is not accepted (`DPoP` without `with_dpop`), or a `DPoP` proof alone | any or none | none: the `BearerLayer` refuses the request |
 /// | none, or another scheme (`Basic`) | good | the session |
 /// | none, or another scheme | none, ended or spoiled | nobody |
 ///
@@ -51,7 +52,8 @@ use rejection::{Asked, look};
 ///
 /// # Example
 ///
-/// ```
+#[cfg_attr(feature = "testing", doc = "```")]
+#[cfg_attr(not(feature = "testing"), doc = "```ignore")]
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// use axum::{Router, routing::get};

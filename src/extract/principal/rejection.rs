@@ -9,6 +9,7 @@ use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 use super::Principal;
 use crate::bearer::{Demand, Judged, Refusal, Speech, refuse};
 use crate::login::{Mark, missing};
+use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
 /// Why there is no [`Principal`].
@@ -95,12 +96,14 @@ pub(super) fn look<C: Send + Sync + 'static>(
     let found = match (&judged.verdict, extensions.get::<VerifiedToken<C>>()) {
         (Some(_), Some(token)) => Some(Principal::Token(token.clone())),
         (Some(_), None) => {
-            tracing::error!(
-                name: "other_claims",
-                target: "tower_oauth::bearer",
-                wanted = type_name::<C>(),
-                OTHER_TYPE
-            );
+            if may_log("other_claims", type_name::<C>()) {
+                tracing::error!(
+                    name: "other_claims",
+                    target: "tower_oauth::bearer",
+                    wanted = type_name::<C>(),
+                    OTHER_TYPE
+                );
+            }
             return Err(PrincipalRejection::misconfigured(OTHER_TYPE));
         }
         (None, _) => extensions.get().cloned().map(Principal::Session),

@@ -268,7 +268,8 @@ impl Login {
         let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();
         let transaction = self.started.transaction;
         let grant = self.flow.accept(transaction, response).await?;
-        self.flow.complete(grant).await
+        let tokens = self.flow.redeem(&grant).await.map_err(|none| none.error)?;
+        self.flow.complete(grant, tokens).await
     }
 }
 

@@ -8,8 +8,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::{Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, Version};
 use http_body::Body;
 use serde_json::json;
 
@@ -26,8 +27,10 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     }
     let body = pin!(body);
     let form = body::read_form(&parts.headers, body);
-    let form = within(&**settings.flow().clock(), FORM_PATIENCE, form).await;
-    let form = form.flatten().unwrap_or_default();
+    let Some(form) = within(&**settings.flow().clock(), FORM_PATIENCE, form).await else {
+        return too_slow(parts.version);
+    };
+    let form = form.unwrap_or_default();
     let Some(token) = one_token(&form) else {
         return refuse("logout_token_missing", NO_TOKEN);
     };
@@ -70,6 +73,18 @@ fn refuse(code: &'static str, description: &str) -> Answer {
     answer::json_with(StatusCode::BAD_REQUEST, &value)
 }
 
+/// The form did not arrive in time. What is left of it would be read as the next request.
+fn too_slow(version: Version) -> Answer {
+    events::logout_token_refused("logout_token_too_slow");
+    let value = json!({ "error": "invalid_request", "error_description": TOO_SLOW });
+    let mut answer = answer::json_with(StatusCode::REQUEST_TIMEOUT, &value);
+    if version < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
+    answer
+}
+
 /// Nothing was judged or noted: the same token is good for another delivery.
 fn try_again(code: &'static str, wait: Duration) -> Answer {
     events::logout_token_refused(code);
@@ -80,6 +95,7 @@ fn try_again(code: &'static str, wait: Duration) -> Answer {
 }
 
 const NO_TOKEN: &str = "the request is not a form with one logout_token";
+const TOO_SLOW: &str = "the form did not arrive in time";
 const REPLAYED: &str = "the logout token was used before";
 
 /// How long the form may take to arrive.

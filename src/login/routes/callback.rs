@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks::{self, SignInError};
 use crate::login::chunks;
@@ -19,7 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, Held, SessionId};
+use crate::session::{EndReason, Held, Presented, Shown, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -68,10 +68,21 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
             return answer;
         }
     };
-    let mut answer = finish(settings, parts, &jar, transaction, response).await;
-    // `L13`: used, however it went.
-    clear(settings, &mut answer, &name);
-    answer
+    match finish(settings, parts, &jar, transaction, response).await {
+        Finished::Used(mut answer) => {
+            // `L13`: used, however it went.
+            clear(settings, &mut answer, &name);
+            answer
+        }
+        Finished::CanBeRepeated(answer) => answer,
+    }
+}
+
+/// What a callback came to whose transaction was found.
+enum Finished {
+    Used(Answer),
+    /// Nothing was sent: the browser keeps its transaction, and a reload continues the login.
+    CanBeRepeated(Answer),
 }
 
 async fn finish(
@@ -80,23 +91,35 @@ async fn finish(
     jar: &Jar<'_>,
     transaction: Transaction,
     response: AuthorizationResponse,
-) -> Answer {
+) -> Finished {
     // `H46`: what was acceptable when it was sealed may not be now.
     let target = settings
         .return_to(&transaction.return_to)
         .unwrap_or(&settings.default_return_to)
         .to_owned();
     let state = transaction.state.clone();
-    let replaces = transaction.replaces;
+    let (replaces, started_at) = (transaction.replaces, transaction.started_at);
     let outcome = match settings.flow().accept(transaction, response).await {
         Ok(grant) => {
             let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
             let sealer = settings.sealer.clone();
-            let redeem = || async move {
-                if !keeper.claim(&claimed).await? {
+            let redeem = move |permit| async move {
+                let Some(claim) = keeper.claim(&claimed, started_at).await? else {
                     return Err(SignInError::Used);
-                }
-                let record = keeper.flow().complete(grant).await?;
+                };
+                let tokens = match keeper.flow().redeem(&grant).await {
+                    Ok(tokens) => tokens,
+                    Err(none) => {
+                        // The claim of a code that may have been redeemed stays to the end.
+                        if none.outcome == RedemptionOutcome::Refused {
+                            keeper.shorten_claim(claim).await;
+                        }
+                        return Err(none.error.into());
+                    }
+                };
+                // What follows waits for no stranger's code.
+                drop(permit);
+                let record = keeper.flow().complete(grant, tokens).await?;
                 let record = keeper.admit(record).await?;
                 // What no cookie holds is not begun: nobody could ever end it.
                 if !keeper.gives_tickets()
@@ -126,15 +149,18 @@ async fn finish(
     let refuse = |refusal: &Refusal| settings.refuse(&parts.headers, refusal, Some(&target));
     let outcome = match outcome {
         callbacks::Answer::Outcome(outcome) => outcome,
-        callbacks::Answer::Used => return refuse(&USED),
-        callbacks::Answer::Lost => return refuse(&LOST),
+        callbacks::Answer::Used => return Finished::Used(refuse(&USED)),
+        callbacks::Answer::Lost => return Finished::Used(refuse(&LOST)),
     };
-    match outcome.as_ref() {
-        Ok(session) => {
-            if let Err(error) = end_before(settings, jar, session, replaces).await {
-                return refuse(&Refusal::from(&error));
+    Finished::Used(match outcome.as_ref() {
+        Ok(session) => match end_before(settings, jar, session, replaces).await {
+            Ok(()) => {
+                sign_in(settings, jar, session, &target).unwrap_or_else(|refusal| refuse(&refusal))
             }
-            sign_in(settings, jar, session, &target).unwrap_or_else(|refusal| refuse(&refusal))
+            Err(error) => refuse(&Refusal::from(&error)),
+        },
+        Err(error) if error.can_be_repeated() => {
+            return Finished::CanBeRepeated(refuse(&Refusal::from(error)));
         }
         // `L16`: a silent login that found nobody is an answer, not a failure.
         Err(SignInError::Flow(error)) if error.kind() == FlowErrorKind::NotSignedIn => {
@@ -142,7 +168,7 @@ async fn finish(
             answer::redirect(&target)
         }
         Err(error) => refuse(&Refusal::from(error)),
-    }
+    })
 }
 
 /// `L20`, `H34`: the session that was here before ends, whoever's it was.
@@ -150,22 +176,31 @@ async fn end_before(
     settings: &Settings,
     jar: &Jar<'_>,
     session: &Held,
-    replaces: Option<SessionId>,
+    replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
-    let here = settings.visit(jar).await?.session;
-    let id = session.record().id();
-    if let Some(before) = here.filter(|before| before.record().id() != id) {
-        let record = before.record();
-        settings.keeper.end(record.id(), Some(record)).await?;
-        settings.keeper.tell_ended(record, EndReason::Replaced);
-    } else if let Some(before) = settings.name_in_cookie(jar).filter(|before| before != id) {
-        // Too old, and a younger one of the same session may be on its way (`L47`).
-        settings.keeper.end(&before, None).await?;
+    let (keeper, id) = (&settings.keeper, session.record().id());
+    for shown in settings
+        .found(jar)
+        .presented
+        .into_iter()
+        .flat_map(Presented::into_iter)
+    {
+        let is_this = match &shown {
+            Shown::Record(record) => record.id() == id,
+            Shown::Ticket(ticket) => keeper.name_of(ticket) == *id,
+        };
+        if is_this {
+            continue;
+        }
+        // Also one that is too old: a younger one of the same session may be on its way (`L47`).
+        if let SignOut::NotEnded(error) = keeper.sign_out(shown, EndReason::Replaced).await {
+            return Err(error);
+        }
     }
-    if let Some(before) = replaces.filter(|before| before != id) {
-        settings.keeper.end(&before, None).await?;
-        let (id, reason) = (Some(before), EndReason::Replaced);
-        settings.keeper.tell_ended_unread(id, None, reason);
+    if let Some(before) = replaces.filter(|before| before.id != *id) {
+        keeper.end_unread(&before).await?;
+        let (id, reason) = (Some(before.id), EndReason::Replaced);
+        keeper.tell_ended_unread(id, None, reason);
     }
     Ok(())
 }
@@ -177,7 +212,7 @@ fn sign_in(
     target: &str,
 ) -> Result<Answer, Refusal> {
     // A result that is asked for again must not revive a session that was ended since (`L47`).
-    if settings.keeper.is_buried(session.record().id()) {
+    if settings.keeper.is_denied(session.record()) {
         return Err(USED);
     }
     let mut cookies = settings.session_cookies(session)?;

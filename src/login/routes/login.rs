@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::flow::{FlowErrorKind, StartRequest};
+use crate::flow::{FlowErrorKind, SessionRef, StartRequest};
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::navigation::{self, Kind};
@@ -18,7 +18,7 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
         Err(refusal) => return settings.refuse(&parts.headers, &refusal, None),
     };
     // `L4`: a login is started by going to a page, and nothing else gets a cookie here.
-    match navigation::kind(&parts.method, &parts.headers) {
+    match navigation::kind(&parts.method, &parts.headers, &settings.origin) {
         Kind::Navigation => {}
         kind => return settings.ask_to_log_in(kind, &parts.headers, Some(&request.return_to)),
     }
@@ -41,7 +41,7 @@ async fn start(
             .visit(&jar)
             .await
             .map_err(|error| Refusal::from(&error))?;
-        request.replaces = visit.session.map(|held| *held.record().id());
+        request.replaces = visit.session.map(|held| SessionRef::from(&**held.record()));
     }
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);

@@ -17,6 +17,7 @@ use http_body::Body;
 use super::answer::Answer;
 use super::settings::Settings;
 use crate::config_error::ConfigError;
+use crate::flow::route_folder;
 
 /// Which of our routes a path is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +53,11 @@ impl Routes {
         if callback.starts_with("//") {
             return Err(refused("its path must not begin with two slashes"));
         }
-        let (folder, name) = callback
-            .rsplit_once('/')
-            .filter(|(_, name)| !name.is_empty())
+        let folder = route_folder(redirect_uri);
+        let name = callback
+            .strip_prefix(folder)
+            .and_then(|name| name.strip_prefix('/'))
+            .filter(|name| !name.is_empty())
             .ok_or_else(|| refused("its path must not end in a slash"))?;
         if OTHERS.contains(&name) {
             return Err(refused(

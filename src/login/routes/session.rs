@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use crate::flow::SessionRecord;
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
-use crate::login::csrf;
 use crate::login::navigation::Kind;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
@@ -28,12 +27,12 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     let mut answer = match visit.session {
         // RFC 10017 §6.1.2.1: where scripts must show themselves, those that ask who is there must, too.
         Some(_) if !settings.admits(&parts.method, &parts.headers) => {
-            settings.refuse(&parts.headers, &csrf::FOREIGN, None)
+            settings.refuse_foreign(&parts.headers)
         }
         Some(mut held) => {
             if wants_extension(parts) {
                 held = settings.keeper.touch(held).await;
-                cookies.extend(settings.renewed_cookies(&held, jar.session_parts().count()));
+                cookies.extend(settings.renewed_cookies(&held, visit.names));
             }
             answer::json(&view(settings, held.record()))
         }

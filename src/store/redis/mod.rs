@@ -53,7 +53,8 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 /// Each verb is one command, so one round trip; the first of a kind that a server sees after its start
 /// takes two. All verbs of a process share one connection to each server. A connection that breaks, or
 /// that is silent for 0.9 seconds, is given up, and the next verb makes another: an application needs no
-/// restart when Redis does. No verb takes longer than 2 seconds. A command whose answer was lost is not
+/// restart when Redis does. So is a connection that was idle for 15 seconds, which something on the way may
+/// have dropped. No verb takes longer than 2 seconds. A command whose answer was lost is not
 /// sent again, not in a cluster either; it is [`StoreError::Unavailable`]. It needs Tokio.
 ///
 /// ```
@@ -69,14 +70,19 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 /// # What Redis must be told
 ///
 /// - **`maxmemory-policy noeviction`**, its default. Any other evicts entries that live: sessions end, and
-///   what must be used only once may be used twice. At `maxmemory` this store answers [`StoreError::Full`] to
-///   new keys; what is there can still be read, replaced and removed. Whether this is set is not checked.
+///   what must be used only once may be used twice. Whether this is set is not checked.
+/// - **Room above `maxmemory`.** At `maxmemory` this store answers [`StoreError::Full`] to new sessions and
+///   new DPoP proofs; at 7/8 of it, to new entries that callers without credentials create (claimed states), so that
+///   they cannot use up the room of sessions. What is there can still be read, replaced and removed. Protected entries
+///   ([`KeyClass::Protected`](super::KeyClass::Protected): sign-outs, leases, watermarks; some 200 bytes each, a record
+///   of 1 to 5 KiB where a session in a cookie was refreshed) are written beyond `maxmemory`: leave the machine that
+///   much memory more than `maxmemory` says.
 /// - **Its clock** is to be kept by NTP. Times to live are counted by the wall clock of the server: one that
 ///   is turned forward ends entries early, one that is turned back keeps them longer.
 /// - **Whether it keeps what it has over a restart** is up to its `save` and `appendonly`. Without, a
 ///   restart signs everybody out and forgets what was used or ended.
 /// - A user restricted by ACL needs the keys `prefix:*` and the commands `GET`, `SET`, `DEL`, `GETRANGE`, `TIME`,
-///   `EVAL`, `EVALSHA`; `ROLE` where it may; `CLUSTER SLOTS` and `ASKING` in a cluster.
+///   `EVAL`, `EVALSHA`; `ROLE` and `INFO` where it may (without `INFO` the limit of 7/8 is not kept); `CLUSTER SLOTS` and `ASKING` in a cluster.
 /// - **While a cluster moves a slot**, new keys in it are [`StoreError::Unavailable`]; what is there can be
 ///   read. One slot moves in moments where it holds little: entries are spread over 1024 of them.
 ///

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::store::Key;
+use crate::store::{Key, KeyClass};
 
 /// Enough that they spread over the servers of a cluster, and few enough to leave a counter for each.
 const BUCKETS: u16 = 1024;
@@ -15,12 +15,14 @@ pub(super) struct Names {
     /// The last version that any entry of the bucket was given.
     pub(super) counter: String,
     pub(super) slot: u16,
+    pub(super) class: KeyClass,
 }
 
 impl Names {
     /// `prefix:{2a1}:session:...`. A cluster reads between the braces alone which slot a name is in, so a
     /// bucket is in one slot whole.
     pub(super) fn new(prefix: &Arc<str>, key: &Key) -> Self {
+        let class = key.class();
         let key = key.as_str();
         let bucket = format!("{:03x}", crc16(key.as_bytes()) % BUCKETS);
         Self {
@@ -28,6 +30,7 @@ impl Names {
             // No entry is called so: their names have a colon more.
             counter: format!("{prefix}:{{{bucket}}}:version"),
             slot: crc16(bucket.as_bytes()) % SLOTS,
+            class,
         }
     }
 }

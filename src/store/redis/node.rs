@@ -19,6 +19,10 @@ const CONNECT: Duration = Duration::from_millis(900);
 
 const ANSWER: Duration = Duration::from_millis(900);
 
+/// A connection that was idle for longer may have been dropped on the way without a word: a verb on it would
+/// fail after [`ANSWER`].
+const IDLE: Duration = Duration::from_secs(15);
+
 /// How long those who come are told of an attempt that failed, before the next is made.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -44,6 +48,7 @@ impl Options {
 pub(super) struct Node {
     pub(super) address: Address,
     options: Arc<Options>,
+    idle: Duration,
     slot: Mutex<Slot>,
 }
 
@@ -60,6 +65,7 @@ struct Slot {
 struct Link {
     connection: MultiplexedConnection,
     number: u64,
+    used_at: Duration,
 }
 
 impl Node {
@@ -67,6 +73,7 @@ impl Node {
         Self {
             address,
             options,
+            idle: IDLE,
             slot: Mutex::default(),
         }
     }
@@ -109,11 +116,15 @@ impl Node {
     /// The connection at hand, or a new one. While one makes it, the others wait for it.
     async fn link(&self) -> Result<Link, Failure> {
         let mut slot = self.slot.lock().await;
-        if let Some(link) = &slot.link {
+        let now = SystemClock.monotonic();
+        slot.link
+            .take_if(|link| now.saturating_sub(link.used_at) >= self.idle);
+        if let Some(link) = &mut slot.link {
+            link.used_at = now;
             return Ok(link.clone());
         }
         if let Some((at, failure)) = &slot.failed
-            && SystemClock.monotonic().saturating_sub(*at) < PAUSE
+            && now.saturating_sub(*at) < PAUSE
         {
             return Err(failure.clone());
         }
@@ -125,7 +136,12 @@ impl Node {
                 slot.count += 1;
                 let number = slot.count;
                 slot.failed = None;
-                Ok(slot.link.insert(Link { connection, number }).clone())
+                let link = Link {
+                    connection,
+                    number,
+                    used_at: SystemClock.monotonic(),
+                };
+                Ok(slot.link.insert(link).clone())
             }
             Err(failure) => {
                 slot.failed = Some((SystemClock.monotonic(), failure.clone()));
@@ -180,4 +196,58 @@ impl Node {
 
 fn no_connection(error: &std::io::Error) -> Failure {
     Failure::NoConnection(error.kind().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers the commands of a connection with `+OK`, until it has answered `PING`; then it is silent.
+    async fn answer_until_ping(mut stream: TcpStream) {
+        let mut buffer = [0; 4096];
+        while let Ok(read) = stream.read(&mut buffer).await {
+            let sent = &buffer[..read];
+            let commands = sent.iter().filter(|byte| **byte == b'*').count();
+            let answer = "+OK\r\n".repeat(commands);
+            if read == 0 || stream.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+            if sent.windows(4).any(|word| word == b"PING") {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connections = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&connections);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::spawn(answer_until_ping(stream));
+            }
+        });
+        let target = Target::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
+        let options = Arc::new(Options::new(&target, &Tls::default()));
+        let mut node = Node::new(target.addresses[0].clone(), options);
+        assert!(node.idle <= Duration::from_secs(15));
+        node.idle = Duration::ZERO;
+        for used in 1..=3 {
+            node.ask(&redis::cmd("PING")).await.unwrap();
+            assert_eq!(connections.load(Ordering::SeqCst), used);
+        }
+        // Without that, the silent connection costs a verb.
+        node.idle = IDLE;
+        let failure = node.ask(&redis::cmd("PING")).await.unwrap_err();
+        assert!(matches!(failure, Failure::TimedOut), "{failure}");
+        node.ask(&redis::cmd("PING")).await.unwrap();
+    }
 }

@@ -11,7 +11,7 @@ use redis::{Cmd, Script, Value};
 use super::Servers;
 use super::failure::Failure;
 use super::names::Names;
-use crate::store::{Expect, Put, Record, Removed};
+use crate::store::{Expect, KeyClass, Put, Record, Removed};
 
 const PUT: &str = include_str!("put.lua");
 const REMOVE: &str = include_str!("remove.lua");
@@ -71,7 +71,8 @@ pub(super) async fn put(
             .arg(&keys)
             .arg(&expect)
             .arg(ttl)
-            .arg(&value[..]);
+            .arg(&value[..])
+            .arg(class(names.class));
     };
     match run(servers, names, &scripts.put, PUT, complete).await? {
         Value::Int(0) => Ok(Put::Conflict),
@@ -118,6 +119,15 @@ async fn run(
             servers.ask(names.slot, &command).await
         }
         answer => answer,
+    }
+}
+
+/// The word that the script knows.
+fn class(class: KeyClass) -> &'static str {
+    match class {
+        KeyClass::Unauthenticated => "unauthenticated",
+        KeyClass::Authenticated => "authenticated",
+        KeyClass::Protected => "protected",
     }
 }
 

@@ -21,6 +21,7 @@ use self::target::Target;
 use super::binding::{Shown, original_uri};
 use super::error::{VerifyError, VerifyErrorKind};
 use crate::clock::unix_seconds;
+use crate::protocol::request_target::find_ambiguity_of_url;
 use crate::store::Key;
 
 pub use nonce::DpopNonceKey;
@@ -51,6 +52,13 @@ impl Dpop {
         let compact = the_proof(shown).map_err(VerifyErrorKind::DpopProof)?;
         let now = unix_seconds(&*settings.clock);
         let path = original_uri(shown.uri, shown.extensions).path();
+        // RFC 9449 §4.3 (9) compares URLs without dot segments, and a router may decide by the path as it
+        // came: the proof for one would be good for the other.
+        if let Some(found) = find_ambiguity_of_url(path) {
+            return Err(VerifyErrorKind::DpopProof(ProofError::AmbiguousTarget(
+                found,
+            )));
+        }
         let targets: Vec<Target> = settings
             .bases
             .iter()

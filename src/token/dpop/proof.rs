@@ -5,6 +5,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::target::Target;
 use crate::crypto::{Algorithm, EmbeddedKey, Jws, JwsError, base64url, digest};
+use crate::protocol::AmbiguousPath;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, Object, parse_object};
 
@@ -48,6 +49,10 @@ pub enum ProofError {
     /// `htu` is another URL. Where no proof fits, look at the base URL that was configured.
     #[error("it is for another URL")]
     Target,
+    /// The target of the request has a dot segment, a backslash or a control character: the service may
+    /// read it as another path than the one that `htu` names.
+    #[error("the path of the request can be read as another one: {0}")]
+    AmbiguousTarget(AmbiguousPath),
     /// `iat` is too long ago or in the future.
     #[error("its time is not within the window")]
     Time,

@@ -56,6 +56,11 @@ const SET_BACK: i64 = 60;
 /// A proof is compared with the path as the layer sees it: what rewrites paths (a trimmed slash, another
 /// prefix) stands further in.
 ///
+/// A request whose path has a dot segment (`..`, `%2e%2e`), a backslash or a control character is refused
+/// with `invalid_dpop_proof`: URLs are compared without dot segments, so a proof for `/x` would also fit
+/// `/admin/../x`. `%2F` and `;` are allowed;
+/// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) refuses them too.
+///
 /// One `Dpop` that is cloned into several layers has one memory. So of two layers around one handler only
 /// one may have it: to the second, every proof was shown before.
 ///

@@ -19,6 +19,10 @@ use crate::token::error::VerifyErrorKind;
 /// What the cache itself keeps beside a verdict.
 const OVERHEAD: u32 = 512;
 
+/// Tokens that were active are known for so long, unless their `exp` comes first.
+const WERE_ACTIVE_FOR: Duration = Duration::from_secs(24 * 3600);
+const MAX_WERE_ACTIVE: u64 = 16 * 1024;
+
 /// Refusals are all of one size, and there is no use in more.
 const MAX_REFUSALS: u64 = 16 * 1024;
 
@@ -26,6 +30,9 @@ const MAX_REFUSALS: u64 = 16 * 1024;
 pub(super) struct Remembered {
     good: Cache<Key, Good>,
     refused: Cache<Key, Refused>,
+    /// Until when a token counts as one that was active before. It grants nothing: such a token is asked
+    /// about like any other, with turns of its own.
+    were_active: Cache<Key, Duration>,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +61,16 @@ impl Remembered {
                 .max_capacity(MAX_REFUSALS)
                 .time_to_live(settings.refusals_for)
                 .build(),
+            were_active: Cache::builder()
+                .max_capacity(MAX_WERE_ACTIVE)
+                .time_to_live(WERE_ACTIVE_FOR)
+                .build(),
         }
+    }
+
+    /// Whether the last answer about this token was good.
+    pub(super) fn was_active(&self, key: &Key, now: Duration) -> bool {
+        self.were_active.get(key).is_some_and(|until| now < until)
     }
 
     /// What is known of a token, and still holds.
@@ -93,6 +109,8 @@ impl Remembered {
             let left = exp.saturating_sub(unix_seconds(&**settings.server.clock()));
             Duration::from_secs(u64::try_from(left).unwrap_or(0))
         });
+        let known_for = left.map_or(WERE_ACTIVE_FOR, |left| left.min(WERE_ACTIVE_FOR));
+        self.were_active.insert(key, asked_at + known_for);
         let lifetime = left.map_or(settings.remembered_for, |left| {
             left.min(settings.remembered_for)
         });
@@ -120,6 +138,7 @@ impl Remembered {
         asked_at: Duration,
     ) {
         self.good.invalidate(&key);
+        self.were_active.invalidate(&key);
         // What time alone decides is decided anew each time.
         let lasting = !matches!(
             kind,
@@ -134,6 +153,7 @@ impl Remembered {
     pub(super) fn forget(&self, key: &Key) {
         self.good.invalidate(key);
         self.refused.invalidate(key);
+        self.were_active.invalidate(key);
     }
 }
 

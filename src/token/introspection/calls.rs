@@ -1,17 +1,17 @@
-//! Questions under way: one for all who bring the same token, in a task of its own, and only so many at
-//! once (`I9`, `I11`).
+//! Questions under way: one for all who bring the same token, in a task of its own (`I9`, `I11`).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::key::Key;
 use super::settings::Settings;
 use crate::token::Verdict;
 use crate::token::error::VerifyError;
 
-/// More than this many tokens do not wait; each costs memory.
+/// More than this many tokens do not wait; each costs memory. Tokens that were active before are counted
+/// apart.
 const MAX_WAITING: usize = 1024;
 
 pub(super) type Outcome = Result<Arc<Verdict>, VerifyError>;
@@ -19,13 +19,14 @@ pub(super) type Outcome = Result<Arc<Verdict>, VerifyError>;
 #[derive(Debug)]
 pub(super) struct Calls {
     flights: Mutex<Flights>,
-    pub(super) turns: Semaphore,
     most: usize,
 }
 
 #[derive(Debug, Default)]
 struct Flights {
     by_key: HashMap<Key, Flight>,
+    /// How many of them are about tokens that were active before.
+    were_active: usize,
     /// Tells a flight from a later one of the same token.
     started: u64,
 }
@@ -33,6 +34,7 @@ struct Flights {
 #[derive(Debug)]
 struct Flight {
     number: u64,
+    was_active: bool,
     outcome: watch::Receiver<Option<Outcome>>,
 }
 
@@ -58,7 +60,6 @@ impl Calls {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             flights: Mutex::default(),
-            turns: Semaphore::new(settings.concurrency),
             most: MAX_WAITING + settings.concurrency,
         }
     }
@@ -68,6 +69,7 @@ impl Calls {
     pub(super) fn board(
         self: &Arc<Self>,
         key: &Key,
+        was_active: bool,
         decided: impl FnOnce() -> Option<Outcome>,
         start: impl FnOnce(Ticket),
     ) -> Boarding {
@@ -78,7 +80,7 @@ impl Calls {
         if let Some(flight) = flights.by_key.get(key) {
             return Boarding::Waits(flight.outcome.clone());
         }
-        if flights.by_key.len() >= self.most {
+        if flights.alike(was_active) >= self.most {
             return Boarding::Full;
         }
         let (sender, outcome) = watch::channel(None);
@@ -86,9 +88,10 @@ impl Calls {
         let number = flights.started;
         let flight = Flight {
             number,
+            was_active,
             outcome: outcome.clone(),
         };
-        flights.by_key.insert(*key, flight);
+        flights.insert(*key, flight);
         drop(flights);
         start(Ticket {
             calls: Arc::clone(self),
@@ -103,7 +106,7 @@ impl Calls {
     /// a new one can begin.
     pub(super) fn cut_off(&self, key: &Key, then: impl FnOnce()) {
         let mut flights = self.flights();
-        flights.by_key.remove(key);
+        flights.remove(key);
         then();
     }
 
@@ -124,7 +127,7 @@ impl Ticket {
             let mut flights = self.calls.flights();
             if flights.is_current(&self.key, self.number) {
                 keep(&outcome);
-                flights.by_key.remove(&self.key);
+                flights.remove(&self.key);
             }
         }
         self.sender.send_replace(Some(outcome));
@@ -135,12 +138,31 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut flights = self.calls.flights();
         if flights.is_current(&self.key, self.number) {
-            flights.by_key.remove(&self.key);
+            flights.remove(&self.key);
         }
     }
 }
 
 impl Flights {
+    /// How many questions are of this kind.
+    fn alike(&self, was_active: bool) -> usize {
+        match was_active {
+            true => self.were_active,
+            false => self.by_key.len().saturating_sub(self.were_active),
+        }
+    }
+
+    fn insert(&mut self, key: Key, flight: Flight) {
+        self.were_active += usize::from(flight.was_active);
+        self.by_key.insert(key, flight);
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(flight) = self.by_key.remove(key) {
+            self.were_active -= usize::from(flight.was_active);
+        }
+    }
+
     fn is_current(&self, key: &Key, number: u64) -> bool {
         self.by_key
             .get(key)
@@ -161,13 +183,13 @@ mod tests {
         let settings = Settings::new(&server, client, "api".into()).unwrap();
         let calls = Arc::new(Calls::new(&settings));
         let landed = || Some(Err(VerifyErrorKind::Inactive.into()));
-        let boarding = calls.board(&[0; 32], landed, |_| panic!("a second flight"));
+        let boarding = calls.board(&[0; 32], false, landed, |_| panic!("a second flight"));
         assert!(matches!(boarding, Boarding::Decided(Err(_))));
 
         // A flight that is dropped on its way keeps nobody from the next.
         let mut started = 0;
         for _ in 0..2 {
-            let boarding = calls.board(&[0; 32], || None, |_| started += 1);
+            let boarding = calls.board(&[0; 32], false, || None, |_| started += 1);
             assert!(matches!(boarding, Boarding::Waits(_)));
         }
         assert_eq!(started, 2);

@@ -1,5 +1,9 @@
-//! A fuse between this process and an authorization server in trouble: after a few failures in a row
-//! nobody waits for it any more, and one question at a time finds out whether it is back (`I11`).
+//! Whether the introspection endpoint is asked now.
+//!
+//! A caller chooses the token that is asked about, and some servers answer odd tokens with 401, 429 or 5xx,
+//! close the connection or hang. So the circuit opens only after failures that no token can cause: nothing
+//! of the request was sent. After any other failure the endpoint is still asked about every token; if
+//! nothing succeeds for some seconds, requests about unknown tokens wait for less time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -7,27 +11,33 @@ use std::time::Duration;
 use super::failure::Failure;
 use super::health::IntrospectionHealth;
 
-/// So many failures in a row open the circuit.
-const LIMIT: u32 = 5;
+/// So many requests in a row that were not sent open the circuit.
+const UNSENT_LIMIT: u32 = 5;
+
+/// So many failures without a success in between, over at least this time, are a failing endpoint.
+const FAILURE_LIMIT: u32 = 5;
+const FAILING_AFTER: Duration = Duration::from_secs(5);
 
 /// The first pause; each that follows is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// A probe that has not come back by then was torn down with its runtime.
-const PROBE_LIMIT: Duration = Duration::from_secs(30);
+/// While the circuit is open, one token that was active before is asked about in this time.
+const PROBE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A success this long ago shows that our credentials are accepted.
+const RECENT: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// All failures since the last success.
+    /// All failures since the last success, and the time of the first of them.
     failures: u32,
-    /// Outages in a row.
-    outages: u32,
-    /// Whether one of them was a refusal of our own credentials.
-    forbidden: bool,
+    failing_since: Duration,
+    /// Requests in a row that were not sent.
+    unsent: u32,
     last_error: Option<String>,
     last_success: Option<Duration>,
     open: Option<Open>,
@@ -37,44 +47,45 @@ struct State {
 struct Open {
     until: Duration,
     pause: Duration,
-    probe_since: Option<Duration>,
+    next_probe: Duration,
 }
 
 impl Circuit {
-    /// How long to wait, where it is no time to ask now.
+    /// The rest of the pause, if the circuit is open.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
-        let open = self.state().open?;
-        if now < open.until {
-            return Some(open.until - now);
-        }
-        let probed = open
-            .probe_since
-            .is_some_and(|since| now < since + PROBE_LIMIT);
-        probed.then_some(FIRST_PAUSE)
+        let until = self.state().open?.until;
+        until.checked_sub(now).filter(|rest| !rest.is_zero())
     }
 
-    /// Lets one question through: any while the circuit is closed, one at a time after a pause.
-    pub(super) fn admit(&self, now: Duration) -> Result<(), Duration> {
-        if let Some(pause) = self.pause(now) {
-            return Err(pause);
-        }
+    /// Whether a token may be asked about, else the rest of the pause. After the pause every token may,
+    /// until another request cannot be sent: the token that finds out must not be an attacker's choice.
+    pub(super) fn admit(&self, was_active: bool, now: Duration) -> Result<(), Duration> {
         let mut state = self.state();
         match &mut state.open {
-            // Somebody was faster between the two looks.
-            Some(open)
-                if open
-                    .probe_since
-                    .is_some_and(|since| now < since + PROBE_LIMIT) =>
-            {
-                return Err(FIRST_PAUSE);
+            Some(open) if now < open.until => {
+                if was_active && now >= open.next_probe {
+                    open.next_probe = now + PROBE_INTERVAL;
+                    return Ok(());
+                }
+                Err(open.until - now)
             }
-            Some(open) => open.probe_since = Some(now),
-            None => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// Takes an answer in; true where it ends a row of failures.
+    /// Whether nothing has succeeded for some seconds.
+    pub(super) fn is_failing(&self, now: Duration) -> bool {
+        let state = self.state();
+        state.failures >= FAILURE_LIMIT && now.saturating_sub(state.failing_since) >= FAILING_AFTER
+    }
+
+    /// Whether the endpoint gave an answer about some token a short time ago.
+    pub(super) fn succeeded_recently(&self, now: Duration) -> bool {
+        let last_success = self.state().last_success;
+        last_success.is_some_and(|at| now.saturating_sub(at) < RECENT)
+    }
+
+    /// Records an answer; true if it ends a series of failures.
     pub(super) fn succeeded(&self, now: Duration) -> bool {
         let mut state = self.state();
         let ended = state.failures > 0;
@@ -85,47 +96,43 @@ impl Circuit {
         ended
     }
 
-    /// Takes a failure in; true where it is the first of its row, or the first that needs a person.
-    pub(super) fn failed(&self, failure: &Failure, now: Duration) -> bool {
+    /// Records a failure.
+    pub(super) fn failed(&self, failure: &Failure, now: Duration) {
         let mut state = self.state();
-        let forbidden = matches!(failure, Failure::Credentials(_));
-        let news = state.failures == 0 || (forbidden && !state.forbidden);
-        state.forbidden |= forbidden;
+        if state.failures == 0 {
+            state.failing_since = now;
+        }
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(failure.to_string());
-        if !failure.is_outage() {
-            state.outages = 0;
+        if !matches!(failure, Failure::NotSent(_)) {
+            // Whatever came of it, the server can be reached.
+            state.unsent = 0;
             state.open = None;
-            return news;
+            return;
         }
-        state.outages = state.outages.saturating_add(1);
-        let asked_for = match failure {
-            Failure::Away { retry_after, .. } => *retry_after,
-            _ => None,
-        };
+        state.unsent = state.unsent.saturating_add(1);
         let pause = match state.open {
-            // One of those who were under way when it opened.
-            Some(open) if open.probe_since.is_none() => return news,
-            Some(open) => Some((open.pause * 2).min(LONGEST_PAUSE)),
-            None => (state.outages >= LIMIT).then_some(FIRST_PAUSE),
+            // One of those that were under way when the circuit opened, or a probe.
+            Some(open) if now < open.until => return,
+            Some(open) => (open.pause * 2).min(LONGEST_PAUSE),
+            None if state.unsent >= UNSENT_LIMIT => FIRST_PAUSE,
+            None => return,
         };
-        if let Some(pause) = pause {
-            state.open = Some(Open {
-                until: now + asked_for.unwrap_or(pause).clamp(pause, LONGEST_PAUSE),
-                pause,
-                probe_since: None,
-            });
-        }
-        news
+        state.open = Some(Open {
+            until: now + pause,
+            pause,
+            next_probe: now,
+        });
     }
 
     pub(super) fn health(&self, now: Duration) -> IntrospectionHealth {
+        let is_paused = self.pause(now).is_some();
         let state = self.state();
         IntrospectionHealth {
             last_success: state.last_success.map(|at| now.saturating_sub(at)),
             failures: state.failures,
             last_error: state.last_error.clone(),
-            is_paused: state.open.is_some(),
+            is_paused,
         }
     }
 

@@ -10,9 +10,13 @@ use crate::random::RandomError;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum Failure {
-    /// It could not be reached, or says that it cannot answer now.
+    /// Nothing was asked: no token can be the cause of that.
+    #[error("{0}")]
+    NotSent(String),
+    /// It did not answer, or says that it cannot answer now.
     #[error("{reason}")]
     Away {
+        kind: &'static str,
         reason: String,
         retry_after: Option<Duration>,
     },
@@ -25,14 +29,27 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    /// Whether it makes sense to leave the server alone for a while. A status like 500 may be the doing
-    /// of one odd token, and 403 that of a filter which takes the token for an attack; if they counted,
-    /// whoever sends such tokens could shut everybody out.
-    pub(super) fn is_outage(&self) -> bool {
-        !matches!(
-            self,
-            Self::Broken(_) | Self::Credentials(StatusCode::FORBIDDEN)
-        )
+    /// What is logged apart from other failures.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::NotSent(_) => "not_sent",
+            Self::Away { kind, .. } => kind,
+            Self::Credentials(_) => "credentials",
+            Self::Broken(_) => "broken",
+        }
+    }
+
+    /// What the server asked for, if it did.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Away { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+
+    /// Without its metadata, it is not known where to ask.
+    pub(super) fn no_metadata(error: &Unavailable) -> Self {
+        Self::NotSent(error.to_string())
     }
 
     pub(super) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
@@ -42,6 +59,7 @@ impl Failure {
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
             | StatusCode::GATEWAY_TIMEOUT => Self::Away {
+                kind: "status",
                 reason: format!("the introspection endpoint answered with status {status}"),
                 retry_after,
             },
@@ -56,7 +74,11 @@ impl From<BackChannelError> for Failure {
     fn from(error: BackChannelError) -> Self {
         match error {
             BackChannelError::TooLarge => Self::Broken(error.to_string()),
-            _ => Self::Away {
+            BackChannelError::NotSent(_)
+            | BackChannelError::Insecure
+            | BackChannelError::Missing => Self::NotSent(error.to_string()),
+            BackChannelError::Timeout | BackChannelError::Transport(_) => Self::Away {
+                kind: "no_answer",
                 reason: error.to_string(),
                 retry_after: None,
             },
@@ -64,9 +86,11 @@ impl From<BackChannelError> for Failure {
     }
 }
 
+/// The keys of a signed answer could not be fetched.
 impl From<Unavailable> for Failure {
     fn from(error: Unavailable) -> Self {
         Self::Away {
+            kind: "keys",
             reason: error.to_string(),
             retry_after: Some(error.retry_after()),
         }

@@ -12,16 +12,24 @@ use super::circuit::Circuit;
 use super::failure::Failure;
 use super::key::Key;
 use super::settings::Settings;
+use super::turns::Turns;
 use super::{judge, request};
 use crate::clock::{unix_seconds, within};
 use crate::issuer::Unavailable;
 use crate::protocol::AccessToken;
-use crate::telemetry::{self, Stopwatch};
+use crate::telemetry::{self, LogLimits, Stopwatch};
 use crate::token::Verdict;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 
 /// How long a request waits for an answer, and a question for its turn.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The same for a token that is not known, while nothing has succeeded for some seconds: an outage must not
+/// keep every request waiting. The question itself goes on.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What a server may have a caller wait for.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// Unless anything better is known, when a request is worth repeating.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -32,6 +40,8 @@ pub(super) struct Inquiries {
     pub(super) remembered: Remembered,
     pub(super) calls: Arc<Calls>,
     pub(super) circuit: Circuit,
+    turns: Turns,
+    logs: LogLimits,
 }
 
 impl Inquiries {
@@ -40,6 +50,8 @@ impl Inquiries {
             remembered: Remembered::new(&settings),
             calls: Arc::new(Calls::new(&settings)),
             circuit: Circuit::default(),
+            turns: Turns::new(settings.concurrency),
+            logs: LogLimits::by_minute(),
             settings,
         }
     }
@@ -51,7 +63,10 @@ impl Inquiries {
 
     /// What the question about a token of which nothing is known brings.
     pub(super) async fn ask(self: &Arc<Self>, key: &Key, token: &str) -> Outcome {
-        let mut outcome = match self.board(key, token)? {
+        let now = self.monotonic();
+        let was_active = self.remembered.was_active(key, now);
+        self.circuit.admit(was_active, now).map_err(paused)?;
+        let mut outcome = match self.board(key, token, was_active) {
             Boarding::Decided(outcome) => {
                 return outcome.inspect(|_| telemetry::Source::IntrospectionRemembered.count());
             }
@@ -59,7 +74,12 @@ impl Inquiries {
             Boarding::Full => return Err(unavailable("too many questions wait", RETRY_AFTER)),
         };
         let clock = &**self.settings.server.clock();
-        let arrived = within(clock, PATIENCE, outcome.wait_for(Option::is_some)).await;
+        let arrived = within(
+            clock,
+            self.patience(was_active),
+            outcome.wait_for(Option::is_some),
+        )
+        .await;
         match arrived {
             Some(Ok(arrived)) => arrived
                 .clone()
@@ -70,35 +90,44 @@ impl Inquiries {
         }
     }
 
-    /// Joins the question about this token or begins one, in a task that outlives whoever waits.
-    fn board(self: &Arc<Self>, key: &Key, token: &str) -> Result<Boarding, VerifyError> {
-        if let Some(pause) = self.circuit.pause(self.monotonic()) {
-            return Err(paused(pause));
+    /// How long a request waits for the answer about its token.
+    fn patience(&self, was_active: bool) -> Duration {
+        match self.circuit.is_failing(self.monotonic()) && !was_active {
+            true => self.turns.slow_after().max(SHORT_PATIENCE),
+            false => PATIENCE,
         }
-        let start = |ticket: Ticket| {
-            let (inquiries, token) = (Arc::clone(self), AccessToken::new(token));
-            tokio::spawn(async move { inquiries.fly(ticket, &token).await });
-        };
-        Ok(self.calls.board(key, || self.look(key), start))
     }
 
-    async fn fly(&self, ticket: Ticket, token: &AccessToken) {
+    /// Joins the question about this token or begins one, in a task that outlives whoever waits.
+    fn board(self: &Arc<Self>, key: &Key, token: &str, was_active: bool) -> Boarding {
+        let start = |ticket: Ticket| {
+            let (inquiries, token) = (Arc::clone(self), AccessToken::new(token));
+            tokio::spawn(async move { inquiries.fly(ticket, &token, was_active).await });
+        };
+        self.calls.board(key, was_active, || self.look(key), start)
+    }
+
+    async fn fly(&self, ticket: Ticket, token: &AccessToken, was_active: bool) {
         let settings = &self.settings;
         let clock = &**settings.server.clock();
-        let turn = within(clock, PATIENCE, self.calls.turns.acquire()).await;
-        let Some(Ok(_turn)) = turn else {
+        let Some(turn) = self.turns.take(clock, was_active, PATIENCE).await else {
             let error = unavailable("too many questions are under way", RETRY_AFTER);
             return ticket.land(Err(error), |_| {});
         };
-        // While this one waited for its turn, others may have found that nobody answers.
-        if let Err(pause) = self.circuit.admit(self.monotonic()) {
+        // While this one waited for its turn, others may have found that the server cannot be reached.
+        if let Some(pause) = self.circuit.pause(self.monotonic()).filter(|_| !was_active) {
             return ticket.land(Err(paused(pause)), |_| {});
         }
         let asked_at = self.monotonic();
         let watch = Stopwatch::start(|| asked_at);
         let issuer = settings.server.issuer();
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "introspect", issuer);
-        let answer = request::ask(settings, token).instrument(span).await;
+        let question = request::ask(settings, token).instrument(span);
+        let Some(answer) = self.turns.ask(clock, turn, question).await else {
+            telemetry::Introspection::Failure.count();
+            let error = unavailable("no answer yet, and other tokens wait", RETRY_AFTER);
+            return ticket.land(Err(error), |_| {});
+        };
         watch.introspection(|| self.monotonic());
         match &answer {
             Ok(Answer::Active(_)) => telemetry::Introspection::Active.count(),
@@ -107,7 +136,11 @@ impl Inquiries {
         }
         let outcome = match answer {
             Ok(answer) => {
-                if self.circuit.succeeded(self.monotonic()) {
+                let now = self.monotonic();
+                if matches!(answer, Answer::Active(_)) {
+                    self.turns.learn(now.saturating_sub(asked_at));
+                }
+                if self.circuit.succeeded(now) && self.logs.admit("introspection_mended", "", now) {
                     tracing::info!(
                         name: "introspection_mended",
                         target: "tower_oauth::bearer",
@@ -141,33 +174,42 @@ impl Inquiries {
         }
     }
 
-    /// Counts a failure and logs the first of its row; wrong credentials of ours need a person.
+    /// Counts a failure and logs it, once a minute for each kind: wrong credentials of ours need a person.
     fn note(&self, failure: &Failure) -> VerifyError {
         let now = self.monotonic();
-        let first = self.circuit.failed(failure, now);
+        let other_tokens_work = self.circuit.succeeded_recently(now);
+        self.circuit.failed(failure, now);
         let issuer = self.settings.server.issuer();
-        match failure {
-            Failure::Credentials(_) if first => tracing::error!(
+        let is_ours = matches!(failure, Failure::Credentials(_)) && !other_tokens_work;
+        let name = match is_ours {
+            true => "introspection_forbidden",
+            false => "introspection_failed",
+        };
+        match self.logs.admit(name, failure.kind(), now) {
+            true if is_ours => tracing::error!(
                 name: "introspection_forbidden",
                 target: "tower_oauth::bearer",
                 issuer,
                 client_id = self.settings.client.id(),
                 "{failure}; callers get 503 until that is set right"
             ),
-            _ if first => tracing::warn!(
+            true => tracing::warn!(
                 name: "introspection_failed",
                 target: "tower_oauth::bearer",
                 issuer,
+                other_tokens_work,
                 "introspection failed: {failure}"
             ),
-            _ => tracing::debug!(
+            false => tracing::debug!(
                 name: "introspection_failed_again",
                 target: "tower_oauth::bearer",
                 issuer,
                 "introspection failed: {failure}"
             ),
         }
-        let wait = self.circuit.pause(now).unwrap_or(RETRY_AFTER);
+        let told = failure.retry_after().unwrap_or(RETRY_AFTER);
+        let wait = self.circuit.pause(now);
+        let wait = wait.unwrap_or_else(|| told.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER));
         unavailable(&failure.to_string(), wait)
     }
 

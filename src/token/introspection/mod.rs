@@ -16,6 +16,7 @@ mod key;
 mod request;
 mod settings;
 mod signed;
+mod turns;
 mod verifier;
 
 pub use health::IntrospectionHealth;

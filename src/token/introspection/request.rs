@@ -24,7 +24,8 @@ pub(super) async fn ask(settings: &Settings, token: &AccessToken) -> Result<Answ
     let request = match &settings.endpoint {
         Some(url) => request(settings, url, token)?,
         None => {
-            let metadata = settings.server.metadata().await?;
+            let metadata = settings.server.metadata().await;
+            let metadata = metadata.map_err(|error| Failure::no_metadata(&error))?;
             let url = metadata.introspection_endpoint().ok_or_else(|| {
                 Failure::Broken("the metadata names no introspection_endpoint".to_owned())
             })?;

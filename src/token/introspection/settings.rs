@@ -207,8 +207,14 @@ impl IntrospectionVerifier {
         self.change(|settings| settings.memory = bytes)
     }
 
-    /// How many questions may be under way at once: 64 unless said otherwise. More wait for their turn,
-    /// 5 seconds at most; beyond 1024 that wait, requests get 503 at once.
+    /// Sets how many questions may be under way at once: 64 by default. More wait for their turn, 5 seconds at
+    /// most; beyond 1024 that wait, requests get 503 at once.
+    ///
+    /// Two kinds of questions have places beside these. A question that takes four times as long as answers
+    /// about active tokens took (at least 250 milliseconds; one second as long as none is known) moves to one
+    /// of half as many places for slow questions. If these are taken and others wait for a turn, it is given
+    /// up with 503. And tokens that were active at their last answer have a quarter as many turns of their
+    /// own, and a waiting line of their own.
     ///
     /// # Errors
     ///

@@ -25,9 +25,23 @@ use crate::token::audience::Audience;
 ///
 /// Good answers are used again for [60 seconds](Self::with_remembered_for), refusals for
 /// [10](Self::with_refusals_remembered_for), failures never. However many requests bring a token at once,
-/// it is asked about once. While the authorization server is away, requests get 503 with `Retry-After`;
-/// after five failures in a row they get it without waiting. If it refuses this client, that is logged as
-/// an error, and callers get 503 too: their tokens were not judged.
+/// it is asked about once. If the question fails, the request gets 503 with `Retry-After`: its token was not
+/// validated. If the endpoint refuses this client, that is logged as an error.
+///
+/// # Failures
+///
+/// Some servers answer 401, 429 or 5xx for odd tokens, close the connection or hang, and every caller may send
+/// odd tokens. So a failure concerns the token that was asked about, and others are still asked about:
+///
+/// - After five requests in a row that could not be *sent* (name resolution, connection, TLS) no token is asked
+///   about for 1, 2, 4 … 30 seconds, except one each second that was active before.
+/// - If nothing else succeeds for 5 seconds, requests with tokens that were not active before wait 2 seconds
+///   instead of 5 for the answer.
+/// - Tokens that were active before have turns of their own; see [`with_concurrency`](Self::with_concurrency).
+///
+/// Tokens that hang can still delay *new* tokens if they come faster than turns become free: about 250 a second
+/// with the default settings and an endpoint that answers good tokens within 60 milliseconds. Limit requests by
+/// caller in front of the layer if that matters.
 ///
 /// ```
 /// use tower_oauth::token::IntrospectionVerifier;

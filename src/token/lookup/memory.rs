@@ -169,7 +169,10 @@ impl Memory {
         if self.asked.len() < MAX_ASKED {
             return true;
         }
-        let over = |asked: &Asked| asked.answer.is_some() || now.saturating_sub(asked.at) >= LOST;
+        // No request waits longer than that for a lookup, so one that hangs makes way: it goes on, and a
+        // verifier that it finds is kept.
+        let over =
+            |asked: &Asked| asked.answer.is_some() || now.saturating_sub(asked.at) >= PATIENCE;
         let oldest = self
             .asked
             .iter()

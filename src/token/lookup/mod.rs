@@ -16,6 +16,7 @@ use super::jwt::JwtVerifier;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::issuer::Unavailable;
 use crate::protocol::text::for_a_log;
+use crate::telemetry::LogLimits;
 
 /// How long a request waits for a lookup; the lookup itself goes on.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -36,7 +37,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// - a failure for a quarter of a second: 503 with `Retry-After`.
 ///
 /// At most 1000 verifiers are held, the longest unused goes first, and at most 256 issuers for which
-/// there is none yet; with as many lookups under way, requests for others get 503.
+/// there is none yet; with as many lookups of the last two seconds under way, requests for others get 503.
 ///
 /// What a token says of its issuer is a stranger's word until its signature was checked. So `allow` has
 /// to compare whole issuers, or a prefix that ends in a slash: `https://id.example.com` is also how
@@ -73,6 +74,7 @@ struct Shared {
     lookup: Lookup,
     clock: SharedClock,
     memory: Mutex<Memory>,
+    logs: LogLimits,
 }
 
 type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Found> + Send>> + Send + Sync>;
@@ -99,6 +101,7 @@ impl IssuerLookup {
                 lookup,
                 clock: Arc::new(SystemClock),
                 memory: Mutex::default(),
+                logs: LogLimits::by_second(),
             }),
         }
     }
@@ -111,6 +114,7 @@ impl IssuerLookup {
             lookup: Arc::clone(&self.shared.lookup),
             clock: Arc::new(clock),
             memory: Mutex::default(),
+            logs: LogLimits::by_second(),
         };
         Self {
             shared: Arc::new(shared),
@@ -182,16 +186,17 @@ impl Shared {
                 Answer::Found(verifier)
             }
             Some(Ok(Some(_))) => {
-                tell(&issuer, "the verifier that was found is of another issuer");
+                let error = "the verifier that was found is of another issuer";
+                self.tell("other_issuer", &issuer, error);
                 Answer::Failed
             }
             Some(Ok(None)) => Answer::Nobody,
             Some(Err(error)) => {
-                tell(&issuer, &error.to_string());
+                self.tell("failed", &issuer, &error.to_string());
                 Answer::Failed
             }
             None => {
-                tell(&issuer, "no answer in time");
+                self.tell("no_answer", &issuer, "no answer in time");
                 Answer::Failed
             }
         };
@@ -200,21 +205,24 @@ impl Shared {
         answer
     }
 
+    /// The issuer is a stranger's word: in quotes, and not all of it.
+    fn tell(&self, kind: &'static str, issuer: &str, error: &str) {
+        let now = self.clock.monotonic();
+        if self.logs.admit("issuer_lookup_failed", kind, now) {
+            tracing::warn!(
+                name: "issuer_lookup_failed",
+                target: "tower_oauth::bearer",
+                issuer = for_a_log(issuer),
+                error,
+                "an issuer could not be looked up"
+            );
+        }
+    }
+
     /// A poisoned lock is only one whose holder panicked; what it holds stays valid.
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The issuer is a stranger's word: in quotes, and not all of it.
-fn tell(issuer: &str, error: &str) {
-    tracing::warn!(
-        name: "issuer_lookup_failed",
-        target: "tower_oauth::bearer",
-        issuer = for_a_log(issuer),
-        error,
-        "an issuer could not be looked up"
-    );
 }
 
 fn settle(answer: Answer) -> Result<JwtVerifier, VerifyError> {

@@ -1,22 +1,32 @@
 //! [`FormTokenLayer`]: the token of a form, moved to where [`BearerLayer`](crate::BearerLayer) looks.
 
+mod reading;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::{Buf as _, Bytes};
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::{Request, Response};
 use http_body::Body;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::protocol::form;
+use crate::ConfigError;
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::protocol::cache;
+use reading::{Reading, may_hold_token, present, refuse};
 
 /// A form that carries a token is small; what the reader of forms takes at most.
 const MAX_FORM: usize = 64 * 1024;
+
+/// How long a form may take to arrive, unless set otherwise.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_READ_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Reads `access_token` out of a form body ([RFC 6750 §2.2]), for callers that cannot set headers.
 ///
@@ -26,8 +36,13 @@ const MAX_FORM: usize = 64 * 1024;
 /// already there: two tokens, in whatever places, are answered with 400 by the `BearerLayer`. The query is
 /// never read.
 ///
-/// A form of more than 64 KiB (see [`with_limit`](Self::with_limit)) is answered with 413, and one that
-/// breaks off with 400.
+/// A form of more than 64 KiB (see [`with_limit`](Self::with_limit)) is answered with 413, one that breaks off with
+/// 400, and one that has not arrived within 10 seconds (see [`with_read_timeout`](Self::with_read_timeout)) with 408;
+/// over HTTP/1 its connection is closed. A form that is not ASCII cannot carry a token (RFC 6750 §2.2): if it has a
+/// parameter `access_token` all the same, the request is refused with 400.
+///
+/// Nothing of a form tells a cache whose response it is, so a response to a request whose token came from one gets
+/// `Cache-Control: private` ([`without_cache_protection`](Self::without_cache_protection) switches that off).
 ///
 /// # Deployment notes
 ///
@@ -52,21 +67,65 @@ const MAX_FORM: usize = 64 * 1024;
 /// ```
 ///
 /// [RFC 6750 §2.2]: https://www.rfc-editor.org/rfc/rfc6750#section-2.2
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[must_use]
 pub struct FormTokenLayer {
+    settings: Settings,
+}
+
+#[derive(Clone, Debug)]
+struct Settings {
     limit: usize,
+    read_timeout: Duration,
+    clock: SharedClock,
+    protects_caches: bool,
 }
 
 impl FormTokenLayer {
-    /// Forms of at most 64 KiB.
+    /// Creates a layer that reads forms of at most 64 KiB that arrive within 10 seconds.
     pub fn new() -> Self {
-        Self { limit: MAX_FORM }
+        let settings = Settings {
+            limit: MAX_FORM,
+            read_timeout: READ_TIMEOUT,
+            clock: Arc::new(SystemClock),
+            protects_caches: true,
+        };
+        Self { settings }
     }
 
     /// A smaller limit, in bytes; 64 KiB is the most.
     pub fn with_limit(mut self, limit: usize) -> Self {
-        self.limit = limit.min(MAX_FORM);
+        self.settings.limit = limit.min(MAX_FORM);
+        self
+    }
+
+    /// Limits the time in which a whole form must arrive: 10 seconds by default. The time counts from the moment at
+    /// which the layer first waits for the body, and does not begin again with each piece.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for zero and for more than 5 minutes.
+    pub fn with_read_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
+        if timeout.is_zero() || timeout > LONGEST_READ_TIMEOUT {
+            return Err(ConfigError::Setting {
+                setting: "read timeout of forms",
+                value: format!("{timeout:?}"),
+                reason: "it must be more than zero and at most 5 minutes",
+            });
+        }
+        self.settings.read_timeout = timeout;
+        Ok(self)
+    }
+
+    /// Measures the time by this clock, for tests: the system's by default.
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Leaves `Cache-Control` of responses as the handlers set it.
+    pub fn without_cache_protection(mut self) -> Self {
+        self.settings.protects_caches = false;
         self
     }
 }
@@ -81,8 +140,8 @@ impl<S> Layer<S> for FormTokenLayer {
     type Service = ReadFormToken<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        let limit = self.limit;
-        ReadFormToken { inner, limit }
+        let settings = self.settings.clone();
+        ReadFormToken { inner, settings }
     }
 }
 
@@ -90,7 +149,7 @@ impl<S> Layer<S> for FormTokenLayer {
 #[derive(Clone, Debug)]
 pub struct ReadFormToken<S> {
     inner: S,
-    limit: usize,
+    settings: Settings,
 }
 
 impl<S, B, R> Service<Request<B>> for ReadFormToken<S>
@@ -111,7 +170,10 @@ where
         if !may_hold_token(request.method(), request.headers()) {
             let inner = self.inner.call(request);
             return FormTokenFuture {
-                state: State::Passed { inner },
+                state: State::Passed {
+                    inner,
+                    private: false,
+                },
             };
         }
         // The clone takes our place; the service that was polled ready is the one to call.
@@ -121,53 +183,14 @@ where
         let reading = Reading {
             body: Box::pin(body),
             read: Vec::new(),
-            limit: self.limit,
+            settings: self.settings.clone(),
+            timer: None,
             waiting: Some((service, parts)),
         };
         FormTokenFuture {
             state: State::Reading { reading },
         }
     }
-}
-
-/// RFC 6750 §2.2: a form, and a method that gives its body a meaning (`C3`).
-fn may_hold_token(method: &Method, headers: &HeaderMap) -> bool {
-    let method = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
-    let mut kinds = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(kind), None) = (kinds.next(), kinds.next()) else {
-        return false;
-    };
-    let essence = kind.as_bytes().split(|byte| *byte == b';').next();
-    let essence = essence.unwrap_or_default().trim_ascii();
-    method
-        && essence.eq_ignore_ascii_case(b"application/x-www-form-urlencoded")
-        && !headers.contains_key(CONTENT_ENCODING)
-}
-
-/// Adds the token of a form to what the request presents.
-fn present(text: &[u8], headers: &mut HeaderMap) {
-    // RFC 6750 §2.2: all of ASCII, or it is no form that carries a token.
-    let text = std::str::from_utf8(text)
-        .ok()
-        .filter(|text| text.is_ascii());
-    // Pair by pair: one that cannot be read, or one of too many, must not hide a token from the rule that
-    // there is one. Two are as bad as more.
-    let pairs = text.unwrap_or_default().split('&');
-    for pair in pairs.filter(|pair| is_token(pair)).take(2) {
-        let token = form::parse(pair).ok().and_then(|mut pairs| pairs.pop());
-        // One that cannot stand in a header is shown as credentials that cannot be read.
-        let line =
-            token.and_then(|(_, token)| HeaderValue::try_from(format!("Bearer {token}")).ok());
-        let mut line = line.unwrap_or(HeaderValue::from_static("Bearer"));
-        line.set_sensitive(true);
-        headers.append(AUTHORIZATION, line);
-    }
-}
-
-fn is_token(pair: &str) -> bool {
-    let name = pair.split('=').next().unwrap_or_default();
-    let name = form::parse(name).unwrap_or_default();
-    name.first().is_some_and(|(name, _)| name == "access_token")
 }
 
 pin_project! {
@@ -185,39 +208,8 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
         Reading { reading: Reading<S, B> },
-        Passed { #[pin] inner: F },
-    }
-}
-
-struct Reading<S, B> {
-    // Bodies need not be `Unpin`.
-    body: Pin<Box<B>>,
-    read: Vec<u8>,
-    limit: usize,
-    waiting: Option<(S, http::request::Parts)>,
-}
-
-impl<S, B: Body> Reading<S, B> {
-    /// Reads to the end; the status says why not.
-    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
-        while let Some(frame) = ready!(self.body.as_mut().poll_frame(cx)) {
-            let Ok(frame) = frame else {
-                return Poll::Ready(Err(StatusCode::BAD_REQUEST));
-            };
-            let Ok(mut data) = frame.into_data() else {
-                continue;
-            };
-            if data.remaining() > self.limit - self.read.len() {
-                return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
-            }
-            while data.has_remaining() {
-                let chunk = data.chunk();
-                let length = chunk.len();
-                self.read.extend_from_slice(chunk);
-                data.advance(length);
-            }
-        }
-        Poll::Ready(Ok(()))
+        // `private`: the response is for the sender of a token that caches do not see.
+        Passed { #[pin] inner: F, private: bool },
     }
 }
 
@@ -232,8 +224,14 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = self.project().state;
         loop {
-            let inner = match state.as_mut().project() {
-                StateProjection::Passed { inner } => return inner.poll(cx),
+            let next = match state.as_mut().project() {
+                StateProjection::Passed { inner, private } => {
+                    let mut response = ready!(inner.poll(cx))?;
+                    if *private {
+                        cache::make_private(response.headers_mut());
+                    }
+                    return Poll::Ready(Ok(response));
+                }
                 StateProjection::Reading { reading } => {
                     let end = ready!(reading.poll_end(cx));
                     let Some((mut service, mut parts)) = reading.waiting.take() else {
@@ -241,16 +239,17 @@ where
                         return Poll::Pending;
                     };
                     if let Err(status) = end {
-                        let mut response = Response::new(R::default());
-                        *response.status_mut() = status;
-                        return Poll::Ready(Ok(response));
+                        return Poll::Ready(Ok(refuse(status, parts.version)));
                     }
-                    present(&reading.read, &mut parts.headers);
+                    let found = present(&reading.read, &mut parts.headers);
                     let body = Bytes::from(std::mem::take(&mut reading.read));
-                    service.call(Request::from_parts(parts, B::from(body)))
+                    State::Passed {
+                        inner: service.call(Request::from_parts(parts, B::from(body))),
+                        private: found && reading.settings.protects_caches,
+                    }
                 }
             };
-            state.set(State::Passed { inner });
+            state.set(next);
         }
     }
 }

@@ -1,0 +1,207 @@
+//! [`RejectAmbiguousPathsLayer`]: refuses paths that a service behind can read as other paths.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use http::header::CACHE_CONTROL;
+use http::{HeaderValue, Request, Response, StatusCode};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::require::ScopeFuture;
+use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::protocol::AmbiguousPath;
+use crate::protocol::request_target::find_ambiguity;
+use crate::protocol::text::for_a_log;
+use crate::token::original_uri;
+
+/// Rejects requests whose path can be read in more than one way, with 400 and an empty body, to gRPC
+/// callers too.
+///
+/// Needed wherever one component decides by path and another one reads the path again: a proxy or a
+/// middleware that protects `/admin/`, axum's `nest` with layers on one branch only, `ServeDir` of
+/// tower-http, a reverse proxy to a service that decodes differently. `/public/..%2fadmin`, `/%61dmin`
+/// and `//admin` are other paths to the first and `/admin` to the second. The layers of this crate that
+/// decide by path refuse such paths themselves: [`MethodScopes`](super::MethodScopes), the relay and
+/// [`Dpop`](crate::token::Dpop).
+///
+/// Add it as the outermost layer. In axum that is a layer around the whole `Router`; inside of a nested
+/// router it also checks the path before the prefix was removed (`OriginalUri`).
+///
+/// # What is refused
+///
+/// The path as it was sent, and decoded once:
+///
+/// | in the path | such as |
+/// | --- | --- |
+/// | no path | `*`, `example.com:443` (asterisk and authority form) |
+/// | control characters, line separators, a raw space | `%00`, `%0d%0a`, `%7f`, `%C2%85` |
+/// | `%u` escapes | `%u002e%u002e` |
+/// | a percent sign without two hexadecimal digits | `100%`, `%4`, `%zz` |
+/// | dot segments | `/../`, `/.`, `/%2e%2e/`, `/..;x/`, `/..%20/` |
+/// | backslashes | `\`, `%5C` |
+/// | encoded slashes and dots | `%2F`, `%2E` |
+/// | double encoding | `%252e`, `%252F`, `%2541` |
+/// | overlong UTF-8, bytes that are not UTF-8 | `%c0%ae`, `%e0%80%af`, `%e9` |
+/// | look-alikes of `.`, `/`, `\`, `%`, `;`, `?`, `#` | U+FF0E, U+2024, U+3002, U+FF0F, U+2215, U+FF1F |
+/// | raw bytes outside of ASCII | `/café` that is not encoded |
+/// | path parameters | `;jsessionid=1`, `%3B` |
+/// | encoded `?` and `#` | `%3F`, `%23` |
+/// | empty segments | `//admin`, `/a//b` |
+/// | escapes of letters, digits, `-`, `_`, `~` | `%61dmin`, `%7Eroot` |
+///
+/// All other escapes are content and pass: `%20`, `%3A`, `%40`, UTF-8 such as `caf%C3%A9`. The query is not
+/// looked at. The absolute form (`GET http://example.com/a`) passes if its path does: HTTP/2 has no other.
+/// The kind is in the response's extensions as an [`AmbiguousPath`], and in the log (`ambiguous_path`). No
+/// setting allows single kinds: leave the layer away from routes whose paths hold such data.
+///
+/// # Not checked
+///
+/// Letter case, a slash at the end, and equivalent spellings within Unicode: compare those as the service
+/// behind does. What an HTTP server removes before this layer, such as a fragment.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use axum::{Router, routing::get};
+/// use http::{Request, StatusCode};
+/// use tower::ServiceExt;
+/// use tower_oauth::bearer::RejectAmbiguousPathsLayer;
+///
+/// let app = Router::new()
+///     .route("/files/{*path}", get(async || "a file"))
+///     .layer(RejectAmbiguousPathsLayer::new());
+/// for (path, status) in [
+///     ("/files/a%20b.txt", StatusCode::OK),
+///     ("/files/..%2fsecret.txt", StatusCode::BAD_REQUEST),
+/// ] {
+///     let request = Request::get(path).body(axum::body::Body::empty())?;
+///     assert_eq!(app.clone().oneshot(request).await?.status(), status);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct RejectAmbiguousPathsLayer {
+    log: Arc<Log>,
+}
+
+impl RejectAmbiguousPathsLayer {
+    /// Creates a layer that rejects ambiguous paths.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            log: Arc::new(Log {
+                clock: Arc::new(SystemClock),
+                warned_until: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// Uses `clock` to limit warnings to one in ten seconds, for tests.
+    #[must_use]
+    pub fn with_clock(self, clock: impl Clock) -> Self {
+        Self {
+            log: Arc::new(Log {
+                clock: Arc::new(clock),
+                warned_until: AtomicU64::new(0),
+            }),
+        }
+    }
+}
+
+impl Default for RejectAmbiguousPathsLayer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One warning in ten seconds: every caller can cause these lines.
+struct Log {
+    clock: SharedClock,
+    /// The monotonic second before which no warning is due.
+    warned_until: AtomicU64,
+}
+
+const SECONDS_BETWEEN_WARNINGS: u64 = 10;
+
+impl Log {
+    fn tell(&self, found: AmbiguousPath, path: &str) {
+        let now = self.clock.monotonic().as_secs();
+        let next = now + SECONDS_BETWEEN_WARNINGS;
+        let due = |until| (until <= now).then_some(next);
+        let order = Ordering::Relaxed;
+        let path = for_a_log(path);
+        match self.warned_until.fetch_update(order, order, due) {
+            Ok(_) => tracing::warn!(
+                name: "ambiguous_path", target: "tower_oauth::bearer", %found, path,
+                "rejected a request whose path can be read as another one"
+            ),
+            Err(_) => tracing::debug!(
+                name: "ambiguous_path_again", target: "tower_oauth::bearer", %found, path,
+                "rejected one more request whose path can be read as another one"
+            ),
+        }
+    }
+}
+
+impl<S> Layer<S> for RejectAmbiguousPathsLayer {
+    type Service = RejectAmbiguousPaths<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RejectAmbiguousPaths {
+            inner,
+            layer: self.clone(),
+        }
+    }
+}
+
+/// The service of a [`RejectAmbiguousPathsLayer`].
+#[derive(Clone, Debug)]
+pub struct RejectAmbiguousPaths<S> {
+    inner: S,
+    layer: RejectAmbiguousPathsLayer,
+}
+
+impl<S, B, R> Service<Request<B>> for RejectAmbiguousPaths<S>
+where
+    S: Service<Request<B>, Response = Response<R>>,
+    R: Default,
+{
+    type Response = Response<R>;
+    type Error = S::Error;
+    type Future = ScopeFuture<S::Future, R>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let original = original_uri(request.uri(), request.extensions());
+        // A layer in between may have rewritten the path, so both count.
+        for path in [original.path(), request.uri().path()] {
+            if let Some(found) = find_ambiguity(path) {
+                self.layer.log.tell(found, path);
+                return ScopeFuture::refused(refusal(found));
+            }
+        }
+        ScopeFuture::admitted(self.inner.call(request))
+    }
+}
+
+fn refusal<R: Default>(found: AmbiguousPath) -> Response<R> {
+    let mut response = Response::new(R::default());
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response.extensions_mut().insert(found);
+    response
+}
+
+impl fmt::Debug for RejectAmbiguousPathsLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RejectAmbiguousPathsLayer")
+    }
+}

@@ -1,0 +1,201 @@
+//! What callbacks came to, by state, kept in this process within fixed limits.
+//!
+//! Sessions and failures have limits of their own: made-up codes cannot evict what an honest login came to, and a
+//! redemption that is under way is never evicted.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::callbacks::Outcome;
+use crate::flow::Transaction;
+
+/// A digest of the state.
+pub(super) type Key = [u8; 16];
+
+/// Tells the outcome to the requests that wait for it.
+pub(super) type Waiters = watch::Sender<Option<Outcome>>;
+
+#[derive(Debug, Default)]
+pub(super) struct Redeemed {
+    entries: HashMap<Key, Entry>,
+    sessions: Ended,
+    failures: Ended,
+}
+
+#[derive(Debug)]
+pub(super) enum Entry {
+    Running(Arc<Waiters>),
+    Done(Outcome),
+    /// The outcome was forgotten; that the code was sent is not.
+    Used,
+}
+
+/// Redemptions that have ended, in the order of their end.
+#[derive(Debug, Default)]
+struct Ended {
+    /// When an outcome can be forgotten.
+    outcomes: Queue,
+    /// When all of an entry can be forgotten.
+    entries: Queue,
+}
+
+/// By the monotonic time at which they are due.
+type Queue = VecDeque<(Duration, Key)>;
+
+impl Redeemed {
+    pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
+        self.entries.get(key)
+    }
+
+    pub(super) fn begin(&mut self, key: Key, waiters: Arc<Waiters>) {
+        self.entries.insert(key, Entry::Running(waiters));
+    }
+
+    /// Forgets a redemption that ended before the code was sent: it can be tried again.
+    pub(super) fn abandon(&mut self, key: &Key) {
+        self.entries.remove(key);
+    }
+
+    /// Keeps an outcome; `None` where the redemption broke off.
+    pub(super) fn end(&mut self, key: Key, outcome: Option<Outcome>, now: Duration) {
+        let succeeded = outcome.as_ref().is_some_and(|outcome| outcome.is_ok());
+        let has_outcome = outcome.is_some();
+        self.entries
+            .insert(key, outcome.map_or(Entry::Used, Entry::Done));
+        let Self {
+            entries,
+            sessions,
+            failures,
+        } = self;
+        let ended = match succeeded {
+            true => sessions,
+            false => failures,
+        };
+        ended
+            .entries
+            .push_back((now.saturating_add(ENTRY_KEPT), key));
+        if has_outcome {
+            let until = now.saturating_add(OUTCOME_KEPT);
+            ended.outcomes.push_back((until, key));
+        }
+        if ended.outcomes.len() > MAX_OUTCOMES
+            && let Some((_, oldest)) = ended.outcomes.pop_front()
+        {
+            forget_outcome(entries, &oldest);
+        }
+        if ended.entries.len() > MAX_ENTRIES
+            && let Some((_, oldest)) = ended.entries.pop_front()
+        {
+            entries.remove(&oldest);
+        }
+    }
+
+    pub(super) fn forget(&mut self, now: Duration) {
+        let Self {
+            entries,
+            sessions,
+            failures,
+        } = self;
+        for ended in [sessions, failures] {
+            while let Some(key) = due(&mut ended.outcomes, now) {
+                forget_outcome(entries, &key);
+            }
+            while let Some(key) = due(&mut ended.entries, now) {
+                entries.remove(&key);
+            }
+        }
+    }
+
+    /// Returns when the next outcome can be forgotten; `None` if there are none.
+    pub(super) fn next_due(&self) -> Option<Duration> {
+        let fronts = [
+            self.sessions.outcomes.front(),
+            self.failures.outcomes.front(),
+        ];
+        fronts.into_iter().flatten().map(|&(until, _)| until).min()
+    }
+}
+
+fn forget_outcome(entries: &mut HashMap<Key, Entry>, key: &Key) {
+    if let Some(entry @ Entry::Done(_)) = entries.get_mut(key) {
+        *entry = Entry::Used;
+    }
+}
+
+/// Takes out the first, if its time has come.
+fn due(queue: &mut Queue, now: Duration) -> Option<Key> {
+    queue.front().filter(|(until, _)| *until <= now)?;
+    queue.pop_front().map(|(_, key)| key)
+}
+
+/// How long an outcome is kept for requests that bring the same code again.
+pub(super) const OUTCOME_KEPT: Duration = Duration::from_secs(60);
+
+/// As long as the transaction could be presented again, and the time to carry it out.
+const ENTRY_KEPT: Duration = Transaction::LIFETIME.saturating_add(OUTCOME_KEPT);
+
+/// Outcomes of each kind; a session is as large as its tokens. Beyond that the oldest is forgotten, and a second
+/// click on its callback is told that it was used.
+pub(super) const MAX_OUTCOMES: usize = 1000;
+
+/// Entries of each kind: about 10 MB. Beyond that the oldest is forgotten; a code sent again after that is
+/// one that the authorization server has seen.
+const MAX_ENTRIES: usize = 100_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::FlowError;
+    use crate::login::callbacks::SignInError;
+    use crate::protocol::authorization_response::AuthorizationResponse;
+
+    fn key(n: usize) -> Key {
+        let mut key = [9; 16];
+        key[..8].copy_from_slice(&n.to_be_bytes());
+        key
+    }
+
+    fn failure() -> Option<Outcome> {
+        let error = AuthorizationResponse::parse("").map(|_| ()).unwrap_err();
+        let error = SignInError::Flow(FlowError::from(error));
+        Some(Arc::new(Err(error)))
+    }
+
+    #[test]
+    fn failures_are_bounded_and_evict_no_redemption_that_is_under_way() {
+        let mut redeemed = Redeemed::default();
+        redeemed.begin(key(0), Arc::new(watch::Sender::new(None)));
+        for n in 1..=2 * MAX_ENTRIES {
+            redeemed.begin(key(n), Arc::new(watch::Sender::new(None)));
+            redeemed.end(key(n), failure(), Duration::ZERO);
+        }
+        assert_eq!(redeemed.entries.len(), MAX_ENTRIES + 1);
+        let outcomes = redeemed.entries.values();
+        let outcomes = outcomes.filter(|entry| matches!(entry, Entry::Done(_)));
+        assert_eq!(outcomes.count(), MAX_OUTCOMES);
+        assert!(matches!(redeemed.get(&key(0)), Some(Entry::Running(_))));
+        assert!(redeemed.get(&key(1)).is_none());
+        assert!(matches!(
+            redeemed.get(&key(MAX_ENTRIES + 1)),
+            Some(Entry::Used)
+        ));
+        redeemed.forget(ENTRY_KEPT);
+        assert_eq!(redeemed.entries.len(), 1);
+        assert_eq!(redeemed.next_due(), None);
+    }
+
+    #[test]
+    fn a_redemption_that_broke_off_is_used_and_one_that_sent_nothing_is_not() {
+        let mut redeemed = Redeemed::default();
+        for n in 0..2 {
+            redeemed.begin(key(n), Arc::new(watch::Sender::new(None)));
+        }
+        redeemed.end(key(0), None, Duration::ZERO);
+        redeemed.abandon(&key(1));
+        assert!(matches!(redeemed.get(&key(0)), Some(Entry::Used)));
+        assert!(redeemed.get(&key(1)).is_none());
+    }
+}

@@ -1,0 +1,240 @@
+//! Which header fields of a response go through.
+//!
+//! A response of the relay has our origin, so a field that browsers, scripts of the page or proxies act upon
+//! acts with the authority of this application. Fields with registered names pass only if they are listed:
+//! browsers learn new ones every year. `X-` fields are an API's own, and no specification may define one any
+//! more (RFC 6648), so they pass unless a script library or a proxy is known to act upon them.
+
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, TRANSFER_ENCODING,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderValue, StatusCode};
+
+use super::fields::{HOP_BY_HOP, OF_THE_HEAD, listed_in};
+use crate::bearer::{TrailerFilter, field_name_setting};
+use crate::config_error::ConfigError;
+use crate::protocol::field_name::{is_one_of, remove};
+
+/// What the application adds to the lists below; folded, and a prefix if it ends with `-`.
+#[derive(Clone, Debug, Default)]
+pub(super) struct ResponseFields {
+    stripped: Vec<String>,
+    passed: Vec<String>,
+}
+
+impl ResponseFields {
+    pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
+        self.stripped
+            .push(field_name_setting("stripped response header", name)?);
+        Ok(())
+    }
+
+    pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
+        let folded = field_name_setting("passed response header", name)?;
+        if folded.ends_with('-') || is_never_passed(&folded) {
+            return Err(ConfigError::Setting {
+                setting: "passed response header",
+                value: name.to_owned(),
+                reason: "it must be a whole name, and not of a field that changes cookies, credentials, \
+                         CORS, TLS or stored data of this origin",
+            });
+        }
+        self.passed.push(folded);
+        Ok(())
+    }
+
+    /// Turns the header of the upstream's response into that of the relay's.
+    pub(super) fn inward(&self, status: StatusCode, headers: &mut HeaderMap) {
+        let listed = listed_in(headers, &CONNECTION);
+        // RFC 9112 §6.3, as on the way out: the server here frames the response anew.
+        if headers.contains_key(TRANSFER_ENCODING) {
+            headers.remove(CONTENT_LENGTH);
+        }
+        remove(headers, |name, folded| {
+            let passes = self.passes(folded) && !listed.iter().any(|one| one == folded);
+            if !passes && !is_never_passed(folded) {
+                tracing::debug!(
+                    target: "tower_oauth::relay",
+                    event = "relay_removed_response_field",
+                    field = name.as_str(),
+                    setting = "add_passed_response_header"
+                );
+            }
+            !passes
+        });
+        if status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
+            headers.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Cookie realm=\"relay\""),
+            );
+        }
+        // What an API returns is data, whoever wrote it: as a page of our origin it could do all we can.
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+        headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    }
+
+    /// The same for what follows the body: no more passes than in the header.
+    pub(super) fn inward_trailers(&self) -> TrailerFilter {
+        let fields = self.clone();
+        TrailerFilter::new(move |folded| {
+            is_one_of(OF_THE_HEAD, folded)
+                || !Self::default().passes(folded)
+                || !fields.passes(folded)
+        })
+    }
+
+    /// Whether a field of this folded name goes to the browser.
+    pub(super) fn passes(&self, folded: &str) -> bool {
+        if is_never_passed(folded) {
+            return false;
+        }
+        let passed = self.passed.iter().any(|name| name == folded);
+        let stripped = is_one_of(&self.stripped, folded);
+        passed || !stripped && is_one_of(OF_AN_API, folded) && !is_one_of(ACTED_UPON, folded)
+    }
+}
+
+fn is_never_passed(folded: &str) -> bool {
+    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_PASSED, folded)
+}
+
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+/// What changes cookies, credentials, access by other origins, TLS or stored data of the whole origin.
+const NEVER_PASSED: &[&str] = &[
+    "access-control-",
+    "activate-storage-access",
+    "alt-svc",
+    "authentication-info",
+    "clear-site-data",
+    "cross-origin-resource-policy",
+    "expect-ct",
+    "public-key-pins",
+    "public-key-pins-report-only",
+    "sec-session-",
+    "secure-session-",
+    "service-worker-allowed",
+    "set-cookie",
+    "set-cookie2",
+    "set-login",
+    "strict-transport-security",
+    "www-authenticate",
+];
+
+/// Fields that describe a response of an API and make a browser do nothing but read it. A
+/// `Content-Security-Policy` only takes away; `Location` is the script's to follow.
+const OF_AN_API: &[&str] = &[
+    "accept-patch",
+    "accept-post",
+    "accept-ranges",
+    "age",
+    "allow",
+    "api-supported-versions",
+    "api-deprecated-versions",
+    "cache-control",
+    "content-digest",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "content-length",
+    "content-location",
+    "content-range",
+    "content-security-policy",
+    "content-type",
+    "correlation-id",
+    "date",
+    "dav",
+    "deprecation",
+    "digest",
+    "etag",
+    "expires",
+    "grpc-",
+    "idempotency-key",
+    "last-modified",
+    "location",
+    "lock-token",
+    "mcp-protocol-version",
+    "mcp-session-id",
+    "odata-entityid",
+    "odata-version",
+    "operation-location",
+    "pragma",
+    "preference-applied",
+    "ratelimit",
+    "ratelimit-",
+    "referrer-policy",
+    "repr-digest",
+    "request-id",
+    "retry-after",
+    "sec-websocket-accept",
+    "sec-websocket-extensions",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+    "server",
+    "server-timing",
+    "signature",
+    "signature-input",
+    "sunset",
+    "traceparent",
+    "traceresponse",
+    "tracestate",
+    "trailer",
+    "tus-",
+    "upload-",
+    "vary",
+    "via",
+    "warning",
+    "x-",
+];
+
+/// `X-` fields that something in the page, or a proxy in front of it, acts upon.
+const ACTED_UPON: &[&str] = &[
+    // Browsers.
+    "x-allow-fledge",
+    "x-content-security-policy",
+    "x-dns-prefetch-control",
+    "x-fledge-",
+    "x-permitted-cross-domain-policies",
+    "x-sourcemap",
+    "x-ua-compatible",
+    "x-webkit-csp",
+    "x-xss-protection",
+    // Script libraries: navigation, redirects, scripts, events, replaced parts of the page.
+    "x-action-",
+    "x-astro-",
+    "x-datastar-",
+    "x-ic-",
+    "x-inertia",
+    "x-inertia-",
+    "x-livewire",
+    "x-livewire-",
+    "x-location",
+    "x-nextjs-",
+    "x-october-",
+    "x-pjax",
+    "x-pjax-",
+    "x-redirect",
+    "x-redirect-",
+    "x-remix-",
+    "x-sveltekit-",
+    "x-turbo-",
+    "x-turbolinks-",
+    "x-up-",
+    "x-xhr-redirected-to",
+    // Servers and proxies: internal redirects, files, caches, health.
+    "x-accel-",
+    "x-appengine-",
+    "x-envoy-",
+    "x-internal-redirect",
+    "x-lighttpd-",
+    "x-litespeed-",
+    "x-middleware-",
+    "x-reproxy-",
+    "x-send-file",
+    "x-sendfile",
+    "x-sendfile-",
+    "x-sendfile2",
+];
