@@ -5,12 +5,6 @@ use tower_oauth::store::{Expect, Key, Store as _, StoreError};
 
 use super::*;
 
-async fn settle() {
-    for _ in 0..300 {
-        tokio::task::yield_now().await;
-    }
-}
-
 /// A store that breaks at the sign-out, after so many verbs.
 #[tokio::test]
 async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_later() {
