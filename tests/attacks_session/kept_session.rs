@@ -27,7 +27,8 @@ impl Keeping {
                 .merge(app(login))
                 .layer(login.clone())
         };
-        nodes.first.app = keep(&nodes.login);
+        let keeping = keep(&nodes.login);
+        nodes.first.app = keeping;
         Self { nodes, kept }
     }
 
