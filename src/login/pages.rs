@@ -214,6 +214,7 @@ mod tests {
             correlation_id: "c0ffee",
             login_url: "/auth/login?return_to=\"><img onerror=x>",
             accept_language: Some("<script>"),
+            go_on: Some("/\"><script>"),
         }
         .to_string();
         assert!(
