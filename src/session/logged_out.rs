@@ -37,7 +37,10 @@ impl Keeper {
         let ttl = self.absolute.saturating_add(UNDER_WAY);
         for _ in 0..ATTEMPTS {
             let noted = store.get(&key).await?;
-            let mut note = noted.as_ref().map(Note::read).unwrap_or_default();
+            let mut note = match &noted {
+                Some(noted) => Note::read(noted)?,
+                None => Note::default(),
+            };
             note.add(sid, moment);
             let expect = noted.map_or(Expect::Absent, |noted| Expect::Version(noted.version()));
             if let Put::Stored(_) = store.put(&key, note.to_bytes(), ttl, expect).await? {
@@ -56,27 +59,39 @@ impl Keeper {
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
         let issued_at = record.issued_at();
-        let covers = |noted: Option<Record>, sid: Option<Tag>| {
-            noted.is_some_and(|noted| Note::read(&noted).covers(issued_at, sid))
+        let covers = |noted: Option<Record>, sid: Option<Tag>| match noted {
+            Some(noted) => Ok(Note::read(&noted)?.covers(issued_at, sid)),
+            None => Ok(false),
         };
         let user = key(&self.list_of_user(record.subject()));
         let Some(sid) = record.sid().map(|sid| self.list_of_sid(sid)) else {
-            return Ok(covers(store.get(&user).await?, None));
+            return covers(store.get(&user).await?, None);
         };
         let tag = sid.tag();
         let sid = key(&sid);
         let (user, sid) = both(store.get(&user), store.get(&sid)).await;
-        Ok(covers(user?, Some(tag)) || covers(sid?, None))
+        Ok(covers(user?, Some(tag))? || covers(sid?, None)?)
     }
 }
 
 impl Note {
-    fn read(noted: &Record) -> Self {
-        let mut note = Self::default();
-        let Some((all, rest)) = noted.value().split_first_chunk::<8>() else {
-            return note;
+    /// Fails for a note of another format, such as one of a newer release: taken for an empty one it would let
+    /// sessions go on that have ended, and be overwritten.
+    fn read(noted: &Record) -> Result<Self, StoreError> {
+        let unreadable = || {
+            StoreError::unavailable(
+                "a note of a logout is in a format that this release does not know: it is left as it is",
+            )
         };
-        note.all = Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER);
+        let (all, rest) = noted
+            .value()
+            .split_first_chunk::<8>()
+            .filter(|(_, rest)| rest.len() % (16 + 8) == 0)
+            .ok_or_else(unreadable)?;
+        let mut note = Self {
+            all: Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER),
+            by_sid: Vec::new(),
+        };
         for pair in rest.chunks_exact(16 + 8) {
             if let Some((tag, moment)) = pair.split_first_chunk::<16>()
                 && let Ok(moment) = moment.try_into()
@@ -85,7 +100,7 @@ impl Note {
                 note.by_sid.push((tag, i64::from_be_bytes(moment)));
             }
         }
-        note
+        Ok(note)
     }
 
     fn to_bytes(&self) -> Bytes {
