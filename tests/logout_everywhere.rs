@@ -5,15 +5,6 @@
 mod login_support;
 mod logout_support;
 
-#[path = "logout_everywhere/kept_session.rs"]
-mod kept_session;
-#[path = "logout_everywhere/planted.rs"]
-mod planted;
-#[path = "logout_everywhere/revocation.rs"]
-mod revocation;
-#[path = "logout_everywhere/store_failure.rs"]
-mod store_failure;
-
 use std::time::Duration;
 
 use axum::Router;

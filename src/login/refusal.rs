@@ -27,8 +27,6 @@ pub(crate) struct Refusal {
     pub(super) retry_after: Option<Duration>,
     /// Beginning anew may help.
     pub(super) start_again: bool,
-    /// Where the browser can go on.
-    pub(super) go_on: Option<String>,
     /// For the log alone.
     pub(super) reason: Option<Cow<'static, str>>,
 }
@@ -42,7 +40,6 @@ impl Refusal {
             said: None,
             retry_after: None,
             start_again: false,
-            go_on: None,
             reason: None,
         }
     }
@@ -93,7 +90,6 @@ impl From<&FlowError> for Refusal {
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
-            go_on: None,
             reason: Some(error.to_string().into()),
         }
     }

@@ -142,6 +142,16 @@ impl Settings {
         refusal: &Refusal,
         return_to: Option<&str>,
     ) -> Answer {
+        self.answer(headers, refusal, return_to, None)
+    }
+
+    fn answer(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        return_to: Option<&str>,
+        go_on: Option<&str>,
+    ) -> Answer {
         let correlation_id = self.correlation_id();
         events::refused(refusal, &correlation_id);
         let login_url = self.login_url(return_to);
@@ -153,6 +163,7 @@ impl Settings {
                 accept_language: headers
                     .get(ACCEPT_LANGUAGE)
                     .and_then(|value| value.to_str().ok()),
+                go_on,
             };
             match &self.error_page {
                 Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
@@ -169,8 +180,8 @@ impl Settings {
             if refusal.start_again {
                 problem["login_url"] = login_url.into();
             }
-            if let Some(location) = &refusal.go_on {
-                problem["location"] = location.as_str().into();
+            if let Some(location) = go_on {
+                problem["location"] = location.into();
             }
             answer::problem(refusal.status, &problem)
         };
@@ -187,9 +198,7 @@ impl Settings {
         refusal: &Refusal,
         location: &str,
     ) -> Answer {
-        let mut refusal = refusal.clone();
-        refusal.go_on = Some(location.to_owned());
-        self.refuse(headers, &refusal, None)
+        self.answer(headers, refusal, None, Some(location))
     }
 
     /// Refuses a request that does not come from this application, as far as it shows.

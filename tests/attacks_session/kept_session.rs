@@ -19,15 +19,14 @@ impl Keeping {
     fn new(mode: Mode) -> Self {
         let mut nodes = Nodes::new(mode);
         let kept = Kept::default();
-        let keep = |login: &LoginLayer| {
+        let keep = {
             let kept = Arc::clone(&kept);
-            let keep = move |session: Session| async move { kept.lock().unwrap().push(session) };
-            Router::new()
-                .route("/keep", get(keep))
-                .merge(app(login))
-                .layer(login.clone())
+            move |session: Session| async move { kept.lock().unwrap().push(session) }
         };
-        nodes.first.app = keep(&nodes.login);
+        nodes.first.app = Router::new()
+            .route("/keep", get(keep))
+            .merge(app(&nodes.login))
+            .layer(nodes.login.clone());
         Self { nodes, kept }
     }
 
