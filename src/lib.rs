@@ -73,7 +73,7 @@
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
 //! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
 //! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
-//! | protect gRPC methods | [`MethodScopes`](bearer::MethodScopes), module `grpc` (feature `tonic`) |
+//! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |
 //! | find out why a request was rejected | [`BearerLayer::on_refusal`], [`observability`] |
 //! | **Browser routes** | guide: [`login`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |

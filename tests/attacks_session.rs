@@ -164,7 +164,7 @@ async fn a_copy_of_a_cookie_stays_dead_in_its_last_minute() {
     let node = || Shop {
         server: server.clone(),
         app: app(&login(&server)
-            .with_shared_memory(store.clone())
+            .with_shared_store(store.clone())
             .with_session_limits(8 * HOUR, 8 * HOUR)
             .unwrap()),
     };
@@ -198,7 +198,7 @@ async fn clients_that_share_a_store_do_not_end_each_others_sessions() {
         let desk = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key).unwrap();
         let desk = match mode {
             Mode::Store => desk.with_session_store(nodes.store.clone()),
-            _ => desk.with_shared_memory(nodes.store.clone()),
+            _ => desk.with_shared_store(nodes.store.clone()),
         };
         let desk = desk.with_max_sessions_per_user(1).unwrap();
         let other = Shop {
@@ -256,7 +256,7 @@ async fn a_limit_that_is_raised_prolongs_no_session_that_began_before() {
         let node = |absolute| {
             let login = match mode {
                 Mode::Store => login(&server).with_session_store(memory.clone()),
-                _ => login(&server).with_shared_memory(memory.clone()),
+                _ => login(&server).with_shared_store(memory.clone()),
             };
             let login = login.with_session_limits(absolute, absolute).unwrap();
             Shop {
@@ -294,7 +294,7 @@ async fn what_one_mode_gave_is_nobody_in_another() {
     let node = |mode| {
         let login = match mode {
             Mode::Store => login(&server).with_session_store(memory.clone()),
-            Mode::Shared => login(&server).with_shared_memory(memory.clone()),
+            Mode::Shared => login(&server).with_shared_store(memory.clone()),
             Mode::Cookie => login(&server),
         };
         Shop {

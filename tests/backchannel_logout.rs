@@ -277,7 +277,7 @@ async fn without_shared_memory_there_is_no_such_route() {
         ),
         (
             "memory beside",
-            Shop::with(|login| login.with_shared_memory(MemoryStore::new())),
+            Shop::with(|login| login.with_shared_store(MemoryStore::new())),
             false,
         ),
         (
@@ -287,7 +287,7 @@ async fn without_shared_memory_there_is_no_such_route() {
         ),
         (
             "declared beside",
-            Shop::with(|login| login.with_shared_memory(declared())),
+            Shop::with(|login| login.with_shared_store(declared())),
             true,
         ),
     ] {

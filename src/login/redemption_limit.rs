@@ -126,7 +126,7 @@ impl Drop for RedemptionPermit {
 /// Token requests of callbacks under way at a time.
 const MAX_REQUESTS: usize = 64;
 
-/// Callbacks that wait for one of them, each a task of a few KiB.
+/// RedemptionCache that wait for one of them, each a task of a few KiB.
 const MAX_WAITING: usize = 1024;
 
 /// How long one waits: six times as long as a token request may take, and shorter than proxies and

@@ -5,8 +5,8 @@
 use http::HeaderValue;
 
 use super::SameSite;
+use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, Jar};
-use super::sealer::Sealer;
 use crate::crypto::seal::Purpose;
 use crate::flow::Transaction;
 use crate::protocol::State;
@@ -31,7 +31,7 @@ pub(super) enum Lookup {
     Found(String, Box<Transaction>),
 }
 
-pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
+pub(super) fn find(sealer: &CookieCipher, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
     let name = CookieNames::transaction(state);
     let values = jar.values(&sealer.names, &name);
     if values.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> L
 /// started by hand goes first, then the oldest by the time inside the seal; what does not open or is
 /// too old goes anyway.
 pub(super) fn admit(
-    sealer: &Sealer,
+    sealer: &CookieCipher,
     jar: &Jar<'_>,
     transaction: &Transaction,
     now: i64,
@@ -114,7 +114,7 @@ pub(super) struct Admitted {
     pub(super) evicted: usize,
 }
 
-fn open(sealer: &Sealer, name: &str, value: &str, now: i64) -> Option<Transaction> {
+fn open(sealer: &CookieCipher, name: &str, value: &str, now: i64) -> Option<Transaction> {
     let plain = sealer.open(Purpose::Transaction, name, value)?;
     Transaction::from_bytes(&plain).filter(|transaction| !transaction.expired(now))
 }

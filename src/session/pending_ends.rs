@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::events;
 use super::hooks::EndReason;
-use super::keeper::Keeper;
-use super::leave::SignOut;
-use super::open::Shown;
+use super::logout::SignOut;
+use super::manager::SessionManager;
+use super::open::PresentedSession;
 use crate::flow::SessionId;
 use crate::store::StoreError;
 
@@ -25,7 +25,7 @@ struct Inner {
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
-    shown: Shown,
+    shown: PresentedSession,
     /// The generation of the tokens that are revoked already, if any are. The application was told then.
     told: Option<u64>,
     reason: EndReason,
@@ -43,13 +43,13 @@ impl PendingEnds {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Refuses a session in this process, and writes its end to the store as soon as that is possible. Returns
     /// `false` if too many ends are pending.
     pub(super) fn end_later(
         &self,
         id: SessionId,
-        shown: Shown,
+        shown: PresentedSession,
         told: Option<u64>,
         reason: EndReason,
     ) -> bool {
@@ -100,7 +100,7 @@ impl Keeper {
                 match self.sign_out_in_store(end.shown).await {
                     Ok(SignOut::Ended(record)) => {
                         if end.told.is_none() {
-                            self.tell_ended(&record, end.reason);
+                            self.notify_ended(&record, end.reason);
                         }
                         if end.told.is_none_or(|revoked| revoked < record.generation()) {
                             self.flow.revoke(&record).await;

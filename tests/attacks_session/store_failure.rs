@@ -67,7 +67,7 @@ async fn a_sign_out_that_finds_the_store_full_ends_the_session_in_this_process()
     let store = memory.with_max_entries(8).unwrap().with_single_process();
     let node = || Shop {
         server: server.clone(),
-        app: app(&login(&server).with_shared_memory(store.clone())),
+        app: app(&login(&server).with_shared_store(store.clone())),
     };
     let (first, second) = (node(), node());
     let jar = first.signed_in().await;

@@ -118,7 +118,7 @@ async fn a_sign_out_or_a_login_at_a_process_that_lacks_the_key_ends_the_session(
 /// would send a refresh token that was used, and overwrite newer tokens.
 #[tokio::test]
 async fn a_refreshed_cookie_session_of_a_key_that_this_process_lacks_is_not_overwritten() {
-    let nodes = Rotation::new(LoginLayer::with_shared_memory);
+    let nodes = Rotation::new(LoginLayer::with_shared_store);
     let jar = sign_in(&nodes.world, &nodes.old).await;
     assert_eq!(greeting(&nodes.new, &jar).await, "hello alice");
     let answer = nodes.new.send(Ask::page("/renew").jar(&jar)).await;
@@ -148,7 +148,7 @@ async fn a_newer_record_of_a_cookie_session_that_cannot_be_read_is_left_as_it_is
         b"\x01 no record",
         b"\x02 of a later release",
     ] {
-        let nodes = Rotation::new(LoginLayer::with_shared_memory);
+        let nodes = Rotation::new(LoginLayer::with_shared_store);
         let jar = sign_in(&nodes.world, &nodes.old).await;
         let answer = nodes.old.send(Ask::page("/renew").jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::NO_CONTENT);
@@ -193,7 +193,7 @@ async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_lef
         b"\x63 of a later release",
         b"\0\0\0\0\0\0\0\x01 cut",
     ] {
-        let nodes = Rotation::new(LoginLayer::with_shared_memory);
+        let nodes = Rotation::new(LoginLayer::with_shared_store);
         let token = |id: &str| {
             let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
             Ask::new("POST", "/auth/backchannel-logout")

@@ -121,7 +121,7 @@ impl Common {
         let login = LoginLayer::new(&server_of, client, redirect_uri, key).unwrap();
         let login = match self.mode {
             Mode::Store => login.with_session_store(self.memory.clone()),
-            Mode::Shared => login.with_shared_memory(self.memory.clone()),
+            Mode::Shared => login.with_shared_store(self.memory.clone()),
             Mode::Cookie => login,
         };
         let login = configure(login).with_on_login(move |_| {

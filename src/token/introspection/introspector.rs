@@ -5,20 +5,20 @@ use std::time::Duration;
 
 use tracing::Instrument as _;
 
-use super::answer::Answer;
-use super::cache::Remembered;
+use super::cache::IntrospectionCache;
+use super::cache_key::Key;
 use super::calls::{Boarding, Calls, Outcome, Ticket};
 use super::circuit::Circuit;
 use super::failure::Failure;
-use super::key::Key;
+use super::response::Answer;
 use super::settings::Settings;
 use super::turns::Turns;
-use super::{judge, request};
+use super::{request, validate};
 use crate::clock::{unix_seconds, within};
 use crate::issuer::Unavailable;
 use crate::protocol::AccessToken;
 use crate::telemetry::{self, LogLimits, Stopwatch};
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 
 /// How long a request waits for an answer, and a question for its turn.
@@ -35,19 +35,19 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// What is known, what is being asked, and how the authorization server fares.
-pub(super) struct Inquiries {
+pub(super) struct Introspector {
     pub(super) settings: Settings,
-    pub(super) remembered: Remembered,
+    pub(super) remembered: IntrospectionCache,
     pub(super) calls: Arc<Calls>,
     pub(super) circuit: Circuit,
     turns: Turns,
     logs: LogLimits,
 }
 
-impl Inquiries {
+impl Introspector {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            remembered: Remembered::new(&settings),
+            remembered: IntrospectionCache::new(&settings),
             calls: Arc::new(Calls::new(&settings)),
             circuit: Circuit::default(),
             turns: Turns::new(settings.concurrency),
@@ -154,7 +154,7 @@ impl Inquiries {
         };
         let key = *ticket.key();
         ticket.land(outcome, |outcome| match outcome {
-            Ok(verdict) => self.remembered.keep(key, verdict, settings, asked_at),
+            Ok(token_info) => self.remembered.keep(key, token_info, settings, asked_at),
             // A failure says nothing of the token (`I8`).
             Err(error) if error.unavailable().is_some() => {}
             Err(error) => {
@@ -164,12 +164,12 @@ impl Inquiries {
         });
     }
 
-    fn judge(&self, answer: Answer) -> Result<Arc<Verdict>, VerifyErrorKind> {
+    fn judge(&self, answer: Answer) -> Result<Arc<TokenInfo>, VerifyErrorKind> {
         match answer {
             Answer::Inactive => Err(VerifyErrorKind::Inactive),
             Answer::Active(active) => {
                 let now = unix_seconds(&**self.settings.server.clock());
-                judge::judge(&self.settings, *active, now).map(Arc::new)
+                validate::judge(&self.settings, *active, now).map(Arc::new)
             }
         }
     }

@@ -5,24 +5,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::backend::SessionBackend;
 use super::hooks::EndReason;
 use super::index::{self, Entry, List, Tag};
-use super::keeper::Keeper;
-use super::place::Place;
+use super::manager::SessionManager;
 use crate::flow::Flow;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
 
 /// Why a logout token ended nothing.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum NotEnded {
+pub(crate) enum EndSessionError {
     #[error("the logout token was seen before")]
     Replayed,
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Keeper {
+impl SessionManager {
     /// Whether what the authorization server tells is known to every process of the application.
     pub(crate) fn takes_logout_tokens(&self) -> bool {
         self.store().is_some_and(SharedStore::is_shared)
@@ -34,14 +34,14 @@ impl Keeper {
     ///
     /// The token is noted as seen when all is done: a delivery that failed or broke off can be repeated,
     /// and what it did already is no different for being done again.
-    pub(crate) async fn end_by_token(&self, token: &LogoutToken) -> Result<usize, NotEnded> {
+    pub(crate) async fn end_by_token(&self, token: &LogoutToken) -> Result<usize, EndSessionError> {
         let Some(store) = self.store() else {
             return Err(StoreError::unavailable("there is no store").into());
         };
         let issuer = self.flow.server().issuer();
         let seen = seen(&self.flow, &token.jwt_id);
         if store.get(&seen).await?.is_some() {
-            return Err(NotEnded::Replayed);
+            return Err(EndSessionError::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
         let user_list = token.subject.as_deref().map(|sub| self.list_of_user(sub));
@@ -70,7 +70,7 @@ impl Keeper {
         // Of two deliveries at the same moment one is the first.
         match store.put(&seen, Bytes::new(), ttl, Expect::Absent).await? {
             Put::Stored(_) => Ok(ended),
-            Put::Conflict => Err(NotEnded::Replayed),
+            Put::Conflict => Err(EndSessionError::Replayed),
         }
     }
 
@@ -104,10 +104,10 @@ impl Keeper {
                 self.end_by_id(&entry.id).await?;
                 // It may be of another layer of this client, which keeps sessions in the same store. The other
                 // way round, sessions in cookies are held to the note at each request.
-                if let Place::CookieWith(store) = &self.place {
+                if let SessionBackend::CookieWith(store) = &self.place {
                     self.end_stored(store, &entry.id).await?;
                 }
-                self.tell_ended_unread(Some(entry.id), all.user, all.reason);
+                self.notify_ended_unopened(Some(entry.id), all.user, all.reason);
                 ended += 1;
             }
             gone.push(entry.id);

@@ -12,9 +12,9 @@ use crate::random::{Random, RandomError};
 
 /// 256 random bits, known to one browser and to nobody else (`L37`).
 #[derive(Clone)]
-pub(crate) struct Ticket(Zeroizing<[u8; 32]>);
+pub(crate) struct SessionSecret(Zeroizing<[u8; 32]>);
 
-impl Ticket {
+impl SessionSecret {
     pub(super) fn random(random: Random) -> Result<Self, RandomError> {
         Ok(Self(Zeroizing::new(random.bytes()?)))
     }
@@ -48,9 +48,9 @@ impl Ticket {
     }
 }
 
-impl fmt::Debug for Ticket {
+impl fmt::Debug for SessionSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Ticket(..)")
+        f.write_str("SessionSecret(..)")
     }
 }
 
@@ -62,15 +62,15 @@ mod tests {
 
     #[test]
     fn a_ticket_is_43_characters_and_names_its_session_by_a_digest() {
-        let ticket = Ticket::random(Random::system()).unwrap();
+        let ticket = SessionSecret::random(Random::system()).unwrap();
         let text = ticket.to_text();
         assert_eq!(text.len(), 43);
-        let again = Ticket::parse(&text).unwrap();
+        let again = SessionSecret::parse(&text).unwrap();
         let here = Binding::new(&["here"]);
         assert_eq!(again.id(here), ticket.id(here));
         assert_ne!(ticket.id(here), ticket.id(Binding::new(&["there"])));
         assert_ne!(ticket.id(here).to_string(), *text);
-        assert_eq!(format!("{ticket:?}"), "Ticket(..)");
+        assert_eq!(format!("{ticket:?}"), "SessionSecret(..)");
         for odd in [
             "",
             "x",
@@ -78,7 +78,7 @@ mod tests {
             &format!("{}A", *text),
             &"ü".repeat(20),
         ] {
-            assert!(Ticket::parse(odd).is_none(), "{odd}");
+            assert!(SessionSecret::parse(odd).is_none(), "{odd}");
         }
     }
 }

@@ -6,14 +6,14 @@ use crate::flow::SessionId;
 
 /// One value a session. Where there is no room, what was put longest ago goes.
 #[derive(Debug)]
-pub(super) struct BySession<V> {
+pub(super) struct BoundedMap<V> {
     entries: HashMap<SessionId, (u64, V)>,
     /// The oldest first; an entry that was put again stands again further behind.
     order: VecDeque<(u64, SessionId)>,
     count: u64,
 }
 
-impl<V> Default for BySession<V> {
+impl<V> Default for BoundedMap<V> {
     fn default() -> Self {
         Self {
             entries: HashMap::new(),
@@ -23,7 +23,7 @@ impl<V> Default for BySession<V> {
     }
 }
 
-impl<V> BySession<V> {
+impl<V> BoundedMap<V> {
     pub(super) fn get(&self, id: &SessionId) -> Option<&V> {
         self.entries.get(id).map(|(_, value)| value)
     }
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_the_memory_is_bounded() {
-        let mut memory = BySession::default();
+        let mut memory = BoundedMap::default();
         (0..MAX).for_each(|n| memory.put(id(n), n));
         memory.put(id(0), 7);
         memory.put(id(MAX), MAX);

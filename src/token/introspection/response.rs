@@ -4,8 +4,8 @@ use crate::protocol::ScopeSet;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
-use crate::token::grants::ScopeMapping;
-use crate::token::kind::is_of_another_kind;
+use crate::token::scope_mapping::ScopeMapping;
+use crate::token::token_type::is_of_another_kind;
 
 /// An answer by the rules.
 #[derive(Debug)]

@@ -9,15 +9,15 @@ use super::key_source::{Held, KeySource};
 
 /// A key whose word is still relied upon after its token was verified.
 #[derive(Debug)]
-pub(crate) struct Voucher {
+pub(crate) struct KeyRef {
     key: SelectedKey,
     /// The generation of the key set that was last seen to have the key; no set has number 0.
     seen: AtomicU64,
 }
 
-/// What can be said of a [`Voucher`] without waiting.
+/// What can be said of a [`KeyRef`] without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyStatus {
     /// The key set at hand may be used, and the token would be given this key again.
     Current,
     /// The key set at hand has no such key any more, or a second one that would do.
@@ -26,7 +26,7 @@ pub(crate) enum Standing {
     Unknown,
 }
 
-impl Voucher {
+impl KeyRef {
     pub(crate) fn new(key: SelectedKey) -> Self {
         Self {
             key,
@@ -37,13 +37,13 @@ impl Voucher {
 
 /// The two numbers of the key set at hand that tell most of the time that nothing has changed.
 #[derive(Debug, Default)]
-pub(super) struct Pulse {
+pub(super) struct KeySetEpoch {
     /// The monotonic time in nanoseconds at which the set's life ends.
     fresh_until: AtomicU64,
     generation: AtomicU64,
 }
 
-impl Pulse {
+impl KeySetEpoch {
     /// To be called once the set is at hand.
     pub(super) fn follow(&self, held: &Held) {
         // In this order: whoever sees the new life sees the new generation too.
@@ -52,7 +52,7 @@ impl Pulse {
         self.fresh_until.store(end, Ordering::Release);
     }
 
-    fn vouches_for(&self, voucher: &Voucher, now: Duration) -> bool {
+    fn refers_to(&self, voucher: &KeyRef, now: Duration) -> bool {
         nanoseconds(now) < self.fresh_until.load(Ordering::Acquire)
             && self.generation.load(Ordering::Acquire) == voucher.seen.load(Ordering::Relaxed)
     }
@@ -63,20 +63,20 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 impl KeySource {
-    /// Says no more than [`key_at_hand`](Self::key_at_hand) would for the same token: a withdrawn key
+    /// Says no more than [`cached_key`](Self::cached_key) would for the same token: a withdrawn key
     /// and one that became ambiguous are gone, and past the end of the set's life one has to ask
     /// (`J12`, `J19`).
-    pub(super) fn standing(&self, voucher: &Voucher) -> Standing {
-        if self.pulse.vouches_for(voucher, self.clock.monotonic()) {
-            return Standing::Current;
+    pub(super) fn key_status(&self, voucher: &KeyRef) -> KeyStatus {
+        if self.pulse.refers_to(voucher, self.clock.monotonic()) {
+            return KeyStatus::Current;
         }
         let Some(held) = self.current() else {
-            return Standing::Unknown;
+            return KeyStatus::Unknown;
         };
         if !held.keys.still_selects(&voucher.key) {
-            return Standing::Withdrawn;
+            return KeyStatus::Withdrawn;
         }
         voucher.seen.store(held.generation, Ordering::Relaxed);
-        Standing::Current
+        KeyStatus::Current
     }
 }

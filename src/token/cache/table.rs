@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use crate::crypto::TokenName;
+use crate::crypto::CacheTag;
 
 /// At most so many parts with a lock of their own, and fewer where they would be small: the bound
 /// holds in each part, and a part has to hold what the longest token says.
@@ -22,7 +22,7 @@ pub(super) struct Table<V> {
 }
 
 struct Shard<V> {
-    places: HashMap<TokenName, usize, Seed>,
+    places: HashMap<CacheTag, usize, Seed>,
     ring: Vec<Option<Slot<V>>>,
     free: Vec<usize>,
     hand: usize,
@@ -30,7 +30,7 @@ struct Shard<V> {
 }
 
 struct Slot<V> {
-    name: TokenName,
+    name: CacheTag,
     value: V,
     bytes: usize,
     used: AtomicBool,
@@ -76,7 +76,7 @@ impl<V: Clone> Table<V> {
     /// What an entry takes in the table itself: its slot with the ring's spare room, and its place
     /// in a map that may be filled to less than half.
     pub(super) const ENTRY_BYTES: usize =
-        size_of::<Option<Slot<V>>>() * 5 / 4 + 2 * (size_of::<(TokenName, usize)>() + 1);
+        size_of::<Option<Slot<V>>>() * 5 / 4 + 2 * (size_of::<(CacheTag, usize)>() + 1);
 
     pub(super) fn new(max_bytes: usize) -> Self {
         let shards = (max_bytes / MIN_SHARD_BYTES).clamp(1, MAX_SHARDS);
@@ -86,7 +86,7 @@ impl<V: Clone> Table<V> {
         }
     }
 
-    pub(super) fn get(&self, name: &TokenName) -> Option<V> {
+    pub(super) fn get(&self, name: &CacheTag) -> Option<V> {
         let shard = self.shard(name)?;
         let shard = shard.read().unwrap_or_else(PoisonError::into_inner);
         // The map compares the whole name.
@@ -100,7 +100,7 @@ impl<V: Clone> Table<V> {
 
     /// Puts a value in, where it is not larger than the bound by itself. `bytes` is what the value
     /// holds outside the table.
-    pub(super) fn insert(&self, name: TokenName, value: V, bytes: usize) {
+    pub(super) fn insert(&self, name: CacheTag, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(Self::ENTRY_BYTES);
         let Some(shard) = self.shard(&name) else {
             return;
@@ -125,7 +125,7 @@ impl<V: Clone> Table<V> {
         drop(shard);
     }
 
-    pub(super) fn remove(&self, name: &TokenName) {
+    pub(super) fn remove(&self, name: &CacheTag) {
         let gone = self.shard(name).and_then(|shard| {
             let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
             shard.take(name)
@@ -142,13 +142,13 @@ impl<V: Clone> Table<V> {
         sizes.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
     }
 
-    fn shard(&self, name: &TokenName) -> Option<&RwLock<Shard<V>>> {
+    fn shard(&self, name: &CacheTag) -> Option<&RwLock<Shard<V>>> {
         self.shards.get(usize::from(name[0]) % self.shards.len())
     }
 }
 
 impl<V> Shard<V> {
-    fn take(&mut self, name: &TokenName) -> Option<Slot<V>> {
+    fn take(&mut self, name: &CacheTag) -> Option<Slot<V>> {
         let place = self.places.remove(name)?;
         let slot = self.ring.get_mut(place)?.take()?;
         self.free.push(place);
@@ -206,8 +206,8 @@ mod tests {
     const ENTRY: usize = Table::<Arc<u32>>::ENTRY_BYTES;
 
     /// A name with this number in it.
-    fn name(number: u32) -> TokenName {
-        let mut name = [0; size_of::<TokenName>()];
+    fn name(number: u32) -> CacheTag {
+        let mut name = [0; size_of::<CacheTag>()];
         // Spread over both ends, as digests are.
         let spread = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         name[..8].copy_from_slice(&spread.to_le_bytes());

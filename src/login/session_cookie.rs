@@ -9,13 +9,13 @@ use super::cookies::{Jar, SESSION};
 use super::presented::{self, Found, SessionNames};
 use super::settings::Settings;
 use super::{events, tickets};
-use crate::session::{Held, Opened, Presented};
+use crate::session::{LoadedSession, OpenedSession, Presented};
 use crate::store::StoreError;
 
 /// What the session cookies of a request came to, and what is to be set on its response.
 #[derive(Debug, Default)]
-pub(super) struct Visit {
-    pub(super) session: Option<Held>,
+pub(super) struct SessionCookie {
+    pub(super) session: Option<LoadedSession>,
     pub(super) cookies: Vec<HeaderValue>,
     /// The cookies that the session is in.
     pub(super) names: SessionNames,
@@ -23,8 +23,8 @@ pub(super) struct Visit {
 
 /// What is known of a request without asking anybody.
 #[derive(Debug)]
-pub(super) enum Glance {
-    Known(Visit),
+pub(super) enum Resolved {
+    Known(SessionCookie),
     /// A store has to be asked.
     Unknown(Presented, SessionNames),
 }
@@ -40,46 +40,51 @@ pub(super) struct SessionCookies {
 impl Settings {
     /// The sessions that the cookies open, alive or not.
     pub(super) fn found(&self, jar: &Jar<'_>) -> Found {
-        match self.keeper.gives_tickets() {
+        match self.keeper.keeps_sessions_in_store() {
             true => tickets::open(jar),
             false => presented::open(&self.sealer, jar),
         }
     }
 
     /// Who it is, as far as that is at hand.
-    pub(super) fn glance(&self, jar: &Jar<'_>) -> Glance {
+    pub(super) fn glance(&self, jar: &Jar<'_>) -> Resolved {
         let found = self.found(jar);
         let names = found.names;
         match found.presented {
-            None if !found.is_broken => Glance::Known(Visit::default()),
-            None => Glance::Known(self.nobody("spoiled", jar)),
+            None if !found.is_broken => Resolved::Known(SessionCookie::default()),
+            None => Resolved::Known(self.nobody("spoiled", jar)),
             Some(presented) => match self.keeper.at_hand(presented) {
-                Ok(opened) => Glance::Known(self.visited(opened, names, jar)),
-                Err(presented) => Glance::Unknown(presented, names),
+                Ok(opened) => Resolved::Known(self.visited(opened, names, jar)),
+                Err(presented) => Resolved::Unknown(presented, names),
             },
         }
     }
 
     /// Who it is, whoever has to be asked.
-    pub(super) async fn visit(&self, jar: &Jar<'_>) -> Result<Visit, StoreError> {
+    pub(super) async fn visit(&self, jar: &Jar<'_>) -> Result<SessionCookie, StoreError> {
         match self.glance(jar) {
-            Glance::Known(visit) => Ok(visit),
-            Glance::Unknown(presented, names) => {
-                let opened = self.keeper.look_up(presented).await?;
+            Resolved::Known(visit) => Ok(visit),
+            Resolved::Unknown(presented, names) => {
+                let opened = self.keeper.open_presented(presented).await?;
                 Ok(self.visited(opened, names, jar))
             }
         }
     }
 
-    pub(super) fn visited(&self, opened: Opened, names: SessionNames, jar: &Jar<'_>) -> Visit {
+    pub(super) fn visited(
+        &self,
+        opened: OpenedSession,
+        names: SessionNames,
+        jar: &Jar<'_>,
+    ) -> SessionCookie {
         match opened {
-            Opened::Session(held) => Visit {
+            OpenedSession::Session(held) => SessionCookie {
                 session: Some(held),
                 cookies: self.clear_planted(names, jar),
                 names,
             },
-            Opened::Ended(reason) => self.nobody(reason, jar),
-            Opened::Unreadable => Visit::default(),
+            OpenedSession::Ended(reason) => self.nobody(reason, jar),
+            OpenedSession::Unreadable => SessionCookie::default(),
         }
     }
 
@@ -90,10 +95,10 @@ impl Settings {
     }
 
     /// `L39`: what is unknown, changed, too old or ended is nobody, and its cookies are cleared.
-    fn nobody(&self, reason: &'static str, jar: &Jar<'_>) -> Visit {
+    fn nobody(&self, reason: &'static str, jar: &Jar<'_>) -> SessionCookie {
         events::session_ended(reason);
         let names = jar.session_names();
-        Visit {
+        SessionCookie {
             session: None,
             cookies: names.filter_map(|name| self.clear(name)).collect(),
             names: SessionNames::default(),
@@ -102,9 +107,13 @@ impl Settings {
 
     /// The cookies of a session whose cookie is older than it is; nothing for all others. `shown` are those that the
     /// browser sent it in.
-    pub(super) fn renewed_cookies(&self, held: &Held, shown: SessionNames) -> Vec<HeaderValue> {
+    pub(super) fn renewed_cookies(
+        &self,
+        held: &LoadedSession,
+        shown: SessionNames,
+    ) -> Vec<HeaderValue> {
         // `L47`: a slow response must not bring back a session that was ended or renewed meanwhile.
-        let Some(newest) = self.keeper.newest_at_hand(held) else {
+        let Some(newest) = self.keeper.newest_cached(held) else {
             return Vec::new();
         };
         if !newest.wants_cookie() {
@@ -125,7 +134,10 @@ impl Settings {
         }
     }
 
-    pub(super) fn session_cookies(&self, held: &Held) -> Result<SessionCookies, NotWritten> {
+    pub(super) fn session_cookies(
+        &self,
+        held: &LoadedSession,
+    ) -> Result<SessionCookies, NotWritten> {
         let left = self
             .keeper
             .last_moment(held.record())

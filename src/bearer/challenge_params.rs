@@ -10,15 +10,15 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::protocol::ScopeSet;
 use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 
 /// What all challenges of one layer have in common; shared with the scope layers and extractors
 /// further in.
 #[derive(Clone, Debug)]
-pub(crate) struct Protection {
+pub(crate) struct ChallengeParams {
     pub(crate) realm: Realm,
     /// The schemes that a caller may use, each a challenge of its own (`C8`, `D25`).
-    pub(crate) schemes: Vec<Offer>,
+    pub(crate) schemes: Vec<OfferedScheme>,
     /// Where the metadata of the protected resource is (`C10`).
     pub(crate) resource_metadata: Option<Box<str>>,
     /// What a caller without a good token had best ask for (`P6`).
@@ -30,7 +30,7 @@ pub(crate) struct Protection {
     pub(super) on_refusal: Hook,
 }
 
-impl Protection {
+impl ChallengeParams {
     /// Tells the application of a refusal; each place that refuses does, once.
     pub(crate) fn tell(&self, refusal: &Refusal, method: &Method, uri: &Uri) {
         self.on_refusal.call(refusal, method, uri);
@@ -39,17 +39,17 @@ impl Protection {
 
 /// A scheme that a caller may use.
 #[derive(Clone, Debug)]
-pub(crate) struct Offer {
+pub(crate) struct OfferedScheme {
     pub(crate) scheme: Scheme,
     /// The algorithms of its proofs, space-separated.
     pub(crate) algorithms: Option<Box<str>>,
 }
 
-impl Default for Protection {
+impl Default for ChallengeParams {
     fn default() -> Self {
         Self {
             realm: Realm::default(),
-            schemes: vec![Offer {
+            schemes: vec![OfferedScheme {
                 scheme: Scheme::Bearer,
                 algorithms: None,
             }],
@@ -62,14 +62,14 @@ impl Default for Protection {
     }
 }
 
-impl Protection {
+impl ChallengeParams {
     /// Offers `DPoP`, beside `Bearer` or instead of it (`D25`, `D27`).
     pub(super) fn offer_dpop(&mut self, algorithms: String, alone: bool) {
-        let bearer = Offer {
+        let bearer = OfferedScheme {
             scheme: Scheme::Bearer,
             algorithms: None,
         };
-        let dpop = Offer {
+        let dpop = OfferedScheme {
             scheme: Scheme::Dpop,
             algorithms: Some(algorithms.into()),
         };
@@ -84,9 +84,9 @@ impl Protection {
 /// That a request was looked at, and what was found: for scope layers and extractors, which have to
 /// tell an anonymous request from a missing layer.
 #[derive(Clone, Debug)]
-pub(crate) struct Judged {
-    pub(crate) protection: Arc<Protection>,
-    pub(crate) verdict: Option<Arc<Verdict>>,
+pub(crate) struct AuthState {
+    pub(crate) protection: Arc<ChallengeParams>,
+    pub(crate) token_info: Option<Arc<TokenInfo>>,
     /// The scheme that the caller used.
     pub(crate) scheme: Scheme,
     /// Takes the token of this layer out again, of whatever type its claims are.

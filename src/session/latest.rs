@@ -12,7 +12,7 @@ use crate::flow::{SessionId, SessionRecord, UserDigest};
 
 /// The newest records of this process. Each is as large as its tokens, some 40 MB in all.
 #[derive(Debug, Default)]
-pub(super) struct Successors(Mutex<Records>);
+pub(super) struct LatestRecords(Mutex<Records>);
 
 /// How far a record has come; the first are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,7 +48,7 @@ struct Records {
     puts: u64,
 }
 
-impl Successors {
+impl LatestRecords {
     /// Returns what this record lacks of its session, together with it.
     pub(super) fn of(&self, record: &SessionRecord) -> Option<SessionRecord> {
         let mut records = self.lock();

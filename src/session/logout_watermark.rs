@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::index::{List, Tag};
-use super::keeper::Keeper;
+use super::manager::SessionManager;
 use super::shared::both;
 use crate::flow::SessionRecord;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
@@ -22,7 +22,7 @@ struct Note {
     by_sid: Vec<(Tag, i64)>,
 }
 
-impl Keeper {
+impl SessionManager {
     /// Notes that everything on this list that was issued up to `moment` has ended, in seconds since 1970: with
     /// `sid`, the sessions of it. One that comes late takes nothing back that was noted since.
     pub(super) async fn note_logout(

@@ -129,7 +129,7 @@ impl ScopeMapping {
 
 /// What of a payload is read beside the registered members.
 #[derive(Clone, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct ClaimMapping {
     pub(crate) scopes: Option<ScopeMapping>,
     /// The claims that name the client, the first that is there counts.
     pub(crate) clients: &'static [&'static str],
@@ -137,15 +137,15 @@ pub(crate) struct Reading {
 
 /// What was read there.
 #[derive(Debug, Default)]
-pub(crate) struct Mapped {
+pub(crate) struct MappedClaims {
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) client: Option<Box<str>>,
 }
 
-impl Reading {
-    pub(crate) fn read(&self, claims: &Object<'_>) -> Mapped {
+impl ClaimMapping {
+    pub(crate) fn read(&self, claims: &Object<'_>) -> MappedClaims {
         let named = |name: &&str| claims.member(name).and_then(Json::as_str);
-        Mapped {
+        MappedClaims {
             scopes: self.scopes.as_ref().map(|mapping| mapping.read(claims)),
             client: self.clients.iter().find_map(named).map(Box::from),
         }

@@ -1,4 +1,4 @@
-//! [`MethodScopes`]: which gRPC method needs which scopes.
+//! [`MethodScopesLayer`]: which gRPC method needs which scopes.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::protection::Judged;
+use super::challenge_params::AuthState;
 use super::refusal::Refusal;
 use super::require::{self, Requirement, ScopeFuture};
 use super::scope::ScopeLayer;
 use crate::ConfigError;
 use crate::protocol::request_target::find_ambiguity;
-use crate::protocol::text::for_a_log;
-use crate::token::Verdict;
+use crate::protocol::sanitize::log_safe;
+use crate::token::TokenInfo;
 
 /// Demands of each gRPC method its own scopes, and refuses the methods that are not listed.
 ///
@@ -29,17 +29,17 @@ use crate::token::Verdict;
 ///
 /// ```
 /// use tower_oauth::ScopeLayer;
-/// use tower_oauth::bearer::MethodScopes;
+/// use tower_oauth::bearer::MethodScopesLayer;
 ///
-/// let methods = MethodScopes::new()
+/// let methods = MethodScopesLayer::new()
 ///     .add("/shop.Orders/List", ScopeLayer::all("orders:read")?)?
 ///     .add("/shop.Orders/*", ScopeLayer::all("orders:write")?)? // every other method of the service
 ///     .add_unscoped("/grpc.health.v1.Health/Check")?;
-/// assert!(MethodScopes::new().add("Orders", ScopeLayer::all("orders")?).is_err());
+/// assert!(MethodScopesLayer::new().add("Orders", ScopeLayer::all("orders")?).is_err());
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, Default)]
-pub struct MethodScopes {
+pub struct MethodScopesLayer {
     methods: Arc<HashMap<Box<str>, Need>>,
 }
 
@@ -50,7 +50,7 @@ enum Need {
     Nothing,
 }
 
-impl MethodScopes {
+impl MethodScopesLayer {
     /// No method at all: everything is refused.
     #[must_use]
     pub fn new() -> Self {
@@ -136,12 +136,12 @@ fn log_not_a_method(path: &str) {
         |found| found.to_string(),
     );
     tracing::debug!(
-        name: "not_a_grpc_method", target: "tower_oauth::bearer", found, path = for_a_log(path),
+        name: "not_a_grpc_method", target: "tower_oauth::bearer", found, path = log_safe(path),
         "the path is not /package.Service/Method"
     );
 }
 
-impl<S> Layer<S> for MethodScopes {
+impl<S> Layer<S> for MethodScopesLayer {
     type Service = RequireMethodScope<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
@@ -152,11 +152,11 @@ impl<S> Layer<S> for MethodScopes {
     }
 }
 
-/// The service that [`MethodScopes`] makes.
+/// The service that [`MethodScopesLayer`] makes.
 #[derive(Clone, Debug)]
 pub struct RequireMethodScope<S> {
     inner: S,
-    methods: MethodScopes,
+    methods: MethodScopesLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for RequireMethodScope<S>
@@ -185,7 +185,7 @@ where
     }
 }
 
-const NO_LAYER: &str = "MethodScopes have no BearerLayer around them";
+const NO_LAYER: &str = "MethodScopesLayer have no BearerLayer around them";
 
 /// What no token meets.
 struct Unlisted;
@@ -193,7 +193,7 @@ struct Unlisted;
 impl Requirement for Unlisted {
     const NO_LAYER: &'static str = NO_LAYER;
 
-    fn judge(&self, _: &Judged, _: &Verdict, _: &Extensions) -> Result<(), Refusal> {
+    fn judge(&self, _: &AuthState, _: &TokenInfo, _: &Extensions) -> Result<(), Refusal> {
         Err(Refusal::UnlistedMethod)
     }
 }

@@ -22,7 +22,7 @@ fn numbered(record: &SessionRecord, number: usize) -> (SessionRecord, Arc<Sessio
     (before, Arc::new(after))
 }
 
-fn keep(successors: &Successors, record: &SessionRecord, number: usize) -> SessionRecord {
+fn keep(successors: &LatestRecords, record: &SessionRecord, number: usize) -> SessionRecord {
     let (before, after) = numbered(record, number);
     assert!(successors.replace(&before, &after, Duration::ZERO, HOUR));
     before
@@ -32,7 +32,7 @@ fn keep(successors: &Successors, record: &SessionRecord, number: usize) -> Sessi
 async fn one_user_with_many_sessions_pushes_out_no_record_of_another() {
     let (_, alice) = sign_in(&Server::new()).await;
     let mallory = record_of("mallory").await;
-    let successors = Successors::default();
+    let successors = LatestRecords::default();
     let before = keep(&successors, &alice, usize::MAX);
     for number in 0..3 * MAX {
         keep(&successors, &mallory, number);
@@ -46,7 +46,7 @@ async fn one_user_with_many_sessions_pushes_out_no_record_of_another() {
 async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does() {
     let (_, alice) = sign_in(&Server::new()).await;
     let user = |number: usize| UserDigest::new("https://id.example.com", &number.to_string());
-    let successors = Successors::default();
+    let successors = LatestRecords::default();
     for number in 0..MAX {
         keep(&successors, &alice, number);
         // As if each were of another user.

@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::backend::SessionBackend;
 use super::claim::RefusedClaims;
+use super::clock_rollback::RollbackGuard;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
+use super::latest::LatestRecords;
 use super::lists::MOST_ON_A_LIST;
 use super::pending_ends::PendingEnds;
-use super::place::Place;
 use super::refresh::Refreshes;
-use super::steady::Steady;
-use super::successors::Successors;
 use crate::clock::Clock;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
@@ -22,9 +22,9 @@ use crate::store::SharedStore;
 
 /// Knows where sessions are and how they begin, change and end. Layers, services and sessions share it.
 #[derive(Clone, Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct SessionManager {
     pub(super) flow: Arc<Flow>,
-    pub(super) place: Place,
+    pub(super) place: SessionBackend,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
     /// How many sessions a person may have at a time, where that was said.
@@ -50,8 +50,8 @@ pub(super) struct Memory {
     pub(super) pending_ends: PendingEnds,
     pub(super) shared_sids: LogLimit,
     pub(super) pending_ends_logged: LogLimit,
-    pub(super) successors: Successors,
-    pub(super) steady: Steady,
+    pub(super) successors: LatestRecords,
+    pub(super) steady: RollbackGuard,
     pub(super) refreshes: Refreshes,
     pub(super) refused_claims: RefusedClaims,
 }
@@ -70,11 +70,11 @@ impl LogLimit {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
             flow,
-            place: Place::Cookie,
+            place: SessionBackend::Cookie,
             absolute: ABSOLUTE,
             idle: IDLE,
             most_per_user: None,
@@ -89,12 +89,12 @@ impl Keeper {
     }
 
     pub(crate) fn with_session_store(self, store: SharedStore) -> Self {
-        let place = Place::Store(self.timed(store));
+        let place = SessionBackend::Store(self.timed(store));
         Self { place, ..self }
     }
 
-    pub(crate) fn with_shared_memory(self, store: SharedStore) -> Self {
-        let place = Place::CookieWith(self.timed(store));
+    pub(crate) fn with_shared_store(self, store: SharedStore) -> Self {
+        let place = SessionBackend::CookieWith(self.timed(store));
         Self { place, ..self }
     }
 
@@ -125,13 +125,13 @@ impl Keeper {
     }
 
     /// Whether a browser shows a ticket, and no sealed session.
-    pub(crate) fn gives_tickets(&self) -> bool {
-        matches!(self.place, Place::Store(_))
+    pub(crate) fn keeps_sessions_in_store(&self) -> bool {
+        matches!(self.place, SessionBackend::Store(_))
     }
 
     /// Whether the browser has the only lasting copy of a session.
     pub(super) fn keeps_in_cookies_alone(&self) -> bool {
-        matches!(self.place, Place::Cookie)
+        matches!(self.place, SessionBackend::Cookie)
     }
 
     /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
@@ -218,8 +218,8 @@ impl Keeper {
         purpose: Purpose,
         name: &'a str,
         ticket: Option<&'a [u8; 32]>,
-    ) -> seal::Place<'a> {
-        seal::Place {
+    ) -> seal::SealContext<'a> {
+        seal::SealContext {
             purpose,
             name,
             binding: self.flow.binding(),

@@ -7,13 +7,13 @@ use http::header::HeaderMap;
 use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
-use super::answer::Answer;
 use super::navigation;
+use super::response::Answer;
 use super::settings::Settings;
 
 /// In the extensions of every request that went through a login layer.
 #[derive(Clone, Debug)]
-pub(crate) struct Mark(Arc<Inner>);
+pub(crate) struct LoginContext(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -23,7 +23,7 @@ struct Inner {
     looked: AtomicBool,
 }
 
-impl Mark {
+impl LoginContext {
     pub(super) fn new(settings: Arc<Settings>, uri: &Uri) -> Self {
         Self(Arc::new(Inner {
             settings,

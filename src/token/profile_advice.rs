@@ -34,7 +34,7 @@ impl Hint {
         };
         let taken_by = || {
             let candidate = Candidate::read(verifier.server(), compact, &rules, None).ok()?;
-            let key = candidate.key_at_hand(verifier.server())?;
+            let key = candidate.cached_key(verifier.server())?;
             let signed = candidate.verify_with(key).ok()?;
             let issuer = verifier.server().issuer();
             let fits = |one: &&TokenProfile| {

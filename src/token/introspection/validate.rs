@@ -1,23 +1,23 @@
-//! Whether a token that is active is also good here (`I4`): an authorization server serves many.
+//! Whether a token that is active is also good here (`I4`): an authorization server accepts_resource many.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::answer::{Active, Kind};
+use super::response::{Active, Kind};
 use super::settings::Settings;
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 use crate::token::audience::Audience;
+use crate::token::cache::Memory;
 use crate::token::error::VerifyErrorKind;
-use crate::token::remembered::Memory;
 
 pub(super) fn judge(
     settings: &Settings,
     active: Active,
     now: i64,
-) -> Result<Verdict, VerifyErrorKind> {
+) -> Result<TokenInfo, VerifyErrorKind> {
     let Active {
         text,
         mut registered,
@@ -39,7 +39,7 @@ pub(super) fn judge(
     check_kind(kind, confirmation.as_ref())?;
     // Whoever was asked issued the token; a subject means nothing without its issuer.
     registered.issuer.get_or_insert_with(|| issuer.into());
-    Ok(Verdict {
+    Ok(TokenInfo {
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation,
@@ -47,7 +47,7 @@ pub(super) fn judge(
     })
 }
 
-/// What of a verdict time can change, looked at whenever it is used.
+/// What of a token_info time can change, looked at whenever it is used.
 pub(super) fn check_times(
     claims: &Registered,
     now: i64,

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::ticket::Ticket;
+use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 
 /// A session that was opened, and by what.
 #[derive(Clone, Debug)]
-pub(crate) struct Held {
+pub(crate) struct LoadedSession {
     record: Arc<SessionRecord>,
     seat: Seat,
     /// The browser's cookie is older than the record.
@@ -20,12 +20,12 @@ pub(super) enum Seat {
     /// Into its cookie; with shared memory this is the version of what the store knows of it.
     Cookie(Option<u64>),
     Stored {
-        ticket: Ticket,
+        ticket: SessionSecret,
         version: u64,
     },
 }
 
-impl Held {
+impl LoadedSession {
     /// As its cookie or its store has it.
     pub(super) fn new(record: SessionRecord, seat: Seat) -> Self {
         Self {
@@ -55,7 +55,7 @@ impl Held {
     }
 
     /// The ticket, where the session is in a store.
-    pub(crate) fn ticket(&self) -> Option<&Ticket> {
+    pub(crate) fn ticket(&self) -> Option<&SessionSecret> {
         match &self.seat {
             Seat::Cookie(_) => None,
             Seat::Stored { ticket, .. } => Some(ticket),

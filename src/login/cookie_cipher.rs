@@ -5,12 +5,12 @@ use zeroize::Zeroizing;
 use super::cookies::CookieNames;
 use crate::crypto::CookieKey;
 use crate::crypto::binding::Binding;
-use crate::crypto::seal::{Place, Purpose};
+use crate::crypto::seal::{Purpose, SealContext};
 use crate::random::{Random, RandomError};
 
 /// Seals and opens what stands in our cookies.
 #[derive(Clone, Debug)]
-pub(super) struct Sealer {
+pub(super) struct CookieCipher {
     pub(super) key: CookieKey,
     pub(super) random: Random,
     pub(super) names: CookieNames,
@@ -18,7 +18,7 @@ pub(super) struct Sealer {
     pub(super) binding: Binding,
 }
 
-impl Sealer {
+impl CookieCipher {
     /// `rest` is the name of the cookie without our prefix.
     pub(super) fn seal(
         &self,
@@ -41,8 +41,8 @@ impl Sealer {
         self.key.open(self.place(purpose, &name), text)
     }
 
-    fn place<'a>(&'a self, purpose: Purpose, name: &'a str) -> Place<'a> {
-        Place {
+    fn place<'a>(&'a self, purpose: Purpose, name: &'a str) -> SealContext<'a> {
+        SealContext {
             purpose,
             name,
             binding: self.binding,

@@ -23,11 +23,11 @@ use crate::clock::SharedClock;
 use crate::crypto::digest::sha256;
 use crate::flow::FlowError;
 use crate::protocol::State;
-use crate::session::{Held, NotAdmitted, NotBegun};
+use crate::session::{CreateSessionError, LoadedSession, LoginRejection};
 use crate::store::StoreError;
 
 /// What the callback came to: a session, or why there is none.
-pub(super) type Outcome = Arc<Result<Held, SignInError>>;
+pub(super) type Outcome = Arc<Result<LoadedSession, SignInError>>;
 
 /// Why a callback began no session.
 #[derive(Clone, Debug)]
@@ -39,8 +39,8 @@ pub(super) enum SignInError {
     Used,
     /// The state could not be claimed. Nothing was sent.
     Store(StoreError),
-    NotAdmitted(NotAdmitted),
-    NotBegun(NotBegun),
+    LoginRejection(LoginRejection),
+    CreateSessionError(CreateSessionError),
     NotWritten(NotWritten),
 }
 
@@ -52,7 +52,7 @@ impl SignInError {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Callbacks {
+pub(super) struct RedemptionCache {
     inner: Mutex<Inner>,
     limit: RedemptionLimit,
 }
@@ -76,9 +76,9 @@ impl From<StoreError> for SignInError {
     }
 }
 
-impl From<NotAdmitted> for SignInError {
-    fn from(error: NotAdmitted) -> Self {
-        Self::NotAdmitted(error)
+impl From<LoginRejection> for SignInError {
+    fn from(error: LoginRejection) -> Self {
+        Self::LoginRejection(error)
     }
 }
 
@@ -88,9 +88,9 @@ impl From<NotWritten> for SignInError {
     }
 }
 
-impl From<NotBegun> for SignInError {
-    fn from(error: NotBegun) -> Self {
-        Self::NotBegun(error)
+impl From<CreateSessionError> for SignInError {
+    fn from(error: CreateSessionError) -> Self {
+        Self::CreateSessionError(error)
     }
 }
 
@@ -104,7 +104,7 @@ pub(super) enum Answer {
     Lost,
 }
 
-impl Callbacks {
+impl RedemptionCache {
     /// Carries out `work` for this state once it is its turn, unless that is done or being done.
     pub(super) async fn once<F>(
         self: &Arc<Self>,
@@ -113,7 +113,7 @@ impl Callbacks {
         work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
     ) -> Answer
     where
-        F: Future<Output = Result<Held, SignInError>> + Send + 'static,
+        F: Future<Output = Result<LoadedSession, SignInError>> + Send + 'static,
     {
         let key = key(state);
         let mut receiver = {
@@ -168,7 +168,7 @@ impl Callbacks {
 
 /// A redemption under way. If its task breaks off, the state counts as used.
 struct Running {
-    callbacks: Weak<Callbacks>,
+    callbacks: Weak<RedemptionCache>,
     key: Key,
     clock: SharedClock,
     ended: bool,
@@ -181,7 +181,7 @@ impl Running {
         waiters: Arc<Waiters>,
         work: impl FnOnce(RedemptionPermit) -> F,
     ) where
-        F: Future<Output = Result<Held, SignInError>>,
+        F: Future<Output = Result<LoadedSession, SignInError>>,
     {
         // Where the browsers that wanted it are gone, others need the place: nothing was sent.
         let permit = limit.acquire(&*self.clock, abandoned(&waiters)).await;
@@ -219,7 +219,7 @@ async fn abandoned(waiters: &Waiters) {
     }
 }
 
-async fn sweep(callbacks: Weak<Callbacks>, clock: SharedClock) {
+async fn sweep(callbacks: Weak<RedemptionCache>, clock: SharedClock) {
     let rest = || {
         let callbacks = callbacks.upgrade()?;
         callbacks.lock().sweep(clock.monotonic())
@@ -277,7 +277,7 @@ mod tests {
     }
 
     /// What is still known of a login that failed.
-    async fn fail(callbacks: &Arc<Callbacks>, clock: &SharedClock, name: &str) -> Weak<Kept> {
+    async fn fail(callbacks: &Arc<RedemptionCache>, clock: &SharedClock, name: &str) -> Weak<Kept> {
         let error = FlowError::from(AuthorizationResponse::parse("").unwrap_err());
         let error = SignInError::Flow(error);
         let work = |_| async move { Err(error) };
@@ -287,7 +287,7 @@ mod tests {
         }
     }
 
-    type Kept = Result<Held, SignInError>;
+    type Kept = Result<LoadedSession, SignInError>;
 
     async fn come_to_rest() {
         for _ in 0..100 {
@@ -299,7 +299,7 @@ mod tests {
     async fn a_result_is_gone_after_a_minute_though_nobody_comes_along() {
         let turned = Arc::new(Turned(watch::Sender::new(Duration::ZERO)));
         let clock: SharedClock = Arc::<Turned>::clone(&turned);
-        let callbacks = Arc::new(Callbacks::default());
+        let callbacks = Arc::new(RedemptionCache::default());
         // The second time, with a sweeper that ended in between.
         for _ in 0..2 {
             let first = fail(&callbacks, &clock, &format!("{:?}", clock.monotonic())).await;
@@ -320,7 +320,7 @@ mod tests {
     #[tokio::test]
     async fn results_are_bounded_and_states_stay_used() {
         let clock: SharedClock = Arc::new(Turned(watch::Sender::new(Duration::ZERO)));
-        let callbacks = Arc::new(Callbacks::default());
+        let callbacks = Arc::new(RedemptionCache::default());
         let mut kept = Vec::new();
         for n in 0..=MAX_OUTCOMES {
             kept.push(fail(&callbacks, &clock, &n.to_string()).await);

@@ -10,7 +10,7 @@ use crate::clock::{Clock, unix_seconds};
 
 /// Watches the wall clock of this process, each time it is read.
 #[derive(Debug, Default)]
-pub(super) struct Steady(Mutex<Option<Seen>>);
+pub(super) struct RollbackGuard(Mutex<Option<Seen>>);
 
 /// Differences between the two clocks, in seconds, and a time of the wall.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,7 @@ struct Seen {
     set_back_at: i64,
 }
 
-impl Steady {
+impl RollbackGuard {
     /// What the wall clock shows.
     pub(super) fn now(&self, clock: &dyn Clock) -> i64 {
         let wall = unix_seconds(clock);
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn only_what_was_noted_before_the_clock_was_set_back_is_older_than_it_looks() {
-        let steady = Steady::default();
+        let steady = RollbackGuard::default();
         assert_eq!(steady.lost_since(0), 0);
         for (wall, monotonic, lost_before, lost_after) in [
             (1000, 0, 0, 0),

@@ -10,7 +10,7 @@ const REFILL: Duration = Duration::from_secs(30);
 
 /// How a token came to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum TokenSource {
+pub(crate) enum FetchBudget {
     /// With a request, from whoever.
     Request,
     /// From the authorization server itself, over the back channel.
@@ -38,11 +38,11 @@ impl Buckets {
     }
 
     /// Takes one fetch, if there is one.
-    pub(super) fn take(&mut self, source: TokenSource, now: Duration) -> bool {
+    pub(super) fn take(&mut self, source: FetchBudget, now: Duration) -> bool {
         match source {
-            TokenSource::Request => self.request.take(now),
-            TokenSource::BackChannel => self.back_channel.take(now),
-            TokenSource::LogoutToken => self.logout_token.take(now),
+            FetchBudget::Request => self.request.take(now),
+            FetchBudget::BackChannel => self.back_channel.take(now),
+            FetchBudget::LogoutToken => self.logout_token.take(now),
         }
     }
 }

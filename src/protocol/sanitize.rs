@@ -15,7 +15,7 @@ pub(crate) fn visible(text: &str) -> bool {
 
 /// Cuts an `error_description` to 256 characters and makes every control character a space. Whoever
 /// shows it escapes it.
-pub(crate) fn for_a_person(text: &str) -> String {
+pub(crate) fn display_safe(text: &str) -> String {
     text.chars()
         .take(MAX_EXPLANATION)
         .map(|character| if unseen(character) { ' ' } else { character })
@@ -26,7 +26,7 @@ pub(crate) fn for_a_person(text: &str) -> String {
 const MAX_LOGGED: usize = 200;
 
 /// The beginning of a text in quotes and escaped, for a log line.
-pub(crate) fn for_a_log(text: &str) -> String {
+pub(crate) fn log_safe(text: &str) -> String {
     // Debug of a string takes no heed of a precision.
     let shown: String = text.chars().take(MAX_LOGGED).collect();
     format!("{shown:?}")
@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn a_log_line_stays_one_line_and_short_whatever_is_in_it() {
-        assert_eq!(for_a_log("a\nb\u{202e}\"c"), r#""a\nb\u{202e}\"c""#);
-        assert_eq!(for_a_log(&"x".repeat(100_000)).len(), 202);
+        assert_eq!(log_safe("a\nb\u{202e}\"c"), r#""a\nb\u{202e}\"c""#);
+        assert_eq!(log_safe(&"x".repeat(100_000)).len(), 202);
     }
 }

@@ -1,13 +1,13 @@
 //! Where sessions are, and the three things that are done to one there: load, save, end.
 
 use super::events;
-use super::held::Held;
-use super::keeper::Keeper;
+use super::loaded::LoadedSession;
+use super::manager::SessionManager;
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{SharedStore, StoreError};
 
 #[derive(Clone, Debug)]
-pub(super) enum Place {
+pub(super) enum SessionBackend {
     /// In the browser alone. This process remembers what was ended and what was renewed.
     Cookie,
     /// In the browser; what was ended and what was renewed is in a store.
@@ -19,7 +19,7 @@ pub(super) enum Place {
 /// What a store holds of a session.
 #[derive(Debug)]
 pub(super) enum Found {
-    Session(Held),
+    Session(LoadedSession),
     /// It has ended, or never was.
     Ended,
     /// This process cannot read what is there. Another may: nothing is removed, replaced or told to the browser.
@@ -29,15 +29,18 @@ pub(super) enum Found {
 /// What came of writing a session.
 #[derive(Clone, Debug)]
 pub(crate) enum Saved {
-    Stored(Held),
+    Stored(LoadedSession),
     /// Somebody else has written or ended it since it was loaded. Nothing was changed.
     Conflict,
 }
 
-impl Keeper {
+impl SessionManager {
     /// The newest state of a session anywhere; `None` where it has ended. What cannot be read here is an error:
     /// whether the session has ended is not known.
-    pub(super) async fn load(&self, held: &Held) -> Result<Option<Held>, StoreError> {
+    pub(super) async fn load(
+        &self,
+        held: &LoadedSession,
+    ) -> Result<Option<LoadedSession>, StoreError> {
         if self.is_denied(held.record()) {
             return Ok(None);
         }
@@ -45,11 +48,14 @@ impl Keeper {
     }
 
     /// The same, whatever this process refuses.
-    pub(super) async fn load_anyhow(&self, held: &Held) -> Result<Option<Held>, StoreError> {
+    pub(super) async fn load_anyhow(
+        &self,
+        held: &LoadedSession,
+    ) -> Result<Option<LoadedSession>, StoreError> {
         let found = match &self.place {
-            Place::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
-            Place::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
-            Place::Store(store) => match held.ticket() {
+            SessionBackend::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
+            SessionBackend::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
+            SessionBackend::Store(store) => match held.ticket() {
                 Some(ticket) => self.load_stored(store, ticket).await?,
                 None => Found::Ended,
             },
@@ -63,14 +69,14 @@ impl Keeper {
         }
     }
 
-    fn still_lives(&self, held: Option<Held>) -> Option<Held> {
+    fn still_lives(&self, held: Option<LoadedSession>) -> Option<LoadedSession> {
         held.filter(|held| !self.has_ended(held.record()))
     }
 
     /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).
     pub(super) async fn save(
         &self,
-        held: &Held,
+        held: &LoadedSession,
         record: SessionRecord,
     ) -> Result<Saved, StoreError> {
         let newer = held.with_record(record);
@@ -78,9 +84,9 @@ impl Keeper {
             return Ok(Saved::Conflict);
         }
         match &self.place {
-            Place::Cookie => Ok(self.save_here(held, newer)),
-            Place::CookieWith(store) => self.save_successor(store, newer).await,
-            Place::Store(store) => self.save_stored(store, newer).await,
+            SessionBackend::Cookie => Ok(self.save_here(held, newer)),
+            SessionBackend::CookieWith(store) => self.save_successor(store, newer).await,
+            SessionBackend::Store(store) => self.save_stored(store, newer).await,
         }
     }
 
@@ -95,7 +101,7 @@ impl Keeper {
 
     /// Ends a session that cannot be read.
     pub(crate) async fn end_unread(&self, session: &SessionRef) -> Result<(), StoreError> {
-        if matches!(self.place, Place::Cookie) {
+        if matches!(self.place, SessionBackend::Cookie) {
             self.deny(session);
             self.memory.successors.take(&session.id);
             return Ok(());
@@ -106,7 +112,7 @@ impl Keeper {
     /// Ends a session of which only the ID is known.
     pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
         match &self.place {
-            Place::Cookie => {
+            SessionBackend::Cookie => {
                 let clock = self.flow.clock().as_ref();
                 let denylist = &self.memory.denylist;
                 let raised = denylist.insert_id(id, clock, self.longest_life());
@@ -114,15 +120,15 @@ impl Keeper {
                 self.memory.successors.take(id);
                 Ok(())
             }
-            Place::CookieWith(store) => self.end_shared(store, id).await,
-            Place::Store(store) => self.end_stored(store, id).await,
+            SessionBackend::CookieWith(store) => self.end_shared(store, id).await,
+            SessionBackend::Store(store) => self.end_stored(store, id).await,
         }
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {
         match &self.place {
-            Place::Cookie => None,
-            Place::CookieWith(store) | Place::Store(store) => Some(store),
+            SessionBackend::Cookie => None,
+            SessionBackend::CookieWith(store) | SessionBackend::Store(store) => Some(store),
         }
     }
 
@@ -132,7 +138,7 @@ impl Keeper {
     }
 
     /// The newest state that this process knows of, or `None` where it knows that the session has ended.
-    pub(crate) fn newest_at_hand(&self, held: &Held) -> Option<Held> {
+    pub(crate) fn newest_cached(&self, held: &LoadedSession) -> Option<LoadedSession> {
         self.newest_here(held.clone())
     }
 
@@ -142,7 +148,7 @@ impl Keeper {
         self.memory.successors.has_room(record.id(), now)
     }
 
-    fn newest_here(&self, held: Held) -> Option<Held> {
+    fn newest_here(&self, held: LoadedSession) -> Option<LoadedSession> {
         if self.is_denied(held.record()) {
             return None;
         }
@@ -152,7 +158,7 @@ impl Keeper {
         })
     }
 
-    fn save_here(&self, held: &Held, newer: Held) -> Saved {
+    fn save_here(&self, held: &LoadedSession, newer: LoadedSession) -> Saved {
         let (record, now) = (newer.record(), self.flow.clock().monotonic());
         let successors = &self.memory.successors;
         if !successors.replace(held.record(), record, now, self.time_left(record)) {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use super::backend::{Found, SessionBackend};
 use super::events;
-use super::held::{Held, Seat};
 use super::hooks::EndReason;
-use super::keeper::Keeper;
-use super::open::{Opened, Shown};
-use super::place::{Found, Place};
+use super::loaded::{LoadedSession, Seat};
+use super::manager::SessionManager;
+use super::open::{OpenedSession, PresentedSession};
 use super::{shared, stored};
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
@@ -23,12 +23,12 @@ pub(crate) enum SignOut {
     /// the store has it.
     EndedHere(Option<Arc<SessionRecord>>),
     /// The store cannot be asked, and too many ends wait for it.
-    NotEnded(StoreError),
+    EndSessionError(StoreError),
 }
 
 /// What a cookie opens.
 enum Target {
-    Alive(Held),
+    Alive(LoadedSession),
     /// Nothing that lives. A response with a newer cookie of the same session may be on its way.
     Over(SessionRef),
     /// Nothing that lives and can be read here. Another process may have the key to it.
@@ -37,16 +37,16 @@ enum Target {
     Nothing,
 }
 
-impl Keeper {
+impl SessionManager {
     /// Ends the session that a cookie opens. If the store fails, it ends in this process, and the store is tried
     /// again in the background.
-    pub(crate) async fn sign_out(&self, shown: Shown, reason: EndReason) -> SignOut {
+    pub(crate) async fn sign_out(&self, shown: PresentedSession, reason: EndReason) -> SignOut {
         let (error, held) = match self.find(shown.clone()).await {
             Err(error) => (error, None),
             Ok(found) => match self.end_found(&found).await {
                 Ok(outcome) => {
                     if let SignOut::Ended(record) = &outcome {
-                        self.tell_ended(record, reason);
+                        self.notify_ended(record, reason);
                     }
                     return outcome;
                 }
@@ -57,8 +57,10 @@ impl Keeper {
             },
         };
         let (id, record) = match &shown {
-            Shown::Record(record) => (*record.id(), Some(Arc::new(SessionRecord::clone(record)))),
-            Shown::Ticket(ticket) => (self.name_of(ticket), None),
+            PresentedSession::Record(record) => {
+                (*record.id(), Some(Arc::new(SessionRecord::clone(record))))
+            }
+            PresentedSession::SessionSecret(ticket) => (self.name_of(ticket), None),
         };
         let record = held.map(|held| Arc::clone(held.record())).or(record);
         let told = record.as_ref().map(|record| record.generation());
@@ -70,38 +72,41 @@ impl Keeper {
         let Some(record) = record else {
             return match retried {
                 true => SignOut::EndedHere(None),
-                false => SignOut::NotEnded(error),
+                false => SignOut::EndSessionError(error),
             };
         };
         if !retried {
             self.deny(&SessionRef::from(&*record));
         }
-        self.tell_ended(&record, reason);
+        self.notify_ended(&record, reason);
         SignOut::EndedHere(Some(record))
     }
 
     /// The same, with nothing done if the store fails and nothing told to the application.
-    pub(super) async fn sign_out_in_store(&self, shown: Shown) -> Result<SignOut, StoreError> {
+    pub(super) async fn sign_out_in_store(
+        &self,
+        shown: PresentedSession,
+    ) -> Result<SignOut, StoreError> {
         let found = self.find(shown).await?;
         self.end_found(&found).await
     }
 
-    async fn find(&self, shown: Shown) -> Result<Target, StoreError> {
+    async fn find(&self, shown: PresentedSession) -> Result<Target, StoreError> {
         let (found, otherwise) = match (&self.place, shown) {
-            (Place::Cookie, Shown::Record(record)) => {
+            (SessionBackend::Cookie, PresentedSession::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 return Ok(match self.open_here(*record) {
-                    Opened::Session(held) => Target::Alive(held),
-                    Opened::Ended(_) | Opened::Unreadable => Target::Over(session),
+                    OpenedSession::Session(held) => Target::Alive(held),
+                    OpenedSession::Ended(_) | OpenedSession::Unreadable => Target::Over(session),
                 });
             }
-            (Place::CookieWith(store), Shown::Record(record)) => {
+            (SessionBackend::CookieWith(store), PresentedSession::Record(record)) => {
                 let session = SessionRef::from(&*record);
-                let held = Held::new(*record, Seat::Cookie(None));
+                let held = LoadedSession::new(*record, Seat::Cookie(None));
                 let newest = self.newest_shared(store, held).await?;
                 (newest, Target::Over(session))
             }
-            (Place::Store(store), Shown::Ticket(ticket)) => {
+            (SessionBackend::Store(store), PresentedSession::SessionSecret(ticket)) => {
                 let stored = self.load_stored(store, &ticket).await?;
                 (stored, Target::Unread(self.name_of(&ticket)))
             }
@@ -126,8 +131,8 @@ impl Keeper {
 
     /// Ends a session, and returns its newest record: the one whose tokens have to be revoked. A refresh under way
     /// finds the session ended.
-    async fn leave(&self, held: &Held) -> Result<Arc<SessionRecord>, StoreError> {
-        if matches!(self.place, Place::Cookie) {
+    async fn leave(&self, held: &LoadedSession) -> Result<Arc<SessionRecord>, StoreError> {
+        if matches!(self.place, SessionBackend::Cookie) {
             return Ok(self.leave_here(held));
         }
         let mut held = held.clone();
@@ -144,7 +149,7 @@ impl Keeper {
         Ok(Arc::clone(held.record()))
     }
 
-    fn leave_here(&self, held: &Held) -> Arc<SessionRecord> {
+    fn leave_here(&self, held: &LoadedSession) -> Arc<SessionRecord> {
         let record = held.record();
         // Denied first: nothing newer is kept after that.
         self.deny(&SessionRef::from(&**record));
@@ -155,10 +160,10 @@ impl Keeper {
     }
 
     /// Ends a session unless there is a newer record of it.
-    async fn end_this(&self, held: &Held) -> Result<bool, StoreError> {
+    async fn end_this(&self, held: &LoadedSession) -> Result<bool, StoreError> {
         let record = held.record();
         match (&self.place, held.seat()) {
-            (Place::CookieWith(store), Seat::Cookie(version)) => {
+            (SessionBackend::CookieWith(store), Seat::Cookie(version)) => {
                 let expect = version.map_or(Expect::Absent, Expect::Version);
                 let (key, value) = (shared::key(record.id()), shared::ended());
                 if store.put(&key, value, self.longest_life(), expect).await? == Put::Conflict {
@@ -166,7 +171,7 @@ impl Keeper {
                 }
                 self.delist(store, record).await;
             }
-            (Place::Store(store), Seat::Stored { version, .. }) => {
+            (SessionBackend::Store(store), Seat::Stored { version, .. }) => {
                 let key = stored::key(record.id());
                 if store.remove(&key, Expect::Version(*version)).await? == Removed::Conflict {
                     return Ok(false);

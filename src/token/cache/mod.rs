@@ -14,9 +14,9 @@ use std::sync::{Arc, OnceLock};
 use self::table::Table;
 use super::jws::MAX_TOKEN_LENGTH;
 use super::jwt::JwtVerifier;
-use super::verified::Verdict;
-use crate::crypto::{TokenName, TokenNames};
-use crate::issuer::{Standing, Voucher};
+use super::verified::TokenInfo;
+use crate::crypto::{CacheTag, TokenTagger};
+use crate::issuer::{KeyRef, KeyStatus};
 use crate::random::Random;
 use crate::telemetry::Source;
 
@@ -25,27 +25,27 @@ pub(super) const DEFAULT_BYTES: usize = 32 * 1024 * 1024;
 
 /// The memory of one verifier.
 pub(crate) struct Remembered {
-    names: TokenNames,
-    verdicts: Table<Arc<Verdict>>,
+    names: TokenTagger,
+    verdicts: Table<Arc<TokenInfo>>,
     max_bytes: usize,
     /// What a type of the application's own takes for the claims of one token, beside their text.
     converted: Option<usize>,
 }
 
-/// What a verdict carries for the next time its token comes.
+/// What a token_info carries for the next time its token comes.
 #[derive(Default)]
 pub(crate) struct Memory {
-    /// `None` where a verdict must not be remembered here.
-    grounds: Option<Grounds>,
+    /// `None` where a token_info must not be remembered here.
+    grounds: Option<Provenance>,
     /// The claims as the application's own type, from the first time they were asked for as one.
     converted: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Who found a token good, and by which key.
 #[derive(Debug)]
-struct Grounds {
+struct Provenance {
     verifier: JwtVerifier,
-    voucher: Voucher,
+    voucher: KeyRef,
 }
 
 impl Remembered {
@@ -58,7 +58,7 @@ impl Remembered {
         // A key of its own for each memory, so that a name says nothing in another.
         let key = Random::system().bytes().ok()?;
         Some(Self {
-            names: TokenNames::new(&key)?,
+            names: TokenTagger::new(&key)?,
             verdicts: Table::new(max_bytes),
             max_bytes,
             converted,
@@ -70,59 +70,59 @@ impl Remembered {
     }
 
     /// What a token is known by here; `None` for one that nobody may present anyway.
-    pub(super) fn name(&self, token: &[u8]) -> Option<TokenName> {
+    pub(super) fn name(&self, token: &[u8]) -> Option<CacheTag> {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
         self.names.name(token)
     }
 
-    /// The verdict on a token that was good and plainly still is, where whoever gave it would be asked
+    /// The token_info on a token that was good and plainly still is, where whoever gave it would be asked
     /// again.
     pub(super) fn recall(
         &self,
-        name: &TokenName,
+        name: &CacheTag,
         is_asked: impl FnOnce(&JwtVerifier) -> bool,
-    ) -> Option<Arc<Verdict>> {
-        let verdict = self.verdicts.get(name)?;
-        let grounds = verdict.memory.grounds.as_ref()?;
+    ) -> Option<Arc<TokenInfo>> {
+        let token_info = self.verdicts.get(name)?;
+        let grounds = token_info.memory.grounds.as_ref()?;
         if !is_asked(&grounds.verifier) {
             return None;
         }
-        match grounds.verifier.standing(&verdict, &grounds.voucher) {
-            Standing::Current => {
+        match grounds.verifier.key_status(&token_info, &grounds.voucher) {
+            KeyStatus::Current => {
                 Source::Remembered.count();
                 tracing::trace!(
                     name: "verdict_remembered",
                     target: "tower_oauth::token",
-                    "verdict remembered"
+                    "token_info remembered"
                 );
-                Some(verdict)
+                Some(token_info)
             }
-            Standing::Withdrawn => {
+            KeyStatus::Withdrawn => {
                 self.verdicts.remove(name);
                 None
             }
-            Standing::Unknown => None,
+            KeyStatus::Unknown => None,
         }
     }
 
-    /// Remembers a verdict that was just given.
-    pub(super) fn keep(&self, name: TokenName, verdict: &Arc<Verdict>) {
-        if verdict.memory.grounds.is_some() {
+    /// Remembers a token_info that was just given.
+    pub(super) fn keep(&self, name: CacheTag, token_info: &Arc<TokenInfo>) {
+        if token_info.memory.grounds.is_some() {
             // A converted copy comes later, so room is made for it now: for its strings as much as
             // the text has.
-            let text = verdict.claims.as_json().len();
+            let text = token_info.claims.as_json().len();
             let converted = self.converted.map_or(0, |size| size + text);
-            let bytes = verdict.heap_bytes() + converted;
-            self.verdicts.insert(name, Arc::clone(verdict), bytes);
+            let bytes = token_info.heap_bytes() + converted;
+            self.verdicts.insert(name, Arc::clone(token_info), bytes);
         }
     }
 }
 
 impl Memory {
-    pub(super) fn new(verifier: &JwtVerifier, voucher: Voucher) -> Self {
-        let grounds = Grounds {
+    pub(super) fn new(verifier: &JwtVerifier, voucher: KeyRef) -> Self {
+        let grounds = Provenance {
             verifier: verifier.clone(),
             voucher,
         };
