@@ -5,6 +5,9 @@
 mod login_support;
 mod logout_support;
 
+#[path = "backchannel_logout/shared_sid.rs"]
+mod shared_sid;
+
 use std::time::Duration;
 
 use axum::Router;

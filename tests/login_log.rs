@@ -51,8 +51,11 @@ async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
         "{text}"
     );
 
-    let twice = jar.clone().and(SESSION, "x").and(SESSION, "y");
-    shop.send(Ask::page("/").jar(&twice)).await;
+    let planted = jar.clone().and(SESSION, "x").and(SESSION, "y");
+    shop.send(Ask::page("/").jar(&planted)).await;
+    heard("cookies planted beside the session", &[]);
+    let tossed = Jar::of(&[(SESSION, "x"), (SESSION, "y")]);
+    shop.send(Ask::page("/").jar(&tossed)).await;
     let text = heard("tossed cookies, told once", &["session_ended"]);
     assert!(text.contains("reason=\"spoiled\""), "{text}");
 

@@ -43,40 +43,40 @@ async fn a_cookie_that_is_no_session_is_nobody_and_cleared() {
 
 /// H50, H52, H53, L42, L43
 #[tokio::test]
-async fn planted_cookies_beside_the_session_fail_closed_or_are_ignored() {
+async fn planted_cookies_beside_the_session_are_ignored() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let signed_in = |jar: &Jar| {
         let (shop, jar) = (shop.clone(), jar.clone());
         async move { shop.greeting(&jar).await == "hello alice" }
     };
-    for (rest, stays) in [
-        (".0evil", true),
-        ("X", true),
-        ("-0", true),
-        ("", false),
-        (".0", false),
-        (".1", false),
-        (".8", false),
-        (".00", false),
-        (".-1", false),
-        (".0x1", false),
-        (".99999999", false),
-        (".2147483648", false),
+    for rest in [
+        ".0evil",
+        "X",
+        "-0",
+        "",
+        ".0",
+        ".1",
+        ".8",
+        ".00",
+        ".-1",
+        ".0x1",
+        ".99999999",
+        ".2147483648",
     ] {
         let planted = jar.clone().and(&format!("{SESSION}{rest}"), "planted");
-        assert_eq!(signed_in(&planted).await, stays, "after: {rest}");
+        assert!(signed_in(&planted).await, "after: {rest}");
         let mut planted = planted;
         planted.0.rotate_right(1);
-        assert_eq!(signed_in(&planted).await, stays, "before: {rest}");
+        assert!(signed_in(&planted).await, "before: {rest}");
     }
     let mut many = jar.clone();
     for number in 0..500 {
         many = many.and(&format!("{SESSION}.{number}"), "x");
     }
     let answer = shop.send(Ask::page("/").jar(&many)).await;
-    assert_eq!(answer.text(), "hello stranger");
-    assert!(answer.clears().len() <= 24);
+    assert_eq!(answer.text(), "hello alice");
+    assert!(!answer.clears().contains(&SESSION) && answer.clears().len() <= 24);
 }
 
 /// L42, decision 14: a large session is cut, a larger one loses the ID token, and one that is too large
@@ -112,10 +112,6 @@ async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
             "swapped",
             Jar::of(&[(&zero, jar.value(&one)), (&one, jar.value(&zero))]),
         ),
-        ("one more", jar.clone().and(&format!("{SESSION}.2"), "")),
-        ("a gap", jar.clone().and(&format!("{SESSION}.3"), "x")),
-        ("whole as well", jar.clone().and(SESSION, jar.value(&zero))),
-        ("first twice", jar.clone().and(&zero, jar.value(&zero))),
     ] {
         let answer = shop.send(Ask::page("/").jar(&broken)).await;
         assert_eq!(answer.text(), "hello stranger", "{name}");
@@ -127,6 +123,20 @@ async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
                 .iter()
                 .collect::<std::collections::HashSet<_>>()
                 .len(),
+            "{name}"
+        );
+    }
+    for (name, planted) in [
+        ("one more", jar.clone().and(&format!("{SESSION}.2"), "")),
+        ("a gap", jar.clone().and(&format!("{SESSION}.3"), "x")),
+        ("whole as well", jar.clone().and(SESSION, jar.value(&zero))),
+        ("first twice", jar.clone().and(&zero, jar.value(&zero))),
+    ] {
+        let answer = shop.send(Ask::page("/").jar(&planted)).await;
+        assert_eq!(answer.text(), "hello alice", "{name}");
+        let kept = answer.clears();
+        assert!(
+            !kept.contains(&zero.as_str()) && !kept.contains(&one.as_str()),
             "{name}"
         );
     }

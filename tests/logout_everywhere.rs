@@ -165,33 +165,6 @@ async fn a_closed_connection_stops_no_revocation() {
     }
 }
 
-/// L48: what cannot be ended has not ended, and nobody is told otherwise.
-#[tokio::test]
-async fn without_its_store_nobody_is_told_to_be_signed_out() {
-    for mode in SHARED {
-        for verbs in 0.. {
-            let name = format!("{mode:?}, {verbs} verbs");
-            let nodes = Nodes::new(mode);
-            let jar = nodes.signed_in("alice").await;
-            nodes.store.fail_after(verbs);
-            let answer = nodes.first.send(sign_out().jar(&jar)).await;
-            nodes.store.mend();
-            if answer.status == StatusCode::SEE_OTHER {
-                // The lists only lead to sessions; that one was not cleared is no harm.
-                assert!(verbs > 1, "{name}");
-                assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-                break;
-            }
-            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
-            assert_eq!(answer.set_cookies(), [""; 0], "{name}");
-            assert_eq!(revoked(&nodes.server), [""; 0], "{name}");
-            let answer = nodes.first.send(sign_out().jar(&jar)).await;
-            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
-            assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
-        }
-    }
-}
-
 /// L60, H101
 #[tokio::test]
 async fn nobody_elses_page_signs_anybody_out_in_any_mode() {

@@ -237,9 +237,10 @@ async fn a_session_of_a_retired_key_is_sealed_anew_with_the_new_one() {
     }
 }
 
-/// H50, L43: whoever plants a second value gets nobody signed in, in whatever order and field it comes.
+/// H50, L43: a second session that is planted signs nobody in, in whatever order and field it comes. The same cookie twice is
+/// one.
 #[tokio::test]
-async fn two_values_for_one_name_are_nobody_in_every_order() {
+async fn two_sessions_under_one_name_are_nobody_in_every_order() {
     let shop = Shop::new();
     let alice = shop.signed_in().await.value(SESSION).to_owned();
     let mut bob = Jar::default();
@@ -255,6 +256,11 @@ async fn two_values_for_one_name_are_nobody_in_every_order() {
                 ask = ask.with(&[("cookie", field)]);
             }
             let answer = shop.send(ask).await;
+            if one == two {
+                assert_eq!(answer.text(), "hello alice");
+                assert_eq!(answer.clears(), [""; 0]);
+                continue;
+            }
             assert_eq!(answer.text(), "hello stranger");
             assert_eq!(answer.clears(), [SESSION]);
         }
@@ -294,18 +300,36 @@ async fn made_up_chunks_are_nobody_and_cleared() {
         chunks(&[(".1", &zero), (".2", &one)]),
         chunks(&[(".0", &zero), (".2", &one)]),
         chunks(&[(".0", &zero), (".01", &one)]),
-        chunks(&[(".0", &zero), (".1", &one), (".2147483648", "x")]),
-        chunks(&[(".0", &zero), (".1", &one), (".18446744073709551616", "x")]),
-        chunks(&[(".0", &zero), (".1", &one), (".-1", "x")]),
-        chunks(&[(".0", &zero), (".1", &one), (".+1", "x")]),
-        chunks(&[(".0", &zero), (".1", &one), (".0x1", "x")]),
-        chunks(&[(".0", &zero), (".1", &one), (".7", "")]),
     ] {
         let answer = shop.send(Ask::page("/").jar(&planted)).await;
         assert_eq!(answer.text(), "hello stranger", "{:?}", planted.names());
         let cleared: HashSet<&str> = answer.clears().into_iter().collect();
         let names: HashSet<&str> = planted.names().into_iter().collect();
         assert_eq!(cleared, names);
+    }
+    // Beside a session that is complete they are nothing.
+    for planted in [
+        chunks(&[(".0", &zero), (".1", &one), (".2147483648", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), (".18446744073709551616", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), (".-1", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), (".+1", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), (".0x1", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), (".7", "")]),
+        chunks(&[(".0", &zero), (".1", &one), (".2", "x")]),
+        chunks(&[(".0", &zero), (".1", &one), ("", "x")]),
+        chunks(&[
+            (".0", &zero),
+            (".1", &one),
+            (".0", "x"),
+            (".1", "y"),
+            (".7", "z"),
+        ]),
+    ] {
+        let answer = shop.send(Ask::page("/").jar(&planted)).await;
+        assert_eq!(answer.text(), "hello alice", "{:?}", planted.names());
+        let mut names = planted.names();
+        names.retain(|name| !name.ends_with(".0") && !name.ends_with(".1"));
+        assert_eq!(answer.clears(), names);
     }
 }
 
@@ -379,8 +403,8 @@ async fn a_flood_of_planted_cookies_hides_no_session() {
 
     assert_eq!(shop.greeting(&logins).await, "hello alice");
     let answer = shop.send(Ask::page("/").jar(&chunks)).await;
-    assert_eq!(answer.text(), "hello stranger");
-    assert!(answer.clears().contains(&SESSION) && answer.clears().len() <= 24);
+    assert_eq!(answer.text(), "hello alice");
+    assert!(!answer.clears().contains(&SESSION) && answer.clears().len() <= 24);
     for jar in [logins, chunks] {
         let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
         let answer = shop.send(ask.jar(&jar)).await;

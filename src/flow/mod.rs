@@ -25,6 +25,7 @@ mod redeem;
 mod refresh;
 mod revoke;
 mod session_id;
+mod session_ref;
 mod settings;
 mod start;
 #[cfg(test)]
@@ -42,6 +43,7 @@ pub(crate) use record::SessionRecord;
 pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use refresh::{RefreshFailure, Refreshed};
 pub use session_id::{InvalidSessionId, SessionId};
+pub(crate) use session_ref::{SessionRef, UserDigest};
 pub(crate) use settings::{Flow, route_folder};
 pub(crate) use start::StartRequest;
 pub(crate) use transaction::Transaction;

@@ -101,6 +101,16 @@ impl SessionRecord {
         Self { ends_by, ..self }
     }
 
+    /// The same session, created later than that if it was not: for one that begins, before anything depends on it.
+    pub(crate) fn created_after(self, moment: i64) -> Self {
+        let created_at = self.created_at.max(moment.saturating_add(1));
+        Self {
+            created_at,
+            last_seen: self.last_seen.max(created_at),
+            ..self
+        }
+    }
+
     pub(crate) fn generation(&self) -> u64 {
         self.generation
     }

@@ -27,7 +27,7 @@ pub struct SessionId([u8; 32]);
 pub struct InvalidSessionId(());
 
 impl SessionId {
-    pub(crate) fn new(bytes: [u8; 32]) -> Self {
+    pub(crate) const fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::error::{FlowError, FlowErrorKind};
-use super::session_id::SessionId;
+use super::session_ref::SessionRef;
 use super::settings::{Flow, authorization_endpoint, check_pkce};
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
@@ -26,7 +26,7 @@ pub(crate) struct StartRequest {
     pub(crate) acr_values: Option<String>,
     pub(crate) max_age: Option<u32>,
     /// The session the browser has now.
-    pub(crate) replaces: Option<SessionId>,
+    pub(crate) replaces: Option<SessionRef>,
 }
 
 /// A login that was started.

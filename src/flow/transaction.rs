@@ -6,10 +6,11 @@ use zeroize::Zeroizing;
 
 use super::encoding::{Reader, Writer};
 use super::session_id::SessionId;
+use super::session_ref::{SessionRef, UserDigest};
 use crate::protocol::pkce::parse_verifier;
 use crate::protocol::{CodeVerifier, Nonce, State};
 
-const SCHEMA: u8 = 2;
+const SCHEMA: u8 = 3;
 
 /// How far the clocks of two replicas may be apart, in seconds.
 pub(super) const CLOCK_ERROR: i64 = 60;
@@ -35,7 +36,7 @@ pub(crate) struct Transaction {
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<String>,
     /// The session that the browser had at the start, where its cookie may not come back with it.
-    pub(crate) replaces: Option<SessionId>,
+    pub(crate) replaces: Option<SessionRef>,
 }
 
 impl Transaction {
@@ -50,7 +51,7 @@ impl Transaction {
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
-        Writer::new(SCHEMA)
+        let writer = Writer::new(SCHEMA)
             .text(self.state.expose())
             .text(self.nonce.expose())
             .text(self.verifier.expose())
@@ -62,9 +63,15 @@ impl Transaction {
             .flag(self.silent)
             .number(self.max_age.map_or(-1, i64::from))
             .optional(self.acr_values.as_deref())
-            .flag(self.replaces.is_some())
-            .raw(self.replaces.as_ref().map_or(&[], |id| id.as_bytes()))
-            .finish()
+            .flag(self.replaces.is_some());
+        match &self.replaces {
+            None => writer,
+            Some(session) => writer
+                .raw(session.id.as_bytes())
+                .raw(session.user.as_bytes())
+                .number(session.created_at),
+        }
+        .finish()
     }
 
     /// `None` for another schema and for anything that is no transaction.
@@ -86,7 +93,11 @@ impl Transaction {
             },
             acr_values: reader.optional()?.map(str::to_owned),
             replaces: match reader.flag()? {
-                true => Some(SessionId::new(reader.array()?)),
+                true => Some(SessionRef {
+                    id: SessionId::new(reader.array()?),
+                    user: UserDigest::from_bytes(reader.array()?),
+                    created_at: reader.number()?,
+                }),
                 false => None,
             },
         };
@@ -101,6 +112,14 @@ mod tests {
 
     use super::*;
 
+    fn session(id: [u8; 32]) -> SessionRef {
+        SessionRef {
+            id: SessionId::new(id),
+            user: UserDigest::new("https://id.example.com", "alice"),
+            created_at: 999_000,
+        }
+    }
+
     fn transaction() -> Transaction {
         Transaction {
             state: State::new("s".repeat(43)),
@@ -114,7 +133,7 @@ mod tests {
             silent: false,
             max_age: Some(0),
             acr_values: Some("gold silver".into()),
-            replaces: Some(SessionId::new([7; 32])),
+            replaces: Some(session([7; 32])),
         }
     }
 
@@ -157,7 +176,7 @@ mod tests {
         ) {
             let transaction = Transaction {
                 return_to, started_at: at, by_person: flags.0, silent: flags.1, max_age, acr_values,
-                replaces: replaces.map(SessionId::new),
+                replaces: replaces.map(session),
                 ..transaction()
             };
             prop_assert_eq!(Transaction::from_bytes(&transaction.to_bytes()), Some(transaction));

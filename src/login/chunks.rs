@@ -4,22 +4,11 @@
 
 use zeroize::Zeroizing;
 
-use super::cookies::{CookieNames, Jar, SESSION, SESSION_NAMES};
+use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
 use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
-use crate::session::Shown;
-
-/// What the session cookies of a request hold.
-#[derive(Debug)]
-pub(super) enum Found {
-    /// There are none.
-    Nothing,
-    /// There are some that are no session: to be cleared, and nobody signed in (`L39`, `H50`).
-    Spoiled,
-    Shown(Shown),
-}
 
 /// Why a session cannot be written into cookies.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -30,41 +19,6 @@ pub(super) enum NotWritten {
     TooLarge(usize),
     #[error(transparent)]
     Random(#[from] RandomError),
-}
-
-pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
-    let mut whole = None;
-    let mut chunks = [None; MAX_CHUNKS];
-    for (index, value) in jar.session_parts() {
-        let place = match index.strip_prefix('.') {
-            None => &mut whole,
-            // `H52`: one digit, as we write it, or nothing of ours.
-            Some(index) => match chunk_number(index) {
-                Some(number) => &mut chunks[number],
-                None => return Found::Spoiled,
-            },
-        };
-        // `L43`: two values under one name.
-        if place.replace(value).is_some() {
-            return Found::Spoiled;
-        }
-    }
-    let count = chunks.iter().take_while(|chunk| chunk.is_some()).count();
-    let present = chunks.iter().flatten().count();
-    let record = match (whole, present) {
-        _ if jar.overflow() => None,
-        (None, 0) => return Found::Nothing,
-        (Some(text), 0) => read(sealer, text, 1),
-        // One chunk is never cut into chunks, and a gap leaves some behind it.
-        (None, 2..) if present == count => {
-            let text: String = chunks.iter().flatten().copied().collect();
-            read(sealer, &text, count)
-        }
-        _ => None,
-    };
-    record.map_or(Found::Spoiled, |record| {
-        Found::Shown(Shown::Record(Box::new(record)))
-    })
 }
 
 /// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
@@ -122,20 +76,14 @@ pub(super) fn names(count: usize) -> Vec<String> {
     }
 }
 
-fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
+/// Opens a session that is in so many cookies.
+pub(super) fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
     let plain = sealer.open(Purpose::Session, SESSION, text)?;
     let (&counted, record) = plain.split_first()?;
     if usize::from(counted) != count {
         return None;
     }
     SessionRecord::from_bytes(record)
-}
-
-fn chunk_number(index: &str) -> Option<usize> {
-    let &[digit @ b'0'..=b'9'] = index.as_bytes() else {
-        return None;
-    };
-    Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
 }
 
 /// All session cookies together, names included, as a request carries them. With the transactions they
@@ -148,7 +96,7 @@ const CHUNK: usize = 3800;
 const _: () = assert!(MAX_BYTES.div_ceil(CHUNK) + 1 == SESSION_NAMES.len());
 
 /// More than `MAX_BYTES` can need: what a request may present at all.
-const MAX_CHUNKS: usize = 8;
+pub(super) const MAX_CHUNKS: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -157,6 +105,7 @@ mod tests {
     use super::*;
     use crate::crypto::CookieKey;
     use crate::crypto::binding::Binding;
+    use crate::login::cookies::Jar;
     use crate::random::Random;
 
     fn sealer() -> Sealer {
@@ -191,19 +140,20 @@ mod tests {
         bytes
     }
 
-    fn open_plain(plain: &[u8]) -> Found {
+    fn open_plain(plain: &[u8]) -> Option<SessionRecord> {
         let sealer = sealer();
         let sealed = sealer.seal(Purpose::Session, SESSION, plain).unwrap();
         let mut headers = HeaderMap::new();
         let field = format!("shop-session={sealed}");
         headers.insert("cookie", HeaderValue::try_from(field).unwrap());
-        open(&sealer, &Jar::read(&headers, &sealer.names))
+        let jar = Jar::read(&headers, &sealer.names);
+        jar.one(SESSION).and_then(|text| read(&sealer, text, 1))
     }
 
     /// `L46`, `H52`: well sealed, and still no session of this version.
     #[test]
     fn a_sealed_text_of_another_version_or_number_is_nobody() {
-        assert!(matches!(open_plain(&plain(1, 2)), Found::Shown(_)));
+        assert!(open_plain(&plain(1, 2)).is_some());
         for (name, plain) in [
             ("a newer schema", plain(1, 3)),
             ("the newest", plain(1, 255)),
@@ -225,11 +175,11 @@ mod tests {
                 [vec![1, 2], vec![255; 200]].concat(),
             ),
         ] {
-            assert!(matches!(open_plain(&plain), Found::Spoiled), "{name}");
+            assert!(open_plain(&plain).is_none(), "{name}");
         }
         let whole = plain(1, 2);
         for end in 0..whole.len() {
-            assert!(matches!(open_plain(&whole[..end]), Found::Spoiled), "{end}");
+            assert!(open_plain(&whole[..end]).is_none(), "{end}");
         }
     }
 }

@@ -11,7 +11,7 @@ use super::SameSite;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
 use crate::protocol::State;
-use crate::protocol::cookie::{CookiePair, pairs};
+use crate::protocol::cookie::pairs;
 
 /// What our cookies are called, and the attributes they all have (`L2`, `L38`).
 #[derive(Clone, Debug)]
@@ -27,6 +27,7 @@ pub(super) struct CookieNames {
 pub(super) struct Jar<'a> {
     entries: Vec<(&'a str, &'a str)>,
     overflow: bool,
+    headers: Option<&'a HeaderMap>,
 }
 
 impl CookieNames {
@@ -86,45 +87,41 @@ impl CookieNames {
 impl<'a> Jar<'a> {
     /// Reads every `Cookie` field; what is not ours, or is no pair, is passed over.
     pub(super) fn read(headers: &'a HeaderMap, names: &CookieNames) -> Self {
-        let mut jar = Self::default();
-        let mut budget = MAX_SCANNED;
-        for pair in pairs(headers) {
-            let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
-                break;
-            };
-            budget = left;
-            jar.add(pair, names);
-        }
+        let mut jar = Self {
+            headers: Some(headers),
+            ..Self::default()
+        };
+        scan(headers, names, |name, value| jar.add(name, value));
         jar
     }
 
-    /// A name is ours byte for byte: this layer never set one with white space around it.
-    fn add(&mut self, pair: CookiePair<'a>, names: &CookieNames) {
-        let name = pair
-            .name()
-            .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
-        let Some(Ok(name)) = name.map(std::str::from_utf8) else {
-            return;
-        };
+    fn add(&mut self, name: &'a str, value: &'a str) {
         let session = is_session(name);
         if !(session || is_transaction(name) || name == LOGOUT) {
             return;
         }
-        // Counted apart: a flood of logins on their way does not hide the session.
-        let alike = self
-            .entries
-            .iter()
-            .filter(|(name, _)| is_session(name) == session);
-        if alike.count() == MAX_OURS {
-            self.overflow |= session;
-            return;
+        // Counted apart: neither a flood of logins on their way nor one of names that we never write hides the session.
+        let known = is_known(name);
+        let alike = self.entries.iter().filter(|(other, _)| match known {
+            true => *other == name,
+            false => is_session(other) == session && !is_known(other),
+        });
+        let most = if known { MAX_VALUES } else { MAX_OURS };
+        let mut count = 0;
+        for entry in alike {
+            // The same cookie twice is one.
+            if session && *entry == (name, value) {
+                return;
+            }
+            count += 1;
         }
-        // A value of foreign bytes is there, and opens as nothing.
-        let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
-        self.entries.push((name, value));
+        match count < most {
+            true => self.entries.push((name, value)),
+            false => self.overflow |= session,
+        }
     }
 
-    /// More session cookies than we ever set: somebody else made them.
+    /// More session cookies than we ever set: some were not read.
     pub(super) fn overflow(&self) -> bool {
         self.overflow
     }
@@ -136,6 +133,19 @@ impl<'a> Jar<'a> {
             (Some((_, value)), None) => Some(value),
             _ => None,
         }
+    }
+
+    /// The different values of this name, wherever they stand among planted cookies.
+    pub(super) fn values(&self, names: &CookieNames, rest: &str) -> Vec<&'a str> {
+        let mut values = Vec::new();
+        if let Some(headers) = self.headers {
+            scan(headers, names, |name, value| {
+                if name == rest && values.len() < MAX_VALUES && !values.contains(&value) {
+                    values.push(value);
+                }
+            });
+        }
+        values
     }
 
     pub(super) fn has(&self, rest: &str) -> bool {
@@ -183,11 +193,37 @@ impl<'a> Jar<'a> {
     }
 }
 
+/// Goes through the pairs of every `Cookie` field whose names begin with our prefix, which is cut off.
+fn scan<'a>(headers: &'a HeaderMap, names: &CookieNames, mut each: impl FnMut(&'a str, &'a str)) {
+    let mut budget = MAX_SCANNED;
+    for pair in pairs(headers) {
+        let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
+            return;
+        };
+        budget = left;
+        // A name is ours byte for byte: this layer never set one with white space around it.
+        let name = pair
+            .name()
+            .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
+        if let Some(Ok(name)) = name.map(std::str::from_utf8) {
+            // A value of foreign bytes is there, and opens as nothing.
+            let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
+            each(name, value);
+        }
+    }
+}
+
 /// The session, or a part of it. A name that only begins alike is not ours to count or to clear (`H53`):
 /// another application's word may begin with ours (`shop`, `shop-admin`).
 fn is_session(name: &str) -> bool {
     name.strip_prefix(SESSION)
         .is_some_and(|index| index.is_empty() || is_index(index))
+}
+
+/// A name that a session may be read from.
+fn is_known(name: &str) -> bool {
+    name.strip_prefix(SESSION)
+        .is_some_and(|index| matches!(index.as_bytes(), [] | [b'.', b'0'..=b'7']))
 }
 
 fn is_transaction(name: &str) -> bool {
@@ -223,7 +259,11 @@ const TRANSACTION_ID: usize = 12;
 
 /// Servers limit header fields on their own; this bounds the work where they do not.
 const MAX_SCANNED: usize = 64 * 1024;
-/// Of each kind.
+/// Of one name that a session may be read from. A browser sends several only if they were planted, with other paths or
+/// for the parent domain.
+const MAX_VALUES: usize = 4;
+
+/// Of each other kind.
 const MAX_OURS: usize = 32;
 const MAX_CLEARED: usize = 24;
 
@@ -304,7 +344,7 @@ mod tests {
         let headers = headers(&[many.as_bytes()]);
         let jar = Jar::read(&headers, &names);
         assert!(jar.overflow());
-        assert!(jar.session_parts().count() <= MAX_OURS);
+        assert!(jar.session_parts().count() <= MAX_OURS + 8 * MAX_VALUES);
         assert_eq!(jar.names().count(), MAX_CLEARED);
         let cleared: Vec<_> = jar.session_names().take(3).collect();
         assert_eq!(cleared, SESSION_NAMES);

@@ -14,6 +14,7 @@ use tower_service::Service;
 use super::answer::{self, Answer};
 use super::cookies::Jar;
 use super::mark::Mark;
+use super::presented::SessionNames;
 use super::refusal::Refusal;
 use super::service::enter;
 use super::settings::Settings;
@@ -50,6 +51,8 @@ pub(super) struct Parked<S, B> {
     pub(super) inner: S,
     /// Whether it may go on in the name of a session.
     pub(super) admitted: bool,
+    /// The cookies that its session is in.
+    pub(super) names: SessionNames,
     pub(super) request: Request<B>,
 }
 
@@ -65,8 +68,8 @@ pub(super) struct Afterwards {
     pub(super) session: Option<Session>,
     /// What the response waits for before it takes the session along.
     pub(super) settling: Option<SettlingFuture>,
-    /// How many session cookies the browser showed.
-    pub(super) shown: usize,
+    /// The cookies that the browser sent the session in.
+    pub(super) shown: SessionNames,
     pub(super) mark: Mark,
 }
 
@@ -172,9 +175,8 @@ where
         let entered = match opened {
             Ok(opened) => {
                 let jar = Jar::read(headers, &settings.sealer.names);
-                let shown = jar.session_parts().count();
-                let visit = settings.visited(opened, &jar);
-                enter(settings, visit, shown, self.admitted, &mut self.request)
+                let visit = settings.visited(opened, self.names, &jar);
+                enter(settings, visit, self.admitted, &mut self.request)
             }
             // `L48`: who cannot be asked after is not let in, and not sent away either.
             Err(error) => Err(Box::new(settings.refuse(

@@ -106,6 +106,7 @@ mod layer;
 mod mark;
 mod navigation;
 mod pages;
+mod presented;
 mod redeemed;
 mod redemption_limit;
 mod refusal;

@@ -20,6 +20,7 @@ pub struct ErrorPage<'a> {
     pub(super) correlation_id: &'a str,
     pub(super) login_url: &'a str,
     pub(super) accept_language: Option<&'a str>,
+    pub(super) go_on: Option<&'a str>,
 }
 
 impl ErrorPage<'_> {
@@ -60,6 +61,14 @@ impl ErrorPage<'_> {
     }
 }
 
+impl ErrorPage<'_> {
+    /// Returns where the browser can go on: after a sign-out that the store did not accept yet, to the authorization
+    /// server, or to the target of the sign-out.
+    pub fn go_on(&self) -> Option<&str> {
+        self.go_on
+    }
+}
+
 /// Our own error page.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -82,6 +91,10 @@ impl fmt::Display for ErrorPage<'_> {
             };
             write!(f, "<p><a class=\"go\" href=\"{url}\">{words}</a></p>")?;
         }
+        if let Some(url) = self.go_on() {
+            let url = Escaped(url);
+            write!(f, "<p><a class=\"go\" href=\"{url}\">Continue</a></p>")?;
+        }
         write!(
             f,
             "<p class=\"small\">{} · {} · {}<br>Quote this line if you ask for help.</p>{FOOT}",
@@ -95,6 +108,8 @@ impl fmt::Display for ErrorPage<'_> {
 impl ErrorPage<'_> {
     fn title(&self) -> &'static str {
         match self.status() {
+            _ if self.code() == NOT_SIGNED_OUT => "Not signed out",
+            StatusCode::SERVICE_UNAVAILABLE if self.go_on.is_some() => "Signed out here",
             StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
             StatusCode::FORBIDDEN => "Request refused",
             StatusCode::UNAUTHORIZED => "Please sign in",
@@ -124,6 +139,9 @@ pub(super) fn landing(target: &str) -> String {
         head("Signed in"),
     )
 }
+
+/// The code of a sign-out that could read no session cookie.
+pub(super) const NOT_SIGNED_OUT: &str = "session_cookie_unreadable";
 
 /// The content security policy of our own pages: one style sheet, known by its digest (`H19`).
 ///
@@ -196,6 +214,7 @@ mod tests {
             correlation_id: "c0ffee",
             login_url: "/auth/login?return_to=\"><img onerror=x>",
             accept_language: Some("<script>"),
+            go_on: Some("/\"><script>"),
         }
         .to_string();
         assert!(

@@ -167,9 +167,11 @@ mod tests {
         drop(queue.remove(1));
         permits.truncate(MAX_REQUESTS - 2);
         drop(queue.pop());
-        let served: Vec<bool> = queue.iter_mut().map(|one| poll(one).is_ready()).collect();
+        let polled: Vec<_> = queue.iter_mut().map(poll).collect();
+        let served: Vec<bool> = polled.iter().map(Poll::is_ready).collect();
         assert_eq!(served, [true, true, false, false]);
         drop(queue);
+        drop(polled);
         drop(permits);
         assert_eq!(limit.queue().under_way, 0);
     }

@@ -68,8 +68,7 @@ where
                     let touch = |held| settings.keeper.touch_at_hand(held);
                     visit.session = visit.session.map(touch);
                 }
-                let shown = jar.session_parts().count();
-                match enter(settings, visit, shown, admitted, &mut request) {
+                match enter(settings, visit, admitted, &mut request) {
                     Ok(afterwards) => ResponseFuture::inner(self.inner.call(request), afterwards),
                     Err(answer) => {
                         self.ready_inner();
@@ -77,11 +76,11 @@ where
                     }
                 }
             }
-            Glance::Unknown(shown) => {
+            Glance::Unknown(presented, names) => {
                 let admitted = settings.admits(request.method(), request.headers());
                 let keeper = Arc::clone(&settings.keeper);
                 let opening = async move {
-                    Ok(match keeper.look_up(shown).await? {
+                    Ok(match keeper.look_up(presented).await? {
                         Opened::Session(held) if admitted => {
                             Opened::Session(keeper.touch(held).await)
                         }
@@ -92,6 +91,7 @@ where
                     settings: Arc::clone(settings),
                     inner: self.ready_inner(),
                     admitted,
+                    names,
                     request,
                 };
                 ResponseFuture::opening(Box::pin(opening), parked)
@@ -113,7 +113,6 @@ impl<S: Clone> Login<S> {
 pub(super) fn enter<B>(
     settings: &Arc<Settings>,
     visit: Visit,
-    shown: usize,
     admitted: bool,
     request: &mut Request<B>,
 ) -> Result<Afterwards, Box<Answer>> {
@@ -144,7 +143,7 @@ pub(super) fn enter<B>(
         clearing: visit.cookies,
         session,
         settling,
-        shown,
+        shown: visit.names,
         mark,
     })
 }

@@ -142,6 +142,16 @@ impl Settings {
         refusal: &Refusal,
         return_to: Option<&str>,
     ) -> Answer {
+        self.answer(headers, refusal, return_to, None)
+    }
+
+    fn answer(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        return_to: Option<&str>,
+        go_on: Option<&str>,
+    ) -> Answer {
         let correlation_id = self.correlation_id();
         events::refused(refusal, &correlation_id);
         let login_url = self.login_url(return_to);
@@ -153,6 +163,7 @@ impl Settings {
                 accept_language: headers
                     .get(ACCEPT_LANGUAGE)
                     .and_then(|value| value.to_str().ok()),
+                go_on,
             };
             match &self.error_page {
                 Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
@@ -169,12 +180,25 @@ impl Settings {
             if refusal.start_again {
                 problem["login_url"] = login_url.into();
             }
+            if let Some(location) = go_on {
+                problem["location"] = location.into();
+            }
             answer::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
             answer::retry_after(answer.headers_mut(), wait);
         }
         answer
+    }
+
+    /// The same with a link: on the page, or as `location` for a program.
+    pub(super) fn refuse_and_link(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        location: &str,
+    ) -> Answer {
+        self.answer(headers, refusal, None, Some(location))
     }
 
     /// Refuses a request that does not come from this application, as far as it shows.

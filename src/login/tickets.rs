@@ -1,17 +1,31 @@
 //! The cookie of a session that is kept in a store: a ticket, and nothing else.
 
-use super::chunks::Found;
-use super::cookies::{Jar, SESSION};
-use crate::session::{Shown, Ticket};
+use super::cookies::Jar;
+use super::presented::{Found, MAX_SESSIONS, SessionNames};
+use crate::session::{Presented, Shown, Ticket};
 
-/// `L42`, `L43`: exactly one cookie under the one name, or nobody.
+/// Reads the tickets of a request. Any other cookie under the names of sessions is passed over.
 pub(super) fn open(jar: &Jar<'_>) -> Found {
-    if jar.session_parts().next().is_none() {
-        return Found::Nothing;
+    let mut count = 0;
+    let mut tickets = Vec::new();
+    for (index, value) in jar.session_parts() {
+        count += 1;
+        if index.is_empty()
+            && tickets.len() < MAX_SESSIONS
+            && let Some(ticket) = Ticket::parse(value)
+        {
+            tickets.push(Shown::Ticket(ticket));
+        }
     }
-    if jar.overflow() || jar.session_parts().count() > 1 {
-        return Found::Spoiled;
+    let is_broken = jar.overflow() || tickets.len() < count;
+    let mut tickets = tickets.into_iter();
+    let presented = tickets.next().map(|first| Presented {
+        first,
+        others: tickets.collect(),
+    });
+    Found {
+        presented,
+        names: SessionNames::WHOLE,
+        is_broken,
     }
-    let ticket = jar.one(SESSION).and_then(Ticket::parse);
-    ticket.map_or(Found::Spoiled, |ticket| Found::Shown(Shown::Ticket(ticket)))
 }

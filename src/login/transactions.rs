@@ -26,21 +26,22 @@ struct Pending<'a> {
 pub(super) enum Lookup {
     /// This browser has no cookie for it.
     Nothing,
-    /// It has one that does not open, is too old or is there twice. The name is to be cleared.
+    /// It has one that does not open or is too old. The name is to be cleared.
     Spoiled(String),
     Found(String, Box<Transaction>),
 }
 
 pub(super) fn find(sealer: &Sealer, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
     let name = CookieNames::transaction(state);
-    if !jar.has(&name) {
+    let values = jar.values(&sealer.names, &name);
+    if values.is_empty() {
         return Lookup::Nothing;
     }
-    let transaction = jar
-        .one(&name)
-        .and_then(|value| open(sealer, &name, value, now))
-        .filter(|transaction| transaction.state == *state);
-    match transaction {
+    // A value that was planted beside it does not open.
+    let mut opened = values
+        .into_iter()
+        .filter_map(|value| open(sealer, &name, value, now));
+    match opened.find(|transaction| transaction.state == *state) {
         Some(transaction) => Lookup::Found(name, Box::new(transaction)),
         None => Lookup::Spoiled(name),
     }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::chunks::{self, Found, NotWritten};
+use super::chunks::{self, NotWritten};
 use super::cookies::{Jar, SESSION};
+use super::presented::{self, Found, SessionNames};
 use super::settings::Settings;
 use super::{events, tickets};
-use crate::flow::SessionId;
-use crate::session::{Held, Opened, Shown};
+use crate::session::{Held, Opened, Presented};
 use crate::store::StoreError;
 
 /// What the session cookies of a request came to, and what is to be set on its response.
@@ -17,6 +17,8 @@ use crate::store::StoreError;
 pub(super) struct Visit {
     pub(super) session: Option<Held>,
     pub(super) cookies: Vec<HeaderValue>,
+    /// The cookies that the session is in.
+    pub(super) names: SessionNames,
 }
 
 /// What is known of a request without asking anybody.
@@ -24,7 +26,7 @@ pub(super) struct Visit {
 pub(super) enum Glance {
     Known(Visit),
     /// A store has to be asked.
-    Unknown(Shown),
+    Unknown(Presented, SessionNames),
 }
 
 /// The cookies of a session.
@@ -36,18 +38,24 @@ pub(super) struct SessionCookies {
 }
 
 impl Settings {
+    /// The sessions that the cookies open, alive or not.
+    pub(super) fn found(&self, jar: &Jar<'_>) -> Found {
+        match self.keeper.gives_tickets() {
+            true => tickets::open(jar),
+            false => presented::open(&self.sealer, jar),
+        }
+    }
+
     /// Who it is, as far as that is at hand.
     pub(super) fn glance(&self, jar: &Jar<'_>) -> Glance {
-        let found = match self.keeper.gives_tickets() {
-            true => tickets::open(jar),
-            false => chunks::open(&self.sealer, jar),
-        };
-        match found {
-            Found::Nothing => Glance::Known(Visit::default()),
-            Found::Spoiled => Glance::Known(self.nobody("spoiled", jar)),
-            Found::Shown(shown) => match self.keeper.at_hand(shown) {
-                Ok(opened) => Glance::Known(self.visited(opened, jar)),
-                Err(shown) => Glance::Unknown(shown),
+        let found = self.found(jar);
+        let names = found.names;
+        match found.presented {
+            None if !found.is_broken => Glance::Known(Visit::default()),
+            None => Glance::Known(self.nobody("spoiled", jar)),
+            Some(presented) => match self.keeper.at_hand(presented) {
+                Ok(opened) => Glance::Known(self.visited(opened, names, jar)),
+                Err(presented) => Glance::Unknown(presented, names),
             },
         }
     }
@@ -56,33 +64,29 @@ impl Settings {
     pub(super) async fn visit(&self, jar: &Jar<'_>) -> Result<Visit, StoreError> {
         match self.glance(jar) {
             Glance::Known(visit) => Ok(visit),
-            Glance::Unknown(shown) => Ok(self.visited(self.keeper.look_up(shown).await?, jar)),
+            Glance::Unknown(presented, names) => {
+                let opened = self.keeper.look_up(presented).await?;
+                Ok(self.visited(opened, names, jar))
+            }
         }
     }
 
-    /// The name of the session that a cookie is of, whether or not the cookie is still good for anything: a
-    /// younger copy of it may be about, or its record be one that this process cannot read.
-    pub(super) fn name_in_cookie(&self, jar: &Jar<'_>) -> Option<SessionId> {
-        let found = match self.keeper.gives_tickets() {
-            true => tickets::open(jar),
-            false => chunks::open(&self.sealer, jar),
-        };
-        match found {
-            Found::Shown(Shown::Record(record)) => Some(*record.id()),
-            Found::Shown(Shown::Ticket(ticket)) => Some(self.keeper.name_of(&ticket)),
-            _ => None,
-        }
-    }
-
-    pub(super) fn visited(&self, opened: Opened, jar: &Jar<'_>) -> Visit {
+    pub(super) fn visited(&self, opened: Opened, names: SessionNames, jar: &Jar<'_>) -> Visit {
         match opened {
             Opened::Session(held) => Visit {
                 session: Some(held),
-                cookies: Vec::new(),
+                cookies: self.clear_planted(names, jar),
+                names,
             },
             Opened::Ended(reason) => self.nobody(reason, jar),
             Opened::Unreadable => Visit::default(),
         }
+    }
+
+    /// What is no part of the session goes, so that it does not come again.
+    fn clear_planted(&self, names: SessionNames, jar: &Jar<'_>) -> Vec<HeaderValue> {
+        let planted = jar.session_names().filter(|name| !names.has(name));
+        planted.filter_map(|name| self.clear(name)).collect()
     }
 
     /// `L39`: what is unknown, changed, too old or ended is nobody, and its cookies are cleared.
@@ -92,12 +96,13 @@ impl Settings {
         Visit {
             session: None,
             cookies: names.filter_map(|name| self.clear(name)).collect(),
+            names: SessionNames::default(),
         }
     }
 
-    /// The cookies of a session whose cookie is older than it is; nothing for all others. `shown` is how
-    /// many cookies the browser showed.
-    pub(super) fn renewed_cookies(&self, held: &Held, shown: usize) -> Vec<HeaderValue> {
+    /// The cookies of a session whose cookie is older than it is; nothing for all others. `shown` are those that the
+    /// browser sent it in.
+    pub(super) fn renewed_cookies(&self, held: &Held, shown: SessionNames) -> Vec<HeaderValue> {
         // `L47`: a slow response must not bring back a session that was ended or renewed meanwhile.
         let Some(newest) = self.keeper.newest_at_hand(held) else {
             return Vec::new();
@@ -107,7 +112,8 @@ impl Settings {
         }
         match self.session_cookies(&newest) {
             Ok(written) => {
-                let stale = chunks::names(shown).into_iter();
+                self.keeper.note_sent(&newest);
+                let stale = shown.iter();
                 let stale = stale.filter(|name| !written.names.contains(name));
                 let cleared = stale.filter_map(|name| self.clear(&name));
                 written.values.into_iter().chain(cleared).collect()

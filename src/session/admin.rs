@@ -109,10 +109,10 @@ impl Sessions {
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionsError> {
         let known = match self.0.store() {
             Some(store) => self.0.lives(store, id).await?,
-            None => !self.0.is_buried(id),
+            None => !self.0.memory.denylist.contains_id(id),
         };
         if known {
-            self.0.end(id, None).await?;
+            self.0.end_by_id(id).await?;
             let reason = EndReason::Administrator;
             self.0.tell_ended_unread(Some(*id), None, reason);
         }
@@ -153,6 +153,7 @@ impl Sessions {
         let store = self.store()?;
         let all = All {
             list,
+            sid: None,
             user,
             moment: self.0.now(),
             only_before: false,

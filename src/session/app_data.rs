@@ -126,7 +126,11 @@ impl Keeper {
         held: &Held,
         mut change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
     ) -> Result<Held, AppDataError> {
-        let mut held = held.clone();
+        // A session that has ended keeps nothing, even if nobody has written it since.
+        let mut held = self.load(held).await?.ok_or(AppDataError::Ended)?;
+        if self.keeps_in_cookies_alone() && !self.has_room_for(held.record()) {
+            return Err(StoreError::Full.into());
+        }
         for _ in 0..ATTEMPTS {
             let text = change(held.record().app_data())?;
             let record = self.with_app_data(held.record(), text)?;

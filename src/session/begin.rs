@@ -25,11 +25,20 @@ impl Keeper {
     /// Begins the session of a login, under a name that nobody knew before (`L20`).
     pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
         // `L44`: whoever notes where it is, or that it has ended, counts on this.
-        let record = record.with_limit(self.absolute);
+        let record = self.above_watermark(record).with_limit(self.absolute);
         match &self.place {
             Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
             Place::CookieWith(store) => self.begin_shared(store, record).await,
             Place::Store(store) => self.begin_stored(store, record).await,
+        }
+    }
+
+    /// A login in the second of its user's watermark is not covered by it.
+    fn above_watermark(&self, record: SessionRecord) -> SessionRecord {
+        let latest = record.created_at().saturating_add(MOST_AHEAD);
+        match self.memory.denylist.watermark(&record) {
+            Some(watermark) if watermark < latest => record.created_after(watermark),
+            _ => record,
         }
     }
 
@@ -75,7 +84,10 @@ impl Keeper {
 
     /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
     async fn overtaken(&self, record: &SessionRecord) -> NotBegun {
-        let ended = self.end(record.id(), Some(record)).await;
+        let ended = self.end(record).await;
         ended.map_or_else(NotBegun::Store, |()| NotBegun::LoggedOut)
     }
 }
+
+/// How much later than the clock tells a session may be created, in seconds: less than clocks may differ.
+const MOST_AHEAD: i64 = 30;

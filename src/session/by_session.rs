@@ -50,22 +50,10 @@ impl<V> BySession<V> {
     pub(super) fn remove(&mut self, id: &SessionId) -> Option<V> {
         self.entries.remove(id).map(|(_, value)| value)
     }
-
-    /// Lets the oldest go, one after the other, as long as nobody needs them any more.
-    pub(super) fn forget_while(&mut self, unneeded: impl Fn(&V) -> bool) {
-        while let Some((number, oldest)) = self.order.front() {
-            match self.entries.get(oldest).filter(|one| one.0 == *number) {
-                Some((_, value)) if !unneeded(value) => return,
-                Some(_) => drop(self.entries.remove(oldest)),
-                None => {}
-            }
-            self.order.pop_front();
-        }
-    }
 }
 
-/// A few MB of notes at most; records take what their tokens take.
-pub(super) const MAX: usize = 10_000;
+/// A few MB of notes at most.
+const MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
@@ -75,22 +63,6 @@ mod tests {
         let mut id = [0; 32];
         id[..8].copy_from_slice(&n.to_be_bytes());
         SessionId::new(id)
-    }
-
-    #[test]
-    fn what_nobody_needs_goes_as_far_as_it_is_the_oldest() {
-        let mut memory = BySession::default();
-        (0..4).for_each(|n| memory.put(id(n), n));
-        memory.put(id(0), 9);
-        memory.forget_while(|value| *value < 3);
-        let left: Vec<_> = (0..4).map(|n| memory.get(&id(n)).copied()).collect();
-        assert_eq!(left, [Some(9), None, None, Some(3)]);
-        assert_eq!(
-            (memory.remove(&id(3)), memory.remove(&id(3))),
-            (Some(3), None)
-        );
-        memory.forget_while(|_| true);
-        assert!(memory.entries.is_empty() && memory.order.is_empty());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::fmt::Display;
 
+use super::denylist::Raised;
 use super::keeper::NotOpened;
 use crate::flow::FlowError;
 use crate::telemetry::may_log;
@@ -101,4 +102,42 @@ pub(super) fn rotation_without_store() {
              would use a refresh token twice, unless they share a memory"
         );
     }
+}
+
+/// Entries of the revocation list gave way to a watermark.
+pub(super) fn watermark_raised(raised: Raised) {
+    match raised {
+        Raised::OneUser => tracing::warn!(
+            target: TARGET, event = "denylist_watermark_raised", scope = "user",
+            "a user signed out so often that older sessions of this user are refused; with_session_store keeps \
+             sign-outs in a store"
+        ),
+        Raised::AllUsers => tracing::warn!(
+            target: TARGET, event = "denylist_watermark_raised", scope = "all",
+            "more users signed out than this process can remember: older sessions of all users are refused; \
+             with_session_store keeps sign-outs in a store"
+        ),
+    }
+}
+
+/// The store did not accept the end of a session.
+pub(super) fn end_pending(reason: &dyn Display, retried: bool) {
+    tracing::warn!(
+        target: TARGET, event = "session_end_pending", %reason, retried,
+        "a session ended in this process only: other processes may accept it until the store has accepted its end"
+    );
+}
+
+/// The store accepted ends of sessions that were pending.
+pub(super) fn pending_ends_written(count: usize) {
+    tracing::info!(target: TARGET, event = "pending_session_ends_written", count);
+}
+
+/// The list of a `sid` is full.
+pub(super) fn sid_is_shared() {
+    tracing::warn!(
+        target: TARGET, event = "sid_is_shared",
+        "the authorization server gives thousands of sessions one `sid`: a logout token that names only this `sid` \
+         does not end all of them"
+    );
 }

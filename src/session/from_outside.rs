@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::hooks::EndReason;
-use super::index::{self, Entry, List};
+use super::index::{self, Entry, List, Tag};
 use super::keeper::Keeper;
 use super::place::Place;
 use crate::flow::Flow;
@@ -28,7 +28,8 @@ impl Keeper {
         self.store().is_some_and(SharedStore::is_shared)
     }
 
-    /// Ends what a logout token names: the sessions of its `sid`, or all of the person where it has none.
+    /// Ends what a logout token names: the sessions of its `sid`, all of its `sub`, or those of `sub` with
+    /// this `sid`.
     /// Says how many were found; there may be more, in cookies that nobody lists.
     ///
     /// The token is noted as seen when all is done: a delivery that failed or broke off can be repeated,
@@ -43,12 +44,21 @@ impl Keeper {
             return Err(NotEnded::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
-        let list = match (&token.session_id, &token.subject) {
-            (Some(sid), _) => self.list_of_sid(sid),
-            (None, subject) => self.list_of_user(subject.as_deref().unwrap_or_default()),
+        let user_list = token.subject.as_deref().map(|sub| self.list_of_user(sub));
+        let sid_list = token.session_id.as_deref().map(|sid| self.list_of_sid(sid));
+        let (list, sid) = match (user_list, sid_list) {
+            (Some(list), None) | (None, Some(list)) => (list, None),
+            // Neither another session of this user nor one of another user with this `sid` is meant. Some servers
+            // name the user by another `sub` than in ID tokens, though; a `sid` of one user alone is unmistakable.
+            (Some(user), Some(sid)) => match self.is_of_one_other_user(store, &sid, &user).await? {
+                true => (sid, None),
+                false => (user, Some(sid.tag())),
+            },
+            (None, None) => return Ok(0),
         };
         let all = All {
             list,
+            sid,
             user,
             moment: token.issued_at,
             only_before: true,
@@ -64,6 +74,18 @@ impl Keeper {
         }
     }
 
+    async fn is_of_one_other_user(
+        &self,
+        store: &SharedStore,
+        sid: &List,
+        user: &List,
+    ) -> Result<bool, StoreError> {
+        let entries = index::read(store, sid, self.now()).await?;
+        let first = entries.first().map(|entry| entry.other);
+        let is_first = |entry: &Entry| Some(entry.other) == first;
+        Ok(first.is_some_and(|first| first != user.tag()) && entries.iter().all(is_first))
+    }
+
     /// Ends every session of these that lives, and says how many did.
     ///
     /// The note first, then the list: a login under way at the same time stands on the list or finds the
@@ -74,12 +96,12 @@ impl Keeper {
         all: &All<'_>,
     ) -> Result<usize, StoreError> {
         let list = &all.list;
-        self.note_logout(store, list, all.moment).await?;
+        self.note_logout(store, list, all.sid, all.moment).await?;
         let entries = index::read(store, list, self.now()).await?;
         let (mut ended, mut gone) = (0, Vec::new());
         for entry in entries.iter().filter(|one| all.covers(one)) {
             if self.lives(store, &entry.id).await? {
-                self.end(&entry.id, None).await?;
+                self.end_by_id(&entry.id).await?;
                 // It may be of another layer of this client, which keeps sessions in the same store. The other
                 // way round, sessions in cookies are held to the note at each request.
                 if let Place::CookieWith(store) = &self.place {
@@ -100,6 +122,8 @@ impl Keeper {
 /// Which sessions are ended, and how that is told.
 pub(super) struct All<'a> {
     pub(super) list: List,
+    /// Of those of a user, only the sessions of this `sid`.
+    pub(super) sid: Option<Tag>,
     /// Issuer and subject, where they are known.
     pub(super) user: Option<(&'a str, &'a str)>,
     /// Logins under way end whose ID token was issued at the latest then.
@@ -112,7 +136,8 @@ pub(super) struct All<'a> {
 
 impl All<'_> {
     fn covers(&self, entry: &Entry) -> bool {
-        !self.only_before || entry.issued_at <= self.moment
+        let of_sid = self.sid.is_none_or(|sid| entry.other == sid);
+        of_sid && (!self.only_before || entry.issued_at <= self.moment)
     }
 }
 

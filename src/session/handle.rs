@@ -115,16 +115,23 @@ impl Session {
     ///
     /// [`SessionError`], only where there is no good access token:
     /// [`AccessTokenExpired`](SessionError::AccessTokenExpired) and [`Ended`](SessionError::Ended) want a
-    /// login, all others a later attempt.
+    /// login, all others a later attempt. A session that is kept for longer than its request, by a WebSocket for
+    /// example, answers `Ended` as soon as it has ended: in every process if sessions have a store, which is asked
+    /// once at each call; otherwise in the process that ended it.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
         self.note_read();
+        let keeper = &self.0.keeper;
+        let newest = keeper.newest(&self.current()).await?;
+        self.adopt(newest);
         self.refresh_ahead();
         let held = self.current();
-        let keeper = &self.0.keeper;
         if keeper.has_good_token(held.record()) {
             return Ok(held.record().access_token().clone());
         }
         let newest = keeper.fresh(&held).await?;
+        if keeper.is_denied(newest.record()) {
+            return Err(SessionError::Ended);
+        }
         let good = keeper.has_good_token(newest.record());
         let token = newest.record().access_token().clone();
         self.adopt(newest);

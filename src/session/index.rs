@@ -27,6 +27,10 @@ enum By {
     Sid,
 }
 
+/// Tells lists apart: 96 bits of the digest of a user, or of a `sid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tag([u8; 16]);
+
 /// One session of a list. Times in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
@@ -35,6 +39,8 @@ pub(super) struct Entry {
     pub(super) issued_at: i64,
     pub(super) created_at: i64,
     pub(super) ends_at: i64,
+    /// In the list of a user, the `sid` of the session; in the list of a `sid`, its user.
+    pub(super) other: Tag,
 }
 
 impl List {
@@ -47,6 +53,18 @@ impl List {
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    pub(super) fn tag(&self) -> Tag {
+        let mut tag = Tag::NONE;
+        for (byte, digit) in tag.0.iter_mut().zip(self.id.bytes()) {
+            *byte = digit;
+        }
+        tag
+    }
+
+    pub(super) fn is_of_a_user(&self) -> bool {
+        matches!(self.by, By::User)
     }
 
     /// What a logout of all on this list is stored as.
@@ -63,6 +81,18 @@ impl List {
             By::Sid => "sid",
         };
         Key::new(purpose, &self.id)
+    }
+}
+
+impl Tag {
+    pub(super) const NONE: Self = Self([0; 16]);
+
+    pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
     }
 }
 
@@ -106,14 +136,17 @@ pub(super) async fn read(
 }
 
 /// What came of adding a session.
+#[derive(Default)]
 pub(super) struct Added {
-    /// Those that had to leave the list for it: they are to be ended.
+    /// Sessions of the same user that had to leave the list for it: they are to be ended.
     pub(super) surplus: Vec<SessionId>,
-    /// How many are on the list now.
+    /// How many sessions of this user are on the list now.
     pub(super) length: usize,
+    /// The list of a `sid` is full of sessions of other users; the session is not on it.
+    pub(super) is_full: bool,
 }
 
-/// Adds a session.
+/// Adds a session. Of one user, the list keeps the `most` that were created last.
 pub(super) async fn add(
     store: &SharedStore,
     list: &List,
@@ -121,13 +154,33 @@ pub(super) async fn add(
     most: usize,
     now: i64,
 ) -> Result<Added, StoreError> {
+    let of_a_user = list.is_of_a_user();
     change(store, list, now, |entries| {
+        let of_this_user = |one: &Entry| of_a_user || one.other == entry.other;
+        let mine = entries.iter().filter(|one| of_this_user(one)).count();
+        if !of_a_user && mine < most && entries.len() >= MOST_BY_SID {
+            return Added {
+                is_full: true,
+                ..Added::default()
+            };
+        }
         entries.push(entry);
         entries.sort_by_key(|entry| entry.created_at);
-        let surplus = entries.len().saturating_sub(most);
-        let surplus = entries.drain(..surplus).map(|entry| entry.id).collect();
-        let length = entries.len();
-        Added { surplus, length }
+        let mut left = (mine + 1).saturating_sub(most);
+        let mut surplus = Vec::new();
+        entries.retain(|one| {
+            let goes = left > 0 && of_this_user(one);
+            if goes {
+                left -= 1;
+                surplus.push(one.id);
+            }
+            !goes
+        });
+        Added {
+            length: mine + 1 - surplus.len(),
+            surplus,
+            is_full: false,
+        }
     })
     .await
 }
@@ -183,6 +236,7 @@ fn encode(entries: &[Entry]) -> Bytes {
         bytes.extend_from_slice(&entry.issued_at.to_be_bytes());
         bytes.extend_from_slice(&entry.created_at.to_be_bytes());
         bytes.extend_from_slice(&entry.ends_at.to_be_bytes());
+        bytes.extend_from_slice(&entry.other.0);
     }
     bytes.into()
 }
@@ -199,12 +253,14 @@ fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
     let entry = |bytes: &[u8]| {
         let (id, times) = bytes.split_first_chunk::<32>()?;
         let (issued_at, times) = times.split_first_chunk::<8>()?;
-        let (created_at, ends_at) = times.split_first_chunk::<8>()?;
+        let (created_at, times) = times.split_first_chunk::<8>()?;
+        let (ends_at, other) = times.split_first_chunk::<8>()?;
         Some(Entry {
             id: SessionId::new(*id),
             issued_at: i64::from_be_bytes(*issued_at),
             created_at: i64::from_be_bytes(*created_at),
-            ends_at: i64::from_be_bytes(ends_at.try_into().ok()?),
+            ends_at: i64::from_be_bytes(*ends_at),
+            other: Tag(other.try_into().ok()?),
         })
     };
     let entries = entries.chunks_exact(ENTRY).filter_map(entry);
@@ -217,8 +273,11 @@ fn unreadable() -> StoreError {
     )
 }
 
-const SCHEMA: u8 = 1;
-const ENTRY: usize = 32 + 3 * 8;
+const SCHEMA: u8 = 2;
+const ENTRY: usize = 32 + 3 * 8 + 16;
+
+/// Sessions of all users in the list of one `sid`: some 150 KB. Authorization servers give each sign-in its own.
+const MOST_BY_SID: usize = 2048;
 const SLACK: Duration = Duration::from_secs(60);
 
 /// Of those who change one list at once, each round lets one through.

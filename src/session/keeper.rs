@@ -1,16 +1,19 @@
 //! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::claim::RefusedClaims;
+use super::denylist::Denylist;
 use super::hooks::Hooks;
 use super::lists::MOST_ON_A_LIST;
+use super::pending_ends::PendingEnds;
 use super::place::Place;
 use super::refresh::Refreshes;
 use super::steady::Steady;
 use super::successors::Successors;
-use super::tombstones::Tombstones;
+use crate::clock::Clock;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
 use crate::flow::{Flow, SessionId, SessionRecord};
@@ -43,11 +46,28 @@ pub(super) enum NotOpened {
 /// What is kept in this process.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    pub(super) tombstones: Tombstones,
+    pub(super) denylist: Denylist,
+    pub(super) pending_ends: PendingEnds,
+    pub(super) shared_sids: LogLimit,
+    pub(super) pending_ends_logged: LogLimit,
     pub(super) successors: Successors,
     pub(super) steady: Steady,
     pub(super) refreshes: Refreshes,
     pub(super) refused_claims: RefusedClaims,
+}
+
+/// Limits how often a warning is logged that a caller can cause.
+#[derive(Debug, Default)]
+pub(super) struct LogLimit(AtomicU64);
+
+impl LogLimit {
+    /// Whether the warning is due, which is at most once a minute.
+    pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
+        let now = clock.monotonic().as_secs().saturating_add(1);
+        let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
+        let order = Ordering::Relaxed;
+        self.0.fetch_update(order, order, due).is_ok()
+    }
 }
 
 impl Keeper {

@@ -2,17 +2,131 @@
 
 use std::sync::Arc;
 
+use super::events;
 use super::held::{Held, Seat};
+use super::hooks::EndReason;
 use super::keeper::Keeper;
-use super::place::Place;
+use super::open::{Opened, Shown};
+use super::place::{Found, Place};
 use super::{shared, stored};
-use crate::flow::SessionRecord;
+use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
 
+/// How a sign-out went.
+#[derive(Clone, Debug)]
+pub(crate) enum SignOut {
+    /// The session has ended. This is its newest record, whose tokens are to be revoked.
+    Ended(Arc<SessionRecord>),
+    /// It had ended before.
+    Over,
+    /// The store did not accept the end of the session: it has ended in this process. The record is missing if only
+    /// the store has it.
+    EndedHere(Option<Arc<SessionRecord>>),
+    /// The store cannot be asked, and too many ends wait for it.
+    NotEnded(StoreError),
+}
+
+/// What a cookie opens.
+enum Target {
+    Alive(Held),
+    /// Nothing that lives. A response with a newer cookie of the same session may be on its way.
+    Over(SessionRef),
+    /// Nothing that lives and can be read here. Another process may have the key to it.
+    Unread(SessionId),
+    /// It is a cookie of another mode.
+    Nothing,
+}
+
 impl Keeper {
-    /// Ends a session, and hands out its newest record: the one whose tokens are still good and have to be
-    /// revoked. What a refresh brings that is under way meanwhile finds the session ended.
-    pub(crate) async fn leave(&self, held: &Held) -> Result<Arc<SessionRecord>, StoreError> {
+    /// Ends the session that a cookie opens. If the store fails, it ends in this process, and the store is tried
+    /// again in the background.
+    pub(crate) async fn sign_out(&self, shown: Shown, reason: EndReason) -> SignOut {
+        let (error, held) = match self.find(shown.clone()).await {
+            Err(error) => (error, None),
+            Ok(found) => match self.end_found(&found).await {
+                Ok(outcome) => {
+                    if let SignOut::Ended(record) = &outcome {
+                        self.tell_ended(record, reason);
+                    }
+                    return outcome;
+                }
+                Err(error) => match found {
+                    Target::Alive(held) => (error, Some(held)),
+                    _ => (error, None),
+                },
+            },
+        };
+        let (id, record) = match &shown {
+            Shown::Record(record) => (*record.id(), Some(Arc::new(SessionRecord::clone(record)))),
+            Shown::Ticket(ticket) => (self.name_of(ticket), None),
+        };
+        let record = held.map(|held| Arc::clone(held.record())).or(record);
+        let told = record.as_ref().map(|record| record.generation());
+        let retried = self.end_later(id, shown, told, reason);
+        let clock = self.flow.clock().as_ref();
+        if self.memory.pending_ends_logged.is_due(clock) {
+            events::end_pending(&error, retried);
+        }
+        let Some(record) = record else {
+            return match retried {
+                true => SignOut::EndedHere(None),
+                false => SignOut::NotEnded(error),
+            };
+        };
+        if !retried {
+            self.deny(&SessionRef::from(&*record));
+        }
+        self.tell_ended(&record, reason);
+        SignOut::EndedHere(Some(record))
+    }
+
+    /// The same, with nothing done if the store fails and nothing told to the application.
+    pub(super) async fn sign_out_in_store(&self, shown: Shown) -> Result<SignOut, StoreError> {
+        let found = self.find(shown).await?;
+        self.end_found(&found).await
+    }
+
+    async fn find(&self, shown: Shown) -> Result<Target, StoreError> {
+        let (found, otherwise) = match (&self.place, shown) {
+            (Place::Cookie, Shown::Record(record)) => {
+                let session = SessionRef::from(&*record);
+                return Ok(match self.open_here(*record) {
+                    Opened::Session(held) => Target::Alive(held),
+                    Opened::Ended(_) | Opened::Unreadable => Target::Over(session),
+                });
+            }
+            (Place::CookieWith(store), Shown::Record(record)) => {
+                let session = SessionRef::from(&*record);
+                let held = Held::new(*record, Seat::Cookie(None));
+                let newest = self.newest_shared(store, held).await?;
+                (newest, Target::Over(session))
+            }
+            (Place::Store(store), Shown::Ticket(ticket)) => {
+                let stored = self.load_stored(store, &ticket).await?;
+                (stored, Target::Unread(self.name_of(&ticket)))
+            }
+            _ => return Ok(Target::Nothing),
+        };
+        Ok(match found {
+            Found::Session(held) if !self.has_ended(held.record()) => Target::Alive(held),
+            // A record that only another process can read ends as well: this is the sign-out of its browser.
+            Found::Session(_) | Found::Ended | Found::Unreadable => otherwise,
+        })
+    }
+
+    async fn end_found(&self, found: &Target) -> Result<SignOut, StoreError> {
+        match found {
+            Target::Alive(held) => return Ok(SignOut::Ended(self.leave(held).await?)),
+            Target::Over(session) => self.end_unread(session).await?,
+            Target::Unread(id) => self.end_by_id(id).await?,
+            Target::Nothing => {}
+        }
+        Ok(SignOut::Over)
+    }
+
+    /// Ends a session, and returns its newest record: the one whose tokens have to be revoked. A refresh under way
+    /// finds the session ended.
+    async fn leave(&self, held: &Held) -> Result<Arc<SessionRecord>, StoreError> {
         if matches!(self.place, Place::Cookie) {
             return Ok(self.leave_here(held));
         }
@@ -21,19 +135,19 @@ impl Keeper {
             if self.end_this(&held).await? {
                 return Ok(Arc::clone(held.record()));
             }
-            match self.load(&held).await? {
+            match self.load_anyhow(&held).await? {
                 Some(newest) => held = newest,
                 None => return Ok(Arc::clone(held.record())),
             }
         }
-        self.end(held.record().id(), Some(held.record())).await?;
+        self.end(held.record()).await?;
         Ok(Arc::clone(held.record()))
     }
 
     fn leave_here(&self, held: &Held) -> Arc<SessionRecord> {
         let record = held.record();
-        // Buried first: nothing newer is kept after that.
-        self.end_here(record.id());
+        // Denied first: nothing newer is kept after that.
+        self.deny(&SessionRef::from(&**record));
         match self.memory.successors.take(record.id()) {
             Some(newer) if newer.generation() > record.generation() => newer,
             _ => Arc::clone(record),
@@ -50,7 +164,6 @@ impl Keeper {
                 if store.put(&key, value, self.longest_life(), expect).await? == Put::Conflict {
                     return Ok(false);
                 }
-                self.end_here(record.id());
                 self.delist(store, record).await;
             }
             (Place::Store(store), Seat::Stored { version, .. }) => {
@@ -60,7 +173,7 @@ impl Keeper {
                 }
                 self.delist(store, record).await;
             }
-            // Of another mode: nobody's.
+            // Of another mode.
             _ => {}
         }
         Ok(true)

@@ -1,8 +1,9 @@
 //! What the keeper does with whole lists of sessions: a new one is added, those that are too many end, and
 //! somebody asks who is there.
 
+use super::events;
 use super::hooks::EndReason;
-use super::index::{self, Entry, List};
+use super::index::{self, Entry, List, Tag};
 use super::keeper::Keeper;
 use super::place::Place;
 use super::{shared, stored};
@@ -22,39 +23,52 @@ impl Keeper {
             issued_at: record.issued_at(),
             created_at: record.created_at(),
             ends_at: self.last_moment(record),
+            other: Tag::NONE,
         };
-        for list in self.lists_of(record) {
-            let added = index::add(store, &list, entry, LONGEST_LIST, self.now()).await?;
-            for surplus in &added.surplus {
-                self.end_replaced(surplus, record).await?;
-            }
-            if added.length > MOST_ON_A_LIST {
-                self.end_surplus(store, &list, record, MOST_ON_A_LIST)
-                    .await?;
-            }
+        let user = self.list_of_user(record.subject());
+        let by_sid = record.sid().map(|sid| self.list_of_sid(sid));
+        let other = by_sid.as_ref().map_or(Tag::NONE, List::tag);
+        let (of_user, now) = (Entry { other, ..entry }, self.now());
+        let added = index::add(store, &user, of_user, LONGEST_LIST, now).await?;
+        for surplus in &added.surplus {
+            self.end_replaced(surplus, record).await?;
         }
-        match self.most_per_user {
-            Some(most) => {
-                let list = self.list_of_user(record.subject());
-                self.end_surplus(store, &list, record, most).await
-            }
-            None => Ok(()),
+        // Of one user alone: a `sid` that many users share ends the session of none of them.
+        let most = self.most_per_user.unwrap_or(MOST_ON_A_LIST);
+        if added.length > most {
+            self.end_surplus(store, &user, record, most).await?;
+        }
+        let Some(by_sid) = by_sid else {
+            return Ok(());
+        };
+        let other = user.tag();
+        let of_sid = Entry { other, ..entry };
+        let added = index::add(store, &by_sid, of_sid, LONGEST_LIST, now).await?;
+        for surplus in &added.surplus {
+            self.end_replaced(surplus, record).await?;
+        }
+        if added.is_full {
+            self.warn_of_shared_sid();
+        }
+        Ok(())
+    }
+
+    /// The list of its user alone leads to the session then: a logout token that names the user ends it.
+    fn warn_of_shared_sid(&self) {
+        if self.memory.shared_sids.is_due(self.flow.clock().as_ref()) {
+            events::sid_is_shared();
         }
     }
 
-    /// Whether each of its lists leads to this session.
+    /// Whether the list of its user leads to this session.
     pub(super) async fn is_listed(
         &self,
         store: &SharedStore,
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
-        for list in self.lists_of(record) {
-            let listed = index::read(store, &list, self.now()).await?;
-            if !listed.iter().any(|entry| entry.id == *record.id()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let list = self.list_of_user(record.subject());
+        let listed = index::read(store, &list, self.now()).await?;
+        Ok(listed.iter().any(|entry| entry.id == *record.id()))
     }
 
     /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
@@ -107,12 +121,17 @@ impl Keeper {
             self.end_replaced(&id, begins).await?;
             gone.push(id);
         }
-        index::remove(store, list, &gone, now).await
+        index::remove(store, list, &gone, now).await?;
+        // They may have had the same `sid`, and must not fill its list.
+        match begins.sid() {
+            Some(sid) => index::remove(store, &self.list_of_sid(sid), &gone, now).await,
+            None => Ok(()),
+        }
     }
 
     /// Ends a session for the sake of another of the same person.
     async fn end_replaced(&self, id: &SessionId, begins: &SessionRecord) -> Result<(), StoreError> {
-        self.end(id, None).await?;
+        self.end_by_id(id).await?;
         let user = (begins.issuer(), begins.subject());
         self.tell_ended_unread(Some(*id), Some(user), EndReason::Replaced);
         Ok(())
@@ -133,7 +152,7 @@ impl Keeper {
     }
 }
 
-/// Sessions of one person, or of one session at the authorization server, that are kept at a time.
+/// Sessions of one user that are kept at a time.
 pub(crate) const MOST_ON_A_LIST: usize = 256;
 
 /// Those included that begin at the same moment, before any of them has made room.

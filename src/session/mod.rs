@@ -44,6 +44,7 @@ mod app_data;
 mod begin;
 mod by_session;
 mod claim;
+mod denylist;
 mod error;
 mod events;
 mod from_outside;
@@ -56,6 +57,7 @@ mod leave;
 mod lists;
 mod logged_out;
 mod open;
+mod pending_ends;
 mod place;
 mod refresh;
 mod shared;
@@ -66,7 +68,6 @@ mod successors;
 #[cfg(feature = "aws-lc-rs")]
 mod tests;
 mod ticket;
-mod tombstones;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
 pub use admin::{SessionInfo, Sessions, SessionsError};
@@ -81,7 +82,8 @@ pub use hooks::{
 };
 pub(crate) use hooks::{Hook, NotAdmitted};
 pub(crate) use keeper::Keeper;
-pub(crate) use open::{Opened, Shown};
+pub(crate) use leave::SignOut;
+pub(crate) use open::{Opened, Presented, Shown};
 pub(crate) use ticket::Ticket;
 
 #[doc = include_str!("../../docs/sessions.md")]

@@ -9,10 +9,32 @@ use crate::flow::SessionRecord;
 use crate::store::StoreError;
 
 /// What a browser shows of a session, opened as far as nobody has to be asked.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Shown {
     Record(Box<SessionRecord>),
     Ticket(Ticket),
+}
+
+/// The different sessions that the cookies of a request open: one, unless a cookie was planted.
+#[derive(Debug)]
+pub(crate) struct Presented {
+    pub(crate) first: Shown,
+    pub(crate) others: Vec<Shown>,
+}
+
+impl Presented {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = Shown> {
+        std::iter::once(self.first).chain(self.others)
+    }
+}
+
+impl From<Shown> for Presented {
+    fn from(first: Shown) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
 }
 
 /// What came of it.
@@ -27,23 +49,49 @@ pub(crate) enum Opened {
 
 impl Keeper {
     /// Opens what needs no asking; the rest comes back, for [`look_up`](Self::look_up).
-    pub(crate) fn at_hand(&self, shown: Shown) -> Result<Opened, Shown> {
-        match (&self.place, shown) {
-            (Place::Cookie, Shown::Record(record)) => Ok(self.open_here(*record)),
-            (_, shown) => Err(shown),
+    pub(crate) fn at_hand(&self, presented: Presented) -> Result<Opened, Presented> {
+        match (&self.place, presented.first) {
+            (Place::Cookie, Shown::Record(record)) => {
+                let mut opened = self.open_here(*record);
+                for other in presented.others {
+                    if let Shown::Record(record) = other {
+                        opened = opened.or(self.open_here(*record));
+                    }
+                }
+                Ok(opened)
+            }
+            (_, first) => Err(Presented {
+                first,
+                others: presented.others,
+            }),
         }
     }
 
-    /// Opens what a browser shows.
-    pub(crate) async fn look_up(&self, shown: Shown) -> Result<Opened, StoreError> {
+    /// Opens what a browser shows. Of several sessions, the only one that lives counts.
+    pub(crate) async fn look_up(&self, presented: Presented) -> Result<Opened, StoreError> {
+        let mut opened = self.look_up_one(presented.first).await?;
+        for other in presented.others {
+            opened = opened.or(self.look_up_one(other).await?);
+        }
+        Ok(opened)
+    }
+
+    async fn look_up_one(&self, shown: Shown) -> Result<Opened, StoreError> {
         let found = match (&self.place, shown) {
             (Place::Cookie, Shown::Record(record)) => return Ok(self.open_here(*record)),
+            (Place::CookieWith(_), Shown::Record(record)) if self.is_denied(&record) => {
+                Found::Ended
+            }
             (Place::CookieWith(store), Shown::Record(record)) => {
                 let held = Held::new(*record, Seat::Cookie(None));
                 self.newest_shared(store, held).await?
             }
+            (Place::Store(_), Shown::Ticket(ticket)) if self.is_pending(&ticket) => Found::Ended,
             (Place::Store(store), Shown::Ticket(ticket)) => {
-                self.load_stored(store, &ticket).await?
+                match self.load_stored(store, &ticket).await? {
+                    Found::Session(held) if self.is_denied(held.record()) => Found::Ended,
+                    found => found,
+                }
             }
             // Of another mode than ours.
             _ => Found::Ended,
@@ -54,6 +102,10 @@ impl Keeper {
             Found::Session(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
             Found::Session(held) => Opened::Session(held),
         })
+    }
+
+    fn is_pending(&self, ticket: &Ticket) -> bool {
+        self.memory.pending_ends.contains(&self.name_of(ticket))
     }
 
     /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
@@ -83,6 +135,11 @@ impl Keeper {
         }
     }
 
+    /// Notes that a response carries the cookie of this session.
+    pub(crate) fn note_sent(&self, held: &Held) {
+        self.memory.successors.note_sent(held.record());
+    }
+
     fn touched(&self, held: &Held) -> Option<SessionRecord> {
         let now = self.now();
         let record = held.record();
@@ -90,8 +147,8 @@ impl Keeper {
         due.then(|| SessionRecord::clone(record).touched(now))
     }
 
-    fn open_here(&self, record: SessionRecord) -> Opened {
-        if self.is_buried(record.id()) {
+    pub(super) fn open_here(&self, record: SessionRecord) -> Opened {
+        if self.is_denied(&record) {
             return Opened::Ended(ENDED);
         }
         let held = Held::new(record, Seat::Cookie(None));
@@ -112,6 +169,20 @@ impl Keeper {
     }
 }
 
+impl Opened {
+    /// The session that lives, if there is one; two are none, since one of them may have been planted.
+    fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Session(_), Self::Session(_)) => Self::Ended(AMBIGUOUS),
+            (Self::Ended(AMBIGUOUS), _) => Self::Ended(AMBIGUOUS),
+            (Self::Ended(_), other) => other,
+            (Self::Unreadable, session @ Self::Session(_)) => session,
+            (opened, _) => opened,
+        }
+    }
+}
+
+const AMBIGUOUS: &str = "two_sessions";
 const ENDED: &str = "signed_out";
 const EXPIRED: &str = "expired";
 const REFUSED: &str = "refresh_refused";

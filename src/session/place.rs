@@ -1,8 +1,9 @@
 //! Where sessions are, and the three things that are done to one there: load, save, end.
 
+use super::events;
 use super::held::Held;
 use super::keeper::Keeper;
-use crate::flow::{SessionId, SessionRecord};
+use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{SharedStore, StoreError};
 
 #[derive(Clone, Debug)]
@@ -37,6 +38,14 @@ impl Keeper {
     /// The newest state of a session anywhere; `None` where it has ended. What cannot be read here is an error:
     /// whether the session has ended is not known.
     pub(super) async fn load(&self, held: &Held) -> Result<Option<Held>, StoreError> {
+        if self.is_denied(held.record()) {
+            return Ok(None);
+        }
+        self.load_anyhow(held).await
+    }
+
+    /// The same, whatever this process refuses.
+    pub(super) async fn load_anyhow(&self, held: &Held) -> Result<Option<Held>, StoreError> {
         let found = match &self.place {
             Place::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
             Place::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
@@ -65,6 +74,9 @@ impl Keeper {
         record: SessionRecord,
     ) -> Result<Saved, StoreError> {
         let newer = held.with_record(record);
+        if self.is_denied(newer.record()) {
+            return Ok(Saved::Conflict);
+        }
         match &self.place {
             Place::Cookie => Ok(self.save_here(held, newer)),
             Place::CookieWith(store) => self.save_successor(store, newer).await,
@@ -72,30 +84,39 @@ impl Keeper {
         }
     }
 
-    /// Ends a session everywhere: no copy of its cookie is good from now on.
-    ///
-    /// The record, where it is at hand, says in whose lists it stands.
-    pub(crate) async fn end(
-        &self,
-        id: &SessionId,
-        record: Option<&SessionRecord>,
-    ) -> Result<(), StoreError> {
-        match &self.place {
-            Place::Cookie => {
-                self.end_here(id);
-                self.memory.successors.take(id);
-                return Ok(());
-            }
-            Place::CookieWith(store) => {
-                self.end_here(id);
-                self.end_shared(store, id).await?;
-            }
-            Place::Store(store) => self.end_stored(store, id).await?,
-        }
-        if let (Some(store), Some(record)) = (self.store(), record) {
+    /// Ends a session everywhere: no copy of its cookie is accepted from now on.
+    pub(crate) async fn end(&self, record: &SessionRecord) -> Result<(), StoreError> {
+        self.end_unread(&SessionRef::from(record)).await?;
+        if let Some(store) = self.store() {
             self.delist(store, record).await;
         }
         Ok(())
+    }
+
+    /// Ends a session that cannot be read.
+    pub(crate) async fn end_unread(&self, session: &SessionRef) -> Result<(), StoreError> {
+        if matches!(self.place, Place::Cookie) {
+            self.deny(session);
+            self.memory.successors.take(&session.id);
+            return Ok(());
+        }
+        self.end_by_id(&session.id).await
+    }
+
+    /// Ends a session of which only the ID is known.
+    pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Cookie => {
+                let clock = self.flow.clock().as_ref();
+                let denylist = &self.memory.denylist;
+                let raised = denylist.insert_id(id, clock, self.longest_life());
+                raised.into_iter().for_each(events::watermark_raised);
+                self.memory.successors.take(id);
+                Ok(())
+            }
+            Place::CookieWith(store) => self.end_shared(store, id).await,
+            Place::Store(store) => self.end_stored(store, id).await,
+        }
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {
@@ -106,8 +127,8 @@ impl Keeper {
     }
 
     /// Whether it is known in this process, without asking, that the session has ended.
-    pub(crate) fn is_buried(&self, id: &SessionId) -> bool {
-        self.memory.tombstones.holds(id)
+    pub(crate) fn is_denied(&self, record: &SessionRecord) -> bool {
+        self.memory.denylist.contains(record) || self.memory.pending_ends.contains(record.id())
     }
 
     /// The newest state that this process knows of, or `None` where it knows that the session has ended.
@@ -115,9 +136,14 @@ impl Keeper {
         self.newest_here(held.clone())
     }
 
+    /// Whether this process can keep what a session in a cookie becomes.
+    pub(super) fn has_room_for(&self, record: &SessionRecord) -> bool {
+        let now = self.flow.clock().monotonic();
+        self.memory.successors.has_room(record.id(), now)
+    }
+
     fn newest_here(&self, held: Held) -> Option<Held> {
-        let id = held.record().id();
-        if self.memory.tombstones.holds(id) {
+        if self.is_denied(held.record()) {
             return None;
         }
         Some(match self.memory.successors.of(held.record()) {
@@ -129,21 +155,22 @@ impl Keeper {
     fn save_here(&self, held: &Held, newer: Held) -> Saved {
         let (record, now) = (newer.record(), self.flow.clock().monotonic());
         let successors = &self.memory.successors;
-        if self.is_buried(record.id())
-            || !successors.replace(held.record(), record, now, self.time_left(record))
-        {
+        if !successors.replace(held.record(), record, now, self.time_left(record)) {
             return Saved::Conflict;
         }
         // Ended between the two looks: whoever ended it has not seen these tokens, and revokes others (`L47`).
-        if self.is_buried(record.id()) {
+        if self.is_denied(record) {
             successors.take(record.id());
             return Saved::Conflict;
         }
         Saved::Stored(newer)
     }
 
-    pub(super) fn end_here(&self, id: &SessionId) {
-        let now = self.flow.clock().monotonic();
-        self.memory.tombstones.bury(*id, now, self.longest_life());
+    /// Refuses a session in this process.
+    pub(super) fn deny(&self, session: &SessionRef) {
+        let clock = self.flow.clock().as_ref();
+        let denylist = &self.memory.denylist;
+        let raised = denylist.insert(session, clock, self.longest_life());
+        raised.into_iter().for_each(events::watermark_raised);
     }
 }

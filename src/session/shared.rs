@@ -23,9 +23,6 @@ impl Keeper {
         held: Held,
     ) -> Result<Found, StoreError> {
         let record = held.record();
-        if self.is_buried(record.id()) {
-            return Ok(Found::Ended);
-        }
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {

@@ -40,6 +40,7 @@ impl Rotation {
             "session" => "session",
             "cookie" => "cookie",
             "user" => "user",
+            "ended-user" => "ended-user",
             _ => panic!("{purpose}"),
         };
         let hour = Duration::from_secs(3600);
@@ -181,5 +182,38 @@ async fn a_list_of_sessions_that_cannot_be_read_is_left_as_it_is() {
         assert!(sessions.end_user("alice").await.is_err(), "not: none");
         assert!(sign_out(&nodes.old, &jar).await.status.is_redirection());
         assert_eq!(nodes.store.entries("user"), before, "{value:?}");
+    }
+}
+
+/// Taken for absent, it would let sessions go on that the authorization server has ended.
+#[tokio::test]
+async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_left_as_it_is() {
+    for value in [
+        &b""[..],
+        b"\x63 of a later release",
+        b"\0\0\0\0\0\0\0\x01 cut",
+    ] {
+        let nodes = Rotation::new(LoginLayer::with_shared_memory);
+        let token = |id: &str| {
+            let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
+            Ask::new("POST", "/auth/backchannel-logout")
+                .with(&[("content-type", "application/x-www-form-urlencoded")])
+                .body(&format!("logout_token={token}"))
+        };
+        assert_eq!(nodes.old.send(token("1")).await.status, StatusCode::OK);
+        nodes.world.advance(Duration::from_secs(1));
+        let jar = sign_in(&nodes.world, &nodes.old).await;
+        let (name, _, _) = nodes.store.entries("ended-user").remove(0);
+        nodes.replace(&name, value).await;
+        let before = nodes.store.entries("ended-user");
+        let answer = nodes.old.send(Ask::page("/").jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{value:?}");
+        let (_, ask) = honest_callback(&nodes.old).await;
+        let answer = nodes.old.send(ask).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
+        let answer = nodes.old.send(token("2")).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
+        assert_eq!(nodes.store.entries("ended-user"), before, "{value:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
 use crate::login::answer::{self, Answer};
 use crate::login::callbacks::{self, SignInError};
 use crate::login::chunks;
@@ -19,7 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, Held, SessionId};
+use crate::session::{EndReason, Held, Presented, Shown, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -176,22 +176,31 @@ async fn end_before(
     settings: &Settings,
     jar: &Jar<'_>,
     session: &Held,
-    replaces: Option<SessionId>,
+    replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
-    let here = settings.visit(jar).await?.session;
-    let id = session.record().id();
-    if let Some(before) = here.filter(|before| before.record().id() != id) {
-        let record = before.record();
-        settings.keeper.end(record.id(), Some(record)).await?;
-        settings.keeper.tell_ended(record, EndReason::Replaced);
-    } else if let Some(before) = settings.name_in_cookie(jar).filter(|before| before != id) {
-        // Too old, and a younger one of the same session may be on its way (`L47`).
-        settings.keeper.end(&before, None).await?;
+    let (keeper, id) = (&settings.keeper, session.record().id());
+    for shown in settings
+        .found(jar)
+        .presented
+        .into_iter()
+        .flat_map(Presented::into_iter)
+    {
+        let is_this = match &shown {
+            Shown::Record(record) => record.id() == id,
+            Shown::Ticket(ticket) => keeper.name_of(ticket) == *id,
+        };
+        if is_this {
+            continue;
+        }
+        // Also one that is too old: a younger one of the same session may be on its way (`L47`).
+        if let SignOut::NotEnded(error) = keeper.sign_out(shown, EndReason::Replaced).await {
+            return Err(error);
+        }
     }
-    if let Some(before) = replaces.filter(|before| before != id) {
-        settings.keeper.end(&before, None).await?;
-        let (id, reason) = (Some(before), EndReason::Replaced);
-        settings.keeper.tell_ended_unread(id, None, reason);
+    if let Some(before) = replaces.filter(|before| before.id != *id) {
+        keeper.end_unread(&before).await?;
+        let (id, reason) = (Some(before.id), EndReason::Replaced);
+        keeper.tell_ended_unread(id, None, reason);
     }
     Ok(())
 }
@@ -203,7 +212,7 @@ fn sign_in(
     target: &str,
 ) -> Result<Answer, Refusal> {
     // A result that is asked for again must not revive a session that was ended since (`L47`).
-    if settings.keeper.is_buried(session.record().id()) {
+    if settings.keeper.is_denied(session.record()) {
         return Err(USED);
     }
     let mut cookies = settings.session_cookies(session)?;

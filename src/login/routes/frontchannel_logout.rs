@@ -14,7 +14,7 @@ use crate::login::events;
 use crate::login::refusal::Refusal;
 use crate::login::settings::Settings;
 use crate::protocol::form;
-use crate::session::EndReason;
+use crate::session::{EndReason, Opened, Presented, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -44,15 +44,30 @@ async fn end(
     sid: &str,
 ) -> Result<Vec<HeaderValue>, StoreError> {
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    let session = settings.visit(&jar).await?.session;
-    let record = session.as_ref().map(|held| held.record());
-    let named =
-        |issuer_here: &str, sid_here: Option<&str>| issuer_here == issuer && sid_here == Some(sid);
-    let Some(record) = record.filter(|record| named(record.issuer(), record.sid())) else {
+    let found = settings.found(&jar);
+    let mut ended = false;
+    // Each by itself: a session that was planted beside it must not keep the one that is named.
+    for shown in found.presented.into_iter().flat_map(Presented::into_iter) {
+        let one = Presented::from(shown.clone());
+        let Opened::Session(held) = settings.keeper.look_up(one).await? else {
+            continue;
+        };
+        let record = held.record();
+        if record.issuer() != issuer || record.sid() != Some(sid) {
+            continue;
+        }
+        match settings
+            .keeper
+            .sign_out(shown, EndReason::FrontChannel)
+            .await
+        {
+            SignOut::NotEnded(error) => return Err(error),
+            SignOut::Ended(_) | SignOut::EndedHere(_) | SignOut::Over => ended = true,
+        }
+    }
+    if !ended {
         return Ok(Vec::new());
-    };
-    settings.keeper.end(record.id(), Some(record)).await?;
-    settings.keeper.tell_ended(record, EndReason::FrontChannel);
+    }
     events::signed_out_in_a_frame();
     Ok(jar
         .names()

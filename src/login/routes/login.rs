@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::flow::{FlowErrorKind, StartRequest};
+use crate::flow::{FlowErrorKind, SessionRef, StartRequest};
 use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::navigation::{self, Kind};
@@ -41,7 +41,7 @@ async fn start(
             .visit(&jar)
             .await
             .map_err(|error| Refusal::from(&error))?;
-        request.replaces = visit.session.map(|held| *held.record().id());
+        request.replaces = visit.session.map(|held| SessionRef::from(&**held.record()));
     }
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = Refusal::from(&error);

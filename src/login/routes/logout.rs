@@ -26,7 +26,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Held, Keeper};
+use crate::session::{EndReason, Keeper, Presented, Shown, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -71,7 +71,10 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     // A Lax cookie comes along with every navigation, so without one nobody is signed in.
     if settings.same_site == SameSite::Lax {
         match settings.visit(&jar).await {
-            Ok(visit) if visit.session.is_none() => return answer::redirect(target),
+            // With a broken cookie the page asks: the POST that follows says what came of it.
+            Ok(visit) if visit.session.is_none() && !settings.found(&jar).is_broken => {
+                return answer::redirect(target);
+            }
             Ok(_) => {}
             Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
         }
@@ -88,76 +91,103 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     )
 }
 
-/// A sign-out: the session is over here, and nothing that is waited for can keep it.
+/// A sign-out: every session that the cookies open is over, and nothing that is waited for can keep it.
 struct Leaving<'a> {
     settings: &'a Settings,
+    headers: &'a HeaderMap,
     jar: Jar<'a>,
-    session: Option<Left>,
+    left: Vec<Left>,
+    /// A cookie was part of no session.
+    is_broken: bool,
+    /// The store did not accept the end of a session.
+    is_pending: bool,
 }
 
 /// A session that is over, and the revocation of its tokens, which goes on though nobody waits for it.
 struct Left {
-    record: Arc<SessionRecord>,
+    record: Option<Arc<SessionRecord>>,
     revocation: JoinHandle<()>,
 }
 
 impl Left {
     /// In a task of its own: a connection that is closed in between leaves nothing half done (`L62`).
-    async fn leave(keeper: &Arc<Keeper>, held: Held) -> Result<Self, StoreError> {
+    async fn leave(keeper: &Arc<Keeper>, shown: Shown) -> (SignOut, JoinHandle<()>) {
         let (tell, told) = oneshot::channel();
         let keeper = Arc::clone(keeper);
         let revocation = tokio::spawn(async move {
-            let left = keeper.leave(&held).await;
-            let record = left.as_ref().ok().cloned();
+            let outcome = keeper.sign_out(shown, EndReason::SignedOut).await;
+            let record = match &outcome {
+                SignOut::Ended(record) => Some(Arc::clone(record)),
+                SignOut::EndedHere(record) => record.clone(),
+                SignOut::Over | SignOut::NotEnded(_) => None,
+            };
             // Nobody may be listening any more.
-            let _ = tell.send(left);
+            let _ = tell.send(outcome);
             if let Some(record) = record {
-                keeper.tell_ended(&record, EndReason::SignedOut);
                 keeper.flow().revoke(&record).await;
             }
         });
         let lost = |_| {
-            Err(StoreError::unavailable(
+            SignOut::NotEnded(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
-        let record = told.await.unwrap_or_else(lost)?;
-        Ok(Self { record, revocation })
+        (told.await.unwrap_or_else(lost), revocation)
     }
 }
 
 impl<'a> Leaving<'a> {
     async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
-        let session = match settings.visit(&jar).await?.session {
-            Some(held) => Some(Left::leave(&settings.keeper, held).await?),
-            None => {
-                // `L47`: this cookie is too old; the answer that brings a younger one may be on its way.
-                if let Some(id) = settings.name_in_cookie(&jar) {
-                    settings.keeper.end(&id, None).await?;
-                }
-                None
-            }
-        };
-        Ok(Self {
+        let found = settings.found(&jar);
+        let mut leaving = Self {
             settings,
+            headers: &parts.headers,
             jar,
-            session,
-        })
+            left: Vec::new(),
+            is_broken: found.is_broken,
+            is_pending: false,
+        };
+        let shown = found.presented.into_iter().flat_map(Presented::into_iter);
+        let mut failure = None;
+        // One that fails keeps no other.
+        for shown in shown {
+            let (outcome, revocation) = Left::leave(&settings.keeper, shown).await;
+            let record = match outcome {
+                SignOut::Ended(record) => Some(record),
+                SignOut::EndedHere(record) => {
+                    leaving.is_pending = true;
+                    record
+                }
+                SignOut::Over => continue,
+                SignOut::NotEnded(error) => {
+                    failure = Some(error);
+                    continue;
+                }
+            };
+            leaving.left.push(Left { record, revocation });
+        }
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(leaving),
+        }
     }
 
     async fn go_to(self, target: &str) -> Answer {
         let settings = self.settings;
         let mut location = None;
         let mut cookies = Vec::new();
-        if let Some(Left { record, revocation }) = self.session {
-            let way_out = at_the_server(settings, &record, target).await;
-            // Both began at the same time and take two seconds at most; how this one went is in the log.
-            let _ = revocation.await;
-            if let Some((url, cookie)) = way_out {
-                location = Some(url);
-                cookies.extend(cookie);
-            }
+        let ended = self.left.len();
+        let mut records = self.left.iter().filter_map(|left| left.record.as_ref());
+        if let Some(record) = records.next()
+            && let Some((url, cookie)) = at_the_server(settings, record, target).await
+        {
+            location = Some(url);
+            cookies.extend(cookie);
+        }
+        for left in self.left {
+            // All began at the same time and take two seconds at most; how each went is in the log.
+            let _ = left.revocation.await;
         }
         events::signed_out(location.is_some());
         // `L64`: everything of ours, except what was just set.
@@ -166,9 +196,16 @@ impl<'a> Leaving<'a> {
         for name in names.filter(|&name| !(keeps_state && name == LOGOUT)) {
             cookies.extend(settings.clear(name));
         }
-        let mut answer = match location {
-            Some(url) => answer::redirect_to_server(&url),
-            None => answer::redirect(target),
+        let mut answer = if self.is_pending {
+            let on = location.as_deref().unwrap_or(target);
+            settings.refuse_and_link(self.headers, &ENDED_HERE, on)
+        } else if self.is_broken && ended == 0 {
+            settings.refuse(self.headers, &UNREADABLE, None)
+        } else {
+            match location {
+                Some(url) => answer::redirect_to_server(&url),
+                None => answer::redirect(target),
+            }
         };
         answer::add_cookies(answer.headers_mut(), cookies);
         if settings.clears_site_data {
@@ -238,3 +275,16 @@ const FORM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long a person may take to confirm at the authorization server.
 const LIFETIME: Duration = Duration::from_secs(600);
+
+const ENDED_HERE: Refusal = Refusal::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "signed_out_here",
+    "You are signed out in this browser. The sign-out could not be stored yet: other servers of this application may \
+     accept a copy of your session for some time. Storing is tried again.",
+);
+const UNREADABLE: Refusal = Refusal::new(
+    StatusCode::BAD_REQUEST,
+    pages::NOT_SIGNED_OUT,
+    "The session cookie of this browser could not be read, so no session was ended. The cookie was removed. If you \
+     were signed in, sign in and sign out again to end your sessions.",
+);

@@ -32,7 +32,7 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
         Some(mut held) => {
             if wants_extension(parts) {
                 held = settings.keeper.touch(held).await;
-                cookies.extend(settings.renewed_cookies(&held, jar.session_parts().count()));
+                cookies.extend(settings.renewed_cookies(&held, visit.names));
             }
             answer::json(&view(settings, held.record()))
         }

@@ -175,7 +175,7 @@ impl Keeper {
     /// The application has said so, and nobody asks it again: a store that is away is asked until the
     /// session is over by itself.
     async fn end_by_decision(&self, record: &SessionRecord) {
-        while let Err(error) = self.end(record.id(), Some(record)).await {
+        while let Err(error) = self.end(record).await {
             events::not_ended(&error);
             if self.has_ended(record) {
                 break;

@@ -8,7 +8,7 @@ use crate::flow::tests::support::{ISSUER, Server, sign_in};
 use crate::session::held::Held;
 use crate::session::keeper::Keeper;
 use crate::session::refresh::NotRefreshed;
-use crate::session::{Opened, Shown};
+use crate::session::{Opened, Presented, Shown};
 use crate::store::{MemoryStore, SharedStore};
 
 /// A session in each place, whose hook does what the name says, and the ends that were told.
@@ -95,7 +95,7 @@ async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
             Some(ticket) => Shown::Ticket(ticket.clone()),
             None => Shown::Record(Box::new(held.record().as_ref().clone())),
         };
-        let opened = keeper.look_up(shown).await.unwrap();
+        let opened = keeper.look_up(Presented::from(shown)).await.unwrap();
         assert!(matches!(opened, Opened::Ended(_)), "{place}");
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;

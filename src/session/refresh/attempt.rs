@@ -107,7 +107,8 @@ impl Keeper {
         }
     }
 
-    async fn newest(&self, held: &Held) -> Result<Held, NotRefreshed> {
+    /// Loads the session as it is now.
+    pub(in crate::session) async fn newest(&self, held: &Held) -> Result<Held, NotRefreshed> {
         self.load(held).await?.ok_or(NotRefreshed::Ended)
     }
 
@@ -124,6 +125,10 @@ impl Keeper {
             return Err(NotRefreshed::Expired);
         }
         let now = self.flow.clock().monotonic();
+        // A rotated refresh token that is kept nowhere would be lost.
+        if self.keeps_in_cookies_alone() && !self.has_room_for(record) {
+            return Err(NotRefreshed::CROWDED);
+        }
         match memory.backoff.pause(record.id(), now) {
             Some(failure) => Err(failure),
             None => Ok(false),
@@ -258,7 +263,7 @@ impl Keeper {
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
     async fn end_refreshed(&self, held: &Held) -> Outcome {
         let record = held.record();
-        match self.end(record.id(), Some(record)).await {
+        match self.end(record).await {
             Ok(()) => self.tell_ended(record, EndReason::Refused),
             Err(error) => events::not_ended(&error),
         }

@@ -1,0 +1,81 @@
+//! An authorization server that gives the sessions of many users one `sid`.
+
+use super::*;
+use tower_oauth::testing::{TestServer, TestUser};
+
+const USERS: usize = 300;
+
+fn crowd() -> TestServer {
+    let users = (0..USERS).map(|n| TestUser::new(&format!("user-{n}"), "builder"));
+    let server = users.fold(server(), TestServer::add_user);
+    let fault = Fault::id_token(|mint| mint.with_claim("sid", "shared"));
+    server.fail(Endpoint::Token, fault);
+    server
+}
+
+#[tokio::test]
+async fn users_who_share_a_sid_do_not_end_each_other() {
+    for mode in SHARED {
+        let nodes = Nodes::with(mode, &crowd(), |login| login);
+        let mut jars = Vec::new();
+        for n in 0..USERS {
+            jars.push(nodes.signed_in(&format!("user-{n}")).await);
+        }
+        for (n, jar) in jars.iter().enumerate() {
+            assert_eq!(
+                nodes.first.greeting(jar).await,
+                format!("hello user-{n}"),
+                "{mode:?}"
+            );
+        }
+        let listed = nodes.login.sessions().of_sid("shared").await.unwrap();
+        assert_eq!(listed.len(), USERS, "{mode:?}");
+
+        // A token that names one of them ends that one.
+        let token = nodes.one("shared").with_subject("user-7");
+        assert_done(&nodes.tell(&token.sign()).await, "one of them");
+        for (n, jar) in jars.iter().enumerate() {
+            let expected = if n == 7 {
+                STRANGER.to_owned()
+            } else {
+                format!("hello user-{n}")
+            };
+            assert_eq!(nodes.greeting(jar).await, expected, "{mode:?}");
+        }
+        // One that names the `sid` alone ends all.
+        let token = nodes.one("shared").without_claim("sub");
+        assert_done(&nodes.tell(&token.sign()).await, "all of them");
+        for jar in &jars {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_user_with_too_many_sessions_of_a_shared_sid_ends_only_their_own() {
+    for mode in SHARED {
+        let nodes = Nodes::with(mode, &crowd(), |login| login);
+        let other = nodes.signed_in("bob").await;
+        let first = nodes.signed_in("user-1").await;
+        for _ in 0..260 {
+            nodes.signed_in("user-1").await;
+        }
+        assert_eq!(nodes.greeting(&other).await, "hello bob", "{mode:?}");
+        assert_eq!(nodes.greeting(&first).await, STRANGER, "{mode:?}");
+        let listed = nodes.login.sessions().of_user("user-1").await.unwrap();
+        assert_eq!(listed.len(), 256, "{mode:?}");
+    }
+}
+
+/// Some servers write another `sub` into logout tokens than into ID tokens.
+#[tokio::test]
+async fn a_sid_of_one_user_is_ended_though_the_token_names_the_user_otherwise() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let jar = nodes.signed_in("bob").await;
+        let sid = nodes.sid_besides("bob", &[]);
+        let token = nodes.one(&sid).with_subject("pairwise-of-bob");
+        assert_done(&nodes.tell(&token.sign()).await, "pairwise");
+        assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
+    }
+}
