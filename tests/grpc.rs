@@ -390,6 +390,8 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
         .add("/a.B/Get", ScopeLayer::all("read").unwrap())
         .unwrap()
         .add("/a.C/*", ScopeLayer::all("read").unwrap())
+        .unwrap()
+        .add("/a.C/Purge", ScopeLayer::all("admin").unwrap())
         .unwrap();
     let token = good(&server).with_scope("read").sign();
     for (path, status) in [
@@ -410,6 +412,11 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
         ("/a.C", 403),
         ("/", 403),
         // Under the wildcard of a service: what a decoding router would take for another method.
+        ("/a.C/Purge", 403),
+        ("/a.C/purge", 403),
+        ("/a.C/PURGE", 403),
+        ("/a.c/Purge", 403),
+        ("/a.C/Purges", 200),
         ("/a.C/%44elete", 403),
         ("/a.C/Delete%20", 403),
         ("/a.C/Delete%00", 403),

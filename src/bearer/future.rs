@@ -98,6 +98,7 @@ impl Finish {
         if let Some(nonce) = self.nonce.take() {
             headers.insert(DPOP_NONCE, nonce);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            cache::remove_targeted(headers);
         } else if self.private && !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }

@@ -136,7 +136,8 @@ impl<C> BearerLayer<C> {
     ///
     /// Refused as well, with 401 and the challenges of this layer: a token presented by a scheme that this layer does
     /// not accept (`DPoP` without [`with_dpop`](Self::with_dpop), `GNAP`, `PoP`, `MAC`, `OAuth`, a misspelt `Bearer`), a
-    /// token without a scheme, and a `DPoP` proof without an access token. `Basic`, `Negotiate` and every other scheme
+    /// token without a scheme, and a `DPoP` proof without an access token. An access token behind other credentials in
+    /// one field (`Basic YTpi, Bearer …`) gets 400, as two fields do. `Basic`, `Negotiate` and every other scheme
     /// may belong to another layer: such a request is anonymous here.
     #[must_use]
     pub fn optional(mut self) -> Self {

@@ -23,7 +23,8 @@ use crate::token::Verdict;
 /// scopes of all; it stands inside a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`]. The paths are
 /// compared byte for byte. A path that is not two names of letters, digits, `_` and `.` is refused like a
 /// method that is not listed: under `/shop.Orders/*`, a router that decodes `/shop.Orders/%44elete` would
-/// call a method that is listed with other scopes. A method that is not listed is refused with 403 (gRPC: 7), whatever the
+/// call a method that is listed with other scopes. For the same reason `/shop.Orders/delete` is refused if
+/// `/shop.Orders/Delete` is listed. A method that is not listed is refused with 403 (gRPC: 7), whatever the
 /// token grants: one that is added to a service later is closed until somebody opens it.
 ///
 /// ```
@@ -109,7 +110,10 @@ impl MethodScopes {
         }
         self.methods.get(path).or_else(|| {
             let service = path.rfind('/')?;
-            self.methods.get(&path[..=service])
+            let all = self.methods.get(&path[..=service])?;
+            let mut listed = self.methods.keys();
+            let is_look_alike = listed.any(|one| one.eq_ignore_ascii_case(path));
+            (!is_look_alike).then_some(all)
         })
     }
 }

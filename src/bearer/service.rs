@@ -144,6 +144,10 @@ fn judge<C: Send + Sync + 'static, B>(
             if request.headers().contains_key("dpop") {
                 return nobody(Refusal::UnsupportedCredentials { found: LONE_PROOF });
             }
+            let bindings = &settings.bindings;
+            if !bindings.is_certificate_readable(request.headers(), request.extensions()) {
+                return nobody(Refusal::InvalidRequest);
+            }
             admit_anonymous(settings, request);
             telemetry::Request::Anonymous.count();
             return Judgement::Anonymous;

@@ -58,8 +58,17 @@ impl Bindings {
     ) -> bool {
         let confirmation = verdict.confirmation.as_ref();
         let is_bound = confirmation.is_some_and(|one| one.certificate_thumbprint.is_some());
-        let mtls = self.mtls.as_ref().filter(|_| !is_bound);
-        mtls.is_some_and(|mtls| !mtls.is_readable(headers, extensions))
+        !is_bound && !self.is_certificate_readable(headers, extensions)
+    }
+
+    /// Whether the request has no certificate header of a trusted proxy that cannot be read.
+    pub(crate) fn is_certificate_readable(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> bool {
+        let mtls = self.mtls.as_ref();
+        mtls.is_none_or(|mtls| mtls.is_readable(headers, extensions))
     }
 
     fn check_certificate(
