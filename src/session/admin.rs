@@ -4,10 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::bulk_logout::All;
-use super::handle::moment;
+use super::bulk_logout::BulkLogout;
+use super::handle::system_time;
 use super::hooks::EndReason;
-use super::index::{Entry, List};
+use super::index::{IndexEntry, SessionIndex};
 use super::manager::SessionManager;
 use crate::flow::SessionId;
 use crate::store::{SharedStore, StoreError};
@@ -51,7 +51,7 @@ use crate::store::{SharedStore, StoreError};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Sessions(Arc<SessionManager>);
+pub struct SessionAdmin(Arc<SessionManager>);
 
 /// One session, as a list has it: nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,9 +76,9 @@ pub enum SessionAdminError {
     Store(#[from] StoreError),
 }
 
-impl Sessions {
-    pub(crate) fn new(keeper: Arc<SessionManager>) -> Self {
-        Self(keeper)
+impl SessionAdmin {
+    pub(crate) fn new(manager: Arc<SessionManager>) -> Self {
+        Self(manager)
     }
 
     /// The sessions of this subject (`sub`) that live, the oldest first.
@@ -89,7 +89,7 @@ impl Sessions {
     ///
     /// [`SessionAdminError`].
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.list_of_user(subject)).await
+        self.of(&self.0.user_index(subject)).await
     }
 
     /// The sessions of this session at the authorization server (`sid`) that live, the oldest first.
@@ -98,7 +98,7 @@ impl Sessions {
     ///
     /// [`SessionAdminError`].
     pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.list_of_sid(sid)).await
+        self.of(&self.0.sid_index(sid)).await
     }
 
     /// Ends the session of this name; one that is unknown has ended already.
@@ -108,8 +108,8 @@ impl Sessions {
     /// [`SessionAdminError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
         let known = match self.0.store() {
-            Some(store) => self.0.lives(store, id).await?,
-            None => !self.0.memory.denylist.contains_id(id),
+            Some(store) => self.0.is_live(store, id).await?,
+            None => !self.0.local.denylist.contains_id(id),
         };
         if known {
             self.0.end_by_id(id).await?;
@@ -126,7 +126,7 @@ impl Sessions {
     ///
     /// [`SessionAdminError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionAdminError> {
-        let list = self.0.list_of_user(subject);
+        let list = self.0.user_index(subject);
         self.end_all(list, Some((self.issuer(), subject))).await
     }
 
@@ -136,26 +136,26 @@ impl Sessions {
     ///
     /// [`SessionAdminError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionAdminError> {
-        self.end_all(self.0.list_of_sid(sid), None).await
+        self.end_all(self.0.sid_index(sid), None).await
     }
 
-    async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionAdminError> {
+    async fn of(&self, list: &SessionIndex) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let store = self.store()?;
-        let entries = self.0.alive(store, list).await?;
+        let entries = self.0.live_entries(store, list).await?;
         Ok(entries.iter().map(SessionInfo::from).collect())
     }
 
     async fn end_all(
         &self,
-        list: List,
+        list: SessionIndex,
         user: Option<(&str, &str)>,
     ) -> Result<usize, SessionAdminError> {
         let store = self.store()?;
-        let all = All {
+        let all = BulkLogout {
             list,
             sid: None,
             user,
-            moment: self.0.now(),
+            issued_until: self.0.now(),
             only_before: false,
             reason: EndReason::Administrator,
         };
@@ -171,9 +171,9 @@ impl Sessions {
     }
 }
 
-impl fmt::Debug for Sessions {
+impl fmt::Debug for SessionAdmin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
+        f.debug_struct("SessionAdmin").finish_non_exhaustive()
     }
 }
 
@@ -194,12 +194,12 @@ impl SessionInfo {
     }
 }
 
-impl From<&Entry> for SessionInfo {
-    fn from(entry: &Entry) -> Self {
+impl From<&IndexEntry> for SessionInfo {
+    fn from(entry: &IndexEntry) -> Self {
         Self {
             id: entry.id,
-            signed_in_at: moment(entry.created_at),
-            ends_at: moment(entry.ends_at),
+            signed_in_at: system_time(entry.created_at),
+            ends_at: system_time(entry.ends_at),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::backend::Saved;
+use super::backend::SaveResult;
 use super::handle::Session;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
@@ -111,7 +111,7 @@ impl Session {
         change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
     ) -> Result<(), AppDataError> {
         let newer = self
-            .keeper()
+            .manager()
             .replace_app_data(&self.current(), change)
             .await?;
         self.renew(newer);
@@ -123,21 +123,21 @@ impl SessionManager {
     /// Compares and swaps until it took effect, or the session has ended (`L47`).
     pub(super) async fn replace_app_data(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
         mut change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
     ) -> Result<LoadedSession, AppDataError> {
         // A session that has ended keeps nothing, even if nobody has written it since.
-        let mut held = self.load(held).await?.ok_or(AppDataError::Ended)?;
-        if self.keeps_in_cookies_alone() && !self.has_room_for(held.record()) {
+        let mut loaded = self.load(loaded).await?.ok_or(AppDataError::Ended)?;
+        if self.keeps_in_cookies_alone() && !self.has_room_for(loaded.record()) {
             return Err(StoreError::Full.into());
         }
-        for _ in 0..ATTEMPTS {
-            let text = change(held.record().app_data())?;
-            let record = self.with_app_data(held.record(), text)?;
-            match self.save(&held, record).await? {
-                Saved::Stored(newer) => return Ok(newer),
-                Saved::Conflict => match self.load(&held).await? {
-                    Some(newest) => held = newest,
+        for _ in 0..MAX_ATTEMPTS {
+            let text = change(loaded.record().app_data())?;
+            let record = self.with_app_data(loaded.record(), text)?;
+            match self.save(&loaded, record).await? {
+                SaveResult::Stored(newer) => return Ok(newer),
+                SaveResult::Conflict => match self.load(&loaded).await? {
+                    Some(newest) => loaded = newest,
                     None => return Err(AppDataError::Ended),
                 },
             }
@@ -153,19 +153,19 @@ impl SessionManager {
     ) -> Result<SessionRecord, AppDataError> {
         let bytes = text.as_ref().map_or(0, String::len);
         let too_large = |limit| AppDataError::TooLarge { bytes, limit };
-        let most = if self.keeps_sessions_in_store() {
-            MOST_IN_A_STORE
+        let limit = if self.keeps_sessions_in_store() {
+            MAX_IN_STORE
         } else {
-            MOST_IN_COOKIES
+            MAX_IN_COOKIES
         };
-        if bytes > most {
-            return Err(too_large(most));
+        if bytes > limit {
+            return Err(too_large(limit));
         }
         let record = record.clone().with_app_data(text);
         if !self.keeps_sessions_in_store() && bytes > 0 {
             // The raw ID token gives way first.
             let length = record.clone().without_id_token().to_bytes().len();
-            let surplus = sealed_len(1 + length).saturating_sub(COOKIE_ROOM);
+            let surplus = sealed_len(1 + length).saturating_sub(MAX_COOKIE_LEN);
             if surplus > 0 {
                 return Err(too_large(bytes.saturating_sub(surplus)));
             }
@@ -189,11 +189,11 @@ pub(super) fn from_json<T: DeserializeOwned>(
         .map_err(|error| AppDataError::OtherType(Arc::new(error)))
 }
 
-const MOST_IN_COOKIES: usize = 1024;
-const MOST_IN_A_STORE: usize = 64 * 1024;
+const MAX_IN_COOKIES: usize = 1024;
+const MAX_IN_STORE: usize = 64 * 1024;
 
 /// What the session cookies hold together, less their longest names.
-const COOKIE_ROOM: usize = 5 * 1024 - 64 - 2 * 64;
+const MAX_COOKIE_LEN: usize = 5 * 1024 - 64 - 2 * 64;
 
 /// Of those who write to one session at once, each round lets one through.
-const ATTEMPTS: usize = 64;
+const MAX_ATTEMPTS: usize = 64;

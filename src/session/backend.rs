@@ -11,14 +11,14 @@ pub(super) enum SessionBackend {
     /// In the browser alone. This process remembers what was ended and what was renewed.
     Cookie,
     /// In the browser; what was ended and what was renewed is in a store.
-    CookieWith(SharedStore),
+    SharedCookie(SharedStore),
     /// In a store.
     Store(SharedStore),
 }
 
 /// What a store holds of a session.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum LoadResult {
     Session(LoadedSession),
     /// It has ended, or never was.
     Ended,
@@ -28,7 +28,7 @@ pub(super) enum Found {
 
 /// What came of writing a session.
 #[derive(Clone, Debug)]
-pub(crate) enum Saved {
+pub(crate) enum SaveResult {
     Stored(LoadedSession),
     /// Somebody else has written or ended it since it was loaded. Nothing was changed.
     Conflict,
@@ -39,53 +39,57 @@ impl SessionManager {
     /// whether the session has ended is not known.
     pub(super) async fn load(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        if self.is_denied(held.record()) {
+        if self.is_denied(loaded.record()) {
             return Ok(None);
         }
-        self.load_anyhow(held).await
+        self.load_ignoring_denylist(loaded).await
     }
 
     /// The same, whatever this process refuses.
-    pub(super) async fn load_anyhow(
+    pub(super) async fn load_ignoring_denylist(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let found = match &self.place {
-            SessionBackend::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
-            SessionBackend::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
-            SessionBackend::Store(store) => match held.ticket() {
-                Some(ticket) => self.load_stored(store, ticket).await?,
-                None => Found::Ended,
+        let found = match &self.backend {
+            SessionBackend::Cookie => {
+                return Ok(self.unless_ended(self.newest_local(loaded.clone())));
+            }
+            SessionBackend::SharedCookie(store) => {
+                self.newest_shared(store, loaded.clone()).await?
+            }
+            SessionBackend::Store(store) => match loaded.secret() {
+                Some(secret) => self.load_stored(store, secret).await?,
+                None => LoadResult::Ended,
             },
         };
         match found {
-            Found::Session(held) => Ok(self.still_lives(Some(held))),
-            Found::Ended => Ok(None),
-            Found::Unreadable => Err(StoreError::unavailable(
+            LoadResult::Session(loaded) => Ok(self.unless_ended(Some(loaded))),
+            LoadResult::Ended => Ok(None),
+            LoadResult::Unreadable => Err(StoreError::unavailable(
                 "the record of the session was written with a key or in a format that this process does not know",
             )),
         }
     }
 
-    fn still_lives(&self, held: Option<LoadedSession>) -> Option<LoadedSession> {
-        held.filter(|held| !self.has_ended(held.record()))
+    fn unless_ended(&self, loaded: Option<LoadedSession>) -> Option<LoadedSession> {
+        loaded.filter(|loaded| !self.has_ended(loaded.record()))
     }
 
     /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).
     pub(super) async fn save(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
         record: SessionRecord,
-    ) -> Result<Saved, StoreError> {
-        let newer = held.with_record(record);
+    ) -> Result<SaveResult, StoreError> {
+        let newer = loaded.with_record(record);
         if self.is_denied(newer.record()) {
-            return Ok(Saved::Conflict);
+            return Ok(SaveResult::Conflict);
         }
-        match &self.place {
-            SessionBackend::Cookie => Ok(self.save_here(held, newer)),
-            SessionBackend::CookieWith(store) => self.save_successor(store, newer).await,
+        match &self.backend {
+            SessionBackend::Cookie => Ok(self.save_local(loaded, newer)),
+            SessionBackend::SharedCookie(store) => self.save_shared(store, newer).await,
             SessionBackend::Store(store) => self.save_stored(store, newer).await,
         }
     }
@@ -94,16 +98,16 @@ impl SessionManager {
     pub(crate) async fn end(&self, record: &SessionRecord) -> Result<(), StoreError> {
         self.end_unread(&SessionRef::from(record)).await?;
         if let Some(store) = self.store() {
-            self.delist(store, record).await;
+            self.index_remove(store, record).await;
         }
         Ok(())
     }
 
     /// Ends a session that cannot be read.
     pub(crate) async fn end_unread(&self, session: &SessionRef) -> Result<(), StoreError> {
-        if matches!(self.place, SessionBackend::Cookie) {
+        if matches!(self.backend, SessionBackend::Cookie) {
             self.deny(session);
-            self.memory.successors.take(&session.id);
+            self.local.latest.take(&session.id);
             return Ok(());
         }
         self.end_by_id(&session.id).await
@@ -111,72 +115,72 @@ impl SessionManager {
 
     /// Ends a session of which only the ID is known.
     pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
-        match &self.place {
+        match &self.backend {
             SessionBackend::Cookie => {
                 let clock = self.flow.clock().as_ref();
-                let denylist = &self.memory.denylist;
-                let raised = denylist.insert_id(id, clock, self.longest_life());
+                let denylist = &self.local.denylist;
+                let raised = denylist.insert_id(id, clock, self.max_lifetime());
                 raised.into_iter().for_each(events::watermark_raised);
-                self.memory.successors.take(id);
+                self.local.latest.take(id);
                 Ok(())
             }
-            SessionBackend::CookieWith(store) => self.end_shared(store, id).await,
+            SessionBackend::SharedCookie(store) => self.end_shared(store, id).await,
             SessionBackend::Store(store) => self.end_stored(store, id).await,
         }
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {
-        match &self.place {
+        match &self.backend {
             SessionBackend::Cookie => None,
-            SessionBackend::CookieWith(store) | SessionBackend::Store(store) => Some(store),
+            SessionBackend::SharedCookie(store) | SessionBackend::Store(store) => Some(store),
         }
     }
 
     /// Whether it is known in this process, without asking, that the session has ended.
     pub(crate) fn is_denied(&self, record: &SessionRecord) -> bool {
-        self.memory.denylist.contains(record) || self.memory.pending_ends.contains(record.id())
+        self.local.denylist.contains(record) || self.local.pending_ends.contains(record.id())
     }
 
     /// The newest state that this process knows of, or `None` where it knows that the session has ended.
-    pub(crate) fn newest_cached(&self, held: &LoadedSession) -> Option<LoadedSession> {
-        self.newest_here(held.clone())
+    pub(crate) fn newest_cached(&self, loaded: &LoadedSession) -> Option<LoadedSession> {
+        self.newest_local(loaded.clone())
     }
 
     /// Whether this process can keep what a session in a cookie becomes.
     pub(super) fn has_room_for(&self, record: &SessionRecord) -> bool {
         let now = self.flow.clock().monotonic();
-        self.memory.successors.has_room(record.id(), now)
+        self.local.latest.has_room(record.id(), now)
     }
 
-    fn newest_here(&self, held: LoadedSession) -> Option<LoadedSession> {
-        if self.is_denied(held.record()) {
+    fn newest_local(&self, loaded: LoadedSession) -> Option<LoadedSession> {
+        if self.is_denied(loaded.record()) {
             return None;
         }
-        Some(match self.memory.successors.of(held.record()) {
-            Some(record) => held.with_record(record),
-            None => held,
+        Some(match self.local.latest.of(loaded.record()) {
+            Some(record) => loaded.with_record(record),
+            None => loaded,
         })
     }
 
-    fn save_here(&self, held: &LoadedSession, newer: LoadedSession) -> Saved {
+    fn save_local(&self, loaded: &LoadedSession, newer: LoadedSession) -> SaveResult {
         let (record, now) = (newer.record(), self.flow.clock().monotonic());
-        let successors = &self.memory.successors;
-        if !successors.replace(held.record(), record, now, self.time_left(record)) {
-            return Saved::Conflict;
+        let latest = &self.local.latest;
+        if !latest.replace(loaded.record(), record, now, self.time_left(record)) {
+            return SaveResult::Conflict;
         }
         // Ended between the two looks: whoever ended it has not seen these tokens, and revokes others (`L47`).
         if self.is_denied(record) {
-            successors.take(record.id());
-            return Saved::Conflict;
+            latest.take(record.id());
+            return SaveResult::Conflict;
         }
-        Saved::Stored(newer)
+        SaveResult::Stored(newer)
     }
 
     /// Refuses a session in this process.
     pub(super) fn deny(&self, session: &SessionRef) {
         let clock = self.flow.clock().as_ref();
-        let denylist = &self.memory.denylist;
-        let raised = denylist.insert(session, clock, self.longest_life());
+        let denylist = &self.local.denylist;
+        let raised = denylist.insert(session, clock, self.max_lifetime());
         raised.into_iter().for_each(events::watermark_raised);
     }
 }

@@ -1,7 +1,7 @@
 //! A login becomes a session.
 
 use super::backend::SessionBackend;
-use super::loaded::{LoadedSession, Seat};
+use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use super::shared::both;
@@ -28,18 +28,18 @@ impl SessionManager {
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
         // `L44`: whoever notes where it is, or that it has ended, counts on this.
-        let record = self.above_watermark(record).with_limit(self.absolute);
-        match &self.place {
-            SessionBackend::Cookie => Ok(LoadedSession::new(record, Seat::Cookie(None))),
-            SessionBackend::CookieWith(store) => self.begin_shared(store, record).await,
+        let record = self.after_watermark(record).with_limit(self.absolute);
+        match &self.backend {
+            SessionBackend::Cookie => Ok(LoadedSession::new(record, Revision::Cookie(None))),
+            SessionBackend::SharedCookie(store) => self.begin_shared(store, record).await,
             SessionBackend::Store(store) => self.begin_stored(store, record).await,
         }
     }
 
     /// A login in the second of its user's watermark is not covered by it.
-    fn above_watermark(&self, record: SessionRecord) -> SessionRecord {
-        let latest = record.created_at().saturating_add(MOST_AHEAD);
-        match self.memory.denylist.watermark(&record) {
+    fn after_watermark(&self, record: SessionRecord) -> SessionRecord {
+        let latest = record.created_at().saturating_add(MAX_CLOCK_LEAD);
+        match self.local.denylist.watermark(&record) {
             Some(watermark) if watermark < latest => record.created_after(watermark),
             _ => record,
         }
@@ -50,12 +50,12 @@ impl SessionManager {
         store: &SharedStore,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        self.enlist(store, &record).await?;
+        self.index_add(store, &record).await?;
         // Each request looks again; here there is still somebody to tell.
         if self.is_logged_out(store, &record).await? {
-            return Err(self.overtaken(&record).await);
+            return Err(self.undo_creation(&record).await);
         }
-        Ok(LoadedSession::new(record, Seat::Cookie(None)))
+        Ok(LoadedSession::new(record, Revision::Cookie(None)))
     }
 
     async fn begin_stored(
@@ -63,11 +63,11 @@ impl SessionManager {
         store: &SharedStore,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        let ticket = SessionSecret::random(self.random())?;
-        let record = record.with_id(ticket.id(self.flow.binding()));
-        self.enlist(store, &record).await?;
+        let secret = SessionSecret::random(self.random())?;
+        let record = record.with_id(secret.id(self.flow.binding()));
+        self.index_add(store, &record).await?;
         let put = self
-            .put_stored(store, &ticket, &record, Expect::Absent)
+            .put_stored(store, &secret, &record, Expect::Absent)
             .await?;
         let Put::Stored(version) = put else {
             return Err(StoreError::unavailable("the name of a new session is taken").into());
@@ -76,17 +76,20 @@ impl SessionManager {
         // make may have taken it off the list before it was here.
         let (logged_out, listed) = both(
             self.is_logged_out(store, &record),
-            self.is_listed(store, &record),
+            self.is_indexed(store, &record),
         )
         .await;
         if logged_out? || !listed? {
-            return Err(self.overtaken(&record).await);
+            return Err(self.undo_creation(&record).await);
         }
-        Ok(LoadedSession::new(record, Seat::Stored { ticket, version }))
+        Ok(LoadedSession::new(
+            record,
+            Revision::Stored { secret, version },
+        ))
     }
 
     /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
-    async fn overtaken(&self, record: &SessionRecord) -> CreateSessionError {
+    async fn undo_creation(&self, record: &SessionRecord) -> CreateSessionError {
         let ended = self.end(record).await;
         ended.map_or_else(CreateSessionError::Store, |()| {
             CreateSessionError::LoggedOut
@@ -95,4 +98,4 @@ impl SessionManager {
 }
 
 /// How much later than the clock tells a session may be created, in seconds: less than clocks may differ.
-const MOST_AHEAD: i64 = 30;
+const MAX_CLOCK_LEAD: i64 = 30;

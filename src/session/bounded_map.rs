@@ -67,18 +67,18 @@ mod tests {
 
     #[test]
     fn the_oldest_goes_first_and_the_memory_is_bounded() {
-        let mut memory = BoundedMap::default();
-        (0..MAX).for_each(|n| memory.put(id(n), n));
-        memory.put(id(0), 7);
-        memory.put(id(MAX), MAX);
-        assert_eq!(memory.get(&id(0)), Some(&7));
-        assert_eq!(memory.get(&id(1)), None);
-        assert_eq!(memory.get(&id(2)), Some(&2));
-        memory.remove(&id(2));
-        assert_eq!(memory.get(&id(2)), None);
-        (0..5 * MAX).for_each(|n| memory.put(id(3), n));
-        assert!(memory.order.len() <= 2 * MAX);
-        assert_eq!(memory.get(&id(4)), Some(&4), "nobody else had to go");
-        assert_eq!(memory.get(&id(3)), Some(&(5 * MAX - 1)));
+        let mut map = BoundedMap::default();
+        (0..MAX).for_each(|n| map.put(id(n), n));
+        map.put(id(0), 7);
+        map.put(id(MAX), MAX);
+        assert_eq!(map.get(&id(0)), Some(&7));
+        assert_eq!(map.get(&id(1)), None);
+        assert_eq!(map.get(&id(2)), Some(&2));
+        map.remove(&id(2));
+        assert_eq!(map.get(&id(2)), None);
+        (0..5 * MAX).for_each(|n| map.put(id(3), n));
+        assert!(map.order.len() <= 2 * MAX);
+        assert_eq!(map.get(&id(4)), Some(&4), "nobody else had to go");
+        assert_eq!(map.get(&id(3)), Some(&(5 * MAX - 1)));
     }
 }

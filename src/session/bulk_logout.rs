@@ -7,8 +7,8 @@ use bytes::Bytes;
 
 use super::backend::SessionBackend;
 use super::hooks::EndReason;
-use super::index::{self, Entry, List, Tag};
-use super::manager::SessionManager;
+use super::index::{self, IndexEntry, IndexTag, SessionIndex};
+use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager};
 use crate::flow::Flow;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
@@ -44,8 +44,8 @@ impl SessionManager {
             return Err(EndSessionError::Replayed);
         }
         let user = token.subject.as_deref().map(|subject| (issuer, subject));
-        let user_list = token.subject.as_deref().map(|sub| self.list_of_user(sub));
-        let sid_list = token.session_id.as_deref().map(|sid| self.list_of_sid(sid));
+        let user_list = token.subject.as_deref().map(|sub| self.user_index(sub));
+        let sid_list = token.session_id.as_deref().map(|sid| self.sid_index(sid));
         let (list, sid) = match (user_list, sid_list) {
             (Some(list), None) | (None, Some(list)) => (list, None),
             // Neither another session of this user nor one of another user with this `sid` is meant. Some servers
@@ -56,17 +56,18 @@ impl SessionManager {
             },
             (None, None) => return Ok(0),
         };
-        let all = All {
+        let all = BulkLogout {
             list,
             sid,
             user,
-            moment: token.issued_at,
+            issued_until: token.issued_at,
             only_before: true,
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
         let left = token.good_until.saturating_sub(self.now());
-        let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
+        let ttl =
+            Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
         // Of two deliveries at the same moment one is the first.
         match store.put(&seen, Bytes::new(), ttl, Expect::Absent).await? {
             Put::Stored(_) => Ok(ended),
@@ -77,12 +78,12 @@ impl SessionManager {
     async fn is_of_one_other_user(
         &self,
         store: &SharedStore,
-        sid: &List,
-        user: &List,
+        sid: &SessionIndex,
+        user: &SessionIndex,
     ) -> Result<bool, StoreError> {
         let entries = index::read(store, sid, self.now()).await?;
         let first = entries.first().map(|entry| entry.other);
-        let is_first = |entry: &Entry| Some(entry.other) == first;
+        let is_first = |entry: &IndexEntry| Some(entry.other) == first;
         Ok(first.is_some_and(|first| first != user.tag()) && entries.iter().all(is_first))
     }
 
@@ -93,18 +94,19 @@ impl SessionManager {
     pub(super) async fn end_all(
         &self,
         store: &SharedStore,
-        all: &All<'_>,
+        all: &BulkLogout<'_>,
     ) -> Result<usize, StoreError> {
         let list = &all.list;
-        self.note_logout(store, list, all.sid, all.moment).await?;
+        self.record_logout(store, list, all.sid, all.issued_until)
+            .await?;
         let entries = index::read(store, list, self.now()).await?;
         let (mut ended, mut gone) = (0, Vec::new());
         for entry in entries.iter().filter(|one| all.covers(one)) {
-            if self.lives(store, &entry.id).await? {
+            if self.is_live(store, &entry.id).await? {
                 self.end_by_id(&entry.id).await?;
                 // It may be of another layer of this client, which keeps sessions in the same store. The other
                 // way round, sessions in cookies are held to the note at each request.
-                if let SessionBackend::CookieWith(store) = &self.place {
+                if let SessionBackend::SharedCookie(store) = &self.backend {
                     self.end_stored(store, &entry.id).await?;
                 }
                 self.notify_ended_unopened(Some(entry.id), all.user, all.reason);
@@ -120,24 +122,24 @@ impl SessionManager {
 }
 
 /// Which sessions are ended, and how that is told.
-pub(super) struct All<'a> {
-    pub(super) list: List,
+pub(super) struct BulkLogout<'a> {
+    pub(super) list: SessionIndex,
     /// Of those of a user, only the sessions of this `sid`.
-    pub(super) sid: Option<Tag>,
+    pub(super) sid: Option<IndexTag>,
     /// Issuer and subject, where they are known.
     pub(super) user: Option<(&'a str, &'a str)>,
     /// Logins under way end whose ID token was issued at the latest then.
-    pub(super) moment: i64,
+    pub(super) issued_until: i64,
     /// Those on the list as well: a logout that is heard of late ends nobody who signed in since. Otherwise
     /// whoever is on the list, since the clock of the authorization server may be ahead of ours.
     pub(super) only_before: bool,
     pub(super) reason: EndReason,
 }
 
-impl All<'_> {
-    fn covers(&self, entry: &Entry) -> bool {
+impl BulkLogout<'_> {
+    fn covers(&self, entry: &IndexEntry) -> bool {
         let of_sid = self.sid.is_none_or(|sid| entry.other == sid);
-        of_sid && (!self.only_before || entry.issued_at <= self.moment)
+        of_sid && (!self.only_before || entry.issued_at <= self.issued_until)
     }
 }
 
@@ -145,6 +147,3 @@ impl All<'_> {
 fn seen(flow: &Flow, jwt_id: &str) -> Key {
     Key::new("logout", &index::digest(flow, jwt_id))
 }
-
-/// Clocks differ between those who note and those who look.
-const SLACK: Duration = Duration::from_secs(60);

@@ -10,11 +10,11 @@ use crate::clock::{Clock, unix_seconds};
 
 /// Watches the wall clock of this process, each time it is read.
 #[derive(Debug, Default)]
-pub(super) struct RollbackGuard(Mutex<Option<Seen>>);
+pub(super) struct RollbackGuard(Mutex<Option<ClockOffsets>>);
 
 /// Differences between the two clocks, in seconds, and a time of the wall.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct ClockOffsets {
     last: i64,
     highest: i64,
     /// What the wall showed when it was last found set back.
@@ -27,15 +27,15 @@ impl RollbackGuard {
         let wall = unix_seconds(clock);
         let monotonic = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
         let ahead = wall.saturating_sub(monotonic);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = seen.unwrap_or(Seen {
+        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = offsets.unwrap_or(ClockOffsets {
             last: ahead,
             highest: ahead,
             set_back_at: i64::MIN,
         });
         // Each of the two may be cut by almost a second.
         let set_back = ahead < before.last.saturating_sub(1);
-        *seen = Some(Seen {
+        *offsets = Some(ClockOffsets {
             last: ahead,
             highest: before.highest.max(ahead),
             set_back_at: if set_back { wall } else { before.set_back_at },
@@ -44,9 +44,11 @@ impl RollbackGuard {
     }
 
     /// How much older something is than the wall clock tells that was noted at `moment`, in seconds.
-    pub(super) fn lost_since(&self, moment: i64) -> i64 {
+    pub(super) fn rolled_back_since(&self, moment: i64) -> i64 {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(seen) if moment < seen.set_back_at => seen.highest.saturating_sub(seen.last),
+            Some(offsets) if moment < offsets.set_back_at => {
+                offsets.highest.saturating_sub(offsets.last)
+            }
             _ => 0,
         }
     }
@@ -60,9 +62,9 @@ mod tests {
     use crate::clock::Sleep;
 
     #[derive(Debug)]
-    struct At(u64, u64);
+    struct FixedClock(u64, u64);
 
-    impl Clock for At {
+    impl Clock for FixedClock {
         fn now(&self) -> SystemTime {
             UNIX_EPOCH + Duration::from_secs(self.0)
         }
@@ -78,8 +80,8 @@ mod tests {
 
     #[test]
     fn only_what_was_noted_before_the_clock_was_set_back_is_older_than_it_looks() {
-        let steady = RollbackGuard::default();
-        assert_eq!(steady.lost_since(0), 0);
+        let rollback_guard = RollbackGuard::default();
+        assert_eq!(rollback_guard.rolled_back_since(0), 0);
         for (wall, monotonic, lost_before, lost_after) in [
             (1000, 0, 0, 0),
             (1100, 100, 0, 0),
@@ -94,12 +96,16 @@ mod tests {
             (1410, 440, 30, 30),
         ] {
             assert_eq!(
-                steady.now(&At(wall, monotonic)),
+                rollback_guard.now(&FixedClock(wall, monotonic)),
                 i64::try_from(wall).unwrap()
             );
-            assert_eq!(steady.lost_since(1000), lost_before, "{wall}");
-            assert_eq!(steady.lost_since(1250), lost_after, "{wall}");
+            assert_eq!(
+                rollback_guard.rolled_back_since(1000),
+                lost_before,
+                "{wall}"
+            );
+            assert_eq!(rollback_guard.rolled_back_since(1250), lost_after, "{wall}");
         }
-        assert_eq!(steady.lost_since(1410), 0);
+        assert_eq!(rollback_guard.rolled_back_since(1410), 0);
     }
 }

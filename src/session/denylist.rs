@@ -11,17 +11,17 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::entries::Entries;
+use self::entries::DenylistEntries;
 use crate::clock::{Clock, unix_seconds};
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 
 /// Ended sessions, each for as long as a copy of its cookie could be accepted otherwise.
 #[derive(Debug, Default)]
-pub(super) struct Denylist(Mutex<Entries>);
+pub(super) struct Denylist(Mutex<DenylistEntries>);
 
 /// For whom a watermark was raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Raised {
+pub(super) enum WatermarkScope {
     OneUser,
     AllUsers,
 }
@@ -34,7 +34,7 @@ impl Denylist {
         session: &SessionRef,
         clock: &dyn Clock,
         lifetime: Duration,
-    ) -> Option<Raised> {
+    ) -> Option<WatermarkScope> {
         let (user, created_at) = (Some(session.user), session.created_at);
         self.lock()
             .insert(&session.id, user, created_at, clock, lifetime)
@@ -46,7 +46,7 @@ impl Denylist {
         id: &SessionId,
         clock: &dyn Clock,
         lifetime: Duration,
-    ) -> Option<Raised> {
+    ) -> Option<WatermarkScope> {
         let created_at = unix_seconds(clock);
         self.lock().insert(id, None, created_at, clock, lifetime)
     }
@@ -69,7 +69,7 @@ impl Denylist {
         self.lock().watermark(record)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, DenylistEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -3,20 +3,20 @@
 
 use std::fmt::Display;
 
-use super::denylist::Raised;
-use super::manager::NotOpened;
+use super::denylist::WatermarkScope;
+use super::manager::UnsealError;
 use crate::flow::FlowError;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::session";
 
 /// An entry in the store that this process cannot read. It is left as it is.
-pub(super) fn unreadable(purpose: &'static str, reason: NotOpened) {
+pub(super) fn unreadable(purpose: &'static str, reason: UnsealError) {
     let reason = match reason {
-        NotOpened::Unreadable => {
+        UnsealError::Unreadable => {
             "written with a key or in a format that this process does not know"
         }
-        NotOpened::Foreign => "not written for this session, issuer and client, or changed since",
+        UnsealError::Foreign => "not written for this session, issuer and client, or changed since",
     };
     if may_log("session_unreadable", purpose) {
         tracing::warn!(
@@ -105,14 +105,14 @@ pub(super) fn rotation_without_store() {
 }
 
 /// Entries of the revocation list gave way to a watermark.
-pub(super) fn watermark_raised(raised: Raised) {
+pub(super) fn watermark_raised(raised: WatermarkScope) {
     match raised {
-        Raised::OneUser => tracing::warn!(
+        WatermarkScope::OneUser => tracing::warn!(
             target: TARGET, event = "denylist_watermark_raised", scope = "user",
             "a user signed out so often that older sessions of this user are refused; with_session_store keeps \
              sign-outs in a store"
         ),
-        Raised::AllUsers => tracing::warn!(
+        WatermarkScope::AllUsers => tracing::warn!(
             target: TARGET, event = "denylist_watermark_raised", scope = "all",
             "more users signed out than this process can remember: older sessions of all users are refused; \
              with_session_store keeps sign-outs in a store"

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refresh::Seat;
+use super::refresh::RefreshWaiter;
 use crate::clock::within;
 use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
@@ -27,17 +27,17 @@ use crate::protocol::{AccessToken, Claims, ScopeSet};
 ///
 /// [OpenID Connect Core §5.7]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(Arc<SessionInner>);
 
-struct Inner {
-    keeper: Arc<SessionManager>,
+struct SessionInner {
+    manager: Arc<SessionManager>,
     /// What the request came with: who somebody is does not change under a handler's hands.
     opened: Arc<SessionRecord>,
     expires_at: i64,
     /// The newest that is known here.
     current: Mutex<LoadedSession>,
     /// A refresh that was begun before anybody needed it.
-    ahead: Mutex<Option<Seat>>,
+    ahead: Mutex<Option<RefreshWaiter>>,
     /// Whether the application has read anything of the session.
     was_read: AtomicBool,
 }
@@ -88,12 +88,12 @@ impl Session {
 
     /// When the person signed in here.
     pub fn signed_in_at(&self) -> SystemTime {
-        moment(self.opened().created_at())
+        system_time(self.opened().created_at())
     }
 
     /// When the session ends if it is not used any more.
     pub fn expires_at(&self) -> SystemTime {
-        moment(self.0.expires_at)
+        system_time(self.0.expires_at)
     }
 
     /// The name of the session: for logs and for support. No secret.
@@ -120,19 +120,19 @@ impl Session {
     /// once at each call; otherwise in the process that ended it.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
         self.note_read();
-        let keeper = &self.0.keeper;
-        let newest = keeper.newest(&self.current()).await?;
+        let manager = &self.0.manager;
+        let newest = manager.newest(&self.current()).await?;
         self.adopt(newest);
-        self.refresh_ahead();
-        let held = self.current();
-        if keeper.has_good_token(held.record()) {
-            return Ok(held.record().access_token().clone());
+        self.refresh_proactively();
+        let loaded = self.current();
+        if manager.has_valid_token(loaded.record()) {
+            return Ok(loaded.record().access_token().clone());
         }
-        let newest = keeper.fresh(&held).await?;
-        if keeper.is_denied(newest.record()) {
+        let newest = manager.fresh(&loaded).await?;
+        if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
-        let good = keeper.has_good_token(newest.record());
+        let good = manager.has_valid_token(newest.record());
         let token = newest.record().access_token().clone();
         self.adopt(newest);
         if good {
@@ -150,8 +150,8 @@ impl Session {
     /// [`SessionError`]. After a failure the authorization server is left alone for a while, which doubles
     /// each time up to a minute; until then the error is the same.
     pub async fn refresh(&self) -> Result<(), SessionError> {
-        let held = self.current();
-        let newest = self.0.keeper.newer(&held).await?;
+        let loaded = self.current();
+        let newest = self.0.manager.newer(&loaded).await?;
         self.adopt(newest);
         Ok(())
     }
@@ -167,18 +167,18 @@ impl Session {
         let token = self.access_token().await?;
         Ok(self
             .0
-            .keeper
+            .manager
             .flow()
             .userinfo(&token, self.subject())
             .await?)
     }
 
-    pub(crate) fn new(keeper: Arc<SessionManager>, held: LoadedSession) -> Self {
-        Self(Arc::new(Inner {
-            expires_at: keeper.expires_at(held.record()),
-            keeper,
-            opened: Arc::clone(held.record()),
-            current: Mutex::new(held),
+    pub(crate) fn new(manager: Arc<SessionManager>, loaded: LoadedSession) -> Self {
+        Self(Arc::new(SessionInner {
+            expires_at: manager.expires_at(loaded.record()),
+            manager,
+            opened: Arc::clone(loaded.record()),
+            current: Mutex::new(loaded),
             ahead: Mutex::default(),
             was_read: AtomicBool::new(false),
         }))
@@ -203,39 +203,39 @@ impl Session {
         self.lock().clone()
     }
 
-    pub(super) fn keeper(&self) -> &Arc<SessionManager> {
-        &self.0.keeper
+    pub(super) fn manager(&self) -> &Arc<SessionManager> {
+        &self.0.manager
     }
 
     /// The session has become this.
-    pub(super) fn renew(&self, held: LoadedSession) {
-        *self.lock() = held;
+    pub(super) fn renew(&self, loaded: LoadedSession) {
+        *self.lock() = loaded;
     }
 
     /// Begins a refresh if it is time for one, and takes in what came of the last.
-    pub(crate) fn refresh_ahead(&self) {
+    pub(crate) fn refresh_proactively(&self) {
         let mut ahead = self.ahead();
-        if let Some(seat) = ahead.take_if(|seat| seat.is_over())
-            && let Some(Ok(newest)) = seat.at_hand()
+        if let Some(waiter) = ahead.take_if(|waiter| waiter.is_over())
+            && let Some(Ok(newest)) = waiter.cached()
         {
             self.adopt(newest);
         }
         if ahead.is_none() {
-            *ahead = self.0.keeper.refresh_ahead(&self.current());
+            *ahead = self.0.manager.refresh_proactively(&self.current());
         }
     }
 
     /// Waits a moment for a refresh that was begun, where the response is what carries its tokens to their
     /// place: `L54` for sealed cookies. `None` where there is nothing to wait for.
-    pub(crate) fn pending_refreshes(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let seat = self.ahead().clone()?;
+    pub(crate) fn pending_refresh(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let waiter = self.ahead().clone()?;
         let session = self.clone();
         self.0
-            .keeper
+            .manager
             .keeps_in_cookies_alone()
             .then_some(async move {
-                let clock = Arc::clone(session.0.keeper.flow().clock());
-                let outcome = within(&*clock, MOMENT, seat.outcome()).await;
+                let clock = Arc::clone(session.0.manager.flow().clock());
+                let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.outcome()).await;
                 if let Some(Some(Ok(newest))) = outcome {
                     session.adopt(newest);
                 }
@@ -250,7 +250,7 @@ impl Session {
         }
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Option<Seat>> {
+    fn ahead(&self) -> MutexGuard<'_, Option<RefreshWaiter>> {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -272,12 +272,12 @@ impl fmt::Debug for Session {
     }
 }
 
-pub(super) fn moment(seconds: i64) -> SystemTime {
+pub(super) fn system_time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
 }
 
 /// How long a response waits for tokens that it shall carry.
-const MOMENT: Duration = Duration::from_secs(2);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The end of the year 9999: every platform can name it.
 const LAST_SECOND: u64 = 253_402_300_799;

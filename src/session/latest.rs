@@ -16,31 +16,31 @@ pub(super) struct LatestRecords(Mutex<Records>);
 
 /// How far a record has come; the first are dropped first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
+enum CookieProgress {
     /// The browser has sent the cookie of this record, or of a newer one.
     Presented,
     /// A response carries the cookie.
     Sent,
-    Kept,
+    Unsent,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct LatestRecord {
     record: Arc<SessionRecord>,
     until: Duration,
     user: UserDigest,
-    progress: Progress,
+    progress: CookieProgress,
     /// When it was put, counted from the first.
     number: u64,
 }
 
 #[derive(Debug, Default)]
 struct Records {
-    by_id: HashMap<SessionId, Kept>,
+    by_id: HashMap<SessionId, LatestRecord>,
     /// Those of all users, in the order in which they are dropped.
-    order: BTreeSet<(Progress, u64, SessionId)>,
+    order: BTreeSet<(CookieProgress, u64, SessionId)>,
     /// The same by user.
-    by_user: BTreeSet<(UserDigest, Progress, u64, SessionId)>,
+    by_user: BTreeSet<(UserDigest, CookieProgress, u64, SessionId)>,
     counts: HashMap<UserDigest, usize>,
     /// The user with the most records is the last.
     ranking: BTreeSet<(usize, UserDigest)>,
@@ -56,8 +56,8 @@ impl LatestRecords {
         if kept.record.is_ahead_of(record) {
             return Some(record.joined(&kept.record));
         }
-        if kept.progress != Progress::Presented {
-            records.advance(record.id(), Progress::Presented);
+        if kept.progress != CookieProgress::Presented {
+            records.advance(record.id(), CookieProgress::Presented);
         }
         None
     }
@@ -81,11 +81,11 @@ impl LatestRecords {
         records.remove_expired(now);
         while records.by_id.len() >= MAX && records.drop_one() {}
         records.puts += 1;
-        let kept = Kept {
+        let kept = LatestRecord {
             record: Arc::clone(record),
             until: now.saturating_add(lifetime),
             user: UserDigest::new(record.issuer(), record.subject()),
-            progress: Progress::Kept,
+            progress: CookieProgress::Unsent,
             number: records.puts,
         };
         records.put(*id, kept);
@@ -103,10 +103,10 @@ impl LatestRecords {
     pub(super) fn note_sent(&self, record: &SessionRecord) {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id());
-        if kept
-            .is_some_and(|kept| kept.progress == Progress::Kept && !kept.record.is_ahead_of(record))
-        {
-            records.advance(record.id(), Progress::Sent);
+        if kept.is_some_and(|kept| {
+            kept.progress == CookieProgress::Unsent && !kept.record.is_ahead_of(record)
+        }) {
+            records.advance(record.id(), CookieProgress::Sent);
         }
     }
 
@@ -121,7 +121,7 @@ impl LatestRecords {
 }
 
 impl Records {
-    fn put(&mut self, id: SessionId, kept: Kept) {
+    fn put(&mut self, id: SessionId, kept: LatestRecord) {
         let (user, progress, number) = (kept.user, kept.progress, kept.number);
         self.order.insert((progress, number, id));
         self.by_user.insert((user, progress, number, id));
@@ -130,7 +130,7 @@ impl Records {
         self.by_id.insert(id, kept);
     }
 
-    fn remove(&mut self, id: &SessionId) -> Option<Kept> {
+    fn remove(&mut self, id: &SessionId) -> Option<LatestRecord> {
         let kept = self.by_id.remove(id)?;
         let (user, progress, number) = (kept.user, kept.progress, kept.number);
         self.order.remove(&(progress, number, *id));
@@ -150,7 +150,7 @@ impl Records {
         }
     }
 
-    fn advance(&mut self, id: &SessionId, progress: Progress) {
+    fn advance(&mut self, id: &SessionId, progress: CookieProgress) {
         if let Some(mut kept) = self.remove(id) {
             kept.progress = progress;
             self.put(*id, kept);
@@ -171,11 +171,13 @@ impl Records {
     fn victim(&self) -> Option<SessionId> {
         let &(count, user) = self.ranking.last()?;
         if count > FAIR_SHARE {
-            let of_user = self.by_user.range((user, Progress::Presented, 0, LOWEST)..);
+            let of_user = self
+                .by_user
+                .range((user, CookieProgress::Presented, 0, LOWEST)..);
             return of_user.map(|&(_, _, _, id)| id).next();
         }
         let first = self.order.first();
-        let sent = first.filter(|(progress, _, _)| *progress != Progress::Kept);
+        let sent = first.filter(|(progress, _, _)| *progress != CookieProgress::Unsent);
         sent.map(|&(_, _, id)| id)
     }
 

@@ -9,28 +9,28 @@ use crate::flow::SessionRecord;
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedSession {
     record: Arc<SessionRecord>,
-    seat: Seat,
+    revision: Revision,
     /// The browser's cookie is older than the record.
     stale_cookie: bool,
 }
 
 /// Where a session is written to.
 #[derive(Clone, Debug)]
-pub(super) enum Seat {
+pub(super) enum Revision {
     /// Into its cookie; with shared memory this is the version of what the store knows of it.
     Cookie(Option<u64>),
     Stored {
-        ticket: SessionSecret,
+        secret: SessionSecret,
         version: u64,
     },
 }
 
 impl LoadedSession {
     /// As its cookie or its store has it.
-    pub(super) fn new(record: SessionRecord, seat: Seat) -> Self {
+    pub(super) fn new(record: SessionRecord, revision: Revision) -> Self {
         Self {
             record: Arc::new(record),
-            seat,
+            revision,
             stale_cookie: false,
         }
     }
@@ -40,14 +40,14 @@ impl LoadedSession {
     pub(super) fn with_record(&self, record: SessionRecord) -> Self {
         Self {
             record: Arc::new(record),
-            seat: self.seat.clone(),
+            revision: self.revision.clone(),
             stale_cookie: true,
         }
     }
 
     #[must_use]
-    pub(super) fn with_seat(self, seat: Seat) -> Self {
-        Self { seat, ..self }
+    pub(super) fn with_revision(self, revision: Revision) -> Self {
+        Self { revision, ..self }
     }
 
     pub(crate) fn record(&self) -> &Arc<SessionRecord> {
@@ -55,19 +55,19 @@ impl LoadedSession {
     }
 
     /// The ticket, where the session is in a store.
-    pub(crate) fn ticket(&self) -> Option<&SessionSecret> {
-        match &self.seat {
-            Seat::Cookie(_) => None,
-            Seat::Stored { ticket, .. } => Some(ticket),
+    pub(crate) fn secret(&self) -> Option<&SessionSecret> {
+        match &self.revision {
+            Revision::Cookie(_) => None,
+            Revision::Stored { secret, .. } => Some(secret),
         }
     }
 
-    pub(super) fn seat(&self) -> &Seat {
-        &self.seat
+    pub(super) fn revision(&self) -> &Revision {
+        &self.revision
     }
 
     /// Whether the session has to be written into its cookie anew.
     pub(crate) fn wants_cookie(&self) -> bool {
-        self.stale_cookie && matches!(self.seat, Seat::Cookie(_))
+        self.stale_cookie && matches!(self.revision, Revision::Cookie(_))
     }
 }

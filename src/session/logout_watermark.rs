@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::index::{List, Tag};
+use super::index::{IndexTag, SessionIndex};
 use super::manager::SessionManager;
 use super::shared::both;
 use crate::flow::SessionRecord;
@@ -15,40 +15,40 @@ use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
 /// What has ended of the sessions of one list.
 #[derive(Default)]
-struct Note {
+struct LogoutWatermark {
     /// All that were issued up to then.
     all: Option<i64>,
     /// In the note of a user: those of a `sid`.
-    by_sid: Vec<(Tag, i64)>,
+    by_sid: Vec<(IndexTag, i64)>,
 }
 
 impl SessionManager {
     /// Notes that everything on this list that was issued up to `moment` has ended, in seconds since 1970: with
     /// `sid`, the sessions of it. One that comes late takes nothing back that was noted since.
-    pub(super) async fn note_logout(
+    pub(super) async fn record_logout(
         &self,
         store: &SharedStore,
-        list: &List,
-        sid: Option<Tag>,
+        list: &SessionIndex,
+        sid: Option<IndexTag>,
         moment: i64,
     ) -> Result<(), StoreError> {
         let key = key(list);
         // A login that was under way may end that much later than what it is held against.
-        let ttl = self.absolute.saturating_add(UNDER_WAY);
-        for _ in 0..ATTEMPTS {
-            let noted = store.get(&key).await?;
-            let mut note = match &noted {
-                Some(noted) => Note::read(noted)?,
-                None => Note::default(),
+        let ttl = self.absolute.saturating_add(LOGIN_TIMEOUT);
+        for _ in 0..MAX_ATTEMPTS {
+            let stored = store.get(&key).await?;
+            let mut watermark = match &stored {
+                Some(stored) => LogoutWatermark::read(stored)?,
+                None => LogoutWatermark::default(),
             };
-            note.add(sid, moment);
-            let expect = noted.map_or(Expect::Absent, |noted| Expect::Version(noted.version()));
-            if let Put::Stored(_) = store.put(&key, note.to_bytes(), ttl, expect).await? {
+            watermark.add(sid, moment);
+            let expect = stored.map_or(Expect::Absent, |stored| Expect::Version(stored.version()));
+            if let Put::Stored(_) = store.put(&key, watermark.to_bytes(), ttl, expect).await? {
                 return Ok(());
             }
         }
         Err(StoreError::unavailable(
-            "a note of a logout changes too fast",
+            "a watermark of a logout changes too fast",
         ))
     }
 
@@ -59,12 +59,12 @@ impl SessionManager {
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
         let issued_at = record.issued_at();
-        let covers = |noted: Option<Record>, sid: Option<Tag>| match noted {
-            Some(noted) => Ok(Note::read(&noted)?.covers(issued_at, sid)),
+        let covers = |stored: Option<Record>, sid: Option<IndexTag>| match stored {
+            Some(stored) => Ok(LogoutWatermark::read(&stored)?.covers(issued_at, sid)),
             None => Ok(false),
         };
-        let user = key(&self.list_of_user(record.subject()));
-        let Some(sid) = record.sid().map(|sid| self.list_of_sid(sid)) else {
+        let user = key(&self.user_index(record.subject()));
+        let Some(sid) = record.sid().map(|sid| self.sid_index(sid)) else {
             return covers(store.get(&user).await?, None);
         };
         let tag = sid.tag();
@@ -74,21 +74,21 @@ impl SessionManager {
     }
 }
 
-impl Note {
+impl LogoutWatermark {
     /// Fails for a note of another format, such as one of a newer release: taken for an empty one it would let
     /// sessions go on that have ended, and be overwritten.
-    fn read(noted: &Record) -> Result<Self, StoreError> {
+    fn read(stored: &Record) -> Result<Self, StoreError> {
         let unreadable = || {
             StoreError::unavailable(
-                "a note of a logout is in a format that this release does not know: it is left as it is",
+                "a watermark of a logout is in a format that this release does not know: it is left as it is",
             )
         };
-        let (all, rest) = noted
+        let (all, rest) = stored
             .value()
             .split_first_chunk::<8>()
             .filter(|(_, rest)| rest.len() % (16 + 8) == 0)
             .ok_or_else(unreadable)?;
-        let mut note = Self {
+        let mut watermark = Self {
             all: Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER),
             by_sid: Vec::new(),
         };
@@ -96,11 +96,11 @@ impl Note {
             if let Some((tag, moment)) = pair.split_first_chunk::<16>()
                 && let Ok(moment) = moment.try_into()
             {
-                let tag = Tag::from_bytes(*tag);
-                note.by_sid.push((tag, i64::from_be_bytes(moment)));
+                let tag = IndexTag::from_bytes(*tag);
+                watermark.by_sid.push((tag, i64::from_be_bytes(moment)));
             }
         }
-        Ok(note)
+        Ok(watermark)
     }
 
     fn to_bytes(&self) -> Bytes {
@@ -113,16 +113,16 @@ impl Note {
         bytes.into()
     }
 
-    fn add(&mut self, sid: Option<Tag>, moment: i64) {
+    fn add(&mut self, sid: Option<IndexTag>, moment: i64) {
         let Some(sid) = sid else {
             self.all = self.all.max(Some(moment));
             return;
         };
         match self.by_sid.iter_mut().find(|(tag, _)| *tag == sid) {
-            Some((_, noted)) => *noted = moment.max(*noted),
+            Some((_, stored)) => *stored = moment.max(*stored),
             None => self.by_sid.push((sid, moment)),
         }
-        if self.by_sid.len() > MOST_SIDS {
+        if self.by_sid.len() > MAX_SIDS {
             // Of this user alone, all sessions that are older than the oldest of these have ended then.
             self.by_sid.sort_by_key(|(_, moment)| *moment);
             let (_, oldest) = self.by_sid.remove(0);
@@ -130,21 +130,21 @@ impl Note {
         }
     }
 
-    fn covers(&self, issued_at: i64, sid: Option<Tag>) -> bool {
-        let of_sid = |(tag, moment): &(Tag, i64)| Some(*tag) == sid && issued_at <= *moment;
+    fn covers(&self, issued_at: i64, sid: Option<IndexTag>) -> bool {
+        let of_sid = |(tag, moment): &(IndexTag, i64)| Some(*tag) == sid && issued_at <= *moment;
         self.all.is_some_and(|moment| issued_at <= moment) || self.by_sid.iter().any(of_sid)
     }
 }
 
-fn key(list: &List) -> Key {
+fn key(list: &SessionIndex) -> Key {
     Key::new(list.logout_purpose(), list.id())
 }
 
-const UNDER_WAY: Duration = Duration::from_secs(600);
-const ATTEMPTS: usize = 8;
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
+const MAX_ATTEMPTS: usize = 8;
 
 /// No moment was noted.
 const NEVER: i64 = i64::MIN;
 
 /// Ended sessions at the authorization server that are noted for one user.
-const MOST_SIDS: usize = 64;
+const MAX_SIDS: usize = 64;

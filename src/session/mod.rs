@@ -45,8 +45,8 @@ mod backend;
 mod begin;
 mod bounded_map;
 mod bulk_logout;
-mod claim;
 mod clock_rollback;
+mod consumed_state;
 mod denylist;
 mod error;
 mod events;
@@ -70,7 +70,7 @@ mod stored;
 mod tests;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
-pub use admin::{SessionAdminError, SessionInfo, Sessions};
+pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
 pub use app_data::AppDataError;
 pub(crate) use begin::CreateSessionError;
 pub(crate) use bulk_logout::EndSessionError;
@@ -79,11 +79,11 @@ pub use handle::{Session, UserKey};
 pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
-pub(crate) use hooks::{Hook, LoginRejection};
+pub(crate) use hooks::{LoginRejection, SessionHook};
 pub(crate) use loaded::LoadedSession;
 pub(crate) use logout::SignOut;
 pub(crate) use manager::SessionManager;
-pub(crate) use open::{OpenedSession, Presented, PresentedSession};
+pub(crate) use open::{OpenedSession, PresentedSession, PresentedSessions};
 pub(crate) use secret::SessionSecret;
 
 #[doc = include_str!("../../docs/sessions.md")]

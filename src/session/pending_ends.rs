@@ -14,20 +14,20 @@ use crate::store::StoreError;
 
 /// Sessions whose end is yet to be written to the store.
 #[derive(Debug, Default)]
-pub(super) struct PendingEnds(Mutex<Inner>);
+pub(super) struct PendingEnds(Mutex<PendingEndsInner>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PendingEndsInner {
     ends: HashMap<SessionId, PendingEnd>,
     /// Whether a task writes them.
-    is_served: bool,
+    is_running: bool,
 }
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
-    shown: PresentedSession,
+    presented: PresentedSession,
     /// The generation of the tokens that are revoked already, if any are. The application was told then.
-    told: Option<u64>,
+    revoked_generation: Option<u64>,
     reason: EndReason,
     /// The monotonic time from which no copy of the cookie can be accepted any more.
     until: Duration,
@@ -38,7 +38,7 @@ impl PendingEnds {
         self.lock().ends.contains_key(id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, PendingEndsInner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -49,26 +49,26 @@ impl SessionManager {
     pub(super) fn end_later(
         &self,
         id: SessionId,
-        shown: PresentedSession,
-        told: Option<u64>,
+        presented: PresentedSession,
+        revoked_generation: Option<u64>,
         reason: EndReason,
     ) -> bool {
         let until = self.flow.clock().monotonic();
-        let until = until.saturating_add(self.longest_life());
-        let mut inner = self.memory.pending_ends.lock();
+        let until = until.saturating_add(self.max_lifetime());
+        let mut inner = self.local.pending_ends.lock();
         if inner.ends.len() >= MAX && !inner.ends.contains_key(&id) {
             return false;
         }
         let end = PendingEnd {
-            shown,
-            told,
+            presented,
+            revoked_generation,
             reason,
             until,
         };
         inner.ends.entry(id).or_insert(end);
-        if !std::mem::replace(&mut inner.is_served, true) {
-            let keeper = self.clone();
-            tokio::spawn(async move { keeper.write_pending_ends().await });
+        if !std::mem::replace(&mut inner.is_running, true) {
+            let manager = self.clone();
+            tokio::spawn(async move { manager.write_pending_ends().await });
         }
         true
     }
@@ -83,26 +83,29 @@ impl SessionManager {
                 Ok(()) => FIRST_PAUSE,
                 Err(_) => (pause * 2).min(LONGEST_PAUSE),
             };
-            let mut inner = self.memory.pending_ends.lock();
+            let mut inner = self.local.pending_ends.lock();
             if inner.ends.is_empty() {
-                inner.is_served = false;
+                inner.is_running = false;
                 return;
             }
         }
     }
 
     async fn write_pending_ends_once(&self) -> Result<(), StoreError> {
-        let pending = self.memory.pending_ends.lock().ends.clone();
+        let pending = self.local.pending_ends.lock().ends.clone();
         let (mut written, mut outcome) = (0, Ok(()));
         for (id, end) in pending {
             let over = self.flow.clock().monotonic() >= end.until;
             if !over {
-                match self.sign_out_in_store(end.shown).await {
+                match self.sign_out_in_store(end.presented).await {
                     Ok(SignOut::Ended(record)) => {
-                        if end.told.is_none() {
+                        if end.revoked_generation.is_none() {
                             self.notify_ended(&record, end.reason);
                         }
-                        if end.told.is_none_or(|revoked| revoked < record.generation()) {
+                        if end
+                            .revoked_generation
+                            .is_none_or(|revoked| revoked < record.generation())
+                        {
                             self.flow.revoke(&record).await;
                         }
                     }
@@ -114,7 +117,7 @@ impl SessionManager {
                 }
                 written += 1;
             }
-            self.memory.pending_ends.lock().ends.remove(&id);
+            self.local.pending_ends.lock().ends.remove(&id);
         }
         if written > 0 {
             events::pending_ends_written(written);

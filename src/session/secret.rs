@@ -22,8 +22,8 @@ impl SessionSecret {
     /// Reads the value of a cookie; `None` for what we never wrote.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(base64url::decode(text)?);
-        let ticket = bytes.as_slice().try_into().ok()?;
-        Some(Self(Zeroizing::new(ticket)))
+        let secret = bytes.as_slice().try_into().ok()?;
+        Some(Self(Zeroizing::new(secret)))
     }
 
     /// The value of its cookie.
@@ -62,15 +62,15 @@ mod tests {
 
     #[test]
     fn a_ticket_is_43_characters_and_names_its_session_by_a_digest() {
-        let ticket = SessionSecret::random(Random::system()).unwrap();
-        let text = ticket.to_text();
+        let secret = SessionSecret::random(Random::system()).unwrap();
+        let text = secret.to_text();
         assert_eq!(text.len(), 43);
         let again = SessionSecret::parse(&text).unwrap();
         let here = Binding::new(&["here"]);
-        assert_eq!(again.id(here), ticket.id(here));
-        assert_ne!(ticket.id(here), ticket.id(Binding::new(&["there"])));
-        assert_ne!(ticket.id(here).to_string(), *text);
-        assert_eq!(format!("{ticket:?}"), "SessionSecret(..)");
+        assert_eq!(again.id(here), secret.id(here));
+        assert_ne!(secret.id(here), secret.id(Binding::new(&["there"])));
+        assert_ne!(secret.id(here).to_string(), *text);
+        assert_eq!(format!("{secret:?}"), "SessionSecret(..)");
         for odd in [
             "",
             "x",

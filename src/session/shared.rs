@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::backend::{Found, Saved};
+use super::backend::{LoadResult, SaveResult};
 use super::events;
-use super::loaded::{LoadedSession, Seat};
-use super::manager::{NotOpened, SessionManager};
+use super::loaded::{LoadedSession, Revision};
+use super::manager::{SessionManager, UnsealError};
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
@@ -20,65 +20,69 @@ impl SessionManager {
     pub(super) async fn newest_shared(
         &self,
         store: &SharedStore,
-        held: LoadedSession,
-    ) -> Result<Found, StoreError> {
-        let record = held.record();
+        loaded: LoadedSession,
+    ) -> Result<LoadResult, StoreError> {
+        let record = loaded.record();
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {
-            return Ok(Found::Ended);
+            return Ok(LoadResult::Ended);
         }
         Ok(match known? {
-            Some(known) => self.read_shared(&held, &known),
-            None => Found::Session(held.with_seat(Seat::Cookie(None))),
+            Some(known) => self.read_shared(&loaded, &known),
+            None => LoadResult::Session(loaded.with_revision(Revision::Cookie(None))),
         })
     }
 
     /// A newer record that does not open is not passed over: with the older one of the cookie this process would
     /// send a refresh token that was used, and overwrite the newer tokens.
-    fn read_shared(&self, held: &LoadedSession, known: &Record) -> Found {
-        let seat = Seat::Cookie(Some(known.version()));
+    fn read_shared(&self, loaded: &LoadedSession, known: &Record) -> LoadResult {
+        let revision = Revision::Cookie(Some(known.version()));
         let sealed = match known.value().split_first() {
-            Some((&ENDED, _)) => return Found::Ended,
-            Some((&SUCCESSOR, sealed)) => sealed,
+            Some((&ENDED, _)) => return LoadResult::Ended,
+            Some((&NEWER_RECORD, sealed)) => sealed,
             _ => {
-                events::unreadable("cookie", NotOpened::Unreadable);
-                return Found::Unreadable;
+                events::unreadable("cookie", UnsealError::Unreadable);
+                return LoadResult::Unreadable;
             }
         };
-        let record = held.record();
+        let record = loaded.record();
         match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
-            Ok(newer) if newer.is_ahead_of(record) => {
-                Found::Session(held.with_record(record.joined(&newer)).with_seat(seat))
-            }
-            Ok(_) => Found::Session(held.clone().with_seat(seat)),
+            Ok(newer) if newer.is_ahead_of(record) => LoadResult::Session(
+                loaded
+                    .with_record(record.joined(&newer))
+                    .with_revision(revision),
+            ),
+            Ok(_) => LoadResult::Session(loaded.clone().with_revision(revision)),
             Err(reason) => {
                 events::unreadable("cookie", reason);
-                Found::Unreadable
+                LoadResult::Unreadable
             }
         }
     }
 
-    pub(super) async fn save_successor(
+    pub(super) async fn save_shared(
         &self,
         store: &SharedStore,
         newer: LoadedSession,
-    ) -> Result<Saved, StoreError> {
-        let expect = match newer.seat() {
-            Seat::Cookie(Some(version)) => Expect::Version(*version),
+    ) -> Result<SaveResult, StoreError> {
+        let expect = match newer.revision() {
+            Revision::Cookie(Some(version)) => Expect::Version(*version),
             _ => Expect::Absent,
         };
         let record = newer.record();
         let sealed = self.seal(Purpose::Successor, None, record);
         let sealed = sealed.map_err(StoreError::unavailable)?;
-        let value = [&[SUCCESSOR], &sealed[..]].concat();
+        let value = [&[NEWER_RECORD], &sealed[..]].concat();
         let ttl = self.time_left(record);
         match store
             .put(&key(record.id()), value.into(), ttl, expect)
             .await?
         {
-            Put::Stored(version) => Ok(Saved::Stored(newer.with_seat(Seat::Cookie(Some(version))))),
-            Put::Conflict => Ok(Saved::Conflict),
+            Put::Stored(version) => Ok(SaveResult::Stored(
+                newer.with_revision(Revision::Cookie(Some(version))),
+            )),
+            Put::Conflict => Ok(SaveResult::Conflict),
         }
     }
 
@@ -89,7 +93,7 @@ impl SessionManager {
         id: &SessionId,
     ) -> Result<(), StoreError> {
         store
-            .put(&key(id), ended(), self.longest_life(), Expect::Anything)
+            .put(&key(id), ended(), self.max_lifetime(), Expect::Anything)
             .await?;
         Ok(())
     }
@@ -129,7 +133,7 @@ pub(super) fn ended() -> Bytes {
     Bytes::from_static(&[ENDED])
 }
 
-pub(super) fn says_ended(known: &Record) -> bool {
+pub(super) fn is_end_marker(known: &Record) -> bool {
     known.value().first() == Some(&ENDED)
 }
 
@@ -139,4 +143,4 @@ pub(super) fn key(id: &SessionId) -> Key {
 }
 
 const ENDED: u8 = 0;
-const SUCCESSOR: u8 = 1;
+const NEWER_RECORD: u8 = 1;

@@ -11,12 +11,12 @@ use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
 
 async fn session(server: &Server) -> Session {
     let (flow, record) = sign_in(server).await;
-    let keeper = Arc::new(SessionManager::new(
+    let manager = Arc::new(SessionManager::new(
         Arc::new(flow),
         CookieKey::generate().unwrap(),
     ));
-    let held = keeper.begin(record).await.unwrap();
-    Session::new(keeper, held)
+    let loaded = manager.begin(record).await.unwrap();
+    Session::new(manager, loaded)
 }
 
 #[tokio::test]

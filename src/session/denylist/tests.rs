@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::entries::{MAX, MAX_PER_USER};
-use super::{Denylist, Raised};
+use super::{Denylist, WatermarkScope};
 use crate::clock::{Clock, Sleep};
 use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
 use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
@@ -78,7 +78,7 @@ async fn one_user_who_signs_out_100_000_times_takes_few_entries_and_ends_no_othe
     drop(entries);
     assert!(!denylist.contains(&record));
     // One a minute at most, and never of all users.
-    assert_eq!(warnings, [Raised::OneUser; 2]);
+    assert_eq!(warnings, [WatermarkScope::OneUser; 2]);
 }
 
 #[tokio::test]
@@ -129,7 +129,7 @@ async fn a_watermark_of_all_is_raised_only_if_more_users_signed_out_than_there_i
         let one = session(&number.to_string(), number, NOW + i64::from(number % 100));
         raised = denylist.insert(&one, &At(0, NOW + 100), HOUR);
     }
-    assert_eq!(raised, Some(Raised::AllUsers));
+    assert_eq!(raised, Some(WatermarkScope::AllUsers));
     assert!(denylist.lock().len() <= MAX);
     assert!(denylist.contains(&old));
     assert!(!denylist.contains(&new));

@@ -24,10 +24,10 @@ pub struct NewLogin {
 /// What an application says to a [`NewLogin`].
 #[derive(Debug)]
 #[must_use]
-pub struct LoginDecision(Decision);
+pub struct LoginDecision(LoginAction);
 
 #[derive(Debug)]
-enum Decision {
+enum LoginAction {
     Allow,
     AllowWith(Result<Option<String>, AppDataError>),
     Deny(Cow<'static, str>),
@@ -102,26 +102,26 @@ impl NewLogin {
 impl LoginDecision {
     /// They get a session.
     pub fn allow() -> Self {
-        Self(Decision::Allow)
+        Self(LoginAction::Allow)
     }
 
     /// They get a session that has this with it, for
     /// [`Session::app_data`](crate::Session::app_data). It is kept as JSON: at most 1 KiB in cookies, 64 KiB
     /// in a store. What is larger, or is no JSON, fails the login with a 500 that the log explains.
     pub fn allow_with<T: Serialize + ?Sized>(app_data: &T) -> Self {
-        Self(Decision::AllowWith(app_data::to_json(app_data)))
+        Self(LoginAction::AllowWith(app_data::to_json(app_data)))
     }
 
     /// They get an error page (403) with these words, which are escaped, and no session. The tokens of the
     /// login are revoked.
     pub fn deny(words: impl Into<Cow<'static, str>>) -> Self {
-        Self(Decision::Deny(words.into()))
+        Self(LoginAction::Deny(words.into()))
     }
 
     /// It cannot be told at the moment, because a database is away for example: they get an error page
     /// (503, with `Retry-After`) and no session.
     pub fn later(retry_after: Duration) -> Self {
-        Self(Decision::Later(retry_after))
+        Self(LoginAction::Later(retry_after))
     }
 }
 
@@ -138,9 +138,9 @@ impl SessionManager {
         };
         let clock = self.flow.clock().as_ref();
         let admitted = match self.hooks.on_login.call(clock, new).await {
-            None | Some(Ok(LoginDecision(Decision::Allow))) => return Ok(record),
+            None | Some(Ok(LoginDecision(LoginAction::Allow))) => return Ok(record),
             Some(Ok(LoginDecision(decision))) => self.carry_out(decision, &record),
-            Some(Err(error @ super::NoAnswer::TooSlow)) => Err(LoginRejection::Later {
+            Some(Err(error @ super::HookError::TooSlow)) => Err(LoginRejection::Later {
                 reason: error.to_string(),
                 retry_after: RETRY,
             }),
@@ -154,16 +154,16 @@ impl SessionManager {
 
     fn carry_out(
         &self,
-        decision: Decision,
+        decision: LoginAction,
         record: &SessionRecord,
     ) -> Result<SessionRecord, LoginRejection> {
         match decision {
-            Decision::Allow => Ok(record.clone()),
-            Decision::AllowWith(text) => text
+            LoginAction::Allow => Ok(record.clone()),
+            LoginAction::AllowWith(text) => text
                 .and_then(|text| self.with_app_data(record, text))
                 .map_err(|error| LoginRejection::Failed(error.to_string())),
-            Decision::Deny(words) => Err(LoginRejection::Denied(words)),
-            Decision::Later(retry_after) => Err(LoginRejection::Later {
+            LoginAction::Deny(words) => Err(LoginRejection::Denied(words)),
+            LoginAction::Later(retry_after) => Err(LoginRejection::Later {
                 reason: "it said so".to_owned(),
                 retry_after,
             }),

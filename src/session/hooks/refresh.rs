@@ -29,10 +29,10 @@ pub struct RefreshedSession {
 /// What an application says to a [`RefreshedSession`].
 #[derive(Debug)]
 #[must_use]
-pub struct RefreshDecision(Decision);
+pub struct RefreshDecision(RefreshAction);
 
 #[derive(Debug)]
-enum Decision {
+enum RefreshAction {
     Keep,
     KeepWith(Result<Option<String>, AppDataError>),
     End,
@@ -107,19 +107,19 @@ impl RefreshedSession {
 impl RefreshDecision {
     /// The session goes on.
     pub fn keep() -> Self {
-        Self(Decision::Keep)
+        Self(RefreshAction::Keep)
     }
 
     /// The session goes on with this instead of what was kept with it; limits as in
     /// [`LoginDecision::allow_with`](super::LoginDecision::allow_with). What is too large is not kept, and the log says
     /// so.
     pub fn keep_with<T: Serialize + ?Sized>(app_data: &T) -> Self {
-        Self(Decision::KeepWith(app_data::to_json(app_data)))
+        Self(RefreshAction::KeepWith(app_data::to_json(app_data)))
     }
 
     /// The session ends, and its tokens are revoked.
     pub fn end() -> Self {
-        Self(Decision::End)
+        Self(RefreshAction::End)
     }
 }
 
@@ -129,31 +129,31 @@ impl SessionManager {
     /// A hook that fails is not a logout: the session goes on.
     pub(in crate::session) async fn after_refresh(
         &self,
-        held: LoadedSession,
+        loaded: LoadedSession,
         new_claims: Option<Claims>,
     ) -> Result<LoadedSession, RefreshError> {
         if !self.hooks.on_refresh.is_set() {
-            return Ok(held);
+            return Ok(loaded);
         }
         let refreshed = RefreshedSession {
             flow: Arc::clone(&self.flow),
-            record: Arc::clone(held.record()),
+            record: Arc::clone(loaded.record()),
             new_claims,
         };
         let clock = self.flow.clock().as_ref();
         let decision = match self.hooks.on_refresh.call(clock, refreshed).await {
-            None => return Ok(held),
+            None => return Ok(loaded),
             Some(Ok(RefreshDecision(decision))) => decision,
             Some(Err(error)) => {
                 events::hook_failed("on_refresh", &error);
-                return Ok(held);
+                return Ok(loaded);
             }
         };
         match decision {
-            Decision::Keep => Ok(held),
-            Decision::KeepWith(text) => {
+            RefreshAction::Keep => Ok(loaded),
+            RefreshAction::KeepWith(text) => {
                 let kept = match text {
-                    Ok(text) => self.replace_app_data(&held, |_| Ok(text.clone())).await,
+                    Ok(text) => self.replace_app_data(&loaded, |_| Ok(text.clone())).await,
                     Err(error) => Err(error),
                 };
                 match kept {
@@ -161,12 +161,12 @@ impl SessionManager {
                     Err(AppDataError::Ended) => Err(RefreshError::Ended),
                     Err(error) => {
                         events::hook_failed("on_refresh", &error);
-                        Ok(held)
+                        Ok(loaded)
                     }
                 }
             }
-            Decision::End => {
-                self.end_by_decision(held.record()).await;
+            RefreshAction::End => {
+                self.end_by_decision(loaded.record()).await;
                 Err(RefreshError::Ended)
             }
         }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::due::RefreshMode;
-use super::flights::Outcome;
-use super::lease::{LEASE, Lease};
+use super::flights::RefreshResult;
+use super::lease::{LEASE_TTL, Lease};
 use super::outcome::RefreshError;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
-use crate::session::backend::{Saved, SessionBackend};
+use crate::session::backend::{SaveResult, SessionBackend};
 use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
@@ -16,84 +16,89 @@ use crate::telemetry::Refresh;
 
 /// How long another process may have the turn before nobody here waits for it any longer: the life of
 /// its lease, should it be dead, and a little more.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(12);
+const LEASE_WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// How often it is looked whether the other is done, at first and later.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-const NEXT_LOOK: Duration = Duration::from_millis(500);
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const MAX_POLL: Duration = Duration::from_millis(500);
 
 /// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const NEXT_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// So often in a row others may have written a session before we pause.
-const CONFLICTS: u32 = 8;
+const MAX_CONFLICTS: u32 = 8;
 
-enum Turn {
+enum LeaseOutcome {
     /// Nothing is left to be done.
     Done(LoadedSession),
     /// It is on us, with this record. Without a store there are no others.
-    Ours(LoadedSession, Option<Lease>),
+    Acquired(LoadedSession, Option<Lease>),
 }
 
 /// Whether it is known that the refresh token was used, or that it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
-    Known,
+enum TokenUse {
+    Determined,
     Unclear,
 }
 
 impl SessionManager {
-    pub(super) async fn attempt(&self, held: LoadedSession, want: RefreshMode) -> Outcome {
-        let (held, lease) = match self.turn(held, want).await? {
-            Turn::Done(newest) => return Ok(newest),
-            Turn::Ours(held, lease) => (held, lease),
+    pub(super) async fn attempt(&self, loaded: LoadedSession, mode: RefreshMode) -> RefreshResult {
+        let (loaded, lease) = match self.acquire_lease(loaded, mode).await? {
+            LeaseOutcome::Done(newest) => return Ok(newest),
+            LeaseOutcome::Acquired(loaded, lease) => (loaded, lease),
         };
         let Some(mut lease) = lease else {
-            return self.exchange(&held, 0).await.0;
+            return self.send_refresh_request(&loaded, 0).await.0;
         };
-        let work = self.exchange(&held, lease.fence());
-        let (outcome, end) = lease.renewed_while(work).await;
+        let work = self.send_refresh_request(&loaded, lease.fence());
+        let (outcome, end) = lease.renew_while(work).await;
         // The server may still be at work on a request whose answer was lost. Until the lease has run out
         // nobody sends that refresh token again.
-        if end == End::Known {
+        if end == TokenUse::Determined {
             lease.release().await;
         }
         outcome
     }
 
     /// Waits until the tokens are what is wanted, or until it is on us to get them.
-    async fn turn(&self, mut held: LoadedSession, want: RefreshMode) -> Result<Turn, RefreshError> {
-        let base = held.record().generation();
+    async fn acquire_lease(
+        &self,
+        mut loaded: LoadedSession,
+        mode: RefreshMode,
+    ) -> Result<LeaseOutcome, RefreshError> {
+        let base = loaded.record().generation();
         let clock = self.flow.clock();
-        let deadline = clock.monotonic().saturating_add(WAIT_FOR_OTHERS);
-        let mut pause = FIRST_LOOK;
+        let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
+        let mut pause = FIRST_POLL;
         loop {
-            held = self.newest(&held).await?;
-            if self.is_done(held.record(), base, want)? {
-                return Ok(Turn::Done(held));
+            loaded = self.newest(&loaded).await?;
+            if self.is_done(loaded.record(), base, mode)? {
+                return Ok(LeaseOutcome::Done(loaded));
             }
-            let (SessionBackend::CookieWith(store) | SessionBackend::Store(store)) = &self.place
+            let (SessionBackend::SharedCookie(store) | SessionBackend::Store(store)) =
+                &self.backend
             else {
-                return Ok(Turn::Ours(held, None));
+                return Ok(LeaseOutcome::Acquired(loaded, None));
             };
-            if let Some(mut lease) = Lease::take(store, clock, held.record().id()).await? {
+            if let Some(mut lease) = Lease::acquire(store, clock, loaded.record().id()).await? {
                 // Who had the turn before may have been done with it between the two looks.
-                let newest = self.newest(&held).await;
+                let newest = self.newest(&loaded).await;
                 let done = newest.and_then(|newest| {
-                    let done = self.is_done(newest.record(), base, want)?;
+                    let done = self.is_done(newest.record(), base, mode)?;
                     Ok((newest, done))
                 });
                 match done {
-                    Ok((newest, false)) if lease.is_good().await => {
-                        return Ok(Turn::Ours(newest, Some(lease)));
+                    Ok((newest, false)) if lease.ensure_valid().await => {
+                        return Ok(LeaseOutcome::Acquired(newest, Some(lease)));
                     }
                     Ok((newest, true)) => {
                         lease.release().await;
-                        return Ok(Turn::Done(newest));
+                        return Ok(LeaseOutcome::Done(newest));
                     }
                     // Too slow: somebody else may have the turn by now.
-                    Ok((newest, false)) => held = newest,
+                    Ok((newest, false)) => loaded = newest,
                     Err(failure) => {
                         lease.release().await;
                         return Err(failure);
@@ -101,19 +106,19 @@ impl SessionManager {
                 }
             }
             if clock.monotonic() >= deadline {
-                return Err(RefreshError::HELD_ELSEWHERE);
+                return Err(RefreshError::LEASE_HELD);
             }
             clock.sleep(pause).await;
-            pause = (pause * 2).min(NEXT_LOOK);
+            pause = (pause * 2).min(MAX_POLL);
         }
     }
 
     /// Loads the session as it is now.
     pub(in crate::session) async fn newest(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<LoadedSession, RefreshError> {
-        self.load(held).await?.ok_or(RefreshError::Ended)
+        self.load(loaded).await?.ok_or(RefreshError::Ended)
     }
 
     /// Whether there is nothing to do; an error where there is and it cannot be done now.
@@ -121,13 +126,13 @@ impl SessionManager {
         &self,
         record: &SessionRecord,
         base: u64,
-        want: RefreshMode,
+        mode: RefreshMode,
     ) -> Result<bool, RefreshError> {
-        if !self.is_wanted(record, base, want) {
+        if !self.needs_refresh(record, base, mode) {
             return Ok(true);
         }
-        let memory = &self.memory.refreshes;
-        if memory.refused.holds(record) {
+        let refreshes = &self.local.refreshes;
+        if refreshes.rejected.contains(record) {
             return Err(RefreshError::Ended);
         }
         if !self.can_refresh(record) {
@@ -136,90 +141,99 @@ impl SessionManager {
         let now = self.flow.clock().monotonic();
         // A rotated refresh token that is kept nowhere would be lost.
         if self.keeps_in_cookies_alone() && !self.has_room_for(record) {
-            return Err(RefreshError::CROWDED);
+            return Err(RefreshError::TOO_MANY);
         }
-        match memory.backoff.pause(record.id(), now) {
+        match refreshes.backoff.pause(record.id(), now) {
             Some(failure) => Err(failure),
             None => Ok(false),
         }
     }
 
     /// Sends the refresh token, and does what the answer asks for.
-    async fn exchange(&self, held: &LoadedSession, fence: u64) -> (Outcome, End) {
-        let record = held.record();
+    async fn send_refresh_request(
+        &self,
+        loaded: &LoadedSession,
+        fence: u64,
+    ) -> (RefreshResult, TokenUse) {
+        let record = loaded.record();
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
-                self.memory.refreshes.backoff.succeeded(record.id());
+                self.local.refreshes.backoff.record_success(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
-                let mut kept = self.keep(held.clone(), new, fence).await;
-                if let Ok(newest) = kept {
+                let mut saved_session = self.save_tokens(loaded.clone(), new, fence).await;
+                if let Ok(newest) = saved_session {
                     Refresh::Success.count();
                     events::refreshed();
-                    kept = self.after_refresh(newest, claims).await;
+                    saved_session = self.after_refresh(newest, claims).await;
                 }
-                return (kept, End::Known);
+                return (saved_session, TokenUse::Determined);
             }
             Err(failure) => failure,
         };
         let outcome = match failure {
-            RefreshFailure::Refused(error) => self.refused(held, &error).await,
+            RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
             RefreshFailure::OtherPerson(error) => {
                 Refresh::OtherPerson.count();
                 events::other_person(&error);
-                self.end_refreshed(held).await
+                self.end_after_refresh(loaded).await
             }
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
                 events::refresh_misconfigured(&error);
                 let failure = RefreshError::Misconfigured(error, Duration::ZERO);
-                self.again_later(record, failure, Duration::ZERO)
+                self.back_off(record, failure, Duration::ZERO)
             }
             RefreshFailure::Unavailable(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
                 let told = error.retry_after().unwrap_or_default();
                 let failure = RefreshError::Unavailable(error, told);
-                self.again_later(record, failure, told)
+                self.back_off(record, failure, told)
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
-                let told = error.retry_after().unwrap_or_default().max(LEASE);
+                let told = error.retry_after().unwrap_or_default().max(LEASE_TTL);
                 let failure = RefreshError::Unavailable(error, told);
-                return (self.again_later(record, failure, told), End::Unclear);
+                return (self.back_off(record, failure, told), TokenUse::Unclear);
             }
         };
-        (outcome, End::Known)
+        (outcome, TokenUse::Determined)
     }
 
-    fn again_later(
+    fn back_off(
         &self,
         record: &SessionRecord,
         failure: RefreshError,
         at_least: Duration,
-    ) -> Outcome {
+    ) -> RefreshResult {
         let now = self.flow.clock().monotonic();
-        let backoff = &self.memory.refreshes.backoff;
-        Err(backoff.failed(*record.id(), failure, at_least, now, self.random()))
+        let backoff = &self.local.refreshes.backoff;
+        Err(backoff.record_failure(*record.id(), failure, at_least, now, self.random()))
     }
 
     /// Keeps the new tokens where the session is. Nobody has them before that (`L54`).
-    async fn keep(&self, mut held: LoadedSession, new: Refreshed, fence: u64) -> Outcome {
-        let sent = held.record().refresh_token().cloned();
+    async fn save_tokens(
+        &self,
+        mut loaded: LoadedSession,
+        new: Refreshed,
+        fence: u64,
+    ) -> RefreshResult {
+        let sent = loaded.record().refresh_token().cloned();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
-        let generation = fence.max(held.record().generation().saturating_add(1));
+        let generation = fence.max(loaded.record().generation().saturating_add(1));
         let clock = self.flow.clock();
         let mut pause = FIRST_PAUSE;
         let mut conflicts = 0;
         loop {
-            let record = held.record().refreshed(new.clone(), generation);
+            let record = loaded.record().refreshed(new.clone(), generation);
             let ended = self.has_ended(&record);
-            let saved = match self.save(&held, record.clone()).await {
-                Ok(Saved::Stored(newer)) => {
-                    self.warn_of_rotation(rotated);
+            let saved = match self.save(&loaded, record.clone()).await {
+                Ok(SaveResult::Stored(newer)) => {
+                    self.warn_about_rotation(rotated);
                     return Ok(newer);
                 }
-                Ok(Saved::Conflict) => self.load(&held).await,
+                Ok(SaveResult::Conflict) => self.load(&loaded).await,
                 Err(error) => Err(error),
             };
             match saved {
@@ -233,9 +247,9 @@ impl SessionManager {
                 Ok(Some(other)) if other.record().generation() >= generation => return Ok(other),
                 // Something else was written, such as the time of the last request.
                 Ok(Some(other)) => {
-                    held = other;
+                    loaded = other;
                     conflicts += 1;
-                    if conflicts < CONFLICTS {
+                    if conflicts < MAX_CONFLICTS {
                         continue;
                     }
                 }
@@ -243,35 +257,39 @@ impl SessionManager {
                 Err(error) => events::tokens_not_kept(&error),
             }
             clock.sleep(pause).await;
-            pause = (pause * 2).min(NEXT_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
     /// `L53`: the refresh token is good for nothing any more.
-    async fn refused(&self, held: &LoadedSession, error: &FlowError) -> Outcome {
+    async fn refresh_token_rejected(
+        &self,
+        loaded: &LoadedSession,
+        error: &FlowError,
+    ) -> RefreshResult {
         Refresh::Refused.count();
-        let newest = self.newest(held).await?;
-        if newest.record().refresh_token() != held.record().refresh_token() {
+        let newest = self.newest(loaded).await?;
+        if newest.record().refresh_token() != loaded.record().refresh_token() {
             return Ok(newest);
         }
-        match self.place {
+        match self.backend {
             // Another process may have used the refresh token, and the browser may have its answer: what it
             // holds is not touched, and what is good in the meantime stays good.
             SessionBackend::Cookie => {
                 events::refresh_reuse_suspected(error);
-                self.memory.refreshes.refused.note(held.record());
+                self.local.refreshes.rejected.insert(loaded.record());
                 Err(RefreshError::Ended)
             }
-            SessionBackend::CookieWith(_) | SessionBackend::Store(_) => {
+            SessionBackend::SharedCookie(_) | SessionBackend::Store(_) => {
                 events::refresh_refused(error);
-                self.end_refreshed(&newest).await
+                self.end_after_refresh(&newest).await
             }
         }
     }
 
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
-    async fn end_refreshed(&self, held: &LoadedSession) -> Outcome {
-        let record = held.record();
+    async fn end_after_refresh(&self, loaded: &LoadedSession) -> RefreshResult {
+        let record = loaded.record();
         match self.end(record).await {
             Ok(()) => self.notify_ended(record, EndReason::Refused),
             Err(error) => events::not_ended(&error),
@@ -280,9 +298,9 @@ impl SessionManager {
     }
 
     /// Once, since it is the same for all sessions.
-    fn warn_of_rotation(&self, rotated: bool) {
-        let alone = matches!(self.place, SessionBackend::Cookie);
-        if rotated && alone && self.memory.refreshes.warns() {
+    fn warn_about_rotation(&self, rotated: bool) {
+        let alone = matches!(self.backend, SessionBackend::Cookie);
+        if rotated && alone && self.local.refreshes.is_first_warning() {
             events::rotation_without_store();
         }
     }

@@ -10,10 +10,10 @@ use crate::session::bounded_map::BoundedMap;
 
 /// The failures of this process, by session.
 #[derive(Debug, Default)]
-pub(in crate::session) struct Backoff(Mutex<BoundedMap<Failed>>);
+pub(in crate::session) struct Backoff(Mutex<BoundedMap<FailedRefresh>>);
 
 #[derive(Debug)]
-struct Failed {
+struct FailedRefresh {
     times: u32,
     /// Monotonic.
     until: Duration,
@@ -23,14 +23,14 @@ struct Failed {
 impl Backoff {
     /// How the last attempt failed, as long as it is not time for the next.
     pub(super) fn pause(&self, id: &SessionId, now: Duration) -> Option<RefreshError> {
-        let memory = self.lock();
-        let failed = memory.get(id)?;
+        let failures = self.lock();
+        let failed = failures.get(id)?;
         let left = failed.until.checked_sub(now).filter(|left| !left.is_zero());
         left.map(|left| failed.failure.clone().again_after(left))
     }
 
     /// Notes a failure, and says when to try again. `at_least` is the server's or the lease's word.
-    pub(super) fn failed(
+    pub(super) fn record_failure(
         &self,
         id: SessionId,
         failure: RefreshError,
@@ -38,38 +38,38 @@ impl Backoff {
         now: Duration,
         random: Random,
     ) -> RefreshError {
-        let mut memory = self.lock();
-        let times = memory.get(&id).map_or(0, |failed| failed.times);
-        let pause = pause_after(times, random.fraction()).max(at_least.min(LONGEST_TOLD));
-        let entry = Failed {
+        let mut failures = self.lock();
+        let times = failures.get(&id).map_or(0, |failed| failed.times);
+        let pause = pause_after(times, random.fraction()).max(at_least.min(MAX_RETRY_AFTER));
+        let entry = FailedRefresh {
             times: times.saturating_add(1),
             until: now.saturating_add(pause),
             failure: failure.clone(),
         };
-        memory.put(id, entry);
+        failures.put(id, entry);
         failure.again_after(pause)
     }
 
-    pub(super) fn succeeded(&self, id: &SessionId) {
+    pub(super) fn record_success(&self, id: &SessionId) {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BoundedMap<Failed>> {
+    fn lock(&self) -> MutexGuard<'_, BoundedMap<FailedRefresh>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// 1, 2, 4 ... 60 seconds, each up to a quarter shorter: the sessions of an outage do not come back as one.
 fn pause_after(times: u32, fraction: f64) -> Duration {
-    let full = FIRST.saturating_mul(1 << times.min(6)).min(LONGEST);
+    let full = FIRST_PAUSE.saturating_mul(1 << times.min(6)).min(MAX_PAUSE);
     full.mul_f64(1.0 - fraction / 4.0)
 }
 
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 /// What a server may make us wait, whatever it says.
-const LONGEST_TOLD: Duration = Duration::from_secs(600);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -94,7 +94,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let fail = |id, told, now| {
             let random = Random::system();
-            backoff.failed(id, RefreshError::Expired, told, now, random)
+            backoff.record_failure(id, RefreshError::Expired, told, now, random)
         };
         assert!(backoff.pause(&id(1), Duration::ZERO).is_none());
         fail(id(1), Duration::ZERO, Duration::ZERO);
@@ -107,7 +107,7 @@ mod tests {
         fail(id(1), 86_400 * second, 31 * second);
         assert!(backoff.pause(&id(1), 630 * second).is_some());
         assert!(backoff.pause(&id(1), 631 * second).is_none());
-        backoff.succeeded(&id(1));
+        backoff.record_success(&id(1));
         fail(id(1), Duration::ZERO, 700 * second);
         assert!(backoff.pause(&id(1), 701 * second).is_none());
     }

@@ -14,24 +14,29 @@ const JITTER: i64 = 30;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefreshMode {
     /// A token that will last.
-    Ahead,
+    Proactive,
     /// A token that is good now.
-    Good,
+    IfExpired,
     /// Another token than that of this generation, which an API refused.
-    Newer,
+    Forced,
 }
 
 impl SessionManager {
     /// Whether this record is not yet what is wanted by somebody who has tokens of generation `base`.
-    pub(super) fn is_wanted(&self, record: &SessionRecord, base: u64, want: RefreshMode) -> bool {
-        match want {
-            RefreshMode::Ahead => self.can_refresh(record) && self.now() >= self.due_at(record),
-            RefreshMode::Good => !self.has_good_token(record),
-            RefreshMode::Newer => record.generation() <= base,
+    pub(super) fn needs_refresh(
+        &self,
+        record: &SessionRecord,
+        base: u64,
+        mode: RefreshMode,
+    ) -> bool {
+        match mode {
+            RefreshMode::Proactive => self.can_refresh(record) && self.now() >= self.due_at(record),
+            RefreshMode::IfExpired => !self.has_valid_token(record),
+            RefreshMode::Forced => record.generation() <= base,
         }
     }
 
-    pub(in crate::session) fn has_good_token(&self, record: &SessionRecord) -> bool {
+    pub(in crate::session) fn has_valid_token(&self, record: &SessionRecord) -> bool {
         self.now() < self.token_ends_at(record)
     }
 
@@ -50,7 +55,7 @@ impl SessionManager {
 
     /// A clock that was set back prolongs nothing.
     fn token_ends_at(&self, record: &SessionRecord) -> i64 {
-        let lost = self.lost_since(record.access_token_since());
+        let lost = self.rolled_back_since(record.access_token_since());
         record.access_token_expires_at().saturating_sub(lost)
     }
 }

@@ -10,32 +10,32 @@ use super::RefreshError;
 use crate::flow::SessionId;
 use crate::session::LoadedSession;
 
-pub(super) type Outcome = Result<LoadedSession, RefreshError>;
+pub(super) type RefreshResult = Result<LoadedSession, RefreshError>;
 
-type Receiver = watch::Receiver<Option<Outcome>>;
+type ResultReceiver = watch::Receiver<Option<RefreshResult>>;
 
 /// The attempts under way, each in a task of its own: it goes on when those who wait leave (`L55`).
 #[derive(Clone, Debug, Default)]
-pub(in crate::session) struct Flights(Arc<Mutex<HashMap<SessionId, Receiver>>>);
+pub(in crate::session) struct RefreshFlights(Arc<Mutex<HashMap<SessionId, ResultReceiver>>>);
 
 /// A place among those who wait.
 #[derive(Clone, Debug)]
-pub(in crate::session) struct Seat {
-    receiver: Receiver,
+pub(in crate::session) struct RefreshWaiter {
+    receiver: ResultReceiver,
     /// Whether the attempt began with this seat.
     pub(super) first: bool,
 }
 
-impl Flights {
+impl RefreshFlights {
     /// A seat in the attempt under way for this session, or in a new one; `None` where too many are.
-    pub(super) fn join<F>(&self, id: SessionId, start: impl FnOnce() -> F) -> Option<Seat>
+    pub(super) fn join<F>(&self, id: SessionId, start: impl FnOnce() -> F) -> Option<RefreshWaiter>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = RefreshResult> + Send + 'static,
     {
         let mut flights = self.lock();
         if let Some(receiver) = flights.get(&id) {
             let receiver = receiver.clone();
-            return Some(Seat {
+            return Some(RefreshWaiter {
                 receiver,
                 first: false,
             });
@@ -45,15 +45,15 @@ impl Flights {
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(id, receiver.clone());
-        let landing = Landing(self.clone(), id);
+        let guard = FlightGuard(self.clone(), id);
         let attempt = start();
         tokio::spawn(async move {
             let outcome = attempt.await;
             // Whoever comes from now on looks for itself, and finds what was kept.
-            drop(landing);
+            drop(guard);
             sender.send_replace(Some(outcome));
         });
-        Some(Seat {
+        Some(RefreshWaiter {
             receiver,
             first: true,
         })
@@ -70,14 +70,14 @@ impl Flights {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Receiver>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, ResultReceiver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
+impl RefreshWaiter {
     /// The outcome; `None` where the attempt was torn down with its runtime, or panicked.
-    pub(in crate::session) async fn outcome(mut self) -> Option<Outcome> {
+    pub(in crate::session) async fn outcome(mut self) -> Option<RefreshResult> {
         let outcome = self.receiver.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
     }
@@ -88,15 +88,15 @@ impl Seat {
     }
 
     /// The outcome, where it is there.
-    pub(in crate::session) fn at_hand(&self) -> Option<Outcome> {
+    pub(in crate::session) fn cached(&self) -> Option<RefreshResult> {
         self.receiver.borrow().clone()
     }
 }
 
 /// Takes an attempt out of the list, however it ends.
-struct Landing(Flights, SessionId);
+struct FlightGuard(RefreshFlights, SessionId);
 
-impl Drop for Landing {
+impl Drop for FlightGuard {
     fn drop(&mut self) {
         self.0.lock().remove(&self.1);
     }

@@ -12,10 +12,10 @@ use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// How long a turn lasts whose holder is not heard of any more.
-pub(super) const LEASE: Duration = Duration::from_secs(10);
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
 /// How often it is renewed while its holder is at work: twice may fail before it is lost.
-const RENEWAL: Duration = Duration::from_secs(3);
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
 /// A turn. It ends by [`release`](Self::release), or by itself.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) struct Lease {
 
 impl Lease {
     /// Takes the turn for a session; `None` where somebody else has it.
-    pub(super) async fn take(
+    pub(super) async fn acquire(
         store: &SharedStore,
         clock: &SharedClock,
         id: &SessionId,
@@ -38,7 +38,10 @@ impl Lease {
         let key = Key::new("lease", &id.to_string());
         // Counted from before the store was asked: it never counts more than we do.
         let renewed_at = clock.monotonic();
-        match store.put(&key, Bytes::new(), LEASE, Expect::Absent).await? {
+        match store
+            .put(&key, Bytes::new(), LEASE_TTL, Expect::Absent)
+            .await?
+        {
             Put::Stored(version) => Ok(Some(Self {
                 store: store.clone(),
                 clock: clock.clone(),
@@ -56,9 +59,9 @@ impl Lease {
     }
 
     /// Whether there is time enough for one request, after a renewal if need be.
-    pub(super) async fn is_good(&mut self) -> bool {
+    pub(super) async fn ensure_valid(&mut self) -> bool {
         let age = self.clock.monotonic().saturating_sub(self.renewed_at);
-        age < RENEWAL || matches!(self.renew().await, Ok(true))
+        age < RENEWAL_INTERVAL || matches!(self.renew().await, Ok(true))
     }
 
     async fn renew(&mut self) -> Result<bool, StoreError> {
@@ -66,7 +69,7 @@ impl Lease {
         let expect = Expect::Version(self.version);
         match self
             .store
-            .put(&self.key, Bytes::new(), LEASE, expect)
+            .put(&self.key, Bytes::new(), LEASE_TTL, expect)
             .await?
         {
             Put::Stored(version) => {
@@ -79,11 +82,11 @@ impl Lease {
 
     /// Does some work, and renews the turn as long as it takes. One that is lost is not taken again: what
     /// was begun is finished, and compared with what others wrote when it is saved.
-    pub(super) async fn renewed_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+    pub(super) async fn renew_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut renewals = pin!(async {
             loop {
-                self.clock.sleep(RENEWAL).await;
+                self.clock.sleep(RENEWAL_INTERVAL).await;
                 if matches!(self.renew().await, Ok(false)) {
                     std::future::pending::<()>().await;
                 }
@@ -117,15 +120,15 @@ mod tests {
 
     /// Turned by hand; who sleeps looks at it again and again.
     #[derive(Clone, Debug, Default)]
-    struct Turned(Arc<Mutex<Duration>>);
+    struct ManualClock(Arc<Mutex<Duration>>);
 
-    impl Turned {
+    impl ManualClock {
         fn advance(&self, duration: Duration) {
             *self.0.lock().unwrap() += duration;
         }
     }
 
-    impl Clock for Turned {
+    impl Clock for ManualClock {
         fn now(&self) -> SystemTime {
             UNIX_EPOCH + self.monotonic()
         }
@@ -146,8 +149,8 @@ mod tests {
         }
     }
 
-    fn setup() -> (Turned, SharedClock, SharedStore, SessionId) {
-        let clock = Turned::default();
+    fn setup() -> (ManualClock, SharedClock, SharedStore, SessionId) {
+        let clock = ManualClock::default();
         let shared: SharedClock = Arc::new(clock.clone());
         let store = MemoryStore::new().with_clock(clock.clone());
         let store = SharedStore::new(store).with_clock(Arc::clone(&shared));
@@ -157,43 +160,51 @@ mod tests {
     #[tokio::test]
     async fn one_holder_at_a_time_and_each_has_a_greater_fence() {
         let (clock, shared, store, id) = setup();
-        let take = async |id: &SessionId| Lease::take(&store, &shared, id).await.unwrap();
-        let first = take(&id).await.unwrap();
-        assert!(take(&id).await.is_none());
-        assert!(take(&SessionId::new([8; 32])).await.is_some());
+        let acquire = async |id: &SessionId| Lease::acquire(&store, &shared, id).await.unwrap();
+        let first = acquire(&id).await.unwrap();
+        assert!(acquire(&id).await.is_none());
+        assert!(acquire(&SessionId::new([8; 32])).await.is_some());
         let fence = first.fence();
         first.release().await;
-        let second = take(&id).await.unwrap();
+        let second = acquire(&id).await.unwrap();
         let later = second.fence();
         assert!(later > fence);
         // Its holder is not heard of any more.
-        clock.advance(LEASE);
-        let third = take(&id).await.unwrap();
+        clock.advance(LEASE_TTL);
+        let third = acquire(&id).await.unwrap();
         assert!(third.fence() > later);
         // Who comes back late releases nothing that is not its own.
         second.release().await;
-        assert!(take(&id).await.is_none());
+        assert!(acquire(&id).await.is_none());
     }
 
     #[tokio::test]
     async fn a_turn_lasts_as_long_as_its_holder_works() {
         let (clock, shared, store, id) = setup();
-        let mut lease = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        let mut lease = Lease::acquire(&store, &shared, &id).await.unwrap().unwrap();
         let work = shared.sleep(Duration::from_secs(25));
         let working = tokio::spawn(async move {
-            lease.renewed_while(work).await;
+            lease.renew_while(work).await;
             lease
         });
         for _ in 0..25 {
             for _ in 0..5 {
                 tokio::task::yield_now().await;
             }
-            assert!(Lease::take(&store, &shared, &id).await.unwrap().is_none());
+            assert!(
+                Lease::acquire(&store, &shared, &id)
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
             clock.advance(Duration::from_secs(1));
         }
         let mut lease = working.await.unwrap();
-        assert!(lease.is_good().await);
-        clock.advance(LEASE);
-        assert!(!lease.is_good().await, "it ran out, and is nobody's now");
+        assert!(lease.ensure_valid().await);
+        clock.advance(LEASE_TTL);
+        assert!(
+            !lease.ensure_valid().await,
+            "it ran out, and is nobody's now"
+        );
     }
 }

@@ -19,8 +19,8 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 use self::due::RefreshMode;
-use self::flights::Flights;
-pub(super) use self::flights::Seat;
+use self::flights::RefreshFlights;
+pub(super) use self::flights::RefreshWaiter;
 pub(super) use self::outcome::RefreshError;
 use super::bounded_map::BoundedMap;
 use super::loaded::LoadedSession;
@@ -29,14 +29,14 @@ use crate::clock::within;
 use crate::flow::SessionRecord;
 
 /// Nobody waits longer for fresh tokens; the attempt goes on.
-const PATIENCE: Duration = Duration::from_secs(15);
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What is remembered of refreshes in this process.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
-    flights: Flights,
+    flights: RefreshFlights,
     backoff: Backoff,
-    refused: Refused,
+    rejected: RejectedTokens,
     /// Whether it was said what sealed cookies alone cannot promise.
     warned: AtomicBool,
 }
@@ -44,63 +44,69 @@ pub(super) struct Refreshes {
 /// Cookies whose refresh token is no longer taken, by the generation of their tokens. A cookie of the
 /// same session with newer tokens is another matter.
 #[derive(Debug, Default)]
-struct Refused(Mutex<BoundedMap<u64>>);
+struct RejectedTokens(Mutex<BoundedMap<u64>>);
 
-impl Refused {
-    fn note(&self, record: &SessionRecord) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.put(*record.id(), record.generation());
+impl RejectedTokens {
+    fn insert(&self, record: &SessionRecord) {
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.put(*record.id(), record.generation());
     }
 
-    fn holds(&self, record: &SessionRecord) -> bool {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(record.id()) == Some(&record.generation())
+    fn contains(&self, record: &SessionRecord) -> bool {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.get(record.id()) == Some(&record.generation())
     }
 }
 
 impl Refreshes {
     /// Whether it is the first time that it has to be said.
-    fn warns(&self) -> bool {
+    fn is_first_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 }
 
 impl SessionManager {
     /// The session with an access token that is good, refreshed if it has to be.
-    pub(super) async fn fresh(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(held, RefreshMode::Good).await
+    pub(super) async fn fresh(
+        &self,
+        loaded: &LoadedSession,
+    ) -> Result<LoadedSession, RefreshError> {
+        self.refreshed(loaded, RefreshMode::IfExpired).await
     }
 
     /// The session with other tokens than these.
-    pub(super) async fn newer(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(held, RefreshMode::Newer).await
+    pub(super) async fn newer(
+        &self,
+        loaded: &LoadedSession,
+    ) -> Result<LoadedSession, RefreshError> {
+        self.refreshed(loaded, RefreshMode::Forced).await
     }
 
     /// Starts a refresh if it is time for one, and does not wait for it: the access token is good for a
     /// little longer. The seat is for those who have a reason to wait all the same.
-    pub(super) fn refresh_ahead(&self, held: &LoadedSession) -> Option<Seat> {
-        let record = held.record();
-        let memory = &self.memory.refreshes;
+    pub(super) fn refresh_proactively(&self, loaded: &LoadedSession) -> Option<RefreshWaiter> {
+        let record = loaded.record();
+        let refreshes = &self.local.refreshes;
         let now = self.flow.clock().monotonic();
-        if !self.is_wanted(record, record.generation(), RefreshMode::Ahead)
-            || memory.refused.holds(record)
-            || memory.backoff.pause(record.id(), now).is_some()
+        if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
+            || refreshes.rejected.contains(record)
+            || refreshes.backoff.pause(record.id(), now).is_some()
         {
             return None;
         }
-        self.board(held, RefreshMode::Ahead)
+        self.join(loaded, RefreshMode::Proactive)
     }
 
     /// Whether the session is over, because its access token is, and its refresh token was refused here
     /// (`L53` for sealed cookies).
     pub(super) fn is_refused(&self, record: &SessionRecord) -> bool {
-        self.memory.refreshes.refused.holds(record) && !self.has_good_token(record)
+        self.local.refreshes.rejected.contains(record) && !self.has_valid_token(record)
     }
 
     /// Waits until no refresh is under way in this process, but no longer than `limit`. Whether that came
     /// about.
     pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
-        let wait_for_refreshes = self.memory.refreshes.flights.wait_for_refreshes();
+        let wait_for_refreshes = self.local.refreshes.flights.wait_for_refreshes();
         within(&**self.flow.clock(), limit, wait_for_refreshes)
             .await
             .is_some()
@@ -108,28 +114,28 @@ impl SessionManager {
 
     async fn refreshed(
         &self,
-        held: &LoadedSession,
-        want: RefreshMode,
+        loaded: &LoadedSession,
+        mode: RefreshMode,
     ) -> Result<LoadedSession, RefreshError> {
         loop {
-            let seat = self.board(held, want).ok_or(RefreshError::CROWDED)?;
-            let first = seat.first;
-            let outcome = within(&**self.flow.clock(), PATIENCE, seat.outcome()).await;
+            let waiter = self.join(loaded, mode).ok_or(RefreshError::TOO_MANY)?;
+            let first = waiter.first;
+            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
             let newest = outcome
-                .ok_or(RefreshError::SLOW)?
-                .unwrap_or(Err(RefreshError::TORN_DOWN))?;
+                .ok_or(RefreshError::TIMED_OUT)?
+                .unwrap_or(Err(RefreshError::ABORTED))?;
             // An attempt that others began may have found that there was nothing to do for them.
-            if first || !self.is_wanted(newest.record(), held.record().generation(), want) {
+            if first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode) {
                 return Ok(newest);
             }
         }
     }
 
-    fn board(&self, held: &LoadedSession, want: RefreshMode) -> Option<Seat> {
-        let flights = &self.memory.refreshes.flights;
-        flights.join(*held.record().id(), || {
-            let (keeper, held) = (self.clone(), held.clone());
-            async move { keeper.attempt(held, want).await }
+    fn join(&self, loaded: &LoadedSession, mode: RefreshMode) -> Option<RefreshWaiter> {
+        let flights = &self.local.refreshes.flights;
+        flights.join(*loaded.record().id(), || {
+            let (manager, loaded) = (self.clone(), loaded.clone());
+            async move { manager.attempt(loaded, mode).await }
         })
     }
 }

@@ -24,10 +24,10 @@ pub(in crate::session) enum RefreshError {
 }
 
 impl RefreshError {
-    pub(super) const CROWDED: Self = Self::Busy("too many sessions are refreshed at this moment");
-    pub(super) const SLOW: Self = Self::Busy("no answer in time");
-    pub(super) const TORN_DOWN: Self = Self::Busy("the attempt was torn down");
-    pub(super) const HELD_ELSEWHERE: Self = Self::Busy("another process refreshes the session");
+    pub(super) const TOO_MANY: Self = Self::Busy("too many sessions are refreshed at this moment");
+    pub(super) const TIMED_OUT: Self = Self::Busy("no answer in time");
+    pub(super) const ABORTED: Self = Self::Busy("the attempt was torn down");
+    pub(super) const LEASE_HELD: Self = Self::Busy("another process refreshes the session");
 
     /// The same, with another time to try again.
     pub(super) fn again_after(self, pause: Duration) -> Self {
@@ -42,7 +42,7 @@ impl RefreshError {
 
 impl From<StoreError> for RefreshError {
     fn from(error: StoreError) -> Self {
-        Self::Store(error, SOON)
+        Self::Store(error, RETRY_AFTER)
     }
 }
 
@@ -58,9 +58,9 @@ impl From<RefreshError> for SessionError {
             RefreshError::Misconfigured(error, retry_after) => Self::Refused { error, retry_after },
             RefreshError::Unavailable(error, pause) => unavailable(error.to_string(), pause),
             RefreshError::Store(error, pause) => unavailable(error.to_string(), pause),
-            RefreshError::Busy(reason) => unavailable(reason.to_owned(), SOON),
+            RefreshError::Busy(reason) => unavailable(reason.to_owned(), RETRY_AFTER),
         }
     }
 }
 
-const SOON: Duration = Duration::from_secs(1);
+const RETRY_AFTER: Duration = Duration::from_secs(1);

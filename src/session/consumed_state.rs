@@ -20,17 +20,17 @@ use crate::store::{Expect, Key, Put, StoreError};
 
 /// The claim of one state, held by the process that redeems its code. Dropping it changes nothing in the store.
 #[derive(Debug)]
-pub(crate) struct Claim {
+pub(crate) struct ConsumedState {
     /// Key and version of the entry; `None` without a store, where no other process is asked.
     entry: Option<(Key, u64)>,
 }
 
 /// Claims whose codes were refused and that have not expired yet, the oldest first.
 #[derive(Debug, Default)]
-pub(super) struct RefusedClaims(Mutex<VecDeque<RefusedClaim>>);
+pub(super) struct RejectedStates(Mutex<VecDeque<RejectedState>>);
 
 #[derive(Debug)]
-struct RefusedClaim {
+struct RejectedState {
     key: Key,
     version: u64,
     /// Monotonic.
@@ -40,19 +40,19 @@ struct RefusedClaim {
 impl SessionManager {
     /// Claims the state of a login that was started at this second since 1970. Returns `None` if it was claimed
     /// before.
-    pub(crate) async fn claim(
+    pub(crate) async fn consume_state(
         &self,
         state: &State,
         started_at: i64,
-    ) -> Result<Option<Claim>, StoreError> {
+    ) -> Result<Option<ConsumedState>, StoreError> {
         let Some(store) = self.store() else {
-            return Ok(Some(Claim { entry: None }));
+            return Ok(Some(ConsumedState { entry: None }));
         };
         let digest = base64url::encode(&sha256(state.expose().as_bytes()));
         let key = Key::new("state", &digest);
         let ttl = presentable_for(started_at, self.now());
         match store.put(&key, Bytes::new(), ttl, Expect::Absent).await? {
-            Put::Stored(version) => Ok(Some(Claim {
+            Put::Stored(version) => Ok(Some(ConsumedState {
                 entry: Some((key, version)),
             })),
             Put::Conflict => Ok(None),
@@ -60,37 +60,37 @@ impl SessionManager {
     }
 
     /// Shortens a claim whose code was definitively refused. If the store fails, the claim stays as it was.
-    pub(crate) async fn shorten_claim(&self, claim: Claim) {
+    pub(crate) async fn shorten_consumed_state(&self, claim: ConsumedState) {
         let (Some(store), Some((key, version))) = (self.store(), claim.entry) else {
             return;
         };
         let now = self.flow.clock().monotonic();
         let expect = Expect::Version(version);
-        let put = store.put(&key, Bytes::new(), REFUSED_TTL, expect).await;
+        let put = store.put(&key, Bytes::new(), REJECTED_TTL, expect).await;
         let Ok(Put::Stored(version)) = put else {
             return;
         };
-        let refused = RefusedClaim {
+        let refused = RejectedState {
             key,
             version,
-            ends_at: now.saturating_add(REFUSED_TTL),
+            ends_at: now.saturating_add(REJECTED_TTL),
         };
-        if let Some(oldest) = self.memory.refused_claims.add(refused, now) {
+        if let Some(oldest) = self.local.rejected_states.add(refused, now) {
             let expect = Expect::Version(oldest.version);
             let _ = store.remove(&oldest.key, expect).await;
         }
     }
 }
 
-impl RefusedClaims {
+impl RejectedStates {
     /// Returns the claim that has to go for this one, if there are too many.
-    fn add(&self, claim: RefusedClaim, now: Duration) -> Option<RefusedClaim> {
+    fn add(&self, claim: RejectedState, now: Duration) -> Option<RejectedState> {
         let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         while claims.front().is_some_and(|oldest| oldest.ends_at <= now) {
             claims.pop_front();
         }
         claims.push_back(claim);
-        match claims.len() > MAX_REFUSED {
+        match claims.len() > MAX_REJECTED {
             true => claims.pop_front(),
             false => None,
         }
@@ -109,11 +109,11 @@ fn presentable_for(started_at: i64, now: i64) -> Duration {
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
 /// Long enough that a double click which reaches another replica sends no second token request.
-const REFUSED_TTL: Duration = Duration::from_secs(30);
+const REJECTED_TTL: Duration = Duration::from_secs(30);
 
 /// Claims of refused codes that one process keeps at a time: beyond that the oldest ends early, so that made-up codes
 /// occupy a fixed part of the store however fast they are refused.
-const MAX_REFUSED: usize = 256;
+const MAX_REJECTED: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -136,16 +136,16 @@ mod tests {
 
     #[test]
     fn a_process_keeps_a_bounded_number_of_refused_claims_and_drops_the_oldest() {
-        let claims = RefusedClaims::default();
-        let claim = |n: usize, now: u64| RefusedClaim {
+        let claims = RejectedStates::default();
+        let claim = |n: usize, now: u64| RejectedState {
             key: Key::new("state", &n.to_string()),
             version: 1,
-            ends_at: Duration::from_secs(now) + REFUSED_TTL,
+            ends_at: Duration::from_secs(now) + REJECTED_TTL,
         };
-        for n in 0..MAX_REFUSED {
+        for n in 0..MAX_REJECTED {
             assert!(claims.add(claim(n, 0), Duration::ZERO).is_none());
         }
-        let oldest = claims.add(claim(MAX_REFUSED, 1), Duration::from_secs(1));
+        let oldest = claims.add(claim(MAX_REJECTED, 1), Duration::from_secs(1));
         assert_eq!(oldest.map(|one| one.key), Some(Key::new("state", "0")));
         // Those that have expired make room by themselves.
         assert!(claims.add(claim(7, 30), Duration::from_secs(30)).is_none());
