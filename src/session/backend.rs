@@ -1,4 +1,4 @@
-//! Where sessions are, and the three things that are done to one there: load, save, end.
+//! Where sessions are kept, and the operations on one of them: load, save and end.
 
 use super::events;
 use super::loaded::LoadedSession;
@@ -8,35 +8,36 @@ use crate::store::{SharedStore, StoreError};
 
 #[derive(Clone, Debug)]
 pub(super) enum SessionBackend {
-    /// In the browser alone. This process remembers what was ended and what was renewed.
+    /// In cookies alone. This process keeps the ended sessions and the latest records.
     Cookie,
-    /// In the browser; what was ended and what was renewed is in a store.
+    /// In cookies. Ended sessions and the latest records are in a store.
     SharedCookie(SharedStore),
-    /// In a store.
+    /// In a store. The cookie has a [`SessionSecret`](super::secret::SessionSecret).
     Store(SharedStore),
 }
 
-/// What a store holds of a session.
+/// The result of reading a session from the store.
 #[derive(Debug)]
 pub(super) enum LoadResult {
     Session(LoadedSession),
-    /// It has ended, or never was.
+    /// The session has ended or never existed.
     Ended,
-    /// This process cannot read what is there. Another may: nothing is removed, replaced or told to the browser.
+    /// This process cannot read the record. Another process may be able to, so this one neither removes nor
+    /// replaces the record, and does not clear the cookie.
     Unreadable,
 }
 
-/// What came of writing a session.
+/// The result of writing a session.
 #[derive(Clone, Debug)]
 pub(crate) enum SaveResult {
     Stored(LoadedSession),
-    /// Somebody else has written or ended it since it was loaded. Nothing was changed.
+    /// The session was written or ended after it was loaded. Nothing was changed.
     Conflict,
 }
 
 impl SessionManager {
-    /// The newest state of a session anywhere; `None` where it has ended. What cannot be read here is an error:
-    /// whether the session has ended is not known.
+    /// Loads the newest state of a session. Returns `None` if the session has ended. A record that this
+    /// process cannot read is an error, since the session may be live.
     pub(super) async fn load(
         &self,
         loaded: &LoadedSession,
@@ -47,7 +48,7 @@ impl SessionManager {
         self.load_ignoring_denylist(loaded).await
     }
 
-    /// The same, whatever this process refuses.
+    /// Like [`load`](Self::load), but ignores the denylist and the pending ends of this process.
     pub(super) async fn load_ignoring_denylist(
         &self,
         loaded: &LoadedSession,
@@ -68,7 +69,7 @@ impl SessionManager {
             LoadResult::Session(loaded) => Ok(self.unless_ended(Some(loaded))),
             LoadResult::Ended => Ok(None),
             LoadResult::Unreadable => Err(StoreError::unavailable(
-                "the record of the session was written with a key or in a format that this process does not know",
+                "this process cannot read the session record: its key or format is unknown",
             )),
         }
     }
@@ -77,7 +78,7 @@ impl SessionManager {
         loaded.filter(|loaded| !self.has_ended(loaded.record()))
     }
 
-    /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).
+    /// Writes a newer record of a session, unless the session was written or ended after `loaded` was loaded.
     pub(super) async fn save(
         &self,
         loaded: &LoadedSession,
@@ -94,7 +95,7 @@ impl SessionManager {
         }
     }
 
-    /// Ends a session everywhere: no copy of its cookie is accepted from now on.
+    /// Ends a session everywhere: no process accepts a copy of its cookie after that.
     pub(crate) async fn end(&self, record: &SessionRecord) -> Result<(), StoreError> {
         self.end_unread(&SessionRef::from(record)).await?;
         if let Some(store) = self.store() {
@@ -103,7 +104,7 @@ impl SessionManager {
         Ok(())
     }
 
-    /// Ends a session that cannot be read.
+    /// Ends a session whose record cannot be read.
     pub(crate) async fn end_unread(&self, session: &SessionRef) -> Result<(), StoreError> {
         if matches!(self.backend, SessionBackend::Cookie) {
             self.deny(session);
@@ -113,7 +114,7 @@ impl SessionManager {
         self.end_by_id(&session.id).await
     }
 
-    /// Ends a session of which only the ID is known.
+    /// Ends a session by its ID alone.
     pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
         match &self.backend {
             SessionBackend::Cookie => {
@@ -136,17 +137,18 @@ impl SessionManager {
         }
     }
 
-    /// Whether it is known in this process, without asking, that the session has ended.
+    /// Reports whether this process has ended the session. The store is not asked.
     pub(crate) fn is_denied(&self, record: &SessionRecord) -> bool {
         self.local.denylist.contains(record) || self.local.pending_ends.contains(record.id())
     }
 
-    /// The newest state that this process knows of, or `None` where it knows that the session has ended.
+    /// Returns the newest state that this process has cached, or `None` if this process has ended the
+    /// session.
     pub(crate) fn newest_cached(&self, loaded: &LoadedSession) -> Option<LoadedSession> {
         self.newest_local(loaded.clone())
     }
 
-    /// Whether this process can keep what a session in a cookie becomes.
+    /// Reports whether this process has room for the refreshed record of a session in a cookie.
     pub(super) fn has_room_for(&self, record: &SessionRecord) -> bool {
         let now = self.flow.clock().monotonic();
         self.local.latest.has_room(record.id(), now)
@@ -168,7 +170,8 @@ impl SessionManager {
         if !latest.replace(loaded.record(), record, now, self.time_left(record)) {
             return SaveResult::Conflict;
         }
-        // Ended between the two looks: whoever ended it has not seen these tokens, and revokes others (`L47`).
+        // The session may have been ended between the two checks. That request has not seen these tokens and
+        // revokes older ones.
         if self.is_denied(record) {
             latest.take(record.id());
             return SaveResult::Conflict;
@@ -176,7 +179,7 @@ impl SessionManager {
         SaveResult::Stored(newer)
     }
 
-    /// Refuses a session in this process.
+    /// Rejects the session in this process from now on.
     pub(super) fn deny(&self, session: &SessionRef) {
         let clock = self.flow.clock().as_ref();
         let denylist = &self.local.denylist;

@@ -1,4 +1,4 @@
-//! A login becomes a session.
+//! Creates sessions after a login.
 
 use super::backend::SessionBackend;
 use super::loaded::{LoadedSession, Revision};
@@ -9,25 +9,27 @@ use crate::flow::SessionRecord;
 use crate::random::RandomError;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
-/// Why no session was begun. Nothing of it is left anywhere.
+/// The reason why a session was not created. Nothing of it is left in the store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CreateSessionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The authorization server signed the person out while they signed in here.
+    /// The authorization server ended the user's sessions during the login.
     #[error("a logout overtook the login")]
     LoggedOut,
 }
 
 impl SessionManager {
-    /// Begins the session of a login, under a name that nobody knew before (`L20`).
+    /// Creates the session of a completed login, with a new ID: an ID from before the login is never
+    /// continued, which prevents session fixation.
     pub(crate) async fn begin(
         &self,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        // `L44`: whoever notes where it is, or that it has ended, counts on this.
+        // The index and the end marker are stored for as long as this limit allows, so the record must keep
+        // it even if the configuration changes.
         let record = self.after_watermark(record).with_limit(self.absolute);
         match &self.backend {
             SessionBackend::Cookie => Ok(LoadedSession::new(record, Revision::Cookie(None))),
@@ -36,7 +38,8 @@ impl SessionManager {
         }
     }
 
-    /// A login in the second of its user's watermark is not covered by it.
+    /// Moves the creation time past the watermark of the user, which would otherwise cover a login in the
+    /// same second.
     fn after_watermark(&self, record: SessionRecord) -> SessionRecord {
         let latest = record.created_at().saturating_add(MAX_CLOCK_LEAD);
         match self.local.denylist.watermark(&record) {
@@ -51,7 +54,7 @@ impl SessionManager {
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
         self.index_add(store, &record).await?;
-        // Each request looks again; here there is still somebody to tell.
+        // Each request checks this again. Here the login can still be rejected with an error page.
         if self.is_logged_out(store, &record).await? {
             return Err(self.undo_creation(&record).await);
         }
@@ -70,16 +73,16 @@ impl SessionManager {
             .put_stored(store, &secret, &record, Expect::Absent)
             .await?;
         let Put::Stored(version) = put else {
-            return Err(StoreError::unavailable("the name of a new session is taken").into());
+            return Err(StoreError::unavailable("the ID of a new session is taken").into());
         };
-        // Whoever ends many at once found the session on its list or left a note; whoever has a place to
-        // make may have taken it off the list before it was here.
-        let (logged_out, listed) = both(
+        // A bulk logout either found the session in the index or stored a watermark before. A login that
+        // makes room for itself may have removed this session from the index before it was stored.
+        let (logged_out, indexed) = both(
             self.is_logged_out(store, &record),
             self.is_indexed(store, &record),
         )
         .await;
-        if logged_out? || !listed? {
+        if logged_out? || !indexed? {
             return Err(self.undo_creation(&record).await);
         }
         Ok(LoadedSession::new(
@@ -88,7 +91,7 @@ impl SessionManager {
         ))
     }
 
-    /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
+    /// Removes what was stored for a login that a logout overtook. The caller revokes its tokens.
     async fn undo_creation(&self, record: &SessionRecord) -> CreateSessionError {
         let ended = self.end(record).await;
         ended.map_or_else(CreateSessionError::Store, |()| {
@@ -97,5 +100,5 @@ impl SessionManager {
     }
 }
 
-/// How much later than the clock tells a session may be created, in seconds: less than clocks may differ.
+/// How far the creation time may be moved ahead of the clock, in seconds. Less than the accepted clock skew.
 const MAX_CLOCK_LEAD: i64 = 30;

@@ -1,9 +1,10 @@
-//! Claims of `state` values: with a store each login is redeemed once, whichever replica its callback comes to.
+//! Consumed `state` values: with a store, each login is redeemed once, at whichever replica its callback
+//! arrives.
 //!
-//! Callers without credentials create these entries: whoever starts a login can send a callback with a made-up
-//! code. So a claim stays for as long as its transaction could be presented only if the code may have been redeemed.
-//! Once the authorization server has refused the code, nothing is left to protect: the claim ends soon, and a
-//! process keeps few of these at a time.
+//! Unauthenticated callers create these entries: they can start a login and send a callback with a forged
+//! code. An entry therefore lasts as long as its transaction only if the code may have been redeemed. If the
+//! authorization server has rejected the code, there is nothing left to protect: the entry expires soon, and
+//! each process keeps few of these.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -18,14 +19,14 @@ use crate::flow::Transaction;
 use crate::protocol::State;
 use crate::store::{Expect, Key, Put, StoreError};
 
-/// The claim of one state, held by the process that redeems its code. Dropping it changes nothing in the store.
+/// A consumed state, owned by the process that redeems its code. Dropping it does not change the store.
 #[derive(Debug)]
 pub(crate) struct ConsumedState {
-    /// Key and version of the entry; `None` without a store, where no other process is asked.
+    /// Key and version of the entry. `None` without a store.
     entry: Option<(Key, u64)>,
 }
 
-/// Claims whose codes were refused and that have not expired yet, the oldest first.
+/// Unexpired entries whose codes were rejected, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct RejectedStates(Mutex<VecDeque<RejectedState>>);
 
@@ -33,13 +34,13 @@ pub(super) struct RejectedStates(Mutex<VecDeque<RejectedState>>);
 struct RejectedState {
     key: Key,
     version: u64,
-    /// Monotonic.
+    /// Monotonic time.
     ends_at: Duration,
 }
 
 impl SessionManager {
-    /// Claims the state of a login that was started at this second since 1970. Returns `None` if it was claimed
-    /// before.
+    /// Consumes the state of a login that was started at `started_at` (seconds since 1970). Returns `None` if
+    /// it was consumed before.
     pub(crate) async fn consume_state(
         &self,
         state: &State,
@@ -59,9 +60,10 @@ impl SessionManager {
         }
     }
 
-    /// Shortens a claim whose code was definitively refused. If the store fails, the claim stays as it was.
-    pub(crate) async fn shorten_consumed_state(&self, claim: ConsumedState) {
-        let (Some(store), Some((key, version))) = (self.store(), claim.entry) else {
+    /// Shortens the lifetime of an entry whose code was rejected. If the store fails, the entry keeps its
+    /// lifetime.
+    pub(crate) async fn shorten_consumed_state(&self, consumed: ConsumedState) {
+        let (Some(store), Some((key, version))) = (self.store(), consumed.entry) else {
             return;
         };
         let now = self.flow.clock().monotonic();
@@ -70,12 +72,12 @@ impl SessionManager {
         let Ok(Put::Stored(version)) = put else {
             return;
         };
-        let refused = RejectedState {
+        let rejected = RejectedState {
             key,
             version,
             ends_at: now.saturating_add(REJECTED_TTL),
         };
-        if let Some(oldest) = self.local.rejected_states.add(refused, now) {
+        if let Some(oldest) = self.local.rejected_states.add(rejected, now) {
             let expect = Expect::Version(oldest.version);
             let _ = store.remove(&oldest.key, expect).await;
         }
@@ -83,21 +85,21 @@ impl SessionManager {
 }
 
 impl RejectedStates {
-    /// Returns the claim that has to go for this one, if there are too many.
-    fn add(&self, claim: RejectedState, now: Duration) -> Option<RejectedState> {
-        let mut claims = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while claims.front().is_some_and(|oldest| oldest.ends_at <= now) {
-            claims.pop_front();
+    /// Returns the entry that must be removed for this one, if there are too many.
+    fn add(&self, entry: RejectedState, now: Duration) -> Option<RejectedState> {
+        let mut rejected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while rejected.front().is_some_and(|oldest| oldest.ends_at <= now) {
+            rejected.pop_front();
         }
-        claims.push_back(claim);
-        match claims.len() > MAX_REJECTED {
-            true => claims.pop_front(),
+        rejected.push_back(entry);
+        match rejected.len() > MAX_REJECTED {
+            true => rejected.pop_front(),
             false => None,
         }
     }
 }
 
-/// How long some replica could still accept the transaction: to its end by a clock that is behind ours.
+/// Returns how long a replica could accept the transaction, even if its clock is behind.
 fn presentable_for(started_at: i64, now: i64) -> Duration {
     let age = now.saturating_sub(started_at);
     let lifetime = i64::try_from(Transaction::LIFETIME.as_secs()).unwrap_or(i64::MAX);
@@ -105,14 +107,14 @@ fn presentable_for(started_at: i64, now: i64) -> Duration {
     Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(CLOCK_SKEW)
 }
 
-/// The clocks of two replicas may be a minute apart; the other minute is for the request itself.
+/// A minute of clock skew between two replicas, and a minute for the request itself.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
-/// Long enough that a double click which reaches another replica sends no second token request.
+/// Prevents a second token request if a double click arrives at another replica.
 const REJECTED_TTL: Duration = Duration::from_secs(30);
 
-/// Claims of refused codes that one process keeps at a time: beyond that the oldest ends early, so that made-up codes
-/// occupy a fixed part of the store however fast they are refused.
+/// The maximum number of entries with rejected codes of one process. Beyond it the oldest is removed, so that
+/// forged codes occupy a fixed part of the store.
 const MAX_REJECTED: usize = 256;
 
 #[cfg(test)]
@@ -120,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_lasts_as_long_as_its_transaction_could_be_presented() {
+    fn a_consumed_state_is_stored_as_long_as_its_transaction_could_be_presented() {
         for (age, seconds) in [
             (0, 720),
             (599, 121),
@@ -135,19 +137,23 @@ mod tests {
     }
 
     #[test]
-    fn a_process_keeps_a_bounded_number_of_refused_claims_and_drops_the_oldest() {
-        let claims = RejectedStates::default();
-        let claim = |n: usize, now: u64| RejectedState {
+    fn a_process_keeps_a_bounded_number_of_rejected_states_and_removes_the_oldest() {
+        let rejected = RejectedStates::default();
+        let entry = |n: usize, now: u64| RejectedState {
             key: Key::new("state", &n.to_string()),
             version: 1,
             ends_at: Duration::from_secs(now) + REJECTED_TTL,
         };
         for n in 0..MAX_REJECTED {
-            assert!(claims.add(claim(n, 0), Duration::ZERO).is_none());
+            assert!(rejected.add(entry(n, 0), Duration::ZERO).is_none());
         }
-        let oldest = claims.add(claim(MAX_REJECTED, 1), Duration::from_secs(1));
+        let oldest = rejected.add(entry(MAX_REJECTED, 1), Duration::from_secs(1));
         assert_eq!(oldest.map(|one| one.key), Some(Key::new("state", "0")));
-        // Those that have expired make room by themselves.
-        assert!(claims.add(claim(7, 30), Duration::from_secs(30)).is_none());
+        // Expired entries need no removal.
+        assert!(
+            rejected
+                .add(entry(7, 30), Duration::from_secs(30))
+                .is_none()
+        );
     }
 }

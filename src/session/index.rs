@@ -1,7 +1,7 @@
-//! Lists of sessions, by person and by session at the authorization server (`L49`).
+//! Session indexes: the sessions of a user and of a `sid`.
 //!
-//! A list stands in the store before its session does, and may lead to some that have ended; it never misses
-//! one that lives. It holds names and times, and nothing of what a session is.
+//! An entry is stored before its session is. An index may have entries of ended sessions, but never misses a
+//! live one. It has IDs and times, and nothing of the session records.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::crypto::digest::sha256;
 use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
-/// Whose sessions a list is of.
+/// The index of one user or of one `sid`.
 #[derive(Clone, Debug)]
 pub(super) struct SessionIndex {
     by: IndexedBy,
@@ -27,25 +27,25 @@ enum IndexedBy {
     Sid,
 }
 
-/// Tells lists apart: 96 bits of the digest of a user, or of a `sid`.
+/// Identifies an index: the first 96 bits of its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexTag([u8; 16]);
 
-/// One session of a list. Times in seconds since 1970.
+/// One session of an index. Times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct IndexEntry {
     pub(super) id: SessionId,
-    /// When the authorization server issued the ID token of the login, by its clock.
+    /// When the ID token was issued, by the clock of the authorization server.
     pub(super) issued_at: i64,
     pub(super) created_at: i64,
     pub(super) ends_at: i64,
-    /// In the list of a user, the `sid` of the session; in the list of a `sid`, its user.
+    /// In the index of a user, the `sid` of the session. In the index of a `sid`, its user.
     pub(super) other: IndexTag,
 }
 
 impl SessionIndex {
-    /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
-    /// server may share the store, and its sessions are no matter of ours (`L40`).
+    /// The ID is a digest, since a subject may be an e-mail address. It includes the client, since several
+    /// clients may share a store.
     fn new(by: IndexedBy, flow: &Flow, id: &str) -> Self {
         let id = digest(flow, id);
         Self { by, id }
@@ -67,7 +67,7 @@ impl SessionIndex {
         matches!(self.by, IndexedBy::User)
     }
 
-    /// What a logout of all on this list is stored as.
+    /// Returns the purpose under which the watermark of this index is stored.
     pub(super) fn logout_purpose(&self) -> &'static str {
         match self.by {
             IndexedBy::User => "ended-user",
@@ -97,17 +97,17 @@ impl IndexTag {
 }
 
 impl SessionManager {
-    /// The sessions of a person, as the authorization server knows them (`sub`).
+    /// Returns the index of a user (`sub`).
     pub(super) fn user_index(&self, subject: &str) -> SessionIndex {
         SessionIndex::new(IndexedBy::User, &self.flow, subject)
     }
 
-    /// The sessions of a session at the authorization server (`sid`).
+    /// Returns the index of a session at the authorization server (`sid`).
     pub(super) fn sid_index(&self, sid: &str) -> SessionIndex {
         SessionIndex::new(IndexedBy::Sid, &self.flow, sid)
     }
 
-    /// The lists that a session stands in.
+    /// Returns the indexes that have an entry of this session.
     pub(super) fn indexes_of(
         &self,
         record: &SessionRecord,
@@ -118,14 +118,14 @@ impl SessionManager {
     }
 }
 
-/// Returns the name in a store of what concerns a client at its issuer, whichever layer of that client
-/// it is: a logout token that reaches one of them is for the sessions of all.
+/// Returns a digest of `id`, issuer and client. All layers of a client share it, since a logout token that
+/// arrives at one of them is for the sessions of all.
 pub(super) fn digest(flow: &Flow, id: &str) -> String {
     let parts = [flow.server().issuer(), flow.client().id(), id];
     base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 
-/// Those on the list whose time is not over, the oldest first.
+/// Returns the unexpired entries of an index, the oldest first.
 pub(super) async fn read(
     store: &SharedStore,
     list: &SessionIndex,
@@ -138,18 +138,18 @@ pub(super) async fn read(
     }
 }
 
-/// What came of adding a session.
+/// The result of adding a session.
 #[derive(Default)]
 pub(super) struct IndexInsertion {
-    /// Sessions of the same user that had to leave the list for it: they are to be ended.
+    /// Sessions of the same user that were removed from the index. They must be ended.
     pub(super) surplus: Vec<SessionId>,
-    /// How many sessions of this user are on the list now.
+    /// The number of sessions of this user in the index.
     pub(super) length: usize,
-    /// The list of a `sid` is full of sessions of other users; the session is not on it.
+    /// The index of a `sid` is full with sessions of other users. The session was not added.
     pub(super) is_full: bool,
 }
 
-/// Adds a session. Of one user, the list keeps the `most` that were created last.
+/// Adds a session. The index keeps the `most` newest sessions of one user.
 pub(super) async fn add(
     store: &SharedStore,
     list: &SessionIndex,
@@ -160,8 +160,8 @@ pub(super) async fn add(
     let of_a_user = list.is_of_a_user();
     change(store, list, now, |entries| {
         let of_this_user = |one: &IndexEntry| of_a_user || one.other == entry.other;
-        let mine = entries.iter().filter(|one| of_this_user(one)).count();
-        if !of_a_user && mine < most && entries.len() >= MAX_PER_SID {
+        let of_user = entries.iter().filter(|one| of_this_user(one)).count();
+        if !of_a_user && of_user < most && entries.len() >= MAX_PER_SID {
             return IndexInsertion {
                 is_full: true,
                 ..IndexInsertion::default()
@@ -169,18 +169,18 @@ pub(super) async fn add(
         }
         entries.push(entry);
         entries.sort_by_key(|entry| entry.created_at);
-        let mut left = (mine + 1).saturating_sub(most);
+        let mut left = (of_user + 1).saturating_sub(most);
         let mut surplus = Vec::new();
         entries.retain(|one| {
-            let goes = left > 0 && of_this_user(one);
-            if goes {
+            let is_surplus = left > 0 && of_this_user(one);
+            if is_surplus {
                 left -= 1;
                 surplus.push(one.id);
             }
-            !goes
+            !is_surplus
         });
         IndexInsertion {
-            length: mine + 1 - surplus.len(),
+            length: of_user + 1 - surplus.len(),
             surplus,
             is_full: false,
         }
@@ -188,7 +188,7 @@ pub(super) async fn add(
     .await
 }
 
-/// Takes sessions off a list.
+/// Removes sessions from an index.
 pub(super) async fn remove(
     store: &SharedStore,
     list: &SessionIndex,
@@ -201,7 +201,7 @@ pub(super) async fn remove(
     .await
 }
 
-/// Compares and swaps until it took effect, in the order in which those come who change it at once.
+/// Compares and swaps until it succeeds.
 async fn change<T>(
     store: &SharedStore,
     list: &SessionIndex,
@@ -228,7 +228,7 @@ async fn change<T>(
         }
     }
     Err(StoreError::unavailable(
-        "a list of sessions changes too fast",
+        "the session index changes too fast",
     ))
 }
 
@@ -245,8 +245,8 @@ fn encode(entries: &[IndexEntry]) -> Bytes {
     bytes.into()
 }
 
-/// Returns `None` for a list of another schema, such as one of a newer release, and for what is no list. Taken for an
-/// empty one it would be overwritten, and the sessions on it could not be ended from outside any more.
+/// Decodes an index. Returns `None` for an unknown schema, for example of a newer release: treated as empty,
+/// the index would be overwritten and a bulk logout would miss its sessions.
 fn decode(bytes: &[u8], now: i64) -> Option<Vec<IndexEntry>> {
     let (&SCHEMA, entries) = bytes.split_first()? else {
         return None;
@@ -272,16 +272,15 @@ fn decode(bytes: &[u8], now: i64) -> Option<Vec<IndexEntry>> {
 }
 
 fn unreadable() -> StoreError {
-    StoreError::unavailable(
-        "a list of sessions is in a format that this release does not know: it is left as it is",
-    )
+    StoreError::unavailable("the session index has an unknown format: it was kept")
 }
 
 const SCHEMA: u8 = 2;
 const ENTRY_LEN: usize = 32 + 3 * 8 + 16;
 
-/// Sessions of all users in the list of one `sid`: some 150 KB. Authorization servers give each sign-in its own.
+/// The maximum number of entries of one `sid`, for all users: some 150 KB. Most authorization servers use a
+/// new `sid` for each sign-in.
 const MAX_PER_SID: usize = 2048;
 
-/// Of those who change one list at once, each round lets one through.
+/// Of concurrent writers, at least one succeeds in each round.
 const MAX_ATTEMPTS: usize = 64;

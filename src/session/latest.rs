@@ -1,8 +1,9 @@
-//! What sessions in cookies have become: a request that still comes with the cookie from before a refresh
-//! gets the tokens of that refresh, and so does a browser that never got its response.
+//! The latest records of sessions in cookies: a request that presents the cookie from before a refresh gets
+//! the refreshed tokens, also if the browser never received that response.
 //!
-//! A rotated refresh token is nowhere else until a browser has its cookie. So a record that no response carried yet is
-//! never dropped for the sake of another user's, and no refresh begins that has no place for its outcome.
+//! Until the browser has the new cookie, this process has the only copy of a rotated refresh token. Therefore
+//! a record that no response carried is never evicted in favor of another user, and no refresh starts without
+//! room for its result.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +11,14 @@ use std::time::Duration;
 
 use crate::flow::{SessionId, SessionRecord, UserDigest};
 
-/// The newest records of this process. Each is as large as its tokens, some 40 MB in all.
+/// The latest records, bounded by [`MAX`]. Each is as large as its tokens, some 40 MB in total.
 #[derive(Debug, Default)]
 pub(super) struct LatestRecords(Mutex<Records>);
 
-/// How far a record has come; the first are dropped first.
+/// How far the cookie of a record has come. Records are evicted in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum CookieProgress {
-    /// The browser has sent the cookie of this record, or of a newer one.
+    /// The browser has sent the cookie of this record or of a newer one.
     Presented,
     /// A response carries the cookie.
     Sent,
@@ -30,26 +31,26 @@ struct LatestRecord {
     until: Duration,
     user: UserDigest,
     progress: CookieProgress,
-    /// When it was put, counted from the first.
+    /// The sequence number of the insertion.
     number: u64,
 }
 
 #[derive(Debug, Default)]
 struct Records {
     by_id: HashMap<SessionId, LatestRecord>,
-    /// Those of all users, in the order in which they are dropped.
+    /// All records in eviction order.
     order: BTreeSet<(CookieProgress, u64, SessionId)>,
-    /// The same by user.
+    /// All records by user, in eviction order.
     by_user: BTreeSet<(UserDigest, CookieProgress, u64, SessionId)>,
     counts: HashMap<UserDigest, usize>,
-    /// The user with the most records is the last.
+    /// Users by number of records. The last one has the most.
     ranking: BTreeSet<(usize, UserDigest)>,
     expiries: BTreeSet<(Duration, SessionId)>,
     puts: u64,
 }
 
 impl LatestRecords {
-    /// Returns what this record lacks of its session, together with it.
+    /// Returns the record merged with the newer one of its session, if there is one.
     pub(super) fn of(&self, record: &SessionRecord) -> Option<SessionRecord> {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id())?;
@@ -62,8 +63,8 @@ impl LatestRecords {
         None
     }
 
-    /// Keeps a record for as long as its session may last, unless something is kept that `before`, which it
-    /// was made of, lacks: then it returns `false`.
+    /// Inserts a record until its session expires. Returns `false` if there is a record that is newer than
+    /// `before`, from which `record` was made.
     pub(super) fn replace(
         &self,
         before: &SessionRecord,
@@ -92,7 +93,8 @@ impl LatestRecords {
         true
     }
 
-    /// Reports whether the outcome of a refresh of this session can be kept without a loss for other users.
+    /// Reports whether the result of a refresh of this session can be inserted without evicting a record that
+    /// other users need.
     pub(super) fn has_room(&self, id: &SessionId, now: Duration) -> bool {
         let mut records = self.lock();
         records.remove_expired(now);
@@ -110,7 +112,7 @@ impl LatestRecords {
         }
     }
 
-    /// Drops a session that ended, and returns what it had become.
+    /// Removes the record of an ended session and returns it.
     pub(super) fn take(&self, id: &SessionId) -> Option<Arc<SessionRecord>> {
         self.lock().remove(id).map(|kept| kept.record)
     }
@@ -166,8 +168,8 @@ impl Records {
         }
     }
 
-    /// What makes room: of the user who has most records, the one that has come farthest, and of those the oldest.
-    /// If no user has more than a fair share, the oldest of all that a response carries.
+    /// Returns the record to evict: of the user with the most records, the first in eviction order. If no
+    /// user exceeds the fair share, the oldest record of all whose cookie was sent.
     fn victim(&self) -> Option<SessionId> {
         let &(count, user) = self.ranking.last()?;
         if count > FAIR_SHARE {
@@ -189,10 +191,10 @@ impl Records {
 
 const LOWEST: SessionId = SessionId::new([0; 32]);
 
-/// Records that one user may have while others need room.
+/// The number of records that a user keeps while others need room.
 const FAIR_SHARE: usize = 8;
 
-/// Beyond that there are only as many more as refreshes are under way.
+/// The maximum number of records. Refreshes in progress may exceed it.
 const MAX: usize = 10_000;
 
 #[cfg(test)]

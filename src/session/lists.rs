@@ -1,5 +1,4 @@
-//! What the keeper does with whole lists of sessions: a new one is added, those that are too many end, and
-//! somebody asks who is there.
+//! Maintains the session indexes: adds a new session, ends the surplus, and lists the live ones.
 
 use super::backend::SessionBackend;
 use super::events;
@@ -11,8 +10,8 @@ use crate::flow::{SessionId, SessionRecord};
 use crate::store::{SharedStore, StoreError};
 
 impl SessionManager {
-    /// Puts a session that begins on its lists, before it is anywhere else: one that no list leads to could
-    /// not be ended from outside.
+    /// Adds a new session to its indexes before it is stored anywhere else: a session in no index could not
+    /// be ended by a bulk logout.
     pub(super) async fn index_add(
         &self,
         store: &SharedStore,
@@ -33,7 +32,7 @@ impl SessionManager {
         for surplus in &added.surplus {
             self.end_replaced(surplus, record).await?;
         }
-        // Of one user alone: a `sid` that many users share ends the session of none of them.
+        // Only sessions of this user: a shared `sid` must not end the sessions of other users.
         let most = self.max_per_user.unwrap_or(MAX_PER_USER);
         if added.length > most {
             self.end_surplus(store, &user, record, most).await?;
@@ -48,31 +47,31 @@ impl SessionManager {
             self.end_replaced(surplus, record).await?;
         }
         if added.is_full {
-            self.warn_of_shared_sid();
+            self.warn_about_shared_sid();
         }
         Ok(())
     }
 
-    /// The list of its user alone leads to the session then: a logout token that names the user ends it.
-    fn warn_of_shared_sid(&self) {
+    /// The session is then only in the index of its user, so a logout token must name the user to end it.
+    fn warn_about_shared_sid(&self) {
         if self.local.shared_sids.is_due(self.flow.clock().as_ref()) {
             events::sid_is_shared();
         }
     }
 
-    /// Whether the list of its user leads to this session.
+    /// Reports whether the session is in the index of its user.
     pub(super) async fn is_indexed(
         &self,
         store: &SharedStore,
         record: &SessionRecord,
     ) -> Result<bool, StoreError> {
         let list = self.user_index(record.subject());
-        let listed = index::read(store, &list, self.now()).await?;
-        Ok(listed.iter().any(|entry| entry.id == *record.id()))
+        let entries = index::read(store, &list, self.now()).await?;
+        Ok(entries.iter().any(|entry| entry.id == *record.id()))
     }
 
-    /// Takes a session that ended off its lists. They only lead to sessions: an entry too many is passed
-    /// over.
+    /// Removes an ended session from its indexes. A failure is ignored: readers skip entries without a
+    /// session.
     pub(super) async fn index_remove(&self, store: &SharedStore, record: &SessionRecord) {
         for list in self.indexes_of(record) {
             let ended = std::slice::from_ref(record.id());
@@ -80,7 +79,7 @@ impl SessionManager {
         }
     }
 
-    /// Those on a list that live, the oldest first.
+    /// Returns the live sessions of an index, the oldest first.
     pub(super) async fn live_entries(
         &self,
         store: &SharedStore,
@@ -95,44 +94,51 @@ impl SessionManager {
         Ok(live_entries)
     }
 
-    /// Ends the oldest sessions of a list, as far as there are more than `most` with the one that begins
-    /// (`L49`). What has ended by itself does not count.
+    /// Ends the oldest sessions of an index beyond `most`, counting the new one. Sessions that expired do not
+    /// count.
     async fn end_surplus(
         &self,
         store: &SharedStore,
         list: &SessionIndex,
-        begins: &SessionRecord,
+        new_session: &SessionRecord,
         most: usize,
     ) -> Result<(), StoreError> {
-        let (listed, now) = (index::read(store, list, self.now()).await?, self.now());
-        if listed.len() <= most {
+        let (entries, now) = (index::read(store, list, self.now()).await?, self.now());
+        if entries.len() <= most {
             return Ok(());
         }
-        let mut gone = Vec::new();
+        let mut ended = Vec::new();
         let mut live_entries = Vec::new();
-        for entry in listed.into_iter().filter(|entry| entry.id != *begins.id()) {
+        for entry in entries
+            .into_iter()
+            .filter(|entry| entry.id != *new_session.id())
+        {
             match self.is_live(store, &entry.id).await? {
                 true => live_entries.push(entry.id),
-                false => gone.push(entry.id),
+                false => ended.push(entry.id),
             }
         }
         let surplus = (live_entries.len() + 1).saturating_sub(most);
         for id in live_entries.drain(..surplus) {
-            self.end_replaced(&id, begins).await?;
-            gone.push(id);
+            self.end_replaced(&id, new_session).await?;
+            ended.push(id);
         }
-        index::remove(store, list, &gone, now).await?;
-        // They may have had the same `sid`, and must not fill its list.
-        match begins.sid() {
-            Some(sid) => index::remove(store, &self.sid_index(sid), &gone, now).await,
+        index::remove(store, list, &ended, now).await?;
+        // The ended sessions may have had the same `sid` and must not fill its index.
+        match new_session.sid() {
+            Some(sid) => index::remove(store, &self.sid_index(sid), &ended, now).await,
             None => Ok(()),
         }
     }
 
-    /// Ends a session for the sake of another of the same person.
-    async fn end_replaced(&self, id: &SessionId, begins: &SessionRecord) -> Result<(), StoreError> {
+    /// Ends a session in favor of a newer one of the same user.
+    async fn end_replaced(
+        &self,
+        id: &SessionId,
+        new_session: &SessionRecord,
+    ) -> Result<(), StoreError> {
         self.end_by_id(id).await?;
-        let user = (begins.issuer(), begins.subject());
+        let user = (new_session.issuer(), new_session.subject());
         self.notify_ended_unopened(Some(*id), Some(user), EndReason::Replaced);
         Ok(())
     }
@@ -145,15 +151,15 @@ impl SessionManager {
         Ok(match &self.backend {
             SessionBackend::Store(_) => store.get(&stored::key(id)).await?.is_some(),
             SessionBackend::Cookie | SessionBackend::SharedCookie(_) => {
-                let known = store.get(&shared::key(id)).await?;
-                !known.is_some_and(|known| shared::is_end_marker(&known))
+                let entry = store.get(&shared::key(id)).await?;
+                !entry.is_some_and(|entry| shared::is_end_marker(&entry))
             }
         })
     }
 }
 
-/// Sessions of one user that are kept at a time.
+/// The maximum number of sessions of one user.
 pub(crate) const MAX_PER_USER: usize = 256;
 
-/// Those included that begin at the same moment, before any of them has made room.
+/// Twice the maximum: concurrent logins add their entries before any of them ends a session.
 const MAX_INDEX_ENTRIES: usize = 2 * MAX_PER_USER;

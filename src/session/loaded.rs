@@ -1,23 +1,24 @@
-//! A session as a request holds it: the record, and what it is compared with when it is written.
+//! A loaded session: the record, and the revision for the next compare-and-swap.
 
 use std::sync::Arc;
 
 use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 
-/// A session that was opened, and by what.
+/// A session as a request has loaded it.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedSession {
     record: Arc<SessionRecord>,
     revision: Revision,
-    /// The browser's cookie is older than the record.
+    /// Whether the cookie of the browser is older than the record.
     stale_cookie: bool,
 }
 
-/// Where a session is written to.
+/// The location and the version against which a write is compared.
 #[derive(Clone, Debug)]
 pub(super) enum Revision {
-    /// Into its cookie; with shared memory this is the version of what the store knows of it.
+    /// The session is in its cookie. With a shared store: the version of its entry there, or `None` without
+    /// an entry.
     Cookie(Option<u64>),
     Stored {
         secret: SessionSecret,
@@ -26,7 +27,7 @@ pub(super) enum Revision {
 }
 
 impl LoadedSession {
-    /// As its cookie or its store has it.
+    /// Wraps a record as it was read from its cookie or from the store.
     pub(super) fn new(record: SessionRecord, revision: Revision) -> Self {
         Self {
             record: Arc::new(record),
@@ -35,7 +36,7 @@ impl LoadedSession {
         }
     }
 
-    /// The same session with a newer record, which a cookie does not hold yet.
+    /// Returns the same session with a newer record, which is not in a cookie yet.
     #[must_use]
     pub(super) fn with_record(&self, record: SessionRecord) -> Self {
         Self {
@@ -54,7 +55,7 @@ impl LoadedSession {
         &self.record
     }
 
-    /// The ticket, where the session is in a store.
+    /// Returns the secret in the cookie if the session is in a store.
     pub(crate) fn secret(&self) -> Option<&SessionSecret> {
         match &self.revision {
             Revision::Cookie(_) => None,
@@ -66,7 +67,7 @@ impl LoadedSession {
         &self.revision
     }
 
-    /// Whether the session has to be written into its cookie anew.
+    /// Reports whether the session has to be written to its cookie again.
     pub(crate) fn wants_cookie(&self) -> bool {
         self.stale_cookie && matches!(self.revision, Revision::Cookie(_))
     }

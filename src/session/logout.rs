@@ -1,4 +1,4 @@
-//! The end of a session by its own browser.
+//! Ends a session at the request of its own browser.
 
 use std::sync::Arc;
 
@@ -12,38 +12,38 @@ use super::{shared, stored};
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
 
-/// How a sign-out went.
+/// The result of a sign-out.
 #[derive(Clone, Debug)]
 pub(crate) enum SignOut {
-    /// The session has ended. This is its newest record, whose tokens are to be revoked.
+    /// The session has ended. This is its newest record, whose tokens must be revoked.
     Ended(Arc<SessionRecord>),
-    /// It had ended before.
+    /// The session had ended before.
     AlreadyEnded,
-    /// The store did not accept the end of the session: it has ended in this process. The record is missing if only
-    /// the store has it.
+    /// The store failed, so the session has ended in this process only. The record is missing if only the
+    /// store has it.
     EndedLocally(Option<Arc<SessionRecord>>),
-    /// The store cannot be asked, and too many ends wait for it.
+    /// The store failed, and too many ends are pending.
     Failed(StoreError),
 }
 
-/// What a cookie opens.
+/// The session that a cookie opens.
 enum SignOutTarget {
-    Alive(LoadedSession),
-    /// Nothing that lives. A response with a newer cookie of the same session may be on its way.
-    Over(SessionRef),
-    /// Nothing that lives and can be read here. Another process may have the key to it.
-    Unread(SessionId),
-    /// It is a cookie of another mode.
-    Nothing,
+    Live(LoadedSession),
+    /// The session is not live. A response with a newer cookie of it may still be in transit.
+    AlreadyEnded(SessionRef),
+    /// The record is missing or cannot be read here. Another process may have its key.
+    Unreadable(SessionId),
+    /// The cookie belongs to another backend.
+    OtherBackend,
 }
 
 impl SessionManager {
-    /// Ends the session that a cookie opens. If the store fails, it ends in this process, and the store is tried
-    /// again in the background.
+    /// Ends the presented session. If the store fails, the session ends in this process and the store is
+    /// retried in the background.
     pub(crate) async fn sign_out(&self, presented: PresentedSession, reason: EndReason) -> SignOut {
         let (error, loaded) = match self.find_session(presented.clone()).await {
             Err(error) => (error, None),
-            Ok(found) => match self.end_found(&found).await {
+            Ok(found) => match self.end_target(&found).await {
                 Ok(outcome) => {
                     if let SignOut::Ended(record) = &outcome {
                         self.notify_ended(record, reason);
@@ -51,7 +51,7 @@ impl SessionManager {
                     return outcome;
                 }
                 Err(error) => match found {
-                    SignOutTarget::Alive(loaded) => (error, Some(loaded)),
+                    SignOutTarget::Live(loaded) => (error, Some(loaded)),
                     _ => (error, None),
                 },
             },
@@ -63,8 +63,8 @@ impl SessionManager {
             PresentedSession::Secret(secret) => (self.name_of(secret), None),
         };
         let record = loaded.map(|loaded| Arc::clone(loaded.record())).or(record);
-        let told = record.as_ref().map(|record| record.generation());
-        let retried = self.end_later(id, presented, told, reason);
+        let revoked_generation = record.as_ref().map(|record| record.generation());
+        let retried = self.end_later(id, presented, revoked_generation, reason);
         let clock = self.flow.clock().as_ref();
         if self.local.pending_ends_logged.is_due(clock) {
             events::end_pending(&error, retried);
@@ -82,23 +82,23 @@ impl SessionManager {
         SignOut::EndedLocally(Some(record))
     }
 
-    /// The same, with nothing done if the store fails and nothing told to the application.
+    /// Ends the presented session in the store. Does nothing if the store fails, and does not call the hook.
     pub(super) async fn sign_out_in_store(
         &self,
         presented: PresentedSession,
     ) -> Result<SignOut, StoreError> {
         let found = self.find_session(presented).await?;
-        self.end_found(&found).await
+        self.end_target(&found).await
     }
 
     async fn find_session(&self, presented: PresentedSession) -> Result<SignOutTarget, StoreError> {
-        let (found, otherwise) = match (&self.backend, presented) {
+        let (found, not_live) = match (&self.backend, presented) {
             (SessionBackend::Cookie, PresentedSession::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 return Ok(match self.open_local(*record) {
-                    OpenedSession::Session(loaded) => SignOutTarget::Alive(loaded),
+                    OpenedSession::Session(loaded) => SignOutTarget::Live(loaded),
                     OpenedSession::Ended(_) | OpenedSession::Unreadable => {
-                        SignOutTarget::Over(session)
+                        SignOutTarget::AlreadyEnded(session)
                     }
                 });
             }
@@ -106,36 +106,36 @@ impl SessionManager {
                 let session = SessionRef::from(&*record);
                 let loaded = LoadedSession::new(*record, Revision::Cookie(None));
                 let newest = self.newest_shared(store, loaded).await?;
-                (newest, SignOutTarget::Over(session))
+                (newest, SignOutTarget::AlreadyEnded(session))
             }
             (SessionBackend::Store(store), PresentedSession::Secret(secret)) => {
                 let stored = self.load_stored(store, &secret).await?;
-                (stored, SignOutTarget::Unread(self.name_of(&secret)))
+                (stored, SignOutTarget::Unreadable(self.name_of(&secret)))
             }
-            _ => return Ok(SignOutTarget::Nothing),
+            _ => return Ok(SignOutTarget::OtherBackend),
         };
         Ok(match found {
             LoadResult::Session(loaded) if !self.has_ended(loaded.record()) => {
-                SignOutTarget::Alive(loaded)
+                SignOutTarget::Live(loaded)
             }
-            // A record that only another process can read ends as well: this is the sign-out of its browser.
-            LoadResult::Session(_) | LoadResult::Ended | LoadResult::Unreadable => otherwise,
+            // A record that only another process can read ends as well, since its own browser signs out.
+            LoadResult::Session(_) | LoadResult::Ended | LoadResult::Unreadable => not_live,
         })
     }
 
-    async fn end_found(&self, found: &SignOutTarget) -> Result<SignOut, StoreError> {
+    async fn end_target(&self, found: &SignOutTarget) -> Result<SignOut, StoreError> {
         match found {
-            SignOutTarget::Alive(loaded) => {
+            SignOutTarget::Live(loaded) => {
                 return Ok(SignOut::Ended(self.end_newest(loaded).await?));
             }
-            SignOutTarget::Over(session) => self.end_unread(session).await?,
-            SignOutTarget::Unread(id) => self.end_by_id(id).await?,
-            SignOutTarget::Nothing => {}
+            SignOutTarget::AlreadyEnded(session) => self.end_unread(session).await?,
+            SignOutTarget::Unreadable(id) => self.end_by_id(id).await?,
+            SignOutTarget::OtherBackend => {}
         }
         Ok(SignOut::AlreadyEnded)
     }
 
-    /// Ends a session, and returns its newest record: the one whose tokens have to be revoked. A refresh under way
+    /// Ends a session and returns its newest record, whose tokens must be revoked. A concurrent refresh then
     /// finds the session ended.
     async fn end_newest(&self, loaded: &LoadedSession) -> Result<Arc<SessionRecord>, StoreError> {
         if matches!(self.backend, SessionBackend::Cookie) {
@@ -157,7 +157,7 @@ impl SessionManager {
 
     fn end_local(&self, loaded: &LoadedSession) -> Arc<SessionRecord> {
         let record = loaded.record();
-        // Denied first: nothing newer is kept after that.
+        // Denied first, so that no newer record is kept afterwards.
         self.deny(&SessionRef::from(&**record));
         match self.local.latest.take(record.id()) {
             Some(newer) if newer.generation() > record.generation() => newer,
@@ -165,13 +165,13 @@ impl SessionManager {
         }
     }
 
-    /// Ends a session unless there is a newer record of it.
+    /// Ends a session unless the store has a newer record of it.
     async fn end_if_current(&self, loaded: &LoadedSession) -> Result<bool, StoreError> {
         let record = loaded.record();
         match (&self.backend, loaded.revision()) {
             (SessionBackend::SharedCookie(store), Revision::Cookie(version)) => {
                 let expect = version.map_or(Expect::Absent, Expect::Version);
-                let (key, value) = (shared::key(record.id()), shared::ended());
+                let (key, value) = (shared::key(record.id()), shared::end_marker());
                 if store.put(&key, value, self.max_lifetime(), expect).await? == Put::Conflict {
                     return Ok(false);
                 }
@@ -184,12 +184,12 @@ impl SessionManager {
                 }
                 self.index_remove(store, record).await;
             }
-            // Of another mode.
+            // The revision of another backend.
             _ => {}
         }
         Ok(true)
     }
 }
 
-/// Nobody refreshes more often in so short a time.
+/// Sessions do not change more often than this during one sign-out.
 const MAX_ATTEMPTS: usize = 8;

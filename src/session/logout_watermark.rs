@@ -1,7 +1,10 @@
-//! What the authorization server ended: a session there (`sid`), or all of a person (`sub`), up to a moment.
+//! Logout watermarks: the time up to which all sessions of a `sub` or a `sid` have ended ([OpenID Connect
+//! Back-Channel Logout §2.6]).
 //!
-//! It is written before the sessions are looked for, and read after a session was begun: so no login slips
-//! through between the two (`L66`).
+//! The watermark is written before the index is read, and it is checked after a session was created. A login
+//! that is concurrent with a logout is therefore found in the index or finds the watermark.
+//!
+//! [OpenID Connect Back-Channel Logout §2.6]: https://openid.net/specs/openid-connect-backchannel-1_0.html#Validation
 
 use std::time::Duration;
 
@@ -13,18 +16,18 @@ use super::shared::both;
 use crate::flow::SessionRecord;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
-/// What has ended of the sessions of one list.
+/// The ended sessions of one index.
 #[derive(Default)]
 struct LogoutWatermark {
-    /// All that were issued up to then.
+    /// Sessions issued up to this time have ended.
     all: Option<i64>,
-    /// In the note of a user: those of a `sid`.
+    /// In the watermark of a user: the same by `sid`.
     by_sid: Vec<(IndexTag, i64)>,
 }
 
 impl SessionManager {
-    /// Notes that everything on this list that was issued up to `moment` has ended, in seconds since 1970: with
-    /// `sid`, the sessions of it. One that comes late takes nothing back that was noted since.
+    /// Records that the sessions of `list` issued up to `moment` (seconds since 1970) have ended; with `sid`,
+    /// only those with this `sid`. A late logout never lowers a watermark.
     pub(super) async fn record_logout(
         &self,
         store: &SharedStore,
@@ -33,7 +36,7 @@ impl SessionManager {
         moment: i64,
     ) -> Result<(), StoreError> {
         let key = key(list);
-        // A login that was under way may end that much later than what it is held against.
+        // A login in progress may complete this much later.
         let ttl = self.absolute.saturating_add(LOGIN_TIMEOUT);
         for _ in 0..MAX_ATTEMPTS {
             let stored = store.get(&key).await?;
@@ -48,11 +51,11 @@ impl SessionManager {
             }
         }
         Err(StoreError::unavailable(
-            "a watermark of a logout changes too fast",
+            "the logout watermark changes too fast",
         ))
     }
 
-    /// Whether the authorization server has ended this session.
+    /// Reports whether the authorization server has ended this session.
     pub(super) async fn is_logged_out(
         &self,
         store: &SharedStore,
@@ -75,12 +78,12 @@ impl SessionManager {
 }
 
 impl LogoutWatermark {
-    /// Fails for a note of another format, such as one of a newer release: taken for an empty one it would let
-    /// sessions go on that have ended, and be overwritten.
+    /// Fails for an unknown format, for example of a newer release: treated as empty, it would let ended
+    /// sessions continue and would be overwritten.
     fn read(stored: &Record) -> Result<Self, StoreError> {
         let unreadable = || {
             StoreError::unavailable(
-                "a watermark of a logout is in a format that this release does not know: it is left as it is",
+                "the logout watermark has an unknown format: it was kept",
             )
         };
         let (all, rest) = stored
@@ -123,7 +126,7 @@ impl LogoutWatermark {
             None => self.by_sid.push((sid, moment)),
         }
         if self.by_sid.len() > MAX_SIDS {
-            // Of this user alone, all sessions that are older than the oldest of these have ended then.
+            // All sessions of this user that are older than the dropped entry count as ended.
             self.by_sid.sort_by_key(|(_, moment)| *moment);
             let (_, oldest) = self.by_sid.remove(0);
             self.all = self.all.max(Some(oldest));
@@ -143,8 +146,8 @@ fn key(list: &SessionIndex) -> Key {
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_ATTEMPTS: usize = 8;
 
-/// No moment was noted.
+/// Encodes that no time is set.
 const NEVER: i64 = i64::MIN;
 
-/// Ended sessions at the authorization server that are noted for one user.
+/// The maximum number of `sid`s in the watermark of one user.
 const MAX_SIDS: usize = 64;

@@ -1,4 +1,4 @@
-//! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
+//! All session operations of a login layer: configuration and the state of this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,30 +20,31 @@ use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::random::{Random, RandomError};
 use crate::store::SharedStore;
 
-/// Knows where sessions are and how they begin, change and end. Layers, services and sessions share it.
+/// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionManager {
     pub(super) flow: Arc<Flow>,
     pub(super) backend: SessionBackend,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
-    /// How many sessions a person may have at a time, where that was said.
+    /// The maximum number of sessions of one user, if it is limited.
     pub(super) max_per_user: Option<usize>,
     key: CookieKey,
     pub(super) hooks: Hooks,
     pub(super) local: Arc<LocalState>,
 }
 
-/// Why a record in a store does not open. Neither is a reason to remove or replace it: other processes share it.
+/// The reason why a stored record cannot be opened. The record is neither removed nor replaced for it: other
+/// processes share the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum UnsealError {
-    /// Sealed under a key that this process does not have, or of a format that it does not know.
+    /// The record is sealed with a key that this process does not have, or has an unknown format.
     Unreadable,
-    /// Not sealed for this session, ticket, issuer and client: nobody is signed in by it.
+    /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
     Foreign,
 }
 
-/// What is kept in this process.
+/// The state of this process.
 #[derive(Debug, Default)]
 pub(super) struct LocalState {
     pub(super) denylist: Denylist,
@@ -61,7 +62,7 @@ pub(super) struct LocalState {
 pub(super) struct LogLimit(AtomicU64);
 
 impl LogLimit {
-    /// Whether the warning is due, which is at most once a minute.
+    /// Reports whether the warning is due, which is at most once a minute.
     pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
         let now = clock.monotonic().as_secs().saturating_add(1);
         let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
@@ -106,7 +107,8 @@ impl SessionManager {
         }
     }
 
-    /// `None` without a store, where nobody can count, and for what no list holds.
+    /// Limits the sessions of one user. Returns `None` without a store, where sessions cannot be counted, and
+    /// if the limit is zero or larger than the index.
     pub(crate) fn with_max_sessions_per_user(self, max: usize) -> Option<Self> {
         let possible = self.store().is_some() && (1..=MAX_PER_USER).contains(&max);
         possible.then_some(Self {
@@ -124,53 +126,54 @@ impl SessionManager {
         &self.flow
     }
 
-    /// Whether a browser shows a ticket, and no sealed session.
+    /// Reports whether cookies have a session secret instead of a sealed session.
     pub(crate) fn keeps_sessions_in_store(&self) -> bool {
         matches!(self.backend, SessionBackend::Store(_))
     }
 
-    /// Whether the browser has the only lasting copy of a session.
+    /// Reports whether the browser has the only durable copy of a session.
     pub(super) fn keeps_in_cookies_alone(&self) -> bool {
         matches!(self.backend, SessionBackend::Cookie)
     }
 
-    /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
+    /// Returns the seconds since 1970 by the wall clock, and updates the rollback guard.
     pub(crate) fn now(&self) -> i64 {
         self.local.rollback_guard.now(self.flow.clock().as_ref())
     }
 
-    /// When the session ends if nothing happens any more.
+    /// Returns when the session ends unless it is used again.
     pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
         record.expires_at(self.absolute, self.idle, |moment| {
             self.rolled_back_since(moment)
         })
     }
 
-    /// When it ends whatever happens.
+    /// Returns when the session ends even if it is used.
     pub(crate) fn ends_at(&self, record: &SessionRecord) -> i64 {
         record.ends_at(self.absolute, |moment| self.rolled_back_since(moment))
     }
 
-    /// The last moment at which any state of it could be alive: what leads to it, or speaks of its end, is
-    /// kept until then. A refresh may bring a refresh token that lives longer than the one before.
+    /// Returns the latest time at which any state of the session could be live: a refresh may return a
+    /// refresh token that is valid for longer. Index entries and end markers are kept until then.
     pub(crate) fn latest_expiry(&self, record: &SessionRecord) -> i64 {
         record.last_moment(self.absolute, |moment| self.rolled_back_since(moment))
     }
 
-    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
+    /// Reports whether the session is past its limits. The server enforces them, since `Max-Age` only binds
+    /// the browser.
     pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
         let now = self.now();
         now >= self.expires_at(record) || record.is_from_the_future(now)
     }
 
-    /// How long it is remembered what this session has become.
+    /// Returns how long the latest record of a session is kept.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
         let left = self.latest_expiry(record).saturating_sub(self.now());
         Duration::from_secs(u64::try_from(left).unwrap_or_default())
             .saturating_add(CLOCK_SKEW_ALLOWANCE)
     }
 
-    /// How long it is remembered that a session has ended, which may have begun a moment ago (`L47`).
+    /// Returns how long an end marker is kept: the session may have been created just before.
     pub(super) fn max_lifetime(&self) -> Duration {
         self.absolute.saturating_add(CLOCK_SKEW_ALLOWANCE)
     }
@@ -179,7 +182,7 @@ impl SessionManager {
         *self.flow.random()
     }
 
-    /// Seals a record for a store, in the name of its session.
+    /// Seals a record for the store, bound to the ID of its session.
     pub(super) fn seal(
         &self,
         purpose: Purpose,
@@ -192,7 +195,8 @@ impl SessionManager {
             .seal_bytes(&self.random(), backend, &record.to_bytes())
     }
 
-    /// The record that was sealed in the name of this session, and of no other (`H59`).
+    /// Opens a record that was sealed for this session and no other. The binding prevents a writer of the
+    /// store from swapping the records of two sessions.
     pub(super) fn unseal(
         &self,
         purpose: Purpose,
@@ -242,5 +246,5 @@ impl SessionManager {
 const DEFAULT_ABSOLUTE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// Clocks differ: a session may be that much younger than the clock tells which it is held against.
+/// How far the clocks of two replicas may be apart.
 pub(super) const CLOCK_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);

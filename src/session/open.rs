@@ -1,4 +1,4 @@
-//! Who a browser is, by what it shows.
+//! Opens the session that a browser presents in its cookies.
 
 use super::backend::{LoadResult, SaveResult, SessionBackend};
 use super::events;
@@ -8,14 +8,14 @@ use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
 
-/// What a browser shows of a session, opened as far as nobody has to be asked.
+/// A session as a cookie presents it, decrypted but not yet loaded.
 #[derive(Clone, Debug)]
 pub(crate) enum PresentedSession {
     Record(Box<SessionRecord>),
     Secret(SessionSecret),
 }
 
-/// The different sessions that the cookies of a request open: one, unless a cookie was planted.
+/// The distinct sessions in the cookies of one request: one, unless an attacker planted a cookie.
 #[derive(Debug)]
 pub(crate) struct PresentedSessions {
     pub(crate) first: PresentedSession,
@@ -37,18 +37,20 @@ impl From<PresentedSession> for PresentedSessions {
     }
 }
 
-/// What came of it.
+/// The result of opening a presented session.
 #[derive(Debug)]
 pub(crate) enum OpenedSession {
     Session(LoadedSession),
-    /// It is nobody's any more, for this reason.
+    /// The session has ended, for this reason.
     Ended(&'static str),
-    /// This process cannot read it, and another may: the request is anonymous and the browser keeps its cookie.
+    /// This process cannot read the record, but another one may: the request is anonymous and the browser
+    /// keeps its cookie.
     Unreadable,
 }
 
 impl SessionManager {
-    /// Opens what needs no asking; the rest comes back, for [`open_presented`](Self::open_presented).
+    /// Opens a session if that requires no store access. Returns the presented sessions otherwise, for
+    /// [`open_presented`](Self::open_presented).
     pub(crate) fn cached(
         &self,
         presented: PresentedSessions,
@@ -70,7 +72,7 @@ impl SessionManager {
         }
     }
 
-    /// Opens what a browser shows. Of several sessions, the only one that lives counts.
+    /// Opens the presented sessions. If several are presented, exactly one of them must be live.
     pub(crate) async fn open_presented(
         &self,
         presented: PresentedSessions,
@@ -100,7 +102,7 @@ impl SessionManager {
                 self.newest_shared(store, loaded).await?
             }
             (SessionBackend::Store(_), PresentedSession::Secret(secret))
-                if self.is_pending(&secret) =>
+                if self.has_pending_end(&secret) =>
             {
                 LoadResult::Ended
             }
@@ -112,7 +114,7 @@ impl SessionManager {
                     found => found,
                 }
             }
-            // Of another mode than ours.
+            // A cookie of another backend.
             _ => LoadResult::Ended,
         };
         Ok(match found {
@@ -125,11 +127,11 @@ impl SessionManager {
         })
     }
 
-    fn is_pending(&self, secret: &SessionSecret) -> bool {
+    fn has_pending_end(&self, secret: &SessionSecret) -> bool {
         self.local.pending_ends.contains(&self.name_of(secret))
     }
 
-    /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
+    /// Updates the time of the last use, if the stored one is old enough to justify a write.
     pub(crate) async fn touch(&self, loaded: LoadedSession) -> LoadedSession {
         let Some(touched) = self.touched(&loaded) else {
             return loaded;
@@ -139,7 +141,7 @@ impl SessionManager {
         };
         match self.save(&loaded, touched).await {
             Ok(SaveResult::Stored(newer)) => newer,
-            // Whoever was faster has used it too.
+            // A concurrent request has updated it too.
             Ok(SaveResult::Conflict) => loaded,
             Err(error) => {
                 events::not_touched(&error);
@@ -148,7 +150,7 @@ impl SessionManager {
         }
     }
 
-    /// The same without waiting, where that is possible.
+    /// Like [`touch`](Self::touch), without a write to the store.
     pub(crate) fn touch_cached(&self, loaded: LoadedSession) -> LoadedSession {
         match self.touched(&loaded) {
             Some(touched) => loaded.with_record(touched),
@@ -191,7 +193,8 @@ impl SessionManager {
 }
 
 impl OpenedSession {
-    /// The session that lives, if there is one; two are none, since one of them may have been planted.
+    /// Returns the one live session. Two live sessions are rejected, since an attacker may have planted one
+    /// of them.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Session(_), Self::Session(_)) => Self::Ended(AMBIGUOUS),

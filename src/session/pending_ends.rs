@@ -1,4 +1,4 @@
-//! Ends of sessions that the store did not accept: this process refuses the sessions, and tries again.
+//! Pending ends of sessions: the store failed, so this process rejects the sessions and retries.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -12,24 +12,24 @@ use super::open::PresentedSession;
 use crate::flow::SessionId;
 use crate::store::StoreError;
 
-/// Sessions whose end is yet to be written to the store.
+/// Sessions whose end is not in the store yet.
 #[derive(Debug, Default)]
 pub(super) struct PendingEnds(Mutex<PendingEndsInner>);
 
 #[derive(Debug, Default)]
 struct PendingEndsInner {
     ends: HashMap<SessionId, PendingEnd>,
-    /// Whether a task writes them.
+    /// Whether a task writes the pending ends.
     is_running: bool,
 }
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
     presented: PresentedSession,
-    /// The generation of the tokens that are revoked already, if any are. The application was told then.
+    /// The generation of the tokens that were revoked, if any. The hook was called at the same time.
     revoked_generation: Option<u64>,
     reason: EndReason,
-    /// The monotonic time from which no copy of the cookie can be accepted any more.
+    /// The monotonic time after which every copy of the cookie has expired.
     until: Duration,
 }
 
@@ -44,8 +44,8 @@ impl PendingEnds {
 }
 
 impl SessionManager {
-    /// Refuses a session in this process, and writes its end to the store as soon as that is possible. Returns
-    /// `false` if too many ends are pending.
+    /// Rejects a session in this process and retries to write its end to the store. Returns `false` if too
+    /// many ends are pending.
     pub(super) fn end_later(
         &self,
         id: SessionId,
@@ -73,15 +73,15 @@ impl SessionManager {
         true
     }
 
-    /// Tries after 1, 2, 4 … 60 seconds. While the store fails, one end is tried at a time.
+    /// Retries after 1, 2, 4 … 60 seconds. While the store fails, each attempt writes one end.
     async fn write_pending_ends(&self) {
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         loop {
-            self.flow.clock().sleep(pause).await;
+            self.flow.clock().sleep(delay).await;
             let written = self.write_pending_ends_once().await;
-            pause = match written {
-                Ok(()) => FIRST_PAUSE,
-                Err(_) => (pause * 2).min(LONGEST_PAUSE),
+            delay = match written {
+                Ok(()) => FIRST_RETRY_DELAY,
+                Err(_) => (delay * 2).min(LONGEST_RETRY_DELAY),
             };
             let mut inner = self.local.pending_ends.lock();
             if inner.ends.is_empty() {
@@ -95,8 +95,8 @@ impl SessionManager {
         let pending = self.local.pending_ends.lock().ends.clone();
         let (mut written, mut outcome) = (0, Ok(()));
         for (id, end) in pending {
-            let over = self.flow.clock().monotonic() >= end.until;
-            if !over {
+            let expired = self.flow.clock().monotonic() >= end.until;
+            if !expired {
                 match self.sign_out_in_store(end.presented).await {
                     Ok(SignOut::Ended(record)) => {
                         if end.revoked_generation.is_none() {
@@ -126,8 +126,8 @@ impl SessionManager {
     }
 }
 
-/// Each holds a session record at most: some 4 MB in all.
+/// The maximum number of pending ends. Each has at most one record: some 4 MB in total.
 const MAX: usize = 1024;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);

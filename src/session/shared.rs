@@ -1,5 +1,5 @@
-//! Sessions in cookies, and what their replicas must know together: which were ended, and what those have
-//! become whose cookie is older than their last refresh.
+//! Sessions in cookies with a shared store, which has the ended sessions and the latest records of sessions
+//! whose cookie is older than their last refresh.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -16,7 +16,7 @@ use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
 impl SessionManager {
-    /// What the store knows of the session of a cookie: that it has ended, a newer record, or nothing.
+    /// Loads what the store has about the session of a cookie: an end marker, a newer record, or nothing.
     pub(super) async fn newest_shared(
         &self,
         store: &SharedStore,
@@ -24,21 +24,21 @@ impl SessionManager {
     ) -> Result<LoadResult, StoreError> {
         let record = loaded.record();
         let key = key(record.id());
-        let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
+        let (entry, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {
             return Ok(LoadResult::Ended);
         }
-        Ok(match known? {
-            Some(known) => self.read_shared(&loaded, &known),
+        Ok(match entry? {
+            Some(entry) => self.read_shared(&loaded, &entry),
             None => LoadResult::Session(loaded.with_revision(Revision::Cookie(None))),
         })
     }
 
-    /// A newer record that does not open is not passed over: with the older one of the cookie this process would
-    /// send a refresh token that was used, and overwrite the newer tokens.
-    fn read_shared(&self, loaded: &LoadedSession, known: &Record) -> LoadResult {
-        let revision = Revision::Cookie(Some(known.version()));
-        let sealed = match known.value().split_first() {
+    /// A newer record that cannot be opened is not ignored. With the older one in the cookie, this process
+    /// would send a used refresh token and overwrite the newer tokens.
+    fn read_shared(&self, loaded: &LoadedSession, entry: &Record) -> LoadResult {
+        let revision = Revision::Cookie(Some(entry.version()));
+        let sealed = match entry.value().split_first() {
             Some((&ENDED, _)) => return LoadResult::Ended,
             Some((&NEWER_RECORD, sealed)) => sealed,
             _ => {
@@ -86,20 +86,25 @@ impl SessionManager {
         }
     }
 
-    /// For as long as a copy of its cookie could be alive.
+    /// Stores an end marker for as long as a copy of the cookie could be live.
     pub(super) async fn end_shared(
         &self,
         store: &SharedStore,
         id: &SessionId,
     ) -> Result<(), StoreError> {
         store
-            .put(&key(id), ended(), self.max_lifetime(), Expect::Anything)
+            .put(
+                &key(id),
+                end_marker(),
+                self.max_lifetime(),
+                Expect::Anything,
+            )
             .await?;
         Ok(())
     }
 }
 
-/// Both at once: two questions in the time of one.
+/// Awaits two store operations concurrently.
 pub(super) async fn both<A, B>(
     first: impl Future<Output = A>,
     second: impl Future<Output = B>,
@@ -119,8 +124,8 @@ pub(super) async fn both<A, B>(
         }
         match (one.take(), other.take()) {
             (Some(one), Some(other)) => Poll::Ready((one, other)),
-            (waiting, for_it) => {
-                (one, other) = (waiting, for_it);
+            (first_result, second_result) => {
+                (one, other) = (first_result, second_result);
                 Poll::Pending
             }
         }
@@ -128,16 +133,16 @@ pub(super) async fn both<A, B>(
     .await
 }
 
-/// What is noted of a session that has ended.
-pub(super) fn ended() -> Bytes {
+/// Returns the value that marks a session as ended.
+pub(super) fn end_marker() -> Bytes {
     Bytes::from_static(&[ENDED])
 }
 
-pub(super) fn is_end_marker(known: &Record) -> bool {
-    known.value().first() == Some(&ENDED)
+pub(super) fn is_end_marker(entry: &Record) -> bool {
+    entry.value().first() == Some(&ENDED)
 }
 
-/// Under which the store knows the session of a cookie.
+/// Returns the store key of the session of a cookie.
 pub(super) fn key(id: &SessionId) -> Key {
     Key::new("cookie", &id.to_string())
 }

@@ -1,4 +1,4 @@
-//! Sessions in a store: one sealed record each, under the digest of its ticket (`L37`).
+//! Sessions in a store: each is a sealed record under the digest of its secret.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 impl SessionManager {
-    /// Reads the session of this ticket. A record that does not open stays where it is: a process that lacks a
-    /// cookie key, or is of an older release, must not end sessions of the others (`H58`, `H59`).
+    /// Loads the session of this secret. A record that cannot be opened is kept: a process that lacks a
+    /// cookie key or runs an older release must not end sessions of other processes.
     pub(super) async fn load_stored(
         &self,
         store: &SharedStore,
@@ -44,7 +44,7 @@ impl SessionManager {
         })
     }
 
-    /// Returns the name of the session that this ticket opens, if it is there.
+    /// Returns the ID of the session that this secret opens.
     pub(crate) fn name_of(&self, secret: &SessionSecret) -> SessionId {
         secret.id(self.flow.binding())
     }
@@ -93,14 +93,14 @@ impl SessionManager {
         Ok(())
     }
 
-    /// As long as the session lives if nobody uses it, and a while for clocks that differ.
+    /// Returns the remaining lifetime of an unused session, with an allowance for clock skew.
     fn time_to_live(&self, record: &SessionRecord) -> Duration {
         let left = self.expires_at(record).saturating_sub(self.now());
         Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE
     }
 }
 
-/// Under which a session lies.
+/// Returns the store key of a session.
 pub(super) fn key(id: &SessionId) -> Key {
     Key::new("session", &id.to_string())
 }

@@ -1,4 +1,4 @@
-//! A session in the hands of a handler.
+//! The session that a handler receives.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -20,7 +20,7 @@ async fn session(server: &Server) -> Session {
 }
 
 #[tokio::test]
-async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
+async fn a_session_has_the_user_and_the_times_and_hides_its_tokens() {
     let session = session(&Server::new()).await;
     assert_eq!(
         (session.user_key().issuer, session.user_key().subject),
@@ -39,7 +39,7 @@ async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
 }
 
 #[tokio::test]
-async fn an_expired_access_token_is_not_sent() {
+async fn an_expired_access_token_is_not_used() {
     let server = Server::new();
     let session = session(&server).await;
     server.clock.advance(600);

@@ -1,4 +1,4 @@
-//! The entries of the revocation list, the watermarks, and how room is made.
+//! Entries and watermarks of the denylist, and how room is made for new ones.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -7,21 +7,21 @@ use super::WatermarkScope;
 use crate::clock::{Clock, unix_seconds};
 use crate::flow::{SessionId, SessionRecord, UserDigest};
 
-/// Both clocks, in seconds. An entry expires when both have passed it: a clock that jumps ahead must not make an
-/// ended session acceptable again.
+/// A time on both clocks, in seconds. An entry expires when both clocks have passed it, so that a clock set
+/// forward does not make an ended session valid again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Deadline {
     monotonic: u64,
     wall: i64,
 }
 
-/// The first 8 bytes of a session ID. These are 256 random bits that no caller chooses: the chance that a session
-/// shares them with one of 2^17 entries is 2^-47.
+/// The first 8 bytes of a session ID, which is 256 random bits that no caller chooses. A session collides
+/// with one of 2^17 entries with a probability of 2^-47.
 type ShortId = u64;
 
 #[derive(Debug)]
 struct DenylistEntry {
-    /// Unknown if the session was ended by its ID alone.
+    /// `None` if the session was ended by its ID alone.
     user: Option<UserDigest>,
     created_at: i64,
     expires: Deadline,
@@ -42,14 +42,14 @@ enum ExpiringItem {
 #[derive(Debug, Default)]
 pub(super) struct DenylistEntries {
     sessions: HashMap<ShortId, DenylistEntry>,
-    /// Of each user, the session that was created first comes first.
+    /// By user, in the order of creation.
     by_user: BTreeSet<(UserDigest, i64, ShortId)>,
     watermarks: HashMap<UserDigest, Watermark>,
     expiries: BTreeSet<(Deadline, ExpiringItem)>,
     /// Never lowered.
     watermark_of_all: Option<i64>,
-    /// The monotonic second before which no other warning is due.
-    quiet_until: u64,
+    /// The monotonic second until which no further warning is due.
+    no_warning_until: u64,
 }
 
 impl Deadline {
@@ -131,8 +131,8 @@ impl DenylistEntries {
         if self.len() > MAX {
             raised = Some(self.make_room(now));
         }
-        let due = raised.filter(|_| self.quiet_until <= now.monotonic)?;
-        self.quiet_until = now.monotonic.saturating_add(SECONDS_BETWEEN_WARNINGS);
+        let due = raised.filter(|_| self.no_warning_until <= now.monotonic)?;
+        self.no_warning_until = now.monotonic.saturating_add(SECONDS_BETWEEN_WARNINGS);
         Some(due)
     }
 
@@ -164,8 +164,7 @@ impl DenylistEntries {
         }
     }
 
-    /// Leaves a user `most` entries at most: those that were created last. Whether a watermark took the place of
-    /// others.
+    /// Reduces the entries of a user to the `most` newest. Reports whether a watermark replaced others.
     fn cap(&mut self, user: UserDigest, most: usize) -> bool {
         let of_user = (user, i64::MIN, 0)..=(user, i64::MAX, ShortId::MAX);
         let entries: Vec<_> = self.by_user.range(of_user).copied().collect();
@@ -177,7 +176,7 @@ impl DenylistEntries {
             monotonic: 0,
             wall: i64::MIN,
         };
-        // Those that were created in the same second are covered as well.
+        // The watermark also covers sessions that were created in the same second.
         for &(_, _, id) in entries.iter().take_while(|(_, at, _)| *at <= level) {
             if let Some(entry) = self.sessions.get(&id) {
                 expires = expires.later(entry.expires);
@@ -204,7 +203,7 @@ impl DenylistEntries {
         self.watermarks.insert(user, watermark);
     }
 
-    /// Makes room at the expense of those users first who have most entries, and of all only if each has one.
+    /// Makes room at the expense of the users with the most entries, and of all users only if each has one.
     fn make_room(&mut self, now: Deadline) -> WatermarkScope {
         for most in [32, 16, 8, 4, 2, 1] {
             for user in self.users_with_more_than(most) {
@@ -219,7 +218,7 @@ impl DenylistEntries {
         let mut times: Vec<i64> = sessions.chain(watermarks).collect();
         let surplus = times.len() - TARGET_LEN;
         let level = *times.select_nth_unstable(surplus).1;
-        // A session that was created later than that is refused anyway, as one from the future.
+        // A session that was created later than this is rejected anyway, as it is from the future.
         let raised = level.min(now.wall.saturating_add(CLOCK_SKEW_SECONDS));
         self.watermark_of_all = self.watermark_of_all.max(Some(raised));
         let covered = |entry: &DenylistEntry| entry.created_at <= level;
@@ -259,13 +258,13 @@ fn short(id: &SessionId) -> ShortId {
     ShortId::from_be_bytes(first)
 }
 
-/// Entries of one user. Beyond that a watermark for this user takes their place.
+/// The maximum number of entries of one user. Beyond it a watermark for this user replaces them.
 pub(super) const MAX_PER_USER: usize = 64;
 
-/// Entries and watermarks together: 25 MB at most.
+/// The maximum number of entries and watermarks: 25 MB.
 pub(super) const MAX: usize = 1 << 17;
 
-/// So many are left where room had to be made, so that the next are not scanned for it again.
+/// The number of entries that remain after making room, so that the next inserts need no scan.
 const TARGET_LEN: usize = MAX - MAX / 16;
 
 /// How far the clocks of two replicas may be apart, in seconds.

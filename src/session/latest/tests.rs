@@ -1,4 +1,4 @@
-//! Who has to make room for whom.
+//! The eviction order of the latest records.
 
 use super::*;
 use crate::flow::tests::support::{Login, Server, sign_in};
@@ -29,7 +29,7 @@ fn keep(latest: &LatestRecords, record: &SessionRecord, number: usize) -> Sessio
 }
 
 #[tokio::test]
-async fn one_user_with_many_sessions_pushes_out_no_record_of_another() {
+async fn one_user_with_many_sessions_evicts_no_record_of_another() {
     let (_, alice) = sign_in(&Server::new()).await;
     let mallory = record_of("mallory").await;
     let latest = LatestRecords::default();
@@ -43,13 +43,13 @@ async fn one_user_with_many_sessions_pushes_out_no_record_of_another() {
 }
 
 #[tokio::test]
-async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does() {
+async fn records_that_the_browser_has_are_evicted_and_unsent_records_are_not() {
     let (_, alice) = sign_in(&Server::new()).await;
     let user = |number: usize| UserDigest::new("https://id.example.com", &number.to_string());
     let latest = LatestRecords::default();
     for number in 0..MAX {
         keep(&latest, &alice, number);
-        // As if each were of another user.
+        // As if each record were of another user.
         let mut records = latest.lock();
         let (before, _) = numbered(&alice, number);
         let mut kept = records.remove(before.id()).unwrap();
@@ -59,7 +59,10 @@ async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does()
     let other = SessionId::new([9; 32]);
     let (first, newest) = numbered(&alice, 0);
     assert!(!latest.has_room(&other, Duration::ZERO));
-    assert!(latest.has_room(first.id(), Duration::ZERO), "its own place");
+    assert!(
+        latest.has_room(first.id(), Duration::ZERO),
+        "it replaces its own record"
+    );
     latest.note_sent(&first);
     assert!(!latest.has_room(&other, Duration::ZERO), "an older cookie");
     latest.note_sent(&newest);
@@ -70,7 +73,7 @@ async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does()
     assert!(latest.of(&second).is_none(), "the browser has it");
     assert!(latest.of(&first).is_some());
     assert!(latest.of(&before).is_some());
-    // Time makes room as well.
+    // Expired records make room too.
     assert!(latest.has_room(&other, HOUR));
     assert!(latest.lock().by_id.is_empty());
     assert!(latest.lock().ranking.is_empty() && latest.lock().order.is_empty());
