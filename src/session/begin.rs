@@ -17,7 +17,7 @@ pub(crate) enum CreateSessionError {
     #[error(transparent)]
     Random(#[from] RandomError),
     /// The authorization server ended the user's sessions during the login.
-    #[error("a logout overtook the login")]
+    #[error("a logout ended the session during the login")]
     LoggedOut,
 }
 

@@ -43,10 +43,10 @@ impl RollbackGuard {
         wall
     }
 
-    /// Returns how many seconds the wall clock was set back since `moment`.
-    pub(super) fn rolled_back_since(&self, moment: i64) -> i64 {
+    /// Returns how many seconds the wall clock was set back since `time`.
+    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(offsets) if moment < offsets.set_back_at => {
+            Some(offsets) if time < offsets.set_back_at => {
                 offsets.highest.saturating_sub(offsets.last)
             }
             _ => 0,

@@ -17,7 +17,7 @@ pub enum SessionError {
     #[error("the session has ended")]
     Ended,
     /// The authorization server or the store does not respond. The session is kept (503).
-    #[error("the session cannot be renewed at the moment: {reason}")]
+    #[error("the session cannot be refreshed: {reason}")]
     Unavailable {
         /// The reason, for the log.
         reason: String,
@@ -27,7 +27,7 @@ pub enum SessionError {
     /// The access token has expired and the authorization server rejected the client, because its credentials
     /// are wrong or its registration has changed. The session is kept and works again once that is corrected.
     /// To the user this is a server error (502).
-    #[error("the authorization server refuses this application: {error}")]
+    #[error("the authorization server rejected the client: {error}")]
     Refused {
         /// The error response of the authorization server, for the log.
         error: FlowError,

@@ -26,14 +26,14 @@ struct LogoutWatermark {
 }
 
 impl SessionManager {
-    /// Records that the sessions of `list` issued up to `moment` (seconds since 1970) have ended; with `sid`,
+    /// Records that the sessions of `list` issued up to `time` (seconds since 1970) have ended; with `sid`,
     /// only those with this `sid`. A late logout never lowers a watermark.
     pub(super) async fn record_logout(
         &self,
         store: &SharedStore,
         list: &SessionIndex,
         sid: Option<IndexTag>,
-        moment: i64,
+        time: i64,
     ) -> Result<(), StoreError> {
         let key = key(list);
         // A login in progress may complete this much later.
@@ -44,7 +44,7 @@ impl SessionManager {
                 Some(stored) => LogoutWatermark::read(stored)?,
                 None => LogoutWatermark::default(),
             };
-            watermark.add(sid, moment);
+            watermark.add(sid, time);
             let expect = stored.map_or(Expect::Absent, |stored| Expect::Version(stored.version()));
             if let Put::Stored(_) = store.put(&key, watermark.to_bytes(), ttl, expect).await? {
                 return Ok(());
@@ -81,26 +81,23 @@ impl LogoutWatermark {
     /// Fails for an unknown format, for example of a newer release: treated as empty, it would let ended
     /// sessions continue and would be overwritten.
     fn read(stored: &Record) -> Result<Self, StoreError> {
-        let unreadable = || {
-            StoreError::unavailable(
-                "the logout watermark has an unknown format: it was kept",
-            )
-        };
+        let unreadable =
+            || StoreError::unavailable("the logout watermark has an unknown format: it was kept");
         let (all, rest) = stored
             .value()
             .split_first_chunk::<8>()
             .filter(|(_, rest)| rest.len() % (16 + 8) == 0)
             .ok_or_else(unreadable)?;
         let mut watermark = Self {
-            all: Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER),
+            all: Some(i64::from_be_bytes(*all)).filter(|time| *time != NEVER),
             by_sid: Vec::new(),
         };
         for pair in rest.chunks_exact(16 + 8) {
-            if let Some((tag, moment)) = pair.split_first_chunk::<16>()
-                && let Ok(moment) = moment.try_into()
+            if let Some((tag, time)) = pair.split_first_chunk::<16>()
+                && let Ok(time) = time.try_into()
             {
                 let tag = IndexTag::from_bytes(*tag);
-                watermark.by_sid.push((tag, i64::from_be_bytes(moment)));
+                watermark.by_sid.push((tag, i64::from_be_bytes(time)));
             }
         }
         Ok(watermark)
@@ -109,33 +106,33 @@ impl LogoutWatermark {
     fn to_bytes(&self) -> Bytes {
         let mut bytes = Vec::with_capacity(8 + self.by_sid.len() * (16 + 8));
         bytes.extend_from_slice(&self.all.unwrap_or(NEVER).to_be_bytes());
-        for (tag, moment) in &self.by_sid {
+        for (tag, time) in &self.by_sid {
             bytes.extend_from_slice(tag.as_bytes());
-            bytes.extend_from_slice(&moment.to_be_bytes());
+            bytes.extend_from_slice(&time.to_be_bytes());
         }
         bytes.into()
     }
 
-    fn add(&mut self, sid: Option<IndexTag>, moment: i64) {
+    fn add(&mut self, sid: Option<IndexTag>, time: i64) {
         let Some(sid) = sid else {
-            self.all = self.all.max(Some(moment));
+            self.all = self.all.max(Some(time));
             return;
         };
         match self.by_sid.iter_mut().find(|(tag, _)| *tag == sid) {
-            Some((_, stored)) => *stored = moment.max(*stored),
-            None => self.by_sid.push((sid, moment)),
+            Some((_, stored)) => *stored = time.max(*stored),
+            None => self.by_sid.push((sid, time)),
         }
         if self.by_sid.len() > MAX_SIDS {
             // All sessions of this user that are older than the dropped entry count as ended.
-            self.by_sid.sort_by_key(|(_, moment)| *moment);
+            self.by_sid.sort_by_key(|(_, time)| *time);
             let (_, oldest) = self.by_sid.remove(0);
             self.all = self.all.max(Some(oldest));
         }
     }
 
     fn covers(&self, issued_at: i64, sid: Option<IndexTag>) -> bool {
-        let of_sid = |(tag, moment): &(IndexTag, i64)| Some(*tag) == sid && issued_at <= *moment;
-        self.all.is_some_and(|moment| issued_at <= moment) || self.by_sid.iter().any(of_sid)
+        let of_sid = |(tag, time): &(IndexTag, i64)| Some(*tag) == sid && issued_at <= *time;
+        self.all.is_some_and(|time| issued_at <= time) || self.by_sid.iter().any(of_sid)
     }
 }
 

@@ -132,7 +132,7 @@ impl SessionManager {
     }
 
     /// Reports whether the browser has the only durable copy of a session.
-    pub(super) fn keeps_in_cookies_alone(&self) -> bool {
+    pub(super) fn is_cookie_only(&self) -> bool {
         matches!(self.backend, SessionBackend::Cookie)
     }
 
@@ -143,20 +143,20 @@ impl SessionManager {
 
     /// Returns when the session ends unless it is used again.
     pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        record.expires_at(self.absolute, self.idle, |moment| {
-            self.rolled_back_since(moment)
+        record.expires_at(self.absolute, self.idle, |time| {
+            self.rolled_back_since(time)
         })
     }
 
     /// Returns when the session ends even if it is used.
     pub(crate) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        record.ends_at(self.absolute, |moment| self.rolled_back_since(moment))
+        record.ends_at(self.absolute, |time| self.rolled_back_since(time))
     }
 
     /// Returns the latest time at which any state of the session could be live: a refresh may return a
     /// refresh token that is valid for longer. Index entries and end markers are kept until then.
     pub(crate) fn latest_expiry(&self, record: &SessionRecord) -> i64 {
-        record.last_moment(self.absolute, |moment| self.rolled_back_since(moment))
+        record.last_moment(self.absolute, |time| self.rolled_back_since(time))
     }
 
     /// Reports whether the session is past its limits. The server enforces them, since `Max-Age` only binds
@@ -234,8 +234,8 @@ impl SessionManager {
         }
     }
 
-    pub(super) fn rolled_back_since(&self, moment: i64) -> i64 {
-        self.local.rollback_guard.rolled_back_since(moment)
+    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
+        self.local.rollback_guard.rolled_back_since(time)
     }
 
     fn timed(&self, store: SharedStore) -> SharedStore {

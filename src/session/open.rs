@@ -144,7 +144,7 @@ impl SessionManager {
             // A concurrent request has updated it too.
             Ok(SaveResult::Conflict) => loaded,
             Err(error) => {
-                events::not_touched(&error);
+                events::touch_failed(&error);
                 loaded
             }
         }
@@ -185,8 +185,8 @@ impl SessionManager {
         if self.has_ended(loaded.record()) {
             return OpenedSession::Ended(EXPIRED);
         }
-        if self.is_refused(loaded.record()) {
-            return OpenedSession::Ended(REFUSED);
+        if self.is_refresh_rejected(loaded.record()) {
+            return OpenedSession::Ended(REFRESH_REJECTED);
         }
         OpenedSession::Session(loaded)
     }
@@ -209,4 +209,4 @@ impl OpenedSession {
 const AMBIGUOUS: &str = "two_sessions";
 const ENDED: &str = "signed_out";
 const EXPIRED: &str = "expired";
-const REFUSED: &str = "refresh_refused";
+const REFRESH_REJECTED: &str = "refresh_refused";

@@ -42,7 +42,7 @@ impl SessionManager {
             Some((&ENDED, _)) => return LoadResult::Ended,
             Some((&NEWER_RECORD, sealed)) => sealed,
             _ => {
-                events::unreadable("cookie", UnsealError::Unreadable);
+                events::record_unreadable("cookie", UnsealError::Unreadable);
                 return LoadResult::Unreadable;
             }
         };
@@ -55,7 +55,7 @@ impl SessionManager {
             ),
             Ok(_) => LoadResult::Session(loaded.clone().with_revision(revision)),
             Err(reason) => {
-                events::unreadable("cookie", reason);
+                events::record_unreadable("cookie", reason);
                 LoadResult::Unreadable
             }
         }

@@ -35,7 +35,7 @@ impl SessionManager {
                 ))
             }
             Err(reason) => {
-                events::unreadable("session", reason);
+                events::record_unreadable("session", reason);
                 match reason {
                     UnsealError::Foreign => LoadResult::Ended,
                     UnsealError::Unreadable => LoadResult::Unreadable,

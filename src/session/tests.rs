@@ -28,9 +28,9 @@ async fn a_session_has_the_user_and_the_times_and_hides_its_tokens() {
     );
     assert_eq!(session.claims().get("sub"), Some(json!("alice")));
     assert_eq!(session.email(), None);
-    let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
-    assert_eq!(session.signed_in_at(), moment(NOW));
-    assert_eq!(session.expires_at(), moment(NOW + 3600));
+    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
+    assert_eq!(session.signed_in_at(), time(NOW));
+    assert_eq!(session.expires_at(), time(NOW + 3600));
     assert_eq!(
         session.access_token().await.unwrap().expose(),
         "the-access-token"

@@ -48,7 +48,7 @@ async fn alice() -> SessionRecord {
 async fn an_entry_expires_when_both_clocks_have_passed_it() {
     let (record, denylist) = (alice().await, Denylist::default());
     denylist.insert(&SessionRef::from(&record), &At(0, NOW), HOUR);
-    for (name, clock, refused) in [
+    for (name, clock, denied) in [
         ("the wall clock jumped ahead", At(10, NOW + 1_000_000), true),
         ("the wall clock was set back", At(1_000_000, NOW - 10), true),
         ("a second before", At(3600, NOW + 3600), true),
@@ -56,7 +56,7 @@ async fn an_entry_expires_when_both_clocks_have_passed_it() {
     ] {
         // An insert removes expired entries.
         denylist.insert_id(&SessionId::new([7; 32]), &clock, HOUR);
-        assert_eq!(denylist.contains(&record), refused, "{name}");
+        assert_eq!(denylist.contains(&record), denied, "{name}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the application wants to hear of, and where it has a word: logins, refreshes, ends.
+//! Hooks with which an application approves logins, follows refreshes and observes ended sessions.
 
 mod ended;
 mod login;
@@ -30,15 +30,15 @@ pub(crate) struct Hooks {
     pub(crate) on_logout: SessionHook<EndedSession, ()>,
 }
 
-/// A function of the application, or none.
+/// A function of the application, if set.
 pub(crate) struct SessionHook<A, R>(Option<Arc<HookFn<A, R>>>);
 
 type HookFn<A, R> = dyn Fn(A) -> Pin<Box<dyn Future<Output = R> + Send>> + Send + Sync;
 
-/// Why a hook gave no answer.
+/// The reason why a hook returned no value.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum HookError {
-    #[error("the hook took longer than 10 s")]
+    #[error("the hook timed out after 10 s")]
     TooSlow,
     #[error("the hook panicked")]
     Panicked,
@@ -56,7 +56,8 @@ impl<A: Send + 'static, R: Send + 'static> SessionHook<A, R> {
         self.0.is_some()
     }
 
-    /// Calls it in a task of its own: its panic ends nothing but itself, and it ends with its time.
+    /// Calls the hook in its own task, so that a panic does not affect the caller. The task is aborted after
+    /// the timeout.
     pub(super) async fn call(
         &self,
         clock: &dyn Clock,
@@ -65,14 +66,14 @@ impl<A: Send + 'static, R: Send + 'static> SessionHook<A, R> {
         let call = Arc::clone(self.0.as_ref()?);
         let mut task = AbortOnDrop(tokio::spawn(async move { call(argument).await }));
         Some(match within(clock, HOOK_TIMEOUT, &mut task.0).await {
-            Some(Ok(answer)) => Ok(answer),
+            Some(Ok(value)) => Ok(value),
             Some(Err(_)) => Err(HookError::Panicked),
             None => Err(HookError::TooSlow),
         })
     }
 }
 
-/// A task that nobody waits for any more is ended.
+/// Aborts a task when its caller is cancelled.
 struct AbortOnDrop<R>(JoinHandle<R>);
 
 impl<R> Drop for AbortOnDrop<R> {

@@ -1,4 +1,4 @@
-//! What an application says to new tokens.
+//! The decisions of an application on refreshed sessions.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +11,8 @@ use crate::session::refresh::RefreshError;
 use crate::session::{OpenedSession, PresentedSession, PresentedSessions};
 use crate::store::{MemoryStore, SharedStore};
 
-/// A session in each place, whose hook does what the name says, and the ends that were told.
+/// Creates a session with each backend, with a hook that acts as `name` says. Also returns the reasons that
+/// the logout hook received.
 async fn sessions(
     name: &'static str,
 ) -> Vec<(
@@ -22,18 +23,18 @@ async fn sessions(
     Arc<Mutex<Vec<EndReason>>>,
 )> {
     let mut sessions = Vec::new();
-    for backend in ["cookie", "shared memory", "store"] {
+    for backend in ["cookie", "shared store", "store"] {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
         let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
         let store = || SharedStore::new(MemoryStore::new());
         let manager = match backend {
             "cookie" => manager,
-            "shared memory" => manager.with_shared_store(store()),
+            "shared store" => manager.with_shared_store(store()),
             _ => manager.with_session_store(store()),
         };
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let ends = Arc::clone(&told);
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let ends = Arc::clone(&reasons);
         let manager = manager.with_hooks(|hooks| {
             hooks.on_refresh = SessionHook::new(move |session| decide(name, session));
             hooks.on_logout = SessionHook::new(move |ended: super::EndedSession| {
@@ -43,7 +44,7 @@ async fn sessions(
         });
         let record = record.with_app_data(Some("\"old\"".to_owned()));
         let loaded = manager.begin(record).await.unwrap();
-        sessions.push((backend, server, manager, loaded, told));
+        sessions.push((backend, server, manager, loaded, reasons));
     }
     sessions
 }
@@ -66,7 +67,7 @@ async fn decide(name: &'static str, session: RefreshedSession) -> RefreshDecisio
 }
 
 #[tokio::test]
-async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
+async fn a_hook_keeps_a_refreshed_session_and_replaces_its_app_data() {
     for (name, expected) in [
         ("keep", Some("\"old\"")),
         ("new data", Some("\"alice\"")),
@@ -74,21 +75,21 @@ async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
         ("too much", Some("\"old\"")),
         ("panic", Some("\"old\"")),
     ] {
-        for (backend, _, manager, loaded, told) in sessions(name).await {
+        for (backend, _, manager, loaded, reasons) in sessions(name).await {
             let claims = Some(loaded.record().claims().clone());
             let newer = manager.after_refresh(loaded.clone(), claims).await.unwrap();
             assert_eq!(newer.record().app_data(), expected, "{backend} {name}");
-            // So it is for everybody who comes with the cookie from before.
+            // A request with the cookie from before the refresh has the same data.
             let newest = manager.load(&loaded).await.unwrap().unwrap();
             assert_eq!(newest.record().app_data(), expected, "{backend} {name}");
-            assert_eq!(*told.lock().unwrap(), [], "{backend} {name}");
+            assert_eq!(*reasons.lock().unwrap(), [], "{backend} {name}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
-    for (backend, server, manager, loaded, told) in sessions("end").await {
+async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
+    for (backend, server, manager, loaded, reasons) in sessions("end").await {
         let outcome = manager.after_refresh(loaded.clone(), None).await;
         assert!(matches!(outcome, Err(RefreshError::Ended)), "{backend}");
         let presented = match loaded.secret() {
@@ -102,13 +103,13 @@ async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
         assert!(matches!(opened, OpenedSession::Ended(_)), "{backend}");
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        assert_eq!(*told.lock().unwrap(), [EndReason::Hook], "{backend}");
+        assert_eq!(*reasons.lock().unwrap(), [EndReason::Hook], "{backend}");
         drop(server);
     }
 }
 
 #[tokio::test]
-async fn without_a_hook_nothing_is_asked_or_changed() {
+async fn without_a_hook_a_refreshed_session_is_unchanged() {
     let (flow, record) = sign_in(&Server::new()).await;
     let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
     let loaded = manager.begin(record).await.unwrap();

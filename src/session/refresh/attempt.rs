@@ -1,11 +1,11 @@
-//! One refresh from its beginning to its end, in a task of its own.
+//! Runs one refresh from the lease to the saved tokens, in a task that outlives its callers.
 
 use std::time::Duration;
 
 use super::due::RefreshMode;
+use super::error::RefreshError;
 use super::flights::RefreshResult;
 use super::lease::{LEASE_TTL, Lease};
-use super::outcome::RefreshError;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
 use crate::session::backend::{SaveResult, SessionBackend};
 use crate::session::events;
@@ -14,37 +14,42 @@ use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
 use crate::telemetry::Refresh;
 
-/// How long another process may have the turn before nobody here waits for it any longer: the life of
-/// its lease, should it be dead, and a little more.
+/// How long this process waits for the lease of another one: the TTL of the lease, in case its holder
+/// crashed, and a margin.
 const LEASE_WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How often it is looked whether the other is done, at first and later.
+/// How often the session is loaded while another process has the lease, at first and at most.
 const FIRST_POLL: Duration = Duration::from_millis(50);
 const MAX_POLL: Duration = Duration::from_millis(500);
 
-/// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+/// The delay before the store is retried while refreshed tokens are not saved, at first and at most.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(250);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// So often in a row others may have written a session before we pause.
+/// The number of consecutive conflicts after which saving pauses.
 const MAX_CONFLICTS: u32 = 8;
 
 enum LeaseOutcome {
-    /// Nothing is left to be done.
+    /// The session needs no refresh.
     Done(LoadedSession),
-    /// It is on us, with this record. Without a store there are no others.
+    /// This process refreshes this record. Without a store there is no lease, since no other process has the
+    /// session.
     Acquired(LoadedSession, Option<Lease>),
 }
 
-/// Whether it is known that the refresh token was used, or that it was not.
+/// Whether it is known if the authorization server used the refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TokenUse {
-    Determined,
-    Unclear,
+    Known,
+    Unknown,
 }
 
 impl SessionManager {
-    pub(super) async fn attempt(&self, loaded: LoadedSession, mode: RefreshMode) -> RefreshResult {
+    pub(super) async fn run_refresh(
+        &self,
+        loaded: LoadedSession,
+        mode: RefreshMode,
+    ) -> RefreshResult {
         let (loaded, lease) = match self.acquire_lease(loaded, mode).await? {
             LeaseOutcome::Done(newest) => return Ok(newest),
             LeaseOutcome::Acquired(loaded, lease) => (loaded, lease),
@@ -53,16 +58,16 @@ impl SessionManager {
             return self.send_refresh_request(&loaded, 0).await.0;
         };
         let work = self.send_refresh_request(&loaded, lease.fence());
-        let (outcome, end) = lease.renew_while(work).await;
-        // The server may still be at work on a request whose answer was lost. Until the lease has run out
-        // nobody sends that refresh token again.
-        if end == TokenUse::Determined {
+        let (outcome, token_use) = lease.renew_while(work).await;
+        // The authorization server may still process a request whose response was lost. No process sends the
+        // refresh token again until the lease has expired.
+        if token_use == TokenUse::Known {
             lease.release().await;
         }
         outcome
     }
 
-    /// Waits until the tokens are what is wanted, or until it is on us to get them.
+    /// Waits until the session needs no refresh or this process has the lease.
     async fn acquire_lease(
         &self,
         mut loaded: LoadedSession,
@@ -71,7 +76,7 @@ impl SessionManager {
         let base = loaded.record().generation();
         let clock = self.flow.clock();
         let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
-        let mut pause = FIRST_POLL;
+        let mut delay = FIRST_POLL;
         loop {
             loaded = self.newest(&loaded).await?;
             if self.is_done(loaded.record(), base, mode)? {
@@ -83,13 +88,13 @@ impl SessionManager {
                 return Ok(LeaseOutcome::Acquired(loaded, None));
             };
             if let Some(mut lease) = Lease::acquire(store, clock, loaded.record().id()).await? {
-                // Who had the turn before may have been done with it between the two looks.
+                // The previous holder may have finished between the first load and the lease.
                 let newest = self.newest(&loaded).await;
-                let done = newest.and_then(|newest| {
+                let checked = newest.and_then(|newest| {
                     let done = self.is_done(newest.record(), base, mode)?;
                     Ok((newest, done))
                 });
-                match done {
+                match checked {
                     Ok((newest, false)) if lease.ensure_valid().await => {
                         return Ok(LeaseOutcome::Acquired(newest, Some(lease)));
                     }
@@ -97,7 +102,7 @@ impl SessionManager {
                         lease.release().await;
                         return Ok(LeaseOutcome::Done(newest));
                     }
-                    // Too slow: somebody else may have the turn by now.
+                    // Too slow: the lease has expired and another process may have it.
                     Ok((newest, false)) => loaded = newest,
                     Err(failure) => {
                         lease.release().await;
@@ -108,12 +113,12 @@ impl SessionManager {
             if clock.monotonic() >= deadline {
                 return Err(RefreshError::LEASE_HELD);
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(MAX_POLL);
+            clock.sleep(delay).await;
+            delay = (delay * 2).min(MAX_POLL);
         }
     }
 
-    /// Loads the session as it is now.
+    /// Loads the newest state of the session.
     pub(in crate::session) async fn newest(
         &self,
         loaded: &LoadedSession,
@@ -121,7 +126,8 @@ impl SessionManager {
         self.load(loaded).await?.ok_or(RefreshError::Ended)
     }
 
-    /// Whether there is nothing to do; an error where there is and it cannot be done now.
+    /// Reports whether the session needs no refresh. Returns an error if it needs one that is not possible
+    /// now.
     fn is_done(
         &self,
         record: &SessionRecord,
@@ -139,17 +145,17 @@ impl SessionManager {
             return Err(RefreshError::Expired);
         }
         let now = self.flow.clock().monotonic();
-        // A rotated refresh token that is kept nowhere would be lost.
-        if self.keeps_in_cookies_alone() && !self.has_room_for(record) {
+        // Without room for the result, a rotated refresh token would be lost.
+        if self.is_cookie_only() && !self.has_room_for(record) {
             return Err(RefreshError::TOO_MANY);
         }
-        match refreshes.backoff.pause(record.id(), now) {
+        match refreshes.backoff.active_failure(record.id(), now) {
             Some(failure) => Err(failure),
             None => Ok(false),
         }
     }
 
-    /// Sends the refresh token, and does what the answer asks for.
+    /// Sends the refresh token and handles the response.
     async fn send_refresh_request(
         &self,
         loaded: &LoadedSession,
@@ -160,13 +166,13 @@ impl SessionManager {
             Ok(new) => {
                 self.local.refreshes.backoff.record_success(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
-                let mut saved_session = self.save_tokens(loaded.clone(), new, fence).await;
-                if let Ok(newest) = saved_session {
+                let mut saved = self.save_tokens(loaded.clone(), new, fence).await;
+                if let Ok(newest) = saved {
                     Refresh::Success.count();
-                    events::refreshed();
-                    saved_session = self.after_refresh(newest, claims).await;
+                    events::refreshed(record.id());
+                    saved = self.after_refresh(newest, claims).await;
                 }
-                return (saved_session, TokenUse::Determined);
+                return (saved, TokenUse::Known);
             }
             Err(failure) => failure,
         };
@@ -174,7 +180,7 @@ impl SessionManager {
             RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
             RefreshFailure::OtherPerson(error) => {
                 Refresh::OtherPerson.count();
-                events::other_person(&error);
+                events::refresh_subject_mismatch(&error);
                 self.end_after_refresh(loaded).await
             }
             RefreshFailure::Misconfigured(error) => {
@@ -186,19 +192,22 @@ impl SessionManager {
             RefreshFailure::Unavailable(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
-                let told = error.retry_after().unwrap_or_default();
-                let failure = RefreshError::Unavailable(error, told);
-                self.back_off(record, failure, told)
+                let retry_after = error.retry_after().unwrap_or_default();
+                let failure = RefreshError::Unavailable(error, retry_after);
+                self.back_off(record, failure, retry_after)
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
-                let told = error.retry_after().unwrap_or_default().max(LEASE_TTL);
-                let failure = RefreshError::Unavailable(error, told);
-                return (self.back_off(record, failure, told), TokenUse::Unclear);
+                let retry_after = error.retry_after().unwrap_or_default().max(LEASE_TTL);
+                let failure = RefreshError::Unavailable(error, retry_after);
+                return (
+                    self.back_off(record, failure, retry_after),
+                    TokenUse::Unknown,
+                );
             }
         };
-        (outcome, TokenUse::Determined)
+        (outcome, TokenUse::Known)
     }
 
     fn back_off(
@@ -212,7 +221,7 @@ impl SessionManager {
         Err(backoff.record_failure(*record.id(), failure, at_least, now, self.random()))
     }
 
-    /// Keeps the new tokens where the session is. Nobody has them before that (`L54`).
+    /// Saves the new tokens. No caller receives them before that, since unsaved rotated tokens can be lost.
     async fn save_tokens(
         &self,
         mut loaded: LoadedSession,
@@ -223,12 +232,12 @@ impl SessionManager {
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
         let generation = fence.max(loaded.record().generation().saturating_add(1));
         let clock = self.flow.clock();
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         let mut conflicts = 0;
         loop {
             let record = loaded.record().refreshed(new.clone(), generation);
             let ended = self.has_ended(&record);
-            let saved = match self.save(&loaded, record.clone()).await {
+            let current = match self.save(&loaded, record.clone()).await {
                 Ok(SaveResult::Stored(newer)) => {
                     self.warn_about_rotation(rotated);
                     return Ok(newer);
@@ -236,16 +245,15 @@ impl SessionManager {
                 Ok(SaveResult::Conflict) => self.load(&loaded).await,
                 Err(error) => Err(error),
             };
-            match saved {
-                // `L47`: it was signed out while the server took its time. Its tokens are worth nothing
-                // to anybody.
+            match current {
+                // The session ended during the request, so its tokens are of no further use.
                 Ok(None) => {
                     self.flow.revoke(&record).await;
                     return Err(RefreshError::Ended);
                 }
-                // Ours, where only the answer of the store was lost, or those of a later turn.
+                // Saved by this attempt whose store response was lost, or by a later lease.
                 Ok(Some(other)) if other.record().generation() >= generation => return Ok(other),
-                // Something else was written, such as the time of the last request.
+                // Another write, for example of the time of the last use.
                 Ok(Some(other)) => {
                     loaded = other;
                     conflicts += 1;
@@ -254,14 +262,16 @@ impl SessionManager {
                     }
                 }
                 Err(_) if ended => return Err(RefreshError::Ended),
-                Err(error) => events::tokens_not_kept(&error),
+                Err(error) => events::tokens_not_saved(&error),
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(MAX_PAUSE);
+            clock.sleep(delay).await;
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
     }
 
-    /// `L53`: the refresh token is good for nothing any more.
+    /// Handles `invalid_grant`: the refresh token is invalid ([RFC 6749 §5.2]).
+    ///
+    /// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
     async fn refresh_token_rejected(
         &self,
         loaded: &LoadedSession,
@@ -273,34 +283,34 @@ impl SessionManager {
             return Ok(newest);
         }
         match self.backend {
-            // Another process may have used the refresh token, and the browser may have its answer: what it
-            // holds is not touched, and what is good in the meantime stays good.
+            // Another process may have used the refresh token, and the browser may have that response. So the
+            // cookie is not changed, and the access token is used until it expires.
             SessionBackend::Cookie => {
                 events::refresh_reuse_suspected(error);
                 self.local.refreshes.rejected.insert(loaded.record());
                 Err(RefreshError::Ended)
             }
             SessionBackend::SharedCookie(_) | SessionBackend::Store(_) => {
-                events::refresh_refused(error);
+                events::refresh_token_rejected(error);
                 self.end_after_refresh(&newest).await
             }
         }
     }
 
-    /// Where the store is away the next attempt ends the session: the refresh token stays refused.
+    /// If the store fails, the next attempt ends the session, since the refresh token stays invalid.
     async fn end_after_refresh(&self, loaded: &LoadedSession) -> RefreshResult {
         let record = loaded.record();
         match self.end(record).await {
-            Ok(()) => self.notify_ended(record, EndReason::Refused),
-            Err(error) => events::not_ended(&error),
+            Ok(()) => self.notify_ended(record, EndReason::RefreshRejected),
+            Err(error) => events::end_failed(&error),
         }
         Err(RefreshError::Ended)
     }
 
-    /// Once, since it is the same for all sessions.
+    /// Warns once, since the reason is the same for all sessions.
     fn warn_about_rotation(&self, rotated: bool) {
-        let alone = matches!(self.backend, SessionBackend::Cookie);
-        if rotated && alone && self.local.refreshes.is_first_warning() {
+        let is_cookie_only = matches!(self.backend, SessionBackend::Cookie);
+        if rotated && is_cookie_only && self.local.refreshes.is_first_warning() {
             events::rotation_without_store();
         }
     }

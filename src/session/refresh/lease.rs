@@ -1,4 +1,4 @@
-//! Whose turn it is to send a refresh token, among all processes of an application (`L51`).
+//! A lease in the store that lets one process at a time send the refresh token of a session.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,32 +11,32 @@ use crate::clock::SharedClock;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
-/// How long a turn lasts whose holder is not heard of any more.
+/// How long a lease lasts without renewal, for example after a crash of its holder.
 pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
-/// How often it is renewed while its holder is at work: twice may fail before it is lost.
+/// How often the holder renews its lease. Two renewals may fail before it expires.
 const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A turn. It ends by [`release`](Self::release), or by itself.
+/// The lease of one session. It ends with [`release`](Self::release) or by expiry.
 #[derive(Debug)]
 pub(super) struct Lease {
     store: SharedStore,
     clock: SharedClock,
     key: Key,
     version: u64,
-    /// Monotonic.
+    /// Monotonic time.
     renewed_at: Duration,
 }
 
 impl Lease {
-    /// Takes the turn for a session; `None` where somebody else has it.
+    /// Acquires the lease of a session. Returns `None` if another process has it.
     pub(super) async fn acquire(
         store: &SharedStore,
         clock: &SharedClock,
         id: &SessionId,
     ) -> Result<Option<Self>, StoreError> {
         let key = Key::new("lease", &id.to_string());
-        // Counted from before the store was asked: it never counts more than we do.
+        // Read before the store is called, so that this process never overestimates the remaining time.
         let renewed_at = clock.monotonic();
         match store
             .put(&key, Bytes::new(), LEASE_TTL, Expect::Absent)
@@ -53,12 +53,12 @@ impl Lease {
         }
     }
 
-    /// Greater than that of every turn before.
+    /// Returns the fencing token, which is greater than that of every earlier lease.
     pub(super) fn fence(&self) -> u64 {
         self.version
     }
 
-    /// Whether there is time enough for one request, after a renewal if need be.
+    /// Reports whether the lease is valid for long enough to send a request. Renews it if required.
     pub(super) async fn ensure_valid(&mut self) -> bool {
         let age = self.clock.monotonic().saturating_sub(self.renewed_at);
         age < RENEWAL_INTERVAL || matches!(self.renew().await, Ok(true))
@@ -80,8 +80,8 @@ impl Lease {
         }
     }
 
-    /// Does some work, and renews the turn as long as it takes. One that is lost is not taken again: what
-    /// was begun is finished, and compared with what others wrote when it is saved.
+    /// Renews the lease while `work` runs. A lost lease is not acquired again: the work completes, and saving
+    /// its result detects a conflict.
     pub(super) async fn renew_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut renewals = pin!(async {
@@ -102,7 +102,7 @@ impl Lease {
         .await
     }
 
-    /// Gives the turn to whoever wants it. Where that fails it runs out.
+    /// Releases the lease. If that fails, it expires.
     pub(super) async fn release(self) {
         let expect = Expect::Version(self.version);
         let _ = self.store.remove(&self.key, expect).await;
@@ -118,7 +118,7 @@ mod tests {
     use crate::clock::{Clock, Sleep};
     use crate::store::MemoryStore;
 
-    /// Turned by hand; who sleeps looks at it again and again.
+    /// A clock that tests advance. `sleep` polls it.
     #[derive(Clone, Debug, Default)]
     struct ManualClock(Arc<Mutex<Duration>>);
 
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_holder_at_a_time_and_each_has_a_greater_fence() {
+    async fn one_process_holds_the_lease_and_each_holder_has_a_greater_fencing_token() {
         let (clock, shared, store, id) = setup();
         let acquire = async |id: &SessionId| Lease::acquire(&store, &shared, id).await.unwrap();
         let first = acquire(&id).await.unwrap();
@@ -169,17 +169,17 @@ mod tests {
         let second = acquire(&id).await.unwrap();
         let later = second.fence();
         assert!(later > fence);
-        // Its holder is not heard of any more.
+        // The holder does not renew its lease.
         clock.advance(LEASE_TTL);
         let third = acquire(&id).await.unwrap();
         assert!(third.fence() > later);
-        // Who comes back late releases nothing that is not its own.
+        // A late release does not affect the lease of another holder.
         second.release().await;
         assert!(acquire(&id).await.is_none());
     }
 
     #[tokio::test]
-    async fn a_turn_lasts_as_long_as_its_holder_works() {
+    async fn a_lease_is_renewed_while_its_holder_works() {
         let (clock, shared, store, id) = setup();
         let mut lease = Lease::acquire(&store, &shared, &id).await.unwrap().unwrap();
         let work = shared.sleep(Duration::from_secs(25));
@@ -202,9 +202,6 @@ mod tests {
         let mut lease = working.await.unwrap();
         assert!(lease.ensure_valid().await);
         clock.advance(LEASE_TTL);
-        assert!(
-            !lease.ensure_valid().await,
-            "it ran out, and is nobody's now"
-        );
+        assert!(!lease.ensure_valid().await, "the lease has expired");
     }
 }

@@ -1,17 +1,17 @@
-//! Fresh tokens for sessions ([RFC 6749 §6]): when it is time, by whom, and what a failure means.
+//! Refreshes the tokens of sessions ([RFC 6749 §6]).
 //!
-//! One request for all who want it: in this process they share one attempt, and among processes that
-//! share a store one of them has the turn. The attempt is a task of its own, and nobody is given a token
-//! that is not yet kept where the session is.
+//! One request serves all callers: in this process they share a single flight, and processes that share a
+//! store take turns with a lease. The attempt runs in its own task, and callers receive new tokens only after
+//! they have been saved.
 //!
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod attempt;
 mod backoff;
 mod due;
+mod error;
 mod flights;
 mod lease;
-mod outcome;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,30 +19,30 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 use self::due::RefreshMode;
+pub(super) use self::error::RefreshError;
 use self::flights::RefreshFlights;
 pub(super) use self::flights::RefreshWaiter;
-pub(super) use self::outcome::RefreshError;
 use super::bounded_map::BoundedMap;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
 use crate::flow::SessionRecord;
 
-/// Nobody waits longer for fresh tokens; the attempt goes on.
+/// How long a caller waits for a refresh. The attempt continues after that.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is remembered of refreshes in this process.
+/// The state of refreshes in this process.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
     flights: RefreshFlights,
     backoff: Backoff,
     rejected: RejectedTokens,
-    /// Whether it was said what sealed cookies alone cannot promise.
+    /// Whether the warning about rotation without a store has been logged.
     warned: AtomicBool,
 }
 
-/// Cookies whose refresh token is no longer taken, by the generation of their tokens. A cookie of the
-/// same session with newer tokens is another matter.
+/// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
+/// session with newer tokens is not affected.
 #[derive(Debug, Default)]
 struct RejectedTokens(Mutex<BoundedMap<u64>>);
 
@@ -59,52 +59,52 @@ impl RejectedTokens {
 }
 
 impl Refreshes {
-    /// Whether it is the first time that it has to be said.
+    /// Reports whether the warning has not been logged yet.
     fn is_first_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 }
 
 impl SessionManager {
-    /// The session with an access token that is good, refreshed if it has to be.
-    pub(super) async fn fresh(
+    /// Returns the session with a valid access token, refreshing it if it has expired.
+    pub(super) async fn refresh_if_expired(
         &self,
         loaded: &LoadedSession,
     ) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(loaded, RefreshMode::IfExpired).await
+        self.join_refresh(loaded, RefreshMode::IfExpired).await
     }
 
-    /// The session with other tokens than these.
-    pub(super) async fn newer(
+    /// Returns the session with other tokens than those of `loaded`.
+    pub(super) async fn force_refresh(
         &self,
         loaded: &LoadedSession,
     ) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(loaded, RefreshMode::Forced).await
+        self.join_refresh(loaded, RefreshMode::Forced).await
     }
 
-    /// Starts a refresh if it is time for one, and does not wait for it: the access token is good for a
-    /// little longer. The seat is for those who have a reason to wait all the same.
+    /// Starts a refresh if one is due, without waiting for it, since the access token is still valid. Returns
+    /// a waiter for callers that need the result.
     pub(super) fn refresh_proactively(&self, loaded: &LoadedSession) -> Option<RefreshWaiter> {
         let record = loaded.record();
         let refreshes = &self.local.refreshes;
         let now = self.flow.clock().monotonic();
         if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
             || refreshes.rejected.contains(record)
-            || refreshes.backoff.pause(record.id(), now).is_some()
+            || refreshes.backoff.active_failure(record.id(), now).is_some()
         {
             return None;
         }
         self.join(loaded, RefreshMode::Proactive)
     }
 
-    /// Whether the session is over, because its access token is, and its refresh token was refused here
-    /// (`L53` for sealed cookies).
-    pub(super) fn is_refused(&self, record: &SessionRecord) -> bool {
+    /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
+    /// token was rejected.
+    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord) -> bool {
         self.local.refreshes.rejected.contains(record) && !self.has_valid_token(record)
     }
 
-    /// Waits until no refresh is under way in this process, but no longer than `limit`. Whether that came
-    /// about.
+    /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
+    /// reached.
     pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
         let wait_for_refreshes = self.local.refreshes.flights.wait_for_refreshes();
         within(&**self.flow.clock(), limit, wait_for_refreshes)
@@ -112,20 +112,21 @@ impl SessionManager {
             .is_some()
     }
 
-    async fn refreshed(
+    async fn join_refresh(
         &self,
         loaded: &LoadedSession,
         mode: RefreshMode,
     ) -> Result<LoadedSession, RefreshError> {
         loop {
             let waiter = self.join(loaded, mode).ok_or(RefreshError::TOO_MANY)?;
-            let first = waiter.first;
-            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
+            let is_first = waiter.is_first;
+            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.wait()).await;
             let newest = outcome
                 .ok_or(RefreshError::TIMED_OUT)?
                 .unwrap_or(Err(RefreshError::ABORTED))?;
-            // An attempt that others began may have found that there was nothing to do for them.
-            if first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode) {
+            // An attempt that another caller started may have required no refresh for its mode.
+            if is_first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode)
+            {
                 return Ok(newest);
             }
         }
@@ -135,7 +136,7 @@ impl SessionManager {
         let flights = &self.local.refreshes.flights;
         flights.join(*loaded.record().id(), || {
             let (manager, loaded) = (self.clone(), loaded.clone());
-            async move { manager.attempt(loaded, mode).await }
+            async move { manager.run_refresh(loaded, mode).await }
         })
     }
 }
