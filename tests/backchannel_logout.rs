@@ -1,5 +1,4 @@
-//! The authorization server tells of a sign-out (OpenID Connect Back-Channel Logout): whose sessions end,
-//! and who would like to end others'.
+//! OpenID Connect Back-Channel Logout: which sessions a logout token ends, and which requests are rejected.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -45,7 +44,7 @@ fn assert_refused(answer: &Answer, name: &str) {
     assert_eq!(answer.set_cookies(), [""; 0], "{name}");
 }
 
-/// L66, bcl-2.7-a, bcl-2.8-a
+/// A token with a `sid` (Back-Channel Logout §2.7).
 #[tokio::test]
 async fn a_sid_ends_its_session_on_every_node_and_no_other() {
     for mode in SHARED {
@@ -57,7 +56,7 @@ async fn a_sid_ends_its_session_on_every_node_and_no_other() {
         let bob = nodes.signed_in("bob").await;
         assert_eq!(nodes.greeting(&one).await, ALICE, "{name}");
 
-        // The browser of that session sends nothing in between.
+        // The browser of that session sends no request in between.
         let token = nodes.one(&sid).sign();
         assert_done(&nodes.tell(&token).await, &name);
         assert_eq!(nodes.greeting(&one).await, STRANGER, "{name}");
@@ -70,9 +69,9 @@ async fn a_sid_ends_its_session_on_every_node_and_no_other() {
     }
 }
 
-/// L66, bcl-2.7-a
+/// A token with a `sub` alone ends all sessions of the user (Back-Channel Logout §2.7).
 #[tokio::test]
-async fn a_sub_without_a_sid_ends_all_sessions_of_that_person() {
+async fn a_sub_without_a_sid_ends_all_sessions_of_that_user() {
     for mode in SHARED {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
@@ -84,16 +83,16 @@ async fn a_sub_without_a_sid_ends_all_sessions_of_that_person() {
             assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
         }
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
-        // And signs in again.
+        // A later login.
         nodes.server.clock().advance(Duration::from_secs(1));
         let again = nodes.signed_in("alice").await;
         assert_eq!(nodes.greeting(&again).await, ALICE, "{name}");
     }
 }
 
-/// L66: an unknown `sid` has ended, and another issuer's is nobody's here.
+/// An unknown `sid` has ended already, and another issuer has no sessions here.
 #[tokio::test]
-async fn an_unknown_session_is_no_failure() {
+async fn a_logout_of_an_unknown_session_succeeds() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -104,9 +103,9 @@ async fn an_unknown_session_is_no_failure() {
     }
 }
 
-/// L66, bcl-2.6-f
+/// The `jti` is accepted once (Back-Channel Logout §2.6).
 #[tokio::test]
-async fn a_token_is_good_once_on_all_nodes() {
+async fn a_logout_token_is_accepted_once_on_all_nodes() {
     for mode in SHARED {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
@@ -115,7 +114,7 @@ async fn a_token_is_good_once_on_all_nodes() {
         for node in [&nodes.first, &nodes.second] {
             assert_refused(&node.send(notice(&token)).await, &name);
         }
-        // For as long as it would be taken otherwise.
+        // For as long as the token would be accepted otherwise.
         nodes.server.clock().advance(Duration::from_secs(120 + 29));
         let answer = nodes.tell(&token).await;
         assert!(answer.text().contains("used before"), "{}", answer.text());
@@ -125,7 +124,7 @@ async fn a_token_is_good_once_on_all_nodes() {
     }
 }
 
-/// L66: one that comes late, or again, ends nobody who signed in since.
+/// A late or repeated token ends no later login.
 #[tokio::test]
 async fn a_late_token_ends_no_later_session() {
     for mode in SHARED {
@@ -135,7 +134,7 @@ async fn a_late_token_ends_no_later_session() {
         nodes.server.clock().advance(Duration::from_secs(2));
         let newer = newer.with_claim("iat", nodes.server.clock().unix_seconds() - 1);
         let since = nodes.signed_in("alice").await;
-        // The older one second, which must not take back what the newer said.
+        // The older token second: it must not lower the watermark.
         for token in [newer, late] {
             assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
         }
@@ -144,9 +143,9 @@ async fn a_late_token_ends_no_later_session() {
     }
 }
 
-/// L66, bcl-2.5-a, bcl-2.6-a to bcl-2.6-g
+/// The rules of Back-Channel Logout §2.5 and §2.6.
 #[tokio::test]
-async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
+async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -240,9 +239,9 @@ async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
     }
 }
 
-/// L66, bcl-2.5-a: it is a server that comes here. What a browser would send changes nothing.
+/// The request comes from a server: fields that a browser would send have no effect.
 #[tokio::test]
-async fn neither_cookies_nor_a_foreign_origin_matter() {
+async fn cookies_and_origin_do_not_affect_a_backchannel_logout() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let alice = nodes.signed_in("alice").await;
@@ -264,9 +263,9 @@ async fn neither_cookies_nor_a_foreign_origin_matter() {
     }
 }
 
-/// L66: the route is there if every process learns what it hears.
+/// The route exists if every process learns of the logout.
 #[tokio::test]
-async fn without_shared_memory_there_is_no_such_route() {
+async fn without_a_shared_store_there_is_no_backchannel_route() {
     let declared = || MemoryStore::new().with_single_process();
     for (name, shop, there) in [
         ("no store", Shop::new(), false),
@@ -302,7 +301,7 @@ async fn without_shared_memory_there_is_no_such_route() {
     }
 }
 
-/// L66: wherever the store breaks off, the server is told to try again, and the same token does it then.
+/// Wherever the store fails, the server is told to retry, and the same token is accepted then.
 #[tokio::test]
 async fn a_delivery_that_failed_can_be_repeated() {
     for mode in SHARED {
@@ -332,11 +331,11 @@ async fn a_delivery_that_failed_can_be_repeated() {
     }
 }
 
-/// bcl-2.8-a: an outage of the keys is no verdict either.
+/// An outage of the key set neither accepts nor rejects a token (Back-Channel Logout §2.8).
 #[tokio::test]
-async fn a_token_that_cannot_be_judged_can_be_repeated() {
+async fn a_logout_token_that_cannot_be_verified_can_be_repeated() {
     let nodes = Nodes::new(Mode::Store);
-    // Only the first node needed keys so far.
+    // So far only the first node has needed keys.
     let jar = nodes.signed_in("alice").await;
     nodes.server.fail(Endpoint::KeySet, Fault::status(500));
     let token = nodes.all_of("alice").sign();
@@ -348,9 +347,9 @@ async fn a_token_that_cannot_be_judged_can_be_repeated() {
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
-/// H103
+/// A flood of invalid tokens.
 #[tokio::test]
-async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
+async fn a_flood_of_invalid_logout_tokens_fetches_keys_three_times_and_affects_no_other_request() {
     let server = server().with_algorithm(Algorithm::EdDsa);
     let nodes = Nodes::with(Mode::Store, &server, |login| login);
     let jar = nodes.signed_in("alice").await;
@@ -369,7 +368,7 @@ async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
     assert_eq!(nodes.server.count(Endpoint::KeySet) - keys, 3);
     assert_eq!(nodes.server.requests().len() - total, 3);
     assert_eq!(nodes.store.len(), entries);
-    // Who signs in, who is signed in, and who tells the truth notice nothing.
+    // Logins, sessions and valid logout tokens are not affected.
     assert_eq!(nodes.greeting(&jar).await, ALICE);
     nodes.signed_in("bob").await;
     let token = nodes.all_of("alice").sign();
@@ -377,9 +376,9 @@ async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
-/// L66: told while the code is being redeemed.
+/// The token arrives while the code is redeemed.
 #[tokio::test]
-async fn a_login_that_is_overtaken_by_its_logout_is_none() {
+async fn a_logout_during_a_login_creates_no_session() {
     for mode in SHARED {
         for by_sid in [true, false] {
             let name = format!("{mode:?}, by sid: {by_sid}");
@@ -413,9 +412,9 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
     }
 }
 
-/// A whole server, which tells by itself.
+/// A complete authorization server that sends logout tokens.
 #[tokio::test]
-async fn a_sign_out_at_the_server_reaches_the_application() {
+async fn a_sign_out_at_the_server_ends_the_session_at_the_application() {
     for mode in SHARED {
         let client = TestClient::confidential("shop", "shop-secret")
             .add_redirect_uri(CALLBACK)
@@ -442,9 +441,9 @@ async fn a_sign_out_at_the_server_reaches_the_application() {
     }
 }
 
-/// L66: what ended stays so for as long as a cookie of it could live.
+/// An ended session is rejected for as long as a copy of its cookie could be live.
 #[tokio::test]
-async fn a_copy_of_the_cookie_stays_dead() {
+async fn a_copy_of_an_ended_cookie_is_never_accepted() {
     for mode in SHARED {
         let nodes = Nodes::with(mode, &server(), |login| {
             let hours = |hours: u64| Duration::from_secs(hours * 3600);
@@ -460,7 +459,7 @@ async fn a_copy_of_the_cookie_stays_dead() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_reason_and_repeats_nobody() {
+async fn the_log_has_the_reason_and_no_claims() {
     let logs = logs::Logs::default();
     let nodes = Nodes::new(Mode::Store);
     let recording = logs.record();
@@ -482,9 +481,9 @@ async fn the_log_names_the_reason_and_repeats_nobody() {
     assert!(!text.contains(&token), "{text}");
 }
 
-/// A form that does not arrive holds neither a task nor its connection for longer than five seconds.
+/// A form that does not arrive occupies neither a task nor a connection for longer than five seconds.
 #[tokio::test]
-async fn a_logout_token_that_never_arrives_is_given_up() {
+async fn a_logout_request_without_a_body_times_out() {
     let nodes = Nodes::new(SHARED[0]);
     for (version, empty_pieces) in [
         (http::Version::HTTP_11, 0),
@@ -512,7 +511,8 @@ async fn a_logout_token_that_never_arrives_is_given_up() {
     }
 }
 
-/// A body without content: nothing, or pieces that are all there already, such as empty DATA frames of HTTP/2.
+/// A body without content, or with pieces that are available immediately, for example empty DATA frames of
+/// HTTP/2.
 struct NeverEnds {
     empty_pieces: u32,
 }

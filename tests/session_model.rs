@@ -1,16 +1,16 @@
 //! Sessions against a simple model: logins, requests, refreshes, sign-outs, expiry, crashes, slow and lost
-//! answers and stores that fail, in an order drawn from a seed, over two nodes.
+//! responses and failing stores, in an order drawn from a seed, on two nodes.
 //!
-//! What must always be true:
-//! 1. A session that has ended never answers, whatever comes late.
-//! 2. One that lives is not lost, except by the model's word.
-//! 3. A refresh token is sent by one at a time, and again only after an unclear end, when whoever sent it
-//!    before cannot have the turn any more.
-//! 4. An access token that a handler gets is good, and never older than what was given out before.
+//! Invariants:
+//! 1. A session that has ended is never accepted again, whatever response arrives late.
+//! 2. A live session is not lost unless the model says so.
+//! 3. A refresh token is sent by one process at a time, and again only after an unknown outcome, when the
+//!    previous sender cannot hold the lease any more.
+//! 4. An access token that a handler receives is valid and never older than one received before.
 //! 5. Nothing hangs.
 //!
-//! A run that fails prints its seed and its steps, with those left out that do not matter.
-//! `SESSION_MODEL_SEED=n` tells that run again, `SESSION_MODEL_RUNS=n` tries so many (from that seed on).
+//! A failed run prints its seed and its steps, without those that do not matter. `SESSION_MODEL_SEED=n`
+//! repeats that run, `SESSION_MODEL_RUNS=n` tries that many (from that seed on).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -47,33 +47,33 @@ use world::{Setting, World};
 const RUNS: u64 = 800;
 
 #[test]
-fn sessions_in_a_store_are_what_the_model_says() {
+fn sessions_in_a_store_match_the_model() {
     explore(Mode::Store, RUNS);
 }
 
 #[test]
-fn sessions_in_cookies_with_a_shared_memory_are_what_the_model_says() {
+fn sessions_in_cookies_with_a_shared_store_match_the_model() {
     explore(Mode::CookieWithMemory, RUNS);
 }
 
 #[test]
-fn sessions_in_cookies_alone_are_what_the_model_says() {
+fn sessions_in_cookies_alone_match_the_model() {
     explore(Mode::Cookie, RUNS);
 }
 
-/// The model bites: without compare-and-swap, or without turns, it finds somebody who is wronged.
+/// The model detects faults: without compare-and-swap or without leases, runs fail.
 #[test]
-fn a_store_that_ignores_what_is_expected_is_found_out() {
+fn a_store_without_compare_and_swap_is_detected() {
     find_out(Lie::IgnoresExpect);
 }
 
 #[test]
-fn a_store_that_gives_every_node_the_turn_is_found_out() {
+fn a_store_that_grants_every_lease_is_detected() {
     find_out(Lie::GrantsEveryTurn);
 }
 
 #[test]
-fn a_store_that_does_not_keep_what_has_ended_is_found_out() {
+fn a_store_that_forgets_ended_sessions_is_detected() {
     find_out(Lie::ForgetsEndings);
 }
 
@@ -128,7 +128,7 @@ fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {
     (setting, steps(&mut dice))
 }
 
-/// The story of a run that fails, without the steps that it fails without.
+/// Describes a failed run, without the steps that the failure does not require.
 fn tell(setting: Setting, mut steps: Vec<Step>) -> String {
     let fails = |steps: &[Step]| World::new(setting, true).run(steps).err();
     let mut told = fails(&steps);

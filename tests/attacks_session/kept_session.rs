@@ -1,4 +1,4 @@
-//! A `Session` that a handler keeps for longer than its request: nothing is given in the name of one that ended.
+//! A `Session` that a handler keeps for longer than its request: it returns nothing after its end.
 
 use std::sync::{Arc, Mutex};
 
@@ -64,7 +64,7 @@ async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
 }
 
 #[tokio::test]
-async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_request() {
+async fn a_session_that_outlives_its_request_returns_ended_and_sends_no_token_request() {
     for mode in ALL {
         for way in [
             "here",
@@ -80,7 +80,7 @@ async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_r
             if mode == Mode::Cookie && !only_here.contains(&way) {
                 continue;
             }
-            // Before and after the end of the access token.
+            // Before and after the access token expires.
             for age in [0, 280, 400] {
                 let name = format!("{mode:?} {way} {age}");
                 let keeping = Keeping::new(mode);
@@ -115,7 +115,7 @@ async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_r
 }
 
 #[tokio::test]
-async fn a_session_that_is_kept_ends_with_its_own_limits() {
+async fn a_session_that_outlives_its_request_ends_at_its_limits() {
     for mode in ALL {
         let keeping = Keeping::new(mode);
         let jar = keeping.nodes.signed_in("alice").await;
@@ -130,7 +130,7 @@ async fn a_session_that_is_kept_ends_with_its_own_limits() {
 }
 
 #[tokio::test]
-async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
+async fn a_session_below_the_watermark_of_its_user_returns_ended() {
     let keeping = Keeping::new(Mode::Cookie);
     let nodes = &keeping.nodes;
     let session = keeping.keep(&nodes.signed_in("alice").await).await;
@@ -142,9 +142,9 @@ async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
     assert_ended(&session, &nodes.server, "watermark").await;
 }
 
-/// While the store is away nothing is known of the session; it has not ended.
+/// While the store fails it is unknown if the session has ended.
 #[tokio::test]
-async fn a_session_that_is_kept_gives_nothing_while_its_store_is_away() {
+async fn a_session_that_outlives_its_request_returns_no_token_while_the_store_fails() {
     for mode in SHARED {
         let keeping = Keeping::new(mode);
         assert!(keeping.nodes.store.is_shared());

@@ -1,9 +1,9 @@
-//! Cookies that were planted beside the real ones: by a sibling subdomain, another application on the host, or an attacker in
-//! the network.
+//! Cookies that were planted beside the real ones by a sibling subdomain, another application on the host, or
+//! an attacker in the network.
 
 use super::*;
 
-/// What is planted, by the ending of its name, and its value.
+/// Suffix of the name and value of each planted cookie.
 const PLANTED: [(&str, &str); 10] = [
     (".7", "x"),
     (".0", "x"),
@@ -17,7 +17,7 @@ const PLANTED: [(&str, &str); 10] = [
     ("", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
 ];
 
-/// The cookies of a browser with one more, before or after the others.
+/// Returns the cookies of a browser with one more, before or after the others.
 fn beside(jar: &Jar, name: &str, value: &str, before: bool) -> Jar {
     let mut planted = jar.clone().and(name, value);
     if before {
@@ -89,7 +89,7 @@ async fn a_sign_out_ends_every_session_that_the_cookies_open() {
         let nodes = Nodes::new(mode);
         let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
         let both = Jar([bob.0.clone(), alice.0.clone()].concat());
-        // Whose request it is cannot be told.
+        // It cannot be determined to which session the request belongs.
         assert_eq!(nodes.first.greeting(&both).await, STRANGER, "{mode:?}");
         let answer = nodes.first.send(sign_out().jar(&both)).await;
         assert!(answer.location().starts_with(ISSUER), "{mode:?}");
@@ -118,7 +118,7 @@ async fn a_sign_out_that_could_read_no_cookie_says_so() {
                 .send(sign_out().set(accept, html).jar(&jar))
                 .await;
             assert!(answer.text().contains("no session was ended"), "{name}");
-            // Without a cookie, or with one of a session that ended, there is nothing to say.
+            // Without a cookie, or with one of an ended session, there is nothing to report.
             let answer = nodes.first.send(sign_out()).await;
             assert_eq!(answer.location(), "/notes", "{name}");
         }

@@ -1,4 +1,4 @@
-//! An authorization server that gives the sessions of many users one `sid`.
+//! An authorization server that uses one `sid` for the sessions of many users.
 
 use super::*;
 use tower_oauth::testing::{TestServer, TestUser};
@@ -42,7 +42,7 @@ async fn users_who_share_a_sid_do_not_end_each_other() {
             };
             assert_eq!(nodes.greeting(jar).await, expected, "{mode:?}");
         }
-        // One that names the `sid` alone ends all.
+        // A token with the `sid` alone ends all of them.
         let token = nodes.one("shared").without_claim("sub");
         assert_done(&nodes.tell(&token.sign()).await, "all of them");
         for jar in &jars {
@@ -52,7 +52,7 @@ async fn users_who_share_a_sid_do_not_end_each_other() {
 }
 
 #[tokio::test]
-async fn one_user_with_too_many_sessions_of_a_shared_sid_ends_only_their_own() {
+async fn one_user_with_too_many_sessions_of_a_shared_sid_ends_no_session_of_others() {
     for mode in SHARED {
         let nodes = Nodes::with(mode, &crowd(), |login| login);
         let other = nodes.signed_in("bob").await;
@@ -67,9 +67,9 @@ async fn one_user_with_too_many_sessions_of_a_shared_sid_ends_only_their_own() {
     }
 }
 
-/// Some servers write another `sub` into logout tokens than into ID tokens.
+/// Some servers use another `sub` in logout tokens than in ID tokens.
 #[tokio::test]
-async fn a_sid_of_one_user_is_ended_though_the_token_names_the_user_otherwise() {
+async fn a_sid_of_one_user_is_ended_although_the_token_has_another_sub() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("bob").await;

@@ -1,4 +1,4 @@
-//! Two nodes of one shop, in each way to keep sessions.
+//! Two nodes of one shop, with each session backend.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -19,12 +19,12 @@ use tower_oauth::testing::{TestServer, TokenMint};
 
 use crate::login_support::{Answer, Ask, Jar, Shop, app, login, server};
 
-/// Where sessions are.
+/// The session backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// In a store.
     Store,
-    /// In cookies, with a store for what replicas share.
+    /// In cookies with a shared store.
     Shared,
     /// In cookies alone.
     Cookie,
@@ -32,10 +32,10 @@ pub enum Mode {
 
 pub const ALL: [Mode; 3] = [Mode::Store, Mode::Shared, Mode::Cookie];
 
-/// Those that hear of a sign-out on the back channel.
+/// The backends with a back-channel logout route.
 pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 
-/// A store that stops answering after so many verbs.
+/// A store that fails after a number of operations.
 #[derive(Clone)]
 pub struct Frail {
     memory: MemoryStore,
@@ -43,7 +43,7 @@ pub struct Frail {
     hold: Arc<Mutex<Option<Hold>>>,
 }
 
-/// A change that is held up: it says that it is there, and waits.
+/// A change that is delayed: it signals that it has arrived, and waits.
 #[derive(Clone)]
 pub struct Hold {
     purpose: &'static str,
@@ -70,7 +70,7 @@ impl Frail {
         }
     }
 
-    /// Answers that many verbs, and none after.
+    /// Fails after `verbs` further operations.
     pub fn fail_after(&self, verbs: i64) {
         self.left.store(verbs, Ordering::SeqCst);
     }
@@ -83,7 +83,7 @@ impl Frail {
         self.memory.len()
     }
 
-    /// Holds up the next change for this purpose.
+    /// Delays the next change for this purpose.
     pub fn hold(&self, purpose: &'static str) -> Hold {
         let hold = Hold {
             purpose,
@@ -186,14 +186,14 @@ impl Nodes {
         }
     }
 
-    /// What both nodes greet this browser as.
+    /// Returns the greeting of both nodes for this browser.
     pub async fn greeting(&self, jar: &Jar) -> String {
         let first = self.first.greeting(jar).await;
         assert_eq!(first, self.second.greeting(jar).await);
         first
     }
 
-    /// Signs somebody in at the first node, in a browser of their own.
+    /// Signs a user in at the first node, in a new browser.
     pub async fn signed_in(&self, user: &str) -> Jar {
         let mut jar = Jar::default();
         let answer = self.first.sign_in(user, &mut jar).await;
@@ -201,7 +201,7 @@ impl Nodes {
         jar
     }
 
-    /// The `sid` of the sign-in that these do that have one more than before.
+    /// Returns the `sid` of the user's login that is not among `known`.
     pub fn sid_besides(&self, user: &str, known: &[String]) -> String {
         let mut sids = self.server.session_ids(user);
         sids.retain(|sid| !known.contains(sid));
@@ -209,23 +209,23 @@ impl Nodes {
         sids.remove(0)
     }
 
-    /// Tells the second node.
+    /// Sends a logout token to the second node.
     pub async fn tell(&self, token: &str) -> Answer {
         self.second.send(notice(token)).await
     }
 
-    /// A token that ends all sessions of somebody.
+    /// Returns a token that ends all sessions of a user.
     pub fn all_of(&self, user: &str) -> TokenMint {
         self.server.logout_token("shop").with_subject(user)
     }
 
-    /// A token that ends one session.
+    /// Returns a token that ends one session.
     pub fn one(&self, sid: &str) -> TokenMint {
         self.server.logout_token("shop").with_claim("sid", sid)
     }
 }
 
-/// A delivery, as a server sends it.
+/// Returns the request of an authorization server that delivers a logout token.
 pub fn notice(token: &str) -> Ask {
     Ask::new("POST", "/auth/backchannel-logout")
         .with(&[("content-type", "application/x-www-form-urlencoded")])

@@ -1,4 +1,4 @@
-//! One process of the application: a login layer, its handler, and a runtime that dies with it.
+//! One process of the application: a login layer, its handler, and a runtime that ends with it.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ use crate::unreliable::{Lie, Troubles, Unreliable};
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
-/// Where sessions are kept.
+/// The session backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Cookie,
@@ -31,7 +31,7 @@ pub enum Mode {
     Store,
 }
 
-/// What all nodes share.
+/// The state that all nodes share.
 #[derive(Clone)]
 pub struct Shared {
     pub mode: Mode,
@@ -48,7 +48,7 @@ pub struct Node {
     app: App,
 }
 
-/// A response that may not be there yet.
+/// A response that may not be available yet.
 #[derive(Clone, Debug, Default)]
 pub struct Reply(Arc<Mutex<Option<Response<Bytes>>>>);
 
@@ -103,7 +103,7 @@ impl Node {
         reply
     }
 
-    /// Lets everything run that can.
+    /// Runs all tasks as far as they can.
     pub fn run(&self) {
         self.runtime.block_on(async {
             for _ in 0..YIELDS {
@@ -112,7 +112,7 @@ impl Node {
         });
     }
 
-    /// Nothing of it goes on, whatever it was at.
+    /// Drops all of its tasks, whatever they were doing.
     pub fn kill(self) {
         self.troubles.die();
         drop(self.runtime);
@@ -138,7 +138,7 @@ fn with(
     request.body(Full::new(body)).unwrap()
 }
 
-/// Says whose session it is, and which access token it gave; 204 for nobody.
+/// Returns the user and the access token of a session, or 204 without one.
 async fn handle(
     gates: Gates,
     request: Request<Full<Bytes>>,
@@ -183,5 +183,5 @@ pub const CALLBACK: &str = "https://shop.example.test/auth/callback";
 pub const WANT: &str = "x-want";
 pub const SLOW: &str = "x-slow";
 
-/// Polls of everything that is ready, after which nothing is that does not wait for somebody.
+/// Polls of all ready tasks after which the rest wait for an event.
 const YIELDS: usize = 24;

@@ -1,4 +1,4 @@
-//! The store of one node: the entries are those of all, the troubles its own.
+//! The store of one node: all nodes share the entries, and each has its own faults.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,28 +22,28 @@ pub struct Unreliable {
     pub lie: Option<Lie>,
 }
 
-/// What a store must never do, to see whether it is noticed.
+/// A violation of the store contract, to check that the model detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lie {
-    /// Whoever writes a session or ends one does so, whatever was written since it was read.
+    /// Every write or removal of a session succeeds, whatever was written since it was read.
     IgnoresExpect,
-    /// Whoever asks for a turn has it.
+    /// Every lease is granted.
     GrantsEveryTurn,
-    /// That a session has ended is acknowledged and not kept.
+    /// The end of a session is acknowledged and not stored.
     ForgetsEndings,
 }
 
-/// What the next verbs meet, and when one last met anything.
+/// The fates of the next operations, and the time of the last fault.
 #[derive(Debug, Default)]
 pub struct Troubles {
     pub fates: Mutex<VecDeque<Fate>>,
     last: Mutex<Option<Duration>>,
-    /// The node is no more.
+    /// The node has crashed.
     dead: AtomicBool,
 }
 
 impl Troubles {
-    /// Whether anything went wrong since then.
+    /// Reports whether there was a fault since then.
     pub fn since(&self, moment: Duration) -> bool {
         self.last.lock().unwrap().is_some_and(|last| last >= moment)
     }
@@ -61,7 +61,7 @@ impl Troubles {
     }
 }
 
-/// Notes the trouble once more when it is over, or given up.
+/// Records the fault again when it ends or the caller gives up.
 struct Noting<'a>(&'a Unreliable);
 
 impl Drop for Noting<'_> {
@@ -127,7 +127,7 @@ impl Store for Unreliable {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        // What ends a session in a cookie is one byte.
+        // The end marker of a session in a cookie is one byte.
         if value.len() == 1 && self.forgets(key) {
             return Ok(Put::Stored(1));
         }

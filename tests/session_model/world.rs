@@ -1,4 +1,4 @@
-//! A run: nodes, browsers, an authorization server and a clock, and what must be true of all of them.
+//! A run: nodes, browsers, an authorization server and a clock, and the invariants of all of them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -18,12 +18,12 @@ use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
 use crate::steps::{Cookie, Step, Want};
 use crate::unreliable::{Lie, Troubles};
 
-/// What kind of run it is.
+/// The kind of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub mode: Mode,
     pub rules: Rules,
-    /// What its store does that no store may.
+    /// The violation of the contract by its store.
     pub lie: Option<Lie>,
 }
 
@@ -33,13 +33,13 @@ pub struct World {
     nodes: Vec<Node>,
     sessions: Vec<Known>,
     waiting: Vec<Waiting>,
-    /// Responses on their way to a browser: whose, what they set, and when that was made.
+    /// Responses in transit to a browser: the session, what they set, and when that was created.
     undelivered: Vec<(usize, HeaderMap, Duration)>,
     violation: Option<String>,
     pub trace: Option<String>,
 }
 
-/// A request that was not answered yet.
+/// A request without a response yet.
 struct Waiting {
     what: What,
     reply: Reply,
@@ -52,7 +52,7 @@ enum What {
         grant: usize,
         user: usize,
         over: Option<usize>,
-        /// The authorization server ended it meanwhile.
+        /// The authorization server ended the session meanwhile.
         doubtful: bool,
     },
     Page {
@@ -61,9 +61,9 @@ enum What {
         wants_token: bool,
         must_be_dead: bool,
         must_live: bool,
-        /// The newest access token that was known at its beginning.
+        /// The newest access token that was known when the request started.
         newest_token: u64,
-        /// Nothing goes wrong any more: there has to be a token.
+        /// There are no more faults: the handler must receive a token.
         must_have_token: bool,
     },
     SignOut(usize),
@@ -83,7 +83,7 @@ impl World {
             entries,
             lie: setting.lie,
         };
-        // What a cookie alone cannot tell its replicas is not asked of them.
+        // With cookies alone, replicas cannot share the required state.
         let nodes = if setting.mode == Mode::Cookie { 1 } else { 2 };
         Self {
             setting,
@@ -97,7 +97,7 @@ impl World {
         }
     }
 
-    /// Takes all steps, ends every trouble, and looks whether all is well then.
+    /// Runs all steps, ends all faults, and checks the final state.
     pub fn run(mut self, steps: &[Step]) -> Result<(), (String, Option<String>)> {
         for step in steps {
             self.tell(|| format!("{step:?}"));
@@ -225,7 +225,7 @@ impl World {
         let must_live = known.must_live(cookies, in_store, now)
             && !self.shared.provider.is_revoked(known.grant);
         if must_be_dead {
-            // Once over, it is over for good.
+            // An ended session stays ended.
             known.end();
         } else {
             known.touch(now);
@@ -263,7 +263,7 @@ impl World {
     }
 
     fn sign_out_elsewhere(&mut self, session: usize, node: usize, everywhere: bool) {
-        // Nobody hears of it where nothing is shared.
+        // Without a shared store, other nodes do not learn of it.
         if self.setting.mode == Mode::Cookie {
             return;
         }
@@ -291,13 +291,13 @@ impl World {
         let body = format!("logout_token={token}");
         let request = post("/auth/backchannel-logout", &form, &body);
         self.send(node, request, What::SignOutElsewhere(told));
-        // Who signs in within the second of a sign-out may be meant by it.
+        // A login within the second of a logout may be covered by it.
         self.settle();
         self.wait(1);
     }
 
     fn crash(&mut self, node: usize) {
-        // A cookie alone has nothing but the memory of its process.
+        // With cookies alone, a crash loses the state of the process.
         if self.setting.mode == Mode::Cookie {
             return;
         }
@@ -330,7 +330,7 @@ impl World {
         self.sessions[session].deliver(&headers, made);
     }
 
-    /// Lets time pass: in small steps as long as somebody is at work, who would notice a leap.
+    /// Advances time, in small steps while an operation is in progress, which would notice a leap.
     fn wait(&mut self, seconds: u64) {
         let careful = if self.is_quiet() { 0 } else { seconds.min(30) };
         for _ in 0..careful {
@@ -354,7 +354,7 @@ impl World {
             && !self.nodes.iter().any(troubled)
     }
 
-    /// Until nothing goes on by itself.
+    /// Runs until no task can continue.
     fn settle(&mut self) {
         for _ in 0..2 {
             for node in &self.nodes {
@@ -480,7 +480,7 @@ impl World {
                     .provider
                     .is_revoked(self.sessions[session].grant);
                 let known = &mut self.sessions[session];
-                // What was tried against it while the request was on its way counts.
+                // Operations against the session during the request count.
                 let in_store = self.setting.mode == Mode::Store;
                 let lives = known.must_live(known.cookies(Cookie::Newest), in_store, now);
                 if must_live && lives && !revoked && !troubled {
@@ -499,7 +499,7 @@ impl World {
         }
     }
 
-    /// A token is that of its session, still good, and no older than what somebody had before (4).
+    /// A token must be that of its session, valid, and not older than one received before (invariant 4).
     fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
             let revoked = self
@@ -521,7 +521,7 @@ impl World {
             ));
         } else {
             known.newest_token = known.newest_token.max(number);
-            // Counted from the moment the answer came, which may take its time.
+            // Counted from the response, which may be delayed.
             let life = Duration::from_secs(TOKEN_LIFE + 6);
             if self.shared.provider.age(grant, number) > life {
                 self.violate(format!(
@@ -531,7 +531,7 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more: everything ends, and who lives has what they need (5).
+    /// Without further faults: all operations complete, and live sessions work (invariant 5).
     fn recover(&mut self) {
         self.tell(|| "-- all is well from here".to_owned());
         self.shared.provider.forget_fates();
@@ -551,7 +551,7 @@ impl World {
         while !self.undelivered.is_empty() {
             self.deliver(0);
         }
-        // Longer than any pause between two attempts.
+        // Longer than any delay between two attempts.
         self.wait(35);
         self.wait(60);
         for session in 0..self.sessions.len() {
@@ -598,7 +598,7 @@ impl World {
     }
 }
 
-/// What a browser sends when a person goes to a page.
+/// Returns the fields that a browser sends for a navigation.
 fn page(cookies: &str) -> Vec<(&'static str, &str)> {
     let mut headers = vec![
         ("accept", "text/html"),

@@ -1,5 +1,5 @@
-//! Two login layers with the same client, cookie key, cookie name and store, but other routes: no
-//! session and no login in progress crosses between them, and one logout token ends both.
+//! Two login layers with the same client, cookie key, cookie name and store, but different routes: neither
+//! accepts sessions or logins of the other, and one logout token ends the sessions of both.
 
 mod nested;
 
@@ -21,7 +21,7 @@ const STRANGER: &str = "hello stranger";
 const ALICE: &str = "hello alice";
 const ADMIN: &str = "https://shop.example.com/admin/auth/callback";
 
-/// Redirect URIs that make another layer than [`CALLBACK`] does.
+/// Redirect URIs of other layers than that of [`CALLBACK`].
 const OTHERS: [(&str, &str); 9] = [
     ("another folder", ADMIN),
     ("no folder", "https://shop.example.com/callback"),
@@ -64,14 +64,14 @@ const SAME: [(&str, &str); 5] = [
     ),
 ];
 
-/// Whoever signs in at a layer gets a session, or is turned away by `with_on_login`.
+/// Whether a layer admits a user or rejects every login with `with_on_login`.
 #[derive(Clone, Copy, PartialEq)]
 enum Door {
     Open,
     Closed,
 }
 
-/// One layer in front of the pages of `login_support`, at its own origin and folder.
+/// One layer in front of the pages of `login_support`, at an origin and folder.
 struct Site {
     server: TestServer,
     login: LoginLayer,
@@ -81,7 +81,7 @@ struct Site {
     asked: Arc<AtomicUsize>,
 }
 
-/// What two layers have in common.
+/// What two layers share.
 struct Common {
     server: TestServer,
     memory: MemoryStore,
@@ -99,7 +99,7 @@ impl Common {
         }
     }
 
-    /// A layer with the cookie name `shop`, whatever its routes are.
+    /// Creates a layer with the cookie name `shop`, whatever its routes are.
     fn site(&self, redirect_uri: &str, door: Door) -> Site {
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
         self.site_of(&self.server, "shop", redirect_uri, door, name)
@@ -161,7 +161,7 @@ fn server_at(issuer: &str) -> TestServer {
 }
 
 impl Site {
-    /// Starts a login: the cookies of the browser, and where the authorization server sends it.
+    /// Starts a login. Returns the cookies of the browser and the URL of the redirect.
     async fn start(&self) -> (Jar, String) {
         let mut jar = Jar::default();
         let ask = Ask::page(&format!("{}/login", self.folder));
@@ -187,7 +187,7 @@ impl Site {
         send(&self.app, Ask::page("/").jar(jar)).await.text()
     }
 
-    /// Asserts that these cookies are worth nothing here, and that presenting them changes nothing.
+    /// Asserts that these cookies are rejected here, and that presenting them changes nothing.
     async fn is_stranger(&self, jar: &Jar, name: &str) {
         assert_eq!(self.greeting(jar).await, STRANGER, "{name}");
         let answer = send(&self.app, Ask::page("/account").jar(jar)).await;
@@ -198,7 +198,8 @@ impl Site {
         let own = [("sec-fetch-site", "same-origin")];
         let ask = Ask::new("POST", &format!("{}/logout", self.folder)).with(&own);
         let answer = send(&self.app, ask.jar(jar)).await;
-        // A sealed cookie of another layer cannot be read, and the sign-out says that it ended nothing.
+        // An encrypted cookie of another layer cannot be read, and the sign-out reports that it ended
+        // nothing.
         match answer.status {
             StatusCode::BAD_REQUEST => {
                 assert_eq!(answer.json()["code"], "session_cookie_unreadable", "{name}");
@@ -225,7 +226,7 @@ fn renamed(jar: &Jar) -> Jar {
 }
 
 #[tokio::test]
-async fn a_session_of_one_layer_is_none_at_another_with_the_same_client_and_key() {
+async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_key() {
     for mode in ALL {
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
@@ -238,7 +239,7 @@ async fn a_session_of_one_layer_is_none_at_another_with_the_same_client_and_key(
             // Neither the requests nor the sign-out at the other layer have ended it.
             assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
 
-            // The other way round.
+            // Vice versa.
             let (open, other) = (common.site(redirect_uri, Door::Open), &open);
             let jar = open.signed_in().await;
             other.is_stranger(&renamed(&jar), &name).await;
@@ -248,7 +249,7 @@ async fn a_session_of_one_layer_is_none_at_another_with_the_same_client_and_key(
 }
 
 #[tokio::test]
-async fn a_session_of_another_client_or_issuer_is_none_here() {
+async fn a_session_of_another_client_or_issuer_is_rejected() {
     for mode in ALL {
         let common = Common::new(mode);
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
@@ -266,7 +267,7 @@ async fn a_session_of_another_client_or_issuer_is_none_here() {
     }
 }
 
-/// The same layer, written in another way: replicas need not agree on the spelling.
+/// The same layer in another spelling: replicas need not agree on the spelling.
 #[tokio::test]
 async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
     for mode in ALL {
@@ -281,7 +282,7 @@ async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
 }
 
 #[tokio::test]
-async fn a_login_that_began_at_one_layer_is_completed_at_no_other() {
+async fn a_login_started_at_one_layer_is_rejected_at_another() {
     for mode in ALL {
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
@@ -296,14 +297,14 @@ async fn a_login_that_began_at_one_layer_is_completed_at_no_other() {
             let answer = send(&closed.app, ask).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
             assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
-            // It still is where it began.
+            // It is still accepted at the layer that started it.
             let answer = send(&open.app, Ask::page(&callback).jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
         }
     }
 }
 
-/// One logout token reaches one layer. The lists and the `jti` know the client, not the layer.
+/// One logout token reaches one layer. Indexes and used `jti`s are those of the client, not of the layer.
 #[tokio::test]
 async fn one_logout_token_ends_the_sessions_of_both_layers() {
     for mode in SHARED {
@@ -328,7 +329,7 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
                 }
                 for (site, jar) in sites.iter().zip(&jars) {
                     assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
-                    // To the other layer it is the same token.
+                    // For the other layer it is the same token.
                     assert_eq!(
                         site.tell(&tokens[0]).await,
                         StatusCode::BAD_REQUEST,
@@ -344,7 +345,7 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
 
 /// One layer with sessions in the store, the other with sessions in cookies and the same store.
 #[tokio::test]
-async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_different_ways() {
+async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() {
     for told in [0, 1] {
         for by_sid in [false, true] {
             let name = format!("{told} {by_sid}");
@@ -372,9 +373,9 @@ async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_differen
     }
 }
 
-/// A logout that arrives while the login at the other layer is in progress.
+/// A logout that arrives while a login at the other layer is in progress.
 #[tokio::test]
-async fn a_logout_token_at_one_layer_overtakes_a_login_at_the_other() {
+async fn a_logout_token_at_one_layer_ends_a_login_in_progress_at_another() {
     for mode in SHARED {
         let common = Common::new(mode);
         let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
@@ -387,7 +388,7 @@ async fn a_logout_token_at_one_layer_overtakes_a_login_at_the_other() {
     }
 }
 
-/// An administrator sees and ends the sessions of the client, and no look at a list removes a record.
+/// An administrator lists and ends the sessions of the client, and listing removes no record.
 #[tokio::test]
 async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
     for mode in SHARED {
@@ -428,7 +429,7 @@ async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
     }
 }
 
-/// One origin, one browser: neither layer clears or replaces a cookie of the other.
+/// One origin and one browser: neither layer clears or replaces a cookie of the other.
 #[tokio::test]
 async fn two_layers_of_one_client_have_different_cookies_by_default() {
     for mode in ALL {

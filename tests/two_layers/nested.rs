@@ -1,4 +1,5 @@
-//! A route inside two login layers: whatever asks for the session gets that of the inner layer, or none.
+//! A route inside two login layers: handlers, `required`, the relay and principals get the session of the
+//! inner layer, or none.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -18,7 +19,7 @@ use crate::logout_support::*;
 
 const SCRIPT: [(&str, &str); 2] = [("sec-fetch-site", "same-origin"), ("x-csrf", "1")];
 
-/// An outer layer and an inner one with default settings, and the cookies of a session at each.
+/// An outer and an inner layer with default settings, and the cookies of a session at each.
 struct Pair {
     outer: Site,
     inner: Site,
@@ -50,7 +51,7 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn the_session_of_an_outer_layer_is_none_for_handlers_inside_another() {
+async fn handlers_inside_an_inner_layer_do_not_see_the_session_of_the_outer_one() {
     for mode in ALL {
         let pair = Pair::new(mode).await;
         let nested = app(&pair.inner.login).layer(pair.outer.login.clone());
@@ -71,7 +72,7 @@ async fn the_session_of_an_outer_layer_is_none_for_handlers_inside_another() {
 }
 
 #[tokio::test]
-async fn required_of_the_outer_layer_does_not_take_the_session_of_the_inner_one() {
+async fn required_of_the_outer_layer_does_not_accept_the_session_of_the_inner_one() {
     for mode in ALL {
         let pair = Pair::new(mode).await;
         let staff = Router::new()
