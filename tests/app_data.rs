@@ -22,7 +22,7 @@ type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
-    ("shared memory", |login| {
+    ("shared store", |login| {
         login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
@@ -30,7 +30,7 @@ const MODES: [Mode; 3] = [
     }),
 ];
 
-fn told(outcome: Result<(), AppDataError>) -> String {
+fn text_of(outcome: Result<(), AppDataError>) -> String {
     outcome.map_or_else(|error| error.to_string(), |()| "kept".to_owned())
 }
 
@@ -47,11 +47,11 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
         if outcome.is_ok() {
             assert_eq!(session.app_data::<String>().unwrap(), Some(word));
         }
-        told(outcome)
+        text_of(outcome)
     };
     // A text of this length as JSON, including the quotes.
     let fill = async |Path(bytes): Path<usize>, session: Session| {
-        told(session.set_app_data(&"x".repeat(bytes - 2)).await)
+        text_of(session.set_app_data(&"x".repeat(bytes - 2)).await)
     };
     let count = async |session: Session| {
         tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
         let count = session.update_app_data(change).await;
         count.map_or_else(|error| error.to_string(), |count| count.to_string())
     };
-    let forget = async |session: Session| told(session.set_app_data(&None::<()>).await);
+    let forget = async |session: Session| text_of(session.set_app_data(&None::<()>).await);
     let app = Router::new()
         .route("/", get(read))
         .route("/keep/{word}", get(keep))
@@ -105,7 +105,7 @@ async fn app_data_is_available_to_the_next_request() {
         ask(&shop, "/count", &mut jar).await;
         assert_eq!(
             ask(&shop, "/", &mut jar).await,
-            "the app data is of another type",
+            "the app data cannot be deserialized as this type",
             "{mode}"
         );
     }
@@ -138,7 +138,7 @@ async fn data_that_is_too_large_is_rejected_with_size_and_limit() {
         assert_eq!(kept.len(), limit - 2, "{mode}");
         let over = format!("/fill/{}", limit + 1);
         let said = ask(&shop, &over, &mut jar).await;
-        let expected = format!("app data of {} bytes as JSON, where {limit} fit", limit + 1);
+        let expected = format!("app data of {} bytes as JSON exceeds the maximum of {limit} bytes", limit + 1);
         assert_eq!(said, expected, "{mode}");
         assert_eq!(ask(&shop, "/", &mut jar).await, kept, "{mode}");
     }
@@ -220,7 +220,7 @@ async fn an_ended_session_saves_no_app_data() {
         let slow = async move |session: Session| {
             at.notify_one();
             wait.notified().await;
-            told(session.set_app_data("late").await)
+            text_of(session.set_app_data("late").await)
         };
         let app = Router::new()
             .route("/slow", get(slow))

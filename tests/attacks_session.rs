@@ -6,12 +6,12 @@ mod login_support;
 mod logout_support;
 mod two_layers;
 
+#[path = "attacks_session/denylist.rs"]
+mod denylist;
 #[path = "attacks_session/kept_session.rs"]
 mod kept_session;
 #[path = "attacks_session/planted.rs"]
 mod planted;
-#[path = "attacks_session/revocation.rs"]
-mod revocation;
 #[path = "attacks_session/store_failure.rs"]
 mod store_failure;
 
@@ -94,8 +94,8 @@ async fn a_session_that_outlives_its_first_refresh_token_is_still_indexed() {
             assert_eq!(sessions.of_user("alice").await.unwrap().len(), 1, "{name}");
             assert_eq!(sessions.of_sid(&sid).await.unwrap().len(), 1, "{name}");
             match way {
-                "sid" => drop(nodes.tell(&nodes.one(&sid).sign()).await),
-                "sub" => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                "sid" => drop(nodes.send_logout_token(&nodes.one(&sid).sign()).await),
+                "sub" => drop(nodes.send_logout_token(&nodes.all_of("alice").sign()).await),
                 "end_user" => assert_eq!(sessions.end_user("alice").await.unwrap(), 1, "{name}"),
                 _ => assert_eq!(sessions.end_sid(&sid).await.unwrap(), 1, "{name}"),
             }
@@ -214,8 +214,12 @@ async fn clients_that_share_a_store_do_not_end_each_others_sessions() {
         assert_eq!(desk.sessions().of_user("alice").await.unwrap().len(), 1);
 
         let token = server.logout_token("desk").with_subject("alice").sign();
-        assert_eq!(nodes.tell(&token).await.status, 400, "{mode:?}");
-        assert_eq!(other.send(notice(&token)).await.status, 200, "{mode:?}");
+        assert_eq!(
+            nodes.send_logout_token(&token).await.status,
+            400,
+            "{mode:?}"
+        );
+        assert_eq!(other.send(delivery(&token)).await.status, 200, "{mode:?}");
         assert_eq!(other.greeting(&there).await, STRANGER, "{mode:?}");
         assert_eq!(nodes.greeting(&here).await, ALICE, "{mode:?}");
 
@@ -362,7 +366,7 @@ async fn a_repeated_callback_does_not_restore_an_ended_session() {
                 }
                 _ if mode == Mode::Cookie => continue,
                 "admin" => drop(nodes.login.sessions().end_user("alice").await.unwrap()),
-                _ => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                _ => drop(nodes.send_logout_token(&nodes.all_of("alice").sign()).await),
             }
             let mut again = Jar::default();
             again.take(&nodes.first.send(ask).await);

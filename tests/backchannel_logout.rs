@@ -58,14 +58,14 @@ async fn a_sid_ends_its_session_on_every_node_and_no_other() {
 
         // The browser of that session sends no request in between.
         let token = nodes.one(&sid).sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
         assert_eq!(nodes.greeting(&one).await, STRANGER, "{name}");
         assert_eq!(nodes.greeting(&other).await, ALICE, "{name}");
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
 
         // Without `sub`, and for a session that has ended already.
         let token = nodes.one(&sid).without_claim("sub").sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
     }
 }
 
@@ -78,7 +78,10 @@ async fn a_sub_without_a_sid_ends_all_sessions_of_that_user() {
         let one = nodes.signed_in("alice").await;
         let other = nodes.signed_in("alice").await;
         let bob = nodes.signed_in("bob").await;
-        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, &name);
+        assert_done(
+            &nodes.send_logout_token(&nodes.all_of("alice").sign()).await,
+            &name,
+        );
         for jar in [&one, &other] {
             assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
         }
@@ -97,7 +100,10 @@ async fn a_logout_of_an_unknown_session_succeeds() {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
         for token in [nodes.one("unknown"), nodes.all_of("carol")] {
-            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+            assert_done(
+                &nodes.send_logout_token(&token.sign()).await,
+                &format!("{mode:?}"),
+            );
         }
         assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
     }
@@ -110,16 +116,16 @@ async fn a_logout_token_is_accepted_once_on_all_nodes() {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
         let token = nodes.all_of("alice").sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
         for node in [&nodes.first, &nodes.second] {
-            assert_refused(&node.send(notice(&token)).await, &name);
+            assert_refused(&node.send(delivery(&token)).await, &name);
         }
         // For as long as the token would be accepted otherwise.
         nodes.server.clock().advance(Duration::from_secs(120 + 29));
-        let answer = nodes.tell(&token).await;
+        let answer = nodes.send_logout_token(&token).await;
         assert!(answer.text().contains("used before"), "{}", answer.text());
         nodes.server.clock().advance(Duration::from_secs(1));
-        let answer = nodes.tell(&token).await;
+        let answer = nodes.send_logout_token(&token).await;
         assert!(answer.text().contains("expired"), "{}", answer.text());
     }
 }
@@ -136,7 +142,10 @@ async fn a_late_token_ends_no_later_session() {
         let since = nodes.signed_in("alice").await;
         // The older token second: it must not lower the watermark.
         for token in [newer, late] {
-            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+            assert_done(
+                &nodes.send_logout_token(&token.sign()).await,
+                &format!("{mode:?}"),
+            );
         }
         assert_eq!(nodes.greeting(&before).await, STRANGER, "{mode:?}");
         assert_eq!(nodes.greeting(&since).await, ALICE, "{mode:?}");
@@ -151,7 +160,7 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
         let jar = nodes.signed_in("alice").await;
         let good = || nodes.all_of("alice");
         let text = good().sign();
-        let form = |body: &str| notice("").body(body);
+        let form = |body: &str| delivery("").body(body);
         let other = tower_oauth::testing::TestServer::new("https://evil.example").unwrap();
         let cases = [
             ("nothing", form("")),
@@ -160,53 +169,62 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
                 "two tokens",
                 form(&format!("logout_token={text}&logout_token={text}")),
             ),
-            ("an empty token", notice("")),
+            ("an empty token", delivery("")),
             (
                 "in the query",
-                notice("")
+                delivery("")
                     .at(&format!("/auth/backchannel-logout?logout_token={text}"))
                     .body(""),
             ),
             (
                 "JSON",
-                notice(&text).set("content-type", "application/json"),
+                delivery(&text).set("content-type", "application/json"),
             ),
-            ("no type", notice(&text).without("content-type")),
+            ("no type", delivery(&text).without("content-type")),
             (
                 "a large form",
-                notice(&text).body(&format!(
+                delivery(&text).body(&format!(
                     "logout_token={text}&evil={}",
                     "x".repeat(16 * 1024)
                 )),
             ),
             (
                 "a long token",
-                notice(&good().with_claim("evil", "x".repeat(8000)).sign()),
+                delivery(&good().with_claim("evil", "x".repeat(8000)).sign()),
             ),
-            ("words", notice("evil.evil.evil")),
+            ("words", delivery("evil.evil.evil")),
             ("not UTF-8", form("logout_token=%ff")),
-            ("another issuer", notice(&other.logout_token("shop").sign())),
+            (
+                "another issuer",
+                delivery(&other.logout_token("shop").sign()),
+            ),
             (
                 "another issuer's key",
-                notice(&good().with_foreign_key().sign()),
+                delivery(&good().with_foreign_key().sign()),
             ),
             (
                 "another client",
-                notice(&good().with_audience("evil").sign()),
+                delivery(&good().with_audience("evil").sign()),
             ),
-            ("an ID token", notice(&nodes.server.id_token("shop").sign())),
+            (
+                "an ID token",
+                delivery(&nodes.server.id_token("shop").sign()),
+            ),
             (
                 "an access token",
-                notice(&good().with_header("typ", "at+jwt").sign()),
+                delivery(&good().with_header("typ", "at+jwt").sign()),
             ),
-            ("a nonce", notice(&good().with_claim("nonce", "n").sign())),
-            ("no jti", notice(&good().without_claim("jti").sign())),
-            ("no events", notice(&good().without_claim("events").sign())),
-            ("nobody", notice(&good().without_claim("sub").sign())),
-            ("expired", notice(&good().with_expires_in(-31).sign())),
+            ("a nonce", delivery(&good().with_claim("nonce", "n").sign())),
+            ("no jti", delivery(&good().without_claim("jti").sign())),
+            (
+                "no events",
+                delivery(&good().without_claim("events").sign()),
+            ),
+            ("anonymous", delivery(&good().without_claim("sub").sign())),
+            ("expired", delivery(&good().with_expires_in(-31).sign())),
             (
                 "old",
-                notice(
+                delivery(
                     &good()
                         .with_claim("iat", 1_800_000_000 - 700)
                         .without_claim("exp")
@@ -215,12 +233,12 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
             ),
             (
                 "the secret as a key",
-                notice(&good().with_hmac(b"shop-secret").sign()),
+                delivery(&good().with_hmac(b"shop-secret").sign()),
             ),
-            ("no signature", notice(&good().without_signature().sign())),
+            ("no signature", delivery(&good().without_signature().sign())),
             (
                 "a broken signature",
-                notice(&good().with_broken_signature().sign()),
+                delivery(&good().with_broken_signature().sign()),
             ),
         ];
         for (name, ask) in cases {
@@ -235,7 +253,10 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
             assert_eq!(answer.header("allow"), "POST");
         }
         assert_eq!(nodes.greeting(&jar).await, ALICE);
-        assert_done(&nodes.tell(&text).await, "the good one, at last");
+        assert_done(
+            &nodes.send_logout_token(&text).await,
+            "the good one, at last",
+        );
     }
 }
 
@@ -247,7 +268,7 @@ async fn cookies_and_origin_do_not_affect_a_backchannel_logout() {
         let alice = nodes.signed_in("alice").await;
         let bob = nodes.signed_in("bob").await;
         let token = nodes.all_of("alice").sign();
-        let ask = notice(&token)
+        let ask = delivery(&token)
             .with(&[
                 ("sec-fetch-site", "cross-site"),
                 ("origin", "https://evil.example"),
@@ -258,8 +279,8 @@ async fn cookies_and_origin_do_not_affect_a_backchannel_logout() {
         assert_eq!(nodes.greeting(&alice).await, STRANGER);
         assert_eq!(nodes.greeting(&bob).await, "hello bob");
         let ask =
-            notice(&nodes.all_of("alice").sign()).with(&[("cookie", &format!("{SESSION}=junk"))]);
-        assert_done(&nodes.second.send(ask).await, "with a cookie of nobody");
+            delivery(&nodes.all_of("alice").sign()).with(&[("cookie", &format!("{SESSION}=junk"))]);
+        assert_done(&nodes.second.send(ask).await, "with an unknown cookie");
     }
 }
 
@@ -291,7 +312,7 @@ async fn without_a_shared_store_there_is_no_backchannel_route() {
         ),
     ] {
         let token = shop.server.logout_token("shop").sign();
-        let answer = shop.send(notice(&token)).await;
+        let answer = shop.send(delivery(&token)).await;
         let expected = if there {
             StatusCode::OK
         } else {
@@ -314,7 +335,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             ];
             let token = nodes.all_of("alice").sign();
             nodes.store.fail_after(verbs);
-            let answer = nodes.tell(&token).await;
+            let answer = nodes.send_logout_token(&token).await;
             nodes.store.mend();
             if answer.status == StatusCode::OK {
                 assert!(verbs > 2, "{name}");
@@ -323,7 +344,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
             assert!(answer.headers.contains_key("retry-after"), "{name}");
             assert!(!answer.text().contains("redis"), "{name}");
-            assert_done(&nodes.tell(&token).await, &name);
+            assert_done(&nodes.send_logout_token(&token).await, &name);
             for jar in &jars {
                 assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
             }
@@ -339,11 +360,11 @@ async fn a_logout_token_that_cannot_be_verified_can_be_repeated() {
     let jar = nodes.signed_in("alice").await;
     nodes.server.fail(Endpoint::KeySet, Fault::status(500));
     let token = nodes.all_of("alice").sign();
-    let answer = nodes.tell(&token).await;
+    let answer = nodes.send_logout_token(&token).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(nodes.greeting(&jar).await, ALICE);
-    assert_done(&nodes.first.send(notice(&token)).await, "with keys");
+    assert_done(&nodes.first.send(delivery(&token)).await, "with keys");
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
@@ -359,7 +380,7 @@ async fn a_flood_of_invalid_logout_tokens_fetches_keys_three_times_and_affects_n
         let junk = nodes
             .all_of("alice")
             .with_header("kid", format!("evil-{n}"));
-        let answer = nodes.first.send(notice(&junk.sign())).await;
+        let answer = nodes.first.send(delivery(&junk.sign())).await;
         assert!(
             answer.status.is_client_error() || answer.status == 503,
             "{answer:?}"
@@ -372,7 +393,7 @@ async fn a_flood_of_invalid_logout_tokens_fetches_keys_three_times_and_affects_n
     assert_eq!(nodes.greeting(&jar).await, ALICE);
     nodes.signed_in("bob").await;
     let token = nodes.all_of("alice").sign();
-    assert_done(&nodes.first.send(notice(&token)).await, "after the flood");
+    assert_done(&nodes.first.send(delivery(&token)).await, "after the flood");
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
@@ -398,7 +419,7 @@ async fn a_logout_during_a_login_creates_no_session() {
                 true => nodes.one(&nodes.sid_besides("alice", &[])),
                 false => nodes.all_of("alice"),
             };
-            assert_done(&nodes.tell(&token.sign()).await, &name);
+            assert_done(&nodes.send_logout_token(&token.sign()).await, &name);
             gate.open();
             let answer = login.await.unwrap();
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}: {answer:?}");
@@ -450,7 +471,10 @@ async fn a_copy_of_an_ended_cookie_is_never_accepted() {
             login.with_session_limits(hours(8), hours(8)).unwrap()
         });
         let jar = nodes.signed_in("alice").await;
-        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, "told");
+        assert_done(
+            &nodes.send_logout_token(&nodes.all_of("alice").sign()).await,
+            "told",
+        );
         for _ in 0..17 {
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
             nodes.server.clock().advance(Duration::from_secs(1800));
@@ -465,9 +489,9 @@ async fn the_log_has_the_reason_and_no_claims() {
     let recording = logs.record();
     nodes.signed_in("alice").await;
     let token = nodes.all_of("alice").with_claim("jti", "evil-id").sign();
-    nodes.tell(&token).await;
-    nodes.tell(&token).await;
-    nodes.tell("evil").await;
+    nodes.send_logout_token(&token).await;
+    nodes.send_logout_token(&token).await;
+    nodes.send_logout_token("evil").await;
     drop(recording);
     let text = logs.text();
     for expected in [

@@ -31,7 +31,7 @@ type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 /// All session backends.
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
-    ("shared memory", |login| {
+    ("shared store", |login| {
         login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
@@ -44,7 +44,7 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
     let server = server();
     let role = |session: Option<Session>| async move {
         let Some(session) = session else {
-            return "nobody".to_owned();
+            return "anonymous".to_owned();
         };
         let staff: Option<Staff> = session.app_data().unwrap();
         format!("{} {:?}", session.subject(), staff.map(|staff| staff.role))
@@ -335,7 +335,7 @@ async fn the_refresh_hook_runs_for_every_refresh_and_may_end_the_session() {
         let answer = shop.send(Ask::page("/fresh").jar(&jar)).await;
         assert_eq!(answer.text(), "the session has ended", "{mode}");
         assert_eq!(told.recv().await, Some(EndReason::Hook), "{mode}");
-        assert_eq!(shop.greeting(&jar).await, "nobody", "{mode}");
+        assert_eq!(shop.greeting(&jar).await, "anonymous", "{mode}");
         assert_eq!(shop.server.refresh_tokens("alice"), [""; 0], "{mode}");
         assert_eq!(count.load(Ordering::SeqCst), 3, "{mode}");
     }
@@ -353,7 +353,7 @@ async fn a_rejected_refresh_token_is_reported_as_the_reason() {
         shop.clock().advance(Duration::from_secs(3500));
         shop.send(Ask::page("/fresh").jar(&jar)).await;
         let ended = told.recv().await.unwrap();
-        assert_eq!(ended.reason(), EndReason::Refused, "{mode}");
+        assert_eq!(ended.reason(), EndReason::RefreshRejected, "{mode}");
         assert_eq!(ended.user_key().unwrap().subject, "alice", "{mode}");
     }
 }
@@ -405,7 +405,7 @@ async fn the_logout_hook_runs_once_for_each_ended_session() {
         shop.send(sign_out()).await;
         let old = shop.signed_in().await;
         shop.clock().advance(Duration::from_secs(8 * 3600));
-        assert_eq!(shop.greeting(&old).await, "nobody", "{mode}");
+        assert_eq!(shop.greeting(&old).await, "anonymous", "{mode}");
         shop.send(sign_out().jar(&old)).await;
         tokio::task::yield_now().await;
         assert!(told.try_recv().is_err(), "{mode}");
@@ -451,7 +451,7 @@ async fn a_sign_out_does_not_wait_for_its_hook() {
             let answer = shop.send(sign_out().jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode} {fails}");
             tokio::task::yield_now().await;
-            assert_eq!(shop.greeting(&jar).await, "nobody", "{mode} {fails}");
+            assert_eq!(shop.greeting(&jar).await, "anonymous", "{mode} {fails}");
         }
     }
 }

@@ -20,11 +20,11 @@ const NEW: &str = "ff112233445566778899aabbccddeeff00112233445566778899aabbccdde
 const COOKIE: (&str, Option<MemoryStore>) = ("cookie", None);
 
 /// All session backends, over all deployments.
-fn places() -> [(&'static str, Option<MemoryStore>); 3] {
+fn backends() -> [(&'static str, Option<MemoryStore>); 3] {
     let store = || Some(MemoryStore::new().with_single_process());
     [
         ("cookie", None),
-        ("shared memory", store()),
+        ("shared store", store()),
         ("store", store()),
     ]
 }
@@ -33,7 +33,7 @@ fn places() -> [(&'static str, Option<MemoryStore>); 3] {
 fn deployed(shop: &Shop, ring: &str, (place, store): &(&str, Option<MemoryStore>)) -> Router {
     let login = login_with(&shop.server, CookieKey::from_text(ring).unwrap());
     app(&match (*place, store.clone()) {
-        ("shared memory", Some(store)) => login.with_shared_store(store),
+        ("shared store", Some(store)) => login.with_shared_store(store),
         ("store", Some(store)) => login.with_session_store(store),
         _ => login,
     })
@@ -50,7 +50,7 @@ fn shop(ring: &str, place: &(&str, Option<MemoryStore>)) -> Shop {
 /// stays the same.
 #[tokio::test]
 async fn a_key_rotation_ends_no_session() {
-    for place in places() {
+    for place in backends() {
         let name = place.0;
         let in_store = name == "store";
         let mut shop = shop(OLD, &place);
@@ -105,7 +105,7 @@ async fn a_key_rotation_ends_no_session() {
 /// then moved to the front.
 #[tokio::test]
 async fn replicas_during_a_rotation_accept_sessions_of_each_other() {
-    for place in places() {
+    for place in backends() {
         let shop = shop(OLD, &place);
         let rings = [[OLD, NEW], [NEW, OLD]];
         let [before, after] = rings.map(|ring| deployed(&shop, &ring.join(","), &place));

@@ -661,7 +661,7 @@ async fn a_logout_during_a_refresh_ends_the_session() {
             By::Person => drop(nodes.first.send(sign_out().jar(&jar)).await),
             By::Server => {
                 let sid = nodes.sid_besides("alice", &[]);
-                let answer = nodes.tell(&nodes.one(&sid).sign()).await;
+                let answer = nodes.send_logout_token(&nodes.one(&sid).sign()).await;
                 assert_eq!(answer.status, StatusCode::OK, "{name}");
             }
             By::Administrator => {

@@ -39,7 +39,7 @@ impl Subject for Shared {
     }
 }
 
-async fn keeps_every_promise(store: RedisStore) {
+async fn meets_the_contract(store: RedisStore) {
     let subject = Shared(Arc::new(store));
     store_suite::what_was_put_is_there_until_it_is_removed(&subject).await;
     store_suite::values_of_any_bytes_come_back_as_they_were(&subject).await;
@@ -75,10 +75,10 @@ fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
 #[ignore = "needs redis-server"]
 async fn a_single_server_meets_the_store_contract() {
     let redis = Redis::start();
-    keeps_every_promise(RedisStore::new(&redis.url()).unwrap()).await;
+    meets_the_contract(RedisStore::new(&redis.url()).unwrap()).await;
     // A database with its own prefix is a separate store.
     let store = RedisStore::new(&format!("{}/3", redis.url())).unwrap();
-    keeps_every_promise(store.with_prefix("shop:a").unwrap()).await;
+    meets_the_contract(store.with_prefix("shop:a").unwrap()).await;
     let keys = redis.cli(&["-n", "3", "--scan", "--pattern", "shop:a:{*}:suite:*"]);
     assert!(keys.lines().count() > 5, "{keys}");
 }
@@ -91,7 +91,7 @@ async fn a_server_at_a_unix_socket_meets_the_store_contract() {
     let socket = socket.to_str().unwrap();
     let redis = Redis::start_with(&["--unixsocket", socket]);
     let store = RedisStore::new(&format!("redis+unix://{socket}?db=1")).unwrap();
-    keeps_every_promise(store).await;
+    meets_the_contract(store).await;
     assert_ne!(redis.cli(&["-n", "1", "dbsize"]), "0");
 }
 
@@ -100,7 +100,7 @@ async fn a_server_at_a_unix_socket_meets_the_store_contract() {
 async fn a_cluster_meets_the_store_contract() {
     let nodes = cluster();
     let store = RedisStore::new(&cluster_url(&nodes[..1])).unwrap();
-    keeps_every_promise(store.clone()).await;
+    meets_the_contract(store.clone()).await;
     for _ in 0..300 {
         stored(&store, &fresh_key()).await;
     }
@@ -629,7 +629,7 @@ async fn a_server_with_tls_meets_the_store_contract_and_other_certificates_are_r
     let other = store.clone().with_ca_pem(certificates.read("other.pem"));
     assert_unavailable(other.unwrap().get(&fresh_key()).await);
     let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
-    keeps_every_promise(store.clone()).await;
+    meets_the_contract(store.clone()).await;
     let by_name = RedisStore::new(&format!("rediss://localhost:{}", redis.port)).unwrap();
     let by_name = by_name.with_ca_pem(certificates.read("ca.pem")).unwrap();
     assert_unavailable(by_name.get(&fresh_key()).await);
@@ -673,7 +673,7 @@ async fn a_cluster_with_tls_meets_the_store_contract() {
         certificates.read("client.key"),
     );
     let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
-    keeps_every_promise(store.with_client_certificate(chain, key).unwrap()).await;
+    meets_the_contract(store.with_client_certificate(chain, key).unwrap()).await;
 }
 
 /// A replica is promoted after its node died: it is found without a restart, and versions increase.

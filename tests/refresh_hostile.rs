@@ -12,7 +12,7 @@ mod refresh_support;
 
 use login_support::Ask;
 use login_support::logs::Logs;
-use refresh_support::{LIFE, MODES, Mode, World, said, settle, token};
+use refresh_support::{LIFETIME, MODES, Mode, World, settle, status_and_text, token};
 use tower_oauth::testing::{Endpoint, Fault, Grant};
 
 /// Sets the response of the token endpoint to a refresh.
@@ -35,7 +35,7 @@ async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
     answering(&world, status, body);
     let log = Logs::default();
     let recording = log.record();
-    world.clock().advance(LIFE);
+    world.clock().advance(LIFETIME);
     let answer = world.in_time(token(&world.a, &jar)).await;
     assert!(answer.set_cookies().is_empty(), "{mode:?} {body:.80}");
     let text = answer.text();
@@ -118,7 +118,7 @@ async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token() {
             503,
         ),
         (
-            "a life that is no number",
+            "a lifetime that is no number",
             200,
             r#"{"access_token":"a","token_type":"Bearer","expires_in":"soon"}"#,
             503,
@@ -183,7 +183,7 @@ async fn a_refresh_response_with_more_scopes_adds_none() {
         let jar = world.a.signed_in().await;
         let more = Fault::member("scope", scope.clone()).only_for(Grant::RefreshToken);
         world.server.fail(Endpoint::Token, more);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
         let answer = world.a.send(Ask::page("/scopes").jar(&jar)).await;
         assert_eq!(answer.text(), left, "{scope}");
@@ -198,10 +198,10 @@ async fn a_missing_expires_in_is_not_unlimited() {
         let mut jar = world.a.signed_in().await;
         let silent = Fault::without_member("expires_in").only_for(Grant::RefreshToken);
         world.server.fail(Endpoint::Token, silent);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let first = world.in_time(token(&world.a, &jar)).await;
         jar.take(&first);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let second = world.in_time(token(&world.a, &jar)).await;
         assert_ne!(first.text(), second.text(), "{mode:?}");
         assert_eq!(
@@ -213,9 +213,13 @@ async fn a_missing_expires_in_is_not_unlimited() {
         let jar = world.a.signed_in().await;
         let dead = Fault::member("expires_in", 0).only_for(Grant::RefreshToken);
         world.server.fail(Endpoint::Token, dead);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&answer), (401, "expired".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "expired".to_owned()),
+            "{mode:?}"
+        );
         settle().await;
         // One for each caller, not several for one caller.
         assert!(world.refreshes() <= 2, "{mode:?}");
@@ -230,11 +234,11 @@ async fn without_its_store_a_session_is_not_refreshed() {
         let jar = world.a.signed_in().await;
         world.a.send(Ask::page("/keep").jar(&jar)).await;
         let session = world.kept.lock().unwrap()[0].clone();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         world.store.off();
         for _ in 0..3 {
             let outcome = world.in_time(session.access_token()).await;
-            let outcome = refresh_support::told(outcome.map(|it| it.expose().to_owned()));
+            let outcome = refresh_support::response_of(outcome.map(|it| it.expose().to_owned()));
             assert_eq!(outcome.0, 503, "{mode:?}");
         }
         assert_eq!(world.refreshes(), 0, "{mode:?}");

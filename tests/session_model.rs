@@ -41,7 +41,7 @@ use std::time::Instant;
 use node::Mode;
 use provider::Rules;
 use steps::{Dice, Step, steps};
-use unreliable::Lie;
+use unreliable::ContractViolation;
 use world::{Setting, World};
 
 const RUNS: u64 = 800;
@@ -64,31 +64,34 @@ fn sessions_in_cookies_alone_match_the_model() {
 /// The model detects faults: without compare-and-swap or without leases, runs fail.
 #[test]
 fn a_store_without_compare_and_swap_is_detected() {
-    find_out(Lie::IgnoresExpect);
+    detect(ContractViolation::IgnoresExpect);
 }
 
 #[test]
 fn a_store_that_grants_every_lease_is_detected() {
-    find_out(Lie::GrantsEveryTurn);
+    detect(ContractViolation::GrantsEveryLease);
 }
 
 #[test]
 fn a_store_that_forgets_ended_sessions_is_detected() {
-    find_out(Lie::ForgetsEndings);
+    detect(ContractViolation::ForgetsEnds);
 }
 
-fn find_out(lie: Lie) {
+fn detect(contract_violation: ContractViolation) {
     for mode in [Mode::Store, Mode::CookieWithMemory] {
         let found = (0..RUNS).find_map(|seed| {
             let (setting, steps) = draw(mode, seed);
             let setting = Setting {
-                lie: Some(lie),
+                contract_violation: Some(contract_violation),
                 ..setting
             };
             let (violation, _) = World::new(setting, false).run(&steps).err()?;
             Some(format!("seed {seed}: {violation}"))
         });
-        println!("{mode:?}, {lie:?}: {}", found.expect("nobody noticed"));
+        println!(
+            "{mode:?}, {contract_violation:?}: {}",
+            found.expect("no run failed")
+        );
     }
 }
 
@@ -103,8 +106,8 @@ fn explore(mode: Mode, runs: u64) {
     for seed in seeds {
         let (setting, steps) = draw(mode, seed);
         if let Err((violation, _)) = World::new(setting, false).run(&steps) {
-            let told = tell(setting, steps);
-            panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{told}");
+            let to_json = send_logout_token(setting, steps);
+            panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{to_json}");
         }
     }
     println!(
@@ -123,26 +126,26 @@ fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {
     let setting = Setting {
         mode,
         rules,
-        lie: None,
+        contract_violation: None,
     };
     (setting, steps(&mut dice))
 }
 
 /// Describes a failed run, without the steps that the failure does not require.
-fn tell(setting: Setting, mut steps: Vec<Step>) -> String {
+fn send_logout_token(setting: Setting, mut steps: Vec<Step>) -> String {
     let fails = |steps: &[Step]| World::new(setting, true).run(steps).err();
-    let mut told = fails(&steps);
+    let mut to_json = fails(&steps);
     let mut index = steps.len();
     while index > 0 {
         index -= 1;
         let mut fewer = steps.clone();
         fewer.remove(index);
         if let Some(again) = fails(&fewer) {
-            (told, steps) = (Some(again), fewer);
+            (to_json, steps) = (Some(again), fewer);
             index = index.min(steps.len());
         }
     }
-    match told {
+    match to_json {
         Some((violation, trace)) => format!("{violation}\n{}", trace.unwrap_or_default()),
         None => "it does not fail again: chance has a part in it".to_owned(),
     }

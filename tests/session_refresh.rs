@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use login_support::logs::Logs;
 use login_support::{Ask, Jar, PAGE};
-use refresh_support::{LIFE, MODES, Mode, World, begin, said, settle, token, told};
+use refresh_support::{
+    LIFETIME, MODES, Mode, World, begin, response_of, settle, status_and_text, token,
+};
 use tower_oauth::testing::{Endpoint, Fault, Gate, Grant};
 
 const OWN: [(&str, &str); 2] = [PAGE[0], ("sec-fetch-site", "same-origin")];
@@ -31,7 +33,7 @@ async fn two_hundred_requests_at_expiry_share_one_refresh() {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let requests: Vec<_> = (0..200)
             .map(|n| begin([&world.a, &world.b][n % 2], "/token", &jar))
             .collect();
@@ -42,7 +44,7 @@ async fn two_hundred_requests_at_expiry_share_one_refresh() {
         let new = answers[0].text();
         assert_ne!(new, old, "{mode:?}");
         for answer in &answers {
-            assert_eq!(said(answer), (200, new.clone()), "{mode:?}");
+            assert_eq!(status_and_text(answer), (200, new.clone()), "{mode:?}");
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
         // Later callers do not refresh either.
@@ -57,14 +59,18 @@ async fn a_late_request_with_the_old_cookie_gets_the_refreshed_tokens() {
     for mode in MODES {
         let world = World::new(mode);
         let old = world.a.signed_in().await;
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let first = world.in_time(token(&world.a, &old)).await;
         let mut new = old.clone();
         new.take(&first);
         for (seconds, jar) in [(0, &old), (30, &old), (1, &new), (20, &old)] {
             world.advance(seconds);
             let late = world.in_time(token(&world.b, jar)).await;
-            assert_eq!(said(&late), said(&first), "{mode:?} {seconds}");
+            assert_eq!(
+                status_and_text(&late),
+                status_and_text(&first),
+                "{mode:?} {seconds}"
+            );
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
         if mode != Mode::Store {
@@ -191,7 +197,7 @@ async fn a_response_does_not_wait_long_for_a_refresh_that_hangs() {
     world.advance(280);
     let before = world.clock().unix_seconds();
     let answer = world.in_time(world.a.send(Ask::page("/").jar(&jar))).await;
-    assert_eq!(said(&answer), (200, "hello alice".to_owned()));
+    assert_eq!(status_and_text(&answer), (200, "hello alice".to_owned()));
     let waited = world.clock().unix_seconds() - before;
     assert!((1..=3).contains(&waited), "{waited}");
 }
@@ -206,7 +212,7 @@ async fn a_refresh_completes_if_the_client_disconnects() {
         let gate = Gate::new();
         let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
         world.server.wait_for_grant(Grant::RefreshToken, 1).await;
         request.abort();
@@ -235,7 +241,7 @@ async fn a_shutdown_can_wait_for_refreshes_in_progress() {
         let gate = Gate::new();
         let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&shop, "/token", &jar);
         world.server.wait_for_grant(Grant::RefreshToken, 1).await;
         request.abort();
@@ -280,7 +286,7 @@ fn another_process_refreshes_when_the_lease_of_a_crashed_one_has_expired() {
             let jar = other.block_on(world.b.signed_in());
             let fault = fault.clone().only_for(Grant::RefreshToken);
             world.server.fail_once(Endpoint::Token, fault);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             one.block_on(async {
                 begin(&world.a, "/token", &jar);
                 world.server.wait_for_grant(Grant::RefreshToken, 1).await;
@@ -309,7 +315,7 @@ async fn a_lost_response_is_followed_by_a_delay_and_another_attempt() {
             let jar = world.a.signed_in().await;
             let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
             world.server.fail_once(Endpoint::Token, lost);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             for _ in 0..3 {
                 let answer = token(&world.a, &jar).await;
                 assert_eq!(answer.status, 503, "{mode:?} {rotates}");
@@ -351,7 +357,7 @@ async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
                 }
                 false => once(Fault::answer_waits_for(&gate)),
             }
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             let stopped = begin(&world.a, "/token", &jar);
             world.server.wait_for_grant(Grant::RefreshToken, 1).await;
             world.lose_lease().await;
@@ -359,10 +365,18 @@ async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
             assert_eq!(next.status, 200, "{mode:?} {refused}");
             gate.open();
             let stopped = world.in_time(stopped).await.unwrap();
-            assert_eq!(said(&stopped), said(&next), "{mode:?} {refused}");
+            assert_eq!(
+                status_and_text(&stopped),
+                status_and_text(&next),
+                "{mode:?} {refused}"
+            );
             for shop in [&world.a, &world.b] {
                 let later = world.in_time(token(shop, &jar)).await;
-                assert_eq!(said(&later), said(&next), "{mode:?} {refused}");
+                assert_eq!(
+                    status_and_text(&later),
+                    status_and_text(&next),
+                    "{mode:?} {refused}"
+                );
             }
             assert_eq!(world.refreshes(), 2, "{mode:?} {refused}");
         }
@@ -378,7 +392,7 @@ async fn after_a_lost_response_other_processes_wait_too() {
         let jar = world.a.signed_in().await;
         let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
         world.server.fail_once(Endpoint::Token, lost);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         assert_eq!(token(&world.a, &jar).await.status, 503, "{mode:?}");
         let lost_at = world.clock().unix_seconds();
         let answer = world.in_time(token(&world.b, &jar)).await;
@@ -387,7 +401,11 @@ async fn after_a_lost_response_other_processes_wait_too() {
         assert!((9..=12).contains(&waited), "{mode:?}: {waited}");
         // The first process backs off, and still uses the tokens of the other one.
         let other = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 2, "{mode:?}");
     }
 }
@@ -402,7 +420,7 @@ async fn refreshed_tokens_are_saved_when_the_store_is_available_again() {
         let gate = Gate::new();
         let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
         world.server.wait_for_grant(Grant::RefreshToken, 1).await;
         world.store.off();
@@ -422,7 +440,11 @@ async fn refreshed_tokens_are_saved_when_the_store_is_available_again() {
         assert_eq!(answer.status, 200, "{mode:?}");
         assert_ne!(answer.text(), old, "{mode:?}");
         let other = world.in_time(token(&world.b, &jar)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
 }
@@ -436,14 +458,18 @@ async fn a_slow_refresh_does_not_restore_an_ended_session() {
         let gate = Gate::new();
         let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
         world.server.wait_for_grant(Grant::RefreshToken, 1).await;
         logout(&world.b, &jar).await;
         let revoked = world.revoked().len();
         gate.open();
         let answer = world.in_time(request).await.unwrap();
-        assert_eq!(said(&answer), (401, "ended".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "ended".to_owned()),
+            "{mode:?}"
+        );
         assert!(answer.sets().is_empty(), "{mode:?}: {answer:?}");
         for shop in [&world.a, &world.b] {
             assert_eq!(shop.greeting(&jar).await, "hello stranger", "{mode:?}");
@@ -490,7 +516,7 @@ async fn in_cookies_alone_a_rejected_refresh_token_ends_the_session_with_its_acc
     world.advance(280);
     for _ in 0..19 {
         let answer = token(&world.a, &jar).await;
-        assert_eq!(said(&answer), (200, old.clone()));
+        assert_eq!(status_and_text(&answer), (200, old.clone()));
         assert!(answer.set_cookies().is_empty(), "{answer:?}");
         world.advance(1);
     }
@@ -509,11 +535,11 @@ async fn a_replica_without_a_shared_store_keeps_the_newer_cookie() {
     let world = World::new(Mode::Cookie);
     let replica = world.another();
     let old = world.a.signed_in().await;
-    world.clock().advance(LIFE);
+    world.clock().advance(LIFETIME);
     let mut new = old.clone();
     new.take(&world.in_time(token(&world.a, &old)).await);
     let late = token(&replica, &old).await;
-    assert_eq!(said(&late), (401, "ended".to_owned()));
+    assert_eq!(status_and_text(&late), (401, "ended".to_owned()));
     assert!(late.set_cookies().is_empty(), "{late:?}");
     assert_eq!(world.refreshes(), 2);
     for shop in [&world.a, &replica] {
@@ -539,13 +565,13 @@ async fn rotation_without_a_store_is_logged_once() {
         for _ in 0..2 {
             let mut jar = world.a.signed_in().await;
             for _ in 0..2 {
-                world.clock().advance(LIFE);
+                world.clock().advance(LIFETIME);
                 jar.take(&world.in_time(token(&world.a, &jar)).await);
             }
         }
         assert_eq!(world.refreshes(), 4);
-        let said = log.text().matches("rotation_without_store").count();
-        assert_eq!(said, expected, "{mode:?} {rotates}");
+        let status_and_text = log.text().matches("rotation_without_store").count();
+        assert_eq!(status_and_text, expected, "{mode:?} {rotates}");
     }
 }
 
@@ -562,11 +588,11 @@ async fn a_rejected_client_ends_no_session() {
             let jar = world.a.signed_in().await;
             let refused = Fault::refusal(code).only_for(Grant::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             for _ in 0..5 {
                 let answer = token(&world.a, &jar).await;
                 assert_eq!(
-                    said(&answer),
+                    status_and_text(&answer),
                     (502, "refused".to_owned()),
                     "{mode:?} {code}"
                 );
@@ -594,7 +620,7 @@ async fn an_outage_ends_no_session_and_is_retried_with_backoff() {
         let jar = world.a.signed_in().await;
         let away = Fault::status(503).only_for(Grant::RefreshToken);
         world.server.fail(Endpoint::Token, away);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         for second in 0..240 {
             let answer = token(&world.a, &jar).await;
             assert_eq!(answer.status, 503, "{mode:?} {second}");
@@ -623,9 +649,13 @@ async fn retry_after_of_the_token_endpoint_is_respected() {
             .fail(Endpoint::Token, fault(Fault::status(429)));
         let field = Fault::header("retry-after".parse().unwrap(), "120".parse().unwrap());
         world.server.fail(Endpoint::Token, fault(field));
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = token(&world.a, &jar).await;
-        assert_eq!(said(&answer), (503, "again in 120".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (503, "again in 120".to_owned()),
+            "{mode:?}"
+        );
         for _ in 0..119 {
             world.advance(1);
             assert_eq!(token(&world.a, &jar).await.status, 503);
@@ -651,7 +681,7 @@ async fn a_failed_proactive_refresh_affects_no_request() {
         world.advance(270);
         for _ in 0..30 {
             let answer = token(&world.a, &jar).await;
-            assert_eq!(said(&answer), (200, old.clone()), "{mode:?}");
+            assert_eq!(status_and_text(&answer), (200, old.clone()), "{mode:?}");
             settle().await;
             world.advance(1);
         }
@@ -697,9 +727,13 @@ async fn tokens_of_another_subject_end_the_session() {
         let jar = world.a.signed_in().await;
         let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(Grant::RefreshToken);
         world.server.fail(Endpoint::Token, bob);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&answer), (401, "ended".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "ended".to_owned()),
+            "{mode:?}"
+        );
         assert!(answer.sets().is_empty(), "{mode:?}");
         for shop in [&world.a, &world.b] {
             assert_eq!(shop.greeting(&jar).await, "hello stranger", "{mode:?}");
@@ -720,7 +754,7 @@ async fn scopes_that_a_refresh_removed_are_removed_from_the_session() {
                 .unwrap()
         });
         let jar = world.a.signed_in().await;
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         world.in_time(token(&world.a, &jar)).await;
         let answer = world.b.send(Ask::page("/scopes").jar(&jar)).await;
         assert_eq!(answer.text(), "openid", "{mode:?}");
@@ -736,17 +770,21 @@ async fn a_session_refreshes_tokens_after_the_response_was_sent() {
         world.a.send(Ask::page("/keep").jar(&jar)).await;
         let session = world.kept.lock().unwrap()[0].clone();
         let first = session.access_token().await.unwrap();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let second = world.in_time(session.access_token()).await.unwrap();
         assert_ne!(first, second, "{mode:?}");
         // Its tokens are those of the session.
         let answer = world.in_time(token(&world.b, &jar)).await;
-        assert_eq!(said(&answer), (200, second.expose().to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (200, second.expose().to_owned()),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         logout(&world.b, &jar).await;
         let outcome = world.in_time(session.access_token()).await;
-        let outcome = told(outcome.map(|it| it.expose().to_owned()));
+        let outcome = response_of(outcome.map(|it| it.expose().to_owned()));
         assert_eq!(outcome.1, "ended", "{mode:?}");
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
@@ -761,11 +799,11 @@ async fn without_a_refresh_token_the_session_outlives_its_access_token() {
         });
         let jar = world.a.signed_in().await;
         assert_eq!(token(&world.a, &jar).await.status, 200);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         for path in ["/token", "/renew"] {
             let answer = world.a.send(Ask::page(path).jar(&jar)).await;
             assert_eq!(
-                said(&answer),
+                status_and_text(&answer),
                 (401, "expired".to_owned()),
                 "{mode:?} {path}"
             );
@@ -809,7 +847,11 @@ async fn a_concurrent_refresh_and_touch_are_both_saved() {
         let answer = world.in_time(request).await.unwrap();
         assert_eq!(answer.status, 200, "{mode:?}");
         let other = world.in_time(token(&world.b, &touched)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
         // An hour after the login, and less than that after the touch.
         world.advance(3550 - 361);

@@ -69,7 +69,7 @@ impl Watched {
             .collect()
     }
 
-    async fn asked(&self, writes: bool) -> Result<(), StoreError> {
+    async fn operation(&self, writes: bool) -> Result<(), StoreError> {
         let trouble = *self.shared.trouble.lock().unwrap();
         match trouble {
             Some(Trouble::WritesFail) if !writes => Ok(()),
@@ -87,7 +87,7 @@ impl Watched {
 impl Store for Watched {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.shared.gets.fetch_add(1, Ordering::Relaxed);
-        self.asked(false).await?;
+        self.operation(false).await?;
         let found = self.memory.get(key).await?;
         let swapped = self.shared.swapped.lock().unwrap().clone();
         Ok(match (found, swapped) {
@@ -106,7 +106,7 @@ impl Store for Watched {
         expect: Expect,
     ) -> Result<Put, StoreError> {
         self.shared.puts.fetch_add(1, Ordering::Relaxed);
-        self.asked(true).await?;
+        self.operation(true).await?;
         let trouble = *self.shared.trouble.lock().unwrap();
         if trouble == Some(Trouble::NoSessions) && key.as_str().starts_with("session:") {
             return Err(StoreError::unavailable("no room for sessions"));
@@ -120,7 +120,7 @@ impl Store for Watched {
     }
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
-        self.asked(true).await?;
+        self.operation(true).await?;
         let removed = self.memory.remove(key, expect).await?;
         if removed == Removed::Removed {
             self.shared.held.lock().unwrap().remove(key.as_str());
@@ -170,9 +170,9 @@ async fn the_store_has_records_that_cannot_be_read_without_the_secret_of_the_bro
     let (mut one, mut other) = (Jar::default(), Jar::default());
     let answer = nodes.one.sign_in("alice", &mut one).await;
     nodes.one.sign_in("alice", &mut other).await;
-    let ticket = one.value(SESSION).to_owned();
-    assert_eq!(ticket.len(), 43);
-    assert_ne!(ticket, other.value(SESSION));
+    let secret = one.value(SESSION).to_owned();
+    assert_eq!(secret.len(), 43);
+    assert_ne!(secret, other.value(SESSION));
     let cookie = &answer.set_cookies()[0];
     assert!(
         cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=28800"),
@@ -195,8 +195,8 @@ async fn the_store_has_records_that_cannot_be_read_without_the_secret_of_the_bro
             key.len() <= 128 && key.bytes().all(|byte| byte.is_ascii_graphic()),
             "{key}"
         );
-        assert!(!key.contains(&ticket), "{key}");
-        for secret in ["alice", "eyJ", "wonderland", ticket.as_str()] {
+        assert!(!key.contains(&secret), "{key}");
+        for secret in ["alice", "eyJ", "wonderland", secret.as_str()] {
             let found = value
                 .windows(secret.len())
                 .any(|part| part == secret.as_bytes());
@@ -269,7 +269,7 @@ async fn an_unreadable_record_is_anonymous_and_kept() {
 async fn anything_but_one_valid_secret_is_anonymous_and_cleared() {
     let nodes = stored();
     let jar = nodes.one.signed_in().await;
-    let ticket = jar.value(SESSION).to_owned();
+    let secret = jar.value(SESSION).to_owned();
     let sealed = Shop::new().signed_in().await.value(SESSION).to_owned();
     let unknown = "A".repeat(43);
     let mut bob = Jar::default();
@@ -278,15 +278,15 @@ async fn anything_but_one_valid_secret_is_anonymous_and_cleared() {
     for (name, cookies) in [
         ("unknown", format!("{SESSION}={unknown}")),
         ("empty", format!("{SESSION}=")),
-        ("short", format!("{SESSION}={}", &ticket[..42])),
-        ("long", format!("{SESSION}={ticket}A")),
-        ("padded", format!("{SESSION}={ticket}=")),
+        ("short", format!("{SESSION}={}", &secret[..42])),
+        ("long", format!("{SESSION}={secret}A")),
+        ("padded", format!("{SESSION}={secret}=")),
         ("another mode's", format!("{SESSION}={sealed}")),
         (
             "H50 of two people",
-            format!("{SESSION}={ticket}; {SESSION}={bob}"),
+            format!("{SESSION}={secret}; {SESSION}={bob}"),
         ),
-        ("as a chunk", format!("{SESSION}.0={ticket}")),
+        ("as a chunk", format!("{SESSION}.0={secret}")),
     ] {
         let answer = nodes
             .one
@@ -301,10 +301,10 @@ async fn anything_but_one_valid_secret_is_anonymous_and_cleared() {
     }
     // Ignored beside the valid one.
     for planted in [
-        format!("{SESSION}={ticket}; {SESSION}={unknown}"),
-        format!("{SESSION}={unknown}; {SESSION}={ticket}"),
-        format!("{SESSION}={ticket}; {SESSION}={ticket}"),
-        format!("{SESSION}={ticket}; {SESSION}.0=x"),
+        format!("{SESSION}={secret}; {SESSION}={unknown}"),
+        format!("{SESSION}={unknown}; {SESSION}={secret}"),
+        format!("{SESSION}={secret}; {SESSION}={secret}"),
+        format!("{SESSION}={secret}; {SESSION}.0=x"),
     ] {
         let ask = Ask::page("/").with(&[("cookie", &planted)]);
         assert_eq!(nodes.one.send(ask).await.text(), "hello alice", "{planted}");

@@ -48,13 +48,13 @@ async fn a_client_may_keep_its_refresh_token() {
 
 #[tokio::test]
 async fn a_refresh_token_expires_as_announced() {
-    let life = Duration::from_secs(1800);
-    let (server, tokens) = signed_in(shop().with_refresh_token_lifetime(life)).await;
+    let lifetime = Duration::from_secs(1800);
+    let (server, tokens) = signed_in(shop().with_refresh_token_lifetime(lifetime)).await;
     assert_eq!(tokens["refresh_expires_in"], 1800);
     server.clock().advance(Duration::from_secs(1799));
     let second = json(&refresh(&server, &text(&tokens, "refresh_token"), "").await);
     assert_eq!(second["refresh_expires_in"], 1800, "counted anew");
-    server.clock().advance(life);
+    server.clock().advance(lifetime);
     let late = refresh(&server, &text(&second, "refresh_token"), "").await;
     assert_eq!(error(&late), "invalid_grant");
     assert!(server.refresh_tokens("subject-of-alice").is_empty());
@@ -109,7 +109,11 @@ async fn a_revoked_refresh_token_revokes_its_grant() {
     let stranger = revoke(&refreshing, "posting", "secret").await;
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
     let other = revoke(&refreshing, "cli", "cli-secret").await;
-    assert_eq!(other.status(), StatusCode::OK, "nobody learns whose it is");
+    assert_eq!(
+        other.status(),
+        StatusCode::OK,
+        "the response does not reveal the owner"
+    );
     let unknown = revoke("nothing", "shop", "shop secret:1").await;
     assert_eq!(
         (unknown.status(), unknown.body().len()),
@@ -280,5 +284,5 @@ async fn a_handler_is_called_with_a_session_without_a_login() {
         assert_eq!(token.expose(), "an access token", "{name}");
         assert_ne!(session.id(), injected.begin(&login).await.id(), "{name}");
     }
-    assert!(server.requests().is_empty(), "nobody was asked");
+    assert!(server.requests().is_empty(), "no request was sent");
 }

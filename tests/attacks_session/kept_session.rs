@@ -95,10 +95,10 @@ async fn a_session_that_outlives_its_request_returns_ended_and_sends_no_token_re
                     "elsewhere" => drop(nodes.second.send(sign_out().jar(&jar)).await),
                     "sid" => drop(
                         nodes
-                            .tell(&nodes.one(&sid).without_claim("sub").sign())
+                            .send_logout_token(&nodes.one(&sid).without_claim("sub").sign())
                             .await,
                     ),
-                    "sub" => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                    "sub" => drop(nodes.send_logout_token(&nodes.all_of("alice").sign()).await),
                     "by id" => sessions.end(session.id()).await.unwrap(),
                     "user" => drop(sessions.end_user("alice").await.unwrap()),
                     "again" => drop(nodes.first.sign_in("alice", &mut jar).await),

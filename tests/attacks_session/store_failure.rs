@@ -7,7 +7,8 @@ use super::*;
 
 /// The store fails during the sign-out, after each number of operations.
 #[tokio::test]
-async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later() {
+async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later()
+{
     for mode in SHARED {
         for verbs in 0.. {
             let name = format!("{mode:?}, {verbs} verbs");

@@ -5,7 +5,7 @@ use tower_oauth::testing::{TestServer, TestUser};
 
 const USERS: usize = 300;
 
-fn crowd() -> TestServer {
+fn server_with_shared_sid() -> TestServer {
     let users = (0..USERS).map(|n| TestUser::new(&format!("user-{n}"), "builder"));
     let server = users.fold(server(), TestServer::add_user);
     let fault = Fault::id_token(|mint| mint.with_claim("sid", "shared"));
@@ -16,7 +16,7 @@ fn crowd() -> TestServer {
 #[tokio::test]
 async fn users_who_share_a_sid_do_not_end_each_other() {
     for mode in SHARED {
-        let nodes = Nodes::with(mode, &crowd(), |login| login);
+        let nodes = Nodes::with(mode, &server_with_shared_sid(), |login| login);
         let mut jars = Vec::new();
         for n in 0..USERS {
             jars.push(nodes.signed_in(&format!("user-{n}")).await);
@@ -33,7 +33,7 @@ async fn users_who_share_a_sid_do_not_end_each_other() {
 
         // A token that names one of them ends that one.
         let token = nodes.one("shared").with_subject("user-7");
-        assert_done(&nodes.tell(&token.sign()).await, "one of them");
+        assert_done(&nodes.send_logout_token(&token.sign()).await, "one of them");
         for (n, jar) in jars.iter().enumerate() {
             let expected = if n == 7 {
                 STRANGER.to_owned()
@@ -44,7 +44,7 @@ async fn users_who_share_a_sid_do_not_end_each_other() {
         }
         // A token with the `sid` alone ends all of them.
         let token = nodes.one("shared").without_claim("sub");
-        assert_done(&nodes.tell(&token.sign()).await, "all of them");
+        assert_done(&nodes.send_logout_token(&token.sign()).await, "all of them");
         for jar in &jars {
             assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?}");
         }
@@ -54,7 +54,7 @@ async fn users_who_share_a_sid_do_not_end_each_other() {
 #[tokio::test]
 async fn one_user_with_too_many_sessions_of_a_shared_sid_ends_no_session_of_others() {
     for mode in SHARED {
-        let nodes = Nodes::with(mode, &crowd(), |login| login);
+        let nodes = Nodes::with(mode, &server_with_shared_sid(), |login| login);
         let other = nodes.signed_in("bob").await;
         let first = nodes.signed_in("user-1").await;
         for _ in 0..260 {
@@ -75,7 +75,7 @@ async fn a_sid_of_one_user_is_ended_although_the_token_has_another_sub() {
         let jar = nodes.signed_in("bob").await;
         let sid = nodes.sid_besides("bob", &[]);
         let token = nodes.one(&sid).with_subject("pairwise-of-bob");
-        assert_done(&nodes.tell(&token.sign()).await, "pairwise");
+        assert_done(&nodes.send_logout_token(&token.sign()).await, "pairwise");
         assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
     }
 }

@@ -37,7 +37,7 @@ pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 
 /// A store that fails after a number of operations.
 #[derive(Clone)]
-pub struct Frail {
+pub struct FailingStore {
     memory: MemoryStore,
     left: Arc<AtomicI64>,
     hold: Arc<Mutex<Option<Hold>>>,
@@ -61,7 +61,7 @@ impl Hold {
     }
 }
 
-impl Frail {
+impl FailingStore {
     pub fn new(memory: MemoryStore) -> Self {
         Self {
             memory,
@@ -107,7 +107,7 @@ impl Frail {
     }
 }
 
-impl Store for Frail {
+impl Store for FailingStore {
     fn is_shared(&self) -> bool {
         self.memory.is_shared()
     }
@@ -146,7 +146,7 @@ impl Store for Frail {
 #[derive(Clone)]
 pub struct Nodes {
     pub server: TestServer,
-    pub store: Frail,
+    pub store: FailingStore,
     pub first: Shop,
     pub second: Shop,
     pub login: LoginLayer,
@@ -163,7 +163,7 @@ impl Nodes {
         configure: impl Fn(LoginLayer) -> LoginLayer,
     ) -> Self {
         let memory = MemoryStore::new().with_clock(server.clock());
-        let store = Frail::new(memory.with_single_process());
+        let store = FailingStore::new(memory.with_single_process());
         let layer = || {
             let login = login(server);
             configure(match mode {
@@ -210,8 +210,8 @@ impl Nodes {
     }
 
     /// Sends a logout token to the second node.
-    pub async fn tell(&self, token: &str) -> Answer {
-        self.second.send(notice(token)).await
+    pub async fn send_logout_token(&self, token: &str) -> Answer {
+        self.second.send(delivery(token)).await
     }
 
     /// Returns a token that ends all sessions of a user.
@@ -226,7 +226,7 @@ impl Nodes {
 }
 
 /// Returns the request of an authorization server that delivers a logout token.
-pub fn notice(token: &str) -> Ask {
+pub fn delivery(token: &str) -> Ask {
     Ask::new("POST", "/auth/backchannel-logout")
         .with(&[("content-type", "application/x-www-form-urlencoded")])
         .body(&format!("logout_token={token}"))

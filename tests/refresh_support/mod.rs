@@ -37,7 +37,7 @@ pub enum Mode {
 pub const MODES: [Mode; 3] = [Mode::Cookie, Mode::SharedMemory, Mode::Store];
 
 /// The lifetime of an access token at the test server.
-pub const LIFE: Duration = Duration::from_secs(300);
+pub const LIFETIME: Duration = Duration::from_secs(300);
 
 /// An application of two processes, or of one if sessions are in cookies alone.
 pub struct World {
@@ -128,7 +128,7 @@ pub async fn token(shop: &Shop, jar: &Jar) -> Answer {
 }
 
 /// Returns its status and text.
-pub fn said(answer: &Answer) -> (u16, String) {
+pub fn status_and_text(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.text())
 }
 
@@ -195,7 +195,7 @@ async fn home(session: Option<Session>) -> String {
 }
 
 async fn access_token(session: Session) -> (StatusCode, String) {
-    told(
+    response_of(
         session
             .access_token()
             .await
@@ -205,9 +205,9 @@ async fn access_token(session: Session) -> (StatusCode, String) {
 
 async fn renew(session: Session) -> (StatusCode, String) {
     if let Err(error) = session.refresh().await {
-        return told(Err(error));
+        return response_of(Err(error));
     }
-    told(
+    response_of(
         session
             .access_token()
             .await
@@ -219,7 +219,7 @@ async fn scopes(session: Session) -> String {
     session.scopes().to_string()
 }
 
-pub fn told(outcome: Result<String, SessionError>) -> (StatusCode, String) {
+pub fn response_of(outcome: Result<String, SessionError>) -> (StatusCode, String) {
     match outcome {
         Ok(token) => (StatusCode::OK, token),
         Err(SessionError::AccessTokenExpired) => (StatusCode::UNAUTHORIZED, "expired".to_owned()),

@@ -8,7 +8,7 @@ use crate::steps::Cookie;
 
 /// A session as an observer knows it.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownSession {
     pub grant: usize,
     pub user: usize,
     began: Duration,
@@ -34,7 +34,7 @@ pub struct Cookies {
     made: Duration,
 }
 
-impl Known {
+impl KnownSession {
     pub fn new(grant: usize, user: usize, answer: &HeaderMap, now: Duration) -> Self {
         let mut known = Self {
             grant,
@@ -90,8 +90,8 @@ impl Known {
         let noted = if in_store { self.noted } else { cookies.made };
         !self.dead
             && !self.doubtful
-            && now < noted + IDLE - NOT_NOTED
-            && now < self.began + ABSOLUTE - SLACK
+            && now < noted + IDLE - USE_SAVE_INTERVAL
+            && now < self.began + ABSOLUTE - CLOCK_SKEW_ALLOWANCE
     }
 
     pub fn is_dead(&self) -> bool {
@@ -150,5 +150,5 @@ const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
 const IDLE: Duration = Duration::from_secs(3600);
 
 /// Use is saved when a tenth of the idle limit has passed since the last time.
-const NOT_NOTED: Duration = Duration::from_secs(360 + 60);
-const SLACK: Duration = Duration::from_secs(60);
+const USE_SAVE_INTERVAL: Duration = Duration::from_secs(360 + 60);
+const CLOCK_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);

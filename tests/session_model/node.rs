@@ -18,8 +18,8 @@ use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
 
 use crate::gates::Gates;
 use crate::provider::{ISSUER, Provider};
-use crate::steps::Want;
-use crate::unreliable::{Lie, Troubles, Unreliable};
+use crate::steps::Action;
+use crate::unreliable::{ContractViolation, Troubles, Unreliable};
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
@@ -39,7 +39,7 @@ pub struct Shared {
     pub gates: Gates,
     pub provider: Provider,
     pub entries: MemoryStore,
-    pub lie: Option<Lie>,
+    pub contract_violation: Option<ContractViolation>,
 }
 
 pub struct Node {
@@ -74,7 +74,7 @@ impl Node {
             gates: shared.gates.clone(),
             clock: shared.clock.clone(),
             troubles: Arc::clone(&troubles),
-            lie: shared.lie,
+            contract_violation: shared.contract_violation,
         };
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");
@@ -148,39 +148,39 @@ async fn handle(
         gates.pass().await;
     }
     let Some(session) = session else {
-        let mut nobody = Response::new(Bytes::new());
-        *nobody.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(nobody);
+        let mut anonymous = Response::new(Bytes::new());
+        *anonymous.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(anonymous);
     };
-    let token = match want(request.headers()) {
-        Want::Look => Value::Null,
-        Want::Token => told(session.access_token().await),
-        Want::NewToken => match session.refresh().await {
-            Ok(()) => told(session.access_token().await),
-            Err(error) => told(Err(error)),
+    let token = match action(request.headers()) {
+        Action::Page => Value::Null,
+        Action::Token => to_json(session.access_token().await),
+        Action::NewToken => match session.refresh().await {
+            Ok(()) => to_json(session.access_token().await),
+            Err(error) => to_json(Err(error)),
         },
     };
     let seen = json!({ "sid": session.claims().get("sid"), "token": token });
     Ok(Response::new(seen.to_string().into()))
 }
 
-fn told(token: Result<AccessToken, SessionError>) -> Value {
+fn to_json(token: Result<AccessToken, SessionError>) -> Value {
     match token {
         Ok(token) => json!({ "is": token.expose() }),
         Err(error) => json!({ "error": error.to_string() }),
     }
 }
 
-fn want(headers: &HeaderMap) -> Want {
-    match headers.get(WANT).map(|want| want.as_bytes()) {
-        Some(b"token") => Want::Token,
-        Some(b"new") => Want::NewToken,
-        _ => Want::Look,
+fn action(headers: &HeaderMap) -> Action {
+    match headers.get(ACTION).map(|action| action.as_bytes()) {
+        Some(b"token") => Action::Token,
+        Some(b"new") => Action::NewToken,
+        _ => Action::Page,
     }
 }
 
 pub const CALLBACK: &str = "https://shop.example.test/auth/callback";
-pub const WANT: &str = "x-want";
+pub const ACTION: &str = "x-action";
 pub const SLOW: &str = "x-slow";
 
 /// Polls of all ready tasks after which the rest wait for an event.

@@ -18,7 +18,7 @@ use crate::unreliable::Troubles;
 pub const ISSUER: &str = "https://id.example.test";
 pub const USERS: [&str; 2] = ["alice", "bob"];
 /// The lifetime of access tokens, in seconds.
-pub const TOKEN_LIFE: u64 = 300;
+pub const TOKEN_LIFETIME: u64 = 300;
 
 /// One key for all runs, since generating it takes the longest.
 static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate(Algorithm::EdDsa));
@@ -275,7 +275,7 @@ impl Inner {
                 _ if !self.rules.leases && !same_node => None,
                 None => Some("while it is on its way already"),
                 Some((end, End::Unclear)) if new.at < end + LEASE_LEFT => {
-                    Some("though whoever sent it before may still have the turn")
+                    Some("although the previous sender may still have the lease")
                 }
                 // A node that crashed meanwhile could not save the tokens that it received.
                 Some((_, End::Used)) if self.rules.rotates && sent.from.is_dead() => None,
@@ -325,7 +325,7 @@ impl Inner {
             "access_token": format!("at-{number}-{}", grant.access),
             "refresh_token": format!("rt-{number}-{}", grant.refresh),
             "token_type": "Bearer",
-            "expires_in": TOKEN_LIFE,
+            "expires_in": TOKEN_LIFETIME,
         })
     }
 

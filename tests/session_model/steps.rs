@@ -14,7 +14,7 @@ pub enum Step {
         session: usize,
         node: usize,
         cookie: Cookie,
-        want: Want,
+        action: Action,
         slow: bool,
         late: bool,
     },
@@ -50,8 +50,8 @@ pub enum Cookie {
 
 /// What a handler does with its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    Look,
+pub enum Action {
+    Page,
     Token,
     NewToken,
 }
@@ -133,25 +133,25 @@ pub fn steps(dice: &mut Dice) -> Vec<Step> {
 fn scene(dice: &mut Dice) -> Vec<Step> {
     let (session, node) = (dice.below(4), dice.below(2));
     let held = dice.of(&[Fate::HeldBefore, Fate::HeldAfter]);
-    let ask = |node, want, late| Step::Ask {
+    let ask = |node, action, late| Step::Ask {
         session,
         node,
         cookie: Cookie::Newest,
-        want,
+        action,
         slow: false,
         late,
     };
     let mut scene = vec![Step::Wait(dice.of(&[301, 400, 2400]))];
     if dice.one_in(2) {
-        scene.extend([Step::Token(held), ask(node, Want::Token, dice.one_in(2))]);
+        scene.extend([Step::Token(held), ask(node, Action::Token, dice.one_in(2))]);
     } else {
         let passing = dice.below(5);
         scene.extend((0..passing).map(|_| Step::Store(node, Fate::Passes)));
-        let want = dice.of(&[Want::Look, Want::Token]);
-        scene.extend([Step::Store(node, held), ask(node, want, dice.one_in(2))]);
+        let action = dice.of(&[Action::Page, Action::Token]);
+        scene.extend([Step::Store(node, held), ask(node, action, dice.one_in(2))]);
     }
     if dice.one_in(3) {
-        scene.push(ask(1 - node, Want::Token, false));
+        scene.push(ask(1 - node, Action::Token, false));
     }
     let other = dice.below(2);
     scene.push(match dice.below(8) {
@@ -175,10 +175,10 @@ fn scene(dice: &mut Dice) -> Vec<Step> {
     });
     scene.extend([
         Step::Open(0),
-        ask(other, Want::Look, false),
+        ask(other, Action::Page, false),
         Step::Deliver(0),
     ]);
-    scene.push(ask(node, Want::Token, false));
+    scene.push(ask(node, Action::Token, false));
     scene
 }
 
@@ -195,7 +195,7 @@ fn ask(dice: &mut Dice) -> Step {
         session: dice.below(4),
         node: dice.below(2),
         cookie: cookie(dice),
-        want: dice.of(&[Want::Look, Want::Token, Want::Token, Want::NewToken]),
+        action: dice.of(&[Action::Page, Action::Token, Action::Token, Action::NewToken]),
         slow: dice.one_in(5),
         late: dice.one_in(4),
     }

@@ -19,18 +19,18 @@ pub struct Unreliable {
     pub gates: Gates,
     pub clock: ManualClock,
     pub troubles: Arc<Troubles>,
-    pub lie: Option<Lie>,
+    pub contract_violation: Option<ContractViolation>,
 }
 
 /// A violation of the store contract, to check that the model detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
+pub enum ContractViolation {
     /// Every write or removal of a session succeeds, whatever was written since it was read.
     IgnoresExpect,
     /// Every lease is granted.
-    GrantsEveryTurn,
+    GrantsEveryLease,
     /// The end of a session is acknowledged and not stored.
-    ForgetsEndings,
+    ForgetsEnds,
 }
 
 /// The fates of the next operations, and the time of the last fault.
@@ -102,15 +102,15 @@ impl Unreliable {
 
     fn expect(&self, key: &Key, expect: Expect) -> Expect {
         let turn = key.as_str().starts_with("lease:");
-        match self.lie {
-            Some(Lie::IgnoresExpect) if !turn => Expect::Anything,
-            Some(Lie::GrantsEveryTurn) if turn => Expect::Anything,
+        match self.contract_violation {
+            Some(ContractViolation::IgnoresExpect) if !turn => Expect::Anything,
+            Some(ContractViolation::GrantsEveryLease) if turn => Expect::Anything,
             _ => expect,
         }
     }
 
     fn forgets(&self, key: &Key) -> bool {
-        self.lie == Some(Lie::ForgetsEndings)
+        self.contract_violation == Some(ContractViolation::ForgetsEnds)
             && (key.as_str().starts_with("cookie:") || key.as_str().starts_with("session:"))
     }
 }

@@ -12,11 +12,11 @@ use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::ManualClock;
 
 use crate::gates::Gates;
-use crate::known::{Known, set_cookies, signs_in};
-use crate::node::{Mode, Node, Reply, SLOW, Shared, WANT, get, post};
-use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
-use crate::steps::{Cookie, Step, Want};
-use crate::unreliable::{Lie, Troubles};
+use crate::known::{KnownSession, set_cookies, signs_in};
+use crate::node::{ACTION, Mode, Node, Reply, SLOW, Shared, get, post};
+use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFETIME, read, sid};
+use crate::steps::{Action, Cookie, Step};
+use crate::unreliable::{ContractViolation, Troubles};
 
 /// The kind of a run.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +24,14 @@ pub struct Setting {
     pub mode: Mode,
     pub rules: Rules,
     /// The violation of the contract by its store.
-    pub lie: Option<Lie>,
+    pub contract_violation: Option<ContractViolation>,
 }
 
 pub struct World {
     setting: Setting,
     shared: Shared,
     nodes: Vec<Node>,
-    sessions: Vec<Known>,
+    sessions: Vec<KnownSession>,
     waiting: Vec<Waiting>,
     /// Responses in transit to a browser: the session, what they set, and when that was created.
     undelivered: Vec<(usize, HeaderMap, Duration)>,
@@ -41,13 +41,13 @@ pub struct World {
 
 /// A request without a response yet.
 struct Waiting {
-    what: What,
+    what: RequestKind,
     reply: Reply,
     troubles: Arc<Troubles>,
     since: Duration,
 }
 
-enum What {
+enum RequestKind {
     Callback {
         grant: usize,
         user: usize,
@@ -81,7 +81,7 @@ impl World {
             gates,
             provider,
             entries,
-            lie: setting.lie,
+            contract_violation: setting.contract_violation,
         };
         // With cookies alone, replicas cannot share the required state.
         let nodes = if setting.mode == Mode::Cookie { 1 } else { 2 };
@@ -100,7 +100,7 @@ impl World {
     /// Runs all steps, ends all faults, and checks the final state.
     pub fn run(mut self, steps: &[Step]) -> Result<(), (String, Option<String>)> {
         for step in steps {
-            self.tell(|| format!("{step:?}"));
+            self.send_logout_token(|| format!("{step:?}"));
             self.take(*step);
             self.settle();
             if self.violation.is_some() {
@@ -123,12 +123,12 @@ impl World {
                 session,
                 node,
                 cookie,
-                want,
+                action,
                 slow,
                 late,
             } => {
                 if let Some(session) = self.one_of_sessions(session) {
-                    self.ask(session, node, cookie, want, slow, late, false);
+                    self.ask(session, node, cookie, action, slow, late, false);
                 }
             }
             Step::SignOut {
@@ -196,7 +196,7 @@ impl World {
             self.sessions[over].doubt();
         }
         let request = get(&path, &page(&jar.join("; ")));
-        let what = What::Callback {
+        let what = RequestKind::Callback {
             grant,
             user,
             over,
@@ -211,7 +211,7 @@ impl World {
         session: usize,
         node: usize,
         cookie: Cookie,
-        want: Want,
+        action: Action,
         slow: bool,
         late: bool,
         healed: bool,
@@ -230,20 +230,20 @@ impl World {
         } else {
             known.touch(now);
         }
-        let what = What::Page {
+        let what = RequestKind::Page {
             session,
             late,
-            wants_token: want != Want::Look,
+            wants_token: action != Action::Page,
             must_be_dead,
             must_live,
             newest_token: known.newest_token,
             must_have_token: healed && must_live,
         };
         let mut headers = page(&header);
-        match want {
-            Want::Look => {}
-            Want::Token => headers.push((WANT, "token")),
-            Want::NewToken => headers.push((WANT, "new")),
+        match action {
+            Action::Page => {}
+            Action::Token => headers.push((ACTION, "token")),
+            Action::NewToken => headers.push((ACTION, "new")),
         }
         if slow {
             headers.push((SLOW, "1"));
@@ -259,7 +259,7 @@ impl World {
             ("sec-fetch-site", "same-origin"),
         ];
         let request = post("/auth/logout", &headers, "");
-        self.send(node, request, What::SignOut(session));
+        self.send(node, request, RequestKind::SignOut(session));
     }
 
     fn sign_out_elsewhere(&mut self, session: usize, node: usize, everywhere: bool) {
@@ -268,15 +268,15 @@ impl World {
             return;
         }
         let (grant, user) = (self.sessions[session].grant, self.sessions[session].user);
-        let mut told = Vec::new();
+        let mut to_json = Vec::new();
         for (number, known) in self.sessions.iter_mut().enumerate() {
             if known.grant == grant || everywhere && known.user == user {
                 known.doubt();
-                told.push(number);
+                to_json.push(number);
             }
         }
         for waiting in &mut self.waiting {
-            if let What::Callback {
+            if let RequestKind::Callback {
                 user: other,
                 doubtful,
                 ..
@@ -290,7 +290,7 @@ impl World {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let body = format!("logout_token={token}");
         let request = post("/auth/backchannel-logout", &form, &body);
-        self.send(node, request, What::SignOutElsewhere(told));
+        self.send(node, request, RequestKind::SignOutElsewhere(to_json));
         // A login within the second of a logout may be covered by it.
         self.settle();
         self.wait(1);
@@ -313,7 +313,7 @@ impl World {
         &mut self,
         node: usize,
         request: http::Request<http_body_util::Full<Bytes>>,
-        what: What,
+        what: RequestKind,
     ) {
         let node = self.node(node);
         let waiting = Waiting {
@@ -387,15 +387,15 @@ impl World {
         let troubled = troubles.since(since);
         let status = answer.status().as_u16();
         match what {
-            What::Callback {
+            RequestKind::Callback {
                 grant,
                 user,
                 over,
                 doubtful,
             } => {
-                self.tell(|| format!("  {} signs in: {status}", sid(grant)));
+                self.send_logout_token(|| format!("  {} signs in: {status}", sid(grant)));
                 if status == 303 && signs_in(answer) {
-                    let mut known = Known::new(grant, user, answer.headers(), now);
+                    let mut known = KnownSession::new(grant, user, answer.headers(), now);
                     if doubtful {
                         known.doubt();
                     }
@@ -407,16 +407,18 @@ impl World {
                     self.violate(format!("{} is signed in by a {status}", sid(grant)));
                 }
             }
-            What::SignOut(session) => {
-                self.tell(|| format!("  session {session} signed out: {status}"));
+            RequestKind::SignOut(session) => {
+                self.send_logout_token(|| format!("  session {session} signed out: {status}"));
                 if status == 303 {
                     self.sessions[session].end();
                 } else if !troubled || status != 503 {
                     self.violate(format!("signing out is answered {status}"));
                 }
             }
-            What::SignOutElsewhere(sessions) => {
-                self.tell(|| format!("  sessions {sessions:?} signed out elsewhere: {status}"));
+            RequestKind::SignOutElsewhere(sessions) => {
+                self.send_logout_token(|| {
+                    format!("  sessions {sessions:?} signed out elsewhere: {status}")
+                });
                 if status == 200 {
                     for session in sessions {
                         self.sessions[session].end();
@@ -425,19 +427,19 @@ impl World {
                     self.violate(format!("a sign-out elsewhere is answered {status}"));
                 }
             }
-            page @ What::Page { .. } => self.judge_page(&page, answer, troubled, since),
+            page @ RequestKind::Page { .. } => self.check_page(&page, answer, troubled, since),
         }
     }
 
-    fn judge_page(
+    fn check_page(
         &mut self,
-        page: &What,
+        page: &RequestKind,
         answer: &Response<Bytes>,
         troubled: bool,
         since: Duration,
     ) {
         let now = self.now();
-        let &What::Page {
+        let &RequestKind::Page {
             session,
             late,
             wants_token,
@@ -452,7 +454,9 @@ impl World {
         let status = answer.status().as_u16();
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         let cookies = set_cookies(answer.headers()).len();
-        self.tell(|| format!("  session {session}: {status} {text} ({cookies} cookies set)"));
+        self.send_logout_token(|| {
+            format!("  session {session}: {status} {text} ({cookies} cookies set)")
+        });
         match status {
             200 => {
                 if must_be_dead {
@@ -471,7 +475,7 @@ impl World {
                     }
                 }
                 if wants_token {
-                    self.judge_token(session, &seen["token"], newest_token, must_have_token);
+                    self.check_token(session, &seen["token"], newest_token, must_have_token);
                 }
             }
             204 => {
@@ -482,9 +486,9 @@ impl World {
                 let known = &mut self.sessions[session];
                 // Operations against the session during the request count.
                 let in_store = self.setting.mode == Mode::Store;
-                let lives = known.must_live(known.cookies(Cookie::Newest), in_store, now);
-                if must_live && lives && !revoked && !troubled {
-                    self.violate(format!("session {session} lives and is nobody's"));
+                let is_live = known.must_live(known.cookies(Cookie::Newest), in_store, now);
+                if must_live && is_live && !revoked && !troubled {
+                    self.violate(format!("session {session} is live and was rejected"));
                 } else if !must_live && !troubled && revoked {
                     known.end();
                 }
@@ -500,7 +504,7 @@ impl World {
     }
 
     /// A token must be that of its session, valid, and not older than one received before (invariant 4).
-    fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
+    fn check_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
             let revoked = self
                 .shared
@@ -522,8 +526,8 @@ impl World {
         } else {
             known.newest_token = known.newest_token.max(number);
             // Counted from the response, which may be delayed.
-            let life = Duration::from_secs(TOKEN_LIFE + 6);
-            if self.shared.provider.age(grant, number) > life {
+            let lifetime = Duration::from_secs(TOKEN_LIFETIME + 6);
+            if self.shared.provider.age(grant, number) > lifetime {
                 self.violate(format!(
                     "session {session} has token {number}, which has expired"
                 ));
@@ -533,7 +537,7 @@ impl World {
 
     /// Without further faults: all operations complete, and live sessions work (invariant 5).
     fn recover(&mut self) {
-        self.tell(|| "-- all is well from here".to_owned());
+        self.send_logout_token(|| "-- all is well from here".to_owned());
         self.shared.provider.forget_fates();
         for node in &self.nodes {
             node.troubles.fates.lock().unwrap().clear();
@@ -557,7 +561,7 @@ impl World {
         for session in 0..self.sessions.len() {
             for node in 0..self.nodes.len() {
                 for cookie in [Cookie::Newest, Cookie::Older(1)] {
-                    self.ask(session, node, cookie, Want::Token, false, false, true);
+                    self.ask(session, node, cookie, Action::Token, false, false, true);
                     self.settle();
                 }
             }
@@ -586,11 +590,11 @@ impl World {
     }
 
     fn violate(&mut self, text: String) {
-        self.tell(|| format!("  VIOLATION: {text}"));
+        self.send_logout_token(|| format!("  VIOLATION: {text}"));
         self.violation.get_or_insert(text);
     }
 
-    fn tell(&mut self, text: impl FnOnce() -> String) {
+    fn send_logout_token(&mut self, text: impl FnOnce() -> String) {
         let now = self.now().as_secs();
         if let Some(trace) = &mut self.trace {
             writeln!(trace, "{now:6} {}", text()).unwrap();

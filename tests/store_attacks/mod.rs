@@ -2,7 +2,7 @@
 //! processes that cannot read the records of others.
 #![allow(unreachable_pub)]
 
-mod claims;
+mod consumed_states;
 mod redemptions;
 mod redis;
 mod saturation;
@@ -25,7 +25,7 @@ use tower_service::Service;
 
 use crate::login_support::{Answer, Ask, CALLBACK, ISSUER, Jar, KEY, SESSION, Shop, server};
 
-pub const MADE_UP: &str = "made-up";
+pub const FORGED: &str = "forged";
 
 /// How the token endpoint responds to forged codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,8 +102,8 @@ impl Service<Request<Bytes>> for Channel {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let mut server = self.server.clone();
-        let made_up = String::from_utf8_lossy(request.body()).contains("code=made-up");
-        if !made_up {
+        let forged = String::from_utf8_lossy(request.body()).contains("code=forged");
+        if !forged {
             return Box::pin(async move { server.call(request).await.map_err(Into::into) });
         }
         self.sent.fetch_add(1, Ordering::SeqCst);
@@ -222,11 +222,11 @@ pub async fn settle() {
 }
 
 /// Starts a login as an unauthenticated caller and returns its callback with a forged code.
-pub async fn made_up_callback(shop: &Shop) -> Ask {
+pub async fn forged_callback(shop: &Shop) -> Ask {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
     let state = answer.parameter("state").unwrap();
-    let callback = format!("/auth/callback?state={state}&code={MADE_UP}&iss={ISSUER}");
+    let callback = format!("/auth/callback?state={state}&code={FORGED}&iss={ISSUER}");
     Ask::page(&callback).jar(&jar)
 }
 
@@ -234,7 +234,7 @@ pub async fn made_up_callback(shop: &Shop) -> Ask {
 pub async fn attack(shop: &Shop, count: usize) -> Vec<tokio::task::JoinHandle<Answer>> {
     let mut tasks = Vec::new();
     for _ in 0..count {
-        let ask = made_up_callback(shop).await;
+        let ask = forged_callback(shop).await;
         let shop = shop.clone();
         tasks.push(tokio::spawn(async move { shop.send(ask).await }));
     }

@@ -74,7 +74,7 @@ async fn sessions_work_while_unauthenticated_callers_fill_their_part_of_the_stor
         }
         world.channel.answer(Reply::Status(500, None));
         for _ in 0..120 {
-            let ask = made_up_callback(&shop).await;
+            let ask = forged_callback(&shop).await;
             assert_eq!(shop.send(ask).await.status, StatusCode::SERVICE_UNAVAILABLE);
         }
         let (_, honest) = honest_callback(&shop).await;

@@ -66,7 +66,7 @@ const SAME: [(&str, &str); 5] = [
 
 /// Whether a layer admits a user or rejects every login with `with_on_login`.
 #[derive(Clone, Copy, PartialEq)]
-enum Door {
+enum Admission {
     Open,
     Closed,
 }
@@ -100,9 +100,9 @@ impl Common {
     }
 
     /// Creates a layer with the cookie name `shop`, whatever its routes are.
-    fn site(&self, redirect_uri: &str, door: Door) -> Site {
+    fn site(&self, redirect_uri: &str, admission: Admission) -> Site {
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
-        self.site_of(&self.server, "shop", redirect_uri, door, name)
+        self.site_of(&self.server, "shop", redirect_uri, admission, name)
     }
 
     fn site_of(
@@ -110,7 +110,7 @@ impl Common {
         server: &TestServer,
         client: &str,
         redirect_uri: &str,
-        door: Door,
+        admission: Admission,
         configure: impl FnOnce(LoginLayer) -> LoginLayer,
     ) -> Site {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -127,9 +127,9 @@ impl Common {
         let login = configure(login).with_on_login(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
-                match door {
-                    Door::Open => LoginDecision::allow(),
-                    Door::Closed => LoginDecision::deny("Only for staff."),
+                match admission {
+                    Admission::Open => LoginDecision::allow(),
+                    Admission::Closed => LoginDecision::deny("Only for staff."),
                 }
             }
         });
@@ -208,9 +208,9 @@ impl Site {
         }
     }
 
-    async fn tell(&self, token: &str) -> StatusCode {
+    async fn send_logout_token(&self, token: &str) -> StatusCode {
         let path = format!("{}/backchannel-logout", self.folder);
-        send(&self.app, notice(token).at(&path)).await.status
+        send(&self.app, delivery(token).at(&path)).await.status
     }
 }
 
@@ -231,8 +231,8 @@ async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
             let common = Common::new(mode);
-            let open = common.site(CALLBACK, Door::Open);
-            let closed = common.site(redirect_uri, Door::Closed);
+            let open = common.site(CALLBACK, Admission::Open);
+            let closed = common.site(redirect_uri, Admission::Closed);
             let jar = open.signed_in().await;
             closed.is_stranger(&renamed(&jar), &name).await;
             assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
@@ -240,7 +240,7 @@ async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_
             assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
 
             // Vice versa.
-            let (open, other) = (common.site(redirect_uri, Door::Open), &open);
+            let (open, other) = (common.site(redirect_uri, Admission::Open), &open);
             let jar = open.signed_in().await;
             other.is_stranger(&renamed(&jar), &name).await;
             assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
@@ -253,14 +253,14 @@ async fn a_session_of_another_client_or_issuer_is_rejected() {
     for mode in ALL {
         let common = Common::new(mode);
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
-        let open = common.site(CALLBACK, Door::Open);
+        let open = common.site(CALLBACK, Admission::Open);
         let jar = renamed(&open.signed_in().await);
         let other_issuer = server_at("https://id.example.org");
         for (what, server, client) in [
             ("client", &common.server, "desk"),
             ("issuer", &other_issuer, "shop"),
         ] {
-            let closed = common.site_of(server, client, CALLBACK, Door::Closed, name);
+            let closed = common.site_of(server, client, CALLBACK, Admission::Closed, name);
             closed.is_stranger(&jar, &format!("{mode:?}: {what}")).await;
         }
         assert_eq!(open.greeting(&jar).await, ALICE, "{mode:?}");
@@ -273,8 +273,8 @@ async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
     for mode in ALL {
         for (what, redirect_uri) in SAME {
             let common = Common::new(mode);
-            let one = common.site(CALLBACK, Door::Open);
-            let two = common.site(redirect_uri, Door::Open);
+            let one = common.site(CALLBACK, Admission::Open);
+            let two = common.site(redirect_uri, Admission::Open);
             let jar = one.signed_in().await;
             assert_eq!(two.greeting(&jar).await, ALICE, "{mode:?}: {what}");
         }
@@ -287,8 +287,8 @@ async fn a_login_started_at_one_layer_is_rejected_at_another() {
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
             let common = Common::new(mode);
-            let open = common.site(CALLBACK, Door::Open);
-            let closed = common.site(redirect_uri, Door::Open);
+            let open = common.site(CALLBACK, Admission::Open);
+            let closed = common.site(redirect_uri, Admission::Open);
             let (jar, callback) = open.start().await;
             let query = callback.split_once('?').unwrap().1;
             let url = Url::parse(redirect_uri).unwrap();
@@ -312,7 +312,7 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
             for told in [0, 1] {
                 let name = format!("{mode:?} {by_sid} {told}");
                 let common = Common::new(mode);
-                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
                 let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
                 let sids = common.server.session_ids("alice");
                 assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
@@ -325,13 +325,17 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
                     false => vec![mint().with_subject("alice").sign()],
                 };
                 for token in &tokens {
-                    assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+                    assert_eq!(
+                        sites[told].send_logout_token(token).await,
+                        StatusCode::OK,
+                        "{name}"
+                    );
                 }
                 for (site, jar) in sites.iter().zip(&jars) {
                     assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
                     // For the other layer it is the same token.
                     assert_eq!(
-                        site.tell(&tokens[0]).await,
+                        site.send_logout_token(&tokens[0]).await,
                         StatusCode::BAD_REQUEST,
                         "{name}"
                     );
@@ -350,9 +354,9 @@ async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() 
         for by_sid in [false, true] {
             let name = format!("{told} {by_sid}");
             let mut common = Common::new(Mode::Store);
-            let stored = common.site(ADMIN, Door::Open);
+            let stored = common.site(ADMIN, Admission::Open);
             common.mode = Mode::Shared;
-            let sites = [stored, common.site(CALLBACK, Door::Open)];
+            let sites = [stored, common.site(CALLBACK, Admission::Open)];
             let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
             let mint = || common.server.logout_token("shop");
             let sids = common.server.session_ids("alice");
@@ -364,7 +368,11 @@ async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() 
                 false => vec![mint().with_subject("alice").sign()],
             };
             for token in &tokens {
-                assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+                assert_eq!(
+                    sites[told].send_logout_token(token).await,
+                    StatusCode::OK,
+                    "{name}"
+                );
             }
             for (site, jar) in sites.iter().zip(&jars) {
                 assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
@@ -378,10 +386,13 @@ async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() 
 async fn a_logout_token_at_one_layer_ends_a_login_in_progress_at_another() {
     for mode in SHARED {
         let common = Common::new(mode);
-        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
         let (jar, callback) = sites[1].start().await;
         let token = common.server.logout_token("shop").with_subject("alice");
-        assert_eq!(sites[0].tell(&token.sign()).await, StatusCode::OK);
+        assert_eq!(
+            sites[0].send_logout_token(&token.sign()).await,
+            StatusCode::OK
+        );
         let answer = send(&sites[1].app, Ask::page(&callback).jar(&jar)).await;
         assert!(answer.status.is_client_error(), "{mode:?}: {answer:?}");
         assert_eq!(answer.sets(), [""; 0], "{mode:?}");
@@ -395,7 +406,7 @@ async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
         for way in ["end", "end_user", "end_sid"] {
             let name = format!("{mode:?} {way}");
             let common = Common::new(mode);
-            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
             let first = sites[0].signed_in().await;
             let first_sid = common.server.session_ids("alice").remove(0);
             let second = sites[1].signed_in().await;
@@ -434,7 +445,8 @@ async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
 async fn two_layers_of_one_client_have_different_cookies_by_default() {
     for mode in ALL {
         let common = Common::new(mode);
-        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let site =
+            |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
         let sites = [CALLBACK, ADMIN, "https://shop.example.com/callback"].map(site);
         let mut browser = Jar::default();
         for site in &sites {

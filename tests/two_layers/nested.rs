@@ -13,7 +13,7 @@ use tower_oauth::BearerLayer;
 use tower_oauth::extract::Principal;
 use tower_oauth::relay::{Relay, Upload};
 
-use super::{ADMIN, ALICE, Common, Door, STRANGER, Site};
+use super::{ADMIN, ALICE, Admission, Common, STRANGER, Site};
 use crate::login_support::*;
 use crate::logout_support::*;
 
@@ -30,7 +30,8 @@ struct Pair {
 impl Pair {
     async fn new(mode: Mode) -> Self {
         let common = Common::new(mode);
-        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let site =
+            |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
         let (outer, inner) = (site(ADMIN), site(CALLBACK));
         Self {
             outer_jar: outer.signed_in().await,
@@ -124,12 +125,12 @@ async fn the_principal_is_that_of_the_inner_session_only() {
         let server = pair.inner.server.authorization_server();
         let bearer = BearerLayer::jwt(&server, SHOP).unwrap().optional();
         let who = |principal: Option<Principal>| async move {
-            principal.map_or("nobody", |_| "somebody")
+            principal.map_or("anonymous", |_| "somebody")
         };
         let app = Router::new().route("/who", get(who)).layer(bearer);
         let nested = pair.around(app);
         for (jar, expected) in [
-            (&pair.outer_jar, "nobody"),
+            (&pair.outer_jar, "anonymous"),
             (&pair.inner_jar, "somebody"),
             (&pair.both(), "somebody"),
         ] {

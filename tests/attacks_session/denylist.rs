@@ -9,7 +9,7 @@ fn jar_of(answer: &Answer) -> Jar {
 }
 
 /// Returns a forged session ID.
-fn made_up(number: u64) -> SessionId {
+fn forged(number: u64) -> SessionId {
     let mut bytes = [0x5a; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     use base64::Engine as _;
@@ -23,7 +23,7 @@ async fn a_signed_out_cookie_is_rejected_after_100_000_other_sign_outs() {
     let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
     nodes.first.send(sign_out().jar(&alice)).await;
     for number in 0..100_000 {
-        let id = made_up(number);
+        let id = forged(number);
         nodes.login.sessions().end(&id).await.unwrap();
     }
     assert_eq!(nodes.first.greeting(&alice).await, STRANGER);

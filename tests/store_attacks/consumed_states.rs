@@ -16,7 +16,7 @@ fn watched(world: &World) -> (Watched, Shop) {
 }
 
 /// Reports at each of these times after the callback whether the consumed state is stored.
-async fn claimed_after(world: &World, store: &Watched, times: &[u64]) -> Vec<bool> {
+async fn stored_after(world: &World, store: &Watched, times: &[u64]) -> Vec<bool> {
     let [(name, _, _)] = &store.entries("state")[..] else {
         panic!("one state was claimed")
     };
@@ -65,11 +65,11 @@ async fn a_consumed_state_is_shortened_only_after_a_definitive_rejection_of_the_
     ] {
         let world = World::new();
         let (store, shop) = watched(&world);
-        let ask = made_up_callback(&shop).await;
+        let ask = forged_callback(&shop).await;
         world.channel.answer(reply);
         let answer = world.in_time(async move { shop.send(ask).await }).await;
         assert!(!answer.status.is_redirection(), "{reply:?}");
-        let there = claimed_after(&world, &store, &TIMES).await;
+        let there = stored_after(&world, &store, &TIMES).await;
         // A request that hung was started 5 seconds before.
         let expected = match reply {
             Reply::Hang => [true, true, true, false],
@@ -85,7 +85,7 @@ async fn the_consumed_state_of_a_redeemed_code_lasts_as_long_as_its_transaction(
     let (store, shop) = watched(&world);
     let (_, ask) = honest_callback(&shop).await;
     assert_eq!(shop.send(ask).await.sets(), [SESSION]);
-    let there = claimed_after(&world, &store, &[31, 659, 790]).await;
+    let there = stored_after(&world, &store, &[31, 659, 790]).await;
     assert_eq!(there, [true, true, false]);
 }
 
@@ -98,7 +98,7 @@ async fn the_consumed_state_of_a_code_with_a_rejected_id_token_is_kept() {
     let broken = Fault::id_token(|mint| mint.with_broken_signature());
     world.server.fail(Endpoint::Token, broken);
     assert_eq!(shop.send(ask).await.status, StatusCode::BAD_GATEWAY);
-    let there = claimed_after(&world, &store, &[31, 659]).await;
+    let there = stored_after(&world, &store, &[31, 659]).await;
     assert_eq!(there, [true, true]);
 }
 
@@ -108,7 +108,7 @@ async fn rejected_codes_occupy_a_fixed_part_of_the_store_at_any_rate() {
     let store = world.memory(2_000);
     let shop = world.shop(world.login().with_session_store(store.clone()));
     for _ in 0..1_500 {
-        let ask = made_up_callback(&shop).await;
+        let ask = forged_callback(&shop).await;
         assert_eq!(shop.send(ask).await.status, StatusCode::BAD_REQUEST);
         assert!(store.len() <= 257, "{}", store.len());
     }
@@ -123,7 +123,7 @@ async fn a_rejected_code_is_not_sent_again_by_another_replica_immediately() {
     let world = World::new();
     let store = world.memory(2_000);
     let shops = [1, 2].map(|_| world.shop(world.login().with_session_store(store.clone())));
-    let ask = made_up_callback(&shops[0]).await;
+    let ask = forged_callback(&shops[0]).await;
     for shop in [&shops[0], &shops[1], &shops[0]] {
         let answer = shop.send(ask.clone()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
