@@ -197,7 +197,7 @@ async fn an_unreadable_logout_watermark_is_an_error_and_kept() {
     ] {
         let nodes = Rotation::new(LoginLayer::with_shared_store);
         let token = |id: &str| {
-            let token = logout_token_of(&nodes.world.server, "alice", id);
+            let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
             Ask::new("POST", "/auth/backchannel-logout")
                 .with(&[("content-type", "application/x-www-form-urlencoded")])
                 .body(&format!("logout_token={token}"))
