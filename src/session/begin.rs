@@ -2,6 +2,7 @@
 
 use super::held::{Held, Seat};
 use super::keeper::Keeper;
+use super::logged_out;
 use super::place::Place;
 use super::shared::both;
 use super::ticket::Ticket;
@@ -49,7 +50,8 @@ impl Keeper {
     ) -> Result<Held, NotBegun> {
         self.enlist(store, &record).await?;
         // Each request looks again; here there is still somebody to tell.
-        if self.is_logged_out(store, &record).await? {
+        let logged_out = self.is_logged_out(store, &record).await?;
+        if logged_out.ok_or_else(logged_out::unreadable)? {
             return Err(self.overtaken(&record).await);
         }
         Ok(Held::new(record, Seat::Cookie(None)))
@@ -76,9 +78,10 @@ impl Keeper {
             self.is_listed(store, &record),
         )
         .await;
-        if logged_out? || !listed? {
+        if logged_out?.ok_or_else(logged_out::unreadable)? || !listed? {
             return Err(self.overtaken(&record).await);
         }
+        self.memory.pending_ends.note_opened(&record);
         Ok(Held::new(record, Seat::Stored { ticket, version }))
     }
 

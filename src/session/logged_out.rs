@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::events;
 use super::index::{List, Tag};
-use super::keeper::Keeper;
+use super::keeper::{Keeper, NotOpened};
 use super::shared::both;
 use crate::flow::SessionRecord;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
@@ -37,7 +38,10 @@ impl Keeper {
         let ttl = self.absolute.saturating_add(UNDER_WAY);
         for _ in 0..ATTEMPTS {
             let noted = store.get(&key).await?;
-            let mut note = noted.as_ref().map(Note::read).unwrap_or_default();
+            let mut note = match &noted {
+                Some(noted) => Note::read(noted).ok_or_else(unreadable)?,
+                None => Note::default(),
+            };
             note.add(sid, moment);
             let expect = noted.map_or(Expect::Absent, |noted| Expect::Version(noted.version()));
             if let Put::Stored(_) = store.put(&key, note.to_bytes(), ttl, expect).await? {
@@ -49,15 +53,22 @@ impl Keeper {
         ))
     }
 
-    /// Whether the authorization server has ended this session.
+    /// Whether the authorization server has ended this session; `None` if what is noted cannot be read here.
     pub(super) async fn is_logged_out(
         &self,
         store: &SharedStore,
         record: &SessionRecord,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<bool>, StoreError> {
         let issued_at = record.issued_at();
         let covers = |noted: Option<Record>, sid: Option<Tag>| {
-            noted.is_some_and(|noted| Note::read(&noted).covers(issued_at, sid))
+            let Some(noted) = noted else {
+                return Some(false);
+            };
+            let note = Note::read(&noted);
+            if note.is_none() {
+                events::unreadable("ended", NotOpened::Unreadable);
+            }
+            Some(note?.covers(issued_at, sid))
         };
         let user = key(&self.list_of_user(record.subject()));
         let Some(sid) = record.sid().map(|sid| self.list_of_sid(sid)) else {
@@ -66,30 +77,37 @@ impl Keeper {
         let tag = sid.tag();
         let sid = key(&sid);
         let (user, sid) = both(store.get(&user), store.get(&sid)).await;
-        Ok(covers(user?, Some(tag)) || covers(sid?, None))
+        Ok(match (covers(user?, Some(tag)), covers(sid?, None)) {
+            (Some(true), _) | (_, Some(true)) => Some(true),
+            (Some(false), Some(false)) => Some(false),
+            _ => None,
+        })
     }
 }
 
 impl Note {
-    fn read(noted: &Record) -> Self {
-        let mut note = Self::default();
-        let Some((all, rest)) = noted.value().split_first_chunk::<8>() else {
-            return note;
-        };
-        note.all = Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER);
-        for pair in rest.chunks_exact(16 + 8) {
-            if let Some((tag, moment)) = pair.split_first_chunk::<16>()
-                && let Ok(moment) = moment.try_into()
-            {
-                let tag = Tag::from_bytes(*tag);
-                note.by_sid.push((tag, i64::from_be_bytes(moment)));
-            }
+    /// Returns `None` for what is no note of this release. Taken for an empty one it would be overwritten, and what
+    /// it says had ended would be alive again.
+    fn read(noted: &Record) -> Option<Self> {
+        let (all, rest) = noted.value().split_first_chunk::<8>()?;
+        if rest.len() % PAIR != 0 {
+            return None;
         }
-        note
+        let pair = |pair: &[u8]| {
+            let (tag, moment) = pair.split_first_chunk::<16>()?;
+            Some((
+                Tag::from_bytes(*tag),
+                i64::from_be_bytes(moment.try_into().ok()?),
+            ))
+        };
+        Some(Self {
+            all: Some(i64::from_be_bytes(*all)).filter(|moment| *moment != NEVER),
+            by_sid: rest.chunks_exact(PAIR).filter_map(pair).collect(),
+        })
     }
 
     fn to_bytes(&self) -> Bytes {
-        let mut bytes = Vec::with_capacity(8 + self.by_sid.len() * (16 + 8));
+        let mut bytes = Vec::with_capacity(8 + self.by_sid.len() * PAIR);
         bytes.extend_from_slice(&self.all.unwrap_or(NEVER).to_be_bytes());
         for (tag, moment) in &self.by_sid {
             bytes.extend_from_slice(tag.as_bytes());
@@ -121,6 +139,12 @@ impl Note {
     }
 }
 
+pub(super) fn unreadable() -> StoreError {
+    StoreError::unavailable(
+        "what is noted of logouts is in a format that this release does not know: it is left as it is",
+    )
+}
+
 fn key(list: &List) -> Key {
     Key::new(list.logout_purpose(), list.id())
 }
@@ -130,6 +154,9 @@ const ATTEMPTS: usize = 8;
 
 /// No moment was noted.
 const NEVER: i64 = i64::MIN;
+
+/// The bytes of a `sid` and its moment.
+const PAIR: usize = 16 + 8;
 
 /// Ended sessions at the authorization server that are noted for one user.
 const MOST_SIDS: usize = 64;

@@ -25,8 +25,10 @@ impl Keeper {
         let record = held.record();
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
-        if logged_out? {
-            return Ok(Found::Ended);
+        match logged_out? {
+            Some(false) => {}
+            Some(true) => return Ok(Found::Ended),
+            None => return Ok(Found::Unreadable),
         }
         Ok(match known? {
             Some(known) => self.read_shared(&held, &known),

@@ -40,6 +40,8 @@ impl Rotation {
             "session" => "session",
             "cookie" => "cookie",
             "user" => "user",
+            "ended-user" => "ended-user",
+            "ended-sid" => "ended-sid",
             _ => panic!("{purpose}"),
         };
         let hour = Duration::from_secs(3600);
@@ -182,4 +184,87 @@ async fn a_list_of_sessions_that_cannot_be_read_is_left_as_it_is() {
         assert!(sign_out(&nodes.old, &jar).await.status.is_redirection());
         assert_eq!(nodes.store.entries("user"), before, "{value:?}");
     }
+}
+
+/// What was noted of logouts decides which sessions have ended: what cannot be read is neither "nothing" nor replaced.
+#[tokio::test]
+async fn what_is_noted_of_logouts_in_another_format_is_left_as_it_is() {
+    for mode in modes() {
+        for value in [
+            &b""[..],
+            b"\x02",
+            b"\x02 of a later release",
+            b"\x00\x00\x00\x00\x00\x00\x00\x01 and more",
+        ] {
+            let nodes = Rotation::new(mode);
+            let login = mode(nodes.world.login(), nodes.store.clone());
+            let jar = sign_in(&nodes.world, &nodes.old).await;
+            login.sessions().end_user("alice").await.unwrap();
+            let (name, _, _) = nodes.store.entries("ended-user").remove(0);
+            nodes.replace(&name, value).await;
+            let before = nodes.store.entries("ended-user");
+
+            assert!(login.sessions().end_user("alice").await.is_err());
+            let token = saturation::logout_token(&nodes.world.server, "alice");
+            let answer = nodes.old.send(token_notice(&token)).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
+            // Whether a login has ended meanwhile is not known.
+            let (_, ask) = honest_callback(&nodes.old).await;
+            let answer = nodes.old.send(ask).await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
+            for path in ["/", "/renew"] {
+                let answer = nodes.old.send(Ask::page(path).jar(&jar)).await;
+                assert!(!answer.text().contains("alice"), "{value:?}");
+            }
+            assert_eq!(nodes.store.entries("ended-user"), before, "{value:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cookie_whose_user_has_unreadable_logouts_is_anonymous_and_stays() {
+    let nodes = Rotation::new(LoginLayer::with_shared_memory);
+    let login = nodes.world.login().with_shared_memory(nodes.store.clone());
+    let first = sign_in(&nodes.world, &nodes.old).await;
+    login.sessions().end_user("alice").await.unwrap();
+    nodes.world.advance(Duration::from_secs(2));
+    let jar = sign_in(&nodes.world, &nodes.old).await;
+    let (name, before, _) = nodes.store.entries("ended-user").remove(0);
+    nodes.replace(&name, b"\x02 of a later release").await;
+    for jar in [&first, &jar] {
+        let answer = nodes.old.send(Ask::page("/").jar(jar)).await;
+        assert_eq!(answer.text(), "hello stranger");
+    }
+    let answer = nodes.old.send(Ask::page("/").jar(&jar)).await;
+    assert_eq!(answer.set_cookies(), [""; 0]);
+    let before: &'static [u8] = before.to_vec().leak();
+    nodes.replace(&name, before).await;
+    assert_eq!(greeting(&nodes.old, &jar).await, "hello alice");
+    assert_eq!(greeting(&nodes.old, &first).await, "hello stranger");
+}
+
+/// What this process knows of the session is the cookie: its tokens are revoked, and the session at the authorization
+/// server ends.
+#[tokio::test]
+async fn a_sign_out_revokes_what_the_cookie_holds_though_the_newer_record_cannot_be_read() {
+    let nodes = Rotation::new(LoginLayer::with_shared_memory);
+    let jar = sign_in(&nodes.world, &nodes.old).await;
+    let answer = nodes.new.send(Ask::page("/renew").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = sign_out(&nodes.old, &jar).await;
+    assert!(answer.location().starts_with(ISSUER), "{answer:?}");
+    let requests = nodes.world.server.requests();
+    let revocations = requests
+        .iter()
+        .filter(|one| one.endpoint() == tower_oauth::testing::Endpoint::Revocation);
+    assert_eq!(revocations.count(), 2);
+    for shop in [&nodes.old, &nodes.new] {
+        assert_eq!(greeting(shop, &jar).await, "hello stranger");
+    }
+}
+
+fn token_notice(token: &str) -> Ask {
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    let request = Ask::new("POST", "/auth/backchannel-logout").with(&form);
+    request.body(&format!("logout_token={token}"))
 }
