@@ -88,7 +88,11 @@ impl Keeper {
             }
             (Place::Store(_), Shown::Ticket(ticket)) if self.is_pending(&ticket) => Found::Ended,
             (Place::Store(store), Shown::Ticket(ticket)) => {
-                match self.load_stored(store, &ticket).await? {
+                let found = self.load_stored(store, &ticket).await?;
+                if let Found::Session(held) = &found {
+                    self.memory.pending_ends.note_opened(held.record());
+                }
+                match found {
                     Found::Session(held) if self.is_denied(held.record()) => Found::Ended,
                     found => found,
                 }
