@@ -1,7 +1,7 @@
 //! The sessions that the cookies of a request hold, among cookies that were planted beside them.
 
 use super::chunks::{MAX_CHUNKS, read};
-use super::cookies::{Jar, SESSION};
+use super::cookies::{Jar, MAX_VALUES, SESSION};
 use super::sealer::Sealer;
 use crate::flow::SessionRecord;
 use crate::session::{Presented, Shown};
@@ -179,8 +179,9 @@ fn chunk_number(index: &str) -> Option<usize> {
     Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
 }
 
-/// Combinations of planted cookies that are tried at one request.
-const MAX_TRIES: usize = 32;
+/// Combinations of planted cookies that are tried at one request: every value of the whole session, and every pair of
+/// its chunks, of which we never write more.
+const MAX_TRIES: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
 
 /// Different sessions of one request that are looked at.
 pub(super) const MAX_SESSIONS: usize = 4;
