@@ -44,7 +44,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::session::{SessionId, Sessions, SessionsError};
+use tower_oauth::session::{SessionAdminError, SessionId, Sessions};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
@@ -206,10 +206,10 @@ async fn api_end_all(
 }
 
 /// The store cannot be asked: nothing is known, and nothing was ended for certain.
-struct Away(SessionsError);
+struct Away(SessionAdminError);
 
-impl From<SessionsError> for Away {
-    fn from(error: SessionsError) -> Self {
+impl From<SessionAdminError> for Away {
+    fn from(error: SessionAdminError) -> Self {
         Self(error)
     }
 }

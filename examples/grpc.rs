@@ -5,7 +5,7 @@
 //! ```
 //!
 //! It starts an authorization server inside the process, serves a service behind [`BearerLayer`] and
-//! [`MethodScopes`], and calls it with tonic's own client:
+//! [`MethodScopesLayer`], and calls it with tonic's own client:
 //!
 //! ```text
 //! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is needed"
@@ -28,7 +28,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
-use tower_oauth::bearer::MethodScopes;
+use tower_oauth::bearer::MethodScopesLayer;
 use tower_oauth::testing::{ManualClock, TestServer};
 use tower_oauth::{BearerLayer, Claims, ScopeLayer, grpc};
 
@@ -46,7 +46,7 @@ impl Health for Checks {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        // The layers have verified it; to call further services with it there is `grpc::HandOn`.
+        // The layers have verified it; to call further services with it there is `grpc::ForwardToken`.
         let token = grpc::token::<Claims>(&request)?;
         eprintln!("served to the client {:?}", token.client_id());
         let status = ServingStatus::Serving.into();
@@ -72,7 +72,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // What is not listed is closed.
-    let methods = MethodScopes::new().add(
+    let methods = MethodScopesLayer::new().add(
         "/grpc.health.v1.Health/Check",
         ScopeLayer::all("health:read")?,
     )?;

@@ -108,7 +108,7 @@ fn login(settings: Settings) -> Result<LoginLayer, ConfigError> {
     let redis = || RedisStore::new(&settings.redis_url);
     Ok(match settings.mode {
         Mode::Cookie => login,
-        Mode::Shared => login.with_shared_memory(redis()?),
+        Mode::Shared => login.with_shared_store(redis()?),
         Mode::Store => login.with_session_store(redis()?),
     })
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 
 use crate::crypto::binding::Binding;
-use crate::crypto::seal::{Place, Purpose};
+use crate::crypto::seal::{Purpose, SealContext};
 use crate::crypto::{Jws, JwsError};
 use crate::flow::Flow;
 use crate::issuer::fuzzing::KeySet;
@@ -85,7 +85,7 @@ impl Layer {
 /// What only somebody with the key of the cookies could send: any text, sealed as the session of this
 /// cookie and of this layer.
 pub fn sealed(key: &CookieKey, cookie: &str, layer: Layer, plain: &[u8]) -> String {
-    let place = Place {
+    let place = SealContext {
         purpose: Purpose::Session,
         name: cookie,
         binding: layer.0,
@@ -104,7 +104,7 @@ pub fn sealed_in_store(
     layer: Layer,
     plain: &[u8],
 ) -> Vec<u8> {
-    let place = Place {
+    let place = SealContext {
         purpose: Purpose::Stored,
         name: session,
         binding: layer.0,

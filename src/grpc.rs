@@ -1,11 +1,11 @@
 //! What tonic services need beside the layers (feature `tonic`).
 //!
 //! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and
-//! [`MethodScopes`](crate::bearer::MethodScopes) stand around a tonic server as they are: gRPC and grpc-web callers
+//! [`MethodScopesLayer`](crate::bearer::MethodScopesLayer) stand around a tonic server as they are: gRPC and grpc-web callers
 //! are refused with the status codes they know, the challenge in the metadata. With
 //! [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc) the HTTP status of those responses is 200, as the protocol
 //! says. Inside a method the token is
-//! found with [`token`], demands that depend on the message are made with [`require`], and [`HandOn`] calls
+//! found with [`token`], demands that depend on the message are made with [`require`], and [`ForwardToken`] calls
 //! further services with the token of the call at hand.
 //!
 //! ```
@@ -26,7 +26,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use crate::ScopeLayer;
-use crate::bearer::{Demand, Judged, Refusal, Speech, refuse as answer};
+use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse as answer};
 use crate::protocol::ScopeSet;
 use crate::token::{VerifiedToken, VerifyError};
 
@@ -55,10 +55,10 @@ where
     C: Send + Sync + 'static,
 {
     let extensions = request.extensions();
-    let Some(judged) = extensions.get::<Judged>() else {
+    let Some(judged) = extensions.get::<AuthState>() else {
         return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
     };
-    match (extensions.get::<VerifiedToken<C>>(), &judged.verdict) {
+    match (extensions.get::<VerifiedToken<C>>(), &judged.token_info) {
         (Some(token), Some(_)) => Ok(Some(token)),
         (None, Some(_)) => Err(refuse(request, &Refusal::MissingLayer(OTHER_TYPE))),
         (_, None) => Ok(None),
@@ -75,14 +75,14 @@ const OTHER_TYPE: &str = "a method asks for its token with other claims than its
 /// What the method answers: `PermissionDenied` with the scopes in the challenge; `Unauthenticated` and
 /// `Internal` as [`token`].
 pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(), Status> {
-    let Some(judged) = request.extensions().get::<Judged>() else {
+    let Some(judged) = request.extensions().get::<AuthState>() else {
         return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
     };
-    let Some(verdict) = &judged.verdict else {
+    let Some(token_info) = &judged.token_info else {
         return Err(refuse(request, &Refusal::NoCredentials));
     };
     scopes
-        .check(verdict, request.extensions())
+        .check(token_info, request.extensions())
         .map_err(|refusal| refuse(request, &refusal))
 }
 
@@ -107,20 +107,20 @@ impl From<VerifyError> for Status {
 }
 
 fn status(refusal: &Refusal, extensions: &Extensions) -> Status {
-    let judged = extensions.get::<Judged>();
+    let judged = extensions.get::<AuthState>();
     let protection = judged.map(|judged| judged.protection.clone());
     let used = judged
-        .filter(|judged| judged.verdict.is_some())
+        .filter(|judged| judged.token_info.is_some())
         .map(|judged| judged.scheme);
     let scope = match refusal {
         Refusal::InsufficientScope { needed } => ScopeSet::parse(needed).ok(),
         _ => None,
     };
-    let demand = Demand {
+    let demand = ChallengeHints {
         scope: scope.as_ref(),
-        ..Demand::default()
+        ..ChallengeHints::default()
     };
-    let speech = Speech::Grpc("application/grpc");
+    let speech = WireFormat::Grpc("application/grpc");
     let protection = protection.unwrap_or_default();
     let response = answer::<()>(refusal.clone(), &protection, used, demand, speech);
     let mut headers = response.headers().clone();
@@ -137,17 +137,17 @@ fn status(refusal: &Refusal, extensions: &Extensions) -> Status {
 ///
 /// ```
 /// use tonic::{Request, Status};
-/// use tower_oauth::{Claims, grpc::HandOn};
+/// use tower_oauth::{Claims, grpc::ForwardToken};
 ///
-/// fn stock_for(request: &Request<()>) -> Result<HandOn, Status> {
-///     // then: StockClient::with_interceptor(channel, HandOn::of::<Claims>(request)?)
-///     HandOn::of::<Claims>(request)
+/// fn stock_for(request: &Request<()>) -> Result<ForwardToken, Status> {
+///     // then: StockClient::with_interceptor(channel, ForwardToken::of::<Claims>(request)?)
+///     ForwardToken::of::<Claims>(request)
 /// }
 /// ```
 #[derive(Clone)]
-pub struct HandOn(MetadataValue<Ascii>);
+pub struct ForwardToken(MetadataValue<Ascii>);
 
-impl HandOn {
+impl ForwardToken {
     /// Takes the token of this call; `C` is the type that the layer reads the claims as.
     ///
     /// # Errors
@@ -172,7 +172,7 @@ impl HandOn {
     }
 }
 
-impl Interceptor for HandOn {
+impl Interceptor for ForwardToken {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         request
             .metadata_mut()
@@ -181,8 +181,8 @@ impl Interceptor for HandOn {
     }
 }
 
-impl fmt::Debug for HandOn {
+impl fmt::Debug for ForwardToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("HandOn(..)")
+        f.write_str("ForwardToken(..)")
     }
 }

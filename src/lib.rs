@@ -1,17 +1,16 @@
-//! Tower layers and extractors that protect an application with OAuth 2.0 and OpenID Connect.
+//! Tower layers and axum extractors that protect services with OAuth 2.0 and OpenID Connect.
 //!
-//! # Which layer do I need?
+//! [`BearerLayer`] validates access tokens on API routes. [`LoginLayer`] signs users in with the authorization code
+//! flow. Both are configured from the issuer URL alone: metadata and keys are discovered when the first request needs
+//! them.
 //!
-//! | who calls | what they bring | layer | what a handler gets |
+//! | Caller | Credential | Layer | Extractor |
 //! | --- | --- | --- | --- |
-//! | other programs, an API | an access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
-//! | people with a browser | a cookie, after they signed in | [`LoginLayer`] | [`Session`] |
-//! | both, on one route | either of the two | both layers | [`Principal`](extract::Principal) |
+//! | a program | access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
+//! | a browser | session cookie | [`LoginLayer`] | [`Session`] |
+//! | either of them, on one route | either of them | both layers | [`Principal`](extract::Principal) |
 //!
-//! Both are made from one [`AuthorizationServer`]: its issuer identifier is all they need, the rest is
-//! discovered when the first request comes. [`ScopeLayer`] demands scopes of a token, route by route.
-//!
-//! # An API
+//! # Example: an API
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -31,22 +30,7 @@
 //! # }
 //! ```
 //!
-//! What else an API may need:
-//!
-//! | you have | you say |
-//! | --- | --- |
-//! | a server that does not send `at+jwt` | [`JwtVerifier::with_profile`] with a [`TokenProfile`](token::TokenProfile) |
-//! | opaque tokens | [`BearerLayer::introspect`] |
-//! | both, several issuers, or tenants | a [`Verifier`](token::Verifier) |
-//! | scopes in another claim | [`JwtVerifier::with_scopes_from`] |
-//! | roles, or conditions on claims | a [`Policy`](bearer::Policy) in [`ScopeLayer::new`] |
-//! | a recent or stronger sign-in to ask for | [`StepUpLayer`](bearer::StepUpLayer) |
-//! | tokens bound to a key or a certificate | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
-//! | clients that ask where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
-//! | decisions by path, here or in a service behind | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
-//! | gRPC methods | [`MethodScopes`](bearer::MethodScopes), and module `grpc` with feature `tonic` |
-//!
-//! # Browser routes
+//! # Example: browser routes
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -62,64 +46,72 @@
 //!
 //! let pages: Router = Router::new()
 //!     .route("/", get(home))
-//!     .route("/account", get(account).layer(login.required())) // sends an anonymous browser to sign in
+//!     .route("/account", get(account).layer(login.required())) // redirects to the login if there is no session
 //!     .layer(login); // outermost: it serves /auth/login, /auth/callback, /auth/logout, /auth/session
 //!
 //! async fn home(session: Option<Session>) -> String {
 //!     session.map_or("hello".into(), |session| format!("hello {}", session.subject()))
 //! }
 //! async fn account(session: Session) -> String {
-//!     format!("the account of {}", session.subject())
+//!     format!("account of {}", session.subject())
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! What else browser routes may need:
+//! # Index by task
 //!
-//! | you have | you say |
+//! | To | Use |
 //! | --- | --- |
-//! | several processes, sessions of any size, sign-outs that count everywhere | [`LoginLayer::with_session_store`]; the [guide](session::guide) compares |
-//! | an API to call on the person's behalf | [`Session::access_token`], always fresh |
-//! | a single-page application that must not see a token | module `relay`, with feature `relay` |
-//! | a route for browsers and programs alike | `extract::Principal` |
-//! | a word in who may sign in, and roles to keep with a session | [`LoginLayer::with_on_login`] |
-//! | an administrator who ends sessions | [`LoginLayer::sessions`] |
-//!
-//! # Tests of your own routes
-//!
-//! Feature `testing` brings an authorization server that runs inside a test, a browser with a cookie
-//! jar, and tokens of any shape; see the module `testing`.
+//! | **APIs** | guide: [`bearer`] |
+//! | accept tokens of a server that does not send `at+jwt` | [`JwtVerifier::with_profile`], [`TokenProfile`](token::TokenProfile) |
+//! | accept opaque tokens | [`BearerLayer::introspect`] |
+//! | accept several issuers, tenants, or JWTs and opaque tokens | [`Verifier`](token::Verifier) |
+//! | read scopes from another claim | [`JwtVerifier::with_scopes_from`] |
+//! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
+//! | require a recent or stronger login | [`StepUpLayer`](bearer::StepUpLayer) |
+//! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
+//! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
+//! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
+//! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |
+//! | find out why a request was rejected | [`BearerLayer::on_refusal`], [`observability`] |
+//! | **Browser routes** | guide: [`login`] |
+//! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
+//! | call an API on behalf of the user | [`Session::access_token`] |
+//! | serve a single-page application that never sees a token | module `relay` (feature `relay`) |
+//! | decide who may sign in, keep roles with the session | [`LoginLayer::with_on_login`] |
+//! | list and end sessions of a user | [`LoginLayer::sessions`] |
+//! | **Operation** | |
+//! | test your routes | module `testing` (feature `testing`) |
+//! | watch logs, spans and metrics | [`observability`] |
+//! | keep state elsewhere | [`store`] |
+//! | understand a decision | [`design`] |
 //!
 //! # Features
 //!
-//! | feature | default | what it adds |
+//! | feature | default | adds |
 //! | --- | --- | --- |
-//! | `axum` | yes | extractors for axum handlers; the layers fit any tower service without it |
-//! | `reqwest` | yes | the back channel over reqwest and rustls; without it, hand one in |
+//! | `axum` | yes | extractors for axum handlers |
+//! | `reqwest` | yes | requests to the authorization server over reqwest and rustls |
 //! | `aws-lc-rs` | yes | cryptography by aws-lc-rs |
-//! | `rust-crypto` | no | cryptography by RustCrypto, for where aws-lc-rs does not build; slower |
-//! | `tonic` | no | `grpc`: the token inside a method, demands there, refusals as `tonic::Status` |
-//! | `metrics` | no | counters and histograms through the `metrics` facade; [`bearer`] lists them |
-//! | `redis` | no | `store::RedisStore`: sessions and all other state in Redis or Valkey |
-//! | `relay` | no | `relay`: APIs called with the session's access token, for scripts that have none |
-//! | `testing` | no | the authorization server, browser and token mint for tests and demos |
+//! | `rust-crypto` | no | cryptography by RustCrypto, where aws-lc-rs does not build; slower |
+//! | `tonic` | no | module `grpc`: tokens and rejections inside gRPC methods |
+//! | `metrics` | no | counters and histograms through the `metrics` facade; see [`observability`] |
+//! | `redis` | no | `store::RedisStore` for Redis and Valkey |
+//! | `relay` | no | module `relay`: calls an API with the access token of the session |
+//! | `testing` | no | module `testing`: an authorization server, browser and token mint for tests |
 //!
-//! One of the two backends must be there; with both, aws-lc-rs is used.
+//! At least one of the two cryptography backends is required; if both are enabled, aws-lc-rs is used.
 //!
-//! **Beside `jsonwebtoken`.** The default build does not touch it: an application that uses it, with
-//! whatever backend, goes on as before. With `rust-crypto` it is a dependency with its feature
-//! `rust_crypto` on, and cargo gives that feature to the application's copy too. One that has it with
-//! `aws_lc_rs` then has both, and `jsonwebtoken` panics at the first token unless the application said
-//! which it wants, at its start:
+//! **Applications that use `jsonwebtoken`.** The default build does not depend on it. Feature `rust-crypto` does, with
+//! its feature `rust_crypto`, and cargo unifies features: an application that enables `aws_lc_rs` of `jsonwebtoken` then
+//! has both, and `jsonwebtoken` panics at its first token unless the application chooses one at its start:
 //! `jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default()`.
 //!
-//! # What it does not do
+//! # Not included
 //!
-//! It is no authorization server, outside of tests. It does not call APIs for you, map users to your
-//! database, or decide what a user may do beyond scopes. It does not terminate TLS.
-//!
-//! Decisions and their reasons are in [`design`].
+//! The crate is not an authorization server (outside of tests), does not map users to your database, and does not decide
+//! what a user may do beyond scopes and policies. It does not terminate TLS.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "rust-crypto")))]
@@ -166,6 +158,9 @@ pub use token::{JwtVerifier, VerifiedToken};
 
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
+
+#[doc = include_str!("../docs/observability.md")]
+pub mod observability {}
 
 // Its examples use these features.
 #[cfg(all(doctest, feature = "redis", feature = "testing"))]

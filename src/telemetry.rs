@@ -58,7 +58,7 @@ counted! {
 }
 
 counted! {
-    /// Where the verdict on a good token came from.
+    /// Where the token_info on a good token came from.
     Source, "tower_oauth_verdicts_total", "source", {
         Verified => "verified",
         Introspected => "introspected",

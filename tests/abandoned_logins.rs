@@ -48,7 +48,7 @@ fn a_store_hears_nothing_of_logins_that_are_abandoned() {
         let store = MemoryStore::new().with_single_process();
         let left = left_behind(|login| match in_store {
             true => login.with_session_store(store.clone()),
-            false => login.with_shared_memory(store.clone()),
+            false => login.with_shared_store(store.clone()),
         });
         assert_eq!((left, store.len()), (0, 0));
     }

@@ -130,10 +130,7 @@ fn a_token_that_is_verified_allocates_little() {
         .collect();
     for (name, layer) in [
         ("remembering", layer(&server)),
-        (
-            "not remembering",
-            layer(&server).without_remembered_tokens(),
-        ),
+        ("not remembering", layer(&server).without_token_cache()),
     ] {
         let (none, api) = (router(), router().layer(layer));
         request(&runtime, &api, &authorization(&usual(&server).sign()));
@@ -158,7 +155,7 @@ fn claims_of_a_type_of_ones_own_cost_a_hit_nothing() {
     request(&runtime, &plain, &value);
     let plain = least(&runtime, &plain, &[value.clone(), value.clone()]);
     assert_eq!(of(layer(&server)), plain);
-    let anew = of(layer(&server).without_remembered_tokens());
+    let anew = of(layer(&server).without_token_cache());
     assert!(anew > plain + 20, "{anew} and {plain}");
 }
 

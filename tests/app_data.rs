@@ -23,7 +23,7 @@ type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
     ("shared memory", |login| {
-        login.with_shared_memory(MemoryStore::new())
+        login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
         login.with_session_store(MemoryStore::new())

@@ -5,13 +5,26 @@ mod login_support;
 mod logout_support;
 mod two_layers;
 
+#[path = "attacks_session/kept_session.rs"]
+mod kept_session;
+#[path = "attacks_session/planted.rs"]
+mod planted;
+#[path = "attacks_session/revocation.rs"]
+mod revocation;
+#[path = "attacks_session/store_failure.rs"]
+mod store_failure;
+
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
 use login_support::*;
 use logout_support::*;
+use tower_oauth::session::SessionId;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
-use tower_oauth::{Client, CookieKey, LoginLayer};
+use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 
 const STRANGER: &str = "hello stranger";
 const ALICE: &str = "hello alice";
@@ -26,6 +39,21 @@ fn server_with(client: TestClient) -> TestServer {
         .add_client(client)
         .add_user(TestUser::new("alice", "wonderland"))
         .add_user(TestUser::new("bob", "builder"))
+}
+
+fn sign_out() -> Ask {
+    Ask::new("POST", "/auth/logout?return_to=/notes").with(&[("sec-fetch-site", "same-origin")])
+}
+
+/// The hints of the revocations so far.
+fn revoked(server: &TestServer) -> Vec<String> {
+    let requests = server.requests();
+    let asked = requests
+        .iter()
+        .filter(|request| request.endpoint() == Endpoint::Revocation);
+    asked
+        .map(|request| request.parameter("token_type_hint").unwrap())
+        .collect()
 }
 
 async fn settle() {
@@ -136,7 +164,7 @@ async fn a_copy_of_a_cookie_stays_dead_in_its_last_minute() {
     let node = || Shop {
         server: server.clone(),
         app: app(&login(&server)
-            .with_shared_memory(store.clone())
+            .with_shared_store(store.clone())
             .with_session_limits(8 * HOUR, 8 * HOUR)
             .unwrap()),
     };
@@ -170,7 +198,7 @@ async fn clients_that_share_a_store_do_not_end_each_others_sessions() {
         let desk = LoginLayer::new(&server.authorization_server(), client, CALLBACK, key).unwrap();
         let desk = match mode {
             Mode::Store => desk.with_session_store(nodes.store.clone()),
-            _ => desk.with_shared_memory(nodes.store.clone()),
+            _ => desk.with_shared_store(nodes.store.clone()),
         };
         let desk = desk.with_max_sessions_per_user(1).unwrap();
         let other = Shop {
@@ -228,7 +256,7 @@ async fn a_limit_that_is_raised_prolongs_no_session_that_began_before() {
         let node = |absolute| {
             let login = match mode {
                 Mode::Store => login(&server).with_session_store(memory.clone()),
-                _ => login(&server).with_shared_memory(memory.clone()),
+                _ => login(&server).with_shared_store(memory.clone()),
             };
             let login = login.with_session_limits(absolute, absolute).unwrap();
             Shop {
@@ -266,7 +294,7 @@ async fn what_one_mode_gave_is_nobody_in_another() {
     let node = |mode| {
         let login = match mode {
             Mode::Store => login(&server).with_session_store(memory.clone()),
-            Mode::Shared => login(&server).with_shared_memory(memory.clone()),
+            Mode::Shared => login(&server).with_shared_store(memory.clone()),
             Mode::Cookie => login(&server),
         };
         Shop {
@@ -346,17 +374,16 @@ async fn a_callback_that_is_sent_again_revives_nothing() {
 #[tokio::test]
 async fn a_busy_session_does_not_push_out_what_others_have_become() {
     let server = sliding();
-    let busy = |session: tower_oauth::Session| async move {
+    let busy = |session: Session| async move {
         for n in 0..20_001_u32 {
             session.set_app_data(&n).await.unwrap();
         }
     };
-    let token = |session: tower_oauth::Session| async move {
-        session.access_token().await.unwrap().expose().to_owned()
-    };
-    let app = axum::Router::new()
-        .route("/busy", axum::routing::get(busy))
-        .route("/token", axum::routing::get(token))
+    let token =
+        |session: Session| async move { session.access_token().await.unwrap().expose().to_owned() };
+    let app = Router::new()
+        .route("/busy", get(busy))
+        .route("/token", get(token))
         .layer(login(&server));
     let shop = Shop {
         server: server.clone(),

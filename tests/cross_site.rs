@@ -143,18 +143,15 @@ async fn who_is_nobody_needs_no_evidence() {
     let jar = shop.signed_in().await;
     let expired = jar.clone();
     let post = || Ask::new("POST", "/orders").with(&[("sec-fetch-site", "cross-site")]);
-    for jar in [
-        Jar::default(),
-        Jar::of(&[(SESSION, "x")]),
-        jar.clone().and(SESSION, "x"),
-    ] {
+    for jar in [Jar::default(), Jar::of(&[(SESSION, "x")])] {
         let answer = shop.send(post().jar(&jar)).await;
         assert_eq!(answer.text(), "nobody");
     }
-    assert_eq!(
-        shop.send(post().jar(&jar)).await.status,
-        StatusCode::FORBIDDEN
-    );
+    // A planted cookie beside a session does not hide it.
+    for jar in [jar.clone(), jar.clone().and(SESSION, "x")] {
+        let answer = shop.send(post().jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN);
+    }
     shop.clock().advance(Duration::from_secs(3600));
     assert_eq!(shop.send(post().jar(&expired)).await.text(), "nobody");
 }

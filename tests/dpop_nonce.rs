@@ -271,6 +271,8 @@ async fn an_answer_has_one_nonce_and_is_not_stored() {
         let fields = [
             (HeaderName::from_static(NONCE), "the handler's"),
             (CACHE_CONTROL, "public, max-age=3600"),
+            (HeaderName::from_static("cdn-cache-control"), "max-age=3600"),
+            (HeaderName::from_static("surrogate-control"), "max-age=3600"),
             (HeaderName::from_static("x-other"), "kept"),
         ];
         (fields, "answer")
@@ -290,6 +292,8 @@ async fn an_answer_has_one_nonce_and_is_not_stored() {
             .is_some_and(|one| one != "the handler's" && one != nonce)
     );
     assert_eq!(answer.header(CACHE_CONTROL.as_str()), Some("no-store"));
+    assert_eq!(answer.header("cdn-cache-control"), None);
+    assert_eq!(answer.header("surrogate-control"), None);
     assert_eq!(answer.header("x-other"), Some("kept"));
 }
 

@@ -32,7 +32,7 @@ type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
     ("shared memory", |login| {
-        login.with_shared_memory(MemoryStore::new())
+        login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
         login.with_session_store(MemoryStore::new())
@@ -334,7 +334,7 @@ async fn the_application_hears_of_every_refresh_and_may_end_the_session() {
         shop.clock().advance(Duration::from_secs(2300));
         let answer = shop.send(Ask::page("/fresh").jar(&jar)).await;
         assert_eq!(answer.text(), "the session has ended", "{mode}");
-        assert_eq!(told.recv().await, Some(EndReason::Application), "{mode}");
+        assert_eq!(told.recv().await, Some(EndReason::Hook), "{mode}");
         assert_eq!(shop.greeting(&jar).await, "nobody", "{mode}");
         assert_eq!(shop.server.refresh_tokens("alice"), [""; 0], "{mode}");
         assert_eq!(count.load(Ordering::SeqCst), 3, "{mode}");

@@ -919,25 +919,25 @@ fn what_cannot_work_is_refused_at_the_call_that_says_it() {
     let seconds = Duration::from_secs;
     assert!(verifier.clone().with_leeway(seconds(300)).is_ok());
     assert!(verifier.clone().with_leeway(seconds(301)).is_err());
-    assert!(verifier.clone().with_remembered_for(seconds(60)).is_ok());
-    assert!(verifier.clone().with_remembered_for(seconds(61)).is_err());
-    assert!(verifier.clone().with_remembered_for(Duration::MAX).is_err());
+    assert!(verifier.clone().with_cache_ttl(seconds(60)).is_ok());
+    assert!(verifier.clone().with_cache_ttl(seconds(61)).is_err());
+    assert!(verifier.clone().with_cache_ttl(Duration::MAX).is_err());
     assert!(
         verifier
             .clone()
-            .with_insecure_remembered_for(seconds(3600))
+            .with_insecure_cache_ttl(seconds(3600))
             .is_ok()
     );
     assert!(
         verifier
             .clone()
-            .with_insecure_remembered_for(seconds(3601))
+            .with_insecure_cache_ttl(seconds(3601))
             .is_err()
     );
     assert!(
         verifier
             .clone()
-            .with_refusals_remembered_for(seconds(61))
+            .with_negative_cache_ttl(seconds(61))
             .is_err()
     );
     assert!(verifier.clone().with_concurrency(0).is_err());

@@ -167,19 +167,19 @@ async fn how_long_is_a_setting_and_zero_switches_it_off() {
     for (name, verifier, kept_for, tokens) in [
         (
             "10 s",
-            verifier(&server).with_remembered_for(seconds(10)),
+            verifier(&server).with_cache_ttl(seconds(10)),
             10,
             true,
         ),
         (
             "an hour, by name",
-            verifier(&server).with_insecure_remembered_for(seconds(3600)),
+            verifier(&server).with_insecure_cache_ttl(seconds(3600)),
             3600,
             true,
         ),
         (
             "refusals 3 s",
-            verifier(&server).with_refusals_remembered_for(seconds(3)),
+            verifier(&server).with_negative_cache_ttl(seconds(3)),
             3,
             false,
         ),
@@ -202,9 +202,9 @@ async fn how_long_is_a_setting_and_zero_switches_it_off() {
 
     server.forget_requests();
     let off = verifier(&server)
-        .with_remembered_for(Duration::ZERO)
+        .with_cache_ttl(Duration::ZERO)
         .unwrap()
-        .with_refusals_remembered_for(Duration::ZERO)
+        .with_negative_cache_ttl(Duration::ZERO)
         .unwrap();
     let (api, token) = (api_of(&off), good(&server).opaque());
     for asked in 1..=3 {

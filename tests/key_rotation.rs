@@ -33,7 +33,7 @@ fn places() -> [(&'static str, Option<MemoryStore>); 3] {
 fn deployed(shop: &Shop, ring: &str, (place, store): &(&str, Option<MemoryStore>)) -> Router {
     let login = login_with(&shop.server, CookieKey::from_text(ring).unwrap());
     app(&match (*place, store.clone()) {
-        ("shared memory", Some(store)) => login.with_shared_memory(store),
+        ("shared memory", Some(store)) => login.with_shared_store(store),
         ("store", Some(store)) => login.with_session_store(store),
         _ => login,
     })

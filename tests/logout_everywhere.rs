@@ -5,15 +5,6 @@
 mod login_support;
 mod logout_support;
 
-#[path = "logout_everywhere/kept_session.rs"]
-mod kept_session;
-#[path = "logout_everywhere/planted.rs"]
-mod planted;
-#[path = "logout_everywhere/revocation.rs"]
-mod revocation;
-#[path = "logout_everywhere/store_failure.rs"]
-mod store_failure;
-
 use std::time::Duration;
 
 use axum::Router;
@@ -21,7 +12,7 @@ use axum::routing::get;
 use http::StatusCode;
 use login_support::*;
 use logout_support::*;
-use tower_oauth::session::{SessionId, SessionsError};
+use tower_oauth::session::{SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, Gate, Grant, TestServer};
 use tower_oauth::{LoginLayer, Session};
@@ -494,11 +485,11 @@ async fn an_administrator_lists_and_ends_sessions() {
         nodes.store.fail_after(0);
         assert!(matches!(
             sessions.of_user("bob").await,
-            Err(SessionsError::Store(_))
+            Err(SessionAdminError::Store(_))
         ));
         assert!(matches!(
             sessions.end_user("bob").await,
-            Err(SessionsError::Store(_))
+            Err(SessionAdminError::Store(_))
         ));
     }
 }
@@ -511,19 +502,19 @@ async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
     let jar = nodes.signed_in("alice").await;
     assert!(matches!(
         sessions.of_user("alice").await,
-        Err(SessionsError::NoStore)
+        Err(SessionAdminError::NoStore)
     ));
     assert!(matches!(
         sessions.of_sid("x").await,
-        Err(SessionsError::NoStore)
+        Err(SessionAdminError::NoStore)
     ));
     assert!(matches!(
         sessions.end_user("alice").await,
-        Err(SessionsError::NoStore)
+        Err(SessionAdminError::NoStore)
     ));
     assert!(matches!(
         sessions.end_sid("x").await,
-        Err(SessionsError::NoStore)
+        Err(SessionAdminError::NoStore)
     ));
     let app = Router::new()
         .route("/", get(async |session: Session| session.id().to_string()))

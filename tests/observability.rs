@@ -25,7 +25,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use support::dpop::{self, show};
 use support::logs::Logs;
 use support::{api, ask, good, layer, present, present_at, server};
-use tower_oauth::bearer::{MethodScopes, RefusedRequest};
+use tower_oauth::bearer::{MethodScopesLayer, RefusedRequest};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{DpopKey, Endpoint, Fault, TestClient, TestServer, TokenMint};
 use tower_oauth::token::{Dpop, IntrospectionVerifier, JwtVerifier, TokenProfile};
@@ -500,7 +500,7 @@ async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sen
                 .push((request.status().as_u16(), line, reason));
         }
     };
-    let methods = MethodScopes::new()
+    let methods = MethodScopesLayer::new()
         .add("/a/b", ScopeLayer::all("write").unwrap())
         .unwrap();
     let whoami = async |_: VerifiedToken| {};

@@ -248,6 +248,16 @@ async fn credentials_and_names_of_a_proxy_do_not_get_through() {
         "x-consumer-username",
         "x-webauth-user",
         "x-jwt-assertion",
+        "x-arr-clientcert",
+        "X_ARR_ClientCert",
+        "x-azure-clientip",
+        "x-client-verified",
+        "x-tls-client-cert",
+        "x-host",
+        "x-http-host-override",
+        "x-custom-ip-authorization",
+        "x-proxyuser-ip",
+        "cluster-client-ip",
     ];
     for name in removed {
         let upstream = Upstream::default();

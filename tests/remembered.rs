@@ -306,7 +306,7 @@ async fn a_verdict_counts_only_where_it_was_given() {
         REMEMBERED
     );
     assert_eq!(
-        judged(&api(first.with_remembered_tokens(1 << 20)), &token).await,
+        judged(&api(first.with_token_cache(1 << 20)), &token).await,
         ANEW
     );
     assert_eq!(judged(&one, &token).await, REMEMBERED);
@@ -356,9 +356,9 @@ async fn remembering_can_be_switched_off() {
     let server = server();
     let token = good(&server).sign();
     for layer in [
-        layer(&server).without_remembered_tokens(),
-        layer(&server).with_remembered_tokens(0),
-        layer(&server).with_remembered_tokens(100),
+        layer(&server).without_token_cache(),
+        layer(&server).with_token_cache(0),
+        layer(&server).with_token_cache(100),
     ] {
         let api = api(layer);
         for _ in 0..3 {
@@ -382,7 +382,7 @@ fn remembered(layer: &BearerLayer) -> (usize, usize) {
 async fn a_flood_of_good_tokens_stays_within_the_bound() {
     const BOUND: usize = 128 * 1024;
     let server = server();
-    let layer = layer(&server).with_remembered_tokens(BOUND);
+    let layer = layer(&server).with_token_cache(BOUND);
     let kept = long(&server);
     let api = remembering(layer.clone(), &kept).await;
     assert_eq!(remembered(&layer).0, 1);
@@ -403,7 +403,7 @@ async fn a_flood_of_good_tokens_stays_within_the_bound() {
     assert_eq!(judged(&api, &kept).await, REMEMBERED);
     // One with claims beyond the bound is good all the same.
     let roomy = server.authorization_server();
-    let tight = support::api(layer_of(&roomy).with_remembered_tokens(4096));
+    let tight = support::api(layer_of(&roomy).with_token_cache(4096));
     let large = good(&server).with_claim("note", "x".repeat(6000)).sign();
     for _ in 0..2 {
         assert_eq!(judged(&tight, &large).await, ANEW);
@@ -452,7 +452,7 @@ async fn claims_of_a_type_of_ones_own_are_read_once_a_token() {
     }
     assert_eq!(READ.load(Ordering::SeqCst), 3, "a misfit is told each time");
     // Size and switch hold for the layer with the other type too.
-    let off = layer.with_claims::<Counted>().without_remembered_tokens();
+    let off = layer.with_claims::<Counted>().without_token_cache();
     let off = Router::new().route("/", get(of)).layer(off);
     for _ in 0..2 {
         assert_eq!(judged(&off, &token).await, ANEW);

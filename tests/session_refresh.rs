@@ -228,7 +228,7 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
         let layer = refresh_support::layer(&world.server, mode, &world.store);
         let shop = refresh_support::shop(&world.server, layer.clone(), &world.kept);
         assert!(
-            layer.settled(Duration::ZERO).await,
+            layer.wait_for_refreshes(Duration::ZERO).await,
             "{mode:?}: nothing is under way"
         );
         let jar = shop.signed_in().await;
@@ -239,9 +239,12 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
         let request = begin(&shop, "/token", &jar);
         world.server.wait_for_grant(Grant::RefreshToken, 1).await;
         request.abort();
-        assert!(!layer.settled(Duration::ZERO).await, "{mode:?}");
+        assert!(!layer.wait_for_refreshes(Duration::ZERO).await, "{mode:?}");
         gate.open();
-        assert!(layer.settled(Duration::from_secs(5)).await, "{mode:?}");
+        assert!(
+            layer.wait_for_refreshes(Duration::from_secs(5)).await,
+            "{mode:?}"
+        );
         // The tokens are kept: whoever comes needs no other.
         let answer = world.in_time(token(&shop, &jar)).await;
         assert_eq!(

@@ -156,7 +156,7 @@ fn stored() -> Nodes {
 }
 
 fn shared() -> Nodes {
-    nodes(LoginLayer::with_shared_memory)
+    nodes(LoginLayer::with_shared_store)
 }
 
 async fn known(shop: &Shop, jar: &Jar) -> bool {

@@ -23,7 +23,7 @@ fuzz_target!(|data: &str| {
     // A memory of its own, or what was seen before would be refused.
     static SHOP: LazyLock<Shop> = LazyLock::new(|| {
         let store = MemoryStore::new().with_clock(Still).with_single_process();
-        Shop::new(|login| login.with_shared_memory(store))
+        Shop::new(|login| login.with_shared_store(store))
     });
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
     let count = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);

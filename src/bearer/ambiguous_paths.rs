@@ -14,7 +14,7 @@ use super::require::ScopeFuture;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
-use crate::protocol::text::for_a_log;
+use crate::protocol::sanitize::log_safe;
 use crate::token::original_uri;
 
 /// Rejects requests whose path can be read in more than one way, with 400 and an empty body, to gRPC
@@ -24,7 +24,7 @@ use crate::token::original_uri;
 /// middleware that protects `/admin/`, axum's `nest` with layers on one branch only, `ServeDir` of
 /// tower-http, a reverse proxy to a service that decodes differently. `/public/..%2fadmin`, `/%61dmin`
 /// and `//admin` are other paths to the first and `/admin` to the second. The layers of this crate that
-/// decide by path refuse such paths themselves: [`MethodScopes`](super::MethodScopes), the relay and
+/// decide by path refuse such paths themselves: [`MethodScopesLayer`](super::MethodScopesLayer), the relay and
 /// [`Dpop`](crate::token::Dpop).
 ///
 /// Add it as the outermost layer. In axum that is a layer around the whole `Router`; inside of a nested
@@ -133,7 +133,7 @@ impl Log {
         let next = now + SECONDS_BETWEEN_WARNINGS;
         let due = |until| (until <= now).then_some(next);
         let order = Ordering::Relaxed;
-        let path = for_a_log(path);
+        let path = log_safe(path);
         match self.warned_until.fetch_update(order, order, due) {
             Ok(_) => tracing::warn!(
                 name: "ambiguous_path", target: "tower_oauth::bearer", %found, path,

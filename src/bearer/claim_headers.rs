@@ -8,11 +8,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::refusal::{Demand, Refusal};
+use super::refusal::{ChallengeHints, Refusal};
 use super::require::{ScopeFuture, find_judged, refuse_request};
 use crate::ConfigError;
 use crate::protocol::field_name::{announces_trailer, folded, remove, remove_members};
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 
 /// Says in headers whose token was verified, to a service behind that cannot read a token.
 ///
@@ -99,8 +99,8 @@ impl ClaimHeadersLayer {
         folded_name.starts_with(&*self.prefix)
     }
 
-    fn add(&self, headers: &mut HeaderMap, verdict: &Verdict) {
-        let claims = &verdict.claims;
+    fn add(&self, headers: &mut HeaderMap, token_info: &TokenInfo) {
+        let claims = &token_info.claims;
         let [issuer, subject, client, scope] = &self.names;
         for (name, value) in [
             (issuer, claims.issuer()),
@@ -109,7 +109,7 @@ impl ClaimHeadersLayer {
         ] {
             insert(headers, name, value.into_iter());
         }
-        insert(headers, scope, verdict.scopes().iter());
+        insert(headers, scope, token_info.scopes().iter());
     }
 }
 
@@ -181,11 +181,17 @@ where
         if announces_trailer(request.headers(), |name| self.layer.is_ours(name)) {
             let (refusal, used) = (Refusal::ForbiddenTrailer, Some(judged.scheme));
             let protection = &judged.protection;
-            let response = refuse_request(refusal, &request, protection, used, Demand::default());
+            let response = refuse_request(
+                refusal,
+                &request,
+                protection,
+                used,
+                ChallengeHints::default(),
+            );
             return ScopeFuture::refused(*response);
         }
-        if let Some(verdict) = &judged.verdict {
-            self.layer.add(request.headers_mut(), verdict);
+        if let Some(token_info) = &judged.token_info {
+            self.layer.add(request.headers_mut(), token_info);
         }
         ScopeFuture::admitted(self.inner.call(request))
     }

@@ -10,7 +10,7 @@ use super::policy::Unmet;
 use crate::ConfigError;
 use crate::protocol::challenge::is_plain;
 use crate::protocol::json::parse_object;
-use crate::token::{ScopeClaim, Verdict, VerifiedToken};
+use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 
 const NO_ROLE: &str = "the access token does not have the role that is needed";
 
@@ -28,7 +28,7 @@ pub(super) enum Condition {
     },
 }
 
-type Check = Arc<dyn Fn(&Verdict, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
+type Check = Arc<dyn Fn(&TokenInfo, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
 
 /// The claims of the request are not of the type that a condition asks for.
 pub(super) struct WrongType;
@@ -59,8 +59,8 @@ impl Condition {
                 reason: "it must be printable ASCII without quote, backslash and percent sign",
             });
         }
-        let check: Check = Arc::new(move |verdict, extensions| {
-            let plain: &dyn Any = &*verdict.claims;
+        let check: Check = Arc::new(move |token_info, extensions| {
+            let plain: &dyn Any = &*token_info.claims;
             let claims = plain.downcast_ref::<C>().or_else(|| {
                 extensions
                     .get::<VerifiedToken<C>>()
@@ -73,17 +73,18 @@ impl Condition {
 
     pub(super) fn check(
         &self,
-        verdict: &Verdict,
+        token_info: &TokenInfo,
         extensions: &Extensions,
     ) -> Result<(), Unmet<'static>> {
         let (met, sentence) = match self {
             Self::Role { from, role } => {
                 // It was read before, so it can be read again.
-                let claims = parse_object(verdict.claims.as_json().as_bytes()).unwrap_or_default();
+                let claims =
+                    parse_object(token_info.claims.as_json().as_bytes()).unwrap_or_default();
                 (from.values(&claims).contains(&&**role), NO_ROLE)
             }
             Self::Claim { sentence, check } => {
-                let met = check(verdict, extensions).map_err(|_| Unmet::WrongType)?;
+                let met = check(token_info, extensions).map_err(|_| Unmet::WrongType)?;
                 (met, *sentence)
             }
         };

@@ -13,13 +13,13 @@ use tower_service::Service;
 use tracing::Instrument as _;
 
 use super::layer::Settings;
-use super::refusal::Demand;
-use super::response::{Speech, refuse};
+use super::refusal::ChallengeHints;
+use super::response::{WireFormat, refuse};
 use super::service::{Passed, Refused, admit, examine, refused};
 use crate::protocol::cache;
 use crate::protocol::credentials::Presented;
 use crate::telemetry;
-use crate::token::{Unspent, Verdict, VerifyError};
+use crate::token::{PendingReplayCheck, TokenInfo, VerifyError};
 
 pin_project! {
     /// The answer of [`Bearer`](super::Bearer): a refusal, or the inner service's.
@@ -37,11 +37,11 @@ type Asked<T> = Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>>;
 pin_project! {
     #[project = StateProjection]
     enum State<S, C, B, F> {
-        Refused { refused: Option<(Refused, Arc<Settings<C>>, Speech)> },
+        Refused { refused: Option<(Refused, Arc<Settings<C>>, WireFormat)> },
         // A key has to be fetched first: nothing is boxed for a token that is at hand.
-        Verifying { verification: Asked<Arc<Verdict>>, waiting: Option<Box<(Waiting<S, C, B>, Presented)>> },
+        Verifying { verification: Asked<Arc<TokenInfo>>, waiting: Option<Box<(Waiting<S, C, B>, Presented)>> },
         // A proof of possession has to be remembered first.
-        Spending { spending: Asked<()>, waiting: Option<Box<(Waiting<S, C, B>, Passed<C>, Unspent)>> },
+        Spending { spending: Asked<()>, waiting: Option<Box<(Waiting<S, C, B>, Passed<C>, PendingReplayCheck)>> },
         Admitted { #[pin] inner: F, finish: Finish },
     }
 }
@@ -51,7 +51,7 @@ pub(super) struct Waiting<S, C, B> {
     pub(super) service: S,
     pub(super) request: Request<B>,
     pub(super) settings: Arc<Settings<C>>,
-    pub(super) speech: Speech,
+    pub(super) speech: WireFormat,
 }
 
 /// What is done to the response of the inner service.
@@ -98,6 +98,7 @@ impl Finish {
         if let Some(nonce) = self.nonce.take() {
             headers.insert(DPOP_NONCE, nonce);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            cache::remove_targeted(headers);
         } else if self.private && !headers.contains_key(CACHE_CONTROL) {
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
         }
@@ -116,7 +117,11 @@ impl<S, C, B> ResponseFuture<S, C, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(refused: Refused, settings: &Arc<Settings<C>>, speech: Speech) -> Self {
+    pub(super) fn refused(
+        refused: Refused,
+        settings: &Arc<Settings<C>>,
+        speech: WireFormat,
+    ) -> Self {
         Self {
             state: State::Refused {
                 refused: Some((refused, Arc::clone(settings), speech)),
@@ -144,7 +149,11 @@ where
         }
     }
 
-    pub(super) fn spending(waiting: Waiting<S, C, B>, passed: Passed<C>, proof: Unspent) -> Self {
+    pub(super) fn spending(
+        waiting: Waiting<S, C, B>,
+        passed: Passed<C>,
+        proof: PendingReplayCheck,
+    ) -> Self {
         Self {
             state: waiting.spend(passed, proof),
         }
@@ -180,12 +189,12 @@ where
                     verification,
                     waiting,
                 } => {
-                    let verdict = ready!(verification.as_mut().poll(cx));
+                    let token_info = ready!(verification.as_mut().poll(cx));
                     let Some(kept) = waiting.take() else {
                         return Poll::Pending;
                     };
                     let (waiting, presented) = *kept;
-                    waiting.examine(verdict, presented)
+                    waiting.examine(token_info, presented)
                 }
                 StateProjection::Spending { spending, waiting } => {
                     let spent = ready!(spending.as_mut().poll(cx));
@@ -213,20 +222,20 @@ where
 {
     fn examine(
         self,
-        verdict: Result<Arc<Verdict>, VerifyError>,
+        token_info: Result<Arc<TokenInfo>, VerifyError>,
         presented: Presented,
     ) -> State<S, C, B, S::Future>
     where
         C: Send + Sync + 'static,
     {
-        match examine(&self.settings, &self.request, verdict, presented) {
+        match examine(&self.settings, &self.request, token_info, presented) {
             Ok((passed, None)) => self.admit(passed, None),
             Ok((passed, Some(proof))) => self.spend(passed, proof),
             Err(refused) => self.refuse(refused),
         }
     }
 
-    fn spend(self, passed: Passed<C>, proof: Unspent) -> State<S, C, B, S::Future> {
+    fn spend(self, passed: Passed<C>, proof: PendingReplayCheck) -> State<S, C, B, S::Future> {
         let spending = Box::pin(proof.spend());
         let waiting = Some(Box::new((self, passed, proof)));
         State::Spending { spending, waiting }
@@ -256,8 +265,12 @@ where
 }
 
 /// The refusal as a response of whatever body type.
-fn respond<C, R: Default>(refused: Refused, settings: &Settings<C>, speech: Speech) -> Response<R> {
-    let demand = Demand::default();
+fn respond<C, R: Default>(
+    refused: Refused,
+    settings: &Settings<C>,
+    speech: WireFormat,
+) -> Response<R> {
+    let demand = ChallengeHints::default();
     let Refused {
         refusal,
         scheme,

@@ -7,9 +7,9 @@ use http::HeaderValue;
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
+use super::challenge_params::ChallengeParams;
 use super::hook::{Hook, RefusedRequest};
 use super::metadata::LayerOrder;
-use super::protection::Protection;
 use super::service::Bearer;
 use super::token_source::TokenSource;
 use crate::ConfigError;
@@ -17,7 +17,7 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
 use crate::token::{
-    Audience, Bindings, Dpop, IntrospectionVerifier, JwtVerifier, Verdict, Verifier,
+    Audience, Bindings, Dpop, IntrospectionVerifier, JwtVerifier, TokenInfo, Verifier,
     VerifyErrorKind,
 };
 
@@ -32,7 +32,7 @@ pub struct BearerLayer<C = Claims> {
 pub(super) struct Settings<C> {
     pub(super) verifier: Verifier,
     pub(super) bindings: Bindings,
-    pub(super) protection: Arc<Protection>,
+    pub(super) protection: Arc<ChallengeParams>,
     pub(super) optional: bool,
     pub(super) private: bool,
     /// Where else a token may be.
@@ -48,7 +48,7 @@ pub(super) struct Settings<C> {
 }
 
 /// How the claims become what handlers get.
-type Convert<C> = fn(&Arc<Verdict>) -> Result<Arc<C>, VerifyErrorKind>;
+type Convert<C> = fn(&Arc<TokenInfo>) -> Result<Arc<C>, VerifyErrorKind>;
 
 impl BearerLayer {
     /// Verifies access tokens that are JWTs, here: of this issuer, for this audience.
@@ -89,9 +89,9 @@ impl BearerLayer {
     /// Unless set otherwise the realm is `api`, and a token is required.
     pub fn new(verifier: impl Into<Verifier>) -> Self {
         let verifier = verifier.into();
-        let protection = Protection {
+        let protection = ChallengeParams {
             clock: verifier.clock(),
-            ..Protection::default()
+            ..ChallengeParams::default()
         };
         let settings = Settings {
             verifier,
@@ -104,7 +104,7 @@ impl BearerLayer {
             vary: Arc::new([]),
             protects_caches: true,
             layer_order: None,
-            convert: |verdict| Ok(Arc::clone(&verdict.claims)),
+            convert: |token_info| Ok(Arc::clone(&token_info.claims)),
         };
         Self {
             settings: Arc::new(settings),
@@ -136,7 +136,8 @@ impl<C> BearerLayer<C> {
     ///
     /// Refused as well, with 401 and the challenges of this layer: a token presented by a scheme that this layer does
     /// not accept (`DPoP` without [`with_dpop`](Self::with_dpop), `GNAP`, `PoP`, `MAC`, `OAuth`, a misspelt `Bearer`), a
-    /// token without a scheme, and a `DPoP` proof without an access token. `Basic`, `Negotiate` and every other scheme
+    /// token without a scheme, and a `DPoP` proof without an access token. An access token behind other credentials in
+    /// one field (`Basic YTpi, Bearer …`) gets 400, as two fields do. `Basic`, `Negotiate` and every other scheme
     /// may belong to another layer: such a request is anonymous here.
     #[must_use]
     pub fn optional(mut self) -> Self {
@@ -164,14 +165,14 @@ impl<C> BearerLayer<C> {
     /// The `Debug` of the layer tells how much is remembered at the moment. Clones of the layer
     /// remember together; after this call it remembers apart from those made before.
     #[must_use]
-    pub fn with_remembered_tokens(mut self, max_bytes: usize) -> Self {
+    pub fn with_token_cache(mut self, max_bytes: usize) -> Self {
         self.change(|settings| settings.verifier.remember_up_to(max_bytes));
         self
     }
 
     /// Verifies the signature of every token at every request.
     #[must_use]
-    pub fn without_remembered_tokens(mut self) -> Self {
+    pub fn without_token_cache(mut self) -> Self {
         self.change(|settings| settings.verifier.remember_up_to(0));
         self
     }
@@ -232,7 +233,11 @@ impl<C> BearerLayer<C> {
             vary: Arc::clone(&self.settings.vary),
             protects_caches: self.settings.protects_caches,
             layer_order: self.settings.layer_order.clone(),
-            convert: |verdict| verdict.memory.converted(|| read_as::<T>(&verdict.claims)),
+            convert: |token_info| {
+                token_info
+                    .memory
+                    .converted(|| read_as::<T>(&token_info.claims))
+            },
         };
         BearerLayer {
             settings: Arc::new(settings),

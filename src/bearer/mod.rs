@@ -50,11 +50,11 @@
 //! | --- | --- |
 //! | [`RejectAmbiguousPathsLayer`] | rejects paths that a service behind can read as other paths |
 //! | [`RefusalBodyLayer`] | gives refusals a body, such as problem details |
-//! | [`ResourceMetadataLayer`] | serves the document that tells clients where tokens come from ([RFC 9728]), outside of the [`BearerLayer`] that requires them; challenges name it by [`BearerLayer::with_resource_metadata`] |
+//! | [`ResourceMetadataLayer`] | accepts_resource the document that tells clients where tokens come from ([RFC 9728]), outside of the [`BearerLayer`] that requires them; challenges name it by [`BearerLayer::with_resource_metadata`] |
 //! | [`FormTokenLayer`] | finds the token of a form ([RFC 6750 §2.2]) |
 //! | [`BearerLayer`] | verifies the token, and what it is bound to: a key by [`with_dpop`](BearerLayer::with_dpop), a certificate by [`with_mtls`](BearerLayer::with_mtls) |
 //! | [`ScopeLayer`] | demands scopes, roles or conditions on claims (a [`Policy`]), for one route or many |
-//! | [`MethodScopes`] | demands scopes by gRPC method, and refuses methods that are not listed |
+//! | [`MethodScopesLayer`] | demands scopes by gRPC method, and refuses methods that are not listed |
 //! | [`StepUpLayer`] | demands a recent or stronger sign-in ([RFC 9470]) |
 //! | [`ClaimHeadersLayer`] | tells a service behind, in headers, whose token it was |
 //! | [`StripTrailersLayer`] | removes trailers of requests, which the layers that remove header fields do not see; outermost |
@@ -80,7 +80,7 @@
 //! | a sign-in too old or too weak | 401 | `insufficient_user_authentication`, with what would do |
 //! | too little scope | 403 | `insufficient_scope`, with the scopes that would do |
 //! | a condition on the claims not met | 403 | `insufficient_scope`, in the words of the condition |
-//! | a method that [`MethodScopes`] do not list, or a path that is not a gRPC method | 403 | none |
+//! | a method that [`MethodScopesLayer`] do not list, or a path that is not a gRPC method | 403 | none |
 //! | keys or a store not to be had | 503 | none; `Retry-After` |
 //! | a layer missing | 500 | none |
 //!
@@ -119,7 +119,7 @@
 //! | name | target | level | fields | when |
 //! | --- | --- | --- | --- | --- |
 //! | `refused` | `tower_oauth::bearer` | debug | `status`, `reason` | a request was refused |
-//! | `not_a_grpc_method` | `tower_oauth::bearer` | debug | `found`, `path` | the path at [`MethodScopes`] has more in it than two names |
+//! | `not_a_grpc_method` | `tower_oauth::bearer` | debug | `found`, `path` | the path at [`MethodScopesLayer`] has more in it than two names |
 //! | `ambiguous_path` | `tower_oauth::bearer` | warn | `found`, `path` | [`RejectAmbiguousPathsLayer`] rejected a request, the first in 10 seconds |
 //! | `ambiguous_path_again` | `tower_oauth::bearer` | debug | `found`, `path` | and each one until then |
 //! | `misconfigured` | `tower_oauth::bearer` | error | `reason` | a 500: the application forgot a layer |
@@ -163,7 +163,7 @@
 //! | --- | --- | --- | --- | --- |
 //! | `tower_oauth_requests_total` | counter | `outcome` | `accepted`, `anonymous`, `refused` | requests that a [`BearerLayer`] judged, each once |
 //! | `tower_oauth_refusals_total` | counter | `reason` | `no_credentials`, `unsupported_credentials`, `invalid_request`, `invalid_token`, `invalid_dpop_proof`, `use_dpop_nonce`, `insufficient_scope`, `policy`, `insufficient_user_authentication`, `unlisted_method`, `unavailable`, `misconfigured` | refusals of all layers and extractors |
-//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `remembered`, `introspected`, `introspection_remembered` | good tokens, by where the verdict came from |
+//! | `tower_oauth_verdicts_total` | counter | `source` | `verified`, `remembered`, `introspected`, `introspection_remembered` | good tokens, by where the token_info came from |
 //! | `tower_oauth_verification_seconds` | histogram | none | none | verifying a JWT with a key that is at hand |
 //! | `tower_oauth_key_fetches_total` | counter | `outcome` | `success`, `failure` | attempts to fetch a key set |
 //! | `tower_oauth_introspections_total` | counter | `outcome` | `active`, `inactive`, `failure` | questions to an introspection endpoint |
@@ -180,6 +180,7 @@
 //! [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
 
 mod ambiguous_paths;
+mod challenge_params;
 mod claim_headers;
 mod condition;
 mod form_token;
@@ -187,10 +188,9 @@ mod future;
 mod hook;
 mod layer;
 mod metadata;
-mod methods;
+mod method_scopes;
 mod options;
 mod policy;
-mod protection;
 mod refusal;
 mod refusal_body;
 mod require;
@@ -202,6 +202,9 @@ mod strip_trailers;
 mod token_source;
 
 pub use ambiguous_paths::{RejectAmbiguousPaths, RejectAmbiguousPathsLayer};
+pub(crate) use challenge_params::AuthState;
+#[cfg(feature = "axum")]
+pub(crate) use challenge_params::ChallengeParams;
 pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::ResponseFuture;
@@ -211,16 +214,13 @@ pub use metadata::{
     BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
     ServeResourceMetadata,
 };
-pub use methods::{MethodScopes, RequireMethodScope};
+pub use method_scopes::{MethodScopesLayer, RequireMethodScope};
 pub use policy::Policy;
-pub(crate) use protection::Judged;
-#[cfg(feature = "axum")]
-pub(crate) use protection::Protection;
-pub(crate) use refusal::Demand;
+pub(crate) use refusal::ChallengeHints;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
 pub use require::ScopeFuture;
-pub(crate) use response::{Speech, refuse};
+pub(crate) use response::{WireFormat, refuse};
 pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;

@@ -55,7 +55,7 @@ impl<C> BearerLayer<C> {
     ) -> Result<Self, ConfigError> {
         let settings = &self.settings;
         // A client asks for a token for `resource`, and that is what comes in `aud` (`P2`).
-        if !settings.verifier.serves(metadata.resource()) {
+        if !settings.verifier.accepts_resource(metadata.resource()) {
             return Err(ConfigError::Audience {
                 value: metadata.resource().to_owned(),
                 reason: "the resource must be an audience of the layer, byte for byte",

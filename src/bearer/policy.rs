@@ -7,7 +7,7 @@ use http::Extensions;
 use super::condition::Condition;
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
-use crate::token::{ScopeClaim, Verdict};
+use crate::token::{ScopeClaim, TokenInfo};
 
 /// What a token must say for a route: scopes, and whatever else its claims tell.
 ///
@@ -168,10 +168,10 @@ impl Policy {
     /// Looks at scopes first: what a client can ask for comes before what it cannot change.
     pub(super) fn check(
         &self,
-        verdict: &Verdict,
+        token_info: &TokenInfo,
         extensions: &Extensions,
     ) -> Result<(), Unmet<'_>> {
-        let granted = verdict.scopes();
+        let granted = token_info.scopes();
         let missing = |one: &&ScopeSet| one.iter().filter(|scope| !granted.contains(scope)).count();
         if let Some(nearest) = self.alternatives.iter().min_by_key(missing)
             && !granted.contains_all(nearest)
@@ -180,7 +180,7 @@ impl Policy {
         }
         self.conditions
             .iter()
-            .try_for_each(|condition| condition.check(verdict, extensions))
+            .try_for_each(|condition| condition.check(token_info, extensions))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::protection::Protection;
+use super::challenge_params::ChallengeParams;
 use crate::protocol::challenge::Challenge;
 use crate::protocol::credentials::Scheme;
 use crate::protocol::{BearerErrorCode, ScopeSet};
@@ -56,7 +56,7 @@ pub enum Refusal {
     /// ([`StepUpLayer`](super::StepUpLayer)): 401.
     #[error("the user must sign in again, or more strongly")]
     InsufficientUserAuthentication,
-    /// [`MethodScopes`](super::MethodScopes) do not list the method: 403 for everybody.
+    /// [`MethodScopesLayer`](super::MethodScopesLayer) do not list the method: 403 for everybody.
     #[error("the method is not listed")]
     UnlistedMethod,
     /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
@@ -84,7 +84,7 @@ impl Refusal {
 
 /// What a challenge asks for beyond a token.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Demand<'a> {
+pub(crate) struct ChallengeHints<'a> {
     pub(crate) scope: Option<&'a ScopeSet>,
     pub(crate) acr_values: Option<&'a str>,
     /// In seconds.
@@ -106,15 +106,19 @@ impl Answer {
     /// A challenge for each scheme that is offered; the error stands on the one that was used (`C8`).
     pub(super) fn challenges<'a>(
         &self,
-        protection: &'a Protection,
+        protection: &'a ChallengeParams,
         used: Option<Scheme>,
-        demand: Demand<'a>,
+        demand: ChallengeHints<'a>,
     ) -> impl Iterator<Item = Challenge<'a>> {
         let error = self.error.map(|code| (code, self.message));
         let offers = protection.schemes.iter().filter(|_| self.challenged);
         offers.map(move |offer| {
             let tells = used.is_none_or(|used| used == offer.scheme);
-            let mut demand = if tells { demand } else { Demand::default() };
+            let mut demand = if tells {
+                demand
+            } else {
+                ChallengeHints::default()
+            };
             if tells && self.status == StatusCode::UNAUTHORIZED {
                 demand.scope = demand.scope.or(protection.scope_hint.as_ref());
             }

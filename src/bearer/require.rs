@@ -9,12 +9,12 @@ use http::{Extensions, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::protection::{Judged, Protection};
-use super::refusal::{Demand, Refusal};
-use super::response::{Speech, refuse};
+use super::challenge_params::{AuthState, ChallengeParams};
+use super::refusal::{ChallengeHints, Refusal};
+use super::response::{WireFormat, refuse};
 use crate::protocol::ScopeSet;
 use crate::protocol::credentials::Scheme;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 
 /// Something that a token has to meet.
 pub(super) trait Requirement {
@@ -24,14 +24,14 @@ pub(super) trait Requirement {
     /// Why this token does not meet it, if it does not.
     fn judge(
         &self,
-        judged: &Judged,
-        verdict: &Verdict,
+        judged: &AuthState,
+        token_info: &TokenInfo,
         extensions: &Extensions,
     ) -> Result<(), Refusal>;
 
     /// What a caller is told to come back with, beside the scopes that the refusal names.
-    fn demand(&self) -> Demand<'_> {
-        Demand::default()
+    fn demand(&self) -> ChallengeHints<'_> {
+        ChallengeHints::default()
     }
 }
 
@@ -59,18 +59,24 @@ fn check<T: Requirement, B, R: Default>(
 ) -> Result<(), Box<Response<R>>> {
     let judged = find_judged(request, T::NO_LAYER)?;
     let protection = &judged.protection;
-    let verdict = judged.verdict.as_deref().ok_or_else(|| {
+    let token_info = judged.token_info.as_deref().ok_or_else(|| {
         let refusal = Refusal::NoCredentials;
-        refuse_request(refusal, request, protection, None, Demand::default())
+        refuse_request(
+            refusal,
+            request,
+            protection,
+            None,
+            ChallengeHints::default(),
+        )
     })?;
-    let Err(refusal) = requirement.judge(judged, verdict, request.extensions()) else {
+    let Err(refusal) = requirement.judge(judged, token_info, request.extensions()) else {
         return Ok(());
     };
     let needed = match &refusal {
         Refusal::InsufficientScope { needed } => Some(ScopeSet::from_wire(needed)),
         _ => None,
     };
-    let demand = Demand {
+    let demand = ChallengeHints {
         scope: needed.as_ref(),
         ..requirement.demand()
     };
@@ -82,10 +88,16 @@ fn check<T: Requirement, B, R: Default>(
 pub(super) fn find_judged<'a, B, R: Default>(
     request: &'a Request<B>,
     missing: &'static str,
-) -> Result<&'a Judged, Box<Response<R>>> {
+) -> Result<&'a AuthState, Box<Response<R>>> {
     request.extensions().get().ok_or_else(|| {
-        let (refusal, protection) = (Refusal::MissingLayer(missing), Protection::default());
-        refuse_request(refusal, request, &protection, None, Demand::default())
+        let (refusal, protection) = (Refusal::MissingLayer(missing), ChallengeParams::default());
+        refuse_request(
+            refusal,
+            request,
+            &protection,
+            None,
+            ChallengeHints::default(),
+        )
     })
 }
 
@@ -93,12 +105,12 @@ pub(super) fn find_judged<'a, B, R: Default>(
 pub(super) fn refuse_request<B, R: Default>(
     refusal: Refusal,
     request: &Request<B>,
-    protection: &Protection,
+    protection: &ChallengeParams,
     used: Option<Scheme>,
-    demand: Demand<'_>,
+    demand: ChallengeHints<'_>,
 ) -> Box<Response<R>> {
     protection.tell(&refusal, request.method(), request.uri());
-    let speech = Speech::of(request.method(), request.headers());
+    let speech = WireFormat::of(request.method(), request.headers());
     Box::new(refuse(refusal, protection, used, demand, speech))
 }
 

@@ -3,22 +3,22 @@
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::protection::Protection;
-use super::refusal::{Demand, Refusal, answer};
+use super::challenge_params::ChallengeParams;
+use super::refusal::{ChallengeHints, Refusal, answer};
 use crate::protocol::credentials::Scheme;
 use crate::telemetry;
 use crate::token::VerifyErrorKind;
 
 /// How the caller wants to be spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Speech {
+pub(crate) enum WireFormat {
     Http,
     /// gRPC: the refusal is in `grpc-status`, and the HTTP status is 200 if the layer was told that it protects
     /// gRPC. Clients in browsers (grpc-web) are answered with their own content type.
     Grpc(&'static str),
 }
 
-impl Speech {
+impl WireFormat {
     /// By the content type of a POST, which every gRPC call is. The caller chooses both, so this alone never
     /// makes the status of a refusal a success: a proxy that asks whether a request may pass would let it pass.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
@@ -46,10 +46,10 @@ const GRPC: [&str; 3] = [
 /// Answers with a refusal, logs it once, and leaves it in the extensions.
 pub(crate) fn refuse<R: Default>(
     refusal: Refusal,
-    protection: &Protection,
+    protection: &ChallengeParams,
     used: Option<Scheme>,
-    demand: Demand<'_>,
-    speech: Speech,
+    demand: ChallengeHints<'_>,
+    speech: WireFormat,
 ) -> Response<R> {
     let answer = answer(&refusal);
     let (status, message) = (answer.status, answer.message);
@@ -66,15 +66,15 @@ pub(crate) fn refuse<R: Default>(
         headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
     }
     match speech {
-        Speech::Http => {}
-        Speech::Grpc(kind) => {
+        WireFormat::Http => {}
+        WireFormat::Grpc(kind) => {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
             headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
             // The sentences are plain ASCII without `%`, so they need no percent-encoding.
             headers.insert("grpc-message", HeaderValue::from_static(message));
         }
     }
-    if speech == Speech::Http || !protection.trailers_only {
+    if speech == WireFormat::Http || !protection.trailers_only {
         *response.status_mut() = status;
     }
     response.extensions_mut().insert(refusal);

@@ -7,12 +7,12 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::challenge_params::AuthState;
 use super::policy::{Policy, Unmet};
-use super::protection::Judged;
 use super::refusal::Refusal;
 use super::require::{self, Requirement, ScopeFuture};
 use crate::ConfigError;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 
 /// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
 ///
@@ -78,9 +78,13 @@ impl ScopeLayer {
     }
 
     /// Why a token is refused here, if it is.
-    pub(crate) fn check(&self, verdict: &Verdict, extensions: &Extensions) -> Result<(), Refusal> {
+    pub(crate) fn check(
+        &self,
+        token_info: &TokenInfo,
+        extensions: &Extensions,
+    ) -> Result<(), Refusal> {
         self.policy
-            .check(verdict, extensions)
+            .check(token_info, extensions)
             .map_err(|unmet| match unmet {
                 Unmet::Scope(nearest) => Refusal::InsufficientScope {
                     needed: nearest.to_string(),
@@ -96,8 +100,13 @@ impl ScopeLayer {
 impl Requirement for ScopeLayer {
     const NO_LAYER: &'static str = "a ScopeLayer has no BearerLayer around it";
 
-    fn judge(&self, _: &Judged, verdict: &Verdict, extensions: &Extensions) -> Result<(), Refusal> {
-        self.check(verdict, extensions)
+    fn judge(
+        &self,
+        _: &AuthState,
+        token_info: &TokenInfo,
+        extensions: &Extensions,
+    ) -> Result<(), Refusal> {
+        self.check(token_info, extensions)
     }
 }
 

@@ -7,17 +7,17 @@ use std::task::{Context, Poll};
 use http::{Extensions, HeaderValue, Request, Response};
 use tower_service::Service;
 
+use super::challenge_params::AuthState;
 use super::future::{Finish, ResponseFuture, Waiting};
 use super::layer::Settings;
-use super::protection::Judged;
 use super::refusal::Refusal;
-use super::response::Speech;
+use super::response::WireFormat;
 use crate::protocol::credentials::{
     self, Credentials, Found, InvalidCredentials, Presented, Scheme,
 };
 use crate::telemetry;
 use crate::token::{
-    Recalled, Shown, Unspent, Verdict, VerifiedToken, VerifyError, VerifyErrorKind,
+    CacheLookup, PendingReplayCheck, Shown, TokenInfo, VerifiedToken, VerifyError, VerifyErrorKind,
 };
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
@@ -47,28 +47,28 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let speech = Speech::of(request.method(), request.headers());
+        let speech = WireFormat::of(request.method(), request.headers());
         match judge(&self.settings, &mut request) {
-            Judgement::Admitted(elsewhere) => {
+            AuthOutcome::Admitted(elsewhere) => {
                 let finish = Finish::of_token(&self.settings, elsewhere);
                 ResponseFuture::admitted(self.inner.call(request), finish)
             }
-            Judgement::Anonymous => {
+            AuthOutcome::Anonymous => {
                 let finish = Finish::of_anonymous(&self.settings);
                 ResponseFuture::admitted(self.inner.call(request), finish)
             }
-            Judgement::Refused(refused) => {
+            AuthOutcome::Refused(refused) => {
                 // Gives back what `poll_ready` may have reserved for a call that does not come.
                 self.inner = self.inner.clone();
                 let protection = &self.settings.protection;
                 protection.tell(&refused.refusal, request.method(), request.uri());
                 ResponseFuture::refused(refused, &self.settings, speech)
             }
-            Judgement::Undecided(presented) => {
+            AuthOutcome::Undecided(presented) => {
                 let waiting = self.wait(request, speech);
                 ResponseFuture::verifying(waiting, presented)
             }
-            Judgement::Unspent(passed, proof) => {
+            AuthOutcome::PendingReplayCheck(passed, proof) => {
                 let waiting = self.wait(request, speech);
                 ResponseFuture::spending(waiting, passed, proof)
             }
@@ -78,7 +78,7 @@ where
 
 impl<S: Clone, C> Bearer<S, C> {
     /// Keeps a request until somebody has answered.
-    fn wait<B>(&mut self, request: Request<B>, speech: Speech) -> Waiting<S, C, B> {
+    fn wait<B>(&mut self, request: Request<B>, speech: WireFormat) -> Waiting<S, C, B> {
         // The clone takes our place; the service that was polled ready is the one to call.
         let next = self.inner.clone();
         Waiting {
@@ -91,7 +91,7 @@ impl<S: Clone, C> Bearer<S, C> {
 }
 
 /// What can be said of a request without waiting.
-enum Judgement<C> {
+enum AuthOutcome<C> {
     /// The request carries its verified token now; whether it came from elsewhere than `Authorization`.
     Admitted(bool),
     Anonymous,
@@ -99,7 +99,7 @@ enum Judgement<C> {
     /// Somebody has to be asked first.
     Undecided(Presented),
     /// All is good, if the proof was not shown before.
-    Unspent(Passed<C>, Unspent),
+    PendingReplayCheck(Passed<C>, PendingReplayCheck),
 }
 
 /// A refusal, and the scheme whose challenge tells why: all of them where none was used alone.
@@ -112,7 +112,7 @@ pub(super) struct Refused {
 
 /// A token that is good, with what it is presented as.
 pub(super) struct Passed<C> {
-    verdict: Arc<Verdict>,
+    token_info: Arc<TokenInfo>,
     claims: Arc<C>,
     presented: Presented,
 }
@@ -120,9 +120,9 @@ pub(super) struct Passed<C> {
 fn judge<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-) -> Judgement<C> {
+) -> AuthOutcome<C> {
     let nobody = |refusal| {
-        Judgement::Refused(Refused {
+        AuthOutcome::Refused(Refused {
             refusal,
             scheme: None,
             nonce: None,
@@ -144,9 +144,13 @@ fn judge<C: Send + Sync + 'static, B>(
             if request.headers().contains_key("dpop") {
                 return nobody(Refusal::UnsupportedCredentials { found: LONE_PROOF });
             }
+            let bindings = &settings.bindings;
+            if !bindings.is_certificate_readable(request.headers(), request.extensions()) {
+                return nobody(Refusal::InvalidRequest);
+            }
             admit_anonymous(settings, request);
             telemetry::Request::Anonymous.count();
-            return Judgement::Anonymous;
+            return AuthOutcome::Anonymous;
         }
         Ok(Credentials::Unsupported(found)) => {
             return nobody(Refusal::UnsupportedCredentials { found });
@@ -155,25 +159,25 @@ fn judge<C: Send + Sync + 'static, B>(
     };
     let elsewhere = found.is_elsewhere();
     // A token that is remembered was read before, to the last character.
-    let (verdict, presented) = match settings.verifier.recall(found.bytes()) {
-        Recalled::Good(verdict) => (Ok(verdict), found.known()),
-        Recalled::Nothing(name) => {
+    let (token_info, presented) = match settings.verifier.recall(found.bytes()) {
+        CacheLookup::Good(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Nothing(name) => {
             let Ok(presented) = found.checked() else {
                 return nobody(Refusal::InvalidRequest);
             };
             match settings.verifier.at_hand(presented.token(), name) {
-                Some(verdict) => (verdict, presented),
-                None => return Judgement::Undecided(presented),
+                Some(token_info) => (token_info, presented),
+                None => return AuthOutcome::Undecided(presented),
             }
         }
     };
-    match examine(settings, request, verdict, presented) {
+    match examine(settings, request, token_info, presented) {
         Ok((passed, None)) => {
             admit(settings, request, passed);
-            Judgement::Admitted(elsewhere)
+            AuthOutcome::Admitted(elsewhere)
         }
-        Ok((passed, Some(proof))) => Judgement::Unspent(passed, proof),
-        Err(refused) => Judgement::Refused(refused),
+        Ok((passed, Some(proof))) => AuthOutcome::PendingReplayCheck(passed, proof),
+        Err(refused) => AuthOutcome::Refused(refused),
     }
 }
 
@@ -203,13 +207,13 @@ fn read<C, B>(
 pub(super) fn examine<C, B>(
     settings: &Settings<C>,
     request: &Request<B>,
-    verdict: Result<Arc<Verdict>, VerifyError>,
+    token_info: Result<Arc<TokenInfo>, VerifyError>,
     presented: Presented,
-) -> Result<(Passed<C>, Option<Unspent>), Refused> {
+) -> Result<(Passed<C>, Option<PendingReplayCheck>), Refused> {
     let scheme = presented.scheme;
-    if let Ok(verdict) = &verdict
+    if let Ok(token_info) = &token_info
         && settings.bindings.has_unreadable_certificate(
-            verdict,
+            token_info,
             request.headers(),
             request.extensions(),
         )
@@ -220,7 +224,7 @@ pub(super) fn examine<C, B>(
             nonce: None,
         });
     }
-    let examined = verdict.and_then(|verdict| {
+    let examined = token_info.and_then(|token_info| {
         let shown = Shown {
             presented: &presented,
             method: request.method(),
@@ -228,13 +232,13 @@ pub(super) fn examine<C, B>(
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        let proof = settings.bindings.check(&verdict, &shown)?;
-        let claims = (settings.convert)(&verdict)?;
-        Ok((verdict, claims, proof))
+        let proof = settings.bindings.check(&token_info, &shown)?;
+        let claims = (settings.convert)(&token_info)?;
+        Ok((token_info, claims, proof))
     });
-    let (verdict, claims, proof) = examined.map_err(|error| refused(settings, error, scheme))?;
+    let (token_info, claims, proof) = examined.map_err(|error| refused(settings, error, scheme))?;
     let passed = Passed {
-        verdict,
+        token_info,
         claims,
         presented,
     };
@@ -259,19 +263,19 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
     passed: Passed<C>,
 ) {
     let Passed {
-        verdict,
+        token_info,
         claims,
         presented,
     } = passed;
     let extensions = request.extensions_mut();
     forget_earlier(extensions);
-    extensions.insert(Judged {
+    extensions.insert(AuthState {
         protection: Arc::clone(&settings.protection),
-        verdict: Some(Arc::clone(&verdict)),
+        token_info: Some(Arc::clone(&token_info)),
         scheme: presented.scheme,
         forget: forget::<C>,
     });
-    extensions.insert(VerifiedToken::new(verdict, claims, presented));
+    extensions.insert(VerifiedToken::new(token_info, claims, presented));
     settings.strip_credentials(request.headers_mut());
     telemetry::Request::Accepted.count();
 }
@@ -279,9 +283,9 @@ pub(super) fn admit<C: Send + Sync + 'static, B>(
 fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
     forget_earlier(extensions);
-    extensions.insert(Judged {
+    extensions.insert(AuthState {
         protection: Arc::clone(&settings.protection),
-        verdict: None,
+        token_info: None,
         scheme: Scheme::Bearer,
         forget: forget::<C>,
     });
@@ -292,7 +296,7 @@ fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request:
 /// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the
 /// claims as another type.
 fn forget_earlier(extensions: &mut Extensions) {
-    if let Some(forget) = extensions.get().map(|earlier: &Judged| earlier.forget) {
+    if let Some(forget) = extensions.get().map(|earlier: &AuthState| earlier.forget) {
         forget(extensions);
     }
 }

@@ -8,15 +8,15 @@ use http::{Extensions, Request, Response};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::protection::Judged;
-use super::refusal::{Demand, Refusal};
+use super::challenge_params::AuthState;
+use super::refusal::{ChallengeHints, Refusal};
 use super::require::{self, Requirement, ScopeFuture};
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{Claims, ScopeSet};
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 
 /// Demands that the user signed in strongly enough, or recently enough ([RFC 9470]): for the few routes
 /// that need more than the rest.
@@ -119,20 +119,25 @@ impl StepUpLayer {
 impl Requirement for StepUpLayer {
     const NO_LAYER: &'static str = "a StepUpLayer has no BearerLayer around it";
 
-    fn judge(&self, judged: &Judged, verdict: &Verdict, _: &Extensions) -> Result<(), Refusal> {
+    fn judge(
+        &self,
+        judged: &AuthState,
+        token_info: &TokenInfo,
+        _: &Extensions,
+    ) -> Result<(), Refusal> {
         let now = unix_seconds(&*judged.protection.clock);
-        if self.demand.is_met(&verdict.claims, now) {
+        if self.demand.is_met(&token_info.claims, now) {
             Ok(())
         } else {
             Err(Refusal::InsufficientUserAuthentication)
         }
     }
 
-    fn demand(&self) -> Demand<'_> {
-        Demand {
+    fn demand(&self) -> ChallengeHints<'_> {
+        ChallengeHints {
             acr_values: self.demand.acr_values.as_deref(),
             max_age: self.demand.max_age,
-            ..Demand::default()
+            ..ChallengeHints::default()
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
 use crate::protocol::field_name::{folded, is_token_character, remove_spellings};
-use crate::protocol::text::for_a_log;
+use crate::protocol::sanitize::log_safe;
 
 /// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
@@ -181,7 +181,7 @@ impl TokenSource {
 
 /// The name alone: what is in its place of a value may be a token.
 fn log_conflict(cookie: &str, pair: CookiePair<'_>) {
-    let found = for_a_log(&String::from_utf8_lossy(pair.name().unwrap_or_default()));
+    let found = log_safe(&String::from_utf8_lossy(pair.name().unwrap_or_default()));
     tracing::debug!(
         name: "cookie_name_conflict",
         target: "tower_oauth::bearer",

@@ -31,7 +31,7 @@ pub(crate) use backend::PublicKey;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
 pub(crate) use backend::digest;
 #[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
-pub(crate) use backend::{TokenName, TokenNames};
+pub(crate) use backend::{CacheTag, TokenTagger};
 pub use cookie_key::CookieKey;
 pub(crate) use embedded_key::EmbeddedKey;
 pub(crate) use hmac::hmac_sha256;

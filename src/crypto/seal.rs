@@ -38,7 +38,7 @@ pub(crate) enum Purpose {
 
 /// Where a sealed text belongs: it opens nowhere else.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct SealContext<'a> {
     pub(crate) purpose: Purpose,
     /// The name of its cookie, or of its session.
     pub(crate) name: &'a str,
@@ -54,7 +54,7 @@ impl CookieKey {
     pub(crate) fn seal(
         &self,
         random: &Random,
-        place: Place<'_>,
+        place: SealContext<'_>,
         plain: &[u8],
     ) -> Result<String, RandomError> {
         Ok(base64url::encode(&self.seal_bytes(random, place, plain)?))
@@ -63,7 +63,7 @@ impl CookieKey {
     pub(crate) fn seal_bytes(
         &self,
         random: &Random,
-        place: Place<'_>,
+        place: SealContext<'_>,
         plain: &[u8],
     ) -> Result<Vec<u8>, RandomError> {
         let Some(key) = self.ring().first() else {
@@ -90,13 +90,13 @@ impl CookieKey {
     }
 
     /// The plain text, or nothing: why it does not open is nobody's business (`H56`).
-    pub(crate) fn open(&self, place: Place<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, place: SealContext<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
         self.open_bytes(place, base64url::decode(text)?)
     }
 
     pub(crate) fn open_bytes(
         &self,
-        place: Place<'_>,
+        place: SealContext<'_>,
         sealed: Vec<u8>,
     ) -> Option<Zeroizing<Vec<u8>>> {
         let mut sealed = Zeroizing::new(sealed);
@@ -147,7 +147,7 @@ impl SealingKey {
     }
 
     /// The cipher of this place: that of the key, or one that needs the ticket too.
-    fn cipher(&self, place: Place<'_>) -> Cow<'_, XChaCha20Poly1305> {
+    fn cipher(&self, place: SealContext<'_>) -> Cow<'_, XChaCha20Poly1305> {
         let Some(ticket) = place.ticket else {
             return Cow::Borrowed(&self.cipher);
         };
@@ -173,7 +173,7 @@ pub(crate) const fn sealed_len(plain: usize) -> usize {
 }
 
 /// Returns the encoding of a place, which no other place has.
-fn associated_data(place: Place<'_>, key_id: [u8; 4]) -> Vec<u8> {
+fn associated_data(place: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
     let purpose: &[u8] = match place.purpose {
         Purpose::Session => b"session",
         Purpose::Transaction => b"transaction",
@@ -202,7 +202,7 @@ const OVERHEAD: usize = HEAD + TAG;
 mod tests {
     use super::*;
 
-    const PLACE: Place<'_> = Place {
+    const PLACE: SealContext<'_> = SealContext {
         purpose: Purpose::Session,
         name: "shop-session",
         binding: Binding::of_test(1),
@@ -221,28 +221,28 @@ mod tests {
         for (what, place) in [
             (
                 "another name",
-                Place {
+                SealContext {
                     name: "shop-tx-1",
                     ..PLACE
                 },
             ),
             (
                 "another purpose",
-                Place {
+                SealContext {
                     purpose: Purpose::Transaction,
                     ..PLACE
                 },
             ),
             (
                 "another binding",
-                Place {
+                SealContext {
                     binding: Binding::of_test(2),
                     ..PLACE
                 },
             ),
             (
                 "with a ticket",
-                Place {
+                SealContext {
                     ticket: Some(&[0; 32]),
                     ..PLACE
                 },
@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn what_was_sealed_with_a_ticket_needs_the_key_and_that_ticket() {
         let random = Random::system();
-        let with = |ticket| Place { ticket, ..PLACE };
+        let with = |ticket| SealContext { ticket, ..PLACE };
         let sealed = key(1)
             .seal(&random, with(Some(&[5; 32])), b"hello")
             .unwrap();

@@ -6,7 +6,7 @@ use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::login::{Mark, missing};
+use crate::login::{LoginContext, missing};
 use crate::session::Session;
 
 /// Why there is no [`Session`] for a handler: nobody is signed in, or no layer looked.
@@ -49,8 +49,8 @@ impl IntoResponse for SessionRejection {
     }
 }
 
-fn find_layer(parts: &Parts) -> Result<&Mark, SessionRejection> {
-    let mark = parts.extensions.get::<Mark>();
+fn find_layer(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
+    let mark = parts.extensions.get::<LoginContext>();
     let mark = mark.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
     mark.look();
     Ok(mark)

@@ -7,7 +7,7 @@ use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum_core::response::{IntoResponse, Response};
 use http::request::Parts;
 
-use crate::bearer::{Demand, Judged, Protection, Refusal, Speech, refuse};
+use crate::bearer::{AuthState, ChallengeHints, ChallengeParams, Refusal, WireFormat, refuse};
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
@@ -15,8 +15,8 @@ use crate::token::VerifiedToken;
 #[derive(Debug)]
 pub struct TokenRejection {
     refusal: Refusal,
-    protection: Arc<Protection>,
-    speech: Speech,
+    protection: Arc<ChallengeParams>,
+    speech: WireFormat,
 }
 
 const NO_LAYER: &str = "a handler asks for VerifiedToken, but no BearerLayer is around it";
@@ -45,10 +45,13 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Verified
 fn find<C: Send + Sync + 'static>(
     parts: &Parts,
 ) -> Result<Option<VerifiedToken<C>>, TokenRejection> {
-    let Some(judged) = parts.extensions.get::<Judged>() else {
+    let Some(judged) = parts.extensions.get::<AuthState>() else {
         return Err(rejection(parts, Refusal::MissingLayer(NO_LAYER)));
     };
-    match (parts.extensions.get::<VerifiedToken<C>>(), &judged.verdict) {
+    match (
+        parts.extensions.get::<VerifiedToken<C>>(),
+        &judged.token_info,
+    ) {
         (Some(token), Some(_)) => Ok(Some(token.clone())),
         (None, Some(_)) => {
             if may_log("other_claims", type_name::<C>()) {
@@ -68,24 +71,24 @@ fn find<C: Send + Sync + 'static>(
 fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
     let protection = parts
         .extensions
-        .get::<Judged>()
+        .get::<AuthState>()
         .map(|judged| Arc::clone(&judged.protection));
     let protection = protection.unwrap_or_default();
     protection.tell(&refusal, &parts.method, &parts.uri);
     TokenRejection {
         refusal,
         protection,
-        speech: Speech::of(&parts.method, &parts.headers),
+        speech: WireFormat::of(&parts.method, &parts.headers),
     }
 }
 
 impl IntoResponse for TokenRejection {
     fn into_response(self) -> Response {
         let message = match (&self.refusal, self.speech) {
-            (Refusal::MissingLayer(message), Speech::Http) => Some(*message),
+            (Refusal::MissingLayer(message), WireFormat::Http) => Some(*message),
             _ => None,
         };
-        let demand = Demand::default();
+        let demand = ChallengeHints::default();
         let response: Response = refuse(self.refusal, &self.protection, None, demand, self.speech);
         match message {
             Some(message) => response.map(|_| axum_core::body::Body::from(message)),

@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response};
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::{Flow, token_endpoint};
 use crate::clock::unix_seconds;
-use crate::issuer::{BackChannelError, Occasion, Parameters};
+use crate::issuer::{BackChannelError, FetchTrigger, Parameters};
 use crate::protocol::form;
 
 /// Why there is no answer.
@@ -59,7 +59,7 @@ impl Flow {
         endpoint: &str,
         mut parameters: Parameters<'a>,
     ) -> Result<Request<Bytes>, FlowError> {
-        let occasion = Occasion {
+        let occasion = FetchTrigger {
             issuer: self.server.issuer(),
             now: unix_seconds(&**self.server.clock()),
             random: *self.random(),

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::client_assertion::{self, ASSERTION_TYPE, Occasion};
+use super::client_assertion::{self, ASSERTION_TYPE, FetchTrigger};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
@@ -177,7 +177,7 @@ impl Client {
     /// Call it anew for every request, a repeated one as well: an assertion is good once (RFC 7523 §3).
     pub(crate) fn authenticate<'a>(
         &'a self,
-        occasion: &Occasion<'_>,
+        occasion: &FetchTrigger<'_>,
         parameters: &mut Parameters<'a>,
     ) -> Result<Option<HeaderValue>, RandomError> {
         parameters.push(("client_id", Cow::Borrowed(&self.id)));
@@ -243,7 +243,7 @@ mod tests {
             (Client::mutual_tls("a:b"), None, &[("client_id", "a:b")]),
         ] {
             let mut parameters = Vec::new();
-            let occasion = Occasion {
+            let occasion = FetchTrigger {
                 issuer: "https://id.example.test",
                 now: 0,
                 random: Random::system(),

@@ -12,7 +12,7 @@ const LIFETIME: i64 = 60;
 
 /// To whom, when and with what randomness a client proves who it is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Occasion<'a> {
+pub(crate) struct FetchTrigger<'a> {
     /// The issuer identifier of the authorization server.
     pub(crate) issuer: &'a str,
     /// In seconds since 1970.
@@ -25,7 +25,7 @@ pub(super) fn make(
     key: &SigningKey,
     audience: &str,
     typed: bool,
-    occasion: &Occasion<'_>,
+    occasion: &FetchTrigger<'_>,
 ) -> Result<String, RandomError> {
     let claims = json!({
         "iss": client_id,

@@ -9,13 +9,13 @@ use tokio::task::JoinHandle;
 
 use super::back_channel::{BackChannel, FetchError};
 use super::discovery::MetadataSource;
+use super::fetch_budget::{Buckets, FetchBudget};
 use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
 use super::key_fetch::MAX_BACKOFF;
 use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
-use super::limiter::{Buckets, TokenSource};
+use super::key_status::KeySetEpoch;
 use super::server::Unavailable;
-use super::standing::Pulse;
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
@@ -61,7 +61,7 @@ pub(super) struct KeySource {
     pub(super) outage_limit: Duration,
     pub(super) random: Random,
     pub(super) held: RwLock<Option<Arc<Held>>>,
-    pub(super) pulse: Pulse,
+    pub(super) pulse: KeySetEpoch,
     pub(super) state: Mutex<State>,
     pub(super) flight: Flight<Outcome>,
     /// Tells the refresher that a set has come whose life may be shorter than that of the last.
@@ -117,7 +117,7 @@ impl KeySource {
             outage_limit,
             random: Random::system(),
             held: RwLock::new(None),
-            pulse: Pulse::default(),
+            pulse: KeySetEpoch::default(),
             state: Mutex::new(state),
             flight: Flight::default(),
             renewed: Arc::default(),
@@ -127,7 +127,7 @@ impl KeySource {
 
     /// The key for a token, where that can be said without waiting: always for a key that is held
     /// (`J5`, `J11`).
-    pub(super) fn key_at_hand(
+    pub(super) fn cached_key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
@@ -141,9 +141,9 @@ impl KeySource {
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: TokenSource,
+        source: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
-        if let Some(decided) = self.key_at_hand(key_id, algorithm) {
+        if let Some(decided) = self.cached_key(key_id, algorithm) {
             return decided;
         }
         within(
@@ -165,7 +165,7 @@ impl KeySource {
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: TokenSource,
+        source: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
         let held = match self.usable() {
             Some(held) if !self.is_overdue(&held) => held,
@@ -200,7 +200,7 @@ impl KeySource {
     /// An attempt for a key id that is not held, as long as the bucket gives one (`J4`).
     fn unknown_key_attempt(
         self: &Arc<Self>,
-        source: TokenSource,
+        source: FetchBudget,
     ) -> Option<impl Future<Output = Outcome> + Send + use<>> {
         let now = self.clock.monotonic();
         let granted = lock(&self.state).buckets.take(source, now);

@@ -8,6 +8,7 @@ mod back_channel;
 mod client;
 mod client_assertion;
 mod discovery;
+mod fetch_budget;
 mod flight;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
@@ -15,13 +16,12 @@ mod health;
 mod key_fetch;
 mod key_set;
 mod key_source;
-mod limiter;
+mod key_status;
 #[cfg(any(feature = "reqwest", feature = "relay"))]
 mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
-mod standing;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
@@ -30,14 +30,14 @@ pub use back_channel::BackChannelError;
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client::Parameters;
-pub(crate) use client_assertion::Occasion;
+pub(crate) use client_assertion::FetchTrigger;
+pub(crate) use fetch_budget::FetchBudget;
 pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
-pub(crate) use limiter::TokenSource;
+pub(crate) use key_status::{KeyRef, KeyStatus};
 #[cfg(feature = "relay")]
 pub(crate) use renewable::Renewable;
 pub use server::{AuthorizationServer, Unavailable};
-pub(crate) use standing::{Standing, Voucher};
 pub use static_keys::StaticKeys;

@@ -11,11 +11,11 @@ use tower_service::Service;
 
 use super::back_channel::{BackChannel, BackChannelError, TOTAL_TIMEOUT, is_loopback};
 use super::discovery::MetadataSource;
+use super::fetch_budget::FetchBudget;
 use super::health::{Health, KeySetHealth};
 use super::key_set::SelectedKey;
 use super::key_source::{KeyError, KeySource};
-use super::limiter::TokenSource;
-use super::standing::{Standing, Voucher};
+use super::key_status::{KeyRef, KeyStatus};
 use super::static_keys::StaticKeys;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
@@ -314,23 +314,23 @@ impl AuthorizationServer {
         self.settings.channel.send(request).await
     }
 
-    pub(crate) fn key_at_hand(
+    pub(crate) fn cached_key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
         match &self.settings.given_keys {
             Some(keys) => Some(keys.key(key_id, algorithm)),
-            None => self.keys.key_at_hand(key_id, algorithm),
+            None => self.keys.cached_key(key_id, algorithm),
         }
     }
 
     /// Whether a key that vouched for a token still does.
-    pub(crate) fn standing(&self, voucher: &Voucher) -> Standing {
+    pub(crate) fn key_status(&self, voucher: &KeyRef) -> KeyStatus {
         match &self.settings.given_keys {
             // What was given by hand never changes.
-            Some(_) => Standing::Current,
-            None => self.keys.standing(voucher),
+            Some(_) => KeyStatus::Current,
+            None => self.keys.key_status(voucher),
         }
     }
 
@@ -338,7 +338,7 @@ impl AuthorizationServer {
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: TokenSource,
+        source: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
         match &self.settings.given_keys {
             Some(keys) => keys.key(key_id, algorithm),

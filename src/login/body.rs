@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Buf as _;
 use http::HeaderMap;
@@ -21,12 +22,31 @@ pub(super) async fn read_form<B: Body>(
         return None;
     }
     let mut text = Vec::new();
-    while let Some(frame) = poll_fn(|cx| body.as_mut().poll_frame(cx)).await {
-        let Ok(mut data) = frame.ok()?.into_data() else {
-            continue;
+    poll_fn(|cx| poll_text(body.as_mut(), &mut text, cx)).await?;
+    form::parse(std::str::from_utf8(&text).ok()?).ok()
+}
+
+/// Reads to the end; `None` for a body that breaks off or a large one.
+fn poll_text<B: Body>(
+    mut body: Pin<&mut B>,
+    text: &mut Vec<u8>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<()>> {
+    while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+        let Ok(frame) = frame else {
+            return Poll::Ready(None);
+        };
+        let mut data = match frame.into_data() {
+            Ok(data) if data.has_remaining() => data,
+            // Pieces without content count towards no limit of size, and a body can have any number of them ready:
+            // between them the time limit of the caller has its turn.
+            _ => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         };
         if text.len() + data.remaining() > MAX_FORM {
-            return None;
+            return Poll::Ready(None);
         }
         while data.has_remaining() {
             let chunk = data.chunk();
@@ -35,7 +55,7 @@ pub(super) async fn read_form<B: Body>(
             data.advance(length);
         }
     }
-    form::parse(std::str::from_utf8(&text).ok()?).ok()
+    Poll::Ready(Some(()))
 }
 
 /// Our own form is empty; an application's may hold a return target.

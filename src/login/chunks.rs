@@ -4,8 +4,8 @@
 
 use zeroize::Zeroizing;
 
+use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
-use super::sealer::Sealer;
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
@@ -24,7 +24,7 @@ pub(super) enum NotWritten {
 /// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
 /// out where it would not fit with it.
 pub(super) fn seal(
-    sealer: &Sealer,
+    sealer: &CookieCipher,
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, NotWritten> {
     match seal_as_it_is(sealer, record) {
@@ -36,7 +36,7 @@ pub(super) fn seal(
 }
 
 fn seal_as_it_is(
-    sealer: &Sealer,
+    sealer: &CookieCipher,
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, NotWritten> {
     let record = record.to_bytes();
@@ -77,7 +77,7 @@ pub(super) fn names(count: usize) -> Vec<String> {
 }
 
 /// Opens a session that is in so many cookies.
-pub(super) fn read(sealer: &Sealer, text: &str, count: usize) -> Option<SessionRecord> {
+pub(super) fn read(sealer: &CookieCipher, text: &str, count: usize) -> Option<SessionRecord> {
     let plain = sealer.open(Purpose::Session, SESSION, text)?;
     let (&counted, record) = plain.split_first()?;
     if usize::from(counted) != count {
@@ -108,8 +108,8 @@ mod tests {
     use crate::login::cookies::Jar;
     use crate::random::Random;
 
-    fn sealer() -> Sealer {
-        Sealer {
+    fn sealer() -> CookieCipher {
+        CookieCipher {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
             names: CookieNames::new("shop", false),

@@ -7,7 +7,7 @@ use super::navigation::{
     Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, has_foreign_origin, kind, one,
 };
 use super::refusal::Refusal;
-use crate::protocol::text::for_a_log;
+use crate::protocol::sanitize::log_safe;
 
 /// Whether a request that carries a session must show that it comes from this application's pages.
 ///
@@ -148,7 +148,7 @@ impl Evidence<'_> {
     pub(super) fn describe(self, headers: &HeaderMap) -> String {
         let sent = |name| match one(headers, name) {
             Sent::Nothing => "absent".to_owned(),
-            Sent::One(value) => for_a_log(value),
+            Sent::One(value) => log_safe(value),
             Sent::Unclear => "sent twice or not ASCII".to_owned(),
         };
         format!(

@@ -11,15 +11,15 @@ use http::{HeaderValue, Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::answer::{self, Answer};
+use super::context::LoginContext;
 use super::cookies::Jar;
-use super::mark::Mark;
 use super::presented::SessionNames;
 use super::refusal::Refusal;
+use super::response::{self, Answer};
 use super::service::enter;
 use super::settings::Settings;
 use crate::protocol::cache;
-use crate::session::{Opened, Session};
+use crate::session::{OpenedSession, Session};
 use crate::store::StoreError;
 
 pin_project! {
@@ -37,16 +37,16 @@ pin_project! {
 pin_project! {
     #[project = Projected]
     enum State<S, B, F, R> {
-        Opening { opening: OpeningFuture, parked: Option<Box<Parked<S, B>>> },
-        Inner { #[pin] future: F, afterwards: Option<Afterwards> },
-        Leaving { settling: SettlingFuture, leaving: Option<(Response<R>, Afterwards)> },
+        Opening { opening: OpeningFuture, parked: Option<Box<PendingRequest<S, B>>> },
+        Inner { #[pin] future: F, afterwards: Option<ResponseFinalizer> },
+        AwaitingRefresh { pending_refreshes: SettlingFuture, leaving: Option<(Response<R>, ResponseFinalizer)> },
         Route { future: RouteFuture },
         Answer { answer: Option<Response<R>> },
     }
 }
 
 /// A request that waits for its session, and the service that is ready for it.
-pub(super) struct Parked<S, B> {
+pub(super) struct PendingRequest<S, B> {
     pub(super) settings: Arc<Settings>,
     pub(super) inner: S,
     /// Whether it may go on in the name of a session.
@@ -58,26 +58,26 @@ pub(super) struct Parked<S, B> {
 
 type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 pub(super) type SettlingFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
-type OpeningFuture = Pin<Box<dyn Future<Output = Result<Opened, StoreError>> + Send>>;
+type OpeningFuture = Pin<Box<dyn Future<Output = Result<OpenedSession, StoreError>> + Send>>;
 
 /// What is done to a response on its way out.
-pub(super) struct Afterwards {
+pub(super) struct ResponseFinalizer {
     pub(super) settings: Arc<Settings>,
     /// What clears cookies that are nobody's.
     pub(super) clearing: Vec<HeaderValue>,
     pub(super) session: Option<Session>,
     /// What the response waits for before it takes the session along.
-    pub(super) settling: Option<SettlingFuture>,
+    pub(super) pending_refreshes: Option<SettlingFuture>,
     /// The cookies that the browser sent the session in.
     pub(super) shown: SessionNames,
-    pub(super) mark: Mark,
+    pub(super) mark: LoginContext,
 }
 
 impl<S, B, R> ResponseFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn opening(opening: OpeningFuture, parked: Parked<S, B>) -> Self {
+    pub(super) fn opening(opening: OpeningFuture, parked: PendingRequest<S, B>) -> Self {
         Self {
             state: State::Opening {
                 opening,
@@ -86,7 +86,7 @@ where
         }
     }
 
-    pub(super) fn inner(future: S::Future, afterwards: Afterwards) -> Self {
+    pub(super) fn inner(future: S::Future, afterwards: ResponseFinalizer) -> Self {
         let afterwards = Some(afterwards);
         Self {
             state: State::Inner { future, afterwards },
@@ -132,17 +132,20 @@ where
                     let response = ready!(future.poll(cx))?;
                     match afterwards.take() {
                         None => return Poll::Ready(Ok(response)),
-                        Some(mut afterwards) => match afterwards.settling.take() {
+                        Some(mut afterwards) => match afterwards.pending_refreshes.take() {
                             None => return Poll::Ready(Ok(afterwards.apply(response))),
-                            Some(settling) => State::Leaving {
-                                settling,
+                            Some(pending_refreshes) => State::AwaitingRefresh {
+                                pending_refreshes,
                                 leaving: Some((response, afterwards)),
                             },
                         },
                     }
                 }
-                Projected::Leaving { settling, leaving } => {
-                    ready!(settling.as_mut().poll(cx));
+                Projected::AwaitingRefresh {
+                    pending_refreshes,
+                    leaving,
+                } => {
+                    ready!(pending_refreshes.as_mut().poll(cx));
                     return match leaving.take() {
                         Some((response, afterwards)) => Poll::Ready(Ok(afterwards.apply(response))),
                         None => Poll::Pending,
@@ -164,12 +167,12 @@ where
     }
 }
 
-impl<S, B, R> Parked<S, B>
+impl<S, B, R> PendingRequest<S, B>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    fn go_on(mut self, opened: Result<Opened, StoreError>) -> State<S, B, S::Future, R> {
+    fn go_on(mut self, opened: Result<OpenedSession, StoreError>) -> State<S, B, S::Future, R> {
         let settings = &self.settings;
         let headers = self.request.headers();
         let entered = match opened {
@@ -206,7 +209,7 @@ where
     }
 }
 
-impl Afterwards {
+impl ResponseFinalizer {
     fn apply<R>(self, mut response: Response<R>) -> Response<R> {
         self.write(response.headers_mut());
         response
@@ -224,20 +227,20 @@ impl Afterwards {
             cookies.extend(renewed);
         }
         if !cookies.is_empty() {
-            answer::forbid_storing(headers);
-            answer::add_cookies(headers, cookies);
+            response::forbid_storing(headers);
+            response::add_cookies(headers, cookies);
         } else if depends_on_session {
             // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
             // further in says of all pages.
             if !cache::is_private(headers) {
-                answer::forbid_storing(headers);
+                response::forbid_storing(headers);
             }
-            answer::forbid_sharing(headers);
+            response::forbid_sharing(headers);
         } else if is_signed_in && !headers.contains_key(CACHE_CONTROL) {
             // A service may have seen that there is a session without reading it. What says itself that it may be
             // shared, such as a static file, stays so.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
-            answer::vary_by_cookie(headers);
+            response::vary_by_cookie(headers);
         }
     }
 }

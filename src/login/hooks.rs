@@ -72,7 +72,9 @@ impl LoginLayer {
     where
         F: Future<Output = LoginDecision> + Send + 'static,
     {
-        self.with_keeper(|keeper| keeper.with_hooks(|hooks| hooks.on_login = Hook::new(hook)))
+        self.with_session_manager(|keeper| {
+            keeper.with_hooks(|hooks| hooks.on_login = Hook::new(hook))
+        })
     }
 
     /// Asks the application whenever the tokens of a session were renewed: to look again whether the
@@ -103,7 +105,9 @@ impl LoginLayer {
     where
         F: Future<Output = RefreshDecision> + Send + 'static,
     {
-        self.with_keeper(|keeper| keeper.with_hooks(|hooks| hooks.on_refresh = Hook::new(hook)))
+        self.with_session_manager(|keeper| {
+            keeper.with_hooks(|hooks| hooks.on_refresh = Hook::new(hook))
+        })
     }
 
     /// Tells the application of every session that somebody ended, and who did: to close what is open for
@@ -128,6 +132,8 @@ impl LoginLayer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.with_keeper(|keeper| keeper.with_hooks(|hooks| hooks.on_logout = Hook::new(hook)))
+        self.with_session_manager(|keeper| {
+            keeper.with_hooks(|hooks| hooks.on_logout = Hook::new(hook))
+        })
     }
 }

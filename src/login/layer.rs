@@ -9,12 +9,12 @@ use tower_layer::Layer;
 use url::Url;
 
 use super::SameSite;
+use super::cookie_cipher::CookieCipher;
 use super::cookies::CookieNames;
 use super::csrf::{Csrf, X_CSRF};
 use super::pages::ErrorPage;
 use super::required::RequiredLayer;
 use super::routes::{Route, Routes};
-use super::sealer::Sealer;
 use super::service::Login;
 use super::settings::{OwnErrorPage, Settings};
 use super::transactions::MAX_RETURN_TO;
@@ -23,7 +23,7 @@ use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
-use crate::session::{Keeper, Sessions};
+use crate::session::{SessionManager, Sessions};
 use crate::store::{SharedStore, Store};
 
 /// Signs people in with the authorization code flow, and tells the routes inside who they are.
@@ -60,7 +60,7 @@ impl LoginLayer {
         let app = default_cookie_name(&flow);
         let secure = flow.redirect_uri().scheme() == "https";
         let routes = Routes::beside(flow.redirect_uri())?;
-        let sealer = Sealer {
+        let sealer = CookieCipher {
             key: cookie_key,
             random: *flow.random(),
             names: CookieNames::new(&app, secure),
@@ -71,7 +71,7 @@ impl LoginLayer {
             settings: Arc::new(Settings {
                 layer: LAYERS.fetch_add(1, Ordering::Relaxed),
                 origin: flow.redirect_uri().origin().ascii_serialization(),
-                keeper: Arc::new(Keeper::new(Arc::new(flow), sealer.key.clone())),
+                keeper: Arc::new(SessionManager::new(Arc::new(flow), sealer.key.clone())),
                 sealer,
                 routes,
                 default_return_to: "/".to_owned(),
@@ -236,7 +236,7 @@ impl LoginLayer {
         if idle > absolute {
             return Err(refused(idle, "the idle limit is above the absolute one"));
         }
-        Ok(self.with_keeper(|keeper| keeper.with_limits(absolute, idle)))
+        Ok(self.with_session_manager(|keeper| keeper.with_limits(absolute, idle)))
     }
 
     /// Keeps sessions in this store; a browser then has a random ticket in its cookie, and nothing else.
@@ -247,7 +247,7 @@ impl LoginLayer {
     #[must_use]
     pub fn with_session_store(self, store: impl Store) -> Self {
         let store = SharedStore::new(store);
-        self.with_keeper(|keeper| keeper.with_session_store(store))
+        self.with_session_manager(|keeper| keeper.with_session_store(store))
     }
 
     /// Leaves sessions in sealed cookies, and keeps in this store what all replicas must know together:
@@ -255,9 +255,9 @@ impl LoginLayer {
     ///
     /// Every request with a session asks the store then; while it cannot be asked, they get 503.
     #[must_use]
-    pub fn with_shared_memory(self, store: impl Store) -> Self {
+    pub fn with_shared_store(self, store: impl Store) -> Self {
         let store = SharedStore::new(store);
-        self.with_keeper(|keeper| keeper.with_shared_memory(store))
+        self.with_session_manager(|keeper| keeper.with_shared_store(store))
     }
 
     /// How many sessions a person may have at a time, in different browsers. A login beyond that ends the
@@ -267,9 +267,9 @@ impl LoginLayer {
     ///
     /// [`ConfigError::Setting`] for 0, for more than 256, and before
     /// [`with_session_store`](Self::with_session_store) or
-    /// [`with_shared_memory`](Self::with_shared_memory): without a store nobody can count.
+    /// [`with_shared_store`](Self::with_shared_store): without a store nobody can count.
     pub fn with_max_sessions_per_user(self, most: usize) -> Result<Self, ConfigError> {
-        let keeper = Keeper::clone(&self.settings.keeper);
+        let keeper = SessionManager::clone(&self.settings.keeper);
         let keeper =
             keeper
                 .with_max_sessions_per_user(most)
@@ -278,7 +278,7 @@ impl LoginLayer {
                     value: most.to_string(),
                     reason: "it must be 1 to 256, and there must be a store",
                 })?;
-        Ok(self.with_keeper(|_| keeper))
+        Ok(self.with_session_manager(|_| keeper))
     }
 
     /// Has the browser forget what it kept of this origin when somebody signs out: its cache, and what
@@ -294,7 +294,7 @@ impl LoginLayer {
     #[must_use]
     pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
         let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
-        self.with_keeper(|keeper| keeper.with_flow(Arc::new(flow)))
+        self.with_session_manager(|keeper| keeper.with_flow(Arc::new(flow)))
     }
 
     /// The `SameSite` attribute of the session cookie; [`SameSite::Lax`] when this is not called.
@@ -345,8 +345,8 @@ impl LoginLayer {
     /// A refresh is a task that outlives its request. Where refresh tokens rotate, one that dies with its
     /// process between the server's answer and the store costs somebody their session. Five seconds do
     /// unless the store is away.
-    pub async fn settled(&self, limit: Duration) -> bool {
-        self.settings.keeper.settled(limit).await
+    pub async fn wait_for_refreshes(&self, limit: Duration) -> bool {
+        self.settings.keeper.wait_for_refreshes(limit).await
     }
 
     /// Waits until the authorization server is known and fit for a login, for those who want to know at
@@ -372,7 +372,7 @@ impl LoginLayer {
     }
 
     #[cfg(feature = "testing")]
-    pub(crate) fn keeper(&self) -> &Arc<Keeper> {
+    pub(crate) fn keeper(&self) -> &Arc<SessionManager> {
         &self.settings.keeper
     }
 
@@ -386,8 +386,11 @@ impl LoginLayer {
         self
     }
 
-    pub(super) fn with_keeper(self, change: impl FnOnce(Keeper) -> Keeper) -> Self {
-        let keeper = change(Keeper::clone(&self.settings.keeper));
+    pub(super) fn with_session_manager(
+        self,
+        change: impl FnOnce(SessionManager) -> SessionManager,
+    ) -> Self {
+        let keeper = change(SessionManager::clone(&self.settings.keeper));
         self.with(|settings| settings.keeper = Arc::new(keeper))
     }
 
@@ -396,7 +399,7 @@ impl LoginLayer {
         change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
     ) -> Result<Self, ConfigError> {
         let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
-        Ok(self.with_keeper(|keeper| keeper.with_flow(flow)))
+        Ok(self.with_session_manager(|keeper| keeper.with_flow(flow)))
     }
 }
 

@@ -25,7 +25,7 @@
 //! replica knows the copy until it ends by itself. A session that does not fit into 5 KiB of cookies is
 //! refused with an error page.
 //!
-//! With [`LoginLayer::with_session_store`] it is in a store, and with [`LoginLayer::with_shared_memory`] a
+//! With [`LoginLayer::with_session_store`] it is in a store, and with [`LoginLayer::with_shared_store`] a
 //! store knows what was ended: a sign-out then counts everywhere, and there is a route for the authorization
 //! server to tell of its own. The [guide](crate::session::guide) compares.
 //!
@@ -93,43 +93,43 @@
 //! # }
 //! ```
 
-mod answer;
 mod body;
-mod callbacks;
 mod chunks;
+mod context;
+mod cookie_cipher;
 mod cookies;
 mod csrf;
 mod events;
 mod future;
 mod hooks;
 mod layer;
-mod mark;
 mod navigation;
 mod pages;
 mod presented;
 mod redeemed;
 mod redemption_limit;
+mod redemptions;
 mod refusal;
 #[cfg(feature = "relay")]
 mod relayed;
 mod required;
+mod response;
 mod routes;
-mod sealer;
 mod service;
+mod session_cookie;
 mod settings;
 mod tickets;
 mod transactions;
-mod visit;
 
+pub(crate) use context::LoginContext;
 pub use csrf::Csrf;
 pub use future::ResponseFuture;
 pub use layer::LoginLayer;
-pub(crate) use mark::Mark;
 pub use pages::ErrorPage;
 pub use required::{Required, RequiredFuture, RequiredLayer};
 pub use service::Login;
 
-use answer::Answer;
+use response::Answer;
 
 /// When a browser sends the session cookie along with a request that another site caused.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -159,7 +159,7 @@ impl SameSite {
 /// The application is put together wrongly: told in the log and in words, and nothing is let through.
 pub(crate) fn missing(message: &'static str) -> Answer {
     events::misconfigured(message);
-    answer::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
+    response::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 
 #[cfg(test)]

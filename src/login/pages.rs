@@ -20,6 +20,7 @@ pub struct ErrorPage<'a> {
     pub(super) correlation_id: &'a str,
     pub(super) login_url: &'a str,
     pub(super) accept_language: Option<&'a str>,
+    pub(super) go_on: Option<&'a str>,
 }
 
 impl ErrorPage<'_> {
@@ -64,7 +65,7 @@ impl ErrorPage<'_> {
     /// Returns where the browser can go on: after a sign-out that the store did not accept yet, to the authorization
     /// server, or to the target of the sign-out.
     pub fn go_on(&self) -> Option<&str> {
-        self.refusal.go_on.as_deref()
+        self.go_on
     }
 }
 
@@ -108,7 +109,7 @@ impl ErrorPage<'_> {
     fn title(&self) -> &'static str {
         match self.status() {
             _ if self.code() == NOT_SIGNED_OUT => "Not signed out",
-            StatusCode::SERVICE_UNAVAILABLE if self.refusal.go_on.is_some() => "Signed out here",
+            StatusCode::SERVICE_UNAVAILABLE if self.go_on.is_some() => "Signed out here",
             StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
             StatusCode::FORBIDDEN => "Request refused",
             StatusCode::UNAUTHORIZED => "Please sign in",
@@ -213,6 +214,7 @@ mod tests {
             correlation_id: "c0ffee",
             login_url: "/auth/login?return_to=\"><img onerror=x>",
             accept_language: Some("<script>"),
+            go_on: Some("/\"><script>"),
         }
         .to_string();
         assert!(

@@ -1,10 +1,10 @@
 //! The sessions that the cookies of a request hold, among cookies that were planted beside them.
 
 use super::chunks::{MAX_CHUNKS, read};
+use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, MAX_VALUES, SESSION};
-use super::sealer::Sealer;
 use crate::flow::SessionRecord;
-use crate::session::{Presented, Shown};
+use crate::session::{Presented, PresentedSession};
 
 /// What the session cookies of a request hold.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl SessionNames {
 
 /// Opens every session that the cookies hold. What is part of none is passed over: whoever can plant a cookie must
 /// not sign the user out by it.
-pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
+pub(super) fn open(sealer: &CookieCipher, jar: &Jar<'_>) -> Found {
     let mut parts = jar.session_parts();
     let Some(first) = parts.next() else {
         return Found::default();
@@ -75,7 +75,7 @@ pub(super) fn open(sealer: &Sealer, jar: &Jar<'_>) -> Found {
 
 /// Tries the values of the session cookies in every combination that may be a session.
 struct Attempt<'a> {
-    sealer: &'a Sealer,
+    sealer: &'a CookieCipher,
     /// The whole session, then its chunks.
     values: [Vec<&'a str>; 1 + MAX_CHUNKS],
     used: Vec<&'a str>,
@@ -86,7 +86,7 @@ struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    fn new(sealer: &'a Sealer, jar: &Jar<'a>) -> Self {
+    fn new(sealer: &'a CookieCipher, jar: &Jar<'a>) -> Self {
         let mut values = [const { Vec::new() }; 1 + MAX_CHUNKS];
         let mut is_broken = jar.overflow();
         for (index, value) in jar.session_parts() {
@@ -118,7 +118,9 @@ impl<'a> Attempt<'a> {
         let unused = all.filter(|value| !self.used.contains(value)).count();
         let mut records = self.records.into_iter();
         let presented = records.next().map(|first| Presented {
-            others: records.map(|one| Shown::Record(Box::new(one))).collect(),
+            others: records
+                .map(|one| PresentedSession::Record(Box::new(one)))
+                .collect(),
             ..shown(first)
         });
         Found {
@@ -160,7 +162,7 @@ impl<'a> Attempt<'a> {
 }
 
 fn shown(record: SessionRecord) -> Presented {
-    Presented::from(Shown::Record(Box::new(record)))
+    Presented::from(PresentedSession::Record(Box::new(record)))
 }
 
 /// Where a cookie stands in a session, by what follows `session` in its name: 0 is the whole of it.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::callbacks::Outcome;
+use super::redemptions::Outcome;
 use crate::clock::{Clock, unix_seconds};
 use crate::flow::Transaction;
 
@@ -181,7 +181,7 @@ const MAX_ENTRIES: usize = 100_000;
 mod tests {
     use super::*;
     use crate::flow::FlowError;
-    use crate::login::callbacks::SignInError;
+    use crate::login::redemptions::SignInError;
     use crate::protocol::authorization_response::AuthorizationResponse;
 
     fn key(n: usize) -> Key {

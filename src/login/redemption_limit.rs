@@ -126,7 +126,7 @@ impl Drop for RedemptionPermit {
 /// Token requests of callbacks under way at a time.
 const MAX_REQUESTS: usize = 64;
 
-/// Callbacks that wait for one of them, each a task of a few KiB.
+/// RedemptionCache that wait for one of them, each a task of a few KiB.
 const MAX_WAITING: usize = 1024;
 
 /// How long one waits: six times as long as a token request may take, and shorter than proxies and
@@ -167,9 +167,11 @@ mod tests {
         drop(queue.remove(1));
         permits.truncate(MAX_REQUESTS - 2);
         drop(queue.pop());
-        let served: Vec<bool> = queue.iter_mut().map(|one| poll(one).is_ready()).collect();
+        let polled: Vec<_> = queue.iter_mut().map(poll).collect();
+        let served: Vec<bool> = polled.iter().map(Poll::is_ready).collect();
         assert_eq!(served, [true, true, false, false]);
         drop(queue);
+        drop(polled);
         drop(permits);
         assert_eq!(limit.queue().under_way, 0);
     }

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::callbacks::SignInError;
 use super::chunks::NotWritten;
+use super::redemptions::SignInError;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
-use crate::session::{NotAdmitted, NotBegun};
+use crate::session::{CreateSessionError, LoginRejection};
 use crate::store::StoreError;
 
 /// A refusal on its way to the browser.
@@ -27,8 +27,6 @@ pub(crate) struct Refusal {
     pub(super) retry_after: Option<Duration>,
     /// Beginning anew may help.
     pub(super) start_again: bool,
-    /// Where the browser can go on.
-    pub(super) go_on: Option<String>,
     /// For the log alone.
     pub(super) reason: Option<Cow<'static, str>>,
 }
@@ -42,7 +40,6 @@ impl Refusal {
             said: None,
             retry_after: None,
             start_again: false,
-            go_on: None,
             reason: None,
         }
     }
@@ -93,7 +90,6 @@ impl From<&FlowError> for Refusal {
             said: said(error),
             retry_after: error.retry_after(),
             start_again,
-            go_on: None,
             reason: Some(error.to_string().into()),
         }
     }
@@ -138,37 +134,40 @@ impl From<&SignInError> for Refusal {
             SignInError::Flow(error) => Self::from(error),
             SignInError::Busy => busy(),
             // The callback has been used up: to try again is to begin anew.
-            SignInError::NotBegun(NotBegun::Store(error)) | SignInError::Store(error) => Self {
+            SignInError::CreateSessionError(CreateSessionError::Store(error))
+            | SignInError::Store(error) => Self {
                 start_again: true,
                 ..Self::from(error)
             },
-            SignInError::NotAdmitted(error) => Self::from(error),
+            SignInError::LoginRejection(error) => Self::from(error),
             SignInError::NotWritten(error) => Self::from(*error),
-            SignInError::NotBegun(NotBegun::Random(error)) => Self::from(*error),
-            SignInError::NotBegun(NotBegun::LoggedOut) => LOGGED_OUT,
+            SignInError::CreateSessionError(CreateSessionError::Random(error)) => {
+                Self::from(*error)
+            }
+            SignInError::CreateSessionError(CreateSessionError::LoggedOut) => LOGGED_OUT,
             SignInError::Used => USED,
         }
     }
 }
 
 /// What the application itself says to a login (`L76`).
-impl From<&NotAdmitted> for Refusal {
-    fn from(error: &NotAdmitted) -> Self {
+impl From<&LoginRejection> for Refusal {
+    fn from(error: &LoginRejection) -> Self {
         let refusal = match error {
-            NotAdmitted::Denied(words) => {
+            LoginRejection::Denied(words) => {
                 let mut refusal = Self::new(StatusCode::FORBIDDEN, "login_denied", NOT_LET_IN);
                 if !words.trim().is_empty() {
                     refusal.message = words.clone();
                 }
                 refusal
             }
-            NotAdmitted::Later { retry_after, .. } => {
+            LoginRejection::Later { retry_after, .. } => {
                 let status = StatusCode::SERVICE_UNAVAILABLE;
                 let mut refusal = Self::new(status, "login_undecided", UNDECIDED);
                 refusal.retry_after = Some(*retry_after);
                 refusal
             }
-            NotAdmitted::Failed(_) => {
+            LoginRejection::Failed(_) => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
                 Self::new(status, "login_hook_failed", OUR_FAULT)
             }

@@ -3,12 +3,12 @@
 use http::Method;
 use http::header::HeaderMap;
 
-use super::answer::Answer;
-use super::mark::Mark;
+use super::context::LoginContext;
 use super::navigation::Kind;
+use super::response::Answer;
 use crate::clock::SharedClock;
 
-impl Mark {
+impl LoginContext {
     /// Whether a script of this application sent the request, or it is a WebSocket of one (`L59`).
     pub(crate) fn is_of_a_script(&self, method: &Method, headers: &HeaderMap) -> bool {
         let evidence = self.settings().evidence();

@@ -10,9 +10,9 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::answer::Answer;
-use super::mark::Mark;
+use super::context::LoginContext;
 use super::missing;
+use super::response::Answer;
 use crate::session::Session;
 
 /// Lets a request through only with a session; made by [`LoginLayer::required`](super::LoginLayer::required).
@@ -113,7 +113,7 @@ where
 impl<S> Required<S> {
     fn refusal<B>(&self, request: &Request<B>) -> Option<Answer> {
         let extensions = request.extensions();
-        match extensions.get::<Mark>() {
+        match extensions.get::<LoginContext>() {
             Some(mark) if mark.layer() == self.layer => {
                 mark.look();
                 let asks = || mark.ask_to_log_in(request.method(), request.headers());

@@ -8,14 +8,14 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::answer::Answer;
+use super::context::LoginContext;
 use super::cookies::Jar;
-use super::future::{Afterwards, Parked, ResponseFuture, SettlingFuture};
-use super::mark::Mark;
+use super::future::{PendingRequest, ResponseFinalizer, ResponseFuture, SettlingFuture};
+use super::response::Answer;
 use super::routes;
+use super::session_cookie::{Resolved, SessionCookie};
 use super::settings::Settings;
-use super::visit::{Glance, Visit};
-use crate::session::{Opened, Session};
+use crate::session::{OpenedSession, Session};
 
 /// The service of a [`LoginLayer`](super::LoginLayer).
 #[derive(Clone, Debug)]
@@ -61,11 +61,11 @@ where
         }
         let jar = Jar::read(request.headers(), &settings.sealer.names);
         match settings.glance(&jar) {
-            Glance::Known(mut visit) => {
+            Resolved::Known(mut visit) => {
                 let admitted =
                     visit.session.is_none() || settings.admits(request.method(), request.headers());
                 if admitted {
-                    let touch = |held| settings.keeper.touch_at_hand(held);
+                    let touch = |held| settings.keeper.touch_cached(held);
                     visit.session = visit.session.map(touch);
                 }
                 match enter(settings, visit, admitted, &mut request) {
@@ -76,18 +76,18 @@ where
                     }
                 }
             }
-            Glance::Unknown(presented, names) => {
+            Resolved::Unknown(presented, names) => {
                 let admitted = settings.admits(request.method(), request.headers());
                 let keeper = Arc::clone(&settings.keeper);
                 let opening = async move {
-                    Ok(match keeper.look_up(presented).await? {
-                        Opened::Session(held) if admitted => {
-                            Opened::Session(keeper.touch(held).await)
+                    Ok(match keeper.open_presented(presented).await? {
+                        OpenedSession::Session(held) if admitted => {
+                            OpenedSession::Session(keeper.touch(held).await)
                         }
                         found => found,
                     })
                 };
-                let parked = Parked {
+                let parked = PendingRequest {
                     settings: Arc::clone(settings),
                     inner: self.ready_inner(),
                     admitted,
@@ -112,10 +112,10 @@ impl<S: Clone> Login<S> {
 /// Puts into the request what those inside need to know, or says why it does not come through.
 pub(super) fn enter<B>(
     settings: &Arc<Settings>,
-    visit: Visit,
+    visit: SessionCookie,
     admitted: bool,
     request: &mut Request<B>,
-) -> Result<Afterwards, Box<Answer>> {
+) -> Result<ResponseFinalizer, Box<Answer>> {
     // `L59`: in the session's name only from our own pages. Refused, it was no use of the session either.
     if visit.session.is_some() && !admitted {
         let refused = settings.refuse_foreign(request.headers());
@@ -128,9 +128,10 @@ pub(super) fn enter<B>(
     if let Some(session) = &session {
         session.refresh_ahead();
     }
-    let settling = session.as_ref().and_then(Session::settling);
-    let settling = settling.map(|settling| -> SettlingFuture { Box::pin(settling) });
-    let mark = Mark::new(Arc::clone(settings), request.uri());
+    let pending_refreshes = session.as_ref().and_then(Session::pending_refreshes);
+    let pending_refreshes = pending_refreshes
+        .map(|pending_refreshes| -> SettlingFuture { Box::pin(pending_refreshes) });
+    let mark = LoginContext::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
     extensions.insert(mark.clone());
     // A session of another layer around this one is not a session here.
@@ -138,11 +139,11 @@ pub(super) fn enter<B>(
     if let Some(session) = &session {
         extensions.insert(session.clone());
     }
-    Ok(Afterwards {
+    Ok(ResponseFinalizer {
         settings: Arc::clone(settings),
         clearing: visit.cookies,
         session,
-        settling,
+        pending_refreshes,
         shown: visit.names,
         mark,
     })

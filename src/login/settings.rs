@@ -7,26 +7,26 @@ use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
 use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
-use super::answer::{self, Answer};
-use super::callbacks::Callbacks;
+use super::cookie_cipher::CookieCipher;
 use super::csrf::{self, Evidence};
 use super::navigation::{self, Kind};
 use super::pages::{self, ErrorPage};
+use super::redemptions::RedemptionCache;
 use super::refusal::{self, Refusal};
+use super::response::{self, Answer};
 use super::routes::{Route, Routes};
-use super::sealer::Sealer;
 use super::{Csrf, SameSite, events};
 use crate::flow::Flow;
 use crate::protocol::form;
 use crate::protocol::return_to::check_return_to;
-use crate::session::Keeper;
+use crate::session::SessionManager;
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     /// Which layer's settings these are, whatever was set since.
     pub(super) layer: u64,
-    pub(super) keeper: Arc<Keeper>,
-    pub(super) sealer: Sealer,
+    pub(super) keeper: Arc<SessionManager>,
+    pub(super) sealer: CookieCipher,
     pub(super) routes: Routes,
     /// The origin of the redirect URI, as browsers write it.
     pub(super) origin: String,
@@ -40,7 +40,7 @@ pub(super) struct Settings {
     pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
     pub(super) error_page: Option<OwnErrorPage>,
-    pub(super) callbacks: Arc<Callbacks>,
+    pub(super) callbacks: Arc<RedemptionCache>,
 }
 
 /// An error page of the application's own making.
@@ -113,7 +113,7 @@ impl Settings {
         };
         let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
         if kind == Kind::Navigation {
-            return answer::redirect(&login_url);
+            return response::redirect(&login_url);
         }
         if kind == Kind::Form {
             let mut answer = self.refuse(headers, &refusal::SIGNED_OUT, None);
@@ -130,7 +130,7 @@ impl Settings {
             "correlation_id": correlation_id,
             "login_url": login_url,
         });
-        let mut answer = answer::problem(StatusCode::UNAUTHORIZED, &problem);
+        let mut answer = response::problem(StatusCode::UNAUTHORIZED, &problem);
         let headers = answer.headers_mut();
         headers.insert(WWW_AUTHENTICATE, CHALLENGE);
         if kind == Kind::Htmx
@@ -148,6 +148,16 @@ impl Settings {
         refusal: &Refusal,
         return_to: Option<&str>,
     ) -> Answer {
+        self.answer(headers, refusal, return_to, None)
+    }
+
+    fn answer(
+        &self,
+        headers: &HeaderMap,
+        refusal: &Refusal,
+        return_to: Option<&str>,
+        go_on: Option<&str>,
+    ) -> Answer {
         let correlation_id = self.correlation_id();
         events::refused(refusal, &correlation_id);
         let login_url = self.login_url(return_to);
@@ -159,10 +169,11 @@ impl Settings {
                 accept_language: headers
                     .get(ACCEPT_LANGUAGE)
                     .and_then(|value| value.to_str().ok()),
+                go_on,
             };
             match &self.error_page {
-                Some(own) => answer::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
-                None => answer::html(refusal.status, page.to_string(), pages::policy()),
+                Some(own) => response::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
+                None => response::html(refusal.status, page.to_string(), pages::policy()),
             }
         } else {
             let mut problem = json!({
@@ -175,13 +186,13 @@ impl Settings {
             if refusal.start_again {
                 problem["login_url"] = login_url.into();
             }
-            if let Some(location) = &refusal.go_on {
-                problem["location"] = location.as_str().into();
+            if let Some(location) = go_on {
+                problem["location"] = location.into();
             }
-            answer::problem(refusal.status, &problem)
+            response::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
-            answer::retry_after(answer.headers_mut(), wait);
+            response::retry_after(answer.headers_mut(), wait);
         }
         answer
     }
@@ -193,9 +204,7 @@ impl Settings {
         refusal: &Refusal,
         location: &str,
     ) -> Answer {
-        let mut refusal = refusal.clone();
-        refusal.go_on = Some(location.to_owned());
-        self.refuse(headers, &refusal, None)
+        self.answer(headers, refusal, None, Some(location))
     }
 
     /// Refuses a request that does not come from this application, as far as it shows.

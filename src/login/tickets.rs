@@ -2,7 +2,7 @@
 
 use super::cookies::Jar;
 use super::presented::{Found, MAX_SESSIONS, SessionNames};
-use crate::session::{Presented, Shown, Ticket};
+use crate::session::{Presented, PresentedSession, SessionSecret};
 
 /// Reads the tickets of a request. Any other cookie under the names of sessions is passed over.
 pub(super) fn open(jar: &Jar<'_>) -> Found {
@@ -12,9 +12,9 @@ pub(super) fn open(jar: &Jar<'_>) -> Found {
         count += 1;
         if index.is_empty()
             && tickets.len() < MAX_SESSIONS
-            && let Some(ticket) = Ticket::parse(value)
+            && let Some(ticket) = SessionSecret::parse(value)
         {
-            tickets.push(Shown::Ticket(ticket));
+            tickets.push(PresentedSession::SessionSecret(ticket));
         }
     }
     let is_broken = jar.overflow() || tickets.len() < count;

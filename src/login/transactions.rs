@@ -5,8 +5,8 @@
 use http::HeaderValue;
 
 use super::SameSite;
+use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, Jar};
-use super::sealer::Sealer;
 use crate::crypto::seal::Purpose;
 use crate::flow::Transaction;
 use crate::protocol::State;
@@ -33,7 +33,7 @@ pub(super) enum Lookup {
 
 /// Looks for the login of a callback. `now` is the time at which something of a given second is to be judged.
 pub(super) fn find(
-    sealer: &Sealer,
+    sealer: &CookieCipher,
     jar: &Jar<'_>,
     state: &State,
     now: impl Fn(i64) -> i64,
@@ -57,7 +57,7 @@ pub(super) fn find(
 /// started by hand goes first, then the oldest by the time inside the seal; what does not open or is
 /// too old goes anyway.
 pub(super) fn admit(
-    sealer: &Sealer,
+    sealer: &CookieCipher,
     jar: &Jar<'_>,
     transaction: &Transaction,
     now: impl Fn(i64) -> i64,
@@ -120,7 +120,12 @@ pub(super) struct Admitted {
     pub(super) evicted: usize,
 }
 
-fn open(sealer: &Sealer, name: &str, value: &str, now: impl Fn(i64) -> i64) -> Option<Transaction> {
+fn open(
+    sealer: &CookieCipher,
+    name: &str,
+    value: &str,
+    now: impl Fn(i64) -> i64,
+) -> Option<Transaction> {
     let plain = sealer.open(Purpose::Transaction, name, value)?;
     let transaction = Transaction::from_bytes(&plain)?;
     (!transaction.expired(now(transaction.started_at))).then_some(transaction)

@@ -4,8 +4,8 @@
 
 use super::form::{self, InvalidForm};
 use super::oauth_error::OAuthErrorCode;
+use super::sanitize::printable;
 use super::secret::{AuthorizationCode, State};
-use super::text::printable;
 
 /// `L18`: no server issues codes half as long.
 const MAX_CODE: usize = 4096;
@@ -85,7 +85,7 @@ impl AuthorizationResponse {
                 // `H17`: with an error beside it a code is worth nothing.
                 (Some(error), _) => AuthorizationOutcome::Error {
                     code: OAuthErrorCode::from_wire(error),
-                    description: value("error_description").map(super::text::for_a_person),
+                    description: value("error_description").map(super::sanitize::display_safe),
                 },
                 // RFC 6749 §A.11 (`L18`, `H22`, `H23`).
                 (None, Some(code)) if code.len() <= MAX_CODE && printable(code) => {

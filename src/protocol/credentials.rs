@@ -129,7 +129,7 @@ pub(crate) fn read(
     } else if takes_dpop && scheme.eq_ignore_ascii_case(b"DPoP") {
         Scheme::Dpop
     } else {
-        return Ok(other_scheme(scheme, rest));
+        return other_scheme(scheme, rest);
     };
     // One space at least, then the token and nothing else (`C1`).
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
@@ -142,20 +142,56 @@ pub(crate) fn read(
 
 /// What a scheme presents that is not accepted here. An access token that is ignored would make the request
 /// anonymous, or one of the session beside it.
-fn other_scheme(scheme: &[u8], rest: &[u8]) -> Credentials {
+fn other_scheme(scheme: &[u8], rest: &[u8]) -> Result<Credentials, InvalidCredentials> {
+    // Intermediaries join field lines with a comma (RFC 9110 §5.3), so these are two credentials.
+    let mut others = rest.split(|byte| *byte == b',').skip(1);
+    if others.any(is_access_token) {
+        return Err(InvalidCredentials);
+    }
+    if let Some(found) = token_scheme(scheme) {
+        return Ok(Credentials::Unsupported(found));
+    }
+    // No scheme that makes sense without parameters is as long, or has a dot in it.
+    if rest.trim_ascii().is_empty() && (scheme.len() >= 20 || scheme.contains(&b'.')) {
+        return Ok(Credentials::Unsupported("a token without a scheme"));
+    }
+    Ok(Credentials::Absent)
+}
+
+/// Whether a part of a list is an access token with its scheme.
+fn is_access_token(part: &[u8]) -> bool {
+    let part = part.trim_ascii();
+    let (scheme, rest) = part.split_at(scheme_length(part));
+    rest.first() == Some(&b' ') && token_scheme(scheme).is_some()
+}
+
+/// What a scheme that presents access tokens is called in the log.
+fn token_scheme(scheme: &[u8]) -> Option<&'static str> {
     let is = |name: &&(&str, _)| scheme.eq_ignore_ascii_case(name.0.as_bytes());
-    if let Some((_, found)) = TOKEN_SCHEMES.iter().find(is) {
-        return Credentials::Unsupported(found);
+    let known = TOKEN_SCHEMES.iter().find(is).map(|(_, found)| *found);
+    known.or_else(|| is_nearly_bearer(scheme).then_some("a scheme that is nearly Bearer"))
+}
+
+/// Has the name in it, or differs from it in at most two places.
+fn is_nearly_bearer(scheme: &[u8]) -> bool {
+    const NAME: &[u8] = b"bearer";
+    let scheme = scheme.to_ascii_lowercase();
+    let has_name = scheme.windows(NAME.len()).any(|part| part == NAME);
+    has_name || scheme.len().abs_diff(NAME.len()) <= 2 && distance(&scheme, NAME) <= 2
+}
+
+/// How many characters have to be inserted, removed or replaced (Levenshtein).
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, byte) in one.iter().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (column, wanted) in other.iter().enumerate() {
+            let replaced = diagonal + usize::from(byte != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
     }
-    let mut windows = scheme.windows(6);
-    if windows.any(|part| part.eq_ignore_ascii_case(b"Bearer")) {
-        return Credentials::Unsupported("a scheme that is nearly Bearer");
-    }
-    // No registered name is as long, or has a dot in it.
-    if rest.trim_ascii().is_empty() && (scheme.len() > 32 || scheme.contains(&b'.')) {
-        return Credentials::Unsupported("a token without a scheme");
-    }
-    Credentials::Absent
+    row.last().copied().unwrap_or_default()
 }
 
 /// Schemes that present access tokens: RFC 9449, RFC 9635, RFC 5849, and drafts that became part of products.

@@ -20,10 +20,10 @@ mod oauth_error;
 pub(crate) mod pkce;
 pub(crate) mod request_target;
 pub(crate) mod return_to;
+pub(crate) mod sanitize;
 mod scope;
 mod secret;
 pub(crate) mod shared_text;
-pub(crate) mod text;
 pub(crate) mod token_request;
 pub(crate) mod token_response;
 

@@ -219,8 +219,10 @@ fn is_dot_segment(segment: &str) -> bool {
 /// Default ignorable code points of Unicode, which NFKC_Casefold drops.
 fn is_invisible(character: char) -> bool {
     matches!(character,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+        | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}'
+        | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
         | '\u{e0000}'..='\u{e0fff}')
 }
 
@@ -298,6 +300,11 @@ mod tests {
         ("/..%23/b", Some(Kind::DotSegment), false),
         ("/.%E2%80%8B./b", Some(Kind::DotSegment), false),
         ("/..%C2%AD/b", Some(Kind::DotSegment), false),
+        ("/..%E3%85%A4/b", Some(Kind::DotSegment), false),
+        ("/.%EF%BE%A0./b", Some(Kind::DotSegment), false),
+        ("/%E1%85%9F../b", Some(Kind::DotSegment), false),
+        ("/..%E1%9E%B4/b", Some(Kind::DotSegment), false),
+        ("/..%F0%9D%85%B3/b", Some(Kind::DotSegment), false),
         ("/a\\b", Some(Kind::Backslash), false),
         ("/a%5Cb", Some(Kind::Backslash), false),
         ("/a%2fb", Some(Kind::EncodedSlash), true),

@@ -2,9 +2,9 @@
 
 use super::json::{InvalidJson, Json, Object, parse_object};
 use super::oauth_error::OAuthErrorCode;
+use super::sanitize::{display_safe, visible};
 use super::scope::ScopeSet;
 use super::secret::{AccessToken, IdToken, RefreshToken};
-use super::text::{for_a_person, visible};
 
 /// Real tokens stay far below; a header with a longer one would not arrive anywhere.
 const MAX_TOKEN: usize = 64 * 1024;
@@ -61,7 +61,7 @@ impl TokenResponse {
                 description: object
                     .member("error_description")
                     .and_then(Json::as_str)
-                    .map(for_a_person),
+                    .map(display_safe),
             });
         }
         if status != 200 {

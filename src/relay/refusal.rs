@@ -12,8 +12,8 @@ use serde_json::json;
 
 use super::socket::Flaw;
 use super::target::Astray;
-use crate::login::Mark;
-use crate::protocol::text::for_a_log;
+use crate::login::LoginContext;
+use crate::protocol::sanitize::log_safe;
 use crate::session::SessionError;
 use crate::telemetry::may_log;
 
@@ -30,7 +30,7 @@ pub(super) fn astray(reason: Astray, path: &str) -> Answer {
             "Nothing is relayed from here.",
         ),
         Astray::Ambiguous(found) => {
-            let path = for_a_log(path);
+            let path = log_safe(path);
             tracing::debug!(target: TARGET, event = "relay_refused_path", %found, path);
             problem(
                 StatusCode::BAD_REQUEST,
@@ -83,7 +83,7 @@ pub(super) fn method_not_allowed(allowed: HeaderValue) -> Answer {
 }
 
 /// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
-pub(super) fn no_token(error: &SessionError, mark: &Mark, headers: &HeaderMap) -> Answer {
+pub(super) fn no_token(error: &SessionError, mark: &LoginContext, headers: &HeaderMap) -> Answer {
     let (status, retry_after) = match error {
         SessionError::Unavailable { retry_after, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, *retry_after)

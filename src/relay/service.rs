@@ -21,7 +21,7 @@ use super::settings::Settings;
 use super::socket::{self, Socket};
 use super::target::Astray;
 use crate::clock::{SharedClock, within};
-use crate::login::{Mark, missing};
+use crate::login::{LoginContext, missing};
 use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
 use crate::token::original_uri;
@@ -70,7 +70,7 @@ impl Settings {
         T::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let mark = parts.extensions.remove::<Mark>();
+        let mark = parts.extensions.remove::<LoginContext>();
         let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
         let session = self.admit(&mark, &parts).map_err(|own| *own)?;
         let uri = self.find_target(&parts).map_err(|own| *own)?;
@@ -120,7 +120,7 @@ impl Settings {
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
-    fn admit(&self, mark: &Mark, parts: &Parts) -> Result<Session, Box<Answer>> {
+    fn admit(&self, mark: &LoginContext, parts: &Parts) -> Result<Session, Box<Answer>> {
         let (method, headers) = (&parts.method, &parts.headers);
         mark.look();
         let own_navigation = self.downloads && mark.is_own_navigation(method, headers);

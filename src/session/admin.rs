@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::from_outside::All;
+use super::bulk_logout::All;
 use super::handle::moment;
 use super::hooks::EndReason;
 use super::index::{Entry, List};
-use super::keeper::Keeper;
+use super::manager::SessionManager;
 use crate::flow::SessionId;
 use crate::store::{SharedStore, StoreError};
 
@@ -20,9 +20,9 @@ use crate::store::{SharedStore, StoreError};
 ///
 /// | | store | cookie with shared memory | cookie alone |
 /// | --- | --- | --- | --- |
-/// | [`of_user`](Self::of_user), [`of_sid`](Self::of_sid) | yes | yes | [`SessionsError::NoStore`] |
+/// | [`of_user`](Self::of_user), [`of_sid`](Self::of_sid) | yes | yes | [`SessionAdminError::NoStore`] |
 /// | [`end`](Self::end) | everywhere | everywhere | in this process |
-/// | [`end_user`](Self::end_user), [`end_sid`](Self::end_sid) | everywhere | everywhere | [`SessionsError::NoStore`] |
+/// | [`end_user`](Self::end_user), [`end_sid`](Self::end_sid) | everywhere | everywhere | [`SessionAdminError::NoStore`] |
 ///
 /// A session that was ended here is over at the next request that comes with its cookie. The person stays
 /// signed in at the authorization server, and the tokens of the session are not revoked: nobody but its
@@ -51,7 +51,7 @@ use crate::store::{SharedStore, StoreError};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Sessions(Arc<Keeper>);
+pub struct Sessions(Arc<SessionManager>);
 
 /// One session, as a list has it: nothing of what is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,10 +64,10 @@ pub struct SessionInfo {
 /// Why sessions could not be listed or ended.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum SessionsError {
+pub enum SessionAdminError {
     /// The sessions are in the cookies of their browsers and nowhere else, so nobody has a list of them.
     #[error(
-        "sessions are kept in cookies alone: use `with_session_store` or `with_shared_memory` to list them"
+        "sessions are kept in cookies alone: use `with_session_store` or `with_shared_store` to list them"
     )]
     NoStore,
     /// The store could not be asked, or may have done only a part of what it was asked. Asking again does
@@ -77,7 +77,7 @@ pub enum SessionsError {
 }
 
 impl Sessions {
-    pub(crate) fn new(keeper: Arc<Keeper>) -> Self {
+    pub(crate) fn new(keeper: Arc<SessionManager>) -> Self {
         Self(keeper)
     }
 
@@ -87,8 +87,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError`].
-    pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionsError> {
+    /// [`SessionAdminError`].
+    pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
         self.of(&self.0.list_of_user(subject)).await
     }
 
@@ -96,8 +96,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError`].
-    pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionsError> {
+    /// [`SessionAdminError`].
+    pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
         self.of(&self.0.list_of_sid(sid)).await
     }
 
@@ -105,8 +105,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError::Store`].
-    pub async fn end(&self, id: &SessionId) -> Result<(), SessionsError> {
+    /// [`SessionAdminError::Store`].
+    pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
         let known = match self.0.store() {
             Some(store) => self.0.lives(store, id).await?,
             None => !self.0.memory.denylist.contains_id(id),
@@ -114,7 +114,7 @@ impl Sessions {
         if known {
             self.0.end_by_id(id).await?;
             let reason = EndReason::Administrator;
-            self.0.tell_ended_unread(Some(*id), None, reason);
+            self.0.notify_ended_unopened(Some(*id), None, reason);
         }
         Ok(())
     }
@@ -124,8 +124,8 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError`].
-    pub async fn end_user(&self, subject: &str) -> Result<usize, SessionsError> {
+    /// [`SessionAdminError`].
+    pub async fn end_user(&self, subject: &str) -> Result<usize, SessionAdminError> {
         let list = self.0.list_of_user(subject);
         self.end_all(list, Some((self.issuer(), subject))).await
     }
@@ -134,12 +134,12 @@ impl Sessions {
     ///
     /// # Errors
     ///
-    /// [`SessionsError`].
-    pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionsError> {
+    /// [`SessionAdminError`].
+    pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionAdminError> {
         self.end_all(self.0.list_of_sid(sid), None).await
     }
 
-    async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionsError> {
+    async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let store = self.store()?;
         let entries = self.0.alive(store, list).await?;
         Ok(entries.iter().map(SessionInfo::from).collect())
@@ -149,7 +149,7 @@ impl Sessions {
         &self,
         list: List,
         user: Option<(&str, &str)>,
-    ) -> Result<usize, SessionsError> {
+    ) -> Result<usize, SessionAdminError> {
         let store = self.store()?;
         let all = All {
             list,
@@ -162,8 +162,8 @@ impl Sessions {
         Ok(self.0.end_all(store, &all).await?)
     }
 
-    fn store(&self) -> Result<&SharedStore, SessionsError> {
-        self.0.store().ok_or(SessionsError::NoStore)
+    fn store(&self) -> Result<&SharedStore, SessionAdminError> {
+        self.0.store().ok_or(SessionAdminError::NoStore)
     }
 
     fn issuer(&self) -> &str {

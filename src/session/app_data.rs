@@ -6,10 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::backend::Saved;
 use super::handle::Session;
-use super::held::Held;
-use super::keeper::Keeper;
-use super::place::Saved;
+use super::loaded::LoadedSession;
+use super::manager::SessionManager;
 use crate::crypto::seal::sealed_len;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
@@ -119,13 +119,13 @@ impl Session {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Compares and swaps until it took effect, or the session has ended (`L47`).
     pub(super) async fn replace_app_data(
         &self,
-        held: &Held,
+        held: &LoadedSession,
         mut change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
-    ) -> Result<Held, AppDataError> {
+    ) -> Result<LoadedSession, AppDataError> {
         // A session that has ended keeps nothing, even if nobody has written it since.
         let mut held = self.load(held).await?.ok_or(AppDataError::Ended)?;
         if self.keeps_in_cookies_alone() && !self.has_room_for(held.record()) {
@@ -153,7 +153,7 @@ impl Keeper {
     ) -> Result<SessionRecord, AppDataError> {
         let bytes = text.as_ref().map_or(0, String::len);
         let too_large = |limit| AppDataError::TooLarge { bytes, limit };
-        let most = if self.gives_tickets() {
+        let most = if self.keeps_sessions_in_store() {
             MOST_IN_A_STORE
         } else {
             MOST_IN_COOKIES
@@ -162,7 +162,7 @@ impl Keeper {
             return Err(too_large(most));
         }
         let record = record.clone().with_app_data(text);
-        if !self.gives_tickets() && bytes > 0 {
+        if !self.keeps_sessions_in_store() && bytes > 0 {
             // The raw ID token gives way first.
             let length = record.clone().without_id_token().to_bytes().len();
             let surplus = sealed_len(1 + length).saturating_sub(COOKIE_ROOM);

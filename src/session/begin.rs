@@ -1,18 +1,17 @@
 //! A login becomes a session.
 
-use super::held::{Held, Seat};
-use super::keeper::Keeper;
-use super::logged_out;
-use super::place::Place;
+use super::backend::SessionBackend;
+use super::loaded::{LoadedSession, Seat};
+use super::manager::SessionManager;
+use super::secret::SessionSecret;
 use super::shared::both;
-use super::ticket::Ticket;
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
 /// Why no session was begun. Nothing of it is left anywhere.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum NotBegun {
+pub(crate) enum CreateSessionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
@@ -22,15 +21,18 @@ pub(crate) enum NotBegun {
     LoggedOut,
 }
 
-impl Keeper {
+impl SessionManager {
     /// Begins the session of a login, under a name that nobody knew before (`L20`).
-    pub(crate) async fn begin(&self, record: SessionRecord) -> Result<Held, NotBegun> {
+    pub(crate) async fn begin(
+        &self,
+        record: SessionRecord,
+    ) -> Result<LoadedSession, CreateSessionError> {
         // `L44`: whoever notes where it is, or that it has ended, counts on this.
         let record = self.above_watermark(record).with_limit(self.absolute);
         match &self.place {
-            Place::Cookie => Ok(Held::new(record, Seat::Cookie(None))),
-            Place::CookieWith(store) => self.begin_shared(store, record).await,
-            Place::Store(store) => self.begin_stored(store, record).await,
+            SessionBackend::Cookie => Ok(LoadedSession::new(record, Seat::Cookie(None))),
+            SessionBackend::CookieWith(store) => self.begin_shared(store, record).await,
+            SessionBackend::Store(store) => self.begin_stored(store, record).await,
         }
     }
 
@@ -47,22 +49,21 @@ impl Keeper {
         &self,
         store: &SharedStore,
         record: SessionRecord,
-    ) -> Result<Held, NotBegun> {
+    ) -> Result<LoadedSession, CreateSessionError> {
         self.enlist(store, &record).await?;
         // Each request looks again; here there is still somebody to tell.
-        let logged_out = self.is_logged_out(store, &record).await?;
-        if logged_out.ok_or_else(logged_out::unreadable)? {
+        if self.is_logged_out(store, &record).await? {
             return Err(self.overtaken(&record).await);
         }
-        Ok(Held::new(record, Seat::Cookie(None)))
+        Ok(LoadedSession::new(record, Seat::Cookie(None)))
     }
 
     async fn begin_stored(
         &self,
         store: &SharedStore,
         record: SessionRecord,
-    ) -> Result<Held, NotBegun> {
-        let ticket = Ticket::random(self.random())?;
+    ) -> Result<LoadedSession, CreateSessionError> {
+        let ticket = SessionSecret::random(self.random())?;
         let record = record.with_id(ticket.id(self.flow.binding()));
         self.enlist(store, &record).await?;
         let put = self
@@ -78,17 +79,19 @@ impl Keeper {
             self.is_listed(store, &record),
         )
         .await;
-        if logged_out?.ok_or_else(logged_out::unreadable)? || !listed? {
+        if logged_out? || !listed? {
             return Err(self.overtaken(&record).await);
         }
         self.memory.pending_ends.note_opened(&record);
-        Ok(Held::new(record, Seat::Stored { ticket, version }))
+        Ok(LoadedSession::new(record, Seat::Stored { ticket, version }))
     }
 
     /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
-    async fn overtaken(&self, record: &SessionRecord) -> NotBegun {
+    async fn overtaken(&self, record: &SessionRecord) -> CreateSessionError {
         let ended = self.end(record).await;
-        ended.map_or_else(NotBegun::Store, |()| NotBegun::LoggedOut)
+        ended.map_or_else(CreateSessionError::Store, |()| {
+            CreateSessionError::LoggedOut
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keeper::Keeper;
+use super::manager::SessionManager;
 use crate::crypto::base64url;
 use crate::crypto::digest::sha256;
 use crate::flow::Transaction;
@@ -37,7 +37,7 @@ struct RefusedClaim {
     ends_at: Duration,
 }
 
-impl Keeper {
+impl SessionManager {
     /// Claims the state of a login. Returns `None` if it was claimed before.
     pub(crate) async fn claim(&self, state: &State) -> Result<Option<Claim>, StoreError> {
         let Some(store) = self.store() else {

@@ -4,7 +4,7 @@
 use std::fmt::Display;
 
 use super::denylist::Raised;
-use super::keeper::NotOpened;
+use super::manager::NotOpened;
 use crate::flow::FlowError;
 use crate::telemetry::may_log;
 

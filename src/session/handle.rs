@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::SessionError;
-use super::held::Held;
-use super::keeper::Keeper;
+use super::loaded::LoadedSession;
+use super::manager::SessionManager;
 use super::refresh::Seat;
 use crate::clock::within;
 use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
@@ -30,12 +30,12 @@ use crate::protocol::{AccessToken, Claims, ScopeSet};
 pub struct Session(Arc<Inner>);
 
 struct Inner {
-    keeper: Arc<Keeper>,
+    keeper: Arc<SessionManager>,
     /// What the request came with: who somebody is does not change under a handler's hands.
     opened: Arc<SessionRecord>,
     expires_at: i64,
     /// The newest that is known here.
-    current: Mutex<Held>,
+    current: Mutex<LoadedSession>,
     /// A refresh that was begun before anybody needed it.
     ahead: Mutex<Option<Seat>>,
     /// Whether the application has read anything of the session.
@@ -173,7 +173,7 @@ impl Session {
             .await?)
     }
 
-    pub(crate) fn new(keeper: Arc<Keeper>, held: Held) -> Self {
+    pub(crate) fn new(keeper: Arc<SessionManager>, held: LoadedSession) -> Self {
         Self(Arc::new(Inner {
             expires_at: keeper.expires_at(held.record()),
             keeper,
@@ -199,16 +199,16 @@ impl Session {
     }
 
     /// The newest state of the session that is known to this request.
-    pub(crate) fn current(&self) -> Held {
+    pub(crate) fn current(&self) -> LoadedSession {
         self.lock().clone()
     }
 
-    pub(super) fn keeper(&self) -> &Arc<Keeper> {
+    pub(super) fn keeper(&self) -> &Arc<SessionManager> {
         &self.0.keeper
     }
 
     /// The session has become this.
-    pub(super) fn renew(&self, held: Held) {
+    pub(super) fn renew(&self, held: LoadedSession) {
         *self.lock() = held;
     }
 
@@ -227,7 +227,7 @@ impl Session {
 
     /// Waits a moment for a refresh that was begun, where the response is what carries its tokens to their
     /// place: `L54` for sealed cookies. `None` where there is nothing to wait for.
-    pub(crate) fn settling(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+    pub(crate) fn pending_refreshes(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
         let seat = self.ahead().clone()?;
         let session = self.clone();
         self.0
@@ -243,7 +243,7 @@ impl Session {
     }
 
     /// Takes a state that is newer than what is known here.
-    fn adopt(&self, newest: Held) {
+    fn adopt(&self, newest: LoadedSession) {
         let mut current = self.lock();
         if newest.record().generation() > current.record().generation() {
             *current = newest;
@@ -254,7 +254,7 @@ impl Session {
         self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, LoadedSession> {
         self.0
             .current
             .lock()

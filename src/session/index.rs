@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::keeper::Keeper;
+use super::manager::SessionManager;
 use crate::crypto::base64url;
 use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
@@ -96,7 +96,7 @@ impl Tag {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// The sessions of a person, as the authorization server knows them (`sub`).
     pub(super) fn list_of_user(&self, subject: &str) -> List {
         List::new(By::User, &self.flow, subject)

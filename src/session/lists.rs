@@ -1,16 +1,16 @@
 //! What the keeper does with whole lists of sessions: a new one is added, those that are too many end, and
 //! somebody asks who is there.
 
+use super::backend::SessionBackend;
 use super::events;
 use super::hooks::EndReason;
 use super::index::{self, Entry, List, Tag};
-use super::keeper::Keeper;
-use super::place::Place;
+use super::manager::SessionManager;
 use super::{shared, stored};
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{SharedStore, StoreError};
 
-impl Keeper {
+impl SessionManager {
     /// Puts a session that begins on its lists, before it is anywhere else: one that no list leads to could
     /// not be ended from outside.
     pub(super) async fn enlist(
@@ -133,7 +133,7 @@ impl Keeper {
     async fn end_replaced(&self, id: &SessionId, begins: &SessionRecord) -> Result<(), StoreError> {
         self.end_by_id(id).await?;
         let user = (begins.issuer(), begins.subject());
-        self.tell_ended_unread(Some(*id), Some(user), EndReason::Replaced);
+        self.notify_ended_unopened(Some(*id), Some(user), EndReason::Replaced);
         Ok(())
     }
 
@@ -143,8 +143,8 @@ impl Keeper {
         id: &SessionId,
     ) -> Result<bool, StoreError> {
         Ok(match &self.place {
-            Place::Store(_) => store.get(&stored::key(id)).await?.is_some(),
-            Place::Cookie | Place::CookieWith(_) => {
+            SessionBackend::Store(_) => store.get(&stored::key(id)).await?.is_some(),
+            SessionBackend::Cookie | SessionBackend::CookieWith(_) => {
                 let known = store.get(&shared::key(id)).await?;
                 !known.is_some_and(|known| shared::says_ended(&known))
             }

@@ -6,7 +6,7 @@
 //! | | where it is | what it needs |
 //! | --- | --- | --- |
 //! | [`LoginLayer::new`](crate::LoginLayer::new) | in a sealed cookie | nothing |
-//! | [`with_shared_memory`](crate::LoginLayer::with_shared_memory) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
+//! | [`with_shared_store`](crate::LoginLayer::with_shared_store) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
 //! | [`with_session_store`](crate::LoginLayer::with_session_store) | in a store; the cookie holds a random ticket | a [`Store`](crate::store::Store) |
 //!
 //! The [guide] says which one is for whom, and what each promises when something fails.
@@ -41,50 +41,50 @@
 
 mod admin;
 mod app_data;
+mod backend;
 mod begin;
-mod by_session;
+mod bounded_map;
+mod bulk_logout;
 mod claim;
+mod clock_rollback;
 mod denylist;
 mod error;
 mod events;
-mod from_outside;
 mod handle;
-mod held;
 mod hooks;
 mod index;
-mod keeper;
-mod leave;
+mod latest;
 mod lists;
-mod logged_out;
+mod loaded;
+mod logout;
+mod logout_watermark;
+mod manager;
 mod open;
 mod pending_ends;
-mod place;
 mod refresh;
+mod secret;
 mod shared;
-mod steady;
 mod stored;
-mod successors;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
 mod tests;
-mod ticket;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
-pub use admin::{SessionInfo, Sessions, SessionsError};
+pub use admin::{SessionAdminError, SessionInfo, Sessions};
 pub use app_data::AppDataError;
-pub(crate) use begin::NotBegun;
+pub(crate) use begin::CreateSessionError;
+pub(crate) use bulk_logout::EndSessionError;
 pub use error::SessionError;
-pub(crate) use from_outside::NotEnded;
 pub use handle::{Session, UserKey};
-pub(crate) use held::Held;
 pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
-pub(crate) use hooks::{Hook, NotAdmitted};
-pub(crate) use keeper::Keeper;
-pub(crate) use leave::SignOut;
-pub(crate) use open::{Opened, Presented, Shown};
-pub(crate) use ticket::Ticket;
+pub(crate) use hooks::{Hook, LoginRejection};
+pub(crate) use loaded::LoadedSession;
+pub(crate) use logout::SignOut;
+pub(crate) use manager::SessionManager;
+pub(crate) use open::{OpenedSession, Presented, PresentedSession};
+pub(crate) use secret::SessionSecret;
 
 #[doc = include_str!("../../docs/sessions.md")]
 pub mod guide {}

@@ -1,35 +1,35 @@
 //! Who a browser is, by what it shows.
 
+use super::backend::{Found, Saved, SessionBackend};
 use super::events;
-use super::held::{Held, Seat};
-use super::keeper::Keeper;
-use super::place::{Found, Place, Saved};
-use super::ticket::Ticket;
+use super::loaded::{LoadedSession, Seat};
+use super::manager::SessionManager;
+use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
 
 /// What a browser shows of a session, opened as far as nobody has to be asked.
 #[derive(Clone, Debug)]
-pub(crate) enum Shown {
+pub(crate) enum PresentedSession {
     Record(Box<SessionRecord>),
-    Ticket(Ticket),
+    SessionSecret(SessionSecret),
 }
 
 /// The different sessions that the cookies of a request open: one, unless a cookie was planted.
 #[derive(Debug)]
 pub(crate) struct Presented {
-    pub(crate) first: Shown,
-    pub(crate) others: Vec<Shown>,
+    pub(crate) first: PresentedSession,
+    pub(crate) others: Vec<PresentedSession>,
 }
 
 impl Presented {
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = Shown> {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = PresentedSession> {
         std::iter::once(self.first).chain(self.others)
     }
 }
 
-impl From<Shown> for Presented {
-    fn from(first: Shown) -> Self {
+impl From<PresentedSession> for Presented {
+    fn from(first: PresentedSession) -> Self {
         Self {
             first,
             others: Vec::new(),
@@ -39,22 +39,22 @@ impl From<Shown> for Presented {
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) enum Opened {
-    Session(Held),
+pub(crate) enum OpenedSession {
+    Session(LoadedSession),
     /// It is nobody's any more, for this reason.
     Ended(&'static str),
     /// This process cannot read it, and another may: the request is anonymous and the browser keeps its cookie.
     Unreadable,
 }
 
-impl Keeper {
-    /// Opens what needs no asking; the rest comes back, for [`look_up`](Self::look_up).
-    pub(crate) fn at_hand(&self, presented: Presented) -> Result<Opened, Presented> {
+impl SessionManager {
+    /// Opens what needs no asking; the rest comes back, for [`open_presented`](Self::open_presented).
+    pub(crate) fn at_hand(&self, presented: Presented) -> Result<OpenedSession, Presented> {
         match (&self.place, presented.first) {
-            (Place::Cookie, Shown::Record(record)) => {
+            (SessionBackend::Cookie, PresentedSession::Record(record)) => {
                 let mut opened = self.open_here(*record);
                 for other in presented.others {
-                    if let Shown::Record(record) = other {
+                    if let PresentedSession::Record(record) = other {
                         opened = opened.or(self.open_here(*record));
                     }
                 }
@@ -68,7 +68,10 @@ impl Keeper {
     }
 
     /// Opens what a browser shows. Of several sessions, the only one that lives counts.
-    pub(crate) async fn look_up(&self, presented: Presented) -> Result<Opened, StoreError> {
+    pub(crate) async fn open_presented(
+        &self,
+        presented: Presented,
+    ) -> Result<OpenedSession, StoreError> {
         let mut opened = self.look_up_one(presented.first).await?;
         for other in presented.others {
             opened = opened.or(self.look_up_one(other).await?);
@@ -76,18 +79,26 @@ impl Keeper {
         Ok(opened)
     }
 
-    async fn look_up_one(&self, shown: Shown) -> Result<Opened, StoreError> {
+    async fn look_up_one(&self, shown: PresentedSession) -> Result<OpenedSession, StoreError> {
         let found = match (&self.place, shown) {
-            (Place::Cookie, Shown::Record(record)) => return Ok(self.open_here(*record)),
-            (Place::CookieWith(_), Shown::Record(record)) if self.is_denied(&record) => {
+            (SessionBackend::Cookie, PresentedSession::Record(record)) => {
+                return Ok(self.open_here(*record));
+            }
+            (SessionBackend::CookieWith(_), PresentedSession::Record(record))
+                if self.is_denied(&record) =>
+            {
                 Found::Ended
             }
-            (Place::CookieWith(store), Shown::Record(record)) => {
-                let held = Held::new(*record, Seat::Cookie(None));
+            (SessionBackend::CookieWith(store), PresentedSession::Record(record)) => {
+                let held = LoadedSession::new(*record, Seat::Cookie(None));
                 self.newest_shared(store, held).await?
             }
-            (Place::Store(_), Shown::Ticket(ticket)) if self.is_pending(&ticket) => Found::Ended,
-            (Place::Store(store), Shown::Ticket(ticket)) => {
+            (SessionBackend::Store(_), PresentedSession::SessionSecret(ticket))
+                if self.is_pending(&ticket) =>
+            {
+                Found::Ended
+            }
+            (SessionBackend::Store(store), PresentedSession::SessionSecret(ticket)) => {
                 let found = self.load_stored(store, &ticket).await?;
                 if let Found::Session(held) = &found {
                     self.memory.pending_ends.note_opened(held.record());
@@ -101,23 +112,23 @@ impl Keeper {
             _ => Found::Ended,
         };
         Ok(match found {
-            Found::Ended => Opened::Ended(ENDED),
-            Found::Unreadable => Opened::Unreadable,
-            Found::Session(held) if self.has_ended(held.record()) => Opened::Ended(EXPIRED),
-            Found::Session(held) => Opened::Session(held),
+            Found::Ended => OpenedSession::Ended(ENDED),
+            Found::Unreadable => OpenedSession::Unreadable,
+            Found::Session(held) if self.has_ended(held.record()) => OpenedSession::Ended(EXPIRED),
+            Found::Session(held) => OpenedSession::Session(held),
         })
     }
 
-    fn is_pending(&self, ticket: &Ticket) -> bool {
+    fn is_pending(&self, ticket: &SessionSecret) -> bool {
         self.memory.pending_ends.contains(&self.name_of(ticket))
     }
 
     /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
-    pub(crate) async fn touch(&self, held: Held) -> Held {
+    pub(crate) async fn touch(&self, held: LoadedSession) -> LoadedSession {
         let Some(touched) = self.touched(&held) else {
             return held;
         };
-        let Place::Store(_) = self.place else {
+        let SessionBackend::Store(_) = self.place else {
             return held.with_record(touched);
         };
         match self.save(&held, touched).await {
@@ -132,7 +143,7 @@ impl Keeper {
     }
 
     /// The same without waiting, where that is possible.
-    pub(crate) fn touch_at_hand(&self, held: Held) -> Held {
+    pub(crate) fn touch_cached(&self, held: LoadedSession) -> LoadedSession {
         match self.touched(&held) {
             Some(touched) => held.with_record(touched),
             None => held,
@@ -140,22 +151,22 @@ impl Keeper {
     }
 
     /// Notes that a response carries the cookie of this session.
-    pub(crate) fn note_sent(&self, held: &Held) {
+    pub(crate) fn note_sent(&self, held: &LoadedSession) {
         self.memory.successors.note_sent(held.record());
     }
 
-    fn touched(&self, held: &Held) -> Option<SessionRecord> {
+    fn touched(&self, held: &LoadedSession) -> Option<SessionRecord> {
         let now = self.now();
         let record = held.record();
         let due = record.wants_touch(now, self.idle);
         due.then(|| SessionRecord::clone(record).touched(now))
     }
 
-    pub(super) fn open_here(&self, record: SessionRecord) -> Opened {
+    pub(super) fn open_here(&self, record: SessionRecord) -> OpenedSession {
         if self.is_denied(&record) {
-            return Opened::Ended(ENDED);
+            return OpenedSession::Ended(ENDED);
         }
-        let held = Held::new(record, Seat::Cookie(None));
+        let held = LoadedSession::new(record, Seat::Cookie(None));
         let held = match self.memory.successors.of(held.record()) {
             Some(newer) => {
                 let last_seen = held.record().last_seen();
@@ -164,16 +175,16 @@ impl Keeper {
             None => held,
         };
         if self.has_ended(held.record()) {
-            return Opened::Ended(EXPIRED);
+            return OpenedSession::Ended(EXPIRED);
         }
         if self.is_refused(held.record()) {
-            return Opened::Ended(REFUSED);
+            return OpenedSession::Ended(REFUSED);
         }
-        Opened::Session(held)
+        OpenedSession::Session(held)
     }
 }
 
-impl Opened {
+impl OpenedSession {
     /// The session that lives, if there is one; two are none, since one of them may have been planted.
     fn or(self, other: Self) -> Self {
         match (self, other) {

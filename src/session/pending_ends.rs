@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::by_session::BySession;
+use super::bounded_map::BoundedMap;
 use super::events;
 use super::hooks::EndReason;
-use super::keeper::Keeper;
-use super::leave::SignOut;
-use super::open::Shown;
+use super::logout::SignOut;
+use super::manager::SessionManager;
+use super::open::PresentedSession;
 use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
 use crate::store::StoreError;
 
@@ -21,7 +21,7 @@ use crate::store::StoreError;
 pub(super) struct PendingEnds {
     inner: Mutex<Inner>,
     /// Stored sessions that this process has opened.
-    opened: Mutex<BySession<UserDigest>>,
+    opened: Mutex<BoundedMap<UserDigest>>,
 }
 
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ struct Inner {
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
-    shown: Shown,
+    shown: PresentedSession,
     /// The generation of the tokens that are revoked already, if any are. The application was told then.
     told: Option<u64>,
     reason: EndReason,
@@ -80,21 +80,21 @@ impl Inner {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Refuses a session in this process, and writes its end to the store as soon as that is possible. Returns
     /// `false` if too many ends are pending.
     pub(super) fn end_later(
         &self,
         id: SessionId,
-        shown: Shown,
+        shown: PresentedSession,
         told: Option<u64>,
         reason: EndReason,
     ) -> bool {
         let until = self.flow.clock().monotonic();
         let until = until.saturating_add(self.longest_life());
         let user = match &shown {
-            Shown::Record(record) => Some(SessionRef::from(&**record).user),
-            Shown::Ticket(_) => self.memory.pending_ends.user_of(&id),
+            PresentedSession::Record(record) => Some(SessionRef::from(&**record).user),
+            PresentedSession::SessionSecret(_) => self.memory.pending_ends.user_of(&id),
         };
         let mut inner = self.memory.pending_ends.lock();
         if !inner.ends.contains_key(&id) {
@@ -149,7 +149,7 @@ impl Keeper {
                 match self.sign_out_in_store(end.shown).await {
                     Ok(SignOut::Ended(record)) => {
                         if end.told.is_none() {
-                            self.tell_ended(&record, end.reason);
+                            self.notify_ended(&record, end.reason);
                         }
                         if end.told.is_none_or(|revoked| revoked < record.generation()) {
                             self.flow.revoke(&record).await;

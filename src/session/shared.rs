@@ -7,28 +7,26 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
+use super::backend::{Found, Saved};
 use super::events;
-use super::held::{Held, Seat};
-use super::keeper::{Keeper, NotOpened};
-use super::place::{Found, Saved};
+use super::loaded::{LoadedSession, Seat};
+use super::manager::{NotOpened, SessionManager};
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
-impl Keeper {
+impl SessionManager {
     /// What the store knows of the session of a cookie: that it has ended, a newer record, or nothing.
     pub(super) async fn newest_shared(
         &self,
         store: &SharedStore,
-        held: Held,
+        held: LoadedSession,
     ) -> Result<Found, StoreError> {
         let record = held.record();
         let key = key(record.id());
         let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
-        match logged_out? {
-            Some(false) => {}
-            Some(true) => return Ok(Found::Ended),
-            None => return Ok(Found::Unreadable),
+        if logged_out? {
+            return Ok(Found::Ended);
         }
         Ok(match known? {
             Some(known) => self.read_shared(&held, &known),
@@ -38,7 +36,7 @@ impl Keeper {
 
     /// A newer record that does not open is not passed over: with the older one of the cookie this process would
     /// send a refresh token that was used, and overwrite the newer tokens.
-    fn read_shared(&self, held: &Held, known: &Record) -> Found {
+    fn read_shared(&self, held: &LoadedSession, known: &Record) -> Found {
         let seat = Seat::Cookie(Some(known.version()));
         let sealed = match known.value().split_first() {
             Some((&ENDED, _)) => return Found::Ended,
@@ -64,7 +62,7 @@ impl Keeper {
     pub(super) async fn save_successor(
         &self,
         store: &SharedStore,
-        newer: Held,
+        newer: LoadedSession,
     ) -> Result<Saved, StoreError> {
         let expect = match newer.seat() {
             Seat::Cookie(Some(version)) => Expect::Version(*version),

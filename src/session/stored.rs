@@ -2,22 +2,22 @@
 
 use std::time::Duration;
 
+use super::backend::{Found, Saved};
 use super::events;
-use super::held::{Held, Seat};
-use super::keeper::{Keeper, NotOpened};
-use super::place::{Found, Saved};
-use super::ticket::Ticket;
+use super::loaded::{LoadedSession, Seat};
+use super::manager::{NotOpened, SessionManager};
+use super::secret::SessionSecret;
 use crate::crypto::seal::Purpose;
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
-impl Keeper {
+impl SessionManager {
     /// Reads the session of this ticket. A record that does not open stays where it is: a process that lacks a
     /// cookie key, or is of an older release, must not end sessions of the others (`H58`, `H59`).
     pub(super) async fn load_stored(
         &self,
         store: &SharedStore,
-        ticket: &Ticket,
+        ticket: &SessionSecret,
     ) -> Result<Found, StoreError> {
         let id = self.name_of(ticket);
         let Some(found) = store.get(&key(&id)).await? else {
@@ -29,7 +29,7 @@ impl Keeper {
         Ok(match opened {
             Ok(record) => {
                 let ticket = ticket.clone();
-                Found::Session(Held::new(record, Seat::Stored { ticket, version }))
+                Found::Session(LoadedSession::new(record, Seat::Stored { ticket, version }))
             }
             Err(reason) => {
                 events::unreadable("session", reason);
@@ -42,14 +42,14 @@ impl Keeper {
     }
 
     /// Returns the name of the session that this ticket opens, if it is there.
-    pub(crate) fn name_of(&self, ticket: &Ticket) -> SessionId {
+    pub(crate) fn name_of(&self, ticket: &SessionSecret) -> SessionId {
         ticket.id(self.flow.binding())
     }
 
     pub(super) async fn save_stored(
         &self,
         store: &SharedStore,
-        newer: Held,
+        newer: LoadedSession,
     ) -> Result<Saved, StoreError> {
         let Seat::Stored { ticket, version } = newer.seat().clone() else {
             return Ok(Saved::Conflict);
@@ -69,7 +69,7 @@ impl Keeper {
     pub(super) async fn put_stored(
         &self,
         store: &SharedStore,
-        ticket: &Ticket,
+        ticket: &SessionSecret,
         record: &SessionRecord,
         expect: Expect,
     ) -> Result<Put, StoreError> {

@@ -5,13 +5,16 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde_json::json;
 
-use super::{Keeper, Session, SessionError};
+use super::{Session, SessionError, SessionManager};
 use crate::crypto::CookieKey;
 use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
 
 async fn session(server: &Server) -> Session {
     let (flow, record) = sign_in(server).await;
-    let keeper = Arc::new(Keeper::new(Arc::new(flow), CookieKey::generate().unwrap()));
+    let keeper = Arc::new(SessionManager::new(
+        Arc::new(flow),
+        CookieKey::generate().unwrap(),
+    ));
     let held = keeper.begin(record).await.unwrap();
     Session::new(keeper, held)
 }

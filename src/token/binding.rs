@@ -2,10 +2,10 @@
 
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 
-use super::dpop::{Dpop, Unspent};
+use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
-use super::verified::Verdict;
+use super::verified::TokenInfo;
 use crate::protocol::credentials::{Presented, Scheme};
 
 /// The proofs of possession that a layer can check; by itself none.
@@ -36,10 +36,10 @@ impl Bindings {
     /// a key and to a certificate, both have to be there (`M6`). What is still to be done comes back.
     pub(crate) fn check(
         &self,
-        verdict: &Verdict,
+        token_info: &TokenInfo,
         shown: &Shown<'_>,
-    ) -> Result<Option<Unspent>, VerifyErrorKind> {
-        let confirmation = verdict.confirmation.as_ref();
+    ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
+        let confirmation = token_info.confirmation.as_ref();
         // The certificate first: a proof must not be spent for a request that is refused.
         self.check_certificate(
             confirmation.and_then(|one| one.certificate_thumbprint),
@@ -52,14 +52,23 @@ impl Bindings {
     /// one. A token that does need one is refused by [`check`](Self::check).
     pub(crate) fn has_unreadable_certificate(
         &self,
-        verdict: &Verdict,
+        token_info: &TokenInfo,
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> bool {
-        let confirmation = verdict.confirmation.as_ref();
+        let confirmation = token_info.confirmation.as_ref();
         let is_bound = confirmation.is_some_and(|one| one.certificate_thumbprint.is_some());
-        let mtls = self.mtls.as_ref().filter(|_| !is_bound);
-        mtls.is_some_and(|mtls| !mtls.is_readable(headers, extensions))
+        !is_bound && !self.is_certificate_readable(headers, extensions)
+    }
+
+    /// Whether the request has no certificate header of a trusted proxy that cannot be read.
+    pub(crate) fn is_certificate_readable(
+        &self,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> bool {
+        let mtls = self.mtls.as_ref();
+        mtls.is_none_or(|mtls| mtls.is_readable(headers, extensions))
     }
 
     fn check_certificate(
@@ -84,7 +93,7 @@ impl Bindings {
         &self,
         thumbprint: Option<[u8; 32]>,
         shown: &Shown<'_>,
-    ) -> Result<Option<Unspent>, VerifyErrorKind> {
+    ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
         let Some(dpop) = &self.dpop else {
             return match thumbprint {
                 None => Ok(None),

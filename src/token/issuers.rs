@@ -49,7 +49,7 @@ impl Issuers {
     }
 
     /// Who judges this token: found in memory, before anything is fetched for it (`J20`).
-    pub(super) fn judge_of(&self, compact: &str) -> Result<&JwtVerifier, VerifyError> {
+    pub(super) fn verifier_for(&self, compact: &str) -> Result<&JwtVerifier, VerifyError> {
         let issuer = claimed_issuer(compact)?;
         let verifier = self.by_issuer.get(&issuer);
         verifier.ok_or_else(|| VerifyErrorKind::Issuer.into())

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
-use super::grants::{Mapped, Reading};
 use super::profile::Marks;
+use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
-use crate::issuer::{AuthorizationServer, KeyError, SelectedKey, TokenSource};
+use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
 use crate::protocol::claims::Registered;
 use crate::protocol::json::parse_object_text;
 
@@ -27,7 +27,7 @@ pub(crate) struct Rules {
     /// Whether it must say until when it is good; where it does, that is checked either way.
     pub(crate) needs_expiry: bool,
     /// How such tokens come to us: what an unknown key of theirs may cost depends on it.
-    pub(crate) source: TokenSource,
+    pub(crate) source: FetchBudget,
 }
 
 /// A payload with a good signature of the issuer, within its time.
@@ -37,7 +37,7 @@ pub(crate) struct Signed {
     pub(crate) payload: Arc<str>,
     pub(crate) registered: Registered,
     pub(crate) marks: Marks,
-    pub(crate) mapped: Mapped,
+    pub(crate) mapped: MappedClaims,
     pub(crate) algorithm: Algorithm,
     /// The key that made the signature.
     pub(crate) key: SelectedKey,
@@ -50,7 +50,7 @@ pub(crate) struct Candidate<'a> {
     payload: Arc<str>,
     registered: Registered,
     marks: Marks,
-    mapped: Mapped,
+    mapped: MappedClaims,
 }
 
 /// Takes a token, checks everything that needs no key, then finds the key and checks the signature.
@@ -69,7 +69,7 @@ impl<'a> Candidate<'a> {
         server: &AuthorizationServer,
         compact: &'a str,
         rules: &Rules,
-        reading: Option<&Reading>,
+        reading: Option<&ClaimMapping>,
     ) -> Result<Self, VerifyError> {
         if compact.len() > MAX_TOKEN_LENGTH {
             return Err(VerifyErrorKind::TooLong.into());
@@ -116,11 +116,11 @@ impl<'a> Candidate<'a> {
     }
 
     /// The answer for a key that is at hand, `None` where one would have to wait for it.
-    pub(crate) fn key_at_hand(
+    pub(crate) fn cached_key(
         &self,
         server: &AuthorizationServer,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        server.key_at_hand(self.jws.key_id(), self.jws.algorithm())
+        server.cached_key(self.jws.key_id(), self.jws.algorithm())
     }
 
     /// Checks the signature; from here on the claims are the issuer's word.

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::audience::Audience;
+use super::cache::Memory;
 use super::error::{VerifyError, VerifyErrorKind};
-use super::grants::{Reading, ScopeClaim, ScopeMapping};
-use super::hint::Hint;
 use super::jws::{Candidate, Rules, Signed, check_times};
 use super::profile::TokenProfile;
-use super::remembered::Memory;
-use super::verified::Verdict;
+use super::profile_advice::Hint;
+use super::scope_mapping::{ClaimMapping, ScopeClaim, ScopeMapping};
+use super::verified::TokenInfo;
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::{AuthorizationServer, Standing, TokenSource, Voucher};
+use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
 use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::telemetry::{self, Stopwatch};
@@ -49,7 +49,7 @@ struct Settings {
     profile: TokenProfile,
     /// Where scopes are looked for, if that was said.
     scopes: Option<ScopeMapping>,
-    reading: Reading,
+    reading: ClaimMapping,
     rules: Rules,
     max_age: Option<i64>,
     hint: Hint,
@@ -77,7 +77,7 @@ impl JwtVerifier {
                 media_type: profile.media_type(),
                 leeway: DEFAULT_LEEWAY,
                 needs_expiry: true,
-                source: TokenSource::Request,
+                source: FetchBudget::Request,
             },
             max_age: None,
             hint: Hint::default(),
@@ -192,8 +192,8 @@ impl JwtVerifier {
         &self.settings.server
     }
 
-    /// The verdict, where it can be given without waiting for a key.
-    pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+    /// The token_info, where it can be given without waiting for a key.
+    pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         let settings = &*self.settings;
         let clock = settings.server.clock();
         let watch = Stopwatch::start(|| clock.monotonic());
@@ -206,16 +206,16 @@ impl JwtVerifier {
                 return Some(Err(error));
             }
         };
-        let key = candidate.key_at_hand(&settings.server)?;
-        let verdict = candidate
+        let key = candidate.cached_key(&settings.server)?;
+        let token_info = candidate
             .verify_with(key)
             .and_then(|signed| self.judge(signed, settings.profile));
         watch.verification(|| clock.monotonic());
-        Some(verdict.inspect(|_| telemetry::Source::Verified.count()))
+        Some(token_info.inspect(|_| telemetry::Source::Verified.count()))
     }
 
-    /// The verdict, after a fetch of keys where one is needed.
-    pub(super) async fn verify(&self, compact: &str) -> Result<Arc<Verdict>, VerifyError> {
+    /// The token_info, after a fetch of keys where one is needed.
+    pub(super) async fn verify(&self, compact: &str) -> Result<Arc<TokenInfo>, VerifyError> {
         let settings = &*self.settings;
         let candidate = settings.read(compact)?;
         let signed = candidate.verify(&settings.server, &settings.rules).await?;
@@ -228,7 +228,7 @@ impl JwtVerifier {
         &self,
         signed: Signed,
         profile: TokenProfile,
-    ) -> Result<Arc<Verdict>, VerifyError> {
+    ) -> Result<Arc<TokenInfo>, VerifyError> {
         let Signed {
             payload,
             mut registered,
@@ -253,25 +253,25 @@ impl JwtVerifier {
             registered.client_id = Some((&*client).into());
         }
         registered.client_only = profile.says_client_only(&marks);
-        Ok(Arc::new(Verdict {
+        Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
             confirmation,
-            memory: Memory::new(self, Voucher::new(key)),
+            memory: Memory::new(self, KeyRef::new(key)),
         }))
     }
 
-    /// Whether a verdict that was given would be given again: the times against the clock, and the
+    /// Whether a token_info that was given would be given again: the times against the clock, and the
     /// key against the key set at hand (`A19`, `J19`).
-    pub(super) fn standing(&self, verdict: &Verdict, voucher: &Voucher) -> Standing {
-        let registered = verdict.claims.registered();
+    pub(super) fn key_status(&self, token_info: &TokenInfo, voucher: &KeyRef) -> KeyStatus {
+        let registered = token_info.claims.registered();
         let now = unix_seconds(&**self.settings.server.clock());
         let timely = check_times(registered, now, &self.settings.rules).is_ok()
             && self.check_age(registered, || now).is_ok();
         if !timely {
-            return Standing::Withdrawn;
+            return KeyStatus::Withdrawn;
         }
-        self.settings.server.standing(voucher)
+        self.settings.server.key_status(voucher)
     }
 
     /// Where an age was set, `iat` has to be there (`A11`).

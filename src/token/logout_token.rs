@@ -8,7 +8,7 @@ use super::id_token::{self, LEEWAY};
 use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{DEFAULT_ALGORITHMS, same_media_type};
-use crate::issuer::{AuthorizationServer, TokenSource, Unavailable};
+use crate::issuer::{AuthorizationServer, FetchBudget, Unavailable};
 use crate::protocol::json::{Json, Object, parse_object};
 
 /// Names a session or a person and little else.
@@ -82,7 +82,7 @@ pub(crate) async fn verify(
         leeway: LEEWAY,
         // Required since 2022, and servers of before are still there: the age is limited either way.
         needs_expiry: false,
-        source: TokenSource::LogoutToken,
+        source: FetchBudget::LogoutToken,
     };
     let signed = jws::verify(server, token, &rules).await?;
     read(&signed, client_id, unix_seconds(&**server.clock()))

@@ -1,8 +1,8 @@
 //! How an authorization server marks its access tokens.
 
 use super::error::VerifyErrorKind;
-use super::grants::{Reading, ScopeMapping};
-use super::kind::is_of_another_kind;
+use super::scope_mapping::{ClaimMapping, ScopeMapping};
+use super::token_type::is_of_another_kind;
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
@@ -106,7 +106,7 @@ impl TokenProfile {
     }
 
     /// Where scopes and the client are looked for.
-    pub(super) fn reading(self) -> Reading {
+    pub(super) fn reading(self) -> ClaimMapping {
         // Choosing the profile names the claim, and only one where all that stands there was granted
         // to the client (`A15`).
         let scopes = match self {
@@ -121,7 +121,7 @@ impl TokenProfile {
             Self::Okta => &["cid"],
             Self::Generic => &["client_id", "azp", "cid"],
         };
-        Reading { scopes, clients }
+        ClaimMapping { scopes, clients }
     }
 
     /// Whether a client got the token for itself, where the claims say so otherwise than by an equal

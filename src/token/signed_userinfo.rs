@@ -4,7 +4,7 @@ use super::error::{VerifyError, VerifyErrorKind};
 use super::id_token::{LEEWAY, is_id_token_type};
 use super::jws::{self, Rules};
 use crate::crypto::DEFAULT_ALGORITHMS;
-use crate::issuer::{AuthorizationServer, TokenSource};
+use crate::issuer::{AuthorizationServer, FetchBudget};
 
 /// Verifies a signed userinfo response of this server for this client, and hands out its JSON (`L29`).
 ///
@@ -20,7 +20,7 @@ pub(crate) async fn verify(
         media_type: is_id_token_type,
         leeway: LEEWAY,
         needs_expiry: false,
-        source: TokenSource::BackChannel,
+        source: FetchBudget::BackChannel,
     };
     let signed = jws::verify(server, response, &rules).await?;
     if !signed

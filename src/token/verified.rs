@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::remembered::Memory;
+use super::cache::Memory;
 use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::Presented;
@@ -15,7 +15,7 @@ use crate::protocol::{Claims, ScopeSet};
 /// What was found of a token, whatever type the application reads its claims as. Scope and extractor
 /// rely on this alone.
 #[derive(Debug)]
-pub(crate) struct Verdict {
+pub(crate) struct TokenInfo {
     pub(crate) claims: Arc<Claims>,
     /// What a configured mapping made of other claims; without one the registered `scope` counts.
     pub(crate) scopes: Option<ScopeSet>,
@@ -23,7 +23,7 @@ pub(crate) struct Verdict {
     pub(crate) memory: Memory,
 }
 
-impl Verdict {
+impl TokenInfo {
     pub(crate) fn scopes(&self) -> &ScopeSet {
         self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
     }
@@ -43,15 +43,15 @@ impl Verdict {
 ///
 /// What is *not* checked: whether the subject still exists, and anything the application alone knows.
 pub struct VerifiedToken<C = Claims> {
-    verdict: Arc<Verdict>,
+    token_info: Arc<TokenInfo>,
     claims: Arc<C>,
     presented: Presented,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(crate) fn new(verdict: Arc<Verdict>, claims: Arc<C>, presented: Presented) -> Self {
+    pub(crate) fn new(token_info: Arc<TokenInfo>, claims: Arc<C>, presented: Presented) -> Self {
         Self {
-            verdict,
+            token_info,
             claims,
             presented,
         }
@@ -64,33 +64,33 @@ impl<C> VerifiedToken<C> {
 
     /// The claims as they were verified, whatever the application reads them as.
     pub(crate) fn registered_claims(&self) -> &Claims {
-        &self.verdict.claims
+        &self.token_info.claims
     }
 
     /// `sub`: whom the token speaks of. For a token that a client got for itself, the client; see
     /// [`is_client_only`](Self::is_client_only).
     pub fn subject(&self) -> Option<&str> {
-        self.verdict.claims.subject()
+        self.token_info.claims.subject()
     }
 
     /// `client_id`: the client the token was issued to; see [`Claims::client_id`].
     pub fn client_id(&self) -> Option<&str> {
-        self.verdict.claims.client_id()
+        self.token_info.claims.client_id()
     }
 
     /// `iss`: the authorization server. A user is known by issuer and subject together.
     pub fn issuer(&self) -> &str {
-        self.verdict.claims.issuer().unwrap_or_default()
+        self.token_info.claims.issuer().unwrap_or_default()
     }
 
     /// The scopes that were granted.
     pub fn scopes(&self) -> &ScopeSet {
-        self.verdict.scopes()
+        self.token_info.scopes()
     }
 
     /// `exp` in whole seconds since 1970.
     pub fn expires_at(&self) -> Option<i64> {
-        self.verdict.claims.expires_at()
+        self.token_info.claims.expires_at()
     }
 
     /// How long the token is still good by this clock; zero once it has expired, `None` where it does not
@@ -137,13 +137,13 @@ impl<C> VerifiedToken<C> {
     /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15), or the profile knows another sign (Entra: no
     /// `scp`; Auth0: `gty`).
     pub fn is_client_only(&self) -> bool {
-        self.verdict.claims.is_client_only()
+        self.token_info.claims.is_client_only()
     }
 
     /// Whether it is bound to a key or a certificate of its caller (RFC 9449, RFC 8705), so that it is of
     /// no use to anybody else.
     pub fn is_bound(&self) -> bool {
-        self.verdict.confirmation.is_some()
+        self.token_info.confirmation.is_some()
     }
 
     /// The token itself, out of the request at hand: to hand on to another service that accepts it.
@@ -155,7 +155,7 @@ impl<C> VerifiedToken<C> {
 impl<C> Clone for VerifiedToken<C> {
     fn clone(&self) -> Self {
         Self {
-            verdict: Arc::clone(&self.verdict),
+            token_info: Arc::clone(&self.token_info),
             claims: Arc::clone(&self.claims),
             presented: self.presented.clone(),
         }

@@ -4,16 +4,16 @@ use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 
+use super::cache::{DEFAULT_BYTES, Remembered};
 use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
 use super::lookup::IssuerLookup;
-use super::remembered::{DEFAULT_BYTES, Remembered};
-use super::verified::Verdict;
+use super::verified::TokenInfo;
 use crate::ConfigError;
 use crate::clock::SharedClock;
-use crate::crypto::{TokenName, base64url};
+use crate::crypto::{CacheTag, base64url};
 use crate::protocol::json::parse_object;
 
 /// What a layer verifies tokens with: one issuer's JWTs, or a combination.
@@ -22,7 +22,7 @@ use crate::protocol::json::parse_object;
 /// turns into one.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    way: Way,
+    way: Strategy,
     remembered: Option<Arc<Remembered>>,
     /// The size of the application's own type for claims, where it has one.
     claims_size: Option<usize>,
@@ -30,7 +30,7 @@ pub struct Verifier {
 
 /// How a token finds who judges it.
 #[derive(Clone, Debug)]
-enum Way {
+enum Strategy {
     Jwt(JwtVerifier),
     Introspection(IntrospectionVerifier),
     ByShape(Arc<ByShape>),
@@ -48,7 +48,7 @@ struct ByShape {
 impl From<IntrospectionVerifier> for Verifier {
     fn from(verifier: IntrospectionVerifier) -> Self {
         Self {
-            way: Way::Introspection(verifier),
+            way: Strategy::Introspection(verifier),
             // What was introspected is remembered with its answer, for as long as that may be.
             remembered: None,
             claims_size: None,
@@ -57,26 +57,26 @@ impl From<IntrospectionVerifier> for Verifier {
 }
 
 /// What the memory has of a token.
-pub(crate) enum Recalled {
-    Good(Arc<Verdict>),
+pub(crate) enum CacheLookup {
+    Good(Arc<TokenInfo>),
     /// Nothing; the name is what it may be kept under.
-    Nothing(Option<TokenName>),
+    Nothing(Option<CacheTag>),
 }
 
 impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
-        Self::with_memory(Way::Jwt(verifier))
+        Self::with_memory(Strategy::Jwt(verifier))
     }
 }
 
 impl From<IssuerLookup> for Verifier {
     fn from(lookup: IssuerLookup) -> Self {
-        Self::with_memory(Way::Lookup(lookup))
+        Self::with_memory(Strategy::Lookup(lookup))
     }
 }
 
 impl Verifier {
-    fn with_memory(way: Way) -> Self {
+    fn with_memory(way: Strategy) -> Self {
         Self {
             way,
             remembered: Remembered::new(DEFAULT_BYTES, None).map(Arc::new),
@@ -121,7 +121,7 @@ impl Verifier {
         // One memory for both, at the front.
         let remembered = jwt.remembered.take();
         Self {
-            way: Way::ByShape(Arc::new(ByShape { jwt, opaque })),
+            way: Strategy::ByShape(Arc::new(ByShape { jwt, opaque })),
             remembered,
             claims_size: None,
         }
@@ -154,7 +154,7 @@ impl Verifier {
     /// issuer: several audiences go into one of them.
     pub fn issuers(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
         Issuers::new(verifiers)
-            .map(Way::Issuers)
+            .map(Strategy::Issuers)
             .map(Self::with_memory)
     }
 
@@ -174,71 +174,71 @@ impl Verifier {
     /// The clock that tokens are judged by.
     pub(crate) fn clock(&self) -> SharedClock {
         match &self.way {
-            Way::Jwt(verifier) => Arc::clone(verifier.server().clock()),
-            Way::Issuers(issuers) => Arc::clone(issuers.clock()),
-            Way::Lookup(lookup) => Arc::clone(lookup.clock()),
-            Way::Introspection(verifier) => Arc::clone(verifier.clock()),
-            Way::ByShape(both) => both.jwt.clock(),
+            Strategy::Jwt(verifier) => Arc::clone(verifier.server().clock()),
+            Strategy::Issuers(issuers) => Arc::clone(issuers.clock()),
+            Strategy::Lookup(lookup) => Arc::clone(lookup.clock()),
+            Strategy::Introspection(verifier) => Arc::clone(verifier.clock()),
+            Strategy::ByShape(both) => both.jwt.clock(),
         }
     }
 
     /// What is remembered of a token, if it is one at all: nobody has to have looked.
-    pub(crate) fn recall(&self, token: &[u8]) -> Recalled {
+    pub(crate) fn recall(&self, token: &[u8]) -> CacheLookup {
         let Some(remembered) = &self.remembered else {
-            return Recalled::Nothing(None);
+            return CacheLookup::Nothing(None);
         };
         let name = remembered.name(token);
         let known = name
             .as_ref()
-            .and_then(|name| remembered.recall(name, |judge| self.still_asks(judge)));
-        known.map_or(Recalled::Nothing(name), Recalled::Good)
+            .and_then(|name| remembered.recall(name, |judge| self.is_current(judge)));
+        known.map_or(CacheLookup::Nothing(name), CacheLookup::Good)
     }
 
-    /// The verdict on a token that was not remembered, where it can be given without waiting.
+    /// The token_info on a token that was not remembered, where it can be given without waiting.
     pub(crate) fn at_hand(
         &self,
         token: &str,
-        name: Option<TokenName>,
-    ) -> Option<Result<Arc<Verdict>, VerifyError>> {
+        name: Option<CacheTag>,
+    ) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         let judged = self.judge_at_hand(token)?;
-        if let (Some(remembered), Some(name), Ok(verdict)) = (&self.remembered, name, &judged) {
-            remembered.keep(name, verdict);
+        if let (Some(remembered), Some(name), Ok(token_info)) = (&self.remembered, name, &judged) {
+            remembered.keep(name, token_info);
         }
         Some(judged)
     }
 
-    /// The verdict, after whatever has to be asked of the authorization server.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
-        let verdict = self.judge(token).await?;
+    /// The token_info, after whatever has to be asked of the authorization server.
+    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
+        let token_info = self.judge(token).await?;
         if let Some(remembered) = &self.remembered
             && let Some(name) = remembered.name(token.as_bytes())
         {
-            remembered.keep(name, &verdict);
+            remembered.keep(name, &token_info);
         }
-        Ok(verdict)
+        Ok(token_info)
     }
 
     /// Whether a token of its issuer would still come before this verifier.
-    fn still_asks(&self, judge: &JwtVerifier) -> bool {
+    fn is_current(&self, judge: &JwtVerifier) -> bool {
         match &self.way {
-            Way::Lookup(lookup) => lookup.still_finds(judge),
-            Way::ByShape(both) => both.jwt.still_asks(judge),
+            Strategy::Lookup(lookup) => lookup.still_finds(judge),
+            Strategy::ByShape(both) => both.jwt.is_current(judge),
             // Who they are was said at the start.
-            Way::Jwt(_) | Way::Issuers(_) | Way::Introspection(_) => true,
+            Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
         }
     }
 
-    fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<Verdict>, VerifyError>> {
+    fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         match &self.way {
-            Way::Jwt(verifier) => verifier.at_hand(token),
-            Way::Introspection(verifier) => verifier.at_hand(token),
-            Way::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
-            Way::ByShape(both) => both.opaque.at_hand(token),
-            Way::Issuers(issuers) => match issuers.judge_of(token) {
+            Strategy::Jwt(verifier) => verifier.at_hand(token),
+            Strategy::Introspection(verifier) => verifier.at_hand(token),
+            Strategy::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
+            Strategy::ByShape(both) => both.opaque.at_hand(token),
+            Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
                 Ok(verifier) => verifier.at_hand(token),
                 Err(error) => Some(Err(error)),
             },
-            Way::Lookup(lookup) => match lookup.judge_at_hand(token)? {
+            Strategy::Lookup(lookup) => match lookup.judge_at_hand(token)? {
                 Ok(verifier) => verifier.at_hand(token),
                 Err(error) => Some(Err(error)),
             },
@@ -246,28 +246,28 @@ impl Verifier {
     }
 
     /// Whether tokens for this resource are taken, as far as that is known (`P2`).
-    pub(crate) fn serves(&self, resource: &str) -> bool {
+    pub(crate) fn accepts_resource(&self, resource: &str) -> bool {
         match &self.way {
-            Way::Jwt(verifier) => verifier.audience().may_be(resource),
-            Way::Introspection(verifier) => verifier.audience().may_be(resource),
-            Way::ByShape(both) => {
-                both.jwt.serves(resource) && both.opaque.audience().may_be(resource)
+            Strategy::Jwt(verifier) => verifier.audience().may_be(resource),
+            Strategy::Introspection(verifier) => verifier.audience().may_be(resource),
+            Strategy::ByShape(both) => {
+                both.jwt.accepts_resource(resource) && both.opaque.audience().may_be(resource)
             }
-            Way::Issuers(issuers) => issuers.serve(resource),
+            Strategy::Issuers(issuers) => issuers.serve(resource),
             // Who they are is not known yet.
-            Way::Lookup(_) => true,
+            Strategy::Lookup(_) => true,
         }
     }
 
-    async fn judge(&self, token: &str) -> Result<Arc<Verdict>, VerifyError> {
+    async fn judge(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
         match &self.way {
-            Way::Jwt(verifier) => verifier.verify(token).await,
-            Way::Introspection(verifier) => verifier.verify(token).await,
+            Strategy::Jwt(verifier) => verifier.verify(token).await,
+            Strategy::Introspection(verifier) => verifier.verify(token).await,
             // A verifier may hold another, so its future cannot hold that one's in itself.
-            Way::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.judge(token)).await,
-            Way::ByShape(both) => both.opaque.verify(token).await,
-            Way::Issuers(issuers) => issuers.judge_of(token)?.verify(token).await,
-            Way::Lookup(lookup) => lookup.judge_of(token).await?.verify(token).await,
+            Strategy::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.judge(token)).await,
+            Strategy::ByShape(both) => both.opaque.verify(token).await,
+            Strategy::Issuers(issuers) => issuers.verifier_for(token)?.verify(token).await,
+            Strategy::Lookup(lookup) => lookup.verifier_for(token).await?.verify(token).await,
         }
     }
 }

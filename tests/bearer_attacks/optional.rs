@@ -59,10 +59,17 @@ async fn a_token_of_a_scheme_that_is_not_accepted_is_refused_and_not_ignored() {
             ("longer Bearer", format!("BearerToken {token}")),
             ("X-Bearer", format!("X-Bearer {token}")),
             ("no space", format!("Bearer{token}")),
+            ("Baerer", format!("Baerer {token}")),
+            ("Bearr", format!("bearr {token}")),
+            ("Barer", format!("Barer {token}")),
             ("no scheme", token.clone()),
             (
                 "no scheme, opaque",
                 "0123456789abcdef0123456789abcdef01".to_owned(),
+            ),
+            (
+                "no scheme, 32 digits",
+                "0123456789abcdef0123456789abcdef".to_owned(),
             ),
         ] {
             let answer = send(app, &[("authorization", &credentials)]).await;
@@ -99,6 +106,39 @@ async fn a_refused_scheme_has_no_error_code_and_the_operator_learns_the_setting(
     assert!(!refusal.to_string().contains("abc"), "{refusal}");
 }
 
+/// Intermediaries join field lines with a comma: what is refused in two lines is refused in one.
+#[tokio::test]
+async fn an_access_token_joined_to_other_credentials_is_not_ignored() {
+    let server = server();
+    let token = good(&server).sign();
+    let cookie = TokenSource::cookie("t").unwrap();
+    for (layer, app) in [
+        ("optional", api(layer(&server).optional())),
+        (
+            "with a cookie",
+            api(layer(&server).optional().add_token_source(cookie)),
+        ),
+        ("with DPoP", api(dpop_layer(&server).optional())),
+        ("required", api(layer(&server))),
+    ] {
+        for credentials in [
+            format!("Basic YTpi, Bearer {token}"),
+            format!("Basic YTpi,Bearer {token}"),
+            format!("Basic YTpi ,\tbearer  {token}"),
+            format!("Basic YTpi, , Bearer {token}, Basic YTpi"),
+            format!("Negotiate YII=, DPoP {token}"),
+            format!("Digest username=\"a\", realm=\"b\", Bearer {token}"),
+            format!("Token abc, OAuth {token}"),
+            format!("Bearer {token}, Basic YTpi"),
+            format!("Bearer {token}, Bearer {token}"),
+        ] {
+            let answer = send(&app, &[("authorization", &credentials)]).await;
+            let shown = credentials.replace(&token, "..");
+            assert_eq!(answer.status, 400, "{layer}: {shown}");
+        }
+    }
+}
+
 /// What another layer may own stays its own.
 #[tokio::test]
 async fn schemes_of_other_layers_are_left_to_them() {
@@ -109,6 +149,12 @@ async fn schemes_of_other_layers_are_left_to_them() {
         "Negotiate YII=",
         "NTLM TlRM",
         "Digest username=\"a\"",
+        "Digest username=\"a\", bearer=\"b\", algorithm=MD5",
+        "HOBA result=\"a\"",
+        "Hawk id=\"a\", ts=\"1\"",
+        "SharedAccessSignature sr=a&sig=b",
+        "Negotiate",
+        "NTLM",
         "AWS4-HMAC-SHA256 Credential=a/b, Signature=c",
         "Token abc",
         "undefined",

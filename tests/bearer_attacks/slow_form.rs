@@ -101,6 +101,51 @@ async fn a_form_that_never_ends_is_given_up_in_time() {
     }
 }
 
+/// A body whose pieces are all there already and have no content, such as empty DATA frames of HTTP/2.
+struct Empty {
+    left: u32,
+    trailers: bool,
+}
+
+impl http_body::Body for Empty {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let left = self.left.checked_sub(1);
+        self.left = left.expect("the body was read without a pause");
+        Poll::Ready(Some(Ok(match self.trailers {
+            true => Frame::trailers(http::HeaderMap::new()),
+            false => Frame::data(Bytes::new()),
+        })))
+    }
+}
+
+#[tokio::test]
+async fn a_form_of_empty_pieces_without_end_blocks_no_thread_and_ends_in_time() {
+    let server = server();
+    for trailers in [false, true] {
+        let clock = ManualClock::new(1_800_000_000);
+        let app = api(layer(&server)).layer(FormTokenLayer::new().with_clock(clock.clone()));
+        let body = Empty {
+            left: 1_000_000,
+            trailers,
+        };
+        let request = Request::post("/")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::new(body))
+            .unwrap();
+        let running = asked(&app, request);
+        settle().await;
+        assert!(!running.is_finished(), "{trailers}: too early");
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(answer(running).await.status, 408, "{trailers}");
+    }
+}
+
 #[tokio::test]
 async fn a_form_that_takes_its_time_within_the_limit_is_read() {
     let server = server();

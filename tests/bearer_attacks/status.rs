@@ -8,7 +8,7 @@ use axum::routing::{any, post};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_oauth::bearer::{MethodScopes, Policy, RefusalBodyLayer, StepUpLayer};
+use tower_oauth::bearer::{MethodScopesLayer, Policy, RefusalBodyLayer, StepUpLayer};
 use tower_oauth::{BearerLayer, ScopeLayer, VerifiedToken};
 
 use crate::support::{ask, good, layer, server, soon};
@@ -51,7 +51,10 @@ fn app(bearer: BearerLayer) -> Router {
             "/step-up",
             post(handler).layer(StepUpLayer::acr(["gold"]).unwrap()),
         )
-        .route("/shop.Orders/List", any(handler).layer(MethodScopes::new()))
+        .route(
+            "/shop.Orders/List",
+            any(handler).layer(MethodScopesLayer::new()),
+        )
         .route("/extract", post(extracts))
         .layer(bearer)
 }

@@ -179,7 +179,7 @@ impl Nodes {
             let login = login(server);
             configure(match mode {
                 Mode::Store => login.with_session_store(store.clone()),
-                Mode::Shared => login.with_shared_memory(store.clone()),
+                Mode::Shared => login.with_shared_store(store.clone()),
                 Mode::Cookie => login,
             })
         };

@@ -333,6 +333,16 @@ async fn no_handler_sees_the_certificate_header_whoever_sent_it() {
             );
         }
     }
+    // One that cannot be read is refused, also without a token.
+    let two = [field[0].clone(), field[0].clone()];
+    for lines in [&["junk".to_owned()][..], &[String::new()], &two] {
+        for (peer, status) in [(PROXY, 400), ("203.0.113.9:4711", 200)] {
+            let mut anonymous = from(peer, &plain, "x-ssl-client-cert", lines);
+            anonymous.headers_mut().remove(AUTHORIZATION);
+            let answer = ask(&app, anonymous).await;
+            assert_eq!(answer.status, status, "{lines:?} {peer}");
+        }
+    }
     let answer = ask(&app, from(PROXY, &token, "x-ssl-client-cert", &field)).await;
     assert_eq!(answer.body, "authorization");
     // Nor can a caller announce it behind the body.

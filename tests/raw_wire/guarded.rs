@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use tower::service_fn;
 use tower_oauth::bearer::{
-    ClaimHeadersLayer, FormTokenLayer, MethodScopes, ResourceMetadata, ResourceMetadataLayer,
+    ClaimHeadersLayer, FormTokenLayer, MethodScopesLayer, ResourceMetadata, ResourceMetadataLayer,
     TokenSource,
 };
 use tower_oauth::login::Csrf;
@@ -128,7 +128,7 @@ impl World {
         let announced = || self.jwt().with_resource_metadata(&self.metadata()).unwrap();
         let document = || ResourceMetadataLayer::new(self.metadata());
         let cookie = TokenSource::cookie("__Host-token").unwrap();
-        let methods = MethodScopes::new()
+        let methods = MethodScopesLayer::new()
             .add("/shop.Orders/List", scope.clone())
             .unwrap()
             .add("/shop.Orders/Delete", ScopeLayer::all("admin").unwrap())

@@ -164,7 +164,7 @@ pub fn layer(server: &TestServer, mode: Mode, store: &Switched) -> LoginLayer {
     let layer = login(server);
     match mode {
         Mode::Cookie => layer,
-        Mode::SharedMemory => layer.with_shared_memory(store.clone()),
+        Mode::SharedMemory => layer.with_shared_store(store.clone()),
         Mode::Store => layer.with_session_store(store.clone()),
     }
 }

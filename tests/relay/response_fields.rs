@@ -32,6 +32,12 @@ const ACTING: Fields = &[
     ("x-remix-redirect", "/x"),
     ("x-action-redirect", "/x"),
     ("datastar-selector", "body"),
+    ("x-ajax-redirect", "/x"),
+    ("x-hx-redirect", "/x"),
+    ("x-htmx-trigger", "x"),
+    ("x-spf-referer", "/x"),
+    ("x-refresh", "true"),
+    ("x-reload", "1"),
     ("livewire-redirect", "/x"),
     // Browsers.
     ("refresh", "0; url=https://evil.example/"),

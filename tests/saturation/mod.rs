@@ -163,7 +163,7 @@ async fn beside_an_attacker(
     let server = server();
     let endpoint = Endpoint::new(Oddity::Nothing);
     let verifier = endpoint.verifier(&server);
-    let api = api_of(verifier.with_remembered_for(Duration::ZERO).unwrap());
+    let api = api_of(verifier.with_cache_ttl(Duration::ZERO).unwrap());
     let mut attacker = Attacker::new(&api);
     let clock = server.clock();
     let known = good(&server).without_claim("exp").opaque();
@@ -225,7 +225,7 @@ async fn tokens_that_were_active_have_turns_that_no_other_token_takes() {
     let server = server();
     let endpoint = Endpoint::new(Oddity::Hang);
     let verifier = endpoint.verifier(&server).with_concurrency(2).unwrap();
-    let api = api_of(verifier.with_remembered_for(Duration::ZERO).unwrap());
+    let api = api_of(verifier.with_cache_ttl(Duration::ZERO).unwrap());
     let known = good(&server).opaque();
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     // More than can wait, and the clock stands still.

@@ -81,7 +81,7 @@ impl Node {
         let login = LoginLayer::new(&server, client, CALLBACK, key).unwrap();
         let login = match shared.mode {
             Mode::Cookie => login,
-            Mode::CookieWithMemory => login.with_shared_memory(store),
+            Mode::CookieWithMemory => login.with_shared_store(store),
             Mode::Store => login.with_session_store(store),
         };
         let gates = shared.gates.clone();

@@ -273,6 +273,6 @@ pub async fn sign_out(shop: &Shop, jar: &Jar) -> Answer {
 pub fn modes<S: Store + Clone>() -> [fn(LoginLayer, S) -> LoginLayer; 2] {
     [
         LoginLayer::with_session_store,
-        LoginLayer::with_shared_memory,
+        LoginLayer::with_shared_store,
     ]
 }

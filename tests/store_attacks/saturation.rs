@@ -105,12 +105,16 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
 }
 
 pub fn logout_token(server: &TestServer, subject: &str) -> String {
+    logout_token_of(server, subject, subject)
+}
+
+pub fn logout_token_of(server: &TestServer, subject: &str, id: &str) -> String {
     let event = "http://schemas.openid.net/event/backchannel-logout";
     server
         .id_token("shop")
         .with_header("typ", "logout+jwt")
         .with_subject(subject)
-        .with_claim("jti", subject)
+        .with_claim("jti", id)
         .with_claim("events", serde_json::json!({ event: {} }))
         .sign()
 }

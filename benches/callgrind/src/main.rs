@@ -41,7 +41,7 @@ fn main() {
         "none" => requests(&Inner, &header, times),
         "warm" => requests(&layer.layer(Inner), &header, times),
         "cold" => {
-            let layer = layer.without_remembered_tokens();
+            let layer = layer.without_token_cache();
             requests(&layer.layer(Inner), &header, times);
         }
         "raw" => (0..times).for_each(|_| assert!(black_box(check()))),

@@ -30,7 +30,7 @@ async fn build(fixture: Fixture) -> Vec<Subject> {
         OneExtension(Arc::new(fixture.clone()))
     );
     both!(subjects, "ours, warm", &fixture, warm.clone());
-    let cold = warm.clone().without_remembered_tokens();
+    let cold = warm.clone().without_token_cache();
     both!(subjects, "ours, cold", &fixture, cold.clone());
     let check = raw::check(&fixture);
     subjects.push(Subject::function("raw", move || assert!(check())));

@@ -36,7 +36,7 @@ impl Api {
         let handle = AuthorizationServer::new(server.issuer()).expect("an issuer");
         let handle = handle.with_clock(server.clock());
         let layer = BearerLayer::jwt(&handle, AUDIENCE).expect("a layer");
-        Self::of(router().layer(layer.without_remembered_tokens()))
+        Self::of(router().layer(layer.without_token_cache()))
     }
 
     pub fn of(router: Router) -> Self {

@@ -56,7 +56,7 @@ impl Tokens {
     fn api(&self, bytes: usize) -> Api {
         let handle = AuthorizationServer::new(self.server.issuer()).expect("an issuer");
         let layer = BearerLayer::jwt(&handle, AUDIENCE).expect("a layer");
-        Api::of(router().layer(layer.with_remembered_tokens(bytes)))
+        Api::of(router().layer(layer.with_token_cache(bytes)))
     }
 
     fn token(&self, number: usize) -> String {

@@ -44,8 +44,14 @@ impl<S, B: Body> Reading<S, B> {
             let Ok(frame) = frame else {
                 return Poll::Ready(Err(StatusCode::BAD_REQUEST));
             };
-            let Ok(mut data) = frame.into_data() else {
-                continue;
+            let mut data = match frame.into_data() {
+                Ok(data) if data.has_remaining() => data,
+                // Pieces without content count towards no limit of size, and a body can have any number of them
+                // ready: between them the time limit has its turn.
+                _ => {
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             };
             if data.remaining() > self.settings.limit - self.read.len() {
                 return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));

@@ -1,4 +1,4 @@
-//! [`ResourceMetadataLayer`]: serves the documents without authentication.
+//! [`ResourceMetadataLayer`]: accepts_resource the documents without authentication.
 
 use std::fmt;
 use std::future::Future;
@@ -21,7 +21,7 @@ use tower_service::Service;
 use super::ResourceMetadata;
 use super::document::WELL_KNOWN;
 use super::order::{HandedOn, Report, is_address};
-use crate::bearer::protection::Judged;
+use crate::bearer::challenge_params::AuthState;
 use crate::token::original_uri;
 
 /// How long a document may be kept, unless said otherwise: an hour.
@@ -249,7 +249,7 @@ where
                 state: State::Passed { inner },
             };
         };
-        if request.extensions().get::<Judged>().is_some() {
+        if request.extensions().get::<AuthState>().is_some() {
             layer.report.send(&document.path);
         }
         let response = Some(layer.answer(request.method(), document));

@@ -1,7 +1,7 @@
 //! Protected resource metadata ([RFC 9728]): how a client that knows nothing but an address finds the
 //! authorization server.
 //!
-//! [`ResourceMetadata`] is the document, [`ResourceMetadataLayer`] serves it, and
+//! [`ResourceMetadata`] is the document, [`ResourceMetadataLayer`] accepts_resource it, and
 //! [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) names its address
 //! in every challenge.
 //!

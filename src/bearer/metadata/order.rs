@@ -1,4 +1,4 @@
-//! Detects that a `BearerLayer` stands outside of the `ResourceMetadataLayer` that serves its document.
+//! Detects that a `BearerLayer` stands outside of the `ResourceMetadataLayer` that accepts_resource its document.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -70,7 +70,7 @@ pub(crate) mod digest {
 }
 
 /// What a table knows a token by.
-pub(crate) type TokenName = [u8; 16];
+pub(crate) type CacheTag = [u8; 16];
 
 /// Names tokens by GMAC, in a fifth of the time of SHA-256: the tag of AES-256-GCM over nothing, with
 /// the token as associated data (NIST SP 800-38D).
@@ -81,15 +81,15 @@ pub(crate) type TokenName = [u8; 16];
 /// tokens of 16 KiB share a tag with a chance of at most 2^-117, and all that a stranger learns from
 /// an answer is that this did not happen.
 #[derive(Debug)]
-pub(crate) struct TokenNames(LessSafeKey);
+pub(crate) struct TokenTagger(LessSafeKey);
 
-impl TokenNames {
+impl TokenTagger {
     pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
         let key = UnboundKey::new(&AES_256_GCM, key).ok()?;
         Some(Self(LessSafeKey::new(key)))
     }
 
-    pub(crate) fn name(&self, token: &[u8]) -> Option<TokenName> {
+    pub(crate) fn name(&self, token: &[u8]) -> Option<CacheTag> {
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let tag = self
             .0

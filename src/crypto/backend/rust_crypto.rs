@@ -75,18 +75,18 @@ pub(crate) mod digest {
 }
 
 /// What a table knows a token by.
-pub(crate) type TokenName = [u8; 32];
+pub(crate) type CacheTag = [u8; 32];
 
 /// Names tokens by SHA-256 over a secret of the process and the token. The secret has one length, so
 /// what is hashed has one reading.
-pub(crate) struct TokenNames([u8; 32]);
+pub(crate) struct TokenTagger([u8; 32]);
 
-impl TokenNames {
+impl TokenTagger {
     pub(crate) fn new(key: &[u8; 32]) -> Option<Self> {
         Some(Self(*key))
     }
 
-    pub(crate) fn name(&self, token: &[u8]) -> Option<TokenName> {
+    pub(crate) fn name(&self, token: &[u8]) -> Option<CacheTag> {
         use sha2::Digest as _;
 
         let named = sha2::Sha256::new_with_prefix(self.0).chain_update(token);
@@ -95,8 +95,8 @@ impl TokenNames {
 }
 
 /// The secret is not shown.
-impl std::fmt::Debug for TokenNames {
+impl std::fmt::Debug for TokenTagger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("TokenNames(..)")
+        f.write_str("TokenTagger(..)")
     }
 }

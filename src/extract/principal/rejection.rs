@@ -7,8 +7,8 @@ use http::header::WWW_AUTHENTICATE;
 use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 
 use super::Principal;
-use crate::bearer::{Demand, Judged, Refusal, Speech, refuse};
-use crate::login::{Mark, missing};
+use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse};
+use crate::login::{LoginContext, missing};
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
@@ -51,7 +51,7 @@ impl Asked<'_> {
         found.ok_or_else(|| self.nobody(judged, mark))
     }
 
-    fn nobody(&self, judged: &Judged, mark: &Mark) -> PrincipalRejection {
+    fn nobody(&self, judged: &AuthState, mark: &LoginContext) -> PrincipalRejection {
         let page = mark.ask_to_log_in(self.method, self.headers);
         if page.status() != StatusCode::UNAUTHORIZED {
             return PrincipalRejection(Box::new(page));
@@ -59,10 +59,10 @@ impl Asked<'_> {
         let refusal = Refusal::NoCredentials;
         let protection = &judged.protection;
         protection.tell(&refusal, self.method, self.uri);
-        let speech = Speech::of(self.method, self.headers);
-        let demand = Demand::default();
+        let speech = WireFormat::of(self.method, self.headers);
+        let demand = ChallengeHints::default();
         let mut answer: Response<Bytes> = refuse(refusal, protection, None, demand, speech);
-        if speech == Speech::Http {
+        if speech == WireFormat::Http {
             let (parts, body) = page.into_parts();
             for (name, value) in &parts.headers {
                 // RFC 9110 §11.6.1: a challenge for each way in; the first is the program's.
@@ -79,21 +79,21 @@ impl Asked<'_> {
     }
 }
 
-pub(super) type Found<'a, C> = (Option<Principal<C>>, &'a Judged, &'a Mark);
+pub(super) type Found<'a, C> = (Option<Principal<C>>, &'a AuthState, &'a LoginContext);
 
 /// `H64`: the access token first, and the session only where none was shown. One that is bad does not
 /// get here.
 pub(super) fn look<C: Send + Sync + 'static>(
     extensions: &Extensions,
 ) -> Result<Found<'_, C>, PrincipalRejection> {
-    let Some(mark) = extensions.get::<Mark>() else {
+    let Some(mark) = extensions.get::<LoginContext>() else {
         return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
     };
-    let Some(judged) = extensions.get::<Judged>() else {
+    let Some(judged) = extensions.get::<AuthState>() else {
         return Err(PrincipalRejection::misconfigured(NO_BEARER_LAYER));
     };
     mark.look();
-    let found = match (&judged.verdict, extensions.get::<VerifiedToken<C>>()) {
+    let found = match (&judged.token_info, extensions.get::<VerifiedToken<C>>()) {
         (Some(_), Some(token)) => Some(Principal::Token(token.clone())),
         (Some(_), None) => {
             if may_log("other_claims", type_name::<C>()) {

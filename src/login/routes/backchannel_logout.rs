@@ -15,15 +15,15 @@ use http_body::Body;
 use serde_json::json;
 
 use crate::clock::within;
-use crate::login::answer::{self, Answer};
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::login::{body, events};
-use crate::session::NotEnded;
+use crate::session::EndSessionError;
 use crate::token::logout_token::{self, LogoutTokenError};
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
     if parts.method != Method::POST {
-        return answer::method_not_allowed("POST");
+        return response::method_not_allowed("POST");
     }
     let body = pin!(body);
     let form = body::read_form(&parts.headers, body);
@@ -50,10 +50,12 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         Ok(Ok(ended)) => {
             events::signed_out_by_the_server(by, ended);
             // §2.8: also where there was nobody left to sign out.
-            answer::empty(StatusCode::OK)
+            response::empty(StatusCode::OK)
         }
-        Ok(Err(NotEnded::Replayed)) => refuse("logout_token_replayed", REPLAYED),
-        Ok(Err(NotEnded::Store(_))) | Err(_) => try_again("session_store_unavailable", RETRY),
+        Ok(Err(EndSessionError::Replayed)) => refuse("logout_token_replayed", REPLAYED),
+        Ok(Err(EndSessionError::Store(_))) | Err(_) => {
+            try_again("session_store_unavailable", RETRY)
+        }
     }
 }
 
@@ -70,14 +72,14 @@ fn one_token(form: &[(String, String)]) -> Option<&str> {
 fn refuse(code: &'static str, description: &str) -> Answer {
     events::logout_token_refused(code);
     let value = json!({ "error": "invalid_request", "error_description": description });
-    answer::json_with(StatusCode::BAD_REQUEST, &value)
+    response::json_with(StatusCode::BAD_REQUEST, &value)
 }
 
 /// The form did not arrive in time. What is left of it would be read as the next request.
 fn too_slow(version: Version) -> Answer {
     events::logout_token_refused("logout_token_too_slow");
     let value = json!({ "error": "invalid_request", "error_description": TOO_SLOW });
-    let mut answer = answer::json_with(StatusCode::REQUEST_TIMEOUT, &value);
+    let mut answer = response::json_with(StatusCode::REQUEST_TIMEOUT, &value);
     if version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         answer.headers_mut().insert(CONNECTION, close);
@@ -89,8 +91,8 @@ fn too_slow(version: Version) -> Answer {
 fn try_again(code: &'static str, wait: Duration) -> Answer {
     events::logout_token_refused(code);
     let value = json!({ "error": "temporarily_unavailable" });
-    let mut answer = answer::json_with(StatusCode::SERVICE_UNAVAILABLE, &value);
-    answer::retry_after(answer.headers_mut(), wait);
+    let mut answer = response::json_with(StatusCode::SERVICE_UNAVAILABLE, &value);
+    response::retry_after(answer.headers_mut(), wait);
     answer
 }
 

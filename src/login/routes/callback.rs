@@ -9,17 +9,17 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
-use crate::login::answer::{self, Answer};
-use crate::login::callbacks::{self, SignInError};
 use crate::login::chunks;
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
+use crate::login::redemptions::{self, SignInError};
 use crate::login::refusal::{Refusal, USED};
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, Held, Presented, Shown, SignOut};
+use crate::session::{EndReason, LoadedSession, Presented, PresentedSession, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -27,9 +27,9 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
         come_back(settings, parts).await
     } else {
         // `H26`: the answer comes in a query, so nothing is ever posted here.
-        answer::method_not_allowed("GET")
+        response::method_not_allowed("GET")
     };
-    answer::send_no_referrer(answer.headers_mut());
+    response::send_no_referrer(answer.headers_mut());
     answer
 }
 
@@ -56,7 +56,7 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
             return match settings.visit(&jar).await {
                 // `L14`: back button after a login that went well.
                 Ok(visit) if visit.session.is_some() => {
-                    answer::redirect(&settings.default_return_to)
+                    response::redirect(&settings.default_return_to)
                 }
                 Ok(_) => refuse(&UNKNOWN.because(NO_COOKIE)),
                 Err(error) => refuse(&Refusal::from(&error)),
@@ -123,7 +123,7 @@ async fn finish(
                 let record = keeper.flow().complete(grant, tokens).await?;
                 let record = keeper.admit(record).await?;
                 // What no cookie holds is not begun: nobody could ever end it.
-                if !keeper.gives_tickets()
+                if !keeper.keeps_sessions_in_store()
                     && let Err(error) = chunks::seal(&sealer, &record)
                 {
                     keeper.flow().revoke(&record).await;
@@ -145,13 +145,13 @@ async fn finish(
             settings.callbacks.once(&state, clock, redeem).await
         }
         // Found out without a token request, and so as often as somebody likes: nothing is kept of it.
-        Err(error) => callbacks::Answer::Outcome(Arc::new(Err(error.into()))),
+        Err(error) => redemptions::Answer::Outcome(Arc::new(Err(error.into()))),
     };
     let refuse = |refusal: &Refusal| settings.refuse(&parts.headers, refusal, Some(&target));
     let outcome = match outcome {
-        callbacks::Answer::Outcome(outcome) => outcome,
-        callbacks::Answer::Used => return Finished::Used(refuse(&USED)),
-        callbacks::Answer::Lost => return Finished::Used(refuse(&LOST)),
+        redemptions::Answer::Outcome(outcome) => outcome,
+        redemptions::Answer::Used => return Finished::Used(refuse(&USED)),
+        redemptions::Answer::Lost => return Finished::Used(refuse(&LOST)),
     };
     Finished::Used(match outcome.as_ref() {
         Ok(session) => match end_before(settings, jar, session, replaces).await {
@@ -166,7 +166,7 @@ async fn finish(
         // `L16`: a silent login that found nobody is an answer, not a failure.
         Err(SignInError::Flow(error)) if error.kind() == FlowErrorKind::NotSignedIn => {
             events::not_signed_in();
-            answer::redirect(&target)
+            response::redirect(&target)
         }
         Err(error) => refuse(&Refusal::from(error)),
     })
@@ -176,7 +176,7 @@ async fn finish(
 async fn end_before(
     settings: &Settings,
     jar: &Jar<'_>,
-    session: &Held,
+    session: &LoadedSession,
     replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
     let (keeper, id) = (&settings.keeper, session.record().id());
@@ -187,21 +187,21 @@ async fn end_before(
         .flat_map(Presented::into_iter)
     {
         let is_this = match &shown {
-            Shown::Record(record) => record.id() == id,
-            Shown::Ticket(ticket) => keeper.name_of(ticket) == *id,
+            PresentedSession::Record(record) => record.id() == id,
+            PresentedSession::SessionSecret(ticket) => keeper.name_of(ticket) == *id,
         };
         if is_this {
             continue;
         }
         // Also one that is too old: a younger one of the same session may be on its way (`L47`).
-        if let SignOut::NotEnded(error) = keeper.sign_out(shown, EndReason::Replaced).await {
+        if let SignOut::EndSessionError(error) = keeper.sign_out(shown, EndReason::Replaced).await {
             return Err(error);
         }
     }
     if let Some(before) = replaces.filter(|before| before.id != *id) {
         keeper.end_unread(&before).await?;
         let (id, reason) = (Some(before.id), EndReason::Replaced);
-        keeper.tell_ended_unread(id, None, reason);
+        keeper.notify_ended_unopened(id, None, reason);
     }
     Ok(())
 }
@@ -209,7 +209,7 @@ async fn end_before(
 fn sign_in(
     settings: &Settings,
     jar: &Jar<'_>,
-    session: &Held,
+    session: &LoadedSession,
     target: &str,
 ) -> Result<Answer, Refusal> {
     // A result that is asked for again must not revive a session that was ended since (`L47`).
@@ -232,16 +232,16 @@ fn sign_in(
         }
     }
     let mut answer = match settings.same_site {
-        SameSite::Strict => answer::html(StatusCode::OK, pages::landing(target), pages::policy()),
-        SameSite::Lax => answer::redirect(target),
+        SameSite::Strict => response::html(StatusCode::OK, pages::landing(target), pages::policy()),
+        SameSite::Lax => response::redirect(target),
     };
-    answer::add_cookies(answer.headers_mut(), cookies.values);
+    response::add_cookies(answer.headers_mut(), cookies.values);
     Ok(answer)
 }
 
 fn clear(settings: &Settings, answer: &mut Answer, name: &str) {
     let cookie: Option<HeaderValue> = settings.clear(name);
-    answer::add_cookies(answer.headers_mut(), cookie);
+    response::add_cookies(answer.headers_mut(), cookie);
 }
 
 const NO_NAVIGATION: Refusal = Refusal::new(

@@ -8,18 +8,18 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::events;
 use crate::login::refusal::Refusal;
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::protocol::form;
-use crate::session::{EndReason, Opened, Presented, SignOut};
+use crate::session::{EndReason, OpenedSession, Presented, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     if parts.method != Method::GET {
-        return answer::method_not_allowed("GET");
+        return response::method_not_allowed("GET");
     }
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
     // `H104`: one without the other says nothing of whose session is meant.
@@ -29,7 +29,7 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     match end(settings, parts, issuer, sid).await {
         Ok(cookies) => {
             let mut answer = page(settings, StatusCode::OK);
-            answer::add_cookies(answer.headers_mut(), cookies);
+            response::add_cookies(answer.headers_mut(), cookies);
             answer
         }
         Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
@@ -49,7 +49,7 @@ async fn end(
     // Each by itself: a session that was planted beside it must not keep the one that is named.
     for shown in found.presented.into_iter().flat_map(Presented::into_iter) {
         let one = Presented::from(shown.clone());
-        let Opened::Session(held) = settings.keeper.look_up(one).await? else {
+        let OpenedSession::Session(held) = settings.keeper.open_presented(one).await? else {
             continue;
         };
         let record = held.record();
@@ -61,7 +61,7 @@ async fn end(
             .sign_out(shown, EndReason::FrontChannel)
             .await
         {
-            SignOut::NotEnded(error) => return Err(error),
+            SignOut::EndSessionError(error) => return Err(error),
             SignOut::Ended(_) | SignOut::EndedHere(_) | SignOut::Over => ended = true,
         }
     }
@@ -93,8 +93,8 @@ fn page(settings: &Settings, status: StatusCode) -> Answer {
         "default-src 'none'; frame-ancestors {}",
         origin.as_deref().unwrap_or("'none'")
     );
-    let mut answer = answer::html(status, PAGE.to_owned(), &policy);
-    answer::allow_embedding(answer.headers_mut());
+    let mut answer = response::html(status, PAGE.to_owned(), &policy);
+    response::allow_embedding(answer.headers_mut());
     answer
 }
 

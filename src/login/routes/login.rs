@@ -3,10 +3,10 @@
 use http::request::Parts;
 
 use crate::flow::{FlowErrorKind, SessionRef, StartRequest};
-use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::navigation::{self, Kind};
 use crate::login::refusal::Refusal;
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, MAX_RETURN_TO};
 use crate::login::{SameSite, events};
@@ -53,8 +53,8 @@ async fn start(
     let now = |started_at| settings.now_for(started_at);
     let admitted = transactions::admit(&settings.sealer, &jar, &started.transaction, now)?;
     events::started(by_person, admitted.evicted);
-    let mut answer = answer::redirect_to_server(&started.location);
-    answer::add_cookies(answer.headers_mut(), admitted.cookies);
+    let mut answer = response::redirect_to_server(&started.location);
+    response::add_cookies(answer.headers_mut(), admitted.cookies);
     Ok(answer)
 }
 

@@ -18,15 +18,15 @@ use tokio::task::JoinHandle;
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionRecord;
-use crate::login::answer::{self, Answer};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::refusal::Refusal;
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Keeper, Presented, Shown, SignOut};
+use crate::session::{EndReason, Presented, PresentedSession, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -37,7 +37,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         if !settings.evidence().is_shown_by(&parts.headers) {
             return settings.refuse_foreign(&parts.headers);
         }
-        let leaving = match Leaving::begin(settings, parts).await {
+        let leaving = match AwaitingRefresh::begin(settings, parts).await {
             Ok(leaving) => leaving,
             Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
         };
@@ -51,7 +51,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         return leaving.go_to(target(settings, &pairs)).await;
     }
     if parts.method != Method::GET {
-        return answer::method_not_allowed("GET, POST");
+        return response::method_not_allowed("GET, POST");
     }
     if let Some(answer) = come_back(settings, &parts.uri, &parts.headers) {
         return answer;
@@ -63,7 +63,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         && !navigation::has_foreign_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
-        return match Leaving::begin(settings, parts).await {
+        return match AwaitingRefresh::begin(settings, parts).await {
             Ok(leaving) => leaving.go_to(target).await,
             Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
         };
@@ -74,7 +74,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         match settings.visit(&jar).await {
             // With a broken cookie the page asks: the POST that follows says what came of it.
             Ok(visit) if visit.session.is_none() && !settings.found(&jar).is_broken => {
-                return answer::redirect(target);
+                return response::redirect(target);
             }
             Ok(_) => {}
             Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
@@ -85,7 +85,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
         settings.routes.logout,
         form::encode_word(target)
     );
-    answer::html(
+    response::html(
         StatusCode::OK,
         pages::ask_to_sign_out(&action),
         pages::policy(),
@@ -93,7 +93,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
 }
 
 /// A sign-out: every session that the cookies open is over, and nothing that is waited for can keep it.
-struct Leaving<'a> {
+struct AwaitingRefresh<'a> {
     settings: &'a Settings,
     headers: &'a HeaderMap,
     jar: Jar<'a>,
@@ -112,7 +112,10 @@ struct Left {
 
 impl Left {
     /// In a task of its own: a connection that is closed in between leaves nothing half done (`L62`).
-    async fn leave(keeper: &Arc<Keeper>, shown: Shown) -> (SignOut, JoinHandle<()>) {
+    async fn leave(
+        keeper: &Arc<SessionManager>,
+        shown: PresentedSession,
+    ) -> (SignOut, JoinHandle<()>) {
         let (tell, told) = oneshot::channel();
         let keeper = Arc::clone(keeper);
         let revocation = tokio::spawn(async move {
@@ -120,7 +123,7 @@ impl Left {
             let record = match &outcome {
                 SignOut::Ended(record) => Some(Arc::clone(record)),
                 SignOut::EndedHere(record) => record.clone(),
-                SignOut::Over | SignOut::NotEnded(_) => None,
+                SignOut::Over | SignOut::EndSessionError(_) => None,
             };
             // Nobody may be listening any more.
             let _ = tell.send(outcome);
@@ -129,7 +132,7 @@ impl Left {
             }
         });
         let lost = |_| {
-            SignOut::NotEnded(StoreError::unavailable(
+            SignOut::EndSessionError(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
@@ -137,7 +140,7 @@ impl Left {
     }
 }
 
-impl<'a> Leaving<'a> {
+impl<'a> AwaitingRefresh<'a> {
     async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
         let jar = Jar::read(&parts.headers, &settings.sealer.names);
         let found = settings.found(&jar);
@@ -161,7 +164,7 @@ impl<'a> Leaving<'a> {
                     record
                 }
                 SignOut::Over => continue,
-                SignOut::NotEnded(error) => {
+                SignOut::EndSessionError(error) => {
                     failure = Some(error);
                     continue;
                 }
@@ -204,13 +207,13 @@ impl<'a> Leaving<'a> {
             settings.refuse(self.headers, &UNREADABLE, None)
         } else {
             match location {
-                Some(url) => answer::redirect_to_server(&url),
-                None => answer::redirect(target),
+                Some(url) => response::redirect_to_server(&url),
+                None => response::redirect(target),
             }
         };
-        answer::add_cookies(answer.headers_mut(), cookies);
+        response::add_cookies(answer.headers_mut(), cookies);
         if settings.clears_site_data {
-            answer::clear_site_data(answer.headers_mut());
+            response::clear_site_data(answer.headers_mut());
         }
         answer
     }
@@ -259,8 +262,8 @@ pub(in crate::login) fn come_back(
     let target = settings
         .return_to(target)
         .unwrap_or(&settings.default_return_to);
-    let mut answer = answer::redirect(target);
-    answer::add_cookies(answer.headers_mut(), settings.clear(LOGOUT));
+    let mut answer = response::redirect(target);
+    response::add_cookies(answer.headers_mut(), settings.clear(LOGOUT));
     Some(answer)
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http_body::Body;
 
-use super::answer::Answer;
+use super::response::Answer;
 use super::settings::Settings;
 use crate::config_error::ConfigError;
 use crate::flow::route_folder;

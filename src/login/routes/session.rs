@@ -6,17 +6,17 @@ use http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::flow::SessionRecord;
-use crate::login::answer::{self, Answer};
 use crate::login::cookies::Jar;
 use crate::login::navigation::Kind;
 use crate::login::refusal::Refusal;
+use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 
 /// Looking does not keep the session awake (`L45`) unless the query says `extend=true`.
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
     if parts.method != Method::GET && parts.method != Method::HEAD {
-        return answer::method_not_allowed("GET, HEAD");
+        return response::method_not_allowed("GET, HEAD");
     }
     let jar = Jar::read(&parts.headers, &settings.sealer.names);
     let visit = match settings.visit(&jar).await {
@@ -34,14 +34,14 @@ pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
                 held = settings.keeper.touch(held).await;
                 cookies.extend(settings.renewed_cookies(&held, visit.names));
             }
-            answer::json(&view(settings, held.record()))
+            response::json(&view(settings, held.record()))
         }
         None => settings.ask_to_log_in(Kind::Program, &parts.headers, None),
     };
     if parts.method == Method::HEAD {
         *answer.body_mut() = Bytes::new();
     }
-    answer::add_cookies(answer.headers_mut(), cookies);
+    response::add_cookies(answer.headers_mut(), cookies);
     answer
 }
 

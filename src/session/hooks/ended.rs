@@ -6,7 +6,7 @@ use crate::flow::{SessionId, SessionRecord};
 use crate::protocol::Claims;
 use crate::session::events;
 use crate::session::handle::UserKey;
-use crate::session::keeper::Keeper;
+use crate::session::manager::SessionManager;
 
 /// A session that was ended; for
 /// [`LoginLayer::with_on_logout`](crate::LoginLayer::with_on_logout).
@@ -38,7 +38,7 @@ pub enum EndReason {
     /// alone, it may have been over before.
     Administrator,
     /// The application ended it when it heard of a refresh.
-    Application,
+    Hook,
     /// The authorization server does not take the refresh token any more, or gave tokens of another person
     /// for it.
     Refused,
@@ -68,9 +68,9 @@ impl EndedSession {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Tells the application of a session that has just ended. Nobody waits for it.
-    pub(crate) fn tell_ended(&self, record: &SessionRecord, reason: EndReason) {
+    pub(crate) fn notify_ended(&self, record: &SessionRecord, reason: EndReason) {
         self.tell(EndedSession {
             id: Some(*record.id()),
             user: Some((record.issuer().to_owned(), record.subject().to_owned())),
@@ -81,7 +81,7 @@ impl Keeper {
 
     /// The same of a session that is known by its name alone, or of all that a person has: issuer and
     /// subject.
-    pub(crate) fn tell_ended_unread(
+    pub(crate) fn notify_ended_unopened(
         &self,
         id: Option<SessionId>,
         user: Option<(&str, &str)>,

@@ -11,7 +11,7 @@ use crate::flow::{Email, Flow, SessionRecord, UserInfo, UserInfoError};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 use crate::session::app_data::{self, AppDataError};
 use crate::session::handle::UserKey;
-use crate::session::keeper::Keeper;
+use crate::session::manager::SessionManager;
 
 /// Somebody whose ID token was found good and who has no session yet; for
 /// [`LoginLayer::with_on_login`](crate::LoginLayer::with_on_login).
@@ -36,7 +36,7 @@ enum Decision {
 
 /// Why nobody was let in. There is no session, and the tokens were revoked.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum NotAdmitted {
+pub(crate) enum LoginRejection {
     #[error("the application denied the login")]
     Denied(Cow<'static, str>),
     #[error("the application could not decide on the login: {reason}")]
@@ -125,10 +125,13 @@ impl LoginDecision {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Asks the application about a login, once: the caller sees to that. Whoever is not admitted leaves
     /// nothing behind.
-    pub(crate) async fn admit(&self, record: SessionRecord) -> Result<SessionRecord, NotAdmitted> {
+    pub(crate) async fn admit(
+        &self,
+        record: SessionRecord,
+    ) -> Result<SessionRecord, LoginRejection> {
         let new = NewLogin {
             flow: Arc::clone(&self.flow),
             record: Arc::new(record.clone()),
@@ -137,11 +140,11 @@ impl Keeper {
         let admitted = match self.hooks.on_login.call(clock, new).await {
             None | Some(Ok(LoginDecision(Decision::Allow))) => return Ok(record),
             Some(Ok(LoginDecision(decision))) => self.carry_out(decision, &record),
-            Some(Err(error @ super::NoAnswer::TooSlow)) => Err(NotAdmitted::Later {
+            Some(Err(error @ super::NoAnswer::TooSlow)) => Err(LoginRejection::Later {
                 reason: error.to_string(),
                 retry_after: RETRY,
             }),
-            Some(Err(error)) => Err(NotAdmitted::Failed(error.to_string())),
+            Some(Err(error)) => Err(LoginRejection::Failed(error.to_string())),
         };
         if admitted.is_err() {
             self.flow.revoke(&record).await;
@@ -153,14 +156,14 @@ impl Keeper {
         &self,
         decision: Decision,
         record: &SessionRecord,
-    ) -> Result<SessionRecord, NotAdmitted> {
+    ) -> Result<SessionRecord, LoginRejection> {
         match decision {
             Decision::Allow => Ok(record.clone()),
             Decision::AllowWith(text) => text
                 .and_then(|text| self.with_app_data(record, text))
-                .map_err(|error| NotAdmitted::Failed(error.to_string())),
-            Decision::Deny(words) => Err(NotAdmitted::Denied(words)),
-            Decision::Later(retry_after) => Err(NotAdmitted::Later {
+                .map_err(|error| LoginRejection::Failed(error.to_string())),
+            Decision::Deny(words) => Err(LoginRejection::Denied(words)),
+            Decision::Later(retry_after) => Err(LoginRejection::Later {
                 reason: "it said so".to_owned(),
                 retry_after,
             }),

@@ -8,7 +8,7 @@ mod refresh;
 mod tests;
 
 pub use ended::{EndReason, EndedSession};
-pub(crate) use login::NotAdmitted;
+pub(crate) use login::LoginRejection;
 pub use login::{LoginDecision, NewLogin};
 pub use refresh::{RefreshDecision, RefreshedSession};
 

@@ -12,10 +12,10 @@ use crate::protocol::{AccessToken, Claims, ScopeSet};
 use crate::session::app_data::{self, AppDataError};
 use crate::session::events;
 use crate::session::handle::UserKey;
-use crate::session::held::Held;
 use crate::session::hooks::EndReason;
-use crate::session::keeper::Keeper;
-use crate::session::refresh::NotRefreshed;
+use crate::session::loaded::LoadedSession;
+use crate::session::manager::SessionManager;
+use crate::session::refresh::RefreshError;
 
 /// A session whose tokens were renewed; for
 /// [`LoginLayer::with_on_refresh`](crate::LoginLayer::with_on_refresh).
@@ -123,15 +123,15 @@ impl RefreshDecision {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// Tells the application of new tokens that were saved already, so that nothing it does can lose them.
     ///
     /// A hook that fails is not a logout: the session goes on.
     pub(in crate::session) async fn after_refresh(
         &self,
-        held: Held,
+        held: LoadedSession,
         new_claims: Option<Claims>,
-    ) -> Result<Held, NotRefreshed> {
+    ) -> Result<LoadedSession, RefreshError> {
         if !self.hooks.on_refresh.is_set() {
             return Ok(held);
         }
@@ -158,7 +158,7 @@ impl Keeper {
                 };
                 match kept {
                     Ok(newer) => Ok(newer),
-                    Err(AppDataError::Ended) => Err(NotRefreshed::Ended),
+                    Err(AppDataError::Ended) => Err(RefreshError::Ended),
                     Err(error) => {
                         events::hook_failed("on_refresh", &error);
                         Ok(held)
@@ -167,7 +167,7 @@ impl Keeper {
             }
             Decision::End => {
                 self.end_by_decision(held.record()).await;
-                Err(NotRefreshed::Ended)
+                Err(RefreshError::Ended)
             }
         }
     }
@@ -182,7 +182,7 @@ impl Keeper {
             }
             self.flow.clock().sleep(PAUSE).await;
         }
-        self.tell_ended(record, EndReason::Application);
+        self.notify_ended(record, EndReason::Hook);
         self.flow.revoke(record).await;
     }
 }

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex};
 use super::{EndReason, Hook, RefreshDecision, RefreshedSession};
 use crate::crypto::CookieKey;
 use crate::flow::tests::support::{ISSUER, Server, sign_in};
-use crate::session::held::Held;
-use crate::session::keeper::Keeper;
-use crate::session::refresh::NotRefreshed;
-use crate::session::{Opened, Presented, Shown};
+use crate::session::loaded::LoadedSession;
+use crate::session::manager::SessionManager;
+use crate::session::refresh::RefreshError;
+use crate::session::{OpenedSession, Presented, PresentedSession};
 use crate::store::{MemoryStore, SharedStore};
 
 /// A session in each place, whose hook does what the name says, and the ends that were told.
@@ -17,19 +17,19 @@ async fn sessions(
 ) -> Vec<(
     &'static str,
     Server,
-    Keeper,
-    Held,
+    SessionManager,
+    LoadedSession,
     Arc<Mutex<Vec<EndReason>>>,
 )> {
     let mut sessions = Vec::new();
     for place in ["cookie", "shared memory", "store"] {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
-        let keeper = Keeper::new(Arc::new(flow), CookieKey::generate().unwrap());
+        let keeper = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
         let store = || SharedStore::new(MemoryStore::new());
         let keeper = match place {
             "cookie" => keeper,
-            "shared memory" => keeper.with_shared_memory(store()),
+            "shared memory" => keeper.with_shared_store(store()),
             _ => keeper.with_session_store(store()),
         };
         let told = Arc::new(Mutex::new(Vec::new()));
@@ -90,16 +90,16 @@ async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
 async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
     for (place, server, keeper, held, told) in sessions("end").await {
         let outcome = keeper.after_refresh(held.clone(), None).await;
-        assert!(matches!(outcome, Err(NotRefreshed::Ended)), "{place}");
+        assert!(matches!(outcome, Err(RefreshError::Ended)), "{place}");
         let shown = match held.ticket() {
-            Some(ticket) => Shown::Ticket(ticket.clone()),
-            None => Shown::Record(Box::new(held.record().as_ref().clone())),
+            Some(ticket) => PresentedSession::SessionSecret(ticket.clone()),
+            None => PresentedSession::Record(Box::new(held.record().as_ref().clone())),
         };
-        let opened = keeper.look_up(Presented::from(shown)).await.unwrap();
-        assert!(matches!(opened, Opened::Ended(_)), "{place}");
+        let opened = keeper.open_presented(Presented::from(shown)).await.unwrap();
+        assert!(matches!(opened, OpenedSession::Ended(_)), "{place}");
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        assert_eq!(*told.lock().unwrap(), [EndReason::Application], "{place}");
+        assert_eq!(*told.lock().unwrap(), [EndReason::Hook], "{place}");
         drop(server);
     }
 }
@@ -107,7 +107,7 @@ async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
 #[tokio::test]
 async fn without_a_hook_nothing_is_asked_or_changed() {
     let (flow, record) = sign_in(&Server::new()).await;
-    let keeper = Keeper::new(Arc::new(flow), CookieKey::generate().unwrap());
+    let keeper = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
     let held = keeper.begin(record).await.unwrap();
     let newer = keeper.after_refresh(held.clone(), None).await.unwrap();
     assert!(Arc::ptr_eq(newer.record(), held.record()));

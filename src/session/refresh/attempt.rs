@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use super::due::Want;
+use super::due::RefreshMode;
 use super::flights::Outcome;
 use super::lease::{LEASE, Lease};
-use super::outcome::NotRefreshed;
+use super::outcome::RefreshError;
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
+use crate::session::backend::{Saved, SessionBackend};
 use crate::session::events;
-use crate::session::held::Held;
 use crate::session::hooks::EndReason;
-use crate::session::keeper::Keeper;
-use crate::session::place::{Place, Saved};
+use crate::session::loaded::LoadedSession;
+use crate::session::manager::SessionManager;
 use crate::telemetry::Refresh;
 
 /// How long another process may have the turn before nobody here waits for it any longer: the life of
@@ -31,9 +31,9 @@ const CONFLICTS: u32 = 8;
 
 enum Turn {
     /// Nothing is left to be done.
-    Done(Held),
+    Done(LoadedSession),
     /// It is on us, with this record. Without a store there are no others.
-    Ours(Held, Option<Lease>),
+    Ours(LoadedSession, Option<Lease>),
 }
 
 /// Whether it is known that the refresh token was used, or that it was not.
@@ -43,8 +43,8 @@ enum End {
     Unclear,
 }
 
-impl Keeper {
-    pub(super) async fn attempt(&self, held: Held, want: Want) -> Outcome {
+impl SessionManager {
+    pub(super) async fn attempt(&self, held: LoadedSession, want: RefreshMode) -> Outcome {
         let (held, lease) = match self.turn(held, want).await? {
             Turn::Done(newest) => return Ok(newest),
             Turn::Ours(held, lease) => (held, lease),
@@ -63,7 +63,7 @@ impl Keeper {
     }
 
     /// Waits until the tokens are what is wanted, or until it is on us to get them.
-    async fn turn(&self, mut held: Held, want: Want) -> Result<Turn, NotRefreshed> {
+    async fn turn(&self, mut held: LoadedSession, want: RefreshMode) -> Result<Turn, RefreshError> {
         let base = held.record().generation();
         let clock = self.flow.clock();
         let deadline = clock.monotonic().saturating_add(WAIT_FOR_OTHERS);
@@ -73,7 +73,8 @@ impl Keeper {
             if self.is_done(held.record(), base, want)? {
                 return Ok(Turn::Done(held));
             }
-            let (Place::CookieWith(store) | Place::Store(store)) = &self.place else {
+            let (SessionBackend::CookieWith(store) | SessionBackend::Store(store)) = &self.place
+            else {
                 return Ok(Turn::Ours(held, None));
             };
             if let Some(mut lease) = Lease::take(store, clock, held.record().id()).await? {
@@ -100,7 +101,7 @@ impl Keeper {
                 }
             }
             if clock.monotonic() >= deadline {
-                return Err(NotRefreshed::HELD_ELSEWHERE);
+                return Err(RefreshError::HELD_ELSEWHERE);
             }
             clock.sleep(pause).await;
             pause = (pause * 2).min(NEXT_LOOK);
@@ -108,26 +109,34 @@ impl Keeper {
     }
 
     /// Loads the session as it is now.
-    pub(in crate::session) async fn newest(&self, held: &Held) -> Result<Held, NotRefreshed> {
-        self.load(held).await?.ok_or(NotRefreshed::Ended)
+    pub(in crate::session) async fn newest(
+        &self,
+        held: &LoadedSession,
+    ) -> Result<LoadedSession, RefreshError> {
+        self.load(held).await?.ok_or(RefreshError::Ended)
     }
 
     /// Whether there is nothing to do; an error where there is and it cannot be done now.
-    fn is_done(&self, record: &SessionRecord, base: u64, want: Want) -> Result<bool, NotRefreshed> {
+    fn is_done(
+        &self,
+        record: &SessionRecord,
+        base: u64,
+        want: RefreshMode,
+    ) -> Result<bool, RefreshError> {
         if !self.is_wanted(record, base, want) {
             return Ok(true);
         }
         let memory = &self.memory.refreshes;
         if memory.refused.holds(record) {
-            return Err(NotRefreshed::Ended);
+            return Err(RefreshError::Ended);
         }
         if !self.can_refresh(record) {
-            return Err(NotRefreshed::Expired);
+            return Err(RefreshError::Expired);
         }
         let now = self.flow.clock().monotonic();
         // A rotated refresh token that is kept nowhere would be lost.
         if self.keeps_in_cookies_alone() && !self.has_room_for(record) {
-            return Err(NotRefreshed::CROWDED);
+            return Err(RefreshError::CROWDED);
         }
         match memory.backoff.pause(record.id(), now) {
             Some(failure) => Err(failure),
@@ -136,7 +145,7 @@ impl Keeper {
     }
 
     /// Sends the refresh token, and does what the answer asks for.
-    async fn exchange(&self, held: &Held, fence: u64) -> (Outcome, End) {
+    async fn exchange(&self, held: &LoadedSession, fence: u64) -> (Outcome, End) {
         let record = held.record();
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
@@ -162,21 +171,21 @@ impl Keeper {
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
                 events::refresh_misconfigured(&error);
-                let failure = NotRefreshed::Misconfigured(error, Duration::ZERO);
+                let failure = RefreshError::Misconfigured(error, Duration::ZERO);
                 self.again_later(record, failure, Duration::ZERO)
             }
             RefreshFailure::Unavailable(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
                 let told = error.retry_after().unwrap_or_default();
-                let failure = NotRefreshed::Unavailable(error, told);
+                let failure = RefreshError::Unavailable(error, told);
                 self.again_later(record, failure, told)
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
                 let told = error.retry_after().unwrap_or_default().max(LEASE);
-                let failure = NotRefreshed::Unavailable(error, told);
+                let failure = RefreshError::Unavailable(error, told);
                 return (self.again_later(record, failure, told), End::Unclear);
             }
         };
@@ -186,7 +195,7 @@ impl Keeper {
     fn again_later(
         &self,
         record: &SessionRecord,
-        failure: NotRefreshed,
+        failure: RefreshError,
         at_least: Duration,
     ) -> Outcome {
         let now = self.flow.clock().monotonic();
@@ -195,7 +204,7 @@ impl Keeper {
     }
 
     /// Keeps the new tokens where the session is. Nobody has them before that (`L54`).
-    async fn keep(&self, mut held: Held, new: Refreshed, fence: u64) -> Outcome {
+    async fn keep(&self, mut held: LoadedSession, new: Refreshed, fence: u64) -> Outcome {
         let sent = held.record().refresh_token().cloned();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
         let generation = fence.max(held.record().generation().saturating_add(1));
@@ -218,7 +227,7 @@ impl Keeper {
                 // to anybody.
                 Ok(None) => {
                     self.flow.revoke(&record).await;
-                    return Err(NotRefreshed::Ended);
+                    return Err(RefreshError::Ended);
                 }
                 // Ours, where only the answer of the store was lost, or those of a later turn.
                 Ok(Some(other)) if other.record().generation() >= generation => return Ok(other),
@@ -230,7 +239,7 @@ impl Keeper {
                         continue;
                     }
                 }
-                Err(_) if ended => return Err(NotRefreshed::Ended),
+                Err(_) if ended => return Err(RefreshError::Ended),
                 Err(error) => events::tokens_not_kept(&error),
             }
             clock.sleep(pause).await;
@@ -239,7 +248,7 @@ impl Keeper {
     }
 
     /// `L53`: the refresh token is good for nothing any more.
-    async fn refused(&self, held: &Held, error: &FlowError) -> Outcome {
+    async fn refused(&self, held: &LoadedSession, error: &FlowError) -> Outcome {
         Refresh::Refused.count();
         let newest = self.newest(held).await?;
         if newest.record().refresh_token() != held.record().refresh_token() {
@@ -248,12 +257,12 @@ impl Keeper {
         match self.place {
             // Another process may have used the refresh token, and the browser may have its answer: what it
             // holds is not touched, and what is good in the meantime stays good.
-            Place::Cookie => {
+            SessionBackend::Cookie => {
                 events::refresh_reuse_suspected(error);
                 self.memory.refreshes.refused.note(held.record());
-                Err(NotRefreshed::Ended)
+                Err(RefreshError::Ended)
             }
-            Place::CookieWith(_) | Place::Store(_) => {
+            SessionBackend::CookieWith(_) | SessionBackend::Store(_) => {
                 events::refresh_refused(error);
                 self.end_refreshed(&newest).await
             }
@@ -261,18 +270,18 @@ impl Keeper {
     }
 
     /// Where the store is away the next attempt ends the session: the refresh token stays refused.
-    async fn end_refreshed(&self, held: &Held) -> Outcome {
+    async fn end_refreshed(&self, held: &LoadedSession) -> Outcome {
         let record = held.record();
         match self.end(record).await {
-            Ok(()) => self.tell_ended(record, EndReason::Refused),
+            Ok(()) => self.notify_ended(record, EndReason::Refused),
             Err(error) => events::not_ended(&error),
         }
-        Err(NotRefreshed::Ended)
+        Err(RefreshError::Ended)
     }
 
     /// Once, since it is the same for all sessions.
     fn warn_of_rotation(&self, rotated: bool) {
-        let alone = matches!(self.place, Place::Cookie);
+        let alone = matches!(self.place, SessionBackend::Cookie);
         if rotated && alone && self.memory.refreshes.warns() {
             events::rotation_without_store();
         }

@@ -3,26 +3,26 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::NotRefreshed;
+use super::RefreshError;
 use crate::flow::SessionId;
 use crate::random::Random;
-use crate::session::by_session::BySession;
+use crate::session::bounded_map::BoundedMap;
 
 /// The failures of this process, by session.
 #[derive(Debug, Default)]
-pub(in crate::session) struct Backoff(Mutex<BySession<Failed>>);
+pub(in crate::session) struct Backoff(Mutex<BoundedMap<Failed>>);
 
 #[derive(Debug)]
 struct Failed {
     times: u32,
     /// Monotonic.
     until: Duration,
-    failure: NotRefreshed,
+    failure: RefreshError,
 }
 
 impl Backoff {
     /// How the last attempt failed, as long as it is not time for the next.
-    pub(super) fn pause(&self, id: &SessionId, now: Duration) -> Option<NotRefreshed> {
+    pub(super) fn pause(&self, id: &SessionId, now: Duration) -> Option<RefreshError> {
         let memory = self.lock();
         let failed = memory.get(id)?;
         let left = failed.until.checked_sub(now).filter(|left| !left.is_zero());
@@ -33,11 +33,11 @@ impl Backoff {
     pub(super) fn failed(
         &self,
         id: SessionId,
-        failure: NotRefreshed,
+        failure: RefreshError,
         at_least: Duration,
         now: Duration,
         random: Random,
-    ) -> NotRefreshed {
+    ) -> RefreshError {
         let mut memory = self.lock();
         let times = memory.get(&id).map_or(0, |failed| failed.times);
         let pause = pause_after(times, random.fraction()).max(at_least.min(LONGEST_TOLD));
@@ -54,7 +54,7 @@ impl Backoff {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BySession<Failed>> {
+    fn lock(&self) -> MutexGuard<'_, BoundedMap<Failed>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -94,7 +94,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let fail = |id, told, now| {
             let random = Random::system();
-            backoff.failed(id, NotRefreshed::Expired, told, now, random)
+            backoff.failed(id, RefreshError::Expired, told, now, random)
         };
         assert!(backoff.pause(&id(1), Duration::ZERO).is_none());
         fail(id(1), Duration::ZERO, Duration::ZERO);

@@ -1,7 +1,7 @@
 //! When it is time for fresh tokens (`L50`).
 
 use crate::flow::SessionRecord;
-use crate::session::keeper::Keeper;
+use crate::session::manager::SessionManager;
 
 /// How long before its end an access token is replaced, in seconds, at most.
 const WINDOW: i64 = 60;
@@ -12,7 +12,7 @@ const JITTER: i64 = 30;
 
 /// What somebody wants of a refresh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(super) enum RefreshMode {
     /// A token that will last.
     Ahead,
     /// A token that is good now.
@@ -21,13 +21,13 @@ pub(super) enum Want {
     Newer,
 }
 
-impl Keeper {
+impl SessionManager {
     /// Whether this record is not yet what is wanted by somebody who has tokens of generation `base`.
-    pub(super) fn is_wanted(&self, record: &SessionRecord, base: u64, want: Want) -> bool {
+    pub(super) fn is_wanted(&self, record: &SessionRecord, base: u64, want: RefreshMode) -> bool {
         match want {
-            Want::Ahead => self.can_refresh(record) && self.now() >= self.due_at(record),
-            Want::Good => !self.has_good_token(record),
-            Want::Newer => record.generation() <= base,
+            RefreshMode::Ahead => self.can_refresh(record) && self.now() >= self.due_at(record),
+            RefreshMode::Good => !self.has_good_token(record),
+            RefreshMode::Newer => record.generation() <= base,
         }
     }
 

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::NotRefreshed;
+use super::RefreshError;
 use crate::flow::SessionId;
-use crate::session::Held;
+use crate::session::LoadedSession;
 
-pub(super) type Outcome = Result<Held, NotRefreshed>;
+pub(super) type Outcome = Result<LoadedSession, RefreshError>;
 
 type Receiver = watch::Receiver<Option<Outcome>>;
 
@@ -60,7 +60,7 @@ impl Flights {
     }
 
     /// Waits until no attempt is under way.
-    pub(in crate::session) async fn settled(&self) {
+    pub(in crate::session) async fn wait_for_refreshes(&self) {
         loop {
             let Some(mut attempt) = self.lock().values().next().cloned() else {
                 return;

@@ -18,13 +18,13 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use self::backoff::Backoff;
-use self::due::Want;
+use self::due::RefreshMode;
 use self::flights::Flights;
 pub(super) use self::flights::Seat;
-pub(super) use self::outcome::NotRefreshed;
-use super::by_session::BySession;
-use super::held::Held;
-use super::keeper::Keeper;
+pub(super) use self::outcome::RefreshError;
+use super::bounded_map::BoundedMap;
+use super::loaded::LoadedSession;
+use super::manager::SessionManager;
 use crate::clock::within;
 use crate::flow::SessionRecord;
 
@@ -44,7 +44,7 @@ pub(super) struct Refreshes {
 /// Cookies whose refresh token is no longer taken, by the generation of their tokens. A cookie of the
 /// same session with newer tokens is another matter.
 #[derive(Debug, Default)]
-struct Refused(Mutex<BySession<u64>>);
+struct Refused(Mutex<BoundedMap<u64>>);
 
 impl Refused {
     fn note(&self, record: &SessionRecord) {
@@ -65,30 +65,30 @@ impl Refreshes {
     }
 }
 
-impl Keeper {
+impl SessionManager {
     /// The session with an access token that is good, refreshed if it has to be.
-    pub(super) async fn fresh(&self, held: &Held) -> Result<Held, NotRefreshed> {
-        self.refreshed(held, Want::Good).await
+    pub(super) async fn fresh(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
+        self.refreshed(held, RefreshMode::Good).await
     }
 
     /// The session with other tokens than these.
-    pub(super) async fn newer(&self, held: &Held) -> Result<Held, NotRefreshed> {
-        self.refreshed(held, Want::Newer).await
+    pub(super) async fn newer(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
+        self.refreshed(held, RefreshMode::Newer).await
     }
 
     /// Starts a refresh if it is time for one, and does not wait for it: the access token is good for a
     /// little longer. The seat is for those who have a reason to wait all the same.
-    pub(super) fn refresh_ahead(&self, held: &Held) -> Option<Seat> {
+    pub(super) fn refresh_ahead(&self, held: &LoadedSession) -> Option<Seat> {
         let record = held.record();
         let memory = &self.memory.refreshes;
         let now = self.flow.clock().monotonic();
-        if !self.is_wanted(record, record.generation(), Want::Ahead)
+        if !self.is_wanted(record, record.generation(), RefreshMode::Ahead)
             || memory.refused.holds(record)
             || memory.backoff.pause(record.id(), now).is_some()
         {
             return None;
         }
-        self.board(held, Want::Ahead)
+        self.board(held, RefreshMode::Ahead)
     }
 
     /// Whether the session is over, because its access token is, and its refresh token was refused here
@@ -99,19 +99,25 @@ impl Keeper {
 
     /// Waits until no refresh is under way in this process, but no longer than `limit`. Whether that came
     /// about.
-    pub(crate) async fn settled(&self, limit: Duration) -> bool {
-        let settled = self.memory.refreshes.flights.settled();
-        within(&**self.flow.clock(), limit, settled).await.is_some()
+    pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
+        let wait_for_refreshes = self.memory.refreshes.flights.wait_for_refreshes();
+        within(&**self.flow.clock(), limit, wait_for_refreshes)
+            .await
+            .is_some()
     }
 
-    async fn refreshed(&self, held: &Held, want: Want) -> Result<Held, NotRefreshed> {
+    async fn refreshed(
+        &self,
+        held: &LoadedSession,
+        want: RefreshMode,
+    ) -> Result<LoadedSession, RefreshError> {
         loop {
-            let seat = self.board(held, want).ok_or(NotRefreshed::CROWDED)?;
+            let seat = self.board(held, want).ok_or(RefreshError::CROWDED)?;
             let first = seat.first;
             let outcome = within(&**self.flow.clock(), PATIENCE, seat.outcome()).await;
             let newest = outcome
-                .ok_or(NotRefreshed::SLOW)?
-                .unwrap_or(Err(NotRefreshed::TORN_DOWN))?;
+                .ok_or(RefreshError::SLOW)?
+                .unwrap_or(Err(RefreshError::TORN_DOWN))?;
             // An attempt that others began may have found that there was nothing to do for them.
             if first || !self.is_wanted(newest.record(), held.record().generation(), want) {
                 return Ok(newest);
@@ -119,7 +125,7 @@ impl Keeper {
         }
     }
 
-    fn board(&self, held: &Held, want: Want) -> Option<Seat> {
+    fn board(&self, held: &LoadedSession, want: RefreshMode) -> Option<Seat> {
         let flights = &self.memory.refreshes.flights;
         flights.join(*held.record().id(), || {
             let (keeper, held) = (self.clone(), held.clone());

@@ -8,7 +8,7 @@ use crate::store::StoreError;
 
 /// Why there are no fresh tokens. What the access token at hand is worth is for the caller to see.
 #[derive(Clone, Debug)]
-pub(in crate::session) enum NotRefreshed {
+pub(in crate::session) enum RefreshError {
     /// The session is over.
     Ended,
     /// There is no refresh token that could be sent.
@@ -23,7 +23,7 @@ pub(in crate::session) enum NotRefreshed {
     Busy(&'static str),
 }
 
-impl NotRefreshed {
+impl RefreshError {
     pub(super) const CROWDED: Self = Self::Busy("too many sessions are refreshed at this moment");
     pub(super) const SLOW: Self = Self::Busy("no answer in time");
     pub(super) const TORN_DOWN: Self = Self::Busy("the attempt was torn down");
@@ -40,25 +40,25 @@ impl NotRefreshed {
     }
 }
 
-impl From<StoreError> for NotRefreshed {
+impl From<StoreError> for RefreshError {
     fn from(error: StoreError) -> Self {
         Self::Store(error, SOON)
     }
 }
 
-impl From<NotRefreshed> for SessionError {
-    fn from(failure: NotRefreshed) -> Self {
+impl From<RefreshError> for SessionError {
+    fn from(failure: RefreshError) -> Self {
         let unavailable = |reason: String, retry_after| Self::Unavailable {
             reason,
             retry_after,
         };
         match failure {
-            NotRefreshed::Ended => Self::Ended,
-            NotRefreshed::Expired => Self::AccessTokenExpired,
-            NotRefreshed::Misconfigured(error, retry_after) => Self::Refused { error, retry_after },
-            NotRefreshed::Unavailable(error, pause) => unavailable(error.to_string(), pause),
-            NotRefreshed::Store(error, pause) => unavailable(error.to_string(), pause),
-            NotRefreshed::Busy(reason) => unavailable(reason.to_owned(), SOON),
+            RefreshError::Ended => Self::Ended,
+            RefreshError::Expired => Self::AccessTokenExpired,
+            RefreshError::Misconfigured(error, retry_after) => Self::Refused { error, retry_after },
+            RefreshError::Unavailable(error, pause) => unavailable(error.to_string(), pause),
+            RefreshError::Store(error, pause) => unavailable(error.to_string(), pause),
+            RefreshError::Busy(reason) => unavailable(reason.to_owned(), SOON),
         }
     }
 }

@@ -34,7 +34,7 @@ const FIELD: &str = "dpop";
 /// A good proof that was not remembered yet. The request goes on when [`spend`](Self::spend) says that it
 /// is the first.
 #[derive(Debug)]
-pub(crate) struct Unspent {
+pub(crate) struct PendingReplayCheck {
     dpop: Dpop,
     key: Key,
     nonce: Option<HeaderValue>,
@@ -47,9 +47,9 @@ impl Dpop {
         &self,
         shown: &Shown<'_>,
         thumbprint: &[u8; 32],
-    ) -> Result<Unspent, VerifyErrorKind> {
+    ) -> Result<PendingReplayCheck, VerifyErrorKind> {
         let settings = self.settings();
-        let compact = the_proof(shown).map_err(VerifyErrorKind::DpopProof)?;
+        let compact = single_proof(shown).map_err(VerifyErrorKind::DpopProof)?;
         let now = unix_seconds(&*settings.clock);
         let path = original_uri(shown.uri, shown.extensions).path();
         // RFC 9449 §4.3 (9) compares URLs without dot segments, and a router may decide by the path as it
@@ -80,7 +80,7 @@ impl Dpop {
         if proof.thumbprint != *thumbprint {
             return Err(VerifyErrorKind::DpopKey);
         }
-        Ok(Unspent {
+        Ok(PendingReplayCheck {
             dpop: self.clone(),
             key: replay::key(&proof, target),
             nonce: self.check_nonce(&proof, now)?,
@@ -115,7 +115,7 @@ impl Dpop {
     }
 }
 
-impl Unspent {
+impl PendingReplayCheck {
     /// Remembers the proof, last of all that is looked at: a request that is refused for anything else
     /// neither uses up a `jti` nor fills the store (`D19`).
     pub(crate) fn spend(&self) -> impl Future<Output = Result<(), VerifyError>> + Send + 'static {
@@ -134,7 +134,7 @@ impl Unspent {
 
 /// RFC 9449 §4.3 (1): one field, of which there is one (`D1`). `Proxy-Authorization` and what may stand
 /// beside it are of no interest here (`D26`).
-fn the_proof<'a>(shown: &Shown<'a>) -> Result<&'a str, ProofError> {
+fn single_proof<'a>(shown: &Shown<'a>) -> Result<&'a str, ProofError> {
     let mut fields = shown.headers.get_all(FIELD).iter();
     let field = fields.next().ok_or(ProofError::Missing)?;
     if fields.next().is_some() {

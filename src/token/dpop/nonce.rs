@@ -14,7 +14,7 @@ const PERIOD: i64 = 120;
 
 /// The key that nonces for DPoP proofs are made with, and older ones whose nonces are still taken.
 ///
-/// At least 32 bytes that nobody can guess. Every machine that serves the API has the same, so that a
+/// At least 32 bytes that nobody can guess. Every machine that accepts_resource the API has the same, so that a
 /// nonce of one is good at all of them; nothing else is shared and nothing is stored. Use it for nothing
 /// else.
 ///

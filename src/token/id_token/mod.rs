@@ -10,7 +10,7 @@ use super::error::VerifyErrorKind;
 use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, base64url, digest, same_media_type};
-use crate::issuer::{AuthorizationServer, TokenSource};
+use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::{Registered, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
@@ -61,7 +61,7 @@ fn rules() -> Rules {
         media_type: is_id_token_type,
         leeway: LEEWAY,
         needs_expiry: true,
-        source: TokenSource::BackChannel,
+        source: FetchBudget::BackChannel,
     }
 }
 

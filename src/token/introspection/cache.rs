@@ -9,14 +9,14 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::judge;
-use super::key::Key;
+use super::cache_key::Key;
 use super::settings::Settings;
+use super::validate;
 use crate::clock::unix_seconds;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 use crate::token::error::VerifyErrorKind;
 
-/// What the cache itself keeps beside a verdict.
+/// What the cache itself keeps beside a token_info.
 const OVERHEAD: u32 = 512;
 
 /// Tokens that were active are known for so long, unless their `exp` comes first.
@@ -27,7 +27,7 @@ const MAX_WERE_ACTIVE: u64 = 16 * 1024;
 const MAX_REFUSALS: u64 = 16 * 1024;
 
 #[derive(Clone, Debug)]
-pub(super) struct Remembered {
+pub(super) struct IntrospectionCache {
     good: Cache<Key, Good>,
     refused: Cache<Key, Refused>,
     /// Until when a token counts as one that was active before. It grants nothing: such a token is asked
@@ -37,7 +37,7 @@ pub(super) struct Remembered {
 
 #[derive(Clone, Debug)]
 struct Good {
-    verdict: Arc<Verdict>,
+    token_info: Arc<TokenInfo>,
     /// By the monotonic clock: a wall clock that jumps back prolongs nothing.
     until: Duration,
     weight: u32,
@@ -49,7 +49,7 @@ struct Refused {
     until: Duration,
 }
 
-impl Remembered {
+impl IntrospectionCache {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
             good: Cache::builder()
@@ -78,11 +78,11 @@ impl Remembered {
         &self,
         key: &Key,
         settings: &Settings,
-    ) -> Option<Result<Arc<Verdict>, VerifyErrorKind>> {
+    ) -> Option<Result<Arc<TokenInfo>, VerifyErrorKind>> {
         let clock = &**settings.server.clock();
         let now = clock.monotonic();
         if let Some(good) = self.good.get(key) {
-            let registered = good.verdict.claims.registered();
+            let registered = good.token_info.claims.registered();
             let wall = unix_seconds(clock);
             // RFC 7662 §4 (`I5`): never past `exp`, which the leeway does not move here.
             let over = registered.expires_at.is_some_and(|exp| wall >= exp);
@@ -90,8 +90,8 @@ impl Remembered {
                 self.good.invalidate(key);
                 return None;
             }
-            let timely = judge::check_times(registered, wall, settings.leeway);
-            return Some(timely.map(|()| good.verdict));
+            let timely = validate::check_times(registered, wall, settings.leeway);
+            return Some(timely.map(|()| good.token_info));
         }
         let refused = self.refused.get(key)?;
         (now < refused.until).then_some(Err(refused.kind))
@@ -101,11 +101,11 @@ impl Remembered {
     pub(super) fn keep(
         &self,
         key: Key,
-        verdict: &Arc<Verdict>,
+        token_info: &Arc<TokenInfo>,
         settings: &Settings,
         asked_at: Duration,
     ) {
-        let left = verdict.claims.registered().expires_at.map(|exp| {
+        let left = token_info.claims.registered().expires_at.map(|exp| {
             let left = exp.saturating_sub(unix_seconds(&**settings.server.clock()));
             Duration::from_secs(u64::try_from(left).unwrap_or(0))
         });
@@ -118,9 +118,9 @@ impl Remembered {
             return;
         }
         let good = Good {
-            verdict: Arc::clone(verdict),
+            token_info: Arc::clone(token_info),
             until: asked_at + lifetime,
-            weight: u32::try_from(verdict.heap_bytes())
+            weight: u32::try_from(token_info.heap_bytes())
                 .unwrap_or(u32::MAX)
                 .saturating_add(OVERHEAD),
         };
@@ -168,7 +168,7 @@ mod tests {
         let server = AuthorizationServer::new("https://id.example.test").unwrap();
         let client = Client::confidential("api", "secret");
         let settings = Settings::new(&server, client, "api".into()).unwrap();
-        let remembered = Remembered::new(&settings);
+        let remembered = IntrospectionCache::new(&settings);
         for junk in 0..200_000_u32 {
             let mut key = [0; 32];
             key[..4].copy_from_slice(&junk.to_be_bytes());

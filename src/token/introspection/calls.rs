@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::key::Key;
+use super::cache_key::Key;
 use super::settings::Settings;
-use crate::token::Verdict;
+use crate::token::TokenInfo;
 use crate::token::error::VerifyError;
 
 /// More than this many tokens do not wait; each costs memory. Tokens that were active before are counted
 /// apart.
 const MAX_WAITING: usize = 1024;
 
-pub(super) type Outcome = Result<Arc<Verdict>, VerifyError>;
+pub(super) type Outcome = Result<Arc<TokenInfo>, VerifyError>;
 
 #[derive(Debug)]
 pub(super) struct Calls {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::answer::BrokenAnswer;
+use super::response::BrokenAnswer;
 use crate::issuer::{BackChannelError, Unavailable};
 use crate::random::RandomError;
 

@@ -4,19 +4,19 @@
 //! One question for all who bring the same token at once, in a task of its own; good answers are
 //! remembered for a minute at most, refusals apart and for less, failures never.
 
-mod answer;
 mod cache;
+mod cache_key;
 mod calls;
 mod circuit;
 mod failure;
 mod health;
-mod inquiries;
-mod judge;
-mod key;
+mod introspector;
 mod request;
+mod response;
 mod settings;
 mod signed;
 mod turns;
+mod validate;
 mod verifier;
 
 pub use health::IntrospectionHealth;

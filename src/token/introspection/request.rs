@@ -6,12 +6,12 @@ use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 
-use super::answer::{self, Answer};
 use super::failure::Failure;
+use super::response::{self, Answer};
 use super::settings::Settings;
 use super::signed;
 use crate::clock::unix_seconds;
-use crate::issuer::{Occasion, Parameters, retry_after};
+use crate::issuer::{FetchTrigger, Parameters, retry_after};
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
 
@@ -41,9 +41,9 @@ pub(super) async fn ask(settings: &Settings, token: &AccessToken) -> Result<Answ
     }
     if settings.signed {
         let inner = signed::open(settings, body).await?;
-        Ok(answer::read(inner.as_bytes(), settings.scopes.as_ref())?)
+        Ok(response::read(inner.as_bytes(), settings.scopes.as_ref())?)
     } else {
-        Ok(answer::read(body, settings.scopes.as_ref())?)
+        Ok(response::read(body, settings.scopes.as_ref())?)
     }
 }
 
@@ -53,7 +53,7 @@ fn request(settings: &Settings, url: &str, token: &AccessToken) -> Result<Reques
         ("token", Cow::Borrowed(token.expose())),
         ("token_type_hint", Cow::Borrowed("access_token")),
     ];
-    let occasion = Occasion {
+    let occasion = FetchTrigger {
         issuer: settings.server.issuer(),
         now: unix_seconds(&**settings.server.clock()),
         random: Random::system(),

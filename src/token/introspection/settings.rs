@@ -9,7 +9,7 @@ use crate::ConfigError;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::token::audience::Audience;
-use crate::token::grants::{ScopeClaim, ScopeMapping};
+use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
 
 const LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
@@ -162,11 +162,11 @@ impl IntrospectionVerifier {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above 60 seconds; see
-    /// [`with_insecure_remembered_for`](Self::with_insecure_remembered_for).
+    /// [`with_insecure_cache_ttl`](Self::with_insecure_cache_ttl).
     ///
     /// [RFC 7662 §4]: https://www.rfc-editor.org/rfc/rfc7662#section-4
-    pub fn with_remembered_for(self, time: Duration) -> Result<Self, ConfigError> {
-        let reason = "it must be at most 60 seconds, or be set by `with_insecure_remembered_for`";
+    pub fn with_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
+        let reason = "it must be at most 60 seconds, or be set by `with_insecure_cache_ttl`";
         check_longest("remembered for", time, MAX_REMEMBERED_FOR, reason)?;
         Ok(self.change(|settings| settings.remembered_for = time))
     }
@@ -177,7 +177,7 @@ impl IntrospectionVerifier {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above one hour.
-    pub fn with_insecure_remembered_for(self, time: Duration) -> Result<Self, ConfigError> {
+    pub fn with_insecure_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most one hour";
         check_longest(
             "remembered for",
@@ -194,7 +194,7 @@ impl IntrospectionVerifier {
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above 60 seconds.
-    pub fn with_refusals_remembered_for(self, time: Duration) -> Result<Self, ConfigError> {
+    pub fn with_negative_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most 60 seconds";
         check_longest("refusals remembered for", time, MAX_REFUSALS_FOR, reason)?;
         Ok(self.change(|settings| settings.refusals_for = time))

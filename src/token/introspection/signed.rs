@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
-use crate::issuer::TokenSource;
+use crate::issuer::FetchBudget;
 use crate::token::error::VerifyError;
 use crate::token::jws::{self, Rules};
 
@@ -26,7 +26,7 @@ pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Fai
         },
         leeway: settings.leeway,
         needs_expiry: false,
-        source: TokenSource::BackChannel,
+        source: FetchBudget::BackChannel,
     };
     let signed = jws::verify(&settings.server, text, &rules)
         .await

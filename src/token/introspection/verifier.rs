@@ -3,10 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::cache_key::{Key, check_shape, key};
 use super::calls::Outcome;
 use super::health::IntrospectionHealth;
-use super::inquiries::Inquiries;
-use super::key::{Key, check_shape, key};
+use super::introspector::Introspector;
 use super::settings::Settings;
 use crate::ConfigError;
 use crate::clock::SharedClock;
@@ -23,8 +23,8 @@ use crate::token::audience::Audience;
 /// fits: `aud` names this API, `iss` where present is this server, `exp` and `nbf` where present have not
 /// and have come, it is an access token, and it is bound to nothing that the layer cannot check.
 ///
-/// Good answers are used again for [60 seconds](Self::with_remembered_for), refusals for
-/// [10](Self::with_refusals_remembered_for), failures never. However many requests bring a token at once,
+/// Good answers are used again for [60 seconds](Self::with_cache_ttl), refusals for
+/// [10](Self::with_negative_cache_ttl), failures never. However many requests bring a token at once,
 /// it is asked about once. If the question fails, the request gets 503 with `Retry-After`: its token was not
 /// validated. If the endpoint refuses this client, that is logged as an error.
 ///
@@ -63,7 +63,7 @@ use crate::token::audience::Audience;
 /// Cheap to clone; clones remember together. Use it within a Tokio runtime.
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
-    inquiries: Arc<Inquiries>,
+    inquiries: Arc<Introspector>,
 }
 
 impl IntrospectionVerifier {
@@ -84,7 +84,7 @@ impl IntrospectionVerifier {
 
     fn from_settings(settings: Settings) -> Self {
         Self {
-            inquiries: Arc::new(Inquiries::new(settings)),
+            inquiries: Arc::new(Introspector::new(settings)),
         }
     }
 
@@ -120,7 +120,7 @@ impl IntrospectionVerifier {
         &self.inquiries.settings.audience
     }
 
-    /// The verdict, where it can be given without asking.
+    /// The token_info, where it can be given without asking.
     pub(crate) fn at_hand(&self, token: &str) -> Option<Outcome> {
         if let Err(kind) = check_shape(token) {
             return Some(Err(kind.into()));
@@ -132,7 +132,7 @@ impl IntrospectionVerifier {
         outcome
     }
 
-    /// The verdict, after a question where one is needed.
+    /// The token_info, after a question where one is needed.
     pub(crate) async fn verify(&self, token: &str) -> Outcome {
         check_shape(token)?;
         let key = self.key(token);

@@ -15,7 +15,7 @@ use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
 use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::issuer::Unavailable;
-use crate::protocol::text::for_a_log;
+use crate::protocol::sanitize::log_safe;
 use crate::telemetry::LogLimits;
 
 /// How long a request waits for a lookup; the lookup itself goes on.
@@ -149,7 +149,7 @@ impl IssuerLookup {
     }
 
     /// Who judges this token, after a lookup where one is needed.
-    pub(super) async fn judge_of(&self, compact: &str) -> Result<JwtVerifier, VerifyError> {
+    pub(super) async fn verifier_for(&self, compact: &str) -> Result<JwtVerifier, VerifyError> {
         let issuer = self.shared.claimed(compact)?;
         let now = self.shared.clock.monotonic();
         let start = || Arc::clone(&self.shared).attempt(issuer.clone());
@@ -212,7 +212,7 @@ impl Shared {
             tracing::warn!(
                 name: "issuer_lookup_failed",
                 target: "tower_oauth::bearer",
-                issuer = for_a_log(issuer),
+                issuer = log_safe(issuer),
                 error,
                 "an issuer could not be looked up"
             );

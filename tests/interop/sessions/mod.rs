@@ -57,7 +57,7 @@ impl World {
         let store = MemoryStore::new().with_single_process();
         let login = match mode {
             Mode::Cookie => login,
-            Mode::Shared => login.with_shared_memory(store),
+            Mode::Shared => login.with_shared_store(store),
             Mode::Store => login.with_session_store(store),
         };
         let pages = Router::new()

@@ -1,0 +1,84 @@
+//! What is remembered of sessions, up to a fixed number of them.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::flow::SessionId;
+
+/// One value a session. Where there is no room, what was put longest ago goes.
+#[derive(Debug)]
+pub(super) struct BoundedMap<V> {
+    entries: HashMap<SessionId, (u64, V)>,
+    /// The oldest first; an entry that was put again stands again further behind.
+    order: VecDeque<(u64, SessionId)>,
+    count: u64,
+}
+
+impl<V> Default for BoundedMap<V> {
+    fn default() -> Self {
+        Self {
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            count: 0,
+        }
+    }
+}
+
+impl<V> BoundedMap<V> {
+    pub(super) fn get(&self, id: &SessionId) -> Option<&V> {
+        self.entries.get(id).map(|(_, value)| value)
+    }
+
+    pub(super) fn put(&mut self, id: SessionId, value: V) {
+        self.count += 1;
+        self.entries.insert(id, (self.count, value));
+        self.order.push_back((self.count, id));
+        let Self { entries, order, .. } = self;
+        if order.len() > 2 * MAX {
+            // One session that is noted all the time must not push out the others.
+            order.retain(|(number, id)| entries.get(id).is_some_and(|one| one.0 == *number));
+        }
+        while self.entries.len() > MAX {
+            let Some((number, oldest)) = self.order.pop_front() else {
+                return;
+            };
+            if self.entries.get(&oldest).is_some_and(|one| one.0 == number) {
+                self.entries.remove(&oldest);
+            }
+        }
+    }
+
+    pub(super) fn remove(&mut self, id: &SessionId) -> Option<V> {
+        self.entries.remove(id).map(|(_, value)| value)
+    }
+}
+
+/// A few MB of notes at most.
+const MAX: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(n: usize) -> SessionId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&n.to_be_bytes());
+        SessionId::new(id)
+    }
+
+    #[test]
+    fn the_oldest_goes_first_and_the_memory_is_bounded() {
+        let mut memory = BoundedMap::default();
+        (0..MAX).for_each(|n| memory.put(id(n), n));
+        memory.put(id(0), 7);
+        memory.put(id(MAX), MAX);
+        assert_eq!(memory.get(&id(0)), Some(&7));
+        assert_eq!(memory.get(&id(1)), None);
+        assert_eq!(memory.get(&id(2)), Some(&2));
+        memory.remove(&id(2));
+        assert_eq!(memory.get(&id(2)), None);
+        (0..5 * MAX).for_each(|n| memory.put(id(3), n));
+        assert!(memory.order.len() <= 2 * MAX);
+        assert_eq!(memory.get(&id(4)), Some(&4), "nobody else had to go");
+        assert_eq!(memory.get(&id(3)), Some(&(5 * MAX - 1)));
+    }
+}

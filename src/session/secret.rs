@@ -1,0 +1,84 @@
+//! What a browser shows of a session that is kept in a store.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use crate::crypto::base64url;
+use crate::crypto::binding::Binding;
+use crate::crypto::digest::sha256;
+use crate::flow::SessionId;
+use crate::random::{Random, RandomError};
+
+/// 256 random bits, known to one browser and to nobody else (`L37`).
+#[derive(Clone)]
+pub(crate) struct SessionSecret(Zeroizing<[u8; 32]>);
+
+impl SessionSecret {
+    pub(super) fn random(random: Random) -> Result<Self, RandomError> {
+        Ok(Self(Zeroizing::new(random.bytes()?)))
+    }
+
+    /// Reads the value of a cookie; `None` for what we never wrote.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let bytes = Zeroizing::new(base64url::decode(text)?);
+        let ticket = bytes.as_slice().try_into().ok()?;
+        Some(Self(Zeroizing::new(ticket)))
+    }
+
+    /// The value of its cookie.
+    pub(crate) fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(base64url::encode(&*self.0))
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// Returns the session that it opens at the layer of this binding: at another layer it names another
+    /// session, which does not exist. The ticket cannot be computed from the name.
+    pub(super) fn id(&self, binding: Binding) -> SessionId {
+        let mut input = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 64));
+        input.extend_from_slice(PREFIX);
+        input.extend_from_slice(binding.as_bytes());
+        input.extend_from_slice(&*self.0);
+        let mut id = [0; 32];
+        id.copy_from_slice(&sha256(&input));
+        SessionId::new(id)
+    }
+}
+
+impl fmt::Debug for SessionSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionSecret(..)")
+    }
+}
+
+const PREFIX: &[u8] = b"tower-oauth session 2\0";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ticket_is_43_characters_and_names_its_session_by_a_digest() {
+        let ticket = SessionSecret::random(Random::system()).unwrap();
+        let text = ticket.to_text();
+        assert_eq!(text.len(), 43);
+        let again = SessionSecret::parse(&text).unwrap();
+        let here = Binding::new(&["here"]);
+        assert_eq!(again.id(here), ticket.id(here));
+        assert_ne!(ticket.id(here), ticket.id(Binding::new(&["there"])));
+        assert_ne!(ticket.id(here).to_string(), *text);
+        assert_eq!(format!("{ticket:?}"), "SessionSecret(..)");
+        for odd in [
+            "",
+            "x",
+            &text[..42],
+            &format!("{}A", *text),
+            &"ü".repeat(20),
+        ] {
+            assert!(SessionSecret::parse(odd).is_none(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! A `Session` that a handler keeps for longer than its request: nothing is given in the name of one that ended.
+
+use std::sync::{Arc, Mutex};
+
+use tower_oauth::session::{AppDataError, SessionError};
+use tower_oauth::store::Store;
+
+use super::*;
+
+type Kept = Arc<Mutex<Vec<Session>>>;
+
+/// Two processes whose handlers keep their sessions.
+struct Keeping {
+    nodes: Nodes,
+    kept: Kept,
+}
+
+impl Keeping {
+    fn new(mode: Mode) -> Self {
+        let mut nodes = Nodes::new(mode);
+        let kept = Kept::default();
+        let keep = {
+            let kept = Arc::clone(&kept);
+            move |session: Session| async move { kept.lock().unwrap().push(session) }
+        };
+        nodes.first.app = Router::new()
+            .route("/keep", get(keep))
+            .merge(app(&nodes.login))
+            .layer(nodes.login.clone());
+        Self { nodes, kept }
+    }
+
+    async fn keep(&self, jar: &Jar) -> Session {
+        let answer = self.nodes.first.send(Ask::page("/keep").jar(jar)).await;
+        assert_eq!(answer.status, StatusCode::OK);
+        self.kept.lock().unwrap().pop().unwrap()
+    }
+}
+
+async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
+    let (refreshes, userinfo) = (
+        server.count_grant(Grant::RefreshToken),
+        server.count(Endpoint::UserInfo),
+    );
+    let ended = |outcome: Result<(), SessionError>| matches!(outcome, Err(SessionError::Ended));
+    let token = session.access_token().await.map(drop);
+    assert!(ended(token.clone()), "{name}: {token:?}");
+    assert!(ended(session.refresh().await), "{name}");
+    assert!(ended(session.userinfo().await.map(drop)), "{name}");
+    let set = session.set_app_data("x").await;
+    assert!(matches!(set, Err(AppDataError::Ended)), "{name}: {set:?}");
+    let updated = session
+        .update_app_data(|_: Option<String>| "x".to_owned())
+        .await;
+    assert!(
+        matches!(updated, Err(AppDataError::Ended)),
+        "{name}: {updated:?}"
+    );
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.count_grant(Grant::RefreshToken), refreshes, "{name}");
+    assert_eq!(server.count(Endpoint::UserInfo), userinfo, "{name}");
+}
+
+#[tokio::test]
+async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_request() {
+    for mode in ALL {
+        for way in [
+            "here",
+            "elsewhere",
+            "sid",
+            "sub",
+            "by id",
+            "user",
+            "again",
+            "frame",
+        ] {
+            let only_here = ["here", "by id", "again", "frame"];
+            if mode == Mode::Cookie && !only_here.contains(&way) {
+                continue;
+            }
+            // Before and after the end of the access token.
+            for age in [0, 280, 400] {
+                let name = format!("{mode:?} {way} {age}");
+                let keeping = Keeping::new(mode);
+                let nodes = &keeping.nodes;
+                let mut jar = nodes.signed_in("alice").await;
+                let sid = nodes.sid_besides("alice", &[]);
+                let session = keeping.keep(&jar).await;
+                session.access_token().await.unwrap();
+                let sessions = nodes.login.sessions();
+                match way {
+                    "here" => drop(nodes.first.send(sign_out().jar(&jar)).await),
+                    "elsewhere" => drop(nodes.second.send(sign_out().jar(&jar)).await),
+                    "sid" => drop(
+                        nodes
+                            .tell(&nodes.one(&sid).without_claim("sub").sign())
+                            .await,
+                    ),
+                    "sub" => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                    "by id" => sessions.end(session.id()).await.unwrap(),
+                    "user" => drop(sessions.end_user("alice").await.unwrap()),
+                    "again" => drop(nodes.first.sign_in("alice", &mut jar).await),
+                    _ => {
+                        let path = format!("/auth/frontchannel-logout?iss={ISSUER}&sid={sid}");
+                        nodes.first.send(Ask::new("GET", &path).jar(&jar)).await;
+                    }
+                }
+                nodes.server.clock().advance(Duration::from_secs(age));
+                assert_ended(&session, &nodes.server, &name).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_is_kept_ends_with_its_own_limits() {
+    for mode in ALL {
+        let keeping = Keeping::new(mode);
+        let jar = keeping.nodes.signed_in("alice").await;
+        let session = keeping.keep(&jar).await;
+        keeping
+            .nodes
+            .server
+            .clock()
+            .advance(Duration::from_secs(3600));
+        assert_ended(&session, &keeping.nodes.server, &format!("{mode:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
+    let keeping = Keeping::new(Mode::Cookie);
+    let nodes = &keeping.nodes;
+    let session = keeping.keep(&nodes.signed_in("alice").await).await;
+    for _ in 0..70 {
+        nodes.server.clock().advance(Duration::from_secs(1));
+        let jar = nodes.signed_in("alice").await;
+        nodes.first.send(sign_out().jar(&jar)).await;
+    }
+    assert_ended(&session, &nodes.server, "watermark").await;
+}
+
+/// While the store is away nothing is known of the session; it has not ended.
+#[tokio::test]
+async fn a_session_that_is_kept_gives_nothing_while_its_store_is_away() {
+    for mode in SHARED {
+        let keeping = Keeping::new(mode);
+        assert!(keeping.nodes.store.is_shared());
+        let session = keeping.keep(&keeping.nodes.signed_in("alice").await).await;
+        keeping.nodes.store.fail_after(0);
+        let token = session.access_token().await;
+        assert!(
+            matches!(token, Err(SessionError::Unavailable { .. })),
+            "{token:?}"
+        );
+        keeping.nodes.store.mend();
+        session.access_token().await.unwrap();
+    }
+}
