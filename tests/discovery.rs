@@ -102,6 +102,8 @@ async fn metadata_with_an_endpoint_that_is_not_https_is_not_believed() {
         "token_endpoint",
         "userinfo_endpoint",
         "end_session_endpoint",
+        "introspection_endpoint",
+        "revocation_endpoint",
     ] {
         let (error, _) = refused([Fault::member(endpoint, "http://id.example.test/x")]).await;
         assert!(error.contains("not https"), "{endpoint}: {error}");

@@ -1,7 +1,7 @@
 //! The plan of the house, kept: which folder may import which, and that what the papers name exists.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -169,46 +169,6 @@ fn every_file_imports_only_from_floors_below_its_own() {
     );
 }
 
-/// `J1` to `J21` and the like, spelled out.
-fn names(letter: &str, ranges: &[(u32, u32)], without: &[u32]) -> BTreeSet<String> {
-    let width = if letter == "H" { 2 } else { 1 };
-    ranges
-        .iter()
-        .flat_map(|(from, to)| *from..=*to)
-        .filter(|number| !without.contains(number))
-        .map(|number| format!("{letter}{number:0width$}"))
-        .collect()
-}
-
-/// Rows of a table: the name in the first cell, the tests in the last.
-fn rows(table: &str) -> BTreeMap<String, Vec<String>> {
-    let mut rows = BTreeMap::new();
-    for line in table.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let name = cells[0].to_owned();
-        let is_name = name
-            .chars()
-            .next()
-            .is_some_and(|one| one.is_ascii_uppercase())
-            && name[1..].chars().all(|one| one.is_ascii_digit())
-            && name.len() > 1;
-        if is_name {
-            assert_eq!(
-                cells.len(),
-                3,
-                "a row has a name, a line and its tests: {line}"
-            );
-            assert!(cells[1].len() > 10, "a row says what it is about: {line}");
-            let tests = cells[2]
-                .split(',')
-                .map(|test| test.trim().trim_matches('`').to_owned());
-            let before = rows.insert(name.clone(), tests.collect());
-            assert!(before.is_none(), "{name} has two rows");
-        }
-    }
-    rows
-}
-
 /// `key_set::a_claim` is the function `a_claim` in `tests/key_set.rs`; `src/…​.rs::a_claim` one in that file.
 fn exists(test: &str) -> bool {
     let Some((file, function)) = test.rsplit_once("::") else {
@@ -244,100 +204,70 @@ fn exists(test: &str) -> bool {
     false
 }
 
-fn check_table(file: &str, expected: &BTreeSet<String>) {
-    let table = fs::read_to_string(root().join("docs/conformance").join(file)).unwrap();
-    let rows = rows(&table);
-    let missing: Vec<_> = expected
-        .iter()
-        .filter(|name| !rows.contains_key(*name))
-        .collect();
-    assert!(missing.is_empty(), "{file} has no row for {missing:?}");
-    let gone: Vec<_> = rows
-        .iter()
-        .flat_map(|(name, tests)| tests.iter().map(move |test| (name, test)))
-        .filter(|(_, test)| !exists(test))
-        .collect();
-    assert!(
-        gone.is_empty(),
-        "{file} names tests that do not exist: {gone:?}"
-    );
+/// The conformance pages, and how many rows each has: a lost row is noticed.
+const CONFORMANCE: &[(&str, usize)] = &[("client.md", 452), ("resource_server.md", 358)];
+
+/// `RFC 6749 §4.1.2-a` or `refresh-single-flight`.
+fn is_conformance_id(id: &str) -> bool {
+    let is_slug = |one: char| one.is_ascii_lowercase() || one.is_ascii_digit() || one == '-';
+    id.contains(" §") || id.len() > 3 && id.chars().all(is_slug)
 }
 
-#[test]
-fn every_statement_of_the_resource_server_has_a_row_and_its_tests_exist() {
-    let rooms = [
-        ("J", 21),
-        ("A", 20),
-        ("C", 15),
-        ("P", 6),
-        ("D", 28),
-        ("M", 8),
-        ("I", 15),
-        ("X", 9),
-        ("V", 162),
-    ];
-    let expected = rooms
-        .into_iter()
-        .flat_map(|(letter, last)| names(letter, &[(1, last)], &[]))
-        .collect();
-    check_table("resource_server.md", &expected);
-}
-
-/// Rows of the table of requirements: `| id | what it asks | tests, or: not applicable because … |`.
-#[test]
-fn every_requirement_of_the_rfcs_has_one_row_with_tests_or_a_reason() {
-    let expected = fs::read_to_string(root().join("tests/house/rfc_resource_server.txt")).unwrap();
-    let expected: Vec<&str> = expected.lines().collect();
-    assert!(expected.len() > 200, "the list of ids is cut off");
-    let table = "docs/conformance/rfc_resource_server.md";
-    let table = fs::read_to_string(root().join(table)).unwrap();
-    let mut ids = Vec::new();
-    let mut wrong = Vec::new();
-    for line in table.lines().filter(|line| line.starts_with("| ")) {
-        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
-        let [id, asks, shown] = cells[..] else {
-            wrong.push(format!("not three cells: {line}"));
-            continue;
+/// What is wrong with the last cell of a row: `` `test`, `test` `` or `not applicable because …`.
+fn faults_of(shown_by: &str) -> Vec<String> {
+    if let Some(reason) = shown_by.strip_prefix("not applicable because ") {
+        let is_reason = reason.len() > 10 && !reason.contains("::");
+        return if is_reason {
+            Vec::new()
+        } else {
+            vec!["gives no reason".to_owned()]
         };
-        if id == "id" || id == "---" {
-            continue;
-        }
-        ids.push(id);
-        if asks.len() <= 10 {
-            wrong.push(format!("{id} does not say what it asks"));
-        }
-        if let Some(reason) = shown.strip_prefix("not applicable because ") {
-            if reason.len() <= 10 || reason.contains('`') && reason.contains("::") {
-                wrong.push(format!("{id} gives no reason"));
-            }
-            continue;
-        }
-        for test in shown.split(", ") {
-            let named = test
-                .strip_prefix('`')
-                .and_then(|test| test.strip_suffix('`'));
-            if !named.is_some_and(exists) {
-                wrong.push(format!("{id} names a test that does not exist: {test}"));
-            }
-        }
     }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // In the order of the list, so each once.
-    assert_eq!(ids, expected);
+    let named = |test: &str| test.strip_prefix('`')?.strip_suffix('`').map(str::to_owned);
+    shown_by
+        .split(", ")
+        .filter(|test| !named(test).is_some_and(|test| exists(&test)))
+        .map(|test| format!("names a test that does not exist: {test}"))
+        .collect()
 }
 
+/// Rows of the tables: `| id | requirement | shown by |`.
 #[test]
-fn every_statement_of_the_login_has_a_row_and_its_tests_exist() {
-    let ranges = [(1, 8), (10, 16), (18, 26), (28, 67), (73, 77)];
-    let mut expected = names("L", &ranges, &[]);
-    for case in [
-        1, 2, 4, 5, 7, 8, 10, 11, 13, 14, 16, 17, 19, 20, 22, 23, 25, 26, 31, 32, 34, 35, 38, 40,
-        37, 41, 43, 44, 46, 47, 49, 50, 52, 53, 55, 56, 58, 59, 61, 62, 64, 65, 76, 77, 79, 80, 82,
-        83, 101, 103, 104,
-    ] {
-        expected.insert(format!("H{case:02}"));
+fn each_requirement_has_one_row_with_existing_tests_or_a_reason() {
+    for (page, rows) in CONFORMANCE {
+        let text = fs::read_to_string(root().join("docs/conformance").join(page)).unwrap();
+        let mut ids = BTreeSet::new();
+        let mut wrong = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with('|')) {
+            let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+            let [id, requirement, shown_by] = cells[..] else {
+                wrong.push(format!("not three cells: {line}"));
+                continue;
+            };
+            if id == "id" || id == "---" {
+                continue;
+            }
+            if !is_conformance_id(id) {
+                wrong.push(format!("{id} is neither a section nor a slug"));
+            }
+            if !ids.insert(id) {
+                wrong.push(format!("{id} has two rows"));
+            }
+            if requirement.len() <= 10 || !requirement.ends_with('.') {
+                wrong.push(format!("{id} does not state a requirement"));
+            }
+            if cells.iter().any(|cell| cell.chars().count() > 300) {
+                wrong.push(format!("{id} has a cell of more than 300 characters"));
+            }
+            wrong.extend(
+                faults_of(shown_by)
+                    .iter()
+                    .map(|fault| format!("{id} {fault}")),
+            );
+        }
+        assert!(wrong.is_empty(), "{page}:\n{}", wrong.join("\n"));
+        assert_eq!(ids.len(), *rows, "rows of {page} were added or lost");
     }
-    check_table("login.md", &expected);
 }
 
 #[test]
