@@ -129,6 +129,30 @@ async fn a_session_that_is_kept_ends_with_its_own_limits() {
     }
 }
 
+/// The browser goes on to use the session; what is kept is not idle while the session is not.
+#[tokio::test]
+async fn a_session_that_is_kept_lasts_as_long_as_its_browser_uses_it() {
+    for mode in ALL {
+        let keeping = Keeping::new(mode);
+        let nodes = &keeping.nodes;
+        let mut jar = nodes.signed_in("alice").await;
+        let session = keeping.keep(&jar).await;
+        let idle = keeping.keep(&nodes.signed_in("alice").await).await;
+        for quarter in 1..8 {
+            nodes.server.clock().advance(Duration::from_secs(900));
+            let answer = nodes.first.send(Ask::page("/").jar(&jar)).await;
+            assert_eq!(answer.text(), ALICE, "{mode:?} {quarter}");
+            jar.take(&answer);
+            let token = session.access_token().await;
+            assert!(token.is_ok(), "{mode:?} {quarter}: {token:?}");
+            session.set_app_data(&quarter).await.unwrap();
+        }
+        assert_ended(&idle, &nodes.server, &format!("{mode:?} idle")).await;
+        nodes.first.send(sign_out().jar(&jar)).await;
+        assert_ended(&session, &nodes.server, &format!("{mode:?}")).await;
+    }
+}
+
 #[tokio::test]
 async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
     let keeping = Keeping::new(Mode::Cookie);
