@@ -43,19 +43,19 @@ struct Ended {
     entries: Queue,
 }
 
-/// Both clocks. A state can be presented for as long as the wall clock says, so an entry is due only when the wall
+/// A time by both clocks. A state can be presented for as long as the wall clock says, so an entry is due only when the wall
 /// clock has passed it too: one that is set back must not let a code be sent again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
+pub(super) struct BothClocks {
     monotonic: Duration,
     /// Seconds since 1970.
     wall: i64,
 }
 
 /// By the time at which they are due.
-type Queue = VecDeque<(Moment, Key)>;
+type Queue = VecDeque<(BothClocks, Key)>;
 
-impl Moment {
+impl BothClocks {
     pub(super) fn now(clock: &dyn Clock) -> Self {
         Self {
             monotonic: clock.monotonic(),
@@ -91,7 +91,7 @@ impl Redeemed {
     }
 
     /// Keeps an outcome; `None` where the redemption broke off.
-    pub(super) fn end(&mut self, key: Key, outcome: Option<Outcome>, now: Moment) {
+    pub(super) fn end(&mut self, key: Key, outcome: Option<Outcome>, now: BothClocks) {
         let succeeded = outcome.as_ref().is_some_and(|outcome| outcome.is_ok());
         let has_outcome = outcome.is_some();
         self.entries
@@ -122,18 +122,18 @@ impl Redeemed {
         }
     }
 
-    pub(super) fn forget(&mut self, now: Moment) {
+    pub(super) fn forget(&mut self, now: BothClocks) {
         let Self {
             entries,
             sessions,
             failures,
         } = self;
         for ended in [sessions, failures] {
-            let is_over = |until: Moment| until.monotonic <= now.monotonic;
+            let is_over = |until: BothClocks| until.monotonic <= now.monotonic;
             while let Some(key) = due(&mut ended.outcomes, is_over) {
                 forget_outcome(entries, &key);
             }
-            let is_over = |until: Moment| until.has_come_by_both_clocks(now);
+            let is_over = |until: BothClocks| until.has_come_by_both_clocks(now);
             while let Some(key) = due(&mut ended.entries, is_over) {
                 entries.remove(&key);
             }
@@ -158,7 +158,7 @@ fn forget_outcome(entries: &mut HashMap<Key, Entry>, key: &Key) {
 }
 
 /// Takes out the first, if its time has come.
-fn due(queue: &mut Queue, is_over: impl Fn(Moment) -> bool) -> Option<Key> {
+fn due(queue: &mut Queue, is_over: impl Fn(BothClocks) -> bool) -> Option<Key> {
     queue.front().filter(|(until, _)| is_over(*until))?;
     queue.pop_front().map(|(_, key)| key)
 }
@@ -190,8 +190,8 @@ mod tests {
         key
     }
 
-    fn at(seconds: u64) -> Moment {
-        let start = Moment {
+    fn at(seconds: u64) -> BothClocks {
+        let start = BothClocks {
             monotonic: Duration::ZERO,
             wall: 1_800_000_000,
         };
@@ -242,7 +242,7 @@ mod tests {
     #[test]
     fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
         let end = ENTRY_KEPT.as_secs();
-        let turned = |monotonic, wall| Moment {
+        let turned = |monotonic, wall| BothClocks {
             monotonic: at(monotonic).monotonic,
             wall: at(wall).wall,
         };

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::chunks::NotWritten;
-use super::redeemed::{Entry, Key, Moment, Redeemed, Waiters};
+use super::redeemed::{BothClocks, Entry, Key, Redeemed, Waiters};
 use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
 use crate::clock::{Clock, SharedClock};
 use crate::crypto::digest::sha256;
@@ -118,7 +118,7 @@ impl RedemptionCache {
         let key = key(state);
         let mut receiver = {
             let mut inner = self.lock();
-            inner.redeemed.forget(Moment::now(&**clock));
+            inner.redeemed.forget(BothClocks::now(&**clock));
             match inner.redeemed.get(&key) {
                 Some(Entry::Done(outcome)) => return Answer::Outcome(Arc::clone(outcome)),
                 Some(Entry::Used) => return Answer::Used,
@@ -153,7 +153,7 @@ impl RedemptionCache {
             return;
         }
         let kept = Some(Arc::clone(outcome));
-        inner.redeemed.end(key, kept, Moment::now(&**clock));
+        inner.redeemed.end(key, kept, BothClocks::now(&**clock));
         // Finished, but still there: its runtime was shut down.
         if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
@@ -203,7 +203,7 @@ impl Drop for Running {
         if !self.ended
             && let Some(callbacks) = self.callbacks.upgrade()
         {
-            let now = Moment::now(&*self.clock);
+            let now = BothClocks::now(&*self.clock);
             callbacks.lock().redeemed.end(self.key, None, now);
         }
     }
@@ -232,7 +232,7 @@ async fn sweep(callbacks: Weak<RedemptionCache>, clock: SharedClock) {
 impl Inner {
     /// Forgets what is due, and says how long until there is something again; `None` when that was all.
     fn sweep(&mut self, clock: &dyn Clock) -> Option<Duration> {
-        let now = Moment::now(clock);
+        let now = BothClocks::now(clock);
         self.redeemed.forget(now);
         let next = self.redeemed.next_due();
         if next.is_none() {
