@@ -138,7 +138,10 @@ async fn data_that_is_too_large_is_rejected_with_size_and_limit() {
         assert_eq!(kept.len(), limit - 2, "{mode}");
         let over = format!("/fill/{}", limit + 1);
         let said = ask(&shop, &over, &mut jar).await;
-        let expected = format!("app data of {} bytes as JSON exceeds the maximum of {limit} bytes", limit + 1);
+        let expected = format!(
+            "app data of {} bytes as JSON exceeds the maximum of {limit} bytes",
+            limit + 1
+        );
         assert_eq!(said, expected, "{mode}");
         assert_eq!(ask(&shop, "/", &mut jar).await, kept, "{mode}");
     }

@@ -75,7 +75,12 @@ impl SessionManager {
     }
 
     fn unless_ended(&self, loaded: Option<LoadedSession>) -> Option<LoadedSession> {
-        loaded.filter(|loaded| !self.has_ended(loaded.record()))
+        let mut loaded = loaded?;
+        if let Some(last_use) = self.local.last_uses.later_than(loaded.record()) {
+            let record = SessionRecord::clone(loaded.record()).touched(last_use);
+            loaded = loaded.with_record(record);
+        }
+        (!self.has_ended(loaded.record())).then_some(loaded)
     }
 
     /// Writes a newer record of a session, unless the session was written or ended after `loaded` was loaded.

@@ -85,6 +85,7 @@ impl SessionManager {
         if logged_out? || !indexed? {
             return Err(self.undo_creation(&record).await);
         }
+        self.local.pending_ends.record_opened(&record);
         Ok(LoadedSession::new(
             record,
             Revision::Stored { secret, version },

@@ -50,8 +50,8 @@ impl SessionManager {
         let (list, sid) = match (user_list, sid_list) {
             (Some(list), None) | (None, Some(list)) => (list, None),
             // The token means neither other sessions of this user nor other users with this `sid`. Some
-            // servers use another `sub` in logout tokens than in ID tokens, though. Then a `sid` with
-            // sessions of a single user is unambiguous.
+            // servers use another `sub` in logout tokens than in ID tokens, though: a `sub` that is unknown
+            // here, with a `sid` whose sessions are of a single user, is unambiguous.
             (Some(user), Some(sid)) => match self.is_of_one_other_user(store, &sid, &user).await? {
                 true => (sid, None),
                 false => (user, Some(sid.tag())),
@@ -89,7 +89,8 @@ impl SessionManager {
         let entries = index::read(store, sid, self.now()).await?;
         let first = entries.first().map(|entry| entry.other);
         let is_first = |entry: &IndexEntry| Some(entry.other) == first;
-        Ok(first.is_some_and(|first| first != user.tag()) && entries.iter().all(is_first))
+        let is_of_one = first.is_some_and(|first| first != user.tag());
+        Ok(is_of_one && entries.iter().all(is_first) && !index::exists(store, user).await?)
     }
 
     /// Ends every live session of `all`, and returns how many were live.

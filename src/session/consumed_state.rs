@@ -39,20 +39,20 @@ struct RejectedState {
 }
 
 impl SessionManager {
-    /// Consumes the state of a login that was started at `started_at` (seconds since 1970). Returns `None` if
-    /// it was consumed before.
+    /// Consumes the state of a login. Returns `None` if it was consumed before.
     pub(crate) async fn consume_state(
         &self,
         state: &State,
-        started_at: i64,
     ) -> Result<Option<ConsumedState>, StoreError> {
         let Some(store) = self.store() else {
             return Ok(Some(ConsumedState { entry: None }));
         };
         let digest = base64url::encode(&sha256(state.expose().as_bytes()));
         let key = Key::new("state", &digest);
-        let ttl = presentable_for(started_at, self.now());
-        match store.put(&key, Bytes::new(), ttl, Expect::Absent).await? {
+        match store
+            .put(&key, Bytes::new(), CONSUMED_TTL, Expect::Absent)
+            .await?
+        {
             Put::Stored(version) => Ok(Some(ConsumedState {
                 entry: Some((key, version)),
             })),
@@ -99,13 +99,9 @@ impl RejectedStates {
     }
 }
 
-/// Returns how long a replica could accept the transaction, even if its clock is behind.
-fn presentable_for(started_at: i64, now: i64) -> Duration {
-    let age = now.saturating_sub(started_at);
-    let lifetime = i64::try_from(Transaction::LIFETIME.as_secs()).unwrap_or(i64::MAX);
-    let left = lifetime.saturating_sub(age).max(0);
-    Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(CLOCK_SKEW)
-}
+/// How long a replica could accept the transaction. Its age is not subtracted, since only the wall clock measures it: if
+/// that is ahead, the entry would expire while the transaction can still be presented.
+const CONSUMED_TTL: Duration = Transaction::LIFETIME.saturating_add(CLOCK_SKEW);
 
 /// A minute of clock skew between two replicas, and a minute for the request itself.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
@@ -120,21 +116,6 @@ const MAX_REJECTED: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_consumed_state_is_stored_as_long_as_its_transaction_could_be_presented() {
-        for (age, seconds) in [
-            (0, 720),
-            (599, 121),
-            (600, 120),
-            (10_000, 120),
-            (-60, 780),
-            (i64::MAX, 120),
-        ] {
-            let ttl = presentable_for(1_000_000, 1_000_000_i64.saturating_add(age));
-            assert_eq!(ttl, Duration::from_secs(seconds), "{age}");
-        }
-    }
 
     #[test]
     fn a_process_keeps_a_bounded_number_of_rejected_states_and_removes_the_oldest() {

@@ -138,6 +138,11 @@ pub(super) async fn read(
     }
 }
 
+/// Reports whether an index exists, which is the case for a while after its last session has ended.
+pub(super) async fn exists(store: &SharedStore, list: &SessionIndex) -> Result<bool, StoreError> {
+    Ok(store.get(&list.key()).await?.is_some())
+}
+
 /// The result of adding a session.
 #[derive(Default)]
 pub(super) struct IndexInsertion {
@@ -221,8 +226,13 @@ async fn change<T>(
         let outcome = change(&mut entries);
         let longest = entries.iter().map(|entry| entry.ends_at).max();
         let left = longest.unwrap_or(now).saturating_sub(now);
+        let min_ttl = match list.is_of_a_user() {
+            true => MIN_USER_TTL,
+            false => CLOCK_SKEW_ALLOWANCE,
+        };
         let ttl =
             Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
+        let ttl = ttl.max(min_ttl);
         if let Put::Stored(_) = store.put(&key, encode(&entries), ttl, expect).await? {
             return Ok(outcome);
         }
@@ -281,6 +291,10 @@ const ENTRY_LEN: usize = 32 + 3 * 8 + 16;
 /// The maximum number of entries of one `sid`, for all users: some 150 KB. Most authorization servers use a
 /// new `sid` for each sign-in.
 const MAX_PER_SID: usize = 2048;
+
+/// How long the index of a user exists without sessions: the logout token that a sign-out causes arrives after the
+/// sign-out.
+const MIN_USER_TTL: Duration = Duration::from_secs(3600);
 
 /// Of concurrent writers, at least one succeeds in each round.
 const MAX_ATTEMPTS: usize = 64;

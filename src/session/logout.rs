@@ -33,6 +33,8 @@ enum SignOutTarget {
     AlreadyEnded(SessionRef),
     /// The record is missing or cannot be read here. Another process may have its key.
     Unreadable(SessionId),
+    /// The newer record of a cookie cannot be read here, so only the tokens in the cookie can be revoked.
+    Outdated(Arc<SessionRecord>),
     /// The cookie belongs to another backend.
     OtherBackend,
 }
@@ -105,7 +107,11 @@ impl SessionManager {
             (SessionBackend::SharedCookie(store), PresentedSession::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 let loaded = LoadedSession::new(*record, Revision::Cookie(None));
+                let older = Arc::clone(loaded.record());
                 let newest = self.newest_shared(store, loaded).await?;
+                if matches!(newest, LoadResult::Unreadable) && !self.has_ended(&older) {
+                    return Ok(SignOutTarget::Outdated(older));
+                }
                 (newest, SignOutTarget::AlreadyEnded(session))
             }
             (SessionBackend::Store(store), PresentedSession::Secret(secret)) => {
@@ -130,6 +136,10 @@ impl SessionManager {
             }
             SignOutTarget::AlreadyEnded(session) => self.end_unread(session).await?,
             SignOutTarget::Unreadable(id) => self.end_by_id(id).await?,
+            SignOutTarget::Outdated(record) => {
+                self.end(record).await?;
+                return Ok(SignOut::Ended(Arc::clone(record)));
+            }
             SignOutTarget::OtherBackend => {}
         }
         Ok(SignOut::AlreadyEnded)

@@ -9,6 +9,7 @@ use super::clock_rollback::RollbackGuard;
 use super::consumed_state::RejectedStates;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
+use super::last_use::LastUses;
 use super::latest::LatestRecords;
 use super::lists::MAX_PER_USER;
 use super::pending_ends::PendingEnds;
@@ -55,6 +56,7 @@ pub(super) struct LocalState {
     pub(super) rollback_guard: RollbackGuard,
     pub(super) refreshes: Refreshes,
     pub(super) rejected_states: RejectedStates,
+    pub(super) last_uses: LastUses,
 }
 
 /// Limits how often a warning is logged that a caller can cause.
@@ -139,6 +141,11 @@ impl SessionManager {
     /// Returns the seconds since 1970 by the wall clock, and updates the rollback guard.
     pub(crate) fn now(&self) -> i64 {
         self.local.rollback_guard.now(self.flow.clock().as_ref())
+    }
+
+    /// Like [`now`](Self::now), adjusted for a wall clock that was set back since `time`.
+    pub(crate) fn now_for(&self, time: i64) -> i64 {
+        self.now().saturating_add(self.rolled_back_since(time))
     }
 
     /// Returns when the session ends unless it is used again.

@@ -107,7 +107,11 @@ impl SessionManager {
                 LoadResult::Ended
             }
             (SessionBackend::Store(store), PresentedSession::Secret(secret)) => {
-                match self.load_stored(store, &secret).await? {
+                let found = self.load_stored(store, &secret).await?;
+                if let LoadResult::Session(loaded) = &found {
+                    self.local.pending_ends.record_opened(loaded.record());
+                }
+                match found {
                     LoadResult::Session(loaded) if self.is_denied(loaded.record()) => {
                         LoadResult::Ended
                     }
@@ -133,11 +137,11 @@ impl SessionManager {
 
     /// Updates the time of the last use, if the stored one is old enough to justify a write.
     pub(crate) async fn touch(&self, loaded: LoadedSession) -> LoadedSession {
+        let SessionBackend::Store(_) = self.backend else {
+            return self.touch_cached(loaded);
+        };
         let Some(touched) = self.touched(&loaded) else {
             return loaded;
-        };
-        let SessionBackend::Store(_) = self.backend else {
-            return loaded.with_record(touched);
         };
         match self.save(&loaded, touched).await {
             Ok(SaveResult::Stored(newer)) => newer,
@@ -150,12 +154,14 @@ impl SessionManager {
         }
     }
 
-    /// Like [`touch`](Self::touch), without a write to the store.
+    /// Like [`touch`](Self::touch), for a session in a cookie.
     pub(crate) fn touch_cached(&self, loaded: LoadedSession) -> LoadedSession {
-        match self.touched(&loaded) {
+        let loaded = match self.touched(&loaded) {
             Some(touched) => loaded.with_record(touched),
             None => loaded,
-        }
+        };
+        self.local.last_uses.record(loaded.record());
+        loaded
     }
 
     /// Notes that a response carries the cookie of this session.

@@ -27,7 +27,7 @@ fn beside(jar: &Jar, name: &str, value: &str, before: bool) -> Jar {
 }
 
 #[tokio::test]
-async fn a_planted_cookie_neither_signs_out_nor_keeps_the_session_alive() {
+async fn a_planted_cookie_neither_signs_out_nor_prevents_a_sign_out() {
     for mode in ALL {
         for (rest, value) in PLANTED {
             for before in [true, false] {
@@ -69,7 +69,7 @@ async fn a_planted_cookie_neither_signs_out_nor_keeps_the_session_alive() {
 }
 
 #[tokio::test]
-async fn a_flood_of_planted_cookies_keeps_no_session_alive() {
+async fn a_flood_of_planted_cookies_prevents_no_sign_out() {
     for mode in ALL {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -157,5 +157,48 @@ async fn cookies_planted_beside_that_of_a_login_do_not_break_it() {
         let answer = nodes.first.send(Ask::page(&callback).jar(&planted)).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode:?}");
         assert_eq!(answer.sets(), [SESSION], "{mode:?}");
+    }
+}
+
+/// Each value of a name is tried, in any position.
+#[tokio::test]
+async fn many_values_with_the_name_of_the_session_neither_hide_it_nor_prevent_a_sign_out() {
+    for mode in ALL {
+        for count in [1, 3, 4, 5, 15] {
+            let name = format!("{mode:?} {count}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            let flood = (0..count).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(flood.chain(jar.0.clone()).collect());
+            assert_eq!(nodes.first.greeting(&planted).await, ALICE, "{name}");
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert!(answer.location().starts_with(ISSUER), "{name}");
+            assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// A session of the attacker beside that of the user, in the same chunks.
+#[tokio::test]
+async fn a_planted_session_of_the_attacker_prevents_no_sign_out() {
+    for mode in ALL {
+        for junk in [0, 8] {
+            let name = format!("{mode:?} {junk}");
+            let nodes = Nodes::new(mode);
+            let (bob, alice) = (nodes.signed_in("bob").await, nodes.signed_in("alice").await);
+            let flood = (0..junk).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(bob
+                .0
+                .iter()
+                .cloned()
+                .chain(flood)
+                .chain(alice.0.clone())
+                .collect());
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+            assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{name}");
+            assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+        }
     }
 }

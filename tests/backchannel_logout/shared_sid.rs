@@ -79,3 +79,24 @@ async fn a_sid_of_one_user_is_ended_although_the_token_has_another_sub() {
         assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
     }
 }
+
+/// The usual sign-out: here first, then at the authorization server, which then sends logout tokens. At that
+/// time the index of the `sid` has sessions of a single other user.
+#[tokio::test]
+async fn a_logout_token_after_the_sign_out_of_its_user_ends_no_other_user_with_the_sid() {
+    for mode in SHARED {
+        for waits in [0, 50, 1800] {
+            let name = format!("{mode:?} {waits}");
+            let nodes = Nodes::with(mode, &server_with_shared_sid(), |login| login);
+            let jar = nodes.signed_in("user-1").await;
+            let other = nodes.signed_in("bob").await;
+            let sign_out = Ask::new("POST", "/auth/logout").set("sec-fetch-site", "same-origin");
+            nodes.first.send(sign_out.jar(&jar)).await;
+            nodes.server.clock().advance(Duration::from_secs(waits));
+            let token = nodes.one("shared").with_subject("user-1");
+            assert_done(&nodes.send_logout_token(&token.sign()).await, &name);
+            assert_eq!(nodes.greeting(&other).await, "hello bob", "{name}");
+            assert_eq!(nodes.greeting(&jar).await, "hello stranger", "{name}");
+        }
+    }
+}

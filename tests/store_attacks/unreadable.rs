@@ -197,7 +197,7 @@ async fn an_unreadable_logout_watermark_is_an_error_and_kept() {
     ] {
         let nodes = Rotation::new(LoginLayer::with_shared_store);
         let token = |id: &str| {
-            let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
+            let token = saturation::logout_token_of(&nodes.world.server, "alice", id);
             Ask::new("POST", "/auth/backchannel-logout")
                 .with(&[("content-type", "application/x-www-form-urlencoded")])
                 .body(&format!("logout_token={token}"))
@@ -217,5 +217,25 @@ async fn an_unreadable_logout_watermark_is_an_error_and_kept() {
         let answer = nodes.old.send(token("2")).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
         assert_eq!(nodes.store.entries("ended-user"), before, "{value:?}");
+    }
+}
+
+/// This process knows the tokens in the cookie: they are revoked, and the session at the authorization server
+/// ends.
+#[tokio::test]
+async fn a_sign_out_revokes_the_tokens_in_the_cookie_if_the_newer_record_cannot_be_read() {
+    let nodes = Rotation::new(LoginLayer::with_shared_store);
+    let jar = sign_in(&nodes.world, &nodes.old).await;
+    let answer = nodes.new.send(Ask::page("/renew").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = sign_out(&nodes.old, &jar).await;
+    assert!(answer.location().starts_with(ISSUER), "{answer:?}");
+    let requests = nodes.world.server.requests();
+    let revocations = requests
+        .iter()
+        .filter(|one| one.endpoint() == tower_oauth::testing::Endpoint::Revocation);
+    assert_eq!(revocations.count(), 2);
+    for shop in [&nodes.old, &nodes.new] {
+        assert_eq!(greeting(shop, &jar).await, "hello stranger");
     }
 }
