@@ -51,25 +51,25 @@ async fn each_refusal_has_its_exact_challenge() {
     let cases = [
         ("expired", mint().with_expires_in(-99).sign(), 401, description("the access token has expired")),
         ("not valid yet", mint().with_claim("nbf", 1_900_000_000).sign(), 401, description("the access token is not valid yet")),
-        ("audience", mint().with_audience("x").sign(), 401, description("the access token is for another audience")),
-        ("issuer", mint().with_issuer("https://x.test").sign(), 401, description("the access token is of another issuer")),
+        ("audience", mint().with_audience("x").sign(), 401, description("the access token is for a different audience")),
+        ("issuer", mint().with_issuer("https://x.test").sign(), 401, description("the access token was issued by a different issuer")),
         ("signature", mint().with_foreign_key().sign(), 401, description("the signature of the access token cannot be verified")),
         ("key", mint().with_key(&SigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
         ("type", mint().with_header("typ", "JWT").sign(), 401, description("the token is not an access token")),
         ("ID token", mint().with_claim("nonce", "n").sign(), 401, description("the token is not an access token")),
-        ("bound", bound().sign(), 401, description("the access token is bound to a key that was not shown")),
+        ("bound", bound().sign(), 401, description("proof of possession is missing")),
         ("malformed", "junk".to_owned(), 401, description("the access token is malformed or unsupported")),
         (
             "scope",
             mint().with_scope("write").sign(),
             403,
-            r#"Bearer realm="notes of Alice", error="insufficient_scope", error_description="the access token does not grant the scope that is needed", scope="read""#.to_owned(),
+            r#"Bearer realm="notes of Alice", error="insufficient_scope", error_description="the access token lacks a required scope", scope="read""#.to_owned(),
         ),
         (
             "unreadable",
             "a b".to_owned(),
             400,
-            r#"Bearer realm="notes of Alice", error="invalid_request", error_description="the credentials cannot be read, or there is more than one""#.to_owned(),
+            r#"Bearer realm="notes of Alice", error="invalid_request", error_description="malformed or repeated credentials""#.to_owned(),
         ),
     ];
     for (name, token, status, expect) in cases {

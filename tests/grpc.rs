@@ -107,13 +107,13 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
             "nothing",
             vec![],
             Code::Unauthenticated,
-            "an access token is needed",
+            "an access token is required",
         ),
         (
             "another scheme",
             vec!["Basic x"],
             Code::Unauthenticated,
-            "an access token is needed",
+            "an access token is required",
         ),
         (
             "expired",
@@ -131,19 +131,19 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
             "unreadable",
             vec!["Bearer a b"],
             Code::Unauthenticated,
-            "the credentials cannot be read, or there is more than one",
+            "malformed or repeated credentials",
         ),
         (
             "two",
             vec![&good_line, &good_line],
             Code::Unauthenticated,
-            "the credentials cannot be read, or there is more than one",
+            "malformed or repeated credentials",
         ),
         (
             "scope",
             vec![other.as_str()],
             Code::PermissionDenied,
-            "the access token does not grant the scope that is needed",
+            "the access token lacks a required scope",
         ),
     ] {
         let status = check(&mut client, &lines).await.unwrap_err();
@@ -193,7 +193,7 @@ async fn an_outage_is_unavailable_and_mends_itself() {
         (status.code(), status.message()),
         (
             Code::Unavailable,
-            "access tokens cannot be verified at the moment"
+            "access tokens cannot be validated right now"
         )
     );
     assert!(status.metadata().get("www-authenticate").is_none());
@@ -238,7 +238,7 @@ async fn a_method_finds_its_token_and_a_missing_layer_is_no_anonymous_call() {
     let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, "an access token is needed")
+        (Code::Unauthenticated, "an access token is required")
     );
     assert_eq!(challenge(&status).parameter("realm"), Some("api"));
     let status = check(&mut client, &["Bearer junk"]).await.unwrap_err();
@@ -329,7 +329,7 @@ async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
     let status = check(&mut client, &[&read]).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::PermissionDenied, "nobody may call this method")
+        (Code::PermissionDenied, "method not allowed")
     );
     assert!(status.metadata().get("www-authenticate").is_none());
     let status = check(&mut client, &[]).await.unwrap_err();

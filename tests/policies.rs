@@ -68,7 +68,7 @@ async fn a_condition_on_the_claims_is_403_with_its_own_sentence() {
             told(&broke),
             ("insufficient_scope".into(), None, PAID.into())
         );
-        assert!(matches!(broke.refusal, Some(Refusal::Policy { sentence }) if sentence == PAID));
+        assert!(matches!(broke.refusal, Some(Refusal::Policy { description }) if description == PAID));
         let absent = present_at(&api, path, &good(&server).with_scope("read").sign()).await;
         assert_eq!(absent.outcome(), Outcome::InsufficientScope);
     }

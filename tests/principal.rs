@@ -417,7 +417,7 @@ async fn the_refusal_is_there_for_outer_layers() {
         .layer(RefusalBodyLayer::problem_json());
     let answer = send(&app, Ask::new("GET", "/whoever")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.json()["detail"], "an access token is needed");
+    assert_eq!(answer.json()["detail"], "an access token is required");
 }
 
 /// Services outside of axum ask with the request, and answer with what they are told.

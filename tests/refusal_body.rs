@@ -50,15 +50,15 @@ async fn problem_details_stand_beside_the_same_status_and_challenge() {
     let plain = api(layer(&server));
     let app = plain.clone().layer(RefusalBodyLayer::problem_json());
     let expected = [
-        json!({ "status": 401, "title": "Unauthorized", "detail": "an access token is needed" }),
+        json!({ "status": 401, "title": "Unauthorized", "detail": "an access token is required" }),
         json!({ "status": 400, "title": "Bad Request", "error": "invalid_request",
-            "detail": "the credentials cannot be read, or there is more than one" }),
+            "detail": "malformed or repeated credentials" }),
         json!({ "status": 401, "title": "Unauthorized", "error": "invalid_token",
             "detail": "the access token is malformed or unsupported" }),
         json!({ "status": 401, "title": "Unauthorized", "error": "invalid_token",
             "detail": "the access token has expired" }),
         json!({ "status": 403, "title": "Forbidden", "error": "insufficient_scope", "scope": "read",
-            "detail": "the access token does not grant the scope that is needed" }),
+            "detail": "the access token lacks a required scope" }),
     ];
     let before = refusals(&plain, &server).await;
     let after = refusals(&app, &server).await;
@@ -145,7 +145,7 @@ async fn a_body_of_ones_own_is_given_the_refusal() {
     let answer = ask(&app, get_request("/")).await;
     assert_eq!(
         answer.body,
-        "<p>401 Unauthorized: an access token is needed (None)</p>"
+        "<p>401 Unauthorized: an access token is required (None)</p>"
     );
     assert_eq!(answer.headers[CONTENT_TYPE], "text/html; charset=utf-8");
     assert_eq!(answer.headers[WWW_AUTHENTICATE], "Bearer realm=\"api\"");

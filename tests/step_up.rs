@@ -75,7 +75,7 @@ async fn the_challenge_says_how_and_how_recently_to_sign_in() {
     let api = api(&server);
     let token = good(&server).sign();
     let description = "error=\"insufficient_user_authentication\", \
-                       error_description=\"the user must sign in again, or more strongly\"";
+                       error_description=\"a more recent or stronger authentication is required\"";
     for (path, parameters) in [
         ("/acr", "acr_values=\"phrh phr\""),
         ("/age", "max_age=\"300\""),

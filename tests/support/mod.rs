@@ -191,12 +191,12 @@ impl Answer {
 pub const DESCRIPTIONS: &[&str] = &[
     "the access token has expired",
     "the access token is not valid yet",
-    "the access token is for another audience",
-    "the access token is of another issuer",
+    "the access token is for a different audience",
+    "the access token was issued by a different issuer",
     "the signature of the access token cannot be verified",
     "the token is not an access token",
-    "the access token is bound to a key that was not shown",
-    "the access token is not bound to a key",
+    "proof of possession is missing",
+    "the access token is not sender-constrained",
     "the access token is malformed or unsupported",
     "the access token is not active",
 ];

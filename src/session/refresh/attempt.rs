@@ -164,7 +164,7 @@ impl SessionManager {
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refused(held, &error).await,
             RefreshFailure::OtherPerson(error) => {
-                Refresh::OtherPerson.count();
+                Refresh::OtherSubject.count();
                 events::other_person(&error);
                 self.end_refreshed(held).await
             }
