@@ -107,7 +107,7 @@ pub(super) fn resolve<C: Send + Sync + 'static>(
                 tracing::error!(
                     name: "claims_type_mismatch",
                     target: "tower_oauth::bearer",
-                    wanted = type_name::<C>(),
+                    expected = type_name::<C>(),
                     OTHER_TYPE
                 );
             }
