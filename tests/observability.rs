@@ -219,11 +219,7 @@ async fn tokens_secrets_and_personal_data_are_not_logged() {
     tokens.extend(every_other_secret(&server).await);
     drop(recording);
     let text = logs.text();
-    for event in [
-        "rejected a request",
-        "key set",
-        "introspection",
-    ] {
+    for event in ["rejected a request", "key set", "introspection"] {
         assert!(text.contains(event), "{event}: {text}");
     }
     for token in &tokens {

@@ -36,7 +36,7 @@ use crate::token::original_uri;
 /// | in the path | examples |
 /// | --- | --- |
 /// | no path | `*`, `example.com:443` (asterisk and authority form) |
-/// | control characters, line separators, a raw space | `%00`, `%0d%0a`, `%7f`, `%C2%85` |
+/// | control characters, line separators, a raw space | `%00`, `%0d%0a`, `%7f`, `%c2%85` |
 /// | `%u` escapes | `%u002e%u002e` |
 /// | a percent sign without two hexadecimal digits | `100%`, `%4`, `%zz` |
 /// | dot segments | `/../`, `/.`, `/%2e%2e/`, `/..;x/`, `/..%20/` |
@@ -51,7 +51,7 @@ use crate::token::original_uri;
 /// | empty segments | `//admin`, `/a//b` |
 /// | escapes of letters, digits, `-`, `_`, `~` | `%61dmin`, `%7Eroot` |
 ///
-/// Other escapes are accepted: `%20`, `%3A`, `%40`, UTF-8 such as `caf%C3%A9`. The absolute form
+/// Other escapes are accepted: `%20`, `%3A`, `%40`, UTF-8 such as `caf%c3%a9`. The absolute form
 /// (`GET http://example.com/a`) is accepted if its path is, because HTTP/2 has no other form. The kind of ambiguity is
 /// inserted into the response extensions as an [`AmbiguousPath`] and logged (`ambiguous_path`). Individual kinds cannot be
 /// allowed: do not add the layer to routes whose paths contain such data.
