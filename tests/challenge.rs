@@ -312,7 +312,10 @@ async fn the_scope_of_the_challenge_is_the_alternative_with_the_fewest_missing_s
         let expect = needed.map_or(Outcome::Accepted, |_| Outcome::InsufficientScope);
         assert_eq!(answer.outcome(), expect, "{path} {granted}");
         if let Some(needed) = needed {
-            let Some(Refusal::InsufficientScope { required: known, .. }) = answer.refusal else {
+            let Some(Refusal::InsufficientScope {
+                required: known, ..
+            }) = answer.refusal
+            else {
                 panic!("{path} {granted}");
             };
             assert_eq!(known, needed);
