@@ -179,7 +179,7 @@ impl SessionManager {
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
             RefreshFailure::OtherPerson(error) => {
-                Refresh::OtherPerson.count();
+                Refresh::OtherSubject.count();
                 events::refresh_subject_mismatch(&error);
                 self.end_after_refresh(loaded).await
             }
