@@ -46,7 +46,7 @@ use axum::{Json, Router};
 use serde_json::json;
 use tower_oauth::session::{SessionAdminError, SessionId, Sessions};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
     AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
     Session,
@@ -230,7 +230,7 @@ fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
         .with_backchannel_logout_uri(&format!("{app}/auth/backchannel-logout"))?
         .without_consent();
     let program = TestClient::confidential("ops", "ops-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("sessions:manage")?
         .with_audience(API);
     Ok(TestServer::new(issuer)?

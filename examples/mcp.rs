@@ -43,7 +43,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_oauth::bearer::{ResourceMetadata, ResourceMetadataLayer};
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer};
 use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, ScopeLayer, VerifiedToken};
 
 #[tokio::main]
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // In an application of your own this is somebody else's server, and only its URL is known here.
     let agent = TestClient::confidential("agent", "agent-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("notes:read notes:write")?
         .with_audience(&format!("{origin}/mcp"));
     let demo = TestServer::new(&issuer)?.with_clock(ManualClock::ticking());

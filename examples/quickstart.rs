@@ -44,7 +44,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
     AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
     Session, VerifiedToken,
@@ -227,7 +227,7 @@ fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
         .with_audience(API)
         .with_access_token_lifetime(Duration::from_secs(120));
     let program = TestClient::confidential("cli", "cli-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("notes:read notes:write")?
         .with_audience(API);
     Ok(TestServer::new(issuer)?

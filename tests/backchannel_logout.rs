@@ -189,7 +189,7 @@ async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
             ("another issuer", notice(&other.logout_token("shop").sign())),
             (
                 "another issuer's key",
-                notice(&good().with_foreign_key().sign()),
+                notice(&good().with_wrong_key().sign()),
             ),
             (
                 "another client",
@@ -388,7 +388,7 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
             let answer = nodes.first.start("/auth/login", &mut jar).await;
             let callback = nodes.first.approve(answer.location(), "alice").await;
             let gate = Gate::new();
-            let fault = Fault::answer_waits_for(&gate);
+            let fault = Fault::hold_response(&gate);
             nodes.server.fail_once(Endpoint::Token, fault);
             let shop = nodes.first.clone();
             let ask = Ask::page(&callback).jar(&jar);

@@ -160,7 +160,7 @@ async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
         // The process has seen the time before and after.
         shop.clock().advance(Duration::from_secs(before * 60));
         shop.greeting(&Jar::default()).await;
-        shop.clock().turn_wall(-minutes(back));
+        shop.clock().adjust_wall_clock(-minutes(back));
         let answer = shop.send(Ask::page("/auth/session")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         let mut jar = jar;
@@ -182,7 +182,7 @@ async fn a_wall_clock_that_jumped_back_does_not_shorten_new_sessions() {
     let old = shop.signed_in().await;
     shop.clock().advance(2 * HOUR);
     shop.greeting(&old).await;
-    shop.clock().turn_wall(-5400);
+    shop.clock().adjust_wall_clock(-5400);
     let new = shop.signed_in().await;
     assert!(!known(&shop, &old).await);
     shop.clock().advance(HOUR - SECOND);
@@ -208,7 +208,7 @@ async fn a_wall_clock_that_jumps_back_does_not_make_a_session_in_use_older_than_
         assert!(step(&mut jar).await.1);
     }
     // Set back by so little that the session does not look like one of the future.
-    shop.clock().turn_wall(-45);
+    shop.clock().adjust_wall_clock(-45);
     let mut ended = None;
     for _ in 0..20 {
         let (at, known) = step(&mut jar).await;

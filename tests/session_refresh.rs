@@ -15,7 +15,7 @@ use std::time::Duration;
 use login_support::logs::Logs;
 use login_support::{Ask, Jar, PAGE};
 use refresh_support::{LIFE, MODES, Mode, World, begin, said, settle, token, told};
-use tower_oauth::testing::{Endpoint, Fault, Gate, Grant};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};
 
 const OWN: [(&str, &str); 2] = [PAGE[0], ("sec-fetch-site", "same-origin")];
 
@@ -140,11 +140,11 @@ async fn nobody_waits_while_the_token_is_good() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.advance(280);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         assert_eq!(token(&world.b, &jar).await.text(), old, "{mode:?}");
         gate.open();
         settle().await;
@@ -160,11 +160,11 @@ async fn the_response_of_the_request_that_began_a_refresh_carries_its_cookie() {
     let world = World::new(Mode::Cookie);
     let mut jar = world.a.signed_in().await;
     let gate = Gate::new();
-    let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+    let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
     world.server.fail_once(Endpoint::Token, slow);
     world.advance(280);
     let request = begin(&world.a, "/", &jar);
-    world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+    world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
     settle().await;
     assert!(!request.is_finished());
     gate.open();
@@ -186,7 +186,7 @@ async fn the_response_of_the_request_that_began_a_refresh_carries_its_cookie() {
 async fn a_response_does_not_wait_long_for_a_refresh_that_hangs() {
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
-    let hang = Fault::hang().only_for(Grant::RefreshToken);
+    let hang = Fault::hang().only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, hang);
     world.advance(280);
     let before = world.clock().unix_seconds();
@@ -204,11 +204,11 @@ async fn a_client_that_goes_away_in_the_middle_loses_nothing() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFE);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
         gate.open();
@@ -233,11 +233,11 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
         );
         let jar = shop.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFE);
         let request = begin(&shop, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         request.abort();
         assert!(!layer.wait_for_refreshes(Duration::ZERO).await, "{mode:?}");
         gate.open();
@@ -259,7 +259,7 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
 #[test]
 fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {
     let not_carried_out = Fault::hang();
-    let carried_out = Fault::answer_waits_for(&Gate::new());
+    let carried_out = Fault::hold_response(&Gate::new());
     for (name, fault, rotates, expected) in [
         ("not carried out", not_carried_out.clone(), true, 200),
         ("carried out", carried_out.clone(), false, 200),
@@ -277,12 +277,12 @@ fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {
                 false => client.without_rotation(),
             });
             let jar = other.block_on(world.b.signed_in());
-            let fault = fault.clone().only_for(Grant::RefreshToken);
+            let fault = fault.clone().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, fault);
             world.clock().advance(LIFE);
             one.block_on(async {
                 begin(&world.a, "/token", &jar);
-                world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+                world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
             });
             drop(one);
             let died_at = world.clock().unix_seconds();
@@ -306,7 +306,7 @@ async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
                 false => client.without_rotation(),
             });
             let jar = world.a.signed_in().await;
-            let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+            let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, lost);
             world.clock().advance(LIFE);
             for _ in 0..3 {
@@ -340,7 +340,7 @@ async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
             world.a.send(Ask::page("/keep").jar(&jar)).await;
             let gate = Gate::new();
             let once = |fault: Fault| {
-                let fault = fault.only_for(Grant::RefreshToken);
+                let fault = fault.only_for(GrantType::RefreshToken);
                 world.server.fail_once(Endpoint::Token, fault);
             };
             match refused {
@@ -348,11 +348,11 @@ async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
                     once(Fault::wait_for(&gate));
                     once(Fault::refusal("invalid_grant"));
                 }
-                false => once(Fault::answer_waits_for(&gate)),
+                false => once(Fault::hold_response(&gate)),
             }
             world.clock().advance(LIFE);
             let stopped = begin(&world.a, "/token", &jar);
-            world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+            world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
             world.lose_lease().await;
             let next = world.in_time(token(&world.b, &jar)).await;
             assert_eq!(next.status, 200, "{mode:?} {refused}");
@@ -375,7 +375,7 @@ async fn after_a_lost_answer_other_processes_wait_as_well() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::with(mode, |client| client.without_rotation());
         let jar = world.a.signed_in().await;
-        let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+        let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, lost);
         world.clock().advance(LIFE);
         assert_eq!(token(&world.a, &jar).await.status, 503, "{mode:?}");
@@ -399,11 +399,11 @@ async fn a_store_that_is_away_when_the_tokens_come_gets_them_when_it_is_back() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFE);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         world.store.off();
         gate.open();
         for _ in 0..8 {
@@ -433,11 +433,11 @@ async fn a_slow_refresh_brings_nobody_back_who_signed_out() {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFE);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         logout(&world.b, &jar).await;
         let revoked = world.revoked().len();
         gate.open();
@@ -460,7 +460,7 @@ async fn a_refused_refresh_token_ends_the_session_wherever_it_is_known() {
         for seconds in [280, 300] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+            let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
             world.advance(seconds);
             let answer = world.in_time(token(&world.a, &jar)).await;
@@ -482,7 +482,7 @@ async fn in_cookies_alone_a_refused_refresh_token_ends_the_session_with_its_acce
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
     let old = token(&world.a, &jar).await.text();
-    let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+    let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, refused);
     let log = Logs::default();
     let _recording = log.record();
@@ -559,7 +559,7 @@ async fn a_server_that_refuses_the_client_ends_no_session() {
         ] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal(code).only_for(Grant::RefreshToken);
+            let refused = Fault::refusal(code).only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
             world.clock().advance(LIFE);
             for _ in 0..5 {
@@ -577,7 +577,7 @@ async fn a_server_that_refuses_the_client_ends_no_session() {
                 "hello alice",
                 "{mode:?} {code}"
             );
-            world.server.mend(Endpoint::Token);
+            world.server.clear_faults(Endpoint::Token);
             world.advance(1);
             let answer = world.in_time(token(&world.a, &jar)).await;
             assert_eq!(answer.status, 200, "{mode:?} {code}");
@@ -591,7 +591,7 @@ async fn an_outage_ends_no_session_and_is_met_with_patience() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let away = Fault::status(503).only_for(Grant::RefreshToken);
+        let away = Fault::status(503).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, away);
         world.clock().advance(LIFE);
         for second in 0..240 {
@@ -603,7 +603,7 @@ async fn an_outage_ends_no_session_and_is_met_with_patience() {
         // 1 + 2 + 4 + ... + 60 + 60 seconds, each up to a quarter shorter.
         let attempts = world.refreshes();
         assert!((9..=12).contains(&attempts), "{mode:?}: {attempts}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(60);
         let answer = world.in_time(token(&world.a, &jar)).await;
         assert_eq!(answer.status, 200, "{mode:?}");
@@ -616,7 +616,7 @@ async fn a_server_that_says_when_to_come_back_is_heeded() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let fault = |fault: Fault| fault.only_for(Grant::RefreshToken);
+        let fault = |fault: Fault| fault.only_for(GrantType::RefreshToken);
         world
             .server
             .fail(Endpoint::Token, fault(Fault::status(429)));
@@ -630,7 +630,7 @@ async fn a_server_that_says_when_to_come_back_is_heeded() {
             assert_eq!(token(&world.a, &jar).await.status, 503);
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(1);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
     }
@@ -645,7 +645,7 @@ async fn what_fails_ahead_of_time_is_nobodys_business() {
         let old = token(&world.a, &jar).await.text();
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(270);
         for _ in 0..30 {
@@ -694,7 +694,7 @@ async fn tokens_of_somebody_else_end_the_session() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(Grant::RefreshToken);
+        let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, bob);
         world.clock().advance(LIFE);
         let answer = world.in_time(token(&world.a, &jar)).await;
@@ -756,7 +756,7 @@ async fn a_session_gives_fresh_tokens_after_the_response_was_sent() {
 async fn without_a_refresh_token_the_session_outlives_its_access_token() {
     for mode in MODES {
         let world = World::with(mode, |client| {
-            client.with_grants([Grant::AuthorizationCode])
+            client.with_grant_types([GrantType::AuthorizationCode])
         });
         let jar = world.a.signed_in().await;
         assert_eq!(token(&world.a, &jar).await.status, 200);
@@ -795,12 +795,12 @@ async fn a_refresh_and_a_touch_at_once_lose_neither() {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         // A tenth of the idle limit is 360 seconds.
         world.advance(359);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
         world.advance(2);
         let mut touched = jar.clone();
         touched.take(&world.b.send(Ask::page("/").jar(&jar)).await);
@@ -814,7 +814,7 @@ async fn a_refresh_and_a_touch_at_once_lose_neither() {
         world.advance(3550 - 361);
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(100);
         let greeting = world.b.greeting(&touched).await;
@@ -831,7 +831,7 @@ async fn a_clock_that_is_set_back_does_not_prolong_a_token() {
         let old = token(&world.a, &jar).await.text();
         world.advance(200);
         token(&world.a, &jar).await;
-        world.clock().turn_wall(-25);
+        world.clock().adjust_wall_clock(-25);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
         world.advance(101);
         let new = world.in_time(token(&world.a, &jar)).await;

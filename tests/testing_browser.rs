@@ -9,7 +9,7 @@ use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::any;
 use http::StatusCode;
-use tower_oauth::testing::{Browser, BrowserError, ManualClock, SameSite};
+use tower_oauth::testing::{Browser, BrowserError, ManualClock, CookieSameSite};
 
 const SHOP: &str = "https://shop.example.com";
 const EVIL: &str = "https://evil.test";
@@ -226,7 +226,7 @@ fn cookies_grow_old_are_replaced_and_hide_from_scripts() {
     assert!(hidden.is_http_only() && hidden.is_secure() && hidden.is_host_only());
     assert_eq!(
         (hidden.same_site(), hidden.expires()),
-        (SameSite::Strict, None)
+        (CookieSameSite::Strict, None)
     );
     // What came over https is neither overwritten nor shadowed over http.
     browser.set_cookie("http://shop.example.com/", "hidden=tossed");

@@ -78,11 +78,11 @@ async fn signing_out_in_the_browser_sends_a_logout_token() {
         .unwrap();
     let browser = browser(&server);
     let id_token = sign_in(&server, &browser).await;
-    assert!(server.sent_logouts().is_empty());
+    assert!(server.sent_logout_tokens().is_empty());
     let page = sign_out(&browser, &id_token).await;
     assert_eq!(page.url(), format!("{HOME}?state=s"));
 
-    let sent = server.sent_logouts();
+    let sent = server.sent_logout_tokens();
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].client_id(), sent[0].uri()), ("shop", BACK_CHANNEL));
     assert_eq!(sent[0].status(), Some(StatusCode::OK));
@@ -102,7 +102,7 @@ async fn signing_out_in_the_browser_sends_a_logout_token() {
 
     // Said once.
     sign_out(&browser, &id_token).await;
-    assert_eq!(server.sent_logouts().len(), 1);
+    assert_eq!(server.sent_logout_tokens().len(), 1);
 }
 
 #[tokio::test]
@@ -146,7 +146,7 @@ async fn a_client_that_cannot_be_reached_holds_nobody_up() {
     let id_token = sign_in(&server, &browser).await;
     let page = sign_out(&browser, &id_token).await;
     assert_eq!(page.url(), format!("{HOME}?state=s"));
-    assert_eq!(server.sent_logouts()[0].status(), None);
+    assert_eq!(server.sent_logout_tokens()[0].status(), None);
 
     let silent = tower::service_fn(async |_| std::future::pending::<Result<_, Infallible>>().await);
     let silent =
@@ -161,7 +161,7 @@ async fn a_client_that_cannot_be_reached_holds_nobody_up() {
         clock.advance(Duration::from_secs(5));
     });
     assert_eq!(page.url(), format!("{HOME}?state=s"));
-    assert_eq!(server.sent_logouts()[1].status(), None);
+    assert_eq!(server.sent_logout_tokens()[1].status(), None);
 }
 
 #[tokio::test]

@@ -209,7 +209,7 @@ async fn a_wrong_password_is_told_on_the_page_and_can_be_tried_again() {
         let page = page.sign_in(username, password).await.unwrap();
         assert_eq!(page.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert!(
-            page.text().contains("user name or the password is wrong"),
+            page.text().contains("User name or password is incorrect"),
             "{}",
             page.text()
         );

@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_oauth::Algorithm;
 use tower_oauth::testing::{
-    Browser, Endpoint, Fault, ManualClock, SigningKey, TestClient, TestServer, TestUser,
+    Browser, Endpoint, Fault, ManualClock, TestSigningKey, TestClient, TestServer, TestUser,
 };
 
 use testing_support::{
@@ -36,14 +36,14 @@ async fn keys_rotate_and_are_withdrawn() {
     let second = server.key(Algorithm::Rs256);
     assert_eq!(kids().await, [first.kid(), second.kid()]);
     assert_eq!(part(&server.access_token().sign(), 0)["kid"], second.kid());
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(kids().await, [second.kid()]);
 
     let elliptic = server.key(Algorithm::Es256);
     assert_eq!(kids().await, [second.kid(), elliptic.kid()]);
-    let stranger = SigningKey::generate(Algorithm::Es256).with_kid("stranger");
+    let stranger = TestSigningKey::generate(Algorithm::Es256).with_kid("stranger");
     server.publish_key(&stranger);
-    server.withdraw_key(elliptic.kid());
+    server.remove_key(elliptic.kid());
     assert_eq!(kids().await, [second.kid(), "stranger"]);
     server.sign_with(&stranger);
     let token = server
@@ -75,7 +75,7 @@ async fn requests_are_recorded_counted_and_waited_for() {
     assert_eq!(requests[0].endpoint(), Endpoint::Token);
     assert_eq!(requests[0].parameter("client_id").as_deref(), Some("cli"));
     assert_eq!(requests[1].header("authorization"), Some("Basic x"));
-    server.forget_requests();
+    server.clear_requests();
     assert_eq!(server.requests().len(), 0);
 }
 
@@ -103,7 +103,7 @@ async fn faults_come_on_demand_and_go() {
             (502, &b"<p>no</p>"[..])
         );
     }
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.fail_once(Endpoint::KeySet, Fault::without_member("keys"));
     assert_eq!(json(&ask().await.unwrap()), serde_json::json!({}));
 
@@ -121,7 +121,7 @@ async fn faults_come_on_demand_and_go() {
 async fn a_lost_answer_was_nevertheless_given() {
     let server = server();
     let code = code(&server).await;
-    server.fail_once(Endpoint::Token, Fault::lose_answer());
+    server.fail_once(Endpoint::Token, Fault::lose_response());
     let body = format!(
         "grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&redirect_uri={CALLBACK}"
     );
@@ -229,7 +229,7 @@ async fn every_algorithm_signs_what_the_bearer_layer_accepts() {
         assert_eq!(status(good.sign()).await, StatusCode::OK, "{algorithm}");
         for (name, bad) in [
             ("broken", good.clone().with_broken_signature()),
-            ("foreign", good.clone().with_foreign_key()),
+            ("foreign", good.clone().with_wrong_key()),
             ("none", good.clone().without_signature()),
             (
                 "hmac",
@@ -238,8 +238,8 @@ async fn every_algorithm_signs_what_the_bearer_layer_accepts() {
             ),
             ("twice", good.clone().add_raw_claim("aud", "\"x\"")),
             ("infinite", good.clone().with_raw_claim("exp", "1e400")),
-            ("raw", good.clone().with_payload_text("[]")),
-            ("header", good.clone().with_header_text("{}")),
+            ("raw", good.clone().with_payload_bytes("[]")),
+            ("header", good.clone().with_header_bytes("{}")),
         ] {
             assert_eq!(
                 status(bad.sign()).await,

@@ -3,13 +3,13 @@
 use std::error::Error;
 use std::time::Duration;
 
-use tower_oauth::testing::{Listening, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{ServerHandle, ManualClock, TestClient, TestServer, TestUser};
 
 use crate::settings::Settings;
 
 /// Listens as long as what is returned lives. Its access tokens end after two minutes, so that one can watch them
 /// being renewed at `/token`.
-pub(crate) async fn listen(settings: &Settings) -> Result<Listening, Box<dyn Error>> {
+pub(crate) async fn listen(settings: &Settings) -> Result<ServerHandle, Box<dyn Error>> {
     let base = &settings.base;
     let client = TestClient::confidential(&settings.client_id, &settings.client_secret)
         .add_redirect_uri(&format!("{base}/auth/callback"))?

@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::Algorithm;
 use tower_oauth::clock::Clock as _;
-use tower_oauth::testing::{ManualClock, SigningKey, TestServer};
+use tower_oauth::testing::{ManualClock, TestSigningKey, TestServer};
 
 use crate::gates::Gates;
 use crate::steps::Fate;
@@ -21,7 +21,7 @@ pub const USERS: [&str; 2] = ["alice", "bob"];
 pub const TOKEN_LIFE: u64 = 300;
 
 /// One key for all runs: making it is what takes long.
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate(Algorithm::EdDsa));
+static KEY: LazyLock<TestSigningKey> = LazyLock::new(|| TestSigningKey::generate(Algorithm::EdDsa));
 static MINT: LazyLock<TestServer> = LazyLock::new(|| TestServer::new(ISSUER).unwrap());
 
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_oauth::testing::{
-    Browser, ClientAuthentication, Disconnected, Grant, Page, TestClient, TestServer, TestUser,
+    Browser, ClientAuthentication, Disconnected, GrantType, Page, TestClient, TestServer, TestUser,
 };
 
 pub const ISSUER: &str = "https://id.example.test";
@@ -45,13 +45,13 @@ pub fn server() -> TestServer {
             TestClient::confidential("cli", "cli-secret")
                 .with_scopes("notes:read notes:write")
                 .unwrap()
-                .with_grants([Grant::ClientCredentials])
+                .with_grant_types([GrantType::ClientCredentials])
                 .with_audience(AUDIENCE),
         )
         .add_client(
             TestClient::confidential("posting", "secret")
                 .with_authentication(ClientAuthentication::Post)
-                .with_grants([Grant::ClientCredentials]),
+                .with_grant_types([GrantType::ClientCredentials]),
         )
         .add_user(
             TestUser::new("alice", "wonderland")

@@ -10,7 +10,7 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Request, StatusCode};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
-use tower_oauth::testing::{Endpoint, Listening, TestServer};
+use tower_oauth::testing::{Endpoint, ServerHandle, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer};
 
 #[derive(Clone)]
@@ -72,7 +72,7 @@ impl Api {
 }
 
 /// A server on a socket, with keys that an API has fetched.
-pub async fn warm() -> (TestServer, Listening, Api) {
+pub async fn warm() -> (TestServer, ServerHandle, Api) {
     let (server, listening) = TestServer::start("127.0.0.1:0").await.expect("a socket");
     let server = server.with_algorithm(Algorithm::Es256);
     let api = Api::new(&server);

@@ -9,7 +9,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower_oauth::Algorithm;
-use tower_oauth::testing::{Endpoint, Fault, ManualClock, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, ManualClock, TestSigningKey, TestServer};
 
 use crate::Finding;
 use crate::api::{Answer, Api, fetches, junk, token, warm};
@@ -229,7 +229,7 @@ pub async fn down_at_start() -> Vec<Finding> {
 pub async fn odd_key_sets() -> Vec<Finding> {
     // Test keys come from a small stock, and a second key of the same id would be another story.
     let rsa = || {
-        let key = SigningKey::generate(Algorithm::Rs256);
+        let key = TestSigningKey::generate(Algorithm::Rs256);
         key.with_kid("odd").public_jwk()
     };
     let without = |mut jwk: Value, name: &str| {
@@ -241,7 +241,7 @@ pub async fn odd_key_sets() -> Vec<Finding> {
     encryption["use"] = "enc".into();
     encryption["alg"] = "RSA-OAEP".into();
     let odd = [
-        ("EC", SigningKey::generate(Algorithm::Es256).public_jwk()),
+        ("EC", TestSigningKey::generate(Algorithm::Es256).public_jwk()),
         ("no kid", without(rsa(), "kid")),
         ("enc", encryption),
         ("no alg", without(rsa(), "alg")),

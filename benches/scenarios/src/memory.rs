@@ -5,7 +5,7 @@ use std::fs;
 use bench_support::alloc;
 use bench_support::fixture::AUDIENCE;
 use bench_support::subject::router;
-use tower_oauth::testing::{SigningKey, TestServer};
+use tower_oauth::testing::{TestSigningKey, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer};
 
 use crate::Finding;
@@ -20,7 +20,7 @@ const BOUND: usize = 16 << 20;
 pub async fn remembered() -> Vec<Finding> {
     let (server, _socket) = TestServer::start("127.0.0.1:0").await.expect("a socket");
     // The same token again needs a signature that comes out the same again.
-    let key = SigningKey::generate(Algorithm::EdDsa);
+    let key = TestSigningKey::generate(Algorithm::EdDsa);
     server.sign_with(&key);
     server.publish_key(&key);
     let tokens = Tokens {
@@ -48,7 +48,7 @@ pub async fn remembered() -> Vec<Finding> {
 
 struct Tokens {
     server: TestServer,
-    key: SigningKey,
+    key: TestSigningKey,
     now: i64,
 }
 
@@ -62,7 +62,7 @@ impl Tokens {
     fn token(&self, number: usize) -> String {
         let payload = payload(self.server.issuer(), number, self.now);
         let mint = self.server.access_token().with_key(&self.key);
-        mint.with_payload_text(payload).sign()
+        mint.with_payload_bytes(payload).sign()
     }
 
     /// By how much the process and its heap grow over so many tokens, each made, shown once and
