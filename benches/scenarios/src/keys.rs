@@ -12,7 +12,7 @@ use tower_oauth::Algorithm;
 use tower_oauth::testing::{Endpoint, Fault, ManualClock, TestServer, TestSigningKey};
 
 use crate::Finding;
-use crate::api::{Api, Timed, fetches, token, warm};
+use crate::api::{Api, Timed, fetches, token, unknown_key_token, warm};
 
 /// `key-rotation`: 200 concurrent requests with a new key id.
 pub async fn rotation() -> Vec<Finding> {
