@@ -42,7 +42,7 @@ impl Keeping {
 
 async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     let (refreshes, userinfo) = (
-        server.count_grant(Grant::RefreshToken),
+        server.count_grant(GrantType::RefreshToken),
         server.count(Endpoint::UserInfo),
     );
     let ended = |outcome: Result<(), SessionError>| matches!(outcome, Err(SessionError::Ended));
@@ -62,7 +62,7 @@ async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(server.count_grant(Grant::RefreshToken), refreshes, "{name}");
+    assert_eq!(server.count_grant(GrantType::RefreshToken), refreshes, "{name}");
     assert_eq!(server.count(Endpoint::UserInfo), userinfo, "{name}");
 }
 
