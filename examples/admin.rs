@@ -141,7 +141,10 @@ struct EndForm {
     id: String,
 }
 
-async fn end(State(sessions): State<SessionAdmin>, Form(one): Form<One>) -> Result<Response, StoreUnavailable> {
+async fn end(
+    State(sessions): State<SessionAdmin>,
+    Form(one): Form<One>,
+) -> Result<Response, StoreUnavailable> {
     let Ok(id) = one.id.parse::<SessionId>() else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };

@@ -89,7 +89,10 @@ async fn a_session_that_outlives_its_first_refresh_token_is_still_indexed() {
             let mut jar = nodes.signed_in("alice").await;
             let sid = nodes.sid_besides("alice", &[]);
             keep_using(&nodes, &mut jar).await;
-            assert!(nodes.server.count_grant(GrantType::RefreshToken) > 5, "{name}");
+            assert!(
+                nodes.server.count_grant(GrantType::RefreshToken) > 5,
+                "{name}"
+            );
             let sessions = nodes.login.sessions();
             assert_eq!(sessions.of_user("alice").await.unwrap().len(), 1, "{name}");
             assert_eq!(sessions.of_sid(&sid).await.unwrap().len(), 1, "{name}");

@@ -655,7 +655,10 @@ async fn a_logout_during_a_refresh_ends_the_session() {
         nodes.server.fail_once(Endpoint::Token, fault);
         let ask = Ask::page("/token").jar(&jar);
         let waiting = tokio::spawn(async move { send(&app, ask).await });
-        nodes.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        nodes
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
 
         match by {
             By::Person => drop(nodes.first.send(sign_out().jar(&jar)).await),
@@ -681,7 +684,11 @@ async fn a_logout_during_a_refresh_ends_the_session() {
             .await;
         assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
         assert!(nodes.server.access_tokens("alice").is_empty(), "{name}");
-        assert_eq!(nodes.server.count_grant(GrantType::RefreshToken), 1, "{name}");
+        assert_eq!(
+            nodes.server.count_grant(GrantType::RefreshToken),
+            1,
+            "{name}"
+        );
     }
 }
 

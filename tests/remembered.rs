@@ -24,7 +24,7 @@ use support::{
     until,
 };
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, TestSigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::{
     IntrospectionVerifier, IssuerLookup, JwtVerifier, TokenProfile, Verifier,
     VerifyErrorKind as Why,

@@ -150,7 +150,10 @@ async fn no_request_waits_while_the_token_is_valid() {
         world.server.fail_once(Endpoint::Token, slow);
         world.advance(280);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         assert_eq!(token(&world.b, &jar).await.text(), old, "{mode:?}");
         gate.open();
         settle().await;
@@ -170,7 +173,10 @@ async fn the_response_of_the_request_that_started_a_refresh_carries_its_cookie()
     world.server.fail_once(Endpoint::Token, slow);
     world.advance(280);
     let request = begin(&world.a, "/", &jar);
-    world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+    world
+        .server
+        .wait_for_grant(GrantType::RefreshToken, 1)
+        .await;
     settle().await;
     assert!(!request.is_finished());
     gate.open();
@@ -214,7 +220,10 @@ async fn a_refresh_completes_if_the_client_disconnects() {
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
         gate.open();
@@ -243,7 +252,10 @@ async fn a_shutdown_can_wait_for_refreshes_in_progress() {
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&shop, "/token", &jar);
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(!layer.wait_for_refreshes(Duration::ZERO).await, "{mode:?}");
         gate.open();
@@ -289,7 +301,10 @@ fn another_process_refreshes_when_the_lease_of_a_crashed_one_has_expired() {
             world.clock().advance(LIFETIME);
             one.block_on(async {
                 begin(&world.a, "/token", &jar);
-                world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+                world
+                    .server
+                    .wait_for_grant(GrantType::RefreshToken, 1)
+                    .await;
             });
             drop(one);
             let died_at = world.clock().unix_seconds();
@@ -359,7 +374,10 @@ async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
             }
             world.clock().advance(LIFETIME);
             let stopped = begin(&world.a, "/token", &jar);
-            world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+            world
+                .server
+                .wait_for_grant(GrantType::RefreshToken, 1)
+                .await;
             world.lose_lease().await;
             let next = world.in_time(token(&world.b, &jar)).await;
             assert_eq!(next.status, 200, "{mode:?} {refused}");
@@ -422,7 +440,10 @@ async fn refreshed_tokens_are_saved_when_the_store_is_available_again() {
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.store.off();
         gate.open();
         for _ in 0..8 {
@@ -460,7 +481,10 @@ async fn a_slow_refresh_does_not_restore_an_ended_session() {
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         logout(&world.b, &jar).await;
         let revoked = world.revoked().len();
         gate.open();
@@ -725,7 +749,8 @@ async fn tokens_of_another_subject_end_the_session() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(GrantType::RefreshToken);
+        let bob =
+            Fault::id_token(|mint| mint.with_subject("bob")).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, bob);
         world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
@@ -839,7 +864,10 @@ async fn a_concurrent_refresh_and_touch_are_both_saved() {
         // A tenth of the idle limit is 360 seconds.
         world.advance(359);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(GrantType::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.advance(2);
         let mut touched = jar.clone();
         touched.take(&world.b.send(Ask::page("/").jar(&jar)).await);

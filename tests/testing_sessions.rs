@@ -239,7 +239,10 @@ async fn a_refresh_can_be_delayed_before_or_after_processing() {
 
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
-    server.fail_once(Endpoint::Token, Fault::delay_response(Duration::from_secs(4)));
+    server.fail_once(
+        Endpoint::Token,
+        Fault::delay_response(Duration::from_secs(4)),
+    );
     let clock = server.clock();
     let (answer, ()) = tokio::join!(refresh(&server, &token, ""), async {
         clock.wait_for_sleepers(1).await;

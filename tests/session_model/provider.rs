@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::Algorithm;
 use tower_oauth::clock::Clock as _;
-use tower_oauth::testing::{ManualClock, TestSigningKey, TestServer};
+use tower_oauth::testing::{ManualClock, TestServer, TestSigningKey};
 
 use crate::gates::Gates;
 use crate::steps::Fate;
