@@ -96,7 +96,7 @@ async fn a_malformed_jws_is_rejected_without_a_fetch() {
         case("empty segments", format!("{jwe}....AAAA"), EXTENSION),
         case("a JWE", format!("{jwe}.AAAA.AAAA.AAAA.AAAA"), EXTENSION),
         case(
-            "a good header in five",
+            "five segments with a JWS header",
             format!("{header}.{payload}.{signature}.AAAA.AAAA"),
             MALFORMED,
         ),
@@ -289,7 +289,7 @@ async fn an_algorithm_that_is_not_allowed_is_rejected_without_a_fetch() {
         case("nOnE", unsigned("nOnE"), ALGORITHM),
         case("none and a space", unsigned("none "), ALGORITHM),
         case(
-            "no signature under a good name",
+            "no signature with an allowed alg",
             unsigned("ES256"),
             MALFORMED,
         ),

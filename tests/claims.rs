@@ -334,7 +334,7 @@ async fn the_issuer_is_compared_byte_for_byte_before_any_fetch() {
             ISSUER_OTHER,
         ),
         case(
-            "a list with the good one",
+            "a list with the issuer",
             iss(&json!([ISSUER]).to_string()),
             ISSUER_OTHER,
         ),
@@ -684,7 +684,7 @@ async fn other_tokens_are_not_accepted_as_access_tokens() {
             NOT_ACCESS,
         ),
         case(
-            "one that says Bearer",
+            "an ID token with typ Bearer",
             for_us().with_claim("typ", "Bearer").sign(),
             NOT_ACCESS,
         ),

@@ -905,7 +905,7 @@ async fn credentials_are_neither_logged_nor_echoed() {
         let proof = proof.sign();
         let answer = show(&api, &token, &proof).await;
         assert_eq!(answer.status, 401);
-        let told = format!("{:?} {}", answer.headers, answer.body);
+        let response = format!("{:?} {}", answer.headers, answer.body);
         let logged = logs.take();
         assert!(logged.contains("the DPoP proof"), "{logged}");
         for secret in [
@@ -914,7 +914,7 @@ async fn credentials_are_neither_logged_nor_echoed() {
             "marked",
             client.key.thumbprint().as_str(),
         ] {
-            assert!(!told.contains(secret), "{told}");
+            assert!(!response.contains(secret), "{response}");
             assert!(!logged.contains(secret), "{logged}");
         }
     }

@@ -277,8 +277,8 @@ async fn the_key_is_public_and_fits_the_algorithm() {
             scene.good().with_header("jwk", p384),
             refused,
         ),
-        ("says another curve", with("crv", json!("P-384")), refused),
-        ("a curve that is none", with("crv", json!("P-257")), refused),
+        ("another crv", with("crv", json!("P-384")), refused),
+        ("an unknown crv", with("crv", json!("P-257")), refused),
         ("off the curve", with("y", own["x"].clone()), refused),
         ("short coordinate", with("x", json!("AAAA")), refused),
         (
@@ -735,7 +735,7 @@ async fn ath_is_the_digest_of_the_access_token() {
                 refused,
             ),
             (
-                "of the whole field",
+                "digest of the whole field",
                 scene
                     .good()
                     .with_access_token(&format!("DPoP {}", scene.token)),
@@ -783,7 +783,7 @@ async fn claims_are_strict_json() {
                 None,
             ),
             (
-                "a nonce that is no text",
+                "a nonce that is not a string",
                 scene.good().with_claim("nonce", 7),
                 Some(ProofError::Claims),
             ),

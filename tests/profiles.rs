@@ -399,7 +399,7 @@ async fn cognito_access_tokens_are_accepted_by_client_and_id_tokens_rejected() {
             AUDIENCE,
         ),
         case(
-            "an azp is no client_id",
+            "azp is not client_id",
             plain(&with(&without(&cognito(), "client_id"), "azp", "5t0pq1")),
             AUDIENCE,
         ),
@@ -421,9 +421,9 @@ async fn cognito_access_tokens_are_accepted_by_client_and_id_tokens_rejected() {
     ];
     let at = api(verifier(&server, ours).with_profile(TokenProfile::Cognito));
     check(&at, &cases).await;
-    let told = seen(&at, &plain(&with(&cognito(), "sub", "5t0pq1"))).await;
-    assert_eq!(told["client_only"], true);
-    assert_eq!(told["scope"], "openid shop/orders.read");
+    let claims = seen(&at, &plain(&with(&cognito(), "sub", "5t0pq1"))).await;
+    assert_eq!(claims["client_only"], true);
+    assert_eq!(claims["scope"], "openid shop/orders.read");
     // With resource binding the token has an `aud`, which is then checked.
     let bound = api(verifier(&server, API).with_profile(TokenProfile::Cognito));
     let token = plain(&with(&cognito(), "aud", API));
@@ -505,7 +505,7 @@ async fn scopes_are_read_only_from_the_configured_claims() {
     assert_eq!(
         present_at(&api(prefix), "/read", &keycloak).await.outcome(),
         Outcome::InsufficientScope,
-        "what is granted is compared whole"
+        "scopes are compared as whole values"
     );
     assert!(plain.clone().with_scopes_from([""; 0]).is_err());
     assert!(
