@@ -214,7 +214,7 @@ impl JwtVerifier {
             .verify_with(key)
             .and_then(|signed| self.check_claims(signed, settings.profile));
         watch.verification(|| clock.monotonic());
-        Some(token_info.inspect(|_| telemetry::Source::Verified.count()))
+        Some(token_info.inspect(|_| telemetry::TokenOrigin::Verified.count()))
     }
 
     /// Validates a token, after a fetch of keys if one is required.
@@ -223,7 +223,7 @@ impl JwtVerifier {
         let token = settings.read(compact)?;
         let signed = token.verify(&settings.server, &settings.rules).await?;
         self.check_claims(signed, settings.profile)
-            .inspect(|_| telemetry::Source::Verified.count())
+            .inspect(|_| telemetry::TokenOrigin::Verified.count())
     }
 
     /// Runs the checks that follow the signature check: audience, profile, age and confirmation.
