@@ -67,7 +67,7 @@ impl SessionManager {
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
-        let left = token.good_until.saturating_sub(self.now());
+        let left = token.valid_until.saturating_sub(self.now());
         let ttl =
             Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
         // Exactly one of two concurrent deliveries succeeds.
