@@ -11,7 +11,9 @@ use tower_service::Service;
 use super::refusal::{ChallengeHints, Refusal};
 use super::require::{ScopeFuture, find_judged, refuse_request};
 use crate::ConfigError;
-use crate::protocol::field_name::{announces_trailer, folded, remove, remove_members};
+use crate::protocol::field_name::{
+    announces_trailer, normalize_header_name, remove, remove_members,
+};
 use crate::token::TokenInfo;
 
 /// Says in headers whose token was verified, to a service behind that cannot read a token.
@@ -52,7 +54,7 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClaimHeadersLayer {
-    /// As [`folded`] prints it.
+    /// As [`normalize_header_name`] prints it.
     prefix: Box<str>,
     names: [HeaderName; 4],
 }
@@ -82,7 +84,7 @@ impl ClaimHeadersLayer {
                 name("client-id")?,
                 name("scope")?,
             ],
-            prefix: folded(prefix).into(),
+            prefix: normalize_header_name(prefix).into(),
         })
     }
 

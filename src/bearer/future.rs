@@ -17,7 +17,7 @@ use super::refusal::ChallengeHints;
 use super::response::{WireFormat, refuse};
 use super::service::{Passed, Refused, admit, examine, refused};
 use crate::protocol::cache;
-use crate::protocol::credentials::Presented;
+use crate::protocol::credentials::PresentedToken;
 use crate::telemetry;
 use crate::token::{PendingReplayCheck, TokenInfo, VerifyError};
 
@@ -39,7 +39,7 @@ pin_project! {
     enum State<S, C, B, F> {
         Refused { refused: Option<(Refused, Arc<Settings<C>>, WireFormat)> },
         // A key has to be fetched first: nothing is boxed for a token that is at hand.
-        Verifying { verification: Asked<Arc<TokenInfo>>, waiting: Option<Box<(Waiting<S, C, B>, Presented)>> },
+        Verifying { verification: Asked<Arc<TokenInfo>>, waiting: Option<Box<(Waiting<S, C, B>, PresentedToken)>> },
         // A proof of possession has to be remembered first.
         Spending { spending: Asked<()>, waiting: Option<Box<(Waiting<S, C, B>, Passed<C>, PendingReplayCheck)>> },
         Admitted { #[pin] inner: F, finish: Finish },
@@ -135,7 +135,7 @@ where
         }
     }
 
-    pub(super) fn verifying(waiting: Waiting<S, C, B>, presented: Presented) -> Self {
+    pub(super) fn verifying(waiting: Waiting<S, C, B>, presented: PresentedToken) -> Self {
         let (verifier, shown) = (waiting.settings.verifier.clone(), presented.clone());
         let verification = async move { verifier.verify(shown.token()).await };
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
@@ -223,7 +223,7 @@ where
     fn examine(
         self,
         token_info: Result<Arc<TokenInfo>, VerifyError>,
-        presented: Presented,
+        presented: PresentedToken,
     ) -> State<S, C, B, S::Future>
     where
         C: Send + Sync + 'static,

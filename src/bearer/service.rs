@@ -13,7 +13,7 @@ use super::layer::Settings;
 use super::refusal::Refusal;
 use super::response::WireFormat;
 use crate::protocol::credentials::{
-    self, Credentials, Found, InvalidCredentials, Presented, Scheme,
+    self, Credentials, InvalidCredentials, PresentedToken, Scheme, UncheckedToken,
 };
 use crate::telemetry;
 use crate::token::{
@@ -97,7 +97,7 @@ enum AuthOutcome<C> {
     Anonymous,
     Refused(Refused),
     /// Somebody has to be asked first.
-    Undecided(Presented),
+    Undecided(PresentedToken),
     /// All is good, if the proof was not shown before.
     PendingReplayCheck(Passed<C>, PendingReplayCheck),
 }
@@ -114,7 +114,7 @@ pub(super) struct Refused {
 pub(super) struct Passed<C> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
-    presented: Presented,
+    presented: PresentedToken,
 }
 
 fn judge<C: Send + Sync + 'static, B>(
@@ -160,7 +160,7 @@ fn judge<C: Send + Sync + 'static, B>(
     let elsewhere = found.is_elsewhere();
     // A token that is remembered was read before, to the last character.
     let (token_info, presented) = match settings.verifier.recall(found.bytes()) {
-        CacheLookup::Good(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Good(token_info) => (Ok(token_info), found.into_verified()),
         CacheLookup::Nothing(name) => {
             let Ok(presented) = found.checked() else {
                 return nobody(Refusal::InvalidRequest);
@@ -198,7 +198,7 @@ fn read<C, B>(
         if !matches!(found, Credentials::Absent) {
             return Err(InvalidCredentials);
         }
-        found = Credentials::Token(Found::bare(value));
+        found = Credentials::Token(UncheckedToken::bare(value));
     }
     Ok(found)
 }
@@ -208,7 +208,7 @@ pub(super) fn examine<C, B>(
     settings: &Settings<C>,
     request: &Request<B>,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
-    presented: Presented,
+    presented: PresentedToken,
 ) -> Result<(Passed<C>, Option<PendingReplayCheck>), Refused> {
     let scheme = presented.scheme;
     if let Ok(token_info) = &token_info

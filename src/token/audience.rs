@@ -1,7 +1,7 @@
 //! For whom a token must be.
 
 use crate::ConfigError;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 
 /// For whom a token must be (RFC 9068 §4, RFC 8725 §3.9).
 ///
@@ -85,7 +85,7 @@ impl Audience {
     }
 
     /// `A9`: missing or empty is nobody, not everybody.
-    pub(crate) fn accepts(&self, claims: &Registered) -> bool {
+    pub(crate) fn accepts(&self, claims: &RegisteredClaims) -> bool {
         match self {
             Self::AnyOf(ours) => claims
                 .audience

@@ -11,7 +11,7 @@ use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
 
 /// No issuer needs more for a token, and no header block holds much more.
@@ -35,7 +35,7 @@ pub(crate) struct Rules {
 pub(crate) struct Signed {
     /// The JSON text that was signed.
     pub(crate) payload: Arc<str>,
-    pub(crate) registered: Registered,
+    pub(crate) registered: RegisteredClaims,
     pub(crate) marks: Marks,
     pub(crate) mapped: MappedClaims,
     pub(crate) algorithm: Algorithm,
@@ -48,7 +48,7 @@ pub(crate) struct Signed {
 pub(crate) struct Candidate<'a> {
     jws: Jws<'a>,
     payload: Arc<str>,
-    registered: Registered,
+    registered: RegisteredClaims,
     marks: Marks,
     mapped: MappedClaims,
 }
@@ -90,7 +90,7 @@ impl<'a> Candidate<'a> {
             return Err(VerifyErrorKind::Issuer.into());
         }
         let registered =
-            Registered::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
+            RegisteredClaims::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
         let marks = Marks::read(&payload);
         let mapped = reading.map(|reading| reading.read(&payload));
         let mapped = mapped.unwrap_or_default();
@@ -150,7 +150,11 @@ impl<'a> Candidate<'a> {
 }
 
 /// `exp` must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
-pub(super) fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
+pub(super) fn check_times(
+    claims: &RegisteredClaims,
+    now: i64,
+    rules: &Rules,
+) -> Result<(), VerifyError> {
     match claims.expires_at {
         Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
             return Err(VerifyErrorKind::Expired.into());

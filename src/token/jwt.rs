@@ -16,7 +16,7 @@ use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::telemetry::{self, Stopwatch};
 
 const DEFAULT_LEEWAY: i64 = 30;
@@ -277,7 +277,7 @@ impl JwtVerifier {
     /// Where an age was set, `iat` has to be there (`A11`).
     fn check_age(
         &self,
-        registered: &Registered,
+        registered: &RegisteredClaims,
         now: impl FnOnce() -> i64,
     ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::certificate_format::{CertificateFormat, Malformed};
 use crate::ConfigError;
 use crate::crypto::digest;
-use crate::protocol::field_name::{folded, remove_spellings};
+use crate::protocol::field_name::{normalize_header_name, remove_spellings};
 
 /// The certificate that a client showed when its connection was made.
 ///
@@ -99,7 +99,7 @@ enum Source {
 /// The field of a proxy.
 struct Header {
     name: HeaderName,
-    /// As [`folded`] prints it.
+    /// As [`normalize_header_name`] prints it.
     folded_name: String,
     format: CertificateFormat,
     trusted: Box<Trusted>,
@@ -180,7 +180,7 @@ impl Mtls {
         let name = HeaderName::try_from(name).map_err(invalid)?;
         Ok(Self {
             source: Source::Header(Arc::new(Header {
-                folded_name: folded(name.as_str()),
+                folded_name: normalize_header_name(name.as_str()),
                 name,
                 format,
                 trusted: Box::new(trusted),

@@ -4,7 +4,7 @@ use super::error::VerifyErrorKind;
 use super::scope_mapping::{ClaimMapping, ScopeMapping};
 use super::token_type::is_of_another_kind;
 use crate::crypto::same_media_type;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
@@ -72,7 +72,11 @@ impl TokenProfile {
     }
 
     /// What the claims must say beyond the checks that all profiles share.
-    pub(super) fn check(self, claims: &Registered, marks: &Marks) -> Result<(), VerifyErrorKind> {
+    pub(super) fn check(
+        self,
+        claims: &RegisteredClaims,
+        marks: &Marks,
+    ) -> Result<(), VerifyErrorKind> {
         if marks.other_kind || (marks.nonce && self != Self::Generic) {
             return Err(VerifyErrorKind::NotAnAccessToken);
         }

@@ -5,7 +5,7 @@ use super::{LEEWAY, check_age, check_audience, check_subject, fits, rules};
 use crate::clock::unix_seconds;
 use crate::crypto::Jws;
 use crate::issuer::AuthorizationServer;
-use crate::protocol::claims::{Registered, seconds};
+use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, Nonce};
 use crate::token::error::VerifyErrorKind;
@@ -62,7 +62,7 @@ pub(crate) async fn verify(
 fn check_unsigned(id_token: &IdToken, before: &Before<'_>) -> Result<(), IdTokenError> {
     let jws = Jws::read(id_token.expose()).map_err(|_| malformed())?;
     let payload = parse_object(jws.payload()).map_err(|_| malformed())?;
-    let registered = Registered::read(&payload).map_err(|_| malformed())?;
+    let registered = RegisteredClaims::read(&payload).map_err(|_| malformed())?;
     check_identity(&payload, &registered, before)
 }
 
@@ -70,7 +70,7 @@ fn check_unsigned(id_token: &IdToken, before: &Before<'_>) -> Result<(), IdToken
 /// was this client alone (`L23`), and so is this one's.
 fn check_identity(
     payload: &Object<'_>,
-    claims: &Registered,
+    claims: &RegisteredClaims,
     before: &Before<'_>,
 ) -> Result<(), IdTokenError> {
     check_subject(claims)?;
