@@ -140,7 +140,7 @@ impl Settings {
     ) -> Result<SessionCookies, NotWritten> {
         let left = self
             .keeper
-            .last_moment(held.record())
+            .latest_end(held.record())
             .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
         let names = &self.sealer.names;

@@ -54,7 +54,7 @@ impl LatestRecords {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id())?;
         if kept.record.is_ahead_of(record) {
-            return Some(record.joined(&kept.record));
+            return Some(record.merged(&kept.record));
         }
         if kept.progress != Progress::Presented {
             records.advance(record.id(), Progress::Presented);

@@ -22,7 +22,7 @@ impl SessionManager {
             id: *record.id(),
             issued_at: record.issued_at(),
             created_at: record.created_at(),
-            ends_at: self.last_moment(record),
+            ends_at: self.latest_end(record),
             other: Tag::NONE,
         };
         let user = self.list_of_user(record.subject());

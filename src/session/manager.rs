@@ -151,8 +151,8 @@ impl SessionManager {
 
     /// The last moment at which any state of it could be alive: what leads to it, or speaks of its end, is
     /// kept until then. A refresh may bring a refresh token that lives longer than the one before.
-    pub(crate) fn last_moment(&self, record: &SessionRecord) -> i64 {
-        record.last_moment(self.absolute, |moment| self.lost_since(moment))
+    pub(crate) fn latest_end(&self, record: &SessionRecord) -> i64 {
+        record.latest_end(self.absolute, |moment| self.lost_since(moment))
     }
 
     /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
@@ -163,7 +163,7 @@ impl SessionManager {
 
     /// How long it is remembered what this session has become.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        let left = self.last_moment(record).saturating_sub(self.now());
+        let left = self.latest_end(record).saturating_sub(self.now());
         Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(SLACK)
     }
 

@@ -154,7 +154,7 @@ impl SessionManager {
     fn touched(&self, held: &LoadedSession) -> Option<SessionRecord> {
         let now = self.now();
         let record = held.record();
-        let due = record.wants_touch(now, self.idle);
+        let due = record.needs_touch(now, self.idle);
         due.then(|| SessionRecord::clone(record).touched(now))
     }
 

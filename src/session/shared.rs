@@ -49,7 +49,7 @@ impl SessionManager {
         let record = held.record();
         match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
             Ok(newer) if newer.is_ahead_of(record) => {
-                Found::Session(held.with_record(record.joined(&newer)).with_seat(seat))
+                Found::Session(held.with_record(record.merged(&newer)).with_seat(seat))
             }
             Ok(_) => Found::Session(held.clone().with_seat(seat)),
             Err(reason) => {

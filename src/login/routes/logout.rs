@@ -82,7 +82,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let action = format!(
         "{}?return_to={}",
         settings.routes.logout,
-        form::encode_word(target)
+        form::encode_component(target)
     );
     response::html(
         StatusCode::OK,
@@ -233,7 +233,7 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    Some((end.url, cookie.filter(|_| end.brings_state)))
+    Some((end.url, cookie.filter(|_| end.returns_state)))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.

@@ -163,7 +163,7 @@ impl SessionManager {
         };
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refused(held, &error).await,
-            RefreshFailure::OtherPerson(error) => {
+            RefreshFailure::OtherSubject(error) => {
                 Refresh::OtherPerson.count();
                 events::other_person(&error);
                 self.end_refreshed(held).await
