@@ -9,6 +9,7 @@ use super::claim::RefusedClaims;
 use super::clock_rollback::RollbackGuard;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
+use super::last_use::LastUses;
 use super::latest::LatestRecords;
 use super::lists::MOST_ON_A_LIST;
 use super::pending_ends::PendingEnds;
@@ -54,6 +55,7 @@ pub(super) struct Memory {
     pub(super) steady: RollbackGuard,
     pub(super) refreshes: Refreshes,
     pub(super) refused_claims: RefusedClaims,
+    pub(super) last_uses: LastUses,
 }
 
 /// Limits how often a warning is logged that a caller can cause.
@@ -137,6 +139,11 @@ impl SessionManager {
     /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
     pub(crate) fn now(&self) -> i64 {
         self.memory.steady.now(self.flow.clock().as_ref())
+    }
+
+    /// The same for something of this second, which is older than it looks if the clock was set back since.
+    pub(crate) fn now_for(&self, moment: i64) -> i64 {
+        self.now().saturating_add(self.lost_since(moment))
     }
 
     /// When the session ends if nothing happens any more.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
-use crate::flow::SessionRecord;
+use crate::flow::{EndSession, SessionRecord};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::refusal::Refusal;
@@ -60,6 +60,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     // `L60`: a link on our own page. Not its prefetch, and not an image that somebody put there.
     let own_link = navigation::one(&parts.headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
         && navigation::goes_to_a_document(&parts.headers)
+        && !navigation::has_foreign_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
         return match AwaitingRefresh::begin(settings, parts).await {
@@ -183,9 +184,9 @@ impl<'a> AwaitingRefresh<'a> {
         let ended = self.left.len();
         let mut records = self.left.iter().filter_map(|left| left.record.as_ref());
         if let Some(record) = records.next()
-            && let Some((url, cookie)) = at_the_server(settings, record, target).await
+            && let Some((end, cookie)) = at_the_server(settings, record, target).await
         {
-            location = Some(url);
+            location = Some(end);
             cookies.extend(cookie);
         }
         for left in self.left {
@@ -200,13 +201,16 @@ impl<'a> AwaitingRefresh<'a> {
             cookies.extend(settings.clear(name));
         }
         let mut answer = if self.is_pending {
-            let on = location.as_deref().unwrap_or(target);
+            // A script can read this response, and no script gets a token.
+            let on = location
+                .as_ref()
+                .map_or(target, |end| &end.url_without_hint);
             settings.refuse_and_link(self.headers, &ENDED_HERE, on)
         } else if self.is_broken && ended == 0 {
             settings.refuse(self.headers, &UNREADABLE, None)
         } else {
             match location {
-                Some(url) => response::redirect_to_server(&url),
+                Some(end) => response::redirect_to_server(&end.url),
                 None => response::redirect(target),
             }
         };
@@ -223,7 +227,7 @@ async fn at_the_server(
     settings: &Settings,
     record: &SessionRecord,
     target: &str,
-) -> Option<(String, Option<HeaderValue>)> {
+) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
@@ -233,7 +237,8 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    Some((end.url, cookie.filter(|_| end.returns_state)))
+    let cookie = cookie.filter(|_| end.returns_state);
+    Some((end, cookie))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.
