@@ -223,7 +223,10 @@ async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
 
     server.fail(Endpoint::UserInfo, Fault::member("sub", "bob"));
     let page = browser.navigate(&url).await.unwrap();
-    assert_eq!(page.text(), "the userinfo response belongs to another subject");
+    assert_eq!(
+        page.text(),
+        "the userinfo response belongs to another subject"
+    );
 }
 
 #[tokio::test]
