@@ -44,7 +44,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::session::{SessionAdminError, SessionId, Sessions};
+use tower_oauth::session::{SessionAdmin, SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
@@ -126,7 +126,7 @@ struct Whose {
 }
 
 async fn list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     session: Session,
     Query(whose): Query<Whose>,
 ) -> Result<Html<String>, Away> {
@@ -141,7 +141,7 @@ struct One {
     id: String,
 }
 
-async fn end(State(sessions): State<Sessions>, Form(one): Form<One>) -> Result<Response, Away> {
+async fn end(State(sessions): State<SessionAdmin>, Form(one): Form<One>) -> Result<Response, Away> {
     let Ok(id) = one.id.parse::<SessionId>() else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
@@ -154,7 +154,10 @@ struct All {
     user: String,
 }
 
-async fn end_all(State(sessions): State<Sessions>, Form(all): Form<All>) -> Result<Response, Away> {
+async fn end_all(
+    State(sessions): State<SessionAdmin>,
+    Form(all): Form<All>,
+) -> Result<Response, Away> {
     let ended = sessions.end_user(&all.user).await?;
     Ok(back_to(&all.user, ended))
 }
@@ -169,7 +172,7 @@ fn back_to(user: &str, ended: usize) -> Response {
 }
 
 async fn api_list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
 ) -> Result<Response, Away> {
     let found = sessions.of_user(&user).await?;
@@ -187,7 +190,7 @@ async fn api_list(
 }
 
 async fn api_end(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, Away> {
     let Ok(id) = id.parse::<SessionId>() else {
@@ -198,7 +201,7 @@ async fn api_end(
 }
 
 async fn api_end_all(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
 ) -> Result<Response, Away> {
     let ended = sessions.end_user(&user).await?;

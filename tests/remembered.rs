@@ -344,7 +344,7 @@ async fn an_optional_layer_remembers_whom_it_saw_and_nobody_else() {
     assert_eq!(judged_at(&api, "/maybe", &token).await, ANEW);
     assert_eq!(judged_at(&api, "/maybe", &token).await, REMEMBERED);
     let anonymous = http::Request::get("/maybe").body(axum::body::Body::empty());
-    assert_eq!(ask(&api, anonymous.unwrap()).await.body, "nobody");
+    assert_eq!(ask(&api, anonymous.unwrap()).await.body, "anonymous");
     assert_eq!(
         present_at(&api, "/maybe", &token).await.body,
         r#"Some("alice")"#

@@ -238,7 +238,7 @@ impl SessionRecord {
     /// `lost` returns by how many seconds the wall clock understates the age of a timestamp, because the clock
     /// was set back.
     pub(crate) fn ends_at(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        let latest = self.latest_end(absolute, lost);
+        let latest = self.latest_expiry(absolute, lost);
         let tokens = self
             .refresh_token_expires_at
             .map(|end| end.max(self.access_token_expires_at));
@@ -247,7 +247,7 @@ impl SessionRecord {
 
     /// Like [`ends_at`](Self::ends_at), without the limit of the tokens: a refresh may return a refresh token
     /// that expires later.
-    pub(crate) fn latest_end(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
+    pub(crate) fn latest_expiry(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
         let limit = after(self.created_at, absolute).min(self.ends_by);
         let limit = limit.saturating_sub(lost(self.created_at));
         self.session_expiry

@@ -32,7 +32,7 @@ impl SharedStore {
         Self {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            logs: Arc::new(LogLimits::by_ten_seconds()),
+            logs: Arc::new(LogLimits::per_ten_seconds()),
         }
     }
 
@@ -90,7 +90,7 @@ impl SharedStore {
     /// Logs a failure without the error of the store, which may contain its address and password.
     fn log(&self, reason: StoreFailure) {
         let now = self.clock.monotonic();
-        match self.logs.admit(
+        match self.logs.allows(
             "store_operation_failed",
             match reason {
                 StoreFailure::Full => "full",
