@@ -1,4 +1,4 @@
-//! ID tokens of a login that are not the ones of this login, through the whole layer.
+//! Logins with malicious ID tokens, through the complete layer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer};
 
-/// One login whose token response is changed so: the status, the code of the refusal and the session.
+/// Signs in with a modified token response. Returns the status, the error code and the cookies.
 async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
@@ -28,14 +28,14 @@ async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
     (answer.status, code, jar)
 }
 
-/// L23 to L26: values that some readers of JSON would take for right.
+/// OpenID Connect Core §3.1.3.7: values that lenient JSON parsers would accept.
 #[tokio::test]
-async fn a_claim_that_is_almost_right_makes_no_session() {
+async fn a_claim_that_is_almost_valid_creates_no_session() {
     let shop = Shop::new();
     let now = shop.clock().unix_seconds();
     let cases: [(&str, &str, Value, &str); 22] = [
         (
-            "audience with a blank",
+            "audience with a space",
             "aud",
             json!("shop "),
             "id_token_audience",
@@ -47,7 +47,7 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
             "id_token_audience",
         ),
         (
-            "audience of words",
+            "audiences separated by a space",
             "aud",
             json!("shop other"),
             "id_token_audience",
@@ -65,7 +65,7 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
             "id_token_audience",
         ),
         (
-            "ourselves and another",
+            "the client and another audience",
             "aud",
             json!(["shop", "other"]),
             "id_token_no_authorized_party",
@@ -101,7 +101,7 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
             "id_token_issuer",
         ),
         (
-            "expiry as text",
+            "expiry as a string",
             "exp",
             json!((now + 300).to_string()),
             "id_token_expiry",
@@ -155,7 +155,7 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
     for (name, claim, text, good) in [
         ("expiry 1e300", "exp", "1e300", false),
         ("expiry beyond any number", "exp", "1e400", false),
-        ("expiry no number", "exp", "NaN", false),
+        ("expiry NaN", "exp", "NaN", false),
         ("issued 1e300", "iat", "1e300", false),
         ("issued -1e300", "iat", "-1e300", false),
         ("a fraction", "exp", "1800000300.75", true),
@@ -168,9 +168,9 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
     }
 }
 
-/// L22: a key that nobody knows costs a bounded number of fetches, and no session ever.
+/// Unknown keys cause a limited number of key set fetches and never a session.
 #[tokio::test]
-async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
+async fn logins_with_unknown_keys_cause_few_key_set_fetches() {
     let shop = Shop::new();
     shop.signed_in().await;
     assert_eq!(shop.server.count(Endpoint::KeySet), 1);
@@ -185,14 +185,14 @@ async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
     }
     let fetches = shop.server.count(Endpoint::KeySet);
     assert!((2..=4).contains(&fetches), "{fetches}");
-    // A key that is known never waits for any of that.
+    // Cached keys are not affected.
     shop.signed_in().await;
     assert_eq!(shop.server.count(Endpoint::KeySet), fetches);
 }
 
-/// L22: what strangers send to an API has a bucket of its own.
+/// Tokens at an API and logins have separate fetch budgets.
 #[tokio::test]
-async fn junk_key_ids_at_an_api_keep_nobody_from_signing_in_while_keys_rotate() {
+async fn unknown_key_ids_at_an_api_do_not_prevent_logins_after_key_rotation() {
     let server = server();
     let issuer = server.authorization_server();
     let client = Client::confidential("shop", "shop-secret");
@@ -224,9 +224,9 @@ async fn junk_key_ids_at_an_api_keep_nobody_from_signing_in_while_keys_rotate() 
     assert_eq!(shop.server.count(Endpoint::KeySet), 1 + 3 + 1);
 }
 
-/// L22: by algorithm.
+/// OpenID Connect Core §3.1.3.7, RFC 8725 §3.1.
 #[tokio::test]
-async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
+async fn only_asymmetric_algorithms_are_accepted() {
     let shop = Shop::new();
     for (name, fault) in [
         ("none", Fault::id_token(|mint| mint.without_signature())),
@@ -277,8 +277,7 @@ async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
     assert!(foreign.iter().all(|it| it.endpoint() != Endpoint::Unknown));
 }
 
-/// L28: there is no refresh yet, so nothing after the login says anew who signed in. An access token
-/// that has run out is not exchanged, and the session is who it was.
+/// An expired access token is not refreshed until it is needed, and the session keeps its identity.
 #[tokio::test]
 async fn a_session_outlives_its_access_token_without_another_token_request() {
     let shop = Shop::new();
