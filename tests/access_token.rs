@@ -23,7 +23,7 @@ use support::{
     Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
     verifier_of,
 };
-use tower_oauth::testing::{Endpoint, SigningKey, TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, TestServer, TestSigningKey, TokenMint};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer};
 
@@ -44,7 +44,7 @@ async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
         present(&warm, &good(server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
+    server.clear_requests();
     check(&warm, cases).await;
     check(&api(layer(server)), cases).await;
     assert!(
@@ -144,7 +144,7 @@ async fn a_token_that_is_no_compact_jws_is_refused_without_a_fetch() {
 async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
     let server = server();
     let kid = server.key(Algorithm::Es256).kid().to_owned();
-    let with = |text: &[u8]| good(&server).with_header_text(text).sign();
+    let with = |text: &[u8]| good(&server).with_header_bytes(text).sign();
     let fields = format!(r#""alg":"ES256","typ":"at+jwt","kid":"{kid}""#);
     let deep = |levels: usize| {
         format!(
@@ -687,7 +687,7 @@ async fn a_key_verifies_its_own_algorithm_only() {
     ]
     .map(|one| server.key(one));
     let api = api(layer(&server));
-    let renamed = |key: &SigningKey, kid: &SigningKey| {
+    let renamed = |key: &TestSigningKey, kid: &TestSigningKey| {
         good(&server)
             .with_key(key)
             .with_header("kid", kid.kid())
@@ -752,11 +752,11 @@ async fn a_key_verifies_its_own_algorithm_only() {
 #[tokio::test]
 async fn an_rsa_key_without_alg_verifies_both_paddings_and_each_only_as_named() {
     let server = server();
-    let key = SigningKey::generate(Algorithm::Rs256);
+    let key = TestSigningKey::generate(Algorithm::Rs256);
     let mut jwk = key.public_jwk();
     jwk.as_object_mut().unwrap().remove("alg");
     server.publish_jwk(jwk);
-    let pss = SigningKey::generate(Algorithm::Ps256);
+    let pss = TestSigningKey::generate(Algorithm::Ps256);
     let mut jwk = pss.public_jwk();
     jwk.as_object_mut().unwrap().remove("alg");
     server.publish_jwk(jwk);
@@ -848,7 +848,7 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
         ),
         case(
             "V60 a foreign key under a known kid",
-            good(&server).with_foreign_key().sign(),
+            good(&server).with_wrong_key().sign(),
             SIGNATURE,
         ),
         case("the token itself", token.clone(), Outcome::Accepted),
@@ -908,8 +908,8 @@ async fn a_key_that_the_token_brings_is_not_used() {
         present(&api, &good(&server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
-    let attacker = SigningKey::generate(Algorithm::Es256);
+    server.clear_requests();
+    let attacker = TestSigningKey::generate(Algorithm::Es256);
     let known = server.key(Algorithm::Es256).kid().to_owned();
     let evil = "https://evil.example.test/jwks";
     let forged = |kid: &str| good(&server).with_key(&attacker).with_header("kid", kid);
@@ -1027,14 +1027,14 @@ async fn a_token_without_kid_needs_a_key_set_with_one_candidate() {
         Outcome::Accepted,
         "V46"
     );
-    server.publish_key(&SigningKey::generate(Algorithm::Es256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
     assert_eq!(
         present(&api(layer(&server)), &token).await.outcome(),
         AMBIGUOUS,
         "V45"
     );
     let forged = good(&server)
-        .with_key(&SigningKey::generate(Algorithm::Es384))
+        .with_key(&TestSigningKey::generate(Algorithm::Es384))
         .without_header("kid")
         .sign();
     assert_eq!(
@@ -1051,8 +1051,8 @@ async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
         .unwrap()
         .with_algorithm(Algorithm::Es256);
     let (key, other) = (
-        SigningKey::generate(Algorithm::Es256),
-        SigningKey::generate(Algorithm::Es256),
+        TestSigningKey::generate(Algorithm::Es256),
+        TestSigningKey::generate(Algorithm::Es256),
     );
     let (key, other) = (key.with_kid("same"), other.with_kid("same"));
     ours.publish_key(&key);
@@ -1121,8 +1121,8 @@ async fn settings_of_one_layer_do_not_reach_another() {
 #[tokio::test]
 async fn checks_run_from_cheap_to_dear() {
     let server = server();
-    let broken = || good(&server).with_foreign_key();
-    let unknown = SigningKey::generate(Algorithm::Es256);
+    let broken = || good(&server).with_wrong_key();
+    let unknown = TestSigningKey::generate(Algorithm::Es256);
     let far = || good(&server).with_key(&unknown);
     let chain = [
         case(
@@ -1134,7 +1134,7 @@ async fn checks_run_from_cheap_to_dear() {
             "shape before algorithm",
             good(&server)
                 .without_signature()
-                .with_payload_text("x")
+                .with_payload_bytes("x")
                 .add_raw_header("alg", "1")
                 .sign(),
             MALFORMED,
@@ -1213,11 +1213,11 @@ async fn no_handler_runs_for_a_token_that_was_not_verified() {
         .layer(layer(&server));
     for token in [
         good(&server).with_broken_signature().sign(),
-        good(&server).with_foreign_key().sign(),
+        good(&server).with_wrong_key().sign(),
         good(&server).with_audience("x").sign(),
         good(&server).with_expires_in(-99).sign(),
         good(&server)
-            .with_key(&SigningKey::generate(Algorithm::Es256))
+            .with_key(&TestSigningKey::generate(Algorithm::Es256))
             .sign(),
     ] {
         let answer = present(&api, &token).await;
@@ -1240,8 +1240,8 @@ async fn a_token_spelled_otherwise_in_json_is_the_same_token() {
         server.clock().unix_seconds() + 60
     );
     let token = good(&server)
-        .with_header_text(header)
-        .with_payload_text(payload)
+        .with_header_bytes(header)
+        .with_payload_bytes(payload)
         .sign();
     assert_eq!(
         present(&api(layer(&server)), &token).await.outcome(),

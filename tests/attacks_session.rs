@@ -24,7 +24,7 @@ use login_support::*;
 use logout_support::*;
 use tower_oauth::session::SessionId;
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{Endpoint, Fault, GrantType, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 
 const STRANGER: &str = "hello stranger";
@@ -89,7 +89,10 @@ async fn a_session_that_outlives_its_first_refresh_token_is_still_indexed() {
             let mut jar = nodes.signed_in("alice").await;
             let sid = nodes.sid_besides("alice", &[]);
             keep_using(&nodes, &mut jar).await;
-            assert!(nodes.server.count_grant(Grant::RefreshToken) > 5, "{name}");
+            assert!(
+                nodes.server.count_grant(GrantType::RefreshToken) > 5,
+                "{name}"
+            );
             let sessions = nodes.login.sessions();
             assert_eq!(sessions.of_user("alice").await.unwrap().len(), 1, "{name}");
             assert_eq!(sessions.of_sid(&sid).await.unwrap().len(), 1, "{name}");
@@ -148,7 +151,7 @@ async fn an_administrator_ends_a_session_whose_id_token_is_from_the_future() {
             assert_eq!(ended.unwrap(), 1, "{mode:?} {by_user}");
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?} {by_user}");
             // The next login succeeds.
-            nodes.server.mend(Endpoint::Token);
+            nodes.server.clear_faults(Endpoint::Token);
             nodes.server.clock().advance(SECOND);
             let again = nodes.signed_in("alice").await;
             assert_eq!(nodes.greeting(&again).await, ALICE, "{mode:?} {by_user}");
@@ -170,9 +173,9 @@ async fn a_copy_of_an_ended_cookie_is_rejected_until_it_expires() {
             .with_session_limits(8 * HOUR, 8 * HOUR)
             .unwrap()),
     };
-    server.clock().turn_wall(50);
+    server.clock().adjust_wall_clock(50);
     let jar = node().signed_in().await;
-    server.clock().turn_wall(-50);
+    server.clock().adjust_wall_clock(-50);
     let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
     assert_eq!(node().send(ask.jar(&jar)).await.status, 303);
     assert_eq!(node().greeting(&jar).await, STRANGER);
@@ -404,7 +407,7 @@ async fn a_busy_session_evicts_no_latest_record_of_others() {
     assert_eq!(shop.send(Ask::page("/busy").jar(&bob)).await.status, 200);
     let again = shop.send(Ask::page("/token").jar(&alice)).await;
     assert_eq!(again.text(), new);
-    assert_eq!(server.count_grant(Grant::RefreshToken), 2, "one each");
+    assert_eq!(server.count_grant(GrantType::RefreshToken), 2, "one each");
 }
 
 /// Clocks at the limits of their types.
@@ -422,7 +425,7 @@ async fn extreme_clocks_cause_no_panic_and_extend_no_session() {
             let name = format!("{mode:?} {turned}");
             let nodes = Nodes::new(mode);
             let jar = nodes.signed_in("alice").await;
-            nodes.server.clock().turn_wall(turned);
+            nodes.server.clock().adjust_wall_clock(turned);
             let ask = |path: &str| Ask::page(path).jar(&jar);
             let greeting = nodes.second.send(ask("/")).await.text();
             assert_eq!(greeting == ALICE, known, "{name}");
@@ -435,7 +438,7 @@ async fn extreme_clocks_cause_no_panic_and_extend_no_session() {
                 sessions.of_user("alice").await.unwrap();
                 sessions.end_user("alice").await.unwrap();
             }
-            nodes.server.clock().turn_wall(-turned);
+            nodes.server.clock().adjust_wall_clock(-turned);
             let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
             assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
             assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");

@@ -200,7 +200,7 @@ async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
             ),
             (
                 "another issuer's key",
-                delivery(&good().with_foreign_key().sign()),
+                delivery(&good().with_wrong_key().sign()),
             ),
             (
                 "another client",
@@ -336,7 +336,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             let token = nodes.all_of("alice").sign();
             nodes.store.fail_after(verbs);
             let answer = nodes.send_logout_token(&token).await;
-            nodes.store.mend();
+            nodes.store.clear_faults();
             if answer.status == StatusCode::OK {
                 assert!(verbs > 2, "{name}");
                 break;
@@ -408,7 +408,7 @@ async fn a_logout_during_a_login_creates_no_session() {
             let answer = nodes.first.start("/auth/login", &mut jar).await;
             let callback = nodes.first.approve(answer.location(), "alice").await;
             let gate = Gate::new();
-            let fault = Fault::answer_waits_for(&gate);
+            let fault = Fault::hold_response(&gate);
             nodes.server.fail_once(Endpoint::Token, fault);
             let shop = nodes.first.clone();
             let ask = Ask::page(&callback).jar(&jar);

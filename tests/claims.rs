@@ -44,7 +44,7 @@ async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
         present(&api, &good(server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
+    server.clear_requests();
     check(&api, cases).await;
     assert!(server.requests().is_empty());
 }
@@ -52,7 +52,7 @@ async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
 #[tokio::test]
 async fn a_payload_that_is_no_strict_json_object_is_refused() {
     let server = server();
-    let with = |text: &[u8]| good(&server).with_payload_text(text).sign();
+    let with = |text: &[u8]| good(&server).with_payload_bytes(text).sign();
     let base = format!(r#""iss":"{ISSUER}","aud":"{AUDIENCE}","exp":1800000300"#);
     let deep = |levels: usize| {
         format!(
@@ -277,7 +277,7 @@ async fn a_token_is_valid_until_the_second_before_expiry_and_leeway() {
     server.clock().advance(Duration::from_secs(1));
     assert_eq!(present(&api, &token).await.outcome(), EXPIRED);
     // A wall clock that is set right again counts from then on, and back is not for ever.
-    server.clock().turn_wall(-1);
+    server.clock().adjust_wall_clock(-1);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
 }
 
@@ -339,7 +339,7 @@ async fn a_token_may_be_refused_for_its_age_alone() {
         ),
         case(
             "A11 of old, and forged",
-            good(&server).with_claim("iat", 0).with_foreign_key().sign(),
+            good(&server).with_claim("iat", 0).with_wrong_key().sign(),
             Outcome::InvalidToken(Why::Signature),
         ),
     ];
@@ -993,7 +993,7 @@ fn any_signed_payload_is_judged_without_a_panic() {
             text.push_str(&[",\"", name, "\":", value].concat());
         }
         text.push('}');
-        let token = good(&server).with_key(&key).with_payload_text(text).sign();
+        let token = good(&server).with_key(&key).with_payload_bytes(text).sign();
         let outcome = runtime.block_on(present_at(&api, "/", &token)).outcome();
         prop_assert!(matches!(outcome, Outcome::Accepted | Outcome::InvalidToken(_)));
     });

@@ -529,7 +529,7 @@ async fn a_proof_is_remembered_as_long_as_it_could_be_shown() {
         assert_eq!(show(&api, &token, &proof).await.kind(), Some(REPLAYED));
     }
     // A minute back on the wall, and it still fits and is still known.
-    clock.turn_wall(-59);
+    clock.adjust_wall_clock(-59);
     clock.advance(Duration::from_secs(59));
     assert_eq!(show(&api, &token, &proof).await.kind(), Some(REPLAYED));
     clock.advance(Duration::from_secs(2));
@@ -622,7 +622,7 @@ async fn refused_requests_do_not_fill_the_store() {
         show(
             &api,
             &token,
-            &client.proof("/", &token).with_foreign_key().sign(),
+            &client.proof("/", &token).with_wrong_key().sign(),
         )
         .await;
         show(&api, &token, &client.proof("/", "x").sign()).await;
@@ -956,7 +956,7 @@ async fn without_a_clock_of_its_own_it_is_the_systems() {
     let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
     server
         .clock()
-        .turn_wall(i64::try_from(now).unwrap() - server.clock().unix_seconds());
+        .adjust_wall_clock(i64::try_from(now).unwrap() - server.clock().unix_seconds());
     let layer = BearerLayer::jwt(&server.authorization_server(), AUDIENCE).unwrap();
     let api = api(layer.with_dpop(Dpop::new(AUDIENCE).unwrap()));
     let key = DpopKey::new(Algorithm::Es256);

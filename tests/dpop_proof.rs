@@ -372,7 +372,7 @@ async fn the_key_in_the_header_made_the_signature() {
             ),
             (
                 "of another key",
-                scene.good().with_foreign_key().sign(),
+                scene.good().with_wrong_key().sign(),
                 refused,
             ),
             (

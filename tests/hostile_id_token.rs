@@ -176,7 +176,7 @@ async fn logins_with_unknown_keys_cause_few_key_set_fetches() {
     assert_eq!(shop.server.count(Endpoint::KeySet), 1);
     for number in 0..20 {
         let fault = Fault::id_token(move |mint| {
-            mint.with_foreign_key()
+            mint.with_wrong_key()
                 .with_header("kid", format!("unknown-{number}"))
         });
         let (status, code, jar) = sign_in_with(&shop, fault).await;
@@ -257,14 +257,14 @@ async fn only_asymmetric_algorithms_are_accepted() {
         (
             "a key in the token",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jwk", json!({ "kty": "oct", "k": "AA" }))
             }),
         ),
         (
             "a key at an address",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jku", "https://evil.example/keys")
             }),
         ),

@@ -14,7 +14,7 @@ use login_support::*;
 use logout_support::*;
 use tower_oauth::session::{SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Endpoint, Fault, Gate, Grant, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType, TestServer};
 use tower_oauth::{LoginLayer, Session};
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
@@ -98,7 +98,7 @@ async fn a_failed_revocation_does_not_keep_the_session() {
             (Fault::refusal("invalid_client"), 1),
             (Fault::refusal("unsupported_token_type"), 2),
             (Fault::disconnect(), 1),
-            (Fault::lose_answer(), 1),
+            (Fault::lose_response(), 1),
         ] {
             let name = format!("{mode:?}: {fault:?}");
             let nodes = Nodes::new(mode);
@@ -651,11 +651,14 @@ async fn a_logout_during_a_refresh_ends_the_session() {
         let id = send(&app, Ask::page("/id").jar(&jar)).await.text();
         nodes.server.clock().advance(Duration::from_secs(301));
         let gate = Gate::new();
-        let fault = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let fault = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         nodes.server.fail_once(Endpoint::Token, fault);
         let ask = Ask::page("/token").jar(&jar);
         let waiting = tokio::spawn(async move { send(&app, ask).await });
-        nodes.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        nodes
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
 
         match by {
             By::Person => drop(nodes.first.send(sign_out().jar(&jar)).await),
@@ -681,7 +684,11 @@ async fn a_logout_during_a_refresh_ends_the_session() {
             .await;
         assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
         assert!(nodes.server.access_tokens("alice").is_empty(), "{name}");
-        assert_eq!(nodes.server.count_grant(Grant::RefreshToken), 1, "{name}");
+        assert_eq!(
+            nodes.server.count_grant(GrantType::RefreshToken),
+            1,
+            "{name}"
+        );
     }
 }
 

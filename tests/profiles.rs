@@ -56,7 +56,7 @@ fn token(server: &TestServer, typ: Option<&str>, claims: &Value) -> String {
         Some(typ) => mint.with_header("typ", typ),
         None => mint.without_header("typ"),
     };
-    mint.with_payload_text(claims.to_string()).sign()
+    mint.with_payload_bytes(claims.to_string()).sign()
 }
 
 /// The same claims without one of them.

@@ -13,11 +13,11 @@ mod refresh_support;
 use login_support::Ask;
 use login_support::logs::Logs;
 use refresh_support::{LIFETIME, MODES, Mode, World, settle, status_and_text, token};
-use tower_oauth::testing::{Endpoint, Fault, Grant};
+use tower_oauth::testing::{Endpoint, Fault, GrantType};
 
 /// Sets the response of the token endpoint to a refresh.
 fn answering(world: &World, status: u16, body: &str) {
-    let only = |fault: Fault| fault.only_for(Grant::RefreshToken);
+    let only = |fault: Fault| fault.only_for(GrantType::RefreshToken);
     if status != 200 {
         world
             .server
@@ -181,7 +181,7 @@ async fn a_refresh_response_with_more_scopes_adds_none() {
     ] {
         let world = World::with(Mode::Store, |client| client.with_scopes("openid").unwrap());
         let jar = world.a.signed_in().await;
-        let more = Fault::member("scope", scope.clone()).only_for(Grant::RefreshToken);
+        let more = Fault::member("scope", scope.clone()).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, more);
         world.clock().advance(LIFETIME);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
@@ -196,7 +196,7 @@ async fn a_missing_expires_in_is_not_unlimited() {
     for mode in MODES {
         let world = World::new(mode);
         let mut jar = world.a.signed_in().await;
-        let silent = Fault::without_member("expires_in").only_for(Grant::RefreshToken);
+        let silent = Fault::without_member("expires_in").only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, silent);
         world.clock().advance(LIFETIME);
         let first = world.in_time(token(&world.a, &jar)).await;
@@ -211,7 +211,7 @@ async fn a_missing_expires_in_is_not_unlimited() {
 
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let dead = Fault::member("expires_in", 0).only_for(Grant::RefreshToken);
+        let dead = Fault::member("expires_in", 0).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, dead);
         world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;

@@ -24,7 +24,7 @@ use support::{
     until,
 };
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::{
     IntrospectionVerifier, IssuerLookup, JwtVerifier, TokenProfile, Verifier,
     VerifyErrorKind as Why,
@@ -116,16 +116,16 @@ async fn a_token_that_expires_between_two_requests_is_refused() {
     let server = server();
     let token = good(&server).sign();
     let api = remembering(layer(&server), &token).await;
-    server.clock().turn_wall(300 + 29);
+    server.clock().adjust_wall_clock(300 + 29);
     assert_eq!(
         judged(&api, &token).await,
         REMEMBERED,
         "V92 within the leeway"
     );
-    server.clock().turn_wall(1);
+    server.clock().adjust_wall_clock(1);
     assert_eq!(judged(&api, &token).await, (EXPIRED, false), "V92");
     // A clock that is set back does not bring the verdict back; the token is judged anew.
-    server.clock().turn_wall(-100);
+    server.clock().adjust_wall_clock(-100);
     assert_eq!(judged(&api, &token).await, ANEW);
 }
 
@@ -138,7 +138,7 @@ async fn a_clock_set_back_before_the_token_began_refuses_it() {
         .with_claim("iat", now - 3000)
         .sign();
     let api = remembering(layer(&server), &token).await;
-    server.clock().turn_wall(-31);
+    server.clock().adjust_wall_clock(-31);
     let early = Outcome::InvalidToken(Why::NotYetValid);
     assert_eq!(judged(&api, &token).await, (early, false));
 }
@@ -150,9 +150,9 @@ async fn a_token_that_grows_too_old_is_refused_though_it_is_remembered() {
     let verifier = JwtVerifier::new(&server.authorization_server(), AUDIENCE).unwrap();
     let verifier = verifier.with_max_age(secs(60)).unwrap();
     let api = remembering(BearerLayer::new(verifier), &token).await;
-    server.clock().turn_wall(60 + 29);
+    server.clock().adjust_wall_clock(60 + 29);
     assert_eq!(judged(&api, &token).await, REMEMBERED);
-    server.clock().turn_wall(1);
+    server.clock().adjust_wall_clock(1);
     let old = Outcome::InvalidToken(Why::TooOld);
     assert_eq!(judged(&api, &token).await, (old, false));
 }
@@ -164,7 +164,7 @@ async fn a_withdrawn_key_takes_its_remembered_tokens_with_it() {
     let (token, key) = (long(&server), server.key(Algorithm::Es256));
     let api = remembering(layer_of(&handle), &token).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(
         judged(&api, &token).await,
         REMEMBERED,
@@ -187,7 +187,7 @@ async fn a_key_withdrawn_while_the_machine_slept_is_not_taken_on_waking() {
     let token = long(&server);
     let api = remembering(layer(&server), &token).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     server.clock().advance(secs(3000));
     // No task has run since; the request waits for the new set, remembered or not.
     assert_eq!(judged(&api, &token).await, (UNKNOWN, false), "J19");
@@ -199,8 +199,8 @@ async fn another_key_under_the_same_id_does_not_inherit_the_tokens() {
     let handle = server.authorization_server();
     let (token, old) = (long(&server), server.key(Algorithm::Es256));
     let api = remembering(layer_of(&handle), &token).await;
-    server.withdraw_key(old.kid());
-    server.publish_key(&SigningKey::generate(Algorithm::Es256).with_kid(old.kid()));
+    server.remove_key(old.kid());
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256).with_kid(old.kid()));
     renewed(&server, &handle).await;
     let forged = Outcome::InvalidToken(Why::Signature);
     assert_eq!(judged(&api, &token).await, (forged, false));
@@ -217,7 +217,7 @@ async fn a_key_that_is_published_again_keeps_its_tokens() {
     server.rotate_keys();
     renewed(&server, &handle).await;
     assert_eq!(judged(&api, &token).await, REMEMBERED, "beside a new key");
-    server.publish_key(&SigningKey::generate(Algorithm::Rs256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Rs256));
     renewed(&server, &handle).await;
     assert_eq!(judged(&api, &token).await, REMEMBERED, "beside a third");
 }
@@ -235,11 +235,11 @@ async fn a_key_that_is_no_longer_the_only_one_that_would_do_vouches_no_more() {
     let named = long(&server);
     let api = remembering(layer_of(&handle), &unnamed).await;
     assert_eq!(judged(&api, &named).await, ANEW);
-    server.publish_key(&SigningKey::generate(Algorithm::Es256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
     renewed(&server, &handle).await;
     assert_eq!(judged(&api, &unnamed).await, (ambiguous, false));
     assert_eq!(judged(&api, &named).await, REMEMBERED);
-    server.publish_key(&SigningKey::generate(Algorithm::Es256).with_kid(key.kid()));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256).with_kid(key.kid()));
     renewed(&server, &handle).await;
     assert_eq!(judged(&api, &named).await, (ambiguous, false));
 }
@@ -264,7 +264,7 @@ async fn an_outage_past_its_limit_is_one_for_remembered_tokens_too() {
         (Outcome::Unavailable, false),
         "J12"
     );
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(60));
     settle().await;
     assert_eq!(judged(&api, &token).await.0, Outcome::Accepted);
@@ -498,7 +498,7 @@ async fn issuers_of_one_layer_share_its_memory_and_each_judges_its_own() {
     assert_eq!(judged(&api, &partner_token).await, ANEW);
     assert_eq!(judged(&api, &partner_token).await, REMEMBERED);
     assert_eq!(remembered(&layer).0, 2);
-    partners.clock().turn_wall(400);
+    partners.clock().adjust_wall_clock(400);
     assert_eq!(judged(&api, &partner_token).await, (EXPIRED, false));
 }
 

@@ -159,7 +159,7 @@ async fn a_wall_clock_that_is_set_back_extends_no_session() {
         // The process has read the clock before and after.
         shop.clock().advance(Duration::from_secs(before * 60));
         shop.greeting(&Jar::default()).await;
-        shop.clock().turn_wall(-minutes(back));
+        shop.clock().adjust_wall_clock(-minutes(back));
         let answer = shop.send(Ask::page("/auth/session")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         let mut jar = jar;
@@ -181,7 +181,7 @@ async fn a_wall_clock_that_was_set_back_does_not_shorten_new_sessions() {
     let old = shop.signed_in().await;
     shop.clock().advance(2 * HOUR);
     shop.greeting(&old).await;
-    shop.clock().turn_wall(-5400);
+    shop.clock().adjust_wall_clock(-5400);
     let new = shop.signed_in().await;
     assert!(!known(&shop, &old).await);
     shop.clock().advance(HOUR - SECOND);
@@ -207,7 +207,7 @@ async fn a_wall_clock_that_is_set_back_does_not_extend_a_used_session_past_eight
         assert!(step(&mut jar).await.1);
     }
     // Set back by less than the tolerance for sessions from the future.
-    shop.clock().turn_wall(-45);
+    shop.clock().adjust_wall_clock(-45);
     let mut ended = None;
     for _ in 0..20 {
         let (at, known) = step(&mut jar).await;

@@ -17,7 +17,7 @@ use login_support::{Ask, Jar, PAGE};
 use refresh_support::{
     LIFETIME, MODES, Mode, World, begin, response_of, settle, status_and_text, token,
 };
-use tower_oauth::testing::{Endpoint, Fault, Gate, Grant};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};
 
 const OWN: [(&str, &str); 2] = [PAGE[0], ("sec-fetch-site", "same-origin")];
 
@@ -146,11 +146,14 @@ async fn no_request_waits_while_the_token_is_valid() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.advance(280);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         assert_eq!(token(&world.b, &jar).await.text(), old, "{mode:?}");
         gate.open();
         settle().await;
@@ -166,11 +169,14 @@ async fn the_response_of_the_request_that_started_a_refresh_carries_its_cookie()
     let world = World::new(Mode::Cookie);
     let mut jar = world.a.signed_in().await;
     let gate = Gate::new();
-    let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+    let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
     world.server.fail_once(Endpoint::Token, slow);
     world.advance(280);
     let request = begin(&world.a, "/", &jar);
-    world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+    world
+        .server
+        .wait_for_grant(GrantType::RefreshToken, 1)
+        .await;
     settle().await;
     assert!(!request.is_finished());
     gate.open();
@@ -192,7 +198,7 @@ async fn the_response_of_the_request_that_started_a_refresh_carries_its_cookie()
 async fn a_response_does_not_wait_long_for_a_refresh_that_hangs() {
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
-    let hang = Fault::hang().only_for(Grant::RefreshToken);
+    let hang = Fault::hang().only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, hang);
     world.advance(280);
     let before = world.clock().unix_seconds();
@@ -210,11 +216,14 @@ async fn a_refresh_completes_if_the_client_disconnects() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
         gate.open();
@@ -239,11 +248,14 @@ async fn a_shutdown_can_wait_for_refreshes_in_progress() {
         );
         let jar = shop.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&shop, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(!layer.wait_for_refreshes(Duration::ZERO).await, "{mode:?}");
         gate.open();
@@ -265,7 +277,7 @@ async fn a_shutdown_can_wait_for_refreshes_in_progress() {
 #[test]
 fn another_process_refreshes_when_the_lease_of_a_crashed_one_has_expired() {
     let not_carried_out = Fault::hang();
-    let carried_out = Fault::answer_waits_for(&Gate::new());
+    let carried_out = Fault::hold_response(&Gate::new());
     for (name, fault, rotates, expected) in [
         ("not carried out", not_carried_out.clone(), true, 200),
         ("carried out", carried_out.clone(), false, 200),
@@ -284,12 +296,15 @@ fn another_process_refreshes_when_the_lease_of_a_crashed_one_has_expired() {
                 false => client.without_rotation(),
             });
             let jar = other.block_on(world.b.signed_in());
-            let fault = fault.clone().only_for(Grant::RefreshToken);
+            let fault = fault.clone().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, fault);
             world.clock().advance(LIFETIME);
             one.block_on(async {
                 begin(&world.a, "/token", &jar);
-                world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+                world
+                    .server
+                    .wait_for_grant(GrantType::RefreshToken, 1)
+                    .await;
             });
             drop(one);
             let died_at = world.clock().unix_seconds();
@@ -313,7 +328,7 @@ async fn a_lost_response_is_followed_by_a_delay_and_another_attempt() {
                 false => client.without_rotation(),
             });
             let jar = world.a.signed_in().await;
-            let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+            let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, lost);
             world.clock().advance(LIFETIME);
             for _ in 0..3 {
@@ -347,7 +362,7 @@ async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
             world.a.send(Ask::page("/keep").jar(&jar)).await;
             let gate = Gate::new();
             let once = |fault: Fault| {
-                let fault = fault.only_for(Grant::RefreshToken);
+                let fault = fault.only_for(GrantType::RefreshToken);
                 world.server.fail_once(Endpoint::Token, fault);
             };
             match refused {
@@ -355,11 +370,14 @@ async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
                     once(Fault::wait_for(&gate));
                     once(Fault::refusal("invalid_grant"));
                 }
-                false => once(Fault::answer_waits_for(&gate)),
+                false => once(Fault::hold_response(&gate)),
             }
             world.clock().advance(LIFETIME);
             let stopped = begin(&world.a, "/token", &jar);
-            world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+            world
+                .server
+                .wait_for_grant(GrantType::RefreshToken, 1)
+                .await;
             world.lose_lease().await;
             let next = world.in_time(token(&world.b, &jar)).await;
             assert_eq!(next.status, 200, "{mode:?} {refused}");
@@ -390,7 +408,7 @@ async fn after_a_lost_response_other_processes_wait_too() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::with(mode, |client| client.without_rotation());
         let jar = world.a.signed_in().await;
-        let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+        let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, lost);
         world.clock().advance(LIFETIME);
         assert_eq!(token(&world.a, &jar).await.status, 503, "{mode:?}");
@@ -418,11 +436,14 @@ async fn refreshed_tokens_are_saved_when_the_store_is_available_again() {
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.store.off();
         gate.open();
         for _ in 0..8 {
@@ -456,11 +477,14 @@ async fn a_slow_refresh_does_not_restore_an_ended_session() {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         logout(&world.b, &jar).await;
         let revoked = world.revoked().len();
         gate.open();
@@ -487,7 +511,7 @@ async fn a_rejected_refresh_token_ends_the_session_in_every_process() {
         for seconds in [280, 300] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+            let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
             world.advance(seconds);
             let answer = world.in_time(token(&world.a, &jar)).await;
@@ -509,7 +533,7 @@ async fn in_cookies_alone_a_rejected_refresh_token_ends_the_session_with_its_acc
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
     let old = token(&world.a, &jar).await.text();
-    let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+    let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, refused);
     let log = Logs::default();
     let _recording = log.record();
@@ -586,7 +610,7 @@ async fn a_rejected_client_ends_no_session() {
         ] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal(code).only_for(Grant::RefreshToken);
+            let refused = Fault::refusal(code).only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
             world.clock().advance(LIFETIME);
             for _ in 0..5 {
@@ -604,7 +628,7 @@ async fn a_rejected_client_ends_no_session() {
                 "hello alice",
                 "{mode:?} {code}"
             );
-            world.server.mend(Endpoint::Token);
+            world.server.clear_faults(Endpoint::Token);
             world.advance(1);
             let answer = world.in_time(token(&world.a, &jar)).await;
             assert_eq!(answer.status, 200, "{mode:?} {code}");
@@ -618,7 +642,7 @@ async fn an_outage_ends_no_session_and_is_retried_with_backoff() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let away = Fault::status(503).only_for(Grant::RefreshToken);
+        let away = Fault::status(503).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, away);
         world.clock().advance(LIFETIME);
         for second in 0..240 {
@@ -630,7 +654,7 @@ async fn an_outage_ends_no_session_and_is_retried_with_backoff() {
         // 1 + 2 + 4 + ... + 60 + 60 seconds, each shortened by up to a quarter.
         let attempts = world.refreshes();
         assert!((9..=12).contains(&attempts), "{mode:?}: {attempts}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(60);
         let answer = world.in_time(token(&world.a, &jar)).await;
         assert_eq!(answer.status, 200, "{mode:?}");
@@ -643,7 +667,7 @@ async fn retry_after_of_the_token_endpoint_is_respected() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let fault = |fault: Fault| fault.only_for(Grant::RefreshToken);
+        let fault = |fault: Fault| fault.only_for(GrantType::RefreshToken);
         world
             .server
             .fail(Endpoint::Token, fault(Fault::status(429)));
@@ -661,7 +685,7 @@ async fn retry_after_of_the_token_endpoint_is_respected() {
             assert_eq!(token(&world.a, &jar).await.status, 503);
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(1);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
     }
@@ -676,7 +700,7 @@ async fn a_failed_proactive_refresh_affects_no_request() {
         let old = token(&world.a, &jar).await.text();
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(270);
         for _ in 0..30 {
@@ -725,7 +749,8 @@ async fn tokens_of_another_subject_end_the_session() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(Grant::RefreshToken);
+        let bob =
+            Fault::id_token(|mint| mint.with_subject("bob")).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, bob);
         world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
@@ -795,7 +820,7 @@ async fn a_session_refreshes_tokens_after_the_response_was_sent() {
 async fn without_a_refresh_token_the_session_outlives_its_access_token() {
     for mode in MODES {
         let world = World::with(mode, |client| {
-            client.with_grants([Grant::AuthorizationCode])
+            client.with_grant_types([GrantType::AuthorizationCode])
         });
         let jar = world.a.signed_in().await;
         assert_eq!(token(&world.a, &jar).await.status, 200);
@@ -834,12 +859,15 @@ async fn a_concurrent_refresh_and_touch_are_both_saved() {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         // A tenth of the idle limit is 360 seconds.
         world.advance(359);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.advance(2);
         let mut touched = jar.clone();
         touched.take(&world.b.send(Ask::page("/").jar(&jar)).await);
@@ -857,7 +885,7 @@ async fn a_concurrent_refresh_and_touch_are_both_saved() {
         world.advance(3550 - 361);
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(100);
         let greeting = world.b.greeting(&touched).await;
@@ -874,7 +902,7 @@ async fn a_clock_that_is_set_back_does_not_extend_a_token() {
         let old = token(&world.a, &jar).await.text();
         world.advance(200);
         token(&world.a, &jar).await;
-        world.clock().turn_wall(-25);
+        world.clock().adjust_wall_clock(-25);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
         world.advance(101);
         let new = world.in_time(token(&world.a, &jar)).await;

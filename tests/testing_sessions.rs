@@ -10,7 +10,7 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{
-    Endpoint, Fault, Gate, Grant, RefreshedIdToken, TestClient, TestServer, TestSession,
+    Endpoint, Fault, Gate, GrantType, RefreshedIdToken, TestClient, TestServer, TestSession,
 };
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
@@ -161,7 +161,7 @@ async fn a_fault_affects_the_refresh_grant_only() {
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
     let of_refresh = |fault: Fault| {
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
     };
     of_refresh(Fault::status(503));
     of_refresh(Fault::header(RETRY_AFTER, HeaderValue::from_static("7")));
@@ -185,8 +185,8 @@ async fn a_fault_affects_the_refresh_grant_only() {
     let answer = refresh(&server, &token, "").await;
     assert_eq!(answer.status(), StatusCode::OK);
 
-    assert_eq!(server.count_grant(Grant::RefreshToken), 5);
-    assert_eq!(server.count_grant(Grant::AuthorizationCode), 2);
+    assert_eq!(server.count_grant(GrantType::RefreshToken), 5);
+    assert_eq!(server.count_grant(GrantType::AuthorizationCode), 2);
     assert_eq!(server.count(Endpoint::Token), 7);
 }
 
@@ -194,7 +194,7 @@ async fn a_fault_affects_the_refresh_grant_only() {
 async fn the_token_of_a_lost_refresh_has_rotated() {
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
-    let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+    let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
     server.fail_once(Endpoint::Token, lost);
     let form = [("grant_type", "refresh_token"), ("refresh_token", &*token)];
     let authorization = basic("shop", "shop secret:1");
@@ -220,14 +220,14 @@ async fn a_refresh_can_be_delayed_before_or_after_processing() {
         let token = text(&tokens, "refresh_token");
         let gate = Gate::new();
         let fault = if after {
-            Fault::answer_waits_for(&gate)
+            Fault::hold_response(&gate)
         } else {
             Fault::wait_for(&gate)
         };
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
         let held = async { refresh(&server, &token, "").await.status() };
         let meanwhile = async {
-            server.wait_for_grant(Grant::RefreshToken, 1).await;
+            server.wait_for_grant(GrantType::RefreshToken, 1).await;
             tokio::task::yield_now().await;
             let rotated = server.refresh_tokens("subject-of-alice") != [&*token];
             assert_eq!(rotated, after, "{name}");
@@ -239,7 +239,10 @@ async fn a_refresh_can_be_delayed_before_or_after_processing() {
 
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
-    server.fail_once(Endpoint::Token, Fault::delay_answer(Duration::from_secs(4)));
+    server.fail_once(
+        Endpoint::Token,
+        Fault::delay_response(Duration::from_secs(4)),
+    );
     let clock = server.clock();
     let (answer, ()) = tokio::join!(refresh(&server, &token, ""), async {
         clock.wait_for_sleepers(1).await;
@@ -255,7 +258,7 @@ async fn a_refresh_returns_tokens_of_another_subject_on_request() {
     let token = text(&tokens, "refresh_token");
     for claim in ["sub", "iss", "aud"] {
         let fault = Fault::id_token(move |mint| mint.with_claim(claim, "another"));
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
         let answer = json(&refresh(&server, &token, "").await);
         assert_eq!(claims(&text(&answer, "id_token"))[claim], "another");
     }
@@ -275,14 +278,14 @@ async fn a_handler_is_called_with_a_session_without_a_login() {
             .with_scopes("openid notes:read")
             .unwrap()
             .with_access_token("an access token", Duration::from_secs(60));
-        let session = injected.begin(&login).await;
+        let session = injected.create(&login).await;
         assert_eq!(session.issuer(), ISSUER, "{name}");
         assert_eq!(session.subject(), "alice", "{name}");
         assert_eq!(session.email().unwrap().address(), "alice@example.test");
         assert!(session.scopes().contains("notes:read"), "{name}");
         let token = session.access_token().await.unwrap();
         assert_eq!(token.expose(), "an access token", "{name}");
-        assert_ne!(session.id(), injected.begin(&login).await.id(), "{name}");
+        assert_ne!(session.id(), injected.create(&login).await.id(), "{name}");
     }
     assert!(server.requests().is_empty(), "no request was sent");
 }

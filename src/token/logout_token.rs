@@ -458,7 +458,7 @@ mod tests {
             ),
             (
                 "a foreign key",
-                mint().with_foreign_key(),
+                mint().with_wrong_key(),
                 "logout_token_signature",
             ),
             (

@@ -133,7 +133,7 @@ async fn a_wall_clock_that_jumps_restores_no_ended_session() {
             nodes.first.send(sign_out().jar(&jar)).await;
             let clock = nodes.server.clock();
             for step in [jump, -jump] {
-                clock.turn_wall(step);
+                clock.adjust_wall_clock(step);
                 let bob = nodes.signed_in("bob").await;
                 nodes.first.send(sign_out().jar(&bob)).await;
                 for hours in [0, 1, 3] {

@@ -42,7 +42,7 @@ impl Keeping {
 
 async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     let (refreshes, userinfo) = (
-        server.count_grant(Grant::RefreshToken),
+        server.count_grant(GrantType::RefreshToken),
         server.count(Endpoint::UserInfo),
     );
     let ended = |outcome: Result<(), SessionError>| matches!(outcome, Err(SessionError::Ended));
@@ -62,7 +62,11 @@ async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(server.count_grant(Grant::RefreshToken), refreshes, "{name}");
+    assert_eq!(
+        server.count_grant(GrantType::RefreshToken),
+        refreshes,
+        "{name}"
+    );
     assert_eq!(server.count(Endpoint::UserInfo), userinfo, "{name}");
 }
 
@@ -184,7 +188,7 @@ async fn a_session_that_outlives_its_request_returns_no_token_while_the_store_fa
             matches!(token, Err(SessionError::Unavailable { .. })),
             "{token:?}"
         );
-        keeping.nodes.store.mend();
+        keeping.nodes.store.clear_faults();
         session.access_token().await.unwrap();
     }
 }

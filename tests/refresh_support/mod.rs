@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tower_oauth::session::SessionError;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{Endpoint, Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{Endpoint, GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{LoginLayer, Session};
 
 use crate::login_support::{Answer, Ask, ISSUER, Jar, Shop, client as registered, login, logs};
@@ -97,7 +97,7 @@ impl World {
     }
 
     pub fn refreshes(&self) -> usize {
-        self.server.count_grant(Grant::RefreshToken)
+        self.server.count_grant(GrantType::RefreshToken)
     }
 
     /// Takes the lease of the session that was saved last from its holder, as a pause of its process would.

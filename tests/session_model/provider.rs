@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::Algorithm;
 use tower_oauth::clock::Clock as _;
-use tower_oauth::testing::{ManualClock, SigningKey, TestServer};
+use tower_oauth::testing::{ManualClock, TestServer, TestSigningKey};
 
 use crate::gates::Gates;
 use crate::steps::Fate;
@@ -21,7 +21,7 @@ pub const USERS: [&str; 2] = ["alice", "bob"];
 pub const TOKEN_LIFETIME: u64 = 300;
 
 /// One key for all runs, since generating it takes the longest.
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate(Algorithm::EdDsa));
+static KEY: LazyLock<TestSigningKey> = LazyLock::new(|| TestSigningKey::generate(Algorithm::EdDsa));
 static MINT: LazyLock<TestServer> = LazyLock::new(|| TestServer::new(ISSUER).unwrap());
 
 #[derive(Clone)]
@@ -35,7 +35,7 @@ struct Inner {
     rules: Rules,
     /// By code, until it is redeemed: the grant and the nonce.
     codes: HashMap<String, (usize, String)>,
-    grants: Vec<Grant>,
+    grants: Vec<GrantType>,
     sent: Vec<Sent>,
     fates: VecDeque<Fate>,
     violation: Option<String>,
@@ -53,7 +53,7 @@ pub struct Rules {
 }
 
 #[derive(Debug)]
-struct Grant {
+struct GrantType {
     user: usize,
     /// The number of its refresh token and of its access token.
     refresh: u64,
@@ -124,7 +124,7 @@ impl Provider {
     /// Approves a login: returns the number of the grant and the code.
     pub fn approve(&self, user: usize, nonce: &str) -> (usize, String) {
         let mut inner = self.lock();
-        inner.grants.push(Grant {
+        inner.grants.push(GrantType {
             user,
             refresh: 0,
             access: 0,

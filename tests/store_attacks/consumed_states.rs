@@ -140,9 +140,9 @@ async fn a_code_is_not_sent_twice_if_the_clock_was_ahead_at_the_callback() {
         let store = world.memory(2_000);
         let shops = [1, 2].map(|_| world.shop(mode(world.login(), store.clone())));
         let (_, ask) = honest_callback(&shops[0]).await;
-        world.server.clock().turn_wall(590);
+        world.server.clock().adjust_wall_clock(590);
         assert!(shops[0].send(ask.clone()).await.sets().contains(&SESSION));
-        world.server.clock().turn_wall(-590);
+        world.server.clock().adjust_wall_clock(-590);
         for _ in 0..4 {
             world.advance(Duration::from_secs(140));
             for shop in &shops {
@@ -168,7 +168,7 @@ async fn a_code_is_not_sent_twice_if_the_clock_is_set_back() {
             let (_, ask) = honest_callback(&shop).await;
             assert!(shop.send(ask.clone()).await.sets().contains(&SESSION));
             world.advance(Duration::from_secs(725));
-            world.server.clock().turn_wall(back);
+            world.server.clock().adjust_wall_clock(back);
             for _ in 0..30 {
                 shop.send(ask.clone()).await;
                 world.advance(Duration::from_secs(150));
