@@ -1,4 +1,4 @@
-//! Keys given by hand (`StaticKeys`): what is taken, what is refused, and that nobody is asked.
+//! Static keys (`StaticKeys`): accepted and rejected formats, and verification without a fetch.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -37,7 +37,7 @@ fn given(server: &TestServer, keys: StaticKeys) -> AuthorizationServer {
 }
 
 #[tokio::test]
-async fn keys_given_by_hand_verify_and_nobody_is_asked() {
+async fn static_keys_verify_without_a_fetch() {
     let server = server();
     let document = json!({ "keys": ALGORITHMS.map(|one| server.key(one).public_jwk()) });
     let from_jwks = StaticKeys::from_jwks(&document.to_string()).unwrap();
@@ -69,8 +69,8 @@ async fn keys_given_by_hand_verify_and_nobody_is_asked() {
                 "{algorithm}"
             );
         }
-        // A key that is not there is not asked for: unknown is the last word, never an outage.
-        let stranger = good(&server).with_key(&TestSigningKey::generate(Algorithm::Es256));
+        // A missing key is not fetched: the token is rejected, and this is not an outage.
+        let stranger = good(&server).with_key(&SigningKey::generate(Algorithm::Es256));
         for _ in 0..5 {
             assert_eq!(
                 present(&api, &stranger.sign()).await.outcome(),
@@ -91,7 +91,7 @@ async fn keys_given_by_hand_verify_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_key_given_for_one_algorithm_verifies_no_other() {
+async fn a_static_key_verifies_only_its_own_algorithm() {
     let server = server();
     let rsa = server.key(Algorithm::Rs256);
     let keys = StaticKeys::from_pem(rsa.kid(), Algorithm::Rs256, &pem_of(&rsa)).unwrap();
@@ -118,8 +118,8 @@ async fn a_key_given_for_one_algorithm_verifies_no_other() {
 }
 
 #[test]
-fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
-    let keys = ALGORITHMS.map(TestSigningKey::generate);
+fn a_pem_that_is_not_exactly_one_public_key_is_rejected() {
+    let keys = ALGORITHMS.map(SigningKey::generate);
     let [rsa, _, p256, p384, ed, _] = &keys;
     let good = |key: &TestSigningKey| der::public_key(&key.public_jwk());
     let read = |algorithm, pem: &str| StaticKeys::from_pem("k", algorithm, pem);
@@ -239,7 +239,7 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
             "{name}: {refused:?}"
         );
     }
-    // No prefix of a key and no single changed byte makes it panic.
+    // No truncation and no changed byte causes a panic.
     for key in &keys {
         let whole = good(key);
         for at in 0..whole.len() {
@@ -252,8 +252,8 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
 }
 
 #[test]
-fn a_set_given_by_hand_is_read_like_a_fetched_one() {
-    let key = TestSigningKey::generate(Algorithm::Es256);
+fn a_static_key_set_is_parsed_like_a_fetched_one() {
+    let key = SigningKey::generate(Algorithm::Es256);
     let odd = json!({ "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" });
     let mut private = key.public_jwk();
     private["d"] = "AAAA".into();

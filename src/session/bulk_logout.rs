@@ -18,7 +18,7 @@ use crate::token::logout_token::LogoutToken;
 /// The reason why a logout token ended no session.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EndSessionError {
-    #[error("the logout token was used_jti before")]
+    #[error("the logout token was used before")]
     Replayed,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -67,7 +67,7 @@ impl SessionManager {
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
-        let left = token.good_until.saturating_sub(self.now());
+        let left = token.valid_until.saturating_sub(self.now());
         let ttl =
             Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
         // Exactly one of two concurrent deliveries succeeds.

@@ -19,7 +19,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower_oauth::store::{MemoryStore, Store};
-use tower_oauth::testing::{BackChannel, TestServer};
+use tower_oauth::testing::{TestBackChannel, TestServer};
 use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 use tower_service::Service;
 
@@ -58,7 +58,7 @@ pub const REPLIES: [Reply; 11] = [
 /// other requests.
 #[derive(Clone)]
 pub struct Channel {
-    server: BackChannel,
+    server: TestBackChannel,
     reply: Arc<Mutex<Reply>>,
     sent: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
