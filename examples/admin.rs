@@ -44,7 +44,7 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::session::{SessionAdminError, SessionId, Sessions};
+use tower_oauth::session::{SessionAdmin, SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
@@ -126,7 +126,7 @@ struct ListQuery {
 }
 
 async fn list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     session: Session,
     Query(query): Query<ListQuery>,
 ) -> Result<Html<String>, StoreUnavailable> {
@@ -142,7 +142,7 @@ struct EndForm {
 }
 
 async fn end(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Form(form): Form<EndForm>,
 ) -> Result<Response, StoreUnavailable> {
     let Ok(id) = form.id.parse::<SessionId>() else {
@@ -158,7 +158,7 @@ struct EndAllForm {
 }
 
 async fn end_all(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Form(form): Form<EndAllForm>,
 ) -> Result<Response, StoreUnavailable> {
     let ended = sessions.end_user(&form.user).await?;
@@ -175,7 +175,7 @@ fn back_to(user: &str, ended: usize) -> Response {
 }
 
 async fn api_list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
 ) -> Result<Response, StoreUnavailable> {
     let found = sessions.of_user(&user).await?;
@@ -193,7 +193,7 @@ async fn api_list(
 }
 
 async fn api_end(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path((_, id)): Path<(String, String)>,
 ) -> Result<Response, StoreUnavailable> {
     let Ok(id) = id.parse::<SessionId>() else {
@@ -204,7 +204,7 @@ async fn api_end(
 }
 
 async fn api_end_all(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
 ) -> Result<Response, StoreUnavailable> {
     let ended = sessions.end_user(&user).await?;

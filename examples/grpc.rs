@@ -8,8 +8,8 @@
 //! [`MethodScopesLayer`], and calls it with tonic's own client:
 //!
 //! ```text
-//! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is needed"
-//! check with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token does not grant the scope that is needed"
+//! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is required"
+//! check with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token lacks a required scope"
 //! check with the scope health:read -> Serving
 //! watch with the scope health:read -> code: 'The caller does not have permission to execute the specified operation', message: "method not allowed"
 //! ```

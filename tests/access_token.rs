@@ -23,7 +23,7 @@ use support::{
     Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
     verifier_of,
 };
-use tower_oauth::testing::{Endpoint, TestSigningKey, TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, TestServer, TestSigningKey, TokenMint};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer};
 

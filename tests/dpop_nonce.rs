@@ -61,7 +61,7 @@ async fn a_client_without_a_nonce_is_given_one() {
         .map(str::to_owned);
     assert_eq!(
         description.as_deref(),
-        Some("the DPoP proof must hold the nonce of this answer")
+        Some("the DPoP proof must contain the nonce of this response")
     );
     // `1*NQCHAR` (RFC 9449 §8.1), and short.
     let nonce = answer.header(NONCE).unwrap();

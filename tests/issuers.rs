@@ -20,7 +20,7 @@ use serde_json::json;
 use support::{AUDIENCE, Outcome, api, case, check, fetches, good, present, until};
 use tower_oauth::issuer::StaticKeys;
 use tower_oauth::testing::{
-    Endpoint, Fault, ManualClock, TestSigningKey, TestClient, TestServer, TokenMint,
+    Endpoint, Fault, ManualClock, TestClient, TestServer, TestSigningKey, TokenMint,
 };
 use tower_oauth::token::{
     IntrospectionVerifier, IssuerLookup, TokenProfile, Verifier, VerifyErrorKind as Why,

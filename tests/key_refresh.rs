@@ -23,7 +23,7 @@ use support::{
 use tokio::task::JoinHandle;
 use tower::{Service as _, service_fn};
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, TestSigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer};
 

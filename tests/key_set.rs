@@ -14,7 +14,7 @@ use support::der::{decode, encode};
 use support::{Outcome, api, good, layer, layer_of, present, server, soon};
 use tower_oauth::Algorithm;
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, TestSigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 
 const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);

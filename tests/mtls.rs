@@ -21,7 +21,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use example::certificates::{Ca, Certified};
+use example::certificates::{Ca, CertifiedKey};
 use example::{Peer, TlsListener, api as example_api};
 use http::Request;
 use http::header::AUTHORIZATION;
@@ -349,7 +349,12 @@ fn a_certificate_is_not_printed() {
 }
 
 /// One request over a TLS connection of its own; the answer as it came.
-async fn tls_request(ca: &Ca, client: Option<&Certified>, to: SocketAddr, token: &str) -> String {
+async fn tls_request(
+    ca: &Ca,
+    client: Option<&CertifiedKey>,
+    to: SocketAddr,
+    token: &str,
+) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(ca.0.der().clone()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);

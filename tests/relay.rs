@@ -736,7 +736,10 @@ const LIFE: Duration = Duration::from_secs(300);
 #[tokio::test]
 async fn an_expired_token_is_renewed_on_the_way() {
     let upstream = Upstream::default();
-    let shop = shop_of(&upstream, &[GrantType::AuthorizationCode, GrantType::RefreshToken]);
+    let shop = shop_of(
+        &upstream,
+        &[GrantType::AuthorizationCode, GrantType::RefreshToken],
+    );
     let mut jar = shop.signed_in().await;
     let ask = || Ask::new("POST", "/api/x").with(&SCRIPT).body("kept");
     shop.send(ask().jar(&jar)).await;

@@ -170,11 +170,7 @@ async fn a_bad_id_token_is_no_session_and_asks_for_no_userinfo() {
         )
         .await;
     }
-    refuses(
-        "another key",
-        Fault::id_token(|mint| mint.with_wrong_key()),
-    )
-    .await;
+    refuses("another key", Fault::id_token(|mint| mint.with_wrong_key())).await;
     refuses(
         "a broken signature",
         Fault::id_token(|mint| mint.with_broken_signature()),

@@ -15,7 +15,7 @@ use serde_json::json;
 use support::der::{self, encode};
 use support::{AUDIENCE, Outcome, api, good, layer_of, present, server};
 use tower_oauth::issuer::{KeySetHealth, StaticKeys};
-use tower_oauth::testing::{TestSigningKey, TestServer};
+use tower_oauth::testing::{TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, ConfigError, JwtVerifier};
 

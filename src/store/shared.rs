@@ -32,7 +32,7 @@ impl SharedStore {
         Self {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            logs: Arc::new(LogLimits::by_ten_seconds()),
+            logs: Arc::new(LogLimits::per_ten_seconds()),
         }
     }
 
@@ -89,7 +89,7 @@ impl SharedStore {
     /// What a store says of itself is not repeated: it may name its address and password.
     fn log(&self, reason: StoreFailure) {
         let now = self.clock.monotonic();
-        match self.logs.admit(
+        match self.logs.allows(
             "store_failed",
             match reason {
                 StoreFailure::Full => "full",

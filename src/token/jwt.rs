@@ -211,7 +211,7 @@ impl JwtVerifier {
             .verify_with(key)
             .and_then(|signed| self.judge(signed, settings.profile));
         watch.verification(|| clock.monotonic());
-        Some(token_info.inspect(|_| telemetry::Source::Verified.count()))
+        Some(token_info.inspect(|_| telemetry::TokenOrigin::Verified.count()))
     }
 
     /// The token_info, after a fetch of keys where one is needed.
@@ -220,7 +220,7 @@ impl JwtVerifier {
         let candidate = settings.read(compact)?;
         let signed = candidate.verify(&settings.server, &settings.rules).await?;
         self.judge(signed, settings.profile)
-            .inspect(|_| telemetry::Source::Verified.count())
+            .inspect(|_| telemetry::TokenOrigin::Verified.count())
     }
 
     /// What only makes sense of a token whose signature is good.

@@ -54,7 +54,7 @@ test('a token with the scope is accepted', async () => {
 test('without a token the caller is unauthenticated, and the challenge is in the metadata', async () => {
   const error = await rejection();
   assert.equal(error.code, status.UNAUTHENTICATED);
-  assert.equal(error.details, 'an access token is needed');
+  assert.equal(error.details, 'an access token is required');
   assert.deepEqual(error.metadata.get('www-authenticate'), ['Bearer realm="api"']);
 });
 

@@ -18,7 +18,7 @@ use super::verified::TokenInfo;
 use crate::crypto::{CacheTag, TokenTagger};
 use crate::issuer::{KeyRef, KeyStatus};
 use crate::random::Random;
-use crate::telemetry::Source;
+use crate::telemetry::TokenOrigin;
 
 /// What the memory of a layer may take unless said otherwise.
 pub(super) const DEFAULT_BYTES: usize = 32 * 1024 * 1024;
@@ -91,7 +91,7 @@ impl Remembered {
         }
         match grounds.verifier.key_status(&token_info, &grounds.voucher) {
             KeyStatus::Current => {
-                Source::Remembered.count();
+                TokenOrigin::Cached.count();
                 tracing::trace!(
                     name: "verdict_remembered",
                     target: "tower_oauth::token",

@@ -36,7 +36,7 @@ fn assert_one_token(responses: &[NodeResponse]) -> &str {
 /// The token has expired, so all requests need the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn two_hundred_requests_with_an_expired_token_make_one_refresh() {
+async fn two_hundred_requests_at_expiry_share_one_refresh() {
     for mode in MODES {
         let cluster = Cluster::start(mode, 2).await;
         let user = cluster.sign_in().await;
