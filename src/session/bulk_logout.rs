@@ -18,7 +18,7 @@ use crate::token::logout_token::LogoutToken;
 /// The reason why a logout token ended no session.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum EndSessionError {
-    #[error("the logout token was used_jti before")]
+    #[error("the logout token was used before")]
     Replayed,
     #[error(transparent)]
     Store(#[from] StoreError),

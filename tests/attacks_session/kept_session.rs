@@ -188,7 +188,7 @@ async fn a_session_that_outlives_its_request_returns_no_token_while_the_store_fa
             matches!(token, Err(SessionError::Unavailable { .. })),
             "{token:?}"
         );
-        keeping.nodes.store.mend();
+        keeping.nodes.store.clear_faults();
         session.access_token().await.unwrap();
     }
 }

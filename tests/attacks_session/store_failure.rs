@@ -27,7 +27,7 @@ async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_
             if answer.status == StatusCode::SEE_OTHER {
                 // An index entry without a session does no harm.
                 assert!(verbs > 1, "{name}");
-                nodes.store.mend();
+                nodes.store.clear_faults();
                 assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
                 break;
             }
@@ -49,7 +49,7 @@ async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_
                 );
                 assert!(answer.text().contains("/end-session?"), "{name}");
             }
-            nodes.store.mend();
+            nodes.store.clear_faults();
             assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
             for _ in 0..3 {
                 nodes.server.clock().advance(Duration::from_secs(2));
@@ -121,7 +121,7 @@ async fn forged_secrets_during_an_outage_are_bounded_and_end_no_other_session() 
         not_ended += usize::from(answer.clears().is_empty());
     }
     assert_eq!(not_ended, 2000 - 1024);
-    nodes.store.mend();
+    nodes.store.clear_faults();
     assert_eq!(nodes.greeting(&alice).await, ALICE);
     nodes.server.clock().advance(Duration::from_secs(2));
     for _ in 0..20 {
@@ -174,7 +174,7 @@ async fn forged_secrets_during_an_outage_prevent_no_sign_out() {
         assert_eq!(answer.json()["code"], "signed_out_here");
         assert_eq!(answer.clears(), [SESSION]);
     }
-    nodes.store.mend();
+    nodes.store.clear_faults();
     for jar in &jars {
         assert_eq!(nodes.first.greeting(jar).await, STRANGER);
     }
@@ -204,7 +204,7 @@ async fn one_user_who_signs_out_many_times_during_an_outage_prevents_no_sign_out
         }
         let answer = nodes.first.send(sign_out().jar(&alice)).await;
         assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
-        nodes.store.mend();
+        nodes.store.clear_faults();
         assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{mode:?}");
         nodes.server.clock().advance(Duration::from_secs(2));
         for _ in 0..20 {
@@ -230,7 +230,7 @@ async fn one_end_that_the_store_never_accepts_delays_no_other() {
             assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
         }
         nodes.store.refuse(Some(&sessions[0].id().to_string()));
-        nodes.store.mend();
+        nodes.store.clear_faults();
         for _ in 0..3 {
             nodes.server.clock().advance(Duration::from_secs(2));
             settle().await;
