@@ -587,7 +587,7 @@ fn a_refusal_converts_to_a_status_with_a_challenge() {
         ),
         (
             Refusal::InsufficientScope {
-                needed: "a b".to_owned(),
+                required: "a b".to_owned(),
             },
             Code::PermissionDenied,
             Some("insufficient_scope"),
