@@ -529,7 +529,7 @@ async fn no_change_of_the_wall_clock_extends_a_session() {
         let mut pending = Jar::default();
         let answer = shop.start("/auth/login", &mut pending).await;
         let callback = shop.approve(answer.location(), "alice").await;
-        shop.clock().turn_wall(turn);
+        shop.clock().adjust_wall_clock(turn);
         assert_eq!(shop.greeting(&jar).await, "hello stranger", "{turn}");
         let answer = shop.send(Ask::page(&callback).jar(&pending)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{turn}");

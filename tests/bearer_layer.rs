@@ -453,7 +453,7 @@ async fn the_reason_of_a_rejection_is_in_the_response_extensions() {
         source = cause.source();
     }
     assert!(
-        causes.last().unwrap().contains("the connection broke"),
+        causes.last().unwrap().contains("the connection was closed"),
         "{causes:?}"
     );
 }
@@ -482,7 +482,7 @@ async fn neither_logs_nor_debug_contain_a_token_or_personal_data() {
     shown.push_str(&answer.body);
     let mut tokens = vec![good_token];
     for mint in [
-        private(good(&server)).with_foreign_key(),
+        private(good(&server)).with_wrong_key(),
         private(good(&server)).with_expires_in(-99),
         private(good(&server)).with_audience("secret-audience"),
         private(good(&server)).with_issuer("https://secret.example.test"),
@@ -548,7 +548,7 @@ async fn advice_is_logged_once_for_tokens_that_are_valid_but_for_their_type() {
     assert!(server.requests().is_empty());
     present(&at, &good(&server).sign()).await;
     for hostile in [
-        typed(good(&server)).with_foreign_key(),
+        typed(good(&server)).with_wrong_key(),
         typed(good(&server)).with_broken_signature(),
         typed(good(&server)).with_audience("x"),
         typed(good(&server)).with_expires_in(-99),
@@ -703,11 +703,11 @@ async fn a_long_connection_can_be_limited_to_the_lifetime_of_its_token() {
     support::settle().await;
     assert!(!expired.is_finished());
     // Setting the wall clock back does not extend the lifetime.
-    clock.turn_wall(-3600);
+    clock.adjust_wall_clock(-3600);
     clock.advance(Duration::from_secs(1));
     soon(&mut expired).await.unwrap();
 
-    clock.turn_wall(3600 + 20);
+    clock.adjust_wall_clock(3600 + 20);
     assert_eq!(
         token.remaining(&clock),
         Some(Duration::ZERO),

@@ -23,7 +23,7 @@ use support::{Outcome, api, ask, good, layer, present, present_at, server, verif
 use tower::ServiceBuilder;
 use tower::util::MapResponseLayer;
 use tower_oauth::bearer::Refusal;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey};
+use tower_oauth::testing::{Endpoint, Fault, TestSigningKey};
 use tower_oauth::token::TokenProfile;
 use tower_oauth::{Algorithm, ScopeLayer, VerifiedToken};
 
@@ -52,8 +52,8 @@ async fn each_refusal_has_its_exact_challenge() {
         ("not valid yet", mint().with_claim("nbf", 1_900_000_000).sign(), 401, description("the access token is not valid yet")),
         ("audience", mint().with_audience("x").sign(), 401, description("the access token is for a different audience")),
         ("issuer", mint().with_issuer("https://x.test").sign(), 401, description("the access token was issued by a different issuer")),
-        ("signature", mint().with_foreign_key().sign(), 401, description("the signature of the access token cannot be verified")),
-        ("key", mint().with_key(&SigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
+        ("signature", mint().with_wrong_key().sign(), 401, description("the signature of the access token cannot be verified")),
+        ("key", mint().with_key(&TestSigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
         ("type", mint().with_header("typ", "JWT").sign(), 401, description("the token is not an access token")),
         ("ID token", mint().with_claim("nonce", "n").sign(), 401, description("the token is not an access token")),
         ("bound", bound().sign(), 401, description("proof of possession is missing")),
@@ -139,7 +139,7 @@ async fn the_response_contains_no_text_of_the_request() {
             mint().with_header("typ", marker).sign(),
             mint().with_header("alg", marker).sign(),
             mint().with_header("crit", json!([marker])).sign(),
-            mint().with_claim("error", marker).with_foreign_key().sign(),
+            mint().with_claim("error", marker).with_wrong_key().sign(),
             mint()
                 .with_claim("client_id", marker)
                 .with_claim("exp", marker)

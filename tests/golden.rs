@@ -154,7 +154,7 @@ async fn api_refusals() -> Vec<String> {
         (
             "bearer: unknown key",
             &plain,
-            bearing(&good().with_foreign_key().sign()),
+            bearing(&good().with_wrong_key().sign()),
         ),
         (
             "bearer: gRPC without credentials",

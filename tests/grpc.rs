@@ -198,7 +198,7 @@ async fn an_outage_is_unavailable_and_recovers() {
     );
     assert!(status.metadata().get("www-authenticate").is_none());
     assert_eq!(status.metadata().get("retry-after").unwrap(), "1");
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(Duration::from_secs(1));
     assert!(check(&mut client, &[&line]).await.is_ok());
 }

@@ -186,7 +186,7 @@ async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
     assert_eq!(shop.server.count(Endpoint::KeySet), 1);
     for number in 0..20 {
         let fault = Fault::id_token(move |mint| {
-            mint.with_foreign_key()
+            mint.with_wrong_key()
                 .with_header("kid", format!("unknown-{number}"))
         });
         let (status, code, jar) = sign_in_with(&shop, fault).await;
@@ -267,14 +267,14 @@ async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
         (
             "a key in the token",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jwk", json!({ "kty": "oct", "k": "AA" }))
             }),
         ),
         (
             "a key at an address",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jku", "https://evil.example/keys")
             }),
         ),

@@ -103,7 +103,7 @@ async fn every_other_secret(server: &TestServer) -> Vec<String> {
         server.fail(Endpoint::Introspection, Fault::status(status));
         present(&api, &format!("{}{status}", opaque[0])).await;
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
 
     let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
     let token = good(server).bound_to(&key).sign();

@@ -259,7 +259,7 @@ async fn a_wall_clock_that_is_turned_changes_no_time_to_live() {
     let (store, key) = (subject.store(), fresh_key());
     put(&store, &key, 60, Expect::Absent).await.unwrap();
     for seconds in [86_400, -2 * 86_400] {
-        subject.clock.turn_wall(seconds);
+        subject.clock.adjust_wall_clock(seconds);
         assert!(store.get(&key).await.unwrap().is_some());
     }
     subject.clock.advance(Duration::from_secs(60));

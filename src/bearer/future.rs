@@ -236,7 +236,7 @@ where
         authenticated: Authenticated<C>,
         pending: PendingReplayCheck,
     ) -> State<S, C, B, S::Future> {
-        let check = Box::pin(pending.spend());
+        let check = Box::pin(pending.record());
         let call = Some(Box::new((self, authenticated, pending)));
         State::CheckingReplay { check, call }
     }

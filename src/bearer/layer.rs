@@ -163,14 +163,14 @@ impl<C> BearerLayer<C> {
     /// the layer a new one.
     #[must_use]
     pub fn with_token_cache(mut self, max_bytes: usize) -> Self {
-        self.change(|settings| settings.verifier.remember_up_to(max_bytes));
+        self.change(|settings| settings.verifier.set_cache_size(max_bytes));
         self
     }
 
     /// Disables the cache: the layer verifies the signature of the token on every request.
     #[must_use]
     pub fn without_token_cache(mut self) -> Self {
-        self.change(|settings| settings.verifier.remember_up_to(0));
+        self.change(|settings| settings.verifier.set_cache_size(0));
         self
     }
 
@@ -220,7 +220,11 @@ impl<C> BearerLayer<C> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let settings = Settings {
-            verifier: self.settings.verifier.clone().for_claims_of(size_of::<T>()),
+            verifier: self
+                .settings
+                .verifier
+                .clone()
+                .with_claims_size(size_of::<T>()),
             bindings: self.settings.bindings.clone(),
             challenge: Arc::clone(&self.settings.challenge),
             optional: self.settings.optional,
@@ -232,7 +236,7 @@ impl<C> BearerLayer<C> {
             layer_order: self.settings.layer_order.clone(),
             convert: |token_info| {
                 token_info
-                    .memory
+                    .cache
                     .converted(|| read_as::<T>(&token_info.claims))
             },
         };

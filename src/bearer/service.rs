@@ -17,7 +17,8 @@ use crate::protocol::credentials::{
 };
 use crate::telemetry;
 use crate::token::{
-    CacheLookup, PendingReplayCheck, Shown, TokenInfo, VerifiedToken, VerifyError, VerifyErrorKind,
+    CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifiedToken, VerifyError,
+    VerifyErrorKind,
 };
 
 /// The service created by [`BearerLayer`](super::BearerLayer).
@@ -167,13 +168,13 @@ fn authenticate<C: Send + Sync + 'static, B>(
     };
     let is_elsewhere = found.is_elsewhere();
     // The syntax of a cached token was checked when it was verified.
-    let (token_info, presented) = match settings.verifier.recall(found.bytes()) {
-        CacheLookup::Good(token_info) => (Ok(token_info), found.known()),
-        CacheLookup::Nothing(tag) => {
+    let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes()) {
+        CacheLookup::Hit(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Miss(tag) => {
             let Ok(presented) = found.checked() else {
                 return reject(Refusal::InvalidRequest);
             };
-            match settings.verifier.at_hand(presented.token(), tag) {
+            match settings.verifier.verify_now(presented.token(), tag) {
                 Some(token_info) => (token_info, presented),
                 None => return AuthOutcome::NeedsVerification(presented),
             }
@@ -230,14 +231,14 @@ pub(super) fn check_binding<C, B>(
         return Err(AuthFailure::new(Refusal::InvalidRequest));
     }
     let checked = token_info.and_then(|token_info| {
-        let shown = Shown {
+        let parts = RequestParts {
             presented: &presented,
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        let pending = settings.bindings.check(&token_info, &shown)?;
+        let pending = settings.bindings.check(&token_info, &parts)?;
         let claims = (settings.convert)(&token_info)?;
         Ok((token_info, claims, pending))
     });

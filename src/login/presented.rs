@@ -4,13 +4,13 @@ use super::chunks::{MAX_CHUNKS, read};
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, MAX_VALUES, SESSION};
 use crate::flow::SessionRecord;
-use crate::session::{Presented, PresentedSession};
+use crate::session::{PresentedSession, PresentedSessions};
 
 /// What the session cookies of a request hold.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The different sessions that they open, usually one.
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedSessions>,
     /// The names of the cookies that these sessions are in.
     pub(super) names: SessionNames,
     /// Whether there are cookies that are part of no session: planted, cut or sealed with another key.
@@ -117,7 +117,7 @@ impl<'a> Attempt<'a> {
         let all = self.values.iter().flatten();
         let unused = all.filter(|value| !self.used.contains(value)).count();
         let mut records = self.records.into_iter();
-        let presented = records.next().map(|first| Presented {
+        let presented = records.next().map(|first| PresentedSessions {
             others: records
                 .map(|one| PresentedSession::Record(Box::new(one)))
                 .collect(),
@@ -161,8 +161,8 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn shown(record: SessionRecord) -> Presented {
-    Presented::from(PresentedSession::Record(Box::new(record)))
+fn shown(record: SessionRecord) -> PresentedSessions {
+    PresentedSessions::from(PresentedSession::Record(Box::new(record)))
 }
 
 /// Where a cookie stands in a session, by what follows `session` in its name: 0 is the whole of it.

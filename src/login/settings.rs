@@ -220,8 +220,9 @@ impl Settings {
 
     /// Which of our routes a path is: a logout token is only taken where what it says reaches every process.
     pub(super) fn route(&self, path: &str) -> Option<Route> {
-        let there =
-            |route: &Route| *route != Route::BackchannelLogout || self.keeper.takes_logout_tokens();
+        let there = |route: &Route| {
+            *route != Route::BackchannelLogout || self.keeper.accepts_logout_tokens()
+        };
         self.routes.find(path).filter(there)
     }
 

@@ -19,7 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, LoadedSession, Presented, PresentedSession, SignOut};
+use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -105,7 +105,7 @@ async fn finish(
             let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
             let sealer = settings.sealer.clone();
             let redeem = move |permit| async move {
-                let Some(claim) = keeper.claim(&claimed).await? else {
+                let Some(claim) = keeper.consume_state(&claimed).await? else {
                     return Err(SignInError::Used);
                 };
                 let tokens = match keeper.flow().redeem(&grant).await {
@@ -113,7 +113,7 @@ async fn finish(
                     Err(none) => {
                         // The claim of a code that may have been redeemed stays to the end.
                         if none.outcome == RedemptionOutcome::Refused {
-                            keeper.shorten_claim(claim).await;
+                            keeper.shorten_consumed_state(claim).await;
                         }
                         return Err(none.error.into());
                     }
@@ -184,17 +184,17 @@ async fn end_before(
         .found(jar)
         .presented
         .into_iter()
-        .flat_map(Presented::into_iter)
+        .flat_map(PresentedSessions::into_iter)
     {
         let is_this = match &shown {
             PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::SessionSecret(ticket) => keeper.name_of(ticket) == *id,
+            PresentedSession::Secret(ticket) => keeper.name_of(ticket) == *id,
         };
         if is_this {
             continue;
         }
         // Also one that is too old: a younger one of the same session may be on its way (`L47`).
-        if let SignOut::EndSessionError(error) = keeper.sign_out(shown, EndReason::Replaced).await {
+        if let SignOut::Failed(error) = keeper.sign_out(shown, EndReason::Replaced).await {
             return Err(error);
         }
     }

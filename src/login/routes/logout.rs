@@ -26,7 +26,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Presented, PresentedSession, SessionManager, SignOut};
+use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -122,8 +122,8 @@ impl Left {
             let outcome = keeper.sign_out(shown, EndReason::SignedOut).await;
             let record = match &outcome {
                 SignOut::Ended(record) => Some(Arc::clone(record)),
-                SignOut::EndedHere(record) => record.clone(),
-                SignOut::Over | SignOut::EndSessionError(_) => None,
+                SignOut::EndedLocally(record) => record.clone(),
+                SignOut::AlreadyEnded | SignOut::Failed(_) => None,
             };
             // Nobody may be listening any more.
             let _ = tell.send(outcome);
@@ -132,7 +132,7 @@ impl Left {
             }
         });
         let lost = |_| {
-            SignOut::EndSessionError(StoreError::unavailable(
+            SignOut::Failed(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
@@ -152,19 +152,22 @@ impl<'a> AwaitingRefresh<'a> {
             is_broken: found.is_broken,
             is_pending: false,
         };
-        let shown = found.presented.into_iter().flat_map(Presented::into_iter);
+        let shown = found
+            .presented
+            .into_iter()
+            .flat_map(PresentedSessions::into_iter);
         let mut failure = None;
         // One that fails keeps no other.
         for shown in shown {
             let (outcome, revocation) = Left::leave(&settings.keeper, shown).await;
             let record = match outcome {
                 SignOut::Ended(record) => Some(record),
-                SignOut::EndedHere(record) => {
+                SignOut::EndedLocally(record) => {
                     leaving.is_pending = true;
                     record
                 }
-                SignOut::Over => continue,
-                SignOut::EndSessionError(error) => {
+                SignOut::AlreadyEnded => continue,
+                SignOut::Failed(error) => {
                     failure = Some(error);
                     continue;
                 }

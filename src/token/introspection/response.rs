@@ -5,7 +5,7 @@ use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::scope_mapping::ScopeMapping;
-use crate::token::token_type::is_of_another_kind;
+use crate::token::token_type::states_other_type;
 
 /// An answer by the rules.
 #[derive(Debug)]
@@ -84,7 +84,7 @@ fn read_kind(members: &Object<'_>) -> Result<Kind, BrokenAnswer> {
             .string("token_type")
             .map_err(|_| BrokenAnswer::Member)?
         {
-            _ if is_of_another_kind(members) => Kind::Other,
+            _ if states_other_type(members) => Kind::Other,
             None => Kind::Bearer { said: false },
             Some(name) if name.eq_ignore_ascii_case("Bearer") => Kind::Bearer { said: true },
             Some(name) if name.eq_ignore_ascii_case("DPoP") => Kind::Dpop,

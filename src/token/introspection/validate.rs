@@ -10,7 +10,7 @@ use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::token::TokenInfo;
 use crate::token::audience::Audience;
-use crate::token::cache::Memory;
+use crate::token::cache::CacheData;
 use crate::token::error::VerifyErrorKind;
 
 pub(super) fn judge(
@@ -43,7 +43,7 @@ pub(super) fn judge(
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation,
-        memory: Memory::default(),
+        cache: CacheData::default(),
     })
 }
 
