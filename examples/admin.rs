@@ -143,9 +143,9 @@ struct EndForm {
 
 async fn end(
     State(sessions): State<SessionAdmin>,
-    Form(one): Form<One>,
+    Form(form): Form<EndForm>,
 ) -> Result<Response, StoreUnavailable> {
-    let Ok(id) = one.id.parse::<SessionId>() else {
+    let Ok(id) = form.id.parse::<SessionId>() else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
     sessions.end(&id).await?;
@@ -159,10 +159,10 @@ struct EndAllForm {
 
 async fn end_all(
     State(sessions): State<SessionAdmin>,
-    Form(all): Form<All>,
+    Form(form): Form<EndAllForm>,
 ) -> Result<Response, StoreUnavailable> {
-    let ended = sessions.end_user(&all.user).await?;
-    Ok(back_to(&all.user, ended))
+    let ended = sessions.end_user(&form.user).await?;
+    Ok(back_to(&form.user, ended))
 }
 
 /// Redirects after a form, so that reloading the page does not repeat the request.

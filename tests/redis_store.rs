@@ -34,22 +34,22 @@ impl Subject for Shared {
         tokio::time::sleep(time).await;
     }
 
-    fn moment(&self) -> Duration {
+    fn short_ttl(&self) -> Duration {
         Duration::from_millis(250)
     }
 }
 
 async fn meets_the_contract(store: RedisStore) {
     let subject = Shared(Arc::new(store));
-    store_suite::what_was_put_is_there_until_it_is_removed(&subject).await;
-    store_suite::values_of_any_bytes_come_back_as_they_were(&subject).await;
-    store_suite::a_verb_takes_effect_only_where_the_entry_is_as_expected(&subject).await;
-    store_suite::no_key_sees_a_version_twice(&subject).await;
-    store_suite::an_entry_whose_time_is_over_is_absent_to_every_verb(&subject).await;
-    store_suite::each_put_sets_the_time_to_live_anew(&subject).await;
-    store_suite::no_time_to_live_is_stored_and_gone(&subject).await;
-    store_suite::of_many_that_put_at_once_one_is_first(&subject).await;
-    store_suite::swaps_by_version_lose_nothing(&subject).await;
+    store_suite::an_entry_is_readable_until_it_is_removed(&subject).await;
+    store_suite::values_of_any_bytes_are_returned_unchanged(&subject).await;
+    store_suite::an_operation_takes_effect_only_if_its_condition_is_met(&subject).await;
+    store_suite::versions_of_a_key_are_unique_and_increasing(&subject).await;
+    store_suite::an_expired_entry_is_absent_for_all_operations(&subject).await;
+    store_suite::each_put_replaces_the_time_to_live(&subject).await;
+    store_suite::an_entry_with_a_time_to_live_of_zero_is_absent_immediately(&subject).await;
+    store_suite::exactly_one_of_many_concurrent_puts_succeeds(&subject).await;
+    store_suite::compare_and_swap_loses_no_update(&subject).await;
 }
 
 async fn put(store: &RedisStore, key: &Key, expect: Expect) -> Result<Put, StoreError> {
@@ -162,7 +162,7 @@ async fn slots_may_move_from_node_to_node() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn each_verb_is_one_round_trip() {
+async fn each_operation_takes_one_round_trip() {
     let redis = Redis::start();
     let proxy = Proxy::before(&redis).await;
     let store = RedisStore::new(&proxy.url()).unwrap();
@@ -205,7 +205,7 @@ async fn a_command_whose_response_was_lost_is_not_sent_again() {
     let (one, other) = (fresh_key(), fresh_key());
     stored(&store, &one).await;
     proxy.sent();
-    proxy.lose_an_answer();
+    proxy.drop_next_response();
     assert_unavailable(put(&store, &other, Expect::Absent).await);
     assert_eq!(proxy.sent(), 1);
     let answer = put(&store, &other, Expect::Absent).await.unwrap();
@@ -366,7 +366,7 @@ async fn a_server_without_memory_is_full_and_evicts_nothing() {
     let store = RedisStore::new(&redis.url()).unwrap();
     let value = Bytes::from(vec![7; 10_000]);
     let mut keys = Vec::new();
-    let refused = loop {
+    let rejected = loop {
         let key = fresh_key();
         match store.put(&key, value.clone(), LONG, Expect::Absent).await {
             Ok(Put::Stored(_)) => keys.push(key),
@@ -374,7 +374,7 @@ async fn a_server_without_memory_is_full_and_evicts_nothing() {
         }
         assert!(keys.len() < 1000);
     };
-    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(matches!(rejected, Err(StoreError::Full)), "{rejected:?}");
     assert!(keys.len() > 50, "{}", keys.len());
     for key in &keys {
         assert!(store.get(key).await.unwrap().is_some());
@@ -391,27 +391,27 @@ async fn a_server_without_memory_is_full_and_evicts_nothing() {
         let removed = store.remove(key, Expect::Anything).await.unwrap();
         assert_eq!(removed, Removed::Removed);
     }
-    let room = store.put(&fresh_key(), value, LONG, Expect::Absent).await;
-    assert!(matches!(room, Ok(Put::Stored(_))), "{room:?}");
+    let stored = store.put(&fresh_key(), value, LONG, Expect::Absent).await;
+    assert!(matches!(stored, Ok(Put::Stored(_))), "{stored:?}");
 }
 
 /// The limits of a real server: `maxmemory` and `noeviction`.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_with_little_memory_keeps_the_room_of_each_class() {
+async fn a_server_with_little_memory_keeps_the_capacity_of_each_class() {
     for suite in [0, 1] {
         let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
         let subject = Shared(Arc::new(RedisStore::new(&redis.url()).unwrap()));
         match suite {
-            0 => store_suite::each_class_keeps_its_room(&subject).await,
-            _ => store_suite::an_existing_entry_is_replaced_when_there_is_no_room(&subject).await,
+            0 => store_suite::each_class_has_separate_capacity(&subject).await,
+            _ => store_suite::a_full_store_accepts_replacements(&subject).await,
         }
     }
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
+async fn a_cluster_with_little_memory_keeps_the_capacity_of_each_class() {
     let nodes = cluster();
     for node in &nodes {
         let used = node.cli(&["info", "memory"]);
@@ -425,13 +425,13 @@ async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
     let subject = Shared(Arc::new(RedisStore::new(&cluster_url(&nodes)).unwrap()));
     let store = subject.store();
     // Until each node is full: the key selects the node.
-    let mut refused = 0;
+    let mut rejected = 0;
     let value = Bytes::from(vec![7; 10_000]);
     for n in 0.. {
         let key = Key::new("session", &n.to_string());
         match store.put(&key, value.clone(), LONG, Expect::Absent).await {
-            Ok(Put::Stored(_)) => refused = 0,
-            Err(StoreError::Full) if refused < 50 => refused += 1,
+            Ok(Put::Stored(_)) => rejected = 0,
+            Err(StoreError::Full) if rejected < 50 => rejected += 1,
             Err(StoreError::Full) => break,
             other => panic!("{other:?}"),
         }
@@ -779,12 +779,12 @@ fn invalid_settings_are_rejected_immediately() {
 #[test]
 fn the_futures_of_store_operations_are_small() {
     let (store, key) = (RedisStore::new("rediss-cluster://h").unwrap(), fresh_key());
-    for (verb, size) in [
+    for (operation, size) in [
         ("get", size_of_val(&store.get(&key))),
         ("put", size_of_val(&put(&store, &key, Expect::Absent))),
         ("remove", size_of_val(&store.remove(&key, Expect::Absent))),
     ] {
-        assert!(size < 8192, "{verb}: {size}");
+        assert!(size < 8192, "{operation}: {size}");
     }
 }
 

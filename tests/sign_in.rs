@@ -219,7 +219,10 @@ async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
 
     server.fail(Endpoint::UserInfo, Fault::member("sub", "bob"));
     let page = browser.navigate(&url).await.unwrap();
-    assert_eq!(page.text(), "the userinfo response is of another subject");
+    assert_eq!(
+        page.text(),
+        "the userinfo response belongs to another subject"
+    );
 }
 
 #[tokio::test]
@@ -235,7 +238,7 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
             .without_claim("exp")
             .without_claim("nonce")
     };
-    let cannot = "the signed userinfo response cannot be verified";
+    let cannot = "the signed userinfo response is invalid";
     for (name, mint, expected) in [
         ("good", good(), "signed@example.test"),
         ("wrong signature", good().with_broken_signature(), cannot),
@@ -254,7 +257,7 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
         (
             "other subject",
             good().with_subject("bob"),
-            "the userinfo response is of another subject",
+            "the userinfo response belongs to another subject",
         ),
     ] {
         let fault = Fault::body("application/jwt", mint.sign());

@@ -70,7 +70,7 @@ async fn static_keys_verify_without_a_fetch() {
             );
         }
         // A missing key is not fetched: the token is rejected, and this is not an outage.
-        let stranger = good(&server).with_key(&SigningKey::generate(Algorithm::Es256));
+        let stranger = good(&server).with_key(&TestSigningKey::generate(Algorithm::Es256));
         for _ in 0..5 {
             assert_eq!(
                 present(&api, &stranger.sign()).await.outcome(),
@@ -119,7 +119,7 @@ async fn a_static_key_verifies_only_its_own_algorithm() {
 
 #[test]
 fn a_pem_that_is_not_exactly_one_public_key_is_rejected() {
-    let keys = ALGORITHMS.map(SigningKey::generate);
+    let keys = ALGORITHMS.map(TestSigningKey::generate);
     let [rsa, _, p256, p384, ed, _] = &keys;
     let good = |key: &TestSigningKey| der::public_key(&key.public_jwk());
     let read = |algorithm, pem: &str| StaticKeys::from_pem("k", algorithm, pem);
@@ -253,7 +253,7 @@ fn a_pem_that_is_not_exactly_one_public_key_is_rejected() {
 
 #[test]
 fn a_static_key_set_is_parsed_like_a_fetched_one() {
-    let key = SigningKey::generate(Algorithm::Es256);
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let odd = json!({ "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" });
     let mut private = key.public_jwk();
     private["d"] = "AAAA".into();

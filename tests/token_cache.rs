@@ -198,8 +198,8 @@ async fn another_key_with_the_same_kid_invalidates_the_cached_tokens() {
     let handle = server.authorization_server();
     let (token, old) = (long(&server), server.key(Algorithm::Es256));
     let api = api_with_cached(layer_of(&handle), &token).await;
-    server.withdraw_key(old.kid());
-    server.publish_key(&SigningKey::generate(Algorithm::Es256).with_kid(old.kid()));
+    server.remove_key(old.kid());
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256).with_kid(old.kid()));
     refresh_keys(&server, &handle).await;
     let forged = Outcome::InvalidToken(Why::Signature);
     assert_eq!(outcome(&api, &token).await, (forged, false));
@@ -216,7 +216,7 @@ async fn a_key_that_is_published_again_keeps_its_cached_tokens() {
     server.rotate_keys();
     refresh_keys(&server, &handle).await;
     assert_eq!(outcome(&api, &token).await, HIT, "beside a new key");
-    server.publish_key(&SigningKey::generate(Algorithm::Rs256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Rs256));
     refresh_keys(&server, &handle).await;
     assert_eq!(outcome(&api, &token).await, HIT, "beside a third");
 }
@@ -234,11 +234,11 @@ async fn a_key_that_becomes_ambiguous_invalidates_its_cached_tokens() {
     let named = long(&server);
     let api = api_with_cached(layer_of(&handle), &unnamed).await;
     assert_eq!(outcome(&api, &named).await, MISS);
-    server.publish_key(&SigningKey::generate(Algorithm::Es256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
     refresh_keys(&server, &handle).await;
     assert_eq!(outcome(&api, &unnamed).await, (ambiguous, false));
     assert_eq!(outcome(&api, &named).await, HIT);
-    server.publish_key(&SigningKey::generate(Algorithm::Es256).with_kid(key.kid()));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256).with_kid(key.kid()));
     refresh_keys(&server, &handle).await;
     assert_eq!(outcome(&api, &named).await, (ambiguous, false));
 }

@@ -11,7 +11,9 @@ use tower_service::Service;
 use super::refusal::{ChallengeHints, Refusal};
 use super::require::{RequirementFuture, auth_state, refuse_request};
 use crate::ConfigError;
-use crate::protocol::field_name::{announces_trailer, folded, remove, remove_members};
+use crate::protocol::field_name::{
+    announces_trailer, normalize_header_name, remove, remove_members,
+};
 use crate::token::TokenInfo;
 
 /// Passes claims of the verified token to the inner service in header fields, for services that cannot read tokens.
@@ -54,7 +56,7 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClaimHeadersLayer {
-    /// Normalized by [`folded`].
+    /// Normalized by [`normalize_header_name`].
     prefix: Box<str>,
     names: [HeaderName; 4],
 }
@@ -84,7 +86,7 @@ impl ClaimHeadersLayer {
                 name("client-id")?,
                 name("scope")?,
             ],
-            prefix: folded(prefix).into(),
+            prefix: normalize_header_name(prefix).into(),
         })
     }
 

@@ -17,7 +17,7 @@ use super::refusal::ChallengeHints;
 use super::response::{WireFormat, refuse};
 use super::service::{AuthFailure, Authenticated, check_binding, insert_token, token_failure};
 use crate::protocol::cache;
-use crate::protocol::credentials::Presented;
+use crate::protocol::credentials::PresentedToken;
 use crate::telemetry;
 use crate::token::{PendingReplayCheck, TokenInfo, VerifyError};
 
@@ -39,7 +39,7 @@ pin_project! {
     enum State<S, C, B, F> {
         Rejected { failure: Option<(AuthFailure, Arc<Settings<C>>, WireFormat)> },
         // Waits for a key set or for introspection. Tokens whose key is cached skip this state and its allocation.
-        Verifying { verification: VerifyFuture<Arc<TokenInfo>>, call: Option<Box<(DeferredCall<S, C, B>, Presented)>> },
+        Verifying { verification: VerifyFuture<Arc<TokenInfo>>, call: Option<Box<(DeferredCall<S, C, B>, PresentedToken)>> },
         // Waits for the store that records the identifiers of DPoP proofs.
         CheckingReplay { check: VerifyFuture<()>, call: Option<Box<(DeferredCall<S, C, B>, Authenticated<C>, PendingReplayCheck)>> },
         Forwarded { #[pin] inner: F, headers: ResponseHeaders },
@@ -136,7 +136,7 @@ where
         }
     }
 
-    pub(super) fn verifying(call: DeferredCall<S, C, B>, presented: Presented) -> Self {
+    pub(super) fn verifying(call: DeferredCall<S, C, B>, presented: PresentedToken) -> Self {
         let (verifier, token) = (call.settings.verifier.clone(), presented.clone());
         let verification = async move { verifier.verify(token.token()).await };
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
@@ -219,7 +219,7 @@ where
     fn check_binding(
         self,
         token_info: Result<Arc<TokenInfo>, VerifyError>,
-        presented: Presented,
+        presented: PresentedToken,
     ) -> State<S, C, B, S::Future>
     where
         C: Send + Sync + 'static,

@@ -13,7 +13,7 @@ use super::layer::Settings;
 use super::refusal::Refusal;
 use super::response::WireFormat;
 use crate::protocol::credentials::{
-    self, Credentials, Found, InvalidCredentials, Presented, Scheme,
+    self, Credentials, InvalidCredentials, PresentedToken, Scheme, UncheckedToken,
 };
 use crate::telemetry;
 use crate::token::{
@@ -101,7 +101,7 @@ enum AuthOutcome<C> {
     Anonymous,
     Rejected(AuthFailure),
     /// A key has to be fetched or the token introspected.
-    NeedsVerification(Presented),
+    NeedsVerification(PresentedToken),
     /// The request is authenticated unless the proof is a replay.
     NeedsReplayCheck(Authenticated<C>, PendingReplayCheck),
 }
@@ -129,7 +129,7 @@ impl AuthFailure {
 pub(super) struct Authenticated<C> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
-    presented: Presented,
+    presented: PresentedToken,
 }
 
 fn authenticate<C: Send + Sync + 'static, B>(
@@ -169,7 +169,7 @@ fn authenticate<C: Send + Sync + 'static, B>(
     let is_elsewhere = found.is_elsewhere();
     // The syntax of a cached token was checked when it was verified.
     let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes()) {
-        CacheLookup::Hit(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Hit(token_info) => (Ok(token_info), found.into_verified()),
         CacheLookup::Miss(tag) => {
             let Ok(presented) = found.checked() else {
                 return reject(Refusal::InvalidRequest);
@@ -207,7 +207,7 @@ fn read<C, B>(
         if !matches!(found, Credentials::Absent) {
             return Err(InvalidCredentials);
         }
-        found = Credentials::Token(Found::bare(value));
+        found = Credentials::Token(UncheckedToken::bare(value));
     }
     Ok(found)
 }
@@ -218,7 +218,7 @@ pub(super) fn check_binding<C, B>(
     settings: &Settings<C>,
     request: &Request<B>,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
-    presented: Presented,
+    presented: PresentedToken,
 ) -> Result<(Authenticated<C>, Option<PendingReplayCheck>), AuthFailure> {
     let scheme = presented.scheme;
     if let Ok(token_info) = &token_info

@@ -13,7 +13,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ConfigError;
-use crate::protocol::field_name::{folded, is_one_of, remove, remove_members};
+use crate::protocol::field_name::{is_one_of, normalize_header_name, remove, remove_members};
 
 /// Removes trailer fields from requests ([RFC 9110 §6.5]).
 ///
@@ -96,7 +96,7 @@ impl StripTrailersLayer {
 /// Parses a field name, or a prefix that ends with `-`, and normalizes it.
 pub(crate) fn field_name_setting(setting: &'static str, name: &str) -> Result<String, ConfigError> {
     match HeaderName::try_from(name) {
-        Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
+        Ok(valid) if name != "-" => Ok(normalize_header_name(valid.as_str())),
         _ => Err(ConfigError::Setting {
             setting,
             value: name.to_owned(),

@@ -9,7 +9,7 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
-use crate::protocol::field_name::{folded, is_token_character, remove_spellings};
+use crate::protocol::field_name::{is_token_character, normalize_header_name, remove_spellings};
 use crate::protocol::sanitize::log_safe;
 
 /// A place beside `Authorization` where an access token may be. Sources are disabled unless added with
@@ -124,7 +124,7 @@ impl TokenSource {
                         return Err(InvalidCredentials);
                     }
                 }
-                Match::Exact | Match::Lone | Match::Other => {}
+                Match::Exact | Match::NoValue | Match::Other => {}
             }
         }
         found
@@ -145,7 +145,9 @@ impl TokenSource {
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
-            Kind::Header(name) => return remove_spellings(headers, &folded(name.as_str())),
+            Kind::Header(name) => {
+                return remove_spellings(headers, &normalize_header_name(name.as_str()));
+            }
             Kind::Custom(_) => return,
         };
         let is_other = |pair: &CookiePair<'_>| {
@@ -171,7 +173,7 @@ impl TokenSource {
     pub(super) fn is_in_field(&self, folded_name: &str) -> bool {
         match &self.0 {
             Kind::Cookie(_) => folded_name == COOKIE.as_str(),
-            Kind::Header(name) => folded_name == folded(name.as_str()),
+            Kind::Header(name) => folded_name == normalize_header_name(name.as_str()),
             Kind::Custom(_) => false,
         }
     }

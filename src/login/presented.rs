@@ -155,7 +155,7 @@ impl<'a> Attempt<'a> {
         self.used.extend_from_slice(chosen);
         self.names = self.names.with(SessionNames::first(chosen.len()));
         match self.records.iter_mut().find(|one| one.id() == record.id()) {
-            Some(known) => *known = known.joined(&record),
+            Some(known) => *known = known.merged(&record),
             None => self.records.push(record),
         }
     }

@@ -91,7 +91,7 @@ impl Settings {
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
         match return_to {
             Some(target) => {
-                let target = form::encode_word(target);
+                let target = form::encode_component(target);
                 format!("{}?{RETURN_TO}={target}", self.routes.login)
             }
             None => self.routes.login.clone(),

@@ -55,7 +55,7 @@ impl LatestRecords {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id())?;
         if kept.record.is_ahead_of(record) {
-            return Some(record.joined(&kept.record));
+            return Some(record.merged(&kept.record));
         }
         if kept.progress != CookieProgress::Presented {
             records.advance(record.id(), CookieProgress::Presented);

@@ -163,7 +163,7 @@ impl SessionManager {
     /// Returns the latest time at which any state of the session could be live: a refresh may return a
     /// refresh token that is valid for longer. Index entries and end markers are kept until then.
     pub(crate) fn latest_expiry(&self, record: &SessionRecord) -> i64 {
-        record.last_moment(self.absolute, |time| self.rolled_back_since(time))
+        record.latest_expiry(self.absolute, |time| self.rolled_back_since(time))
     }
 
     /// Reports whether the session is past its limits. The server enforces them, since `Max-Age` only binds

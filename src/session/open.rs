@@ -172,7 +172,7 @@ impl SessionManager {
     fn touched(&self, loaded: &LoadedSession) -> Option<SessionRecord> {
         let now = self.now();
         let record = loaded.record();
-        let due = record.wants_touch(now, self.idle);
+        let due = record.needs_touch(now, self.idle);
         due.then(|| SessionRecord::clone(record).touched(now))
     }
 

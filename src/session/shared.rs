@@ -50,7 +50,7 @@ impl SessionManager {
         match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
             Ok(newer) if newer.is_ahead_of(record) => LoadResult::Session(
                 loaded
-                    .with_record(record.joined(&newer))
+                    .with_record(record.merged(&newer))
                     .with_revision(revision),
             ),
             Ok(_) => LoadResult::Session(loaded.clone().with_revision(revision)),

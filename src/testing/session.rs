@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::registry;
 use crate::crypto::base64url;
 use crate::flow::Injected;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 use crate::{ConfigError, LoginLayer, Session};
@@ -150,6 +150,6 @@ impl TestSession {
 
 fn parse_claims(text: &Arc<str>) -> Option<Claims> {
     let object = parse_object(text.as_bytes()).ok()?;
-    let registered = Registered::read_within(text, &object).ok()?;
+    let registered = RegisteredClaims::read_within(text, &object).ok()?;
     Some(Claims::new(Arc::clone(text), registered))
 }

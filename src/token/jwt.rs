@@ -16,7 +16,7 @@ use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::telemetry::{self, Stopwatch};
 
 /// In seconds.
@@ -280,7 +280,7 @@ impl JwtVerifier {
     /// Checks the maximum age, if one is configured. This requires `iat`.
     fn check_age(
         &self,
-        registered: &Registered,
+        registered: &RegisteredClaims,
         now: impl FnOnce() -> i64,
     ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;

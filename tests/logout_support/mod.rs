@@ -82,7 +82,7 @@ impl FailingStore {
         *self.refused.lock().unwrap() = id.map(str::to_owned);
     }
 
-    pub fn mend(&self) {
+    pub fn clear_faults(&self) {
         self.fail_after(i64::MAX);
     }
 

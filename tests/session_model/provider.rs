@@ -35,7 +35,7 @@ struct Inner {
     rules: Rules,
     /// By code, until it is redeemed: the grant and the nonce.
     codes: HashMap<String, (usize, String)>,
-    grants: Vec<GrantType>,
+    grants: Vec<Grant>,
     sent: Vec<Sent>,
     fates: VecDeque<Fate>,
     violation: Option<String>,
@@ -53,7 +53,7 @@ pub struct Rules {
 }
 
 #[derive(Debug)]
-struct GrantType {
+struct Grant {
     user: usize,
     /// The number of its refresh token and of its access token.
     refresh: u64,
@@ -124,7 +124,7 @@ impl Provider {
     /// Approves a login: returns the number of the grant and the code.
     pub fn approve(&self, user: usize, nonce: &str) -> (usize, String) {
         let mut inner = self.lock();
-        inner.grants.push(GrantType {
+        inner.grants.push(Grant {
             user,
             refresh: 0,
             access: 0,

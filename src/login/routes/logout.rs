@@ -83,7 +83,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let action = format!(
         "{}?return_to={}",
         settings.routes.logout,
-        form::encode_word(target)
+        form::encode_component(target)
     );
     response::html(
         StatusCode::OK,
@@ -240,7 +240,7 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    let cookie = cookie.filter(|_| end.brings_state);
+    let cookie = cookie.filter(|_| end.returns_state);
     Some((end, cookie))
 }
 

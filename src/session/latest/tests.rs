@@ -11,7 +11,7 @@ async fn record_of(user: &str) -> SessionRecord {
     let mut claims = login.claims();
     claims["sub"] = json!(user);
     login.grant_claims(&claims);
-    login.come_back().await.unwrap()
+    login.call_back().await.unwrap()
 }
 
 fn numbered(record: &SessionRecord, number: usize) -> (SessionRecord, Arc<SessionRecord>) {

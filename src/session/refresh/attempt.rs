@@ -178,7 +178,7 @@ impl SessionManager {
         };
         let outcome = match failure {
             RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
-            RefreshFailure::OtherPerson(error) => {
+            RefreshFailure::OtherSubject(error) => {
                 Refresh::OtherSubject.count();
                 events::refresh_subject_mismatch(&error);
                 self.end_after_refresh(loaded).await

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::response::{Active, Kind};
 use super::settings::Settings;
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::token::TokenInfo;
 use crate::token::audience::Audience;
@@ -49,7 +49,7 @@ pub(super) fn judge(
 
 /// What of a token_info time can change, looked at whenever it is used.
 pub(super) fn check_times(
-    claims: &Registered,
+    claims: &RegisteredClaims,
     now: i64,
     leeway: i64,
 ) -> Result<(), VerifyErrorKind> {
@@ -67,7 +67,7 @@ pub(super) fn check_times(
 }
 
 /// As with JWTs, missing is nobody (`A9`): a server that says for whom a token is must say so of each.
-fn check_audience(settings: &Settings, claims: &Registered) -> Result<(), VerifyErrorKind> {
+fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyErrorKind> {
     if settings.audience.accepts(claims) {
         return Ok(());
     }
