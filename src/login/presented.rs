@@ -2,7 +2,7 @@
 
 use super::chunks::{MAX_CHUNKS, read};
 use super::cookie_cipher::CookieCipher;
-use super::cookies::{Jar, SESSION};
+use super::cookies::{Jar, MAX_VALUES, SESSION};
 use crate::flow::SessionRecord;
 use crate::session::{Presented, PresentedSession};
 
@@ -181,8 +181,9 @@ fn chunk_number(index: &str) -> Option<usize> {
     Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
 }
 
-/// Combinations of planted cookies that are tried at one request.
-const MAX_TRIES: usize = 32;
+/// Combinations of planted cookies that are tried at one request: every value of the whole session, and every pair of
+/// its chunks, of which we never write more.
+const MAX_TRIES: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
 
 /// Different sessions of one request that are looked at.
 pub(super) const MAX_SESSIONS: usize = 4;

@@ -68,6 +68,12 @@ impl Settings {
         self.keeper.now()
     }
 
+    /// Returns the time at which something of this second is to be judged: a wall clock that was set back since
+    /// does not make it younger.
+    pub(super) fn now_for(&self, moment: i64) -> i64 {
+        self.keeper.now_for(moment)
+    }
+
     /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
         check_return_to(value, self.flow().redirect_uri(), &self.routes.no_targets())

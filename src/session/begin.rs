@@ -82,6 +82,7 @@ impl SessionManager {
         if logged_out? || !listed? {
             return Err(self.overtaken(&record).await);
         }
+        self.memory.pending_ends.note_opened(&record);
         Ok(LoadedSession::new(record, Seat::Stored { ticket, version }))
     }
 

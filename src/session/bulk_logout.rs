@@ -49,7 +49,8 @@ impl SessionManager {
         let (list, sid) = match (user_list, sid_list) {
             (Some(list), None) | (None, Some(list)) => (list, None),
             // Neither another session of this user nor one of another user with this `sid` is meant. Some servers
-            // name the user by another `sub` than in ID tokens, though; a `sid` of one user alone is unmistakable.
+            // name the user by another `sub` than in ID tokens, though: a `sub` that is of no user here, with a `sid`
+            // of one user alone, is unmistakable.
             (Some(user), Some(sid)) => match self.is_of_one_other_user(store, &sid, &user).await? {
                 true => (sid, None),
                 false => (user, Some(sid.tag())),
@@ -83,7 +84,8 @@ impl SessionManager {
         let entries = index::read(store, sid, self.now()).await?;
         let first = entries.first().map(|entry| entry.other);
         let is_first = |entry: &Entry| Some(entry.other) == first;
-        Ok(first.is_some_and(|first| first != user.tag()) && entries.iter().all(is_first))
+        let is_of_one = first.is_some_and(|first| first != user.tag());
+        Ok(is_of_one && entries.iter().all(is_first) && !index::is_known(store, user).await?)
     }
 
     /// Ends every session of these that lives, and says how many did.

@@ -38,20 +38,17 @@ struct RefusedClaim {
 }
 
 impl SessionManager {
-    /// Claims the state of a login that was started at this second since 1970. Returns `None` if it was claimed
-    /// before.
-    pub(crate) async fn claim(
-        &self,
-        state: &State,
-        started_at: i64,
-    ) -> Result<Option<Claim>, StoreError> {
+    /// Claims the state of a login. Returns `None` if it was claimed before.
+    pub(crate) async fn claim(&self, state: &State) -> Result<Option<Claim>, StoreError> {
         let Some(store) = self.store() else {
             return Ok(Some(Claim { entry: None }));
         };
         let digest = base64url::encode(&sha256(state.expose().as_bytes()));
         let key = Key::new("state", &digest);
-        let ttl = presentable_for(started_at, self.now());
-        match store.put(&key, Bytes::new(), ttl, Expect::Absent).await? {
+        match store
+            .put(&key, Bytes::new(), CLAIM_TTL, Expect::Absent)
+            .await?
+        {
             Put::Stored(version) => Ok(Some(Claim {
                 entry: Some((key, version)),
             })),
@@ -97,13 +94,9 @@ impl RefusedClaims {
     }
 }
 
-/// How long some replica could still accept the transaction: to its end by a clock that is behind ours.
-fn presentable_for(started_at: i64, now: i64) -> Duration {
-    let age = now.saturating_sub(started_at);
-    let lifetime = i64::try_from(Transaction::LIFETIME.as_secs()).unwrap_or(i64::MAX);
-    let left = lifetime.saturating_sub(age).max(0);
-    Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(CLOCK_SKEW)
-}
+/// How long some replica could still accept the transaction of a claim. Its age is not subtracted: it is known by the
+/// wall clock alone, and one that is ahead would end the claim while the transaction can still be presented.
+const CLAIM_TTL: Duration = Transaction::LIFETIME.saturating_add(CLOCK_SKEW);
 
 /// The clocks of two replicas may be a minute apart; the other minute is for the request itself.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
@@ -118,21 +111,6 @@ const MAX_REFUSED: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_claim_lasts_as_long_as_its_transaction_could_be_presented() {
-        for (age, seconds) in [
-            (0, 720),
-            (599, 121),
-            (600, 120),
-            (10_000, 120),
-            (-60, 780),
-            (i64::MAX, 120),
-        ] {
-            let ttl = presentable_for(1_000_000, 1_000_000_i64.saturating_add(age));
-            assert_eq!(ttl, Duration::from_secs(seconds), "{age}");
-        }
-    }
 
     #[test]
     fn a_process_keeps_a_bounded_number_of_refused_claims_and_drops_the_oldest() {

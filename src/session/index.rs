@@ -135,6 +135,11 @@ pub(super) async fn read(
     }
 }
 
+/// Whether sessions of this list have been here, for a while after the last has ended too.
+pub(super) async fn is_known(store: &SharedStore, list: &List) -> Result<bool, StoreError> {
+    Ok(store.get(&list.key()).await?.is_some())
+}
+
 /// What came of adding a session.
 #[derive(Default)]
 pub(super) struct Added {
@@ -218,7 +223,12 @@ async fn change<T>(
         let outcome = change(&mut entries);
         let longest = entries.iter().map(|entry| entry.ends_at).max();
         let left = longest.unwrap_or(now).saturating_sub(now);
+        let least = match list.is_of_a_user() {
+            true => USER_KNOWN,
+            false => SLACK,
+        };
         let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
+        let ttl = ttl.max(least);
         if let Put::Stored(_) = store.put(&key, encode(&entries), ttl, expect).await? {
             return Ok(outcome);
         }
@@ -279,6 +289,10 @@ const ENTRY: usize = 32 + 3 * 8 + 16;
 /// Sessions of all users in the list of one `sid`: some 150 KB. Authorization servers give each sign-in its own.
 const MOST_BY_SID: usize = 2048;
 const SLACK: Duration = Duration::from_secs(60);
+
+/// How long the list of a user stays without sessions: a logout token that names the user may come after their own
+/// sign-out, which it is the consequence of.
+const USER_KNOWN: Duration = Duration::from_secs(3600);
 
 /// Of those who change one list at once, each round lets one through.
 const ATTEMPTS: usize = 64;

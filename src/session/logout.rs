@@ -33,6 +33,8 @@ enum Target {
     Over(SessionRef),
     /// Nothing that lives and can be read here. Another process may have the key to it.
     Unread(SessionId),
+    /// A cookie whose newer record cannot be read here: its own tokens are all that can be revoked.
+    Older(Arc<SessionRecord>),
     /// It is a cookie of another mode.
     Nothing,
 }
@@ -103,7 +105,11 @@ impl SessionManager {
             (SessionBackend::CookieWith(store), PresentedSession::Record(record)) => {
                 let session = SessionRef::from(&*record);
                 let held = LoadedSession::new(*record, Seat::Cookie(None));
+                let older = Arc::clone(held.record());
                 let newest = self.newest_shared(store, held).await?;
+                if matches!(newest, Found::Unreadable) && !self.has_ended(&older) {
+                    return Ok(Target::Older(older));
+                }
                 (newest, Target::Over(session))
             }
             (SessionBackend::Store(store), PresentedSession::SessionSecret(ticket)) => {
@@ -124,6 +130,10 @@ impl SessionManager {
             Target::Alive(held) => return Ok(SignOut::Ended(self.leave(held).await?)),
             Target::Over(session) => self.end_unread(session).await?,
             Target::Unread(id) => self.end_by_id(id).await?,
+            Target::Older(record) => {
+                self.end(record).await?;
+                return Ok(SignOut::Ended(Arc::clone(record)));
+            }
             Target::Nothing => {}
         }
         Ok(SignOut::Over)

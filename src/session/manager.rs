@@ -139,6 +139,11 @@ impl SessionManager {
         self.memory.steady.now(self.flow.clock().as_ref())
     }
 
+    /// The same for something of this second, which is older than it looks if the clock was set back since.
+    pub(crate) fn now_for(&self, moment: i64) -> i64 {
+        self.now().saturating_add(self.lost_since(moment))
+    }
+
     /// When the session ends if nothing happens any more.
     pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
         record.expires_at(self.absolute, self.idle, |moment| self.lost_since(moment))

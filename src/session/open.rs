@@ -99,7 +99,11 @@ impl SessionManager {
                 Found::Ended
             }
             (SessionBackend::Store(store), PresentedSession::SessionSecret(ticket)) => {
-                match self.load_stored(store, &ticket).await? {
+                let found = self.load_stored(store, &ticket).await?;
+                if let Found::Session(held) = &found {
+                    self.memory.pending_ends.note_opened(held.record());
+                }
+                match found {
                     Found::Session(held) if self.is_denied(held.record()) => Found::Ended,
                     found => found,
                 }

@@ -159,3 +159,46 @@ async fn cookies_planted_beside_that_of_a_login_do_not_break_it() {
         assert_eq!(answer.sets(), [SESSION], "{mode:?}");
     }
 }
+
+/// Each value of a name is tried, wherever the real one stands.
+#[tokio::test]
+async fn many_values_under_the_name_of_the_session_neither_hide_it_nor_keep_it_alive() {
+    for mode in ALL {
+        for count in [1, 3, 4, 5, 15] {
+            let name = format!("{mode:?} {count}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            let flood = (0..count).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(flood.chain(jar.0.clone()).collect());
+            assert_eq!(nodes.first.greeting(&planted).await, ALICE, "{name}");
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert!(answer.location().starts_with(ISSUER), "{name}");
+            assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// A session of the attacker beside the user's, in the same chunks.
+#[tokio::test]
+async fn a_planted_session_of_the_attacker_keeps_no_other_session_alive() {
+    for mode in ALL {
+        for junk in [0, 8] {
+            let name = format!("{mode:?} {junk}");
+            let nodes = Nodes::new(mode);
+            let (bob, alice) = (nodes.signed_in("bob").await, nodes.signed_in("alice").await);
+            let flood = (0..junk).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(bob
+                .0
+                .iter()
+                .cloned()
+                .chain(flood)
+                .chain(alice.0.clone())
+                .collect());
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+            assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{name}");
+            assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+        }
+    }
+}

@@ -132,3 +132,92 @@ async fn made_up_tickets_during_an_outage_are_bounded_and_end_no_other_session()
     );
     assert_eq!(nodes.greeting(&bob).await, STRANGER);
 }
+
+/// Made-up tickets have a room of their own: what was opened as a session before ends all the same.
+#[tokio::test]
+async fn made_up_tickets_during_an_outage_keep_no_user_from_signing_out() {
+    let nodes = Nodes::new(Mode::Store);
+    let jars = [nodes.signed_in("alice").await, nodes.signed_in("bob").await];
+    nodes.store.fail_after(0);
+    for number in 0..2000 {
+        let jar = Jar::of(&[(SESSION, &format!("{number:0>42}A"))]);
+        nodes.first.send(sign_out().jar(&jar)).await;
+    }
+    for jar in &jars {
+        let answer = nodes.first.send(sign_out().jar(jar)).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.json()["code"], "signed_out_here");
+        assert_eq!(answer.clears(), [SESSION]);
+    }
+    nodes.store.mend();
+    for jar in &jars {
+        assert_eq!(nodes.first.greeting(jar).await, STRANGER);
+    }
+    nodes.server.clock().advance(Duration::from_secs(2));
+    for _ in 0..20 {
+        settle().await;
+    }
+    for jar in &jars {
+        assert_eq!(nodes.second.greeting(jar).await, STRANGER);
+    }
+    assert!(nodes.server.refresh_tokens("alice").is_empty());
+}
+
+/// Nor does a user with many sessions of their own, which were opened once.
+#[tokio::test]
+async fn one_user_who_signs_out_many_times_during_an_outage_keeps_no_other_from_it() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let alice = nodes.signed_in("alice").await;
+        let mut jars = Vec::new();
+        for _ in 0..1100 {
+            jars.push(nodes.signed_in("bob").await);
+        }
+        nodes.store.fail_after(0);
+        for jar in &jars {
+            nodes.first.send(sign_out().jar(jar)).await;
+        }
+        let answer = nodes.first.send(sign_out().jar(&alice)).await;
+        assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
+        nodes.store.mend();
+        assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{mode:?}");
+        nodes.server.clock().advance(Duration::from_secs(2));
+        for _ in 0..20 {
+            settle().await;
+        }
+        assert_eq!(nodes.second.greeting(&alice).await, STRANGER, "{mode:?}");
+    }
+}
+
+#[tokio::test]
+async fn one_end_that_the_store_never_accepts_holds_up_no_other() {
+    for mode in SHARED {
+        let nodes = Nodes::new(mode);
+        let alice = nodes.signed_in("alice").await;
+        let mut jars = Vec::new();
+        for _ in 0..12 {
+            jars.push(nodes.signed_in("bob").await);
+        }
+        let sessions = nodes.login.sessions().of_user("alice").await.unwrap();
+        nodes.store.fail_after(0);
+        for jar in jars.iter().chain([&alice]) {
+            let answer = nodes.first.send(sign_out().jar(jar)).await;
+            assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
+        }
+        nodes.store.refuse(Some(&sessions[0].id().to_string()));
+        nodes.store.mend();
+        for _ in 0..3 {
+            nodes.server.clock().advance(Duration::from_secs(2));
+            settle().await;
+        }
+        for jar in &jars {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?}");
+        }
+        nodes.store.refuse(None);
+        for _ in 0..3 {
+            nodes.server.clock().advance(Duration::from_secs(30));
+            settle().await;
+        }
+        assert_eq!(nodes.greeting(&alice).await, STRANGER, "{mode:?}");
+    }
+}

@@ -79,3 +79,24 @@ async fn a_sid_of_one_user_is_ended_though_the_token_names_the_user_otherwise() 
         assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
     }
 }
+
+/// The usual course of a sign-out: here first, then at the authorization server, which tells all clients. By then the
+/// list of the `sid` has one other user alone.
+#[tokio::test]
+async fn the_logout_token_of_a_user_who_has_signed_out_here_ends_no_other_user_with_the_sid() {
+    for mode in SHARED {
+        for waits in [0, 50, 1800] {
+            let name = format!("{mode:?} {waits}");
+            let nodes = Nodes::with(mode, &crowd(), |login| login);
+            let jar = nodes.signed_in("user-1").await;
+            let other = nodes.signed_in("bob").await;
+            let sign_out = Ask::new("POST", "/auth/logout").set("sec-fetch-site", "same-origin");
+            nodes.first.send(sign_out.jar(&jar)).await;
+            nodes.server.clock().advance(Duration::from_secs(waits));
+            let token = nodes.one("shared").with_subject("user-1");
+            assert_done(&nodes.tell(&token.sign()).await, &name);
+            assert_eq!(nodes.greeting(&other).await, "hello bob", "{name}");
+            assert_eq!(nodes.greeting(&jar).await, "hello stranger", "{name}");
+        }
+    }
+}

@@ -246,3 +246,23 @@ async fn a_script_of_another_origin_is_not_sent_to_sign_in() {
         }
     }
 }
+
+/// What signs out at once is a link of our own page; anything else is asked first.
+#[tokio::test]
+async fn a_link_with_a_foreign_origin_signs_out_only_after_it_was_asked() {
+    let own = [
+        ("accept", HTML),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    for origin in FOREIGN_ORIGINS {
+        let shop = Shop::new();
+        let jar = shop.signed_in().await;
+        let ask = Ask::new("GET", "/auth/logout").with(&own).with(origin);
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{origin:?}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{origin:?}");
+        assert_eq!(shop.greeting(&jar).await, "hello alice", "{origin:?}");
+    }
+}

@@ -40,6 +40,7 @@ pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 pub struct Frail {
     memory: MemoryStore,
     left: Arc<AtomicI64>,
+    refused: Arc<Mutex<Option<String>>>,
     hold: Arc<Mutex<Option<Hold>>>,
 }
 
@@ -66,6 +67,7 @@ impl Frail {
         Self {
             memory,
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            refused: Arc::default(),
             hold: Arc::default(),
         }
     }
@@ -73,6 +75,11 @@ impl Frail {
     /// Answers that many verbs, and none after.
     pub fn fail_after(&self, verbs: i64) {
         self.left.store(verbs, Ordering::SeqCst);
+    }
+
+    /// Answers nothing for the keys of this ID.
+    pub fn refuse(&self, id: Option<&str>) {
+        *self.refused.lock().unwrap() = id.map(str::to_owned);
     }
 
     pub fn mend(&self) {
@@ -99,7 +106,11 @@ impl Frail {
         hold.take_if(|hold| key.as_str().starts_with(&format!("{}:", hold.purpose)))
     }
 
-    fn ask(&self) -> Result<(), StoreError> {
+    fn ask(&self, key: &Key) -> Result<(), StoreError> {
+        let refused = self.refused.lock().unwrap().clone();
+        if refused.is_some_and(|id| key.as_str().ends_with(&id)) {
+            return Err(StoreError::unavailable("one of its nodes is away"));
+        }
         if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
         }
@@ -113,7 +124,7 @@ impl Store for Frail {
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         self.memory.get(key).await
     }
 
@@ -124,7 +135,7 @@ impl Store for Frail {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         if let Some(hold) = self.holds_up(key) {
             hold.arrived.notify_one();
             hold.released.notified().await;
@@ -133,7 +144,7 @@ impl Store for Frail {
     }
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         if let Some(hold) = self.holds_up(key) {
             hold.arrived.notify_one();
             hold.released.notified().await;

@@ -130,3 +130,50 @@ async fn a_refused_code_is_not_sent_again_by_another_replica_at_once() {
     }
     assert_eq!(world.channel.sent(), 1);
 }
+
+/// A clock that is ahead at the callback makes the transaction look old, and a clock that is right accepts it for
+/// longer than that.
+#[tokio::test]
+async fn a_clock_that_was_ahead_at_the_callback_lets_no_code_be_sent_twice() {
+    for mode in modes() {
+        let world = World::new();
+        let store = world.memory(2_000);
+        let shops = [1, 2].map(|_| world.shop(mode(world.login(), store.clone())));
+        let (_, ask) = honest_callback(&shops[0]).await;
+        world.server.clock().turn_wall(590);
+        assert!(shops[0].send(ask.clone()).await.sets().contains(&SESSION));
+        world.server.clock().turn_wall(-590);
+        for _ in 0..4 {
+            world.advance(Duration::from_secs(140));
+            for shop in &shops {
+                shop.send(ask.clone()).await;
+            }
+        }
+        assert_eq!(shops[0].token_calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_lets_no_code_be_sent_twice() {
+    // With the store of sessions, with that of cookies, and without.
+    for mode in [0, 1, 2] {
+        for back in [-400, -650, -720, -3600] {
+            let world = World::new();
+            let store = world.memory(2_000);
+            let login = world.login();
+            let shop = world.shop(match mode {
+                2 => login,
+                mode => modes()[mode](login, store),
+            });
+            let (_, ask) = honest_callback(&shop).await;
+            assert!(shop.send(ask.clone()).await.sets().contains(&SESSION));
+            world.advance(Duration::from_secs(725));
+            world.server.clock().turn_wall(back);
+            for _ in 0..30 {
+                shop.send(ask.clone()).await;
+                world.advance(Duration::from_secs(150));
+            }
+            assert_eq!(shop.token_calls(), 1, "{mode} {back}");
+        }
+    }
+}

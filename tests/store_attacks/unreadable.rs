@@ -217,3 +217,23 @@ async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_lef
         assert_eq!(nodes.store.entries("ended-user"), before, "{value:?}");
     }
 }
+
+/// What this process knows of the session is the cookie: its tokens are revoked, and the session at the authorization
+/// server ends.
+#[tokio::test]
+async fn a_sign_out_revokes_what_the_cookie_holds_though_the_newer_record_cannot_be_read() {
+    let nodes = Rotation::new(LoginLayer::with_shared_store);
+    let jar = sign_in(&nodes.world, &nodes.old).await;
+    let answer = nodes.new.send(Ask::page("/renew").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = sign_out(&nodes.old, &jar).await;
+    assert!(answer.location().starts_with(ISSUER), "{answer:?}");
+    let requests = nodes.world.server.requests();
+    let revocations = requests
+        .iter()
+        .filter(|one| one.endpoint() == tower_oauth::testing::Endpoint::Revocation);
+    assert_eq!(revocations.count(), 2);
+    for shop in [&nodes.old, &nodes.new] {
+        assert_eq!(greeting(shop, &jar).await, "hello stranger");
+    }
+}

@@ -47,7 +47,8 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
         Err(error) => return refuse(&Refusal::from(&FlowError::from(error))),
     };
     let jar = Jar::read(headers, &settings.sealer.names);
-    let lookup = transactions::find(&settings.sealer, &jar, response.state(), settings.now());
+    let now = |started_at| settings.now_for(started_at);
+    let lookup = transactions::find(&settings.sealer, &jar, response.state(), now);
     let (name, transaction) = match lookup {
         Lookup::Found(name, transaction) => (name, *transaction),
         // `L61`: without this browser's own cookie there is no session, whatever the query says.
@@ -98,13 +99,13 @@ async fn finish(
         .unwrap_or(&settings.default_return_to)
         .to_owned();
     let state = transaction.state.clone();
-    let (replaces, started_at) = (transaction.replaces, transaction.started_at);
+    let replaces = transaction.replaces;
     let outcome = match settings.flow().accept(transaction, response).await {
         Ok(grant) => {
             let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
             let sealer = settings.sealer.clone();
             let redeem = move |permit| async move {
-                let Some(claim) = keeper.claim(&claimed, started_at).await? else {
+                let Some(claim) = keeper.claim(&claimed).await? else {
                     return Err(SignInError::Used);
                 };
                 let tokens = match keeper.flow().redeem(&grant).await {

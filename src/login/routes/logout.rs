@@ -60,6 +60,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     // `L60`: a link on our own page. Not its prefetch, and not an image that somebody put there.
     let own_link = navigation::one(&parts.headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
         && navigation::goes_to_a_document(&parts.headers)
+        && !navigation::has_foreign_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
         return match AwaitingRefresh::begin(settings, parts).await {
