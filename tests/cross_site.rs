@@ -285,7 +285,7 @@ const ROWS: [Row; 26] = [
         &[("accept", "image/avif,image/*,*/*;q=0.8")],
     ),
     row(
-        "a form of a stranger's `no-referrer` page, from a browser without Fetch Metadata",
+        "a form of another origin's `no-referrer` page, from a browser without Fetch Metadata",
         "POST",
         &[("accept", "text/html"), ("origin", "null")],
     ),

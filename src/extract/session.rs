@@ -6,7 +6,7 @@ use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::session::Session;
 
 /// Why there is no [`Session`] for a handler: nobody is signed in, or no layer looked.
@@ -24,7 +24,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
         let mark = find_layer(parts)?;
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            let answer = mark.ask_to_log_in(&parts.method, &parts.headers);
+            let answer = mark.login_required(&parts.method, &parts.headers);
             SessionRejection(Box::new(answer))
         })
     }
@@ -51,8 +51,8 @@ impl IntoResponse for SessionRejection {
 
 fn find_layer(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
     let mark = parts.extensions.get::<LoginContext>();
-    let mark = mark.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
-    mark.look();
+    let mark = mark.ok_or_else(|| SessionRejection(Box::new(misconfigured(NO_LAYER))))?;
+    mark.note_session_dependence();
     Ok(mark)
 }
 

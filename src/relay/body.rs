@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::fields::Fields;
+use super::request_fields::RequestFields;
 use super::response_fields::ResponseFields;
 use crate::bearer::StrippedBody;
 
@@ -19,24 +19,24 @@ pin_project! {
     pub struct Upload<B> {
         #[pin]
         inner: StrippedBody<B>,
-        progress: Progress,
+        progress: UploadProgress,
     }
 }
 
 /// How many frames of an upload went through: as long as some do, nobody is late with an answer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct UploadProgress(Arc<AtomicU64>);
 
-impl Progress {
+impl UploadProgress {
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
 impl<B> Upload<B> {
-    pub(super) fn new(inner: B, progress: Progress, fields: &Fields) -> Self {
+    pub(super) fn new(inner: B, progress: UploadProgress, fields: &RequestFields) -> Self {
         Self {
-            inner: StrippedBody::new(inner, fields.outward_trailers()),
+            inner: StrippedBody::new(inner, fields.request_trailers()),
             progress,
         }
     }
@@ -68,32 +68,32 @@ impl<B: Body> Body for Upload<B> {
 }
 
 pin_project! {
-    /// The body of an answer: the upstream's, or the few words of the relay itself.
+    /// The body of an answer: the upstream's, or the few text of the relay itself.
     #[derive(Debug)]
     pub struct Download<R> {
         #[pin]
-        state: State<R>,
+        state: DownloadState<R>,
     }
 }
 
 pin_project! {
-    #[project = Projected]
+    #[project = DownloadProjection]
     #[derive(Debug)]
-    enum State<R> {
+    enum DownloadState<R> {
         Upstream { #[pin] body: StrippedBody<R> },
-        Own { words: Bytes },
+        Own { text: Bytes },
     }
 }
 
 impl<R> Download<R> {
     pub(super) fn upstream(body: R, fields: &ResponseFields) -> Self {
-        let body = StrippedBody::new(body, fields.inward_trailers());
-        let state = State::Upstream { body };
+        let body = StrippedBody::new(body, fields.response_trailers());
+        let state = DownloadState::Upstream { body };
         Self { state }
     }
 
-    pub(super) fn own(words: Bytes) -> Self {
-        let state = State::Own { words };
+    pub(super) fn own(text: Bytes) -> Self {
+        let state = DownloadState::Own { text };
         Self { state }
     }
 }
@@ -107,24 +107,26 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().state.project() {
-            Projected::Upstream { body } => body.poll_frame(cx),
-            Projected::Own { words } if words.is_empty() => Poll::Ready(None),
-            Projected::Own { words } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
+            DownloadProjection::Upstream { body } => body.poll_frame(cx),
+            DownloadProjection::Own { text } if text.is_empty() => Poll::Ready(None),
+            DownloadProjection::Own { text } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Upstream { body } => body.is_end_stream(),
-            State::Own { words } => words.is_empty(),
+            DownloadState::Upstream { body } => body.is_end_stream(),
+            DownloadState::Own { text } => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Upstream { body } => body.size_hint(),
-            State::Own { words } => {
-                SizeHint::with_exact(u64::try_from(words.len()).unwrap_or(u64::MAX))
+            DownloadState::Upstream { body } => body.size_hint(),
+            DownloadState::Own { text } => {
+                SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX))
             }
         }
     }

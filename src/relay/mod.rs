@@ -96,14 +96,14 @@
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
-mod fields;
 mod refusal;
+mod request_fields;
 mod response_fields;
 mod service;
 mod settings;
-mod socket;
 mod target;
 mod transport;
+mod websocket;
 
 pub use body::{Download, Upload};
 pub use service::ResponseFuture;

@@ -10,26 +10,26 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::socket::Flaw;
-use super::target::Astray;
+use super::target::TargetError;
+use super::websocket::HandshakeError;
 use crate::login::LoginContext;
 use crate::protocol::sanitize::log_safe;
 use crate::session::SessionError;
 use crate::telemetry::may_log;
 
 /// A response before it gets the body type of a relay.
-pub(super) type Answer = Response<Bytes>;
+pub(super) type RelayResponse = Response<Bytes>;
 
 const TARGET: &str = "tower_oauth::relay";
 
-pub(super) fn astray(reason: Astray, path: &str) -> Answer {
+pub(super) fn invalid_target(reason: TargetError, path: &str) -> RelayResponse {
     match reason {
-        Astray::Elsewhere => problem(
+        TargetError::NotBelowPrefix => problem(
             StatusCode::NOT_FOUND,
             "not_relayed",
             "Nothing is relayed from here.",
         ),
-        Astray::Ambiguous(found) => {
+        TargetError::Ambiguous(found) => {
             let path = log_safe(path);
             tracing::debug!(target: TARGET, event = "relay_refused_path", %found, path);
             problem(
@@ -42,11 +42,11 @@ pub(super) fn astray(reason: Astray, path: &str) -> Answer {
 }
 
 /// RFC 6455 §4.2.2: 426 names the version that would do.
-pub(super) fn no_handshake(flaw: Flaw) -> Answer {
+pub(super) fn invalid_handshake(flaw: HandshakeError) -> RelayResponse {
     tracing::debug!(target: TARGET, event = "relay_refused_upgrade", found = %flaw);
     let status = match flaw {
-        Flaw::Version => StatusCode::UPGRADE_REQUIRED,
-        Flaw::NoConnection => StatusCode::NOT_IMPLEMENTED,
+        HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
+        HandshakeError::NoConnection => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::BAD_REQUEST,
     };
     let mut answer = problem(
@@ -54,7 +54,7 @@ pub(super) fn no_handshake(flaw: Flaw) -> Answer {
         "upgrade_refused",
         "Only WebSocket handshakes over HTTP/1.1 are relayed.",
     );
-    if flaw == Flaw::Version {
+    if flaw == HandshakeError::Version {
         let headers = answer.headers_mut();
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -63,7 +63,7 @@ pub(super) fn no_handshake(flaw: Flaw) -> Answer {
     answer
 }
 
-pub(super) fn not_to_run() -> Answer {
+pub(super) fn not_executable() -> RelayResponse {
     problem(
         StatusCode::FORBIDDEN,
         "not_to_run",
@@ -71,7 +71,7 @@ pub(super) fn not_to_run() -> Answer {
     )
 }
 
-pub(super) fn method_not_allowed(allowed: HeaderValue) -> Answer {
+pub(super) fn method_not_allowed(allowed: HeaderValue) -> RelayResponse {
     let mut answer = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_relayed",
@@ -83,7 +83,11 @@ pub(super) fn method_not_allowed(allowed: HeaderValue) -> Answer {
 }
 
 /// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
-pub(super) fn no_token(error: &SessionError, mark: &LoginContext, headers: &HeaderMap) -> Answer {
+pub(super) fn token_unavailable(
+    error: &SessionError,
+    context: &LoginContext,
+    headers: &HeaderMap,
+) -> RelayResponse {
     let (status, retry_after) = match error {
         SessionError::Unavailable { retry_after, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
@@ -91,7 +95,7 @@ pub(super) fn no_token(error: &SessionError, mark: &LoginContext, headers: &Head
         SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
         _ => {
             tracing::debug!(target: TARGET, event = "relay_without_token", reason = %error);
-            return mark.ask_script_to_log_in(headers);
+            return context.login_required_for_script(headers);
         }
     };
     if may_log(
@@ -112,7 +116,7 @@ pub(super) fn no_token(error: &SessionError, mark: &LoginContext, headers: &Head
 }
 
 /// The upstream cannot be reached, or what it says is no answer.
-pub(super) fn bad_gateway(reason: &str) -> Answer {
+pub(super) fn bad_gateway(reason: &str) -> RelayResponse {
     if may_log("relay_failed", "bad_gateway") {
         tracing::warn!(target: TARGET, event = "relay_failed", reason);
     }
@@ -123,7 +127,7 @@ pub(super) fn bad_gateway(reason: &str) -> Answer {
     )
 }
 
-pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
+pub(super) fn unreachable(error: &(dyn Error + 'static)) -> RelayResponse {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -133,7 +137,7 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
     bad_gateway(&reason)
 }
 
-pub(super) fn too_late() -> Answer {
+pub(super) fn timed_out() -> RelayResponse {
     if may_log("relay_failed", "too_late") {
         tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
     }
@@ -144,7 +148,7 @@ pub(super) fn too_late() -> Answer {
     )
 }
 
-fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Answer {
+fn problem(status: StatusCode, code: &'static str, title: &'static str) -> RelayResponse {
     let problem = json!({
         "type": "about:blank",
         "title": title,

@@ -1,7 +1,7 @@
 //! Which header fields of a response go through.
 //!
 //! A response of the relay has our origin, so a field that browsers, scripts of the page or proxies act upon
-//! acts with the authority of this application. Fields with registered names pass only if they are listed:
+//! acts with the authority of this application. RequestFields with registered names pass only if they are listed:
 //! browsers learn new ones every year. `X-` fields are an API's own, and no specification may define one any
 //! more (RFC 6648), so they pass unless a script library or a proxy is known to act upon them.
 
@@ -11,7 +11,7 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::fields::{HOP_BY_HOP, OF_THE_HEAD, listed_in};
+use super::request_fields::{HEAD_ONLY_FIELDS, HOP_BY_HOP, listed_in};
 use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
 use crate::protocol::field_name::{is_one_of, remove};
@@ -32,7 +32,7 @@ impl ResponseFields {
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
         let folded = field_name_setting("passed response header", name)?;
-        if folded.ends_with('-') || is_never_passed(&folded) {
+        if folded.ends_with('-') || is_never_forwarded(&folded) {
             return Err(ConfigError::Setting {
                 setting: "passed response header",
                 value: name.to_owned(),
@@ -45,7 +45,7 @@ impl ResponseFields {
     }
 
     /// Turns the header of the upstream's response into that of the relay's.
-    pub(super) fn inward(&self, status: StatusCode, headers: &mut HeaderMap) {
+    pub(super) fn rewrite(&self, status: StatusCode, headers: &mut HeaderMap) {
         let listed = listed_in(headers, &CONNECTION);
         // RFC 9112 §6.3, as on the way out: the server here frames the response anew.
         if headers.contains_key(TRANSFER_ENCODING) {
@@ -53,7 +53,7 @@ impl ResponseFields {
         }
         remove(headers, |name, folded| {
             let passes = self.passes(folded) && !listed.iter().any(|one| one == folded);
-            if !passes && !is_never_passed(folded) {
+            if !passes && !is_never_forwarded(folded) {
                 tracing::debug!(
                     target: "tower_oauth::relay",
                     event = "relay_removed_response_field",
@@ -77,10 +77,10 @@ impl ResponseFields {
     }
 
     /// The same for what follows the body: no more passes than in the header.
-    pub(super) fn inward_trailers(&self) -> TrailerFilter {
+    pub(super) fn response_trailers(&self) -> TrailerFilter {
         let fields = self.clone();
         TrailerFilter::new(move |folded| {
-            is_one_of(OF_THE_HEAD, folded)
+            is_one_of(HEAD_ONLY_FIELDS, folded)
                 || !Self::default().passes(folded)
                 || !fields.passes(folded)
         })
@@ -88,23 +88,23 @@ impl ResponseFields {
 
     /// Whether a field of this folded name goes to the browser.
     pub(super) fn passes(&self, folded: &str) -> bool {
-        if is_never_passed(folded) {
+        if is_never_forwarded(folded) {
             return false;
         }
         let passed = self.passed.iter().any(|name| name == folded);
         let stripped = is_one_of(&self.stripped, folded);
-        passed || !stripped && is_one_of(OF_AN_API, folded) && !is_one_of(ACTED_UPON, folded)
+        passed || !stripped && is_one_of(API_FIELDS, folded) && !is_one_of(ACTIVE_FIELDS, folded)
     }
 }
 
-fn is_never_passed(folded: &str) -> bool {
-    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_PASSED, folded)
+fn is_never_forwarded(folded: &str) -> bool {
+    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_FORWARDED, folded)
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// What changes cookies, credentials, access by other origins, TLS or stored data of the whole origin.
-const NEVER_PASSED: &[&str] = &[
+const NEVER_FORWARDED: &[&str] = &[
     "access-control-",
     "activate-storage-access",
     "alt-svc",
@@ -124,9 +124,9 @@ const NEVER_PASSED: &[&str] = &[
     "www-authenticate",
 ];
 
-/// Fields that describe a response of an API and make a browser do nothing but read it. A
+/// RequestFields that describe a response of an API and make a browser do nothing but read it. A
 /// `Content-Security-Policy` only takes away; `Location` is the script's to follow.
-const OF_AN_API: &[&str] = &[
+const API_FIELDS: &[&str] = &[
     "accept-patch",
     "accept-post",
     "accept-ranges",
@@ -191,7 +191,7 @@ const OF_AN_API: &[&str] = &[
 ];
 
 /// `X-` fields that something in the page, or a proxy in front of it, acts upon.
-const ACTED_UPON: &[&str] = &[
+const ACTIVE_FIELDS: &[&str] = &[
     // Browsers.
     "x-allow-fledge",
     "x-content-security-policy",

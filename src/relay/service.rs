@@ -14,14 +14,14 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use tower_service::Service;
 
 use super::Relay;
-use super::body::{Download, Progress, Upload};
-use super::fields;
-use super::refusal::{self, Answer};
+use super::body::{Download, Upload, UploadProgress};
+use super::refusal::{self, RelayResponse};
+use super::request_fields;
 use super::settings::Settings;
-use super::socket::{self, Socket};
-use super::target::Astray;
+use super::target::TargetError;
+use super::websocket::{self, WebSocketHandshake};
 use crate::clock::{SharedClock, within};
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
 use crate::token::original_uri;
@@ -64,78 +64,82 @@ impl Settings {
         &self,
         mut transport: T,
         request: Request<B>,
-    ) -> Result<Response<Download<R>>, Answer>
+    ) -> Result<Response<Download<R>>, RelayResponse>
     where
         T: Service<Request<Upload<B>>, Response = Response<R>>,
         T::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let mark = parts.extensions.remove::<LoginContext>();
-        let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
-        let session = self.admit(&mark, &parts).map_err(|own| *own)?;
+        let context = parts.extensions.remove::<LoginContext>();
+        let context = context.ok_or_else(|| misconfigured(NO_LAYER))?;
+        let session = self.admit(&context, &parts).map_err(|own| *own)?;
         let uri = self.find_target(&parts).map_err(|own| *own)?;
-        let socket = Socket::take(&mut parts).map_err(refusal::no_handshake)?;
+        let socket = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
         let token = session.access_token().await;
-        let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
+        let token =
+            token.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
 
-        let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone(), &self.fields));
-        *outward.method_mut() = parts.method;
-        *outward.uri_mut() = uri;
-        *outward.version_mut() = Version::HTTP_11;
+        let progress = UploadProgress::default();
+        let mut upstream_request = Request::new(Upload::new(body, progress.clone(), &self.fields));
+        *upstream_request.method_mut() = parts.method;
+        *upstream_request.uri_mut() = uri;
+        *upstream_request.version_mut() = Version::HTTP_11;
         // Nothing of the extensions: what layers here know is not for the transport.
-        *outward.headers_mut() = parts.headers;
+        *upstream_request.headers_mut() = parts.headers;
         self.fields
-            .outward(outward.headers_mut(), &token, socket.is_some())
+            .rewrite(upstream_request.headers_mut(), &token, socket.is_some())
             .map_err(|_| refusal::bad_gateway("the access token cannot be sent"))?;
 
         let mut answer = Box::pin(async move {
             poll_fn(|cx| transport.poll_ready(cx)).await?;
-            transport.call(outward).await
+            transport.call(upstream_request).await
         });
         let response = loop {
             let before = progress.count();
-            if let Some(response) = within(&**mark.clock(), self.patience, answer.as_mut()).await {
+            if let Some(response) = within(&**context.clock(), self.timeout, answer.as_mut()).await
+            {
                 break response.map_err(|error| refusal::unreachable(&*error.into()))?;
             }
             // An upload may take its time as long as it goes on.
             if progress.count() == before {
-                return Err(refusal::too_late());
+                return Err(refusal::timed_out());
             }
         };
-        self.inward(response, socket, mark.clock())
+        self.forward_response(response, socket, context.clock())
             .map_err(|own| *own)
     }
 
     /// A router that removes a prefix may remove a second slash with it, so the path that came is looked at
     /// as well.
-    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<Answer>> {
+    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<RelayResponse>> {
         let original = original_uri(&parts.uri, &parts.extensions).path();
         let found = self.target.find(&parts.uri);
         let found = found.and_then(|uri| match find_ambiguity(original) {
-            Some(found) => Err(Astray::Ambiguous(found)),
+            Some(found) => Err(TargetError::Ambiguous(found)),
             None => Ok(uri),
         });
-        found.map_err(|reason| Box::new(refusal::astray(reason, original)))
+        found.map_err(|reason| Box::new(refusal::invalid_target(reason, original)))
     }
 
     /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
-    fn admit(&self, mark: &LoginContext, parts: &Parts) -> Result<Session, Box<Answer>> {
+    fn admit(&self, context: &LoginContext, parts: &Parts) -> Result<Session, Box<RelayResponse>> {
         let (method, headers) = (&parts.method, &parts.headers);
-        mark.look();
-        let own_navigation = self.downloads && mark.is_own_navigation(method, headers);
+        context.note_session_dependence();
+        let own_navigation = self.downloads && context.is_own_navigation(method, headers);
         let Some(session) = parts.extensions.get::<Session>() else {
             return Err(Box::new(match own_navigation {
-                true => mark.ask_to_log_in(method, headers),
-                false => mark.ask_script_to_log_in(headers),
+                true => context.login_required(method, headers),
+                false => context.login_required_for_script(headers),
             }));
         };
-        if fields::asks_for_what_runs(headers) {
-            return Err(Box::new(refusal::not_to_run()));
+        if request_fields::requests_executable(headers) {
+            return Err(Box::new(refusal::not_executable()));
         }
-        let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
+        let shown = !self.requires_csrf_header
+            || context.is_from_own_script(method, headers)
+            || own_navigation;
         if !shown {
-            return Err(Box::new(mark.refuse_foreign(headers)));
+            return Err(Box::new(context.reject_cross_site(headers)));
         }
         if !self.methods.allow(method) {
             let allowed = self.methods.list();
@@ -145,12 +149,12 @@ impl Settings {
     }
 
     /// Turns the upstream's response into the one that the browser gets.
-    fn inward<R>(
+    fn forward_response<R>(
         &self,
         mut response: Response<R>,
-        socket: Option<Socket>,
+        socket: Option<WebSocketHandshake>,
         clock: &SharedClock,
-    ) -> Result<Response<Download<R>>, Box<Answer>> {
+    ) -> Result<Response<Download<R>>, Box<RelayResponse>> {
         let bad = |reason| Box::new(refusal::bad_gateway(reason));
         let status = response.status();
         let fields = &self.response_fields;
@@ -158,8 +162,8 @@ impl Settings {
             let socket = socket.ok_or_else(|| bad("it switched protocols unasked"))?;
             let joined = socket.join(&mut response, Arc::clone(clock));
             joined.map_err(bad)?;
-            fields.inward(status, response.headers_mut());
-            socket::agree(response.headers_mut());
+            fields.rewrite(status, response.headers_mut());
+            websocket::agree(response.headers_mut());
             let mut agreed = Response::new(Download::own(Bytes::new()));
             *agreed.status_mut() = status;
             *agreed.headers_mut() = std::mem::take(response.headers_mut());
@@ -169,7 +173,7 @@ impl Settings {
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
             return Err(bad("a proxy demands credentials"));
         }
-        fields.inward(status, response.headers_mut());
+        fields.rewrite(status, response.headers_mut());
         response.extensions_mut().clear();
         *response.version_mut() = Version::HTTP_11;
         Ok(response.map(|body| Download::upstream(body, fields)))

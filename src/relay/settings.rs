@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method};
 
-use super::fields::Fields;
+use super::request_fields::RequestFields;
 use super::response_fields::ResponseFields;
-use super::target::Target;
+use super::target::UpstreamTarget;
 use super::transport::HttpTransport;
 use crate::config_error::ConfigError;
 
@@ -22,12 +22,12 @@ pub struct Relay<T = HttpTransport> {
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    pub(super) target: Target,
-    pub(super) fields: Fields,
+    pub(super) target: UpstreamTarget,
+    pub(super) fields: RequestFields,
     pub(super) response_fields: ResponseFields,
-    pub(super) methods: Methods,
-    pub(super) patience: Duration,
-    pub(super) demands_header: bool,
+    pub(super) methods: AllowedMethods,
+    pub(super) timeout: Duration,
+    pub(super) requires_csrf_header: bool,
     pub(super) downloads: bool,
 }
 
@@ -41,12 +41,12 @@ impl Relay {
     pub fn new(upstream: &str) -> Result<Self, ConfigError> {
         Ok(Self {
             settings: Arc::new(Settings {
-                target: Target::new(upstream)?,
-                fields: Fields::default(),
+                target: UpstreamTarget::new(upstream)?,
+                fields: RequestFields::default(),
                 response_fields: ResponseFields::default(),
-                methods: Methods::default(),
-                patience: PATIENCE,
-                demands_header: true,
+                methods: AllowedMethods::default(),
+                timeout: DEFAULT_TIMEOUT,
+                requires_csrf_header: true,
                 downloads: false,
             }),
             transport: HttpTransport::default(),
@@ -80,7 +80,7 @@ impl<T> Relay<T> {
         self,
         methods: impl IntoIterator<Item = Method>,
     ) -> Result<Self, ConfigError> {
-        let methods = Methods::only(methods.into_iter().collect())?;
+        let methods = AllowedMethods::only(methods.into_iter().collect())?;
         Ok(self.with(|settings| settings.methods = methods))
     }
 
@@ -94,14 +94,14 @@ impl<T> Relay<T> {
     ///
     /// [`ConfigError::Setting`] for no time at all, and for more than an hour.
     pub fn with_timeout(self, timeout: Duration) -> Result<Self, ConfigError> {
-        if timeout.is_zero() || timeout > LONGEST {
+        if timeout.is_zero() || timeout > MAX_TIMEOUT {
             return Err(ConfigError::Setting {
                 setting: "relay timeout",
                 value: format!("{timeout:?}"),
                 reason: "it must be more than nothing and at most an hour",
             });
         }
-        Ok(self.with(|settings| settings.patience = timeout))
+        Ok(self.with(|settings| settings.timeout = timeout))
     }
 
     /// One more header that the upstream believes and browsers must not send, such as `x-tenant`, or all
@@ -167,7 +167,7 @@ impl<T> Relay<T> {
     /// header, and other sites can cause them. For upstreams that only read at a GET.
     #[must_use]
     pub fn without_csrf_header(self) -> Self {
-        self.with(|settings| settings.demands_header = false)
+        self.with(|settings| settings.requires_csrf_header = false)
     }
 
     /// Another way to the upstream: any service that takes a request with an absolute URI. It must not
@@ -188,10 +188,10 @@ impl<T> Relay<T> {
 
 /// Which methods go through.
 #[derive(Clone, Debug)]
-pub(super) struct Methods(Vec<Method>);
+pub(super) struct AllowedMethods(Vec<Method>);
 
 /// The methods of RFC 9110 §9.3 and RFC 5789 that concern a resource and nothing else.
-impl Default for Methods {
+impl Default for AllowedMethods {
     fn default() -> Self {
         Self(vec![
             Method::GET,
@@ -205,7 +205,7 @@ impl Default for Methods {
     }
 }
 
-impl Methods {
+impl AllowedMethods {
     fn only(methods: Vec<Method>) -> Result<Self, ConfigError> {
         let refused = |value: String, reason| ConfigError::Setting {
             setting: "relayed methods",
@@ -240,5 +240,5 @@ fn is_never_relayed(method: &Method) -> bool {
     never.any(|one| one.eq_ignore_ascii_case(method.as_str()))
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
-const LONGEST: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60 * 60);

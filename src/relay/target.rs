@@ -10,7 +10,7 @@ use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct UpstreamTarget {
     scheme: Scheme,
     authority: Authority,
     /// What every path there begins with; no slash at its end.
@@ -21,14 +21,14 @@ pub(super) struct Target {
 
 /// Why a request goes nowhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Astray {
+pub(super) enum TargetError {
     /// It is not below the prefix.
-    Elsewhere,
+    NotBelowPrefix,
     /// A service behind could read its path as another one.
     Ambiguous(AmbiguousPath),
 }
 
-impl Target {
+impl UpstreamTarget {
     pub(super) fn new(upstream: &str) -> Result<Self, ConfigError> {
         let refused = |reason| ConfigError::Url {
             setting: "upstream",
@@ -90,14 +90,14 @@ impl Target {
 
     /// `L58`: of the request's target only the path below the prefix and the query go on. Its host, if it
     /// names one, is not looked at.
-    pub(super) fn find(&self, uri: &Uri) -> Result<Uri, Astray> {
+    pub(super) fn find(&self, uri: &Uri) -> Result<Uri, TargetError> {
         let Some(asked) = uri.path_and_query() else {
-            return Err(Astray::Ambiguous(AmbiguousPath::NoPath));
+            return Err(TargetError::Ambiguous(AmbiguousPath::NoPath));
         };
         let rest = asked.path().strip_prefix(self.prefix.as_str());
-        let rest = rest.ok_or(Astray::Elsewhere)?;
+        let rest = rest.ok_or(TargetError::NotBelowPrefix)?;
         if !rest.is_empty() && !rest.starts_with('/') {
-            return Err(Astray::Elsewhere);
+            return Err(TargetError::NotBelowPrefix);
         }
         let mut path = format!("{}{rest}", self.base);
         if path.is_empty() {
@@ -105,13 +105,13 @@ impl Target {
         }
         // As it is sent on: the prefix and the base were checked when they were set.
         if let Some(found) = find_ambiguity(&path) {
-            return Err(Astray::Ambiguous(found));
+            return Err(TargetError::Ambiguous(found));
         }
         if let Some(query) = asked.query() {
             path.push('?');
             path.push_str(query);
         }
-        let unusable = Astray::Ambiguous(AmbiguousPath::Control);
+        let unusable = TargetError::Ambiguous(AmbiguousPath::Control);
         let path = PathAndQuery::try_from(path).map_err(|_| unusable)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
@@ -132,8 +132,8 @@ mod tests {
 
     use super::*;
 
-    fn to(upstream: &str, prefix: &str) -> Target {
-        let target = Target::new(upstream).unwrap();
+    fn to(upstream: &str, prefix: &str) -> UpstreamTarget {
+        let target = UpstreamTarget::new(upstream).unwrap();
         match prefix {
             "" => target,
             prefix => target.with_prefix(prefix).unwrap(),
@@ -150,7 +150,7 @@ mod tests {
             "http://[::1]:4000/v1",
             "http://localhost:4000",
         ] {
-            assert!(Target::new(good).is_ok(), "{good}");
+            assert!(UpstreamTarget::new(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -169,7 +169,7 @@ mod tests {
             "https://api.example.com /v1",
             "unix:/run/api",
         ] {
-            let refused = Target::new(bad);
+            let refused = UpstreamTarget::new(bad);
             assert!(matches!(refused, Err(ConfigError::Url { .. })), "{bad}");
         }
         for bad in [
@@ -340,7 +340,7 @@ mod tests {
             ("/api/100%", Some(AmbiguousPath::MalformedEscape)),
         ] {
             let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
-            let reason = reason.map_or(Astray::Elsewhere, Astray::Ambiguous);
+            let reason = reason.map_or(TargetError::NotBelowPrefix, TargetError::Ambiguous);
             assert_eq!(found, Err(reason), "{asked}");
         }
     }

@@ -22,8 +22,8 @@ use tower_service::Service;
 
 use crate::issuer::Renewable;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, BoxError>>;
+type TransportError = Box<dyn Error + Send + Sync>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, TransportError>>;
 
 /// Carries requests over HTTP/1.1, with TLS as the platform trusts it.
 ///
@@ -35,7 +35,7 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, Bo
 pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn make() -> Result<HttpsClient, BoxError> {
+    fn make() -> Result<HttpsClient, TransportError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -60,13 +60,13 @@ impl HttpTransport {
 impl<B> Service<Request<B>> for HttpTransport
 where
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B::Error: Into<TransportError>,
 {
     type Response = Response<HttpBody>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -76,17 +76,17 @@ where
         let clients = self.0.clone();
         Box::pin(async move {
             let (client, generation) = client?;
-            let mut unanswered = Unanswered {
+            let mut guard = UnansweredRequest {
                 clients,
                 generation,
                 since: Instant::now(),
                 ended: false,
             };
             let response = client.request(request).await;
-            unanswered.ended = true;
+            guard.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    unanswered.clients.broke(generation);
+                    guard.clients.broke(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -102,16 +102,16 @@ impl fmt::Debug for HttpTransport {
 
 /// Gives up the connections of a request that is dropped after it had no response for some time: a pooled
 /// connection whose other end has disappeared stays silent.
-struct Unanswered {
+struct UnansweredRequest {
     clients: Renewable<HttpsClient>,
     generation: u64,
     since: Instant,
     ended: bool,
 }
 
-impl Drop for Unanswered {
+impl Drop for UnansweredRequest {
     fn drop(&mut self) {
-        if !self.ended && self.since.elapsed() >= SILENCE {
+        if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
             self.clients.fell_silent(self.generation);
         }
     }
@@ -123,12 +123,12 @@ pub struct HttpBody(Incoming);
 
 impl Body for HttpBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = TransportError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(Into::into)
     }
@@ -148,7 +148,7 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// After so long without traffic on a connection the peer is asked whether it is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE_THRESHOLD: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 32;
 
 #[cfg(test)]
@@ -192,7 +192,7 @@ mod tests {
         let ask = || {
             let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
             let response = transport.clone().call(request);
-            tokio::time::timeout(SILENCE + Duration::from_millis(50), response)
+            tokio::time::timeout(SILENCE_THRESHOLD + Duration::from_millis(50), response)
         };
         assert!(ask().await.unwrap().is_ok());
         // The connection goes back to the pool.

@@ -107,7 +107,7 @@ impl TestSession {
     /// Where a claim has a type that no ID token may have, a number as `sub` for instance, and where the
     /// store of the layer does not take the session.
     pub async fn begin(&self, login: &LoginLayer) -> Session {
-        let keeper = login.keeper();
+        let keeper = login.manager();
         let flow = keeper.flow();
         let now = keeper.now();
         let mut claims = self.claims.clone();

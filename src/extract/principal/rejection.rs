@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 
 use super::Principal;
 use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse};
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
@@ -31,7 +31,7 @@ impl PrincipalRejection {
     }
 
     fn misconfigured(message: &'static str) -> Self {
-        Self(Box::new(missing(message)))
+        Self(Box::new(misconfigured(message)))
     }
 }
 
@@ -52,7 +52,7 @@ impl Asked<'_> {
     }
 
     fn nobody(&self, judged: &AuthState, mark: &LoginContext) -> PrincipalRejection {
-        let page = mark.ask_to_log_in(self.method, self.headers);
+        let page = mark.login_required(self.method, self.headers);
         if page.status() != StatusCode::UNAUTHORIZED {
             return PrincipalRejection(Box::new(page));
         }
@@ -92,7 +92,7 @@ pub(super) fn look<C: Send + Sync + 'static>(
     let Some(judged) = extensions.get::<AuthState>() else {
         return Err(PrincipalRejection::misconfigured(NO_BEARER_LAYER));
     };
-    mark.look();
+    mark.note_session_dependence();
     let found = match (&judged.token_info, extensions.get::<VerifiedToken<C>>()) {
         (Some(_), Some(token)) => Some(Principal::Token(token.clone())),
         (Some(_), None) => {

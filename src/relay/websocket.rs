@@ -19,12 +19,12 @@ use hyper_util::rt::TokioIo;
 use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 
-use super::fields::listed_in;
+use super::request_fields::listed_in;
 use crate::clock::{SharedClock, within};
 
 /// The browser's end of a WebSocket whose handshake is being relayed.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct WebSocketHandshake {
     browser: OnUpgrade,
     /// What the upstream has to answer in `Sec-WebSocket-Accept`.
     accept: String,
@@ -32,7 +32,7 @@ pub(super) struct Socket {
 
 /// Why a request with `Upgrade` is not the handshake of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
+pub(super) enum HandshakeError {
     #[error("an upgrade in a request that is not HTTP/1.1")]
     HttpVersion,
     #[error("an upgrade in a request that is not a GET")]
@@ -51,40 +51,40 @@ pub(super) enum Flaw {
     NoConnection,
 }
 
-impl Socket {
+impl WebSocketHandshake {
     /// The handshake of a WebSocket (RFC 6455 §4.2.1), `None` where no upgrade is asked for. What is not
     /// quite one is refused: whatever the upstream made of it would be a tunnel past all that is checked.
-    pub(super) fn take(parts: &mut Parts) -> Result<Option<Self>, Flaw> {
+    pub(super) fn take(parts: &mut Parts) -> Result<Option<Self>, HandshakeError> {
         let headers = &parts.headers;
         if !headers.contains_key(UPGRADE) {
             return Ok(None);
         }
         // RFC 9110 §7.8: there is no upgrade in HTTP/1.0, and RFC 9113 §8.2.2: nor in HTTP/2.
         if parts.version != Version::HTTP_11 {
-            return Err(Flaw::HttpVersion);
+            return Err(HandshakeError::HttpVersion);
         }
         if parts.method != Method::GET {
-            return Err(Flaw::Method);
+            return Err(HandshakeError::Method);
         }
         if !names_websocket(headers) {
-            return Err(Flaw::Protocol);
+            return Err(HandshakeError::Protocol);
         }
         if !names_upgrade(headers) {
-            return Err(Flaw::Connection);
+            return Err(HandshakeError::Connection);
         }
         let is_empty = |length: &HeaderValue| length.as_bytes() == b"0";
         if headers.contains_key(TRANSFER_ENCODING)
             || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
         {
-            return Err(Flaw::Body);
+            return Err(HandshakeError::Body);
         }
         if only(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|one| one.as_bytes() != b"13") {
-            return Err(Flaw::Version);
+            return Err(HandshakeError::Version);
         }
-        let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(Flaw::Key)?;
-        let accept = accept_for(key).ok_or(Flaw::Key)?;
+        let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+        let accept = accept_for(key).ok_or(HandshakeError::Key)?;
         let browser = parts.extensions.remove::<OnUpgrade>();
-        let browser = browser.ok_or(Flaw::NoConnection)?;
+        let browser = browser.ok_or(HandshakeError::NoConnection)?;
         Ok(Some(Self { browser, accept }))
     }
 
@@ -120,7 +120,7 @@ impl Socket {
     }
 }
 
-/// Carries bytes in both directions. Where one end has closed, the other one has a while for its last words:
+/// Carries bytes in both directions. Where one end has closed, the other one has a while for its last text:
 /// its silence must not hold the connections of both.
 async fn exchange<A, B>(browser: A, upstream: B, clock: &SharedClock)
 where
@@ -136,8 +136,8 @@ where
         Poll::Pending => back.as_mut().poll(cx).map(|ended| (ended, false)),
     });
     let _ = match first.await {
-        (Ok(()), true) => within(&**clock, LAST_WORDS, back).await,
-        (Ok(()), false) => within(&**clock, LAST_WORDS, out).await,
+        (Ok(()), true) => within(&**clock, HALF_CLOSED_TIMEOUT, back).await,
+        (Ok(()), false) => within(&**clock, HALF_CLOSED_TIMEOUT, out).await,
         (Err(_), _) => None,
     };
 }
@@ -184,4 +184,4 @@ fn accept_for(key: &HeaderValue) -> Option<String> {
     Some(STANDARD.encode(digest.digest().bytes()))
 }
 
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);

@@ -13,12 +13,12 @@ use crate::protocol::field_name::{folded, is_one_of, remove};
 
 /// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct RequestFields {
     stripped: Vec<String>,
     passed: Vec<String>,
 }
 
-impl Fields {
+impl RequestFields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
         self.stripped
             .push(field_name_setting("stripped header", name)?);
@@ -27,7 +27,7 @@ impl Fields {
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
         let name_folded = field_name_setting("passed header", name)?;
-        if name_folded.ends_with('-') || is_one_of(NEVER, &name_folded) {
+        if name_folded.ends_with('-') || is_one_of(NEVER_FORWARDED, &name_folded) {
             return Err(ConfigError::Setting {
                 setting: "passed header",
                 value: name.to_owned(),
@@ -39,7 +39,7 @@ impl Fields {
     }
 
     /// `L58`: what the browser sent becomes what the relay sends.
-    pub(super) fn outward(
+    pub(super) fn rewrite(
         &self,
         headers: &mut HeaderMap,
         token: &AccessToken,
@@ -55,7 +55,7 @@ impl Fields {
         }
         remove(headers, |name, folded| {
             let imitates = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
-            imitates || self.stays_here(folded) || listed.iter().any(|one| one == folded)
+            imitates || self.is_removed(folded) || listed.iter().any(|one| one == folded)
         });
         headers.insert(AUTHORIZATION, authorization);
         if socket {
@@ -70,28 +70,32 @@ impl Fields {
     }
 
     /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
-    pub(super) fn outward_trailers(&self) -> TrailerFilter {
+    pub(super) fn request_trailers(&self) -> TrailerFilter {
         let fields = self.clone();
         TrailerFilter::new(move |folded| {
-            is_one_of(OF_THE_HEAD, folded) || fields.stays_here(folded)
+            is_one_of(HEAD_ONLY_FIELDS, folded) || fields.is_removed(folded)
         })
     }
 
-    fn stays_here(&self, folded: &str) -> bool {
-        is_one_of(NEVER, folded) || self.is_stripped(folded)
+    fn is_removed(&self, folded: &str) -> bool {
+        is_one_of(NEVER_FORWARDED, folded) || self.is_stripped(folded)
     }
 
     fn is_stripped(&self, folded: &str) -> bool {
         let passed = self.passed.iter().any(|name| name == folded);
-        !passed && (is_one_of(LOOK_ALIKES, folded) || is_one_of(&self.stripped, folded))
+        !passed && (is_one_of(GATEWAY_FIELDS, folded) || is_one_of(&self.stripped, folded))
     }
 }
 
 /// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
 /// relays that ask for none and pages whose service worker adds it.
-pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
+pub(super) fn requests_executable(headers: &HeaderMap) -> bool {
     let mut wanted = headers.get_all(FETCH_DEST).iter();
-    wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
+    wanted.any(|dest| {
+        EXECUTABLE_DESTINATIONS
+            .iter()
+            .any(|one| dest.as_bytes() == one.as_bytes())
+    })
 }
 
 /// The members of a list without parameters, folded.
@@ -107,7 +111,7 @@ pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Fetch §2.2.5: destinations that are like a script, and style sheets.
-const RUNS: &[&str] = &[
+const EXECUTABLE_DESTINATIONS: &[&str] = &[
     "audioworklet",
     "paintworklet",
     "script",
@@ -130,7 +134,7 @@ pub(super) const HOP_BY_HOP: &[&str] = &[
 ];
 
 /// What no request takes along: who the browser is to us, where it thought to be, and the hop.
-const NEVER: &[&str] = &[
+const NEVER_FORWARDED: &[&str] = &[
     "authorization",
     "cookie",
     "cookie2",
@@ -150,7 +154,7 @@ const NEVER: &[&str] = &[
 ];
 
 /// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
-pub(super) const OF_THE_HEAD: &[&str] = &[
+pub(super) const HEAD_ONLY_FIELDS: &[&str] = &[
     "cache-control",
     "content-encoding",
     "content-length",
@@ -164,7 +168,7 @@ pub(super) const OF_THE_HEAD: &[&str] = &[
 ];
 
 /// What services behind a gateway believe of who asks, from where, and for what.
-pub(super) const LOOK_ALIKES: &[&str] = &[
+pub(super) const GATEWAY_FIELDS: &[&str] = &[
     "cf-access-",
     "cf-connecting-ip",
     "client-cert",
