@@ -1,4 +1,4 @@
-//! The bodies: handed on frame by frame, trailers too, and never collected.
+//! Bodies of requests and responses: streamed, trailers included, and never buffered.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,27 +14,27 @@ use super::response_fields::ResponseFields;
 use crate::bearer::StrippedBody;
 
 pin_project! {
-    /// The body of a request on its way to the upstream.
+    /// The body of a request to the upstream.
     #[derive(Debug)]
-    pub struct Upload<B> {
+    pub struct RequestBody<B> {
         #[pin]
         inner: StrippedBody<B>,
-        progress: UploadProgress,
+        progress: RequestProgress,
     }
 }
 
-/// How many frames of an upload went through: as long as some do, nobody is late with an answer.
+/// Counts the frames of an upload: the response timeout is extended while frames are sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct UploadProgress(Arc<AtomicU64>);
+pub(super) struct RequestProgress(Arc<AtomicU64>);
 
-impl UploadProgress {
+impl RequestProgress {
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl<B> Upload<B> {
-    pub(super) fn new(inner: B, progress: UploadProgress, fields: &RequestFields) -> Self {
+impl<B> RequestBody<B> {
+    pub(super) fn new(inner: B, progress: RequestProgress, fields: &RequestFields) -> Self {
         Self {
             inner: StrippedBody::new(inner, fields.request_trailers()),
             progress,
@@ -42,7 +42,7 @@ impl<B> Upload<B> {
     }
 }
 
-impl<B: Body> Body for Upload<B> {
+impl<B: Body> Body for RequestBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -68,37 +68,37 @@ impl<B: Body> Body for Upload<B> {
 }
 
 pin_project! {
-    /// The body of an answer: the upstream's, or the few text of the relay itself.
+    /// The body of a response: that of the upstream, or the text of the relay itself.
     #[derive(Debug)]
-    pub struct Download<R> {
+    pub struct ResponseBody<R> {
         #[pin]
-        state: DownloadState<R>,
+        state: ResponseBodyState<R>,
     }
 }
 
 pin_project! {
-    #[project = DownloadProjection]
+    #[project = ResponseBodyProjection]
     #[derive(Debug)]
-    enum DownloadState<R> {
+    enum ResponseBodyState<R> {
         Upstream { #[pin] body: StrippedBody<R> },
         Own { text: Bytes },
     }
 }
 
-impl<R> Download<R> {
+impl<R> ResponseBody<R> {
     pub(super) fn upstream(body: R, fields: &ResponseFields) -> Self {
         let body = StrippedBody::new(body, fields.response_trailers());
-        let state = DownloadState::Upstream { body };
+        let state = ResponseBodyState::Upstream { body };
         Self { state }
     }
 
     pub(super) fn own(text: Bytes) -> Self {
-        let state = DownloadState::Own { text };
+        let state = ResponseBodyState::Own { text };
         Self { state }
     }
 }
 
-impl<R: Body<Data = Bytes>> Body for Download<R> {
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     type Data = Bytes;
     type Error = R::Error;
 
@@ -107,9 +107,9 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().state.project() {
-            DownloadProjection::Upstream { body } => body.poll_frame(cx),
-            DownloadProjection::Own { text } if text.is_empty() => Poll::Ready(None),
-            DownloadProjection::Own { text } => {
+            ResponseBodyProjection::Upstream { body } => body.poll_frame(cx),
+            ResponseBodyProjection::Own { text } if text.is_empty() => Poll::Ready(None),
+            ResponseBodyProjection::Own { text } => {
                 Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
             }
         }
@@ -117,15 +117,15 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            DownloadState::Upstream { body } => body.is_end_stream(),
-            DownloadState::Own { text } => text.is_empty(),
+            ResponseBodyState::Upstream { body } => body.is_end_stream(),
+            ResponseBodyState::Own { text } => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            DownloadState::Upstream { body } => body.size_hint(),
-            DownloadState::Own { text } => {
+            ResponseBodyState::Upstream { body } => body.size_hint(),
+            ResponseBodyState::Own { text } => {
                 SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX))
             }
         }

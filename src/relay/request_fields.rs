@@ -1,4 +1,4 @@
-//! Which header fields of a request go through, and what may stand in trailers.
+//! Which header fields of a request are forwarded, and which may be trailers.
 
 use http::HeaderValue;
 use http::header::{
@@ -11,7 +11,8 @@ use crate::config_error::ConfigError;
 use crate::protocol::AccessToken;
 use crate::protocol::field_name::{folded, is_one_of, remove};
 
-/// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
+/// The names that the application adds to the lists below; normalized, and prefixes if they end
+/// with `-`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RequestFields {
     stripped: Vec<String>,
@@ -31,14 +32,14 @@ impl RequestFields {
             return Err(ConfigError::Setting {
                 setting: "passed header",
                 value: name.to_owned(),
-                reason: "it must be a whole name, and none that the relay itself answers for",
+                reason: "it must be a complete header name, and not one that the relay always removes",
             });
         }
         self.passed.push(name_folded);
         Ok(())
     }
 
-    /// `L58`: what the browser sent becomes what the relay sends.
+    /// Turns the header fields of the browser's request into those for the upstream.
     pub(super) fn rewrite(
         &self,
         headers: &mut HeaderMap,
@@ -49,27 +50,30 @@ impl RequestFields {
         authorization.set_sensitive(true);
         let listed = listed_in(headers, &CONNECTION);
         let trailers = listed_in(headers, &TE).iter().any(|one| one == "trailers");
-        // RFC 9112 §6.3: what says two lengths is told by one of them alone.
+        // RFC 9112 §6.3: with `Transfer-Encoding`, `Content-Length` must not be forwarded (request
+        // smuggling).
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }
         remove(headers, |name, folded| {
-            let imitates = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
-            imitates || self.is_removed(folded) || listed.iter().any(|one| one == folded)
+            let is_look_alike = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
+            is_look_alike || self.is_removed(folded) || listed.iter().any(|one| one == folded)
         });
         headers.insert(AUTHORIZATION, authorization);
         if socket {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         } else if trailers {
-            // RFC 9110 §10.1.4: said anew for the next hop, since trailers are passed.
+            // RFC 9110 §10.1.4: `TE` is hop-by-hop, so it is set for the next hop; trailers are
+            // forwarded.
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
         Ok(())
     }
 
-    /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
+    /// A recipient may merge trailers into the header section (RFC 9110 §6.5.1), so the same fields
+    /// are removed from trailers.
     pub(super) fn request_trailers(&self) -> TrailerFilter {
         let fields = self.clone();
         TrailerFilter::new(move |folded| {
@@ -87,18 +91,18 @@ impl RequestFields {
     }
 }
 
-/// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
-/// relays that ask for none and pages whose service worker adds it.
+/// Returns whether a page would execute the response. The static header excludes that already,
+/// except for relays without it and for pages whose service worker adds it.
 pub(super) fn requests_executable(headers: &HeaderMap) -> bool {
-    let mut wanted = headers.get_all(FETCH_DEST).iter();
-    wanted.any(|dest| {
+    let mut destinations = headers.get_all(FETCH_DEST).iter();
+    destinations.any(|dest| {
         EXECUTABLE_DESTINATIONS
             .iter()
             .any(|one| dest.as_bytes() == one.as_bytes())
     })
 }
 
-/// The members of a list without parameters, folded.
+/// Returns the members of a comma-separated list, normalized.
 pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(field).iter();
     lines
@@ -110,7 +114,7 @@ pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> 
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Fetch §2.2.5: destinations that are like a script, and style sheets.
+/// Script-like destinations (Fetch §2.2.5), and style sheets.
 const EXECUTABLE_DESTINATIONS: &[&str] = &[
     "audioworklet",
     "paintworklet",
@@ -122,7 +126,7 @@ const EXECUTABLE_DESTINATIONS: &[&str] = &[
     "xslt",
 ];
 
-/// RFC 9110 §7.6.1: what one connection says of itself.
+/// Hop-by-hop fields (RFC 9110 §7.6.1).
 pub(super) const HOP_BY_HOP: &[&str] = &[
     "connection",
     "http2-settings",
@@ -133,16 +137,17 @@ pub(super) const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// What no request takes along: who the browser is to us, where it thought to be, and the hop.
+/// Fields that are never forwarded: credentials for this application, the origin that the browser
+/// addressed, and hop-by-hop fields.
 const NEVER_FORWARDED: &[&str] = &[
     "authorization",
     "cookie",
     "cookie2",
     "dpop",
-    // The server here has answered it.
+    // The server of this application has answered it.
     "expect",
     "host",
-    // A browser would give another origin no more than our own.
+    // Browsers send other origins at most the origin of the page.
     "referer",
     "connection",
     "http2-settings",
@@ -153,7 +158,7 @@ const NEVER_FORWARDED: &[&str] = &[
     "upgrade",
 ];
 
-/// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
+/// Fields about framing, processing or caching, which must not be trailers (RFC 9110 §6.5.1).
 pub(super) const HEAD_ONLY_FIELDS: &[&str] = &[
     "cache-control",
     "content-encoding",
@@ -167,7 +172,7 @@ pub(super) const HEAD_ONLY_FIELDS: &[&str] = &[
     "x-content-type-options",
 ];
 
-/// What services behind a gateway believe of who asks, from where, and for what.
+/// Fields that services behind a gateway trust: identities, addresses, and request targets.
 pub(super) const GATEWAY_FIELDS: &[&str] = &[
     "cf-access-",
     "cf-connecting-ip",

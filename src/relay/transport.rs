@@ -1,4 +1,4 @@
-//! The connection to the upstream that comes with the crate: HTTP/1.1 by hyper, TLS by rustls.
+//! The default transport: HTTP/1.1 by hyper, TLS by rustls.
 
 use std::error::Error;
 use std::fmt;
@@ -25,12 +25,13 @@ use crate::issuer::Renewable;
 type TransportError = Box<dyn Error + Send + Sync>;
 type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, TransportError>>;
 
-/// Carries requests over HTTP/1.1, with TLS as the platform trusts it.
+/// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
 ///
-/// It follows no redirect, uses no proxy of the environment, changes no header field but `Host`, and keeps
-/// up to 32 idle connections for 15 seconds. After a connection broke, or a request was given up that had no
-/// response for a second, further requests use new connections. The client is made at the first request, so that constructors
-/// read no certificates. Cheap to clone; clones share their connections.
+/// It follows no redirects, ignores proxy environment variables, changes no header field but
+/// `Host`, and keeps up to 32 idle connections for 15 seconds. After a connection failed, or a
+/// request was dropped that had no response for a second, further requests use new connections. The
+/// client is created at the first request, so that constructors read no certificates. Cloning is
+/// cheap; clones share their connections.
 #[derive(Clone, Default)]
 pub struct HttpTransport(Renewable<HttpsClient>);
 
@@ -43,7 +44,8 @@ impl HttpTransport {
         tcp.set_keepalive(Some(KEEP_ALIVE));
         tcp.set_keepalive_interval(Some(KEEP_ALIVE));
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
-        // The provider by name: an application may have another one for its process, or two.
+        // The provider is explicit: the application may have installed another one for the process,
+        // or none.
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(default_provider())?
             .https_or_http()
@@ -100,8 +102,8 @@ impl fmt::Debug for HttpTransport {
     }
 }
 
-/// Gives up the connections of a request that is dropped after it had no response for some time: a pooled
-/// connection whose other end has disappeared stays silent.
+/// Discards the pooled connections if a request is dropped after some time without a response: a
+/// pooled connection to a peer that has disappeared stays silent.
 struct UnansweredRequest {
     clients: Renewable<HttpsClient>,
     generation: u64,
@@ -117,7 +119,7 @@ impl Drop for UnansweredRequest {
     }
 }
 
-/// The body of an upstream's answer, as it arrives.
+/// The body of an upstream's response, streamed.
 #[derive(Debug)]
 pub struct HttpBody(Incoming);
 
@@ -143,9 +145,9 @@ impl Body for HttpBody {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer may have been dropped on the way without a word.
+/// A connection that was idle for longer may have been dropped on the network path.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// After so long without traffic on a connection the peer is asked whether it is still there.
+/// The time without traffic after which keep-alive probes are sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
 const SILENCE_THRESHOLD: Duration = Duration::from_secs(1);
@@ -162,12 +164,13 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request on the first connection and then nothing, and all requests on others.
-    async fn answer(mut stream: TcpStream, first: bool) {
+    /// Responds to one request on the first connection and then no more, and to all requests on
+    /// others.
+    async fn respond(mut stream: TcpStream, first: bool) {
         let mut buffer = [0; 4096];
         while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            if stream.write_all(answer).await.is_err() {
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.write_all(response).await.is_err() {
                 return;
             }
             while first {
@@ -185,21 +188,21 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-                tokio::spawn(answer(stream, first));
+                tokio::spawn(respond(stream, first));
             }
         });
         let transport = HttpTransport::default();
-        let ask = || {
+        let send = || {
             let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
             let response = transport.clone().call(request);
             tokio::time::timeout(SILENCE_THRESHOLD + Duration::from_millis(50), response)
         };
-        assert!(ask().await.unwrap().is_ok());
-        // The connection goes back to the pool.
+        assert!(send().await.unwrap().is_ok());
+        // The connection returns to the pool.
         tokio::task::yield_now().await;
-        assert!(ask().await.is_err(), "no answer in time");
+        assert!(send().await.is_err(), "no response in time");
         for _ in 0..5 {
-            assert!(ask().await.unwrap().is_ok());
+            assert!(send().await.unwrap().is_ok());
         }
         assert!(connections.load(Ordering::SeqCst) <= 6);
     }
