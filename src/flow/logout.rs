@@ -31,6 +31,8 @@ pub(super) struct OwnEndSession {
 #[derive(Clone, Debug)]
 pub(crate) struct EndSession {
     pub(crate) url: String,
+    /// The same without the ID token, for a response that a script can read.
+    pub(crate) url_without_hint: String,
     /// Whether it comes back with the state.
     pub(crate) brings_state: bool,
 }
@@ -83,8 +85,10 @@ impl Flow {
         if let Some(uri) = &self.post_logout_redirect_uri {
             parameters.push((&own.redirect_parameter, uri));
         }
+        let url = with_parameters(&own.endpoint, &parameters);
         EndSession {
-            url: with_parameters(&own.endpoint, &parameters),
+            url_without_hint: url.clone(),
+            url,
             brings_state: false,
         }
     }
@@ -109,8 +113,10 @@ impl Flow {
         parameters.extend(hint);
         let with_hint = with_parameters(&endpoint, &parameters);
         let fits = with_hint.len() <= MAX_URL;
+        let url = if fits { &with_hint } else { &without_hint };
         Some(EndSession {
-            url: if fits { with_hint } else { without_hint },
+            url: url.clone(),
+            url_without_hint: without_hint,
             brings_state: self.post_logout_redirect_uri.is_some(),
         })
     }

@@ -39,6 +39,7 @@ pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 #[cfg(feature = "testing")]
 pub(crate) use injected::Injected;
+pub(crate) use logout::EndSession;
 pub(crate) use record::SessionRecord;
 pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use refresh::{RefreshFailure, Refreshed};

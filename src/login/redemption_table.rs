@@ -47,16 +47,16 @@ struct FinishedRedemptions {
 /// entry expires only when the wall clock has passed it too: setting the clock back must not allow
 /// a code to be sent again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Instants {
+pub(super) struct BothClocks {
     monotonic: Duration,
     /// Unix time in seconds.
     wall: i64,
 }
 
 /// Keys by expiry.
-type ExpiryQueue = VecDeque<(Instants, StateDigest)>;
+type ExpiryQueue = VecDeque<(BothClocks, StateDigest)>;
 
-impl Instants {
+impl BothClocks {
     pub(super) fn now(clock: &dyn Clock) -> Self {
         Self {
             monotonic: clock.monotonic(),
@@ -96,7 +96,7 @@ impl RedemptionTable {
         &mut self,
         key: StateDigest,
         result: Option<RedemptionResult>,
-        now: Instants,
+        now: BothClocks,
     ) {
         let succeeded = result.as_ref().is_some_and(|result| result.is_ok());
         let has_result = result.is_some();
@@ -130,18 +130,18 @@ impl RedemptionTable {
         }
     }
 
-    pub(super) fn remove_expired(&mut self, now: Instants) {
+    pub(super) fn remove_expired(&mut self, now: BothClocks) {
         let Self {
             entries,
             sessions,
             failures,
         } = self;
         for ended in [sessions, failures] {
-            let has_expired = |until: Instants| until.monotonic <= now.monotonic;
+            let has_expired = |until: BothClocks| until.monotonic <= now.monotonic;
             while let Some(key) = take_expired(&mut ended.results, has_expired) {
                 drop_result(entries, &key);
             }
-            let has_expired = |until: Instants| until.has_passed_on_both_clocks(now);
+            let has_expired = |until: BothClocks| until.has_passed_on_both_clocks(now);
             while let Some(key) = take_expired(&mut ended.entries, has_expired) {
                 entries.remove(&key);
             }
@@ -165,7 +165,7 @@ fn drop_result(entries: &mut HashMap<StateDigest, RedemptionEntry>, key: &StateD
 /// Removes and returns the first key if it has expired.
 fn take_expired(
     queue: &mut ExpiryQueue,
-    has_expired: impl Fn(Instants) -> bool,
+    has_expired: impl Fn(BothClocks) -> bool,
 ) -> Option<StateDigest> {
     queue.front().filter(|(until, _)| has_expired(*until))?;
     queue.pop_front().map(|(_, key)| key)
@@ -198,8 +198,8 @@ mod tests {
         key
     }
 
-    fn at(seconds: u64) -> Instants {
-        let start = Instants {
+    fn at(seconds: u64) -> BothClocks {
+        let start = BothClocks {
             monotonic: Duration::ZERO,
             wall: 1_800_000_000,
         };
@@ -253,7 +253,7 @@ mod tests {
     #[test]
     fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
         let end = ENTRY_TTL.as_secs();
-        let clocks = |monotonic, wall| Instants {
+        let clocks = |monotonic, wall| BothClocks {
             monotonic: at(monotonic).monotonic,
             wall: at(wall).wall,
         };

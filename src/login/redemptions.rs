@@ -21,7 +21,7 @@ use tracing::Instrument as _;
 use super::chunks::SealSessionError;
 use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
 use super::redemption_table::{
-    Instants, RedemptionEntry, RedemptionTable, RedemptionWaiters, StateDigest,
+    BothClocks, RedemptionEntry, RedemptionTable, RedemptionWaiters, StateDigest,
 };
 use crate::clock::{Clock, SharedClock};
 use crate::crypto::digest::sha256;
@@ -123,7 +123,7 @@ impl RedemptionCache {
         let key = key(state);
         let mut receiver = {
             let mut inner = self.lock();
-            inner.table.remove_expired(Instants::now(&**clock));
+            inner.table.remove_expired(BothClocks::now(&**clock));
             match inner.table.get(&key) {
                 Some(RedemptionEntry::Done(result)) => {
                     return Redemption::Completed(Arc::clone(result));
@@ -164,7 +164,7 @@ impl RedemptionCache {
             return;
         }
         let cached = Some(Arc::clone(result));
-        inner.table.end(key, cached, Instants::now(&**clock));
+        inner.table.end(key, cached, BothClocks::now(&**clock));
         // Finished without being removed: its runtime was shut down.
         if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
@@ -215,7 +215,7 @@ impl Drop for RunningRedemption {
         if !self.ended
             && let Some(cache) = self.cache.upgrade()
         {
-            let now = Instants::now(&*self.clock);
+            let now = BothClocks::now(&*self.clock);
             cache.lock().table.end(self.key, None, now);
         }
     }
@@ -245,7 +245,7 @@ impl RedemptionCacheInner {
     /// Removes expired results and returns the time until the next one expires; `None` if there are
     /// none.
     fn sweep(&mut self, clock: &dyn Clock) -> Option<Duration> {
-        let now = Instants::now(clock);
+        let now = BothClocks::now(clock);
         self.table.remove_expired(now);
         let next = self.table.next_expiry();
         if next.is_none() {

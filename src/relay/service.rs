@@ -72,7 +72,9 @@ impl Settings {
         let (mut parts, body) = request.into_parts();
         let context = parts.extensions.remove::<LoginContext>();
         let context = context.ok_or_else(|| misconfigured(NO_LAYER))?;
-        let session = self.authorize(&context, &parts).map_err(|response| *response)?;
+        let session = self
+            .authorize(&context, &parts)
+            .map_err(|response| *response)?;
         let uri = self.find_target(&parts).map_err(|response| *response)?;
         let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
         let token = session.access_token().await;
@@ -123,7 +125,11 @@ impl Settings {
     }
 
     /// Returns the session if the request may be relayed.
-    fn authorize(&self, context: &LoginContext, parts: &Parts) -> Result<Session, Box<RelayResponse>> {
+    fn authorize(
+        &self,
+        context: &LoginContext,
+        parts: &Parts,
+    ) -> Result<Session, Box<RelayResponse>> {
         let (method, headers) = (&parts.method, &parts.headers);
         context.note_session_dependence();
         let own_navigation = self.downloads && context.is_own_navigation(method, headers);

@@ -70,7 +70,12 @@ impl SessionManager {
     }
 
     fn still_lives(&self, held: Option<LoadedSession>) -> Option<LoadedSession> {
-        held.filter(|held| !self.has_ended(held.record()))
+        let mut held = held?;
+        if let Some(later) = self.memory.last_uses.later_than(held.record()) {
+            let record = SessionRecord::clone(held.record()).touched(later);
+            held = held.with_record(record);
+        }
+        (!self.has_ended(held.record())).then_some(held)
     }
 
     /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).

@@ -9,6 +9,7 @@ use super::claim::RefusedClaims;
 use super::clock_rollback::RollbackGuard;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
+use super::last_use::LastUses;
 use super::latest::LatestRecords;
 use super::lists::MOST_ON_A_LIST;
 use super::pending_ends::PendingEnds;
@@ -54,6 +55,7 @@ pub(super) struct Memory {
     pub(super) steady: RollbackGuard,
     pub(super) refreshes: Refreshes,
     pub(super) refused_claims: RefusedClaims,
+    pub(super) last_uses: LastUses,
 }
 
 /// Limits how often a warning is logged that a caller can cause.

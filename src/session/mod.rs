@@ -53,6 +53,7 @@ mod events;
 mod handle;
 mod hooks;
 mod index;
+mod last_use;
 mod latest;
 mod lists;
 mod loaded;

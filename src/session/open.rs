@@ -125,11 +125,11 @@ impl SessionManager {
 
     /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
     pub(crate) async fn touch(&self, held: LoadedSession) -> LoadedSession {
+        let SessionBackend::Store(_) = self.place else {
+            return self.touch_cached(held);
+        };
         let Some(touched) = self.touched(&held) else {
             return held;
-        };
-        let SessionBackend::Store(_) = self.place else {
-            return held.with_record(touched);
         };
         match self.save(&held, touched).await {
             Ok(Saved::Stored(newer)) => newer,
@@ -142,12 +142,14 @@ impl SessionManager {
         }
     }
 
-    /// The same without waiting, where that is possible.
+    /// The same without waiting, for a session in a cookie.
     pub(crate) fn touch_cached(&self, held: LoadedSession) -> LoadedSession {
-        match self.touched(&held) {
+        let held = match self.touched(&held) {
             Some(touched) => held.with_record(touched),
             None => held,
-        }
+        };
+        self.memory.last_uses.note(held.record());
+        held
     }
 
     /// Notes that a response carries the cookie of this session.

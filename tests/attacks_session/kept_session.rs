@@ -17,7 +17,10 @@ struct Keeping {
 
 impl Keeping {
     fn new(mode: Mode) -> Self {
-        let mut nodes = Nodes::new(mode);
+        Self::of(Nodes::new(mode))
+    }
+
+    fn of(mut nodes: Nodes) -> Self {
         let kept = Kept::default();
         let keep = {
             let kept = Arc::clone(&kept);
@@ -126,6 +129,32 @@ async fn a_session_that_is_kept_ends_with_its_own_limits() {
             .clock()
             .advance(Duration::from_secs(3600));
         assert_ended(&session, &keeping.nodes.server, &format!("{mode:?}")).await;
+    }
+}
+
+/// The browser goes on to use the session; what is kept is not idle while the session is not.
+#[tokio::test]
+async fn a_session_that_is_kept_lasts_as_long_as_its_browser_uses_it() {
+    for mode in ALL {
+        // Tokens that need no refresh, which would tell the time of the last use as well.
+        let client = client().with_access_token_lifetime(Duration::from_secs(86_400));
+        let nodes = Nodes::with(mode, &server_with(client), |login| login);
+        let keeping = Keeping::of(nodes);
+        let nodes = &keeping.nodes;
+        let mut jar = nodes.signed_in("alice").await;
+        let session = keeping.keep(&jar).await;
+        let idle = keeping.keep(&nodes.signed_in("alice").await).await;
+        for quarter in 1..8 {
+            nodes.server.clock().advance(Duration::from_secs(900));
+            let answer = nodes.first.send(Ask::page("/").jar(&jar)).await;
+            assert_eq!(answer.text(), ALICE, "{mode:?} {quarter}");
+            jar.take(&answer);
+            let token = session.access_token().await;
+            assert!(token.is_ok(), "{mode:?} {quarter}: {token:?}");
+        }
+        assert_ended(&idle, &nodes.server, &format!("{mode:?} idle")).await;
+        nodes.first.send(sign_out().jar(&jar)).await;
+        assert_ended(&session, &nodes.server, &format!("{mode:?}")).await;
     }
 }
 

@@ -121,3 +121,29 @@ async fn beside_a_user_who_floods_the_revocation_list_no_request_of_others_fails
         assert_eq!(nodes.first.greeting(jar).await, STRANGER);
     }
 }
+
+/// An entry goes when both clocks say so; a wall clock that jumps ahead and back revives nothing.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_makes_no_ended_session_acceptable_again() {
+    for mode in ALL {
+        for jump in [-36_000, -600, 600, 36_000] {
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.first.send(sign_out().jar(&jar)).await;
+            let clock = nodes.server.clock();
+            for step in [jump, -jump] {
+                clock.turn_wall(step);
+                let bob = nodes.signed_in("bob").await;
+                nodes.first.send(sign_out().jar(&bob)).await;
+                for hours in [0, 1, 3] {
+                    clock.advance(Duration::from_secs(hours * 3600));
+                    assert_eq!(
+                        nodes.first.greeting(&jar).await,
+                        STRANGER,
+                        "{mode:?} {jump}"
+                    );
+                }
+            }
+        }
+    }
+}

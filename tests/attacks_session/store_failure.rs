@@ -133,6 +133,29 @@ async fn made_up_tickets_during_an_outage_are_bounded_and_end_no_other_session()
     assert_eq!(nodes.greeting(&bob).await, STRANGER);
 }
 
+/// Unlike a redirect, what this response says can be read by a script of the page.
+#[tokio::test]
+async fn a_sign_out_without_its_store_shows_a_script_no_id_token() {
+    for mode in SHARED {
+        for accept in ["text/html", "application/json"] {
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.store.fail_after(1);
+            let answer = nodes
+                .first
+                .send(sign_out().set("accept", accept).jar(&jar))
+                .await;
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{mode:?}");
+            let text = answer.text();
+            assert!(text.contains("/end-session?"), "{mode:?}: {text}");
+            assert!(
+                !text.contains("eyJ") && !text.contains("id_token_hint"),
+                "{mode:?}: {text}"
+            );
+        }
+    }
+}
+
 /// Made-up tickets have a room of their own: what was opened as a session before ends all the same.
 #[tokio::test]
 async fn made_up_tickets_during_an_outage_keep_no_user_from_signing_out() {

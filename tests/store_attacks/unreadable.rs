@@ -195,7 +195,7 @@ async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_lef
     ] {
         let nodes = Rotation::new(LoginLayer::with_shared_store);
         let token = |id: &str| {
-            let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
+            let token = saturation::logout_token_of(&nodes.world.server, "alice", id);
             Ask::new("POST", "/auth/backchannel-logout")
                 .with(&[("content-type", "application/x-www-form-urlencoded")])
                 .body(&format!("logout_token={token}"))

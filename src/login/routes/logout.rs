@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
-use crate::flow::SessionRecord;
+use crate::flow::{EndSession, SessionRecord};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
 use crate::login::refusal::LoginRefusal;
@@ -204,9 +204,9 @@ impl<'a> PendingLogout<'a> {
             .filter_map(|session| session.record.as_ref());
         let record = records.next().cloned();
         if let Some(record) = &record
-            && let Some((url, cookie)) = logout_at_server(settings, record, target).await
+            && let Some((end, cookie)) = logout_at_server(settings, record, target).await
         {
-            location = Some(url);
+            location = Some(end);
             cookies.extend(cookie);
         }
         for session in self.ended {
@@ -222,13 +222,16 @@ impl<'a> PendingLogout<'a> {
             cookies.extend(settings.clear(name));
         }
         let mut response = if self.store_failed {
-            let continue_url = location.as_deref().unwrap_or(target);
+            // Scripts can read this response, and no script may get a token.
+            let continue_url = location
+                .as_ref()
+                .map_or(target, |end| &end.url_without_hint);
             settings.reject_with_link(self.headers, &ENDED_LOCALLY, continue_url)
         } else if self.has_invalid && ended == 0 {
             settings.reject(self.headers, &UNREADABLE, None)
         } else {
             match location {
-                Some(url) => response::redirect_to_server(&url),
+                Some(end) => response::redirect_to_server(&end.url),
                 None => response::redirect(target),
             }
         };
@@ -246,7 +249,7 @@ async fn logout_at_server(
     settings: &Settings,
     record: &SessionRecord,
     target: &str,
-) -> Option<(String, Option<HeaderValue>)> {
+) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
     let expected = format!("{} {} {target}", state.expose(), settings.now());
@@ -256,7 +259,8 @@ async fn logout_at_server(
         .ok()?;
     let names = &settings.cipher.names;
     let cookie = names.set(names.logout(), &sealed, RETURN_TTL, SameSite::Lax);
-    Some((end.url, cookie.filter(|_| end.brings_state)))
+    let cookie = cookie.filter(|_| end.brings_state);
+    Some((end, cookie))
 }
 
 /// Handles the redirect back from the authorization server, if the state matches the cookie of this
