@@ -27,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceExt as _};
 use tower_oauth::extract::Principal;
 use tower_oauth::login::Csrf;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 use tower_oauth::session::LoginDecision;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, RedisStore, Store};
 use tower_oauth::{BearerLayer, Session, VerifiedToken};
@@ -83,7 +83,7 @@ struct Upstream {
     trailers: Fields,
 }
 
-impl Service<Request<Upload<Body>>> for Upstream {
+impl Service<Request<RequestBody<Body>>> for Upstream {
     type Response = Response<Body>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -92,7 +92,7 @@ impl Service<Request<Upload<Body>>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Upload<Body>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<Body>>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();

@@ -177,8 +177,8 @@ async fn an_application_may_show_its_own_page() {
                 page.status().as_u16(),
                 page.code(),
                 page.message().len(),
-                page.said(),
-                page.start_again(),
+                page.error_description(),
+                page.login_url(),
                 page.correlation_id(),
             )
         })

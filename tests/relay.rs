@@ -32,7 +32,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::Service;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
 use tower_oauth::{ConfigError, LoginLayer, Session};
 
@@ -82,7 +82,7 @@ impl Upstream {
     }
 }
 
-impl Service<Request<Upload<Body>>> for Upstream {
+impl Service<Request<RequestBody<Body>>> for Upstream {
     type Response = Response<Body>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -91,7 +91,7 @@ impl Service<Request<Upload<Body>>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Upload<Body>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<Body>>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();

@@ -326,7 +326,7 @@ mod tests {
                 .body(())
                 .unwrap()
                 .into_parts();
-        let response = response(settings, &parts).await;
+        let response = handle(settings, &parts).await;
         response.headers()["location"].to_str().unwrap().to_owned()
     }
 
