@@ -1,4 +1,4 @@
-//! The log of a login: stable names, and no secret, whatever happens.
+//! Log events of logins: stable names, and no secrets.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -19,9 +19,9 @@ fn events(log: &str) -> Vec<String> {
         .collect()
 }
 
-/// L75: one event for what happened, under a name that does not change.
+/// Each action causes one event with a stable name.
 #[tokio::test]
-async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
+async fn each_action_causes_one_event_with_a_stable_name() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
@@ -91,9 +91,9 @@ async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
     }
 }
 
-/// L73: the correlation id of the page is that of the log, and only there is the reason.
+/// The correlation id of a page identifies the log event, which alone has the reason.
 #[tokio::test]
-async fn the_correlation_id_leads_from_the_page_to_the_log() {
+async fn the_correlation_id_of_a_page_identifies_the_log_event() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
@@ -115,7 +115,7 @@ async fn the_correlation_id_leads_from_the_page_to_the_log() {
     assert!(!problem.to_string().contains("refused"), "{problem}");
 }
 
-/// L74: not a secret in it, in the way of things and in every failure, at the finest level.
+/// No secret is logged at any level, in success and failure.
 #[tokio::test]
 async fn no_secret_is_ever_logged() {
     let log = Logs::default();
@@ -159,7 +159,7 @@ async fn no_secret_is_ever_logged() {
         let tampered = with_parameter(&callback, "state", Some("leaky-state"));
         shop.send(Ask::page(&tampered).jar(&jar)).await;
         let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-        // Again, and without the cookie.
+        // Repeated, and without the cookie.
         shop.send(Ask::page(&callback).jar(&jar)).await;
         shop.send(Ask::page(&callback)).await;
         jar.take(&answer);
@@ -190,16 +190,16 @@ async fn no_secret_is_ever_logged() {
     assert!(events(&text).len() > 30, "{text}");
     assert!(secrets.len() > 50 && secrets.iter().all(|secret| secret.len() > 5));
     for secret in &secrets {
-        // Nor a part that one could begin with.
+        // Nor its beginning.
         let part = &secret[..secret.len().min(20)];
         assert!(!text.contains(part), "{part} is in the log");
     }
     assert!(!text.contains("leaky-hint"));
 }
 
-/// L74: nor does anything print one that a developer may print.
+/// `Debug` and `Display` of public types contain no secrets.
 #[tokio::test]
-async fn nothing_that_can_be_printed_prints_a_secret() {
+async fn no_debug_or_display_output_contains_a_secret() {
     let log = Logs::default();
     let _recording = log.record();
     let material = [0x61_u8; 32];
@@ -250,10 +250,10 @@ async fn nothing_that_can_be_printed_prints_a_secret() {
     }
 }
 
-/// A trace of all header fields, as `tower_http` makes it, shows no cookie of ours, and no address that
-/// holds a state, a nonce or an ID token.
+/// A trace of all header fields, as `tower_http` makes it, contains no cookie of the layer, and no
+/// URL with a state, a nonce or an ID token.
 #[tokio::test]
-async fn a_log_of_header_fields_shows_no_cookie_and_no_way_to_the_server() {
+async fn a_log_of_header_fields_contains_no_cookie_and_no_authorization_url() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let shown = |answer: &Answer| format!("{:?}", answer.headers);
@@ -266,7 +266,7 @@ async fn a_log_of_header_fields_shows_no_cookie_and_no_way_to_the_server() {
     let callback = shop.approve(start.location(), "alice").await;
     let back = shop.send(Ask::page(&callback).jar(&jar)).await;
     jar.take(&back);
-    // A page of the application's own targets may be seen.
+    // A path of the application may be logged.
     assert!(shown(&back).contains("\"location\": \"/\""));
     shop.clock().advance(Duration::from_secs(600));
     let renewed = shop.send(Ask::page("/").jar(&jar)).await;

@@ -1,4 +1,4 @@
-//! The relay: scripts reach an API with a token they never see, and nothing else gets through.
+//! The relay: scripts call an API with a token they never see, and nothing else is forwarded.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -38,7 +38,7 @@ use tower_oauth::{ConfigError, LoginLayer, Session};
 
 const API: &str = "https://api.example.com/v1";
 
-/// What a script of our own page sends.
+/// The header fields of a script of this application.
 const SCRIPT: [(&str, &str); 4] = [
     ("sec-fetch-site", "same-origin"),
     ("sec-fetch-mode", "cors"),
@@ -49,7 +49,7 @@ const SCRIPT: [(&str, &str); 4] = [
 type Fields = &'static [(&'static str, &'static str)];
 type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
 
-/// A request as the upstream got it.
+/// A request as received by the upstream.
 #[derive(Clone, Debug)]
 struct Got {
     method: Method,
@@ -59,7 +59,7 @@ struct Got {
     trailers: HeaderMap,
 }
 
-/// An upstream that notes what it gets, and answers what it was told to.
+/// An upstream that records requests, and responds as configured.
 #[derive(Clone, Default)]
 struct Upstream {
     got: Arc<Mutex<Vec<Got>>>,
@@ -143,7 +143,7 @@ fn shop(upstream: &Upstream) -> Shop {
     shop_with(upstream, |relay| relay, |login| login)
 }
 
-/// What one request of a signed-in script came to, and what the upstream got of it.
+/// Sends a request with a session, and returns the response and what the upstream received.
 async fn asked(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Got>) {
     let shop = shop(upstream);
     let jar = shop.signed_in().await;
@@ -151,7 +151,7 @@ async fn asked(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Got>) {
     (answer, upstream.got())
 }
 
-/// L57, L58: the token goes to the API and nowhere else; method, path, query and body are what they were.
+/// The token is sent to the API only; method, path, query and body are unchanged.
 #[tokio::test]
 async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
     let upstream = Upstream::answering(201, &[("x-total", "7"), ("etag", "\"1\"")]);
@@ -190,9 +190,9 @@ async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
     assert_eq!(upstream.got().len(), 5);
 }
 
-/// L58, CVE-2025-64484: whatever the browser says of who it is, in whatever spelling.
+/// CVE-2025-64484: identity headers of the browser are removed, in any spelling.
 #[tokio::test]
-async fn credentials_and_names_of_a_proxy_do_not_get_through() {
+async fn credentials_and_identity_headers_are_not_forwarded() {
     let removed = [
         "authorization",
         "Authorization",
@@ -297,9 +297,9 @@ async fn credentials_and_names_of_a_proxy_do_not_get_through() {
     }
 }
 
-/// What an application adds to the list and takes from it.
+/// The application can add to and remove from the list.
 #[tokio::test]
-async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
+async fn the_removed_request_fields_can_be_configured_within_limits() {
     let upstream = Upstream::default();
     let set_up = |relay: Relay<Upstream>| {
         let relay = relay.add_stripped_header("X-Tenant").unwrap();
@@ -357,9 +357,9 @@ async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
     }
 }
 
-/// RFC 9110 §7.6.1: what `Connection` names stays here, and cannot take our own field away.
+/// RFC 9110 §7.6.1: fields that `Connection` names are removed, except the relay's own.
 #[tokio::test]
-async fn what_connection_names_goes_no_further() {
+async fn fields_that_connection_names_are_not_forwarded() {
     let upstream = Upstream::default();
     let ask = Ask::new("POST", "/api/x").with(&SCRIPT).with(&[
         ("connection", "close, X-Secret"),
@@ -379,7 +379,7 @@ async fn what_connection_names_goes_no_further() {
     );
     assert!(!headers.contains_key("x-secret") && !headers.contains_key("x-hop"));
     assert_eq!(headers["x-kept"], "3");
-    // Trailers are passed, so that is said anew.
+    // Trailers are forwarded, so `TE` is sent again.
     assert_eq!(
         (headers["te"].as_bytes(), headers["connection"].as_bytes()),
         (&b"trailers"[..], &b"te"[..])
@@ -402,9 +402,9 @@ async fn what_connection_names_goes_no_further() {
     assert_eq!(answer.header("x-kept"), "2");
 }
 
-/// Whoever is nobody, elsewhere, or no script: the upstream is not called.
+/// Requests without a session, from another site, or not of a script do not reach the upstream.
 #[tokio::test]
-async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed_in() {
+async fn only_scripts_of_this_application_with_a_session_are_relayed() {
     let evil: [(&str, &str); 3] = [
         ("sec-fetch-site", "cross-site"),
         ("origin", "https://evil.example"),
@@ -435,7 +435,7 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
         ("origin", "https://blog.example.com"),
     ];
     type Row<'a> = &'a [(&'a str, &'a str)];
-    // The fields; who gets through as the relay is made, with downloads, and without the header.
+    // The fields, and whether they pass by default, with downloads, and without the header.
     let cases: [(&str, &str, Row<'_>, [u16; 3]); 11] = [
         ("a script", "GET", &SCRIPT, [200, 200, 200]),
         ("a script", "POST", &SCRIPT, [200, 200, 200]),
@@ -466,7 +466,7 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
             let called = upstream.got().len() - before;
             assert_eq!(called, usize::from(expected[at] == 200), "{name} {at}");
 
-            // Without a session: words, and a way to log in only for who could use it.
+            // Without a session: an error, and a login URL only for navigations and scripts.
             let answer = shop.send(ask).await;
             let redirected = at == 1 && name == "a link of ours";
             let expected = if redirected { 303 } else { 401 };
@@ -480,9 +480,9 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
     }
 }
 
-/// An application that leaves its own routes unchecked has not opened the relay with them.
+/// An application without CSRF checks on its routes has not turned them off for the relay.
 #[tokio::test]
-async fn the_relay_asks_for_the_header_even_where_the_layer_does_not() {
+async fn the_relay_requires_the_header_even_if_the_layer_does_not() {
     let upstream = Upstream::default();
     let unchecked = |login: LoginLayer| login.with_csrf(tower_oauth::login::Csrf::Unchecked);
     let shop = shop_with(&upstream, |relay| relay, unchecked);
@@ -495,7 +495,7 @@ async fn the_relay_asks_for_the_header_even_where_the_layer_does_not() {
     assert!(upstream.got().is_empty());
 }
 
-/// RFC 9110 §9.3.8: the answer to TRACE would hold the token.
+/// RFC 9110 §9.3.8: the response to TRACE would contain the token.
 #[tokio::test]
 async fn methods_that_are_not_relayed_get_405() {
     let upstream = Upstream::default();
@@ -542,9 +542,9 @@ async fn methods_that_are_not_relayed_get_405() {
     }
 }
 
-/// RFC 10017 §6.1.3.6: no spelling of a target reaches another origin, or leaves the path of the upstream.
+/// RFC 10017 §6.1.3.6: no target reaches another origin, or leaves the path of the upstream.
 #[tokio::test]
-async fn no_target_leads_elsewhere() {
+async fn no_target_reaches_another_origin() {
     let upstream = Upstream::default();
     let relay = Relay::new(API).unwrap().with_prefix("/api").unwrap();
     let server = server();
@@ -594,9 +594,9 @@ async fn no_target_leads_elsewhere() {
     }
 }
 
-/// L58: an upstream cannot speak for our origin.
+/// An upstream cannot act for the origin of the application.
 #[tokio::test]
-async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
+async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
     let upstream = Upstream::answering(
         200,
         &[
@@ -650,16 +650,16 @@ async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
         .collect();
     assert_eq!(policies, ["default-src 'none'", "sandbox"]);
 
-    // What says itself that it is one person's may be kept by their browser.
+    // A response marked `private` may be cached by the browser.
     let upstream = Upstream::answering(200, &[("cache-control", "private, max-age=60")]);
     let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     assert_eq!(answer.header("cache-control"), "private, max-age=60");
     assert_eq!(answer.header("vary"), "cookie");
 }
 
-/// The upstream's status goes through; nothing is asked twice.
+/// The status of the upstream is forwarded, and requests are not repeated.
 #[tokio::test]
-async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
+async fn a_rejection_of_the_upstream_is_forwarded_and_not_retried() {
     let cases: [(u16, Fields, u16); 8] = [
         (
             401,
@@ -710,7 +710,7 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
     }
 }
 
-/// A shop whose access tokens live for five minutes, with a refresh token beside them or without.
+/// A shop with access tokens of five minutes, with or without refresh tokens.
 fn shop_of(upstream: &Upstream, grants: &[Grant]) -> Shop {
     let client = TestClient::confidential("shop", "shop-secret")
         .add_redirect_uri(CALLBACK)
@@ -732,9 +732,9 @@ fn shop_of(upstream: &Upstream, grants: &[Grant]) -> Shop {
 
 const LIFE: Duration = Duration::from_secs(300);
 
-/// L49, L57: the API never sees a token that has expired, and one renewal serves all who wait.
+/// The API never receives an expired token, and concurrent requests share one refresh.
 #[tokio::test]
-async fn an_expired_token_is_renewed_on_the_way() {
+async fn an_expired_token_is_refreshed_before_forwarding() {
     let upstream = Upstream::default();
     let shop = shop_of(&upstream, &[Grant::AuthorizationCode, Grant::RefreshToken]);
     let mut jar = shop.signed_in().await;
@@ -758,16 +758,17 @@ async fn an_expired_token_is_renewed_on_the_way() {
         .collect();
     assert_eq!((got.len(), tokens.len()), (21, 2));
     assert!(got.iter().all(|got| got.body == "kept"));
-    // The cookies that came with the answers hold the new one.
+    // The cookies of the responses have the new token.
     assert_eq!(shop.send(ask().jar(&jar)).await.status, StatusCode::OK);
     assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
     let last = upstream.got().pop().unwrap();
     assert!(tokens.contains(last.headers["authorization"].to_str().unwrap()));
 }
 
-/// Without a fresh token the upstream does not hear of it; who has to do something about it, the status says.
+/// Without a valid access token the upstream is not called, and the status tells whether the user,
+/// the client or the authorization server has to act.
 #[tokio::test]
-async fn without_a_fresh_token_nothing_is_sent() {
+async fn without_a_valid_token_nothing_is_sent() {
     let away = Fault::status(503).only_for(Grant::RefreshToken);
     let refused = |code| Fault::refusal(code).only_for(Grant::RefreshToken);
     let both = &[Grant::AuthorizationCode, Grant::RefreshToken][..];
@@ -809,9 +810,9 @@ async fn without_a_fresh_token_nothing_is_sent() {
     }
 }
 
-/// 504 by the clock of the application, and not a moment sooner.
+/// 504 after the timeout by the clock of the application, and not earlier.
 #[tokio::test]
-async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
+async fn an_upstream_that_does_not_respond_times_out() {
     let upstream = Upstream {
         silent: true,
         ..Upstream::default()
@@ -833,7 +834,7 @@ async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
         tokio::task::yield_now().await;
     }
     assert!(!asking.is_finished());
-    // The end of the body was progress, and the time began anew with it.
+    // The end of the body was progress and restarted the timeout.
     let mut turns = 0;
     while !asking.is_finished() && turns < 10_000 {
         clock.advance(Duration::from_millis(10));
@@ -849,9 +850,9 @@ async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
     }
 }
 
-/// A relay that nobody looks in front of is no relay.
+/// A relay without a login layer cannot authenticate requests.
 #[tokio::test]
-async fn without_a_login_layer_it_says_so() {
+async fn a_relay_without_a_login_layer_reports_it() {
     let relay = Relay::new(API).unwrap().with_transport(Upstream::default());
     let app = Router::new().nest_service("/api", relay);
     let answer = send(&app, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
@@ -859,9 +860,9 @@ async fn without_a_login_layer_it_says_so() {
     assert!(answer.text().contains("LoginLayer"));
 }
 
-// Over sockets: the transport of the crate, and a server as applications run it.
+// Over sockets: the transport of the crate, and a server as in production.
 
-/// The application on a socket, before an upstream on another one, and a connection to it.
+/// The application on a socket, in front of an upstream on another one, and a connection to it.
 struct Wire {
     client: SendRequest<Body>,
     address: SocketAddr,
@@ -933,7 +934,7 @@ impl Wire {
     }
 }
 
-/// A body that is sent as the test goes on.
+/// A body that the test sends frame by frame.
 struct Piecemeal(mpsc::UnboundedReceiver<Frame<Bytes>>);
 
 fn piecemeal() -> (mpsc::UnboundedSender<Frame<Bytes>>, Piecemeal) {
@@ -957,7 +958,7 @@ fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
-/// L58: a stream arrives while it is being sent, and its trailers too.
+/// Streams arrive while they are being sent, with their trailers.
 #[tokio::test]
 async fn events_and_trailers_arrive_as_they_are_sent() {
     let (feed, body) = piecemeal();
@@ -986,7 +987,7 @@ async fn events_and_trailers_arrive_as_they_are_sent() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     for event in ["data: 1\n\n", "data: 2\n\n"] {
         feed.send(data(event)).unwrap();
-        // The next one is not sent before this one has come out.
+        // The next one is sent after this one has arrived.
         let frame = response.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), event);
     }
@@ -999,7 +1000,7 @@ async fn events_and_trailers_arrive_as_they_are_sent() {
     assert!(response.frame().await.is_none());
 }
 
-/// What is removed from the header is removed from the trailers of an upload too, in every spelling.
+/// Fields that are removed from the header section are removed from trailers too, in any spelling.
 #[tokio::test]
 async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
     let upstream = Upstream::default();
@@ -1045,9 +1046,9 @@ async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
     );
 }
 
-/// An upload is not collected either: its first part is there while its last is not written yet.
+/// Request bodies are not buffered: the first part arrives before the last is written.
 #[tokio::test]
-async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
+async fn an_upload_is_streamed_and_has_no_total_time_limit() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let mut wire = Wire::to(move |mut request| {
         let heard = heard.clone();
@@ -1067,7 +1068,7 @@ async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
     for part in ["one", "two", "three", "four"] {
         feed.send(data(part)).unwrap();
         assert_eq!(hear.recv().await.unwrap(), part);
-        // In all it takes longer than the upstream may take to answer.
+        // In total it takes longer than the response timeout.
         clock.advance(Duration::from_secs(20));
     }
     drop(feed);
@@ -1077,9 +1078,9 @@ async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
     assert_eq!(body.to_bytes(), "thanks");
 }
 
-/// Whoever does not read holds up who writes: nothing piles up in between.
+/// Back-pressure: a reader that stops stops the writer, and nothing is buffered without limit.
 #[tokio::test]
-async fn a_reader_that_stops_stops_the_upstream() {
+async fn a_reader_that_stops_applies_back_pressure_to_the_upstream() {
     let written = Arc::new(Mutex::new(0_usize));
     let counter = Arc::clone(&written);
     struct Endless(Arc<Mutex<usize>>);
@@ -1107,7 +1108,7 @@ async fn a_reader_that_stops_stops_the_upstream() {
     let request = wire.request("GET", "/api/endless", Body::empty());
     let mut response = wire.client.send_request(request).await.unwrap();
     response.frame().await.unwrap().unwrap();
-    // Written, until the buffers of the sockets are full: then it stands still.
+    // Written until the socket buffers are full; then it stops.
     let mut before = 0;
     let mut still = 0;
     while still < 200 {
@@ -1117,7 +1118,7 @@ async fn a_reader_that_stops_stops_the_upstream() {
         still = if now == before { still + 1 } else { 0 };
         before = now;
     }
-    // Whoever goes away lets the upstream go, too.
+    // A closed connection ends the request to the upstream.
     drop(response);
     drop(wire.client);
     while *written.lock().unwrap() != usize::MAX {
@@ -1125,9 +1126,9 @@ async fn a_reader_that_stops_stops_the_upstream() {
     }
 }
 
-/// RFC 6455 §4: both ends agree, and then every byte goes through, in both directions.
+/// RFC 6455 §4: after a valid handshake, bytes are forwarded in both directions.
 #[tokio::test]
-async fn a_websocket_is_joined() {
+async fn a_websocket_is_connected() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let mut wire = Wire::to(move |mut request| {
         heard.send(request.headers().clone()).unwrap();
@@ -1198,14 +1199,14 @@ async fn a_websocket_is_joined() {
         stream.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"edcba");
     }
-    // What closes at one end closes at the other.
+    // Closing one end closes the other.
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut said).await.unwrap(), 0);
 }
 
-/// RFC 10017 §6.1.3.6: what stands in the request line, with no library in between that would mend it.
+/// RFC 10017 §6.1.3.6: raw request lines, without a library that would normalize them.
 #[tokio::test]
-async fn no_request_line_leads_elsewhere() {
+async fn no_request_line_reaches_another_origin() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let wire = Wire::to(move |request: Request<Incoming>| {
         let host = request.headers()["host"].to_str().unwrap().to_owned();
@@ -1251,9 +1252,9 @@ async fn no_request_line_leads_elsewhere() {
     }
 }
 
-/// The token goes to nobody whose certificate is not good for that name.
+/// The token is not sent to a server without a valid certificate for the name.
 #[tokio::test]
-async fn an_upstream_with_a_foreign_certificate_gets_nothing() {
+async fn an_upstream_with_another_certificate_receives_nothing() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = made.signing_key.serialize_der().try_into().unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
@@ -1291,9 +1292,9 @@ async fn an_upstream_with_a_foreign_certificate_gets_nothing() {
     assert_eq!(bytes, b"");
 }
 
-/// Nobody listens there, or hangs up: 502, and the connection to the browser goes on.
+/// A refused or closed connection: 502, and the connection to the browser stays open.
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
+async fn an_unreachable_upstream_is_a_bad_gateway() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rude = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = closed.local_addr().unwrap();
@@ -1322,9 +1323,9 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
 #[allow(dead_code)]
 mod spa;
 
-/// The example does what its first lines say.
+/// The example does what its header describes.
 #[tokio::test]
-async fn the_example_gives_its_script_everything_but_the_token() {
+async fn the_example_gives_its_script_no_token() {
     let app = "http://127.0.0.1:2";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer_address = listener.local_addr().unwrap();

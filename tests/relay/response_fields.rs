@@ -1,9 +1,10 @@
-//! What an upstream says to the browser, to scripts of the page or to proxies in the name of our origin.
+//! Response fields by which an upstream would act for the origin of the application: on browsers,
+//! scripts and proxies.
 
 use super::*;
 
 const ACTING: Fields = &[
-    // Libraries in the page.
+    // Script libraries.
     ("hx-redirect", "https://evil.example/"),
     ("hx-location", "/"),
     ("hx-trigger", "deleted"),
@@ -92,9 +93,9 @@ const ACTING: Fields = &[
     ("surrogate-control", "max-age=600"),
 ];
 
-/// L58: with the authority of our origin only this application speaks.
+/// Only this application acts with the authority of its origin.
 #[tokio::test]
-async fn no_field_of_an_upstream_acts_with_our_authority() {
+async fn no_upstream_field_acts_for_the_origin() {
     let upstream = Upstream::answering(200, ACTING);
     let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for (name, value) in ACTING {
@@ -102,7 +103,7 @@ async fn no_field_of_an_upstream_acts_with_our_authority() {
     }
 }
 
-/// What describes a response, or is an API's own, is the script's to read.
+/// Fields that describe a response, or belong to the API, are readable by scripts.
 #[tokio::test]
 async fn fields_of_an_api_reach_the_script() {
     const OWN: Fields = &[
@@ -133,7 +134,7 @@ async fn fields_of_an_api_reach_the_script() {
 }
 
 #[tokio::test]
-async fn the_list_of_response_fields_can_be_changed_but_for_its_heart() {
+async fn the_removed_response_fields_can_be_configured_within_limits() {
     const SENT: Fields = &[
         ("link", "</v1/orders?page=2>; rel=next"),
         ("hx-trigger", "saved"),
@@ -183,7 +184,7 @@ async fn the_list_of_response_fields_can_be_changed_but_for_its_heart() {
     assert!(matches!(refused, Err(ConfigError::Setting { .. })));
 }
 
-/// For the first day with an API whose fields are missing: the log names field and setting.
+/// The log names the removed field and the setting that would forward it.
 #[tokio::test]
 async fn a_removed_field_is_named_in_the_log() {
     let upstream = Upstream::answering(200, &[("acme-page", "7"), ("set-cookie", "a=b")]);

@@ -1,4 +1,4 @@
-//! Upgrades: a perfect WebSocket handshake on both sides, or nothing.
+//! Upgrades: a valid WebSocket handshake on both sides, or nothing.
 
 use tower::ServiceExt as _;
 
@@ -14,7 +14,7 @@ const HANDSHAKE: Fields = &[
     ("sec-websocket-key", KEY),
 ];
 
-/// An upstream that says `said` to whatever it hears, and counts how often.
+/// An upstream that sends `response` to every request, and counts them.
 async fn saying(said: String) -> (SocketAddr, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -44,7 +44,7 @@ fn switching(fields: &[(&str, &str)]) -> String {
     said + "\r\n"
 }
 
-/// The head that comes back to a request of our own page, written by hand.
+/// Returns the response head of a hand-written request of this application.
 async fn written(wire: &Wire, line: &str, fields: &[(&str, &str)], body: &str) -> String {
     let mut stream = TcpStream::connect(wire.address).await.unwrap();
     let mut request = format!(
@@ -70,9 +70,9 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// RFC 6455 §4.2.1, RFC 9110 §7.8: what is not quite a handshake must not become a tunnel.
+/// RFC 6455 §4.2.1, RFC 9110 §7.8: an invalid handshake must not create a tunnel.
 #[tokio::test]
-async fn what_is_not_quite_a_handshake_opens_nothing() {
+async fn an_invalid_handshake_opens_no_tunnel() {
     let agreed = switching(&[
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
@@ -87,7 +87,8 @@ async fn what_is_not_quite_a_handshake_opens_nothing() {
         &'static [(&'static str, &'static str)],
         u16,
     );
-    // A request line, fields in the place of those of one name (none for an empty value), the status.
+    // A request line, fields that replace those of the same name (or remove them, if empty), and
+    // the status.
     let rows: [Row; 33] = [
         ("HTTP/1.0", "GET /api/x HTTP/1.0", &[], 400),
         ("POST", "POST /api/x HTTP/1.1", &[], 400),
@@ -195,14 +196,14 @@ async fn what_is_not_quite_a_handshake_opens_nothing() {
         assert_eq!(names_version, expected == 426, "{what}: {answer}");
     }
     assert_eq!(*asked.lock().unwrap(), 1);
-    // `Connection: upgrade` alone asks for nothing, and some proxies send it with every request.
+    // `Connection: upgrade` alone requests nothing, and some proxies add it to every request.
     let answer = written(&wire, GET, &[("connection", "upgrade")], "").await;
     assert_eq!(status(&answer), 502, "101 unasked: {answer}");
 }
 
-/// RFC 6455 §4.1: an upstream that did not read the handshake has not agreed to anything.
+/// RFC 6455 §4.1: an upstream that did not read the handshake has not accepted it.
 #[tokio::test]
-async fn an_upstream_that_agrees_to_something_else_is_a_bad_gateway() {
+async fn an_upstream_that_accepts_another_protocol_is_a_bad_gateway() {
     const OTHER: &str = "HSmrc0sMlYUkAGmm5OPpG2HaGWk=";
     let rows: [(&str, Fields, u16); 13] = [
         ("nothing", &[], 502),
@@ -254,9 +255,9 @@ async fn an_upstream_that_agrees_to_something_else_is_a_bad_gateway() {
     }
 }
 
-/// There is no upgrade in HTTP/2 (RFC 9113 §8.2.2), and none where the server keeps its connections.
+/// HTTP/2 has no upgrade (RFC 9113 §8.2.2), and some servers do not support it.
 #[tokio::test]
-async fn without_a_connection_of_http_1_1_nothing_is_sent() {
+async fn an_upgrade_without_an_http_1_1_connection_is_rejected() {
     let upstream = Upstream::default();
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
@@ -281,9 +282,9 @@ async fn without_a_connection_of_http_1_1_nothing_is_sent() {
     assert!(upstream.got().is_empty());
 }
 
-/// An upgrade to anything else would be a tunnel past all that is checked, whatever the method.
+/// An upgrade to another protocol would create a tunnel past all checks, whatever the method.
 #[tokio::test]
-async fn no_other_upgrade_is_handed_on() {
+async fn no_other_upgrade_is_forwarded() {
     let upstream = Upstream::default();
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
