@@ -26,7 +26,7 @@ fn abandon(runtime: &Runtime, shop: &Shop, times: usize) {
     });
 }
 
-fn left_behind(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
+fn bytes_left(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let shop = Shop::with(configure);
     // Fetches the metadata, and lets caches grow to their first size.
@@ -46,7 +46,7 @@ fn left_behind(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
 fn abandoned_logins_cause_no_store_operations() {
     for in_store in [false, true] {
         let store = MemoryStore::new().with_single_process();
-        let left = left_behind(|login| match in_store {
+        let left = bytes_left(|login| match in_store {
             true => login.with_session_store(store.clone()),
             false => login.with_shared_store(store.clone()),
         });
@@ -56,5 +56,5 @@ fn abandoned_logins_cause_no_store_operations() {
 
 #[test]
 fn ten_thousand_abandoned_logins_use_no_memory() {
-    assert_eq!(left_behind(|login| login), 0);
+    assert_eq!(bytes_left(|login| login), 0);
 }

@@ -370,7 +370,7 @@ async fn no_identity_header_of_a_single_sign_on_proxy_is_forwarded() {
 }
 
 /// A relay on sockets, in front of an upstream that sends these bytes to every request.
-async fn before_bytes(said: &'static [u8]) -> (SocketAddr, Jar) {
+async fn relay_to_raw_upstream(said: &'static [u8]) -> (SocketAddr, Jar) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -399,7 +399,7 @@ async fn before_bytes(said: &'static [u8]) -> (SocketAddr, Jar) {
 }
 
 /// Returns all bytes received for a hand-written request, until the connection closes or is silent.
-async fn written(address: SocketAddr, jar: &Jar, more: &str) -> String {
+async fn raw_exchange(address: SocketAddr, jar: &Jar, more: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut request = format!(
         "{more}host: shop.example.com\r\ncookie: {}\r\n",
@@ -426,12 +426,12 @@ async fn written(address: SocketAddr, jar: &Jar, more: &str) -> String {
 /// RFC 9112 §6.3: of two lengths one is used, and the other is not forwarded.
 #[tokio::test]
 async fn a_response_with_two_lengths_is_one_response() {
-    let (address, jar) = before_bytes(
+    let (address, jar) = relay_to_raw_upstream(
         b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
           2c\r\nabcHTTP/1.1 200 OK\r\nset-cookie: a=b\r\n\r\nmore!\r\n0\r\n\r\n",
     )
     .await;
-    let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(answer.starts_with("http/1.1 200"), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("content-length: 3"), "{answer}");
@@ -461,31 +461,31 @@ async fn no_upstream_response_becomes_two() {
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: a\r\n".repeat(10_000));
     let large = [long, many].map(|said| &*said.into_bytes().leak());
     for said in BAD.into_iter().chain(large) {
-        let (address, jar) = before_bytes(said).await;
-        let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+        let (address, jar) = relay_to_raw_upstream(said).await;
+        let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
         let shown = String::from_utf8_lossy(&said[..said.len().min(100)]);
         assert!(answer.starts_with("http/1.1 502"), "{shown}: {answer}");
         assert_eq!(answer.matches("http/1.1").count(), 1, "{shown}: {answer}");
     }
     // An early hint with a cookie is not a response, and bytes after a response belong to none.
-    let (address, jar) = before_bytes(
+    let (address, jar) = relay_to_raw_upstream(
         b"HTTP/1.1 103 Early Hints\r\nset-cookie: a=b\r\n\r\n\
           HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\
           HTTP/1.1 200 OK\r\nset-cookie: c=d\r\ncontent-length: 4\r\n\r\nevil",
     )
     .await;
-    let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(
         answer.starts_with("http/1.1 200") && answer.ends_with("ok"),
         "{answer}"
     );
     assert!(!answer.contains("set-cookie"), "{answer}");
-    let again = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let again = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(!again.contains("evil"), "{again}");
 }
 
 /// An established WebSocket, with the ends of browser and upstream.
-async fn agreed_socket() -> (Shop, TcpStream, TcpStream) {
+async fn connected_websocket() -> (Shop, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     let server = server();
@@ -545,7 +545,7 @@ async fn ends(shop: &Shop, stream: &mut TcpStream) -> bool {
 /// After one end has closed, the other has a limited time to finish.
 #[tokio::test]
 async fn a_websocket_with_one_closed_end_ends() {
-    let (shop, mut browser, mut upstream) = agreed_socket().await;
+    let (shop, mut browser, mut upstream) = connected_websocket().await;
     upstream.shutdown().await.unwrap();
     let mut heard = [0; 16];
     assert_eq!(browser.read(&mut heard).await.unwrap(), 0);
@@ -553,7 +553,7 @@ async fn a_websocket_with_one_closed_end_ends() {
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 10);
     assert!(ends(&shop, &mut upstream).await, "a silent browser");
 
-    let (shop, mut browser, mut upstream) = agreed_socket().await;
+    let (shop, mut browser, mut upstream) = connected_websocket().await;
     browser.shutdown().await.unwrap();
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 0);
     upstream.write_all(b"last words").await.unwrap();
@@ -561,7 +561,7 @@ async fn a_websocket_with_one_closed_end_ends() {
     assert!(ends(&shop, &mut browser).await, "a silent upstream");
 
     // Silence of both ends does not close it.
-    let (shop, _browser, mut upstream) = agreed_socket().await;
+    let (shop, _browser, mut upstream) = connected_websocket().await;
     assert!(!ends(&shop, &mut upstream).await);
 }
 

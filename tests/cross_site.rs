@@ -29,7 +29,7 @@ fn counting(
         .fallback(move |session: Option<Session>| async move {
             counter.fetch_add(1, Ordering::Relaxed);
             session.map_or_else(
-                || "nobody".to_owned(),
+                || "signed out".to_owned(),
                 |session| session.subject().to_owned(),
             )
         })
@@ -123,8 +123,8 @@ async fn every_combination_of_method_site_origin_and_upgrade_is_checked() {
                         } else {
                             let expected = (StatusCode::FORBIDDEN, 0);
                             assert_eq!((answer.status, called), expected, "{name}");
-                            let said = answer.text().contains("cross_site_request");
-                            assert!(said || method == "HEAD", "{name}");
+                            let is_reported = answer.text().contains("cross_site_request");
+                            assert!(is_reported || method == "HEAD", "{name}");
                             assert_eq!(answer.set_cookies(), [""; 0], "{name}");
                             refused += 1;
                         }
@@ -147,7 +147,7 @@ async fn requests_without_a_session_are_not_checked() {
     let post = || Ask::new("POST", "/orders").with(&[("sec-fetch-site", "cross-site")]);
     for jar in [Jar::default(), Jar::of(&[(SESSION, "x")])] {
         let answer = shop.send(post().jar(&jar)).await;
-        assert_eq!(answer.text(), "nobody");
+        assert_eq!(answer.text(), "signed out");
     }
     // A planted cookie does not hide the session.
     for jar in [jar.clone(), jar.clone().and(SESSION, "x")] {
@@ -155,7 +155,7 @@ async fn requests_without_a_session_are_not_checked() {
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
     shop.clock().advance(Duration::from_secs(3600));
-    assert_eq!(shop.send(post().jar(&expired)).await.text(), "nobody");
+    assert_eq!(shop.send(post().jar(&expired)).await.text(), "signed out");
 }
 
 /// The request of a row in the table of `Csrf`.
@@ -425,12 +425,12 @@ async fn every_row_of_the_documented_table_is_true_in_both_modes() {
             }
             let answer = shop.send(ask).await;
             let called = calls.load(Ordering::Relaxed) - before;
-            let said = match (answer.status.as_u16(), called) {
+            let result = match (answer.status.as_u16(), called) {
                 (200, 1) => "passes",
                 (403, 0) => "403",
                 other => panic!("{mode:?} {}: {other:?}", row.name),
             };
-            assert_eq!(said, documented[column], "{mode:?} {}", row.name);
+            assert_eq!(result, documented[column], "{mode:?} {}", row.name);
         }
     }
 }
@@ -535,7 +535,7 @@ async fn a_preflight_has_no_session_and_cors_allows_no_rejected_request() {
         let server = server();
         let app = Router::new()
             .fallback(|session: Option<Session>| async move {
-                session.map_or_else(|| "nobody".to_owned(), |one| one.subject().to_owned())
+                session.map_or_else(|| "signed out".to_owned(), |one| one.subject().to_owned())
             })
             .layer(axum::middleware::map_response(permissive))
             .layer(login(&server).with_csrf(mode));
@@ -545,7 +545,7 @@ async fn a_preflight_has_no_session_and_cors_allows_no_rejected_request() {
             ("origin", SIBLING),
             ("access-control-request-method", "POST"),
         ]);
-        assert_eq!(shop.send(preflight).await.text(), "nobody", "{mode:?}");
+        assert_eq!(shop.send(preflight).await.text(), "signed out", "{mode:?}");
         for (method, reads) in [("GET", readable), ("POST", false)] {
             for site in [&[][..], &[("sec-fetch-site", "same-site")]] {
                 let ask = Ask::new(method, "/orders").with(site);
@@ -601,8 +601,8 @@ async fn no_route_of_the_layer_returns_a_token() {
         .layer(login(&server));
     let shop = Shop { server, app };
     let jar = shop.signed_in().await;
-    let asked = shop.send(Ask::page("/token-for-the-test").jar(&jar)).await;
-    let token = asked.text();
+    let answer = shop.send(Ask::page("/token-for-the-test").jar(&jar)).await;
+    let token = answer.text();
     assert!(token.len() > 40, "{token}");
     // The layer has no route for tokens.
     for route in [
@@ -625,9 +625,9 @@ async fn no_route_of_the_layer_returns_a_token() {
                 ("x-csrf", "1"),
             ]);
             let answer = shop.send(ask.jar(&jar)).await;
-            let said = format!("{} {}", answer.head(), answer.text());
+            let everything = format!("{} {}", answer.head(), answer.text());
             for part in token.split('.') {
-                assert!(!said.contains(part), "{method} {route}: {said}");
+                assert!(!everything.contains(part), "{method} {route}: {everything}");
             }
         }
     }
@@ -787,7 +787,7 @@ async fn forms_of_other_sites_are_rejected_and_own_forms_pass() {
         let form = format!("<form method=post action='{SHOP}/orders'><button>Buy</button></form>");
         for (site, status, text) in [
             // The browser sends no cookie.
-            (EVIL, 200, "nobody"),
+            (EVIL, 200, "signed out"),
             // A sibling subdomain's request has the cookie and is rejected.
             (SIBLING, 403, ""),
             (SHOP, 200, "alice"),

@@ -26,7 +26,7 @@ const FAILURES: [Failure; 12] = [
     ("foreign sign-out", 403, "cross_site_request", false),
     ("no state", 400, "state_missing", true),
     ("unknown state", 400, "login_unknown", true),
-    ("spoiled transaction", 400, "login_expired", true),
+    ("invalid transaction", 400, "login_expired", true),
     ("denied", 403, "access_denied", true),
     ("error", 400, "authorization_error", true),
     ("malformed query", 400, "repeated_parameter", true),
@@ -67,7 +67,7 @@ async fn fail(configure: impl Fn(LoginLayer) -> LoginLayer, name: &str, accept: 
     let state = start.parameter("state").unwrap();
     let error = |error: &str| format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
     match name {
-        "spoiled transaction" => {
+        "invalid transaction" => {
             for (_, value) in &mut jar.0 {
                 value.push('A');
             }
@@ -265,12 +265,12 @@ async fn an_own_error_page_can_be_in_the_language_of_the_user() {
             let german = page
                 .accept_language()
                 .is_some_and(|all| all.starts_with("de"));
-            let words = if german {
+            let text = if german {
                 "Das ging nicht"
             } else {
                 page.message()
             };
-            format!("{words} ({})", page.code())
+            format!("{text} ({})", page.code())
         })
     });
     let ask = Ask::page("/auth/callback?code=c");
@@ -294,12 +294,14 @@ async fn an_outage_has_retry_after() {
 /// A session that is too large for cookies gets an understandable error, and no partial session.
 #[tokio::test]
 async fn a_session_too_large_for_cookies_is_reported_and_sets_no_cookie() {
+    let log = Logs::default();
+    let _recording = log.record();
     let answer = fail(|login| login, "too large", "text/html").await;
-    assert!(
-        answer.text().contains("needs a session store"),
-        "{}",
-        answer.text()
-    );
+    let page = answer.text();
+    assert!(page.contains("does not fit into browser cookies"), "{page}");
+    // What to do about it concerns the operator.
+    let log = log.take();
+    assert!(log.contains("needs a session store"), "{log}");
     assert_eq!(answer.sets(), [""; 0]);
 }
 
@@ -308,7 +310,7 @@ async fn a_session_too_large_for_cookies_is_reported_and_sets_no_cookie() {
 #[tokio::test]
 async fn an_unavailable_or_full_store_is_reported_as_such() {
     let full = MemoryStore::new().with_max_entries(1).unwrap();
-    let away = Away(Arc::default());
+    let store = UnavailableStore(Arc::default());
     let shops = [
         (
             "session_store_full",
@@ -316,7 +318,7 @@ async fn an_unavailable_or_full_store_is_reported_as_such() {
         ),
         (
             "session_store_unavailable",
-            Shop::with(|login| login.with_session_store(away.clone())),
+            Shop::with(|login| login.with_session_store(store.clone())),
         ),
     ];
     for (code, shop) in shops {
@@ -324,14 +326,14 @@ async fn an_unavailable_or_full_store_is_reported_as_such() {
             let mut jar = Jar::default();
             let start = shop.start("/auth/login", &mut jar).await;
             let callback = shop.approve(start.location(), "alice").await;
-            away.0.store(true, Ordering::SeqCst);
+            store.0.store(true, Ordering::SeqCst);
             let ask = Ask::page(&callback).set("accept", accept);
             let answer = shop.send(ask.jar(&jar)).await;
             let ticket = Jar::of(&[(SESSION, &"A".repeat(43))]);
             let visit = shop
                 .send(Ask::page("/notes").set("accept", accept).jar(&ticket))
                 .await;
-            away.0.store(false, Ordering::SeqCst);
+            store.0.store(false, Ordering::SeqCst);
             let mut answers = vec![answer];
             if code == "session_store_unavailable" {
                 answers.push(visit);
@@ -344,10 +346,7 @@ async fn an_unavailable_or_full_store_is_reported_as_such() {
                 assert!(!answer.head().contains(SESSION), "{code} {}", answer.head());
                 protected(&answer, code);
                 if accept == "text/html" {
-                    assert!(
-                        answer.text().contains("Not possible at the moment"),
-                        "{code}"
-                    );
+                    assert!(answer.text().contains("Temporarily unavailable"), "{code}");
                     assert!(
                         answer.text().contains(&format!("503 · {code} · ")),
                         "{code}"
@@ -362,18 +361,18 @@ async fn an_unavailable_or_full_store_is_reported_as_such() {
 
 /// A store that can be made unavailable.
 #[derive(Clone)]
-struct Away(Arc<AtomicBool>);
+struct UnavailableStore(Arc<AtomicBool>);
 
-impl Away {
+impl UnavailableStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.0.load(Ordering::SeqCst) {
-            true => Err(StoreError::unavailable("redis://secret@10.0.0.1 is away")),
+            true => Err(StoreError::unavailable("redis://secret@10.0.0.1 is down")),
             false => Ok(()),
         }
     }
 }
 
-impl Store for Away {
+impl Store for UnavailableStore {
     async fn get(&self, _: &Key) -> Result<Option<Record>, StoreError> {
         self.check().map(|()| None)
     }
@@ -394,7 +393,7 @@ async fn responses_that_set_or_depend_on_a_cookie_are_not_stored() {
     let mut jar = shop.signed_in().await;
     shop.start("/auth/login", &mut jar).await;
     shop.clock().advance(Duration::from_secs(400));
-    let spoiled = Jar::of(&[(SESSION, "x")]);
+    let invalid = Jar::of(&[(SESSION, "x")]);
     let mut with_cookies = 0;
     for path in [
         "/",
@@ -412,7 +411,7 @@ async fn responses_that_set_or_depend_on_a_cookie_are_not_stored() {
     ] {
         for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"] {
             for accept in ["text/html", "application/json"] {
-                for jar in [&jar, &spoiled, &Jar::default()] {
+                for jar in [&jar, &invalid, &Jar::default()] {
                     let ask = Ask::new(method, path).set("accept", accept);
                     let ask = ask.with(&[("sec-fetch-site", "same-origin")]);
                     let answer = shop.send(ask.jar(jar)).await;
@@ -546,8 +545,8 @@ async fn a_response_of_a_service_that_reads_the_session_is_in_no_shared_cache() 
         assert_eq!(answer.header("cache-control"), control, "{path}");
         assert_eq!(answer.headers.contains_key("vary"), vary, "{path}");
     }
-    let stranger = shop.send(Ask::page("/silent")).await;
-    assert!(!stranger.headers.contains_key("cache-control"));
+    let signed_out = shop.send(Ask::page("/silent")).await;
+    assert!(!signed_out.headers.contains_key("cache-control"));
 }
 
 /// The text of the authorization server is escaped, shortened, and shown on the page only.

@@ -16,7 +16,7 @@ use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
 /// Starts a login of Alice, up to its callback.
-async fn ready_to_return(shop: &Shop) -> (Jar, String) {
+async fn callback_of_alice(shop: &Shop) -> (Jar, String) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
@@ -25,7 +25,7 @@ async fn ready_to_return(shop: &Shop) -> (Jar, String) {
 
 /// Sends the request to a new process with the same configuration, so that no case uses up the
 /// state of the next.
-async fn fresh(shop: &Shop, ask: Ask) -> Answer {
+async fn send_to_new_process(shop: &Shop, ask: Ask) -> Answer {
     send(&app(&login(&shop.server)), ask).await
 }
 
@@ -35,7 +35,7 @@ fn code_of(answer: &Answer) -> String {
 }
 
 /// The same layer with another callback path: same key, client and folder.
-fn moved(server: &TestServer) -> LoginLayer {
+fn with_moved_callback(server: &TestServer) -> LoginLayer {
     let client = Client::confidential("shop", "shop-secret");
     let key = CookieKey::from_bytes(&KEY).unwrap();
     let uri = format!("{SHOP}/auth/return");
@@ -46,7 +46,7 @@ fn moved(server: &TestServer) -> LoginLayer {
 #[tokio::test]
 async fn the_checks_run_in_order_and_nothing_is_sent_before_the_last() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let code = parameter(&good, "code").unwrap();
     let before = shop.server.requests().len();
@@ -112,7 +112,7 @@ async fn the_checks_run_in_order_and_nothing_is_sent_before_the_last() {
         ),
     ] {
         let ask = Ask::new(method, &format!("/auth/callback?{query}")).with(fields);
-        let answer = fresh(&shop, ask.jar(&jar)).await;
+        let answer = send_to_new_process(&shop, ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), status, "{name}");
         if !expected.is_empty() {
             assert_eq!(code_of(&answer), expected, "{name}");
@@ -122,11 +122,11 @@ async fn the_checks_run_in_order_and_nothing_is_sent_before_the_last() {
     }
     // The transaction is checked before the issuer.
     let ask = Ask::new("GET", &format!("/auth/return?state={state}&{evil}&{error}"));
-    let answer = send(&app(&moved(&shop.server)), ask.jar(&jar)).await;
+    let answer = send(&app(&with_moved_callback(&shop.server)), ask.jar(&jar)).await;
     assert_eq!(code_of(&answer), "transaction_elsewhere");
     assert_eq!(shop.server.requests().len(), before);
 
-    let answer = fresh(&shop, Ask::page(&good).jar(&jar)).await;
+    let answer = send_to_new_process(&shop, Ask::page(&good).jar(&jar)).await;
     assert_eq!(answer.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1);
 }
@@ -136,7 +136,7 @@ async fn the_checks_run_in_order_and_nothing_is_sent_before_the_last() {
 #[tokio::test]
 async fn an_almost_valid_response_is_rejected_without_a_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let with = |name: &str, value: &str| with_parameter(&good, name, Some(value));
     let more = |text: &str| format!("{good}&{text}");
@@ -401,7 +401,7 @@ async fn an_almost_valid_response_is_rejected_without_a_token_request() {
         ),
     ] {
         let ask = Ask::new("GET", &callback).jar(&jar);
-        let answer = fresh(&shop, ask).await;
+        let answer = send_to_new_process(&shop, ask).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
         assert_eq!(code_of(&answer), code, "{name}");
         assert_eq!(answer.sets(), [""; 0], "{name}");
@@ -429,14 +429,14 @@ async fn unknown_parameters_and_a_code_at_the_limit_are_accepted() {
         "code_=x&state.=y",
         &"a=b&".repeat(120),
     ] {
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let answer = shop
             .send(Ask::page(&format!("{callback}&{more}")).jar(&jar))
             .await;
         assert_eq!(answer.sets(), [SESSION], "{more:.40}");
     }
     // A code of 4096 characters is sent, and rejected by the server that never issued it.
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let callback = with_parameter(&callback, "code", Some(&"c".repeat(4096)));
     let calls = shop.token_calls();
     let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
@@ -480,7 +480,7 @@ async fn an_unannounced_issuer_may_be_missing_but_not_wrong() {
             Endpoint::Metadata,
             Fault::without_member("authorization_response_iss_parameter_supported"),
         );
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let callback = with_parameter(&callback, "iss", issuer);
         let callback = with_parameter(&callback, "error", error);
         let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
@@ -518,7 +518,7 @@ async fn every_response_clears_its_transaction_and_none_is_redeemed_twice() {
         ),
     ] {
         let shop = Shop::new();
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         if let Some(fault) = fault {
             shop.server.fail(Endpoint::Token, fault);
         }
@@ -543,7 +543,7 @@ async fn every_response_clears_its_transaction_and_none_is_redeemed_twice() {
 #[tokio::test]
 async fn only_the_first_of_many_different_responses_to_one_login_is_processed() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let forged = with_parameter(&callback, "code", Some("stolen"));
     let tasks: Vec<_> = (0..50)
         .map(|number| {
@@ -564,7 +564,7 @@ async fn only_the_first_of_many_different_responses_to_one_login_is_processed() 
 #[tokio::test]
 async fn a_callback_repeated_after_the_sign_out_restores_nothing() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let mut session = Jar::default();
     session.take(&shop.send(Ask::page(&callback).jar(&jar)).await);
     let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
@@ -581,7 +581,7 @@ async fn a_callback_repeated_after_the_sign_out_restores_nothing() {
 #[tokio::test]
 async fn a_hanging_token_endpoint_is_called_once_and_times_out() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail(Endpoint::Token, Fault::hang());
     let waiting: Vec<_> = (0..10)
         .map(|_| {
@@ -636,11 +636,15 @@ async fn text_of_the_server_is_neither_markup_nor_a_header_nor_a_log_line() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let long = "L".repeat(30_000);
     for (name, error, description) in [
-        ("script", "<script>alert(1)</script>", "\"><img onerror=MARK>"),
+        (
+            "script",
+            "<script>alert(1)</script>",
+            "\"><img onerror=MARK>",
+        ),
         ("attribute", "x\" onmouseover=\"MARK", "' onfocus='MARK"),
         ("entity", "x", "&lt;script&gt;MARK&#60;script&#62;"),
         ("comment", "x", "--><svg/onload=MARK>"),
@@ -664,7 +668,7 @@ async fn text_of_the_server_is_neither_markup_nor_a_header_nor_a_log_line() {
             .finish();
         let callback = format!("/auth/callback?{query}");
         for ask in [Ask::page(&callback), Ask::new("GET", &callback)] {
-            let answer = fresh(&shop, ask.jar(&jar)).await;
+            let answer = send_to_new_process(&shop, ask.jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
             assert_eq!(answer.clears(), jar.transactions(), "{name}");
             assert_eq!(answer.sets(), [""; 0], "{name}");
@@ -704,12 +708,12 @@ async fn text_of_the_server_is_neither_markup_nor_a_header_nor_a_log_line() {
         "%c3%28=1&error=x",
     ] {
         let callback = format!("/auth/callback?{query}&state={state}&iss={ISSUER}");
-        let answer = fresh(&shop, Ask::new("GET", &callback).jar(&jar)).await;
+        let answer = send_to_new_process(&shop, Ask::new("GET", &callback).jar(&jar)).await;
         assert_eq!(code_of(&answer), "callback_malformed", "{query}");
     }
     assert_eq!(shop.token_calls(), 0);
     let log = log.text();
-    assert!(log.contains("login_refused"), "{log}");
+    assert!(log.contains("login_failed"), "{log}");
     for line in log.lines() {
         assert!(line.len() < 1024, "{}", line.len());
         assert!(
@@ -844,7 +848,7 @@ async fn an_encrypted_target_is_checked_again_against_the_current_routes() {
         let state = answer.parameter("state").unwrap();
         let callback = format!("/auth/return?state={state}&code=c&iss={ISSUER}");
         let answer = send(
-            &app(&moved(&shop.server)),
+            &app(&with_moved_callback(&shop.server)),
             Ask::new("GET", &callback).jar(&jar),
         )
         .await;
@@ -861,7 +865,7 @@ async fn an_encrypted_target_is_checked_again_against_the_current_routes() {
 #[tokio::test]
 async fn only_a_navigation_can_complete_a_login_or_use_it_up() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let page = || Ask::page(&callback);
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let body = callback.split_once('?').unwrap().1;
@@ -964,8 +968,8 @@ async fn only_a_navigation_can_complete_a_login_or_use_it_up() {
 #[tokio::test]
 async fn the_response_of_one_tab_does_not_match_the_cookie_of_another() {
     let shop = Shop::new();
-    let (a, answer_a) = ready_to_return(&shop).await;
-    let (b, answer_b) = ready_to_return(&shop).await;
+    let (a, answer_a) = callback_of_alice(&shop).await;
+    let (b, answer_b) = callback_of_alice(&shop).await;
     let crossed = with_parameter(&answer_a, "state", parameter(&answer_b, "state").as_deref());
     for (callback, jar) in [(&answer_a, &b), (&answer_b, &a)] {
         let answer = shop.send(Ask::page(callback).jar(jar)).await;
@@ -975,7 +979,7 @@ async fn the_response_of_one_tab_does_not_match_the_cookie_of_another() {
     assert_eq!(shop.token_calls(), 0);
     // A's code with B's state is sent with B's verifier, and rejected by the server (RFC 7636
     // §4.6).
-    let answer = fresh(&shop, Ask::new("GET", &crossed).jar(&b)).await;
+    let answer = send_to_new_process(&shop, Ask::new("GET", &crossed).jar(&b)).await;
     assert_eq!(code_of(&answer), "code_refused");
     assert_eq!(answer.sets(), [""; 0]);
     let answer = shop.send(Ask::page(&answer_b).jar(&b)).await;
@@ -1044,7 +1048,7 @@ async fn only_the_exact_path_is_a_route_of_the_layer() {
         app: inside.layer(login(&server)),
         server,
     };
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let query = callback.split_once('?').unwrap().1;
     let session = shop.signed_in().await;
     // The last two are routes only if they are enabled; disabled, they are not exempt from the CSRF
@@ -1106,7 +1110,7 @@ async fn a_flood_of_cookies_fails_at_most_one_login() {
         .map(|n| (format!("__Host-Http-shop-tx-{n:012}"), "x".repeat(100)))
         .collect();
     for (name, flood) in [("foreign", junk), ("in our name", Jar(ours))] {
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let mut before = flood.clone();
         before.0.extend(jar.0.clone());
         let answer = shop.send(Ask::page(&callback).jar(&before)).await;
@@ -1125,7 +1129,7 @@ async fn a_flood_of_cookies_fails_at_most_one_login() {
 #[tokio::test]
 async fn an_attackers_page_cannot_sign_its_visitor_in_as_another_user() {
     let shop = Shop::new();
-    let (_, attackers) = ready_to_return(&shop).await;
+    let (_, attackers) = callback_of_alice(&shop).await;
     let url = format!("{SHOP}{attackers}");
     let browser = shop.browser();
     let page = browser

@@ -88,7 +88,7 @@ async fn planted_transactions_cannot_enlarge_the_response_or_block_a_login() {
         ),
         ("one huge name", vec!["a".repeat(3000)]),
         (
-            "odd names",
+            "unusual names",
             ["a b", "a,b", "a\"b", "a\\b", "a/b", "(a)", "\u{e9}", ""]
                 .map(str::to_owned)
                 .into(),
@@ -131,7 +131,7 @@ async fn one_sign_of_a_program_suffices_for_a_401_without_a_cookie() {
         ("mode same-origin", "sec-fetch-mode", "same-origin"),
         ("mode no-cors", "sec-fetch-mode", "no-cors"),
         ("mode websocket", "sec-fetch-mode", "websocket"),
-        ("mode nobody knows", "sec-fetch-mode", "teleport"),
+        ("unknown mode", "sec-fetch-mode", "teleport"),
         ("empty mode", "sec-fetch-mode", ""),
         ("mode of two words", "sec-fetch-mode", "navigate, cors"),
         ("frame", "sec-fetch-dest", "frame"),
@@ -321,7 +321,7 @@ async fn every_response_of_the_layer_forbids_storing() {
         ("guarded for a program", Ask::new("GET", "/account")),
         ("extractor", Ask::page("/mine")),
         (
-            "spoiled session",
+            "invalid session",
             Ask::page("/cached").jar(&Jar::of(&[(SESSION, "x")])),
         ),
         ("refused post", Ask::new("POST", "/notes").jar(&jar)),
@@ -338,7 +338,7 @@ async fn every_response_of_the_layer_forbids_storing() {
         let policy = answer.header("referrer-policy");
         match name.split(' ').next().unwrap() {
             "callback" => assert_eq!(policy, "no-referrer", "{name}"),
-            "spoiled" => {}
+            "invalid" => {}
             _ => assert_eq!(policy, "same-origin", "{name}"),
         }
     }

@@ -11,7 +11,7 @@ use tower_oauth::CookieKey;
 use tower_oauth::testing::{Endpoint, Fault};
 
 /// Starts a login of Alice, up to its callback.
-async fn ready_to_return(shop: &Shop) -> (Jar, String) {
+async fn callback_of_alice(shop: &Shop) -> (Jar, String) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
@@ -22,7 +22,7 @@ async fn ready_to_return(shop: &Shop) -> (Jar, String) {
 #[tokio::test]
 async fn a_callback_without_a_matching_login_is_rejected_without_a_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let code = parameter(&good, "code").unwrap();
     let state = parameter(&good, "state").unwrap();
     let long = "c".repeat(60_000);
@@ -103,8 +103,8 @@ async fn a_callback_without_a_matching_login_is_rejected_without_a_token_request
 #[tokio::test]
 async fn a_response_in_another_browser_creates_no_session() {
     let shop = Shop::new();
-    let (_, attackers) = ready_to_return(&shop).await;
-    let (jar, own) = ready_to_return(&shop).await;
+    let (_, attackers) = callback_of_alice(&shop).await;
+    let (jar, own) = callback_of_alice(&shop).await;
     for cookies in [&jar, &Jar::default()] {
         let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -124,7 +124,7 @@ async fn a_response_in_another_browser_creates_no_session() {
 #[tokio::test]
 async fn fifty_equal_callbacks_cause_one_token_request_and_one_session() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let answers: Vec<Answer> = {
         let tasks: Vec<_> = (0..50)
             .map(|_| {
@@ -162,7 +162,7 @@ async fn fifty_equal_callbacks_cause_one_token_request_and_one_session() {
 #[tokio::test]
 async fn a_state_is_used_once_even_with_a_copy_of_its_cookie() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.send(Ask::page(&callback).jar(&jar)).await;
     shop.clock().advance(Duration::from_secs(61));
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -177,7 +177,7 @@ async fn a_state_is_used_once_even_with_a_copy_of_its_cookie() {
 #[tokio::test]
 async fn the_back_button_after_a_login_leads_to_the_default_page() {
     let shop = Shop::new();
-    let (mut jar, callback) = ready_to_return(&shop).await;
+    let (mut jar, callback) = callback_of_alice(&shop).await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     jar.take(&answer);
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -191,7 +191,7 @@ async fn the_back_button_after_a_login_leads_to_the_default_page() {
 #[tokio::test]
 async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let value = jar.value(&name).to_owned();
     for length in 0..value.len() {
@@ -229,7 +229,7 @@ async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
 #[tokio::test]
 async fn a_planted_transaction_cookie_does_not_block_a_login() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let planted = jar.clone().and(&name, "other");
     let answer = shop.send(Ask::page(&callback).jar(&planted)).await;
@@ -241,7 +241,7 @@ async fn a_planted_transaction_cookie_does_not_block_a_login() {
 #[tokio::test]
 async fn cookies_cannot_be_exchanged_for_one_another() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let pasted = Jar::of(&[(SESSION, jar.value(&name))]);
     assert_eq!(shop.greeting(&pasted).await, "hello stranger");
@@ -255,7 +255,7 @@ async fn cookies_cannot_be_exchanged_for_one_another() {
 #[tokio::test]
 async fn an_error_response_is_shown_escaped_and_sends_no_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let with = |parameters: &[(&str, &str)]| {
         let mut url = url::Url::parse(CALLBACK).unwrap();
@@ -267,7 +267,11 @@ async fn an_error_response_is_shown_escaped_and_sends_no_token_request() {
     };
     for (name, parameters, status) in [
         ("denied", &[("error", "access_denied")][..], 403),
-        ("with a code", &[("error", "access_denied"), ("code", "c")], 403),
+        (
+            "with a code",
+            &[("error", "access_denied"), ("code", "c")],
+            403,
+        ),
         (
             "markup",
             &[
@@ -344,7 +348,7 @@ async fn a_failed_silent_login_returns_to_its_target() {
 #[tokio::test]
 async fn only_a_navigation_completes_a_login() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     for (name, ask, status) in [
         ("post", Ask::new("POST", &callback), 405),
         ("head", Ask::new("HEAD", &callback), 405),
@@ -406,7 +410,7 @@ async fn a_login_creates_a_new_session_and_ends_the_previous_one() {
 #[tokio::test]
 async fn a_code_is_not_sent_twice_after_a_failure() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail_once(Endpoint::Token, Fault::status(500));
     for _ in 0..3 {
         let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -421,7 +425,7 @@ async fn a_code_is_not_sent_twice_after_a_failure() {
 #[tokio::test]
 async fn an_invalid_id_token_is_rejected_with_a_page() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail_once(
         Endpoint::Token,
         Fault::id_token(|mint| mint.with_claim("nonce", "other")),
@@ -435,7 +439,7 @@ async fn an_invalid_id_token_is_rejected_with_a_page() {
 #[tokio::test]
 async fn a_callback_whose_connection_closed_can_be_repeated() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     {
         let request = shop.send(Ask::page(&callback).jar(&jar));
         let mut request = std::pin::pin!(request);

@@ -14,14 +14,14 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-async fn come_to_rest() {
+async fn run_pending_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
 /// Starts a login in a new browser and sends this query to its callback.
-async fn come_back_with(shop: &Shop, query: &str) -> StatusCode {
+async fn callback_status(shop: &Shop, query: &str) -> StatusCode {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
     let state = answer.parameter("state").unwrap();
@@ -30,7 +30,7 @@ async fn come_back_with(shop: &Shop, query: &str) -> StatusCode {
 }
 
 /// Signs Alice in, and returns the request that a second click on the callback sends.
-async fn signed_in_once(shop: &Shop) -> Ask {
+async fn repeated_callback(shop: &Shop) -> Ask {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
@@ -50,13 +50,13 @@ async fn a_callback_without_a_code_to_redeem_spawns_no_task() {
         ("code=c".to_owned(), 400),
         (format!("iss={ISSUER}"), 400),
     ] {
-        assert_eq!(come_back_with(&shop, &query).await, status, "{query}");
-        come_to_rest().await;
+        assert_eq!(callback_status(&shop, &query).await, status, "{query}");
+        run_pending_tasks().await;
         let (before, sleepers) = (tasks(), shop.clock().sleepers());
         for _ in 0..50 {
-            assert_eq!(come_back_with(&shop, &query).await, status, "{query}");
+            assert_eq!(callback_status(&shop, &query).await, status, "{query}");
         }
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert_eq!(tasks(), before, "{query}");
         assert_eq!(shop.clock().sleepers(), sleepers, "{query}");
     }
@@ -67,10 +67,10 @@ async fn a_callback_without_a_code_to_redeem_spawns_no_task() {
 #[tokio::test]
 async fn canceled_logins_of_other_users_do_not_evict_the_result_of_a_login() {
     let shop = Shop::new();
-    let click = signed_in_once(&shop).await;
+    let click = repeated_callback(&shop).await;
     let query = format!("error=access_denied&iss={ISSUER}");
     for _ in 0..1001 {
-        assert_eq!(come_back_with(&shop, &query).await, 403);
+        assert_eq!(callback_status(&shop, &query).await, 403);
     }
     assert_eq!(shop.send(click).await.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1);
@@ -80,10 +80,10 @@ async fn canceled_logins_of_other_users_do_not_evict_the_result_of_a_login() {
 #[tokio::test]
 async fn forged_codes_do_not_evict_the_result_of_a_login() {
     let shop = Shop::new();
-    let click = signed_in_once(&shop).await;
+    let click = repeated_callback(&shop).await;
     let query = format!("code=made-up&iss={ISSUER}");
     for _ in 0..1001 {
-        assert!(!come_back_with(&shop, &query).await.is_redirection());
+        assert!(!callback_status(&shop, &query).await.is_redirection());
     }
     assert_eq!(shop.send(click).await.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1002);
@@ -93,20 +93,20 @@ async fn forged_codes_do_not_evict_the_result_of_a_login() {
 #[tokio::test]
 async fn one_task_removes_the_results_of_many_logins() {
     let shop = Shop::new();
-    signed_in_once(&shop).await;
+    repeated_callback(&shop).await;
     shop.clock().advance(Duration::from_secs(61));
-    come_to_rest().await;
+    run_pending_tasks().await;
     let (before, sleepers) = (tasks(), shop.clock().sleepers());
     for _ in 0..20 {
-        signed_in_once(&shop).await;
+        repeated_callback(&shop).await;
         shop.clock().advance(Duration::from_secs(2));
-        come_to_rest().await;
+        run_pending_tasks().await;
     }
     assert_eq!(tasks(), before + 1);
     assert_eq!(shop.clock().sleepers(), sleepers + 1);
     for _ in 0..70 {
         shop.clock().advance(Duration::from_secs(1));
-        come_to_rest().await;
+        run_pending_tasks().await;
     }
     assert_eq!(tasks(), before);
     assert_eq!(shop.clock().sleepers(), sleepers);

@@ -51,7 +51,7 @@ type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
 
 /// A request as received by the upstream.
 #[derive(Clone, Debug)]
-struct Got {
+struct Received {
     method: Method,
     uri: String,
     headers: HeaderMap,
@@ -62,14 +62,14 @@ struct Got {
 /// An upstream that records requests, and responds as configured.
 #[derive(Clone, Default)]
 struct Upstream {
-    got: Arc<Mutex<Vec<Got>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     status: Option<StatusCode>,
     fields: Fields,
     silent: bool,
 }
 
 impl Upstream {
-    fn answering(status: u16, fields: Fields) -> Self {
+    fn responding(status: u16, fields: Fields) -> Self {
         Self {
             status: Some(StatusCode::from_u16(status).unwrap()),
             fields,
@@ -77,8 +77,8 @@ impl Upstream {
         }
     }
 
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+    fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 }
 
@@ -99,7 +99,7 @@ impl Service<Request<RequestBody<Body>>> for Upstream {
             let body = body.collect().await.unwrap();
             let trailers = body.trailers().cloned().unwrap_or_default();
             let body = body.to_bytes();
-            this.got.lock().unwrap().push(Got {
+            this.received.lock().unwrap().push(Received {
                 method: parts.method,
                 uri: parts.uri.to_string(),
                 headers: parts.headers,
@@ -144,17 +144,17 @@ fn shop(upstream: &Upstream) -> Shop {
 }
 
 /// Sends a request with a session, and returns the response and what the upstream received.
-async fn asked(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Got>) {
+async fn relayed_request(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Received>) {
     let shop = shop(upstream);
     let jar = shop.signed_in().await;
     let answer = shop.send(ask.jar(&jar)).await;
-    (answer, upstream.got())
+    (answer, upstream.received())
 }
 
 /// The token is sent to the API only; method, path, query and body are unchanged.
 #[tokio::test]
 async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
-    let upstream = Upstream::answering(201, &[("x-total", "7"), ("etag", "\"1\"")]);
+    let upstream = Upstream::responding(201, &[("x-total", "7"), ("etag", "\"1\"")]);
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let token = shop.send(Ask::page("/token").jar(&jar)).await.text();
@@ -174,20 +174,20 @@ async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
         assert_eq!(answer.header("etag"), "\"1\"");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(!answer.head().contains(&token));
-        let got = upstream.got().pop().unwrap();
-        assert_eq!(got.method.as_str(), method);
+        let received = upstream.received().pop().unwrap();
+        assert_eq!(received.method.as_str(), method);
         let rest = path.strip_prefix("/api").unwrap();
-        assert_eq!(got.uri, format!("{API}{rest}"));
-        assert_eq!(got.body, body);
-        assert_eq!(got.headers["x-trace"], "abc");
-        assert_eq!(got.headers["content-type"], "application/json");
-        let authorization = &got.headers["authorization"];
+        assert_eq!(received.uri, format!("{API}{rest}"));
+        assert_eq!(received.body, body);
+        assert_eq!(received.headers["x-trace"], "abc");
+        assert_eq!(received.headers["content-type"], "application/json");
+        let authorization = &received.headers["authorization"];
         assert_eq!(*authorization, format!("Bearer {token}"));
         assert!(authorization.is_sensitive());
-        let all = got.headers.get_all("authorization").iter().count();
-        assert_eq!((all, got.headers.contains_key("cookie")), (1, false));
+        let all = received.headers.get_all("authorization").iter().count();
+        assert_eq!((all, received.headers.contains_key("cookie")), (1, false));
     }
-    assert_eq!(upstream.got().len(), 5);
+    assert_eq!(upstream.received().len(), 5);
 }
 
 /// CVE-2025-64484: identity headers of the browser are removed, in any spelling.
@@ -271,9 +271,9 @@ async fn credentials_and_identity_headers_are_not_forwarded() {
             StatusCode::OK,
             "{name}"
         );
-        let got = upstream.got().pop().unwrap();
-        for (_, value) in &got.headers {
-            assert_ne!(value, "admin", "{name}: {:?}", got.headers);
+        let received = upstream.received().pop().unwrap();
+        for (_, value) in &received.headers {
+            assert_ne!(value, "admin", "{name}: {:?}", received.headers);
         }
     }
     for name in [
@@ -292,8 +292,8 @@ async fn credentials_and_identity_headers_are_not_forwarded() {
     ] {
         let upstream = Upstream::default();
         let ask = Ask::new("GET", "/api/x").with(&SCRIPT).set(name, SHOP);
-        let (_, got) = asked(&upstream, ask).await;
-        assert_eq!(got[0].headers[name], SHOP, "{name}");
+        let (_, received) = relayed_request(&upstream, ask).await;
+        assert_eq!(received[0].headers[name], SHOP, "{name}");
     }
 }
 
@@ -316,7 +316,7 @@ async fn the_removed_request_fields_can_be_configured_within_limits() {
         ("x-forwarded-user", "5"),
     ]);
     shop.send(ask.jar(&jar)).await;
-    let got = upstream.got().pop().unwrap();
+    let received = upstream.received().pop().unwrap();
     let names = [
         "x_tenant",
         "x-tenants",
@@ -324,7 +324,7 @@ async fn the_removed_request_fields_can_be_configured_within_limits() {
         "x-forwarded-for",
         "x-forwarded-user",
     ];
-    let there = names.map(|name| got.headers.contains_key(name));
+    let there = names.map(|name| received.headers.contains_key(name));
     assert_eq!(there, [false, true, false, true, false]);
 
     for name in [
@@ -369,8 +369,8 @@ async fn fields_that_connection_names_are_not_forwarded() {
         ("x-kept", "3"),
         ("te", "trailers, deflate;q=0.5"),
     ]);
-    let (_, got) = asked(&upstream, ask).await;
-    let headers = &got[0].headers;
+    let (_, received) = relayed_request(&upstream, ask).await;
+    let headers = &received[0].headers;
     assert!(
         headers["authorization"]
             .to_str()
@@ -385,7 +385,7 @@ async fn fields_that_connection_names_are_not_forwarded() {
         (&b"trailers"[..], &b"te"[..])
     );
 
-    let upstream = Upstream::answering(
+    let upstream = Upstream::responding(
         200,
         &[
             ("connection", "x-hop, close"),
@@ -395,7 +395,7 @@ async fn fields_that_connection_names_are_not_forwarded() {
             ("upgrade", "h2c"),
         ],
     );
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for gone in ["connection", "x-hop", "keep-alive", "upgrade"] {
         assert_eq!(answer.header(gone), "", "{gone}");
     }
@@ -459,11 +459,11 @@ async fn only_scripts_of_this_application_with_a_session_are_relayed() {
         let shop = shop_with(&upstream, set_up, |login| login);
         let jar = shop.signed_in().await;
         for (name, method, fields, expected) in cases {
-            let before = upstream.got().len();
+            let before = upstream.received().len();
             let ask = Ask::new(method, "/api/x").with(fields);
             let answer = shop.send(ask.clone().jar(&jar)).await;
             assert_eq!(answer.status.as_u16(), expected[at], "{name} {method} {at}");
-            let called = upstream.got().len() - before;
+            let called = upstream.received().len() - before;
             assert_eq!(called, usize::from(expected[at] == 200), "{name} {at}");
 
             // Without a session: an error, and a login URL only for navigations and scripts.
@@ -475,7 +475,7 @@ async fn only_scripts_of_this_application_with_a_session_are_relayed() {
                 assert_eq!(answer.json()["code"], "login_required");
                 assert_eq!(answer.header("www-authenticate"), "Cookie realm=\"login\"");
             }
-            assert_eq!(upstream.got().len(), before + called);
+            assert_eq!(upstream.received().len(), before + called);
         }
     }
 }
@@ -492,7 +492,7 @@ async fn the_relay_requires_the_header_even_if_the_layer_does_not() {
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }
 
 /// RFC 9110 §9.3.8: the response to TRACE would contain the token.
@@ -526,10 +526,10 @@ async fn methods_that_are_not_relayed_get_405() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
             assert!(answer.header("allow").starts_with("GET"), "{method}");
         }
-        assert!(upstream.got().is_empty());
+        assert!(upstream.received().is_empty());
         let ask = Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar);
         assert_eq!(shop.send(ask).await.status, StatusCode::OK);
-        upstream.got.lock().unwrap().clear();
+        upstream.received.lock().unwrap().clear();
     }
     for methods in [
         vec![],
@@ -572,22 +572,26 @@ async fn no_target_reaches_another_origin() {
         ("/api/..;/admin", 400),
         ("/api/x%0d%0aHost:%20evil.example", 400),
     ] {
-        let before = upstream.got().len();
+        let before = upstream.received().len();
         let ask = Ask::new("GET", target)
             .with(&SCRIPT)
             .with(&[("host", "evil.example")]);
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), status, "{target}");
-        let got = upstream.got();
-        assert_eq!(got.len() - before, usize::from(status == 200), "{target}");
-        if let Some(got) = got.get(before) {
-            let uri = url::Url::parse(&got.uri).unwrap();
+        let received = upstream.received();
+        assert_eq!(
+            received.len() - before,
+            usize::from(status == 200),
+            "{target}"
+        );
+        if let Some(received) = received.get(before) {
+            let uri = url::Url::parse(&received.uri).unwrap();
             assert_eq!(
                 uri.origin().ascii_serialization(),
                 "https://api.example.com"
             );
             assert!(uri.path().starts_with("/v1"), "{target}: {uri}");
-            assert!(!got.headers.contains_key("host"));
+            assert!(!received.headers.contains_key("host"));
         } else {
             assert!(!answer.text().contains("evil"), "{target}");
         }
@@ -597,7 +601,7 @@ async fn no_target_reaches_another_origin() {
 /// An upstream cannot act for the origin of the application.
 #[tokio::test]
 async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
-    let upstream = Upstream::answering(
+    let upstream = Upstream::responding(
         200,
         &[
             ("set-cookie", "__Host-Http-shop-session=x; Path=/; Secure"),
@@ -621,7 +625,7 @@ async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
             ("x-own", "1"),
         ],
     );
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     let mut names: Vec<_> = answer
         .headers
         .keys()
@@ -651,8 +655,8 @@ async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
     assert_eq!(policies, ["default-src 'none'", "sandbox"]);
 
     // A response marked `private` may be cached by the browser.
-    let upstream = Upstream::answering(200, &[("cache-control", "private, max-age=60")]);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let upstream = Upstream::responding(200, &[("cache-control", "private, max-age=60")]);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     assert_eq!(answer.header("cache-control"), "private, max-age=60");
     assert_eq!(answer.header("vary"), "cookie");
 }
@@ -679,7 +683,7 @@ async fn a_rejection_of_the_upstream_is_forwarded_and_not_retried() {
         (503, &[("retry-after", "7")], 503),
     ];
     for (status, fields, expected) in cases {
-        let upstream = Upstream::answering(status, fields);
+        let upstream = Upstream::responding(status, fields);
         let shop = shop(&upstream);
         let jar = shop.signed_in().await;
         let calls = shop.server.count(Endpoint::Token);
@@ -687,7 +691,10 @@ async fn a_rejection_of_the_upstream_is_forwarded_and_not_retried() {
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), expected, "{status}");
         assert_eq!(
-            (upstream.got().len(), shop.server.count(Endpoint::Token)),
+            (
+                upstream.received().len(),
+                shop.server.count(Endpoint::Token)
+            ),
             (1, calls)
         );
         assert_eq!(answer.set_cookies(), [""; 0]);
@@ -751,17 +758,22 @@ async fn an_expired_token_is_refreshed_before_forwarding() {
         jar.take(&answer);
     }
     assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
-    let got = upstream.got();
-    let tokens: std::collections::BTreeSet<_> = got
+    let received = upstream.received();
+    let tokens: std::collections::BTreeSet<_> = received
         .iter()
-        .map(|got| got.headers["authorization"].to_str().unwrap().to_owned())
+        .map(|received| {
+            received.headers["authorization"]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!((got.len(), tokens.len()), (21, 2));
-    assert!(got.iter().all(|got| got.body == "kept"));
+    assert_eq!((received.len(), tokens.len()), (21, 2));
+    assert!(received.iter().all(|received| received.body == "kept"));
     // The cookies of the responses have the new token.
     assert_eq!(shop.send(ask().jar(&jar)).await.status, StatusCode::OK);
     assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
-    let last = upstream.got().pop().unwrap();
+    let last = upstream.received().pop().unwrap();
     assert!(tokens.contains(last.headers["authorization"].to_str().unwrap()));
 }
 
@@ -804,7 +816,7 @@ async fn without_a_valid_token_nothing_is_sent() {
         assert_eq!(answer.json()["code"], code, "{name}");
         let waits = answer.headers.contains_key("retry-after");
         assert_eq!(waits, status != 401, "{name}");
-        assert!(upstream.got().is_empty(), "{name}");
+        assert!(upstream.received().is_empty(), "{name}");
         let challenge = answer.headers.contains_key("www-authenticate");
         assert_eq!(challenge, status == 401, "{name}");
     }
@@ -826,7 +838,7 @@ async fn an_upstream_that_does_not_respond_times_out() {
         let shop = shop.clone();
         async move { shop.send(ask).await }
     });
-    while upstream.got().is_empty() {
+    while upstream.received().is_empty() {
         tokio::task::yield_now().await;
     }
     clock.advance(Duration::from_millis(6_999));
@@ -935,14 +947,14 @@ impl Wire {
 }
 
 /// A body that the test sends frame by frame.
-struct Piecemeal(mpsc::UnboundedReceiver<Frame<Bytes>>);
+struct StreamedBody(mpsc::UnboundedReceiver<Frame<Bytes>>);
 
-fn piecemeal() -> (mpsc::UnboundedSender<Frame<Bytes>>, Piecemeal) {
+fn streamed_body() -> (mpsc::UnboundedSender<Frame<Bytes>>, StreamedBody) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Piecemeal(receiver))
+    (sender, StreamedBody(receiver))
 }
 
-impl http_body::Body for Piecemeal {
+impl http_body::Body for StreamedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -961,7 +973,7 @@ fn data(text: &'static str) -> Frame<Bytes> {
 /// Streams arrive while they are being sent, with their trailers.
 #[tokio::test]
 async fn events_and_trailers_arrive_as_they_are_sent() {
-    let (feed, body) = piecemeal();
+    let (feed, body) = streamed_body();
     let body = Arc::new(Mutex::new(Some(body)));
     let mut wire = Wire::to(move |request| {
         let body = body.lock().unwrap().take().unwrap();
@@ -1037,11 +1049,11 @@ async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
     headers.insert("cookie", jar.header().parse().unwrap());
     let response = shop.app.clone().call(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let got = upstream.got().pop().unwrap();
-    let mut left: Vec<_> = got.trailers.keys().map(|name| name.as_str()).collect();
+    let received = upstream.received().pop().unwrap();
+    let mut left: Vec<_> = received.trailers.keys().map(|name| name.as_str()).collect();
     left.sort_unstable();
     assert_eq!(
-        (&*got.body, &*left),
+        (&*received.body, &*left),
         (&b"abc"[..], &["x-real-ip", "x-sum"][..])
     );
 }
@@ -1061,7 +1073,7 @@ async fn an_upload_is_streamed_and_has_no_total_time_limit() {
         }
     })
     .await;
-    let (feed, body) = piecemeal();
+    let (feed, body) = streamed_body();
     let request = wire.request("POST", "/api/upload", Body::new(body));
     let answer = tokio::spawn(wire.client.send_request(request));
     let clock = wire.server.clock();
@@ -1174,15 +1186,15 @@ async fn a_websocket_is_connected() {
     }
     let mut response = wire.client.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-    let got = hear.recv().await.unwrap();
+    let received = hear.recv().await.unwrap();
     assert!(
-        got["authorization"]
+        received["authorization"]
             .to_str()
             .unwrap()
             .starts_with("Bearer ")
     );
-    assert!(!got.contains_key("cookie"));
-    assert_eq!(got["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
+    assert!(!received.contains_key("cookie"));
+    assert_eq!(received["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
     let headers = response.headers();
     assert_eq!(
         headers["sec-websocket-accept"],
@@ -1237,13 +1249,13 @@ async fn no_request_line_reaches_another_origin() {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
-        let got = hear.try_recv().ok();
+        let received = hear.try_recv().ok();
         assert_eq!(
-            got.as_ref().map(|got| got.0.as_str()),
+            received.as_ref().map(|received| received.0.as_str()),
             expected,
             "{target}: {answer}"
         );
-        if let Some((_, host)) = got {
+        if let Some((_, host)) = received {
             assert!(host.starts_with("127.0.0.1:"), "{host}");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         } else {
@@ -1297,15 +1309,15 @@ async fn an_upstream_with_another_certificate_receives_nothing() {
 async fn an_unreachable_upstream_is_a_bad_gateway() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rude = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = closed.local_addr().unwrap();
+    let closed_port = closed.local_addr().unwrap();
     drop(closed);
-    let hangs_up = rude.local_addr().unwrap();
+    let closes_connection = rude.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             drop(rude.accept().await);
         }
     });
-    for api in [nobody, hangs_up] {
+    for api in [closed_port, closes_connection] {
         let mut wire = Wire::before(api).await;
         for _ in 0..2 {
             let request = wire.request("GET", "/api/x", Body::empty());

@@ -26,7 +26,7 @@ fn server() -> TestServer {
 
 async fn home(session: Option<Session>) -> String {
     session.map_or_else(
-        || "nobody".to_owned(),
+        || "signed out".to_owned(),
         |session| session.subject().to_owned(),
     )
 }

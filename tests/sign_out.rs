@@ -200,10 +200,10 @@ async fn a_sign_out_waits_at_most_two_seconds_for_a_hanging_server() {
     let request = tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await });
     shop.server.wait_for(Endpoint::Metadata, 1).await;
     shop.clock().advance(Duration::from_millis(1999));
-    come_to_rest().await;
+    run_pending_tasks().await;
     assert!(!request.is_finished());
     shop.clock().advance(Duration::from_millis(1));
-    come_to_rest().await;
+    run_pending_tasks().await;
     assert!(request.is_finished());
     let answer = request.await.unwrap();
     assert_eq!(answer.location(), "/");
@@ -225,11 +225,11 @@ async fn an_endless_form_does_not_delay_a_sign_out() {
             .body(axum::body::Body::new(Endless(begin)))
             .unwrap();
         let request = tokio::spawn(shop.app.clone().oneshot(request));
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert_eq!(shop.greeting(&jar).await, "hello stranger", "{begin}");
         assert!(!request.is_finished(), "{begin}");
         shop.clock().advance(Duration::from_secs(5));
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert!(request.is_finished(), "{begin}");
         let answer = Answer::read(request.await.unwrap().unwrap()).await;
         assert_eq!(answer.location(), expected, "{begin}");
@@ -255,7 +255,7 @@ impl http_body::Body for Endless {
     }
 }
 
-async fn come_to_rest() {
+async fn run_pending_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -96,8 +96,8 @@ const ACTING: Fields = &[
 /// Only this application acts with the authority of its origin.
 #[tokio::test]
 async fn no_upstream_field_acts_for_the_origin() {
-    let upstream = Upstream::answering(200, ACTING);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let upstream = Upstream::responding(200, ACTING);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for (name, value) in ACTING {
         assert_eq!(answer.header(name), "", "{name}: {value}");
     }
@@ -126,8 +126,8 @@ async fn fields_of_an_api_reach_the_script() {
         ("x-ratelimit-remaining", "8"),
         ("x-next-page", "2"),
     ];
-    let upstream = Upstream::answering(200, OWN);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let upstream = Upstream::responding(200, OWN);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for (name, value) in OWN {
         assert_eq!(answer.header(name), *value, "{name}");
     }
@@ -149,7 +149,7 @@ async fn the_removed_response_fields_can_be_configured_within_limits() {
         let relay = relay.add_stripped_response_header("X-Shop-").unwrap();
         relay.add_stripped_response_header("etag").unwrap()
     };
-    let shop = shop_with(&Upstream::answering(200, SENT), set_up, |login| login);
+    let shop = shop_with(&Upstream::responding(200, SENT), set_up, |login| login);
     let jar = shop.signed_in().await;
     let ask = Ask::new("GET", "/api/x").with(&SCRIPT);
     let answer = shop.send(ask.jar(&jar)).await;
@@ -187,7 +187,7 @@ async fn the_removed_response_fields_can_be_configured_within_limits() {
 /// The log names the removed field and the setting that would forward it.
 #[tokio::test]
 async fn a_removed_field_is_named_in_the_log() {
-    let upstream = Upstream::answering(200, &[("acme-page", "7"), ("set-cookie", "a=b")]);
+    let upstream = Upstream::responding(200, &[("acme-page", "7"), ("set-cookie", "a=b")]);
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let logs = logs::Logs::default();

@@ -65,7 +65,7 @@ async fn an_ambiguous_path_gets_no_token() {
             assert_eq!(answer.json()["code"], "unclear_path", "{what}");
         }
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
     for path in [
         "/a%20b/caf%C3%A9",
         "/%E2%82%AC/%F0%9F%98%80",
@@ -78,7 +78,10 @@ async fn an_ambiguous_path_gets_no_token() {
         let ask = Ask::new("GET", &format!("/api{path}")).with(&SCRIPT);
         let answer = nested.send(ask.jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
-        assert_eq!(upstream.got().pop().unwrap().uri, format!("{API}{path}"));
+        assert_eq!(
+            upstream.received().pop().unwrap().uri,
+            format!("{API}{path}")
+        );
     }
 }
 

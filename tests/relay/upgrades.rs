@@ -15,37 +15,41 @@ const HANDSHAKE: Fields = &[
 ];
 
 /// An upstream that sends `response` to every request, and counts them.
-async fn saying(said: String) -> (SocketAddr, Arc<Mutex<usize>>) {
+async fn raw_upstream(response: String) -> (SocketAddr, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(Mutex::new(0));
-    let counter = Arc::clone(&asked);
+    let requests = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&requests);
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let (said, counter) = (said.clone(), Arc::clone(&counter));
+            let (response, counter) = (response.clone(), Arc::clone(&counter));
             tokio::spawn(async move {
-                let mut heard = [0; 8192];
-                while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
+                let mut buffer = [0; 8192];
+                while stream
+                    .read(&mut buffer)
+                    .await
+                    .is_ok_and(|length| length > 0)
+                {
                     *counter.lock().unwrap() += 1;
-                    let _ = stream.write_all(said.as_bytes()).await;
+                    let _ = stream.write_all(response.as_bytes()).await;
                 }
             });
         }
     });
-    (address, asked)
+    (address, requests)
 }
 
 fn switching(fields: &[(&str, &str)]) -> String {
-    let mut said = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
+    let mut response = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
     for (name, value) in fields {
-        said.push_str(&format!("{name}: {value}\r\n"));
+        response.push_str(&format!("{name}: {value}\r\n"));
     }
-    said + "\r\n"
+    response + "\r\n"
 }
 
 /// Returns the response head of a hand-written request of this application.
-async fn written(wire: &Wire, line: &str, fields: &[(&str, &str)], body: &str) -> String {
+async fn raw_exchange(wire: &Wire, line: &str, fields: &[(&str, &str)], body: &str) -> String {
     let mut stream = TcpStream::connect(wire.address).await.unwrap();
     let mut request = format!(
         "{line}\r\nhost: shop.example.com\r\norigin: {SHOP}\r\nx-csrf: 1\r\ncookie: {}\r\n",
@@ -78,7 +82,7 @@ async fn an_invalid_handshake_opens_no_tunnel() {
         ("upgrade", "websocket"),
         ("sec-websocket-accept", ACCEPT),
     ]);
-    let (upstream, asked) = saying(agreed).await;
+    let (upstream, requests) = raw_upstream(agreed).await;
     let wire = Wire::before(upstream).await;
     const GET: &str = "GET /api/x HTTP/1.1";
     type Row = (
@@ -178,7 +182,7 @@ async fn an_invalid_handshake_opens_no_tunnel() {
         ("as it should be", GET, &[], 101),
     ];
     for (what, line, changed, expected) in rows {
-        assert_eq!(*asked.lock().unwrap(), 0, "before {what}");
+        assert_eq!(*requests.lock().unwrap(), 0, "before {what}");
         let changes = |name: &str| changed.iter().any(|(other, _)| *other == name);
         let kept = HANDSHAKE.iter().filter(|(name, _)| !changes(name));
         let fields: Vec<_> = kept
@@ -190,14 +194,14 @@ async fn an_invalid_handshake_opens_no_tunnel() {
             Some(("transfer-encoding", _)) => "5\r\nhello\r\n0\r\n\r\n",
             _ => "",
         };
-        let answer = written(&wire, line, &fields, body).await;
+        let answer = raw_exchange(&wire, line, &fields, body).await;
         assert_eq!(status(&answer), expected, "{what}: {answer}");
         let names_version = answer.contains("sec-websocket-version: 13");
         assert_eq!(names_version, expected == 426, "{what}: {answer}");
     }
-    assert_eq!(*asked.lock().unwrap(), 1);
+    assert_eq!(*requests.lock().unwrap(), 1);
     // `Connection: upgrade` alone requests nothing, and some proxies add it to every request.
-    let answer = written(&wire, GET, &[("connection", "upgrade")], "").await;
+    let answer = raw_exchange(&wire, GET, &[("connection", "upgrade")], "").await;
     assert_eq!(status(&answer), 502, "101 unasked: {answer}");
 }
 
@@ -248,9 +252,9 @@ async fn an_upstream_that_accepts_another_protocol_is_a_bad_gateway() {
             "nothing" => Vec::new(),
             _ => kept.chain(sent).copied().collect(),
         };
-        let (upstream, _) = saying(switching(&fields)).await;
+        let (upstream, _) = raw_upstream(switching(&fields)).await;
         let wire = Wire::before(upstream).await;
-        let answer = written(&wire, "GET /api/x HTTP/1.1", HANDSHAKE, "").await;
+        let answer = raw_exchange(&wire, "GET /api/x HTTP/1.1", HANDSHAKE, "").await;
         assert_eq!(status(&answer), expected, "{what}: {answer}");
     }
 }
@@ -279,7 +283,7 @@ async fn an_upgrade_without_an_http_1_1_connection_is_rejected() {
         let response = shop.app.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status().as_u16(), expected, "{version:?}");
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }
 
 /// An upgrade to another protocol would create a tunnel past all checks, whatever the method.
@@ -304,5 +308,5 @@ async fn no_other_upgrade_is_forwarded() {
             assert_eq!(answer.json()["code"], "upgrade_refused");
         }
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }
