@@ -118,7 +118,7 @@ async fn a_token_is_good_once_on_all_nodes() {
         // For as long as it would be taken otherwise.
         nodes.server.clock().advance(Duration::from_secs(120 + 29));
         let answer = nodes.tell(&token).await;
-        assert!(answer.text().contains("used before"), "{}", answer.text());
+        assert!(answer.text().contains("already used"), "{}", answer.text());
         nodes.server.clock().advance(Duration::from_secs(1));
         let answer = nodes.tell(&token).await;
         assert!(answer.text().contains("expired"), "{}", answer.text());
@@ -472,7 +472,7 @@ async fn the_log_names_the_reason_and_repeats_nobody() {
     drop(recording);
     let text = logs.text();
     for expected in [
-        "signed_out_by_the_server",
+        "backchannel_logout",
         "logout_token_replayed",
         "logout_token_malformed",
     ] {
