@@ -126,7 +126,7 @@ pub mod clock;
 mod config_error;
 mod crypto;
 pub mod extract;
-pub mod flow;
+mod flow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_oauth::protocol::Metadata;
-use tower_oauth::testing::{Endpoint, Fault, Listening, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, ServerHandle, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
 
 /// What `ready` says of a server whose metadata is changed like this.
@@ -227,7 +227,7 @@ async fn metadata_by_hand_is_used_without_discovery_and_checked_where_it_is_give
 }
 
 /// A server on a socket, and the crate's own way to it.
-async fn over_tcp() -> (TestServer, Listening, AuthorizationServer) {
+async fn over_tcp() -> (TestServer, ServerHandle, AuthorizationServer) {
     let (server, listening) = TestServer::start("127.0.0.1:0").await.unwrap();
     let handle = AuthorizationServer::new(server.issuer()).unwrap();
     (server, listening, handle)
@@ -383,7 +383,7 @@ async fn an_issuer_that_nobody_listens_for_is_an_outage() {
 async fn an_issuer_on_loopback_may_have_its_keys_on_loopback_only() {
     let server = TestServer::new("http://127.0.0.1:9").unwrap();
     let allowed = |url: &str| {
-        server.mend(Endpoint::Metadata);
+        server.clear_faults(Endpoint::Metadata);
         server.fail(
             Endpoint::Metadata,
             Fault::member("jwks_uri", Value::from(url)),

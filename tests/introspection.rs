@@ -189,7 +189,7 @@ async fn an_answer_counts_only_as_far_as_it_is_one() {
         ),
         (
             "V114 {}",
-            |a| a.with_payload_text("{}"),
+            |a| a.with_payload_bytes("{}"),
             Outcome::Unavailable,
         ),
         (
@@ -436,7 +436,7 @@ async fn a_failure_of_the_server_is_never_the_callers_and_never_kept() {
         ("I8 204", Fault::status(204)),
         ("I8 redirect", Fault::status(302)),
         ("V121 connection cut", Fault::disconnect()),
-        ("V121 answer lost", Fault::lose_answer()),
+        ("V121 answer lost", Fault::lose_response()),
         ("I11 type", of_type("text/html")),
         ("I11 no type", Fault::without_header(CONTENT_TYPE)),
         (
@@ -493,7 +493,7 @@ async fn the_time_that_the_server_asks_for_is_passed_on() {
         assert_eq!(answer.headers[RETRY_AFTER], "7");
         assert_eq!(calls(&server), asked);
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     let outcome = present(&api, &good(&server).opaque()).await.outcome();
     assert_eq!(outcome, Outcome::Accepted);
 }
@@ -606,7 +606,7 @@ async fn a_signed_answer_that_is_not_one_says_nothing() {
     const NOW: i64 = 1_800_000_000;
     let cases: [(&str, Alter); 22] = [
         ("V127 bad signature", |a| a.with_broken_signature()),
-        ("V127 foreign key", |a| a.with_foreign_key()),
+        ("V127 foreign key", |a| a.with_wrong_key()),
         ("V127 none", |a| a.without_signature()),
         ("V127 HMAC", |a| a.with_hmac(b"api secret: %&".to_vec())),
         ("V127 aud other", |a| a.with_audience("another-api")),
@@ -768,12 +768,12 @@ async fn jwts_and_opaque_tokens_each_go_their_own_way() {
     let foreign = server
         .access_token()
         .with_audience(AUDIENCE)
-        .with_foreign_key()
+        .with_wrong_key()
         .sign();
     let none = good(&server).without_signature().sign();
     let typ = good(&server).with_header("typ", "JWT").sign();
     let header = good(&server)
-        .with_header_text(r#" {"alg":"ES256","alg":"none"}"#)
+        .with_header_bytes(r#" {"alg":"ES256","alg":"none"}"#)
         .sign();
     let (opaque, with_dots) = (good(&server).opaque(), "a.b.c".to_owned());
     // {"alg":"dir","enc":"A128GCM"}
@@ -808,7 +808,7 @@ async fn jwts_and_opaque_tokens_each_go_their_own_way() {
             1,
         ),
     ] {
-        server.forget_requests();
+        server.clear_requests();
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(outcome, expect, "{name}");
         assert_eq!(calls(&server), asked, "{name}");
@@ -867,7 +867,7 @@ async fn the_endpoint_is_that_of_the_metadata_or_one_given_by_hand() {
     }
 
     // J20: no request leaves for an endpoint that is not https.
-    server.forget_requests();
+    server.clear_requests();
     server.fail(
         Endpoint::Metadata,
         Fault::member(

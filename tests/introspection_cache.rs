@@ -184,7 +184,7 @@ async fn how_long_is_a_setting_and_zero_switches_it_off() {
             false,
         ),
     ] {
-        server.forget_requests();
+        server.clear_requests();
         let api = api_of(&verifier.unwrap());
         let token = if tokens {
             good(&server).without_claim("exp").opaque()
@@ -200,7 +200,7 @@ async fn how_long_is_a_setting_and_zero_switches_it_off() {
         assert_eq!(calls(&server), 2, "{name}");
     }
 
-    server.forget_requests();
+    server.clear_requests();
     let off = verifier(&server)
         .with_cache_ttl(Duration::ZERO)
         .unwrap()
@@ -218,7 +218,7 @@ async fn how_long_is_a_setting_and_zero_switches_it_off() {
     // Requests at the same time still share one question.
     let token = good(&server).opaque();
     server.fail_once(Endpoint::Introspection, Fault::delay(HANG));
-    server.forget_requests();
+    server.clear_requests();
     let waiting: Vec<_> = (0..20).map(|_| later(&api, &token)).collect();
     server.wait_for(Endpoint::Introspection, 1).await;
     settle().await;
@@ -256,7 +256,7 @@ async fn nothing_is_remembered_past_its_end() {
             Outcome::Accepted,
             "{name}"
         );
-        server.clock().turn_wall(wall);
+        server.clock().adjust_wall_clock(wall);
         server.clock().advance(seconds(advance));
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(
@@ -281,10 +281,10 @@ async fn a_clock_that_jumps_back_makes_a_remembered_token_early_again() {
     let api = api_of(&verifier(&server));
     let token = good(&server).with_claim("nbf", 1_800_000_000).opaque();
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
-    server.clock().turn_wall(-31);
+    server.clock().adjust_wall_clock(-31);
     let early = Outcome::InvalidToken(VerifyErrorKind::NotYetValid);
     assert_eq!(present(&api, &token).await.outcome(), early, "I4");
-    server.clock().turn_wall(1);
+    server.clock().adjust_wall_clock(1);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     assert_eq!(calls(&server), 1);
 }
@@ -298,7 +298,7 @@ async fn a_refusal_is_used_again_for_ten_seconds() {
         .opaque();
     let for_others = Outcome::InvalidToken(VerifyErrorKind::Audience);
     for (token, outcome) in [("unknown", INACTIVE), (other.as_str(), for_others)] {
-        server.forget_requests();
+        server.clear_requests();
         for (advance, asked) in [(0, 1), (0, 1), (9, 1), (1, 2)] {
             server.clock().advance(seconds(advance));
             assert_eq!(present(&api, token).await.outcome(), outcome);
@@ -572,7 +572,7 @@ async fn a_flood_of_junk_drives_out_nothing_that_is_good() {
         let outcome = present(&api, &format!("junk-{junk}")).await.outcome();
         assert_eq!(outcome, INACTIVE);
     }
-    server.forget_requests();
+    server.clear_requests();
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
@@ -592,7 +592,7 @@ async fn a_small_memory_is_kept_to() {
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
-    server.forget_requests();
+    server.clear_requests();
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
@@ -643,7 +643,7 @@ async fn more_tokens_than_can_wait_are_turned_away_at_once() {
     for one in waiting {
         assert_eq!(soon(one).await.unwrap(), Outcome::Unavailable, "I11");
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     let token = good(&server).opaque();
     settle().await;
     assert_eq!(
@@ -694,7 +694,7 @@ async fn a_server_that_hangs_is_waited_for_five_seconds_and_then_for_two() {
     );
 
     // As soon as it answers, all is well.
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     for _ in 0..2 {
         let outcome = present(&api, &good(&server).opaque()).await.outcome();
         assert_eq!(outcome, Outcome::Accepted, "I11");

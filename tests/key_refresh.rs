@@ -23,7 +23,7 @@ use support::{
 use tokio::task::JoinHandle;
 use tower::{Service as _, service_fn};
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer};
 
@@ -307,7 +307,7 @@ async fn failed_fetches_count_and_then_nobody_knows_without_asking() {
     assert_eq!(handle.health().failures, 3);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     // The bucket gains one; a fetch that works is then believed for 30 seconds.
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(30));
     assert_eq!(present(&api, &junk(&server, 100)).await.outcome(), UNKNOWN);
     server.clock().advance(secs(29));
@@ -400,7 +400,7 @@ async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
     }
     until(|| handle.health().failures == failures).await;
     soon(server.clock().wait_for_sleepers(1)).await;
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(60));
     until(|| handle.health().failures == 0).await;
     assert!(handle.health().last_error.is_none());
@@ -440,8 +440,8 @@ async fn an_outage_is_survived_for_an_hour_past_the_life_of_the_keys_and_then_sa
         assert_eq!(health.is_ready(), state != "expired");
     }
     assert!(handle.health().failures > 0 && handle.health().last_error.is_some());
-    server.mend(Endpoint::KeySet);
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::KeySet);
+    server.clear_faults(Endpoint::Metadata);
     server.clock().advance(secs(1));
     assert_eq!(
         present(&api, &good(&server).sign()).await.outcome(),
@@ -494,14 +494,14 @@ async fn a_cold_start_during_an_outage_mends_itself() {
         present(&api, "junk").await.outcome(),
         Outcome::InvalidToken(Why::Malformed)
     );
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::Metadata);
     server.fail(Endpoint::KeySet, Fault::status(500));
     for _ in 0..100 {
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(outcome, Outcome::Unavailable);
     }
     assert_eq!(server.count(Endpoint::KeySet), 1);
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(Duration::from_millis(250));
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     soon(handle.ready()).await.unwrap();
@@ -617,7 +617,7 @@ async fn a_key_that_was_withdrawn_stops_within_the_life_of_the_set() {
     let server = server();
     let (handle, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(
         present(&api, &old).await.outcome(),
         Outcome::Accepted,
@@ -638,7 +638,7 @@ async fn a_key_that_was_withdrawn_while_the_machine_slept_is_not_taken_on_waking
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     server.clock().advance(secs(3000));
     // No task has run since; the request itself has to wait for the new set.
     assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
@@ -649,7 +649,7 @@ async fn a_key_that_was_withdrawn_in_an_emergency_is_gone_with_the_next_set() {
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(
         present(&api, &good(&server).sign()).await.outcome(),
         Outcome::Accepted
@@ -668,7 +668,7 @@ async fn keys_that_moved_are_found_again_within_the_first_hour() {
     let api = api(layer(&server));
     let token = good(&server).with_expires_in(3600).sign();
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::Metadata);
     server.clock().advance(secs(1));
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     assert_eq!(server.count(Endpoint::Metadata), 2);
@@ -781,7 +781,7 @@ async fn a_wall_clock_that_is_turned_prolongs_no_key() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.fail(Endpoint::KeySet, Fault::status(500));
-    server.clock().turn_wall(-1_000_000);
+    server.clock().adjust_wall_clock(-1_000_000);
     // The token is from the future now; it is the keys that must not follow the wall clock.
     assert_eq!(
         present(&api, &token).await.outcome(),
@@ -798,7 +798,7 @@ async fn a_foreign_key_is_asked_for_again_only_while_the_bucket_lasts() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     let foreign = good(&server)
-        .with_key(&SigningKey::generate(Algorithm::Es256))
+        .with_key(&TestSigningKey::generate(Algorithm::Es256))
         .sign();
     for _ in 0..50 {
         assert_eq!(present(&api, &foreign).await.outcome(), UNKNOWN);
@@ -821,14 +821,14 @@ async fn junk_key_ids_fail_no_token_of_a_known_key_while_the_key_endpoint_answer
         || Fault::status(503),
         || Fault::status(504),
         Fault::disconnect,
-        Fault::lose_answer,
+        Fault::lose_response,
         Fault::hang,
         || Fault::body("application/json", "{}"),
         || Fault::body("text/html", "<html>"),
     ];
     let mut number = 0;
     for (at, fault) in faults.iter().enumerate() {
-        server.mend(Endpoint::KeySet);
+        server.clear_faults(Endpoint::KeySet);
         server.fail(Endpoint::KeySet, fault());
         for second in 0..60 {
             for _ in 0..5 {

@@ -14,34 +14,34 @@ use support::der::{decode, encode};
 use support::{Outcome, api, good, layer, layer_of, present, server, soon};
 use tower_oauth::Algorithm;
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 
 const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
 
 fn serve(server: &TestServer, keys: &Value) {
     let text = keys.to_string();
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.fail(Endpoint::KeySet, Fault::body("application/json", text));
 }
 
 /// A key under this id, changed.
-fn changed(key: &SigningKey, change: impl FnOnce(&mut Value)) -> Value {
+fn changed(key: &TestSigningKey, change: impl FnOnce(&mut Value)) -> Value {
     let mut jwk = key.public_jwk();
     change(&mut jwk);
     jwk
 }
 
-fn without(key: &SigningKey, name: &str) -> Value {
+fn without(key: &TestSigningKey, name: &str) -> Value {
     changed(key, |jwk| drop(jwk.as_object_mut().unwrap().remove(name)))
 }
 
-fn with(key: &SigningKey, name: &str, value: impl Into<Value>) -> Value {
+fn with(key: &TestSigningKey, name: &str, value: impl Into<Value>) -> Value {
     changed(key, |jwk| jwk[name] = value.into())
 }
 
 /// Flips a bit in the middle of a number.
-fn bent(key: &SigningKey, name: &str) -> Value {
+fn bent(key: &TestSigningKey, name: &str) -> Value {
     changed(key, |jwk| {
         let mut number = decode(jwk[name].as_str().unwrap());
         let middle = number.len() / 2;
@@ -58,24 +58,24 @@ fn number(bytes: usize, last: u8) -> String {
 
 #[tokio::test]
 async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
-    let neighbour = SigningKey::generate(Algorithm::Es256).with_kid("neighbour");
-    let ec = SigningKey::generate(Algorithm::Es256);
-    let p384 = SigningKey::generate(Algorithm::Es384);
-    let rsa = SigningKey::generate(Algorithm::Rs256);
-    let ed = SigningKey::generate(Algorithm::EdDsa);
-    let short = |key: &SigningKey, name: &str| {
+    let neighbour = TestSigningKey::generate(Algorithm::Es256).with_kid("neighbour");
+    let ec = TestSigningKey::generate(Algorithm::Es256);
+    let p384 = TestSigningKey::generate(Algorithm::Es384);
+    let rsa = TestSigningKey::generate(Algorithm::Rs256);
+    let ed = TestSigningKey::generate(Algorithm::EdDsa);
+    let short = |key: &TestSigningKey, name: &str| {
         changed(key, |jwk| {
             let number = decode(jwk[name].as_str().unwrap());
             jwk[name] = encode(&number[1..]).into();
         })
     };
-    let long = |key: &SigningKey, name: &str| {
+    let long = |key: &TestSigningKey, name: &str| {
         changed(key, |jwk| {
             let number = decode(jwk[name].as_str().unwrap());
             jwk[name] = encode([&[0][..], &number].concat()).into();
         })
     };
-    let cases: Vec<(&str, &SigningKey, Value)> = vec![
+    let cases: Vec<(&str, &TestSigningKey, Value)> = vec![
         ("V93 a private EC key", &ec, with(&ec, "d", number(32, 1))),
         (
             "V93 a private RSA key",
@@ -258,7 +258,7 @@ async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
             &json!({ "keys": [jwk.clone(), neighbour.public_jwk()] }),
         );
         let api = api(layer(&server));
-        let by = |key: &SigningKey| good(&server).with_key(key).sign();
+        let by = |key: &TestSigningKey| good(&server).with_key(key).sign();
         assert_eq!(
             present(&api, &by(&neighbour)).await.outcome(),
             Outcome::Accepted,
@@ -275,9 +275,9 @@ async fn a_key_that_cannot_be_trusted_is_left_out_and_spoils_only_itself() {
 
 #[tokio::test]
 async fn what_a_server_may_add_to_a_key_does_no_harm() {
-    let rsa = SigningKey::generate(Algorithm::Rs256);
-    let ec = SigningKey::generate(Algorithm::Es256);
-    let ed = SigningKey::generate(Algorithm::EdDsa);
+    let rsa = TestSigningKey::generate(Algorithm::Rs256);
+    let ec = TestSigningKey::generate(Algorithm::Es256);
+    let ed = TestSigningKey::generate(Algorithm::EdDsa);
     for (name, key, jwk) in [
         ("as it is", &ec, ec.public_jwk()),
         ("no use", &ec, without(&ec, "use")),
@@ -318,10 +318,10 @@ async fn what_a_server_may_add_to_a_key_does_no_harm() {
 #[tokio::test]
 async fn two_keys_of_one_id_and_algorithm_are_ambiguous() {
     let (first, second) = (
-        SigningKey::generate(Algorithm::Es256).with_kid("k"),
-        SigningKey::generate(Algorithm::Es256).with_kid("k"),
+        TestSigningKey::generate(Algorithm::Es256).with_kid("k"),
+        TestSigningKey::generate(Algorithm::Es256).with_kid("k"),
     );
-    let other = SigningKey::generate(Algorithm::EdDsa).with_kid("k");
+    let other = TestSigningKey::generate(Algorithm::EdDsa).with_kid("k");
     let server = server();
     serve(
         &server,
@@ -346,7 +346,7 @@ async fn two_keys_of_one_id_and_algorithm_are_ambiguous() {
 
 #[tokio::test]
 async fn a_set_of_thousands_of_keys_is_read_as_far_as_anybody_needs() {
-    let key = SigningKey::generate(Algorithm::Es256);
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let many: Vec<Value> = (0..3_000)
         .map(|number| with(&key, "kid", format!("{number}")))
         .collect();
@@ -361,7 +361,7 @@ async fn a_set_of_thousands_of_keys_is_read_as_far_as_anybody_needs() {
 
 #[tokio::test]
 async fn a_key_without_id_is_not_the_key_of_any_id() {
-    let key = SigningKey::generate(Algorithm::Es256);
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let server = server();
     serve(&server, &json!({ "keys": [without(&key, "kid")] }));
     let api = api(layer(&server));
@@ -492,7 +492,7 @@ async fn an_answer_that_is_no_key_set_replaces_nothing() {
             Outcome::Accepted,
             "{name}"
         );
-        server.mend(Endpoint::KeySet);
+        server.clear_faults(Endpoint::KeySet);
     }
     let full = [whole.as_bytes(), &vec![b' '; (1 << 20) - whole.len()]].concat();
     server.fail(Endpoint::KeySet, Fault::body("application/json", full));

@@ -313,7 +313,7 @@ async fn an_outage_of_the_authorization_server_is_a_503_and_logins_recover() {
     );
     assert_eq!(shop.greeting(&Jar::default()).await, "hello stranger");
 
-    shop.server.mend(Endpoint::Metadata);
+    shop.server.clear_faults(Endpoint::Metadata);
     shop.clock().advance(Duration::from_secs(60));
     let answer = shop.send(Ask::page("/auth/login")).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");

@@ -11,7 +11,7 @@ use super::client_assertion::{self, ASSERTION_TYPE, FetchTrigger};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
-use crate::protocol::form::encode_word;
+use crate::protocol::form::encode_component;
 use crate::random::RandomError;
 
 /// The parameters of a request to the authorization server; they hold secrets.
@@ -208,8 +208,8 @@ impl Client {
     fn basic(&self, secret: &ClientSecret) -> HeaderValue {
         let pair = Zeroizing::new(format!(
             "{}:{}",
-            encode_word(&self.id),
-            encode_word(secret.expose())
+            encode_component(&self.id),
+            encode_component(secret.expose())
         ));
         let credentials = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
         // Base64 is made of characters that every header may hold.

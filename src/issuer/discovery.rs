@@ -48,7 +48,7 @@ impl MetadataSource {
                 last_failure: None,
             }),
             flight: Flight::default(),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
         }
     }
 
@@ -97,7 +97,7 @@ impl MetadataSource {
                 held.last_failure = None;
             }
             Err(error) => {
-                if self.logs.admit("metadata_failed", error.kind(), now) {
+                if self.logs.allows("metadata_failed", error.kind(), now) {
                     tracing::warn!(
                         name: "metadata_failed",
                         target: "tower_oauth::issuer",

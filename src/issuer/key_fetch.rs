@@ -38,7 +38,7 @@ impl KeySource {
             }
             Err(error) => {
                 telemetry::KeyFetch::Failure.count();
-                let news = self.logs.admit("key_set_failed", error.kind(), now);
+                let news = self.logs.allows("key_set_failed", error.kind(), now);
                 if news {
                     tracing::warn!(
                         name: "key_set_failed",

@@ -121,7 +121,7 @@ impl KeySource {
             state: Mutex::new(state),
             flight: Flight::default(),
             renewed: Arc::default(),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
         }
     }
 

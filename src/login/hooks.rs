@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::layer::LoginLayer;
 use crate::session::{
-    EndedSession, Hook, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
+    EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession, SessionHook,
 };
 
 impl LoginLayer {
@@ -75,7 +75,7 @@ impl LoginLayer {
         F: Future<Output = LoginDecision> + Send + 'static,
     {
         self.with_session_manager(|manager| {
-            manager.with_hooks(|hooks| hooks.on_login = Hook::new(hook))
+            manager.with_hooks(|hooks| hooks.on_login = SessionHook::new(hook))
         })
     }
 
@@ -109,7 +109,7 @@ impl LoginLayer {
         F: Future<Output = RefreshDecision> + Send + 'static,
     {
         self.with_session_manager(|manager| {
-            manager.with_hooks(|hooks| hooks.on_refresh = Hook::new(hook))
+            manager.with_hooks(|hooks| hooks.on_refresh = SessionHook::new(hook))
         })
     }
 
@@ -136,7 +136,7 @@ impl LoginLayer {
         F: Future<Output = ()> + Send + 'static,
     {
         self.with_session_manager(|manager| {
-            manager.with_hooks(|hooks| hooks.on_logout = Hook::new(hook))
+            manager.with_hooks(|hooks| hooks.on_logout = SessionHook::new(hook))
         })
     }
 }

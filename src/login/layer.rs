@@ -23,7 +23,7 @@ use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
-use crate::session::{SessionManager, Sessions};
+use crate::session::{SessionAdmin, SessionManager};
 use crate::store::{SharedStore, Store};
 
 /// Signs users in with the authorization code flow and adds their [`Session`](crate::Session) to
@@ -376,8 +376,8 @@ impl LoginLayer {
 
     /// Returns a handle that lists and ends sessions, for administration. Call it after all other
     /// settings.
-    pub fn sessions(&self) -> Sessions {
-        Sessions::new(Arc::clone(&self.settings.manager))
+    pub fn sessions(&self) -> SessionAdmin {
+        SessionAdmin::new(Arc::clone(&self.settings.manager))
     }
 
     /// Creates a layer for routes that need a session. This layer must be around it.

@@ -130,6 +130,7 @@ mod session_secrets;
 mod settings;
 mod transactions;
 
+pub use crate::flow::{FlowError, FlowErrorKind};
 pub(crate) use context::LoginContext;
 pub use csrf::Csrf;
 pub use future::LoginFuture;

@@ -5,13 +5,13 @@ use super::chunks::{MAX_CHUNKS, open_chunks};
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, MAX_VALUES, SESSION};
 use crate::flow::SessionRecord;
-use crate::session::{Presented, PresentedSession};
+use crate::session::{PresentedSession, PresentedSessions};
 
 /// What the session cookies of a request contain.
 #[derive(Debug, Default)]
 pub(super) struct SessionCookieContents {
     /// The distinct sessions, usually one.
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedSessions>,
     /// The names of the cookies that these sessions are in.
     pub(super) names: SessionCookieNames,
     /// Whether any cookie belongs to no session: planted, truncated or encrypted with another key.
@@ -118,7 +118,7 @@ impl<'a> ChunkAssembly<'a> {
         let all = self.values.iter().flatten();
         let unused = all.filter(|value| !self.used.contains(value)).count();
         let mut records = self.records.into_iter();
-        let presented = records.next().map(|first| Presented {
+        let presented = records.next().map(|first| PresentedSessions {
             others: records
                 .map(|one| PresentedSession::Record(Box::new(one)))
                 .collect(),
@@ -156,14 +156,14 @@ impl<'a> ChunkAssembly<'a> {
         self.used.extend_from_slice(chosen);
         self.names = self.names.with(SessionCookieNames::first(chosen.len()));
         match self.records.iter_mut().find(|one| one.id() == record.id()) {
-            Some(existing) => *existing = existing.joined(&record),
+            Some(existing) => *existing = existing.merged(&record),
             None => self.records.push(record),
         }
     }
 }
 
-fn single_session(record: SessionRecord) -> Presented {
-    Presented::from(PresentedSession::Record(Box::new(record)))
+fn single_session(record: SessionRecord) -> PresentedSessions {
+    PresentedSessions::from(PresentedSession::Record(Box::new(record)))
 }
 
 /// Returns the slot of a cookie by the part of its name after `session`: 0 is the whole session.

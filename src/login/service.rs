@@ -127,9 +127,9 @@ pub(super) fn prepare<B>(
         .session
         .map(|loaded| Session::new(Arc::clone(manager), loaded));
     if let Some(session) = &session {
-        session.refresh_ahead();
+        session.refresh_proactively();
     }
-    let pending_refreshes = session.as_ref().and_then(Session::pending_refreshes);
+    let pending_refreshes = session.as_ref().and_then(Session::pending_refresh);
     let pending_refreshes = pending_refreshes
         .map(|pending_refreshes| -> PendingRefreshes { Box::pin(pending_refreshes) });
     let context = LoginContext::new(Arc::clone(settings), request.uri());

@@ -9,7 +9,7 @@ use super::cookies::{Jar, SESSION};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use super::{events, session_secrets};
-use crate::session::{LoadedSession, OpenedSession, Presented};
+use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
 use crate::store::StoreError;
 
 /// The session of a request, and the cookies to set on its response.
@@ -26,7 +26,7 @@ pub(super) struct SessionCookie {
 pub(super) enum Resolved {
     Cached(SessionCookie),
     /// The store must be read.
-    NeedsStore(Presented, SessionCookieNames),
+    NeedsStore(PresentedSessions, SessionCookieNames),
 }
 
 /// The cookies that a session is written to.
@@ -53,7 +53,7 @@ impl Settings {
         match contents.presented {
             None if !contents.has_invalid => Resolved::Cached(SessionCookie::default()),
             None => Resolved::Cached(self.clear_invalid("invalid", jar)),
-            Some(presented) => match self.manager.at_hand(presented) {
+            Some(presented) => match self.manager.cached(presented) {
                 Ok(opened) => Resolved::Cached(self.resolved(opened, names, jar)),
                 Err(presented) => Resolved::NeedsStore(presented, names),
             },
@@ -141,11 +141,11 @@ impl Settings {
     ) -> Result<WrittenSessionCookies, SealSessionError> {
         let remaining = self
             .manager
-            .last_moment(loaded.record())
+            .latest_expiry(loaded.record())
             .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
         let names = &self.cipher.names;
-        let cookies = match loaded.ticket() {
+        let cookies = match loaded.secret() {
             Some(ticket) => vec![(SESSION.to_owned(), ticket.to_text().to_string())],
             None => chunks::seal(&self.cipher, loaded.record())?,
         };

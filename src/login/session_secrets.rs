@@ -2,7 +2,7 @@
 
 use super::cookies::Jar;
 use super::presented_cookies::{MAX_SESSIONS, SessionCookieContents, SessionCookieNames};
-use crate::session::{Presented, PresentedSession, SessionSecret};
+use crate::session::{PresentedSession, PresentedSessions, SessionSecret};
 
 /// Reads the session secrets of a request. Any other cookie under a session name is ignored.
 pub(super) fn open(jar: &Jar<'_>) -> SessionCookieContents {
@@ -14,12 +14,12 @@ pub(super) fn open(jar: &Jar<'_>) -> SessionCookieContents {
             && secrets.len() < MAX_SESSIONS
             && let Some(secret) = SessionSecret::parse(value)
         {
-            secrets.push(PresentedSession::SessionSecret(secret));
+            secrets.push(PresentedSession::Secret(secret));
         }
     }
     let has_invalid = jar.overflow() || secrets.len() < count;
     let mut secrets = secrets.into_iter();
-    let presented = secrets.next().map(|first| Presented {
+    let presented = secrets.next().map(|first| PresentedSessions {
         first,
         others: secrets.collect(),
     });

@@ -97,7 +97,7 @@ impl Settings {
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
         match return_to {
             Some(target) => {
-                let target = form::encode_word(target);
+                let target = form::encode_component(target);
                 format!("{}?{RETURN_TO}={target}", self.routes.login)
             }
             None => self.routes.login.clone(),
@@ -234,7 +234,7 @@ impl Settings {
     /// session is known to all replicas; otherwise the 200 response would promise too much.
     pub(super) fn route(&self, path: &str) -> Option<Route> {
         let is_enabled = |route: &Route| {
-            *route != Route::BackchannelLogout || self.manager.takes_logout_tokens()
+            *route != Route::BackchannelLogout || self.manager.accepts_logout_tokens()
         };
         self.routes.find(path).filter(is_enabled)
     }

@@ -322,6 +322,7 @@ mod tests {
             ("/api/%7f", Some(AmbiguousPath::Control)),
             // Without a prefix, some parsers would read this as a host.
             ("/api//evil.example/x", Some(AmbiguousPath::EmptySegment)),
+            ("/api/\\", Some(AmbiguousPath::Backslash)),
             ("/api/\\evil.example/x", Some(AmbiguousPath::Backslash)),
             ("/api/%2fevil.example/x", Some(AmbiguousPath::EncodedSlash)),
             ("/api/%5Cevil.example/x", Some(AmbiguousPath::Backslash)),

@@ -1,7 +1,7 @@
-//! When sessions in cookies were last used, as far as this process has seen.
+//! The last use of sessions in cookies, as far as this process has observed it.
 //!
-//! The time of the last use is in the cookie alone. A `Session` that a handler keeps has that of its own request, and
-//! would take a session for idle that its browser goes on to use.
+//! The time of the last use is only in the cookie. A `Session` that outlives its request has the time of that request,
+//! and would otherwise end as idle while its browser still uses the session.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -13,18 +13,21 @@ use crate::flow::SessionRecord;
 pub(super) struct LastUses(Mutex<BoundedMap<i64>>);
 
 impl LastUses {
-    pub(super) fn note(&self, record: &SessionRecord) {
+    pub(super) fn record(&self, record: &SessionRecord) {
         let mut uses = self.lock();
         let last_seen = record.last_seen();
-        if uses.get(record.id()).is_none_or(|noted| *noted < last_seen) {
+        if uses
+            .get(record.id())
+            .is_none_or(|recorded| *recorded < last_seen)
+        {
             uses.put(*record.id(), last_seen);
         }
     }
 
-    /// Returns a use of the session that is later than the last one in its record.
+    /// Returns the last observed use if it is later than the one in the record.
     pub(super) fn later_than(&self, record: &SessionRecord) -> Option<i64> {
-        let noted = self.lock().get(record.id()).copied();
-        noted.filter(|noted| *noted > record.last_seen())
+        let recorded = self.lock().get(record.id()).copied();
+        recorded.filter(|recorded| *recorded > record.last_seen())
     }
 
     fn lock(&self) -> MutexGuard<'_, BoundedMap<i64>> {

@@ -1,4 +1,4 @@
-//! Ends of sessions that the store did not accept: this process refuses the sessions, and tries again.
+//! Pending ends of sessions: the store failed, so this process rejects the sessions and retries.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -13,35 +13,36 @@ use super::open::PresentedSession;
 use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
 use crate::store::StoreError;
 
-/// Sessions whose end is yet to be written to the store.
+/// Sessions whose end is not in the store yet.
 ///
-/// While the store cannot be asked, a made-up ticket looks like that of a session. So what this process has not opened
-/// before has a room of its own, which whoever makes tickets up can fill without harm to the others.
+/// While the store is unavailable, a forged secret cannot be told from a real one. Secrets that this process
+/// has not opened before therefore have a limit of their own, which an attacker can exhaust without harm to
+/// users.
 #[derive(Debug, Default)]
 pub(super) struct PendingEnds {
-    inner: Mutex<Inner>,
-    /// Stored sessions that this process has opened.
+    inner: Mutex<PendingEndsInner>,
+    /// Stored sessions that this process has opened, with their user.
     opened: Mutex<BoundedMap<UserDigest>>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PendingEndsInner {
     ends: HashMap<SessionId, PendingEnd>,
-    /// Whether a task writes them.
-    is_served: bool,
+    /// Whether a task writes the pending ends.
+    is_running: bool,
 }
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
-    shown: PresentedSession,
-    /// The generation of the tokens that are revoked already, if any are. The application was told then.
-    told: Option<u64>,
+    presented: PresentedSession,
+    /// The generation of the tokens that were revoked, if any. The hook was called at the same time.
+    revoked_generation: Option<u64>,
     reason: EndReason,
-    /// Whose session it is; `None` if the cookie may be made up.
+    /// The user of the session, or `None` if the secret may be forged.
     user: Option<UserDigest>,
-    /// How often it was tried in vain.
+    /// The number of failed attempts.
     failures: u32,
-    /// The monotonic time from which no copy of the cookie can be accepted any more.
+    /// The monotonic time after which every copy of the cookie has expired.
     until: Duration,
 }
 
@@ -50,8 +51,8 @@ impl PendingEnds {
         self.lock().ends.contains_key(id)
     }
 
-    /// Notes that a ticket is that of a session.
-    pub(super) fn note_opened(&self, record: &SessionRecord) {
+    /// Records that the secret of this session is not forged.
+    pub(super) fn record_opened(&self, record: &SessionRecord) {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if opened.get(record.id()).is_none() {
             opened.put(*record.id(), SessionRef::from(record).user);
@@ -63,47 +64,47 @@ impl PendingEnds {
         opened.get(id).copied()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, PendingEndsInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Inner {
-    /// Whether there is room for one more end of this user, or of what may be made up.
+impl PendingEndsInner {
+    /// Reports whether there is room for another end of this user, or of a secret that may be forged.
     fn has_room(&self, user: Option<UserDigest>) -> bool {
-        let alike = self.ends.values().filter(|end| end.user == user).count();
-        let known = self.ends.values().filter(|end| end.user.is_some()).count();
+        let of_same_user = self.ends.values().filter(|end| end.user == user).count();
+        let of_users = self.ends.values().filter(|end| end.user.is_some()).count();
         match user {
-            Some(_) => known < MAX_KNOWN && alike < MAX_PER_USER,
-            None => alike < MAX_UNKNOWN,
+            Some(_) => of_users < MAX_OF_USERS && of_same_user < MAX_PER_USER,
+            None => of_same_user < MAX_UNVERIFIED,
         }
     }
 }
 
 impl SessionManager {
-    /// Refuses a session in this process, and writes its end to the store as soon as that is possible. Returns
-    /// `false` if too many ends are pending.
+    /// Rejects a session in this process and retries to write its end to the store. Returns `false` if too
+    /// many ends are pending.
     pub(super) fn end_later(
         &self,
         id: SessionId,
-        shown: PresentedSession,
-        told: Option<u64>,
+        presented: PresentedSession,
+        revoked_generation: Option<u64>,
         reason: EndReason,
     ) -> bool {
         let until = self.flow.clock().monotonic();
-        let until = until.saturating_add(self.longest_life());
-        let user = match &shown {
+        let until = until.saturating_add(self.max_lifetime());
+        let user = match &presented {
             PresentedSession::Record(record) => Some(SessionRef::from(&**record).user),
-            PresentedSession::SessionSecret(_) => self.memory.pending_ends.user_of(&id),
+            PresentedSession::Secret(_) => self.local.pending_ends.user_of(&id),
         };
-        let mut inner = self.memory.pending_ends.lock();
+        let mut inner = self.local.pending_ends.lock();
         if !inner.ends.contains_key(&id) {
             if !inner.has_room(user) {
                 return false;
             }
             let end = PendingEnd {
-                shown,
-                told,
+                presented,
+                revoked_generation,
                 reason,
                 user,
                 failures: 0,
@@ -111,58 +112,61 @@ impl SessionManager {
             };
             inner.ends.insert(id, end);
         }
-        if !std::mem::replace(&mut inner.is_served, true) {
-            let keeper = self.clone();
-            tokio::spawn(async move { keeper.write_pending_ends().await });
+        if !std::mem::replace(&mut inner.is_running, true) {
+            let manager = self.clone();
+            tokio::spawn(async move { manager.write_pending_ends().await });
         }
         true
     }
 
-    /// Tries after 1, 2, 4 … 60 seconds. While the store fails, a few ends are tried at a time: others each time, since
-    /// it may be the entries of one session alone that fail.
+    /// Retries after 1, 2, 4 … 60 seconds. While the store fails, each attempt writes a few ends, and
+    /// different ones each time, since the store may fail for the entries of a single session only.
     async fn write_pending_ends(&self) {
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         loop {
-            self.flow.clock().sleep(pause).await;
+            self.flow.clock().sleep(delay).await;
             let written = self.write_pending_ends_once().await;
-            pause = match written {
-                Ok(()) => FIRST_PAUSE,
-                Err(_) => (pause * 2).min(LONGEST_PAUSE),
+            delay = match written {
+                Ok(()) => FIRST_RETRY_DELAY,
+                Err(_) => (delay * 2).min(LONGEST_RETRY_DELAY),
             };
-            let mut inner = self.memory.pending_ends.lock();
+            let mut inner = self.local.pending_ends.lock();
             if inner.ends.is_empty() {
-                inner.is_served = false;
+                inner.is_running = false;
                 return;
             }
         }
     }
 
     async fn write_pending_ends_once(&self) -> Result<(), StoreError> {
-        let pending = self.memory.pending_ends.lock().ends.clone();
+        let pending = self.local.pending_ends.lock().ends.clone();
         let mut pending: Vec<_> = pending.into_iter().collect();
-        // Sessions before what may be made up, and what failed before after what did not.
+        // Sessions of users first, and repeated failures last.
         pending.sort_by_key(|(_, end)| (end.failures, end.user.is_none()));
         let (mut written, mut failed, mut outcome) = (0, 0, Ok(()));
         for (id, end) in pending {
-            let over = self.flow.clock().monotonic() >= end.until;
-            if !over {
-                match self.sign_out_in_store(end.shown).await {
+            let expired = self.flow.clock().monotonic() >= end.until;
+            if !expired {
+                match self.sign_out_in_store(end.presented).await {
                     Ok(SignOut::Ended(record)) => {
-                        if end.told.is_none() {
+                        if end.revoked_generation.is_none() {
                             self.notify_ended(&record, end.reason);
                         }
-                        if end.told.is_none_or(|revoked| revoked < record.generation()) {
+                        if end
+                            .revoked_generation
+                            .is_none_or(|revoked| revoked < record.generation())
+                        {
                             self.flow.revoke(&record).await;
                         }
                     }
                     Ok(_) => {}
                     Err(error) => {
                         outcome = Err(error);
-                        if let Some(end) = self.memory.pending_ends.lock().ends.get_mut(&id) {
+                        if let Some(end) = self.local.pending_ends.lock().ends.get_mut(&id) {
                             end.failures = end.failures.saturating_add(1);
                         }
                         failed += 1;
-                        if failed == FAILURES_AT_A_TIME {
+                        if failed == MAX_FAILURES_PER_ROUND {
                             break;
                         }
                         continue;
@@ -170,7 +174,7 @@ impl SessionManager {
                 }
                 written += 1;
             }
-            self.memory.pending_ends.lock().ends.remove(&id);
+            self.local.pending_ends.lock().ends.remove(&id);
         }
         if written > 0 {
             events::pending_ends_written(written);
@@ -179,17 +183,17 @@ impl SessionManager {
     }
 }
 
-/// Ends of sessions. Each holds a session record at most: some 4 MB in all.
-const MAX_KNOWN: usize = 1024;
+/// The maximum number of pending ends of users. Each has at most one record: some 4 MB in total.
+const MAX_OF_USERS: usize = 1024;
 
-/// Those of one user among them.
+/// The part of one user.
 const MAX_PER_USER: usize = 64;
 
-/// Ends of what may be made up, each with a ticket.
-const MAX_UNKNOWN: usize = 1024;
+/// The maximum number of pending ends of secrets that may be forged.
+const MAX_UNVERIFIED: usize = 1024;
 
-/// Each waits 2 seconds at most.
-const FAILURES_AT_A_TIME: usize = 4;
+/// Each failure may take up to 2 seconds.
+const MAX_FAILURES_PER_ROUND: usize = 4;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);

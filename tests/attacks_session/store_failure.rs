@@ -1,13 +1,14 @@
-//! A sign-out while the store is full or away: it takes effect in this process and this browser, says what it could not do, and
-//! is completed later.
+//! A sign-out while the store is full or unavailable: it takes effect in this process and this browser,
+//! reports what failed, and is completed later.
 
 use tower_oauth::store::{Expect, Key, Store as _, StoreError};
 
 use super::*;
 
-/// A store that breaks at the sign-out, after so many verbs.
+/// The store fails during the sign-out, after each number of operations.
 #[tokio::test]
-async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_later() {
+async fn a_sign_out_during_a_store_failure_ends_the_session_in_this_process_and_is_completed_later()
+{
     for mode in SHARED {
         for verbs in 0.. {
             let name = format!("{mode:?}, {verbs} verbs");
@@ -24,9 +25,9 @@ async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_lat
             drop(recording);
             assert_eq!(answer.clears(), [SESSION], "{name}");
             if answer.status == StatusCode::SEE_OTHER {
-                // The lists only lead to sessions; that one was not cleared is no harm.
+                // An index entry without a session does no harm.
                 assert!(verbs > 1, "{name}");
-                nodes.store.mend();
+                nodes.store.clear_faults();
                 assert_eq!(nodes.greeting(&jar).await, STRANGER, "{name}");
                 break;
             }
@@ -38,7 +39,8 @@ async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_lat
             );
             assert!(logs.text().contains("session_end_pending"), "{name}");
             assert!(!logs.text().contains("hush"), "{name}");
-            // Where the record was at hand, its tokens are revoked and the page leads to the authorization server.
+            // If the record was loaded, its tokens are revoked and the page links to the authorization
+            // server.
             if mode == Mode::Shared || verbs > 0 {
                 assert_eq!(
                     revoked(&nodes.server),
@@ -47,7 +49,7 @@ async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_lat
                 );
                 assert!(answer.text().contains("/end-session?"), "{name}");
             }
-            nodes.store.mend();
+            nodes.store.clear_faults();
             assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
             for _ in 0..3 {
                 nodes.server.clock().advance(Duration::from_secs(2));
@@ -61,7 +63,7 @@ async fn a_sign_out_without_its_store_ends_the_session_here_and_is_completed_lat
 }
 
 #[tokio::test]
-async fn a_sign_out_that_finds_the_store_full_ends_the_session_in_this_process() {
+async fn a_sign_out_with_a_full_store_ends_the_session_in_this_process() {
     let server = server();
     let memory = MemoryStore::new().with_clock(server.clock());
     let store = memory.with_max_entries(8).unwrap().with_single_process();
@@ -71,7 +73,7 @@ async fn a_sign_out_that_finds_the_store_full_ends_the_session_in_this_process()
     };
     let (first, second) = (node(), node());
     let jar = first.signed_in().await;
-    // Other sign-outs fill the room that sign-outs have.
+    // Other sign-outs fill the part of the store that is reserved for them.
     for number in 0.. {
         let key = Key::new("cookie", &number.to_string());
         let minute = Duration::from_secs(60);
@@ -93,9 +95,9 @@ async fn a_sign_out_that_finds_the_store_full_ends_the_session_in_this_process()
     assert_eq!(revoked(&server), ["refresh_token", "access_token"]);
     assert_eq!(first.greeting(&jar).await, STRANGER);
     assert_eq!(second.greeting(&jar).await, ALICE, "as the answer says");
-    // Again, with a copy: nothing is revoked twice.
+    // Again, with a copy: no token is revoked twice.
     first.send(sign_out().jar(&jar)).await;
-    // Room comes with time.
+    // Entries expire over time.
     server.clock().advance(Duration::from_secs(60));
     settle().await;
     for _ in 0..8 {
@@ -106,7 +108,7 @@ async fn a_sign_out_that_finds_the_store_full_ends_the_session_in_this_process()
 }
 
 #[tokio::test]
-async fn made_up_tickets_during_an_outage_are_bounded_and_end_no_other_session() {
+async fn forged_secrets_during_an_outage_are_bounded_and_end_no_other_session() {
     let nodes = Nodes::new(Mode::Store);
     let alice = nodes.signed_in("alice").await;
     nodes.store.fail_after(0);
@@ -115,11 +117,11 @@ async fn made_up_tickets_during_an_outage_are_bounded_and_end_no_other_session()
         let jar = Jar::of(&[(SESSION, &format!("{number:0>42}A"))]);
         let answer = nodes.first.send(sign_out().jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        // What could not be noted has not ended, and keeps its cookie.
+        // A session whose end could not be recorded has not ended and keeps its cookie.
         not_ended += usize::from(answer.clears().is_empty());
     }
     assert_eq!(not_ended, 2000 - 1024);
-    nodes.store.mend();
+    nodes.store.clear_faults();
     assert_eq!(nodes.greeting(&alice).await, ALICE);
     nodes.server.clock().advance(Duration::from_secs(2));
     for _ in 0..20 {
@@ -133,9 +135,9 @@ async fn made_up_tickets_during_an_outage_are_bounded_and_end_no_other_session()
     assert_eq!(nodes.greeting(&bob).await, STRANGER);
 }
 
-/// Unlike a redirect, what this response says can be read by a script of the page.
+/// Unlike a redirect, this response can be read by a script on the page.
 #[tokio::test]
-async fn a_sign_out_without_its_store_shows_a_script_no_id_token() {
+async fn a_sign_out_during_a_store_failure_shows_scripts_no_id_token() {
     for mode in SHARED {
         for accept in ["text/html", "application/json"] {
             let nodes = Nodes::new(mode);
@@ -156,9 +158,9 @@ async fn a_sign_out_without_its_store_shows_a_script_no_id_token() {
     }
 }
 
-/// Made-up tickets have a room of their own: what was opened as a session before ends all the same.
+/// Forged secrets have a limit of their own, so sessions that were opened before still end.
 #[tokio::test]
-async fn made_up_tickets_during_an_outage_keep_no_user_from_signing_out() {
+async fn forged_secrets_during_an_outage_prevent_no_sign_out() {
     let nodes = Nodes::new(Mode::Store);
     let jars = [nodes.signed_in("alice").await, nodes.signed_in("bob").await];
     nodes.store.fail_after(0);
@@ -172,7 +174,7 @@ async fn made_up_tickets_during_an_outage_keep_no_user_from_signing_out() {
         assert_eq!(answer.json()["code"], "signed_out_here");
         assert_eq!(answer.clears(), [SESSION]);
     }
-    nodes.store.mend();
+    nodes.store.clear_faults();
     for jar in &jars {
         assert_eq!(nodes.first.greeting(jar).await, STRANGER);
     }
@@ -186,9 +188,9 @@ async fn made_up_tickets_during_an_outage_keep_no_user_from_signing_out() {
     assert!(nodes.server.refresh_tokens("alice").is_empty());
 }
 
-/// Nor does a user with many sessions of their own, which were opened once.
+/// Neither does a user with many sessions that were opened before.
 #[tokio::test]
-async fn one_user_who_signs_out_many_times_during_an_outage_keeps_no_other_from_it() {
+async fn one_user_who_signs_out_many_times_during_an_outage_prevents_no_sign_out_of_others() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let alice = nodes.signed_in("alice").await;
@@ -202,7 +204,7 @@ async fn one_user_who_signs_out_many_times_during_an_outage_keeps_no_other_from_
         }
         let answer = nodes.first.send(sign_out().jar(&alice)).await;
         assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
-        nodes.store.mend();
+        nodes.store.clear_faults();
         assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{mode:?}");
         nodes.server.clock().advance(Duration::from_secs(2));
         for _ in 0..20 {
@@ -213,7 +215,7 @@ async fn one_user_who_signs_out_many_times_during_an_outage_keeps_no_other_from_
 }
 
 #[tokio::test]
-async fn one_end_that_the_store_never_accepts_holds_up_no_other() {
+async fn one_end_that_the_store_never_accepts_delays_no_other() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let alice = nodes.signed_in("alice").await;
@@ -228,7 +230,7 @@ async fn one_end_that_the_store_never_accepts_holds_up_no_other() {
             assert_eq!(answer.json()["code"], "signed_out_here", "{mode:?}");
         }
         nodes.store.refuse(Some(&sessions[0].id().to_string()));
-        nodes.store.mend();
+        nodes.store.clear_faults();
         for _ in 0..3 {
             nodes.server.clock().advance(Duration::from_secs(2));
             settle().await;

@@ -1,7 +1,7 @@
 //! Records the log events of the crate as text.
 //!
-//! One subscriber serves the whole process and is installed before the first event: `tracing` caches whether a
-//! callsite is enabled, and that must not depend on which test runs first.
+//! One subscriber for the whole process is installed before any event: `tracing` caches the interest in a callsite, which
+//! must not depend on the order of the tests.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Once};
@@ -22,7 +22,7 @@ thread_local! {
     static RECORDING: RefCell<Option<Logs>> = const { RefCell::new(None) };
 }
 
-/// To be called before the first line is logged: by whatever makes a test's server.
+/// Installs the subscriber. Functions that create a test server call it before the first event.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -51,7 +51,7 @@ impl Logs {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What was recorded since the last time.
+    /// Returns what was recorded since the last call.
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }

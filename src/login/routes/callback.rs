@@ -19,7 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, LoadedSession, Presented, PresentedSession, SignOut};
+use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -106,7 +106,7 @@ async fn finish(
             let (manager, claimed) = (Arc::clone(&settings.manager), state.clone());
             let cipher = settings.cipher.clone();
             let redeem = move |permit| async move {
-                let Some(claim) = manager.claim(&claimed).await? else {
+                let Some(claim) = manager.consume_state(&claimed).await? else {
                     return Err(SignInError::Used);
                 };
                 let tokens = match manager.flow().redeem(&grant).await {
@@ -115,7 +115,7 @@ async fn finish(
                         // The state of a code that may have been redeemed stays consumed until it
                         // expires.
                         if failure.outcome == RedemptionOutcome::Refused {
-                            manager.shorten_claim(claim).await;
+                            manager.shorten_consumed_state(claim).await;
                         }
                         return Err(failure.error.into());
                     }
@@ -188,19 +188,17 @@ async fn end_previous_session(
         .presented_sessions(jar)
         .presented
         .into_iter()
-        .flat_map(Presented::into_iter)
+        .flat_map(PresentedSessions::into_iter)
     {
         let is_this = match &presented {
             PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::SessionSecret(ticket) => manager.name_of(ticket) == *id,
+            PresentedSession::Secret(ticket) => manager.name_of(ticket) == *id,
         };
         if is_this {
             continue;
         }
         // Also one that has expired: a younger cookie of the same session may be on its way.
-        if let SignOut::EndSessionError(error) =
-            manager.sign_out(presented, EndReason::Replaced).await
-        {
+        if let SignOut::Failed(error) = manager.sign_out(presented, EndReason::Replaced).await {
             return Err(error);
         }
     }

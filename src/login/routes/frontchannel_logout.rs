@@ -14,7 +14,7 @@ use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
-use crate::session::{EndReason, OpenedSession, Presented, SignOut};
+use crate::session::{EndReason, OpenedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -51,9 +51,9 @@ async fn end(
     for presented in contents
         .presented
         .into_iter()
-        .flat_map(Presented::into_iter)
+        .flat_map(PresentedSessions::into_iter)
     {
-        let session = Presented::from(presented.clone());
+        let session = PresentedSessions::from(presented.clone());
         let OpenedSession::Session(loaded) = settings.manager.open_presented(session).await? else {
             continue;
         };
@@ -66,8 +66,8 @@ async fn end(
             .sign_out(presented, EndReason::FrontChannel)
             .await
         {
-            SignOut::EndSessionError(error) => return Err(error),
-            SignOut::Ended(_) | SignOut::EndedHere(_) | SignOut::Over => ended = true,
+            SignOut::Failed(error) => return Err(error),
+            SignOut::Ended(_) | SignOut::EndedLocally(_) | SignOut::AlreadyEnded => ended = true,
         }
     }
     if !ended {

@@ -27,7 +27,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Presented, PresentedSession, SessionManager, SignOut};
+use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
@@ -92,7 +92,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let action = format!(
         "{}?return_to={}",
         settings.routes.logout,
-        form::encode_word(target)
+        form::encode_component(target)
     );
     response::html(
         StatusCode::OK,
@@ -131,8 +131,8 @@ impl EndedBrowserSession {
             let outcome = manager.sign_out(presented, EndReason::SignedOut).await;
             let record = match &outcome {
                 SignOut::Ended(record) => Some(Arc::clone(record)),
-                SignOut::EndedHere(record) => record.clone(),
-                SignOut::Over | SignOut::EndSessionError(_) => None,
+                SignOut::EndedLocally(record) => record.clone(),
+                SignOut::AlreadyEnded | SignOut::Failed(_) => None,
             };
             // The request may be gone.
             let _ = sender.send(outcome);
@@ -142,7 +142,7 @@ impl EndedBrowserSession {
         };
         let revocation = tokio::spawn(ending.in_current_span());
         let task_failed = |_| {
-            SignOut::EndSessionError(StoreError::unavailable(
+            SignOut::Failed(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
@@ -165,7 +165,7 @@ impl<'a> PendingLogout<'a> {
         let presented = contents
             .presented
             .into_iter()
-            .flat_map(Presented::into_iter);
+            .flat_map(PresentedSessions::into_iter);
         let mut failure = None;
         // A failure does not stop the others.
         for presented in presented {
@@ -173,12 +173,12 @@ impl<'a> PendingLogout<'a> {
                 EndedBrowserSession::end(&settings.manager, presented).await;
             let record = match outcome {
                 SignOut::Ended(record) => Some(record),
-                SignOut::EndedHere(record) => {
+                SignOut::EndedLocally(record) => {
                     logout.store_failed = true;
                     record
                 }
-                SignOut::Over => continue,
-                SignOut::EndSessionError(error) => {
+                SignOut::AlreadyEnded => continue,
+                SignOut::Failed(error) => {
                     failure = Some(error);
                     continue;
                 }
@@ -259,7 +259,7 @@ async fn logout_at_server(
         .ok()?;
     let names = &settings.cipher.names;
     let cookie = names.set(names.logout(), &sealed, RETURN_TTL, SameSite::Lax);
-    let cookie = cookie.filter(|_| end.brings_state);
+    let cookie = cookie.filter(|_| end.returns_state);
     Some((end, cookie))
 }
 

@@ -51,7 +51,7 @@ impl Introspector {
             calls: Arc::new(Calls::new(&settings)),
             circuit: Circuit::default(),
             turns: Turns::new(settings.concurrency),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
             settings,
         }
     }
@@ -68,7 +68,7 @@ impl Introspector {
         self.circuit.admit(was_active, now).map_err(paused)?;
         let mut outcome = match self.board(key, token, was_active) {
             Boarding::Decided(outcome) => {
-                return outcome.inspect(|_| telemetry::Source::IntrospectionRemembered.count());
+                return outcome.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count());
             }
             Boarding::Waits(outcome) => outcome,
             Boarding::Full => return Err(unavailable("too many questions wait", RETRY_AFTER)),
@@ -84,7 +84,7 @@ impl Introspector {
             Some(Ok(arrived)) => arrived
                 .clone()
                 .unwrap_or_else(|| Err(unavailable("no answer", RETRY_AFTER)))
-                .inspect(|_| telemetry::Source::Introspected.count()),
+                .inspect(|_| telemetry::TokenOrigin::Introspected.count()),
             Some(Err(_)) => Err(unavailable("the question was torn down", RETRY_AFTER)),
             None => Err(unavailable("no answer in time", RETRY_AFTER)),
         }
@@ -140,7 +140,8 @@ impl Introspector {
                 if matches!(answer, Answer::Active(_)) {
                     self.turns.learn(now.saturating_sub(asked_at));
                 }
-                if self.circuit.succeeded(now) && self.logs.admit("introspection_mended", "", now) {
+                if self.circuit.succeeded(now) && self.logs.allows("introspection_mended", "", now)
+                {
                     tracing::info!(
                         name: "introspection_mended",
                         target: "tower_oauth::bearer",
@@ -185,7 +186,7 @@ impl Introspector {
             true => "introspection_forbidden",
             false => "introspection_failed",
         };
-        match self.logs.admit(name, failure.kind(), now) {
+        match self.logs.allows(name, failure.kind(), now) {
             true if is_ours => tracing::error!(
                 name: "introspection_forbidden",
                 target: "tower_oauth::bearer",

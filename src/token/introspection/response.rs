@@ -1,11 +1,11 @@
 //! What an introspection endpoint says of a token (RFC 7662 §2.2), read strictly and not yet judged.
 
 use crate::protocol::ScopeSet;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::scope_mapping::ScopeMapping;
-use crate::token::token_type::is_of_another_kind;
+use crate::token::token_type::states_other_type;
 
 /// An answer by the rules.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) enum Answer {
 pub(super) struct Active {
     /// The JSON text of the answer.
     pub(super) text: String,
-    pub(super) registered: Registered,
+    pub(super) registered: RegisteredClaims,
     /// Those of a mapping, where one was set.
     pub(super) scopes: Option<ScopeSet>,
     pub(super) kind: Kind,
@@ -59,7 +59,7 @@ pub(super) fn read(text: &[u8], scopes: Option<&ScopeMapping>) -> Result<Answer,
         // RFC 7662 §2.2: required, and a boolean; a server that says anything else says nothing (`I3`).
         _ => return Err(BrokenAnswer::NoActive),
     }
-    let registered = Registered::read(&members).map_err(|_| BrokenAnswer::Member)?;
+    let registered = RegisteredClaims::read(&members).map_err(|_| BrokenAnswer::Member)?;
     let kind = read_kind(&members)?;
     let confirmation = members
         .member("cnf")
@@ -84,7 +84,7 @@ fn read_kind(members: &Object<'_>) -> Result<Kind, BrokenAnswer> {
             .string("token_type")
             .map_err(|_| BrokenAnswer::Member)?
         {
-            _ if is_of_another_kind(members) => Kind::Other,
+            _ if states_other_type(members) => Kind::Other,
             None => Kind::Bearer { said: false },
             Some(name) if name.eq_ignore_ascii_case("Bearer") => Kind::Bearer { said: true },
             Some(name) if name.eq_ignore_ascii_case("DPoP") => Kind::Dpop,

@@ -6,11 +6,11 @@ use std::sync::atomic::Ordering;
 use super::response::{Active, Kind};
 use super::settings::Settings;
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::token::TokenInfo;
 use crate::token::audience::Audience;
-use crate::token::cache::Memory;
+use crate::token::cache::CacheData;
 use crate::token::error::VerifyErrorKind;
 
 pub(super) fn judge(
@@ -43,13 +43,13 @@ pub(super) fn judge(
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation,
-        memory: Memory::default(),
+        cache: CacheData::default(),
     })
 }
 
 /// What of a token_info time can change, looked at whenever it is used.
 pub(super) fn check_times(
-    claims: &Registered,
+    claims: &RegisteredClaims,
     now: i64,
     leeway: i64,
 ) -> Result<(), VerifyErrorKind> {
@@ -67,7 +67,7 @@ pub(super) fn check_times(
 }
 
 /// As with JWTs, missing is nobody (`A9`): a server that says for whom a token is must say so of each.
-fn check_audience(settings: &Settings, claims: &Registered) -> Result<(), VerifyErrorKind> {
+fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyErrorKind> {
     if settings.audience.accepts(claims) {
         return Ok(());
     }

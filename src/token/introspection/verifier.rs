@@ -127,7 +127,7 @@ impl IntrospectionVerifier {
         }
         let outcome = self.inquiries.look(&self.key(token));
         if let Some(Ok(_)) = outcome {
-            telemetry::Source::IntrospectionRemembered.count();
+            telemetry::TokenOrigin::IntrospectionCached.count();
         }
         outcome
     }
@@ -138,7 +138,7 @@ impl IntrospectionVerifier {
         let key = self.key(token);
         match self.inquiries.look(&key) {
             Some(outcome) => {
-                outcome.inspect(|_| telemetry::Source::IntrospectionRemembered.count())
+                outcome.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count())
             }
             None => self.inquiries.ask(&key, token).await,
         }

@@ -101,7 +101,7 @@ impl IssuerLookup {
                 lookup,
                 clock: Arc::new(SystemClock),
                 memory: Mutex::default(),
-                logs: LogLimits::by_second(),
+                logs: LogLimits::per_second(),
             }),
         }
     }
@@ -114,7 +114,7 @@ impl IssuerLookup {
             lookup: Arc::clone(&self.shared.lookup),
             clock: Arc::new(clock),
             memory: Mutex::default(),
-            logs: LogLimits::by_second(),
+            logs: LogLimits::per_second(),
         };
         Self {
             shared: Arc::new(shared),
@@ -208,7 +208,7 @@ impl Shared {
     /// The issuer is a stranger's word: in quotes, and not all of it.
     fn tell(&self, kind: &'static str, issuer: &str, error: &str) {
         let now = self.clock.monotonic();
-        if self.logs.admit("issuer_lookup_failed", kind, now) {
+        if self.logs.allows("issuer_lookup_failed", kind, now) {
             tracing::warn!(
                 name: "issuer_lookup_failed",
                 target: "tower_oauth::bearer",
