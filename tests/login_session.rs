@@ -156,7 +156,11 @@ async fn a_session_is_split_into_chunks_and_rejected_beyond_five_kibibytes() {
 
     let (answer, jar) = sign_in(6000).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(answer.text().contains("session store"), "{}", answer.text());
+    assert!(
+        answer.text().contains("session_too_large"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(jar.names(), [""; 0]);
 }
 
