@@ -86,7 +86,7 @@ where
             unanswered.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    unanswered.clients.broke(generation);
+                    unanswered.clients.replace_after_error(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -112,7 +112,7 @@ struct Unanswered {
 impl Drop for Unanswered {
     fn drop(&mut self) {
         if !self.ended && self.since.elapsed() >= SILENCE {
-            self.clients.fell_silent(self.generation);
+            self.clients.replace_after_timeout(self.generation);
         }
     }
 }

@@ -221,7 +221,7 @@ impl Verifier {
     /// Whether a token of its issuer would still come before this verifier.
     fn is_current(&self, judge: &JwtVerifier) -> bool {
         match &self.way {
-            Strategy::Lookup(lookup) => lookup.still_finds(judge),
+            Strategy::Lookup(lookup) => lookup.is_current(judge),
             Strategy::ByShape(both) => both.jwt.is_current(judge),
             // Who they are was said at the start.
             Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
@@ -231,14 +231,14 @@ impl Verifier {
     fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         match &self.way {
             Strategy::Jwt(verifier) => verifier.at_hand(token),
-            Strategy::Introspection(verifier) => verifier.at_hand(token),
+            Strategy::Introspection(verifier) => verifier.verify_now(token),
             Strategy::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
-            Strategy::ByShape(both) => both.opaque.at_hand(token),
+            Strategy::ByShape(both) => both.opaque.verify_now(token),
             Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
                 Ok(verifier) => verifier.at_hand(token),
                 Err(error) => Some(Err(error)),
             },
-            Strategy::Lookup(lookup) => match lookup.judge_at_hand(token)? {
+            Strategy::Lookup(lookup) => match lookup.cached_verifier_for(token)? {
                 Ok(verifier) => verifier.at_hand(token),
                 Err(error) => Some(Err(error)),
             },
