@@ -567,7 +567,7 @@ async fn neither_log_nor_debug_tells_a_token_a_secret_or_a_person() {
 }
 
 fn signed_api(server: &TestServer) -> Router {
-    api_of(verifier(server).with_signed_answers())
+    api_of(verifier(server).with_signed_responses())
 }
 
 #[tokio::test]
@@ -718,7 +718,7 @@ async fn a_plain_answer_where_a_signed_one_was_asked_for_is_a_downgrade() {
 async fn only_allowed_algorithms_sign_an_answer() {
     let server = server();
     let only_rsa = verifier(&server)
-        .with_signed_answers()
+        .with_signed_responses()
         .with_algorithms([Algorithm::Rs256])
         .unwrap();
     let api = api_of(only_rsa);

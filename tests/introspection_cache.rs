@@ -583,7 +583,7 @@ async fn a_flood_of_junk_drives_out_nothing_that_is_good() {
 async fn a_small_memory_is_kept_to() {
     let server = server();
     // Room for two answers of this size.
-    let verifier = verifier(&server).with_memory(70 * 1024);
+    let verifier = verifier(&server).with_cache_size(70 * 1024);
     let api = api_of(&verifier);
     let long = "x".repeat(30 * 1024);
     let tokens: Vec<_> = (0..20)

@@ -130,7 +130,7 @@ impl Client {
     /// Sets the `typ` of assertions to `client-authentication+jwt`, as the draft that updates RFC 7523 requires.
     /// Default: `JWT`, because many servers accept nothing else.
     #[must_use]
-    pub fn with_has_typed_assertionss(mut self) -> Self {
+    pub fn with_typed_assertions(mut self) -> Self {
         self.has_typed_assertions = true;
         self
     }

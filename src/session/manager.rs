@@ -223,7 +223,7 @@ impl SessionManager {
             purpose,
             name,
             binding: self.flow.binding(),
-            ticket,
+            session_secret: ticket,
         }
     }
 

@@ -74,7 +74,7 @@ impl Remembered {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
-        self.names.name(token)
+        self.names.tag(token)
     }
 
     /// The token_info on a token that was good and plainly still is, where whoever gave it would be asked

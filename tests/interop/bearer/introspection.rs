@@ -100,7 +100,7 @@ async fn signed_introspection_answers_are_verified() {
         ("ES256, basic", by_secret()),
         ("PS256, private_key_jwt", by_key),
     ] {
-        let verifier = introspecting(&provider, client).with_signed_answers();
+        let verifier = introspecting(&provider, client).with_signed_responses();
         let api = api(verifier);
         let answer = call(&api, "/", &token).await;
         assert_eq!(answer.status(), StatusCode::OK, "{name}: {answer:?}");
@@ -109,7 +109,7 @@ async fn signed_introspection_answers_are_verified() {
     }
 
     // The answer is signed by ES256, which is not allowed here: nothing was judged.
-    let verifier = introspecting(&provider, by_secret()).with_signed_answers();
+    let verifier = introspecting(&provider, by_secret()).with_signed_responses();
     let api = api(verifier.with_algorithms([Algorithm::Rs256]).unwrap());
     let answer = call(&api, "/", &token).await;
     assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
