@@ -236,7 +236,7 @@ where
     }
 
     fn spend(self, passed: Passed<C>, proof: PendingReplayCheck) -> State<S, C, B, S::Future> {
-        let spending = Box::pin(proof.spend());
+        let spending = Box::pin(proof.record());
         let waiting = Some(Box::new((self, passed, proof)));
         State::Spending { spending, waiting }
     }

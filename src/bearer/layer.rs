@@ -166,14 +166,14 @@ impl<C> BearerLayer<C> {
     /// remember together; after this call it remembers apart from those made before.
     #[must_use]
     pub fn with_token_cache(mut self, max_bytes: usize) -> Self {
-        self.change(|settings| settings.verifier.remember_up_to(max_bytes));
+        self.change(|settings| settings.verifier.set_cache_size(max_bytes));
         self
     }
 
     /// Verifies the signature of every token at every request.
     #[must_use]
     pub fn without_token_cache(mut self) -> Self {
-        self.change(|settings| settings.verifier.remember_up_to(0));
+        self.change(|settings| settings.verifier.set_cache_size(0));
         self
     }
 
@@ -223,7 +223,11 @@ impl<C> BearerLayer<C> {
         T: DeserializeOwned + Send + Sync + 'static,
     {
         let settings = Settings {
-            verifier: self.settings.verifier.clone().for_claims_of(size_of::<T>()),
+            verifier: self
+                .settings
+                .verifier
+                .clone()
+                .with_claims_size(size_of::<T>()),
             bindings: self.settings.bindings.clone(),
             protection: Arc::clone(&self.settings.protection),
             optional: self.settings.optional,
@@ -235,7 +239,7 @@ impl<C> BearerLayer<C> {
             layer_order: self.settings.layer_order.clone(),
             convert: |token_info| {
                 token_info
-                    .memory
+                    .cache
                     .converted(|| read_as::<T>(&token_info.claims))
             },
         };

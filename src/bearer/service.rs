@@ -17,7 +17,8 @@ use crate::protocol::credentials::{
 };
 use crate::telemetry;
 use crate::token::{
-    CacheLookup, PendingReplayCheck, Shown, TokenInfo, VerifiedToken, VerifyError, VerifyErrorKind,
+    CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifiedToken, VerifyError,
+    VerifyErrorKind,
 };
 
 /// The service that [`BearerLayer`](super::BearerLayer) makes.
@@ -159,13 +160,13 @@ fn judge<C: Send + Sync + 'static, B>(
     };
     let elsewhere = found.is_elsewhere();
     // A token that is remembered was read before, to the last character.
-    let (token_info, presented) = match settings.verifier.recall(found.bytes()) {
-        CacheLookup::Good(token_info) => (Ok(token_info), found.known()),
-        CacheLookup::Nothing(name) => {
+    let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes()) {
+        CacheLookup::Hit(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Miss(tag) => {
             let Ok(presented) = found.checked() else {
                 return nobody(Refusal::InvalidRequest);
             };
-            match settings.verifier.at_hand(presented.token(), name) {
+            match settings.verifier.verify_now(presented.token(), tag) {
                 Some(token_info) => (token_info, presented),
                 None => return AuthOutcome::Undecided(presented),
             }
@@ -225,14 +226,14 @@ pub(super) fn examine<C, B>(
         });
     }
     let examined = token_info.and_then(|token_info| {
-        let shown = Shown {
+        let parts = RequestParts {
             presented: &presented,
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        let proof = settings.bindings.check(&token_info, &shown)?;
+        let proof = settings.bindings.check(&token_info, &parts)?;
         let claims = (settings.convert)(&token_info)?;
         Ok((token_info, claims, proof))
     });

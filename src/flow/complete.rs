@@ -12,7 +12,7 @@ use crate::clock::unix_seconds;
 use crate::protocol::AuthorizationCode;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::token_response::TokenResponse;
-use crate::token::id_token::{self, Expected};
+use crate::token::id_token::{self, LoginExpectations};
 
 /// A response that fits its login and brings a code, which is good for one token request.
 #[derive(Debug)]
@@ -111,14 +111,14 @@ impl Flow {
         let Grant { transaction, code } = &grant;
         // OpenID Connect Core §3.1.3.3: with `openid` there is one.
         let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
-        let expected = Expected {
+        let expected = LoginExpectations {
             client_id: self.client.id(),
             nonce: Some(&transaction.nonce),
             access_token: &tokens.access_token,
             code,
             state: &transaction.state,
             max_age: transaction.max_age,
-            asked_at: transaction.started_at,
+            started_at: transaction.started_at,
             acr_values: transaction.acr_values.as_deref(),
         };
         let claims = id_token::verify(&self.server, &id_token, &expected).await?;

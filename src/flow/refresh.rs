@@ -12,7 +12,7 @@ use crate::issuer::retry_after;
 use crate::protocol::token_request::RefreshRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 use crate::protocol::{AccessToken, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet};
-use crate::token::id_token::refreshed::{self, Before};
+use crate::token::id_token::refreshed::{self, RefreshExpectations};
 
 /// What a refresh brought, after every check.
 #[derive(Clone, Debug)]
@@ -135,12 +135,12 @@ impl Flow {
         let claims = match &tokens.id_token {
             None => None,
             Some(id_token) => {
-                let before = Before {
+                let expected = RefreshExpectations {
                     client_id: self.client.id(),
-                    claims: record.claims(),
+                    login_claims: record.claims(),
                     access_token: &tokens.access_token,
                 };
-                refreshed::verify(&self.server, id_token, &before)
+                refreshed::verify(&self.server, id_token, &expected)
                     .await
                     // `H83`: with tokens of somebody else nothing here may go on.
                     .map_err(|error| match error.is_another_identity() {

@@ -65,7 +65,7 @@ impl SessionManager {
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
-        let left = token.good_until.saturating_sub(self.now());
+        let left = token.valid_until.saturating_sub(self.now());
         let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
         // Of two deliveries at the same moment one is the first.
         match store.put(&seen, Bytes::new(), ttl, Expect::Absent).await? {

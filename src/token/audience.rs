@@ -1,24 +1,27 @@
-//! For whom a token must be.
+//! The audience check.
 
 use crate::ConfigError;
 use crate::protocol::claims::Registered;
 
-/// For whom a token must be (RFC 9068 §4, RFC 8725 §3.9).
+/// The audience that a token must be issued for ([RFC 9068 §4], [RFC 8725 §3.9]).
 ///
-/// A plain string is the usual case: `"https://api.example.com".into()`.
+/// Usually a string: `"https://api.example.com".into()`.
+///
+/// [RFC 9068 §4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
+/// [RFC 8725 §3.9]: https://www.rfc-editor.org/rfc/rfc8725#section-3.9
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Audience {
     /// `aud` must contain one of these, compared byte for byte.
     AnyOf(Vec<String>),
-    /// `client_id` must be one of these, compared byte for byte, and there must be no `aud`: for
-    /// authorization servers that send none, such as Amazon Cognito.
+    /// `client_id` must be one of these, compared byte for byte, and there must be no `aud`. For
+    /// authorization servers that send no `aud`, such as Amazon Cognito.
     ///
-    /// It says less than `aud` does. A token is then for every API that takes tokens of the client, so
-    /// name only clients that are meant to call this one.
+    /// This is weaker than `aud`: such a token is valid at every API that accepts tokens of the client. List
+    /// only clients that are meant to call this API.
     Clients(Vec<String>),
-    /// The `aud` of the token is **not checked**: a token that was issued for any other API of the
-    /// same authorization server is accepted, and whoever received it there can use it here.
+    /// The `aud` of the token is **not checked**: a token that was issued for any other API of the same
+    /// authorization server is accepted, so every such API can replay the tokens it receives to this one.
     Unchecked,
 }
 
@@ -41,8 +44,7 @@ impl<const N: usize> From<[&str; N]> for Audience {
 }
 
 impl Audience {
-    /// Tokens that were issued to one of these clients and have no `aud`; see
-    /// [`Clients`](Self::Clients).
+    /// Accepts tokens without `aud` that were issued to one of these clients; see [`Clients`](Self::Clients).
     ///
     /// ```
     /// use tower_oauth::token::{Audience, JwtVerifier, TokenProfile};
@@ -59,7 +61,7 @@ impl Audience {
     }
 
     pub(crate) fn checked(self) -> Result<Self, ConfigError> {
-        let refuse = |value: &str, reason| {
+        let reject = |value: &str, reason| {
             Err(ConfigError::Audience {
                 value: value.to_owned(),
                 reason,
@@ -67,37 +69,37 @@ impl Audience {
         };
         if let Self::AnyOf(audiences) | Self::Clients(audiences) = &self {
             if audiences.is_empty() {
-                return refuse("", "there must be at least one");
+                return reject("", "at least one is required");
             }
-            if let Some(bad) = audiences.iter().find(|one| one.trim().is_empty()) {
-                return refuse(bad, "it must not be empty");
+            if let Some(empty) = audiences.iter().find(|one| one.trim().is_empty()) {
+                return reject(empty, "it must not be empty");
             }
         }
         Ok(self)
     }
 
-    /// Whether a token for this resource would be one for us, as far as that is known (`P2`).
-    pub(crate) fn may_be(&self, resource: &str) -> bool {
+    /// Returns whether tokens for this resource can be accepted. `aud` alone decides this before a token arrives.
+    pub(crate) fn accepts_resource(&self, resource: &str) -> bool {
         match self {
-            Self::AnyOf(ours) => ours.iter().any(|one| one == resource),
+            Self::AnyOf(accepted) => accepted.iter().any(|one| one == resource),
             Self::Clients(_) | Self::Unchecked => true,
         }
     }
 
-    /// `A9`: missing or empty is nobody, not everybody.
+    /// Returns whether a token with these claims is accepted. A missing or empty `aud` matches no audience.
     pub(crate) fn accepts(&self, claims: &Registered) -> bool {
         match self {
-            Self::AnyOf(ours) => claims
+            Self::AnyOf(accepted) => claims
                 .audience
                 .iter()
-                .any(|sent| ours.iter().any(|one| **sent == **one)),
-            // RFC 7519 §4.1.3: whoever is not named in an `aud` that is there must refuse the token.
-            Self::Clients(ours) => {
+                .any(|sent| accepted.iter().any(|one| **sent == **one)),
+            // RFC 7519 §4.1.3: a recipient that is not in a present `aud` must reject the token.
+            Self::Clients(accepted) => {
                 claims.audience.is_empty()
                     && claims
                         .client_id
                         .as_deref()
-                        .is_some_and(|sent| ours.iter().any(|one| *sent == **one))
+                        .is_some_and(|sent| accepted.iter().any(|one| *sent == **one))
             }
             Self::Unchecked => true,
         }

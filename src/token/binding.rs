@@ -1,4 +1,4 @@
-//! Does the request show what its token is bound to? RFC 9449 §7, RFC 8705 §3.
+//! Proof of possession for sender-constrained tokens (RFC 9449 §7, RFC 8705 §3).
 
 use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
 
@@ -8,17 +8,17 @@ use super::mtls::Mtls;
 use super::verified::TokenInfo;
 use crate::protocol::credentials::{Presented, Scheme};
 
-/// The proofs of possession that a layer can check; by itself none.
+/// The proofs of possession that a layer checks; none by default.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Bindings {
-    /// Keys that sign proofs (RFC 9449).
+    /// DPoP proofs (RFC 9449).
     pub(crate) dpop: Option<Dpop>,
-    /// Certificates of clients (RFC 8705).
+    /// Client certificates (RFC 8705).
     pub(crate) mtls: Option<Mtls>,
 }
 
-/// The request as far as a proof of possession speaks of it.
-pub(crate) struct Shown<'a> {
+/// The parts of a request that a proof of possession covers.
+pub(crate) struct RequestParts<'a> {
     pub(crate) presented: &'a Presented,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
@@ -27,29 +27,29 @@ pub(crate) struct Shown<'a> {
 }
 
 impl Bindings {
-    /// Whether the scheme `DPoP` is taken.
+    /// Returns whether the `DPoP` scheme is accepted.
     pub(crate) fn takes_dpop(&self) -> bool {
         self.dpop.is_some()
     }
 
-    /// RFC 9449 §7.2, RFC 8705 §3: a bound token without its proof is a stolen one. Where a token is bound to
-    /// a key and to a certificate, both have to be there (`M6`). What is still to be done comes back.
+    /// Checks the proof of possession (RFC 9449 §7.2, RFC 8705 §3). A token that is bound to both a key and a
+    /// certificate requires both proofs. Returns the replay check if one is pending.
     pub(crate) fn check(
         &self,
         token_info: &TokenInfo,
-        shown: &Shown<'_>,
+        parts: &RequestParts<'_>,
     ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
         let confirmation = token_info.confirmation.as_ref();
-        // The certificate first: a proof must not be spent for a request that is refused.
+        // The certificate first, so that a rejected request does not use up its DPoP proof.
         self.check_certificate(
             confirmation.and_then(|one| one.certificate_thumbprint),
-            shown,
+            parts,
         )?;
-        self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), shown)
+        self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), parts)
     }
 
-    /// Whether the request has a certificate header of a trusted proxy that cannot be read, although this token does not need
-    /// one. A token that does need one is refused by [`check`](Self::check).
+    /// Returns whether the request has a malformed certificate header of a trusted proxy, and the token is not bound to a
+    /// certificate. If it is, [`check`](Self::check) rejects it.
     pub(crate) fn has_unreadable_certificate(
         &self,
         token_info: &TokenInfo,
@@ -61,7 +61,7 @@ impl Bindings {
         !is_bound && !self.is_certificate_readable(headers, extensions)
     }
 
-    /// Whether the request has no certificate header of a trusted proxy that cannot be read.
+    /// Returns `false` if the request has a malformed certificate header of a trusted proxy.
     pub(crate) fn is_certificate_readable(
         &self,
         headers: &HeaderMap,
@@ -74,13 +74,13 @@ impl Bindings {
     fn check_certificate(
         &self,
         thumbprint: Option<[u8; 32]>,
-        shown: &Shown<'_>,
+        parts: &RequestParts<'_>,
     ) -> Result<(), VerifyErrorKind> {
         match (&self.mtls, thumbprint) {
-            // RFC 8705 §3: the very certificate (`M2`, `M3`).
+            // RFC 8705 §3: the certificate must be the one that the token is bound to.
             (Some(mtls), Some(thumbprint)) => {
-                let is_shown = mtls.shows(&thumbprint, shown.headers, shown.extensions);
-                is_shown.then_some(()).ok_or(VerifyErrorKind::Bound)
+                let matches = mtls.has_certificate(&thumbprint, parts.headers, parts.extensions);
+                matches.then_some(()).ok_or(VerifyErrorKind::Bound)
             }
             (None, Some(_)) => Err(VerifyErrorKind::Bound),
             (Some(mtls), None) if mtls.is_required() => Err(VerifyErrorKind::NotBound),
@@ -88,11 +88,11 @@ impl Bindings {
         }
     }
 
-    /// The scheme, the token's binding and the layer's settings have to agree before a proof is looked at.
+    /// Checks that the scheme, the binding of the token and the settings agree before the proof is parsed.
     fn check_dpop(
         &self,
         thumbprint: Option<[u8; 32]>,
-        shown: &Shown<'_>,
+        parts: &RequestParts<'_>,
     ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
         let Some(dpop) = &self.dpop else {
             return match thumbprint {
@@ -100,29 +100,30 @@ impl Bindings {
                 Some(_) => Err(VerifyErrorKind::Bound),
             };
         };
-        match (shown.presented.scheme, thumbprint) {
-            // RFC 9728 §2: bound tokens only (`D27`).
+        match (parts.presented.scheme, thumbprint) {
+            // RFC 9728 §2, `dpop_bound_access_tokens_required`.
             (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
-            // RFC 9449 §7.2: it is no bearer token (`D15`).
+            // RFC 9449 §7.2: a DPoP-bound token must not be accepted as a bearer token.
             (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
-            // Its client believes that the token is bound, and it is not: somebody took the binding away,
-            // or never put it there (`D16`).
-            (Scheme::Bearer, None) if Dpop::is_shown(shown) => Err(VerifyErrorKind::StrayDpopProof),
+            // The client assumes that the token is bound, and it is not: the binding was removed or never made.
+            (Scheme::Bearer, None) if Dpop::has_proof(parts) => {
+                Err(VerifyErrorKind::StrayDpopProof)
+            }
             (Scheme::Bearer, None) => Ok(None),
-            // RFC 9449 §7.1: a proof of just any key proves nothing (`D14`).
+            // RFC 9449 §7.1: the proof of a key that the token does not name proves nothing.
             (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
-            (Scheme::Dpop, Some(thumbprint)) => dpop.check(shown, &thumbprint).map(Some),
+            (Scheme::Dpop, Some(thumbprint)) => dpop.check(parts, &thumbprint).map(Some),
         }
     }
 
-    /// The nonce that goes with a refusal, where one does.
+    /// Returns the nonce for the response to a rejected request, if it needs one.
     pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         self.dpop.as_ref()?.nonce_for(kind)
     }
 }
 
-/// The URI as it came over the wire: axum takes the prefix of a nested router off, and keeps it aside
-/// (`D28`).
+/// Returns the URI that the client sent. axum removes the prefix of a nested router and keeps the original URI in the
+/// extensions.
 #[cfg_attr(not(feature = "axum"), allow(unused_variables))]
 pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
     #[cfg(feature = "axum")]

@@ -9,11 +9,11 @@ use crate::crypto::is_one_sequence;
 /// How a proxy writes the client certificate into a header field; see
 /// [`Mtls::from_header_in`](crate::bearer::Mtls::from_header_in).
 ///
-/// The field must be there exactly once if the client showed a certificate, and absent otherwise. An empty field is
+/// The field must be present exactly once if the client presented a certificate, and absent otherwise. An empty field is
 /// malformed, as is everything else that differs from the format. In formats with a chain, the first
 /// certificate is the client's own.
 ///
-/// Each example removes what the client sent and sets the field for connections with a certificate only.
+/// Each example removes the field that the client sent and sets it only for connections with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CertificateFormat {
@@ -35,8 +35,8 @@ pub enum CertificateFormat {
     /// proxy_set_header ssl-client-cert $ssl_client_escaped_cert;
     /// ```
     ///
-    /// nginx does not send a header whose value is empty, and `proxy_set_header` replaces what the client sent. The
-    /// variable `$ssl_client_cert` has another format (lines continued by tabs) and is refused.
+    /// nginx does not send a header with an empty value, and `proxy_set_header` replaces the field that the client sent.
+    /// The variable `$ssl_client_cert` has another format (lines continued by tabs) and is rejected.
     Nginx,
     /// Envoy's `x-forwarded-client-cert` (XFCC), also of Istio and other meshes. Only the *last* element counts: the proxy next
     /// to this server appends it, and those before it come from its client.
@@ -82,7 +82,7 @@ pub enum CertificateFormat {
     HaProxy,
 }
 
-/// What is wrong with a field, for the log.
+/// Why a field is malformed, for the log.
 pub(super) type Malformed = &'static str;
 
 impl CertificateFormat {
@@ -106,25 +106,25 @@ impl CertificateFormat {
     }
 }
 
-/// By RFC 8941 §3.3.5: base64 between colons; no parameters, nothing else.
+/// Parses a byte sequence (RFC 8941 §3.3.5): base64 between colons, without parameters.
 fn byte_sequence(field: &[u8]) -> Result<Vec<u8>, Malformed> {
     let inner = field
         .strip_prefix(b":")
         .and_then(|rest| rest.strip_suffix(b":"));
     let inner = inner.ok_or("it is not a byte sequence between colons")?;
-    let der = STANDARD.decode(inner).map_err(|_| NO_BASE64)?;
+    let der = STANDARD.decode(inner).map_err(|_| NOT_BASE64)?;
     if der.is_empty() {
         return Err("it is empty");
     }
     Ok(der)
 }
 
-/// Base64 of a DER encoding, to its end: a certificate that was cut off is not one.
+/// Decodes base64 of exactly one DER sequence, so that a truncated certificate is rejected.
 fn der(base64: &[u8]) -> Result<Vec<u8>, Malformed> {
-    let der = STANDARD.decode(base64).map_err(|_| NO_BASE64)?;
+    let der = STANDARD.decode(base64).map_err(|_| NOT_BASE64)?;
     match is_one_sequence(&der) {
         true => Ok(der),
-        false => Err("it is not a whole certificate in DER"),
+        false => Err("it is not a complete certificate in DER"),
     }
 }
 
@@ -133,13 +133,13 @@ fn base64_list(text: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
     parts.map(der).collect()
 }
 
-/// The certificates of a PEM text (RFC 7468 §5), with nothing between them but line ends.
+/// Parses certificates in PEM (RFC 7468 §5), with only line ends between them.
 fn pem(text: &[u8]) -> Result<Vec<Vec<u8>>, Malformed> {
     let mut certificates = Vec::new();
     let mut rest = without_line_ends(text);
     while !rest.is_empty() {
         let block = rest.strip_prefix(BEGIN).ok_or("it is not PEM")?;
-        let end = memmem::find(block, END).ok_or("its PEM is cut off")?;
+        let end = memmem::find(block, END).ok_or("its PEM is truncated")?;
         let base64: Vec<u8> = block[..end]
             .iter()
             .copied()
@@ -160,7 +160,7 @@ fn without_line_ends(text: &[u8]) -> &[u8] {
     &text[line_ends.count()..]
 }
 
-/// RFC 3986 §2.1. Everything else stands for itself, `+` included.
+/// Decodes percent-encoding (RFC 3986 §2.1). Other characters are literal, including `+`.
 fn percent_decoded(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     const MALFORMED: Malformed = "it is not percent-encoded";
     let hexadecimal = |byte: u8| {
@@ -185,8 +185,8 @@ fn percent_decoded(text: &[u8]) -> Result<Vec<u8>, Malformed> {
     Ok(decoded)
 }
 
-/// The last element of an XFCC field. The whole field has to be well-formed: an open quote in an element before it would
-/// move the boundary between them.
+/// Parses the last element of an XFCC field. The whole field must be well-formed: an open quote in an earlier element
+/// would move the boundary between the elements.
 fn last_element(field: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (mut certificate, mut chain) = (None, None);
     let mut rest = field;
@@ -194,18 +194,18 @@ fn last_element(field: &[u8]) -> Result<Vec<u8>, Malformed> {
         let equals = rest.iter().position(|byte| b"=;,\"".contains(byte));
         let (key, value) = equals
             .and_then(|at| Some((&rest[..at], rest[at..].strip_prefix(b"=")?)))
-            .ok_or(NO_XFCC)?;
+            .ok_or(NOT_XFCC)?;
         let key = key.trim_ascii();
         if key.is_empty() {
-            return Err(NO_XFCC);
+            return Err(NOT_XFCC);
         }
         let (value, tail) = element_value(value)?;
-        let place = match () {
+        let target = match () {
             () if key.eq_ignore_ascii_case(b"cert") => Some(&mut certificate),
             () if key.eq_ignore_ascii_case(b"chain") => Some(&mut chain),
             () => None,
         };
-        if place.is_some_and(|place: &mut Option<Vec<u8>>| place.replace(value).is_some()) {
+        if target.is_some_and(|target: &mut Option<Vec<u8>>| target.replace(value).is_some()) {
             return Err("its last element has two certificates");
         }
         match tail {
@@ -228,13 +228,13 @@ fn last_element(field: &[u8]) -> Result<Vec<u8>, Malformed> {
     }
 }
 
-/// A value of an XFCC element, and what follows it: nothing, or a separator.
+/// Parses a value of an XFCC element. Returns it and the rest, which is empty or starts with a separator.
 fn element_value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), Malformed> {
     let Some(mut rest) = text.strip_prefix(b"\"") else {
         let end = text.iter().position(|byte| b";,\"".contains(byte));
         let (value, rest) = text.split_at(end.unwrap_or(text.len()));
         return match rest {
-            [b'"', ..] => Err(NO_XFCC),
+            [b'"', ..] => Err(NOT_XFCC),
             _ => Ok((value.to_vec(), rest)),
         };
     };
@@ -248,7 +248,7 @@ fn element_value(text: &[u8]) -> Result<(Vec<u8>, &[u8]), Malformed> {
             [b'"', tail @ ..] if matches!(tail, [] | [b';' | b',', ..]) => {
                 return Ok((value, tail));
             }
-            [] | [b'\\' | b'"', ..] => return Err(NO_XFCC),
+            [] | [b'\\' | b'"', ..] => return Err(NOT_XFCC),
             [byte, tail @ ..] => {
                 value.push(*byte);
                 rest = tail;
@@ -275,9 +275,9 @@ fn first(certificates: Vec<Vec<u8>>) -> Result<Vec<u8>, Malformed> {
 const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
 const END: &[u8] = b"-----END CERTIFICATE-----";
 
-const NO_BASE64: Malformed = "its content is not base64";
-const NO_XFCC: Malformed = "it is not a list of elements";
+const NOT_BASE64: Malformed = "its content is not base64";
+const NOT_XFCC: Malformed = "it is not a list of elements";
 
-/// A chain of ten certificates with large keys needs half of it.
+/// In bytes: twice the size of a chain of ten certificates with large keys.
 const MAX_FIELD: usize = 64 * 1024;
 const MAX_CHAIN: usize = 16;

@@ -1,14 +1,14 @@
-//! Why a token was not accepted, with all that is known: for the log, never for the caller.
+//! The reasons why tokens are rejected, in detail: for logs, not for responses.
 
 use super::dpop::ProofError;
 use crate::crypto::JwsError;
 use crate::issuer::Unavailable;
 use crate::store::StoreError;
 
-/// Why a token was not accepted.
+/// Why a token was rejected.
 ///
-/// It is for logs and for tests: the caller gets one of a few fixed sentences. A layer puts it into
-/// the extensions of the refusal it answers with.
+/// For logs and tests: the response has one of a few fixed sentences instead. The layer inserts it into the
+/// extensions of the response.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct VerifyError {
@@ -17,7 +17,7 @@ pub struct VerifyError {
     outage: Option<Outage>,
 }
 
-/// Who could not be asked.
+/// The service that was unavailable.
 #[derive(Clone, Debug, thiserror::Error)]
 enum Outage {
     #[error(transparent)]
@@ -30,98 +30,97 @@ enum Outage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyErrorKind {
-    /// Longer than a token may be.
-    #[error("the token is longer than the limit")]
+    /// The token exceeds the length limit of 16 KiB.
+    #[error("the token exceeds the length limit")]
     TooLong,
-    /// Not a JWS in compact serialization, or its JSON is not strict.
+    /// The token is not a JWS in compact serialization, or its JSON is not strict.
     #[error("the token is malformed")]
     Malformed,
-    /// `alg` is missing, unknown or not allowed here.
+    /// `alg` is missing, unknown or not allowed.
     #[error("the algorithm is not allowed")]
     Algorithm,
-    /// The header has `crit`, `b64`, `zip`, or says that the content is itself a JWT.
-    #[error("the header has an extension that is not understood")]
+    /// The header has `crit`, `b64` or `zip`, or states that the payload is a nested JWT.
+    #[error("the header has an unsupported extension")]
     Extension,
-    /// `typ` is not one that the profile takes.
-    #[error("the token is of another type")]
+    /// The profile does not accept the `typ`.
+    #[error("the token has another type")]
     Type,
-    /// `iss` is missing or of another issuer.
-    #[error("the token is of another issuer")]
+    /// `iss` is missing or does not match.
+    #[error("the issuer does not match")]
     Issuer,
-    /// The key set has no key of this id.
-    #[error("the key is unknown")]
+    /// The key set has no key with this `kid`.
+    #[error("the key is not in the key set")]
     UnknownKey,
-    /// The key of this id may not verify this algorithm.
-    #[error("the key is not for this algorithm")]
+    /// The key with this `kid` cannot be used with the algorithm.
+    #[error("the key cannot be used with the algorithm")]
     UnfitKey,
-    /// No key id, or one that several keys have, and more than one key would do.
-    #[error("several keys would do")]
+    /// The token has no `kid`, or one that several keys share, and more than one key is suitable.
+    #[error("more than one key is suitable")]
     AmbiguousKey,
-    /// The signature is not one of the key.
-    #[error("the signature is wrong")]
+    /// The signature does not verify with the key.
+    #[error("the signature is invalid")]
     Signature,
     /// A claim is missing or has the wrong type.
-    #[error("a claim is missing or of the wrong type")]
+    #[error("a claim is missing or has the wrong type")]
     Claims,
-    /// The time in `exp` has come.
+    /// The current time is after `exp`.
     #[error("the token has expired")]
     Expired,
-    /// `iat` is longer ago than the layer allows.
+    /// `iat` is older than the configured maximum age.
     #[error("the token was issued too long ago")]
     TooOld,
-    /// The time in `nbf` or `iat` has not come.
+    /// The current time is before `nbf` or `iat`.
     #[error("the token is not valid yet")]
     NotYetValid,
-    /// `aud` is missing or names others only.
-    #[error("the token is for another audience")]
+    /// `aud` is missing or does not match.
+    #[error("the audience does not match")]
     Audience,
-    /// It is an ID token, or lacks what marks an access token in this profile.
+    /// The token is an ID token, or lacks the mark of an access token in this profile.
     #[error("the token is not marked as an access token")]
     NotAnAccessToken,
-    /// It is bound to a key (`cnf`), and the proof cannot be checked here.
-    #[error("the token is bound to a key")]
+    /// The token is bound to a key or a certificate (`cnf`), and the request does not prove possession of it, or the
+    /// proof cannot be checked.
+    #[error("proof of possession is missing")]
     Bound,
-    /// It is bound to nothing and has to be: it came by the scheme `DPoP`, or the layer takes only tokens
-    /// that are bound to a certificate.
-    #[error("the token is not bound to a key")]
+    /// The token is not sender-constrained, although the `DPoP` scheme or the configuration requires it.
+    #[error("the token is not sender-constrained")]
     NotBound,
-    /// The proof of possession beside the token is not good.
-    #[error("the DPoP proof is not accepted: {0}")]
+    /// The DPoP proof is not valid.
+    #[error("the DPoP proof was rejected: {0}")]
     DpopProof(ProofError),
-    /// The proof is good, and of another key than the one the token is bound to.
-    #[error("the DPoP proof is of another key")]
+    /// The DPoP proof is valid, but its key is not the one that the token is bound to.
+    #[error("the DPoP proof has another key than the token")]
     DpopKey,
-    /// The proof has no nonce of ours, or one that is too old.
-    #[error("the DPoP proof has no fresh nonce of ours")]
+    /// The DPoP proof has no nonce of this server, or an expired one.
+    #[error("the DPoP proof has no current nonce")]
     DpopNonce,
-    /// A proof came beside a token by the scheme `Bearer`.
-    #[error("a DPoP proof came beside a bearer token")]
+    /// The request has a DPoP proof and a token with the `Bearer` scheme.
+    #[error("a DPoP proof was sent with a bearer token")]
     StrayDpopProof,
-    /// It came by the scheme `Bearer` where only `DPoP` is taken.
-    #[error("only tokens by the scheme DPoP are taken")]
+    /// The request has the `Bearer` scheme, and only `DPoP` is accepted.
+    #[error("the DPoP scheme is required")]
     DpopRequired,
-    /// The claims do not fit the application's own type.
-    #[error("the claims do not fit the application's type")]
+    /// The claims cannot be deserialized into the application's type.
+    #[error("the claims do not match the application's type")]
     CustomClaims,
-    /// The authorization server says that the token is not active: expired, revoked, or not one of its
-    /// own.
+    /// The authorization server states that the token is not active: expired, revoked, or issued by another server.
     #[error("the token is not active")]
     Inactive,
-    /// The keys could not be had, or the authorization server could not be asked. Not the caller's fault.
+    /// The keys could not be fetched, or the token could not be introspected. Not the client's fault.
     #[error("the authorization server is unavailable")]
     Unavailable,
-    /// The store of seen proofs is full or could not be asked. Not the caller's fault.
-    #[error("the store of seen proofs is unavailable")]
+    /// The replay store is full or unavailable. Not the client's fault.
+    #[error("the replay store is unavailable")]
     StoreUnavailable,
 }
 
 impl VerifyError {
-    /// What went wrong.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> VerifyErrorKind {
         self.kind
     }
 
-    /// The outage behind [`VerifyErrorKind::Unavailable`].
+    /// Returns the outage that caused [`VerifyErrorKind::Unavailable`].
     pub(crate) fn unavailable(&self) -> Option<&Unavailable> {
         match &self.outage {
             Some(Outage::Server(unavailable)) => Some(unavailable),

@@ -1,7 +1,7 @@
-//! Several issuers behind one layer, each with a verifier of its own (`A20`).
+//! A fixed set of issuers, each with its own verifier.
 //!
-//! What a token says of its issuer only chooses who judges it. Whoever is chosen has its own keys,
-//! audience and algorithms, and compares the issuer once more; nobody else is asked.
+//! The unverified `iss` only selects the verifier. That verifier compares the issuer again, and uses only its own
+//! keys, audience and algorithms (RFC 8725 §3.8).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::clock::SharedClock;
 use crate::crypto::Jws;
 use crate::protocol::json::{Json, parse_object};
 
-/// The issuers that are known from the start.
+/// The verifiers by issuer.
 #[derive(Clone, Debug)]
 pub(super) struct Issuers {
     by_issuer: Arc<HashMap<Box<str>, JwtVerifier>>,
@@ -33,14 +33,14 @@ impl Issuers {
             if by_issuer.insert(issuer.into(), verifier.clone()).is_some() {
                 return Err(ConfigError::Issuer {
                     value: issuer.to_owned(),
-                    reason: "there are two verifiers for it: let one take all its audiences",
+                    reason: "it has two verifiers: use one that accepts all of its audiences",
                 });
             }
         }
         let clock = clock.ok_or_else(|| ConfigError::Setting {
             setting: "issuers",
             value: "[]".to_owned(),
-            reason: "there must be at least one",
+            reason: "at least one is required",
         })?;
         Ok(Self {
             by_issuer: Arc::new(by_issuer),
@@ -48,29 +48,29 @@ impl Issuers {
         })
     }
 
-    /// Who judges this token: found in memory, before anything is fetched for it (`J20`).
+    /// Returns the verifier for a token, without any fetch: an allow-list against server-side request forgery.
     pub(super) fn verifier_for(&self, compact: &str) -> Result<&JwtVerifier, VerifyError> {
         let issuer = claimed_issuer(compact)?;
         let verifier = self.by_issuer.get(&issuer);
         verifier.ok_or_else(|| VerifyErrorKind::Issuer.into())
     }
 
-    /// Whether one of them takes tokens for this resource.
-    pub(super) fn serve(&self, resource: &str) -> bool {
+    /// Returns whether at least one verifier accepts tokens for this resource.
+    pub(super) fn accepts_resource(&self, resource: &str) -> bool {
         let mut verifiers = self.by_issuer.values();
-        verifiers.any(|verifier| verifier.audience().may_be(resource))
+        verifiers.any(|verifier| verifier.audience().accepts_resource(resource))
     }
 
-    /// That of the first: issuers of one layer are judged by one clock, or the application errs.
+    /// Returns the clock of the first verifier. All issuers of one layer are expected to share a clock.
     pub(super) fn clock(&self) -> &SharedClock {
         &self.clock
     }
 }
 
-/// No issuer identifier is longer, and it may be kept as a name.
+/// In bytes. Issuer identifiers are shorter, and the lookup uses them as cache keys.
 const MAX_ISSUER_LENGTH: usize = 1024;
 
-/// The issuer a token says to be of. Nobody has vouched for it.
+/// Returns the `iss` of a token, which is **not verified**.
 pub(super) fn claimed_issuer(compact: &str) -> Result<Box<str>, VerifyError> {
     if compact.len() > MAX_TOKEN_LENGTH {
         return Err(VerifyErrorKind::TooLong.into());

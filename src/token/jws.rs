@@ -1,12 +1,12 @@
-//! The way every signed token goes, from its text to a payload that its issuer vouches for.
+//! Verification of signed tokens, from the compact serialization to a payload with a valid signature.
 //!
-//! The checks stand from cheap to dear, and none that needs a key comes before those that do not
-//! (`A17`): what is refused by its shape, type, issuer or age costs no fetch.
+//! All checks that need no key run before the first fetch of keys, in the order of their cost, so a token with a wrong
+//! shape, type, issuer or time costs no request to the authorization server.
 
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
-use super::profile::Marks;
+use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
@@ -14,68 +14,69 @@ use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
 use crate::protocol::claims::Registered;
 use crate::protocol::json::parse_object_text;
 
-/// No issuer needs more for a token, and no header block holds much more.
+/// In bytes. Issuers send shorter tokens, and few servers accept a longer header field.
 pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
 
-/// What a use of signed tokens asks of them before the signature is looked at.
+/// The checks of one kind of signed token before its signature is verified.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) algorithms: Vec<Algorithm>,
-    /// Whether a `typ`, or its absence, is acceptable.
+    /// Returns whether this `typ`, or its absence, is accepted.
     pub(crate) media_type: fn(Option<&str>) -> bool,
+    /// In seconds.
     pub(crate) leeway: i64,
-    /// Whether it must say until when it is good; where it does, that is checked either way.
-    pub(crate) needs_expiry: bool,
-    /// How such tokens come to us: what an unknown key of theirs may cost depends on it.
-    pub(crate) source: FetchBudget,
+    /// Whether `exp` is required. A present `exp` is always checked.
+    pub(crate) requires_expiry: bool,
+    /// The budget for key set fetches that an unknown key of such a token may cause.
+    pub(crate) fetch_budget: FetchBudget,
 }
 
-/// A payload with a good signature of the issuer, within its time.
+/// A payload with a valid signature of the issuer, within its period of validity.
 #[derive(Debug)]
 pub(crate) struct Signed {
-    /// The JSON text that was signed.
+    /// The signed JSON text.
     pub(crate) payload: Arc<str>,
     pub(crate) registered: Registered,
-    pub(crate) marks: Marks,
+    pub(crate) markers: TypeMarkers,
     pub(crate) mapped: MappedClaims,
     pub(crate) algorithm: Algorithm,
-    /// The key that made the signature.
+    /// The key that verified the signature.
     pub(crate) key: SelectedKey,
 }
 
-/// A token that needs only its signature checked.
+/// A token that passed all checks except that of its signature.
 #[derive(Debug)]
-pub(crate) struct Candidate<'a> {
+pub(crate) struct UnverifiedToken<'a> {
     jws: Jws<'a>,
     payload: Arc<str>,
     registered: Registered,
-    marks: Marks,
+    markers: TypeMarkers,
     mapped: MappedClaims,
 }
 
-/// Takes a token, checks everything that needs no key, then finds the key and checks the signature.
+/// Verifies a token: first all checks that need no key, then the signature.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     compact: &str,
     rules: &Rules,
 ) -> Result<Signed, VerifyError> {
-    let candidate = Candidate::read(server, compact, rules, None)?;
-    candidate.verify(server, rules).await
+    let token = UnverifiedToken::read(server, compact, rules, None)?;
+    token.verify(server, rules).await
 }
 
-impl<'a> Candidate<'a> {
-    /// All that can be said of a token without a key. What `reading` finds is nobody's word yet.
+impl<'a> UnverifiedToken<'a> {
+    /// Runs all checks that need no key. The claims, including those that `mapping` selects, are not verified yet.
     pub(crate) fn read(
         server: &AuthorizationServer,
         compact: &'a str,
         rules: &Rules,
-        reading: Option<&ClaimMapping>,
+        mapping: Option<&ClaimMapping>,
     ) -> Result<Self, VerifyError> {
         if compact.len() > MAX_TOKEN_LENGTH {
             return Err(VerifyErrorKind::TooLong.into());
         }
         let jws = Jws::read(compact)?;
-        // RFC 8725 §3.1: an allow-list, compared with what was named exactly (`A2`).
+        // RFC 8725 §3.1: an allow-list, compared with the exact algorithm name.
         if !rules.algorithms.contains(&jws.algorithm()) {
             return Err(VerifyErrorKind::Algorithm.into());
         }
@@ -85,37 +86,37 @@ impl<'a> Candidate<'a> {
         let text = str::from_utf8(jws.payload()).map_err(|_| VerifyErrorKind::Malformed)?;
         let text = Arc::<str>::from(text);
         let payload = parse_object_text(&text).map_err(|_| VerifyErrorKind::Malformed)?;
-        // RFC 8725 §3.8: byte for byte, and one string only (`A8`).
+        // RFC 8725 §3.8: a single string, compared byte for byte.
         if payload.member("iss").and_then(|iss| iss.as_str()) != Some(server.issuer()) {
             return Err(VerifyErrorKind::Issuer.into());
         }
         let registered =
             Registered::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
-        let marks = Marks::read(&payload);
-        let mapped = reading.map(|reading| reading.read(&payload));
+        let markers = TypeMarkers::read(&payload);
+        let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();
         check_times(&registered, unix_seconds(&**server.clock()), rules)?;
         Ok(Self {
             jws,
             payload: text,
             registered,
-            marks,
+            markers,
             mapped,
         })
     }
 
-    /// Checks the signature, after a fetch of keys where one is needed.
+    /// Verifies the signature, after a fetch of keys if one is required.
     pub(crate) async fn verify(
         self,
         server: &AuthorizationServer,
         rules: &Rules,
     ) -> Result<Signed, VerifyError> {
         let (key_id, algorithm) = (self.jws.key_id(), self.jws.algorithm());
-        let key = server.key(key_id, algorithm, rules.source).await;
+        let key = server.key(key_id, algorithm, rules.fetch_budget).await;
         self.verify_with(key)
     }
 
-    /// The answer for a key that is at hand, `None` where one would have to wait for it.
+    /// Returns the cached key, or `None` if it has to be fetched.
     pub(crate) fn cached_key(
         &self,
         server: &AuthorizationServer,
@@ -123,7 +124,7 @@ impl<'a> Candidate<'a> {
         server.cached_key(self.jws.key_id(), self.jws.algorithm())
     }
 
-    /// Checks the signature; from here on the claims are the issuer's word.
+    /// Verifies the signature with a key. After this the claims can be trusted as those of the issuer.
     pub(crate) fn verify_with(
         self,
         key: Result<SelectedKey, KeyError>,
@@ -141,7 +142,7 @@ impl<'a> Candidate<'a> {
         Ok(Signed {
             payload: self.payload,
             registered: self.registered,
-            marks: self.marks,
+            markers: self.markers,
             mapped: self.mapped,
             algorithm,
             key,
@@ -149,17 +150,17 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// `exp` must be ahead; `nbf` and `iat`, where present, must not be (`A10`, `A11`).
+/// RFC 7519 §4.1.4 to §4.1.6: `exp` must be in the future; `nbf` and `iat`, if present, must not be.
 pub(super) fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
     match claims.expires_at {
         Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
             return Err(VerifyErrorKind::Expired.into());
         }
-        None if rules.needs_expiry => return Err(VerifyErrorKind::Claims.into()),
+        None if rules.requires_expiry => return Err(VerifyErrorKind::Claims.into()),
         _ => {}
     }
-    let begins = claims.not_before.into_iter().chain(claims.issued_at).max();
-    if begins.is_some_and(|begins| begins > now.saturating_add(rules.leeway)) {
+    let valid_from = claims.not_before.into_iter().chain(claims.issued_at).max();
+    if valid_from.is_some_and(|time| time > now.saturating_add(rules.leeway)) {
         return Err(VerifyErrorKind::NotYetValid.into());
     }
     Ok(())

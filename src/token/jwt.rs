@@ -1,14 +1,14 @@
-//! An access token that is a JWT, verified here (RFC 9068 §4, RFC 8725).
+//! Validation of JWT access tokens (RFC 9068 §4, RFC 8725).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::audience::Audience;
-use super::cache::Memory;
+use super::cache::CacheData;
 use super::error::{VerifyError, VerifyErrorKind};
-use super::jws::{Candidate, Rules, Signed, check_times};
+use super::jws::{Rules, Signed, UnverifiedToken, check_times};
 use super::profile::TokenProfile;
-use super::profile_advice::Hint;
+use super::profile_advice::ProfileAdvice;
 use super::scope_mapping::{ClaimMapping, ScopeClaim, ScopeMapping};
 use super::verified::TokenInfo;
 use crate::ConfigError;
@@ -19,14 +19,14 @@ use crate::protocol::Claims;
 use crate::protocol::claims::Registered;
 use crate::telemetry::{self, Stopwatch};
 
+/// In seconds.
 const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// Verifies access tokens that are JWTs: of one issuer, for one audience.
+/// Validates JWT access tokens of one issuer for one audience ([RFC 9068 §4]).
 ///
-/// The audience is the identifier of *this* API, as the authorization server puts it into `aud`.
-/// Unless set otherwise: [`TokenProfile::Rfc9068`]; RS256, PS256, ES256, ES384 and EdDSA; 30 seconds
-/// of leeway.
+/// The audience is the identifier of *this* API, as the authorization server sends it in `aud`. The defaults are
+/// [`TokenProfile::Rfc9068`], the algorithms RS256, PS256, ES256, ES384 and EdDSA, and a leeway of 30 seconds.
 ///
 /// ```
 /// use tower_oauth::token::{JwtVerifier, TokenProfile};
@@ -37,6 +37,8 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// let layer = BearerLayer::new(verifier);
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
+///
+/// [RFC 9068 §4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
 #[derive(Clone, Debug)]
 pub struct JwtVerifier {
     settings: Arc<Settings>,
@@ -47,20 +49,21 @@ struct Settings {
     server: AuthorizationServer,
     audience: Audience,
     profile: TokenProfile,
-    /// Where scopes are looked for, if that was said.
+    /// The configured scope claims, which replace those of the profile.
     scopes: Option<ScopeMapping>,
-    reading: ClaimMapping,
+    mapping: ClaimMapping,
     rules: Rules,
+    /// In seconds.
     max_age: Option<i64>,
-    hint: Hint,
+    advice: ProfileAdvice,
 }
 
 impl JwtVerifier {
-    /// For tokens of this issuer, for this audience.
+    /// Creates a verifier for the tokens that `server` issues for `audience`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] where the audience is empty.
+    /// [`ConfigError::Audience`] if the audience is empty.
     pub fn new(
         server: &AuthorizationServer,
         audience: impl Into<Audience>,
@@ -71,57 +74,56 @@ impl JwtVerifier {
             audience: audience.into().checked()?,
             profile,
             scopes: None,
-            reading: profile.reading(),
+            mapping: profile.claim_mapping(),
             rules: Rules {
                 algorithms: DEFAULT_ALGORITHMS.to_vec(),
                 media_type: profile.media_type(),
                 leeway: DEFAULT_LEEWAY,
-                needs_expiry: true,
-                source: FetchBudget::Request,
+                requires_expiry: true,
+                fetch_budget: FetchBudget::Request,
             },
             max_age: None,
-            hint: Hint::default(),
+            advice: ProfileAdvice::default(),
         };
         Ok(Self {
             settings: Arc::new(settings),
         })
     }
 
-    /// How the authorization server marks its access tokens.
+    /// Sets how the authorization server marks its access tokens. The default is [`TokenProfile::Rfc9068`].
     #[must_use]
     pub fn with_profile(mut self, profile: TokenProfile) -> Self {
-        let settings = self.change();
+        let settings = self.settings_mut();
         settings.profile = profile;
         settings.rules.media_type = profile.media_type();
-        settings.read_anew();
+        settings.update_mapping();
         self
     }
 
-    /// The claims whose values count as scopes, instead of `scope` or the claim that the profile knows
-    /// (`scp` for Entra and Okta).
+    /// Reads scopes from these claims instead of `scope` or the claim of the profile (`scp` for Entra and Okta).
     ///
-    /// [`ScopeClaim`] says what forms are read. What is found counts everywhere scopes do:
-    /// [`ScopeLayer`](crate::ScopeLayer), [`VerifiedToken::scopes`](super::VerifiedToken::scopes).
+    /// [`ScopeClaim`] documents the accepted forms. The scopes apply to [`ScopeLayer`](crate::ScopeLayer) and
+    /// [`VerifiedToken::scopes`](super::VerifiedToken::scopes).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for an empty list, and for a claim without a name.
+    /// [`ConfigError::Setting`] if the list is empty, or the name of a claim is.
     pub fn with_scopes_from<S: Into<ScopeClaim>>(
         mut self,
         claims: impl IntoIterator<Item = S>,
     ) -> Result<Self, ConfigError> {
         let mapping = ScopeMapping::new(claims)?;
-        let settings = self.change();
+        let settings = self.settings_mut();
         settings.scopes = Some(mapping);
-        settings.read_anew();
+        settings.update_mapping();
         Ok(self)
     }
 
-    /// The signature algorithms that are allowed, instead of the default ones.
+    /// Replaces the allowed signature algorithms.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for an empty list.
+    /// [`ConfigError::Setting`] if the list is empty.
     pub fn with_algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -131,19 +133,19 @@ impl JwtVerifier {
             return Err(ConfigError::Setting {
                 setting: "algorithms",
                 value: "[]".to_owned(),
-                reason: "there must be at least one",
+                reason: "at least one is required",
             });
         }
-        self.change().rules.algorithms = algorithms;
+        self.settings_mut().rules.algorithms = algorithms;
         Ok(self)
     }
 
-    /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes
-    /// at most. Fractions of a second are cut off.
+    /// Sets the allowed clock skew between this server and the authorization server. The default is 30 seconds, the
+    /// maximum 5 minutes. Fractions of a second are truncated.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] above 5 minutes.
+    /// [`ConfigError::Setting`] if it is longer than 5 minutes.
     pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > MAX_LEEWAY {
             return Err(ConfigError::Setting {
@@ -152,30 +154,31 @@ impl JwtVerifier {
                 reason: "it must be at most 5 minutes",
             });
         }
-        self.change().rules.leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        self.settings_mut().rules.leeway =
+            i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
         Ok(self)
     }
 
-    /// Refuses tokens that were issued longer ago than this, however long they say they are good, and
-    /// tokens without `iat`. No limit unless said otherwise; the leeway comes on top.
+    /// Rejects tokens that were issued longer ago than this (plus the leeway), even if they have not expired, and
+    /// tokens without `iat`. The default is no limit. Fractions of a second are truncated.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] below a second.
+    /// [`ConfigError::Setting`] if it is shorter than 1 second.
     pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
         if max_age.as_secs() == 0 {
             return Err(ConfigError::Setting {
                 setting: "max age",
                 value: format!("{max_age:?}"),
-                reason: "it must be at least a second",
+                reason: "it must be at least 1 second",
             });
         }
-        self.change().max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        self.settings_mut().max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
         Ok(self)
     }
 
-    /// Settings are shared by the layers made from them, so a change makes its own copy.
-    fn change(&mut self) -> &mut Settings {
+    /// Layers share the settings, so they are copied on write.
+    fn settings_mut(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
 
@@ -183,7 +186,7 @@ impl JwtVerifier {
         &self.settings.audience
     }
 
-    /// Whether both are one, and not only alike.
+    /// Returns whether both are clones of one verifier.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.settings, &other.settings)
     }
@@ -192,39 +195,39 @@ impl JwtVerifier {
         &self.settings.server
     }
 
-    /// The token_info, where it can be given without waiting for a key.
-    pub(super) fn at_hand(&self, compact: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
+    /// Validates a token. Returns `None` if the key has to be fetched first.
+    pub(super) fn verify_now(&self, compact: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         let settings = &*self.settings;
         let clock = settings.server.clock();
         let watch = Stopwatch::start(|| clock.monotonic());
-        let candidate = match settings.read(compact) {
-            Ok(candidate) => candidate,
+        let token = match settings.read(compact) {
+            Ok(token) => token,
             Err(error) => {
                 if error.kind() == VerifyErrorKind::Type {
-                    settings.hint.give(self, &settings.rules, compact);
+                    settings.advice.log(self, &settings.rules, compact);
                 }
                 return Some(Err(error));
             }
         };
-        let key = candidate.cached_key(&settings.server)?;
-        let token_info = candidate
+        let key = token.cached_key(&settings.server)?;
+        let token_info = token
             .verify_with(key)
-            .and_then(|signed| self.judge(signed, settings.profile));
+            .and_then(|signed| self.check_claims(signed, settings.profile));
         watch.verification(|| clock.monotonic());
         Some(token_info.inspect(|_| telemetry::Source::Verified.count()))
     }
 
-    /// The token_info, after a fetch of keys where one is needed.
+    /// Validates a token, after a fetch of keys if one is required.
     pub(super) async fn verify(&self, compact: &str) -> Result<Arc<TokenInfo>, VerifyError> {
         let settings = &*self.settings;
-        let candidate = settings.read(compact)?;
-        let signed = candidate.verify(&settings.server, &settings.rules).await?;
-        self.judge(signed, settings.profile)
+        let token = settings.read(compact)?;
+        let signed = token.verify(&settings.server, &settings.rules).await?;
+        self.check_claims(signed, settings.profile)
             .inspect(|_| telemetry::Source::Verified.count())
     }
 
-    /// What only makes sense of a token whose signature is good.
-    pub(super) fn judge(
+    /// Runs the checks that follow the signature check: audience, profile, age and confirmation.
+    pub(super) fn check_claims(
         &self,
         signed: Signed,
         profile: TokenProfile,
@@ -232,7 +235,7 @@ impl JwtVerifier {
         let Signed {
             payload,
             mut registered,
-            marks,
+            markers,
             key,
             mapped,
             ..
@@ -240,11 +243,11 @@ impl JwtVerifier {
         if !self.settings.audience.accepts(&registered) {
             return Err(VerifyErrorKind::Audience.into());
         }
-        profile.check(&registered, &marks)?;
+        profile.check(&registered, &markers)?;
         self.check_age(&registered, || {
             unix_seconds(&**self.settings.server.clock())
         })?;
-        let confirmation = match marks.confirmation {
+        let confirmation = match markers.confirmation {
             Some(None) => return Err(VerifyErrorKind::Bound.into()),
             Some(confirmation) => confirmation,
             None => None,
@@ -252,29 +255,29 @@ impl JwtVerifier {
         if let Some(client) = mapped.client {
             registered.client_id = Some((&*client).into());
         }
-        registered.client_only = profile.says_client_only(&marks);
+        registered.client_only = profile.is_client_only(&markers);
         Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
             confirmation,
-            memory: Memory::new(self, KeyRef::new(key)),
+            cache: CacheData::new(self, KeyRef::new(key)),
         }))
     }
 
-    /// Whether a token_info that was given would be given again: the times against the clock, and the
-    /// key against the key set at hand (`A19`, `J19`).
-    pub(super) fn key_status(&self, token_info: &TokenInfo, voucher: &KeyRef) -> KeyStatus {
+    /// Checks a cached token again: its times against the clock, and its key against the cached key set, so that an
+    /// expired token or one of a withdrawn key is not accepted from the cache.
+    pub(super) fn key_status(&self, token_info: &TokenInfo, key: &KeyRef) -> KeyStatus {
         let registered = token_info.claims.registered();
         let now = unix_seconds(&**self.settings.server.clock());
-        let timely = check_times(registered, now, &self.settings.rules).is_ok()
+        let is_timely = check_times(registered, now, &self.settings.rules).is_ok()
             && self.check_age(registered, || now).is_ok();
-        if !timely {
+        if !is_timely {
             return KeyStatus::Withdrawn;
         }
-        self.settings.server.key_status(voucher)
+        self.settings.server.key_status(key)
     }
 
-    /// Where an age was set, `iat` has to be there (`A11`).
+    /// Checks the maximum age, if one is configured. This requires `iat`.
     fn check_age(
         &self,
         registered: &Registered,
@@ -294,15 +297,15 @@ impl JwtVerifier {
 }
 
 impl Settings {
-    fn read<'a>(&self, compact: &'a str) -> Result<Candidate<'a>, VerifyError> {
-        Candidate::read(&self.server, compact, &self.rules, Some(&self.reading))
+    fn read<'a>(&self, compact: &'a str) -> Result<UnverifiedToken<'a>, VerifyError> {
+        UnverifiedToken::read(&self.server, compact, &self.rules, Some(&self.mapping))
     }
 
-    /// What was said counts, in whatever order, and then what the profile knows.
-    fn read_anew(&mut self) {
-        self.reading = self.profile.reading();
+    /// Combines the configured scope claims with the mapping of the profile, independent of the order of calls.
+    fn update_mapping(&mut self) {
+        self.mapping = self.profile.claim_mapping();
         if let Some(scopes) = &self.scopes {
-            self.reading.scopes = Some(scopes.clone());
+            self.mapping.scopes = Some(scopes.clone());
         }
     }
 }

@@ -1,7 +1,7 @@
-//! The logout token of a server that tells of a sign-out itself, OpenID Connect Back-Channel Logout §2.6.
+//! Validation of logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.6).
 //!
-//! Anybody can send one to the route that takes them, so whatever it says is a stranger's word until the
-//! signature was checked, and keys that are not held are looked for out of a bucket of its own.
+//! The back-channel logout route is public, so a logout token is untrusted until its signature is verified, and unknown
+//! keys are fetched from a separate budget.
 
 use super::error::{VerifyError, VerifyErrorKind};
 use super::id_token::{self, LEEWAY};
@@ -11,63 +11,61 @@ use crate::crypto::{DEFAULT_ALGORITHMS, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget, Unavailable};
 use crate::protocol::json::{Json, Object, parse_object};
 
-/// Names a session or a person and little else.
+/// In bytes. A logout token contains little more than a session or a subject.
 pub(crate) const MAX_LOGOUT_TOKEN: usize = 8 * 1024;
 
-/// How old one may be, in seconds, whatever its `exp` says: servers try again for some minutes, and so
-/// long each has to be remembered.
+/// The maximum age of a logout token in seconds, independent of `exp`. Servers retry for some minutes, and each `jti` is
+/// kept for this time.
 const MAX_AGE: i64 = 600;
 
-/// `sub` as OpenID Connect Core §2 limits it; the others are words of the same kind.
-const MAX_WORD: usize = 255;
+/// In characters: the limit of `sub` (OpenID Connect Core §2), also applied to `sid` and `jti`.
+const MAX_IDENTIFIER: usize = 255;
 
 /// The member of `events` that makes a token a logout token.
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
-/// Whose sign-out a server tells of.
+/// The claims of a validated logout token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LogoutToken {
-    /// `jti`: what tells a second delivery from a first.
+    /// `jti`, which identifies a repeated delivery.
     pub(crate) jwt_id: String,
-    /// `iat`, in seconds since 1970, by the server's clock.
+    /// `iat`, in seconds since the Unix epoch, by the clock of the authorization server.
     pub(crate) issued_at: i64,
-    /// From this second on it is refused for its age, so that its `jti` can be forgotten.
-    pub(crate) good_until: i64,
-    /// Whose sessions end: at least one of the two is there.
+    /// When the token expires or exceeds the maximum age. Its `jti` is not needed after this time.
+    pub(crate) valid_until: i64,
+    /// At least one of `subject` and `session_id` is present.
     pub(crate) subject: Option<String>,
     pub(crate) session_id: Option<String>,
 }
 
-/// Why a logout token was not accepted.
+/// Why a logout token was rejected.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LogoutTokenError {
-    #[error("the keys are unavailable")]
+    #[error("the key set is unavailable")]
     Unavailable(#[source] Unavailable),
     #[error("{0}")]
     Token(VerifyErrorKind),
-    #[error("aud is missing, or is not this client alone")]
+    #[error("aud is missing or has other values than this client")]
     Audience,
     #[error("iat is missing")]
     IssuedAt,
-    #[error("iat is too long ago")]
+    #[error("iat is too old")]
     IssuedLongAgo,
     #[error("jti is missing, empty or too long")]
     JwtId,
-    #[error("events is missing, or does not hold the event of a logout as an object")]
+    #[error("events has no logout event that is an object")]
     Event,
-    #[error("there is a nonce, which an ID token has")]
+    #[error("nonce is present, as in an ID token")]
     Nonce,
     #[error("sub is empty, too long or not ASCII")]
     Subject,
-    #[error("sid is empty, too long or no string")]
+    #[error("sid is empty, too long or not a string")]
     SessionId,
-    #[error("neither sub nor sid is there")]
-    Nobody,
+    #[error("sub and sid are missing")]
+    NoSubject,
 }
 
-/// Verifies a logout token of this server for this client.
-///
-/// Whether it was seen before is not checked here.
+/// Validates a logout token of this server for this client. Replay is not checked.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     token: &str,
@@ -80,16 +78,16 @@ pub(crate) async fn verify(
         algorithms: DEFAULT_ALGORITHMS.to_vec(),
         media_type: is_logout_token_type,
         leeway: LEEWAY,
-        // Required since 2022, and servers of before are still there: the age is limited either way.
-        needs_expiry: false,
-        source: FetchBudget::LogoutToken,
+        // `exp` is required only since 2022, so older servers omit it. The maximum age applies in any case.
+        requires_expiry: false,
+        fetch_budget: FetchBudget::LogoutToken,
     };
     let signed = jws::verify(server, token, &rules).await?;
     read(&signed, client_id, unix_seconds(&**server.clock()))
 }
 
-/// Back-Channel Logout §2.4 asks for `logout+jwt` and lets those of before go without. What says to be
-/// of another type is that (RFC 8725 §3.12).
+/// Returns whether `typ` is accepted. Back-Channel Logout §2.4 recommends `logout+jwt` and allows tokens without it for
+/// compatibility. The type of another token is rejected (RFC 8725 §3.12).
 fn is_logout_token_type(media_type: Option<&str>) -> bool {
     media_type.is_none_or(|sent| {
         ["logout+jwt", "JWT"]
@@ -98,12 +96,12 @@ fn is_logout_token_type(media_type: Option<&str>) -> bool {
     })
 }
 
-/// The checks of the claims (`L66`).
+/// Checks the claims and returns those that are needed.
 fn read(signed: &Signed, client_id: &str, now: i64) -> Result<LogoutToken, LogoutTokenError> {
     let claims = &signed.registered;
     let payload = parse_object(signed.payload.as_bytes())
         .map_err(|_| LogoutTokenError::Token(VerifyErrorKind::Malformed))?;
-    // §2.6, step 3: as for an ID token.
+    // §2.6 (3): as for an ID token.
     id_token::check_audience(&payload, claims, client_id)
         .map_err(|_| LogoutTokenError::Audience)?;
     let issued_at = claims.issued_at.ok_or(LogoutTokenError::IssuedAt)?;
@@ -111,26 +109,26 @@ fn read(signed: &Signed, client_id: &str, now: i64) -> Result<LogoutToken, Logou
     if now >= too_old {
         return Err(LogoutTokenError::IssuedLongAgo);
     }
-    // §2.6, step 5: the word that makes it a logout token; what else happened is no matter.
+    // §2.6 (5): the event that makes it a logout token. Other events are ignored.
     if !has_event(&payload) {
         return Err(LogoutTokenError::Event);
     }
-    // §2.6, step 6: an ID token that somebody took along is none.
+    // §2.6 (6): distinguishes it from an ID token.
     if payload.member("nonce").is_some() {
         return Err(LogoutTokenError::Nonce);
     }
-    // §2.4: required; without it a second delivery could not be told.
+    // §2.4: required, to detect a repeated delivery.
     let jwt_id = claims
         .jwt_id
         .as_deref()
-        .filter(|id| (1..=MAX_WORD).contains(&id.len()))
+        .filter(|id| (1..=MAX_IDENTIFIER).contains(&id.len()))
         .ok_or(LogoutTokenError::JwtId)?;
-    let (subject, session_id) = who(&payload)?;
+    let (subject, session_id) = subject_and_session(&payload)?;
     let expires_at = claims.expires_at.unwrap_or(i64::MAX);
     Ok(LogoutToken {
         jwt_id: jwt_id.to_owned(),
         issued_at,
-        good_until: too_old.min(expires_at.saturating_add(LEEWAY)),
+        valid_until: too_old.min(expires_at.saturating_add(LEEWAY)),
         subject,
         session_id,
     })
@@ -144,23 +142,25 @@ fn has_event(payload: &Object<'_>) -> bool {
         .is_some_and(|event| event.as_object().is_some())
 }
 
-/// §2.6, step 4: `sub`, `sid` or both.
-fn who(payload: &Object<'_>) -> Result<(Option<String>, Option<String>), LogoutTokenError> {
-    let word = |name| match payload.member(name) {
+/// §2.6 (4): `sub`, `sid` or both.
+fn subject_and_session(
+    payload: &Object<'_>,
+) -> Result<(Option<String>, Option<String>), LogoutTokenError> {
+    let identifier = |name| match payload.member(name) {
         None => Ok(None),
         Some(value) => value
             .as_str()
-            .filter(|text| (1..=MAX_WORD).contains(&text.len()) && !text.contains('\0'))
+            .filter(|text| (1..=MAX_IDENTIFIER).contains(&text.len()) && !text.contains('\0'))
             .map(|text| Some(text.to_owned()))
             .ok_or(()),
     };
-    let subject: Option<String> = word("sub").map_err(|()| LogoutTokenError::Subject)?;
+    let subject: Option<String> = identifier("sub").map_err(|()| LogoutTokenError::Subject)?;
     if subject.as_ref().is_some_and(|subject| !subject.is_ascii()) {
         return Err(LogoutTokenError::Subject);
     }
-    let session_id = word("sid").map_err(|()| LogoutTokenError::SessionId)?;
+    let session_id = identifier("sid").map_err(|()| LogoutTokenError::SessionId)?;
     if subject.is_none() && session_id.is_none() {
-        return Err(LogoutTokenError::Nobody);
+        return Err(LogoutTokenError::NoSubject);
     }
     Ok((subject, session_id))
 }
@@ -175,7 +175,7 @@ impl From<VerifyError> for LogoutTokenError {
 }
 
 impl LogoutTokenError {
-    /// The stable name of the reason (`L73`).
+    /// Returns the stable code of the reason, for logs.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "keys_unavailable",
@@ -202,7 +202,7 @@ impl LogoutTokenError {
             Self::Nonce => "logout_token_nonce",
             Self::Subject => "logout_token_subject",
             Self::SessionId => "logout_token_session_id",
-            Self::Nobody => "logout_token_nobody",
+            Self::NoSubject => "logout_token_no_subject",
         }
     }
 }
@@ -240,9 +240,9 @@ mod tests {
         }
     }
 
-    /// `L66`, `bcl-2.4-a`, `bcl-2.6-a` to `bcl-2.6-e`, `bcl-2.6-g`.
+    /// OpenID Connect Back-Channel Logout §2.4, §2.6.
     #[tokio::test]
-    async fn each_rule_refuses_by_its_own_name() {
+    async fn each_violation_has_its_own_error_code() {
         let server = TestServer::new(ISSUER).unwrap();
         let now = server.clock().unix_seconds();
         let long = "a".repeat(256);
@@ -272,17 +272,17 @@ mod tests {
             ("only sub", mint().without_claim("sid"), "ok"),
             ("only sid", mint().without_claim("sub"), "ok"),
             ("aud as a list", claim("aud", json!(["shop"])), "ok"),
-            ("claims of no one", claim("evil", json!([1])), "ok"),
+            ("an unknown claim", claim("evil", json!([1])), "ok"),
             (
                 "other events beside it",
                 claim("events", json!({ "x": 1, EVENT: { "y": 2 } })),
                 "ok",
             ),
-            ("words of 255", claim("sid", json!(fits)), "ok"),
+            ("a sid of 255 characters", claim("sid", json!(fits)), "ok"),
             (
                 "neither sub nor sid",
                 mint().without_claim("sub").without_claim("sid"),
-                "logout_token_nobody",
+                "logout_token_no_subject",
             ),
             (
                 "sub a number",
@@ -343,7 +343,7 @@ mod tests {
                 "logout_token_audience",
             ),
             (
-                "more than us in aud",
+                "another client in aud",
                 claim("aud", json!(["shop", "evil"])),
                 "logout_token_audience",
             ),
@@ -442,12 +442,12 @@ mod tests {
                 "logout_token_nonce",
             ),
             (
-                "two of one claim",
+                "a duplicate claim",
                 mint().add_raw_claim("sid", "\"evil\""),
                 "logout_token_malformed",
             ),
             (
-                "two events",
+                "a duplicate event",
                 mint().with_raw_claim("events", &format!("{{\"{EVENT}\":{{}},\"{EVENT}\":{{}}}}")),
                 "logout_token_malformed",
             ),
@@ -457,7 +457,7 @@ mod tests {
                 "logout_token_algorithm",
             ),
             (
-                "a foreign key",
+                "another server's key",
                 mint().with_foreign_key(),
                 "logout_token_signature",
             ),
@@ -475,7 +475,7 @@ mod tests {
         for (name, mint, expected) in cases {
             assert_eq!(code(&server, &mint.sign()).await, expected, "{name}");
         }
-        for (name, text) in [("nothing", ""), ("words", "evil"), ("dots", "..")] {
+        for (name, text) in [("empty", ""), ("not a JWT", "evil"), ("dots", "..")] {
             assert_eq!(
                 code(&server, text).await,
                 "logout_token_malformed",
@@ -484,9 +484,9 @@ mod tests {
         }
     }
 
-    /// `L66`: the algorithms are those of ID tokens.
+    /// Back-Channel Logout §2.6: the algorithms are those of ID tokens.
     #[tokio::test]
-    async fn each_asymmetric_algorithm_is_taken_and_a_shared_secret_never() {
+    async fn each_asymmetric_algorithm_is_accepted_and_hmac_is_rejected() {
         for algorithm in [
             Algorithm::Rs256,
             Algorithm::Ps256,
@@ -506,7 +506,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_is_to_be_remembered_until_its_age_or_its_exp_refuses_it() {
+    async fn a_token_is_valid_until_its_exp_or_its_maximum_age() {
         let server = TestServer::new(ISSUER).unwrap();
         let now = server.clock().unix_seconds();
         let handle = server.authorization_server();
@@ -524,7 +524,7 @@ mod tests {
             ),
         ] {
             let read = verify(&handle, &mint.sign(), "shop").await.unwrap();
-            assert_eq!(read.good_until, until, "{name}");
+            assert_eq!(read.valid_until, until, "{name}");
             assert_eq!(
                 (
                     read.jwt_id.as_str(),
@@ -537,27 +537,26 @@ mod tests {
         }
     }
 
-    /// `H103`: junk makes three requests for keys and one each half minute, and uses up nothing that
-    /// other tokens need.
+    /// Unknown keys cause a burst of three fetches and one every 30 seconds, without reducing the budget of other tokens.
     #[tokio::test]
-    async fn a_flood_of_unknown_keys_fetches_hardly_anything() {
+    async fn a_flood_of_unknown_keys_causes_few_fetches() {
         let server = TestServer::new(ISSUER)
             .unwrap()
             .with_algorithm(Algorithm::EdDsa);
         let handle = server.authorization_server();
         assert!(verify(&handle, &good(&server).sign(), "shop").await.is_ok());
-        let held = server.count(Endpoint::KeySet);
+        let before = server.count(Endpoint::KeySet);
         for n in 0..10_000 {
             let junk = good(&server).with_header("kid", format!("evil-{n}")).sign();
             assert!(verify(&handle, &junk, "shop").await.is_err());
             server.clock().advance(Duration::from_millis(1));
         }
-        assert_eq!(server.count(Endpoint::KeySet) - held, 3);
+        assert_eq!(server.count(Endpoint::KeySet) - before, 3);
         assert!(verify(&handle, &good(&server).sign(), "shop").await.is_ok());
     }
 
     #[tokio::test]
-    async fn an_outage_of_the_keys_is_no_verdict() {
+    async fn an_outage_of_the_keys_is_reported_as_unavailable() {
         let server = TestServer::new(ISSUER).unwrap();
         server.fail(Endpoint::KeySet, Fault::status(500));
         assert_eq!(

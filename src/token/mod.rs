@@ -1,4 +1,4 @@
-//! Is this token good? The judgement, without the request it came in.
+//! Token validation, independent of HTTP.
 
 mod audience;
 mod binding;
@@ -23,7 +23,7 @@ mod verified;
 mod verifier;
 
 pub use audience::Audience;
-pub(crate) use binding::{Bindings, Shown, original_uri};
+pub(crate) use binding::{Bindings, RequestParts, original_uri};
 pub use certificate_format::CertificateFormat;
 pub(crate) use dpop::PendingReplayCheck;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};

@@ -1,4 +1,4 @@
-//! Access tokens bound to a client certificate, RFC 8705 §3: where the certificate comes from.
+//! Certificate-bound access tokens (RFC 8705 §3).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,13 +13,15 @@ use crate::ConfigError;
 use crate::crypto::digest;
 use crate::protocol::field_name::{folded, remove_spellings};
 
-/// The certificate that a client showed when its connection was made.
+/// The certificate that a client presented in the TLS handshake.
 ///
-/// Whatever accepts TLS connections puts it into the extensions of every request of the connection, as the
-/// example `mtls` shows; with tonic the chain is in its `TlsConnectInfo`. The digest is computed once, here.
+/// The code that accepts TLS connections must insert it into the extensions of every request of the connection, as
+/// the example `mtls` shows; with tonic the chain is in its `TlsConnectInfo`. The thumbprint is computed once, in
+/// [`from_der`](Self::from_der).
 ///
-/// The chain is not looked at: a token is bound to this very certificate, so one that the client signed
-/// itself is as good as any ([RFC 8705 §6.2]).
+/// # Not checked
+///
+/// The chain: a token is bound to this very certificate, so a self-signed one is as secure ([RFC 8705 §6.2]).
 ///
 /// [RFC 8705 §6.2]: https://www.rfc-editor.org/rfc/rfc8705#section-6.2
 #[derive(Clone, PartialEq, Eq)]
@@ -29,9 +31,10 @@ pub struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    /// The client's own certificate, the first of its chain, in DER.
+    /// Creates a client certificate from DER: the client's own, the first of its chain.
     ///
-    /// Only for what the TLS layer of this connection verified the possession of: this is taken as proof.
+    /// Use it only for a certificate whose private key the client proved to possess in the TLS handshake of this
+    /// connection: it is accepted as proof of possession.
     pub fn from_der(der: impl AsRef<[u8]>) -> Self {
         let der = der.as_ref();
         Self {
@@ -40,39 +43,38 @@ impl ClientCertificate {
         }
     }
 
-    /// The certificate in DER.
+    /// Returns the certificate in DER.
     pub fn der(&self) -> &[u8] {
         &self.der
     }
 
-    /// The SHA-256 of the DER, as `x5t#S256` has it.
+    /// Returns the SHA-256 digest of the DER, the value of `x5t#S256`.
     pub fn thumbprint(&self) -> &[u8; 32] {
         &self.thumbprint
     }
 }
 
-/// Never the certificate, which names a person or a machine.
+/// Omits the certificate, which identifies a user or a machine.
 impl fmt::Debug for ClientCertificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientCertificate").finish_non_exhaustive()
     }
 }
 
-/// Certificate-bound access tokens ([RFC 8705 §3]): where the client's certificate is found.
+/// Certificate-bound access tokens ([RFC 8705 §3]), and the source of the client certificate.
 ///
-/// A bound token (`cnf` with `x5t#S256`) is accepted together with the very certificate it is bound to, and
-/// refused with 401 without it or with another.
+/// A bound token (`cnf` with `x5t#S256`) is accepted only with the certificate that it is bound to. Without it, or with
+/// another one, the request is rejected with 401.
 ///
-/// Behind a proxy that ends TLS, the certificate is in a header field, in one of several formats: see
+/// Behind a TLS-terminating proxy, the certificate is in a header field, in one of several formats: see
 /// [`from_header_in`](Self::from_header_in).
 ///
-/// The TLS server has to ask for client certificates by its configuration: a token comes too late to do
-/// that. It need not verify a chain.
+/// Configure the TLS server to request client certificates in the handshake; it need not verify the chain.
 ///
 /// ```
 /// use tower_oauth::bearer::Mtls;
 ///
-/// // The proxy's address, as the server put it into the extensions.
+/// // The peer address, inserted into the extensions by the server.
 /// #[derive(Clone)]
 /// struct Peer(std::net::IpAddr);
 ///
@@ -86,47 +88,47 @@ impl fmt::Debug for ClientCertificate {
 /// [RFC 8705 §3]: https://www.rfc-editor.org/rfc/rfc8705#section-3
 #[derive(Clone)]
 pub struct Mtls {
-    source: Source,
+    source: CertificateSource,
     required: bool,
 }
 
 #[derive(Clone)]
-enum Source {
+enum CertificateSource {
     Tls,
     Header(Arc<Header>),
 }
 
-/// The field of a proxy.
+/// The header field of a proxy.
 struct Header {
     name: HeaderName,
-    /// As [`folded`] prints it.
+    /// The result of [`folded`].
     folded_name: String,
     format: CertificateFormat,
     trusted: Box<Trusted>,
-    /// Whether a malformed field was logged.
-    told: AtomicBool,
+    /// Whether a malformed field was logged at `warn`.
+    warned: AtomicBool,
 }
 
 type Trusted = dyn Fn(&Extensions) -> bool + Send + Sync;
 
 impl Mtls {
-    /// The certificate of this very connection: a [`ClientCertificate`] in the request's extensions.
+    /// Reads the certificate of the connection: the [`ClientCertificate`] in the request extensions.
     #[must_use]
     pub fn from_tls() -> Self {
         Self {
-            source: Source::Tls,
+            source: CertificateSource::Tls,
             required: false,
         }
     }
 
-    /// The certificate in a header that a proxy sets, which ends TLS in front of this server; by
-    /// [RFC 9440] that is `client-cert`, with the DER as a byte sequence (`:MIIB…:`).
+    /// Reads the certificate from a header field that a TLS-terminating proxy sets. In [RFC 9440] this is
+    /// `client-cert`, with the DER as a byte sequence (`:MIIB…:`).
     ///
     /// Short for [`from_header_in`](Self::from_header_in) with [`CertificateFormat::Rfc9440`].
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for what is no header's name.
+    /// [`ConfigError::Setting`] if `name` is not a valid header name.
     ///
     /// [RFC 9440]: https://www.rfc-editor.org/rfc/rfc9440#section-2.2
     pub fn from_header(
@@ -146,8 +148,8 @@ impl Mtls {
     /// Without the field, the client has no certificate. If the proxy sends the field twice, or one that is malformed, the
     /// request is rejected: with 401 if its token is bound to a certificate, else with 400. The log says what is wrong.
     ///
-    /// The [`BearerLayer`](crate::BearerLayer) removes the field, in any spelling, before it calls the inner service, whoever
-    /// sent it. An inner layer with the same setting finds no certificate.
+    /// The [`BearerLayer`](crate::BearerLayer) removes the field, in any spelling, before it calls the inner service,
+    /// also if the peer is not trusted. An inner layer with the same setting finds no certificate.
     ///
     /// # Not checked
     ///
@@ -166,7 +168,7 @@ impl Mtls {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a string that is not the name of a header field.
+    /// [`ConfigError::Setting`] if `name` is not a valid header name.
     pub fn from_header_in(
         format: CertificateFormat,
         name: &str,
@@ -175,22 +177,22 @@ impl Mtls {
         let invalid = |_| ConfigError::Setting {
             setting: "certificate header",
             value: name.to_owned(),
-            reason: "it must be the name of a header",
+            reason: "it must be a valid header name",
         };
         let name = HeaderName::try_from(name).map_err(invalid)?;
         Ok(Self {
-            source: Source::Header(Arc::new(Header {
+            source: CertificateSource::Header(Arc::new(Header {
                 folded_name: folded(name.as_str()),
                 name,
                 format,
                 trusted: Box::new(trusted),
-                told: AtomicBool::new(false),
+                warned: AtomicBool::new(false),
             })),
             required: false,
         })
     }
 
-    /// Refuses tokens that are not bound to a certificate (`M5`).
+    /// Rejects tokens that are not bound to a certificate.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.required = true;
@@ -201,46 +203,47 @@ impl Mtls {
         self.required
     }
 
-    /// Whether the request shows the certificate of this thumbprint (`M2`, `M3`, `M8`).
-    pub(crate) fn shows(
+    /// Returns whether the request has the certificate with this thumbprint.
+    pub(crate) fn has_certificate(
         &self,
         thumbprint: &[u8; 32],
         headers: &HeaderMap,
         extensions: &Extensions,
     ) -> bool {
-        let shown = self.shown(headers, extensions).ok().flatten();
-        shown.is_some_and(|shown| bool::from(shown.ct_eq(thumbprint)))
+        let presented = self.presented(headers, extensions).ok().flatten();
+        presented.is_some_and(|presented| bool::from(presented.ct_eq(thumbprint)))
     }
 
-    /// Whether the request shows a certificate or none, and not a field that cannot be read.
+    /// Returns `false` if the request has a malformed certificate header of a trusted proxy.
     pub(crate) fn is_readable(&self, headers: &HeaderMap, extensions: &Extensions) -> bool {
-        self.shown(headers, extensions).is_ok()
+        self.presented(headers, extensions).is_ok()
     }
 
-    /// Removes the field in every spelling, whoever set it.
+    /// Removes the field in every spelling, trusted or not.
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
-        if let Source::Header(header) = &self.source {
+        if let CertificateSource::Header(header) = &self.source {
             remove_spellings(headers, &header.folded_name);
         }
     }
 
     pub(crate) fn strips(&self, folded_name: &str) -> bool {
         match &self.source {
-            Source::Tls => false,
-            Source::Header(header) => header.folded_name == folded_name,
+            CertificateSource::Tls => false,
+            CertificateSource::Header(header) => header.folded_name == folded_name,
         }
     }
 
-    fn shown<'a>(
+    /// Returns the thumbprint of the certificate of the request.
+    fn presented<'a>(
         &self,
         headers: &HeaderMap,
         extensions: &'a Extensions,
     ) -> Result<Option<Cow<'a, [u8; 32]>>, Malformed> {
         match &self.source {
-            Source::Tls => Ok(extensions
+            CertificateSource::Tls => Ok(extensions
                 .get::<ClientCertificate>()
                 .map(|certificate| Cow::Borrowed(&certificate.thumbprint))),
-            Source::Header(header) => header
+            CertificateSource::Header(header) => header
                 .read(headers, extensions)
                 .map(|der| der.map(|der| Cow::Owned(thumbprint(&der))))
                 .inspect_err(|reason| header.log(reason)),
@@ -261,17 +264,17 @@ impl Header {
         if !(self.trusted)(extensions) {
             return Ok(None);
         }
-        // A second line could be one that the proxy did not set.
+        // A second field line could come from the client.
         if lines.next().is_some() {
             return Err("there is more than one field line");
         }
         self.format.read(line.as_bytes()).map(Some)
     }
 
-    /// Callers behind a proxy that does not remove the field can cause this, so it is a warning once.
+    /// Logs a warning once, then at `debug`: clients can cause this if the proxy does not remove the field.
     fn log(&self, reason: &str) {
         let (header, format) = (self.name.as_str(), self.format);
-        if self.told.swap(true, Ordering::Relaxed) {
+        if self.warned.swap(true, Ordering::Relaxed) {
             tracing::debug!(
                 name: "certificate_header_malformed_again",
                 target: "tower_oauth::bearer",
@@ -299,8 +302,8 @@ fn thumbprint(der: &[u8]) -> [u8; 32] {
 impl fmt::Debug for Mtls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let header = match &self.source {
-            Source::Tls => None,
-            Source::Header(header) => Some((&header.name, header.format)),
+            CertificateSource::Tls => None,
+            CertificateSource::Header(header) => Some((&header.name, header.format)),
         };
         f.debug_struct("Mtls")
             .field("header", &header)

@@ -1,58 +1,59 @@
-//! How an authorization server marks its access tokens.
+//! The ways in which authorization servers mark their access tokens.
 
 use super::error::VerifyErrorKind;
 use super::scope_mapping::{ClaimMapping, ScopeMapping};
-use super::token_type::is_of_another_kind;
+use super::token_type::states_other_type;
 use crate::crypto::same_media_type;
 use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
-/// How an authorization server marks its access tokens, so that no other token of it passes for one.
+/// How an authorization server marks its access tokens, so that no other token is accepted as one.
 ///
-/// An ID token has the same issuer, a good signature and sometimes even a fitting audience. What sets
-/// an access token apart is `typ: at+jwt` ([RFC 9068 §2.1]); servers that do not send it are named
-/// here, each with the mark that its access tokens do have. The choice is never automatic. Whatever the
-/// profile, a token is refused that says itself it is another one: by `at_hash`, `c_hash` or `s_hash`, or by
-/// a `typ`, `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens.
+/// An ID token has the same issuer, a valid signature and sometimes even a matching audience. The mark of an access
+/// token is `typ: at+jwt` ([RFC 9068 §2.1]). For authorization servers that do not send it, choose the profile that
+/// checks the mark of their access tokens; the profile is never detected automatically.
+///
+/// Every profile rejects a token that states that it is another one: by `at_hash`, `c_hash` or `s_hash`, or by a
+/// `typ`, `token_use`, `token_type` or `tokenName` that names ID, refresh or logout tokens.
 ///
 /// [RFC 9068 §2.1]: https://www.rfc-editor.org/rfc/rfc9068#section-2.1
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum TokenProfile {
-    /// `typ` is `at+jwt`; `iss`, `aud` and `exp` are there. The default.
+    /// Requires `typ: at+jwt`, `iss`, `aud` and `exp`. The default.
     #[default]
     Rfc9068,
-    /// As `Rfc9068`, and `sub`, `client_id`, `iat` and `jti` are there too (RFC 9068 §2.2).
+    /// As `Rfc9068`, and also requires `sub`, `client_id`, `iat` and `jti` (RFC 9068 §2.2).
     Rfc9068Full,
     /// Keycloak: `typ` in the header is `JWT` or absent, and the claim `typ` is `Bearer`.
     Keycloak,
-    /// Microsoft Entra ID, tokens of version 1.0 and 2.0: `scp` or `roles` is there, and `azp` or `appid`
-    /// names the client. Scopes are those of `scp`; app roles are not counted among them, since what
-    /// a person may do is not what a client was granted.
+    /// Microsoft Entra ID, tokens of version 1.0 and 2.0: requires `scp` or `roles`, and the client in `azp` or
+    /// `appid`. Scopes are read from `scp`. App roles are not read as scopes, since they state what a user may do, not
+    /// what the client was granted.
     ///
-    /// A token without `scp` is a client's own. One that was given to a client without any role has
-    /// neither `scp` nor `roles`, and is refused.
+    /// A token without `scp` is a client-credentials token. If the client has no role, the token has neither `scp` nor
+    /// `roles` and is rejected.
     Entra,
-    /// Okta, a custom authorization server: `cid` and `scp` are there. Scopes are those of `scp`.
+    /// Okta, a custom authorization server: requires `cid` and `scp`. Scopes are read from `scp`.
     ///
-    /// Tokens of the organization's own server are for Okta alone, have a type of their own and are
-    /// refused.
+    /// Tokens of the organization's own authorization server are meant for Okta only. They have another type and are
+    /// rejected.
     Okta,
-    /// Auth0, its own dialect or that of RFC 9068: `scope`, `scp` or `permissions` is there, and
-    /// `client_id`, `azp` or `cid`. Scopes are those of `scope`; where permissions are added to the token,
-    /// name them by [`with_scopes_from`](super::JwtVerifier::with_scopes_from).
+    /// Auth0, in its own format or that of RFC 9068: requires `scope`, `scp` or `permissions`, and `client_id`, `azp`
+    /// or `cid`. Scopes are read from `scope`. If permissions are added to the token, configure them with
+    /// [`with_scopes_from`](super::JwtVerifier::with_scopes_from).
     Auth0,
-    /// Amazon Cognito: `token_use` is `access`. It sends no `aud`, so it goes with
+    /// Amazon Cognito: `token_use` is `access`. Cognito sends no `aud`; use
     /// [`Audience::clients`](super::Audience::clients).
     Cognito,
-    /// Any other server whose `typ` is `JWT` or absent: one of `scope`, `scp` or `permissions` is there,
-    /// and one of `client_id`, `azp` or `cid`. The only profile that takes a `nonce`.
+    /// Any other authorization server whose `typ` is `JWT` or absent: requires `scope`, `scp` or `permissions`, and
+    /// `client_id`, `azp` or `cid`. The only profile that accepts a token with `nonce`.
     Generic,
 }
 
 impl TokenProfile {
-    /// The header's `typ`: explicit types of other tokens are refused in every profile (`A1`).
+    /// Returns the check of `typ` in the header. Every profile rejects explicit types of other tokens (RFC 8725 §3.12).
     pub(super) fn media_type(self) -> fn(Option<&str>) -> bool {
         match self {
             Self::Rfc9068 | Self::Rfc9068Full => {
@@ -71,50 +72,55 @@ impl TokenProfile {
         }
     }
 
-    /// What the claims must say beyond the checks that all profiles share.
-    pub(super) fn check(self, claims: &Registered, marks: &Marks) -> Result<(), VerifyErrorKind> {
-        if marks.other_kind || (marks.nonce && self != Self::Generic) {
+    /// Runs the checks of the claims that differ by profile.
+    pub(super) fn check(
+        self,
+        claims: &Registered,
+        markers: &TypeMarkers,
+    ) -> Result<(), VerifyErrorKind> {
+        if markers.other_type || (markers.nonce && self != Self::Generic) {
             return Err(VerifyErrorKind::NotAnAccessToken);
         }
-        let granted = marks.scope || marks.scp || marks.permissions;
-        let marked = match self {
+        let has_grant = markers.scope || markers.scp || markers.permissions;
+        let is_marked = match self {
             Self::Rfc9068 => true,
             Self::Rfc9068Full => {
-                let complete = claims.subject.is_some()
+                let is_complete = claims.subject.is_some()
                     && claims.client_id.is_some()
                     && claims.issued_at.is_some()
                     && claims.jwt_id.is_some();
-                return if complete {
+                return if is_complete {
                     Ok(())
                 } else {
                     Err(VerifyErrorKind::Claims)
                 };
             }
-            Self::Keycloak => marks.bearer,
-            // `roles` alone would not do: an ID token has those of the person, for an application
-            // that is client and API at once.
-            Self::Entra => (marks.scp || marks.roles) && (marks.azp || marks.appid),
-            Self::Okta => marks.scp && marks.cid,
-            Self::Cognito => marks.for_access,
-            Self::Auth0 | Self::Generic => granted && (marks.client_id || marks.azp || marks.cid),
+            Self::Keycloak => markers.typ_bearer,
+            // `roles` alone is not enough: if an application is both client and API, its ID tokens have the roles of
+            // the user.
+            Self::Entra => (markers.scp || markers.roles) && (markers.azp || markers.appid),
+            Self::Okta => markers.scp && markers.cid,
+            Self::Cognito => markers.token_use_access,
+            Self::Auth0 | Self::Generic => {
+                has_grant && (markers.client_id || markers.azp || markers.cid)
+            }
         };
-        if marked {
+        if is_marked {
             Ok(())
         } else {
             Err(VerifyErrorKind::NotAnAccessToken)
         }
     }
 
-    /// Where scopes and the client are looked for.
-    pub(super) fn reading(self) -> ClaimMapping {
-        // Choosing the profile names the claim, and only one where all that stands there was granted
-        // to the client (`A15`).
+    /// Returns the claims that contain the scopes and the client identifier.
+    pub(super) fn claim_mapping(self) -> ClaimMapping {
+        // Only claims whose values were all granted to the client are read as scopes by default.
         let scopes = match self {
             Self::Entra | Self::Okta => Some(ScopeMapping::of("scp")),
             _ => None,
         };
         let clients: &[&str] = match self {
-            // `client_id` itself is a registered member, read anyway.
+            // `client_id` itself is a registered claim and always read.
             Self::Rfc9068 | Self::Rfc9068Full | Self::Cognito => &[],
             Self::Keycloak | Self::Auth0 => &["client_id", "azp"],
             Self::Entra => &["azp", "appid"],
@@ -124,38 +130,38 @@ impl TokenProfile {
         ClaimMapping { scopes, clients }
     }
 
-    /// Whether a client got the token for itself, where the claims say so otherwise than by an equal
-    /// `sub` (`A14`).
-    pub(super) fn says_client_only(self, marks: &Marks) -> bool {
+    /// Returns whether a token is a client-credentials token by another sign than equal `sub` and `client_id`
+    /// (RFC 9068 §5).
+    pub(super) fn is_client_only(self, markers: &TypeMarkers) -> bool {
         match self {
-            // The subject is then the client's service principal, which has an id of its own.
-            Self::Entra => !marks.scp,
-            // The subject is then the client id and `@clients`.
-            Self::Auth0 => marks.client_credentials,
+            // Here `sub` is the object ID of the client's service principal.
+            Self::Entra => !markers.scp,
+            // Here `sub` is the client identifier followed by `@clients`.
+            Self::Auth0 => markers.client_credentials,
             _ => false,
         }
     }
 
-    /// Whether a refused token looks as if this profile were the one meant for it; for the log only.
-    pub(super) fn suggests_itself(self, issuer: &str, marks: &Marks) -> bool {
+    /// Returns whether a rejected token looks as if it was issued for this profile. Only for the log.
+    pub(super) fn is_plausible(self, issuer: &str, markers: &TypeMarkers) -> bool {
         match self {
-            Self::Entra => marks.tenant,
+            Self::Entra => markers.tid,
             Self::Auth0 => issuer.trim_end_matches('/').ends_with(".auth0.com"),
             _ => true,
         }
     }
 }
 
-/// The members that tell one kind of token from another, noted while the payload is read.
+/// The claims that distinguish access tokens from other tokens, recorded when the payload is parsed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Marks {
-    /// It says itself that it is an ID token or a refresh token.
-    other_kind: bool,
+pub(crate) struct TypeMarkers {
+    /// The token states that it is an ID, refresh or logout token.
+    other_type: bool,
     nonce: bool,
     /// The claim `typ` is `Bearer`.
-    bearer: bool,
+    typ_bearer: bool,
     /// The claim `token_use` is `access`.
-    for_access: bool,
+    token_use_access: bool,
     scope: bool,
     scp: bool,
     permissions: bool,
@@ -164,22 +170,23 @@ pub(crate) struct Marks {
     azp: bool,
     appid: bool,
     cid: bool,
-    /// `tid`: the tenant, which only Entra names.
-    tenant: bool,
-    /// `gty` is `client-credentials`, as Auth0 says it.
+    /// The tenant, which only Entra sends.
+    tid: bool,
+    /// `gty` is `client-credentials`, as Auth0 sends it.
     client_credentials: bool,
-    /// `cnf`: the key the token is bound to, `Some(None)` where it cannot be read.
+    /// `cnf`, the key that the token is bound to; `Some(None)` if it cannot be parsed.
     pub(super) confirmation: Option<Option<Confirmation>>,
 }
 
-impl Marks {
+impl TypeMarkers {
     pub(super) fn read(payload: &Object<'_>) -> Self {
         let has = |name| payload.member(name).is_some();
+        let is = |name, value| payload.member(name).and_then(Json::as_str) == Some(value);
         Self {
-            other_kind: is_of_another_kind(payload),
+            other_type: states_other_type(payload),
             nonce: has("nonce"),
-            bearer: payload.member("typ").and_then(Json::as_str) == Some("Bearer"),
-            for_access: payload.member("token_use").and_then(Json::as_str) == Some("access"),
+            typ_bearer: is("typ", "Bearer"),
+            token_use_access: is("token_use", "access"),
             scope: has("scope"),
             scp: has("scp"),
             permissions: has("permissions"),
@@ -188,9 +195,8 @@ impl Marks {
             azp: has("azp"),
             appid: has("appid"),
             cid: has("cid"),
-            tenant: has("tid"),
-            client_credentials: payload.member("gty").and_then(Json::as_str)
-                == Some("client-credentials"),
+            tid: has("tid"),
+            client_credentials: is("gty", "client-credentials"),
             confirmation: payload
                 .member("cnf")
                 .map(|cnf| Confirmation::read(cnf).ok()),

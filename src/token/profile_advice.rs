@@ -1,14 +1,14 @@
-//! A word to whoever sets a layer up: their tokens are good, and another profile would take them.
+//! A warning for operators: valid tokens are rejected, and another [`TokenProfile`] would accept them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::jws::{Candidate, Rules};
+use super::jws::{Rules, UnverifiedToken};
 use super::jwt::JwtVerifier;
 use super::profile::TokenProfile;
 
-/// The profiles for servers that do not send `at+jwt`, the most specific first.
-const OTHERS: [TokenProfile; 6] = [
+/// The profiles for authorization servers that do not send `at+jwt`, the most specific first.
+const CANDIDATES: [TokenProfile; 6] = [
     TokenProfile::Keycloak,
     TokenProfile::Cognito,
     TokenProfile::Entra,
@@ -17,40 +17,46 @@ const OTHERS: [TokenProfile; 6] = [
     TokenProfile::Generic,
 ];
 
-/// Whether the word was said; once is enough.
+/// Logs the warning once per verifier.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Hint(Arc<AtomicBool>);
+pub(super) struct ProfileAdvice {
+    logged: Arc<AtomicBool>,
+}
 
-impl Hint {
-    /// Says which profile takes a token that was refused for its type, if one does and its signature
-    /// is good: what an attacker sends is not worth a word. Nothing is fetched for it (`J7`).
-    pub(super) fn give(&self, verifier: &JwtVerifier, rules: &Rules, compact: &str) {
-        if self.0.load(Ordering::Relaxed) {
+impl ProfileAdvice {
+    /// Logs which profile would accept a token that was rejected because of its `typ`, if there is one.
+    ///
+    /// Only tokens with a valid signature are considered, so an attacker cannot cause the warning. Keys are not
+    /// fetched for it.
+    pub(super) fn log(&self, verifier: &JwtVerifier, rules: &Rules, compact: &str) {
+        if self.logged.load(Ordering::Relaxed) {
             return;
         }
         let rules = Rules {
             media_type: TokenProfile::Generic.media_type(),
             ..rules.clone()
         };
-        let taken_by = || {
-            let candidate = Candidate::read(verifier.server(), compact, &rules, None).ok()?;
-            let key = candidate.cached_key(verifier.server())?;
-            let signed = candidate.verify_with(key).ok()?;
+        let accepting_profile = || {
+            let token = UnverifiedToken::read(verifier.server(), compact, &rules, None).ok()?;
+            let key = token.cached_key(verifier.server())?;
+            let signed = token.verify_with(key).ok()?;
             let issuer = verifier.server().issuer();
-            let fits = |one: &&TokenProfile| {
-                one.suggests_itself(issuer, &signed.marks)
-                    && one.check(&signed.registered, &signed.marks).is_ok()
+            let accepts = |profile: &&TokenProfile| {
+                profile.is_plausible(issuer, &signed.markers)
+                    && profile.check(&signed.registered, &signed.markers).is_ok()
             };
-            let profile = *OTHERS.iter().find(fits)?;
-            verifier.judge(signed, profile).ok().map(|_| profile)
+            let profile = *CANDIDATES.iter().find(accepts)?;
+            verifier.check_claims(signed, profile).ok().map(|_| profile)
         };
-        if let Some(profile) = taken_by().filter(|_| !self.0.swap(true, Ordering::Relaxed)) {
+        if let Some(profile) =
+            accepting_profile().filter(|_| !self.logged.swap(true, Ordering::Relaxed))
+        {
             tracing::warn!(
-                name: "other_profile",
+                name: "token_profile_mismatch",
                 target: "tower_oauth::bearer",
                 issuer = verifier.server().issuer(),
-                "an access token was refused because its typ is not at+jwt; \
-                 `JwtVerifier::new(..)?.with_profile(TokenProfile::{profile:?})` would take it"
+                "rejected an access token because its typ is not at+jwt: \
+                 `JwtVerifier::new(..)?.with_profile(TokenProfile::{profile:?})` would accept it"
             );
         }
     }

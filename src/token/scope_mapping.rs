@@ -1,21 +1,20 @@
-//! Where a token says what it grants: other servers than RFC 9068 §2.2.3 asks for use other claims.
+//! Scopes from claims other than `scope` (RFC 9068 §2.2.3).
 
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
 use crate::protocol::json::{Json, Object};
 
-/// A claim whose values count as scopes, by its name or by the way to it.
+/// A claim whose values are read as scopes, by name or by path.
 ///
-/// By default only `scope` counts, and only where it is a string ([RFC 9068 §2.2.3]); every other claim
-/// has to be named. What is found there is read in one of two forms:
+/// The default is `scope`, which must be a string ([RFC 9068 §2.2.3]). Other claims are read only if they are
+/// configured, in one of two forms:
 ///
-/// - a string is a list separated by spaces, as in `scope`;
-/// - an array of strings is a list of values, each of them whole.
+/// - a string is a space-separated list, as in `scope`;
+/// - an array of strings is a list with one scope per element.
 ///
-/// Anything else grants nothing, nor does an array with something in it that is not a string. A value
-/// of an array that is empty or holds a space is left out, since printed it would read as others.
-/// Values of several claims are put together; nothing tells them apart afterwards, so name only claims
-/// that mean the same kind of grant.
+/// Any other value grants nothing, including an array with an element that is not a string. Elements that are empty or
+/// contain a space are ignored, because a space separates scopes in the printed form. The scopes of several claims are
+/// merged and cannot be distinguished afterwards, so configure only claims with the same meaning.
 ///
 /// ```
 /// use tower_oauth::token::{JwtVerifier, ScopeClaim};
@@ -31,19 +30,19 @@ use crate::protocol::json::{Json, Object};
 /// [RFC 9068 §2.2.3]: https://www.rfc-editor.org/rfc/rfc9068#section-2.2.3
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ScopeClaim {
-    /// Member names from the outermost to the claim itself.
+    /// Member names, from the outermost object to the claim itself.
     path: Vec<Box<str>>,
 }
 
 impl ScopeClaim {
-    /// The claim of this name, at the top: `scp`, `permissions`, `https://example.com/roles`.
+    /// Selects a top-level claim: `scp`, `permissions`, `https://example.com/roles`. A dot in the name is part of it.
     pub fn named(name: &str) -> Self {
         Self {
             path: vec![name.into()],
         }
     }
 
-    /// The claim at the end of this way through nested objects, as Keycloak has it:
+    /// Selects a claim by its path through nested objects, as in the tokens of Keycloak:
     /// `["realm_access", "roles"]`, `["resource_access", "my-client", "roles"]`.
     pub fn nested<'a>(path: impl IntoIterator<Item = &'a str>) -> Self {
         Self {
@@ -51,7 +50,7 @@ impl ScopeClaim {
         }
     }
 
-    /// The values that are there, none where nothing is or where it has another form.
+    /// Returns the scopes in the claim, or none if the claim is missing or has another form.
     pub(crate) fn values<'a>(&self, claims: &'a Object<'_>) -> Vec<&'a str> {
         let Some((last, outer)) = self.path.split_last() else {
             return Vec::new();
@@ -71,12 +70,12 @@ impl ScopeClaim {
         }
     }
 
-    /// Whether there is anything to look for.
+    /// Returns whether the path and all its names are non-empty.
     pub(crate) fn is_named(&self) -> bool {
         !self.path.is_empty() && self.path.iter().all(|name| !name.is_empty())
     }
 
-    /// The path for people, in a log and in a policy that is printed.
+    /// Returns the path in a readable form, for logs and printed policies.
     pub(crate) fn describe(&self) -> String {
         self.path.join(".")
     }
@@ -88,19 +87,19 @@ impl From<&str> for ScopeClaim {
     }
 }
 
-/// The claims that grant scopes, for one kind of token of one authorization server (`A15`, `A20`).
+/// The claims that are read as scopes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ScopeMapping(Vec<ScopeClaim>);
 
 impl ScopeMapping {
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for no claim at all, and for one without a name.
+    /// [`ConfigError::Setting`] if there is no claim, or a name is empty.
     pub(crate) fn new<S: Into<ScopeClaim>>(
         claims: impl IntoIterator<Item = S>,
     ) -> Result<Self, ConfigError> {
         let claims: Vec<ScopeClaim> = claims.into_iter().map(Into::into).collect();
-        let refuse = |value: String, reason| {
+        let reject = |value: String, reason| {
             Err(ConfigError::Setting {
                 setting: "scope claims",
                 value,
@@ -108,34 +107,34 @@ impl ScopeMapping {
             })
         };
         if claims.is_empty() {
-            return refuse("[]".to_owned(), "there must be at least one");
+            return reject("[]".to_owned(), "at least one is required");
         }
-        if let Some(bad) = claims.iter().find(|claim| !claim.is_named()) {
-            return refuse(bad.describe(), "every name in it must not be empty");
+        if let Some(unnamed) = claims.iter().find(|claim| !claim.is_named()) {
+            return reject(unnamed.describe(), "its names must not be empty");
         }
         Ok(Self(claims))
     }
 
-    /// The one claim that a profile knows its scopes to be in.
+    /// Selects the scope claim of a profile.
     pub(crate) fn of(name: &str) -> Self {
         Self(vec![ScopeClaim::named(name)])
     }
 
-    /// All that is granted, in the order in which the claims were named.
+    /// Returns the granted scopes, in the configured order of the claims.
     pub(crate) fn read(&self, claims: &Object<'_>) -> ScopeSet {
         ScopeSet::from_values(self.0.iter().flat_map(|claim| claim.values(claims)))
     }
 }
 
-/// What of a payload is read beside the registered members.
+/// The claims that are read in addition to the registered ones.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimMapping {
     pub(crate) scopes: Option<ScopeMapping>,
-    /// The claims that name the client, the first that is there counts.
+    /// The claims that can contain the client identifier; the first one present is used.
     pub(crate) clients: &'static [&'static str],
 }
 
-/// What was read there.
+/// The values of the mapped claims.
 #[derive(Debug, Default)]
 pub(crate) struct MappedClaims {
     pub(crate) scopes: Option<ScopeSet>,
@@ -144,10 +143,10 @@ pub(crate) struct MappedClaims {
 
 impl ClaimMapping {
     pub(crate) fn read(&self, claims: &Object<'_>) -> MappedClaims {
-        let named = |name: &&str| claims.member(name).and_then(Json::as_str);
+        let text = |name: &&str| claims.member(name).and_then(Json::as_str);
         MappedClaims {
             scopes: self.scopes.as_ref().map(|mapping| mapping.read(claims)),
-            client: self.clients.iter().find_map(named).map(Box::from),
+            client: self.clients.iter().find_map(text).map(Box::from),
         }
     }
 }
@@ -158,19 +157,19 @@ mod tests {
     use crate::protocol::json::parse_object;
 
     #[test]
-    fn strings_are_split_and_arrays_are_taken_whole() {
+    fn strings_are_split_at_spaces_and_array_elements_are_not() {
         let keycloak = ScopeClaim::nested(["resource_access", "my.client", "roles"]);
         for (name, claim, json, expected) in [
             ("a string", "scp".into(), r#"{"scp":"a b  a"}"#, "a b"),
             ("an array", "scp".into(), r#"{"scp":["a","b","a"]}"#, "a b"),
             (
-                "a value with a space is nobody's",
+                "an element with a space is ignored",
                 "scp".into(),
                 r#"{"scp":["a b","","c"]}"#,
                 "c",
             ),
             (
-                "a number spoils its list",
+                "an array with a number grants nothing",
                 "scp".into(),
                 r#"{"scp":["a",1]}"#,
                 "",
@@ -186,13 +185,13 @@ mod tests {
                 "a",
             ),
             (
-                "a way that ends early",
+                "a path that ends early",
                 keycloak.clone(),
                 r#"{"resource_access":{"my.client":["a"]},"roles":["b"]}"#,
                 "",
             ),
             (
-                "a dotted name is one name",
+                "a dot is part of a name",
                 ScopeClaim::named("a.b"),
                 r#"{"a":{"b":"no"},"a.b":"yes"}"#,
                 "yes",
@@ -205,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_names_at_least_one_claim_and_names_it() {
+    fn a_mapping_without_claims_or_with_an_empty_name_is_rejected() {
         assert!(ScopeMapping::new([""; 0]).is_err());
         assert!(ScopeMapping::new([""]).is_err());
         assert!(ScopeMapping::new([ScopeClaim::nested([])]).is_err());

@@ -1,4 +1,4 @@
-//! A userinfo response that is a JWT, OpenID Connect Core §5.3.2.
+//! Signed userinfo responses (OpenID Connect Core §5.3.2).
 
 use super::error::{VerifyError, VerifyErrorKind};
 use super::id_token::{LEEWAY, is_id_token_type};
@@ -6,10 +6,10 @@ use super::jws::{self, Rules};
 use crate::crypto::DEFAULT_ALGORITHMS;
 use crate::issuer::{AuthorizationServer, FetchBudget};
 
-/// Verifies a signed userinfo response of this server for this client, and hands out its JSON (`L29`).
+/// Verifies a signed userinfo response of this server for this client and returns its JSON text.
 ///
-/// A signed response must name its issuer and its audience; it need not say until when it is good,
-/// since it answers a request of this moment.
+/// OpenID Connect Core §5.3.2: the response must have `iss` and `aud`. `exp` is not required, since the response was
+/// just requested.
 pub(crate) async fn verify(
     server: &AuthorizationServer,
     response: &str,
@@ -19,8 +19,8 @@ pub(crate) async fn verify(
         algorithms: DEFAULT_ALGORITHMS.to_vec(),
         media_type: is_id_token_type,
         leeway: LEEWAY,
-        needs_expiry: false,
-        source: FetchBudget::BackChannel,
+        requires_expiry: false,
+        fetch_budget: FetchBudget::BackChannel,
     };
     let signed = jws::verify(server, response, &rules).await?;
     if !signed

@@ -1,26 +1,26 @@
-//! A token that was found good.
+//! A validated access token.
 
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::Memory;
+use super::cache::CacheData;
 use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::Presented;
 use crate::protocol::shared_text::allocated;
 use crate::protocol::{Claims, ScopeSet};
 
-/// What was found of a token, whatever type the application reads its claims as. Scope and extractor
-/// rely on this alone.
+/// The validation result of a token, independent of the application's claims type. Scope checks and extractors use
+/// only this.
 #[derive(Debug)]
 pub(crate) struct TokenInfo {
     pub(crate) claims: Arc<Claims>,
-    /// What a configured mapping made of other claims; without one the registered `scope` counts.
+    /// The scopes of a configured claim mapping, which replaces the registered `scope`.
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) confirmation: Option<Confirmation>,
-    pub(crate) memory: Memory,
+    pub(crate) cache: CacheData,
 }
 
 impl TokenInfo {
@@ -28,20 +28,23 @@ impl TokenInfo {
         self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
     }
 
-    /// What it holds on the heap, itself included, about as an allocator counts.
+    /// Returns the size on the heap including `self`, close to what an allocator counts.
     pub(super) fn heap_bytes(&self) -> usize {
         let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
         allocated(size_of::<Self>() + 16) + self.claims.heap_bytes() + scopes
     }
 }
 
-/// An access token that was verified: signature, issuer, audience, times and profile.
+/// A validated access token: signature, issuer, audience, times and profile.
 ///
-/// There is no public way to make one, so a handler that is given one needs no check of its own.
-/// `C` is the type its claims are read as; see
+/// [`BearerLayer`](crate::BearerLayer) inserts it into the request extensions; handlers receive it as an axum
+/// extractor. It has no public constructor, so a handler that takes a `VerifiedToken` needs no further token
+/// check. `C` is the type that the claims are deserialized into; see
 /// [`BearerLayer::with_claims`](crate::BearerLayer::with_claims).
 ///
-/// What is *not* checked: whether the subject still exists, and anything the application alone knows.
+/// # Not checked
+///
+/// Whether the subject still exists, and any rule that only the application knows.
 pub struct VerifiedToken<C = Claims> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
@@ -57,60 +60,61 @@ impl<C> VerifiedToken<C> {
         }
     }
 
-    /// The claims as the application's type.
+    /// Returns the claims as the application's type.
     pub fn claims(&self) -> &C {
         &self.claims
     }
 
-    /// The claims as they were verified, whatever the application reads them as.
+    /// Returns the verified claims, independent of the application's type.
     pub(crate) fn registered_claims(&self) -> &Claims {
         &self.token_info.claims
     }
 
-    /// `sub`: whom the token speaks of. For a token that a client got for itself, the client; see
+    /// Returns `sub`. For a client-credentials token this is usually the client; see
     /// [`is_client_only`](Self::is_client_only).
     pub fn subject(&self) -> Option<&str> {
         self.token_info.claims.subject()
     }
 
-    /// `client_id`: the client the token was issued to; see [`Claims::client_id`].
+    /// Returns `client_id`, the client that the token was issued to; see [`Claims::client_id`].
     pub fn client_id(&self) -> Option<&str> {
         self.token_info.claims.client_id()
     }
 
-    /// `iss`: the authorization server. A user is known by issuer and subject together.
+    /// Returns `iss`, the issuer identifier. Identify users by issuer and subject together.
     pub fn issuer(&self) -> &str {
         self.token_info.claims.issuer().unwrap_or_default()
     }
 
-    /// The scopes that were granted.
+    /// Returns the granted scopes.
     pub fn scopes(&self) -> &ScopeSet {
         self.token_info.scopes()
     }
 
-    /// `exp` in whole seconds since 1970.
+    /// Returns `exp`, in whole seconds since the Unix epoch.
     pub fn expires_at(&self) -> Option<i64> {
         self.token_info.claims.expires_at()
     }
 
-    /// How long the token is still good by this clock; zero once it has expired, `None` where it does not
-    /// say. The leeway of the layer is not added.
+    /// Returns the time until the token expires by this clock: zero if it has expired, `None` if it has no
+    /// expiration time. The leeway of the layer is not added.
     ///
-    /// A WebSocket or a stream of events outlives the request it was authorized by;
-    /// [`expired`](Self::expired) bounds it.
+    /// A WebSocket or an event stream outlives the request that it was authorized by; use
+    /// [`expired`](Self::expired) to end it in time.
     pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
         let left = self.expires_at()?.saturating_sub(unix_seconds(clock));
         Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
     }
 
-    /// Completes when the token expires; never, where it does not say. What a connection that stays open
-    /// waits for beside its own events:
+    /// Completes when the token expires. Never completes if the token has no expiration time.
+    ///
+    /// Use it to close long-lived connections:
     ///
     /// ```
     /// use tower_oauth::VerifiedToken;
     /// use tower_oauth::clock::SystemClock;
     ///
-    /// /// Sends events for as long as the token is good; then the client comes back with a new one.
+    /// /// Sends events until the token expires; the client then reconnects with a new one.
     /// async fn send_events(token: VerifiedToken, mut events: tokio::sync::mpsc::Receiver<String>) {
     ///     let mut expired = std::pin::pin!(token.expired(&SystemClock::default()));
     ///     loop {
@@ -122,7 +126,7 @@ impl<C> VerifiedToken<C> {
     /// }
     /// ```
     ///
-    /// It counts from now on a clock that does not jump. What is revoked earlier is not noticed.
+    /// The time is measured from this call with a monotonic timer. A revocation before `exp` is not detected.
     pub fn expired(&self, clock: &dyn Clock) -> impl Future<Output = ()> + Send + use<C> {
         let timer = self.remaining(clock).map(|left| clock.sleep(left));
         async move {
@@ -133,20 +137,24 @@ impl<C> VerifiedToken<C> {
         }
     }
 
-    /// Whether the client got the token for itself, so that no user stands behind it: `sub` and
-    /// `client_id` are equal (RFC 9068 §5, RFC 9700 §4.15), or the profile knows another sign (Entra: no
-    /// `scp`; Auth0: `gty`).
+    /// Returns whether this is a client-credentials token, which represents no user.
+    ///
+    /// This is so if `sub` and `client_id` are equal ([RFC 9068 §5], [RFC 9700 §4.15]), or if the profile has
+    /// another sign (Entra: no `scp`; Auth0: `gty`).
+    ///
+    /// [RFC 9068 §5]: https://www.rfc-editor.org/rfc/rfc9068#section-5
+    /// [RFC 9700 §4.15]: https://www.rfc-editor.org/rfc/rfc9700#section-4.15
     pub fn is_client_only(&self) -> bool {
         self.token_info.claims.is_client_only()
     }
 
-    /// Whether it is bound to a key or a certificate of its caller (RFC 9449, RFC 8705), so that it is of
-    /// no use to anybody else.
+    /// Returns whether the token is sender-constrained: bound to a key (RFC 9449) or to a client certificate
+    /// (RFC 8705), so that a thief cannot use it.
     pub fn is_bound(&self) -> bool {
         self.token_info.confirmation.is_some()
     }
 
-    /// The token itself, out of the request at hand: to hand on to another service that accepts it.
+    /// Returns the access token of this request, to forward it to another service that accepts it.
     pub fn access_token(&self) -> &str {
         self.presented.token()
     }
@@ -162,7 +170,7 @@ impl<C> Clone for VerifiedToken<C> {
     }
 }
 
-/// Names whose token it is; never the token.
+/// Omits the token and the subject.
 impl<C> fmt::Debug for VerifiedToken<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("VerifiedToken")

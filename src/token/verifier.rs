@@ -1,10 +1,10 @@
-//! [`Verifier`]: what a layer verifies the tokens of its requests with.
+//! [`Verifier`]: how a layer validates access tokens.
 
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::cache::{DEFAULT_BYTES, Remembered};
+use super::cache::{DEFAULT_BYTES, TokenCache};
 use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
@@ -16,19 +16,19 @@ use crate::clock::SharedClock;
 use crate::crypto::{CacheTag, base64url};
 use crate::protocol::json::parse_object;
 
-/// What a layer verifies tokens with: one issuer's JWTs, or a combination.
+/// Validates the access tokens of a layer: JWTs of one issuer, opaque tokens, or a combination.
 ///
-/// Made from the verifiers it combines; [`BearerLayer::new`](crate::BearerLayer::new) takes whatever
-/// turns into one.
+/// A [`JwtVerifier`], an [`IntrospectionVerifier`] and an [`IssuerLookup`] each convert into a `Verifier`,
+/// so [`BearerLayer::new`](crate::BearerLayer::new) accepts them directly.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    way: Strategy,
-    remembered: Option<Arc<Remembered>>,
-    /// The size of the application's own type for claims, where it has one.
+    strategy: Strategy,
+    cache: Option<Arc<TokenCache>>,
+    /// The size of the application's claims type, if it has one.
     claims_size: Option<usize>,
 }
 
-/// How a token finds who judges it.
+/// Which verifier validates a token.
 #[derive(Clone, Debug)]
 enum Strategy {
     Jwt(JwtVerifier),
@@ -38,7 +38,7 @@ enum Strategy {
     Lookup(IssuerLookup),
 }
 
-/// JWTs to one, everything else to the other.
+/// Validates JWTs with one verifier and introspects all other tokens.
 #[derive(Debug)]
 struct ByShape {
     jwt: Verifier,
@@ -48,60 +48,61 @@ struct ByShape {
 impl From<IntrospectionVerifier> for Verifier {
     fn from(verifier: IntrospectionVerifier) -> Self {
         Self {
-            way: Strategy::Introspection(verifier),
-            // What was introspected is remembered with its answer, for as long as that may be.
-            remembered: None,
+            strategy: Strategy::Introspection(verifier),
+            // The introspection verifier has its own cache, with the lifetimes of introspection responses.
+            cache: None,
             claims_size: None,
         }
     }
 }
 
-/// What the memory has of a token.
+/// The result of looking up a token in the cache.
 pub(crate) enum CacheLookup {
-    Good(Arc<TokenInfo>),
-    /// Nothing; the name is what it may be kept under.
-    Nothing(Option<CacheTag>),
+    Hit(Arc<TokenInfo>),
+    /// The token can be cached under this tag, if there is one.
+    Miss(Option<CacheTag>),
 }
 
 impl From<JwtVerifier> for Verifier {
     fn from(verifier: JwtVerifier) -> Self {
-        Self::with_memory(Strategy::Jwt(verifier))
+        Self::with_cache(Strategy::Jwt(verifier))
     }
 }
 
 impl From<IssuerLookup> for Verifier {
     fn from(lookup: IssuerLookup) -> Self {
-        Self::with_memory(Strategy::Lookup(lookup))
+        Self::with_cache(Strategy::Lookup(lookup))
     }
 }
 
 impl Verifier {
-    fn with_memory(way: Strategy) -> Self {
+    fn with_cache(strategy: Strategy) -> Self {
         Self {
-            way,
-            remembered: Remembered::new(DEFAULT_BYTES, None).map(Arc::new),
+            strategy,
+            cache: TokenCache::new(DEFAULT_BYTES, None).map(Arc::new),
             claims_size: None,
         }
     }
 
-    /// Begins a new memory of verdicts, of this size.
-    pub(crate) fn remember_up_to(&mut self, max_bytes: usize) {
-        self.remembered = Remembered::new(max_bytes, self.claims_size).map(Arc::new);
+    /// Replaces the cache with an empty one of this size.
+    pub(crate) fn set_cache_size(&mut self, max_bytes: usize) {
+        self.cache = TokenCache::new(max_bytes, self.claims_size).map(Arc::new);
     }
 
-    /// Begins a new memory, of the same size, in which claims are kept as a type of this size.
-    pub(crate) fn for_claims_of(mut self, size: usize) -> Self {
+    /// Replaces the cache with an empty one that also stores claims of a type of this size.
+    pub(crate) fn with_claims_size(mut self, size: usize) -> Self {
         self.claims_size = Some(size);
-        let max_bytes = self.remembered.as_ref().map_or(0, |one| one.max_bytes());
-        self.remember_up_to(max_bytes);
+        let max_bytes = self.cache.as_ref().map_or(0, |cache| cache.max_bytes());
+        self.set_cache_size(max_bytes);
         self
     }
 
-    /// JWTs and opaque tokens side by side: who judges a token is decided by its shape alone.
+    /// Creates a verifier that validates JWTs with `jwt` and introspects all other tokens with `opaque`.
     ///
-    /// Three segments or more, of which the first is the base64url of a JSON object, go to `jwt`; everything
-    /// else is asked about, an encrypted JWT (five segments, `enc` in the header) too. There is no second opinion: a JWT that is refused here is never introspected, and
-    /// what the authorization server does not know is never read as a JWT.
+    /// The shape of the token alone decides: a token of at least three segments whose first is the base64url
+    /// of a JSON object goes to `jwt`. Every other token is introspected, including an encrypted JWT (five
+    /// segments, `enc` in the header). There is no fallback: a JWT that `jwt` rejects is not introspected, and
+    /// a token that the authorization server does not know is not read as a JWT.
     ///
     /// ```
     /// use tower_oauth::token::{IntrospectionVerifier, JwtVerifier, Verifier};
@@ -118,18 +119,20 @@ impl Verifier {
     /// ```
     pub fn jwt_or_opaque(jwt: impl Into<Self>, opaque: IntrospectionVerifier) -> Self {
         let mut jwt = jwt.into();
-        // One memory for both, at the front.
-        let remembered = jwt.remembered.take();
+        // The combination looks tokens up before it dispatches them, so the cache moves to it.
+        let cache = jwt.cache.take();
         Self {
-            way: Strategy::ByShape(Arc::new(ByShape { jwt, opaque })),
-            remembered,
+            strategy: Strategy::ByShape(Arc::new(ByShape { jwt, opaque })),
+            cache,
             claims_size: None,
         }
     }
 
-    /// Tokens of several issuers, each judged by its own verifier: its keys, audience, algorithms,
-    /// profile and scope mapping, and nobody else's (RFC 8725 §3.8). What a token says of its issuer
-    /// only chooses the verifier; one of any other issuer is refused without a fetch.
+    /// Creates a verifier for the tokens of several issuers.
+    ///
+    /// Each issuer has its own verifier, with its own keys, audience, algorithms, profile and scope mapping
+    /// ([RFC 8725 §3.8]). The `iss` of a token only selects the verifier, which validates it again. Tokens of
+    /// other issuers are rejected without a fetch.
     ///
     /// ```
     /// use tower_oauth::token::{JwtVerifier, ScopeClaim, TokenProfile, Verifier};
@@ -146,20 +149,23 @@ impl Verifier {
     /// # Ok::<(), tower_oauth::ConfigError>(())
     /// ```
     ///
-    /// A user is known by issuer and subject together: two issuers may use the same `sub`.
+    /// Identify users by issuer and subject together: two issuers may use the same `sub`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for an empty list, and [`ConfigError::Issuer`] for two verifiers of one
-    /// issuer: several audiences go into one of them.
+    /// [`ConfigError::Setting`] if the list is empty, and [`ConfigError::Issuer`] if two verifiers have the
+    /// same issuer. One verifier can accept several audiences.
+    ///
+    /// [RFC 8725 §3.8]: https://www.rfc-editor.org/rfc/rfc8725#section-3.8
     pub fn issuers(verifiers: impl IntoIterator<Item = JwtVerifier>) -> Result<Self, ConfigError> {
         Issuers::new(verifiers)
             .map(Strategy::Issuers)
-            .map(Self::with_memory)
+            .map(Self::with_cache)
     }
 
-    /// Tokens of issuers that are looked up when they are needed; short for an [`IssuerLookup`], which
-    /// says what is remembered and what the two functions owe.
+    /// Creates a verifier that looks issuers up when their first token arrives.
+    ///
+    /// Short for an [`IssuerLookup`], which documents caching and the requirements on both functions.
     pub fn lookup<F, E>(
         allow: impl Fn(&str) -> bool + Send + Sync + 'static,
         lookup: impl Fn(String) -> F + Send + Sync + 'static,
@@ -171,9 +177,9 @@ impl Verifier {
         IssuerLookup::new(allow, lookup).into()
     }
 
-    /// The clock that tokens are judged by.
+    /// Returns the clock that the times of tokens are compared with.
     pub(crate) fn clock(&self) -> SharedClock {
-        match &self.way {
+        match &self.strategy {
             Strategy::Jwt(verifier) => Arc::clone(verifier.server().clock()),
             Strategy::Issuers(issuers) => Arc::clone(issuers.clock()),
             Strategy::Lookup(lookup) => Arc::clone(lookup.clock()),
@@ -182,89 +188,90 @@ impl Verifier {
         }
     }
 
-    /// What is remembered of a token, if it is one at all: nobody has to have looked.
-    pub(crate) fn recall(&self, token: &[u8]) -> CacheLookup {
-        let Some(remembered) = &self.remembered else {
-            return CacheLookup::Nothing(None);
+    /// Looks up a credential in the cache. The bytes need not be checked before.
+    pub(crate) fn lookup_cached(&self, token: &[u8]) -> CacheLookup {
+        let Some(cache) = &self.cache else {
+            return CacheLookup::Miss(None);
         };
-        let name = remembered.name(token);
-        let known = name
+        let tag = cache.tag(token);
+        let cached = tag
             .as_ref()
-            .and_then(|name| remembered.recall(name, |judge| self.is_current(judge)));
-        known.map_or(CacheLookup::Nothing(name), CacheLookup::Good)
+            .and_then(|tag| cache.get(tag, |verifier| self.is_current(verifier)));
+        cached.map_or(CacheLookup::Miss(tag), CacheLookup::Hit)
     }
 
-    /// The token_info on a token that was not remembered, where it can be given without waiting.
-    pub(crate) fn at_hand(
+    /// Validates a token that is not cached. Returns `None` if this requires waiting for I/O.
+    pub(crate) fn verify_now(
         &self,
         token: &str,
-        name: Option<CacheTag>,
+        tag: Option<CacheTag>,
     ) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
-        let judged = self.judge_at_hand(token)?;
-        if let (Some(remembered), Some(name), Ok(token_info)) = (&self.remembered, name, &judged) {
-            remembered.keep(name, token_info);
+        let result = self.validate_now(token)?;
+        if let (Some(cache), Some(tag), Ok(token_info)) = (&self.cache, tag, &result) {
+            cache.insert(tag, token_info);
         }
-        Some(judged)
+        Some(result)
     }
 
-    /// The token_info, after whatever has to be asked of the authorization server.
+    /// Validates a token, after a fetch of keys or an introspection request if one is required.
     pub(crate) async fn verify(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
-        let token_info = self.judge(token).await?;
-        if let Some(remembered) = &self.remembered
-            && let Some(name) = remembered.name(token.as_bytes())
+        let token_info = self.validate(token).await?;
+        if let Some(cache) = &self.cache
+            && let Some(tag) = cache.tag(token.as_bytes())
         {
-            remembered.keep(name, &token_info);
+            cache.insert(tag, &token_info);
         }
         Ok(token_info)
     }
 
-    /// Whether a token of its issuer would still come before this verifier.
-    fn is_current(&self, judge: &JwtVerifier) -> bool {
-        match &self.way {
-            Strategy::Lookup(lookup) => lookup.is_current(judge),
-            Strategy::ByShape(both) => both.jwt.is_current(judge),
-            // Who they are was said at the start.
+    /// Returns whether this verifier is still the one for the tokens of its issuer.
+    fn is_current(&self, verifier: &JwtVerifier) -> bool {
+        match &self.strategy {
+            Strategy::Lookup(lookup) => lookup.is_current(verifier),
+            Strategy::ByShape(both) => both.jwt.is_current(verifier),
+            // These are fixed by the configuration.
             Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
         }
     }
 
-    fn judge_at_hand(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
-        match &self.way {
-            Strategy::Jwt(verifier) => verifier.at_hand(token),
+    fn validate_now(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
+        match &self.strategy {
+            Strategy::Jwt(verifier) => verifier.verify_now(token),
             Strategy::Introspection(verifier) => verifier.verify_now(token),
-            Strategy::ByShape(both) if is_jwt(token) => both.jwt.judge_at_hand(token),
+            Strategy::ByShape(both) if is_jwt(token) => both.jwt.validate_now(token),
             Strategy::ByShape(both) => both.opaque.verify_now(token),
             Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
-                Ok(verifier) => verifier.at_hand(token),
+                Ok(verifier) => verifier.verify_now(token),
                 Err(error) => Some(Err(error)),
             },
             Strategy::Lookup(lookup) => match lookup.cached_verifier_for(token)? {
-                Ok(verifier) => verifier.at_hand(token),
+                Ok(verifier) => verifier.verify_now(token),
                 Err(error) => Some(Err(error)),
             },
         }
     }
 
-    /// Whether tokens for this resource are taken, as far as that is known (`P2`).
+    /// Returns whether tokens for this resource can be accepted. Returns `true` if this is not known before a
+    /// token arrives.
     pub(crate) fn accepts_resource(&self, resource: &str) -> bool {
-        match &self.way {
-            Strategy::Jwt(verifier) => verifier.audience().may_be(resource),
-            Strategy::Introspection(verifier) => verifier.audience().may_be(resource),
+        match &self.strategy {
+            Strategy::Jwt(verifier) => verifier.audience().accepts_resource(resource),
+            Strategy::Introspection(verifier) => verifier.audience().accepts_resource(resource),
             Strategy::ByShape(both) => {
-                both.jwt.accepts_resource(resource) && both.opaque.audience().may_be(resource)
+                both.jwt.accepts_resource(resource)
+                    && both.opaque.audience().accepts_resource(resource)
             }
-            Strategy::Issuers(issuers) => issuers.serve(resource),
-            // Who they are is not known yet.
+            Strategy::Issuers(issuers) => issuers.accepts_resource(resource),
             Strategy::Lookup(_) => true,
         }
     }
 
-    async fn judge(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
-        match &self.way {
+    async fn validate(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
+        match &self.strategy {
             Strategy::Jwt(verifier) => verifier.verify(token).await,
             Strategy::Introspection(verifier) => verifier.verify(token).await,
-            // A verifier may hold another, so its future cannot hold that one's in itself.
-            Strategy::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.judge(token)).await,
+            // Boxed because the type of this future would otherwise contain itself.
+            Strategy::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.validate(token)).await,
             Strategy::ByShape(both) => both.opaque.verify(token).await,
             Strategy::Issuers(issuers) => issuers.verifier_for(token)?.verify(token).await,
             Strategy::Lookup(lookup) => lookup.verifier_for(token).await?.verify(token).await,
@@ -272,16 +279,18 @@ impl Verifier {
     }
 }
 
-/// Whether a token means to be a JWT, a good one or not (`I14`). One that is only nearly right must not go
-/// the other way: servers read more freely, and some pass over segments behind the third.
+/// Returns whether a token has the shape of a JWT, valid or not.
+///
+/// A malformed JWT must not be introspected: authorization servers parse more leniently, and some ignore
+/// segments after the third.
 fn is_jwt(token: &str) -> bool {
     let mut segments = token.split('.');
     let header = segments.next().and_then(base64url::decode);
-    let opens = |header: &Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
-    let (Some(header), others) = (header.filter(opens), segments.count()) else {
+    let is_object = |header: &Vec<u8>| header.trim_ascii_start().first() == Some(&b'{');
+    let (Some(header), others) = (header.filter(is_object), segments.count()) else {
         return false;
     };
-    // RFC 7516 §9: a JWE, which is nothing that can be read here.
+    // RFC 7516 §9: a JWE, which this crate does not decrypt.
     let is_encrypted = || parse_object(&header).is_ok_and(|header| header.member("enc").is_some());
     others >= 2 && !(others == 4 && is_encrypted())
 }

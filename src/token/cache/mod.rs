@@ -1,9 +1,8 @@
-//! Verdicts on tokens that were verified here, so that a token seen before costs no signature check.
+//! The cache of verified tokens: a cached token needs no signature check.
 //!
-//! What is remembered is only that a token was good, and by which key. At every hit the times and the
-//! key are looked at again, and whatever is not plainly good still is judged anew, so that the answer
-//! is the one it would have been without a memory (`A19`). Scope, binding and all else that a request
-//! brings are judged at every request anyway. Tokens themselves are not kept.
+//! An entry states only that a token was valid, and with which key. Every hit checks the times and the key again; a
+//! token that fails is validated anew, so a response does not depend on the cache. Scopes, proof of possession and
+//! other properties of the request are checked on every request. Tokens themselves are not stored.
 
 mod table;
 
@@ -20,48 +19,48 @@ use crate::issuer::{KeyRef, KeyStatus};
 use crate::random::Random;
 use crate::telemetry::Source;
 
-/// What the memory of a layer may take unless said otherwise.
+/// The default size of the cache of a layer.
 pub(super) const DEFAULT_BYTES: usize = 32 * 1024 * 1024;
 
-/// The memory of one verifier.
-pub(crate) struct Remembered {
-    names: TokenTagger,
-    verdicts: Table<Arc<TokenInfo>>,
+/// The cache of one verifier.
+pub(crate) struct TokenCache {
+    tagger: TokenTagger,
+    entries: Table<Arc<TokenInfo>>,
     max_bytes: usize,
-    /// What a type of the application's own takes for the claims of one token, beside their text.
-    converted: Option<usize>,
+    /// The size of the application's claims type, without its text.
+    claims_size: Option<usize>,
 }
 
-/// What a token_info carries for the next time its token comes.
+/// What the cache stores with the [`TokenInfo`] of a token.
 #[derive(Default)]
-pub(crate) struct Memory {
-    /// `None` where a token_info must not be remembered here.
-    grounds: Option<Provenance>,
-    /// The claims as the application's own type, from the first time they were asked for as one.
+pub(crate) struct CacheData {
+    /// `None` if this cache must not store the token.
+    provenance: Option<Provenance>,
+    /// The claims as the application's type, deserialized on first use.
     converted: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
-/// Who found a token good, and by which key.
+/// The verifier and the key that validated a token.
 #[derive(Debug)]
 struct Provenance {
     verifier: JwtVerifier,
-    voucher: KeyRef,
+    key: KeyRef,
 }
 
-impl Remembered {
-    /// `None` where there is no memory to be had, so that every token is judged anew: without any
-    /// bytes, and without randomness.
-    pub(super) fn new(max_bytes: usize, converted: Option<usize>) -> Option<Self> {
+impl TokenCache {
+    /// Creates an empty cache. Returns `None`, which means that every token is validated, if `max_bytes` is 0 or the
+    /// operating system provides no randomness.
+    pub(super) fn new(max_bytes: usize, claims_size: Option<usize>) -> Option<Self> {
         if max_bytes == 0 {
             return None;
         }
-        // A key of its own for each memory, so that a name says nothing in another.
+        // Each cache has a random key, so a tag has no meaning in another cache.
         let key = Random::system().bytes().ok()?;
         Some(Self {
-            names: TokenTagger::new(&key)?,
-            verdicts: Table::new(max_bytes),
+            tagger: TokenTagger::new(&key)?,
+            entries: Table::new(max_bytes),
             max_bytes,
-            converted,
+            claims_size,
         })
     }
 
@@ -69,70 +68,69 @@ impl Remembered {
         self.max_bytes
     }
 
-    /// What a token is known by here; `None` for one that nobody may present anyway.
-    pub(super) fn name(&self, token: &[u8]) -> Option<CacheTag> {
+    /// Returns the tag of a token, or `None` if the token exceeds the length limit and is rejected anyway.
+    pub(super) fn tag(&self, token: &[u8]) -> Option<CacheTag> {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
-        self.names.tag(token)
+        self.tagger.tag(token)
     }
 
-    /// The token_info on a token that was good and plainly still is, where whoever gave it would be asked
-    /// again.
-    pub(super) fn recall(
+    /// Returns the entry of a token if the token is still valid and `is_current` accepts its verifier.
+    pub(super) fn get(
         &self,
-        name: &CacheTag,
-        is_asked: impl FnOnce(&JwtVerifier) -> bool,
+        tag: &CacheTag,
+        is_current: impl FnOnce(&JwtVerifier) -> bool,
     ) -> Option<Arc<TokenInfo>> {
-        let token_info = self.verdicts.get(name)?;
-        let grounds = token_info.memory.grounds.as_ref()?;
-        if !is_asked(&grounds.verifier) {
+        let token_info = self.entries.get(tag)?;
+        let provenance = token_info.cache.provenance.as_ref()?;
+        if !is_current(&provenance.verifier) {
             return None;
         }
-        match grounds.verifier.key_status(&token_info, &grounds.voucher) {
+        match provenance.verifier.key_status(&token_info, &provenance.key) {
             KeyStatus::Current => {
                 Source::Remembered.count();
                 tracing::trace!(
-                    name: "verdict_remembered",
+                    name: "token_cache_hit",
                     target: "tower_oauth::token",
-                    "token_info remembered"
+                    "found the token in the cache"
                 );
                 Some(token_info)
             }
             KeyStatus::Withdrawn => {
-                self.verdicts.remove(name);
+                self.entries.remove(tag);
                 None
             }
             KeyStatus::Unknown => None,
         }
     }
 
-    /// Remembers a token_info that was just given.
-    pub(super) fn keep(&self, name: CacheTag, token_info: &Arc<TokenInfo>) {
-        if token_info.memory.grounds.is_some() {
-            // A converted copy comes later, so room is made for it now: for its strings as much as
-            // the text has.
+    /// Stores a token that was just validated.
+    pub(super) fn insert(&self, tag: CacheTag, token_info: &Arc<TokenInfo>) {
+        if token_info.cache.provenance.is_some() {
+            // The converted claims are added later, so their size is reserved now: at most that of the text for
+            // their strings.
             let text = token_info.claims.as_json().len();
-            let converted = self.converted.map_or(0, |size| size + text);
+            let converted = self.claims_size.map_or(0, |size| size + text);
             let bytes = token_info.heap_bytes() + converted;
-            self.verdicts.insert(name, Arc::clone(token_info), bytes);
+            self.entries.insert(tag, Arc::clone(token_info), bytes);
         }
     }
 }
 
-impl Memory {
-    pub(super) fn new(verifier: &JwtVerifier, voucher: KeyRef) -> Self {
-        let grounds = Provenance {
+impl CacheData {
+    pub(super) fn new(verifier: &JwtVerifier, key: KeyRef) -> Self {
+        let provenance = Provenance {
             verifier: verifier.clone(),
-            voucher,
+            key,
         };
         Self {
-            grounds: Some(grounds),
+            provenance: Some(provenance),
             converted: OnceLock::new(),
         }
     }
 
-    /// The claims as this type, made by `convert` unless they were read as this type before.
+    /// Returns the claims as type `T`. Calls `convert` unless they were converted to `T` before.
     pub(crate) fn converted<T, E>(
         &self,
         convert: impl FnOnce() -> Result<T, E>,
@@ -140,23 +138,23 @@ impl Memory {
     where
         T: Send + Sync + 'static,
     {
-        let kept = self.converted.get().map(Arc::clone);
-        if let Some(Ok(kept)) = kept.map(Arc::downcast) {
-            return Ok(kept);
+        let cached = self.converted.get().map(Arc::clone);
+        if let Some(Ok(cached)) = cached.map(Arc::downcast) {
+            return Ok(cached);
         }
         let converted = Arc::new(convert()?);
-        // Where another type was first, it stays.
+        // If the claims were first converted to another type, that type stays cached.
         let any: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&converted);
         let _ = self.converted.set(any);
         Ok(converted)
     }
 }
 
-/// How much is remembered; nothing of whom.
-impl fmt::Debug for Remembered {
+/// Prints the size, and nothing about the tokens.
+impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (tokens, bytes) = self.verdicts.size();
-        f.debug_struct("Remembered")
+        let (tokens, bytes) = self.entries.size();
+        f.debug_struct("TokenCache")
             .field("tokens", &tokens)
             .field("bytes", &bytes)
             .field("max_bytes", &self.max_bytes)
@@ -164,8 +162,8 @@ impl fmt::Debug for Remembered {
     }
 }
 
-impl fmt::Debug for Memory {
+impl fmt::Debug for CacheData {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Memory").finish_non_exhaustive()
+        f.debug_struct("CacheData").finish_non_exhaustive()
     }
 }

@@ -1,8 +1,7 @@
-//! DPoP: a token that is worth something only to whoever holds a key (RFC 9449).
+//! DPoP: access tokens that are bound to a key of the client (RFC 9449).
 //!
-//! [`Dpop`] is what a layer needs to know of it: where clients reach this server, and where it remembers the
-//! proofs it has seen. `target` says which URL a proof has to name, `proof` reads one, `nonce` makes and
-//! knows nonces, `replay` remembers.
+//! [`Dpop`] has the settings. `target` determines the URL that a proof must name, `proof` validates a proof, `nonce`
+//! issues and validates nonces, and `replay` detects replays.
 
 mod nonce;
 mod normal_url;
@@ -16,9 +15,9 @@ use std::future::Future;
 use http::HeaderValue;
 
 use self::nonce::Freshness;
-use self::proof::{Expected, Proof};
-use self::target::Target;
-use super::binding::{Shown, original_uri};
+use self::proof::{Proof, ProofExpectations};
+use self::target::ProofTarget;
+use super::binding::{RequestParts, original_uri};
 use super::error::{VerifyError, VerifyErrorKind};
 use crate::clock::unix_seconds;
 use crate::protocol::request_target::find_ambiguity_of_url;
@@ -28,11 +27,10 @@ pub use nonce::DpopNonceKey;
 pub use proof::ProofError;
 pub use settings::Dpop;
 
-/// The field that carries a proof.
+/// The header field that contains the proof.
 const FIELD: &str = "dpop";
 
-/// A good proof that was not remembered yet. The request goes on when [`spend`](Self::spend) says that it
-/// is the first.
+/// A valid proof that was not yet checked for replay. The request is accepted once [`record`](Self::record) succeeds.
 #[derive(Debug)]
 pub(crate) struct PendingReplayCheck {
     dpop: Dpop,
@@ -41,42 +39,42 @@ pub(crate) struct PendingReplayCheck {
 }
 
 impl Dpop {
-    /// Checks the proof beside a token that is bound to the key of this thumbprint: all but whether it was
-    /// shown before.
+    /// Validates the proof for a token that is bound to the key with this thumbprint. Replay is checked later, by the
+    /// returned value.
     pub(super) fn check(
         &self,
-        shown: &Shown<'_>,
+        parts: &RequestParts<'_>,
         thumbprint: &[u8; 32],
     ) -> Result<PendingReplayCheck, VerifyErrorKind> {
         let settings = self.settings();
-        let compact = single_proof(shown).map_err(VerifyErrorKind::DpopProof)?;
+        let compact = single_proof(parts).map_err(VerifyErrorKind::DpopProof)?;
         let now = unix_seconds(&*settings.clock);
-        let path = original_uri(shown.uri, shown.extensions).path();
-        // RFC 9449 §4.3 (9) compares URLs without dot segments, and a router may decide by the path as it
-        // came: the proof for one would be good for the other.
-        if let Some(found) = find_ambiguity_of_url(path) {
+        let path = original_uri(parts.uri, parts.extensions).path();
+        // RFC 9449 §4.3 (9) compares URLs without dot segments, but a router may match the path as it was sent: a
+        // proof for one path would then be valid for another.
+        if let Some(ambiguity) = find_ambiguity_of_url(path) {
             return Err(VerifyErrorKind::DpopProof(ProofError::AmbiguousTarget(
-                found,
+                ambiguity,
             )));
         }
-        let targets: Vec<Target> = settings
+        let targets: Vec<ProofTarget> = settings
             .bases
             .iter()
             .filter_map(|base| base.target(path))
             .collect();
-        let expected = Expected {
+        let expected = ProofExpectations {
             algorithms: &settings.algorithms,
-            method: shown.method.as_str(),
+            method: parts.method.as_str(),
             targets: &targets,
-            token: shown.presented.token(),
+            token: parts.presented.token(),
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,
         };
         let (proof, target) =
             proof::check(compact, &expected).map_err(VerifyErrorKind::DpopProof)?;
-        // RFC 9449 §4.3 (12b): the key of the proof is the one the token is bound to (`D13`). Both are
-        // digests of public keys, so that there is nothing to learn from the time this takes.
+        // RFC 9449 §4.3 (12b): the key of the proof is the one that the token is bound to. Both thumbprints are
+        // digests of public keys, so the comparison need not take constant time.
         if proof.thumbprint != *thumbprint {
             return Err(VerifyErrorKind::DpopKey);
         }
@@ -87,18 +85,21 @@ impl Dpop {
         })
     }
 
-    /// Whether there is anything in the field of proofs.
-    pub(super) fn is_shown(shown: &Shown<'_>) -> bool {
-        shown.headers.contains_key(FIELD)
+    /// Returns whether the request has a `DPoP` field.
+    pub(super) fn has_proof(parts: &RequestParts<'_>) -> bool {
+        parts.headers.contains_key(FIELD)
     }
 
-    /// RFC 9449 §11.3: where nonces are asked for, no proof passes without one (`D10`, `D24`). What comes
-    /// back is the next one, where it is time for it (`D23`).
+    /// Checks the nonce of a proof, if nonces are enabled (RFC 9449 §4.3 (10), §11.3). Returns a new nonce for the response
+    /// if that of the proof expires soon (RFC 9449 §8.2).
     fn check_nonce(&self, proof: &Proof, now: i64) -> Result<Option<HeaderValue>, VerifyErrorKind> {
         let Some(nonces) = &self.settings().nonces else {
             return Ok(None);
         };
-        let nonce = proof.nonce.as_deref().and_then(|one| nonces.read(one, now));
+        let nonce = proof
+            .nonce
+            .as_deref()
+            .and_then(|one| nonces.check(one, now));
         match nonce {
             None => Err(VerifyErrorKind::DpopNonce),
             Some(Freshness::Current) => Ok(None),
@@ -106,7 +107,7 @@ impl Dpop {
         }
     }
 
-    /// The nonce that goes with a refusal of this kind (RFC 9449 §9).
+    /// Returns the nonce for the response to a request rejected for this reason (RFC 9449 §9).
     pub(super) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         let settings = self.settings();
         let nonces = settings.nonces.as_ref();
@@ -116,26 +117,27 @@ impl Dpop {
 }
 
 impl PendingReplayCheck {
-    /// Remembers the proof, last of all that is looked at: a request that is refused for anything else
-    /// neither uses up a `jti` nor fills the store (`D19`).
-    pub(crate) fn spend(&self) -> impl Future<Output = Result<(), VerifyError>> + Send + 'static {
+    /// Records the proof, and fails if it was recorded before (RFC 9449 §11.1).
+    ///
+    /// This is the last check, so a request that is rejected for another reason neither uses up its `jti` nor fills the
+    /// store.
+    pub(crate) fn record(&self) -> impl Future<Output = Result<(), VerifyError>> + Send + 'static {
         let (dpop, key) = (self.dpop.clone(), self.key.clone());
         async move {
             let settings = dpop.settings();
-            replay::spend(settings.store(), &key, settings.keep()).await
+            replay::record(settings.store(), &key, settings.retention()).await
         }
     }
 
-    /// The nonce for the answer, where it is time for another one.
+    /// Returns the new nonce for the response, if there is one.
     pub(crate) fn into_nonce(self) -> Option<HeaderValue> {
         self.nonce
     }
 }
 
-/// RFC 9449 §4.3 (1): one field, of which there is one (`D1`). `Proxy-Authorization` and what may stand
-/// beside it are of no interest here (`D26`).
-fn single_proof<'a>(shown: &Shown<'a>) -> Result<&'a str, ProofError> {
-    let mut fields = shown.headers.get_all(FIELD).iter();
+/// Returns the proof, which must be in exactly one `DPoP` field (RFC 9449 §4.3 (1)).
+fn single_proof<'a>(parts: &RequestParts<'a>) -> Result<&'a str, ProofError> {
+    let mut fields = parts.headers.get_all(FIELD).iter();
     let field = fields.next().ok_or(ProofError::Missing)?;
     if fields.next().is_some() {
         return Err(ProofError::Repeated);

@@ -1,4 +1,4 @@
-//! Nonces that nobody has to remember: a time and an HMAC over it (RFC 9449 §8, §9).
+//! Stateless nonces: a time and an HMAC over it (RFC 9449 §8, §9).
 
 use std::fmt;
 
@@ -9,17 +9,16 @@ use zeroize::Zeroizing;
 use crate::ConfigError;
 use crate::crypto::{base64url, digest, hmac_sha256, key_text};
 
-/// How long one nonce is handed out. It is taken for as long again.
+/// In seconds: how long a nonce is issued. It is accepted for one more period.
 const PERIOD: i64 = 120;
 
-/// The key that nonces for DPoP proofs are made with, and older ones whose nonces are still taken.
+/// The key for DPoP nonces, with previous keys whose nonces are still accepted.
 ///
-/// At least 32 bytes that nobody can guess. Every machine that accepts_resource the API has the same, so that a
-/// nonce of one is good at all of them; nothing else is shared and nothing is stored. Use it for nothing
-/// else.
+/// The key material is at least 32 random bytes. Use the same key in every replica of the API, so that a nonce of one
+/// is accepted by all; replicas share nothing else, and nonces are not stored. Do not use the key for other purposes.
 ///
-/// A nonce is handed out for two minutes and taken for two more. To rotate: let every machine know the
-/// new key with [`add_previous`](Self::add_previous) first, then put it first.
+/// A nonce is issued for 2 minutes and accepted for 2 more. To rotate the key, first add the new key to every replica
+/// with [`add_previous`](Self::add_previous), then make it the first one.
 ///
 /// ```
 /// use tower_oauth::token::{Dpop, DpopNonceKey};
@@ -30,65 +29,65 @@ const PERIOD: i64 = 120;
 /// ```
 #[derive(Clone)]
 pub struct DpopNonceKey {
-    /// The first makes nonces; all are tried by their id.
+    /// The first key issues nonces. A nonce is validated with the keys that have its key id.
     ring: Vec<(KeyId, Zeroizing<Vec<u8>>)>,
 }
 
 type KeyId = [u8; 4];
 
 impl DpopNonceKey {
-    /// Takes 32 or more bytes of key material.
+    /// Creates a key from 32 or more bytes of key material.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] for fewer than 32 bytes.
+    /// [`ConfigError::Secret`] if there are fewer than 32 bytes.
     pub fn from_bytes(material: &[u8]) -> Result<Self, ConfigError> {
         key_text::check_length(SETTING, material)?;
         Ok(Self {
-            ring: vec![named(material)],
+            ring: vec![with_id(material)],
         })
     }
 
-    /// Reads the environment variable `name`: 32 or more bytes in base64 or hexadecimal, several keys
-    /// separated by commas, of which the first makes nonces.
+    /// Reads the key from the environment variable `name`: 32 or more bytes in base64 or hexadecimal. The variable may
+    /// contain several keys, separated by commas; the first issues nonces.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] when the variable is missing or holds anything else. The message never
-    /// repeats the value.
+    /// [`ConfigError::Secret`] if the variable is missing or has another format. The message does not contain the
+    /// value.
     pub fn from_env(name: &str) -> Result<Self, ConfigError> {
         Self::from_text(&key_text::from_env(SETTING, name)?)
     }
 
-    /// The same from a text that came some other way.
+    /// Parses a text in the format of [`from_env`](Self::from_env).
     ///
     /// # Errors
     ///
-    /// As [`from_env`](Self::from_env).
+    /// [`ConfigError::Secret`] if the text has another format.
     pub fn from_text(text: &str) -> Result<Self, ConfigError> {
         let keys = key_text::read(SETTING, text)?;
         Ok(Self {
-            ring: keys.iter().map(|material| named(material)).collect(),
+            ring: keys.iter().map(|material| with_id(material)).collect(),
         })
     }
 
-    /// A key of this process alone: for one machine, where a restart costs each client one more request.
+    /// Generates a random key, for an API with a single process. After a restart, each client repeats one request.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] when the operating system gives no randomness.
+    /// [`ConfigError::Secret`] if the operating system provides no randomness.
     pub fn generate() -> Result<Self, ConfigError> {
         Self::from_bytes(&*key_text::generate(SETTING)?)
     }
 
-    /// Adds a key that makes no nonces but whose nonces are taken.
+    /// Adds a key that issues no nonces but whose nonces are accepted.
     #[must_use]
     pub fn add_previous(mut self, previous: Self) -> Self {
         self.ring.extend(previous.ring);
         self
     }
 
-    /// The nonce of this moment: `NQCHAR` alone, and nobody without the key can tell it (RFC 9449 §8.1).
+    /// Returns the current nonce: `NQCHAR` characters, unpredictable without the key (RFC 9449 §8.1).
     pub(super) fn issue(&self, now: i64) -> Option<HeaderValue> {
         let (id, key) = self.ring.first()?;
         let period = now.div_euclid(PERIOD).to_be_bytes();
@@ -96,25 +95,25 @@ impl DpopNonceKey {
         HeaderValue::try_from(base64url::encode(&nonce)).ok()
     }
 
-    /// How a nonce stands; `None` for one that is stale, forged, or of another server (`D10`).
-    pub(super) fn read(&self, nonce: &str, now: i64) -> Option<Freshness> {
+    /// Validates a nonce. Returns `None` if it has expired, is forged or is from another server.
+    pub(super) fn check(&self, nonce: &str, now: i64) -> Option<Freshness> {
         let bytes: [u8; LENGTH] = base64url::decode(nonce)?.try_into().ok()?;
         let (head, sent) = bytes.split_at(LENGTH - TAG);
         let (id, period) = head.split_first_chunk::<4>()?;
         let period: [u8; 8] = period.try_into().ok()?;
-        let genuine = self
+        let is_genuine = self
             .ring
             .iter()
             .filter(|(one, _)| one == id)
             .any(|(id, key)| tag(id, key, period).ct_eq(sent).into());
-        if !genuine {
+        if !is_genuine {
             return None;
         }
         match now
             .div_euclid(PERIOD)
             .checked_sub(i64::from_be_bytes(period))?
         {
-            // One period ahead is that of a machine whose clock is.
+            // A replica whose clock is ahead may already issue the next nonce.
             -1 | 0 => Some(Freshness::Current),
             1 => Some(Freshness::Previous),
             _ => None,
@@ -122,23 +121,23 @@ impl DpopNonceKey {
     }
 }
 
-/// A nonce that is taken.
+/// The age of an accepted nonce.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Freshness {
     Current,
-    /// It is taken for a while, and the answer brings the next one.
+    /// Still accepted; the response has the current one.
     Previous,
 }
 
-/// Shows nothing of the keys.
+/// Omits the keys.
 impl fmt::Debug for DpopNonceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("DpopNonceKey(..)")
     }
 }
 
-/// The id comes from a digest, so that it tells nothing of the key.
-fn named(material: &[u8]) -> (KeyId, Zeroizing<Vec<u8>>) {
+/// Adds the key id, which is part of a digest so that it reveals nothing about the key.
+fn with_id(material: &[u8]) -> (KeyId, Zeroizing<Vec<u8>>) {
     let mut input = Zeroizing::new(ID_PREFIX.to_vec());
     input.extend_from_slice(material);
     let mut id = KeyId::default();

@@ -1,12 +1,13 @@
-//! One spelling for all URLs of one place (RFC 3986 §6.2).
+//! URL normalization (RFC 3986 §6.2.2, §6.2.3).
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// An absolute http URL without query and fragment, in the one spelling that RFC 3986 §6.2.2 and §6.2.3
-/// make of it: scheme and host in lower case, no default port, escapes only where they are needed and in
-/// upper case, no dot segments, a path of one slash where it is empty.
-pub(super) fn normalise(url: &str) -> Option<String> {
+/// Normalizes an absolute http or https URL and removes its query and fragment.
+///
+/// The result has scheme and host in lower case, no default port, percent-encoding in upper case and only if it is
+/// required, no dot segments, and `/` instead of an empty path. Returns `None` if the URL is not valid.
+pub(super) fn normalize(url: &str) -> Option<String> {
     if !url.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
@@ -19,11 +20,11 @@ pub(super) fn normalise(url: &str) -> Option<String> {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, rest) = rest.split_at(end);
     let path = rest.split(['?', '#']).next().unwrap_or_default();
-    // A user name before the host is no part of a place, and a way to show another one.
+    // A user name can make a URL look like one of another host.
     if authority.contains('@') {
         return None;
     }
-    // An IPv6 address has colons of its own, within brackets.
+    // An IPv6 address contains colons, in brackets.
     let (host, port) = match authority.rfind(':') {
         Some(colon) if !authority[colon..].contains(']') => {
             (&authority[..colon], &authority[colon + 1..])
@@ -42,21 +43,21 @@ pub(super) fn normalise(url: &str) -> Option<String> {
     if port != default_port {
         let _ = write!(normal, ":{port}");
     }
-    normal.push_str(&normal_path(path)?);
+    normal.push_str(&normalize_path(path)?);
     Some(normal)
 }
 
-/// `None` for an escape that is none, and for anything but printable ASCII.
-pub(super) fn normal_path(path: &str) -> Option<String> {
+/// Normalizes a path. Returns `None` for invalid percent-encoding and for characters other than printable ASCII.
+pub(super) fn normalize_path(path: &str) -> Option<String> {
     if !path.bytes().all(|byte| byte.is_ascii_graphic()) {
         return None;
     }
-    Some(without_dot_segments(&with_normal_escapes(path)?))
+    Some(without_dot_segments(&with_normalized_escapes(path)?))
 }
 
-/// RFC 3986 §6.2.2.1 and §6.2.2.2: an escaped letter is the letter, and all other escapes are in upper
-/// case. `%2F` stays what it is: a slash in a segment, not between two.
-fn with_normal_escapes(path: &str) -> Option<Cow<'_, str>> {
+/// RFC 3986 §6.2.2.1 and §6.2.2.2: decodes unreserved characters and writes other escapes in upper case. `%2F` is not
+/// decoded: it is data in a segment, not a separator.
+fn with_normalized_escapes(path: &str) -> Option<Cow<'_, str>> {
     if !path.contains('%') {
         return Some(Cow::Borrowed(path));
     }
@@ -79,7 +80,7 @@ fn with_normal_escapes(path: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(normal))
 }
 
-/// RFC 3986 §5.2.4, for a path that is empty or begins with a slash. Empty segments are segments.
+/// Removes dot segments (RFC 3986 §5.2.4) from a path that is empty or begins with a slash. Empty segments are kept.
 fn without_dot_segments(path: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut segments = path.split('/').skip(1).peekable();
@@ -89,7 +90,7 @@ fn without_dot_segments(path: &str) -> String {
                 if segment == ".." {
                     kept.pop();
                 }
-                // A dot segment at the end leaves a slash there.
+                // A final dot segment leaves a trailing slash.
                 if segments.peek().is_none() {
                     kept.push("");
                 }

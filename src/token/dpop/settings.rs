@@ -1,38 +1,40 @@
-//! [`Dpop`]: what a layer needs to know to check proofs of possession.
+//! [`Dpop`]: the settings for DPoP.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::nonce::DpopNonceKey;
-use super::target::Base;
+use super::target::BaseUrl;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::store::{MemoryStore, SharedStore, Store};
 
+/// In seconds.
 const DEFAULT_MAX_AGE: i64 = 60;
+/// In seconds.
 const DEFAULT_LEEWAY: i64 = 10;
 const MAX_MAX_AGE: Duration = Duration::from_secs(300);
 const MAX_LEEWAY: Duration = Duration::from_secs(60);
 
-/// A wall clock may be set back by this much, and what was shown before is still remembered.
-const SET_BACK: i64 = 60;
+/// In seconds: how far the wall clock can be set back before recorded proofs become valid again.
+const CLOCK_ROLLBACK_ALLOWANCE: i64 = 60;
 
 /// Sender-constrained access tokens by DPoP ([RFC 9449]), for
 /// [`BearerLayer::with_dpop`](crate::BearerLayer::with_dpop).
 ///
-/// A token that is bound to a key (`cnf.jkt`) passes when it comes by the scheme `DPoP` with a proof that
+/// A token that is bound to a key (`cnf.jkt`) is accepted with the `DPoP` scheme if the request has a proof that
 ///
-/// 1. is one JWT of type `dpop+jwt` in one `DPoP` field, signed by an allowed algorithm;
-/// 2. brings the public key that made its signature, and that is the key the token is bound to;
-/// 3. names this method (`htm`), this URL (`htu`) and this token (`ath`);
-/// 4. was made within the last minute (`iat`), and holds a nonce of ours where
-///    [nonces](Self::with_nonces) are on;
-/// 5. was not shown before (`jti`).
+/// 1. is a single JWT of type `dpop+jwt` in a single `DPoP` field, signed with an allowed algorithm;
+/// 2. has the public key of its signature in its header, and this is the key that the token is bound to;
+/// 3. matches the method (`htm`), the URL (`htu`) and the access token (`ath`);
+/// 4. was created within the last minute (`iat`), and has a nonce of this server if [nonces](Self::with_nonces) are
+///    enabled;
+/// 5. was not used before (`jti`).
 ///
-/// A bound token as `Bearer`, a token that is not bound as `DPoP`, and a `DPoP` field beside `Bearer` are
-/// refused. Bearer tokens that are not bound pass as before, unless [`required`](Self::required).
+/// A bound token with the `Bearer` scheme, an unbound token with the `DPoP` scheme, and a `DPoP` field with a bearer
+/// token are rejected. Unbound bearer tokens are still accepted, unless DPoP is [`required`](Self::required).
 ///
 /// ```
 /// use tower_oauth::token::Dpop;
@@ -46,30 +48,27 @@ const SET_BACK: i64 = 60;
 ///
 /// # Deployment notes
 ///
-/// Proofs are remembered in a [`MemoryStore`] of 262 144 entries unless [`with_store`](Self::with_store)
-/// brings another. Memory is one process's: behind several of them a proof can be shown once to each, so
-/// bring a store that they share. When the store is full or away, requests with DPoP get 503 and no proof
-/// is taken; a client with a good token could fill it, so put a limit of requests in front. What memory
-/// held is gone with a restart, and a wall clock that is set back by more than a minute makes proofs fit
-/// again that are forgotten.
+/// **Replay store.** Used proofs are recorded in a [`MemoryStore`] of 262 144 entries, or in the store of
+/// [`with_store`](Self::with_store). Several processes must share a store, because otherwise a proof can be replayed
+/// once to each. If the store is full or unavailable, requests with DPoP are rejected with 503. A client with a valid
+/// token can fill the store, so add a rate limit in front of the layer. The contents of a memory store are lost on a
+/// restart, and if the wall clock is set back by more than a minute, expired entries no longer prevent a replay.
 ///
-/// A proof is compared with the path as the layer sees it: what rewrites paths (a trimmed slash, another
-/// prefix) stands further in.
+/// **Paths.** A proof is compared with the path that the layer receives, so place layers that rewrite paths (trim a
+/// slash, change a prefix) inside of it. A request whose path has a dot segment (`..`, `%2e%2e`), a backslash or a
+/// control character is rejected with `invalid_dpop_proof`: URLs are compared without dot segments, so a proof for `/x`
+/// would also match `/admin/../x`. `%2F` and `;` are allowed;
+/// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) rejects them too.
 ///
-/// A request whose path has a dot segment (`..`, `%2e%2e`), a backslash or a control character is refused
-/// with `invalid_dpop_proof`: URLs are compared without dot segments, so a proof for `/x` would also fit
-/// `/admin/../x`. `%2F` and `;` are allowed;
-/// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) refuses them too.
+/// **Nested layers.** Clones of a `Dpop` share the replay store. Use it in only one of the layers around a handler: a
+/// second one would reject every proof as a replay.
 ///
-/// One `Dpop` that is cloned into several layers has one memory. So of two layers around one handler only
-/// one may have it: to the second, every proof was shown before.
+/// **CORS.** Scripts of another origin can read `WWW-Authenticate` and `DPoP-Nonce` only if an outer CORS layer exposes
+/// them (`Access-Control-Expose-Headers`).
 ///
-/// Scripts in browsers read `WWW-Authenticate` and `DPoP-Nonce` of another origin only where the CORS
-/// layer, outside of this one, exposes them (`Access-Control-Expose-Headers`).
+/// # Not checked
 ///
-/// # Not checked here
-///
-/// Query, body and header fields of a request: a proof does not cover them.
+/// The query, the body and the header fields of a request: a proof does not cover them.
 ///
 /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
 #[derive(Clone)]
@@ -79,43 +78,42 @@ pub struct Dpop {
 
 #[derive(Clone)]
 pub(super) struct Settings {
-    pub(super) bases: Vec<Base>,
+    pub(super) bases: Vec<BaseUrl>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) max_age: i64,
     pub(super) leeway: i64,
     pub(super) nonces: Option<DpopNonceKey>,
     pub(super) clock: SharedClock,
-    memory: SharedStore,
-    /// What was brought instead of memory.
-    brought: Option<SharedStore>,
+    default_store: SharedStore,
+    /// The configured store, used instead of the default one.
+    custom_store: Option<SharedStore>,
     required: bool,
 }
 
 impl Dpop {
-    /// Takes proofs for the server that clients reach at this URL: its origin, as in
+    /// Accepts proofs for the server that clients reach at this URL, usually an origin such as
     /// `https://api.example.com`.
     ///
-    /// Where a proxy in front takes a prefix off the path, the prefix belongs to the URL, as in
-    /// `https://example.com/api`. Prefixes that axum takes off (`Router::nest`) are known. The `Host` of a
-    /// request and what proxies add to it are never looked at.
+    /// If a proxy removes a prefix from the path, include the prefix in the URL, as in `https://example.com/api`.
+    /// Prefixes that axum removes (`Router::nest`) are handled. The `Host` header and forwarding headers are not used.
     ///
-    /// Unless set otherwise: RS256, PS256, ES256, ES384 and EdDSA; proofs of the last 60 seconds, and 10
-    /// seconds ahead; no nonces.
+    /// The defaults are the algorithms RS256, PS256, ES256, ES384 and EdDSA, a maximum age of 60 seconds, a leeway of 10
+    /// seconds, and no nonces.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] unless it is https (or http on loopback) without query, fragment and user name.
+    /// [`ConfigError::Url`] unless the URL is https (or http on loopback) without query, fragment and user name.
     pub fn new(external_base_url: &str) -> Result<Self, ConfigError> {
         let clock: SharedClock = Arc::new(SystemClock);
         let settings = Settings {
-            bases: vec![Base::new(external_base_url)?],
+            bases: vec![BaseUrl::new(external_base_url)?],
             algorithms: DEFAULT_ALGORITHMS.to_vec(),
             max_age: DEFAULT_MAX_AGE,
             leeway: DEFAULT_LEEWAY,
             nonces: None,
             clock,
-            memory: SharedStore::new(MemoryStore::new()),
-            brought: None,
+            default_store: SharedStore::new(MemoryStore::new()),
+            custom_store: None,
             required: false,
         };
         Ok(Self {
@@ -123,49 +121,49 @@ impl Dpop {
         })
     }
 
-    /// Adds another URL that clients reach this server at. A proof is good if it names any of them.
+    /// Adds another base URL of this server. A proof may match any of them.
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// [`ConfigError::Url`] as for [`new`](Self::new).
     pub fn add_base_url(mut self, external_base_url: &str) -> Result<Self, ConfigError> {
-        let base = Base::new(external_base_url)?;
-        self.change().bases.push(base);
+        let base = BaseUrl::new(external_base_url)?;
+        self.settings_mut().bases.push(base);
         Ok(self)
     }
 
-    /// Remembers proofs in this store.
+    /// Records used proofs in this store. Processes that share the store detect replays across all of them.
     #[must_use]
     pub fn with_store(mut self, store: impl Store) -> Self {
         let clock = Arc::clone(&self.settings.clock);
-        self.change().brought = Some(SharedStore::new(store).with_clock(clock));
+        self.settings_mut().custom_store = Some(SharedStore::new(store).with_clock(clock));
         self
     }
 
-    /// Demands a nonce of ours in every proof, so that none can be made ahead of time ([RFC 9449 §9]).
+    /// Requires a nonce of this server in every proof, so that proofs cannot be created in advance ([RFC 9449 §9]).
     ///
-    /// A client without one is answered 401 `use_dpop_nonce` with the nonce in `DPoP-Nonce`; when its own
-    /// grows old, the answer to a good request brings the next, and is then not to be stored.
+    /// A proof without a current nonce is rejected with 401 `use_dpop_nonce` and the nonce in `DPoP-Nonce`. Before the
+    /// nonce of a client expires, a successful response has the next one, and `Cache-Control: no-store`.
     ///
     /// [RFC 9449 §9]: https://www.rfc-editor.org/rfc/rfc9449#section-9
     #[must_use]
     pub fn with_nonces(mut self, key: DpopNonceKey) -> Self {
-        self.change().nonces = Some(key);
+        self.settings_mut().nonces = Some(key);
         self
     }
 
-    /// Refuses every token by the scheme `Bearer`, and offers only `DPoP`.
+    /// Rejects all tokens with the `Bearer` scheme, and offers only `DPoP` in challenges.
     #[must_use]
     pub fn required(mut self) -> Self {
-        self.change().required = true;
+        self.settings_mut().required = true;
         self
     }
 
-    /// The signature algorithms of proofs that are allowed, instead of the default ones.
+    /// Replaces the allowed signature algorithms of proofs.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for an empty list.
+    /// [`ConfigError::Setting`] if the list is empty.
     pub fn with_algorithms(
         mut self,
         algorithms: impl IntoIterator<Item = Algorithm>,
@@ -175,67 +173,67 @@ impl Dpop {
             return Err(ConfigError::Setting {
                 setting: "DPoP algorithms",
                 value: "[]".to_owned(),
-                reason: "there must be at least one",
+                reason: "at least one is required",
             });
         }
-        self.change().algorithms = algorithms;
+        self.settings_mut().algorithms = algorithms;
         Ok(self)
     }
 
-    /// How long ago a proof may have been made: 60 seconds unless said otherwise, a second at least and 5
-    /// minutes at most. Fractions of a second are cut off.
+    /// Sets the maximum age of a proof: from 1 second to 5 minutes. The default is 60 seconds. Fractions of a second are
+    /// truncated.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for anything else.
+    /// [`ConfigError::Setting`] if it is out of range.
     pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
         if max_age.as_secs() == 0 || max_age > MAX_MAX_AGE {
             return Err(ConfigError::Setting {
                 setting: "DPoP max age",
                 value: format!("{max_age:?}"),
-                reason: "it must be at least a second and at most 5 minutes",
+                reason: "it must be from 1 second to 5 minutes",
             });
         }
-        self.change().max_age = i64::try_from(max_age.as_secs()).unwrap_or(DEFAULT_MAX_AGE);
+        self.settings_mut().max_age = i64::try_from(max_age.as_secs()).unwrap_or(DEFAULT_MAX_AGE);
         Ok(self)
     }
 
-    /// How far ahead of ours a client's clock may be: 10 seconds unless said otherwise, a minute at most.
+    /// Sets how far the clock of a client may be ahead. The default is 10 seconds, the maximum 1 minute.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] above a minute.
+    /// [`ConfigError::Setting`] if it is longer than 1 minute.
     pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
         if leeway > MAX_LEEWAY {
             return Err(ConfigError::Setting {
                 setting: "DPoP leeway",
                 value: format!("{leeway:?}"),
-                reason: "it must be at most a minute",
+                reason: "it must be at most 1 minute",
             });
         }
-        self.change().leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        self.settings_mut().leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
         Ok(self)
     }
 
-    /// Reads time from this clock, for proofs and nonces, and for what the memory of its own forgets.
+    /// Uses this clock for proofs, nonces and the replay store.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         let clock: SharedClock = Arc::new(clock);
-        let settings = self.change();
+        let settings = self.settings_mut();
         let memory = MemoryStore::new().with_shared_clock(Arc::clone(&clock));
-        settings.memory = SharedStore::new(memory).with_clock(Arc::clone(&clock));
-        let brought = settings.brought.take();
-        settings.brought = brought.map(|store| store.with_clock(Arc::clone(&clock)));
+        settings.default_store = SharedStore::new(memory).with_clock(Arc::clone(&clock));
+        let custom_store = settings.custom_store.take();
+        settings.custom_store = custom_store.map(|store| store.with_clock(Arc::clone(&clock)));
         settings.clock = clock;
         self
     }
 
-    /// Whether a token by the scheme `Bearer` is refused whatever it is (`D27`).
+    /// Returns whether all tokens with the `Bearer` scheme are rejected (RFC 9728 §2, `dpop_bound_access_tokens_required`).
     pub(crate) fn is_required(&self) -> bool {
         self.settings.required
     }
 
-    /// The algorithms as a challenge lists them (RFC 9449 §7.1).
+    /// Returns the value of `algs` in a challenge (RFC 9449 §7.1).
     pub(crate) fn algorithms(&self) -> String {
         let names: Vec<_> = self
             .settings
@@ -250,20 +248,20 @@ impl Dpop {
         &self.settings
     }
 
-    /// Settings are shared by the layers made from them, so a change makes its own copy.
-    fn change(&mut self) -> &mut Settings {
+    /// Layers share the settings, so they are copied on write.
+    fn settings_mut(&mut self) -> &mut Settings {
         Arc::make_mut(&mut self.settings)
     }
 }
 
 impl Settings {
     pub(super) fn store(&self) -> &SharedStore {
-        self.brought.as_ref().unwrap_or(&self.memory)
+        self.custom_store.as_ref().unwrap_or(&self.default_store)
     }
 
-    /// From the earliest moment a proof can be shown to the last, and what a clock may be off (`D18`).
-    pub(super) fn keep(&self) -> Duration {
-        let seconds = self.max_age + self.leeway + SET_BACK;
+    /// Returns how long a proof is kept in the replay store: at least as long as it is accepted (RFC 9449 §11.1).
+    pub(super) fn retention(&self) -> Duration {
+        let seconds = self.max_age + self.leeway + CLOCK_ROLLBACK_ALLOWANCE;
         Duration::from_secs(seconds.unsigned_abs())
     }
 }

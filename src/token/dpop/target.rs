@@ -1,23 +1,23 @@
-//! Which URL a request is for, as the client wrote it: `htu` (RFC 9449 §4.3).
+//! The URL that the `htu` of a proof must match (RFC 9449 §4.3 (9)).
 //!
-//! Scheme, host and port come from the configuration alone. What a request says of its host, in whatever
-//! field, is the caller's word, and a proof made for another host would then fit (`C15`).
+//! Scheme, host and port come from the configuration. `Host` and forwarding headers are controlled by the client: if
+//! they were used, a proof made for another host would be accepted.
 
-use super::normal_url::{normal_path, normalise};
+use super::normal_url::{normalize, normalize_path};
 use crate::ConfigError;
 use crate::issuer::is_loopback;
 
-/// Where clients reach this server, normalised, without a slash at the end.
+/// The normalized base URL of this server, without a trailing slash.
 #[derive(Clone, Debug)]
-pub(super) struct Base(Box<str>);
+pub(super) struct BaseUrl(Box<str>);
 
-/// The URL of one request, normalised, without query and fragment.
+/// The normalized URL of a request, without query and fragment.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Target(String);
+pub(super) struct ProofTarget(String);
 
-impl Base {
+impl BaseUrl {
     pub(super) fn new(url: &str) -> Result<Self, ConfigError> {
-        let refuse = |reason| {
+        let reject = |reason| {
             Err(ConfigError::Url {
                 setting: "external base URL",
                 value: url.to_owned(),
@@ -25,37 +25,37 @@ impl Base {
             })
         };
         let Ok(parsed) = url::Url::parse(url) else {
-            return refuse("it is not a URL");
+            return reject("it is not a URL");
         };
         match parsed.scheme() {
             "https" => {}
             "http" if is_loopback(&parsed) => {}
-            _ => return refuse("it must be https, or http on a loopback host"),
+            _ => return reject("it must be https, or http on a loopback host"),
         }
         if url.contains(['?', '#', '@']) {
-            return refuse("it must have no query, no fragment and no user name");
+            return reject("it must have no query, no fragment and no user name");
         }
-        // The reader above forgives turned slashes, spaces, and spells names in ASCII that are not.
-        let Some(normal) = normalise(url).filter(|_| !url.contains('\\')) else {
-            return refuse("it must be written out in full, in ASCII and without backslash");
+        // `url::Url` also accepts backslashes and spaces, and converts host names to ASCII.
+        let Some(normal) = normalize(url).filter(|_| !url.contains('\\')) else {
+            return reject("it must be an absolute URL in ASCII, without backslash");
         };
         Ok(Self(normal.trim_end_matches('/').into()))
     }
 
-    /// The URL of a request for this path; `None` for what is no path, as in `OPTIONS *`.
-    pub(super) fn target(&self, path: &str) -> Option<Target> {
+    /// Returns the URL of a request for this path, or `None` if it is not a path, as in `OPTIONS *`.
+    pub(super) fn target(&self, path: &str) -> Option<ProofTarget> {
         if !path.starts_with('/') {
             return None;
         }
-        // Dot segments go first: none of them climbs over the base.
-        Some(Target(format!("{}{}", self.0, normal_path(path)?)))
+        // Dot segments are removed before joining, so that none removes a segment of the base.
+        Some(ProofTarget(format!("{}{}", self.0, normalize_path(path)?)))
     }
 }
 
-impl Target {
-    /// Whether `htu` names this URL, whatever query and fragment it has (`D9`).
-    pub(super) fn is_named_by(&self, htu: &str) -> bool {
-        normalise(htu).is_some_and(|htu| htu == self.0)
+impl ProofTarget {
+    /// Returns whether `htu` is this URL after normalization. Query and fragment are ignored.
+    pub(super) fn matches(&self, htu: &str) -> bool {
+        normalize(htu).is_some_and(|htu| htu == self.0)
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_one_place_have_one_spelling() {
+    fn equivalent_urls_have_the_same_normal_form() {
         for (url, normal) in [
             ("https://a.example", Some("https://a.example/")),
             (
@@ -118,12 +118,12 @@ mod tests {
             ("https:a", None),
             ("", None),
         ] {
-            assert_eq!(normalise(url).as_deref(), normal, "{url}");
+            assert_eq!(normalize(url).as_deref(), normal, "{url}");
         }
     }
 
     #[test]
-    fn a_base_is_an_origin_and_perhaps_a_prefix() {
+    fn a_base_url_is_an_origin_with_an_optional_path() {
         for (base, path, target) in [
             ("https://a.example", "/", "https://a.example/"),
             ("https://A.example/", "/x", "https://a.example/x"),
@@ -133,10 +133,10 @@ mod tests {
             ("https://a.example:443", "//x", "https://a.example//x"),
             ("http://localhost:3000", "/x", "http://localhost:3000/x"),
         ] {
-            let target_of = Base::new(base).unwrap().target(path).unwrap();
+            let target_of = BaseUrl::new(base).unwrap().target(path).unwrap();
             assert_eq!(target_of.as_str(), target, "{base} {path}");
         }
-        assert_eq!(Base::new("https://a.example").unwrap().target("*"), None);
+        assert_eq!(BaseUrl::new("https://a.example").unwrap().target("*"), None);
         for base in [
             "",
             "a.example",
@@ -154,22 +154,22 @@ mod tests {
             "ftp://a.example",
             "https://a.example/%zz",
         ] {
-            assert!(Base::new(base).is_err(), "{base}");
+            assert!(BaseUrl::new(base).is_err(), "{base}");
         }
     }
 
     proptest! {
         #[test]
-        fn normalising_twice_is_normalising_once(path in "(/|\\.|\\.\\.|%2[eEfF]|%4[0-9a-f]|[a-c]|%7[eE]){0,24}") {
+        fn normalization_is_idempotent(path in "(/|\\.|\\.\\.|%2[eEfF]|%4[0-9a-f]|[a-c]|%7[eE]){0,24}") {
             let url = format!("https://a.example/{path}");
-            let once = normalise(&url).unwrap();
-            prop_assert_eq!(normalise(&once), Some(once.clone()));
+            let once = normalize(&url).unwrap();
+            prop_assert_eq!(normalize(&once), Some(once.clone()));
         }
 
         #[test]
-        fn any_text_is_a_url_or_none(text in "\\PC{0,60}") {
-            let _ = normalise(&text);
-            let _ = Base::new("https://a.example").unwrap().target(&text);
+        fn no_text_makes_normalization_panic(text in "\\PC{0,60}") {
+            let _ = normalize(&text);
+            let _ = BaseUrl::new("https://a.example").unwrap().target(&text);
         }
     }
 }

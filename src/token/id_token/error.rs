@@ -1,4 +1,4 @@
-//! Why an ID token was not accepted, each reason by its name.
+//! The reasons why ID tokens are rejected, each with a stable code.
 
 use super::LEEWAY;
 use crate::crypto::Jws;
@@ -8,10 +8,10 @@ use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::token::error::{VerifyError, VerifyErrorKind};
 
-/// Why an ID token was not accepted.
+/// Why an ID token was rejected.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum IdTokenError {
-    #[error("the keys are unavailable")]
+    #[error("the key set is unavailable")]
     Unavailable(#[source] Unavailable),
     #[error("{0}")]
     Token(VerifyErrorKind),
@@ -19,11 +19,11 @@ pub(crate) enum IdTokenError {
     Subject,
     #[error("aud is missing, malformed or does not name this client")]
     Audience,
-    #[error("aud also names others, and azp does not say for whom the token is")]
+    #[error("aud has several values, and azp is missing")]
     NoAuthorizedParty,
-    #[error("aud also names others, which are not trusted")]
+    #[error("aud has untrusted additional values")]
     UntrustedAudience,
-    #[error("azp is another client")]
+    #[error("azp does not match the client")]
     AuthorizedParty,
     #[error("exp is missing or malformed")]
     Expiry,
@@ -31,37 +31,37 @@ pub(crate) enum IdTokenError {
     IssuedAt,
     #[error("iat is in the future")]
     IssuedLater,
-    #[error("iat is too long ago for a login")]
+    #[error("iat is too old for a login")]
     IssuedLongAgo,
     #[error("nbf is malformed")]
     NotBefore,
     #[error("nonce is missing")]
     NoNonce,
-    #[error("nonce is not the one of this login")]
+    #[error("nonce does not match the login")]
     Nonce,
-    #[error("there is a nonce, and none was sent")]
+    #[error("nonce is present, and none was sent")]
     UnexpectedNonce,
-    #[error("at_hash is of another access token")]
+    #[error("at_hash does not match the access token")]
     AccessTokenHash,
-    #[error("c_hash is of another code")]
+    #[error("c_hash does not match the code")]
     CodeHash,
-    #[error("s_hash is of another state")]
+    #[error("s_hash does not match the state")]
     StateHash,
     #[error("auth_time is missing or malformed")]
     AuthTime,
-    #[error("auth_time is longer ago than max_age allows")]
+    #[error("auth_time is older than max_age allows")]
     AuthenticatedLongAgo,
-    #[error("acr is none of those asked for")]
+    #[error("acr is not one of the requested values")]
     AuthenticationContext,
-    #[error("sub is another than at the login")]
+    #[error("sub does not match the login")]
     OtherSubject,
-    #[error("auth_time is another than at the login")]
+    #[error("auth_time does not match the login")]
     OtherAuthTime,
 }
 
-/// Names the claim where the common checks of all tokens only say that one was wrong: an operator
-/// reads it in the log. The token is refused already.
-pub(super) fn explain(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenError {
+/// Determines which claim is wrong if the checks for all tokens report only that one is: for the log. The token is
+/// already rejected.
+pub(super) fn specific_error(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenError {
     if let Some(unavailable) = error.unavailable() {
         return IdTokenError::Unavailable(unavailable.clone());
     }
@@ -78,7 +78,7 @@ pub(super) fn explain(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTo
         VerifyErrorKind::Claims if time("iat").is_err() => IdTokenError::IssuedAt,
         VerifyErrorKind::Claims if time("nbf").is_err() => IdTokenError::NotBefore,
         VerifyErrorKind::Claims if payload.string("sub").is_err() => IdTokenError::Subject,
-        VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_no_audience) => {
+        VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
             IdTokenError::Audience
         }
         VerifyErrorKind::NotYetValid
@@ -90,7 +90,7 @@ pub(super) fn explain(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTo
     }
 }
 
-fn is_no_audience(aud: &Json<'_>) -> bool {
+fn is_invalid_audience(aud: &Json<'_>) -> bool {
     match aud {
         Json::String(_) => false,
         Json::Array(many) => many.iter().any(|one| one.as_str().is_none()),
@@ -99,7 +99,7 @@ fn is_no_audience(aud: &Json<'_>) -> bool {
 }
 
 impl IdTokenError {
-    /// The stable name of the reason (`L73`).
+    /// Returns the stable code of the reason, for logs and error pages.
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => "keys_unavailable",
@@ -141,8 +141,9 @@ impl IdTokenError {
             Self::OtherAuthTime => "id_token_other_auth_time",
         }
     }
-    /// Whether the token says that it is of another server, of another person or for another client:
-    /// what is in the same answer is then not ours to use (`L28`).
+
+    /// Returns whether the token is of another issuer, of another user or for another client. The tokens of the same
+    /// response must then not be used (OpenID Connect Core §12.2).
     pub(crate) fn is_another_identity(&self) -> bool {
         match self {
             Self::Token(kind) => *kind == VerifyErrorKind::Issuer,

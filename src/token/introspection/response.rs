@@ -5,7 +5,7 @@ use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::scope_mapping::ScopeMapping;
-use crate::token::token_type::is_of_another_kind;
+use crate::token::token_type::states_other_type;
 
 /// A well-formed introspection response.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ fn read_token_type(members: &Object<'_>) -> Result<TokenType, InvalidResponse> {
             .string("token_type")
             .map_err(|_| InvalidResponse::Member)?
         {
-            _ if is_of_another_kind(members) => TokenType::Other,
+            _ if states_other_type(members) => TokenType::Other,
             None => TokenType::Bearer { is_explicit: false },
             Some(name) if name.eq_ignore_ascii_case("Bearer") => {
                 TokenType::Bearer { is_explicit: true }

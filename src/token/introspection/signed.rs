@@ -33,8 +33,8 @@ pub(super) async fn verify(
             sent.is_some_and(|sent| same_media_type(sent, "token-introspection+jwt"))
         },
         leeway: settings.leeway,
-        needs_expiry: false,
-        source: FetchBudget::BackChannel,
+        requires_expiry: false,
+        fetch_budget: FetchBudget::BackChannel,
     };
     let signed = jws::verify(&settings.server, text, &rules)
         .await

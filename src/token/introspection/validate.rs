@@ -11,7 +11,7 @@ use crate::protocol::claims::Registered;
 use crate::protocol::confirmation::Confirmation;
 use crate::token::TokenInfo;
 use crate::token::audience::Audience;
-use crate::token::cache::Memory;
+use crate::token::cache::CacheData;
 use crate::token::error::VerifyErrorKind;
 
 /// Validates issuer, times, audience and type of an active token.
@@ -46,7 +46,7 @@ pub(super) fn validate(
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
         confirmation,
-        memory: Memory::default(),
+        cache: CacheData::default(),
     })
 }
 
