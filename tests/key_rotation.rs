@@ -1,4 +1,4 @@
-//! The key ring: where keys come from, and a rotation that signs nobody out.
+//! Cookie keys: where they are read from, and a rotation that signs no user out.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,13 +13,13 @@ use login_support::*;
 use tower_oauth::CookieKey;
 use tower_oauth::store::MemoryStore;
 
-/// Two keys as they are written down.
+/// Two encoded keys.
 const OLD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const COOKIE: (&str, Option<MemoryStore>) = ("cookie", None);
 
-/// Where sessions may be, over all deployments.
+/// The session backends, shared by all deployments.
 fn places() -> [(&'static str, Option<MemoryStore>); 3] {
     let store = || Some(MemoryStore::new().with_single_process());
     [
@@ -29,7 +29,7 @@ fn places() -> [(&'static str, Option<MemoryStore>); 3] {
     ]
 }
 
-/// A deployment of the shop with this ring.
+/// Deploys the shop with this key ring.
 fn deployed(shop: &Shop, ring: &str, (place, store): &(&str, Option<MemoryStore>)) -> Router {
     let login = login_with(&shop.server, CookieKey::from_text(ring).unwrap());
     app(&match (*place, store.clone()) {
@@ -45,11 +45,10 @@ fn shop(ring: &str, place: &(&str, Option<MemoryStore>)) -> Shop {
     shop
 }
 
-/// L41, H11: before, during and after. Whoever comes by once in the meantime stays signed in, and a login
-/// that was on its way when the key changed is completed. In a store it is the record that is sealed
-/// anew, and the ticket in the browser stays what it is.
+/// Before, during and after a rotation: a user with one request in the meantime stays signed in, and a login in progress
+/// is completed. In a store the record is encrypted again, and the secret in the cookie does not change.
 #[tokio::test]
-async fn a_rotation_signs_nobody_out() {
+async fn a_rotation_signs_no_user_out() {
     for place in places() {
         let name = place.0;
         let in_store = name == "store";
@@ -57,19 +56,19 @@ async fn a_rotation_signs_nobody_out() {
         let mut alice = shop.signed_in().await;
         let first = alice.clone();
         let mut bob = Jar::default();
-        let on_its_way = shop.start("/auth/login?return_to=/notes", &mut bob).await;
-        let away = shop.signed_in().await;
+        let login = shop.start("/auth/login?return_to=/notes", &mut bob).await;
+        let absent = shop.signed_in().await;
 
-        // The new key in front, the old one behind it.
+        // The new key encrypts; both decrypt.
         shop.app = deployed(&shop, &format!("{NEW},{OLD}"), &place);
         assert_eq!(shop.greeting(&alice).await, "hello alice", "{name}");
-        let callback = shop.approve(on_its_way.location(), "bob").await;
+        let callback = shop.approve(login.location(), "bob").await;
         let answer = shop.send(Ask::page(&callback).jar(&bob)).await;
         assert_eq!(answer.location(), "/notes", "{name} {answer:?}");
         bob.take(&answer);
         assert_eq!(shop.greeting(&bob).await, "hello bob", "{name}");
 
-        // The next write is with the new key, and it is the only one: the second request sets nothing.
+        // The next write uses the new key. The second request writes nothing.
         shop.clock().advance(Duration::from_secs(400));
         for writes in [true, false] {
             let answer = shop.send(Ask::page("/").jar(&alice)).await;
@@ -80,17 +79,18 @@ async fn a_rotation_signs_nobody_out() {
         let same_cookie = alice.value(SESSION) == first.value(SESSION);
         assert_eq!(same_cookie, in_store, "{name}");
 
-        // The old key is gone.
+        // The old key is removed.
         shop.app = deployed(&shop, NEW, &place);
         assert_eq!(shop.greeting(&alice).await, "hello alice", "{name}");
         assert_eq!(shop.greeting(&bob).await, "hello bob", "{name}");
-        // Who never came by in the meantime is nobody, and so is a copy of a cookie from before: no error, and a
-        // sealed cookie goes (L39). A ticket stays: a replica that still has the old key can read its session.
-        let mut strangers = vec![&away];
+        // A user without a request in the meantime is signed out, and an old copy of a cookie is invalid. This is
+        // not an error, and an encrypted cookie is cleared. The secret of a stored session stays: a replica that
+        // still has the old key can open its session.
+        let mut signed_out = vec![&absent];
         if !in_store {
-            strangers.push(&first);
+            signed_out.push(&first);
         }
-        for jar in strangers {
+        for jar in signed_out {
             let answer = shop.send(Ask::page("/").jar(jar)).await;
             assert_eq!(answer.status, StatusCode::OK, "{name}");
             assert_eq!(answer.text(), "hello stranger", "{name}");
@@ -100,10 +100,10 @@ async fn a_rotation_signs_nobody_out() {
     }
 }
 
-/// While both are deployed side by side, each opens what the other seals: the new key is first added
-/// behind the old one everywhere, and then put in front.
+/// The new key is first added as a previous key at all replicas, and then becomes the first key. In the meantime each
+/// replica decrypts the cookies of the others.
 #[tokio::test]
-async fn replicas_in_the_middle_of_a_rotation_understand_each_other() {
+async fn replicas_decrypt_each_others_cookies_during_a_rotation() {
     for place in places() {
         let shop = shop(OLD, &place);
         let rings = [[OLD, NEW], [NEW, OLD]];
@@ -120,7 +120,7 @@ async fn replicas_in_the_middle_of_a_rotation_understand_each_other() {
     }
 }
 
-/// A folder that goes away with the test.
+/// A folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -138,9 +138,9 @@ impl Drop for Folder {
     }
 }
 
-/// L41: keys out of a mounted file, and errors that repeat nothing of it.
+/// Keys from a mounted file, and errors that contain nothing of it.
 #[tokio::test]
-async fn a_ring_comes_out_of_a_file() {
+async fn a_key_ring_is_read_from_a_file() {
     let folder = Folder::new("ring");
     let path = folder.0.join("cookie.key");
     assert!(CookieKey::from_file(&path).is_err());
@@ -195,9 +195,9 @@ async fn a_ring_comes_out_of_a_file() {
     assert!(CookieKey::from_file(&folder.0).is_err());
 }
 
-/// A key without a command: made at the first start, the same at the next, nobody else's to read.
+/// The key file is created at the first start, reused at the next, and readable by its owner only.
 #[tokio::test]
-async fn a_file_is_made_where_there_is_none_and_sessions_outlive_the_process() {
+async fn a_missing_file_is_created_and_sessions_survive_a_restart() {
     let folder = Folder::new("made");
     let path = folder.0.join("cookie.key");
     let mut shop = Shop::new();
@@ -219,16 +219,16 @@ async fn a_file_is_made_where_there_is_none_and_sessions_outlive_the_process() {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // What stands there and is no key is neither used nor replaced.
+    // A file without a valid key is neither used nor replaced.
     fs::write(&path, "a passphrase").unwrap();
     assert!(CookieKey::from_file_or_create(&path).is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "a passphrase");
     assert!(CookieKey::from_file_or_create(folder.0.join("no/such/folder")).is_err());
 }
 
-/// Processes that start at once agree on one key.
+/// Processes that start at the same time use the same key.
 #[test]
-fn a_file_that_many_make_at_once_holds_one_key() {
+fn concurrent_creators_of_a_key_file_use_the_same_key() {
     let folder = Folder::new("race");
     for round in 0..20 {
         let path = folder.0.join(format!("{round}.key"));
@@ -253,9 +253,9 @@ fn a_file_that_many_make_at_once_holds_one_key() {
     }
 }
 
-/// A key to print and to keep: whole, different each time.
+/// Each generated key is complete and different.
 #[test]
-fn a_key_as_text_is_one_that_is_taken_back() {
+fn a_generated_key_can_be_read_back() {
     let texts: Vec<String> = (0..8)
         .map(|_| CookieKey::generate_text().unwrap())
         .collect();
