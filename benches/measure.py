@@ -1,4 +1,4 @@
-"""Runs the programs of benches/ in turns and holds what they say against the targets.
+"""Runs the programs of benches/ in turns and compares the results with the targets.
 
 Started by benches/run, which builds the programs. Standard library only.
 """
@@ -25,7 +25,7 @@ ENVOY = HERE / "target" / "venv" / "bin" / "envoy"
 AUDIENCE = "https://api.example.test"
 ALGORITHMS = ["RS256", "PS256", "ES256", "ES384", "EdDSA"]
 PROGRAMS = ["ours", "peers", "shipped"]
-BATCH = 3e6  # nanoseconds that one program works before the next one's turn
+BATCH = 3e6  # nanoseconds that one program runs before the next one
 
 
 def program(name):
@@ -33,7 +33,7 @@ def program(name):
 
 
 def pinned(cpu, *command):
-    """On the first or the last processor: of two, what is measured has one for itself."""
+    """Pins a command to the first or the last processor, so that the measured program has one alone."""
     return ["taskset", "-c", str(sorted(os.sched_getaffinity(0))[cpu]), *map(str, command)]
 
 
@@ -45,7 +45,7 @@ def median(values):
 
 
 class Issuer(http.server.BaseHTTPRequestHandler):
-    """The metadata and the keys, for every program alike."""
+    """Serves the metadata and the keys to every program."""
 
     folder = None
 
@@ -69,7 +69,7 @@ class Issuer(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def issuer():
-    """New keys and tokens, and a server for them; yields the folder."""
+    """Creates new keys and tokens and serves them; yields their folder."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         Issuer.folder = pathlib.Path(folder)
         server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Issuer)
@@ -87,7 +87,7 @@ def issuer():
 
 
 class Worker:
-    """A program that does one order at a time and sleeps between them."""
+    """A program that executes one command at a time and sleeps between them."""
 
     def __init__(self, name, algorithm):
         command = pinned(-1, program(name), algorithm)
@@ -101,7 +101,7 @@ class Worker:
             sys.exit(f"{self.process.args} ended")
         return line.rstrip("\n")
 
-    def order(self, verb, subject, times):
+    def execute(self, verb, subject, times):
         self.process.stdin.write(f"{verb}\t{subject}\t{times}\n")
         self.process.stdin.flush()
         return int(self.read())
@@ -112,22 +112,22 @@ class Worker:
 
 
 class Oneshot:
-    """Nanoseconds a request of every subject, round by round, and its allocations."""
+    """Nanoseconds per request of every subject, round by round, and its allocations."""
 
     def __init__(self, algorithm, rounds):
         workers = [Worker(name, algorithm) for name in PROGRAMS]
         subjects = [(worker, name) for worker in workers for name in worker.subjects]
         times, self.rounds, self.allocations = {}, {}, {}
         for worker, name in subjects:
-            worker.order("time", name, 50)  # caches fill, keys come
-            once = worker.order("time", name, 50) / 50
+            worker.execute("time", name, 50)  # fills caches and fetches keys
+            once = worker.execute("time", name, 50) / 50
             times[name] = max(10, round(BATCH / once))
             self.rounds[name] = []
-            self.allocations[name] = worker.order("count", name, 100) / 100
+            self.allocations[name] = worker.execute("count", name, 100) / 100
         for _ in range(rounds):
             for worker, name in subjects:
-                took = worker.order("time", name, times[name])
-                self.rounds[name].append(took / times[name])
+                duration = worker.execute("time", name, times[name])
+                self.rounds[name].append(duration / times[name])
         for worker in workers:
             worker.end()
 
@@ -135,9 +135,9 @@ class Oneshot:
         return median(self.rounds[name])
 
     def added(self, name):
-        """What a subject adds to no layer, in each round."""
+        """What a subject adds to the request without a layer, in each round."""
         none = self.rounds[name.split("/")[0] + "/none"]
-        return [one - base for one, base in zip(self.rounds[name], none)]
+        return [value - base for value, base in zip(self.rounds[name], none)]
 
     def added_allocations(self, name):
         return self.allocations[name] - self.allocations[name.split("/")[0] + "/none"]
@@ -149,8 +149,8 @@ class Oneshot:
 
 
 def over(above, below):
-    """The median of the ratios of values that stood in the same round."""
-    return median([one / other for one, other in zip(above, below)])
+    """The median of the ratios of values of the same round."""
+    return median([value / base for value, base in zip(above, below)])
 
 
 # ------------------------------------------------------------------------------------------------ http
@@ -178,7 +178,7 @@ def envoy_configuration(folder, filtered, cached):
     filters.append(
         {"name": "router", "typed_config": {"@type": f"{package}.router.v3.Router"}}
     )
-    answer = {"status": 200, "body": {"inline_string": "ok"}}
+    response = {"status": 200, "body": {"inline_string": "ok"}}
     manager = {
         "@type": "type.googleapis.com/envoy.extensions.filters.network."
         "http_connection_manager.v3.HttpConnectionManager",
@@ -188,7 +188,7 @@ def envoy_configuration(folder, filtered, cached):
                 {
                     "name": "all",
                     "domains": ["*"],
-                    "routes": [{"match": {"prefix": "/"}, "direct_response": answer}],
+                    "routes": [{"match": {"prefix": "/"}, "direct_response": response}],
                 }
             ]
         },
@@ -216,7 +216,7 @@ class Server:
         self.address = find_address(self.process)
 
     def cpu(self):
-        """Nanoseconds on a processor, of all threads."""
+        """CPU time of all threads in nanoseconds."""
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/schedstat")
         return sum(int(task.read_text().split()[0]) for task in tasks)
 
@@ -224,14 +224,14 @@ class Server:
         before = self.cpu()
         header = f"Authorization: Bearer {token}"
         command = pinned(-1, "wrk", "-t1", "-c32", f"-d{seconds}s", "-H", header)
-        said = subprocess.run(
+        output = subprocess.run(
             [*command, f"http://{self.address}/"], check=True, capture_output=True, text=True
         ).stdout
         spent = self.cpu() - before
-        if "Non-2xx" in said:
-            sys.exit(f"{self.name}: {said}")
-        requests = int(re.search(r"(\d+) requests in", said).group(1))
-        self.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", said).group(1)))
+        if "Non-2xx" in output:
+            sys.exit(f"{self.name}: {output}")
+        requests = int(re.search(r"(\d+) requests in", output).group(1))
+        self.rates.append(float(re.search(r"Requests/sec:\s+([\d.]+)", output).group(1)))
         self.micros.append(spent / requests / 1e3)
 
     def end(self):
@@ -266,7 +266,7 @@ def envoy_server(folder, name, filtered, cached):
 
 
 class Http:
-    """Requests a second and processor time a request, server by server in turns."""
+    """Requests per second and CPU time per request, one server after the other in turns."""
 
     def __init__(self, folder, algorithm, rounds, seconds):
         token = (folder / f"{algorithm}.token").read_text()
@@ -311,19 +311,40 @@ class Http:
     def added(self, name):
         none = "Envoy, none" if name.startswith("Envoy") else "none"
         pairs = zip(self.servers[name].micros, self.servers[none].micros)
-        return median([one - base for one, base in pairs])
+        return median([value - base for value, base in pairs])
 
     def rates(self, above, below):
-        """Requests a second of a core, as a ratio: the same as what wrk counts where nobody else uses
-        that core, and still true where somebody does."""
+        """The ratio of requests per second of a whole core, from CPU time. It equals wrk's ratio on an idle
+        machine and is also valid on a busy one."""
         return over(self.servers[below].micros, self.servers[above].micros)
 
 
 # --------------------------------------------------------------------------------------------- targets
 
 
+# Name of each target and its former number; docs/performance.md defines them. Printed until the next change.
+TARGETS = {
+    "warm-overhead": "P1",
+    "warm-vs-others": "P2",
+    "cold-overhead": "P3",
+    "cold-vs-default-build": "P4",
+    "http-throughput": "P5",
+    "allocations": "P6",
+    "cache-memory": "P7",
+    "key-rotation": "P8",
+    "unknown-key-ids": "P9",
+    "key-endpoint-outage": "P10",
+    "outage-at-start": "P11",
+    "unsupported-keys": "P12",
+    "introspection": "P13",
+    "session-overhead": "P14",
+    "login-memory": "P15",
+}
+SCENARIOS = list(TARGETS)[6:]
+
+
 class Report:
-    """One line a target."""
+    """One line per target."""
 
     def __init__(self):
         self.lines = []
@@ -341,42 +362,42 @@ class Report:
         return sum(not met for *_, met in self.lines)
 
     def sort(self):
-        self.lines.sort(key=lambda line: int(line[0][1:]))
+        self.lines.sort(key=lambda line: list(TARGETS).index(line[0]))
 
     def show(self):
         for target, what, measured, met in self.lines:
-            print(f"{target} {what} {measured} {'met' if met else 'missed'}")
+            print(f"{target} ({TARGETS[target]}) {what} {measured} {'met' if met else 'missed'}")
 
 
-def judge_oneshot(report, oneshots):
+def evaluate_oneshot(report, oneshots):
     limits = {"RS256": 1.15, "PS256": 1.15, "ES256": 1.05, "ES384": 1.03, "EdDSA": 1.08}
     for algorithm, one in oneshots.items():
         warm, cold = one.added("axum/ours, warm"), one.added("axum/ours, cold")
-        report.most("P1", algorithm, over(warm, one.added("axum/one extension")), 1.8)
+        report.most("warm-overhead", algorithm, over(warm, one.added("axum/one extension")), 1.8)
         peers = one.peers("axum")
         best = min(peers, key=lambda name: median(one.added(name)))
         if algorithm in ("RS256", "ES256"):
             least = 40 if algorithm == "RS256" else 100
             what = f"{algorithm} against {best.removeprefix('axum/')}"
-            report.least("P2", what, over(one.added(best), warm), least, 1)
+            report.least("warm-vs-others", what, over(one.added(best), warm), least, 1)
         ratio = over(one.added("bare/ours, cold"), one.rounds["function/raw"])
-        report.most("P3", algorithm, ratio, limits[algorithm], 4)
+        report.most("cold-overhead", algorithm, ratio, limits[algorithm], 4)
         if algorithm == "RS256":
             decode = one.rounds["function/jsonwebtoken::decode, aws-lc-rs"]
             ratio = over(one.added("bare/ours, cold"), decode)
-            report.most("P3", "RS256 against jsonwebtoken::decode", ratio, 0.82, 4)
+            report.most("cold-overhead", "RS256 against jsonwebtoken::decode", ratio, 0.82, 4)
             default = one.added("axum/tower-oauth2-resource-server, default")
-            report.least("P4", algorithm, over(default, cold), 5)
-        floor = one.added_allocations("axum/one extension")
-        hit = one.added_allocations("axum/ours, warm") - floor
-        report.most("P6", f"{algorithm} hit, allocations beyond one extension", hit, 2, 0)
+            report.least("cold-vs-default-build", algorithm, over(default, cold), 5)
+        least = one.added_allocations("axum/one extension")
+        hit = one.added_allocations("axum/ours, warm") - least
+        report.most("allocations", f"{algorithm} warm, beyond one extension", hit, 2, 0)
         miss = one.added_allocations("axum/ours, cold")
-        report.most("P6", f"{algorithm} cold, allocations beyond no layer", miss, 24, 0)
+        report.most("allocations", f"{algorithm} cold, beyond no layer", miss, 24, 0)
 
 
-def judge_http(report, https):
+def evaluate_http(report, https):
     for algorithm, one in https.items():
-        report.least("P5", f"{algorithm} warm of none", one.rates("ours, warm", "none"), 0.87)
+        report.least("http-throughput", f"{algorithm} warm, of the rate without a layer", one.rates("ours, warm", "none"), 0.87)
         if algorithm == "RS256":
             shipped = [
                 "oauth-resource-server",
@@ -386,22 +407,22 @@ def judge_http(report, https):
             ]
             best = min(shipped, key=one.micros)
             ratio = one.rates("ours, cold", best)
-            report.least("P5", f"{algorithm} cold against {best}", ratio, 1.35)
+            report.least("http-throughput", f"{algorithm} cold against {best}", ratio, 1.35)
         cache = "Envoy, jwt_authn with its cache"
         if cache in one.servers:
             added, theirs = one.added("ours, warm"), one.added(cache)
-            what = f"{algorithm} {added:.2f} us of CPU against Envoy's {theirs:.2f}, ratio"
-            report.most("P2", what, added / theirs, 0.5)
+            what = f"{algorithm} {added:.2f} us of CPU against {theirs:.2f} of Envoy, ratio"
+            report.most("warm-vs-others", what, added / theirs, 0.5)
             what = f"{algorithm} warm against Envoy with its cache"
-            report.least("P5", what, one.rates("ours, warm", cache), 2.5)
+            report.least("http-throughput", what, one.rates("ours, warm", cache), 2.5)
 
 
-def judge_scenarios(report, targets):
+def evaluate_scenarios(report, targets):
     for target in targets:
-        said = subprocess.run(
+        output = subprocess.run(
             [program("scenarios"), target], check=True, capture_output=True, text=True
         ).stdout
-        for line in said.splitlines():
+        for line in output.splitlines():
             found = json.loads(line)
             report.line(target, found["what"], found["measured"], found["met"])
 
@@ -423,7 +444,7 @@ def grouped(number, digits=0):
 def function_table(oneshots):
     raw = "function/raw"
     rows = {
-        "the layer, cold, with all that it adds": lambda one: one.added("bare/ours, cold"),
+        "the layer, cold, everything it adds": lambda one: one.added("bare/ours, cold"),
         "`jsonwebtoken::decode`, aws-lc-rs": lambda one: one.rounds[
             "function/jsonwebtoken::decode, aws-lc-rs"
         ],
@@ -431,7 +452,7 @@ def function_table(oneshots):
             "function/jsonwebtoken::decode, rust_crypto"
         ],
     }
-    cells = [["the bare check, ns"] + [grouped(one.ns(raw)) for one in oneshots.values()]]
+    cells = [["check of the signature, ns"] + [grouped(one.ns(raw)) for one in oneshots.values()]]
     for name, values in rows.items():
         ratios = [over(values(one), one.rounds[raw]) for one in oneshots.values()]
         cells.append([name] + [f"{ratio:.3f} x" for ratio in ratios])
@@ -473,11 +494,11 @@ def target_table(report):
     rows = []
     for target, what, measured, met in report.lines:
         rows.append([target, what, measured, "met" if met else "**missed**"])
-    return table("Targets", ["", "", "measured", ""], rows)
+    return table("Results", ["target", "", "measured", ""], rows)
 
 
 def conditions(options):
-    """Where and when; a busy machine says so."""
+    """Machine, date and load of a measurement."""
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
     commit = ["git", "-C", str(HERE), "describe", "--always", "--dirty"]
     commit = subprocess.run(commit, capture_output=True, text=True).stdout.strip()
@@ -490,22 +511,20 @@ def conditions(options):
     )
 
 
-BEGIN, END = "<!-- measured: benches/run --write -->", "<!-- /measured -->"
-
-
-def write(lines):
-    """Puts the tables into docs/performance.md, in the place of the last ones."""
+def write(block, lines):
+    """Replaces a block of docs/performance.md."""
+    begin, end = f"<!-- {block}: benches/run --write -->", f"<!-- /{block} -->"
     path = HERE.parent / "docs" / "performance.md"
-    before, rest = path.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    path.write_text("\n".join([before + BEGIN, *lines, "", END + after]))
+    before, rest = path.read_text().split(begin)
+    after = rest.split(end)[1]
+    path.write_text("\n".join([before + begin, *lines, "", end + after]))
 
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--quick", action="store_true", help="few rounds: shows that it runs")
-    options.add_argument("--strict", action="store_true", help="exit 1 where a target is missed")
-    options.add_argument("--write", action="store_true", help="into docs/performance.md")
+    options.add_argument("--quick", action="store_true", help="few rounds: only checks that everything runs")
+    options.add_argument("--strict", action="store_true", help="exit 1 if a target is missed")
+    options.add_argument("--write", action="store_true", help="update docs/performance.md")
     options.add_argument("--only", default="oneshot,http,scenarios")
     options.add_argument("--algorithms", default=",".join(ALGORITHMS))
     options = options.parse_args()
@@ -522,12 +541,11 @@ def main():
             for algorithm in ("RS256", "ES256"):
                 if algorithm in algorithms:
                     https[algorithm] = Http(folder, algorithm, rounds, seconds)
-    judge_oneshot(report, oneshots)
-    judge_http(report, https)
+    evaluate_oneshot(report, oneshots)
+    evaluate_http(report, https)
     if "scenarios" in parts:
-        judge_scenarios(report, [f"P{number}" for number in range(7, 16)])
+        evaluate_scenarios(report, SCENARIOS)
     report.sort()
-    lines += target_table(report)
     if oneshots:
         lines += function_table(oneshots)
         title = "Added to axum's `Router::oneshot`: ns / allocations"
@@ -536,9 +554,11 @@ def main():
         lines += oneshot_table(oneshots, "bare/", title)
     if https:
         lines += http_table(https)
-    print("\n".join(lines), end="\n\n")
+    targets = list(target_table(report))
+    print("\n".join(lines + targets), end="\n\n")
     if options.write:
-        write(lines)
+        write("measured", lines)
+        write("targets", targets)
     report.show()
     sys.exit(1 if options.strict and report.missed() else 0)
 

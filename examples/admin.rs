@@ -1,14 +1,14 @@
-//! An administrator's view: who is signed in, since when, and the end of it.
+//! Session administration: lists the sessions of a user and ends them.
 //!
 //! ```sh
 //! cargo run --example admin
 //! ```
 //!
-//! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland`, in two browsers if you like. In yet
-//! another browser (a private window will do) sign in as `carol` / `keys`, who is the administrator, and
-//! open `/admin`: end one session of alice, or all of them, and load her page again.
+//! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland`, optionally in two browsers. In another
+//! browser (or a private window) sign in as the administrator, `carol` / `keys`, and open `/admin`. End one
+//! session of Alice, or all of them, and reload her page.
 //!
-//! Programs do the same with a token of the scope `sessions:manage`:
+//! Other clients do the same with a token that has the scope `sessions:manage`:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:3000/api/sessions/alice
@@ -18,16 +18,16 @@
 //! curl -H "Authorization: Bearer $TOKEN" http://127.0.0.1:3000/api/sessions/alice
 //! # {"sessions":[{"id":"kZ0…","signed_in_at":1800000000}]}
 //! curl -X DELETE -H "Authorization: Bearer $TOKEN" http://127.0.0.1:3000/api/sessions/alice/kZ0…
-//! # 204, and nothing
+//! # 204
 //! curl -X DELETE -H "Authorization: Bearer $TOKEN" http://127.0.0.1:3000/api/sessions/alice
 //! # {"ended":1}
 //! ```
 //!
-//! Signing out at the authorization server, <http://127.0.0.1:9000/end-session>, ends the session here as
-//! well: it is told by back-channel logout.
+//! Signing out at the authorization server, <http://127.0.0.1:9000/end-session>, also ends the session of the
+//! application, by back-channel logout.
 //!
-//! Sessions are in a [`MemoryStore`], which is enough for one process and forgets them when it stops; a
-//! `RedisStore` in its place serves many. Other ports: `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`.
+//! Sessions are in a [`MemoryStore`], which serves one process and is empty after a restart; use a
+//! `RedisStore` for several. For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`.
 #![allow(clippy::print_stdout)]
 
 #[path = "admin/pages.rs"]
@@ -44,18 +44,18 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::session::{SessionAdminError, SessionId, Sessions};
+use tower_oauth::session::{SessionAdmin, SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
     AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
     Session,
 };
 
-/// How this API is called in `aud`: an identifier, not an address.
+/// The audience (`aud`) of this API: an identifier, which need not be its address.
 const API: &str = "https://admin.example";
 
-/// The one who may: a subject of the one issuer there is. Your application has roles of its own.
+/// The subject of the administrator. Replace this with the roles of your application.
 const ADMINISTRATOR: &str = "carol";
 
 #[tokio::main]
@@ -68,7 +68,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let issuer = demo_server(&issuer_url, &app_url)?;
-    let _listening = issuer.listen(&issuer_addr).await?;
+    let _handle = issuer.listen(&issuer_addr).await?;
     let listener = tokio::net::TcpListener::bind(&app_addr).await?;
     println!("application:           {app_url}   (alice / wonderland, bob / builder)");
     println!("administrator:         {app_url}/admin   (carol / keys)");
@@ -86,12 +86,12 @@ fn application(issuer_url: &str, app_url: &str) -> Result<Router, ConfigError> {
         .with_session_store(MemoryStore::new().with_single_process());
     let sessions = login.sessions();
 
-    // The login layer takes a POST only from pages of this origin: no other site can end a session.
+    // The login layer rejects cross-site POST requests, so other sites cannot end a session.
     let admin = Router::new()
         .route("/admin", get(list))
         .route("/admin/end", post(end))
         .route("/admin/end-all", post(end_all))
-        .route_layer(from_fn(only_the_administrator))
+        .route_layer(from_fn(require_administrator))
         .route_layer(login.required());
     let api = Router::new()
         .route("/api/sessions/{user}", get(api_list).delete(api_end_all))
@@ -110,8 +110,8 @@ async fn home(session: Option<Session>) -> Html<String> {
     Html(pages::home(session.as_ref()))
 }
 
-/// Inside of `login.required()`, so there is a session.
-async fn only_the_administrator(session: Session, request: Request, next: Next) -> Response {
+/// Runs inside `login.required()`, so there is a session.
+async fn require_administrator(session: Session, request: Request, next: Next) -> Response {
     if session.subject() == ADMINISTRATOR {
         return next.run(request).await;
     }
@@ -119,47 +119,53 @@ async fn only_the_administrator(session: Session, request: Request, next: Next) 
 }
 
 #[derive(serde::Deserialize)]
-struct Whose {
+struct ListQuery {
     user: Option<String>,
-    /// How many sessions were ended just now.
+    /// The number of sessions that were just ended.
     ended: Option<usize>,
 }
 
 async fn list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     session: Session,
-    Query(whose): Query<Whose>,
-) -> Result<Html<String>, Away> {
-    let user = whose.user.as_deref().unwrap_or("alice");
+    Query(query): Query<ListQuery>,
+) -> Result<Html<String>, StoreUnavailable> {
+    let user = query.user.as_deref().unwrap_or("alice");
     let found = sessions.of_user(user).await?;
-    Ok(Html(pages::list(&session, user, &found, whose.ended)))
+    Ok(Html(pages::list(&session, user, &found, query.ended)))
 }
 
 #[derive(serde::Deserialize)]
-struct One {
+struct EndForm {
     user: String,
     id: String,
 }
 
-async fn end(State(sessions): State<Sessions>, Form(one): Form<One>) -> Result<Response, Away> {
-    let Ok(id) = one.id.parse::<SessionId>() else {
+async fn end(
+    State(sessions): State<SessionAdmin>,
+    Form(form): Form<EndForm>,
+) -> Result<Response, StoreUnavailable> {
+    let Ok(id) = form.id.parse::<SessionId>() else {
         return Ok(StatusCode::BAD_REQUEST.into_response());
     };
     sessions.end(&id).await?;
-    Ok(back_to(&one.user, 1))
+    Ok(back_to(&form.user, 1))
 }
 
 #[derive(serde::Deserialize)]
-struct All {
+struct EndAllForm {
     user: String,
 }
 
-async fn end_all(State(sessions): State<Sessions>, Form(all): Form<All>) -> Result<Response, Away> {
-    let ended = sessions.end_user(&all.user).await?;
-    Ok(back_to(&all.user, ended))
+async fn end_all(
+    State(sessions): State<SessionAdmin>,
+    Form(form): Form<EndAllForm>,
+) -> Result<Response, StoreUnavailable> {
+    let ended = sessions.end_user(&form.user).await?;
+    Ok(back_to(&form.user, ended))
 }
 
-/// The answer to a form leads to a page that can be loaded again without harm.
+/// Redirects after a form, so that reloading the page does not repeat the request.
 fn back_to(user: &str, ended: usize) -> Response {
     let query = url::form_urlencoded::Serializer::new(String::new())
         .append_pair("user", user)
@@ -169,16 +175,16 @@ fn back_to(user: &str, ended: usize) -> Response {
 }
 
 async fn api_list(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
-) -> Result<Response, Away> {
+) -> Result<Response, StoreUnavailable> {
     let found = sessions.of_user(&user).await?;
     let rows: Vec<_> = found
         .iter()
-        .map(|one| {
-            let since = one.signed_in_at().duration_since(UNIX_EPOCH);
+        .map(|session| {
+            let since = session.signed_in_at().duration_since(UNIX_EPOCH);
             json!({
-                "id": one.id().to_string(),
+                "id": session.id().to_string(),
                 "signed_in_at": since.unwrap_or_default().as_secs(),
             })
         })
@@ -187,9 +193,9 @@ async fn api_list(
 }
 
 async fn api_end(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path((_, id)): Path<(String, String)>,
-) -> Result<Response, Away> {
+) -> Result<Response, StoreUnavailable> {
     let Ok(id) = id.parse::<SessionId>() else {
         return Ok(StatusCode::NOT_FOUND.into_response());
     };
@@ -198,31 +204,31 @@ async fn api_end(
 }
 
 async fn api_end_all(
-    State(sessions): State<Sessions>,
+    State(sessions): State<SessionAdmin>,
     Path(user): Path<String>,
-) -> Result<Response, Away> {
+) -> Result<Response, StoreUnavailable> {
     let ended = sessions.end_user(&user).await?;
     Ok(Json(json!({ "ended": ended })).into_response())
 }
 
-/// The store cannot be asked: nothing is known, and nothing was ended for certain.
-struct Away(SessionAdminError);
+/// The store is unavailable. Sessions may or may not have been ended.
+struct StoreUnavailable(SessionAdminError);
 
-impl From<SessionAdminError> for Away {
+impl From<SessionAdminError> for StoreUnavailable {
     fn from(error: SessionAdminError) -> Self {
         Self(error)
     }
 }
 
-impl IntoResponse for Away {
+impl IntoResponse for StoreUnavailable {
     fn into_response(self) -> Response {
-        println!("the sessions cannot be managed: {}", self.0);
-        let text = "The sessions cannot be reached. Try again in a moment.";
+        println!("sessions cannot be managed: {}", self.0);
+        let text = "We can't access the sessions right now. Please try again in a moment.";
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }
 
-/// The authorization server, with the clients and users it knows. Not for production.
+/// The authorization server with its clients and users. Not for production.
 fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
     let application = TestClient::confidential("app", "app-secret")
         .add_redirect_uri(&format!("{app}/auth/callback"))?
@@ -230,7 +236,7 @@ fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
         .with_backchannel_logout_uri(&format!("{app}/auth/backchannel-logout"))?
         .without_consent();
     let program = TestClient::confidential("ops", "ops-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("sessions:manage")?
         .with_audience(API);
     Ok(TestServer::new(issuer)?

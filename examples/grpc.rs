@@ -1,21 +1,21 @@
-//! A tonic API: each method with its scopes, the token inside a method, refusals that gRPC callers know.
+//! A tonic API: scopes for each method, the token in a method, and errors as gRPC status codes.
 //!
 //! ```sh
 //! cargo run --example grpc
 //! ```
 //!
-//! It starts an authorization server inside the process, serves a service behind [`BearerLayer`] and
+//! It starts an in-process authorization server, serves a service behind [`BearerLayer`] and
 //! [`MethodScopesLayer`], and calls it with tonic's own client:
 //!
 //! ```text
-//! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is needed"
-//! check with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token does not grant the scope that is needed"
+//! check without a token            -> code: 'The request does not have valid authentication credentials', message: "an access token is required"
+//! check with the scope notes:read  -> code: 'The caller does not have permission to execute the specified operation', message: "the access token lacks a required scope"
 //! check with the scope health:read -> Serving
-//! watch with the scope health:read -> code: 'The caller does not have permission to execute the specified operation', message: "nobody may call this method"
+//! watch with the scope health:read -> code: 'The caller does not have permission to execute the specified operation', message: "method not allowed"
 //! ```
 //!
-//! Then it goes on serving and prints lines for another client, `grpc-health-probe`, with tokens that are
-//! good for an hour. `GRPC_ADDR` says where it listens, 127.0.0.1:50051 otherwise.
+//! Then it keeps serving and prints commands for another client, `grpc-health-probe`, with tokens that are
+//! valid for an hour. `GRPC_ADDR` sets the address. Default: 127.0.0.1:50051.
 #![allow(clippy::print_stdout)]
 
 use std::error::Error;
@@ -32,10 +32,10 @@ use tower_oauth::bearer::MethodScopesLayer;
 use tower_oauth::testing::{ManualClock, TestServer};
 use tower_oauth::{BearerLayer, Claims, ScopeLayer, grpc};
 
-/// What this API calls itself, and what its tokens must therefore say in `aud`.
+/// The audience (`aud`) that tokens for this API must have.
 const AUDIENCE: &str = "https://health.example.com";
 
-/// The service; its trait is made from a `.proto` file, here the standard one of health checks.
+/// The service. Its trait is generated from a `.proto` file, here the standard health check.
 struct Checks;
 
 #[tonic::async_trait]
@@ -46,9 +46,9 @@ impl Health for Checks {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
-        // The layers have verified it; to call further services with it there is `grpc::ForwardToken`.
+        // The layers have verified the token. To call other services with it, use `grpc::ForwardToken`.
         let token = grpc::token::<Claims>(&request)?;
-        eprintln!("served to the client {:?}", token.client_id());
+        eprintln!("request of client {:?}", token.client_id());
         let status = ServingStatus::Serving.into();
         Ok(Response::new(HealthCheckResponse { status }))
     }
@@ -57,13 +57,13 @@ impl Health for Checks {
         &self,
         _: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        Err(Status::unimplemented("there is nothing to watch"))
+        Err(Status::unimplemented("watch is not implemented"))
     }
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    // In an application: AuthorizationServer::new("https://id.example.com")?, and nothing to mint.
+    // In your application: AuthorizationServer::new("https://id.example.com")?
     let issuer = TestServer::new("https://id.example.com")?.with_clock(ManualClock::ticking());
     let server = issuer.authorization_server();
     let token = |scope: &str| {
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         mint.with_scope(scope).with_expires_in(3600).sign()
     };
 
-    // What is not listed is closed.
+    // Methods that are not listed are rejected.
     let methods = MethodScopesLayer::new().add(
         "/grpc.health.v1.Health/Check",
         ScopeLayer::all("health:read")?,
@@ -99,7 +99,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let watched = watched.map(|_| "watching".to_owned());
     show("watch", "with the scope health:read", watched);
 
-    println!("\nListening on {address}. Another client, refused and served:");
+    println!("\nListening on {address}. Rejected and accepted requests of another client:");
     for scope in ["notes:read", "health:read"] {
         let token = token(scope);
         println!("grpc-health-probe -addr={address} -rpc-header='authorization: Bearer {token}'");
@@ -108,25 +108,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Asks for the health of the whole server.
+/// Checks the health of the whole server.
 async fn check(client: &mut HealthClient<Channel>, token: Option<&str>) -> Result<String, Status> {
-    let answer = client.check(request(token)?).await?.into_inner();
-    Ok(format!("{:?}", answer.status()))
+    let response = client.check(request(token)?).await?.into_inner();
+    Ok(format!("{:?}", response.status()))
 }
 
 fn request(token: Option<&str>) -> Result<Request<HealthCheckRequest>, Status> {
     let mut request = Request::new(HealthCheckRequest::default());
     if let Some(token) = token {
-        let line = format!("Bearer {token}").parse();
-        let line = line.map_err(|_| Status::invalid_argument("the token is not ASCII"))?;
-        request.metadata_mut().insert("authorization", line);
+        let value = format!("Bearer {token}").parse();
+        let value = value.map_err(|_| Status::invalid_argument("the token is not ASCII"))?;
+        request.metadata_mut().insert("authorization", value);
     }
     Ok(request)
 }
 
-fn show(method: &str, name: &str, answer: Result<String, Status>) {
-    match answer {
-        Ok(answer) => println!("{method} {name} -> {answer}"),
+fn show(method: &str, name: &str, result: Result<String, Status>) {
+    match result {
+        Ok(text) => println!("{method} {name} -> {text}"),
         Err(status) => println!(
             "{method} {name} -> code: '{}', message: {:?}",
             status.code(),

@@ -1,11 +1,11 @@
-//! A server of the Model Context Protocol, protected as its specification asks (revision 2026-07-28): tokens
-//! for this server alone, protected resource metadata, a challenge that names it, and a scope for each tool.
+//! A Model Context Protocol server, protected as its specification requires (revision 2026-07-28): tokens
+//! for this server only, protected resource metadata, a challenge that links to it, and a scope for each tool.
 //!
 //! ```sh
 //! cargo run --example mcp
 //! ```
 //!
-//! A client that knows nothing but the address finds its way from the first refusal:
+//! A client that knows only the address discovers everything else from the first 401 response:
 //!
 //! ```sh
 //! curl -i -X POST http://127.0.0.1:3000/mcp
@@ -27,7 +27,7 @@
 //! # 403, www-authenticate: Bearer realm="api", error="insufficient_scope", …, scope="notes:write", resource_metadata="…"
 //! ```
 //!
-//! With `scope='notes:read notes:write'` in the token request the last call is answered, too. Other ports:
+//! With `scope='notes:read notes:write'` in the token request the last call succeeds. For other ports, set
 //! `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`.
 #![allow(clippy::print_stdout)]
 
@@ -43,7 +43,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_oauth::bearer::{ResourceMetadata, ResourceMetadataLayer};
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer};
 use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, ScopeLayer, VerifiedToken};
 
 #[tokio::main]
@@ -53,13 +53,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let issuer = format!("http://{issuer_addr}");
     let origin = format!("http://{app_addr}");
 
-    // In an application of your own this is somebody else's server, and only its URL is known here.
+    // In your application, the authorization server is separate and only its issuer URL is configured.
     let agent = TestClient::confidential("agent", "agent-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("notes:read notes:write")?
         .with_audience(&format!("{origin}/mcp"));
     let demo = TestServer::new(&issuer)?.with_clock(ManualClock::ticking());
-    let _listening = demo.add_client(agent).listen(&issuer_addr).await?;
+    let _handle = demo.add_client(agent).listen(&issuer_addr).await?;
 
     let listener = tokio::net::TcpListener::bind(&app_addr).await?;
     println!("MCP server: {origin}/mcp, authorization server: {issuer}");
@@ -68,12 +68,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The MCP endpoint at `/mcp`, and the document that says who issues tokens for it.
+/// The MCP endpoint at `/mcp`, and its protected resource metadata.
 pub(crate) fn application(
     server: &AuthorizationServer,
     origin: &str,
 ) -> Result<Router, ConfigError> {
-    // One identifier, byte for byte: the URL that clients call, `resource`, and `aud` of the tokens.
+    // The URL that clients call, `resource` and the `aud` of tokens must be identical.
     let resource = format!("{origin}/mcp");
     let metadata = ResourceMetadata::new(&resource)?
         .add_authorization_server(server)
@@ -81,11 +81,10 @@ pub(crate) fn application(
         .with_name("Notes");
     let bearer = BearerLayer::jwt(server, resource)?
         .with_scope_hint("notes:read")?
-        .without_forwarding() // whatever a tool calls gets a token of its own
+        .without_forwarding() // the MCP specification forbids token passthrough
         .with_resource_metadata(&metadata)?;
 
-    // Each tool is a route of its own, so that each demands its own scope; the right to write is also
-    // one to read.
+    // Each tool is a route with its own scope requirement. The scope for writing also allows reading.
     let read = post(read_notes).layer(ScopeLayer::any("notes:read notes:write")?);
     let write = post(add_note).layer(ScopeLayer::all("notes:write")?);
     let tools = Router::new()
@@ -128,14 +127,14 @@ async fn add_note(
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .push(note.text);
-    format!("noted for {}", token.subject().unwrap_or("nobody"))
+    format!("noted for {}", token.subject().unwrap_or("unknown"))
 }
 
-/// What a model is told of the tools.
+/// The tool descriptions for the model.
 fn tool_list() -> Value {
     let text = json!({ "text": { "type": "string", "maxLength": 200 } });
     json!([
-        { "name": "read_notes", "description": "All notes, one a line",
+        { "name": "read_notes", "description": "Returns all notes, one per line",
           "inputSchema": { "type": "object", "additionalProperties": false } },
         { "name": "add_note", "description": "Adds a note",
           "inputSchema": { "type": "object", "properties": text, "required": ["text"] } },

@@ -1,11 +1,11 @@
-//! Access tokens that are bound to a client certificate (RFC 8705): worth nothing to whoever steals them.
+//! Access tokens that are bound to a client certificate (RFC 8705), so that a stolen token is useless.
 //!
 //! ```sh
 //! cargo run --example mtls
 //! ```
 //!
-//! It makes certificates, serves an API over TLS on <https://localhost:8443> (or `APP_ADDR`), and prints the
-//! lines to try it with, the token bound to the client's certificate:
+//! It creates certificates, serves an API over TLS on <https://localhost:8443> (or `APP_ADDR`), and prints
+//! commands with a token that is bound to the client's certificate:
 //!
 //! ```sh
 //! curl --cacert ca.pem --cert client.pem --key client.key -H "Authorization: Bearer $TOKEN" https://localhost:8443/
@@ -14,8 +14,8 @@
 //! # 401, www-authenticate: Bearer realm="api", error="invalid_token", …
 //! ```
 //!
-//! What an application takes from here is [`TlsListener`] with [`Peer`]: they put the certificate of each
-//! connection where the layer finds it. The certificates and the token would come from elsewhere.
+//! To use this in your application, copy [`TlsListener`] and [`Peer`]: they pass the certificate of each
+//! connection to the layer. Certificates and tokens come from your infrastructure.
 #![allow(clippy::print_stdout)]
 
 #[path = "mtls/certificates.rs"]
@@ -55,7 +55,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     fs::write(files.join("client.pem"), client.pem())?;
     fs::write(files.join("client.key"), client.key.serialize_pem())?;
 
-    // In an application: AuthorizationServer::new("https://id.example.com")?, and nothing to mint.
+    // In your application: AuthorizationServer::new("https://id.example.com")?
     let issuer = TestServer::new("https://id.example.com")?.with_clock(ManualClock::ticking());
     let token = issuer
         .access_token()
@@ -69,7 +69,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&address).await?;
     let listener = TlsListener::new(listener, &ca.tls_config(server)?)?;
     println!("cd {}; TOKEN={token}", files.display());
-    println!("curl --cacert ca.pem -H \"Authorization: Bearer $TOKEN\" {API}/ -i   # refused");
+    println!("curl --cacert ca.pem -H \"Authorization: Bearer $TOKEN\" {API}/ -i   # rejected");
     println!(
         "curl --cacert ca.pem -H \"Authorization: Bearer $TOKEN\" {API}/ --cert client.pem --key client.key"
     );
@@ -78,7 +78,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The API: a token that is bound to the certificate of the connection it comes over, and no other.
+/// The API. It accepts only tokens that are bound to the certificate of the connection.
 pub(crate) fn api(server: &AuthorizationServer) -> Result<Router, ConfigError> {
     let hello =
         async |token: VerifiedToken| format!("hello {}\n", token.subject().unwrap_or("client"));
@@ -86,10 +86,10 @@ pub(crate) fn api(server: &AuthorizationServer) -> Result<Router, ConfigError> {
     Ok(Router::new()
         .route("/", get(hello))
         .layer(bearer)
-        .layer(map_request(Peer::show)))
+        .layer(map_request(Peer::insert_certificate)))
 }
 
-/// What is known of the other end of a connection. Read once, when the connection is made.
+/// The client certificate of a connection, read once per connection.
 #[derive(Clone)]
 pub(crate) struct Peer(Option<ClientCertificate>);
 
@@ -105,8 +105,8 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 }
 
 impl Peer {
-    /// Puts the certificate where `Mtls::from_tls` looks.
-    async fn show(mut request: Request) -> Request {
+    /// Inserts the certificate into the extensions, where `Mtls::from_tls` expects it.
+    async fn insert_certificate(mut request: Request) -> Request {
         let peer = request.extensions().get::<ConnectInfo<Self>>().cloned();
         if let Some(certificate) = peer.and_then(|ConnectInfo(peer)| peer.0) {
             request.extensions_mut().insert(certificate);
@@ -115,8 +115,8 @@ impl Peer {
     }
 }
 
-/// Accepts TLS connections for `axum::serve`. Handshakes have tasks of their own: one that hangs keeps
-/// nobody waiting.
+/// Accepts TLS connections for `axum::serve`. Each handshake runs in its own task, so that a slow one does
+/// not delay the others.
 pub(crate) struct TlsListener {
     ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
     address: SocketAddr,
@@ -137,7 +137,8 @@ impl TlsListener {
                 };
                 let (sender, handshake) = (sender.clone(), acceptor.accept(socket));
                 tokio::spawn(async move {
-                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await {
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await
+                    {
                         let _ = sender.send((stream, peer)).await;
                     }
                 });
@@ -147,7 +148,7 @@ impl TlsListener {
     }
 }
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Listener for TlsListener {
     type Io = TlsStream<TcpStream>;

@@ -1,14 +1,14 @@
-//! A whole OAuth 2.0 world in one process: an authorization server, an application that people sign in
-//! to, and an API that the application calls with their access token.
+//! An authorization server, an application with login, and an API that the application calls with the
+//! user's access token, all in one process.
 //!
 //! ```sh
 //! cargo run --example quickstart
 //! ```
 //!
-//! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland` or `bob` / `builder`. `/flow` then
-//! shows the flow that just happened, step by step. The access token lives two minutes: the account page
-//! shows it being renewed, and the home page after a sign-out what was revoked. Programs use the API
-//! directly:
+//! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland` or `bob` / `builder`. `/flow` shows
+//! the requests of your sign-in, step by step. Access tokens are valid for two minutes: the account page
+//! shows the refresh, and after sign-out the home page shows the revoked tokens. Other clients call the
+//! API directly:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:3000/api/notes
@@ -21,14 +21,14 @@
 //! # {"notes":["Buy milk","Read RFC 6749","Call Bob"],"of":"cli"}
 //! ```
 //!
-//! Other ports: `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`. In an application of your own, the
-//! function `demo_server` goes away and the issuer is your authorization server's.
+//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100`. In your application, remove
+//! `demo_server` and use the issuer URL of your authorization server.
 #![allow(clippy::print_stdout)]
 
+#[path = "quickstart/flow_page.rs"]
+mod flow_page;
 #[path = "quickstart/pages.rs"]
 mod pages;
-#[path = "quickstart/picture.rs"]
-mod picture;
 #[path = "quickstart/tokens.rs"]
 mod tokens;
 
@@ -44,22 +44,22 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
-use tower_oauth::testing::{Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{
     AuthorizationServer, BearerLayer, Client, ConfigError, CookieKey, LoginLayer, ScopeLayer,
     Session, VerifiedToken,
 };
 
-/// How this API is called in `aud`: an identifier, not an address.
+/// The audience (`aud`) of this API: an identifier, which need not be its address.
 const API: &str = "https://notes.example";
 
-/// What the handlers share.
+/// Shared state of the handlers.
 #[derive(Clone)]
 struct App {
     url: String,
     issuer: TestServer,
     notes: Arc<Mutex<Vec<String>>>,
-    witness: picture::Witness,
+    recorder: flow_page::Recorder,
     http: reqwest::Client,
 }
 
@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
 
     let issuer = demo_server(&issuer_url, &app_url)?;
-    let _listening = issuer.listen(&issuer_addr).await?;
+    let _handle = issuer.listen(&issuer_addr).await?;
     let listener = tokio::net::TcpListener::bind(&app_addr).await?;
     println!("application:           {app_url}   (alice / wonderland, bob / builder)");
     println!("authorization server:  {issuer_url}");
@@ -84,15 +84,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
 fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Router, ConfigError> {
     let server = AuthorizationServer::new(issuer_url)?;
 
-    // The API: a token of this issuer for this audience, and a scope for each method.
+    // The API: requires a token of this issuer for this audience, and a scope for each method.
     let read = get(list_notes).layer(ScopeLayer::all("notes:read")?);
     let write = post(add_note).layer(ScopeLayer::all("notes:write")?);
     let api = Router::new()
         .route("/api/notes", read.merge(write))
         .route_layer(BearerLayer::jwt(&server, API)?.with_realm("notes")?);
 
-    // The pages: the code flow. A new key at every start signs everybody out; a real application
-    // keeps one in its environment: `CookieKey::from_env("COOKIE_KEY")?`.
+    // The pages: the authorization code flow. A generated key ends all sessions at a restart; in
+    // production, load it from the environment: `CookieKey::from_env("COOKIE_KEY")?`.
     let client = Client::confidential("notes-app", "notes-app-secret");
     let redirect_uri = format!("{app_url}/auth/callback");
     let login = LoginLayer::new(&server, client, &redirect_uri, CookieKey::generate()?)?
@@ -111,14 +111,14 @@ fn application(issuer_url: &str, app_url: &str, issuer: TestServer) -> Result<Ro
             "Buy milk".to_owned(),
             "Read RFC 6749".to_owned(),
         ])),
-        witness: picture::Witness::default(),
+        recorder: flow_page::Recorder::default(),
         http: reqwest::Client::new(),
     };
-    // The login layer stands outermost: it serves the routes under /auth/ itself.
+    // The login layer is the outermost one: it serves the routes under /auth/.
     Ok(pages
         .merge(api)
         .layer(login)
-        .layer(from_fn_with_state(app.clone(), witness_callback))
+        .layer(from_fn_with_state(app.clone(), record_callback))
         .with_state(app))
 }
 
@@ -133,7 +133,7 @@ async fn list_notes(State(app): State<App>, token: VerifiedToken) -> impl IntoRe
 
 async fn add_note(State(app): State<App>, token: VerifiedToken, note: String) -> Response {
     if note.is_empty() || note.len() > 200 {
-        return (StatusCode::BAD_REQUEST, "a note has 1 to 200 bytes").into_response();
+        return (StatusCode::BAD_REQUEST, "a note must have 1 to 200 bytes").into_response();
     }
     let mut notes = app.notes.lock().unwrap_or_else(PoisonError::into_inner);
     if notes.len() >= 20 {
@@ -144,8 +144,8 @@ async fn add_note(State(app): State<App>, token: VerifiedToken, note: String) ->
 }
 
 async fn home(State(app): State<App>, session: Option<Session>) -> Html<String> {
-    let ended = tokens::last_sign_out(&app.issuer);
-    Html(pages::home(session.as_ref(), &ended))
+    let revoked = tokens::last_sign_out(&app.issuer);
+    Html(pages::home(session.as_ref(), &revoked))
 }
 
 async fn account(session: Session) -> Html<String> {
@@ -154,15 +154,18 @@ async fn account(session: Session) -> Html<String> {
 
 async fn account_page(
     session: &Session,
-    call: Option<&picture::ApiCall>,
-    renewed: Option<&tokens::Shown>,
+    call: Option<&flow_page::ApiCall>,
+    refreshed_from: Option<&tokens::TokenView>,
 ) -> String {
-    // The ID token says who signed in; the profile is asked for at the authorization server.
+    // The ID token identifies the user; the profile comes from the userinfo endpoint.
     let profile = session.userinfo().await;
     let name = profile
         .ok()
         .and_then(|profile| Some(profile.get("name")?.as_str()?.to_owned()));
-    let token = tokens::section(tokens::Shown::of(session).await.as_ref(), renewed);
+    let token = tokens::section(
+        tokens::TokenView::of(session).await.as_ref(),
+        refreshed_from,
+    );
     pages::account(session, name.as_deref(), call, &token)
 }
 
@@ -171,18 +174,18 @@ struct Call {
     call: String,
 }
 
-/// Calls the API over HTTP with the session's access token, as it would call anybody's.
+/// Calls the API over HTTP with the session's access token.
 async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Call>) -> Response {
-    if form.call == "renew" {
-        let before = tokens::Shown::of(&session).await;
-        // Only an API that refuses a token is a reason to ask for another before its time.
+    if form.call == "refresh" {
+        let before = tokens::TokenView::of(&session).await;
+        // Applications need this only after an API has rejected a token that has not expired.
         return match session.refresh().await {
             Ok(()) => Html(account_page(&session, None, before.as_ref()).await).into_response(),
             Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
         };
     }
     let Ok(token) = session.access_token().await else {
-        // It has run out: signing in again brings a new one.
+        // It has expired and cannot be refreshed: sign in again.
         return Redirect::to("/auth/login?return_to=/account").into_response();
     };
     let url = format!("{}/api/notes", app.url);
@@ -191,34 +194,34 @@ async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Cal
         _ => app.http.get(&url),
     };
     let method = if form.call == "write" { "POST" } else { "GET" };
-    let answer = match request.bearer_auth(token.expose()).send().await {
-        Ok(answer) => answer,
+    let response = match request.bearer_auth(token.expose()).send().await {
+        Ok(response) => response,
         Err(error) => return (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
     };
-    let call = picture::ApiCall::new(method, token.expose(), answer).await;
-    app.witness.called(&session, call.clone());
+    let call = flow_page::ApiCall::new(method, token.expose(), response).await;
+    app.recorder.record_call(&session, call.clone());
     Html(account_page(&session, Some(&call), None).await).into_response()
 }
 
 async fn flow(State(app): State<App>, session: Session) -> Html<String> {
-    let flow = app.witness.flow_of(&session, &app.issuer);
+    let flow = app.recorder.flow_of(&session, &app.issuer);
     Html(pages::page(
         "The flow",
         Some(&session),
-        &picture::draw(&session, &flow),
+        &flow_page::render(&session, &flow),
     ))
 }
 
-/// Only for the picture: notes what the browser brings back to the callback.
-async fn witness_callback(State(app): State<App>, request: Request, next: Next) -> Response {
+/// For the flow page: records the parameters of the callback.
+async fn record_callback(State(app): State<App>, request: Request, next: Next) -> Response {
     if request.uri().path() == "/auth/callback" {
-        app.witness
-            .called_back(request.uri().query().unwrap_or_default());
+        app.recorder
+            .record_callback(request.uri().query().unwrap_or_default());
     }
     next.run(request).await
 }
 
-/// The authorization server, with the clients and users it knows. Not for production.
+/// The authorization server with its clients and users. Not for production.
 fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
     let browser_client = TestClient::confidential("notes-app", "notes-app-secret")
         .add_redirect_uri(&format!("{app}/auth/callback"))?
@@ -227,7 +230,7 @@ fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
         .with_audience(API)
         .with_access_token_lifetime(Duration::from_secs(120));
     let program = TestClient::confidential("cli", "cli-secret")
-        .with_grants([Grant::ClientCredentials])
+        .with_grant_types([GrantType::ClientCredentials])
         .with_scopes("notes:read notes:write")?
         .with_audience(API);
     Ok(TestServer::new(issuer)?

@@ -1,22 +1,22 @@
-//! An application whose sessions last: access tokens are renewed before they end, signing out ends the session
-//! everywhere, and any number of its processes stand behind one address.
+//! Long-lived sessions: access tokens are refreshed before they expire, sign-out ends the session in all
+//! processes, and any number of processes can run behind one address.
 //!
 //! ```sh
 //! cargo run --example sessions       # http://127.0.0.1:3000, alice / wonderland
 //! ```
 //!
-//! Without `ISSUER` the process brings a demo authorization server along, at `http://127.0.0.1:9000`. One line says
-//! where the sessions are, chosen here by `MODE`:
+//! Without `ISSUER` the process starts a demo authorization server at `http://127.0.0.1:9000`. `MODE` selects
+//! where sessions are stored:
 //!
-//! | `MODE` | the session is | for |
+//! | `MODE` | the session is | use it for |
 //! | --- | --- | --- |
-//! | `cookie` (default) | in a sealed cookie | one process, or many whose authorization server does not rotate refresh tokens |
-//! | `shared` | in a sealed cookie; Redis keeps what the processes must know together | many processes, little in Redis |
-//! | `store` | in Redis; the cookie is a ticket | many processes, large sessions, ending sessions from elsewhere |
+//! | `cookie` (default) | in an encrypted cookie | one process, or several if the authorization server does not rotate refresh tokens |
+//! | `shared` | in an encrypted cookie; Redis has only shared state such as revoked sessions | several processes, little data in Redis |
+//! | `store` | in Redis; the cookie has a random secret | several processes, large sessions, session administration |
 //!
 //! # Two processes behind one address
 //!
-//! They share the cookie key, the Redis, and the address that people see, `BASE`:
+//! They share the cookie key, Redis, and the public address `BASE`:
 //!
 //! ```sh
 //! redis-server --port 6379 --appendonly yes &
@@ -26,17 +26,17 @@
 //! PORT=3002 ISSUER=http://127.0.0.1:9000 cargo run --example sessions &
 //! ```
 //!
-//! and any proxy in front hands each request to either, without sessions of its own. With nginx:
+//! A proxy without sticky sessions distributes the requests. With nginx:
 //!
 //! ```text
 //! upstream sessions { server 127.0.0.1:3001; server 127.0.0.1:3002; }
 //! server { listen 127.0.0.1:3000; location / { proxy_pass http://sessions; proxy_set_header Host $http_host; } }
 //! ```
 //!
-//! Kill the second process, or stop Redis for a while, in the middle of whatever: `/` says who is signed in, or 503
-//! as long as nobody can know, and `/token` has a token that is good. With an authorization server of your own, set `ISSUER`, `CLIENT_ID` and `CLIENT_SECRET`,
-//! and register `$BASE/auth/callback` and, as post-logout redirect URI, `$BASE/auth/logout` there, and as
-//! back-channel logout URI `$BASE/auth/backchannel-logout`.
+//! Kill the second process, or stop Redis for a while, at any time: users stay signed in. While Redis is down,
+//! responses are 503; afterwards `/` and `/token` work as before. To use your authorization server, set `ISSUER`,
+//! `CLIENT_ID` and `CLIENT_SECRET`, and register the redirect URI `$BASE/auth/callback`, the post-logout redirect URI
+//! `$BASE/auth/logout` and the back-channel logout URI `$BASE/auth/backchannel-logout`.
 #![allow(clippy::print_stdout)]
 
 #[path = "sessions/demo.rs"]
@@ -71,7 +71,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     };
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", settings.port)).await?;
     println!(
-        "Listening on {}, people come to {}",
+        "Listening on {}, public address {}",
         listener.local_addr()?,
         settings.base
     );
@@ -87,8 +87,8 @@ fn application(settings: Settings) -> Result<Router, ConfigError> {
         .route_layer(login.required())
         .route("/", get(home))
         .layer(login)
-        // Added after the layer, so outside of it: whoever asks for the health of a process has no session.
-        .route("/health", get(async || "good")))
+        // Added after the layer and therefore not covered by it: health checks have no session.
+        .route("/health", get(async || "ok")))
 }
 
 fn login(settings: Settings) -> Result<LoginLayer, ConfigError> {
@@ -101,7 +101,7 @@ fn login(settings: Settings) -> Result<LoginLayer, ConfigError> {
         &format!("{base}/auth/callback"),
         settings.cookie_key,
     )?
-    // The second is how one asks for a refresh token; some servers give one in any case, others need more.
+    // `offline_access` requests a refresh token. Some servers also require `prompt=consent`.
     .with_scopes("openid offline_access")?
     .with_authorization_parameter("prompt", "consent")?
     .with_post_logout_redirect_uri(&format!("{base}/auth/logout"))?;
@@ -115,7 +115,7 @@ fn login(settings: Settings) -> Result<LoginLayer, ConfigError> {
 
 async fn home(session: Option<Session>) -> Html<String> {
     Html(match session {
-        // A subject may be anything.
+        // A subject can be any text, so it is escaped.
         Some(session) => format!(
             "<p>Hello, {}.</p><p><a href=/token>access token</a></p>\
              <form method=post action=/auth/logout><button>Sign out</button></form>",
@@ -125,16 +125,16 @@ async fn home(session: Option<Session>) -> Html<String> {
     })
 }
 
-/// Which access token the session has, without showing it: a token never goes to the browser.
+/// Returns a hash of the session's access token. Tokens themselves must not be sent to the browser.
 async fn token(session: Session) -> Response {
-    // Fresh, whatever that takes: a refresh here, or the one that another request or process has just made.
+    // Returns a valid token, after a refresh if necessary: by this request, or by another request or process.
     match session.access_token().await {
         Ok(token) => {
-            let mut digest = DefaultHasher::new();
-            token.expose().hash(&mut digest);
-            Json(json!({ "subject": session.subject(), "token": digest.finish() })).into_response()
+            let mut hasher = DefaultHasher::new();
+            token.expose().hash(&mut hasher);
+            Json(json!({ "subject": session.subject(), "token": hasher.finish() })).into_response()
         }
-        // It is worth trying again; nobody is signed out.
+        // Temporary: the session continues.
         Err(SessionError::Unavailable {
             reason,
             retry_after,
@@ -143,12 +143,12 @@ async fn token(session: Session) -> Response {
             let retry_after = [(header::RETRY_AFTER, retry_after.as_secs().to_string())];
             (StatusCode::SERVICE_UNAVAILABLE, retry_after).into_response()
         }
-        // The session has ended, or there is nothing to renew the token with: signing in again brings another.
+        // The session has ended, or the token has expired without a refresh token: sign in again.
         Err(_) => StatusCode::UNAUTHORIZED.into_response(),
     }
 }
 
-/// An answer that takes its time. What ends while it is under way stays ended: it writes nothing back.
+/// A slow response. It does not restore a session that ends in the meantime.
 async fn slow(session: Session) -> String {
     tokio::time::sleep(Duration::from_secs(2)).await;
     format!("this was for {:?}\n", session.subject())

@@ -1,25 +1,25 @@
-//! A single-page application whose script never sees a token: this program signs people in, keeps the
-//! tokens in the session, and relays the script's requests to the API (RFC 10017, "backend for frontend").
+//! A single-page application with a backend for frontend (RFC 10017): the backend signs users in, keeps the
+//! tokens in the session, and relays the script's requests to the API. The script never sees a token.
 //!
 //! ```sh
 //! cargo run --example spa
 //! ```
 //!
 //! Open <http://127.0.0.1:3000> and sign in as `alice` / `wonderland` or `bob` / `builder`. There is no build
-//! step: the page is `examples/spa/index.html` with `app.js` and `style.css`. By hand:
+//! step: the page is `examples/spa/index.html` with `app.js` and `style.css`. With curl:
 //!
 //! ```sh
 //! curl -i http://127.0.0.1:3000/api/notes
 //! # 401, {"code":"login_required","login_url":"/auth/login",…}
-//! curl -i -H 'Cookie: notes-spa-session=…' http://127.0.0.1:3000/api/notes     # as your browser has it
+//! curl -i -H 'Cookie: notes-spa-session=…' http://127.0.0.1:3000/api/notes     # copied from the browser
 //! # 403, {"code":"cross_site_request",…}
 //! curl -i -H 'Cookie: notes-spa-session=…' -H 'X-CSRF: 1' http://127.0.0.1:3000/api/notes
 //! # 200, {"notes":["Buy milk","Read RFC 10017"],"of":"alice"}
 //! curl -i http://127.0.0.1:4000/notes
-//! # 401, WWW-Authenticate: Bearer realm="notes": the API itself knows no cookie
+//! # 401, WWW-Authenticate: Bearer realm="notes": the API does not use cookies
 //! ```
 //!
-//! Other ports: `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100 API_ADDR=127.0.0.1:4100`.
+//! For other ports, set `ISSUER_ADDR=127.0.0.1:9100 APP_ADDR=127.0.0.1:3100 API_ADDR=127.0.0.1:4100`.
 #![allow(clippy::print_stdout)]
 
 #[path = "spa/api.rs"]
@@ -44,12 +44,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ("APP_ADDR", "127.0.0.1:3000"),
         ("API_ADDR", "127.0.0.1:4000"),
     ]
-    .map(|(name, usual)| env::var(name).unwrap_or_else(|_| usual.to_owned()));
+    .map(|(name, default)| env::var(name).unwrap_or_else(|_| default.to_owned()));
     let (issuer, app) = (
         format!("http://{issuer_addr}"),
         format!("http://{app_addr}"),
     );
-    let _listening = demo_server(&issuer, &app)?.listen(&issuer_addr).await?;
+    let _handle = demo_server(&issuer, &app)?.listen(&issuer_addr).await?;
 
     let listener = tokio::net::TcpListener::bind(&api_addr).await?;
     tokio::spawn(axum::serve(listener, api::api(&issuer)?).into_future());
@@ -61,12 +61,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The page, its script, and the way to the API.
+/// The page, its script, and the relay to the API.
 pub(crate) fn application(issuer: &str, app: &str, api: &str) -> Result<Router, ConfigError> {
     let server = AuthorizationServer::new(issuer)?;
     let client = Client::confidential("notes-spa", "notes-spa-secret");
     let redirect_uri = format!("{app}/auth/callback");
-    // A new key at every start signs everybody out; a real application keeps one.
+    // A generated key ends all sessions at a restart; in production, use `CookieKey::from_env`.
     let login = LoginLayer::new(&server, client, &redirect_uri, CookieKey::generate()?)?
         .with_scopes("openid profile notes:read notes:write")?
         .with_post_logout_redirect_uri(&format!("{app}/auth/logout"))?
@@ -83,7 +83,7 @@ const HTML: &str = include_str!("spa/index.html");
 const SCRIPT: &str = include_str!("spa/app.js");
 const STYLE: &str = include_str!("spa/style.css");
 
-/// Whatever gets into the page by mistake, no script of another place runs in it.
+/// Serves a file with a policy that allows scripts of this origin only.
 fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
     let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                   img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -93,7 +93,7 @@ fn file(kind: &'static str, text: &'static str) -> impl IntoResponse {
     )
 }
 
-/// The authorization server, with the client and users it knows. Not for production.
+/// The authorization server with its client and users. Not for production.
 pub(crate) fn demo_server(issuer: &str, app: &str) -> Result<TestServer, ConfigError> {
     let client = TestClient::confidential("notes-spa", "notes-spa-secret")
         .add_redirect_uri(&format!("{app}/auth/callback"))?

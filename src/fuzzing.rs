@@ -12,7 +12,7 @@ use crate::crypto::{Jws, JwsError};
 use crate::flow::Flow;
 use crate::issuer::fuzzing::KeySet;
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::credentials::{self, Credentials};
 use crate::protocol::json::parse_object;
 use crate::random::Random;
@@ -66,7 +66,7 @@ pub fn jws(token: &str, keys: &Keys) -> Option<ParsedJws> {
 pub fn claims(payload: &[u8]) -> Option<Claims> {
     let text: Arc<str> = std::str::from_utf8(payload).ok()?.into();
     let object = parse_object(text.as_bytes()).ok()?;
-    let registered = Registered::read_within(&text, &object).ok()?;
+    let registered = RegisteredClaims::read_within(&text, &object).ok()?;
     Some(Claims::new(Arc::clone(&text), registered))
 }
 

@@ -1,12 +1,17 @@
-//! What tonic services need beside the layers (feature `tonic`).
+//! Support for tonic services (feature `tonic`).
 //!
-//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and
-//! [`MethodScopesLayer`](crate::bearer::MethodScopesLayer) stand around a tonic server as they are: gRPC and grpc-web callers
-//! are refused with the status codes they know, the challenge in the metadata. With
-//! [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc) the HTTP status of those responses is 200, as the protocol
-//! says. Inside a method the token is
-//! found with [`token`], demands that depend on the message are made with [`require`], and [`ForwardToken`] calls
-//! further services with the token of the call at hand.
+//! [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`] and [`MethodScopesLayer`](crate::bearer::MethodScopesLayer) can be
+//! added to a tonic server like any layer: rejected gRPC and grpc-web calls get a gRPC status code, and the challenge in
+//! the metadata. With [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc) the HTTP status of these responses is 200,
+//! as the gRPC protocol requires.
+//!
+//! | inside of a method, to | use |
+//! | --- | --- |
+//! | read the token | [`token`], [`optional_token`] |
+//! | require scopes that depend on the message | [`require`] |
+//! | call other services with the same token | [`ForwardToken`] |
+//!
+//! # Example
 //!
 //! ```
 //! use tonic::{Request, Response, Status};
@@ -26,18 +31,18 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use crate::ScopeLayer;
-use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse as answer};
+use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse as respond};
 use crate::protocol::ScopeSet;
 use crate::token::{VerifiedToken, VerifyError};
 
-/// The verified token of a call; `C` is the type that the layer reads the claims as,
-/// [`Claims`](crate::Claims) unless it says otherwise.
+/// Returns the verified token of a call. `C` is the claims type of the layer, by default [`Claims`](crate::Claims).
 ///
 /// # Errors
 ///
-/// What the method answers: `Unauthenticated` with the challenge, where an optional layer let the call
-/// through without credentials; `Internal` where no [`BearerLayer`](crate::BearerLayer) is around it, or one
-/// with other claims.
+/// A status to return from the method:
+///
+/// - `Unauthenticated` with the challenge if the call is anonymous, forwarded by an optional layer.
+/// - `Internal` if there is no outer [`BearerLayer`](crate::BearerLayer), or if it has another claims type.
 pub fn token<C>(request: &Request<impl Sized>) -> Result<&VerifiedToken<C>, Status>
 where
     C: Send + Sync + 'static,
@@ -45,40 +50,40 @@ where
     optional_token(request)?.ok_or_else(|| refuse(request, &Refusal::NoCredentials))
 }
 
-/// The verified token of a call, or `None` where an optional layer let it through without credentials.
+/// Returns the verified token of a call, or `None` if the call is anonymous.
 ///
 /// # Errors
 ///
-/// `Internal`, as [`token`]: a missing layer is never an anonymous call.
+/// `Internal`, as [`token`]. A call without an outer layer never counts as anonymous.
 pub fn optional_token<C>(request: &Request<impl Sized>) -> Result<Option<&VerifiedToken<C>>, Status>
 where
     C: Send + Sync + 'static,
 {
     let extensions = request.extensions();
-    let Some(judged) = extensions.get::<AuthState>() else {
+    let Some(state) = extensions.get::<AuthState>() else {
         return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
     };
-    match (extensions.get::<VerifiedToken<C>>(), &judged.token_info) {
+    match (extensions.get::<VerifiedToken<C>>(), &state.token_info) {
         (Some(token), Some(_)) => Ok(Some(token)),
         (None, Some(_)) => Err(refuse(request, &Refusal::MissingLayer(OTHER_TYPE))),
         (_, None) => Ok(None),
     }
 }
 
-const NO_LAYER: &str = "a method asks for its token, but no BearerLayer is around it";
-const OTHER_TYPE: &str = "a method asks for its token with other claims than its BearerLayer has";
+const NO_LAYER: &str = "the gRPC method requires an outer BearerLayer";
+const OTHER_TYPE: &str = "the gRPC method and its BearerLayer have different claims types";
 
-/// Demands scopes inside a method, where they depend on the message.
+/// Requires scopes inside of a method, for scopes that depend on the message.
 ///
 /// # Errors
 ///
-/// What the method answers: `PermissionDenied` with the scopes in the challenge; `Unauthenticated` and
+/// A status to return from the method: `PermissionDenied` with the scopes in the challenge; `Unauthenticated` and
 /// `Internal` as [`token`].
 pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(), Status> {
-    let Some(judged) = request.extensions().get::<AuthState>() else {
+    let Some(state) = request.extensions().get::<AuthState>() else {
         return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
     };
-    let Some(token_info) = &judged.token_info else {
+    let Some(token_info) = &state.token_info else {
         return Err(refuse(request, &Refusal::NoCredentials));
     };
     scopes
@@ -86,20 +91,19 @@ pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(),
         .map_err(|refusal| refuse(request, &refusal))
 }
 
-/// A refusal as the layers around this call would say it: code, message and challenge.
+/// Returns the status that the outer layers of this call would send for a refusal: code, message and challenge.
 pub fn refuse(request: &Request<impl Sized>, refusal: &Refusal) -> Status {
     status(refusal, request.extensions())
 }
 
-/// The challenge is of a layer without settings: realm `api`, scheme Bearer. [`refuse`] has that of the
-/// layer at hand.
+/// The challenge has the default settings: realm `api`, scheme `Bearer`. Use [`refuse`] for those of the outer layer.
 impl From<&Refusal> for Status {
     fn from(refusal: &Refusal) -> Self {
         status(refusal, &Extensions::new())
     }
 }
 
-/// As for the [`Refusal`] that a layer makes of it.
+/// Equivalent to the conversion of [`Refusal::Token`].
 impl From<VerifyError> for Status {
     fn from(error: VerifyError) -> Self {
         Self::from(&Refusal::Token(error))
@@ -107,33 +111,33 @@ impl From<VerifyError> for Status {
 }
 
 fn status(refusal: &Refusal, extensions: &Extensions) -> Status {
-    let judged = extensions.get::<AuthState>();
-    let protection = judged.map(|judged| judged.protection.clone());
-    let used = judged
-        .filter(|judged| judged.token_info.is_some())
-        .map(|judged| judged.scheme);
+    let state = extensions.get::<AuthState>();
+    let challenge = state.map(|state| state.challenge.clone());
+    let used = state
+        .filter(|state| state.token_info.is_some())
+        .map(|state| state.scheme);
     let scope = match refusal {
-        Refusal::InsufficientScope { needed } => ScopeSet::parse(needed).ok(),
+        Refusal::InsufficientScope { required } => ScopeSet::parse(required).ok(),
         _ => None,
     };
-    let demand = ChallengeHints {
+    let hints = ChallengeHints {
         scope: scope.as_ref(),
         ..ChallengeHints::default()
     };
-    let speech = WireFormat::Grpc("application/grpc");
-    let protection = protection.unwrap_or_default();
-    let response = answer::<()>(refusal.clone(), &protection, used, demand, speech);
+    let wire_format = WireFormat::Grpc("application/grpc");
+    let challenge = challenge.unwrap_or_default();
+    let response = respond::<()>(refusal.clone(), &challenge, used, hints, wire_format);
     let mut headers = response.headers().clone();
-    // Of the answer that was made to be taken apart here; the method's own has one.
+    // tonic sets the content type of the method's response.
     headers.remove(http::header::CONTENT_TYPE);
     Status::from_header_map(&headers)
-        .unwrap_or_else(|| Status::internal("a refusal without a code"))
+        .unwrap_or_else(|| Status::internal("the refusal has no gRPC status"))
 }
 
-/// An interceptor that calls further services with the token of the call at hand.
+/// An interceptor that calls other services with the access token of the current call.
 ///
-/// Only where the same authorization server and audience protect both: a service that is handed a token
-/// for somebody else must refuse it, and could use it there if it did not.
+/// Use it only if both services accept the same issuer and audience. A service must reject a token with another audience;
+/// if it did not, it could use the token to impersonate the caller elsewhere.
 ///
 /// ```
 /// use tonic::{Request, Status};
@@ -148,12 +152,12 @@ fn status(refusal: &Refusal, extensions: &Extensions) -> Status {
 pub struct ForwardToken(MetadataValue<Ascii>);
 
 impl ForwardToken {
-    /// Takes the token of this call; `C` is the type that the layer reads the claims as.
+    /// Creates an interceptor with the token of this call. `C` is the claims type of the layer.
     ///
     /// # Errors
     ///
-    /// As [`token`]; and `FailedPrecondition` where the token is bound to a key or a certificate of the
-    /// caller (RFC 9449, RFC 8705), which nobody else can show.
+    /// As [`token`]; `FailedPrecondition` if the token is bound to a key or a certificate of the caller (RFC 9449,
+    /// RFC 8705), because this service has no proof of possession.
     pub fn of<C>(request: &Request<impl Sized>) -> Result<Self, Status>
     where
         C: Send + Sync + 'static,
@@ -161,12 +165,12 @@ impl ForwardToken {
         let token = token::<C>(request)?;
         if token.is_bound() {
             return Err(Status::failed_precondition(
-                "the access token is bound to its caller and cannot be handed on",
+                "the access token is sender-constrained and cannot be forwarded",
             ));
         }
         let line = format!("Bearer {}", token.access_token());
         let mut line = MetadataValue::try_from(line)
-            .map_err(|_| Status::internal("an access token that is no metadata"))?;
+            .map_err(|_| Status::internal("the access token is not a valid metadata value"))?;
         line.set_sensitive(true);
         Ok(Self(line))
     }

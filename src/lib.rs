@@ -4,6 +4,8 @@
 //! flow. Both are configured from the issuer URL alone: metadata and keys are discovered when the first request needs
 //! them.
 //!
+#![doc = include_str!("../docs/images/overview.svg")]
+//!
 //! | Caller | Credential | Layer | Extractor |
 //! | --- | --- | --- | --- |
 //! | a program | access token in `Authorization` | [`BearerLayer`] | [`VerifiedToken`] |
@@ -124,7 +126,7 @@ pub mod clock;
 mod config_error;
 mod crypto;
 pub mod extract;
-pub mod flow;
+mod flow;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -156,6 +158,11 @@ pub use protocol::Claims;
 pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};
 
+// The pictures are part of this page here, and files beside it in the repository.
+#[doc = "<style>.in-repository { display: none }</style>\n"]
+#[doc = include_str!("../docs/images/modules.svg")]
+#[doc = include_str!("../docs/images/requests.svg")]
+#[doc = "\n"]
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 

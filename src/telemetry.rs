@@ -1,13 +1,12 @@
-//! What is counted and timed, through the facade of the feature `metrics`; without it nothing is left of
-//! this but names. The documentation of `bearer` has the table of all of them.
+//! Metrics through the `metrics` facade (feature `metrics`; no-ops without it), and limits on log events.
 //!
-//! Labels are enums, so that no caller can make a time series.
+//! `docs/observability.md` documents both. Labels are enums, so that callers cannot create time series.
 
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An enum whose values count one metric under one label. The keys are statics: counting allocates nothing.
+/// Defines an enum whose values increment a counter under one label. The keys are static, so counting does not allocate.
 macro_rules! counted {
     ($(#[$about:meta])* $name:ident, $metric:literal, $label:literal, { $($(#[$meaning:meta])* $value:ident => $text:literal,)+ }) => {
         $(#[$about])*
@@ -29,24 +28,24 @@ macro_rules! counted {
 }
 
 counted! {
-    /// What a `BearerLayer` made of a request.
+    /// The result of a request at a `BearerLayer`.
     Request, "tower_oauth_requests_total", "outcome", {
         Accepted => "accepted",
-        /// Without credentials, let through by an optional layer.
+        /// Without credentials, forwarded by an optional layer.
         Anonymous => "anonymous",
         Refused => "refused",
     }
 }
 
 counted! {
-    /// What a layer or an extractor refused a request for.
+    /// Why a layer or an extractor rejected a request.
     Reason, "tower_oauth_refusals_total", "reason", {
         NoCredentials => "no_credentials",
         UnsupportedCredentials => "unsupported_credentials",
         InvalidRequest => "invalid_request",
         InvalidToken => "invalid_token",
         InvalidDpopProof => "invalid_dpop_proof",
-        /// A proof without a fresh nonce: the first request of every client, where nonces are on.
+        /// A proof without a fresh nonce: with nonces enabled, the first request of every client.
         UseDpopNonce => "use_dpop_nonce",
         InsufficientScope => "insufficient_scope",
         Policy => "policy",
@@ -58,18 +57,18 @@ counted! {
 }
 
 counted! {
-    /// Where the token_info on a good token came from.
-    Source, "tower_oauth_verdicts_total", "source", {
+    /// How an accepted token was validated.
+    TokenOrigin, "tower_oauth_tokens_total", "source", {
         Verified => "verified",
         Introspected => "introspected",
-        IntrospectionRemembered => "introspection_remembered",
-        /// Verified before, and still good.
-        Remembered => "remembered",
+        IntrospectionCached => "introspection_cached",
+        /// Verified before, and still valid.
+        Cached => "cached",
     }
 }
 
 counted! {
-    /// How an attempt to fetch a key set ended.
+    /// The result of a key set fetch.
     KeyFetch, "tower_oauth_key_fetches_total", "outcome", {
         Success => "success",
         Failure => "failure",
@@ -77,7 +76,7 @@ counted! {
 }
 
 counted! {
-    /// How a question to an introspection endpoint ended.
+    /// The result of an introspection request.
     Introspection, "tower_oauth_introspections_total", "outcome", {
         Active => "active",
         Inactive => "inactive",
@@ -86,21 +85,21 @@ counted! {
 }
 
 counted! {
-    /// How a request for new tokens of a session ended.
+    /// The result of a refresh request of a session.
     Refresh, "tower_oauth_refreshes_total", "outcome", {
         Success => "success",
-        /// The refresh token is no longer good.
+        /// The authorization server rejected the refresh token.
         Refused => "refused",
-        OtherPerson => "other_person",
+        OtherSubject => "other_subject",
         Misconfigured => "misconfigured",
         Unavailable => "unavailable",
-        /// Nobody knows whether it was carried out.
+        /// The response was lost: the refresh token may have been used.
         Unclear => "unclear",
     }
 }
 
 counted! {
-    /// Why a verb of a store failed.
+    /// Why a store operation failed.
     StoreFailure, "tower_oauth_store_failures_total", "reason", {
         Full => "full",
         Unavailable => "unavailable",
@@ -109,7 +108,7 @@ counted! {
     }
 }
 
-/// Takes the time that something takes, where somebody listens.
+/// Measures a duration for a histogram; empty without the feature `metrics`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stopwatch(#[cfg(feature = "metrics")] Duration);
 
@@ -124,7 +123,7 @@ impl Stopwatch {
         )
     }
 
-    /// A token was verified that was not remembered.
+    /// Records the verification of a token that was not cached.
     #[inline]
     pub(crate) fn verification(self, clock: impl Fn() -> Duration) {
         #[cfg(feature = "metrics")]
@@ -133,7 +132,7 @@ impl Stopwatch {
         let _ = clock;
     }
 
-    /// An introspection endpoint was asked.
+    /// Records an introspection request.
     #[inline]
     pub(crate) fn introspection(self, clock: impl Fn() -> Duration) {
         #[cfg(feature = "metrics")]
@@ -148,36 +147,36 @@ impl Stopwatch {
     }
 }
 
-/// How many lines of one kind are logged at once, and how long it takes until there may be one more.
+/// The burst of events of one kind, and the interval after which another event is allowed.
 #[derive(Clone, Copy, Debug)]
 struct LogRate {
     burst: u32,
     interval: Duration,
 }
 
-/// For states that last: one line, and a reminder each minute.
-const BY_MINUTE: LogRate = LogRate {
+/// For lasting conditions: one event, and a reminder every minute.
+const PER_MINUTE: LogRate = LogRate {
     burst: 1,
     interval: Duration::from_secs(60),
 };
 
-/// For outages: whoever looks at the log sees that they last.
-const BY_TEN_SECONDS: LogRate = LogRate {
+/// For outages, so that the log shows that they continue.
+const PER_TEN_SECONDS: LogRate = LogRate {
     burst: 1,
     interval: Duration::from_secs(10),
 };
 
-/// For events that a caller can cause with each request.
-const BY_SECOND: LogRate = LogRate {
+/// For events that a caller can cause with every request.
+const PER_SECOND: LogRate = LogRate {
     burst: 100,
     interval: Duration::from_secs(1),
 };
 
-/// Bounds the log lines that a caller can cause, for each kind of line apart: a flood of one kind hides no
-/// line of another.
+/// Limits the rate of log events that callers can cause, separately for each kind of event, so that a flood of one kind
+/// does not suppress another.
 ///
-/// A kind is the name of the line and a detail that the crate chooses, never text of a caller, so there are
-/// only so many.
+/// A kind is the name of the event and a detail. Both are constants of the crate and never text of a caller, so their
+/// number is limited.
 #[derive(Debug)]
 pub(crate) struct LogLimits {
     rate: LogRate,
@@ -188,23 +187,23 @@ pub(crate) struct LogLimits {
 struct LogBucket {
     left: u32,
     refilled_at: Duration,
-    omitted: u64,
+    suppressed: u64,
 }
 
 impl LogLimits {
-    /// One line of a kind each minute.
-    pub(crate) fn by_minute() -> Self {
-        Self::new(BY_MINUTE)
+    /// Allows one event of a kind per minute.
+    pub(crate) fn per_minute() -> Self {
+        Self::new(PER_MINUTE)
     }
 
-    /// One line of a kind each ten seconds.
-    pub(crate) fn by_ten_seconds() -> Self {
-        Self::new(BY_TEN_SECONDS)
+    /// Allows one event of a kind per ten seconds.
+    pub(crate) fn per_ten_seconds() -> Self {
+        Self::new(PER_TEN_SECONDS)
     }
 
-    /// A hundred lines of a kind at once, then one each second.
-    pub(crate) fn by_second() -> Self {
-        Self::new(BY_SECOND)
+    /// Allows a burst of 100 events of a kind, then one per second.
+    pub(crate) fn per_second() -> Self {
+        Self::new(PER_SECOND)
     }
 
     fn new(rate: LogRate) -> Self {
@@ -214,15 +213,15 @@ impl LogLimits {
         }
     }
 
-    /// Whether a line of this kind may be logged at this monotonic time. Says how many were left out since
-    /// the last one that was.
-    pub(crate) fn admit(&self, line: &'static str, detail: &'static str, now: Duration) -> bool {
+    /// Returns whether an event of this kind may be logged at the monotonic time `now`. Logs how many events of the kind
+    /// were suppressed before it.
+    pub(crate) fn allows(&self, event: &'static str, detail: &'static str, now: Duration) -> bool {
         let LogRate { burst, interval } = self.rate;
         let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = kinds.entry((line, detail)).or_insert(LogBucket {
+        let bucket = kinds.entry((event, detail)).or_insert(LogBucket {
             left: burst,
             refilled_at: now,
-            omitted: 0,
+            suppressed: 0,
         });
         while bucket.left < burst && now.saturating_sub(bucket.refilled_at) >= interval {
             bucket.left += 1;
@@ -232,32 +231,32 @@ impl LogLimits {
             bucket.refilled_at = now;
         }
         if bucket.left == 0 {
-            bucket.omitted = bucket.omitted.saturating_add(1);
+            bucket.suppressed = bucket.suppressed.saturating_add(1);
             return false;
         }
         bucket.left -= 1;
-        let omitted = std::mem::take(&mut bucket.omitted);
+        let suppressed = std::mem::take(&mut bucket.suppressed);
         drop(kinds);
-        if omitted > 0 {
+        if suppressed > 0 {
             tracing::warn!(
-                name: "log_lines_omitted",
+                name: "log_events_suppressed",
                 target: "tower_oauth::log",
-                line,
+                event,
                 detail,
-                omitted,
-                "log lines of one kind came too fast and were left out"
+                suppressed,
+                "suppressed log events of one kind that exceeded the rate limit"
             );
         }
         true
     }
 }
 
-/// Whether a line may be logged that a caller can cause with each request, for places without a clock or a
-/// state of their own. A detail that differs makes another kind.
-pub(crate) fn may_log(line: &'static str, detail: &'static str) -> bool {
+/// Returns whether an event that a caller can cause with every request may be logged, for code that has no clock or
+/// [`LogLimits`]. Each `detail` is limited separately.
+pub(crate) fn may_log(event: &'static str, detail: &'static str) -> bool {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    static LIMITS: LazyLock<LogLimits> = LazyLock::new(LogLimits::by_second);
-    LIMITS.admit(line, detail, START.elapsed())
+    static LIMITS: LazyLock<LogLimits> = LazyLock::new(LogLimits::per_second);
+    LIMITS.allows(event, detail, START.elapsed())
 }
 
 #[cfg(test)]
@@ -265,17 +264,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_of_one_kind_of_line_is_bounded_and_hides_no_other_kind() {
-        let limits = LogLimits::by_second();
-        let mut lines = 0;
+    fn a_flood_of_one_kind_of_event_is_limited_and_suppresses_no_other_kind() {
+        let limits = LogLimits::per_second();
+        let mut events = 0;
         for step in 0..60_000_u64 {
             let now = Duration::from_millis(step * 10);
-            lines += u32::from(limits.admit("flood", "a", now));
+            events += u32::from(limits.allows("flood", "a", now));
             if step % 6_000 == 0 {
-                assert!(limits.admit("flood", "b", now) && limits.admit("rare", "a", now));
+                assert!(limits.allows("flood", "b", now) && limits.allows("rare", "a", now));
             }
         }
         // Ten minutes.
-        assert!((690..=700).contains(&lines), "{lines}");
+        assert!((690..=700).contains(&events), "{events}");
     }
 }

@@ -1,4 +1,4 @@
-//! The shape, the header and the signature of an access token (RFC 7515, RFC 8725, RFC 9068 §4).
+//! The serialization, header and signature of JWT access tokens (RFC 7515, RFC 8725, RFC 9068 §4).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -23,7 +23,7 @@ use support::{
     Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
     verifier_of,
 };
-use tower_oauth::testing::{Endpoint, SigningKey, TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, TestServer, TestSigningKey, TokenMint};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer};
 
@@ -36,31 +36,31 @@ const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
 const UNFIT: Outcome = Outcome::InvalidToken(Why::UnfitKey);
 const AMBIGUOUS: Outcome = Outcome::InvalidToken(Why::AmbiguousKey);
 
-/// Presents what needs no key to be refused: to an API that knows its keys, and to one that knows
-/// nothing yet and must not begin to ask.
+/// Sends tokens that must be rejected without a key, to an API with cached keys and to one without, and checks that
+/// neither sends a request.
 async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
     let warm = api(layer(server));
     assert_eq!(
         present(&warm, &good(server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
+    server.clear_requests();
     check(&warm, cases).await;
     check(&api(layer(server)), cases).await;
     assert!(
         server.requests().is_empty(),
-        "a token refused for its shape cost a request"
+        "a malformed token caused a request"
     );
 }
 
 #[tokio::test]
-async fn a_token_that_is_no_compact_jws_is_refused_without_a_fetch() {
+async fn a_malformed_jws_is_rejected_without_a_fetch() {
     let server = server();
     let token = good(&server).sign();
     let [header, payload, signature] = token.split('.').collect::<Vec<_>>().try_into().unwrap();
     let jwe = encode(br#"{"alg":"dir","enc":"A256GCM","zip":"DEF"}"#);
     let mut odd = signature.to_owned();
-    // The last character of 64 bytes carries two bits and four zeros.
+    // The last base64url character of 64 bytes has two data bits and four zero bits.
     let last = odd.pop().unwrap();
     odd.push(match last {
         'A' => 'B',
@@ -69,70 +69,70 @@ async fn a_token_that_is_no_compact_jws_is_refused_without_a_fetch() {
         _ => 'x',
     });
     let cases = [
-        case("V24 one dot", ".", MALFORMED),
-        case("V24 two dots", "..", MALFORMED),
-        case("V24 two segments", "a.b", MALFORMED),
-        case("V24 four segments", "a.b.c.d", MALFORMED),
-        case("V24 a word", "junk", MALFORMED),
-        case("V24 no signature", format!("{header}.{payload}"), MALFORMED),
-        case("V24 a trailing dot", format!("{token}."), MALFORMED),
-        case("V24 a leading dot", format!(".{token}"), MALFORMED),
+        case("one dot", ".", MALFORMED),
+        case("two dots", "..", MALFORMED),
+        case("two segments", "a.b", MALFORMED),
+        case("four segments", "a.b.c.d", MALFORMED),
+        case("not a JWT", "junk", MALFORMED),
+        case("no signature", format!("{header}.{payload}"), MALFORMED),
+        case("a trailing dot", format!("{token}."), MALFORMED),
+        case("a leading dot", format!(".{token}"), MALFORMED),
         case(
-            "V24 an empty header",
+            "an empty header",
             format!(".{payload}.{signature}"),
             MALFORMED,
         ),
         case(
-            "V24 an empty payload",
+            "an empty payload",
             format!("{header}..{signature}"),
             MALFORMED,
         ),
         case(
-            "V24 an empty signature",
+            "an empty signature",
             format!("{header}.{payload}."),
             MALFORMED,
         ),
-        case("V24 a fourth segment", format!("{token}.AAAA"), MALFORMED),
-        case("V52 empty segments", format!("{jwe}....AAAA"), EXTENSION),
-        case("V52 a JWE", format!("{jwe}.AAAA.AAAA.AAAA.AAAA"), EXTENSION),
+        case("a fourth segment", format!("{token}.AAAA"), MALFORMED),
+        case("empty segments", format!("{jwe}....AAAA"), EXTENSION),
+        case("a JWE", format!("{jwe}.AAAA.AAAA.AAAA.AAAA"), EXTENSION),
         case(
-            "V52 a good header in five",
+            "five segments with a JWS header",
             format!("{header}.{payload}.{signature}.AAAA.AAAA"),
             MALFORMED,
         ),
         case(
-            "V54 flattened",
+            "flattened",
             format!(r#"{{"protected":"{header}"}}"#),
             Outcome::InvalidRequest,
         ),
         case(
-            "V54 flattened, encoded",
+            "flattened, encoded",
             encode(format!(r#"{{"payload":"{payload}"}}"#)),
             MALFORMED,
         ),
-        case("V55 padding at the end", format!("{token}=="), MALFORMED),
+        case("padding at the end", format!("{token}=="), MALFORMED),
         case(
-            "V55 padding inside",
+            "padding inside",
             format!("{header}=.{payload}.{signature}"),
             Outcome::InvalidRequest,
         ),
         case(
-            "V55 plus",
+            "plus",
             format!("{header}.{payload}.+{}", &signature[1..]),
             MALFORMED,
         ),
         case(
-            "V55 slash",
+            "slash",
             format!("{header}.{payload}./{}", &signature[1..]),
             MALFORMED,
         ),
         case(
-            "V55 whitespace",
+            "whitespace",
             format!("{header}. {payload}.{signature}"),
             Outcome::InvalidRequest,
         ),
         case(
-            "V55 trailing bits",
+            "trailing bits",
             format!("{header}.{payload}.{odd}"),
             MALFORMED,
         ),
@@ -141,10 +141,10 @@ async fn a_token_that_is_no_compact_jws_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
+async fn a_header_that_is_not_a_strict_json_object_is_rejected_without_a_fetch() {
     let server = server();
     let kid = server.key(Algorithm::Es256).kid().to_owned();
-    let with = |text: &[u8]| good(&server).with_header_text(text).sign();
+    let with = |text: &[u8]| good(&server).with_header_bytes(text).sign();
     let fields = format!(r#""alg":"ES256","typ":"at+jwt","kid":"{kid}""#);
     let deep = |levels: usize| {
         format!(
@@ -154,44 +154,40 @@ async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
         )
     };
     let cases = [
-        case("V56 an array", with(b"[]"), MALFORMED),
-        case("V56 a string", with(br#""x""#), MALFORMED),
-        case("V56 a number", with(b"1"), MALFORMED),
-        case("V56 null", with(b"null"), MALFORMED),
-        case("V56 no JSON", with(b"alg"), MALFORMED),
+        case("an array", with(b"[]"), MALFORMED),
+        case("a string", with(br#""x""#), MALFORMED),
+        case("a number", with(b"1"), MALFORMED),
+        case("null", with(b"null"), MALFORMED),
+        case("no JSON", with(b"alg"), MALFORMED),
         case(
-            "V57 alg twice",
+            "alg twice",
             good(&server).add_raw_header("alg", r#""ES256""#).sign(),
             MALFORMED,
         ),
         case(
-            "V57 alg twice, none last",
+            "alg twice, none last",
             good(&server).add_raw_header("alg", r#""none""#).sign(),
             MALFORMED,
         ),
         case(
-            "V57 kid twice",
+            "kid twice",
             good(&server).add_raw_header("kid", r#""x""#).sign(),
             MALFORMED,
         ),
         case(
-            "V57 alg twice after unescaping",
+            "alg twice after unescaping",
             with(format!(r#"{{{fields},"\u0061lg":"ES256"}}"#).as_bytes()),
             MALFORMED,
         ),
         case(
-            "V58 100 000 deep",
+            "100 000 deep",
             with(deep(100_000).as_bytes()),
             Outcome::InvalidToken(Why::TooLong),
         ),
+        case("as deep as fits", with(deep(5_000).as_bytes()), MALFORMED),
+        case("seventeen deep", with(deep(16).as_bytes()), MALFORMED),
         case(
-            "V58 as deep as fits",
-            with(deep(5_000).as_bytes()),
-            MALFORMED,
-        ),
-        case("V58 seventeen deep", with(deep(16).as_bytes()), MALFORMED),
-        case(
-            "V59 invalid UTF-8",
+            "invalid UTF-8",
             with(
                 &[
                     b"{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"x\":\"",
@@ -203,22 +199,22 @@ async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
             MALFORMED,
         ),
         case(
-            "V59 a byte order mark",
+            "a byte order mark",
             with(format!("\u{feff}{{{fields}}}").as_bytes()),
             MALFORMED,
         ),
         case(
-            "V59 a lone surrogate",
+            "a lone surrogate",
             with(format!(r#"{{{fields},"x":"\ud800"}}"#).as_bytes()),
             MALFORMED,
         ),
         case(
-            "V59 a lone surrogate as a name",
+            "a lone surrogate as a name",
             with(format!(r#"{{{fields},"\udc00":1}}"#).as_bytes()),
             MALFORMED,
         ),
         case(
-            "V59 UTF-16",
+            "UTF-16",
             with(
                 &"{}"
                     .encode_utf16()
@@ -259,7 +255,7 @@ async fn a_header_that_is_no_strict_json_object_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn an_algorithm_outside_the_allow_list_is_refused_without_a_fetch() {
+async fn an_algorithm_that_is_not_allowed_is_rejected_without_a_fetch() {
     let server = server();
     let rsa = server.key(Algorithm::Rs256);
     let jwk = rsa.public_jwk();
@@ -282,73 +278,73 @@ async fn an_algorithm_outside_the_allow_list_is_refused_without_a_fetch() {
     let signature = good(&server).sign();
     let signature = signature.rsplit('.').next().unwrap();
     let cases = [
-        case("V25 none", none.clone(), ALGORITHM),
+        case("none", none.clone(), ALGORITHM),
         case(
-            "V25 none with a signature",
+            "none with a signature",
             format!("{none}{signature}"),
             ALGORITHM,
         ),
-        case("V26 None", unsigned("None"), ALGORITHM),
-        case("V26 NONE", unsigned("NONE"), ALGORITHM),
-        case("V26 nOnE", unsigned("nOnE"), ALGORITHM),
-        case("V26 none and a space", unsigned("none "), ALGORITHM),
+        case("None", unsigned("None"), ALGORITHM),
+        case("NONE", unsigned("NONE"), ALGORITHM),
+        case("nOnE", unsigned("nOnE"), ALGORITHM),
+        case("none and a space", unsigned("none "), ALGORITHM),
         case(
-            "V25 no signature under a good name",
+            "no signature with an allowed alg",
             unsigned("ES256"),
             MALFORMED,
         ),
-        case("V27 lower case", named(r#""es256""#), ALGORITHM),
+        case("lower case", named(r#""es256""#), ALGORITHM),
         case(
-            "V27 lower case RSA",
+            "lower case RSA",
             good(&server)
                 .with_key(&rsa)
                 .with_header("alg", "rs256")
                 .sign(),
             ALGORITHM,
         ),
-        case("V27 a space behind", named(r#""ES256 ""#), ALGORITHM),
-        case("V27 a NUL behind", named("\"ES256\\u0000\""), ALGORITHM),
-        case("V27 full-width letters", named("\"ＥＳ256\""), ALGORITHM),
+        case("a space behind", named(r#""ES256 ""#), ALGORITHM),
+        case("a NUL behind", named("\"ES256\\u0000\""), ALGORITHM),
+        case("full-width letters", named("\"ＥＳ256\""), ALGORITHM),
         case(
-            "V28 missing",
+            "missing",
             good(&server).without_header("alg").sign(),
             ALGORITHM,
         ),
-        case("V28 null", named("null"), ALGORITHM),
-        case("V28 a number", named("256"), ALGORITHM),
-        case("V28 a list", named(r#"["ES256"]"#), ALGORITHM),
-        case("V28 an object", named(r#"{"ES256":1}"#), ALGORITHM),
-        case("V28 empty", named(r#""""#), ALGORITHM),
+        case("null", named("null"), ALGORITHM),
+        case("a number", named("256"), ALGORITHM),
+        case("a list", named(r#"["ES256"]"#), ALGORITHM),
+        case("an object", named(r#"{"ES256":1}"#), ALGORITHM),
+        case("empty", named(r#""""#), ALGORITHM),
         case(
-            "V29 HMAC under the public key in PEM",
+            "HMAC under the public key in PEM",
             hmac(pem.as_bytes()),
             ALGORITHM,
         ),
         case(
-            "V29 without the last line end",
+            "without the last line end",
             hmac(pem.trim_end().as_bytes()),
             ALGORITHM,
         ),
         case(
-            "V30 PEM behind whitespace",
+            "PEM behind whitespace",
             hmac(format!("\n  {pem}").as_bytes()),
             ALGORITHM,
         ),
-        case("V30 SPKI in DER", hmac(&spki), ALGORITHM),
-        case("V30 the JWK", hmac(jwk.to_string().as_bytes()), ALGORITHM),
+        case("SPKI in DER", hmac(&spki), ALGORITHM),
+        case("the JWK", hmac(jwk.to_string().as_bytes()), ALGORITHM),
         case(
-            "V30 the modulus",
+            "the modulus",
             hmac(&decode(jwk["n"].as_str().unwrap())),
             ALGORITHM,
         ),
-        case("V31 HMAC under an empty key", hmac(b""), ALGORITHM),
+        case("HMAC under an empty key", hmac(b""), ALGORITHM),
         case(
-            "V35 RS512",
+            "RS512",
             good(&server).with_algorithm(Algorithm::Rs512).sign(),
             ALGORITHM,
         ),
         case(
-            "V35 PS384",
+            "PS384",
             good(&server).with_algorithm(Algorithm::Ps384).sign(),
             ALGORITHM,
         ),
@@ -359,7 +355,7 @@ async fn an_algorithm_outside_the_allow_list_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn what_was_allowed_is_accepted_and_nothing_else() {
+async fn only_the_allowed_algorithms_are_accepted() {
     let server = server();
     let all = [
         Algorithm::Rs256,
@@ -399,7 +395,7 @@ async fn what_was_allowed_is_accepted_and_nothing_else() {
             );
         }
     }
-    // RFC 9864 gave the curve a name of its own.
+    // RFC 9864 §2.2: the fully-specified name of EdDSA with Ed25519.
     let ed25519 = good(&server)
         .with_algorithm(Algorithm::EdDsa)
         .with_header("alg", "Ed25519")
@@ -411,110 +407,94 @@ async fn what_was_allowed_is_accepted_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn an_extension_that_is_not_understood_is_refused_without_a_fetch() {
+async fn an_unsupported_header_extension_is_rejected_without_a_fetch() {
     let server = server();
     let with = |name: &str, json: &str| good(&server).with_raw_header(name, json).sign();
     let cases = [
+        case("a registered name", with("crit", r#"["exp"]"#), EXTENSION),
         case(
-            "V37 a registered name",
-            with("crit", r#"["exp"]"#),
-            EXTENSION,
-        ),
-        case(
-            "V37 an unknown name",
+            "an unknown name",
             good(&server)
                 .with_raw_header("crit", r#"["foo"]"#)
                 .with_raw_header("foo", "1")
                 .sign(),
             EXTENSION,
         ),
-        case("V38 empty", with("crit", "[]"), EXTENSION),
-        case("V38 a string", with("crit", r#""b64""#), EXTENSION),
-        case("V38 null", with("crit", "null"), EXTENSION),
+        case("empty", with("crit", "[]"), EXTENSION),
+        case("a string", with("crit", r#""b64""#), EXTENSION),
+        case("null", with("crit", "null"), EXTENSION),
+        case("a name twice", with("crit", r#"["foo","foo"]"#), EXTENSION),
+        case("crit itself", with("crit", r#"["crit"]"#), EXTENSION),
+        case("b64 false", with("b64", "false"), EXTENSION),
+        case("b64 true", with("b64", "true"), EXTENSION),
         case(
-            "V38 a name twice",
-            with("crit", r#"["foo","foo"]"#),
-            EXTENSION,
-        ),
-        case("V38 crit itself", with("crit", r#"["crit"]"#), EXTENSION),
-        case("V39 b64 false", with("b64", "false"), EXTENSION),
-        case("V39 b64 true", with("b64", "true"), EXTENSION),
-        case(
-            "V39 b64 false and critical",
+            "b64 false and critical",
             good(&server)
                 .with_raw_header("crit", r#"["b64"]"#)
                 .with_raw_header("b64", "false")
                 .sign(),
             EXTENSION,
         ),
-        case("V51 a nested JWT", with("cty", r#""JWT""#), EXTENSION),
+        case("a nested JWT", with("cty", r#""JWT""#), EXTENSION),
         case(
-            "V51 in lower case, in full",
+            "in lower case, in full",
             with("cty", r#""application/jwt""#),
             EXTENSION,
         ),
-        case("V53 zip", with("zip", r#""DEF""#), EXTENSION),
+        case("zip", with("zip", r#""DEF""#), EXTENSION),
     ];
     check_without_fetch(&server, &cases).await;
 }
 
 #[tokio::test]
-async fn a_type_of_another_token_is_refused_without_a_fetch() {
+async fn the_type_of_another_token_is_rejected_without_a_fetch() {
     let server = server();
     let with = |json: &str| good(&server).with_raw_header("typ", json).sign();
     let cases = [
-        case("V47 JWT", with(r#""JWT""#), TYPE),
+        case("JWT", with(r#""JWT""#), TYPE),
+        case("missing", good(&server).without_header("typ").sign(), TYPE),
+        case("a DPoP proof", with(r#""dpop+jwt""#), TYPE),
+        case("a logout token", with(r#""logout+jwt""#), TYPE),
         case(
-            "V47 missing",
-            good(&server).without_header("typ").sign(),
-            TYPE,
-        ),
-        case("V48 a DPoP proof", with(r#""dpop+jwt""#), TYPE),
-        case("V48 a logout token", with(r#""logout+jwt""#), TYPE),
-        case(
-            "V48 an introspection answer",
+            "an introspection response",
             with(r#""token-introspection+jwt""#),
             TYPE,
         ),
-        case("V48 a security event", with(r#""secevent+jwt""#), TYPE),
-        case("V48 something longer", with(r#""at+jwtx""#), TYPE),
+        case("a security event", with(r#""secevent+jwt""#), TYPE),
+        case("something longer", with(r#""at+jwtx""#), TYPE),
         case(
-            "V48 the prefix twice",
+            "the prefix twice",
             with(r#""application/application/at+jwt""#),
             TYPE,
         ),
         case(
-            "V48 a tree of equal length",
+            "another tree of the same length",
             with(r#""applicatiom/at+jwt""#),
             TYPE,
         ),
-        case("V48 another tree", with(r#""text/at+jwt""#), TYPE),
-        case("V48 a parameter", with(r#""at+jwt;a=b""#), TYPE),
-        case("V48 empty", with(r#""""#), TYPE),
-        case(
-            "V48 a letter that only folds to t",
-            with("\"AT+JWŦ\""),
-            TYPE,
-        ),
-        case("V50 a number", with("1"), MALFORMED),
-        case("V50 a list", with(r#"["at+jwt"]"#), MALFORMED),
-        case("V50 null", with("null"), MALFORMED),
+        case("another tree", with(r#""text/at+jwt""#), TYPE),
+        case("a parameter", with(r#""at+jwt;a=b""#), TYPE),
+        case("empty", with(r#""""#), TYPE),
+        case("a letter that only folds to t", with("\"AT+JWŦ\""), TYPE),
+        case("a number", with("1"), MALFORMED),
+        case("a list", with(r#"["at+jwt"]"#), MALFORMED),
+        case("null", with("null"), MALFORMED),
     ];
     check_without_fetch(&server, &cases).await;
     let fine = [
-        case("V49 upper case", with(r#""AT+JWT""#), Outcome::Accepted),
+        case("upper case", with(r#""AT+JWT""#), Outcome::Accepted),
         case(
-            "V49 in full",
+            "in full",
             with(r#""application/at+jwt""#),
             Outcome::Accepted,
         ),
         case(
-            "V49 in full and upper case",
+            "in full and upper case",
             with(r#""APPLICATION/AT+JWT""#),
             Outcome::Accepted,
         ),
         case(
-            "V49 with an escape",
+            "with an escape",
             with(r#""at\u002bjwt""#),
             Outcome::Accepted,
         ),
@@ -523,7 +503,7 @@ async fn a_type_of_another_token_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens() {
+async fn each_profile_requires_its_mark_and_rejects_the_types_of_other_tokens() {
     let server = server();
     let token = |typ: &str| good(&server).with_header("typ", typ).with_scope("read");
     let keycloak = |mark: &str| token("JWT").with_claim("typ", mark).sign();
@@ -552,9 +532,9 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
         }
     }
     let generic = [
-        case("V47 JWT", token("JWT").sign(), Outcome::Accepted),
+        case("JWT", token("JWT").sign(), Outcome::Accepted),
         case(
-            "V47 missing",
+            "missing",
             token("JWT").without_header("typ").sign(),
             Outcome::Accepted,
         ),
@@ -676,7 +656,7 @@ async fn each_profile_takes_its_own_mark_and_refuses_the_types_of_other_tokens()
 }
 
 #[tokio::test]
-async fn a_key_verifies_its_own_algorithm_only() {
+async fn a_key_verifies_only_its_own_algorithm() {
     let server = server();
     let [es256, es384, rs256, ps256, eddsa] = [
         Algorithm::Es256,
@@ -687,7 +667,7 @@ async fn a_key_verifies_its_own_algorithm_only() {
     ]
     .map(|one| server.key(one));
     let api = api(layer(&server));
-    let renamed = |key: &SigningKey, kid: &SigningKey| {
+    let renamed = |key: &TestSigningKey, kid: &TestSigningKey| {
         good(&server)
             .with_key(key)
             .with_header("kid", kid.kid())
@@ -695,37 +675,37 @@ async fn a_key_verifies_its_own_algorithm_only() {
     };
     let cases = [
         case(
-            "V32 RS256 under the kid of an EC key",
+            "RS256 under the kid of an EC key",
             renamed(&rs256, &es256),
             UNFIT,
         ),
         case(
-            "V32 ES256 under the kid of an RSA key",
+            "ES256 under the kid of an RSA key",
             renamed(&es256, &rs256),
             UNFIT,
         ),
         case(
-            "V32 EdDSA under the kid of an EC key",
+            "EdDSA under the kid of an EC key",
             renamed(&eddsa, &es256),
             UNFIT,
         ),
         case(
-            "V33 ES256 under the kid of a P-384 key",
+            "ES256 under the kid of a P-384 key",
             renamed(&es256, &es384),
             UNFIT,
         ),
         case(
-            "V33 ES384 under the kid of a P-256 key",
+            "ES384 under the kid of a P-256 key",
             renamed(&es384, &es256),
             UNFIT,
         ),
         case(
-            "V34 PS256 under the kid of an RS256 key",
+            "PS256 under the kid of an RS256 key",
             renamed(&ps256, &rs256),
             UNFIT,
         ),
         case(
-            "V34 PS256 by the very key that is for RS256",
+            "PS256 by the very key that is for RS256",
             good(&server)
                 .with_key(&rs256)
                 .with_header("alg", "PS256")
@@ -733,7 +713,7 @@ async fn a_key_verifies_its_own_algorithm_only() {
             UNFIT,
         ),
         case(
-            "V34 RS256 by the very key that is for PS256",
+            "RS256 by the very key that is for PS256",
             good(&server)
                 .with_key(&ps256)
                 .with_header("alg", "RS256")
@@ -745,18 +725,18 @@ async fn a_key_verifies_its_own_algorithm_only() {
     assert_eq!(
         server.count(Endpoint::KeySet),
         1,
-        "a key id that is known is not looked for again"
+        "a known kid causes no further fetch"
     );
 }
 
 #[tokio::test]
-async fn an_rsa_key_without_alg_verifies_both_paddings_and_each_only_as_named() {
+async fn an_rsa_key_without_alg_verifies_both_paddings_as_stated_in_the_header() {
     let server = server();
-    let key = SigningKey::generate(Algorithm::Rs256);
+    let key = TestSigningKey::generate(Algorithm::Rs256);
     let mut jwk = key.public_jwk();
     jwk.as_object_mut().unwrap().remove("alg");
     server.publish_jwk(jwk);
-    let pss = SigningKey::generate(Algorithm::Ps256);
+    let pss = TestSigningKey::generate(Algorithm::Ps256);
     let mut jwk = pss.public_jwk();
     jwk.as_object_mut().unwrap().remove("alg");
     server.publish_jwk(jwk);
@@ -800,7 +780,7 @@ async fn an_rsa_key_without_alg_verifies_both_paddings_and_each_only_as_named() 
 }
 
 #[tokio::test]
-async fn a_signature_that_is_not_the_keys_own_is_refused() {
+async fn an_invalid_signature_is_rejected() {
     let server = server();
     let others = [
         Algorithm::Rs256,
@@ -821,40 +801,40 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
     let order = decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE");
     let (r, s) = raw.split_at(32);
     let cases = [
-        case("V36 DER", with(&der::ecdsa_signature(&raw)), SIGNATURE),
-        case("V36 r and s are zero", with(&[0; 64]), SIGNATURE),
-        case("V36 r is zero", with(&[&[0; 32], s].concat()), SIGNATURE),
-        case("V36 s is zero", with(&[r, &[0; 32]].concat()), SIGNATURE),
-        case("V36 r is the order", with(&[&order, s].concat()), SIGNATURE),
-        case("V36 s is the order", with(&[r, &order].concat()), SIGNATURE),
-        case("V36 63 bytes", with(&raw[..63]), SIGNATURE),
-        case("V36 65 bytes", with(&shifted), SIGNATURE),
+        case("DER", with(&der::ecdsa_signature(&raw)), SIGNATURE),
+        case("r and s are zero", with(&[0; 64]), SIGNATURE),
+        case("r is zero", with(&[&[0; 32], s].concat()), SIGNATURE),
+        case("s is zero", with(&[r, &[0; 32]].concat()), SIGNATURE),
+        case("r is the order", with(&[&order, s].concat()), SIGNATURE),
+        case("s is the order", with(&[r, &order].concat()), SIGNATURE),
+        case("63 bytes", with(&raw[..63]), SIGNATURE),
+        case("65 bytes", with(&shifted), SIGNATURE),
         case(
-            "V36 the length of P-384",
+            "the length of P-384",
             with(&[&[0; 16], r, &[0; 16], s].concat()),
             SIGNATURE,
         ),
         case(
-            "V60 a bit flipped",
+            "a bit flipped",
             good(&server).with_broken_signature().sign(),
             SIGNATURE,
         ),
-        case("V60 truncated", with(&raw[..32]), SIGNATURE),
-        case("V60 one byte", with(&raw[..1]), SIGNATURE),
+        case("truncated", with(&raw[..32]), SIGNATURE),
+        case("one byte", with(&raw[..1]), SIGNATURE),
         case(
-            "V60 of another token",
+            "of another token",
             format!("{}.{signature}", other.rsplit_once('.').unwrap().0),
             SIGNATURE,
         ),
         case(
-            "V60 a foreign key under a known kid",
-            good(&server).with_foreign_key().sign(),
+            "a foreign key under a known kid",
+            good(&server).with_wrong_key().sign(),
             SIGNATURE,
         ),
         case("the token itself", token.clone(), Outcome::Accepted),
     ];
     check(&api, &cases).await;
-    // The same point of the curve under a larger number (RFC 8032 §8.4).
+    // The scalar plus the group order: signature malleability (RFC 8032 §8.4).
     let token = good(&server).with_algorithm(Algorithm::EdDsa).sign();
     let (input, signature) = token.rsplit_once('.').unwrap();
     let mut raw = decode(signature);
@@ -874,26 +854,18 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
         let with = |signature: &[u8]| format!("{input}.{}", encode(signature));
         let cases = [
             case(
-                "V60 a bit flipped",
+                "a bit flipped",
                 good(&server)
                     .with_algorithm(algorithm)
                     .with_broken_signature()
                     .sign(),
                 SIGNATURE,
             ),
-            case("V60 truncated", with(&raw[..raw.len() - 1]), SIGNATURE),
-            case(
-                "V60 a byte before",
-                with(&[&[0][..], &raw].concat()),
-                SIGNATURE,
-            ),
-            case(
-                "V60 a byte behind",
-                with(&[&raw[..], &[0]].concat()),
-                SIGNATURE,
-            ),
-            case("V60 zeros", with(&vec![0; raw.len()]), SIGNATURE),
-            case("V60 ones", with(&vec![0xff; raw.len()]), SIGNATURE),
+            case("truncated", with(&raw[..raw.len() - 1]), SIGNATURE),
+            case("a byte before", with(&[&[0][..], &raw].concat()), SIGNATURE),
+            case("a byte behind", with(&[&raw[..], &[0]].concat()), SIGNATURE),
+            case("zeros", with(&vec![0; raw.len()]), SIGNATURE),
+            case("ones", with(&vec![0xff; raw.len()]), SIGNATURE),
             case("the token itself", token.clone(), Outcome::Accepted),
         ];
         check(&api, &cases).await;
@@ -901,48 +873,48 @@ async fn a_signature_that_is_not_the_keys_own_is_refused() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_token_brings_is_not_used() {
+async fn a_key_in_the_token_header_is_not_used() {
     let server = server();
     let api = api(layer(&server));
     assert_eq!(
         present(&api, &good(&server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
-    let attacker = SigningKey::generate(Algorithm::Es256);
+    server.clear_requests();
+    let attacker = TestSigningKey::generate(Algorithm::Es256);
     let known = server.key(Algorithm::Es256).kid().to_owned();
     let evil = "https://evil.example.test/jwks";
     let forged = |kid: &str| good(&server).with_key(&attacker).with_header("kid", kid);
     let cases = [
         case(
-            "V40 jwk",
+            "jwk",
             forged(&known)
                 .with_header("jwk", attacker.public_jwk())
                 .sign(),
             SIGNATURE,
         ),
         case(
-            "V41 jku",
+            "jku",
             forged(&known).with_header("jku", evil).sign(),
             SIGNATURE,
         ),
         case(
-            "V41 x5u",
+            "x5u",
             forged(&known).with_header("x5u", evil).sign(),
             SIGNATURE,
         ),
         case(
-            "V42 x5c",
+            "x5c",
             forged(&known).with_header("x5c", json!(["MIIB"])).sign(),
             SIGNATURE,
         ),
         case(
-            "V41 a kid that is a URL",
+            "a kid that is a URL",
             forged(&format!("{evil}#1")).sign(),
             UNKNOWN,
         ),
         case(
-            "V40 jwk and its kid",
+            "jwk and its kid",
             forged(attacker.kid())
                 .with_header("jwk", attacker.public_jwk())
                 .sign(),
@@ -960,7 +932,7 @@ async fn a_key_that_the_token_brings_is_not_used() {
         vec![format!("{ISSUER}/jwks"); 2],
         "only the two unknown key ids were looked for"
     );
-    // The same fields in a token that is signed as it should be do no harm.
+    // The same header parameters are ignored if the signature is valid.
     let harmless = good(&server)
         .with_header("jku", evil)
         .with_header("jwk", attacker.public_jwk())
@@ -970,7 +942,7 @@ async fn a_key_that_the_token_brings_is_not_used() {
 }
 
 #[tokio::test]
-async fn a_hostile_key_id_costs_one_fetch_at_most_and_is_in_no_request() {
+async fn a_hostile_key_id_causes_at_most_one_fetch_and_is_in_no_request() {
     for kid in [
         "../../etc/passwd",
         "' OR 1=1 --",
@@ -984,14 +956,10 @@ async fn a_hostile_key_id_costs_one_fetch_at_most_and_is_in_no_request() {
         let server = server();
         let api = api(layer(&server));
         let token = good(&server).with_header("kid", kid).sign();
-        assert_eq!(
-            present(&api, &token).await.outcome(),
-            UNKNOWN,
-            "V43 {kid:.20}"
-        );
+        assert_eq!(present(&api, &token).await.outcome(), UNKNOWN, "{kid:.20}");
         assert!(
             server.count(Endpoint::KeySet) <= 2,
-            "V43 one to have a key set, one for the key"
+            "one to have a key set, one for the key"
         );
         assert!(server.requests().iter().all(
             |one| one.uri().path().starts_with("/.well-known/") || one.uri().path() == "/jwks"
@@ -1006,35 +974,33 @@ async fn a_hostile_key_id_costs_one_fetch_at_most_and_is_in_no_request() {
     let server = server();
     let typed = |json: &str| good(&server).with_raw_header("kid", json).sign();
     let cases = [
-        case("V44 a number", typed("1"), MALFORMED),
-        case("V44 null", typed("null"), MALFORMED),
-        case("V44 a list", typed("[]"), MALFORMED),
-        case("V44 an object", typed("{}"), MALFORMED),
-        case("V44 true", typed("true"), MALFORMED),
+        case("a number", typed("1"), MALFORMED),
+        case("null", typed("null"), MALFORMED),
+        case("a list", typed("[]"), MALFORMED),
+        case("an object", typed("{}"), MALFORMED),
+        case("true", typed("true"), MALFORMED),
     ];
     check_without_fetch(&server, &cases).await;
 }
 
 #[tokio::test]
-async fn a_token_without_kid_needs_a_key_set_with_one_candidate() {
+async fn a_token_without_kid_requires_exactly_one_suitable_key() {
     let server = server();
-    // Keys for other algorithms are no candidates.
+    // Keys for other algorithms are not suitable.
     server.key(Algorithm::Rs256);
     server.key(Algorithm::EdDsa);
     let token = good(&server).without_header("kid").sign();
     assert_eq!(
         present(&api(layer(&server)), &token).await.outcome(),
-        Outcome::Accepted,
-        "V46"
+        Outcome::Accepted
     );
-    server.publish_key(&SigningKey::generate(Algorithm::Es256));
+    server.publish_key(&TestSigningKey::generate(Algorithm::Es256));
     assert_eq!(
         present(&api(layer(&server)), &token).await.outcome(),
-        AMBIGUOUS,
-        "V45"
+        AMBIGUOUS
     );
     let forged = good(&server)
-        .with_key(&SigningKey::generate(Algorithm::Es384))
+        .with_key(&TestSigningKey::generate(Algorithm::Es384))
         .without_header("kid")
         .sign();
     assert_eq!(
@@ -1051,8 +1017,8 @@ async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
         .unwrap()
         .with_algorithm(Algorithm::Es256);
     let (key, other) = (
-        SigningKey::generate(Algorithm::Es256),
-        SigningKey::generate(Algorithm::Es256),
+        TestSigningKey::generate(Algorithm::Es256),
+        TestSigningKey::generate(Algorithm::Es256),
     );
     let (key, other) = (key.with_kid("same"), other.with_kid("same"));
     ours.publish_key(&key);
@@ -1070,13 +1036,11 @@ async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
     );
     assert_eq!(
         present(&at_ours, &token(&ours, &other)).await.outcome(),
-        SIGNATURE,
-        "V82"
+        SIGNATURE
     );
     assert_eq!(
         present(&at_theirs, &token(&theirs, &key)).await.outcome(),
-        SIGNATURE,
-        "V82"
+        SIGNATURE
     );
     let issuer = Outcome::InvalidToken(Why::Issuer);
     assert_eq!(
@@ -1086,7 +1050,7 @@ async fn a_key_of_one_issuer_does_not_verify_a_token_of_another() {
 }
 
 #[tokio::test]
-async fn settings_of_one_layer_do_not_reach_another() {
+async fn layers_do_not_share_changed_settings() {
     let server = server();
     let handle = server.authorization_server();
     let strict = verifier_of(&handle);
@@ -1119,10 +1083,10 @@ async fn settings_of_one_layer_do_not_reach_another() {
 }
 
 #[tokio::test]
-async fn checks_run_from_cheap_to_dear() {
+async fn checks_run_in_the_order_of_their_cost() {
     let server = server();
-    let broken = || good(&server).with_foreign_key();
-    let unknown = SigningKey::generate(Algorithm::Es256);
+    let broken = || good(&server).with_wrong_key();
+    let unknown = TestSigningKey::generate(Algorithm::Es256);
     let far = || good(&server).with_key(&unknown);
     let chain = [
         case(
@@ -1134,7 +1098,7 @@ async fn checks_run_from_cheap_to_dear() {
             "shape before algorithm",
             good(&server)
                 .without_signature()
-                .with_payload_text("x")
+                .with_payload_bytes("x")
                 .add_raw_header("alg", "1")
                 .sign(),
             MALFORMED,
@@ -1201,7 +1165,7 @@ async fn checks_run_from_cheap_to_dear() {
 }
 
 #[tokio::test]
-async fn no_handler_runs_for_a_token_that_was_not_verified() {
+async fn no_handler_runs_for_a_token_that_is_not_verified() {
     let server = server();
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
@@ -1213,11 +1177,11 @@ async fn no_handler_runs_for_a_token_that_was_not_verified() {
         .layer(layer(&server));
     for token in [
         good(&server).with_broken_signature().sign(),
-        good(&server).with_foreign_key().sign(),
+        good(&server).with_wrong_key().sign(),
         good(&server).with_audience("x").sign(),
         good(&server).with_expires_in(-99).sign(),
         good(&server)
-            .with_key(&SigningKey::generate(Algorithm::Es256))
+            .with_key(&TestSigningKey::generate(Algorithm::Es256))
             .sign(),
     ] {
         let answer = present(&api, &token).await;
@@ -1230,7 +1194,7 @@ async fn no_handler_runs_for_a_token_that_was_not_verified() {
 }
 
 #[tokio::test]
-async fn a_token_spelled_otherwise_in_json_is_the_same_token() {
+async fn json_escapes_and_white_space_do_not_change_a_token() {
     let server = server();
     let kid = server.key(Algorithm::Es256).kid().to_owned();
     let header =
@@ -1240,8 +1204,8 @@ async fn a_token_spelled_otherwise_in_json_is_the_same_token() {
         server.clock().unix_seconds() + 60
     );
     let token = good(&server)
-        .with_header_text(header)
-        .with_payload_text(payload)
+        .with_header_bytes(header)
+        .with_payload_bytes(payload)
         .sign();
     assert_eq!(
         present(&api(layer(&server)), &token).await.outcome(),
@@ -1250,7 +1214,7 @@ async fn a_token_spelled_otherwise_in_json_is_the_same_token() {
 }
 
 #[tokio::test]
-async fn a_longest_token_is_accepted_and_one_byte_more_is_not() {
+async fn the_longest_token_is_accepted_and_one_more_byte_is_not() {
     let server = server();
     let api = api(layer(&server));
     let of = |length: usize| {
@@ -1259,8 +1223,8 @@ async fn a_longest_token_is_accepted_and_one_byte_more_is_not() {
             .with_claim("x", "x".repeat(length))
             .sign()
     };
-    let room = (16_384 - of(0).len()) * 3 / 4;
-    let lengths = (room - 4..=room + 4).map(of);
+    let padding = (16_384 - of(0).len()) * 3 / 4;
+    let lengths = (padding - 4..=padding + 4).map(of);
     let (fits, rest): (Vec<_>, Vec<_>) = lengths.partition(|token| token.len() <= 16_384);
     assert!(!fits.is_empty() && !rest.is_empty());
     assert_eq!(
@@ -1274,7 +1238,7 @@ async fn a_longest_token_is_accepted_and_one_byte_more_is_not() {
 }
 
 #[tokio::test]
-async fn a_token_whose_subject_is_its_client_stands_for_no_user() {
+async fn a_token_whose_subject_is_its_client_is_a_client_credentials_token() {
     use tower_oauth::VerifiedToken;
     let server = server();
     let api = Router::new()

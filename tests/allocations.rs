@@ -1,4 +1,4 @@
-//! What a request allocates: counted, not timed.
+//! Allocations per request.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -26,7 +26,7 @@ use tower::{Layer, Service, ServiceExt as _};
 use tower_oauth::BearerLayer;
 use tower_oauth::testing::{TestServer, TokenMint};
 
-/// The least a layer can do that tells its handler anything: one value into the extensions.
+/// The baseline: a layer that inserts one value into the extensions.
 #[derive(Clone)]
 struct Mark<S>(S, Arc<str>);
 
@@ -56,7 +56,7 @@ fn router() -> Router {
     Router::new().route("/", get(async || "done"))
 }
 
-/// A token with thirteen claims, as servers make them.
+/// A token with thirteen claims, like those of common servers.
 fn usual(server: &TestServer) -> TokenMint {
     let now = server.clock().unix_seconds();
     good(server)
@@ -77,7 +77,7 @@ fn authorization(token: &str) -> HeaderValue {
     value
 }
 
-/// What one request through this service allocates, the making of the request included.
+/// Counts the allocations of one request, including those of its construction.
 fn request<S>(runtime: &Runtime, service: &S, value: &HeaderValue) -> AllocationInfo
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
@@ -90,7 +90,7 @@ where
     })
 }
 
-/// The smallest of a few rounds: a table that grows now and then is not a part of each request.
+/// Returns the minimum of several rounds, because a hash table that grows does not belong to a request.
 fn least<S>(runtime: &Runtime, service: &S, values: &[HeaderValue]) -> u64
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone,
@@ -100,7 +100,7 @@ where
 }
 
 #[test]
-fn a_remembered_token_allocates_no_more_than_a_layer_that_says_anything() {
+fn a_cached_token_allocates_no_more_than_a_layer_that_inserts_an_extension() {
     let (runtime, server) = (runtime(), server());
     let token = usual(&server).sign();
     let values = vec![authorization(&token); 5];
@@ -113,7 +113,7 @@ fn a_remembered_token_allocates_no_more_than_a_layer_that_says_anything() {
     );
     assert!(floor > 10 && warm <= floor + 2, "P6: {warm} and {floor}");
 
-    // Nor does it matter how long the token is.
+    // The length of the token does not matter.
     let long = usual(&server).with_claim("note", "x".repeat(5000)).sign();
     let long = vec![authorization(&long); 5];
     request(&runtime, &api, &long[0]);
@@ -123,7 +123,7 @@ fn a_remembered_token_allocates_no_more_than_a_layer_that_says_anything() {
 }
 
 #[test]
-fn a_token_that_is_verified_allocates_little() {
+fn verifying_a_token_allocates_little() {
     let (runtime, server) = (runtime(), server());
     let tokens: Vec<_> = (0..8)
         .map(|_| authorization(&usual(&server).sign()))
@@ -143,7 +143,7 @@ fn a_token_that_is_verified_allocates_little() {
 }
 
 #[test]
-fn claims_of_a_type_of_ones_own_cost_a_hit_nothing() {
+fn claims_of_an_application_type_allocate_nothing_on_a_cache_hit() {
     let (runtime, server) = (runtime(), server());
     let value = authorization(&usual(&server).sign());
     let of = |layer: BearerLayer| {
@@ -160,7 +160,7 @@ fn claims_of_a_type_of_ones_own_cost_a_hit_nothing() {
 }
 
 #[test]
-fn a_remembered_token_takes_about_a_kilobyte_and_what_the_layer_says_it_takes() {
+fn a_cached_token_takes_about_a_kilobyte_and_the_layer_reports_it() {
     const TOKENS: usize = 1500;
     let (runtime, server) = (runtime(), server());
     let layer = layer(&server);
@@ -174,7 +174,7 @@ fn a_remembered_token_takes_about_a_kilobyte_and_what_the_layer_says_it_takes() 
             let mint = one
                 .clone()
                 .with_claim("jti", format!("0b6f7f0e-9d37-{number:022}"));
-            // Audiences of either form, and text that cannot be shared with what was signed.
+            // Audiences of either form, and strings that cannot share the buffer of the signed text.
             let mint = match number % 4 {
                 0 => mint.with_audience(json!([AUDIENCE, "https://x.example.test"])),
                 1 => mint.with_raw_claim("sub", r#""5c2b1c1e\u002d7c1b-4f6e-9d37-0d0000000012""#),

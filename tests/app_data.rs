@@ -1,4 +1,4 @@
-//! What an application keeps with a session: where, how much, and who wins.
+//! App data of sessions: where it is kept, its maximum size, and concurrent changes.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -22,7 +22,7 @@ type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
-    ("shared memory", |login| {
+    ("shared store", |login| {
         login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
@@ -30,7 +30,7 @@ const MODES: [Mode; 3] = [
     }),
 ];
 
-fn told(outcome: Result<(), AppDataError>) -> String {
+fn text_of(outcome: Result<(), AppDataError>) -> String {
     outcome.map_or_else(|error| error.to_string(), |()| "kept".to_owned())
 }
 
@@ -43,15 +43,15 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
     };
     let keep = async |Path(word): Path<String>, session: Session| {
         let outcome = session.set_app_data(&word).await;
-        // A handler sees what it has kept.
+        // A handler reads its own writes.
         if outcome.is_ok() {
             assert_eq!(session.app_data::<String>().unwrap(), Some(word));
         }
-        told(outcome)
+        text_of(outcome)
     };
-    // A text of this length as JSON, its quotes included.
+    // A text of this length as JSON, including the quotes.
     let fill = async |Path(bytes): Path<usize>, session: Session| {
-        told(session.set_app_data(&"x".repeat(bytes - 2)).await)
+        text_of(session.set_app_data(&"x".repeat(bytes - 2)).await)
     };
     let count = async |session: Session| {
         tokio::task::yield_now().await;
@@ -59,7 +59,7 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
         let count = session.update_app_data(change).await;
         count.map_or_else(|error| error.to_string(), |count| count.to_string())
     };
-    let forget = async |session: Session| told(session.set_app_data(&None::<()>).await);
+    let forget = async |session: Session| text_of(session.set_app_data(&None::<()>).await);
     let app = Router::new()
         .route("/", get(read))
         .route("/keep/{word}", get(keep))
@@ -76,9 +76,9 @@ async fn ask(shop: &Shop, path: &str, jar: &mut Jar) -> String {
     answer.text()
 }
 
-/// L76: what was kept is there at the next request, in all places; in a cookie it goes out with the response.
+/// The next request has the data, with each backend. With cookies, the response carries it.
 #[tokio::test]
-async fn what_is_kept_is_there_at_the_next_request() {
+async fn app_data_is_available_to_the_next_request() {
     for (mode, place) in MODES {
         let shop = shop(place);
         let mut jar = shop.signed_in().await;
@@ -93,7 +93,7 @@ async fn what_is_kept_is_there_at_the_next_request() {
             shop.clock().advance(Duration::from_secs(400));
             assert_eq!(ask(&shop, "/", &mut jar).await, word, "{mode}");
         }
-        // A request that still comes with an older cookie.
+        // A request with an older cookie.
         assert_eq!(
             ask(&shop, "/", &mut before.clone()).await,
             "three",
@@ -101,19 +101,19 @@ async fn what_is_kept_is_there_at_the_next_request() {
         );
         assert_eq!(ask(&shop, "/forget", &mut jar).await, "kept", "{mode}");
         assert_eq!(ask(&shop, "/", &mut jar).await, "nothing", "{mode}");
-        // Of another type than what is there.
+        // Another type than the stored one.
         ask(&shop, "/count", &mut jar).await;
         assert_eq!(
             ask(&shop, "/", &mut jar).await,
-            "the app data is of another type",
+            "the app data cannot be deserialized as this type",
             "{mode}"
         );
     }
 }
 
-/// L20, L76: the next login has nothing of it, neither the same person's nor another's.
+/// The next login starts without app data, of the same user or another.
 #[tokio::test]
-async fn nothing_of_it_is_carried_to_another_login() {
+async fn app_data_is_not_carried_over_to_another_login() {
     for (mode, place) in MODES {
         let shop = shop(place);
         let mut jar = shop.signed_in().await;
@@ -125,9 +125,9 @@ async fn nothing_of_it_is_carried_to_another_login() {
     }
 }
 
-/// L76: the limit is told with both numbers, and what is refused changes nothing.
+/// The error has the size and the limit, and nothing changes.
 #[tokio::test]
-async fn what_is_too_large_is_refused_with_both_numbers() {
+async fn data_that_is_too_large_is_rejected_with_size_and_limit() {
     for (mode, place) in MODES {
         let limit = if mode == "store" { 65_536 } else { 1024 };
         let shop = shop(place);
@@ -138,16 +138,18 @@ async fn what_is_too_large_is_refused_with_both_numbers() {
         assert_eq!(kept.len(), limit - 2, "{mode}");
         let over = format!("/fill/{}", limit + 1);
         let said = ask(&shop, &over, &mut jar).await;
-        let expected = format!("app data of {} bytes as JSON, where {limit} fit", limit + 1);
+        let expected = format!(
+            "app data of {} bytes as JSON exceeds the maximum of {limit} bytes",
+            limit + 1
+        );
         assert_eq!(said, expected, "{mode}");
         assert_eq!(ask(&shop, "/", &mut jar).await, kept, "{mode}");
     }
 }
 
-/// Decision 14: beside large tokens less fits into cookies. What is said to fit does, and the session is
-/// written with it.
+/// Large tokens leave less room in cookies. Data within the reported limit fits.
 #[tokio::test]
-async fn beside_large_tokens_less_fits_into_cookies() {
+async fn large_tokens_leave_less_room_in_cookies() {
     let mut refused = 0;
     for blob in (1100..=2500).step_by(140) {
         let shop = shop(|login| login);
@@ -186,9 +188,9 @@ async fn beside_large_tokens_less_fits_into_cookies() {
     assert!((2..11).contains(&refused), "{refused}");
 }
 
-/// L47: of requests that count at once, none is lost.
+/// Concurrent increments are all counted.
 #[tokio::test]
-async fn changes_at_the_same_time_are_all_kept() {
+async fn concurrent_changes_are_all_saved() {
     for (mode, place) in MODES {
         let shop = shop(place);
         let mut jar = shop.signed_in().await;
@@ -208,9 +210,9 @@ async fn changes_at_the_same_time_are_all_kept() {
     }
 }
 
-/// L47: what a slow handler keeps does not bring back a session that was ended meanwhile.
+/// Data of a slow handler does not restore a session that was ended meanwhile.
 #[tokio::test]
-async fn a_session_that_was_ended_keeps_nothing() {
+async fn an_ended_session_saves_no_app_data() {
     for (mode, place) in MODES {
         let server = server();
         let (begun, go_on) = (
@@ -221,7 +223,7 @@ async fn a_session_that_was_ended_keeps_nothing() {
         let slow = async move |session: Session| {
             at.notify_one();
             wait.notified().await;
-            told(session.set_app_data("late").await)
+            text_of(session.set_app_data("late").await)
         };
         let app = Router::new()
             .route("/slow", get(slow))
@@ -247,7 +249,7 @@ async fn a_session_that_was_ended_keeps_nothing() {
     }
 }
 
-/// A store that may be switched off.
+/// A store that can be switched off.
 #[derive(Clone)]
 struct Switched(MemoryStore, Arc<AtomicBool>);
 
@@ -282,9 +284,9 @@ impl Store for Switched {
     }
 }
 
-/// L48: what the store did not take is not kept, and the handler hears of it.
+/// If the store fails, the data is unchanged and the handler receives an error.
 #[tokio::test]
-async fn a_store_that_is_away_keeps_nothing_and_says_so() {
+async fn a_failing_store_saves_nothing_and_returns_an_error() {
     let off = Arc::new(AtomicBool::new(false));
     let store = Switched(MemoryStore::new(), Arc::clone(&off));
     let shop = shop(|login| login.with_session_store(store));

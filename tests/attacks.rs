@@ -1,4 +1,4 @@
-//! Attacks on an application behind both layers, by whoever can send it requests.
+//! Attacks on an application behind both layers, by callers without credentials.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 mod login_support;
@@ -22,7 +22,7 @@ use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer, ScopeLayer, Sessio
 
 const API: &str = "https://api.example.test";
 
-/// A generator whose numbers are the same in every run.
+/// A deterministic random number generator.
 struct Dice(u64);
 
 impl Dice {
@@ -42,9 +42,9 @@ impl Dice {
     }
 }
 
-/// RFC 6265 §8.3, RFC 8725 §2.6: whichever character of a sealed cookie is changed, it is nobody's.
+/// RFC 6265 §8.3, RFC 8725 §2.6: every changed character makes an encrypted cookie invalid.
 #[tokio::test]
-async fn no_changed_character_of_a_session_cookie_leaves_a_session() {
+async fn a_session_cookie_with_a_changed_character_has_no_session() {
     let shop = Shop::new();
     let good = shop.signed_in().await.value(SESSION).to_owned();
     for at in 0..good.len() {
@@ -64,9 +64,9 @@ async fn no_changed_character_of_a_session_cookie_leaves_a_session() {
     }
 }
 
-/// RFC 7515 §5.2: whichever character of a token is changed, it is refused.
+/// RFC 7515 §5.2: every changed character makes a token invalid.
 #[tokio::test]
-async fn no_changed_character_of_an_access_token_leaves_a_token() {
+async fn an_access_token_with_a_changed_character_is_rejected() {
     let server = server().with_algorithm(tower_oauth::Algorithm::Es256);
     let layer = BearerLayer::jwt(&server.authorization_server(), API).unwrap();
     let api = Router::new()
@@ -89,8 +89,8 @@ async fn no_changed_character_of_an_access_token_leaves_a_token() {
     }
 }
 
-/// RFC 9700 §4.7: a session of one application is none in another with the same key, whatever the
-/// other calls its cookies.
+/// RFC 9700 §4.7: the session of one application is not valid in another with the same key, whatever the cookies of the
+/// other are called.
 #[tokio::test]
 async fn applications_that_share_a_key_do_not_share_sessions() {
     let shop = Shop::new();
@@ -103,18 +103,18 @@ async fn applications_that_share_a_key_do_not_share_sessions() {
     let client = || Client::confidential("admin", "admin-secret");
     let login =
         |client| LoginLayer::new(&server.authorization_server(), client, CALLBACK, key()).unwrap();
-    // Another client, under the name of its own and under that of the shop.
+    // Another client, with its own cookie name and with that of the shop.
     let admin = app(&login(client()).with_cookie_name("shop").unwrap());
     let answer = send(&admin, Ask::page("/").jar(&jar)).await;
     assert_eq!(answer.text(), "hello stranger");
-    // The same client under another name: the value moved by hand.
+    // The same client with another cookie name: the value is moved.
     let renamed = login(Client::confidential("shop", "shop-secret"))
         .with_cookie_name("other")
         .unwrap();
     let moved = Jar::of(&[("__Host-Http-other-session", jar.value(SESSION))]);
     let answer = send(&app(&renamed), Ask::page("/").jar(&moved)).await;
     assert_eq!(answer.text(), "hello stranger");
-    // A cookie of a login is no session, and no other login.
+    // The cookie of a login is neither a session nor another login.
     let mut fresh = Jar::default();
     shop.start("/auth/login", &mut fresh).await;
     let sealed = fresh.value(fresh.transactions()[0]);
@@ -130,10 +130,10 @@ async fn applications_that_share_a_key_do_not_share_sessions() {
     }
 }
 
-/// RFC 9110 §15.4, RFC 9700 §4.11: whatever is sent to whichever route, nobody is sent to a host that
-/// is neither ours nor the authorization server's, nothing panics, and no session appears.
+/// RFC 9110 §15.4, RFC 9700 §4.11: no request is redirected to a host other than the application's and the authorization
+/// server's, nothing panics, and no session is created.
 #[tokio::test]
-async fn thirty_thousand_odd_requests_lead_nowhere_else_and_make_no_session() {
+async fn thirty_thousand_malformed_requests_cause_no_open_redirect_and_no_session() {
     let shop = Shop::new();
     let mut dice = Dice(0x0dd5_eed5);
     let mut jar = Jar::default();
@@ -349,10 +349,10 @@ async fn thirty_thousand_odd_requests_lead_nowhere_else_and_make_no_session() {
     assert!(sent_to_sign_in > 100, "{sent_to_sign_in} got that far");
 }
 
-/// RFC 6749 §5, RFC 7517 §5, RFC 8414 §3.2: whatever the authorization server answers instead of a
-/// document, there is a page that says so, and no session.
+/// RFC 6749 §5, RFC 7517 §5, RFC 8414 §3.2: for any response of the authorization server that is not the expected
+/// document, the result is an error page and no session.
 #[tokio::test]
-async fn no_odd_answer_of_the_authorization_server_makes_a_session() {
+async fn no_malformed_response_of_the_authorization_server_creates_a_session() {
     let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
     let digits = format!("{{\"expires_in\":{}}}", "9".repeat(100_000));
     let many: String = (0..20_000).map(|n| format!("\"k{n}\":{n},")).collect();
@@ -409,10 +409,10 @@ async fn no_odd_answer_of_the_authorization_server_makes_a_session() {
     }
 }
 
-/// RFC 9700 §4.3, OpenID Connect RP-Initiated Logout §2: requests that were under way when somebody
-/// signed out do not bring the session back with their answers.
+/// RFC 9700 §4.3, OpenID Connect RP-Initiated Logout §2: the responses to requests that were in progress during a logout
+/// do not restore the session.
 #[tokio::test]
-async fn no_slow_request_brings_a_session_back_after_a_sign_out() {
+async fn no_slow_request_restores_a_session_after_a_logout() {
     let gate = Arc::new(Notify::new());
     let server = server();
     let login = login(&server);
@@ -427,7 +427,7 @@ async fn no_slow_request_brings_a_session_back_after_a_sign_out() {
             "/",
             get(|session: Option<Session>| async move {
                 session.map_or_else(
-                    || "nobody".to_owned(),
+                    || "anonymous".to_owned(),
                     |session| session.subject().to_owned(),
                 )
             }),
@@ -455,8 +455,8 @@ async fn no_slow_request_brings_a_session_back_after_a_sign_out() {
         assert_eq!(answer.sets(), [""; 0]);
         left.take(&answer);
     }
-    assert_eq!(shop.greeting(&left).await, "nobody");
-    assert_eq!(shop.greeting(&jar).await, "nobody");
+    assert_eq!(shop.greeting(&left).await, "anonymous");
+    assert_eq!(shop.greeting(&jar).await, "anonymous");
     for path in ["/auth/session", "/auth/session?extend=true"] {
         let answer = shop.send(Ask::new("GET", path).jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
@@ -464,10 +464,10 @@ async fn no_slow_request_brings_a_session_back_after_a_sign_out() {
     }
 }
 
-/// RFC 9700 §4.2, RFC 6750 §5.3: neither what is logged nor what is printed for debugging has a token,
-/// a code, a state or a cookie in it, whether the login went well or not.
+/// RFC 9700 §4.2, RFC 6750 §5.3: neither logs nor `Debug` output contain a token, a code, a `state` or a cookie, whether
+/// the login succeeded or not.
 #[tokio::test]
-async fn nothing_secret_is_logged_or_printed_on_the_way() {
+async fn no_secret_is_logged_or_printed_during_a_login() {
     let logs = Logs::default();
     let guard = logs.record();
     let shop = Shop::new();
@@ -511,9 +511,9 @@ async fn nothing_secret_is_logged_or_printed_on_the_way() {
     }
 }
 
-/// RFC 7519 §4.1.4: a clock that is turned, however far, prolongs no session and panics nowhere.
+/// RFC 7519 §4.1.4: no change of the clock extends a session or causes a panic.
 #[tokio::test]
-async fn no_turn_of_the_wall_clock_prolongs_a_session() {
+async fn no_change_of_the_wall_clock_extends_a_session() {
     for turn in [
         i64::from(i32::MIN),
         -9 * 3600,
@@ -529,7 +529,7 @@ async fn no_turn_of_the_wall_clock_prolongs_a_session() {
         let mut pending = Jar::default();
         let answer = shop.start("/auth/login", &mut pending).await;
         let callback = shop.approve(answer.location(), "alice").await;
-        shop.clock().turn_wall(turn);
+        shop.clock().adjust_wall_clock(turn);
         assert_eq!(shop.greeting(&jar).await, "hello stranger", "{turn}");
         let answer = shop.send(Ask::page(&callback).jar(&pending)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{turn}");
@@ -547,10 +547,10 @@ async fn no_turn_of_the_wall_clock_prolongs_a_session() {
     }
 }
 
-/// RFC 6749 §3.3, RFC 6750 §3.1: a session is no access token and an access token is no session,
-/// whatever the order of the layers.
+/// RFC 6749 §3.3, RFC 6750 §3.1: a session is not an access token and an access token is not a session, in either order
+/// of the layers.
 #[tokio::test]
-async fn a_session_opens_no_api_and_a_token_opens_no_page() {
+async fn a_session_does_not_authenticate_at_an_api_and_a_token_does_not_at_pages() {
     for bearer_outside in [false, true] {
         let server = server();
         let (login, issuer) = (login(&server), server.authorization_server());
@@ -590,7 +590,7 @@ async fn a_session_opens_no_api_and_a_token_opens_no_page() {
             shop.send(Ask::new("GET", "/api")).await.status,
             unauthorized
         );
-        // What is sealed in a cookie is no token, and a token is nothing that was sealed.
+        // The contents of a cookie are not a token, and a token is not an encrypted cookie.
         let sealed = format!("Bearer {}", jar.value(SESSION));
         let answer = shop
             .send(Ask::new("GET", "/api").with(&[("authorization", &sealed)]))
@@ -606,21 +606,21 @@ async fn a_session_opens_no_api_and_a_token_opens_no_page() {
     }
 }
 
-/// RFC 6749 §10.12: nobody is signed in as somebody else by being led through a login that another
-/// browser began, whichever cookies of one's own are there.
+/// RFC 6749 §10.12: an attacker cannot sign a victim in by sending it the callback of a login that another browser
+/// started, whichever cookies the victim has.
 #[tokio::test]
-async fn nobody_is_signed_in_by_the_callback_of_somebody_else() {
+async fn a_callback_of_another_browsers_login_signs_no_user_in() {
     let shop = Shop::new();
     let mut attacker = Jar::default();
     let answer = shop.start("/auth/login", &mut attacker).await;
     let callback = shop.approve(answer.location(), "bob").await;
-    // The victim has a login under way too, or a session, or both.
+    // The victim has a login in progress, or a session, or both.
     let mut pending = Jar::default();
     shop.start("/auth/login", &mut pending).await;
     let session = shop.signed_in().await;
     let mut both = session.clone();
     shop.start("/auth/login", &mut both).await;
-    // Even with a name that fits and a value of one's own.
+    // Even with the right cookie name and a value of another login.
     let name = attacker.transactions()[0].to_owned();
     let own = pending.value(pending.transactions()[0]).to_owned();
     let renamed = Jar::of(&[(&name, &own)]);
@@ -632,10 +632,10 @@ async fn nobody_is_signed_in_by_the_callback_of_somebody_else() {
     assert_eq!(shop.greeting(&session).await, "hello alice");
 }
 
-/// OpenID Connect Core §5.3.2, RFC 9700 §4.5: the name under which somebody is known comes from the
-/// ID token alone; markup and line ends in it stay text.
+/// OpenID Connect Core §5.3.2, RFC 9700 §4.5: the name of a user comes from the ID token alone; markup and line breaks in
+/// it are escaped.
 #[tokio::test]
-async fn a_hostile_name_of_a_person_is_only_text() {
+async fn markup_in_the_name_of_a_user_is_escaped() {
     let name = "</script><script>alert(1)</script>\r\nset-cookie: a=b";
     let user = TestUser::new("mallory", "wonderland").with_claim("name", name);
     let server = server().add_user(user);
@@ -657,10 +657,10 @@ async fn a_hostile_name_of_a_person_is_only_text() {
     assert_eq!(answer.set_cookies(), [""; 0]);
 }
 
-/// RFC 6819 §4.6.6: what a stranger can send at no cost leaves nothing behind: no task, no entry, no
-/// request to the authorization server.
+/// RFC 6819 §4.6.6: requests that cost an attacker nothing leave no tasks, no entries and no requests to the authorization
+/// server.
 #[tokio::test]
-async fn a_flood_of_a_stranger_leaves_no_task_and_no_request_behind() {
+async fn a_flood_of_anonymous_requests_leaves_no_tasks_and_no_requests() {
     let shop = Shop::new();
     let layer = BearerLayer::jwt(&shop.server.authorization_server(), API).unwrap();
     let api = Router::new()
@@ -672,7 +672,7 @@ async fn a_flood_of_a_stranger_leaves_no_task_and_no_request_behind() {
         let request = request.body(Body::empty()).unwrap();
         api.clone().oneshot(request).await.unwrap().status()
     };
-    // What both layers fetch once.
+    // Both layers fetch keys and metadata once.
     assert_eq!(present(forged.sign()).await, StatusCode::OK);
     shop.start("/auth/login", &mut Jar::default()).await;
     for number in 0..4 {
@@ -706,10 +706,10 @@ async fn a_flood_of_a_stranger_leaves_no_task_and_no_request_behind() {
     assert_eq!(shop.server.requests().len(), asked);
 }
 
-/// RFC 9700 §4.3: sign-ins, visits and sign-outs at once, on several threads: everybody sees only
-/// themselves, and nobody is there once they signed out.
+/// RFC 9700 §4.3: logins, requests and logouts in parallel on several threads: each user only sees their own session, and
+/// none after the logout.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_crowd_that_comes_and_goes_at_once_is_never_mixed_up() {
+async fn concurrent_logins_and_logouts_never_mix_up_sessions() {
     let shop = Shop::new();
     let mut crowd = Vec::new();
     for number in 0..40 {
@@ -724,7 +724,7 @@ async fn a_crowd_that_comes_and_goes_at_once_is_never_mixed_up() {
         .map(|(user, jar, callback)| {
             let shop = shop.clone();
             tokio::spawn(async move {
-                // A double click: both are the same session.
+                // A double click: both requests have the same session.
                 let ask = || Ask::page(&callback).jar(&jar);
                 let (one, two) = tokio::join!(shop.send(ask()), shop.send(ask()));
                 let (mut first, mut second) = (jar.clone(), jar.clone());

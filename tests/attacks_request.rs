@@ -1,4 +1,4 @@
-//! Requests made to get past the layers of the resource server, or to mislead what stands behind them.
+//! Requests that try to bypass the layers of a resource server, or to deceive the service inside of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "bearer_attacks/caches.rs"]
@@ -30,7 +30,7 @@ use tower_oauth::bearer::{ClaimHeadersLayer, FormTokenLayer, Policy, TokenSource
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{BearerLayer, Claims, ScopeLayer, VerifiedToken};
 
-/// The headers that a handler sees.
+/// Returns the headers that the handler receives.
 async fn seen(layers: impl FnOnce(Router) -> Router, request: Request<Body>) -> HeaderMap {
     let mirror = get(async |headers: HeaderMap| axum::Extension(Arc::new(headers)));
     let app = layers(Router::new().fallback(mirror));
@@ -40,9 +40,9 @@ async fn seen(layers: impl FnOnce(Router) -> Router, request: Request<Body>) -> 
     seen.unwrap().as_ref().clone()
 }
 
-/// What nobody judged is no less a secret, and somebody behind may take it for judged.
+/// Credentials of other schemes are secrets too, and an inner service could assume that they were validated.
 #[tokio::test]
-async fn credentials_that_nobody_judged_go_no_further_either() {
+async fn credentials_that_were_not_validated_are_not_forwarded_either() {
     let server = server();
     let token = good(&server).sign();
     let bearer = layer(&server).optional().without_forwarding();
@@ -55,9 +55,9 @@ async fn credentials_that_nobody_judged_go_no_further_either() {
     }
 }
 
-/// Whatever is no letter and no digit is `_` to some readers of CGI, as `-` is.
+/// Some CGI implementations map every character that is neither a letter nor a digit to `_`, like `-`.
 #[tokio::test]
-async fn no_sign_in_a_header_name_makes_it_a_claim() {
+async fn no_spelling_of_a_header_name_forges_a_claim() {
     let server = server();
     let token = good(&server).with_subject("alice").sign();
     let mut request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
@@ -82,9 +82,9 @@ async fn no_sign_in_a_header_name_makes_it_a_claim() {
     assert_eq!(headers["x-auth-sub"], "alice");
 }
 
-/// A proxy takes off what `Connection` names, so a caller could take its own name off on the way.
+/// RFC 9110 §7.6.1: a proxy removes the fields that `Connection` names, so a caller could use it to become anonymous.
 #[tokio::test]
-async fn nobody_takes_the_claim_headers_off_at_the_next_hop() {
+async fn a_caller_cannot_make_the_next_hop_remove_claim_headers() {
     let server = server();
     let token = good(&server).with_subject("alice").sign();
     for (name, lines, left) in [
@@ -123,9 +123,9 @@ struct Plan {
     plan: String,
 }
 
-/// A gateway's token around, a caller's within: what the first says must not count for the second.
+/// The outer layer validates the token of a gateway, the inner layer that of the caller: they must not be confused.
 #[tokio::test]
-async fn an_outer_token_does_not_speak_for_an_inner_one() {
+async fn the_token_of_an_outer_layer_does_not_replace_that_of_an_inner_layer() {
     let server = server();
     let gold = good(&server).with_claim("plan", "gold").sign();
     let plain = good(&server).with_scope("read").sign();
@@ -173,9 +173,9 @@ async fn an_outer_token_does_not_speak_for_an_inner_one() {
     assert_eq!(by_hand, (200, "false false".to_owned()));
 }
 
-/// `D15`: no carrier, and nothing that is remembered of it, makes a bound token a bearer token.
+/// RFC 9449 §7.2: neither another token source nor the token cache makes a bound token usable without a proof.
 #[tokio::test]
-async fn a_bound_token_is_bound_in_every_carrier() {
+async fn a_bound_token_requires_a_proof_from_every_token_source() {
     let server = server();
     let cookie = TokenSource::cookie("t").unwrap();
     let custom = TokenSource::custom(|headers, _| headers.get("x-token").cloned());
@@ -242,9 +242,9 @@ async fn a_bound_token_is_bound_in_every_carrier() {
     }
 }
 
-/// A proof is for one place: not for one that a router or a second name makes look like it.
+/// A proof is for one target, and not for one that a router or another spelling makes look equal.
 #[tokio::test]
-async fn a_proof_is_good_for_one_place_by_all_its_names() {
+async fn a_proof_is_accepted_once_for_all_spellings_of_its_target() {
     let server = server();
     let client = Client::new(&server);
     let token = client.token();
@@ -287,7 +287,7 @@ async fn a_proof_is_good_for_one_place_by_all_its_names() {
             wrong.push(format!("{name}: {}", answer.status));
         }
     }
-    // One jti, and the place spelled in two ways: remembered as one.
+    // One `jti` with two spellings of the target is a replay.
     let twice = client.proof("/", &token).with_claim("jti", "once");
     for (htu, status) in [
         ("https://api.example.test/in/%7Ea", 200),
@@ -300,9 +300,9 @@ async fn a_proof_is_good_for_one_place_by_all_its_names() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// `C3`: nothing else in a form hides that a second token is in it.
+/// RFC 6750 §2: a form with two tokens is rejected, whatever else it contains.
 #[tokio::test]
-async fn no_odd_pair_hides_a_second_token() {
+async fn no_malformed_pair_of_a_form_hides_a_second_token() {
     let server = server();
     let token = good(&server).sign();
     let app = api(layer(&server)).layer(FormTokenLayer::new());

@@ -1,5 +1,4 @@
-//! The authorization server tells of a sign-out (OpenID Connect Back-Channel Logout): whose sessions end,
-//! and who would like to end others'.
+//! OpenID Connect Back-Channel Logout: which sessions a logout token ends, and which requests are rejected.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -45,7 +44,7 @@ fn assert_refused(answer: &Answer, name: &str) {
     assert_eq!(answer.set_cookies(), [""; 0], "{name}");
 }
 
-/// L66, bcl-2.7-a, bcl-2.8-a
+/// A token with a `sid` (Back-Channel Logout §2.7).
 #[tokio::test]
 async fn a_sid_ends_its_session_on_every_node_and_no_other() {
     for mode in SHARED {
@@ -57,75 +56,81 @@ async fn a_sid_ends_its_session_on_every_node_and_no_other() {
         let bob = nodes.signed_in("bob").await;
         assert_eq!(nodes.greeting(&one).await, ALICE, "{name}");
 
-        // The browser of that session sends nothing in between.
+        // The browser of that session sends no request in between.
         let token = nodes.one(&sid).sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
         assert_eq!(nodes.greeting(&one).await, STRANGER, "{name}");
         assert_eq!(nodes.greeting(&other).await, ALICE, "{name}");
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
 
         // Without `sub`, and for a session that has ended already.
         let token = nodes.one(&sid).without_claim("sub").sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
     }
 }
 
-/// L66, bcl-2.7-a
+/// A token with a `sub` alone ends all sessions of the user (Back-Channel Logout §2.7).
 #[tokio::test]
-async fn a_sub_without_a_sid_ends_all_sessions_of_that_person() {
+async fn a_sub_without_a_sid_ends_all_sessions_of_that_user() {
     for mode in SHARED {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
         let one = nodes.signed_in("alice").await;
         let other = nodes.signed_in("alice").await;
         let bob = nodes.signed_in("bob").await;
-        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, &name);
+        assert_done(
+            &nodes.send_logout_token(&nodes.all_of("alice").sign()).await,
+            &name,
+        );
         for jar in [&one, &other] {
             assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
         }
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{name}");
-        // And signs in again.
+        // A later login.
         nodes.server.clock().advance(Duration::from_secs(1));
         let again = nodes.signed_in("alice").await;
         assert_eq!(nodes.greeting(&again).await, ALICE, "{name}");
     }
 }
 
-/// L66: an unknown `sid` has ended, and another issuer's is nobody's here.
+/// An unknown `sid` has ended already, and another issuer has no sessions here.
 #[tokio::test]
-async fn an_unknown_session_is_no_failure() {
+async fn a_logout_of_an_unknown_session_succeeds() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
         for token in [nodes.one("unknown"), nodes.all_of("carol")] {
-            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+            assert_done(
+                &nodes.send_logout_token(&token.sign()).await,
+                &format!("{mode:?}"),
+            );
         }
         assert_eq!(nodes.greeting(&jar).await, ALICE, "{mode:?}");
     }
 }
 
-/// L66, bcl-2.6-f
+/// The `jti` is accepted once (Back-Channel Logout §2.6).
 #[tokio::test]
-async fn a_token_is_good_once_on_all_nodes() {
+async fn a_logout_token_is_accepted_once_on_all_nodes() {
     for mode in SHARED {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
         let token = nodes.all_of("alice").sign();
-        assert_done(&nodes.tell(&token).await, &name);
+        assert_done(&nodes.send_logout_token(&token).await, &name);
         for node in [&nodes.first, &nodes.second] {
-            assert_refused(&node.send(notice(&token)).await, &name);
+            assert_refused(&node.send(delivery(&token)).await, &name);
         }
-        // For as long as it would be taken otherwise.
+        // For as long as the token would be accepted otherwise.
         nodes.server.clock().advance(Duration::from_secs(120 + 29));
-        let answer = nodes.tell(&token).await;
+        let answer = nodes.send_logout_token(&token).await;
         assert!(answer.text().contains("used before"), "{}", answer.text());
         nodes.server.clock().advance(Duration::from_secs(1));
-        let answer = nodes.tell(&token).await;
+        let answer = nodes.send_logout_token(&token).await;
         assert!(answer.text().contains("expired"), "{}", answer.text());
     }
 }
 
-/// L66: one that comes late, or again, ends nobody who signed in since.
+/// A late or repeated token ends no later login.
 #[tokio::test]
 async fn a_late_token_ends_no_later_session() {
     for mode in SHARED {
@@ -135,24 +140,27 @@ async fn a_late_token_ends_no_later_session() {
         nodes.server.clock().advance(Duration::from_secs(2));
         let newer = newer.with_claim("iat", nodes.server.clock().unix_seconds() - 1);
         let since = nodes.signed_in("alice").await;
-        // The older one second, which must not take back what the newer said.
+        // The older token second: it must not lower the watermark.
         for token in [newer, late] {
-            assert_done(&nodes.tell(&token.sign()).await, &format!("{mode:?}"));
+            assert_done(
+                &nodes.send_logout_token(&token.sign()).await,
+                &format!("{mode:?}"),
+            );
         }
         assert_eq!(nodes.greeting(&before).await, STRANGER, "{mode:?}");
         assert_eq!(nodes.greeting(&since).await, ALICE, "{mode:?}");
     }
 }
 
-/// L66, bcl-2.5-a, bcl-2.6-a to bcl-2.6-g
+/// The rules of Back-Channel Logout §2.5 and §2.6.
 #[tokio::test]
-async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
+async fn anything_but_one_valid_logout_token_is_rejected_and_ends_nothing() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
         let good = || nodes.all_of("alice");
         let text = good().sign();
-        let form = |body: &str| notice("").body(body);
+        let form = |body: &str| delivery("").body(body);
         let other = tower_oauth::testing::TestServer::new("https://evil.example").unwrap();
         let cases = [
             ("nothing", form("")),
@@ -161,53 +169,62 @@ async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
                 "two tokens",
                 form(&format!("logout_token={text}&logout_token={text}")),
             ),
-            ("an empty token", notice("")),
+            ("an empty token", delivery("")),
             (
                 "in the query",
-                notice("")
+                delivery("")
                     .at(&format!("/auth/backchannel-logout?logout_token={text}"))
                     .body(""),
             ),
             (
                 "JSON",
-                notice(&text).set("content-type", "application/json"),
+                delivery(&text).set("content-type", "application/json"),
             ),
-            ("no type", notice(&text).without("content-type")),
+            ("no type", delivery(&text).without("content-type")),
             (
                 "a large form",
-                notice(&text).body(&format!(
+                delivery(&text).body(&format!(
                     "logout_token={text}&evil={}",
                     "x".repeat(16 * 1024)
                 )),
             ),
             (
                 "a long token",
-                notice(&good().with_claim("evil", "x".repeat(8000)).sign()),
+                delivery(&good().with_claim("evil", "x".repeat(8000)).sign()),
             ),
-            ("words", notice("evil.evil.evil")),
+            ("words", delivery("evil.evil.evil")),
             ("not UTF-8", form("logout_token=%ff")),
-            ("another issuer", notice(&other.logout_token("shop").sign())),
+            (
+                "another issuer",
+                delivery(&other.logout_token("shop").sign()),
+            ),
             (
                 "another issuer's key",
-                notice(&good().with_foreign_key().sign()),
+                delivery(&good().with_wrong_key().sign()),
             ),
             (
                 "another client",
-                notice(&good().with_audience("evil").sign()),
+                delivery(&good().with_audience("evil").sign()),
             ),
-            ("an ID token", notice(&nodes.server.id_token("shop").sign())),
+            (
+                "an ID token",
+                delivery(&nodes.server.id_token("shop").sign()),
+            ),
             (
                 "an access token",
-                notice(&good().with_header("typ", "at+jwt").sign()),
+                delivery(&good().with_header("typ", "at+jwt").sign()),
             ),
-            ("a nonce", notice(&good().with_claim("nonce", "n").sign())),
-            ("no jti", notice(&good().without_claim("jti").sign())),
-            ("no events", notice(&good().without_claim("events").sign())),
-            ("nobody", notice(&good().without_claim("sub").sign())),
-            ("expired", notice(&good().with_expires_in(-31).sign())),
+            ("a nonce", delivery(&good().with_claim("nonce", "n").sign())),
+            ("no jti", delivery(&good().without_claim("jti").sign())),
+            (
+                "no events",
+                delivery(&good().without_claim("events").sign()),
+            ),
+            ("anonymous", delivery(&good().without_claim("sub").sign())),
+            ("expired", delivery(&good().with_expires_in(-31).sign())),
             (
                 "old",
-                notice(
+                delivery(
                     &good()
                         .with_claim("iat", 1_800_000_000 - 700)
                         .without_claim("exp")
@@ -216,12 +233,12 @@ async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
             ),
             (
                 "the secret as a key",
-                notice(&good().with_hmac(b"shop-secret").sign()),
+                delivery(&good().with_hmac(b"shop-secret").sign()),
             ),
-            ("no signature", notice(&good().without_signature().sign())),
+            ("no signature", delivery(&good().without_signature().sign())),
             (
                 "a broken signature",
-                notice(&good().with_broken_signature().sign()),
+                delivery(&good().with_broken_signature().sign()),
             ),
         ];
         for (name, ask) in cases {
@@ -236,19 +253,22 @@ async fn whatever_is_not_one_good_logout_token_is_refused_and_ends_nothing() {
             assert_eq!(answer.header("allow"), "POST");
         }
         assert_eq!(nodes.greeting(&jar).await, ALICE);
-        assert_done(&nodes.tell(&text).await, "the good one, at last");
+        assert_done(
+            &nodes.send_logout_token(&text).await,
+            "the good one, at last",
+        );
     }
 }
 
-/// L66, bcl-2.5-a: it is a server that comes here. What a browser would send changes nothing.
+/// The request comes from a server: fields that a browser would send have no effect.
 #[tokio::test]
-async fn neither_cookies_nor_a_foreign_origin_matter() {
+async fn cookies_and_origin_do_not_affect_a_backchannel_logout() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let alice = nodes.signed_in("alice").await;
         let bob = nodes.signed_in("bob").await;
         let token = nodes.all_of("alice").sign();
-        let ask = notice(&token)
+        let ask = delivery(&token)
             .with(&[
                 ("sec-fetch-site", "cross-site"),
                 ("origin", "https://evil.example"),
@@ -259,14 +279,14 @@ async fn neither_cookies_nor_a_foreign_origin_matter() {
         assert_eq!(nodes.greeting(&alice).await, STRANGER);
         assert_eq!(nodes.greeting(&bob).await, "hello bob");
         let ask =
-            notice(&nodes.all_of("alice").sign()).with(&[("cookie", &format!("{SESSION}=junk"))]);
-        assert_done(&nodes.second.send(ask).await, "with a cookie of nobody");
+            delivery(&nodes.all_of("alice").sign()).with(&[("cookie", &format!("{SESSION}=junk"))]);
+        assert_done(&nodes.second.send(ask).await, "with an unknown cookie");
     }
 }
 
-/// L66: the route is there if every process learns what it hears.
+/// The route exists if every process learns of the logout.
 #[tokio::test]
-async fn without_shared_memory_there_is_no_such_route() {
+async fn without_a_shared_store_there_is_no_backchannel_route() {
     let declared = || MemoryStore::new().with_single_process();
     for (name, shop, there) in [
         ("no store", Shop::new(), false),
@@ -292,7 +312,7 @@ async fn without_shared_memory_there_is_no_such_route() {
         ),
     ] {
         let token = shop.server.logout_token("shop").sign();
-        let answer = shop.send(notice(&token)).await;
+        let answer = shop.send(delivery(&token)).await;
         let expected = if there {
             StatusCode::OK
         } else {
@@ -302,7 +322,7 @@ async fn without_shared_memory_there_is_no_such_route() {
     }
 }
 
-/// L66: wherever the store breaks off, the server is told to try again, and the same token does it then.
+/// Wherever the store fails, the server is told to retry, and the same token is accepted then.
 #[tokio::test]
 async fn a_delivery_that_failed_can_be_repeated() {
     for mode in SHARED {
@@ -315,7 +335,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             ];
             let token = nodes.all_of("alice").sign();
             nodes.store.fail_after(verbs);
-            let answer = nodes.tell(&token).await;
+            let answer = nodes.send_logout_token(&token).await;
             nodes.store.mend();
             if answer.status == StatusCode::OK {
                 assert!(verbs > 2, "{name}");
@@ -324,7 +344,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{name}");
             assert!(answer.headers.contains_key("retry-after"), "{name}");
             assert!(!answer.text().contains("redis"), "{name}");
-            assert_done(&nodes.tell(&token).await, &name);
+            assert_done(&nodes.send_logout_token(&token).await, &name);
             for jar in &jars {
                 assert_eq!(nodes.greeting(jar).await, STRANGER, "{name}");
             }
@@ -332,25 +352,25 @@ async fn a_delivery_that_failed_can_be_repeated() {
     }
 }
 
-/// bcl-2.8-a: an outage of the keys is no verdict either.
+/// An outage of the key set neither accepts nor rejects a token (Back-Channel Logout §2.8).
 #[tokio::test]
-async fn a_token_that_cannot_be_judged_can_be_repeated() {
+async fn a_logout_token_that_cannot_be_verified_can_be_repeated() {
     let nodes = Nodes::new(Mode::Store);
-    // Only the first node needed keys so far.
+    // So far only the first node has needed keys.
     let jar = nodes.signed_in("alice").await;
     nodes.server.fail(Endpoint::KeySet, Fault::status(500));
     let token = nodes.all_of("alice").sign();
-    let answer = nodes.tell(&token).await;
+    let answer = nodes.send_logout_token(&token).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
     assert!(answer.headers.contains_key("retry-after"));
     assert_eq!(nodes.greeting(&jar).await, ALICE);
-    assert_done(&nodes.first.send(notice(&token)).await, "with keys");
+    assert_done(&nodes.first.send(delivery(&token)).await, "with keys");
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
-/// H103
+/// A flood of invalid tokens.
 #[tokio::test]
-async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
+async fn a_flood_of_invalid_logout_tokens_fetches_keys_three_times_and_affects_no_other_request() {
     let server = server().with_algorithm(Algorithm::EdDsa);
     let nodes = Nodes::with(Mode::Store, &server, |login| login);
     let jar = nodes.signed_in("alice").await;
@@ -360,7 +380,7 @@ async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
         let junk = nodes
             .all_of("alice")
             .with_header("kid", format!("evil-{n}"));
-        let answer = nodes.first.send(notice(&junk.sign())).await;
+        let answer = nodes.first.send(delivery(&junk.sign())).await;
         assert!(
             answer.status.is_client_error() || answer.status == 503,
             "{answer:?}"
@@ -369,17 +389,17 @@ async fn a_flood_of_garbage_fetches_three_times_and_shuts_nobody_out() {
     assert_eq!(nodes.server.count(Endpoint::KeySet) - keys, 3);
     assert_eq!(nodes.server.requests().len() - total, 3);
     assert_eq!(nodes.store.len(), entries);
-    // Who signs in, who is signed in, and who tells the truth notice nothing.
+    // Logins, sessions and valid logout tokens are not affected.
     assert_eq!(nodes.greeting(&jar).await, ALICE);
     nodes.signed_in("bob").await;
     let token = nodes.all_of("alice").sign();
-    assert_done(&nodes.first.send(notice(&token)).await, "after the flood");
+    assert_done(&nodes.first.send(delivery(&token)).await, "after the flood");
     assert_eq!(nodes.greeting(&jar).await, STRANGER);
 }
 
-/// L66: told while the code is being redeemed.
+/// The token arrives while the code is redeemed.
 #[tokio::test]
-async fn a_login_that_is_overtaken_by_its_logout_is_none() {
+async fn a_logout_during_a_login_creates_no_session() {
     for mode in SHARED {
         for by_sid in [true, false] {
             let name = format!("{mode:?}, by sid: {by_sid}");
@@ -388,7 +408,7 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
             let answer = nodes.first.start("/auth/login", &mut jar).await;
             let callback = nodes.first.approve(answer.location(), "alice").await;
             let gate = Gate::new();
-            let fault = Fault::answer_waits_for(&gate);
+            let fault = Fault::hold_response(&gate);
             nodes.server.fail_once(Endpoint::Token, fault);
             let shop = nodes.first.clone();
             let ask = Ask::page(&callback).jar(&jar);
@@ -399,7 +419,7 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
                 true => nodes.one(&nodes.sid_besides("alice", &[])),
                 false => nodes.all_of("alice"),
             };
-            assert_done(&nodes.tell(&token.sign()).await, &name);
+            assert_done(&nodes.send_logout_token(&token.sign()).await, &name);
             gate.open();
             let answer = login.await.unwrap();
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}: {answer:?}");
@@ -413,9 +433,9 @@ async fn a_login_that_is_overtaken_by_its_logout_is_none() {
     }
 }
 
-/// A whole server, which tells by itself.
+/// A complete authorization server that sends logout tokens.
 #[tokio::test]
-async fn a_sign_out_at_the_server_reaches_the_application() {
+async fn a_sign_out_at_the_server_ends_the_session_at_the_application() {
     for mode in SHARED {
         let client = TestClient::confidential("shop", "shop-secret")
             .add_redirect_uri(CALLBACK)
@@ -442,16 +462,19 @@ async fn a_sign_out_at_the_server_reaches_the_application() {
     }
 }
 
-/// L66: what ended stays so for as long as a cookie of it could live.
+/// An ended session is rejected for as long as a copy of its cookie could be live.
 #[tokio::test]
-async fn a_copy_of_the_cookie_stays_dead() {
+async fn a_copy_of_an_ended_cookie_is_never_accepted() {
     for mode in SHARED {
         let nodes = Nodes::with(mode, &server(), |login| {
             let hours = |hours: u64| Duration::from_secs(hours * 3600);
             login.with_session_limits(hours(8), hours(8)).unwrap()
         });
         let jar = nodes.signed_in("alice").await;
-        assert_done(&nodes.tell(&nodes.all_of("alice").sign()).await, "told");
+        assert_done(
+            &nodes.send_logout_token(&nodes.all_of("alice").sign()).await,
+            "told",
+        );
         for _ in 0..17 {
             assert_eq!(nodes.greeting(&jar).await, STRANGER, "{mode:?}");
             nodes.server.clock().advance(Duration::from_secs(1800));
@@ -460,15 +483,15 @@ async fn a_copy_of_the_cookie_stays_dead() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_reason_and_repeats_nobody() {
+async fn the_log_has_the_reason_and_no_claims() {
     let logs = logs::Logs::default();
     let nodes = Nodes::new(Mode::Store);
     let recording = logs.record();
     nodes.signed_in("alice").await;
     let token = nodes.all_of("alice").with_claim("jti", "evil-id").sign();
-    nodes.tell(&token).await;
-    nodes.tell(&token).await;
-    nodes.tell("evil").await;
+    nodes.send_logout_token(&token).await;
+    nodes.send_logout_token(&token).await;
+    nodes.send_logout_token("evil").await;
     drop(recording);
     let text = logs.text();
     for expected in [
@@ -482,9 +505,9 @@ async fn the_log_names_the_reason_and_repeats_nobody() {
     assert!(!text.contains(&token), "{text}");
 }
 
-/// A form that does not arrive holds neither a task nor its connection for longer than five seconds.
+/// A form that does not arrive occupies neither a task nor a connection for longer than five seconds.
 #[tokio::test]
-async fn a_logout_token_that_never_arrives_is_given_up() {
+async fn a_logout_request_without_a_body_times_out() {
     let nodes = Nodes::new(SHARED[0]);
     for (version, empty_pieces) in [
         (http::Version::HTTP_11, 0),
@@ -512,7 +535,8 @@ async fn a_logout_token_that_never_arrives_is_given_up() {
     }
 }
 
-/// A body without content: nothing, or pieces that are all there already, such as empty DATA frames of HTTP/2.
+/// A body without content, or with pieces that are available immediately, for example empty DATA frames of
+/// HTTP/2.
 struct NeverEnds {
     empty_pieces: u32,
 }

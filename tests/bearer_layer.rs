@@ -28,7 +28,7 @@ use support::{
     Outcome, api, ask, good, layer, layer_of, present, present_at, server, soon, verifier_of,
 };
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_oauth::bearer::{Bearer, Refusal, RequireScope, ResponseFuture, ScopeFuture};
+use tower_oauth::bearer::{Bearer, BearerFuture, Refusal, RequireScope, RequirementFuture};
 use tower_oauth::testing::{Endpoint, Fault, TestServer};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Claims, ScopeLayer, VerifiedToken};
@@ -51,7 +51,7 @@ async fn call<S: Service<Request<()>, Error = Infallible>>(
         .unwrap_or_else(|never| match never {})
 }
 
-/// Panics when it is called without having been polled ready, and is ready for one call only.
+/// Panics if it is called without having been polled ready; ready for one call only.
 #[derive(Debug, Default)]
 struct Touchy {
     ready: bool,
@@ -60,7 +60,7 @@ struct Touchy {
 
 impl Clone for Touchy {
     fn clone(&self) -> Self {
-        // Readiness belongs to the one that was polled.
+        // Readiness belongs to the instance that was polled.
         Self {
             ready: false,
             calls: Arc::clone(&self.calls),
@@ -89,7 +89,7 @@ impl<B> Service<Request<B>> for Touchy {
 }
 
 #[tokio::test]
-async fn the_inner_service_is_called_only_when_it_was_polled_ready() {
+async fn the_inner_service_is_called_only_after_it_was_polled_ready() {
     let server = server();
     let touchy = Touchy::default();
     let calls = Arc::clone(&touchy.calls);
@@ -100,7 +100,7 @@ async fn the_inner_service_is_called_only_when_it_was_polled_ready() {
     let token = good(&server).with_scope("read").sign();
     let mut expected = 0;
     for round in 0..4 {
-        // The first waits for keys, the others do not; refusals between them use up no readiness.
+        // The first request waits for keys, the others do not. Rejected requests in between do not use up readiness.
         for (token, status, called) in [
             (token.as_str(), 200, 1),
             ("junk", 401, 0),
@@ -122,7 +122,7 @@ async fn the_inner_service_is_called_only_when_it_was_polled_ready() {
 }
 
 #[tokio::test]
-async fn a_service_may_be_used_on_while_a_request_waits_for_keys() {
+async fn the_service_accepts_calls_while_another_request_waits_for_keys() {
     let server = server();
     let mut service = layer(&server).layer(Touchy::default());
     server.fail_once(Endpoint::KeySet, Fault::delay(Duration::from_secs(1)));
@@ -140,7 +140,7 @@ async fn a_service_may_be_used_on_while_a_request_waits_for_keys() {
 }
 
 #[tokio::test]
-async fn a_permit_that_was_reserved_is_the_one_that_is_used() {
+async fn the_permit_reserved_by_poll_ready_is_used_for_the_call() {
     let server = server();
     let inner =
         service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Vec::<u8>::new())));
@@ -149,7 +149,7 @@ async fn a_permit_that_was_reserved_is_the_one_that_is_used() {
         .concurrency_limit(1)
         .service(inner);
     for _ in 0..4 {
-        // With the permit lost on the way that waits for keys, this would never be ready again.
+        // If the request that waits for keys had lost the permit, the service would never be ready again.
         let answer = soon(call(&mut service, &good(&server).sign())).await;
         assert_eq!(answer.status(), 200);
         server.rotate_keys();
@@ -157,7 +157,7 @@ async fn a_permit_that_was_reserved_is_the_one_that_is_used() {
 }
 
 #[tokio::test]
-async fn a_refusal_gives_back_what_was_reserved_for_the_call() {
+async fn a_rejection_releases_the_permit_reserved_by_poll_ready() {
     let server = server();
     let inner =
         service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(Vec::<u8>::new())));
@@ -168,7 +168,7 @@ async fn a_refusal_gives_back_what_was_reserved_for_the_call() {
     let mut other = one.clone();
     for token in ["junk", "a b"] {
         assert!([400, 401].contains(&call(&mut one, token).await.status().as_u16()));
-        // `one` is alive and would still hold the only permit.
+        // `one` still exists and would hold the only permit.
         let answer = soon(call(&mut other, &good(&server).sign())).await;
         assert_eq!(answer.status(), 200);
     }
@@ -179,7 +179,7 @@ async fn a_refusal_gives_back_what_was_reserved_for_the_call() {
 struct InnerError;
 
 #[tokio::test]
-async fn an_error_of_the_inner_service_passes_unchanged() {
+async fn an_error_of_the_inner_service_is_returned_unchanged() {
     let server = server();
     let inner = service_fn(async |_: Request<()>| Err::<Response<()>, _>(InnerError));
     let service = ServiceBuilder::new()
@@ -204,12 +204,12 @@ async fn an_error_of_the_inner_service_passes_unchanged() {
     );
 }
 
-/// A response body of one's own, with nothing but a default.
+/// A response body that only implements `Default`.
 #[derive(Default, Debug, PartialEq)]
 struct Odd(Option<u8>);
 
 #[tokio::test]
-async fn any_request_body_and_any_response_body_with_a_default_will_do() {
+async fn any_request_body_and_any_response_body_with_a_default_is_supported() {
     struct Unclonable(#[allow(dead_code)] Box<u8>);
     let server = server();
     let inner = service_fn(async |request: Request<Unclonable>| {
@@ -235,7 +235,7 @@ async fn any_request_body_and_any_response_body_with_a_default_will_do() {
 }
 
 #[tokio::test]
-async fn a_response_of_the_inner_service_is_not_touched() {
+async fn a_response_of_the_inner_service_is_not_changed() {
     let server = server();
     let inner = service_fn(async |_: Request<()>| {
         let response = Response::builder()
@@ -263,7 +263,7 @@ async fn a_response_of_the_inner_service_is_not_touched() {
 }
 
 #[tokio::test]
-async fn a_handler_without_a_layer_is_answered_with_500_that_names_the_layer() {
+async fn without_the_layer_the_response_is_500_and_names_the_layer() {
     let server = server();
     let token = good(&server).with_scope("read").sign();
     let needs = get(async |_: VerifiedToken| "in");
@@ -293,7 +293,7 @@ async fn a_handler_without_a_layer_is_answered_with_500_that_names_the_layer() {
             .body
             .contains("BearerLayer")
     );
-    // Layers in the wrong order: the scope layer stands outside.
+    // The layers in the wrong order: the scope layer is outside.
     let wrong = Router::new()
         .route("/", needs.clone())
         .layer(layer(&server))
@@ -302,7 +302,7 @@ async fn a_handler_without_a_layer_is_answered_with_500_that_names_the_layer() {
         present(&wrong, &token).await.outcome(),
         Outcome::Misconfigured
     );
-    // Claims of another type than the layer reads.
+    // Claims of another type than the layer deserializes.
     let other = Router::new()
         .route("/", needs)
         .route("/maybe", get(async |_: Option<VerifiedToken>| "in"))
@@ -319,7 +319,7 @@ async fn a_handler_without_a_layer_is_answered_with_500_that_names_the_layer() {
 }
 
 #[tokio::test]
-async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() {
+async fn a_token_of_an_outer_layer_does_not_authenticate_a_request_at_an_inner_layer() {
     let server = server();
     let strip = tower::util::MapRequestLayer::new(|mut request: Request<Body>| {
         request.headers_mut().remove(AUTHORIZATION);
@@ -327,9 +327,9 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
     });
     let handler = async |token: Option<VerifiedToken>| {
         if token.is_some() {
-            "somebody"
+            "authenticated"
         } else {
-            "nobody"
+            "anonymous"
         }
     };
     let api = Router::new()
@@ -345,12 +345,12 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
                 .layer(layer(&server).optional()),
         );
     let token = good(&server).with_scope("read").sign();
-    assert_eq!(present(&api, &token).await.body, "nobody");
+    assert_eq!(present(&api, &token).await.body, "anonymous");
     assert_eq!(
         present_at(&api, "/read", &token).await.outcome(),
         Outcome::NoCredentials
     );
-    // Nor where the outer layer reads the claims as another type.
+    // Nor if the outer layer deserializes the claims as another type.
     type Other = serde_json::Value;
     let handler = async |token: Option<VerifiedToken<Other>>| token.is_some().to_string();
     let api = Router::new().route("/", get(handler)).layer(
@@ -365,7 +365,7 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
             .layer(layer(&server).optional()),
     );
     assert_eq!(present(&api, &token).await.body, "false");
-    // Nor for a handler that looks into the extensions itself, as tonic's do.
+    // Nor for a handler that reads the extensions itself, like those of tonic.
     let looks = async |request: axum::extract::Request| {
         let found = request.extensions().get::<VerifiedToken>();
         found.is_some().to_string()
@@ -385,7 +385,7 @@ async fn a_token_of_an_outer_layer_does_not_pass_an_inner_one_that_found_none() 
 }
 
 #[tokio::test]
-async fn two_layers_each_judge_for_their_own_audience() {
+async fn two_layers_each_check_their_own_audience() {
     let server = server();
     let handle = server.authorization_server();
     let inner = BearerLayer::jwt(&handle, "inner").unwrap();
@@ -404,7 +404,7 @@ async fn two_layers_each_judge_for_their_own_audience() {
 }
 
 #[tokio::test]
-async fn what_the_layer_found_is_in_the_extensions_of_the_request() {
+async fn the_verified_token_is_in_the_request_extensions() {
     let server = server();
     let inner = service_fn(async |request: Request<()>| {
         let token = request.extensions().get::<VerifiedToken>().unwrap();
@@ -425,7 +425,7 @@ async fn what_the_layer_found_is_in_the_extensions_of_the_request() {
 }
 
 #[tokio::test]
-async fn the_reason_of_a_refusal_is_in_the_extensions_of_the_response() {
+async fn the_reason_of_a_rejection_is_in_the_response_extensions() {
     let server = server();
     let api = api(layer(&server));
     let reason = async |token: String| present(&api, &token).await.refusal.unwrap();
@@ -445,7 +445,7 @@ async fn the_reason_of_a_refusal_is_in_the_extensions_of_the_response() {
     server.fail(Endpoint::Metadata, Fault::disconnect());
     let down = support::api(layer(&server));
     let refusal = present(&down, &good(&server).sign()).await.refusal.unwrap();
-    // The chain of causes is there for whoever logs it.
+    // The sources of the error are available for logs.
     let mut causes = Vec::new();
     let mut source = std::error::Error::source(&refusal);
     while let Some(cause) = source {
@@ -453,13 +453,13 @@ async fn the_reason_of_a_refusal_is_in_the_extensions_of_the_response() {
         source = cause.source();
     }
     assert!(
-        causes.last().unwrap().contains("the connection broke"),
+        causes.last().unwrap().contains("the connection was closed"),
         "{causes:?}"
     );
 }
 
 #[tokio::test]
-async fn neither_logs_nor_debug_show_a_token_or_what_it_says_of_a_person() {
+async fn neither_logs_nor_debug_contain_a_token_or_personal_data() {
     let logs = Logs::default();
     let _guard = logs.record();
     let server = server();
@@ -482,7 +482,7 @@ async fn neither_logs_nor_debug_show_a_token_or_what_it_says_of_a_person() {
     shown.push_str(&answer.body);
     let mut tokens = vec![good_token];
     for mint in [
-        private(good(&server)).with_foreign_key(),
+        private(good(&server)).with_wrong_key(),
         private(good(&server)).with_expires_in(-99),
         private(good(&server)).with_audience("secret-audience"),
         private(good(&server)).with_issuer("https://secret.example.test"),
@@ -533,7 +533,7 @@ async fn neither_logs_nor_debug_show_a_token_or_what_it_says_of_a_person() {
 }
 
 #[tokio::test]
-async fn tokens_refused_for_their_type_are_explained_once_when_they_are_good_otherwise() {
+async fn advice_is_logged_once_for_tokens_that_are_valid_but_for_their_type() {
     const WORD: &str = "with_profile(TokenProfile::";
     let logs = Logs::default();
     let _guard = logs.record();
@@ -543,12 +543,12 @@ async fn tokens_refused_for_their_type_are_explained_once_when_they_are_good_oth
     let at = api(layer_of(&handle));
     let typed =
         |mint: tower_oauth::testing::TokenMint| mint.with_header("typ", "JWT").with_scope("read");
-    // Not while nothing is known of the keys: nobody is asked for it.
+    // Not before keys are cached: the layer does not fetch them for advice.
     present(&at, &typed(good(&server)).sign()).await;
     assert!(server.requests().is_empty());
     present(&at, &good(&server).sign()).await;
     for hostile in [
-        typed(good(&server)).with_foreign_key(),
+        typed(good(&server)).with_wrong_key(),
         typed(good(&server)).with_broken_signature(),
         typed(good(&server)).with_audience("x"),
         typed(good(&server)).with_expires_in(-99),
@@ -587,7 +587,7 @@ async fn tokens_refused_for_their_type_are_explained_once_when_they_are_good_oth
 }
 
 #[tokio::test]
-async fn layers_are_cheap_to_share_between_threads_and_runtimes() {
+async fn layers_can_be_shared_between_threads_and_runtimes() {
     fn shared<T: Clone + Send + Sync + std::fmt::Debug + 'static>() {}
     fn sent<T: Send>() {}
     shared::<AuthorizationServer>();
@@ -599,9 +599,9 @@ async fn layers_are_cheap_to_share_between_threads_and_runtimes() {
     shared::<Refusal>();
     shared::<Bearer<Touchy>>();
     shared::<RequireScope<Touchy>>();
-    sent::<ResponseFuture<Touchy, Claims, Body>>();
-    sent::<ScopeFuture<Ready<()>, Body>>();
-    // A server that outlives the runtime it was first used on, as a `static` in tests does.
+    sent::<BearerFuture<Touchy, Claims, Body>>();
+    sent::<RequirementFuture<Ready<()>, Body>>();
+    // A server that outlives the runtime it was first used on, like a `static` in tests.
     let server = server();
     let at = api(layer(&server));
     let token = good(&server).with_expires_in(86_400).sign();
@@ -633,7 +633,7 @@ async fn layers_are_cheap_to_share_between_threads_and_runtimes() {
 }
 
 #[tokio::test]
-async fn a_runtime_that_goes_away_in_the_middle_of_a_fetch_leaves_the_server_usable() {
+async fn dropping_a_runtime_during_a_fetch_leaves_the_server_usable() {
     let server = server();
     let at = api(layer(&server));
     server.fail_once(Endpoint::KeySet, Fault::hang());
@@ -656,7 +656,7 @@ async fn a_runtime_that_goes_away_in_the_middle_of_a_fetch_leaves_the_server_usa
 }
 
 #[tokio::test]
-async fn requests_that_wait_do_not_mix_up_their_tokens() {
+async fn waiting_requests_keep_their_own_tokens() {
     let server = TestServer::new(support::ISSUER)
         .unwrap()
         .with_algorithm(Algorithm::Es256);
@@ -681,7 +681,7 @@ async fn requests_that_wait_do_not_mix_up_their_tokens() {
 }
 
 #[tokio::test]
-async fn a_connection_that_stays_open_can_be_bounded_by_the_life_of_its_token() {
+async fn a_long_connection_can_be_limited_to_the_lifetime_of_its_token() {
     let server = server();
     let clock = server.clock();
     let keep = async |token: VerifiedToken| axum::Extension(token);
@@ -702,12 +702,12 @@ async fn a_connection_that_stays_open_can_be_bounded_by_the_life_of_its_token() 
     clock.advance(Duration::from_secs(59));
     support::settle().await;
     assert!(!expired.is_finished());
-    // A wall clock that is set back prolongs nothing.
-    clock.turn_wall(-3600);
+    // Setting the wall clock back does not extend the lifetime.
+    clock.adjust_wall_clock(-3600);
     clock.advance(Duration::from_secs(1));
     soon(&mut expired).await.unwrap();
 
-    clock.turn_wall(3600 + 20);
+    clock.adjust_wall_clock(3600 + 20);
     assert_eq!(
         token.remaining(&clock),
         Some(Duration::ZERO),

@@ -1,4 +1,4 @@
-//! Where a token may be beside the header, what goes further in, and what does not.
+//! Token sources beside the header, and what is forwarded to the inner service.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +36,7 @@ use tower_oauth::{BearerLayer, VerifiedToken};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
-/// Answers with the body it was sent, to callers with a good token.
+/// Returns the request body to callers with a valid token.
 fn echo(bearer: BearerLayer) -> Router {
     let echo = async |token: VerifiedToken, body: String| format!("{:?} {body}", token.subject());
     let route = post(echo).put(echo).patch(echo).get(echo).delete(echo);
@@ -56,7 +56,7 @@ fn form(method: Method, kind: &str, body: impl Into<Body>) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_token_in_a_form_is_found_and_the_form_goes_on_unchanged() {
+async fn a_token_in_a_form_is_accepted_and_the_form_is_forwarded_unchanged() {
     let server = server();
     let app = form_api(&server);
     let token = good(&server).with_subject("alice").sign();
@@ -75,7 +75,7 @@ async fn a_token_in_a_form_is_found_and_the_form_goes_on_unchanged() {
 }
 
 #[tokio::test]
-async fn a_form_is_read_however_it_comes_in_pieces() {
+async fn a_form_is_read_whatever_its_chunks_are() {
     let server = server();
     let app = form_api(&server);
     let body = format!("access_token={}", good(&server).sign());
@@ -90,7 +90,7 @@ async fn a_form_is_read_however_it_comes_in_pieces() {
     assert!(answer.body.ends_with(&body));
 }
 
-/// A body that comes in these pieces.
+/// A body with these chunks.
 struct Pieces<I>(I);
 
 impl<E, I: Iterator<Item = Result<Bytes, E>> + Unpin> http_body::Body for Pieces<I> {
@@ -107,7 +107,7 @@ impl<E, I: Iterator<Item = Result<Bytes, E>> + Unpin> http_body::Body for Pieces
 }
 
 #[tokio::test]
-async fn tokens_in_the_wrong_place_or_twice_are_not_taken() {
+async fn misplaced_and_repeated_tokens_are_not_accepted() {
     let server = server();
     let app = form_api(&server);
     let token = good(&server).sign();
@@ -233,7 +233,7 @@ async fn tokens_in_the_wrong_place_or_twice_are_not_taken() {
 }
 
 #[tokio::test]
-async fn a_form_is_read_only_so_far() {
+async fn a_form_longer_than_the_limit_is_rejected() {
     let server = server();
     let app = echo(layer(&server)).layer(FormTokenLayer::new().with_limit(2000));
     let token = good(&server).sign();
@@ -261,7 +261,7 @@ fn with_cookies(lines: &[String]) -> Request<Body> {
 }
 
 #[tokio::test]
-async fn a_cookie_is_a_source_only_where_it_is_named() {
+async fn a_cookie_is_read_only_if_it_is_added_as_a_source() {
     let server = server();
     let source = TokenSource::cookie("__Host-token").unwrap();
     let app = api(layer(&server).add_token_source(source));
@@ -335,9 +335,9 @@ async fn a_cookie_is_a_source_only_where_it_is_named() {
     }
 }
 
-/// Cookie readers disagree about white space and case in names, so such a name must not pass unseen.
+/// Cookie parsers disagree about white space and case in names, so a request with such a name is rejected.
 #[tokio::test]
-async fn a_cookie_name_that_looks_like_the_token_is_refused_and_never_forwarded() {
+async fn a_cookie_with_a_similar_name_is_rejected_and_never_forwarded() {
     let server = server();
     let source = TokenSource::cookie("__Host-token").unwrap();
     let bearer = layer(&server).add_token_source(source).optional();
@@ -366,7 +366,7 @@ async fn a_cookie_name_that_looks_like_the_token_is_refused_and_never_forwarded(
             assert_eq!(answer.outcome(), Outcome::InvalidRequest, "{lines:?}");
         }
     }
-    // Other cookies to every reader, Unicode white space around the name included.
+    // Other cookies to every parser, including those with Unicode white space around the name.
     let others = [
         "__Host-token\u{a0}=1",
         "\u{2003}__Host-token=1",
@@ -400,7 +400,7 @@ async fn a_cookie_name_that_looks_like_the_token_is_refused_and_never_forwarded(
 }
 
 #[tokio::test]
-async fn a_source_of_ones_own_is_asked() {
+async fn a_custom_source_is_called() {
     #[derive(Clone)]
     struct FromGateway(HeaderValue);
 
@@ -438,7 +438,7 @@ async fn a_source_of_ones_own_is_asked() {
     assert_eq!(ask(&app, odd).await.outcome(), Outcome::InvalidRequest);
 }
 
-/// The headers that a handler sees.
+/// Returns the headers that the handler receives.
 async fn seen(app: Router, request: Request<Body>) -> HeaderMap {
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
@@ -459,7 +459,7 @@ fn mirror() -> Router {
 }
 
 #[tokio::test]
-async fn c14_credentials_go_no_further_where_that_is_wanted() {
+async fn credentials_are_not_forwarded_if_forwarding_is_disabled() {
     let server = server();
     let token = good(&server).sign();
     let in_header = || {
@@ -534,9 +534,8 @@ fn assert_none_of(headers: &HeaderMap, forged: &[&str]) {
     }
 }
 
-/// `V23`.
 #[tokio::test]
-async fn v23_claims_are_told_in_headers_and_never_taken_from_the_caller() {
+async fn claim_headers_contain_the_claims_and_never_values_of_the_caller() {
     let server = server();
     let claims = ClaimHeadersLayer::new("x-auth-").unwrap();
     let app = mirror().layer(claims.clone()).layer(layer(&server));
@@ -572,7 +571,7 @@ async fn v23_claims_are_told_in_headers_and_never_taken_from_the_caller() {
 }
 
 #[tokio::test]
-async fn odd_subjects_stay_apart() {
+async fn unusual_subjects_are_encoded_differently() {
     let server = server();
     let claims = ClaimHeadersLayer::new("x-auth-").unwrap();
     let app = mirror().layer(claims).layer(layer(&server));
@@ -588,9 +587,9 @@ async fn odd_subjects_stay_apart() {
     }
 }
 
-/// `X6`: a permit that `poll_ready` took is used or given back, request after request.
+/// A permit that `poll_ready` reserved is used or released by every request.
 #[tokio::test]
-async fn the_layers_give_back_what_they_reserve() {
+async fn the_layers_release_reserved_permits() {
     let server = server();
     let authorization_server = server.authorization_server();
     let metadata = ResourceMetadata::new(support::AUDIENCE).unwrap();
@@ -633,7 +632,7 @@ async fn the_layers_give_back_what_they_reserve() {
 }
 
 #[tokio::test]
-async fn what_is_found_elsewhere_is_judged_like_any_other() {
+async fn tokens_of_other_sources_are_validated_like_those_of_the_header() {
     let server = server();
     let source = TokenSource::cookie("t").unwrap();
     let app = api(layer(&server).add_token_source(source).optional());

@@ -1,5 +1,4 @@
-//! What is said to a caller who is refused: status, challenge, and nothing that was sent (RFC 6750 §3,
-//! RFC 9110 §11.6.1).
+//! The response to a rejected request: status, challenge, and no text of the request (RFC 6750 §3, RFC 9110 §11.6.1).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,11 +23,11 @@ use support::{Outcome, api, ask, good, layer, present, present_at, server, verif
 use tower::ServiceBuilder;
 use tower::util::MapResponseLayer;
 use tower_oauth::bearer::Refusal;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey};
+use tower_oauth::testing::{Endpoint, Fault, TestSigningKey};
 use tower_oauth::token::TokenProfile;
 use tower_oauth::{Algorithm, ScopeLayer, VerifiedToken};
 
-/// The field lines as they are on the wire.
+/// Returns the field lines as sent.
 fn lines(headers: &HeaderMap) -> Vec<&str> {
     headers
         .get_all(WWW_AUTHENTICATE)
@@ -51,25 +50,25 @@ async fn each_refusal_has_its_exact_challenge() {
     let cases = [
         ("expired", mint().with_expires_in(-99).sign(), 401, description("the access token has expired")),
         ("not valid yet", mint().with_claim("nbf", 1_900_000_000).sign(), 401, description("the access token is not valid yet")),
-        ("audience", mint().with_audience("x").sign(), 401, description("the access token is for another audience")),
-        ("issuer", mint().with_issuer("https://x.test").sign(), 401, description("the access token is of another issuer")),
-        ("signature", mint().with_foreign_key().sign(), 401, description("the signature of the access token cannot be verified")),
-        ("key", mint().with_key(&SigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
+        ("audience", mint().with_audience("x").sign(), 401, description("the access token is for a different audience")),
+        ("issuer", mint().with_issuer("https://x.test").sign(), 401, description("the access token was issued by a different issuer")),
+        ("signature", mint().with_wrong_key().sign(), 401, description("the signature of the access token cannot be verified")),
+        ("key", mint().with_key(&TestSigningKey::generate(Algorithm::Es256)).sign(), 401, description("the signature of the access token cannot be verified")),
         ("type", mint().with_header("typ", "JWT").sign(), 401, description("the token is not an access token")),
         ("ID token", mint().with_claim("nonce", "n").sign(), 401, description("the token is not an access token")),
-        ("bound", bound().sign(), 401, description("the access token is bound to a key that was not shown")),
+        ("bound", bound().sign(), 401, description("proof of possession is missing")),
         ("malformed", "junk".to_owned(), 401, description("the access token is malformed or unsupported")),
         (
             "scope",
             mint().with_scope("write").sign(),
             403,
-            r#"Bearer realm="notes of Alice", error="insufficient_scope", error_description="the access token does not grant the scope that is needed", scope="read""#.to_owned(),
+            r#"Bearer realm="notes of Alice", error="insufficient_scope", error_description="the access token lacks a required scope", scope="read""#.to_owned(),
         ),
         (
             "unreadable",
             "a b".to_owned(),
             400,
-            r#"Bearer realm="notes of Alice", error="invalid_request", error_description="the credentials cannot be read, or there is more than one""#.to_owned(),
+            r#"Bearer realm="notes of Alice", error="invalid_request", error_description="malformed or repeated credentials""#.to_owned(),
         ),
     ];
     for (name, token, status, expect) in cases {
@@ -78,7 +77,7 @@ async fn each_refusal_has_its_exact_challenge() {
         assert_eq!(lines(&answer.headers), [expect], "{name}");
         assert_eq!(answer.body, "", "{name}");
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{name}");
-        // Read back by the grammar, it says the same.
+        // Parsed by the grammar, it has the same parameters.
         let challenge = answer.challenge();
         assert_eq!(
             (challenge.scheme.as_str(), challenge.token68.as_deref()),
@@ -97,7 +96,7 @@ async fn each_refusal_has_its_exact_challenge() {
 }
 
 #[tokio::test]
-async fn a_token_that_cannot_be_judged_gets_no_challenge() {
+async fn a_token_that_cannot_be_validated_gets_no_challenge() {
     let server = server();
     server.fail(Endpoint::KeySet, Fault::status(500));
     let api = api(layer(&server));
@@ -108,7 +107,7 @@ async fn a_token_that_cannot_be_judged_gets_no_challenge() {
         assert_eq!(answer.headers[RETRY_AFTER], "1");
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store");
     }
-    // What is no token, or none that was meant for this issuer, is judged without keys.
+    // Text that is not a token, and a token of another issuer, are rejected without keys.
     for (token, status) in [("junk", 401), ("a b", 400)] {
         assert_eq!(present(&api, token).await.status, status);
     }
@@ -117,7 +116,7 @@ async fn a_token_that_cannot_be_judged_gets_no_challenge() {
 }
 
 #[tokio::test]
-async fn nothing_that_was_sent_comes_back() {
+async fn the_response_contains_no_text_of_the_request() {
     let server = server();
     server.key(Algorithm::Rs256);
     let api = api(layer(&server));
@@ -140,7 +139,7 @@ async fn nothing_that_was_sent_comes_back() {
             mint().with_header("typ", marker).sign(),
             mint().with_header("alg", marker).sign(),
             mint().with_header("crit", json!([marker])).sign(),
-            mint().with_claim("error", marker).with_foreign_key().sign(),
+            mint().with_claim("error", marker).with_wrong_key().sign(),
             mint()
                 .with_claim("client_id", marker)
                 .with_claim("exp", marker)
@@ -192,9 +191,8 @@ async fn the_challenge_does_not_depend_on_the_url_or_the_host_of_the_request() {
     );
 }
 
-/// `V160`.
 #[tokio::test]
-async fn challenges_of_others_are_kept_on_the_way_out_and_in() {
+async fn challenges_of_other_layers_and_handlers_are_kept() {
     let server = server();
     let refuse_otherwise = || async {
         let mut response = Response::new(Body::empty());
@@ -212,13 +210,13 @@ async fn challenges_of_others_are_kept_on_the_way_out_and_in() {
     let inner = Router::new()
         .route("/", get(refuse_otherwise))
         .layer(ServiceBuilder::new().layer(outside).layer(layer(&server)));
-    // A handler's own challenge passes through both.
+    // The challenge of a handler is kept by both layers.
     let answer = present(&inner, &good(&server).sign()).await;
     assert_eq!(
         lines(&answer.headers),
         ["Negotiate", r#"Basic realm="old""#]
     );
-    // Ours stands beside the one of a layer further out.
+    // Both challenges are sent if an outer layer adds one.
     let answer = ask(&inner, Request::get("/").body(Body::empty()).unwrap()).await;
     assert_eq!(
         lines(&answer.headers),
@@ -233,7 +231,7 @@ async fn challenges_of_others_are_kept_on_the_way_out_and_in() {
 }
 
 #[tokio::test]
-async fn only_answers_to_verified_tokens_are_private_and_only_where_asked() {
+async fn only_responses_to_verified_tokens_are_private_and_only_if_enabled() {
     let server = server();
     let own = async || ([(CACHE_CONTROL, "public, max-age=60")], "own");
     let with = |layer| {
@@ -251,7 +249,7 @@ async fn only_answers_to_verified_tokens_are_private_and_only_where_asked() {
             .get(CACHE_CONTROL)
             .map(|value| value.to_str().unwrap().to_owned())
     };
-    // The first answer comes the way that waits for keys, the second the way that does not.
+    // The first request waits for keys, the second does not.
     for _ in 0..2 {
         assert_eq!(
             control(present(&private, &token).await).as_deref(),
@@ -268,7 +266,7 @@ async fn only_answers_to_verified_tokens_are_private_and_only_where_asked() {
 }
 
 #[tokio::test]
-async fn the_scope_that_is_asked_for_is_the_nearest_that_would_do() {
+async fn the_scope_of_the_challenge_is_the_alternative_with_the_fewest_missing_scopes() {
     let server = server();
     let handler = async |_: VerifiedToken| "in";
     let route = |layer: ScopeLayer| get(handler).layer(layer);
@@ -314,7 +312,10 @@ async fn the_scope_that_is_asked_for_is_the_nearest_that_would_do() {
         let expect = needed.map_or(Outcome::Accepted, |_| Outcome::InsufficientScope);
         assert_eq!(answer.outcome(), expect, "{path} {granted}");
         if let Some(needed) = needed {
-            let Some(Refusal::InsufficientScope { needed: known, .. }) = answer.refusal else {
+            let Some(Refusal::InsufficientScope {
+                required: known, ..
+            }) = answer.refusal
+            else {
                 panic!("{path} {granted}");
             };
             assert_eq!(known, needed);
@@ -323,7 +324,7 @@ async fn the_scope_that_is_asked_for_is_the_nearest_that_would_do() {
 }
 
 #[tokio::test]
-async fn a_realm_and_a_scope_of_every_legal_character_are_written_so_that_they_read_the_same() {
+async fn a_realm_and_a_scope_of_every_legal_character_are_parsed_back_unchanged() {
     let legal: String = (0x20..=0x7e_u8)
         .map(char::from)
         .filter(|one| !"\"\\".contains(*one))
@@ -344,7 +345,7 @@ async fn a_realm_and_a_scope_of_every_legal_character_are_written_so_that_they_r
 }
 
 #[tokio::test]
-async fn a_grpc_caller_is_told_in_its_own_way() {
+async fn a_grpc_caller_gets_a_grpc_status() {
     let server = server();
     let plain = api(layer(&server));
     let api = api(layer(&server).with_grpc());
@@ -371,10 +372,10 @@ async fn a_grpc_caller_is_told_in_its_own_way() {
         assert_eq!(answer.headers[CONTENT_TYPE], kind, "{sent}");
         assert_eq!(answer.headers["grpc-status"], "16", "{sent}");
         assert_eq!(lines(&answer.headers), [r#"Bearer realm="api""#], "{sent}");
-        // To a cache it is a 200 with nothing in it.
+        // A cache could store it: it is a 200 with an empty body.
         assert_eq!(answer.headers[CACHE_CONTROL], "no-store", "{sent}");
 
-        // A layer that was not told that it protects gRPC says the same, and keeps the status.
+        // Without `with_grpc` the layer sends the same fields, and keeps the HTTP status.
         let answer = ask(&plain, call(sent, None)).await;
         assert_eq!(answer.status, 401, "{sent}");
         assert_eq!(answer.headers[CONTENT_TYPE], kind, "{sent}");
@@ -413,7 +414,7 @@ async fn a_grpc_caller_is_told_in_its_own_way() {
 }
 
 #[tokio::test]
-async fn no_profile_says_more_of_a_token_than_another() {
+async fn every_token_profile_sends_the_same_response() {
     let server = server();
     for profile in [
         TokenProfile::Rfc9068,
@@ -439,7 +440,7 @@ async fn no_profile_says_more_of_a_token_than_another() {
 }
 
 #[test]
-fn the_reader_of_challenges_knows_the_grammar() {
+fn the_challenge_parser_follows_the_grammar() {
     let bearer = |parameters: &[(&str, &str)]| Challenge {
         scheme: "Bearer".to_owned(),
         token68: None,

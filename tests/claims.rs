@@ -1,4 +1,4 @@
-//! What the claims of an access token must say (RFC 7519 §4, RFC 9068 §2 and §4, RFC 6749 §3.3).
+//! The claims of JWT access tokens (RFC 7519 §4, RFC 9068 §2 and §4, RFC 6749 §3.3).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -32,27 +32,27 @@ const ISSUER_OTHER: Outcome = Outcome::InvalidToken(Why::Issuer);
 const BOUND: Outcome = Outcome::InvalidToken(Why::Bound);
 const NOT_ACCESS: Outcome = Outcome::InvalidToken(Why::NotAnAccessToken);
 
-/// A token with one claim as this JSON text.
+/// Returns a token with this JSON text as the value of a claim.
 fn raw(server: &TestServer, name: &str, json: &str) -> String {
     good(server).with_raw_claim(name, json).sign()
 }
 
-/// Presents tokens to an API that knows its keys, and says that none was fetched for them.
+/// Sends tokens to an API with cached keys, and checks that they cause no request.
 async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
     let api = api(layer(server));
     assert_eq!(
         present(&api, &good(server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    server.forget_requests();
+    server.clear_requests();
     check(&api, cases).await;
     assert!(server.requests().is_empty());
 }
 
 #[tokio::test]
-async fn a_payload_that_is_no_strict_json_object_is_refused() {
+async fn a_payload_that_is_not_a_strict_json_object_is_rejected() {
     let server = server();
-    let with = |text: &[u8]| good(&server).with_payload_text(text).sign();
+    let with = |text: &[u8]| good(&server).with_payload_bytes(text).sign();
     let base = format!(r#""iss":"{ISSUER}","aud":"{AUDIENCE}","exp":1800000300"#);
     let deep = |levels: usize| {
         format!(
@@ -62,93 +62,85 @@ async fn a_payload_that_is_no_strict_json_object_is_refused() {
         )
     };
     let cases = [
-        case("V61 an array", with(b"[]"), MALFORMED),
-        case("V61 a string", with(br#""x""#), MALFORMED),
-        case("V61 null", with(b"null"), MALFORMED),
-        case("V61 a number", with(b"1"), MALFORMED),
+        case("an array", with(b"[]"), MALFORMED),
+        case("a string", with(br#""x""#), MALFORMED),
+        case("null", with(b"null"), MALFORMED),
+        case("a number", with(b"1"), MALFORMED),
         case(
-            "V61 the object in an array",
+            "the object in an array",
             with(format!("[{{{base}}}]").as_bytes()),
             MALFORMED,
         ),
         case(
-            "V61 the object as a string",
+            "the object as a string",
             with(Value::from(format!("{{{base}}}")).to_string().as_bytes()),
             MALFORMED,
         ),
+        case("a JWT", with(good(&server).sign().as_bytes()), MALFORMED),
         case(
-            "V61 a JWT",
-            with(good(&server).sign().as_bytes()),
-            MALFORMED,
-        ),
-        case(
-            "V59 invalid UTF-8",
+            "invalid UTF-8",
             with(&[b"{", base.as_bytes(), b",\"sub\":\"\xff\"}"].concat()),
             MALFORMED,
         ),
         case(
-            "V59 an overlong form",
+            "an overlong form",
             with(&[b"{", base.as_bytes(), b",\"sub\":\"\xc0\xaf\"}"].concat()),
             MALFORMED,
         ),
         case(
-            "V59 a byte order mark",
+            "a byte order mark",
             with(format!("\u{feff}{{{base}}}").as_bytes()),
             MALFORMED,
         ),
         case(
-            "V59 a lone surrogate",
+            "a lone surrogate",
             with(format!(r#"{{{base},"sub":"\ud800"}}"#).as_bytes()),
             MALFORMED,
         ),
         case(
-            "V59 a raw control character",
+            "a raw control character",
             with(format!("{{{base},\"sub\":\"a\u{1}\"}}").as_bytes()),
             MALFORMED,
         ),
         case(
-            "V72 exp twice",
+            "exp twice",
             good(&server).add_raw_claim("exp", "1900000000").sign(),
             MALFORMED,
         ),
         case(
-            "V72 aud twice",
+            "aud twice",
             good(&server).add_raw_claim("aud", r#""x""#).sign(),
             MALFORMED,
         ),
         case(
-            "V72 sub twice",
+            "sub twice",
             good(&server).add_raw_claim("sub", r#""bob""#).sign(),
             MALFORMED,
         ),
         case(
-            "V72 twice the same",
+            "twice the same",
             good(&server).add_raw_claim("sub", r#""alice""#).sign(),
             MALFORMED,
         ),
         case(
-            "V72 twice further in",
+            "twice further in",
             good(&server)
                 .with_raw_claim("x", r#"{"a":[{"b":1,"b":1}]}"#)
                 .sign(),
             MALFORMED,
         ),
         case(
-            "V73 twice after unescaping",
+            "twice after unescaping",
             with(format!(r#"{{{base},"sub":"a","s\u0075b":"b"}}"#).as_bytes()),
             MALFORMED,
         ),
         case(
-            "V73 the escape first",
+            "the escape first",
             with(format!(r#"{{{base},"s\u0075b":"b","sub":"a"}}"#).as_bytes()),
             MALFORMED,
         ),
-        case("V58 seventeen deep", with(deep(16).as_bytes()), MALFORMED),
-        case(
-            "V58 as deep as fits",
-            with(deep(5_000).as_bytes()),
-            MALFORMED,
-        ),
+        case("seventeen deep", with(deep(16).as_bytes()), MALFORMED),
+        case("as deep as fits", with(deep(5_000).as_bytes()), MALFORMED),
         case("an empty object", with(b"{}"), ISSUER_OTHER),
         case(
             "the plain object",
@@ -164,54 +156,46 @@ async fn an_expiry_is_a_number_between_1970_and_9999_and_required() {
     let server = server();
     let exp = |json: &str| raw(&server, "exp", json);
     let cases = [
+        case("missing", good(&server).without_claim("exp").sign(), CLAIMS),
+        case("a string", exp(r#""1893456000""#), CLAIMS),
+        case("null", exp("null"), CLAIMS),
+        case("true", exp("true"), CLAIMS),
+        case("a list", exp("[]"), CLAIMS),
+        case("a list of one", exp("[1893456000]"), CLAIMS),
+        case("an object", exp("{}"), CLAIMS),
         case(
-            "V62 missing",
-            good(&server).without_claim("exp").sign(),
-            CLAIMS,
-        ),
-        case("V63 a string", exp(r#""1893456000""#), CLAIMS),
-        case("V64 null", exp("null"), CLAIMS),
-        case("V64 true", exp("true"), CLAIMS),
-        case("V64 a list", exp("[]"), CLAIMS),
-        case("V64 a list of one", exp("[1893456000]"), CLAIMS),
-        case("V64 an object", exp("{}"), CLAIMS),
-        case(
-            "V64 an object that looks like a number",
+            "an object that looks like a number",
             exp(r#"{"$serde_json::private::Number":"1893456000"}"#),
             CLAIMS,
         ),
-        case("V65 with an exponent", exp("1.9e9"), Outcome::Accepted),
+        case("with an exponent", exp("1.9e9"), Outcome::Accepted),
+        case("with a fraction", exp("1893456000.5"), Outcome::Accepted),
         case(
-            "V65 with a fraction",
-            exp("1893456000.5"),
-            Outcome::Accepted,
-        ),
-        case(
-            "V65 with an exponent of zero",
+            "with an exponent of zero",
             exp("1893456000E+0"),
             Outcome::Accepted,
         ),
-        case("V66 more than a double", exp("1e400"), MALFORMED),
-        case("V66 9e18", exp("9e18"), CLAIMS),
-        case("V66 2^63", exp("9223372036854775808"), CLAIMS),
-        case("V66 2^64", exp("18446744073709551616"), CLAIMS),
-        case("V66 2^53 + 1", exp("9007199254740993"), CLAIMS),
-        case("V66 milliseconds", exp("1893456000000"), CLAIMS),
-        case("V66 the year 10000", exp("253402300800"), CLAIMS),
+        case("more than a double", exp("1e400"), MALFORMED),
+        case("9e18", exp("9e18"), CLAIMS),
+        case("2^63", exp("9223372036854775808"), CLAIMS),
+        case("2^64", exp("18446744073709551616"), CLAIMS),
+        case("2^53 + 1", exp("9007199254740993"), CLAIMS),
+        case("milliseconds", exp("1893456000000"), CLAIMS),
+        case("the year 10000", exp("253402300800"), CLAIMS),
         case(
-            "V66 the last second of 9999",
+            "the last second of 9999",
             exp("253402300799"),
             Outcome::Accepted,
         ),
         case(
-            "V66 forty digits",
+            "forty digits",
             exp("1893456000000000000000000000000000000000"),
             CLAIMS,
         ),
-        case("V67 -1", exp("-1"), CLAIMS),
-        case("V67 the least integer", exp("-9223372036854775808"), CLAIMS),
-        case("V67 minus zero", exp("-0"), EXPIRED),
-        case("V67 a negative fraction", exp("-0.5"), CLAIMS),
+        case("-1", exp("-1"), CLAIMS),
+        case("the least integer", exp("-9223372036854775808"), CLAIMS),
+        case("minus zero", exp("-0"), EXPIRED),
+        case("a negative fraction", exp("-0.5"), CLAIMS),
         case("zero", exp("0"), EXPIRED),
         case("NaN", exp("NaN"), MALFORMED),
         case("Infinity", exp("Infinity"), MALFORMED),
@@ -223,7 +207,7 @@ async fn an_expiry_is_a_number_between_1970_and_9999_and_required() {
 }
 
 #[tokio::test]
-async fn a_token_is_valid_until_the_second_before_expiry_and_leeway() {
+async fn a_token_is_valid_until_its_expiry_plus_the_leeway() {
     let server = server();
     let handle = server.authorization_server();
     let now = server.clock().unix_seconds();
@@ -237,71 +221,55 @@ async fn a_token_is_valid_until_the_second_before_expiry_and_leeway() {
         let nbf = |at: i64| good(&server).with_claim("nbf", at).sign();
         let iat = |at: i64| good(&server).with_claim("iat", at).sign();
         let cases = [
+            case("a second before", exp(now - leeway + 1), Outcome::Accepted),
+            case("at the boundary", exp(now - leeway), EXPIRED),
+            case("a second behind", exp(now - leeway - 1), EXPIRED),
+            case("nbf at the boundary", nbf(now + leeway), Outcome::Accepted),
+            case("nbf a second behind", nbf(now + leeway + 1), NOT_YET),
+            case("iat at the boundary", iat(now + leeway), Outcome::Accepted),
+            case("iat a second behind", iat(now + leeway + 1), NOT_YET),
             case(
-                "V68 a second before",
-                exp(now - leeway + 1),
-                Outcome::Accepted,
-            ),
-            case("V68 at the boundary", exp(now - leeway), EXPIRED),
-            case("V68 a second behind", exp(now - leeway - 1), EXPIRED),
-            case(
-                "V70 nbf at the boundary",
-                nbf(now + leeway),
-                Outcome::Accepted,
-            ),
-            case("V70 nbf a second behind", nbf(now + leeway + 1), NOT_YET),
-            case(
-                "V71 iat at the boundary",
-                iat(now + leeway),
-                Outcome::Accepted,
-            ),
-            case("V71 iat a second behind", iat(now + leeway + 1), NOT_YET),
-            case(
-                "V65 a fraction of exp is cut off",
+                "a fraction of exp is cut off",
                 raw(&server, "exp", &format!("{}.9", now - leeway)),
                 EXPIRED,
             ),
             case(
-                "V65 a fraction of nbf counts",
+                "a fraction of nbf counts",
                 raw(&server, "nbf", &format!("{}.1", now + leeway)),
                 NOT_YET,
             ),
         ];
         check(&api, &cases).await;
     }
-    // The layer's own leeway is 30 seconds.
+    // The default leeway is 30 seconds.
     let api = api(layer_of(&handle));
     let token = good(&server).with_claim("exp", now).sign();
     server.clock().advance(Duration::from_secs(29));
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     server.clock().advance(Duration::from_secs(1));
     assert_eq!(present(&api, &token).await.outcome(), EXPIRED);
-    // A wall clock that is set right again counts from then on, and back is not for ever.
-    server.clock().turn_wall(-1);
+    // A corrected wall clock applies at once, in both directions.
+    server.clock().adjust_wall_clock(-1);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn the_other_times_are_numbers_where_they_are_there() {
+async fn nbf_and_iat_are_numbers_if_present() {
     let server = server();
     let cases = ["nbf", "iat"].map(|name| {
         [
-            case("V69 V71 a string", raw(&server, name, r#""x""#), CLAIMS),
+            case("a string", raw(&server, name, r#""x""#), CLAIMS),
             case(
-                "V69 V71 a number in a string",
+                "a number in a string",
                 raw(&server, name, r#""1700000000""#),
                 CLAIMS,
             ),
-            case("V69 V71 null", raw(&server, name, "null"), CLAIMS),
-            case("V69 V71 a list", raw(&server, name, "[1700000000]"), CLAIMS),
-            case("V69 V71 negative", raw(&server, name, "-1"), CLAIMS),
-            case("V69 V71 past 9999", raw(&server, name, "1e17"), CLAIMS),
-            case("V69 V71 true", raw(&server, name, "true"), CLAIMS),
-            case(
-                "V70 V71 an hour ahead",
-                raw(&server, name, "1800003600"),
-                NOT_YET,
-            ),
+            case("null", raw(&server, name, "null"), CLAIMS),
+            case("a list", raw(&server, name, "[1700000000]"), CLAIMS),
+            case("negative", raw(&server, name, "-1"), CLAIMS),
+            case("past 9999", raw(&server, name, "1e17"), CLAIMS),
+            case("true", raw(&server, name, "true"), CLAIMS),
+            case("an hour ahead", raw(&server, name, "1800003600"), NOT_YET),
             case(
                 "an hour ago",
                 raw(&server, name, "1799996400"),
@@ -318,7 +286,7 @@ async fn the_other_times_are_numbers_where_they_are_there() {
 }
 
 #[tokio::test]
-async fn a_token_may_be_refused_for_its_age_alone() {
+async fn a_token_older_than_the_maximum_age_is_rejected() {
     let server = server();
     let handle = server.authorization_server();
     let api = api(verifier_of(&handle)
@@ -329,17 +297,17 @@ async fn a_token_may_be_refused_for_its_age_alone() {
     let too_old = Outcome::InvalidToken(Why::TooOld);
     let cases = [
         case("fresh", issued(now), Outcome::Accepted),
-        case("A11 a second before", issued(now - 3629), Outcome::Accepted),
-        case("A11 at the boundary", issued(now - 3630), too_old),
-        case("A11 of old", issued(0), too_old),
+        case("a second before", issued(now - 3629), Outcome::Accepted),
+        case("at the boundary", issued(now - 3630), too_old),
+        case("of old", issued(0), too_old),
         case(
-            "A11 without iat",
+            "without iat",
             good(&server).without_claim("iat").sign(),
             CLAIMS,
         ),
         case(
-            "A11 of old, and forged",
-            good(&server).with_claim("iat", 0).with_foreign_key().sign(),
+            "of old, and forged",
+            good(&server).with_claim("iat", 0).with_wrong_key().sign(),
             Outcome::InvalidToken(Why::Signature),
         ),
     ];
@@ -356,85 +324,81 @@ async fn a_token_may_be_refused_for_its_age_alone() {
 }
 
 #[tokio::test]
-async fn the_issuer_is_compared_byte_for_byte_before_anything_is_fetched() {
+async fn the_issuer_is_compared_byte_for_byte_before_any_fetch() {
     let server = server();
     let iss = |json: &str| raw(&server, "iss", json);
     let cases = [
         case(
-            "V79 missing",
+            "missing",
             good(&server).without_claim("iss").sign(),
             ISSUER_OTHER,
         ),
         case(
-            "V79 a list with the good one",
+            "a list with the issuer",
             iss(&json!([ISSUER]).to_string()),
             ISSUER_OTHER,
         ),
         case(
-            "V79 a list with another",
+            "a list with another",
             iss(&json!([ISSUER, "x"]).to_string()),
             ISSUER_OTHER,
         ),
-        case("V79 null", iss("null"), ISSUER_OTHER),
-        case("V79 empty", iss(r#""""#), ISSUER_OTHER),
+        case("null", iss("null"), ISSUER_OTHER),
+        case("empty", iss(r#""""#), ISSUER_OTHER),
         case(
-            "V80 a slash behind",
+            "a slash behind",
             iss(&format!("\"{ISSUER}/\"")),
             ISSUER_OTHER,
         ),
         case(
-            "V80 upper case",
+            "upper case",
             iss(r#""https://ID.example.test""#),
             ISSUER_OTHER,
         ),
         case(
-            "V80 upper case in the scheme",
+            "upper case in the scheme",
             iss(r#""HTTPS://id.example.test""#),
             ISSUER_OTHER,
         ),
         case(
-            "V80 the default port",
+            "the default port",
             iss(&format!("\"{ISSUER}:443\"")),
             ISSUER_OTHER,
         ),
         case(
-            "V80 a letter that looks the same",
+            "a letter that looks the same",
             iss("\"https://іd.example.test\""),
             ISSUER_OTHER,
         ),
         case(
-            "V80 a full-width letter",
+            "a full-width letter",
             iss("\"https://ｉd.example.test\""),
             ISSUER_OTHER,
         ),
         case(
-            "V80 a dot behind the host",
+            "a dot behind the host",
             iss(r#""https://id.example.test.""#),
             ISSUER_OTHER,
         ),
         case(
-            "V80 a space behind",
+            "a space behind",
             iss(&format!("\"{ISSUER} \"")),
             ISSUER_OTHER,
         ),
         case(
-            "V80 a NUL behind",
+            "a NUL behind",
             iss(&format!("\"{ISSUER}\\u0000\"")),
             ISSUER_OTHER,
         ),
-        case("V80 http", iss(r#""http://id.example.test""#), ISSUER_OTHER),
+        case("http", iss(r#""http://id.example.test""#), ISSUER_OTHER),
+        case("a prefix", iss(r#""https://id.example.tes""#), ISSUER_OTHER),
         case(
-            "V80 a prefix",
-            iss(r#""https://id.example.tes""#),
-            ISSUER_OTHER,
-        ),
-        case(
-            "V81 of an attacker",
+            "of an attacker",
             iss(r#""https://evil.example.test""#),
             ISSUER_OTHER,
         ),
         case(
-            "V81 with our host as user name",
+            "with our host as user name",
             iss(r#""https://id.example.test@evil.example.test""#),
             ISSUER_OTHER,
         ),
@@ -444,12 +408,12 @@ async fn the_issuer_is_compared_byte_for_byte_before_anything_is_fetched() {
     check(&cold, &cases).await;
     assert!(
         server.requests().is_empty(),
-        "V81 a foreign issuer is not asked, nor is ours"
+        "a foreign issuer is not asked, nor is ours"
     );
 }
 
 #[tokio::test]
-async fn an_issuer_with_a_slash_at_its_end_is_another_than_one_without() {
+async fn issuers_with_and_without_a_trailing_slash_are_different() {
     let server = TestServer::new("https://id.example.test/")
         .unwrap()
         .with_algorithm(Algorithm::Es256);
@@ -463,79 +427,67 @@ async fn an_issuer_with_a_slash_at_its_end_is_another_than_one_without() {
 }
 
 #[tokio::test]
-async fn the_audience_must_name_this_api_exactly() {
+async fn the_audience_must_match_exactly() {
     let server = server();
     let aud = |json: Value| good(&server).with_claim("aud", json).sign();
     let me = |suffix: &str| format!("{AUDIENCE}{suffix}");
     let cases = [
         case(
-            "V74 missing",
+            "missing",
             good(&server).without_claim("aud").sign(),
             AUDIENCE_OTHER,
         ),
-        case("V75 an empty list", aud(json!([])), AUDIENCE_OTHER),
-        case("V75 empty", aud(json!("")), AUDIENCE_OTHER),
+        case("an empty list", aud(json!([])), AUDIENCE_OTHER),
+        case("empty", aud(json!("")), AUDIENCE_OTHER),
+        case("a list with an empty one", aud(json!([""])), AUDIENCE_OTHER),
+        case("null", aud(json!(null)), CLAIMS),
+        case("an object", aud(json!({})), CLAIMS),
         case(
-            "V75 a list with an empty one",
-            aud(json!([""])),
-            AUDIENCE_OTHER,
-        ),
-        case("V75 null", aud(json!(null)), CLAIMS),
-        case("V75 an object", aud(json!({})), CLAIMS),
-        case(
-            "V75 an object with us in it",
+            "an object with us in it",
             aud(json!({ AUDIENCE: true })),
             CLAIMS,
         ),
-        case("V75 true", aud(json!(true)), CLAIMS),
-        case("V76 another", aud(json!(["other"])), AUDIENCE_OTHER),
-        case("V76 a slash behind", aud(json!(me("/"))), AUDIENCE_OTHER),
-        case("V76 longer", aud(json!(me(".evil.test"))), AUDIENCE_OTHER),
+        case("true", aud(json!(true)), CLAIMS),
+        case("another", aud(json!(["other"])), AUDIENCE_OTHER),
+        case("a slash behind", aud(json!(me("/"))), AUDIENCE_OTHER),
+        case("longer", aud(json!(me(".evil.test"))), AUDIENCE_OTHER),
         case(
-            "V76 shorter",
+            "shorter",
             aud(json!(AUDIENCE[..AUDIENCE.len() - 1])),
             AUDIENCE_OTHER,
         ),
         case(
-            "V76 upper case",
+            "upper case",
             aud(json!(AUDIENCE.to_uppercase())),
             AUDIENCE_OTHER,
         ),
-        case("V76 a path", aud(json!(me("/orders"))), AUDIENCE_OTHER),
+        case("a path", aud(json!(me("/orders"))), AUDIENCE_OTHER),
         case(
-            "V76 two in one string",
+            "two in one string",
             aud(json!(me(" other"))),
             AUDIENCE_OTHER,
         ),
-        case("V76 a wildcard", aud(json!("*")), AUDIENCE_OTHER),
+        case("a wildcard", aud(json!("*")), AUDIENCE_OTHER),
         case(
-            "V77 a list with us",
+            "a list with us",
             aud(json!(["other", AUDIENCE])),
             Outcome::Accepted,
         ),
+        case("a list of us", aud(json!([AUDIENCE])), Outcome::Accepted),
+        case("a number beside us", aud(json!([AUDIENCE, 1])), CLAIMS),
         case(
-            "V77 a list of us",
-            aud(json!([AUDIENCE])),
-            Outcome::Accepted,
-        ),
-        case("V78 a number beside us", aud(json!([AUDIENCE, 1])), CLAIMS),
-        case(
-            "V78 a list beside us",
+            "a list beside us",
             aud(json!([AUDIENCE, [AUDIENCE]])),
             CLAIMS,
         ),
-        case("V78 null beside us", aud(json!([AUDIENCE, null])), CLAIMS),
-        case(
-            "V78 us in a list in a list",
-            aud(json!([[AUDIENCE]])),
-            CLAIMS,
-        ),
+        case("null beside us", aud(json!([AUDIENCE, null])), CLAIMS),
+        case("us in a list in a list", aud(json!([[AUDIENCE]])), CLAIMS),
     ];
     check_without_fetch(&server, &cases).await;
 }
 
 #[tokio::test]
-async fn one_of_several_audiences_is_enough_and_unchecked_is_said_by_name() {
+async fn one_matching_audience_is_enough_and_unchecked_is_explicit() {
     let server = server();
     let handle = server.authorization_server();
     let aud = |value: Value| good(&server).with_claim("aud", value).sign();
@@ -561,7 +513,7 @@ async fn one_of_several_audiences_is_enough_and_unchecked_is_said_by_name() {
 }
 
 #[tokio::test]
-async fn registered_claims_have_their_type_where_they_are_there() {
+async fn a_registered_claim_of_the_wrong_type_is_rejected() {
     let server = server();
     let mut cases = Vec::new();
     for name in ["sub", "jti", "client_id"] {
@@ -573,7 +525,7 @@ async fn registered_claims_have_their_type_where_they_are_there() {
 }
 
 #[tokio::test]
-async fn a_scope_is_granted_whole_or_not_at_all() {
+async fn scopes_are_compared_as_whole_values() {
     let server = server();
     let api = api(layer(&server));
     let scope = |value: Value| good(&server).with_claim("scope", value).sign();
@@ -586,54 +538,46 @@ async fn a_scope_is_granted_whole_or_not_at_all() {
             Outcome::Accepted,
         ),
         ("twice", scope(json!("read read")), Outcome::Accepted),
-        ("V83 a list", scope(json!(["read"])), lacking),
-        ("V83 an object", scope(json!({ "read": true })), lacking),
-        ("V83 a number", scope(json!(1)), lacking),
-        ("V83 null", scope(json!(null)), lacking),
+        ("a list", scope(json!(["read"])), lacking),
+        ("an object", scope(json!({ "read": true })), lacking),
+        ("a number", scope(json!(1)), lacking),
+        ("null", scope(json!(null)), lacking),
         (
-            "V83 scp",
+            "scp",
             good(&server).with_claim("scp", "read").sign(),
             lacking,
         ),
         (
-            "V83 permissions",
+            "permissions",
             good(&server)
                 .with_claim("permissions", json!(["read"]))
                 .sign(),
             lacking,
         ),
-        ("V84 longer", scope(json!("readwrite")), lacking),
-        ("V84 longer by a colon", scope(json!("read:all")), lacking),
-        ("V84 shorter", scope(json!("rea")), lacking),
-        ("V84 a wildcard", scope(json!("*")), lacking),
-        ("V84 a suffix", scope(json!("un-read")), lacking),
-        ("V85 upper case", scope(json!("READ")), lacking),
-        ("V85 a tab", scope(json!("write\tread")), lacking),
-        ("V85 a line end", scope(json!("write\nread")), lacking),
-        ("V85 a comma", scope(json!("write,read")), lacking),
+        ("longer", scope(json!("readwrite")), lacking),
+        ("longer by a colon", scope(json!("read:all")), lacking),
+        ("shorter", scope(json!("rea")), lacking),
+        ("a wildcard", scope(json!("*")), lacking),
+        ("a suffix", scope(json!("un-read")), lacking),
+        ("upper case", scope(json!("READ")), lacking),
+        ("a tab", scope(json!("write\tread")), lacking),
+        ("a line end", scope(json!("write\nread")), lacking),
+        ("a comma", scope(json!("write,read")), lacking),
+        ("a no-break space", scope(json!("write\u{a0}read")), lacking),
         (
-            "V85 a no-break space",
-            scope(json!("write\u{a0}read")),
-            lacking,
-        ),
-        (
-            "V85 an ideographic space",
+            "an ideographic space",
             scope(json!("write\u{3000}read")),
             lacking,
         ),
+        ("a zero-width space", scope(json!("read\u{200b}")), lacking),
+        ("full-width letters", scope(json!("ｒｅａｄ")), lacking),
         (
-            "V85 a zero-width space",
-            scope(json!("read\u{200b}")),
-            lacking,
-        ),
-        ("V85 full-width letters", scope(json!("ｒｅａｄ")), lacking),
-        (
-            "V85 two spaces",
+            "two spaces",
             scope(json!("  write  read ")),
             Outcome::Accepted,
         ),
-        ("V86 missing", good(&server).sign(), lacking),
-        ("V86 empty", scope(json!("")), lacking),
+        ("missing", good(&server).sign(), lacking),
+        ("empty", scope(json!("")), lacking),
     ] {
         let answer = present_at(&api, "/read", &token).await;
         assert_eq!(answer.outcome(), expect, "{name}");
@@ -652,7 +596,7 @@ async fn a_scope_is_granted_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn another_kind_of_token_is_no_access_token() {
+async fn other_tokens_are_not_accepted_as_access_tokens() {
     let server = server();
     let id_token = || {
         server
@@ -671,21 +615,21 @@ async fn another_kind_of_token_is_no_access_token() {
             .with_claim("events", logout.clone())
     };
     let cases = [
-        case("V87 an ID token", id_token().sign(), kind),
-        case("V87 for us", for_us().sign(), kind),
-        case("V87 called an access token", at(for_us()), NOT_ACCESS),
+        case("an ID token", id_token().sign(), kind),
+        case("for us", for_us().sign(), kind),
+        case("called an access token", at(for_us()), NOT_ACCESS),
         case(
-            "V87 with at_hash alone",
+            "with at_hash alone",
             at(for_us().without_claim("nonce")),
             NOT_ACCESS,
         ),
         case(
-            "V87 with nonce alone",
+            "with nonce alone",
             at(for_us().without_claim("at_hash")),
             NOT_ACCESS,
         ),
         case(
-            "V87 with c_hash",
+            "with c_hash",
             at(for_us()
                 .without_claim("nonce")
                 .without_claim("at_hash")
@@ -693,17 +637,17 @@ async fn another_kind_of_token_is_no_access_token() {
             NOT_ACCESS,
         ),
         case(
-            "V88 a logout token",
+            "a logout token",
             logout().with_header("typ", "logout+jwt").sign(),
             kind,
         ),
         case(
-            "V88 a logout token of old",
+            "a logout token of old",
             logout().with_header("typ", "JWT").sign(),
             kind,
         ),
         case(
-            "V88 a refresh token",
+            "a refresh token",
             good(&server)
                 .with_header("typ", "JWT")
                 .with_claim("typ", "Refresh")
@@ -713,9 +657,9 @@ async fn another_kind_of_token_is_no_access_token() {
     ];
     check(&api(layer(&server)), &cases).await;
     let generic = [
-        case("V87 an ID token", for_us().sign(), NOT_ACCESS),
+        case("an ID token", for_us().sign(), NOT_ACCESS),
         case(
-            "V87 without hashes",
+            "without hashes",
             for_us()
                 .without_claim("at_hash")
                 .with_claim("azp", "c")
@@ -723,7 +667,7 @@ async fn another_kind_of_token_is_no_access_token() {
             NOT_ACCESS,
         ),
         case(
-            "V88 a logout token",
+            "a logout token",
             logout().with_header("typ", "JWT").sign(),
             NOT_ACCESS,
         ),
@@ -735,17 +679,17 @@ async fn another_kind_of_token_is_no_access_token() {
     .await;
     let keycloak = [
         case(
-            "V87 an ID token",
+            "an ID token",
             for_us().with_claim("typ", "ID").sign(),
             NOT_ACCESS,
         ),
         case(
-            "V87 one that says Bearer",
+            "an ID token with typ Bearer",
             for_us().with_claim("typ", "Bearer").sign(),
             NOT_ACCESS,
         ),
         case(
-            "V88 a refresh token",
+            "a refresh token",
             good(&server)
                 .with_header("typ", "JWT")
                 .with_claim("typ", "Refresh")
@@ -761,14 +705,14 @@ async fn another_kind_of_token_is_no_access_token() {
 }
 
 #[tokio::test]
-async fn a_token_bound_to_a_key_is_never_taken_as_a_plain_bearer() {
+async fn a_token_bound_to_a_key_is_not_accepted_as_a_bearer_token() {
     let server = server();
     let cnf = |json: &str| raw(&server, "cnf", json);
     let cases = [
-        case("V89 a string", cnf(r#""x""#), BOUND),
-        case("V89 a list", cnf("[]"), BOUND),
-        case("V89 an empty object", cnf("{}"), BOUND),
-        case("V89 null", cnf("null"), BOUND),
+        case("a string", cnf(r#""x""#), BOUND),
+        case("a list", cnf("[]"), BOUND),
+        case("an empty object", cnf("{}"), BOUND),
+        case("null", cnf("null"), BOUND),
         case(
             "a DPoP key",
             cnf(r#"{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}"#),
@@ -791,7 +735,7 @@ async fn a_token_bound_to_a_key_is_never_taken_as_a_plain_bearer() {
 }
 
 #[tokio::test]
-async fn claims_of_ones_own_are_read_and_refused_where_they_do_not_fit() {
+async fn custom_claims_are_deserialized_and_a_mismatch_is_rejected() {
     #[derive(serde::Deserialize)]
     struct Mine {
         tenant: String,
@@ -831,7 +775,7 @@ async fn claims_of_ones_own_are_read_and_refused_where_they_do_not_fit() {
 }
 
 #[tokio::test]
-async fn claims_come_out_as_they_were_signed() {
+async fn claims_are_returned_as_they_were_signed() {
     let server = server();
     let handler = async |token: VerifiedToken| {
         let claims = token.claims();
@@ -866,7 +810,7 @@ async fn claims_come_out_as_they_were_signed() {
 }
 
 #[tokio::test]
-async fn a_member_name_in_another_case_is_another_member() {
+async fn member_names_are_case_sensitive() {
     let server = server();
     let cases = [
         case(
@@ -898,7 +842,7 @@ async fn a_member_name_in_another_case_is_another_member() {
 }
 
 #[tokio::test]
-async fn thousands_of_scopes_audiences_and_claims_are_read() {
+async fn thousands_of_scopes_audiences_and_claims_are_parsed() {
     let server = server();
     let words: Vec<String> = (0..2_500).map(|number| format!("{number:x}")).collect();
     let scopes = good(&server)
@@ -930,7 +874,7 @@ async fn thousands_of_scopes_audiences_and_claims_are_read() {
 }
 
 #[test]
-fn any_signed_payload_is_judged_without_a_panic() {
+fn no_signed_payload_causes_a_panic() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -980,7 +924,7 @@ fn any_signed_payload_is_judged_without_a_panic() {
     let members = prop::collection::vec((name, value), 0..12);
     proptest!(|(members in members, rich in prop::bool::weighted(0.8))| {
         let mut text = String::from(r#"{"iss":"https://id.example.test""#);
-        // Most get as far as the signature: they have what is required, and no member twice.
+        // Most reach the signature check: they have the required claims and no duplicate member.
         if rich {
             text.push_str(r#","exp":1800000300,"aud":["https://api.example.test"]"#);
         }
@@ -993,7 +937,7 @@ fn any_signed_payload_is_judged_without_a_panic() {
             text.push_str(&[",\"", name, "\":", value].concat());
         }
         text.push('}');
-        let token = good(&server).with_key(&key).with_payload_text(text).sign();
+        let token = good(&server).with_key(&key).with_payload_bytes(text).sign();
         let outcome = runtime.block_on(present_at(&api, "/", &token)).outcome();
         prop_assert!(matches!(outcome, Outcome::Accepted | Outcome::InvalidToken(_)));
     });

@@ -1,4 +1,4 @@
-//! What counts as credentials, and what is answered to what does not (RFC 6750 §2, RFC 9110 §11).
+//! Which credentials are accepted, and the response to others (RFC 6750 §2, RFC 9110 §11).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -31,7 +31,7 @@ fn setup() -> (TestServer, Router, String) {
     (server, api, token)
 }
 
-/// A request with these `Authorization` lines.
+/// Sends a request with these `Authorization` lines.
 async fn send(api: &Router, path: &str, lines: &[&[u8]]) -> Answer {
     let mut request = Request::get(path).body(Body::empty()).unwrap();
     for line in lines {
@@ -43,7 +43,7 @@ async fn send(api: &Router, path: &str, lines: &[&[u8]]) -> Answer {
 }
 
 #[tokio::test]
-async fn each_field_value_is_read_by_the_grammar_or_refused() {
+async fn each_field_value_is_parsed_by_the_grammar_or_rejected() {
     let (server, api, token) = setup();
     let with = |before: &str| format!("{before}{token}").into_bytes();
     let cases: Vec<(&str, Vec<u8>, Outcome)> = vec![
@@ -184,7 +184,7 @@ async fn each_field_value_is_read_by_the_grammar_or_refused() {
     );
 }
 
-/// `V1`.
+/// RFC 6750 §3.1.
 #[tokio::test]
 async fn a_request_without_credentials_is_challenged_without_an_error_code() {
     let (server, api, _) = setup();
@@ -197,9 +197,9 @@ async fn a_request_without_credentials_is_challenged_without_an_error_code() {
     assert!(server.requests().is_empty());
 }
 
-/// `V9`.
+/// RFC 9110 §5.3: `Authorization` is not a list, so it must not be repeated.
 #[tokio::test]
-async fn two_field_lines_are_refused_whichever_is_good() {
+async fn two_field_lines_are_rejected_even_if_one_is_valid() {
     let (server, api, token) = setup();
     let (good, other) = (
         format!("Bearer {token}"),
@@ -226,7 +226,7 @@ async fn two_field_lines_are_refused_whichever_is_good() {
 }
 
 #[tokio::test]
-async fn a_token_anywhere_but_in_the_authorization_field_is_not_seen() {
+async fn a_token_outside_of_the_authorization_header_is_ignored() {
     let (server, api, token) = setup();
     let form = format!("access_token={token}");
     let multipart = format!(
@@ -286,25 +286,25 @@ async fn a_token_anywhere_but_in_the_authorization_field_is_not_seen() {
 }
 
 #[tokio::test]
-async fn a_token_in_the_query_beside_the_field_changes_nothing() {
+async fn a_token_in_the_query_beside_the_header_is_ignored() {
     let (_, api, token) = setup();
     let answer = present_at(&api, "/?access_token=junk", &token).await;
     assert_eq!(answer.outcome(), Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn an_optional_layer_passes_absent_credentials_only() {
+async fn an_optional_layer_forwards_only_requests_without_credentials() {
     let server = server();
     let api = api(layer(&server).optional());
     let token = good(&server).sign();
     let expired = good(&server).with_expires_in(-300).sign();
     for (name, line, outcome, body) in [
-        ("absent", None, Outcome::Accepted, Some("nobody")),
+        ("absent", None, Outcome::Accepted, Some("anonymous")),
         (
             "another scheme",
             Some("Basic x".to_owned()),
             Outcome::Accepted,
-            Some("nobody"),
+            Some("anonymous"),
         ),
         (
             "good",
@@ -337,7 +337,7 @@ async fn an_optional_layer_passes_absent_credentials_only() {
 }
 
 #[tokio::test]
-async fn a_handler_that_needs_a_token_is_not_reached_by_an_anonymous_request() {
+async fn a_handler_that_takes_a_token_is_not_called_for_an_anonymous_request() {
     let server = server();
     let api = api(layer(&server).optional());
     assert_eq!(send(&api, "/", &[]).await.outcome(), Outcome::NoCredentials);
@@ -364,9 +364,9 @@ async fn a_field_name_is_not_case_sensitive_and_its_value_reaches_the_handler() 
     );
 }
 
-/// Over TCP, what hyper makes of bytes that no client library would send.
+/// Sends bytes that no client library would send, to hyper over TCP.
 #[tokio::test]
-async fn bytes_that_no_field_may_hold_are_answered_over_tcp() {
+async fn bytes_that_are_not_allowed_in_a_field_are_rejected_over_tcp() {
     let (_, api, token) = setup();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -410,7 +410,7 @@ async fn bytes_that_no_field_may_hold_are_answered_over_tcp() {
 }
 
 #[test]
-fn any_field_value_and_any_compact_text_is_answered_without_a_panic() {
+fn no_field_value_and_no_compact_text_causes_a_panic() {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -21,7 +21,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio_rustls::rustls;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 use tower_oauth::protocol::Metadata;
-use tower_oauth::testing::{Endpoint, Fault, Listening, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, ServerHandle, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, ConfigError};
 
 /// Returns the error of `ready` for a server with these faults in its metadata.
@@ -227,7 +227,7 @@ async fn configured_metadata_is_validated_and_used_without_discovery() {
 }
 
 /// Returns a server on a socket, and a handle with the default back channel.
-async fn over_tcp() -> (TestServer, Listening, AuthorizationServer) {
+async fn over_tcp() -> (TestServer, ServerHandle, AuthorizationServer) {
     let (server, listening) = TestServer::start("127.0.0.1:0").await.unwrap();
     let handle = AuthorizationServer::new(server.issuer()).unwrap();
     (server, listening, handle)
@@ -383,7 +383,7 @@ async fn an_unreachable_issuer_is_unavailable() {
 async fn an_issuer_on_loopback_may_use_http_on_loopback_only() {
     let server = TestServer::new("http://127.0.0.1:9").unwrap();
     let allowed = |url: &str| {
-        server.mend(Endpoint::Metadata);
+        server.clear_faults(Endpoint::Metadata);
         server.fail(
             Endpoint::Metadata,
             Fault::member("jwks_uri", Value::from(url)),

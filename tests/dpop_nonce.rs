@@ -1,4 +1,4 @@
-//! Nonces of the server in proofs of possession (`D10`, `D23`, `D24`, RFC 9449 §8 and §9).
+//! Server-provided nonces in DPoP proofs (RFC 9449 §8, §9).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -28,7 +28,7 @@ fn node(server: &TestServer, nonces: DpopNonceKey) -> Router {
     api(layer(server).with_dpop(dpop(server).with_nonces(nonces)))
 }
 
-/// Shows a good proof with this nonce, or without any.
+/// Sends a valid proof, with this nonce or without one.
 async fn show_with(api: &Router, client: &Client, nonce: Option<&str>) -> Answer {
     let token = client.token();
     let proof = client.proof("/", &token);
@@ -39,16 +39,16 @@ async fn show_with(api: &Router, client: &Client, nonce: Option<&str>) -> Answer
     show(api, &token, &proof.sign()).await
 }
 
-/// The nonce that a node hands to whoever has none.
+/// Returns the nonce that a replica issues to a client without one.
 async fn nonce_of(api: &Router, client: &Client) -> String {
     let answer = show_with(api, client, None).await;
     assert_eq!(answer.said(), NONCE_ASKED);
     answer.header(NONCE).unwrap().to_owned()
 }
 
-/// `D22`, `D23`, `D24`, `C13`: what a client without a nonce is told, and that it then passes.
+/// RFC 9449 §9: the response has a nonce, and the next request with it is accepted.
 #[tokio::test]
-async fn a_client_without_a_nonce_is_given_one() {
+async fn a_client_without_a_nonce_receives_one() {
     let server = server();
     let api = node(&server, key(1));
     let client = Client::new(&server);
@@ -61,7 +61,7 @@ async fn a_client_without_a_nonce_is_given_one() {
         .map(str::to_owned);
     assert_eq!(
         description.as_deref(),
-        Some("the DPoP proof must hold the nonce of this answer")
+        Some("the DPoP proof must contain the nonce of this response")
     );
     // `1*NQCHAR` (RFC 9449 §8.1), and short.
     let nonce = answer.header(NONCE).unwrap();
@@ -71,7 +71,7 @@ async fn a_client_without_a_nonce_is_given_one() {
         "{nonce}"
     );
 
-    // It is good for any number of proofs, each of them once.
+    // A nonce may be used in several proofs.
     for _ in 0..3 {
         let answer = show_with(&api, &client, Some(nonce)).await;
         assert_eq!(answer.said(), "200");
@@ -80,9 +80,9 @@ async fn a_client_without_a_nonce_is_given_one() {
     }
 }
 
-/// `V151`: absent, stale, foreign, forged.
+/// RFC 9449 §11.3: a missing, expired, foreign or forged nonce is rejected.
 #[tokio::test]
-async fn only_a_fresh_nonce_of_ours_is_a_nonce() {
+async fn only_a_current_nonce_of_this_server_is_accepted() {
     let server = server();
     let api = node(&server, key(1));
     let client = Client::new(&server);
@@ -95,21 +95,21 @@ async fn only_a_fresh_nonce_of_ours_is_a_nonce() {
         changed.replace_range(at..=at, other);
         changed
     };
-    // The id of one key with the rest of another's.
+    // The key id of one key with the tag of another.
     let mixed = format!("{}{}", &own[..6], &foreign[6..]);
     let cases = [
-        ("V151 foreign", foreign.clone()),
-        ("V151 forged key id", changed(0)),
-        ("V151 forged time", changed(12)),
-        ("V151 forged tag", changed(30)),
-        ("V151 mixed", mixed),
-        ("V151 cut", own[..37].to_owned()),
-        ("V151 longer", format!("{own}A")),
-        ("V151 padded", format!("{own}==")),
-        ("V151 empty", String::new()),
-        ("V151 a number", "1800000000".to_owned()),
-        ("V151 not ASCII", "\u{e9}".repeat(19)),
-        ("V151 4 KB", "A".repeat(4000)),
+        ("foreign", foreign.clone()),
+        ("forged key id", changed(0)),
+        ("forged time", changed(12)),
+        ("forged tag", changed(30)),
+        ("mixed", mixed),
+        ("cut", own[..37].to_owned()),
+        ("longer", format!("{own}A")),
+        ("padded", format!("{own}==")),
+        ("empty", String::new()),
+        ("a number", "1800000000".to_owned()),
+        ("not ASCII", "\u{e9}".repeat(19)),
+        ("4 KB", "A".repeat(4000)),
     ];
     for (name, nonce) in &cases {
         let answer = show_with(&api, &client, Some(nonce)).await;
@@ -117,19 +117,19 @@ async fn only_a_fresh_nonce_of_ours_is_a_nonce() {
         assert_eq!(answer.header(NONCE), Some(own.as_str()), "{name}");
     }
     assert_eq!(show_with(&api, &client, Some(&own)).await.said(), "200");
-    // Another type is no proof at all (`D3`).
+    // A nonce of another JSON type makes the proof invalid.
     let token = client.token();
     let proof = client.proof("/", &token).with_claim("nonce", 7).sign();
     let claims = VerifyErrorKind::DpopProof(ProofError::Claims);
     assert_eq!(show(&api, &token, &proof).await.kind(), Some(claims));
 }
 
-/// `D23`: two minutes handed out, two more taken, and the next one in time.
+/// RFC 9449 §8.2: a nonce is issued for two minutes and accepted for two more.
 #[tokio::test]
-async fn a_nonce_grows_old_and_the_answer_brings_the_next() {
+async fn the_response_to_a_previous_nonce_has_the_next_one() {
     let server = server();
     let clock = server.clock();
-    // The test's second begins a period.
+    // The clock of the test starts at the beginning of a period.
     assert_eq!(clock.unix_seconds() % 120, 0);
     let api = node(&server, key(1));
     let client = Client::new(&server);
@@ -160,14 +160,14 @@ async fn a_nonce_grows_old_and_the_answer_brings_the_next() {
     );
     clock.advance(Duration::from_secs(1));
     let answer = show_with(&api, &client, Some(&first)).await;
-    assert_eq!(answer.said(), NONCE_ASKED, "V151 stale");
+    assert_eq!(answer.said(), NONCE_ASKED, "stale");
     assert_ne!(answer.header(NONCE), Some(second.as_str()));
     assert_eq!(show_with(&api, &client, Some(&second)).await.said(), "200");
 }
 
-/// `D23`: machines that share a key take each other's nonces, also where their clocks differ a little.
+/// Also if the clocks of the replicas differ slightly.
 #[tokio::test]
-async fn a_nonce_of_one_machine_is_good_at_all_that_share_its_key() {
+async fn replicas_with_the_same_key_accept_each_others_nonces() {
     let (here, there) = (server(), server());
     let (one, other) = (node(&here, key(1)), node(&there, key(1)));
     let (client, client_there) = (Client::new(&here), Client::new(&there));
@@ -191,13 +191,13 @@ async fn a_nonce_of_one_machine_is_good_at_all_that_share_its_key() {
     );
 }
 
-/// `D23`: keys are replaced without a refusal.
+/// The documented rotation procedure rejects no request.
 #[tokio::test]
-async fn keys_rotate_without_a_refusal() {
+async fn nonce_keys_rotate_without_rejections() {
     let server = server();
     let client = Client::new(&server);
     let old = node(&server, key(1));
-    // Every machine learns the new key before any makes nonces with it.
+    // Every replica accepts the new key before one issues nonces with it.
     let between = node(&server, key(1).add_previous(key(2)));
     let new = node(&server, key(2).add_previous(key(1)));
     let old_nonce = nonce_of(&old, &client).await;
@@ -216,9 +216,9 @@ async fn keys_rotate_without_a_refusal() {
     }
 }
 
-/// `D19`, `D24`: the nonce is looked at before anything is remembered, and after all that is wrong anyway.
+/// The nonce is checked before the proof is recorded, and after all other checks.
 #[tokio::test]
-async fn a_proof_without_a_nonce_is_not_used_up_and_not_told_more_than_it_needs() {
+async fn a_proof_without_a_nonce_is_not_used_up() {
     let server = server();
     let store = MemoryStore::new().with_clock(server.clock());
     let dpop = dpop(&server).with_nonces(key(1)).with_store(store.clone());
@@ -232,7 +232,7 @@ async fn a_proof_without_a_nonce_is_not_used_up_and_not_told_more_than_it_needs(
     let nonce = asked.header(NONCE).unwrap();
     let answer = show(&api, &token, &proof.clone().with_nonce(nonce).sign()).await;
     assert_eq!(answer.said(), "200", "the same jti");
-    // What is wrong by itself is told as such, without a nonce.
+    // Another error is reported as such, without a nonce.
     for (proof, said) in [
         (
             proof.clone().with_claim("htm", "PUT"),
@@ -250,7 +250,7 @@ async fn a_proof_without_a_nonce_is_not_used_up_and_not_told_more_than_it_needs(
         let answer = show(&api, &token, &proof.sign()).await;
         assert_eq!((answer.said().as_str(), answer.header(NONCE)), (said, None));
     }
-    // Nor does anybody get one who uses none.
+    // A request without DPoP receives no nonce.
     let bare = ask(&api, Request::get("/").body(Body::empty()).unwrap()).await;
     assert_eq!(
         (bare.said().as_str(), bare.header(NONCE)),
@@ -263,9 +263,9 @@ async fn a_proof_without_a_nonce_is_not_used_up_and_not_told_more_than_it_needs(
     );
 }
 
-/// RFC 9449 §8.1, §8.2: one nonce field and no storing, whatever the handler says; its other fields stay.
+/// RFC 9449 §8.1, §8.2: one nonce field and `no-store`, whatever fields the handler sets.
 #[tokio::test]
-async fn an_answer_has_one_nonce_and_is_not_stored() {
+async fn a_response_has_one_nonce_and_is_not_stored() {
     let server = server();
     let handler = async || {
         let fields = [
@@ -297,9 +297,9 @@ async fn an_answer_has_one_nonce_and_is_not_stored() {
     assert_eq!(answer.header("x-other"), Some("kept"));
 }
 
-/// A gRPC caller is given its nonce in the metadata, beside the status.
+/// gRPC responses have the nonce in their metadata.
 #[tokio::test]
-async fn grpc_callers_are_given_nonces_too() {
+async fn grpc_clients_receive_nonces() {
     let server = server();
     let api = node(&server, key(1));
     let client = Client::new(&server);

@@ -1,4 +1,4 @@
-//! `Session` as an argument, and a login layer in the wrong place.
+//! The `Session` extractor, and login layers in the wrong place.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -17,14 +17,14 @@ async fn required(session: Session) -> String {
 
 async fn optional(session: Option<Session>) -> String {
     session.map_or_else(
-        || "nobody".to_owned(),
+        || "anonymous".to_owned(),
         |session| session.subject().to_owned(),
     )
 }
 
-/// A handler that asks for a session gets one, or is not called: a person is sent to log in, a program told.
+/// A navigation without a session is redirected to the login; other requests get 401.
 #[tokio::test]
-async fn who_has_no_session_does_not_reach_a_handler_that_asks_for_one() {
+async fn a_handler_that_takes_a_session_is_not_called_without_one() {
     let server = server();
     let app = Router::new()
         .route("/required", get(required).post(required))
@@ -57,14 +57,14 @@ async fn who_has_no_session_does_not_reach_a_handler_that_asks_for_one() {
         let answer = shop.send(ask.clone()).await;
         assert_eq!(answer.status, anonymous, "{ask:?}");
         if anonymous == StatusCode::OK {
-            assert_eq!(answer.text(), "nobody");
+            assert_eq!(answer.text(), "anonymous");
         }
     }
 }
 
-/// A layer that was forgotten is no reason to treat anybody as a stranger.
+/// A missing layer must not make every request anonymous.
 #[tokio::test]
-async fn without_the_layer_even_an_optional_session_is_a_500_that_names_it() {
+async fn without_the_layer_even_an_optional_session_is_500_and_names_the_layer() {
     let app = Router::new()
         .route("/required", get(required))
         .route("/optional", get(optional));
@@ -78,10 +78,10 @@ async fn without_the_layer_even_an_optional_session_is_a_500_that_names_it() {
     }
 }
 
-/// The layer stands outermost. Nested, it is asked only about paths that a route matches, without their
-/// prefix: its own routes are not found, and nobody can sign in, which is seen at the first try.
+/// The layer must be outermost. In a nested router it only receives requests that match a route, without the prefix: its
+/// own routes are not found, so the first login fails.
 #[tokio::test]
-async fn a_nested_login_layer_without_a_fallback_answers_none_of_its_routes() {
+async fn a_nested_login_layer_without_a_fallback_does_not_serve_its_routes() {
     let server = server();
     let login = login(&server);
     let guarded = get(|| async { "in" }).layer(login.required());
@@ -101,13 +101,13 @@ async fn a_nested_login_layer_without_a_fallback_answers_none_of_its_routes() {
             assert_eq!(answer.set_cookies(), [""; 0], "{path}");
         }
     }
-    // What it guards stays closed, and the way to the login is the one that is not there.
+    // Protected routes stay protected, and redirect to a login route that does not exist.
     let answer = send(&app, Ask::page("/shop/account")).await;
     assert_eq!(answer.location(), "/auth/login?return_to=%2Faccount");
     let answer = send(&app, Ask::new("GET", "/shop/account")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 
-    // With a fallback it sees all paths below the prefix, and starts logins that come back elsewhere.
+    // With a fallback it receives all paths below the prefix, and starts logins whose callback is elsewhere.
     let app = Router::new().nest(
         "/shop",
         inner.fallback(|| async { "else" }).layer(login.clone()),
@@ -121,7 +121,7 @@ async fn a_nested_login_layer_without_a_fallback_answers_none_of_its_routes() {
         StatusCode::NOT_FOUND
     );
 
-    // Outermost, around a nested router, all is well.
+    // As the outermost layer around a nested router it works.
     let inner = Router::new().route("/account", get(required));
     let app = Router::new().nest("/shop", inner).layer(login);
     let answer = send(&app, Ask::page("/shop/account")).await;
@@ -132,9 +132,9 @@ async fn a_nested_login_layer_without_a_fallback_answers_none_of_its_routes() {
     );
 }
 
-/// The session of one layer is nothing to another: the innermost decides.
+/// The innermost layer decides.
 #[tokio::test]
-async fn the_session_of_an_outer_layer_is_not_the_inner_ones() {
+async fn the_session_of_an_outer_layer_is_not_that_of_an_inner_layer() {
     let server = server();
     let outer = login(&server);
     let inner = login(&server).with_cookie_name("inner").unwrap();
@@ -145,12 +145,15 @@ async fn the_session_of_an_outer_layer_is_not_the_inner_ones() {
     let shop = Shop { server, app };
     let jar = shop.signed_in().await;
     assert_eq!(jar.names(), [SESSION]);
-    assert_eq!(shop.send(Ask::page("/").jar(&jar)).await.text(), "nobody");
+    assert_eq!(
+        shop.send(Ask::page("/").jar(&jar)).await.text(),
+        "anonymous"
+    );
 }
 
-/// H64: a browser's session and somebody's token in one request stay two, and neither stands in for the other.
+/// A session and an access token in one request are independent of each other.
 #[tokio::test]
-async fn a_session_and_an_access_token_are_never_one() {
+async fn a_session_and_an_access_token_never_replace_each_other() {
     let server = server();
     let bearer = BearerLayer::jwt(&server.authorization_server(), API).unwrap();
     let both = |session: Session, token: VerifiedToken| async move {
@@ -181,7 +184,8 @@ async fn a_session_and_an_access_token_are_never_one() {
 
     let answer = shop.send(with("/both", &mallory).jar(&jar)).await;
     assert_eq!(answer.text(), "alice mallory");
-    // A token opens no page, a bad one closes none, and a session opens no API.
+    // A token does not authenticate at pages, an invalid one does not affect them, and a session does not authenticate
+    // at an API.
     for authorization in [mallory.as_str(), "Bearer junk", "Basic YTpi"] {
         assert_eq!(
             shop.send(with("/page", authorization).jar(&jar))
@@ -191,7 +195,7 @@ async fn a_session_and_an_access_token_are_never_one() {
         );
         assert_eq!(
             shop.send(with("/page", authorization)).await.text(),
-            "nobody"
+            "anonymous"
         );
     }
     assert_eq!(
@@ -200,7 +204,7 @@ async fn a_session_and_an_access_token_are_never_one() {
     );
     let answer = shop.send(with("/api", "Bearer junk").jar(&jar)).await;
     assert!(answer.status.is_client_error());
-    // Nor does a token replace the evidence that a session needs.
+    // Nor does a token replace the CSRF evidence that a session needs.
     let post = Ask::new("POST", "/page").with(&[("authorization", mallory.as_str())]);
     assert_eq!(
         shop.send(post.jar(&jar)).await.status,
@@ -208,9 +212,9 @@ async fn a_session_and_an_access_token_are_never_one() {
     );
 }
 
-/// A handler may also take the extension, as tower services do.
+/// Tower services read the extension.
 #[tokio::test]
-async fn the_session_is_an_extension_too() {
+async fn the_session_is_in_the_request_extensions() {
     let server = server();
     let app = Router::new()
         .route(

@@ -1,7 +1,7 @@
-//! What refusals look like on the wire, kept in a golden file: status, challenge and header names, texts apart.
+//! The wire format of rejections in a golden file: status, challenge and header names, without texts.
 //!
-//! `tests/golden/refusals.txt` has one line for each refusal. A change of wording leaves it as it is; a change of
-//! behavior shows in its diff. `UPDATE_GOLDEN=1 cargo test --test golden` writes it anew.
+//! `tests/golden/refusals.txt` has one line for each rejection. A change of texts does not affect it; a change of behavior
+//! appears in its diff. `UPDATE_GOLDEN=1 cargo test --test golden` regenerates it.
 #![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
 
 #[path = "support/challenge.rs"]
@@ -22,7 +22,7 @@ use tower_oauth::{Algorithm, BearerLayer, Client, ScopeLayer};
 
 const API: &str = "https://api.example.test";
 
-/// The line of one response: status, names of the header fields, and what its challenges say but for texts.
+/// The line of one response: status, names of the header fields, and challenge parameters other than texts.
 fn line(name: &str, answer: &Answer) -> String {
     let names: BTreeSet<&str> = answer
         .headers
@@ -37,7 +37,7 @@ fn line(name: &str, answer: &Answer) -> String {
         .collect();
     let text = answer.text();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    // Pages end in a line of status, code and correlation id.
+    // Pages end with a line with status, code and correlation id.
     let code = json["error"].as_str().or_else(|| text.split(" · ").nth(1));
     format!(
         "{name} => {} [{}] {{{}}} {}",
@@ -154,7 +154,7 @@ async fn api_refusals() -> Vec<String> {
         (
             "bearer: unknown key",
             &plain,
-            bearing(&good().with_foreign_key().sign()),
+            bearing(&good().with_wrong_key().sign()),
         ),
         (
             "bearer: gRPC without credentials",
@@ -341,7 +341,7 @@ async fn login_refusals() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn refusals_have_the_status_the_challenge_and_the_fields_of_the_golden_file() {
+async fn rejections_have_the_status_the_challenge_and_the_fields_of_the_golden_file() {
     let mut lines = api_refusals().await;
     lines.extend(login_refusals().await);
     let found = lines.join("\n") + "\n";

@@ -32,7 +32,7 @@ use tower_oauth::testing::{DpopKey, Endpoint, Fault};
 use tower_oauth::token::Dpop;
 use tower_oauth::{Algorithm, BearerLayer, Claims, ScopeLayer};
 
-/// Serves the health service of tonic behind these layers; gives a channel to it.
+/// Serves tonic's health service behind these layers, and returns a channel.
 macro_rules! channel {
     ($layers:expr, $service:expr) => {{
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -44,7 +44,7 @@ macro_rules! channel {
     }};
 }
 
-/// The same, and a client of tonic for it.
+/// The same with a tonic client.
 macro_rules! serve {
     ($layers:expr, $service:expr) => {
         HealthClient::new(channel!($layers, $service))
@@ -87,7 +87,7 @@ async fn check(client: &mut HealthClient<Channel>, authorization: &[&str]) -> Re
 }
 
 #[tokio::test]
-async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
+async fn each_rejection_has_its_grpc_code_and_a_valid_token_is_accepted() {
     let server = server();
     let mut client = serve!(
         layers(layer(&server)),
@@ -107,13 +107,13 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
             "nothing",
             vec![],
             Code::Unauthenticated,
-            "an access token is needed",
+            "an access token is required",
         ),
         (
             "another scheme",
             vec!["Basic x"],
             Code::Unauthenticated,
-            "an access token is needed",
+            "an access token is required",
         ),
         (
             "expired",
@@ -131,19 +131,19 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
             "unreadable",
             vec!["Bearer a b"],
             Code::Unauthenticated,
-            "the credentials cannot be read, or there is more than one",
+            "malformed or repeated credentials",
         ),
         (
             "two",
             vec![&good_line, &good_line],
             Code::Unauthenticated,
-            "the credentials cannot be read, or there is more than one",
+            "malformed or repeated credentials",
         ),
         (
             "scope",
             vec![other.as_str()],
             Code::PermissionDenied,
-            "the access token does not grant the scope that is needed",
+            "the access token lacks a required scope",
         ),
     ] {
         let status = check(&mut client, &lines).await.unwrap_err();
@@ -151,7 +151,7 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
         let scope = (code == Code::PermissionDenied).then_some("health:read");
         assert_eq!(challenge(&status).parameter("scope"), scope, "{name}");
     }
-    // A refusal of a call that streams looks the same.
+    // The rejection of a streaming call is the same.
     let status = soon(client.watch(request(&[]))).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     let mut stream = soon(client.watch(request(&[&good_line])))
@@ -162,7 +162,7 @@ async fn each_refusal_has_its_grpc_code_and_a_good_token_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn trailers_are_stripped_around_a_tonic_server_and_its_status_arrives() {
+async fn request_trailers_are_stripped_and_the_status_of_a_tonic_server_is_kept() {
     let server = server();
     let layers = ServiceBuilder::new()
         .layer(StripTrailersLayer::all())
@@ -172,7 +172,7 @@ async fn trailers_are_stripped_around_a_tonic_server_and_its_status_arrives() {
     let line = format!("Bearer {}", good(&server).with_scope("health:read").sign());
     let serving = check(&mut client, &[&line]).await;
     assert_eq!(serving.unwrap(), i32::from(ServingStatus::Serving));
-    // The status of a method is in trailers of the response.
+    // The status of a method is in the trailers of the response.
     let mut unknown = request(&[&line]);
     unknown.get_mut().service = "unknown".to_owned();
     let status = soon(client.check(unknown)).await.unwrap_err();
@@ -180,7 +180,7 @@ async fn trailers_are_stripped_around_a_tonic_server_and_its_status_arrives() {
 }
 
 #[tokio::test]
-async fn an_outage_is_unavailable_and_mends_itself() {
+async fn an_outage_is_unavailable_and_recovers() {
     let server = server();
     let mut client = serve!(
         layers(layer(&server)),
@@ -193,12 +193,12 @@ async fn an_outage_is_unavailable_and_mends_itself() {
         (status.code(), status.message()),
         (
             Code::Unavailable,
-            "access tokens cannot be verified at the moment"
+            "access tokens cannot be validated right now"
         )
     );
     assert!(status.metadata().get("www-authenticate").is_none());
     assert_eq!(status.metadata().get("retry-after").unwrap(), "1");
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(Duration::from_secs(1));
     assert!(check(&mut client, &[&line]).await.is_ok());
 }
@@ -214,7 +214,7 @@ async fn a_missing_layer_is_internal() {
     assert!(status.message().contains("BearerLayer"));
 }
 
-/// The health service behind a method of one's own, which sees the request as tonic hands it over.
+/// A health service whose method receives the tonic request.
 macro_rules! behind {
     ($method:expr) => {
         InterceptedService::new(tonic_health::server::health_reporter().1, $method)
@@ -222,7 +222,7 @@ macro_rules! behind {
 }
 
 #[tokio::test]
-async fn a_method_finds_its_token_and_a_missing_layer_is_no_anonymous_call() {
+async fn a_method_reads_its_token_and_a_missing_layer_is_not_an_anonymous_call() {
     let server = server();
     let good_line = format!("Bearer {}", good(&server).sign());
     let whoami = |request: Request<()>| {
@@ -238,15 +238,15 @@ async fn a_method_finds_its_token_and_a_missing_layer_is_no_anonymous_call() {
     let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::Unauthenticated, "an access token is needed")
+        (Code::Unauthenticated, "an access token is required")
     );
     assert_eq!(challenge(&status).parameter("realm"), Some("api"));
     let status = check(&mut client, &["Bearer junk"]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 
     let maybe = |request: Request<()>| match grpc::optional_token::<Claims>(&request)? {
-        Some(_) => Err(Status::already_exists("somebody")),
-        None => Err(Status::not_found("nobody")),
+        Some(_) => Err(Status::already_exists("authenticated")),
+        None => Err(Status::not_found("anonymous")),
     };
     let mut client = serve!(layer(&server).optional(), behind!(maybe));
     for (lines, code) in [
@@ -268,7 +268,7 @@ async fn a_method_finds_its_token_and_a_missing_layer_is_no_anonymous_call() {
 }
 
 #[tokio::test]
-async fn a_demand_inside_a_method_is_refused_in_the_words_of_its_layer() {
+async fn a_requirement_inside_of_a_method_is_rejected_like_by_its_layer() {
     let server = server();
     let demand = |request: Request<()>| {
         grpc::require(
@@ -293,7 +293,7 @@ async fn a_demand_inside_a_method_is_refused_in_the_words_of_its_layer() {
 }
 
 #[tokio::test]
-async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
+async fn each_method_has_its_scopes_and_unlisted_methods_are_rejected() {
     let server = server();
     let scopes = |scopes| ScopeLayer::all(scopes).unwrap();
     let methods = MethodScopesLayer::new()
@@ -321,7 +321,7 @@ async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
     let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 
-    // Nothing of this service is listed.
+    // No method of this service is listed.
     let others = MethodScopesLayer::new()
         .add("/grpc.health.v1.Healthy/*", scopes("health:read"))
         .unwrap();
@@ -329,13 +329,13 @@ async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
     let status = check(&mut client, &[&read]).await.unwrap_err();
     assert_eq!(
         (status.code(), status.message()),
-        (Code::PermissionDenied, "nobody may call this method")
+        (Code::PermissionDenied, "method not allowed")
     );
     assert!(status.metadata().get("www-authenticate").is_none());
     let status = check(&mut client, &[]).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
 
-    // Open to every good token, and to nobody else; and closed where nobody looked.
+    // Accepts every valid token and no other request; 500 without an outer layer.
     let open = MethodScopesLayer::new()
         .add_unscoped("/grpc.health.v1.Health/Check")
         .unwrap();
@@ -349,7 +349,7 @@ async fn each_method_has_its_scopes_and_what_is_not_listed_is_closed() {
 }
 
 #[test]
-fn method_paths_are_checked_where_they_are_added() {
+fn method_paths_are_validated_when_they_are_added() {
     let scopes = || ScopeLayer::all("a").unwrap();
     for path in [
         "",
@@ -385,9 +385,9 @@ fn method_paths_are_checked_where_they_are_added() {
     }
 }
 
-/// The path of a request is compared as it is: no other spelling of a listed method gets through.
+/// Paths are compared byte for byte.
 #[tokio::test]
-async fn no_other_spelling_of_a_listed_path_is_let_through() {
+async fn no_other_spelling_of_a_listed_path_is_accepted() {
     let server = server();
     let methods = MethodScopesLayer::new()
         .add("/a.B/Get", ScopeLayer::all("read").unwrap())
@@ -414,7 +414,7 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
         ("/a.C/Get/More", 403),
         ("/a.C", 403),
         ("/", 403),
-        // Under the wildcard of a service: what a decoding router would take for another method.
+        // Under the wildcard of a service: paths that a decoding router would interpret as another method.
         ("/a.C/Purge", 403),
         ("/a.C/purge", 403),
         ("/a.C/PURGE", 403),
@@ -470,7 +470,7 @@ async fn no_other_spelling_of_a_listed_path_is_let_through() {
     }
 }
 
-/// The caller is told what it is told of every method that is not listed; the operator reads what was found.
+/// The response is that of an unlisted method; the log contains the reason.
 #[tokio::test]
 async fn the_log_says_why_a_path_is_not_a_method() {
     let server = server();
@@ -511,7 +511,7 @@ async fn the_log_says_why_a_path_is_not_a_method() {
     }
 }
 
-/// A service that asks another one with the token of the call at hand.
+/// A service that calls another one with the token of the current call.
 struct Front(Channel);
 
 #[tonic::async_trait]
@@ -538,7 +538,7 @@ impl Health for Front {
 }
 
 #[tokio::test]
-async fn a_further_service_is_called_with_the_token_of_the_call_at_hand() {
+async fn another_service_is_called_with_the_token_of_the_current_call() {
     let server = server();
     let health = tonic_health::server::health_reporter().1;
     let further = channel!(layers(layer(&server)), health);
@@ -553,9 +553,9 @@ async fn a_further_service_is_called_with_the_token_of_the_call_at_hand() {
     assert_eq!(status.code(), Code::Unauthenticated);
 }
 
-/// Whoever it is handed to could not show the key, and had better not be able to.
+/// This service has no proof of possession for the token.
 #[tokio::test]
-async fn a_token_that_is_bound_to_its_caller_is_not_handed_on() {
+async fn a_sender_constrained_token_is_not_forwarded() {
     let server = server();
     let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
     let token = good(&server).bound_to(&key).sign();
@@ -577,7 +577,7 @@ async fn a_token_that_is_bound_to_its_caller_is_not_handed_on() {
 }
 
 #[test]
-fn a_refusal_that_is_at_hand_becomes_a_status_with_a_challenge() {
+fn a_refusal_converts_to_a_status_with_a_challenge() {
     for (refusal, code, error) in [
         (Refusal::NoCredentials, Code::Unauthenticated, None),
         (
@@ -587,7 +587,7 @@ fn a_refusal_that_is_at_hand_becomes_a_status_with_a_challenge() {
         ),
         (
             Refusal::InsufficientScope {
-                needed: "a b".to_owned(),
+                required: "a b".to_owned(),
             },
             Code::PermissionDenied,
             Some("insufficient_scope"),
@@ -608,9 +608,9 @@ fn a_refusal_that_is_at_hand_becomes_a_status_with_a_challenge() {
     assert!(status.metadata().get("www-authenticate").is_none());
 }
 
-/// Browsers speak grpc-web, in binary or in base64; each is answered in its own content type.
+/// Browsers use grpc-web, in binary or in base64; each is rejected with its own content type.
 #[tokio::test]
-async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
+async fn a_grpc_web_caller_is_rejected_with_its_content_type() {
     let server = server();
     for (sent, answered) in [
         ("application/grpc", "application/grpc"),
@@ -644,7 +644,7 @@ async fn a_grpc_web_caller_is_refused_in_its_own_content_type() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_trailers_only() {
+async fn a_rejection_is_a_trailers_only_response() {
     let server = server();
     let routes = Routes::new(tonic_health::server::health_reporter().1);
     let service = layers(layer(&server).with_grpc()).layer(routes);
@@ -662,9 +662,9 @@ async fn a_refusal_is_trailers_only() {
     );
 }
 
-/// A proxy that asks whether a request may pass hands on the caller's fields, and takes a 200 for a yes.
+/// A proxy with forward authentication forwards the caller's fields, and treats a 200 as permission.
 #[tokio::test]
-async fn only_a_layer_for_grpc_refuses_with_status_200_and_only_a_post() {
+async fn only_a_layer_with_grpc_rejects_with_status_200_and_only_a_post() {
     let plain = layer(&server());
     for (method, expected) in [
         (Method::POST, StatusCode::OK),

@@ -1,4 +1,4 @@
-//! Hooks: who is let in, what is kept with them, and what is told of the end of a session.
+//! Hooks: approval of logins, app data, and notifications about ended sessions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -28,10 +28,10 @@ struct Staff {
 
 type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 
-/// Where sessions may be.
+/// All session backends.
 const MODES: [Mode; 3] = [
     ("cookie", |login| login),
-    ("shared memory", |login| {
+    ("shared store", |login| {
         login.with_shared_store(MemoryStore::new())
     }),
     ("store", |login| {
@@ -39,12 +39,12 @@ const MODES: [Mode; 3] = [
     }),
 ];
 
-/// A shop whose `/role` tells what is kept with the session.
+/// A shop whose `/role` shows the app data.
 fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
     let server = server();
     let role = |session: Option<Session>| async move {
         let Some(session) = session else {
-            return "nobody".to_owned();
+            return "anonymous".to_owned();
         };
         let staff: Option<Staff> = session.app_data().unwrap();
         format!("{} {:?}", session.subject(), staff.map(|staff| staff.role))
@@ -53,7 +53,7 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
         Ok(_) => role(Some(session)).await,
         Err(error) => error.to_string(),
     };
-    // Sessions that nobody uses for an hour live on here.
+    // Sessions that are not used for an hour stay live here.
     let limits = Duration::from_secs(8 * 3600);
     let login = login(&server).with_session_limits(limits, limits).unwrap();
     let app = Router::new()
@@ -63,7 +63,7 @@ fn shop(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Shop {
     Shop { server, app }
 }
 
-/// Starts a login and comes back with its callback, which can be sent more than once.
+/// Starts a login and returns its callback, which can be sent several times.
 async fn callback(shop: &Shop, user: &str, jar: &mut Jar) -> Ask {
     let start = shop.start("/auth/login", jar).await;
     let uri = shop.approve(start.location(), user).await;
@@ -72,10 +72,10 @@ async fn callback(shop: &Shop, user: &str, jar: &mut Jar) -> Ask {
 
 const MESSAGE: &str = "Ask <b>Ada</b> for an account & wait.";
 
-/// L76: the application's no is a page with its own words, escaped; no session, no token that lives on, and
-/// the session that was there stays.
+/// A denial is a page with the text of the application, escaped. There is no session, the tokens are revoked,
+/// and the previous session stays.
 #[tokio::test]
-async fn who_is_denied_gets_a_page_and_nothing_else() {
+async fn a_denied_user_gets_a_page_and_no_session() {
     for (mode, place) in MODES {
         let shop = shop(|login| {
             place(login).with_on_login(async |login: NewLogin| match login.subject() {
@@ -112,9 +112,9 @@ async fn who_is_denied_gets_a_page_and_nothing_else() {
     }
 }
 
-/// L76: what it lets in with app data has them, typed, and the next login has none of them (L20).
+/// App data of an approved login is available with its type, and the next login starts without it.
 #[tokio::test]
-async fn what_a_login_is_let_in_with_is_there_until_the_next_one() {
+async fn the_app_data_of_a_login_lasts_until_the_next_one() {
     for (mode, place) in MODES {
         let count = Arc::new(AtomicUsize::new(0));
         let shop = shop(|login| {
@@ -148,9 +148,9 @@ async fn what_a_login_is_let_in_with_is_there_until_the_next_one() {
     }
 }
 
-/// L76: once a login, however often and however much at once the browser brings the callback.
+/// Once for each login, however often and concurrently the browser sends the callback.
 #[tokio::test]
-async fn the_application_is_asked_once_a_login() {
+async fn the_login_hook_runs_once_for_each_login() {
     for (mode, place) in MODES {
         let count = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&count);
@@ -180,9 +180,9 @@ async fn the_application_is_asked_once_a_login() {
     }
 }
 
-/// L76: a hook that hangs, fails, gives up or keeps too much spoils its own login and no other.
+/// A hook that hangs, panics, defers or returns too much data affects its own login only.
 #[tokio::test]
-async fn a_hook_that_fails_lets_nobody_in() {
+async fn a_failed_login_hook_rejects_the_login() {
     async fn fail(name: &'static str) -> LoginDecision {
         match name {
             "hangs" => std::future::pending().await,
@@ -249,7 +249,7 @@ async fn a_hook_that_fails_lets_nobody_in() {
             assert_eq!(answer.header("retry-after"), wait, "{name}");
             assert_eq!(answer.sets(), [""; 0], "{name}");
             assert_eq!(shop.server.access_tokens("alice"), [""; 0], "{name}");
-            // The next login goes well.
+            // The next login succeeds.
             *healthy.lock().unwrap() = true;
             let jar = shop.signed_in().await;
             assert_eq!(shop.greeting(&jar).await, "alice None", "{name}");
@@ -257,9 +257,9 @@ async fn a_hook_that_fails_lets_nobody_in() {
     }
 }
 
-/// L76: the userinfo endpoint may be asked before somebody is let in.
+/// The hook may request the userinfo endpoint before it decides.
 #[tokio::test]
-async fn the_application_may_ask_who_it_is() {
+async fn the_login_hook_may_request_userinfo() {
     let shop = shop(|login| {
         login.with_on_login(async |login: NewLogin| match login.userinfo().await {
             Ok(userinfo) => LoginDecision::allow_with(&Staff {
@@ -280,9 +280,9 @@ async fn the_application_may_ask_who_it_is() {
     assert_eq!(answer.header("retry-after"), "5");
 }
 
-/// A revocation endpoint that is away does not keep the answer away.
+/// An unavailable revocation endpoint does not delay the response.
 #[tokio::test]
-async fn a_denial_is_told_though_nothing_can_be_revoked() {
+async fn a_denial_is_shown_although_the_revocation_fails() {
     let shop = shop(|login| login.with_on_login(async |_| LoginDecision::deny("no")));
     shop.server.fail(Endpoint::Revocation, Fault::status(500));
     let mut jar = Jar::default();
@@ -290,10 +290,10 @@ async fn a_denial_is_told_though_nothing_can_be_revoked() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 }
 
-/// L76: the application hears of every refresh, once, with the new ID token; what it says is there for the very
-/// request that waited for the tokens.
+/// The hook runs once for each refresh, with the new ID token. Its decision applies to the request that
+/// waited for the tokens.
 #[tokio::test]
-async fn the_application_hears_of_every_refresh_and_may_end_the_session() {
+async fn the_refresh_hook_runs_for_every_refresh_and_may_end_the_session() {
     for (mode, place) in MODES {
         let count = Arc::new(AtomicUsize::new(0));
         let (sender, mut told) = mpsc::unbounded_channel();
@@ -327,7 +327,7 @@ async fn the_application_hears_of_every_refresh_and_may_end_the_session() {
                 jar.take(&answer);
                 assert_eq!(count.load(Ordering::SeqCst), turn, "{mode}");
             }
-            // Nobody has to wait for it to see it.
+            // Available without waiting.
             assert_eq!(shop.greeting(&jar).await, role, "{mode} {turn}");
             shop.clock().advance(Duration::from_secs(700));
         }
@@ -335,15 +335,15 @@ async fn the_application_hears_of_every_refresh_and_may_end_the_session() {
         let answer = shop.send(Ask::page("/fresh").jar(&jar)).await;
         assert_eq!(answer.text(), "the session has ended", "{mode}");
         assert_eq!(told.recv().await, Some(EndReason::Hook), "{mode}");
-        assert_eq!(shop.greeting(&jar).await, "nobody", "{mode}");
+        assert_eq!(shop.greeting(&jar).await, "anonymous", "{mode}");
         assert_eq!(shop.server.refresh_tokens("alice"), [""; 0], "{mode}");
         assert_eq!(count.load(Ordering::SeqCst), 3, "{mode}");
     }
 }
 
-/// L53, L76: a refresh token that is refused ends the session, and that is told where it ends at once.
+/// A rejected refresh token ends the session. The hook is called if it ends immediately.
 #[tokio::test]
-async fn a_refused_refresh_token_is_told_as_that() {
+async fn a_rejected_refresh_token_is_reported_as_the_reason() {
     for (mode, place) in &MODES[1..] {
         let (shop, mut told) = listener(*place, SameSite::Lax);
         let jar = shop.signed_in().await;
@@ -353,12 +353,12 @@ async fn a_refused_refresh_token_is_told_as_that() {
         shop.clock().advance(Duration::from_secs(3500));
         shop.send(Ask::page("/fresh").jar(&jar)).await;
         let ended = told.recv().await.unwrap();
-        assert_eq!(ended.reason(), EndReason::Refused, "{mode}");
+        assert_eq!(ended.reason(), EndReason::RefreshRejected, "{mode}");
         assert_eq!(ended.user_key().unwrap().subject, "alice", "{mode}");
     }
 }
 
-/// What is told of the ends of sessions, in order.
+/// Collects the ended sessions in order.
 fn listener(
     place: fn(LoginLayer) -> LoginLayer,
     same_site: SameSite,
@@ -379,10 +379,10 @@ fn sign_out() -> Ask {
     Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")])
 }
 
-/// L76: a sign-out and a login in place of another are told once each, with who it was; a session that ran out
-/// of time, and a stranger's sign-out, are not.
+/// A sign-out and a login that replaces a session are reported once each, with the user. Expiry and an
+/// anonymous sign-out are not reported.
 #[tokio::test]
-async fn every_end_of_a_session_is_told_once() {
+async fn the_logout_hook_runs_once_for_each_ended_session() {
     for (mode, place) in MODES {
         let (shop, mut told) = listener(place, SameSite::Lax);
         let mut jar = shop.signed_in().await;
@@ -405,16 +405,16 @@ async fn every_end_of_a_session_is_told_once() {
         shop.send(sign_out()).await;
         let old = shop.signed_in().await;
         shop.clock().advance(Duration::from_secs(8 * 3600));
-        assert_eq!(shop.greeting(&old).await, "nobody", "{mode}");
+        assert_eq!(shop.greeting(&old).await, "anonymous", "{mode}");
         shop.send(sign_out().jar(&old)).await;
         tokio::task::yield_now().await;
         assert!(told.try_recv().is_err(), "{mode}");
     }
 }
 
-/// L76: a Strict cookie does not come along with the callback; the session it is of is told by its name.
+/// A Strict cookie is not sent with the callback, so the session is reported by its ID.
 #[tokio::test]
-async fn a_session_that_a_strict_login_replaces_is_told_by_its_name() {
+async fn a_session_that_a_strict_login_replaces_is_reported_by_its_id() {
     for (mode, place) in MODES {
         let (shop, mut told) = listener(place, SameSite::Strict);
         let mut jar = Jar::default();
@@ -436,7 +436,7 @@ async fn a_session_that_a_strict_login_replaces_is_told_by_its_name() {
     }
 }
 
-/// L76: the answer to a sign-out waits for nobody's hook, and a hook that panics undoes nothing.
+/// The response of a sign-out does not wait for the hook, and a panic of the hook restores nothing.
 #[tokio::test]
 async fn a_sign_out_does_not_wait_for_its_hook() {
     for (mode, place) in MODES {
@@ -451,7 +451,7 @@ async fn a_sign_out_does_not_wait_for_its_hook() {
             let answer = shop.send(sign_out().jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode} {fails}");
             tokio::task::yield_now().await;
-            assert_eq!(shop.greeting(&jar).await, "nobody", "{mode} {fails}");
+            assert_eq!(shop.greeting(&jar).await, "anonymous", "{mode} {fails}");
         }
     }
 }

@@ -499,7 +499,7 @@ async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_
         ("success", None, 303, 1),
         ("token endpoint down", Some(Fault::status(500)), 503, 0),
         ("token endpoint busy", Some(Fault::status(429)), 503, 0),
-        ("answer lost", Some(Fault::lose_answer()), 503, 0),
+        ("answer lost", Some(Fault::lose_response()), 503, 0),
         ("connection cut", Some(Fault::disconnect()), 503, 0),
         ("HTML", Some(Fault::body("text/html", "<h1>x</h1>")), 502, 0),
         (
@@ -528,7 +528,7 @@ async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_
             assert_eq!(shop.token_calls(), 1, "{name}");
         }
         // When the result is forgotten too, the state is still known to be used.
-        shop.server.mend(Endpoint::Token);
+        shop.server.clear_faults(Endpoint::Token);
         shop.clock().advance(Duration::from_secs(61));
         let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
         assert_eq!(code_of(&answer), "login_used", "{name}");

@@ -1,4 +1,4 @@
-//! ID tokens of a login that are not the ones of this login, through the whole layer.
+//! Logins with malicious ID tokens, through the complete layer.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,7 +13,7 @@ use tower::ServiceExt as _;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{BearerLayer, Client, CookieKey, LoginLayer};
 
-/// One login whose token response is changed so: the status, the code of the refusal and the session.
+/// Signs in with a modified token response. Returns the status, the error code and the cookies.
 async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
@@ -28,129 +28,119 @@ async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
     (answer.status, code, jar)
 }
 
-/// L23 to L26: values that some readers of JSON would take for right.
+/// OpenID Connect Core §3.1.3.7: values that lenient JSON parsers would accept.
 #[tokio::test]
-async fn a_claim_that_is_almost_right_makes_no_session() {
+async fn a_claim_that_is_almost_valid_creates_no_session() {
     let shop = Shop::new();
     let now = shop.clock().unix_seconds();
     let cases: [(&str, &str, Value, &str); 22] = [
         (
-            "L23 audience with a blank",
+            "audience with a space",
             "aud",
             json!("shop "),
             "id_token_audience",
         ),
         (
-            "L23 audience in capitals",
+            "audience in capitals",
             "aud",
             json!("SHOP"),
             "id_token_audience",
         ),
         (
-            "L23 audience of words",
+            "audiences separated by a space",
             "aud",
             json!("shop other"),
             "id_token_audience",
         ),
         (
-            "L23 audience in a list in a list",
+            "audience in a list in a list",
             "aud",
             json!([["shop"]]),
             "id_token_audience",
         ),
         (
-            "L23 audience an object",
+            "audience an object",
             "aud",
             json!({ "shop": true }),
             "id_token_audience",
         ),
         (
-            "L23 ourselves and another",
+            "the client and another audience",
             "aud",
             json!(["shop", "other"]),
             "id_token_no_authorized_party",
         ),
         (
-            "L23 authorized party empty",
+            "authorized party empty",
             "azp",
             json!(""),
             "id_token_authorized_party",
         ),
         (
-            "L23 authorized party null",
+            "authorized party null",
             "azp",
             json!(null),
             "id_token_authorized_party",
         ),
         (
-            "L23 issuer with a slash",
+            "issuer with a slash",
             "iss",
             json!(format!("{ISSUER}/")),
             "id_token_issuer",
         ),
         (
-            "L23 issuer in capitals",
+            "issuer in capitals",
             "iss",
             json!("https://ID.example.test"),
             "id_token_issuer",
         ),
         (
-            "L23 issuer with a NUL",
+            "issuer with a NUL",
             "iss",
             json!(format!("{ISSUER}\0")),
             "id_token_issuer",
         ),
         (
-            "L24 expiry as text",
+            "expiry as a string",
             "exp",
             json!((now + 300).to_string()),
             "id_token_expiry",
         ),
-        ("L24 expiry true", "exp", json!(true), "id_token_expiry"),
+        ("expiry true", "exp", json!(true), "id_token_expiry"),
         (
-            "L24 expiry in a list",
+            "expiry in a list",
             "exp",
             json!([now + 300]),
             "id_token_expiry",
         ),
+        ("expiry before 1970", "exp", json!(-1), "id_token_expiry"),
         (
-            "L24 expiry before 1970",
-            "exp",
-            json!(-1),
-            "id_token_expiry",
-        ),
-        (
-            "L24 issued in milliseconds",
+            "issued in milliseconds",
             "iat",
             json!(now * 1000),
             "id_token_issued_at",
         ),
         (
-            "L24 issued eleven minutes ago",
+            "issued eleven minutes ago",
             "iat",
             json!(now - 660),
             "id_token_issued_long_ago",
         ),
         (
-            "L24 not before, in milliseconds",
+            "not before, in milliseconds",
             "nbf",
             json!(now * 1000),
             "id_token_not_before",
         ),
-        ("L25 nonce empty", "nonce", json!(""), "id_token_nonce"),
-        ("L25 nonce null", "nonce", json!(null), "id_token_nonce"),
+        ("nonce empty", "nonce", json!(""), "id_token_nonce"),
+        ("nonce null", "nonce", json!(null), "id_token_nonce"),
         (
-            "L26 at_hash empty",
+            "at_hash empty",
             "at_hash",
             json!(""),
             "id_token_access_token_hash",
         ),
-        (
-            "L26 c_hash null",
-            "c_hash",
-            json!(null),
-            "id_token_code_hash",
-        ),
+        ("c_hash null", "c_hash", json!(null), "id_token_code_hash"),
     ];
     for (name, claim, value, expected) in cases {
         let claim: &'static str = claim;
@@ -163,13 +153,13 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
         assert_eq!(shop.token_calls(), calls + 1, "{name}");
     }
     for (name, claim, text, good) in [
-        ("L24 expiry 1e300", "exp", "1e300", false),
-        ("L24 expiry beyond any number", "exp", "1e400", false),
-        ("L24 expiry no number", "exp", "NaN", false),
-        ("L24 issued 1e300", "iat", "1e300", false),
-        ("L24 issued -1e300", "iat", "-1e300", false),
-        ("L24 a fraction", "exp", "1800000300.75", true),
-        ("L25 nonce twice", "nonce", "\"x\",\"nonce\":\"y\"", false),
+        ("expiry 1e300", "exp", "1e300", false),
+        ("expiry beyond any number", "exp", "1e400", false),
+        ("expiry NaN", "exp", "NaN", false),
+        ("issued 1e300", "iat", "1e300", false),
+        ("issued -1e300", "iat", "-1e300", false),
+        ("a fraction", "exp", "1800000300.75", true),
+        ("nonce twice", "nonce", "\"x\",\"nonce\":\"y\"", false),
     ] {
         let fault = Fault::id_token(move |mint| mint.with_raw_claim(claim, text));
         let (status, code, jar) = sign_in_with(&shop, fault).await;
@@ -178,15 +168,15 @@ async fn a_claim_that_is_almost_right_makes_no_session() {
     }
 }
 
-/// L22: a key that nobody knows costs a bounded number of fetches, and no session ever.
+/// Unknown keys cause a limited number of key set fetches and never a session.
 #[tokio::test]
-async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
+async fn logins_with_unknown_keys_cause_few_key_set_fetches() {
     let shop = Shop::new();
     shop.signed_in().await;
     assert_eq!(shop.server.count(Endpoint::KeySet), 1);
     for number in 0..20 {
         let fault = Fault::id_token(move |mint| {
-            mint.with_foreign_key()
+            mint.with_wrong_key()
                 .with_header("kid", format!("unknown-{number}"))
         });
         let (status, code, jar) = sign_in_with(&shop, fault).await;
@@ -195,14 +185,14 @@ async fn logins_with_unknown_keys_do_not_hammer_the_key_set() {
     }
     let fetches = shop.server.count(Endpoint::KeySet);
     assert!((2..=4).contains(&fetches), "{fetches}");
-    // A key that is known never waits for any of that.
+    // Cached keys are not affected.
     shop.signed_in().await;
     assert_eq!(shop.server.count(Endpoint::KeySet), fetches);
 }
 
-/// L22: what strangers send to an API has a bucket of its own.
+/// Tokens at an API and logins have separate fetch budgets.
 #[tokio::test]
-async fn junk_key_ids_at_an_api_keep_nobody_from_signing_in_while_keys_rotate() {
+async fn unknown_key_ids_at_an_api_do_not_prevent_logins_after_key_rotation() {
     let server = server();
     let issuer = server.authorization_server();
     let client = Client::confidential("shop", "shop-secret");
@@ -234,9 +224,9 @@ async fn junk_key_ids_at_an_api_keep_nobody_from_signing_in_while_keys_rotate() 
     assert_eq!(shop.server.count(Endpoint::KeySet), 1 + 3 + 1);
 }
 
-/// L22: by algorithm.
+/// OpenID Connect Core §3.1.3.7, RFC 8725 §3.1.
 #[tokio::test]
-async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
+async fn only_asymmetric_algorithms_are_accepted() {
     let shop = Shop::new();
     for (name, fault) in [
         ("none", Fault::id_token(|mint| mint.without_signature())),
@@ -267,14 +257,14 @@ async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
         (
             "a key in the token",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jwk", json!({ "kty": "oct", "k": "AA" }))
             }),
         ),
         (
             "a key at an address",
             Fault::id_token(|mint| {
-                mint.with_foreign_key()
+                mint.with_wrong_key()
                     .with_header("jku", "https://evil.example/keys")
             }),
         ),
@@ -287,8 +277,7 @@ async fn no_algorithm_but_those_of_public_keys_signs_anybody_in() {
     assert!(foreign.iter().all(|it| it.endpoint() != Endpoint::Unknown));
 }
 
-/// L28: there is no refresh yet, so nothing after the login says anew who signed in. An access token
-/// that has run out is not exchanged, and the session is who it was.
+/// An expired access token is not refreshed until it is needed, and the session keeps its identity.
 #[tokio::test]
 async fn a_session_outlives_its_access_token_without_another_token_request() {
     let shop = Shop::new();

@@ -1,12 +1,12 @@
-//! The plan of the house, kept: which folder may import which, and that what the papers name exists.
+//! The module levels of `docs/design.md`, and the tests that the conformance pages refer to.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The floor of each room of `src/`; a file imports from floors below its own and from its own room.
-const FLOORS: &[(&str, u8)] = &[
+/// The level of each module of `src/`; a file imports only from lower levels and from its own module.
+const LEVELS: &[(&str, u8)] = &[
     ("clock", 0),
     ("random", 0),
     ("config_error", 0),
@@ -23,15 +23,15 @@ const FLOORS: &[(&str, u8)] = &[
     ("extract", 7),
     ("grpc", 7),
     ("relay", 7),
-    // Beside the house: may import all, and nothing imports it.
+    // These may import every module, and no module imports them.
     ("testing", u8::MAX),
     ("fuzzing", u8::MAX),
-    // The front door itself.
+    // The crate root.
     ("lib", u8::MAX),
     ("tests", u8::MAX),
 ];
 
-/// Where the names live that `lib.rs` shows at the crate's root.
+/// The modules of the names that `lib.rs` re-exports.
 const ROOT_NAMES: &[(&str, &str)] = &[
     ("ConfigError", "config_error"),
     ("Algorithm", "crypto"),
@@ -67,27 +67,27 @@ fn files_under(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn room_of(name: &str) -> Option<&str> {
+fn module_of(name: &str) -> Option<&str> {
     let home = ROOT_NAMES
         .iter()
         .find(|(root, _)| *root == name)
         .map(|(_, home)| *home);
     home.or_else(|| {
-        FLOORS
+        LEVELS
             .iter()
-            .find(|(room, _)| *room == name)
-            .map(|(room, _)| *room)
+            .find(|(module, _)| *module == name)
+            .map(|(module, _)| *module)
     })
 }
 
-fn floor_of(room: &str) -> u8 {
-    FLOORS.iter().find(|(name, _)| *name == room).map_or_else(
-        || panic!("the room {room} has no floor: add it to FLOORS and to docs/design.md"),
-        |(_, floor)| *floor,
+fn level_of(module: &str) -> u8 {
+    LEVELS.iter().find(|(name, _)| *name == module).map_or_else(
+        || panic!("the module {module} has no level: add it to LEVELS and to docs/design.md"),
+        |(_, level)| *level,
     )
 }
 
-/// The names that stand right behind `crate::` in code: `use` lines, groups of them, and paths.
+/// The names directly after `crate::` in code: in `use` lines, groups and paths.
 fn imported_names(code: &str) -> Vec<String> {
     let mut names = Vec::new();
     let mut rest = code;
@@ -135,7 +135,7 @@ fn code_of(text: &str) -> String {
 }
 
 #[test]
-fn every_file_imports_only_from_floors_below_its_own() {
+fn each_file_imports_only_from_lower_levels() {
     let source = root().join("src");
     let mut wrong = Vec::new();
     let mut seen = 0;
@@ -148,15 +148,18 @@ fn every_file_imports_only_from_floors_below_its_own() {
             .as_os_str()
             .to_str()
             .unwrap();
-        let room = first.trim_end_matches(".rs");
-        let floor = floor_of(room);
+        let module = first.trim_end_matches(".rs");
+        let level = level_of(module);
         for name in imported_names(&code_of(&fs::read_to_string(&file).unwrap())) {
-            let Some(target) = room_of(&name) else {
-                wrong.push(format!("{}: crate::{name} is in no room", inside.display()));
+            let Some(target) = module_of(&name) else {
+                wrong.push(format!(
+                    "{}: crate::{name} is in no module",
+                    inside.display()
+                ));
                 continue;
             };
             seen += 1;
-            if target != room && (floor_of(target) >= floor || target == "testing") {
+            if target != module && (level_of(target) >= level || target == "testing") {
                 wrong.push(format!("{}: crate::{name}", inside.display()));
             }
         }
@@ -164,12 +167,12 @@ fn every_file_imports_only_from_floors_below_its_own() {
     assert!(seen > 50, "the imports were not found");
     assert!(
         wrong.is_empty(),
-        "imports that go upward or sideways:\n{}",
+        "imports from the same or a higher level:\n{}",
         wrong.join("\n")
     );
 }
 
-/// `key_set::a_claim` is the function `a_claim` in `tests/key_set.rs`; `src/…​.rs::a_claim` one in that file.
+/// `key_set::a_claim` is the function `a_claim` in `tests/key_set.rs`; `src/…​.rs::a_claim` is one in that file.
 fn exists(test: &str) -> bool {
     let Some((file, function)) = test.rsplit_once("::") else {
         return false;
@@ -204,7 +207,7 @@ fn exists(test: &str) -> bool {
     false
 }
 
-/// The conformance pages, and how many rows each has: a lost row is noticed.
+/// The conformance pages and their numbers of rows, so that no row is lost unnoticed.
 const CONFORMANCE: &[(&str, usize)] = &[("client.md", 452), ("resource_server.md", 358)];
 
 /// `RFC 6749 §4.1.2-a` or `refresh-single-flight`.
@@ -213,7 +216,7 @@ fn is_conformance_id(id: &str) -> bool {
     id.contains(" §") || id.len() > 3 && id.chars().all(is_slug)
 }
 
-/// What is wrong with the last cell of a row: `` `test`, `test` `` or `not applicable because …`.
+/// Returns the faults of the last cell of a row: `` `test`, `test` `` or `not applicable because …`.
 fn faults_of(shown_by: &str) -> Vec<String> {
     if let Some(reason) = shown_by.strip_prefix("not applicable because ") {
         let is_reason = reason.len() > 10 && !reason.contains("::");
@@ -281,12 +284,12 @@ fn the_feature_table_has_every_feature_of_the_manifest() {
         .filter(|name| !name.starts_with('#') && *name != "default")
         .collect();
     assert!(named.len() >= 5);
-    for paper in ["README.md", "src/lib.rs"] {
-        let text = fs::read_to_string(root().join(paper)).unwrap();
+    for page in ["README.md", "src/lib.rs"] {
+        let text = fs::read_to_string(root().join(page)).unwrap();
         for feature in &named {
             assert!(
                 text.contains(&format!("| `{feature}` |")),
-                "{paper} does not list {feature}"
+                "{page} does not list {feature}"
             );
         }
     }

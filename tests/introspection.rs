@@ -190,7 +190,7 @@ async fn responses_are_validated_strictly() {
             |a| a.without_claim("active"),
             Outcome::Unavailable,
         ),
-        ("{}", |a| a.with_payload_text("{}"), Outcome::Unavailable),
+        ("{}", |a| a.with_payload_bytes("{}"), Outcome::Unavailable),
         (
             "inactive with a scope",
             |a| a.with_claim("active", false).with_scope("admin read"),
@@ -425,7 +425,7 @@ async fn a_failure_is_503_and_is_not_cached() {
         ("204", Fault::status(204)),
         ("redirect", Fault::status(302)),
         ("connection cut", Fault::disconnect()),
-        ("response lost", Fault::lose_answer()),
+        ("response lost", Fault::lose_response()),
         ("type", of_type("text/html")),
         ("no type", Fault::without_header(CONTENT_TYPE)),
         (
@@ -482,7 +482,7 @@ async fn the_retry_after_of_the_server_is_passed_on() {
         assert_eq!(response.headers[RETRY_AFTER], "7");
         assert_eq!(introspections(&server), request_count);
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     let outcome = present(&api, &good(&server).opaque()).await.outcome();
     assert_eq!(outcome, Outcome::Accepted);
 }
@@ -586,7 +586,7 @@ async fn an_invalid_signed_response_is_503() {
     const NOW: i64 = 1_800_000_000;
     let cases: [(&str, Alter); 22] = [
         ("bad signature", |a| a.with_broken_signature()),
-        ("foreign key", |a| a.with_foreign_key()),
+        ("foreign key", |a| a.with_wrong_key()),
         ("none", |a| a.without_signature()),
         ("HMAC", |a| a.with_hmac(b"api secret: %&".to_vec())),
         ("aud other", |a| a.with_audience("another-api")),
@@ -746,12 +746,12 @@ async fn the_shape_of_a_token_selects_jwt_validation_or_introspection() {
     let foreign = server
         .access_token()
         .with_audience(AUDIENCE)
-        .with_foreign_key()
+        .with_wrong_key()
         .sign();
     let none = good(&server).without_signature().sign();
     let typ = good(&server).with_header("typ", "JWT").sign();
     let header = good(&server)
-        .with_header_text(r#" {"alg":"ES256","alg":"none"}"#)
+        .with_header_bytes(r#" {"alg":"ES256","alg":"none"}"#)
         .sign();
     let (opaque, with_dots) = (good(&server).opaque(), "a.b.c".to_owned());
     // {"alg":"dir","enc":"A128GCM"}
@@ -786,7 +786,7 @@ async fn the_shape_of_a_token_selects_jwt_validation_or_introspection() {
             1,
         ),
     ] {
-        server.forget_requests();
+        server.clear_requests();
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(outcome, expect, "{name}");
         assert_eq!(introspections(&server), request_count, "{name}");
@@ -844,7 +844,7 @@ async fn the_endpoint_comes_from_the_metadata_or_the_configuration() {
     }
 
     // No request is sent to an endpoint that is not https.
-    server.forget_requests();
+    server.clear_requests();
     server.fail(
         Endpoint::Metadata,
         Fault::member(

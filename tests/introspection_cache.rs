@@ -180,7 +180,7 @@ async fn the_cache_ttl_is_configurable_and_zero_disables_caching() {
             false,
         ),
     ] {
-        server.forget_requests();
+        server.clear_requests();
         let api = api_of(&verifier.unwrap());
         let token = if tokens {
             good(&server).without_claim("exp").opaque()
@@ -196,7 +196,7 @@ async fn the_cache_ttl_is_configurable_and_zero_disables_caching() {
         assert_eq!(introspections(&server), 2, "{name}");
     }
 
-    server.forget_requests();
+    server.clear_requests();
     let off = verifier(&server)
         .with_cache_ttl(Duration::ZERO)
         .unwrap()
@@ -214,7 +214,7 @@ async fn the_cache_ttl_is_configurable_and_zero_disables_caching() {
     // Concurrent requests still share one introspection.
     let token = good(&server).opaque();
     server.fail_once(Endpoint::Introspection, Fault::delay(HANG));
-    server.forget_requests();
+    server.clear_requests();
     let waiting: Vec<_> = (0..20).map(|_| later(&api, &token)).collect();
     server.wait_for(Endpoint::Introspection, 1).await;
     settle().await;
@@ -252,7 +252,7 @@ async fn a_result_is_not_cached_past_exp() {
             Outcome::Accepted,
             "{name}"
         );
-        server.clock().turn_wall(wall);
+        server.clock().adjust_wall_clock(wall);
         server.clock().advance(seconds(advance));
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(
@@ -277,10 +277,10 @@ async fn a_cached_token_is_not_yet_valid_after_the_clock_is_set_back() {
     let api = api_of(&verifier(&server));
     let token = good(&server).with_claim("nbf", 1_800_000_000).opaque();
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
-    server.clock().turn_wall(-31);
+    server.clock().adjust_wall_clock(-31);
     let early = Outcome::InvalidToken(VerifyErrorKind::NotYetValid);
     assert_eq!(present(&api, &token).await.outcome(), early);
-    server.clock().turn_wall(1);
+    server.clock().adjust_wall_clock(1);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     assert_eq!(introspections(&server), 1);
 }
@@ -294,7 +294,7 @@ async fn a_negative_result_is_cached_for_ten_seconds() {
         .opaque();
     let for_others = Outcome::InvalidToken(VerifyErrorKind::Audience);
     for (token, outcome) in [("unknown", INACTIVE), (other.as_str(), for_others)] {
-        server.forget_requests();
+        server.clear_requests();
         for (advance, request_count) in [(0, 1), (0, 1), (9, 1), (1, 2)] {
             server.clock().advance(seconds(advance));
             assert_eq!(present(&api, token).await.outcome(), outcome);
@@ -558,7 +558,7 @@ async fn invalid_tokens_do_not_evict_active_ones() {
         let outcome = present(&api, &format!("invalid-{invalid}")).await.outcome();
         assert_eq!(outcome, INACTIVE);
     }
-    server.forget_requests();
+    server.clear_requests();
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
@@ -578,7 +578,7 @@ async fn the_cache_size_limit_is_enforced() {
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
-    server.forget_requests();
+    server.clear_requests();
     for token in &tokens {
         assert_eq!(present(&api, token).await.outcome(), Outcome::Accepted);
     }
@@ -630,7 +630,7 @@ async fn tokens_beyond_the_waiting_limit_are_rejected_immediately() {
     for one in waiting {
         assert_eq!(soon(one).await.unwrap(), Outcome::Unavailable);
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     let token = good(&server).opaque();
     settle().await;
     assert_eq!(
@@ -681,7 +681,7 @@ async fn callers_wait_five_seconds_for_a_hanging_server_and_two_while_it_is_fail
     );
 
     // The first response ends the failing state.
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
     for _ in 0..2 {
         let outcome = present(&api, &good(&server).opaque()).await.outcome();
         assert_eq!(outcome, Outcome::Accepted);

@@ -19,7 +19,7 @@ use serde_json::json;
 use support::{AUDIENCE, Outcome, api, case, check, fetches, good, present, until};
 use tower_oauth::issuer::StaticKeys;
 use tower_oauth::testing::{
-    Endpoint, Fault, ManualClock, SigningKey, TestClient, TestServer, TokenMint,
+    Endpoint, Fault, ManualClock, TestClient, TestServer, TestSigningKey, TokenMint,
 };
 use tower_oauth::token::{
     IntrospectionVerifier, IssuerLookup, TokenProfile, Verifier, VerifyErrorKind as Why,
@@ -126,11 +126,11 @@ async fn a_key_of_one_issuer_never_verifies_a_token_of_another() {
         server("https://a.example.test"),
         server("https://b.example.test"),
     );
-    let key_of_a = SigningKey::generate(Algorithm::Es256).with_kid("1");
-    let key_of_b = SigningKey::generate(Algorithm::Es256).with_kid("1");
+    let key_of_a = TestSigningKey::generate(Algorithm::Es256).with_kid("1");
+    let key_of_b = TestSigningKey::generate(Algorithm::Es256).with_kid("1");
     a.publish_key(&key_of_a);
     b.publish_key(&key_of_b);
-    let only_bs = SigningKey::generate(Algorithm::Es256).with_kid("2");
+    let only_bs = TestSigningKey::generate(Algorithm::Es256).with_kid("2");
     b.publish_key(&only_bs);
     let fixed = StaticKeys::from_jwks(&json!({ "keys": [key_of_b.public_jwk()] }).to_string());
     let c = server("https://c.example.test");
@@ -138,7 +138,7 @@ async fn a_key_of_one_issuer_never_verifies_a_token_of_another() {
     let of_c = JwtVerifier::new(&of_c, AUDIENCE).unwrap();
     let list = [verifier(&a, AUDIENCE), verifier(&b, AUDIENCE), of_c];
     let api = behind(Verifier::issuers(list).unwrap());
-    let token = |issuer: &TestServer, key: &SigningKey| good(issuer).with_key(key).sign();
+    let token = |issuer: &TestServer, key: &TestSigningKey| good(issuer).with_key(key).sign();
     let signature = Outcome::InvalidToken(Why::Signature);
     let cases = [
         case("A by A", token(&a, &key_of_a), Outcome::Accepted),

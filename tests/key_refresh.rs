@@ -23,7 +23,7 @@ use support::{
 use tokio::task::JoinHandle;
 use tower::{Service as _, service_fn};
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer};
 
@@ -303,7 +303,7 @@ async fn failed_fetches_use_up_the_budget_and_unknown_keys_are_then_503() {
     assert_eq!(handle.health().failures, 3);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     // The bucket gains one fetch, whose result counts for 30 seconds.
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(30));
     assert_eq!(
         present(&api, &unknown_key(&server, 100)).await.outcome(),
@@ -402,7 +402,7 @@ async fn a_failed_refresh_is_retried_with_back_off() {
     }
     until(|| handle.health().failures == failures).await;
     soon(server.clock().wait_for_sleepers(1)).await;
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(60));
     until(|| handle.health().failures == 0).await;
     assert!(handle.health().last_error.is_none());
@@ -441,8 +441,8 @@ async fn keys_are_used_for_an_hour_beyond_their_lifetime_during_an_outage() {
         assert_eq!(health.is_ready(), state != "expired");
     }
     assert!(handle.health().failures > 0 && handle.health().last_error.is_some());
-    server.mend(Endpoint::KeySet);
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::KeySet);
+    server.clear_faults(Endpoint::Metadata);
     server.clock().advance(secs(1));
     assert_eq!(
         present(&api, &good(&server).sign()).await.outcome(),
@@ -494,14 +494,14 @@ async fn a_cold_start_during_an_outage_recovers() {
         present(&api, "malformed").await.outcome(),
         Outcome::InvalidToken(Why::Malformed)
     );
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::Metadata);
     server.fail(Endpoint::KeySet, Fault::status(500));
     for _ in 0..100 {
         let outcome = present(&api, &token).await.outcome();
         assert_eq!(outcome, Outcome::Unavailable);
     }
     assert_eq!(server.count(Endpoint::KeySet), 1);
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.clock().advance(Duration::from_millis(250));
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     soon(handle.ready()).await.unwrap();
@@ -619,7 +619,7 @@ async fn a_withdrawn_key_is_rejected_within_the_lifetime_of_the_set() {
     let server = server();
     let (handle, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(
         present(&api, &old).await.outcome(),
         Outcome::Accepted,
@@ -640,7 +640,7 @@ async fn a_key_withdrawn_while_the_machine_was_suspended_is_rejected_on_resume()
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     server.clock().advance(secs(3000));
     // The background task has not run since, so the request waits for the new set.
     assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
@@ -651,7 +651,7 @@ async fn a_withdrawn_key_is_rejected_once_the_next_set_is_fetched() {
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(
         present(&api, &good(&server).sign()).await.outcome(),
         Outcome::Accepted
@@ -670,7 +670,7 @@ async fn a_changed_jwks_uri_is_discovered_within_an_hour() {
     let api = api(layer(&server));
     let token = good(&server).with_expires_in(3600).sign();
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
-    server.mend(Endpoint::Metadata);
+    server.clear_faults(Endpoint::Metadata);
     server.clock().advance(secs(1));
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     assert_eq!(server.count(Endpoint::Metadata), 2);
@@ -783,7 +783,7 @@ async fn setting_the_wall_clock_back_does_not_prolong_keys() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.fail(Endpoint::KeySet, Fault::status(500));
-    server.clock().turn_wall(-1_000_000);
+    server.clock().adjust_wall_clock(-1_000_000);
     // The token is not yet valid now. The keys must not follow the wall clock.
     assert_eq!(
         present(&api, &token).await.outcome(),
@@ -800,7 +800,7 @@ async fn an_unknown_key_is_fetched_again_only_within_the_budget() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     let foreign = good(&server)
-        .with_key(&SigningKey::generate(Algorithm::Es256))
+        .with_key(&TestSigningKey::generate(Algorithm::Es256))
         .sign();
     for _ in 0..50 {
         assert_eq!(present(&api, &foreign).await.outcome(), UNKNOWN);
@@ -823,14 +823,14 @@ async fn unknown_key_ids_do_not_affect_known_keys_while_the_key_endpoint_fails()
         || Fault::status(503),
         || Fault::status(504),
         Fault::disconnect,
-        Fault::lose_answer,
+        Fault::lose_response,
         Fault::hang,
         || Fault::body("application/json", "{}"),
         || Fault::body("text/html", "<html>"),
     ];
     let mut number = 0;
     for (at, fault) in faults.iter().enumerate() {
-        server.mend(Endpoint::KeySet);
+        server.clear_faults(Endpoint::KeySet);
         server.fail(Endpoint::KeySet, fault());
         for second in 0..60 {
             for _ in 0..5 {

@@ -1,4 +1,4 @@
-//! Cookie keys: where they are read from, and a rotation that signs no user out.
+//! Cookie keys: where they come from, and a rotation that ends no session.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,27 +13,27 @@ use login_support::*;
 use tower_oauth::CookieKey;
 use tower_oauth::store::MemoryStore;
 
-/// Two encoded keys.
+/// Two keys in their text form.
 const OLD: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const NEW: &str = "ff112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
 
 const COOKIE: (&str, Option<MemoryStore>) = ("cookie", None);
 
-/// The session backends, shared by all deployments.
-fn places() -> [(&'static str, Option<MemoryStore>); 3] {
+/// All session backends, over all deployments.
+fn backends() -> [(&'static str, Option<MemoryStore>); 3] {
     let store = || Some(MemoryStore::new().with_single_process());
     [
         ("cookie", None),
-        ("shared memory", store()),
+        ("shared store", store()),
         ("store", store()),
     ]
 }
 
-/// Deploys the shop with this key ring.
+/// Deploys the shop with these keys.
 fn deployed(shop: &Shop, ring: &str, (place, store): &(&str, Option<MemoryStore>)) -> Router {
     let login = login_with(&shop.server, CookieKey::from_text(ring).unwrap());
     app(&match (*place, store.clone()) {
-        ("shared memory", Some(store)) => login.with_shared_store(store),
+        ("shared store", Some(store)) => login.with_shared_store(store),
         ("store", Some(store)) => login.with_session_store(store),
         _ => login,
     })
@@ -45,30 +45,31 @@ fn shop(ring: &str, place: &(&str, Option<MemoryStore>)) -> Shop {
     shop
 }
 
-/// Before, during and after a rotation: a user with one request in the meantime stays signed in, and a login in progress
-/// is completed. In a store the record is encrypted again, and the secret in the cookie does not change.
+/// Before, during and after a rotation. A browser that sends a request in the meantime stays signed in, and a
+/// login in progress is completed. In a store the record is encrypted again, and the secret in the browser
+/// stays the same.
 #[tokio::test]
-async fn a_rotation_signs_no_user_out() {
-    for place in places() {
+async fn a_key_rotation_ends_no_session() {
+    for place in backends() {
         let name = place.0;
         let in_store = name == "store";
         let mut shop = shop(OLD, &place);
         let mut alice = shop.signed_in().await;
         let first = alice.clone();
         let mut bob = Jar::default();
-        let login = shop.start("/auth/login?return_to=/notes", &mut bob).await;
-        let absent = shop.signed_in().await;
+        let on_its_way = shop.start("/auth/login?return_to=/notes", &mut bob).await;
+        let away = shop.signed_in().await;
 
-        // The new key encrypts; both decrypt.
+        // The new key first, the old one second.
         shop.app = deployed(&shop, &format!("{NEW},{OLD}"), &place);
         assert_eq!(shop.greeting(&alice).await, "hello alice", "{name}");
-        let callback = shop.approve(login.location(), "bob").await;
+        let callback = shop.approve(on_its_way.location(), "bob").await;
         let answer = shop.send(Ask::page(&callback).jar(&bob)).await;
         assert_eq!(answer.location(), "/notes", "{name} {answer:?}");
         bob.take(&answer);
         assert_eq!(shop.greeting(&bob).await, "hello bob", "{name}");
 
-        // The next write uses the new key. The second request writes nothing.
+        // The next write uses the new key and is the only one: the second request sets no cookie.
         shop.clock().advance(Duration::from_secs(400));
         for writes in [true, false] {
             let answer = shop.send(Ask::page("/").jar(&alice)).await;
@@ -79,18 +80,18 @@ async fn a_rotation_signs_no_user_out() {
         let same_cookie = alice.value(SESSION) == first.value(SESSION);
         assert_eq!(same_cookie, in_store, "{name}");
 
-        // The old key is removed.
+        // Without the old key.
         shop.app = deployed(&shop, NEW, &place);
         assert_eq!(shop.greeting(&alice).await, "hello alice", "{name}");
         assert_eq!(shop.greeting(&bob).await, "hello bob", "{name}");
-        // A user without a request in the meantime is signed out, and an old copy of a cookie is invalid. This is
-        // not an error, and an encrypted cookie is cleared. The secret of a stored session stays: a replica that
-        // still has the old key can open its session.
-        let mut signed_out = vec![&absent];
+        // A browser without a request in the meantime is anonymous, and so is an old copy of a cookie: no
+        // error, and an encrypted cookie is cleared. A session secret is kept, since a replica with the old
+        // key can read its session.
+        let mut strangers = vec![&away];
         if !in_store {
-            signed_out.push(&first);
+            strangers.push(&first);
         }
-        for jar in signed_out {
+        for jar in strangers {
             let answer = shop.send(Ask::page("/").jar(jar)).await;
             assert_eq!(answer.status, StatusCode::OK, "{name}");
             assert_eq!(answer.text(), "hello stranger", "{name}");
@@ -100,11 +101,11 @@ async fn a_rotation_signs_no_user_out() {
     }
 }
 
-/// The new key is first added as a previous key at all replicas, and then becomes the first key. In the meantime each
-/// replica decrypts the cookies of the others.
+/// While both are deployed, each accepts the sessions of the other: the new key is added last everywhere, and
+/// then moved to the front.
 #[tokio::test]
-async fn replicas_decrypt_each_others_cookies_during_a_rotation() {
-    for place in places() {
+async fn replicas_during_a_rotation_accept_sessions_of_each_other() {
+    for place in backends() {
         let shop = shop(OLD, &place);
         let rings = [[OLD, NEW], [NEW, OLD]];
         let [before, after] = rings.map(|ring| deployed(&shop, &ring.join(","), &place));
@@ -120,7 +121,7 @@ async fn replicas_decrypt_each_others_cookies_during_a_rotation() {
     }
 }
 
-/// A folder that is removed with the test.
+/// A temporary folder.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -138,9 +139,9 @@ impl Drop for Folder {
     }
 }
 
-/// Keys from a mounted file, and errors that contain nothing of it.
+/// Keys from a mounted file. Errors do not show its content.
 #[tokio::test]
-async fn a_key_ring_is_read_from_a_file() {
+async fn cookie_keys_are_read_from_a_file() {
     let folder = Folder::new("ring");
     let path = folder.0.join("cookie.key");
     assert!(CookieKey::from_file(&path).is_err());
@@ -195,9 +196,9 @@ async fn a_key_ring_is_read_from_a_file() {
     assert!(CookieKey::from_file(&folder.0).is_err());
 }
 
-/// The key file is created at the first start, reused at the next, and readable by its owner only.
+/// A key file that is created at the first start, is read at the next, and is readable by its owner only.
 #[tokio::test]
-async fn a_missing_file_is_created_and_sessions_survive_a_restart() {
+async fn a_missing_key_file_is_created_and_sessions_survive_a_restart() {
     let folder = Folder::new("made");
     let path = folder.0.join("cookie.key");
     let mut shop = Shop::new();
@@ -219,16 +220,16 @@ async fn a_missing_file_is_created_and_sessions_survive_a_restart() {
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
-    // A file without a valid key is neither used nor replaced.
+    // A file that has no key is neither used nor replaced.
     fs::write(&path, "a passphrase").unwrap();
     assert!(CookieKey::from_file_or_create(&path).is_err());
     assert_eq!(fs::read_to_string(&path).unwrap(), "a passphrase");
     assert!(CookieKey::from_file_or_create(folder.0.join("no/such/folder")).is_err());
 }
 
-/// Processes that start at the same time use the same key.
+/// Processes that start concurrently agree on one key.
 #[test]
-fn concurrent_creators_of_a_key_file_use_the_same_key() {
+fn a_key_file_that_is_created_concurrently_has_one_key() {
     let folder = Folder::new("race");
     for round in 0..20 {
         let path = folder.0.join(format!("{round}.key"));
@@ -253,9 +254,9 @@ fn concurrent_creators_of_a_key_file_use_the_same_key() {
     }
 }
 
-/// Each generated key is complete and different.
+/// Generated keys are complete and differ each time.
 #[test]
-fn a_generated_key_can_be_read_back() {
+fn a_generated_key_text_can_be_parsed() {
     let texts: Vec<String> = (0..8)
         .map(|_| CookieKey::generate_text().unwrap())
         .collect();

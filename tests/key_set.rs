@@ -14,34 +14,34 @@ use support::der::{decode, encode};
 use support::{Outcome, api, good, layer, layer_of, present, server, soon};
 use tower_oauth::Algorithm;
 use tower_oauth::issuer::KeySetHealth;
-use tower_oauth::testing::{Endpoint, Fault, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 
 const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
 
 fn serve(server: &TestServer, keys: &Value) {
     let text = keys.to_string();
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.fail(Endpoint::KeySet, Fault::body("application/json", text));
 }
 
 /// Returns the JWK of a key after a change.
-fn changed(key: &SigningKey, change: impl FnOnce(&mut Value)) -> Value {
+fn changed(key: &TestSigningKey, change: impl FnOnce(&mut Value)) -> Value {
     let mut jwk = key.public_jwk();
     change(&mut jwk);
     jwk
 }
 
-fn without(key: &SigningKey, name: &str) -> Value {
+fn without(key: &TestSigningKey, name: &str) -> Value {
     changed(key, |jwk| drop(jwk.as_object_mut().unwrap().remove(name)))
 }
 
-fn with(key: &SigningKey, name: &str, value: impl Into<Value>) -> Value {
+fn with(key: &TestSigningKey, name: &str, value: impl Into<Value>) -> Value {
     changed(key, |jwk| jwk[name] = value.into())
 }
 
 /// Flips a bit in the middle of a parameter.
-fn with_flipped_bit(key: &SigningKey, name: &str) -> Value {
+fn with_flipped_bit(key: &TestSigningKey, name: &str) -> Value {
     changed(key, |jwk| {
         let mut number = decode(jwk[name].as_str().unwrap());
         let middle = number.len() / 2;
@@ -58,24 +58,24 @@ fn number(bytes: usize, last: u8) -> String {
 
 #[tokio::test]
 async fn an_unusable_key_is_ignored_and_does_not_affect_other_keys() {
-    let neighbour = SigningKey::generate(Algorithm::Es256).with_kid("neighbour");
-    let ec = SigningKey::generate(Algorithm::Es256);
-    let p384 = SigningKey::generate(Algorithm::Es384);
-    let rsa = SigningKey::generate(Algorithm::Rs256);
-    let ed = SigningKey::generate(Algorithm::EdDsa);
-    let short = |key: &SigningKey, name: &str| {
+    let neighbour = TestSigningKey::generate(Algorithm::Es256).with_kid("neighbour");
+    let ec = TestSigningKey::generate(Algorithm::Es256);
+    let p384 = TestSigningKey::generate(Algorithm::Es384);
+    let rsa = TestSigningKey::generate(Algorithm::Rs256);
+    let ed = TestSigningKey::generate(Algorithm::EdDsa);
+    let short = |key: &TestSigningKey, name: &str| {
         changed(key, |jwk| {
             let number = decode(jwk[name].as_str().unwrap());
             jwk[name] = encode(&number[1..]).into();
         })
     };
-    let long = |key: &SigningKey, name: &str| {
+    let long = |key: &TestSigningKey, name: &str| {
         changed(key, |jwk| {
             let number = decode(jwk[name].as_str().unwrap());
             jwk[name] = encode([&[0][..], &number].concat()).into();
         })
     };
-    let cases: Vec<(&str, &SigningKey, Value)> = vec![
+    let cases: Vec<(&str, &TestSigningKey, Value)> = vec![
         ("a private EC key", &ec, with(&ec, "d", number(32, 1))),
         ("a private RSA key", &rsa, with(&rsa, "d", number(256, 1))),
         ("a prime alone", &rsa, with(&rsa, "p", number(128, 1))),
@@ -234,7 +234,7 @@ async fn an_unusable_key_is_ignored_and_does_not_affect_other_keys() {
             &json!({ "keys": [jwk.clone(), neighbour.public_jwk()] }),
         );
         let api = api(layer(&server));
-        let by = |key: &SigningKey| good(&server).with_key(key).sign();
+        let by = |key: &TestSigningKey| good(&server).with_key(key).sign();
         assert_eq!(
             present(&api, &by(&neighbour)).await.outcome(),
             Outcome::Accepted,
@@ -251,9 +251,9 @@ async fn an_unusable_key_is_ignored_and_does_not_affect_other_keys() {
 
 #[tokio::test]
 async fn additional_members_of_a_key_are_accepted() {
-    let rsa = SigningKey::generate(Algorithm::Rs256);
-    let ec = SigningKey::generate(Algorithm::Es256);
-    let ed = SigningKey::generate(Algorithm::EdDsa);
+    let rsa = TestSigningKey::generate(Algorithm::Rs256);
+    let ec = TestSigningKey::generate(Algorithm::Es256);
+    let ed = TestSigningKey::generate(Algorithm::EdDsa);
     for (name, key, jwk) in [
         ("as it is", &ec, ec.public_jwk()),
         ("no use", &ec, without(&ec, "use")),
@@ -294,10 +294,10 @@ async fn additional_members_of_a_key_are_accepted() {
 #[tokio::test]
 async fn two_keys_with_the_same_id_and_algorithm_are_ambiguous() {
     let (first, second) = (
-        SigningKey::generate(Algorithm::Es256).with_kid("k"),
-        SigningKey::generate(Algorithm::Es256).with_kid("k"),
+        TestSigningKey::generate(Algorithm::Es256).with_kid("k"),
+        TestSigningKey::generate(Algorithm::Es256).with_kid("k"),
     );
-    let other = SigningKey::generate(Algorithm::EdDsa).with_kid("k");
+    let other = TestSigningKey::generate(Algorithm::EdDsa).with_kid("k");
     let server = server();
     serve(
         &server,
@@ -322,7 +322,7 @@ async fn two_keys_with_the_same_id_and_algorithm_are_ambiguous() {
 
 #[tokio::test]
 async fn only_the_first_keys_of_a_huge_set_are_read() {
-    let key = SigningKey::generate(Algorithm::Es256);
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let many: Vec<Value> = (0..3_000)
         .map(|number| with(&key, "kid", format!("{number}")))
         .collect();
@@ -337,7 +337,7 @@ async fn only_the_first_keys_of_a_huge_set_are_read() {
 
 #[tokio::test]
 async fn a_key_without_an_id_does_not_match_a_key_id() {
-    let key = SigningKey::generate(Algorithm::Es256);
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let server = server();
     serve(&server, &json!({ "keys": [without(&key, "kid")] }));
     let api = api(layer(&server));
@@ -468,7 +468,7 @@ async fn an_invalid_response_does_not_replace_the_key_set() {
             Outcome::Accepted,
             "{name}"
         );
-        server.mend(Endpoint::KeySet);
+        server.clear_faults(Endpoint::KeySet);
     }
     let full = [whole.as_bytes(), &vec![b' '; (1 << 20) - whole.len()]].concat();
     server.fail(Endpoint::KeySet, Fault::body("application/json", full));

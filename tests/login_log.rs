@@ -111,7 +111,10 @@ async fn the_correlation_id_leads_from_the_page_to_the_log() {
     assert!(line.contains("ERROR"), "{line}");
     let code = problem["code"].as_str().unwrap();
     assert!(line.contains(&format!("code=\"{code}\"")), "{line}");
-    assert!(line.contains("reason=\"the ID token was refused"), "{line}");
+    assert!(
+        line.contains("reason=\"the ID token was rejected"),
+        "{line}"
+    );
     assert!(!problem.to_string().contains("refused"), "{problem}");
 }
 

@@ -312,7 +312,7 @@ async fn an_authorization_server_that_is_down_gives_503_and_logins_work_once_it_
     );
     assert_eq!(shop.greeting(&Jar::default()).await, "hello stranger");
 
-    shop.server.mend(Endpoint::Metadata);
+    shop.server.clear_faults(Endpoint::Metadata);
     shop.clock().advance(Duration::from_secs(60));
     let answer = shop.send(Ask::page("/auth/login")).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");

@@ -1,5 +1,5 @@
-//! Signing out: here first, then the tokens, then at the authorization server, in each way to keep
-//! sessions; and an administrator's view.
+//! Sign-outs with each backend: the session here, then its tokens, then the session at the authorization
+//! server. And the administration of sessions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -14,7 +14,7 @@ use login_support::*;
 use logout_support::*;
 use tower_oauth::session::{SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Endpoint, Fault, Gate, Grant, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType, TestServer};
 use tower_oauth::{LoginLayer, Session};
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
@@ -25,7 +25,7 @@ fn sign_out() -> Ask {
     Ask::new("POST", "/auth/logout?return_to=/notes").with(&OWN)
 }
 
-/// The hints of the revocations so far.
+/// Returns the token type hints of the revocations so far.
 fn revoked(server: &TestServer) -> Vec<String> {
     let requests = server.requests();
     let asked = requests
@@ -36,9 +36,10 @@ fn revoked(server: &TestServer) -> Vec<String> {
         .collect()
 }
 
-/// L62, 7009-2.1-b, rpil-2-a to rpil-2-d, rpil-impl-a
+/// Refresh token first (RFC 7009 §2.1), then a redirect to the `end_session_endpoint` (RP-Initiated Logout
+/// §2).
 #[tokio::test]
-async fn signing_out_ends_the_session_then_the_tokens_then_the_one_at_the_server() {
+async fn a_sign_out_ends_the_session_then_the_tokens_then_the_session_at_the_server() {
     for mode in ALL {
         let name = format!("{mode:?}");
         let nodes = Nodes::new(mode);
@@ -70,7 +71,7 @@ async fn signing_out_ends_the_session_then_the_tokens_then_the_one_at_the_server
         );
         assert_eq!(nodes.server.refresh_tokens("alice").len(), 1, "{name}");
         assert_eq!(nodes.server.access_tokens("alice").len(), 1, "{name}");
-        // A copy of the cookie: on the other node too, where there is a store.
+        // With a copy of the cookie, on the other node too if there is a store.
         assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
         let elsewhere = if mode == Mode::Cookie {
             ALICE
@@ -80,16 +81,16 @@ async fn signing_out_ends_the_session_then_the_tokens_then_the_one_at_the_server
         assert_eq!(nodes.second.greeting(&jar).await, elsewhere, "{name}");
         assert_eq!(nodes.greeting(&other).await, ALICE, "{name}");
 
-        // Again: there is nobody left, and nothing to revoke.
+        // Again: no session, and nothing to revoke.
         let answer = nodes.first.send(sign_out().jar(&jar)).await;
         assert_eq!(answer.location(), "/notes", "{name}");
         assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
     }
 }
 
-/// L62, 7009-2.2.1-a, 7009-5-a
+/// Also if the revocation endpoint fails (RFC 7009 §2.2.1).
 #[tokio::test]
-async fn whatever_the_revocation_comes_to_the_session_is_over() {
+async fn a_failed_revocation_does_not_keep_the_session() {
     for mode in ALL {
         for (fault, requests) in [
             (Fault::status(503), 1),
@@ -97,7 +98,7 @@ async fn whatever_the_revocation_comes_to_the_session_is_over() {
             (Fault::refusal("invalid_client"), 1),
             (Fault::refusal("unsupported_token_type"), 2),
             (Fault::disconnect(), 1),
-            (Fault::lose_answer(), 1),
+            (Fault::lose_response(), 1),
         ] {
             let name = format!("{mode:?}: {fault:?}");
             let nodes = Nodes::new(mode);
@@ -118,9 +119,9 @@ async fn whatever_the_revocation_comes_to_the_session_is_over() {
     }
 }
 
-/// L62, 7009-5-a: two seconds for both tokens.
+/// Two seconds for both tokens.
 #[tokio::test]
-async fn a_revocation_that_hangs_is_waited_for_two_seconds() {
+async fn a_sign_out_waits_two_seconds_for_a_revocation() {
     for mode in ALL {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -130,7 +131,7 @@ async fn a_revocation_that_hangs_is_waited_for_two_seconds() {
         let ask = sign_out().jar(&jar);
         let leaving = tokio::spawn(async move { shop.send(ask).await });
         nodes.server.wait_for(Endpoint::Revocation, 1).await;
-        // Over here already.
+        // The session has already ended here.
         assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{mode:?}");
         clock.advance(Duration::from_millis(1999));
         for _ in 0..100 {
@@ -143,9 +144,9 @@ async fn a_revocation_that_hangs_is_waited_for_two_seconds() {
     }
 }
 
-/// L62: the connection closes while the tokens are being revoked.
+/// The connection closes while the tokens are revoked.
 #[tokio::test]
-async fn a_closed_connection_stops_no_revocation() {
+async fn a_closed_connection_does_not_cancel_a_revocation() {
     for mode in ALL {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -165,9 +166,9 @@ async fn a_closed_connection_stops_no_revocation() {
     }
 }
 
-/// L60, H101
+/// A sign-out requires a same-origin request, against cross-site request forgery.
 #[tokio::test]
-async fn nobody_elses_page_signs_anybody_out_in_any_mode() {
+async fn a_cross_site_request_signs_no_user_out() {
     let html = accept_html();
     let image = |site: &str| {
         Ask::page("/auth/logout")
@@ -225,16 +226,16 @@ async fn nobody_elses_page_signs_anybody_out_in_any_mode() {
     }
 }
 
-/// L65, rpil-3-a
+/// The `state` of the post-logout redirect (RP-Initiated Logout §3).
 #[tokio::test]
-async fn a_return_with_another_state_goes_nowhere_and_ends_nothing() {
+async fn a_post_logout_redirect_with_another_state_is_rejected_and_ends_nothing() {
     for mode in ALL {
         let nodes = Nodes::new(mode);
         let mut jar = nodes.signed_in("alice").await;
         let answer = nodes.first.send(sign_out().jar(&jar)).await;
         let state = answer.parameter("state").unwrap();
         jar.take(&answer);
-        // Somebody signs in again in this browser before the server sends it back.
+        // A login in this browser before the redirect returns.
         nodes.server.clock().advance(Duration::from_secs(1));
         let waiting = jar.clone();
         nodes.first.sign_in("alice", &mut jar).await;
@@ -255,7 +256,7 @@ async fn a_return_with_another_state_goes_nowhere_and_ends_nothing() {
             let path = format!("/auth/logout{query}");
             let ask = Ask::page(&path).set("sec-fetch-site", "cross-site");
             let answer = nodes.first.send(ask.jar(cookies)).await;
-            // A page that asks: the person is signed in.
+            // The page shows that the user is signed in.
             assert_eq!(
                 answer.status,
                 StatusCode::OK,
@@ -273,9 +274,9 @@ async fn a_return_with_another_state_goes_nowhere_and_ends_nothing() {
     }
 }
 
-/// L64
+/// `Clear-Site-Data`.
 #[tokio::test]
-async fn the_browser_forgets_what_it_kept_where_that_was_asked_for() {
+async fn clear_site_data_is_sent_if_configured() {
     for (configured, expected) in [(false, ""), (true, "\"cache\", \"storage\"")] {
         let nodes = Nodes::with(Mode::Store, &server(), |login| match configured {
             true => login.with_clear_site_data(),
@@ -295,9 +296,9 @@ async fn the_browser_forgets_what_it_kept_where_that_was_asked_for() {
     }
 }
 
-/// L62
+/// Auth0 and Cognito have another logout endpoint.
 #[tokio::test]
-async fn a_server_with_a_way_of_its_own_is_left_that_way() {
+async fn a_custom_end_session_endpoint_is_used() {
     let own = |login: LoginLayer| {
         login.with_end_session_endpoint("https://tenant.example.com/v2/logout", "returnTo")
     };
@@ -311,12 +312,12 @@ async fn a_server_with_a_way_of_its_own_is_left_that_way() {
     );
     assert_eq!(answer.sets(), [""; 0], "no state comes back");
     assert_eq!(answer.clears(), [SESSION]);
-    // And back, without a state.
+    // The redirect returns without a state.
     let ask = Ask::page("/auth/logout").set("sec-fetch-site", "cross-site");
     assert_eq!(nodes.first.send(ask).await.location(), "/");
 }
 
-/// L75
+/// No event has tokens, with each backend.
 #[tokio::test]
 async fn no_token_is_logged() {
     let logs = logs::Logs::default();
@@ -343,7 +344,7 @@ async fn no_token_is_logged() {
     }
 }
 
-/// L67, H104, fcl-2-b to fcl-2-d
+/// `iss` and `sid` must both match (Front-Channel Logout §2).
 #[tokio::test]
 async fn the_front_channel_ends_the_session_that_it_names_in_full() {
     for mode in ALL {
@@ -418,7 +419,7 @@ async fn the_front_channel_ends_the_session_that_it_names_in_full() {
     }
 }
 
-/// L49
+/// Users and sessions are listed and ended by ID, `sub` and `sid`.
 #[tokio::test]
 async fn an_administrator_lists_and_ends_sessions() {
     for mode in SHARED {
@@ -475,7 +476,7 @@ async fn an_administrator_lists_and_ends_sessions() {
         assert_eq!(sessions.of_user("alice").await.unwrap(), [], "{mode:?}");
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}");
 
-        // What is unknown has ended, and who signs out leaves the list.
+        // An unknown session has ended already, and a signed-out one is not listed.
         let unknown: SessionId = "A".repeat(43).parse().unwrap();
         sessions.end(&unknown).await.unwrap();
         assert_eq!(sessions.end_user("carol").await.unwrap(), 0);
@@ -494,7 +495,7 @@ async fn an_administrator_lists_and_ends_sessions() {
     }
 }
 
-/// L49: without a store there is no list, and a session is ended where it is asked for.
+/// Without a store sessions cannot be listed, and end in the process that is called.
 #[tokio::test]
 async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
     let nodes = Nodes::new(Mode::Cookie);
@@ -525,9 +526,9 @@ async fn in_cookies_alone_a_session_is_ended_by_its_id_in_this_process() {
     assert_eq!(nodes.second.greeting(&jar).await, ALICE);
 }
 
-/// L49
+/// The maximum number of sessions of one user.
 #[tokio::test]
-async fn the_oldest_session_ends_when_a_person_has_too_many() {
+async fn the_oldest_session_ends_if_a_user_has_too_many() {
     for mode in SHARED {
         let nodes = Nodes::with(mode, &server(), |login| {
             login.with_max_sessions_per_user(2).unwrap()
@@ -543,13 +544,13 @@ async fn the_oldest_session_ends_when_a_person_has_too_many() {
         for jar in [&second, &third] {
             assert_eq!(nodes.greeting(jar).await, ALICE, "{mode:?}");
         }
-        // One that ended by itself makes room: nobody else ends for the next.
+        // An expired session makes room: no other session ends for the next login.
         nodes.first.send(sign_out().jar(&third)).await;
         let fourth = nodes.signed_in("alice").await;
         for jar in [&second, &fourth] {
             assert_eq!(nodes.greeting(jar).await, ALICE, "{mode:?}");
         }
-        // So does one that somebody ended without knowing whose it was.
+        // So does one that was ended by its ID.
         let sessions = nodes.login.sessions();
         let newest = sessions.of_user("alice").await.unwrap().pop().unwrap();
         sessions.end(newest.id()).await.unwrap();
@@ -571,9 +572,9 @@ async fn the_oldest_session_ends_when_a_person_has_too_many() {
     }
 }
 
-/// L49: a login that is still being written when another takes its place is no session that nobody lists.
+/// A login that is stored while another takes its place does not become a session that is not indexed.
 #[tokio::test]
-async fn two_logins_at_once_leave_as_many_sessions_as_may_be() {
+async fn two_concurrent_logins_leave_the_maximum_of_sessions() {
     for mode in SHARED {
         let nodes = Nodes::with(mode, &server(), |login| {
             login.with_max_sessions_per_user(1).unwrap()
@@ -581,7 +582,7 @@ async fn two_logins_at_once_leave_as_many_sessions_as_may_be() {
         let mut slow = Jar::default();
         let answer = nodes.second.start("/auth/login", &mut slow).await;
         let callback = nodes.second.approve(answer.location(), "alice").await;
-        // What is written last: the session itself, or nothing but its lists.
+        // What is written last: the session itself, or only its index entries.
         let purpose = if mode == Mode::Store {
             "session"
         } else {
@@ -602,9 +603,9 @@ async fn two_logins_at_once_leave_as_many_sessions_as_may_be() {
     }
 }
 
-/// The routes are in the folder of the redirect URI, which is none of them itself.
+/// The routes are siblings of the redirect URI and none of them is equal to it.
 #[test]
-fn a_redirect_uri_is_no_other_route() {
+fn a_redirect_uri_is_not_another_route() {
     for name in ["backchannel-logout", "frontchannel-logout"] {
         let (server, uri) = (server(), format!("{SHOP}/auth/{name}"));
         let client = tower_oauth::Client::confidential("shop", "shop-secret");
@@ -615,7 +616,7 @@ fn a_redirect_uri_is_no_other_route() {
     }
 }
 
-/// Who ends a session while its tokens are being refreshed.
+/// What ends a session while its tokens are refreshed.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Person,
@@ -623,10 +624,9 @@ enum By {
     Administrator,
 }
 
-/// L47, L62, L66: the session stays ended, its cookie is not written anew, and the tokens that came too
-/// late are revoked.
+/// The session stays ended, its cookie is not set again, and the late tokens are revoked.
 #[tokio::test]
-async fn a_logout_overtakes_a_refresh() {
+async fn a_logout_during_a_refresh_ends_the_session() {
     let cases = [
         (Mode::Store, By::Person),
         (Mode::Shared, By::Person),
@@ -651,17 +651,20 @@ async fn a_logout_overtakes_a_refresh() {
         let id = send(&app, Ask::page("/id").jar(&jar)).await.text();
         nodes.server.clock().advance(Duration::from_secs(301));
         let gate = Gate::new();
-        let fault = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let fault = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         nodes.server.fail_once(Endpoint::Token, fault);
         let ask = Ask::page("/token").jar(&jar);
         let waiting = tokio::spawn(async move { send(&app, ask).await });
-        nodes.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        nodes
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
 
         match by {
             By::Person => drop(nodes.first.send(sign_out().jar(&jar)).await),
             By::Server => {
                 let sid = nodes.sid_besides("alice", &[]);
-                let answer = nodes.tell(&nodes.one(&sid).sign()).await;
+                let answer = nodes.send_logout_token(&nodes.one(&sid).sign()).await;
                 assert_eq!(answer.status, StatusCode::OK, "{name}");
             }
             By::Administrator => {
@@ -681,11 +684,15 @@ async fn a_logout_overtakes_a_refresh() {
             .await;
         assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
         assert!(nodes.server.access_tokens("alice").is_empty(), "{name}");
-        assert_eq!(nodes.server.count_grant(Grant::RefreshToken), 1, "{name}");
+        assert_eq!(
+            nodes.server.count_grant(GrantType::RefreshToken),
+            1,
+            "{name}"
+        );
     }
 }
 
-/// L62: the tokens that are revoked are the newest, though the cookie is older.
+/// The newest tokens are revoked although the cookie has older ones.
 #[tokio::test]
 async fn the_newest_tokens_are_revoked() {
     for mode in ALL {
@@ -717,9 +724,9 @@ async fn the_newest_tokens_are_revoked() {
     }
 }
 
-/// L47, L62: tokens that were refreshed after the sign-out looked are the ones that are revoked.
+/// Tokens that were refreshed after the sign-out loaded the session are revoked.
 #[tokio::test]
-async fn a_refresh_overtakes_a_sign_out() {
+async fn a_refresh_during_a_sign_out_has_its_tokens_revoked() {
     for mode in SHARED {
         let nodes = Nodes::new(mode);
         let app = Router::new()
@@ -736,7 +743,7 @@ async fn a_refresh_overtakes_a_sign_out() {
         let (shop, ask) = (nodes.second.clone(), sign_out().jar(&jar));
         let leaving = tokio::spawn(async move { shop.send(ask).await });
         hold.arrived().await;
-        // The change that is held up has not taken effect, so the session still lives.
+        // The delayed change has not taken effect, so the session is live.
         let answer = send(&app, Ask::page("/token").jar(&jar)).await;
         assert_eq!(answer.text(), "some", "{mode:?}");
         let newest = nodes.server.refresh_tokens("alice");

@@ -1,4 +1,4 @@
-//! Access tokens bound to a client certificate: over a real TLS connection, and behind a proxy.
+//! Certificate-bound access tokens, over a TLS connection and behind a proxy (RFC 8705 §3).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,7 +21,7 @@ use axum::Router;
 use axum::body::Body;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use example::certificates::{Ca, Certified};
+use example::certificates::{Ca, CertifiedKey};
 use example::{Peer, TlsListener, api as example_api};
 use http::Request;
 use http::header::AUTHORIZATION;
@@ -37,7 +37,7 @@ use tower_oauth::testing::{DpopKey, DpopProof, Endpoint, TestClient, TestServer}
 use tower_oauth::token::{Dpop, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer, Client};
 
-// Two certificates as far as a digest is concerned; nobody parses them.
+// Only the digest of a certificate is used, so any bytes serve as one.
 const OURS: &[u8] = b"our certificate";
 const OTHER: &[u8] = b"another certificate";
 
@@ -49,11 +49,11 @@ fn bound(server: &TestServer) -> String {
     good(server).bound_to_certificate(OURS).sign()
 }
 
-fn taking(server: &TestServer, mtls: Mtls) -> Router {
+fn api_with(server: &TestServer, mtls: Mtls) -> Router {
     api(layer(server).with_mtls(mtls))
 }
 
-/// Trusts the proxy at 10.0.0.1.
+/// Trusts a proxy at 10.0.0.1.
 fn behind_proxy() -> Mtls {
     let is_proxy = |peer: &SocketAddr| peer.ip().to_string() == "10.0.0.1";
     Mtls::from_header("client-cert", move |extensions| {
@@ -77,18 +77,18 @@ async fn with_certificate(app: &Router, token: &str, der: Option<&[u8]>) -> Outc
 }
 
 #[tokio::test]
-async fn a_bound_token_needs_its_certificate() {
+async fn a_bound_token_requires_its_certificate() {
     let server = server();
-    let app = taking(&server, Mtls::from_tls());
+    let app = api_with(&server, Mtls::from_tls());
     let token = bound(&server);
     let refused = Outcome::InvalidToken(Why::Bound);
     for (name, der, expect) in [
-        ("M1 its own", Some(OURS), Outcome::Accepted),
-        ("V154 none", None, refused),
-        ("V154 another", Some(OTHER), refused),
-        // Verdicts may be remembered by now: the binding is looked at all the same.
-        ("M8 none again", None, refused),
-        ("M8 its own again", Some(OURS), Outcome::Accepted),
+        ("its own", Some(OURS), Outcome::Accepted),
+        ("none", None, refused),
+        ("another", Some(OTHER), refused),
+        // The token may be cached by now; the binding is still checked.
+        ("none again", None, refused),
+        ("its own again", Some(OURS), Outcome::Accepted),
     ] {
         assert_eq!(with_certificate(&app, &token, der).await, expect, "{name}");
     }
@@ -104,7 +104,7 @@ async fn a_bound_token_needs_its_certificate() {
 }
 
 #[tokio::test]
-async fn a_layer_that_knows_no_certificates_refuses_bound_tokens() {
+async fn a_layer_without_mtls_rejects_bound_tokens() {
     let server = server();
     let app = api(layer(&server));
     let outcome = with_certificate(&app, &bound(&server), Some(OURS)).await;
@@ -114,7 +114,7 @@ async fn a_layer_that_knows_no_certificates_refuses_bound_tokens() {
 #[tokio::test]
 async fn m5_where_it_is_required_unbound_tokens_are_refused() {
     let server = server();
-    let app = taking(&server, Mtls::from_tls().required());
+    let app = api_with(&server, Mtls::from_tls().required());
     let plain = good(&server).sign();
     for der in [None, Some(OURS)] {
         let outcome = with_certificate(&app, &plain, der).await;
@@ -125,9 +125,9 @@ async fn m5_where_it_is_required_unbound_tokens_are_refused() {
 }
 
 #[tokio::test]
-async fn a_binding_that_cannot_be_read_refuses_the_token() {
+async fn a_token_with_a_malformed_cnf_is_rejected() {
     let server = server();
-    let app = taking(&server, Mtls::from_tls());
+    let app = api_with(&server, Mtls::from_tls());
     let digest = digest_of(OURS);
     let hex: String = ClientCertificate::from_der(OURS)
         .thumbprint()
@@ -135,28 +135,25 @@ async fn a_binding_that_cannot_be_read_refuses_the_token() {
         .map(|byte| format!("{byte:02x}"))
         .collect();
     for (name, cnf) in [
-        ("V89 a string", json!("x")),
-        ("V89 an array", json!([{ "x5t#S256": digest }])),
-        ("V89 an empty object", json!({})),
-        ("V154 padded", json!({ "x5t#S256": format!("{digest}=") })),
+        ("a string", json!("x")),
+        ("an array", json!([{ "x5t#S256": digest }])),
+        ("an empty object", json!({})),
+        ("padded", json!({ "x5t#S256": format!("{digest}=") })),
+        ("SHA-1", json!({ "x5t": "AAAAAAAAAAAAAAAAAAAAAAAAAAA" })),
         (
-            "V154 SHA-1",
-            json!({ "x5t": "AAAAAAAAAAAAAAAAAAAAAAAAAAA" }),
-        ),
-        (
-            "V154 a SHA-1 in its place",
+            "a SHA-1 in its place",
             json!({ "x5t#S256": "AAAAAAAAAAAAAAAAAAAAAAAAAAA" }),
         ),
-        ("M2 hex", json!({ "x5t#S256": hex })),
+        ("hex", json!({ "x5t#S256": hex })),
         (
-            "M7 an unknown member",
+            "an unknown member",
             json!({ "x5t#S256": digest, "kid": "a" }),
         ),
         (
-            "V156 a key, not shown",
+            "a key, not shown",
             json!({ "x5t#S256": digest, "jkt": "A".repeat(43) }),
         ),
-        ("V156 a key alone", json!({ "jkt": "A".repeat(43) })),
+        ("a key alone", json!({ "jkt": "A".repeat(43) })),
         ("null", Value::Null),
     ] {
         let token = good(&server).with_claim("cnf", cnf).sign();
@@ -165,7 +162,7 @@ async fn a_binding_that_cannot_be_read_refuses_the_token() {
     }
 }
 
-/// `M6`: where a token names a key and a certificate, one of them is not enough.
+/// A token that is bound to a key and a certificate requires both.
 #[tokio::test]
 async fn v156_a_token_bound_twice_needs_both() {
     let server = server();
@@ -224,7 +221,7 @@ async fn v156_a_token_bound_twice_needs_both() {
 }
 
 #[tokio::test]
-async fn a_proof_is_not_spent_where_the_certificate_is_missing() {
+async fn a_missing_certificate_does_not_use_up_the_proof() {
     let server = server();
     let dpop = Dpop::new(support::AUDIENCE)
         .unwrap()
@@ -246,9 +243,9 @@ async fn a_proof_is_not_spent_where_the_certificate_is_missing() {
     }
 }
 
-/// `M4`, and `M8` for an answer that is remembered: asked for once, held to its certificate each time.
+/// RFC 8705 §3.2: introspected once, and checked against the certificate on every request.
 #[tokio::test]
-async fn what_introspection_says_of_a_certificate_counts_the_same() {
+async fn the_certificate_in_an_introspection_response_is_required() {
     let api_client = TestClient::confidential("api", "secret of the api");
     let server = server().add_client(api_client);
     let client = Client::confidential("api", "secret of the api");
@@ -279,9 +276,9 @@ async fn over_proxy(app: &Router, token: &str, peer: &str, headers: &[String]) -
 }
 
 #[tokio::test]
-async fn a_certificate_in_a_header_counts_only_from_the_proxy() {
+async fn a_certificate_header_is_accepted_only_from_the_proxy() {
     let server = server();
-    let app = taking(&server, behind_proxy());
+    let app = api_with(&server, behind_proxy());
     let token = bound(&server);
     let refused = Outcome::InvalidToken(Why::Bound);
     let field = |der: &[u8]| format!(":{}:", STANDARD.encode(der));
@@ -293,7 +290,12 @@ async fn a_certificate_in_a_header_counts_only_from_the_proxy() {
             vec![field(OURS)],
             Outcome::Accepted,
         ),
-        ("V155", "203.0.113.9:4711", vec![field(OURS)], refused),
+        (
+            "an untrusted peer",
+            "203.0.113.9:4711",
+            vec![field(OURS)],
+            refused,
+        ),
         ("none", "10.0.0.1:4711", vec![], refused),
         ("another", "10.0.0.1:4711", vec![field(OTHER)], refused),
         (
@@ -332,24 +334,29 @@ async fn a_certificate_in_a_header_counts_only_from_the_proxy() {
         let outcome = over_proxy(&app, &token, peer, &headers).await;
         assert_eq!(outcome, expect, "{name}");
     }
-    // The proxy's own certificate is not the client's.
+    // The certificate of the connection is that of the proxy, not of the client.
     let outcome = with_certificate(&app, &token, Some(OURS)).await;
     assert_eq!(outcome, refused);
-    let ignored = taking(&server, Mtls::from_tls());
+    let ignored = api_with(&server, Mtls::from_tls());
     let outcome = over_proxy(&ignored, &token, "10.0.0.1:4711", &[field(OURS)]).await;
     assert_eq!(outcome, refused, "the header was not asked for");
     assert!(Mtls::from_header("no header", |_| true).is_err());
 }
 
 #[test]
-fn a_certificate_is_not_printed() {
+fn debug_omits_the_certificate() {
     let certificate = ClientCertificate::from_der(OURS);
     assert_eq!(certificate.der(), OURS);
     assert_eq!(format!("{certificate:?}"), "ClientCertificate { .. }");
 }
 
-/// One request over a TLS connection of its own; the answer as it came.
-async fn tls_request(ca: &Ca, client: Option<&Certified>, to: SocketAddr, token: &str) -> String {
+/// Sends one request over a new TLS connection and returns the raw response.
+async fn tls_request(
+    ca: &Ca,
+    client: Option<&CertifiedKey>,
+    to: SocketAddr,
+    token: &str,
+) -> String {
     let mut roots = RootCertStore::empty();
     roots.add(ca.0.der().clone()).unwrap();
     let config = ClientConfig::builder().with_root_certificates(roots);
@@ -377,7 +384,7 @@ async fn tls_request(ca: &Ca, client: Option<&Certified>, to: SocketAddr, token:
 }
 
 #[tokio::test]
-async fn the_example_takes_the_certificate_of_a_real_connection() {
+async fn the_example_accepts_the_certificate_of_a_tls_connection() {
     let server = server();
     let ca = Ca::new().unwrap();
     let config = ca.tls_config(ca.certify("localhost").unwrap()).unwrap();
@@ -413,7 +420,7 @@ async fn the_example_takes_the_certificate_of_a_real_connection() {
 }
 
 #[test]
-fn the_layer_stays_what_it_is_with_other_claims() {
+fn with_claims_keeps_the_certificate_settings() {
     fn is_shared<T: Send + Sync + Clone>(_: &T) {}
     let server = server();
     let layer: BearerLayer<Value> = layer(&server).with_mtls(Mtls::from_tls()).with_claims();

@@ -1,5 +1,4 @@
-//! What an operator sees: log lines, metrics and the hook for refusals, each as it is documented, and
-//! nothing in them that belongs to a caller.
+//! Log events, metrics and the refusal hook match their documentation, and contain no secrets and no personal data.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -34,22 +33,25 @@ use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
-/// The rows of a table in the documentation of `bearer`, each cell without its quotes.
+/// The rows of the tables under a heading of `docs/observability.md`, as cells without backticks. The first cell is the
+/// heading of the subsection.
 fn documented(heading: &str) -> Vec<Vec<String>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("src/bearer/mod.rs")).unwrap();
-    let section = text.split(&format!("//! # {heading}\n")).nth(1).unwrap();
-    let section = section.split("//! # ").next().unwrap();
-    let rows = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! | `"));
-    rows.map(|row| {
-        let cells = row.trim_end_matches(" |").split(" | ");
-        cells
-            .map(|cell| cell.replace('`', "").trim().to_owned())
-            .collect()
-    })
-    .collect()
+    let text = fs::read_to_string(root.join("docs/observability.md")).unwrap();
+    let section = text.split(&format!("\n## {heading}\n")).nth(1).unwrap();
+    let section = section.split("\n## ").next().unwrap();
+    let mut subsection = "";
+    let mut rows = Vec::new();
+    for line in section.lines() {
+        if let Some(heading) = line.strip_prefix("### ") {
+            subsection = heading;
+        } else if line.starts_with("| `") {
+            let cells = line.trim_matches(['|', ' ']).split(" | ");
+            let cells = cells.map(|cell| cell.replace('`', "").trim().to_owned());
+            rows.push([subsection.to_owned()].into_iter().chain(cells).collect());
+        }
+    }
+    rows
 }
 
 fn words(cell: &str) -> BTreeSet<String> {
@@ -57,29 +59,7 @@ fn words(cell: &str) -> BTreeSet<String> {
     words.map(str::to_owned).collect()
 }
 
-/// Every `.rs` file of the rooms that serve an API.
-fn sources() -> Vec<(String, String)> {
-    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            let name = path.to_str().unwrap().to_owned();
-            if path.is_dir() {
-                let elsewhere = ["/login", "/flow", "/session", "/relay", "/testing"];
-                if !elsewhere.iter().any(|one| name.ends_with(one)) {
-                    folders.push(path);
-                }
-            } else {
-                found.push((name, fs::read_to_string(path).unwrap()));
-            }
-        }
-    }
-    assert!(found.len() > 40);
-    found
-}
-
-/// Presents something of each kind that the layers tell apart, and gives all that was presented.
+/// Sends credentials that cause each result of the layers, and returns them.
 async fn every_outcome(server: &TestServer) -> Vec<String> {
     let read = good(server).with_scope("read");
     let secret = |mint: TokenMint| mint.with_claim("email", "alice@example.test").sign();
@@ -108,7 +88,7 @@ async fn every_outcome(server: &TestServer) -> Vec<String> {
     tokens
 }
 
-/// The same with opaque tokens and with proofs of possession; what there is to keep secret comes back.
+/// The same with opaque tokens and proofs of possession. Returns all secrets.
 async fn every_other_secret(server: &TestServer) -> Vec<String> {
     let opaque = good(server).with_claim("email", "alice@example.test");
     let opaque = [opaque.opaque(), opaque.with_expires_in(-99).opaque()];
@@ -123,7 +103,7 @@ async fn every_other_secret(server: &TestServer) -> Vec<String> {
         server.fail(Endpoint::Introspection, Fault::status(status));
         present(&api, &format!("{}{status}", opaque[0])).await;
     }
-    server.mend(Endpoint::Introspection);
+    server.clear_faults(Endpoint::Introspection);
 
     let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());
     let token = good(server).bound_to(&key).sign();
@@ -142,10 +122,10 @@ async fn every_other_secret(server: &TestServer) -> Vec<String> {
     opaque.into_iter().chain(proofs).chain([token]).collect()
 }
 
-// Log lines
+// Log events
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Line {
+struct LogEvent {
     name: &'static str,
     target: &'static str,
     level: String,
@@ -153,9 +133,9 @@ struct Line {
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<BTreeSet<Line>>>);
+struct LogEvents(Arc<Mutex<BTreeSet<LogEvent>>>);
 
-impl<S: Subscriber> tracing_subscriber::Layer<S> for Lines {
+impl<S: Subscriber> tracing_subscriber::Layer<S> for LogEvents {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         struct Names(BTreeSet<String>);
         impl Visit for Names {
@@ -168,7 +148,7 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Lines {
         names.0.remove("message");
         let metadata = event.metadata();
         if metadata.target().starts_with("tower_oauth") {
-            self.0.lock().unwrap().insert(Line {
+            self.0.lock().unwrap().insert(LogEvent {
                 name: metadata.name(),
                 target: metadata.target(),
                 level: metadata.level().to_string().to_lowercase(),
@@ -179,10 +159,10 @@ impl<S: Subscriber> tracing_subscriber::Layer<S> for Lines {
 }
 
 #[tokio::test]
-async fn log_lines_have_the_names_targets_levels_and_fields_that_are_documented() {
+async fn log_events_have_the_documented_names_targets_levels_and_fields() {
     let server = server();
-    let lines = Lines::default();
-    let subscriber = tracing_subscriber::registry().with(lines.clone());
+    let events = LogEvents::default();
+    let subscriber = tracing_subscriber::registry().with(events.clone());
     let guard = tracing::subscriber::set_default(subscriber);
     every_outcome(&server).await;
     every_other_secret(&server).await;
@@ -196,41 +176,26 @@ async fn log_lines_have_the_names_targets_levels_and_fields_that_are_documented(
     assert_eq!(other, StatusCode::SERVICE_UNAVAILABLE);
     drop(guard);
 
-    let rows = documented("Log lines");
-    let expected: BTreeSet<_> = rows
-        .iter()
-        .map(|row| {
-            (
-                row[0].as_str(),
-                row[1].as_str(),
-                row[2].as_str(),
-                words(&row[3]),
-            )
-        })
-        .collect();
-    assert!(expected.len() >= 9, "the table was not found");
-    let seen = lines.0.lock().unwrap().clone();
+    let rows = documented("Log events");
+    assert!(rows.len() > 40, "the tables were not found");
+    let seen = events.0.lock().unwrap().clone();
     let mut names = BTreeSet::new();
-    for line in &seen {
-        let Line {
-            name,
-            target,
-            level,
-            fields,
-        } = line;
-        assert!(
-            expected.contains(&(name, target, level.as_str(), fields.clone())),
-            "{line:?} is not in the table"
-        );
-        names.insert(*name);
+    for event in &seen {
+        let row = rows.iter().find(|row| row[1] == event.name);
+        let row = row.unwrap_or_else(|| panic!("{event:?} is not in a table"));
+        let targets: Vec<&str> = row[0].split(' ').collect();
+        assert!(targets.contains(&event.target), "{event:?}: {}", row[0]);
+        assert_eq!(row[2], event.level, "{event:?}");
+        assert_eq!(words(&row[3]), event.fields, "{event:?}");
+        names.insert(event.name);
     }
     for name in [
-        "refused",
-        "introspection_forbidden",
-        "misconfigured",
-        "claims_misfit",
+        "request_rejected",
+        "introspection_credentials_rejected",
+        "layer_misconfigured",
+        "claims_not_deserialized",
         "key_set_fetched",
-        "key_set_failed",
+        "key_fetch_failed",
     ] {
         assert!(names.contains(name), "{name} was never logged: {names:?}");
     }
@@ -245,32 +210,8 @@ async fn good_api_of_another_server_that_is_down() -> StatusCode {
         .status
 }
 
-#[test]
-fn every_log_line_in_the_source_has_a_name_that_is_documented() {
-    let documented: BTreeSet<String> = documented("Log lines")
-        .into_iter()
-        .map(|mut row| row.swap_remove(0))
-        .collect();
-    let mut used = BTreeSet::new();
-    for (file, text) in sources() {
-        for level in ["error", "warn", "info", "debug", "trace"] {
-            for call in text.split(&format!("tracing::{level}!(")).skip(1) {
-                let name = call
-                    .trim_start()
-                    .strip_prefix("name: \"")
-                    .and_then(|rest| rest.split('"').next());
-                used.insert(
-                    name.unwrap_or_else(|| panic!("a line without a name in {file}"))
-                        .to_owned(),
-                );
-            }
-        }
-    }
-    assert_eq!(used, documented);
-}
-
 #[tokio::test]
-async fn nothing_of_a_token_or_of_a_person_is_logged() {
+async fn tokens_secrets_and_personal_data_are_not_logged() {
     let logs = Logs::default();
     let recording = logs.record();
     let server = server().add_client(TestClient::confidential("api", "the-secret-of-the-api"));
@@ -278,13 +219,8 @@ async fn nothing_of_a_token_or_of_a_person_is_logged() {
     tokens.extend(every_other_secret(&server).await);
     drop(recording);
     let text = logs.text();
-    for line in [
-        "refused",
-        "key set fetched",
-        "introspection failed",
-        "shown before",
-    ] {
-        assert!(text.contains(line), "{line}: {text}");
+    for event in ["rejected a request", "key set", "introspection"] {
+        assert!(text.contains(event), "{event}: {text}");
     }
     for token in &tokens {
         for part in token.split('.').filter(|part| part.len() > 8) {
@@ -345,8 +281,8 @@ async fn metrics_count_each_request_once_under_the_documented_labels() {
     }
     assert_eq!(present_at(&api, "/read", &token).await.status, 403);
     assert_eq!(present(&api, "junk").await.status, 401);
-    let nobody = || Request::get("/maybe").body(Body::empty()).unwrap();
-    assert_eq!(ask(&api, nobody()).await.status, 200);
+    let anonymous = Request::get("/maybe").body(Body::empty()).unwrap();
+    assert_eq!(ask(&api, anonymous).await.status, 200);
     assert_eq!(good_api_of_another_server_that_is_down().await, 503);
     drop(guard);
 
@@ -375,9 +311,8 @@ async fn metrics_count_each_request_once_under_the_documented_labels() {
             "{name} {value}: {seen:?}"
         );
     }
-    let verdicts =
-        ["verified", "remembered"].map(|source| count("verdicts_total", "source", source));
-    assert_eq!(verdicts.iter().sum::<u64>(), 4, "{seen:?}");
+    let accepted = ["verified", "cached"].map(|source| count("tokens_total", "source", source));
+    assert_eq!(accepted.iter().sum::<u64>(), 4, "{seen:?}");
     let documented = documented_metrics();
     for key in seen.keys() {
         assert!(documented.contains(key), "{key:?} is not in the table");
@@ -385,7 +320,7 @@ async fn metrics_count_each_request_once_under_the_documented_labels() {
 }
 
 #[tokio::test]
-async fn introspection_is_counted_by_outcome_and_its_answers_by_where_they_came_from() {
+async fn introspections_are_counted_by_outcome_and_their_tokens_by_source() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let guard = metrics::set_default_local_recorder(&recorder);
@@ -415,8 +350,8 @@ async fn introspection_is_counted_by_outcome_and_its_answers_by_where_they_came_
         ("introspections_total", "outcome", "inactive", 1),
         ("introspections_total", "outcome", "failure", 1),
         ("introspection_seconds", "", "", 3),
-        ("verdicts_total", "source", "introspected", 1),
-        ("verdicts_total", "source", "introspection_remembered", 2),
+        ("tokens_total", "source", "introspected", 1),
+        ("tokens_total", "source", "introspection_cached", 2),
         ("requests_total", "outcome", "accepted", 3),
         ("refusals_total", "reason", "unavailable", 1),
     ] {
@@ -429,11 +364,11 @@ async fn introspection_is_counted_by_outcome_and_its_answers_by_where_they_came_
     }
 }
 
-/// Every metric of the table with each value of its label.
+/// Every documented metric with each value of its label.
 fn documented_metrics() -> BTreeSet<(String, String, String)> {
     let mut all = BTreeSet::new();
     for row in documented("Metrics") {
-        let [name, kind, label, values, _] = row.try_into().unwrap();
+        let [_, name, kind, label, values, _] = row.try_into().unwrap();
         match kind.as_str() {
             "counter" => {
                 for value in words(&values) {
@@ -451,11 +386,9 @@ fn documented_metrics() -> BTreeSet<(String, String, String)> {
 }
 
 #[test]
-fn the_table_of_metrics_is_what_the_source_can_count() {
-    let (_, text) = sources()
-        .into_iter()
-        .find(|(name, _)| name.ends_with("telemetry.rs"))
-        .unwrap();
+fn the_documented_metrics_are_those_of_the_source() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("src/telemetry.rs")).unwrap();
     let mut used = BTreeSet::new();
     for block in text.split("\ncounted! {").skip(1) {
         let block = block.split("\n}").next().unwrap();
@@ -472,32 +405,34 @@ fn the_table_of_metrics_is_what_the_source_can_count() {
         used.insert((name.to_owned(), String::new(), String::new()));
     }
     assert_eq!(used, documented_metrics());
-    for (file, text) in sources() {
-        let here = file.ends_with("telemetry.rs");
-        assert!(
-            here || !text.contains("metrics::"),
-            "{file} counts by itself"
-        );
+    let mut folders = vec![root.join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("telemetry.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("metrics::"), "{path:?} defines a metric");
+            }
+        }
     }
 }
 
 // The hook
 
 #[tokio::test]
-async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sent() {
+async fn the_hook_is_called_once_for_each_rejection_and_receives_no_credentials() {
     let server = server();
-    let heard: Arc<Mutex<Vec<(u16, String, String)>>> = Arc::default();
-    let hear = {
-        let heard = Arc::clone(&heard);
+    let calls: Arc<Mutex<Vec<(u16, String)>>> = Arc::default();
+    let hook = {
+        let calls = Arc::clone(&calls);
         move |request: &RefusedRequest<'_>| {
-            let shown = format!("{request:?}");
-            assert!(!shown.contains("secret"), "{shown}");
+            let debug = format!("{request:?} {}", request.refusal());
+            assert!(!debug.contains("secret"), "{debug}");
             let line = format!("{} {}", request.method(), request.path());
-            let reason = request.refusal().to_string();
-            heard
-                .lock()
-                .unwrap()
-                .push((request.status().as_u16(), line, reason));
+            let status = request.status().as_u16();
+            calls.lock().unwrap().push((status, line));
         }
     };
     let methods = MethodScopesLayer::new()
@@ -509,9 +444,9 @@ async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sen
         .route("/a/b", get(whoami).layer(methods.clone()))
         .route("/a/c", get(whoami).layer(methods))
         .route("/read", get(whoami).layer(ScopeLayer::all("read").unwrap()))
-        .layer(layer(&server).optional().on_refusal(hear));
+        .layer(layer(&server).optional().on_refusal(hook));
     let token = good(&server).sign();
-    // The first waits for the keys, the others do not.
+    // The first request waits for the key set, the others do not.
     let unsigned = format!("{}x", &token[..token.len() - 1]);
     for (path, line, expected) in [
         (
@@ -526,7 +461,7 @@ async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sen
             Some((401, "GET /")),
         ),
         ("/", Some("Bearer a b".to_owned()), Some((400, "GET /"))),
-        // The extractor's, and those of the layers inside.
+        // Rejected by the extractor and by inner layers.
         ("/", None, Some((401, "GET /"))),
         ("/read", None, Some((401, "GET /read"))),
         (
@@ -552,12 +487,9 @@ async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sen
                 .insert(AUTHORIZATION, line.parse().unwrap());
         }
         let status = ask(&api, request).await.status;
-        let heard = std::mem::take(&mut *heard.lock().unwrap());
-        let heard: Vec<_> = heard
-            .iter()
-            .map(|(status, line, _)| (*status, line.as_str()))
-            .collect();
-        assert_eq!(heard, Vec::from_iter(expected), "{path}");
+        let calls = std::mem::take(&mut *calls.lock().unwrap());
+        let calls = calls.iter().map(|(status, line)| (*status, line.as_str()));
+        assert_eq!(Vec::from_iter(calls), Vec::from_iter(expected), "{path}");
         assert_eq!(
             expected.map_or(200, |(status, _)| status),
             status.as_u16(),
@@ -567,7 +499,7 @@ async fn the_application_hears_of_every_refusal_once_and_nothing_of_what_was_sen
 }
 
 #[tokio::test]
-async fn the_word_on_another_profile_is_said_once_and_names_it() {
+async fn the_advice_on_another_token_profile_is_logged_once_and_names_the_profile() {
     let server = server();
     let api = api(layer(&server));
     let token = good(&server)
@@ -575,7 +507,7 @@ async fn the_word_on_another_profile_is_said_once_and_names_it() {
         .with_claim("client_id", "c")
         .with_scope("x")
         .sign();
-    // The keys have to be at hand: nothing is fetched for a hint.
+    // The advice requires a cached key set: the layer does not fetch keys for it.
     assert_eq!(present(&api, &good(&server).sign()).await.status, 200);
     let logs = Logs::default();
     let recording = logs.record();
@@ -594,9 +526,8 @@ async fn the_word_on_another_profile_is_said_once_and_names_it() {
     assert_eq!(present(&support::api(layer), &token).await.status, 200);
 }
 
-/// `L48`: why a store failed is counted and logged, and what it says of itself is neither.
 #[tokio::test]
-async fn failures_of_a_store_are_counted_by_reason() {
+async fn store_failures_are_counted_by_reason() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     let guard = metrics::set_default_local_recorder(&recorder);

@@ -1,4 +1,4 @@
-//! What a route asks of a token beyond being good: scopes, roles, claims (`Policy`, `ScopeLayer`).
+//! Scopes, roles and conditions on claims that a route requires (`Policy`, `ScopeLayer`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -35,7 +35,7 @@ fn guarded(policy: Policy) -> axum::routing::MethodRouter {
     get(async || "in").layer(ScopeLayer::new(policy))
 }
 
-/// What a refused caller is told: the code, the scope and the description.
+/// Returns error code, scope and description of the challenge.
 fn told(answer: &Answer) -> (String, Option<String>, String) {
     let challenge = answer.challenge();
     let parameter = |name: &str| challenge.parameter(name).map(str::to_owned);
@@ -47,7 +47,7 @@ fn told(answer: &Answer) -> (String, Option<String>, String) {
 }
 
 #[tokio::test]
-async fn a_condition_on_the_claims_is_403_with_its_own_sentence() {
+async fn an_unmet_condition_on_the_claims_is_403_with_its_description() {
     let server = server();
     let scoped = Policy::all("read").unwrap().and_claim(PAID, paid).unwrap();
     let api = Router::new()
@@ -63,16 +63,18 @@ async fn a_condition_on_the_claims_is_403_with_its_own_sentence() {
         assert_eq!((fine.outcome(), &*fine.body), (Outcome::Accepted, "in"));
         let broke = present_at(&api, path, &token("read", "free")).await;
         assert_eq!(broke.outcome(), Outcome::InsufficientScope);
-        // No scope would help, so none is named.
+        // The challenge has no scope, because no scope would help.
         assert_eq!(
             told(&broke),
             ("insufficient_scope".into(), None, PAID.into())
         );
-        assert!(matches!(broke.refusal, Some(Refusal::Policy { sentence }) if sentence == PAID));
+        assert!(
+            matches!(broke.refusal, Some(Refusal::Policy { description }) if description == PAID)
+        );
         let absent = present_at(&api, path, &good(&server).with_scope("read").sign()).await;
         assert_eq!(absent.outcome(), Outcome::InsufficientScope);
     }
-    // The scope comes first: it is what a client can ask for.
+    // Scopes are checked first, because a client can request them.
     let neither = present_at(&api, "/scoped", &token("write", "free")).await;
     assert_eq!(told(&neither).1.as_deref(), Some("read"));
     let request = Request::get("/alone").body(Body::empty()).unwrap();
@@ -80,7 +82,7 @@ async fn a_condition_on_the_claims_is_403_with_its_own_sentence() {
 }
 
 #[tokio::test]
-async fn a_condition_reads_the_type_that_the_layer_reads() {
+async fn a_condition_receives_the_claims_type_of_the_layer() {
     let server = server();
     let high = || Policy::claim("the level is too low", |mine: &Mine| mine.level > 3).unwrap();
     let text = || Policy::claim("never", |_: &String| true).unwrap();
@@ -104,7 +106,7 @@ async fn a_condition_reads_the_type_that_the_layer_reads() {
         Outcome::InsufficientScope
     );
     assert_eq!(outcome(&typed, "/plain", 3).await, Outcome::Accepted);
-    // A type that nobody reads the claims as is the application's mistake, and lets nobody in.
+    // A claims type that no layer deserializes is a configuration error: every request is rejected.
     assert_eq!(outcome(&typed, "/text", 4).await, Outcome::Misconfigured);
     let plain = routes().layer(layer(&server));
     assert_eq!(outcome(&plain, "/high", 4).await, Outcome::Misconfigured);
@@ -112,7 +114,7 @@ async fn a_condition_reads_the_type_that_the_layer_reads() {
 }
 
 #[tokio::test]
-async fn a_role_is_compared_whole_and_found_where_it_is_said_to_be() {
+async fn a_role_must_equal_a_value_of_its_claim() {
     let server = server();
     let keycloak = ScopeClaim::nested(["realm_access", "roles"]);
     let api = Router::new()
@@ -196,7 +198,7 @@ async fn a_role_is_compared_whole_and_found_where_it_is_said_to_be() {
 }
 
 #[tokio::test]
-async fn a_policy_further_in_only_narrows() {
+async fn an_inner_policy_only_narrows() {
     let server = server();
     let inner = Router::new()
         .route("/", guarded(Policy::any("write admin").unwrap()))
@@ -211,14 +213,14 @@ async fn a_policy_further_in_only_narrows() {
     for (scope, path, expect) in [
         ("read write", "/", Outcome::Accepted),
         ("admin read", "/", Outcome::Accepted),
-        // Neither alone is enough, whichever layer would be satisfied.
+        // A token must satisfy both layers.
         ("admin", "/", Outcome::InsufficientScope),
         ("read", "/", Outcome::InsufficientScope),
         ("", "/", Outcome::InsufficientScope),
         ("read", "/paid", Outcome::Accepted),
         ("write", "/paid", Outcome::InsufficientScope),
     ] {
-        // Twice: what was found of a token once is not what a route found of it.
+        // Twice: a cached token has no cached result of a route.
         for _ in 0..2 {
             let outcome = present_at(&api, path, &token(scope)).await.outcome();
             assert_eq!(outcome, expect, "{scope:?} at {path}");
@@ -227,7 +229,7 @@ async fn a_policy_further_in_only_narrows() {
 }
 
 #[tokio::test]
-async fn one_token_is_judged_by_each_route_anew() {
+async fn each_route_checks_a_token_independently() {
     let server = server();
     let api = Router::new()
         .route("/read", guarded(Policy::all("read").unwrap()))
@@ -235,7 +237,7 @@ async fn one_token_is_judged_by_each_route_anew() {
         .layer(layer(&server));
     let token = good(&server).with_scope("read").sign();
     for _ in 0..3 {
-        // V126: the verdict that was good enough for one route is none for the other.
+        // A cached token that satisfies one route does not satisfy the other.
         let read = present_at(&api, "/read", &token).await;
         assert_eq!(read.outcome(), Outcome::Accepted);
         let write = present_at(&api, "/write", &token).await;
@@ -245,7 +247,7 @@ async fn one_token_is_judged_by_each_route_anew() {
 }
 
 #[tokio::test]
-async fn a_grpc_caller_reads_the_sentence_of_a_condition() {
+async fn a_grpc_caller_receives_the_description_of_a_condition() {
     let server = server();
     let policy = Policy::claim(PAID, paid).unwrap();
     let method = post(async || "in").layer(ScopeLayer::new(policy));
@@ -262,7 +264,7 @@ async fn a_grpc_caller_reads_the_sentence_of_a_condition() {
 }
 
 #[tokio::test]
-async fn a_policy_without_a_layer_around_it_lets_nobody_in() {
+async fn a_policy_without_an_outer_layer_rejects_every_request() {
     let server = server();
     let api = Router::new().route("/", guarded(Policy::claim(PAID, paid).unwrap()));
     let token = good(&server).with_claim("plan", "paid").sign();
@@ -284,7 +286,7 @@ async fn a_policy_without_a_layer_around_it_lets_nobody_in() {
 }
 
 #[test]
-fn a_policy_says_what_it_asks_for_and_cannot_be_empty() {
+fn a_policy_prints_its_requirements_and_cannot_be_empty() {
     let policy = Policy::any_of_all(["a b", "c"])
         .unwrap()
         .and_role(ScopeClaim::nested(["realm_access", "roles"]), "clerk")

@@ -1,4 +1,4 @@
-//! `Principal`: one route for browsers and programs, and which of two identities speaks.
+//! `Principal`: routes for browsers and programs, and which of two credentials takes precedence.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -22,15 +22,15 @@ const API: &str = "https://shop.example.com";
 const BEARER: &str = "Bearer realm=\"api\"";
 const COOKIE: &str = "Cookie realm=\"login\"";
 
-async fn whoever(principal: Principal) -> String {
+async fn required(principal: Principal) -> String {
     describe(&principal)
 }
 
-async fn anybody(principal: Option<Principal>) -> String {
-    principal.map_or_else(|| "nobody".to_owned(), |principal| describe(&principal))
+async fn optional(principal: Option<Principal>) -> String {
+    principal.map_or_else(|| "anonymous".to_owned(), |principal| describe(&principal))
 }
 
-/// All that both kinds have in common, so that a mixture would show.
+/// All properties that both kinds have, so that a mixture would be detected.
 fn describe(principal: &Principal) -> String {
     assert_eq!(principal.is_session(), principal.session().is_some());
     assert_ne!(principal.is_session(), principal.token().is_some());
@@ -55,8 +55,8 @@ fn bearer(server: &TestServer) -> BearerLayer {
 
 fn routes() -> Router {
     Router::new()
-        .route("/whoever", get(whoever).post(whoever))
-        .route("/anybody", get(anybody).post(anybody))
+        .route("/required", get(required).post(required))
+        .route("/optional", get(optional).post(optional))
 }
 
 /// The layers in either order.
@@ -84,10 +84,10 @@ fn token(shop: &Shop, subject: &str) -> String {
 const ALICE: &str = "session alice alice [openid]";
 const MALLORY: &str = "token mallory mallory [orders:read]";
 
-/// H64: every combination of the two in both orders of the layers: what is explicit wins, what is bad is
-/// refused and never replaced, and nothing is mixed.
+/// Every combination of both in both orders of the layers: a valid token takes precedence, an invalid token is rejected and
+/// never replaced by the session, and the two are never mixed.
 #[tokio::test]
-async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
+async fn an_access_token_takes_precedence_over_a_session_and_an_invalid_one_is_rejected() {
     for (order, shop) in shops() {
         let alice = shop.signed_in().await;
         let spoiled = Jar::of(&[(SESSION, "x")]);
@@ -103,13 +103,21 @@ async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
                     "none",
                     vec![],
                     200,
-                    if session == "alice" { ALICE } else { "nobody" },
+                    if session == "alice" {
+                        ALICE
+                    } else {
+                        "anonymous"
+                    },
                 ),
                 (
                     "Basic",
                     vec!["Basic YTpi"],
                     200,
-                    if session == "alice" { ALICE } else { "nobody" },
+                    if session == "alice" {
+                        ALICE
+                    } else {
+                        "anonymous"
+                    },
                 ),
                 ("good", vec![good.as_str()], 200, MALLORY),
                 ("another kind of", vec!["DPoP junk"], 401, ""),
@@ -118,7 +126,7 @@ async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
                 ("twice", vec![good.as_str(), good.as_str()], 400, ""),
                 ("good and junk", vec![good.as_str(), "Bearer junk"], 400, ""),
             ] {
-                for path in ["/whoever", "/anybody"] {
+                for path in ["/required", "/optional"] {
                     let name = format!("{order}: {session} session, {credentials} token, {path}");
                     let mut ask = Ask::page(path).jar(jar);
                     for field in &fields {
@@ -126,7 +134,7 @@ async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
                     }
                     let answer = shop.send(ask).await;
                     let (status, text) = match (path, text) {
-                        ("/whoever", "nobody") => (303, ""),
+                        ("/required", "anonymous") => (303, ""),
                         _ => (status, text),
                     };
                     assert_eq!(answer.status.as_u16(), status, "{name} {answer:?}");
@@ -141,9 +149,9 @@ async fn an_access_token_speaks_before_a_session_and_a_bad_one_is_refused() {
     }
 }
 
-/// H64: the other subject's token does not lend a session's name to a foreign page, in either order.
+/// A token of another subject does not let a page of another site use the session, in either order.
 #[tokio::test]
-async fn a_session_is_held_to_its_evidence_whatever_token_comes_along() {
+async fn csrf_protection_applies_to_a_session_beside_any_token() {
     for (order, shop) in shops() {
         let jar = shop.signed_in().await;
         let good = token(&shop, "mallory");
@@ -173,7 +181,7 @@ async fn a_session_is_held_to_its_evidence_whatever_token_comes_along() {
                 403,
             ),
         ] {
-            let ask = Ask::new("POST", "/whoever").with(&fields);
+            let ask = Ask::new("POST", "/required").with(&fields);
             let answer = shop.send(ask.clone().jar(&jar)).await;
             assert_eq!(answer.status.as_u16(), status, "{order}: {name}");
             let tokens = fields.iter().any(|(field, _)| *field == "authorization");
@@ -184,7 +192,7 @@ async fn a_session_is_held_to_its_evidence_whatever_token_comes_along() {
                     "{order}: {name}"
                 );
             }
-            // Without the cookie there is nothing to forge.
+            // Without the cookie there is no session to protect.
             let answer = shop.send(ask).await;
             let alone = if tokens {
                 StatusCode::OK
@@ -196,39 +204,39 @@ async fn a_session_is_held_to_its_evidence_whatever_token_comes_along() {
     }
 }
 
-/// A program is told what either layer would tell it, a script where to sign in, a person is sent there.
+/// Programs get the challenges of both layers, scripts also the URL of the login, and navigations a redirect to it.
 #[tokio::test]
-async fn nobody_is_challenged_by_both_layers_or_sent_to_sign_in() {
+async fn an_anonymous_request_gets_the_challenges_of_both_layers_or_is_redirected() {
     for (order, shop) in shops() {
-        let answer = shop.send(Ask::page("/whoever?a=b").with(&[])).await;
+        let answer = shop.send(Ask::page("/required?a=b").with(&[])).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{order}");
         assert_eq!(
             answer.location(),
-            "/auth/login?return_to=%2Fwhoever%3Fa%3Db",
+            "/auth/login?return_to=%2Frequired%3Fa%3Db",
             "{order}"
         );
 
         for (name, ask, hx) in [
-            ("program", Ask::new("GET", "/whoever"), None),
+            ("program", Ask::new("GET", "/required"), None),
             (
                 "script",
-                Ask::page("/whoever").set("sec-fetch-mode", "cors"),
+                Ask::page("/required").set("sec-fetch-mode", "cors"),
                 None,
             ),
-            ("form of a script", Ask::new("POST", "/whoever"), None),
+            ("form of a script", Ask::new("POST", "/required"), None),
             (
                 "prefetch",
-                Ask::page("/whoever").set("sec-purpose", "prefetch"),
+                Ask::page("/required").set("sec-purpose", "prefetch"),
                 None,
             ),
             (
                 "websocket",
-                Ask::page("/whoever").set("upgrade", "websocket"),
+                Ask::page("/required").set("upgrade", "websocket"),
                 None,
             ),
             (
                 "htmx",
-                Ask::page("/whoever")
+                Ask::page("/required")
                     .set("hx-request", "true")
                     .set("hx-current-url", "https://shop.example.com/list"),
                 Some("/auth/login?return_to=%2Flist"),
@@ -266,23 +274,23 @@ async fn nobody_is_challenged_by_both_layers_or_sent_to_sign_in() {
             assert_eq!(sent, hx, "{name}");
         }
         let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
-        let answer = shop.send(Ask::new("POST", "/whoever").with(&grpc)).await;
+        let answer = shop.send(Ask::new("POST", "/required").with(&grpc)).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{order}");
         assert_eq!(answer.header("grpc-status"), "16", "{order}");
         assert_eq!(answer.text(), "", "{order}");
     }
 }
 
-/// What depends on who asks is nobody else's, whichever of the two they show.
+/// The response depends on the caller, whichever credential it sends.
 #[tokio::test]
-async fn an_answer_about_a_principal_is_in_no_shared_cache() {
+async fn a_response_for_a_principal_is_not_stored_by_shared_caches() {
     for (order, shop) in shops() {
         let jar = shop.signed_in().await;
         let good = token(&shop, "mallory");
         for ask in [
-            Ask::page("/anybody"),
-            Ask::page("/anybody").jar(&jar),
-            Ask::page("/anybody").with(&[("authorization", &good)]),
+            Ask::page("/optional"),
+            Ask::page("/optional").jar(&jar),
+            Ask::page("/optional").with(&[("authorization", &good)]),
         ] {
             let answer = shop.send(ask.clone()).await;
             assert_eq!(
@@ -295,9 +303,9 @@ async fn an_answer_about_a_principal_is_in_no_shared_cache() {
     }
 }
 
-/// Both layers must be there, also for a request that one of them alone would have let in.
+/// Both layers are required, even for a request that one of them authenticated.
 #[tokio::test]
-async fn a_missing_layer_is_a_500_that_names_it() {
+async fn a_missing_layer_is_500_and_is_named() {
     let server = server();
     let (login, bearer) = (login(&server), bearer(&server).optional());
     let whole = Shop {
@@ -311,7 +319,7 @@ async fn a_missing_layer_is_a_500_that_names_it() {
         ("LoginLayer", routes().layer(bearer)),
         ("BearerLayer", routes().layer(login)),
     ] {
-        for path in ["/whoever", "/anybody"] {
+        for path in ["/required", "/optional"] {
             for ask in [
                 Ask::page(path),
                 Ask::new("GET", path),
@@ -334,18 +342,18 @@ async fn a_missing_layer_is_a_500_that_names_it() {
     }
 }
 
-/// A layer that is not optional lets no session through: people get its challenge.
+/// Users with a session get the challenge of the bearer layer.
 #[tokio::test]
-async fn a_bearer_layer_that_is_not_optional_keeps_sessions_out() {
+async fn a_bearer_layer_that_is_not_optional_rejects_sessions() {
     let server = server();
     let app = routes().layer(bearer(&server)).layer(login(&server));
     let shop = Shop { server, app };
     let jar = shop.signed_in().await;
-    let answer = shop.send(Ask::page("/whoever").jar(&jar)).await;
+    let answer = shop.send(Ask::page("/required").jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.header("www-authenticate"), BEARER);
     let good = token(&shop, "mallory");
-    let ask = Ask::page("/whoever").with(&[("authorization", &good)]);
+    let ask = Ask::page("/required").with(&[("authorization", &good)]);
     assert_eq!(shop.send(ask.jar(&jar)).await.text(), MALLORY);
 }
 
@@ -354,9 +362,9 @@ struct Shopper {
     tier: String,
 }
 
-/// The claims of a token may be a type of the application's; another than the layer's is a mistake.
+/// Another claims type than that of the layer is a configuration error.
 #[tokio::test]
-async fn claims_are_the_type_that_the_bearer_layer_reads() {
+async fn claims_have_the_type_of_the_bearer_layer() {
     let server = server();
     let tier = |principal: Principal<Shopper>| async move {
         let tier = principal.token().map_or("-", |token| &token.claims().tier);
@@ -367,7 +375,7 @@ async fn claims_are_the_type_that_the_bearer_layer_reads() {
     };
     let app = Router::new()
         .route("/tier", get(tier))
-        .route("/whoever", get(whoever))
+        .route("/required", get(required))
         .route("/token", get(|_: VerifiedToken<Shopper>| async { "in" }))
         .layer(bearer(&server).optional().with_claims::<Shopper>())
         .layer(login(&server));
@@ -388,41 +396,41 @@ async fn claims_are_the_type_that_the_bearer_layer_reads() {
         shop.send(Ask::page("/tier").jar(&jar)).await.text(),
         "- alice"
     );
-    // The session is no way around it.
-    let answer = send("/whoever").await;
+    // A session does not avoid the error.
+    let answer = send("/required").await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     assert!(answer.text().contains("other claims"), "{}", answer.text());
 }
 
-/// RFC 9700 §4.15: a token that a client got for itself stands for no person, whatever its `sub` is.
+/// RFC 9700 §4.15: a client-credentials token does not represent a user, whatever its `sub` is.
 #[tokio::test]
-async fn a_client_of_its_own_is_nobodys_user_key() {
+async fn a_client_credentials_token_has_no_user_key() {
     for (order, shop) in shops() {
         let mint = shop.server.access_token().with_audience(API);
         let mint = mint.with_subject("robot").with_client("robot");
         let robot = format!("Bearer {}", mint.sign());
-        let ask = Ask::page("/whoever").with(&[("authorization", &robot)]);
+        let ask = Ask::page("/required").with(&[("authorization", &robot)]);
         let text = shop.send(ask).await.text();
         assert!(text.starts_with("token robot - "), "{order}: {text}");
     }
 }
 
-/// A refusal is a refusal to the layers around: they may give it another body.
+/// Outer layers can add an error body.
 #[tokio::test]
-async fn the_refusal_is_there_for_outer_layers() {
+async fn the_refusal_is_in_the_response_extensions() {
     let server = server();
     let app = routes()
         .layer(bearer(&server).optional())
         .layer(login(&server))
         .layer(RefusalBodyLayer::problem_json());
-    let answer = send(&app, Ask::new("GET", "/whoever")).await;
+    let answer = send(&app, Ask::new("GET", "/required")).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
-    assert_eq!(answer.json()["detail"], "an access token is needed");
+    assert_eq!(answer.json()["detail"], "an access token is required");
 }
 
-/// Services outside of axum ask with the request, and answer with what they are told.
+/// Services other than axum use the request and return the rejection.
 #[tokio::test]
-async fn any_tower_service_can_ask() {
+async fn any_tower_service_can_read_the_principal() {
     let server = server();
     let service = service_fn(|request: Request<axum::body::Body>| async move {
         let optional = Principal::<tower_oauth::Claims>::find(request.extensions());

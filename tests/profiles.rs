@@ -1,4 +1,4 @@
-//! The named profiles, with tokens as each vendor makes them, and with that vendor's ID tokens.
+//! The vendor profiles, with access tokens and ID tokens as each vendor issues them.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,7 +41,7 @@ fn vendor(issuer: &str) -> TestServer {
         .with_algorithm(Algorithm::Es256)
 }
 
-/// These claims, signed with good times; `typ` in the header where there is one.
+/// Signs these claims with valid times, and with `typ` in the header if given.
 fn token(server: &TestServer, typ: Option<&str>, claims: &Value) -> String {
     let mut claims = claims.clone();
     for (name, value) in [
@@ -56,10 +56,10 @@ fn token(server: &TestServer, typ: Option<&str>, claims: &Value) -> String {
         Some(typ) => mint.with_header("typ", typ),
         None => mint.without_header("typ"),
     };
-    mint.with_payload_text(claims.to_string()).sign()
+    mint.with_payload_bytes(claims.to_string()).sign()
 }
 
-/// The same claims without one of them.
+/// Returns the claims without one of them.
 fn without(claims: &Value, name: &str) -> Value {
     let mut claims = claims.clone();
     claims.as_object_mut().unwrap().remove(name).expect(name);
@@ -72,21 +72,21 @@ fn with(claims: &Value, name: &str, value: impl Into<Value>) -> Value {
     claims
 }
 
-/// `/` tells what the token is taken for, `/read` needs the scope `orders.read`.
+/// `/` returns what the token states, `/read` requires the scope `orders.read`.
 fn api(verifier: JwtVerifier) -> Router {
-    let told = async |token: VerifiedToken| {
+    let describe = async |token: VerifiedToken| {
         Json(json!({
             "sub": token.subject(),
             "client": token.client_id(),
-            "alone": token.is_client_only(),
+            "client_only": token.is_client_only(),
             "scope": token.scopes().to_string(),
         }))
     };
     Router::new()
-        .route("/", get(told))
+        .route("/", get(describe))
         .route(
             "/read",
-            get(told).layer(ScopeLayer::all("orders.read").unwrap()),
+            get(describe).layer(ScopeLayer::all("orders.read").unwrap()),
         )
         .layer(BearerLayer::new(verifier))
 }
@@ -95,7 +95,7 @@ fn verifier(server: &TestServer, audience: impl Into<Audience>) -> JwtVerifier {
     JwtVerifier::new(&server.authorization_server(), audience).unwrap()
 }
 
-/// What a handler sees of an accepted token.
+/// Returns what a handler receives of an accepted token.
 async fn seen(api: &Router, token: &str) -> Value {
     let answer = present(api, token).await;
     assert_eq!(answer.outcome(), Outcome::Accepted);
@@ -137,7 +137,7 @@ fn entra_id_token(version: &str) -> Value {
 }
 
 #[tokio::test]
-async fn tokens_of_entra_are_taken_in_both_versions_and_its_id_tokens_are_not() {
+async fn entra_access_tokens_of_both_versions_are_accepted_and_id_tokens_rejected() {
     for (issuer, user, version) in [(ENTRA_V1, entra_v1(), "1.0"), (ENTRA_V2, entra_v2(), "2.0")] {
         let server = vendor(issuer);
         let api = api(verifier(&server, ENTRA_API).with_profile(TokenProfile::Entra));
@@ -147,24 +147,24 @@ async fn tokens_of_entra_are_taken_in_both_versions_and_its_id_tokens_are_not() 
         let cases = [
             case("a person's", jwt(&user), Outcome::Accepted),
             case("a client's", jwt(&entra_client()), Outcome::Accepted),
-            case("V87 an ID token", jwt(&id_token), NOT_ACCESS),
+            case("an ID token", jwt(&id_token), NOT_ACCESS),
             case(
-                "V87 an ID token with a nonce",
+                "an ID token with a nonce",
                 jwt(&with(&id_token, "nonce", "n")),
                 NOT_ACCESS,
             ),
             case(
-                "V87 an ID token that would be marked, with a nonce",
+                "an ID token that would be marked, with a nonce",
                 jwt(&with(&user, "nonce", "n")),
                 NOT_ACCESS,
             ),
             case(
-                "V87 an ID token of the hybrid flow",
+                "an ID token of the hybrid flow",
                 jwt(&with(&user, "c_hash", "h")),
                 NOT_ACCESS,
             ),
             case(
-                "V87 an ID token for another client",
+                "an ID token for another client",
                 jwt(&with(&id_token, "aud", "c1e7a6d5")),
                 AUDIENCE,
             ),
@@ -175,7 +175,7 @@ async fn tokens_of_entra_are_taken_in_both_versions_and_its_id_tokens_are_not() 
             ),
             case("no client", jwt(&without(&user, client)), NOT_ACCESS),
             case(
-                "V88 a logout token",
+                "a logout token",
                 token(&server, Some("logout+jwt"), &user),
                 TYPE,
             ),
@@ -185,7 +185,7 @@ async fn tokens_of_entra_are_taken_in_both_versions_and_its_id_tokens_are_not() 
 }
 
 #[tokio::test]
-async fn scopes_of_entra_are_those_of_scp_and_roles_only_where_they_are_named() {
+async fn entra_scopes_are_read_from_scp_and_roles_only_if_configured() {
     let server = vendor(ENTRA_V2);
     let plain = verifier(&server, ENTRA_API).with_profile(TokenProfile::Entra);
     let user = token(&server, Some("JWT"), &entra_v2());
@@ -193,11 +193,11 @@ async fn scopes_of_entra_are_those_of_scp_and_roles_only_where_they_are_named() 
     let at = api(plain.clone());
     assert_eq!(
         seen(&at, &user).await,
-        json!({ "sub": "Vq3x", "client": "c1e7a6d5", "alone": false, "scope": "orders.read" })
+        json!({ "sub": "Vq3x", "client": "c1e7a6d5", "client_only": false, "scope": "orders.read" })
     );
     assert_eq!(
         seen(&at, &client).await,
-        json!({ "sub": "9f1c", "client": "c1e7a6d5", "alone": true, "scope": "" })
+        json!({ "sub": "9f1c", "client": "c1e7a6d5", "client_only": true, "scope": "" })
     );
     assert_eq!(
         present_at(&at, "/read", &user).await.outcome(),
@@ -213,7 +213,7 @@ async fn scopes_of_entra_are_those_of_scp_and_roles_only_where_they_are_named() 
         seen(&roles, &user).await["scope"],
         "orders.read Orders.Admin"
     );
-    // The mapping is the same whichever is said first.
+    // The order of the configuration calls does not matter.
     let other_way = verifier(&server, ENTRA_API)
         .with_scopes_from(["roles"])
         .unwrap()
@@ -230,7 +230,7 @@ fn okta() -> Value {
 }
 
 #[tokio::test]
-async fn tokens_of_okta_are_taken_and_its_id_tokens_are_not() {
+async fn okta_access_tokens_are_accepted_and_id_tokens_rejected() {
     let server = vendor(OKTA);
     let at = api(verifier(&server, "api://default").with_profile(TokenProfile::Okta));
     let plain = |claims: &Value| token(&server, None, claims);
@@ -247,14 +247,14 @@ async fn tokens_of_okta_are_taken_and_its_id_tokens_are_not() {
             Outcome::Accepted,
         ),
         case("a client's", plain(&of_itself), Outcome::Accepted),
-        case("V87 an ID token", plain(&id_token), NOT_ACCESS),
+        case("an ID token", plain(&id_token), NOT_ACCESS),
         case(
-            "V87 an ID token with at_hash",
+            "an ID token with at_hash",
             plain(&with(&okta(), "at_hash", "h")),
             NOT_ACCESS,
         ),
         case(
-            "V87 an ID token with a nonce",
+            "an ID token with a nonce",
             plain(&with(&okta(), "nonce", "n")),
             NOT_ACCESS,
         ),
@@ -270,11 +270,11 @@ async fn tokens_of_okta_are_taken_and_its_id_tokens_are_not() {
     assert_eq!(
         seen(&at, &plain(&okta())).await,
         json!({
-            "sub": "alice@example.com", "client": "0oabucvyc38HLL1ef0h7", "alone": false,
+            "sub": "alice@example.com", "client": "0oabucvyc38HLL1ef0h7", "client_only": false,
             "scope": "openid orders.read",
         })
     );
-    assert_eq!(seen(&at, &plain(&of_itself)).await["alone"], true);
+    assert_eq!(seen(&at, &plain(&of_itself)).await["client_only"], true);
     assert_eq!(
         present_at(&at, "/read", &plain(&okta())).await.outcome(),
         Outcome::Accepted
@@ -318,19 +318,19 @@ async fn tokens_of_auth0_are_taken_and_its_id_tokens_are_not() {
             jwt(&without(&auth0(), "scope")),
             Outcome::Accepted,
         ),
-        case("V87 an ID token", jwt(&id_token), NOT_ACCESS),
+        case("an ID token", jwt(&id_token), NOT_ACCESS),
         case(
-            "V87 an ID token with a nonce",
+            "an ID token with a nonce",
             jwt(&with(&auth0(), "nonce", "n")),
             NOT_ACCESS,
         ),
         case(
-            "V87 an ID token with at_hash",
+            "an ID token with at_hash",
             jwt(&with(&auth0(), "at_hash", "h")),
             NOT_ACCESS,
         ),
         case(
-            "V87 an ID token with azp",
+            "an ID token with azp",
             jwt(&with(&id_token, "azp", "my_client_id")),
             NOT_ACCESS,
         ),
@@ -340,11 +340,11 @@ async fn tokens_of_auth0_are_taken_and_its_id_tokens_are_not() {
     assert_eq!(
         seen(&at, &jwt(&auth0())).await,
         json!({
-            "sub": "auth0|5f7c8ec7c33c6c004bbafe82", "client": "my_client_id", "alone": false,
+            "sub": "auth0|5f7c8ec7c33c6c004bbafe82", "client": "my_client_id", "client_only": false,
             "scope": "openid orders.read",
         })
     );
-    assert_eq!(seen(&at, &jwt(&machine)).await["alone"], true);
+    assert_eq!(seen(&at, &jwt(&machine)).await["client_only"], true);
     let permissions = api(plain.with_scopes_from(["permissions"]).unwrap());
     assert_eq!(
         seen(&permissions, &jwt(&auth0())).await["scope"],
@@ -361,7 +361,7 @@ fn cognito() -> Value {
 }
 
 #[tokio::test]
-async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not() {
+async fn cognito_access_tokens_are_accepted_by_client_and_id_tokens_rejected() {
     let server = vendor(COGNITO);
     let ours = Audience::clients(["another", "5t0pq1"]);
     let plain = |claims: &Value| token(&server, None, claims);
@@ -377,9 +377,9 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
             plain(&with(&cognito(), "sub", "5t0pq1")),
             Outcome::Accepted,
         ),
-        case("V87 an ID token", plain(&id_token), AUDIENCE),
+        case("an ID token", plain(&id_token), AUDIENCE),
         case(
-            "V87 an ID token that names its client",
+            "an ID token that names its client",
             plain(&with(&without(&id_token, "aud"), "client_id", "5t0pq1")),
             NOT_ACCESS,
         ),
@@ -399,7 +399,7 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
             AUDIENCE,
         ),
         case(
-            "an azp is no client_id",
+            "azp is not client_id",
             plain(&with(&without(&cognito(), "client_id"), "azp", "5t0pq1")),
             AUDIENCE,
         ),
@@ -421,10 +421,10 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
     ];
     let at = api(verifier(&server, ours).with_profile(TokenProfile::Cognito));
     check(&at, &cases).await;
-    let told = seen(&at, &plain(&with(&cognito(), "sub", "5t0pq1"))).await;
-    assert_eq!(told["alone"], true);
-    assert_eq!(told["scope"], "openid shop/orders.read");
-    // With a resource bound to it the token has an audience, and goes by that.
+    let claims = seen(&at, &plain(&with(&cognito(), "sub", "5t0pq1"))).await;
+    assert_eq!(claims["client_only"], true);
+    assert_eq!(claims["scope"], "openid shop/orders.read");
+    // With resource binding the token has an `aud`, which is then checked.
     let bound = api(verifier(&server, API).with_profile(TokenProfile::Cognito));
     let token = plain(&with(&cognito(), "aud", API));
     assert_eq!(present(&bound, &token).await.outcome(), Outcome::Accepted);
@@ -432,17 +432,17 @@ async fn tokens_of_cognito_are_taken_by_their_client_and_its_id_tokens_are_not()
         present(&bound, &plain(&cognito())).await.outcome(),
         AUDIENCE
     );
-    for nobody in [
+    for invalid in [
         Audience::clients([""]),
         Audience::clients([" ", "a"]),
         Audience::clients([""; 0]),
     ] {
-        assert!(JwtVerifier::new(&server.authorization_server(), nobody).is_err());
+        assert!(JwtVerifier::new(&server.authorization_server(), invalid).is_err());
     }
 }
 
 #[tokio::test]
-async fn scopes_come_from_the_claims_that_are_named_and_from_no_other() {
+async fn scopes_are_read_only_from_the_configured_claims() {
     let server = vendor(KEYCLOAK);
     let claims = json!({
         "aud": API, "sub": "alice", "azp": "shop", "typ": "Bearer", "scope": ["orders.read"],
@@ -457,14 +457,14 @@ async fn scopes_come_from_the_claims_that_are_named_and_from_no_other() {
     let plain = verifier(&server, API).with_profile(TokenProfile::Keycloak);
     let nested = |path: &[&str]| ScopeClaim::nested(path.iter().copied());
     let at = api(plain.clone());
-    // V83: an array in `scope` grants nothing unless it is named.
+    // RFC 9068 §2.2.3: an array in `scope` grants nothing unless it is configured.
     assert_eq!(seen(&at, &keycloak).await["scope"], "");
     assert_eq!(
         present_at(&at, "/read", &keycloak).await.outcome(),
         Outcome::InsufficientScope
     );
     for (name, from, expected) in [
-        ("V83 scope, named", vec!["scope".into()], "orders.read"),
+        ("scope, named", vec!["scope".into()], "orders.read"),
         (
             "realm roles",
             vec![nested(&["realm_access", "roles"])],
@@ -505,7 +505,7 @@ async fn scopes_come_from_the_claims_that_are_named_and_from_no_other() {
     assert_eq!(
         present_at(&api(prefix), "/read", &keycloak).await.outcome(),
         Outcome::InsufficientScope,
-        "V84 what is granted is compared whole"
+        "scopes are compared as whole values"
     );
     assert!(plain.clone().with_scopes_from([""; 0]).is_err());
     assert!(
@@ -516,14 +516,14 @@ async fn scopes_come_from_the_claims_that_are_named_and_from_no_other() {
 }
 
 #[tokio::test]
-async fn the_log_names_the_profile_of_each_vendor() {
+async fn the_log_names_the_matching_profile_of_each_vendor() {
     for (issuer, audience, claims, profile) in [
         (ENTRA_V1, ENTRA_API.into(), entra_v1(), "Entra"),
         (ENTRA_V2, ENTRA_API.into(), entra_client(), "Entra"),
         (OKTA, "api://default".into(), okta(), "Okta"),
         (AUTH0, API.into(), auth0(), "Auth0"),
         (COGNITO, Audience::clients(["5t0pq1"]), cognito(), "Cognito"),
-        // The same claims from a server that is none of them.
+        // The same claims from an issuer of none of these vendors.
         (KEYCLOAK, API.into(), auth0(), "Generic"),
         (
             KEYCLOAK,
@@ -550,7 +550,7 @@ async fn the_log_names_the_profile_of_each_vendor() {
 }
 
 #[tokio::test]
-async fn a_profile_takes_no_token_of_another_vendor_by_accident() {
+async fn a_profile_rejects_the_tokens_of_other_vendors() {
     let server = vendor(KEYCLOAK);
     let jwt = |claims: Value| token(&server, Some("JWT"), &with(&claims, "aud", API));
     let tokens = [
@@ -564,7 +564,7 @@ async fn a_profile_takes_no_token_of_another_vendor_by_accident() {
         (TokenProfile::Okta, &["Okta"]),
         (TokenProfile::Cognito, &["Cognito"]),
         (TokenProfile::Keycloak, &[]),
-        // The generic marks fit all but Entra's application roles.
+        // The generic profile accepts all but the app roles of Entra.
         (TokenProfile::Auth0, &["Okta", "Auth0", "Cognito"]),
         (TokenProfile::Generic, &["Okta", "Auth0", "Cognito"]),
     ] {

@@ -1,5 +1,5 @@
-//! Requests as bytes on a socket and as frames of HTTP/2, sent to each layer around a service that answers
-//! every path and records what it executes.
+//! Raw requests over HTTP/1.1 and HTTP/2, sent to each layer around a service that accepts every path and records what it
+//! executes.
 //!
 //! Each test is a table of attacks. For every row: without a valid credential nothing is executed, with one
 //! the service executes the request that was authorized and no other, the status is one of those expected, and

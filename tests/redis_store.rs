@@ -1,4 +1,4 @@
-//! The promises of a store, kept by a real Redis: `tests/interop/run store` runs these.
+//! The contract of a store with a real Redis. `tests/interop/run store` runs these.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod redis_support;
@@ -34,22 +34,22 @@ impl Subject for Shared {
         tokio::time::sleep(time).await;
     }
 
-    fn moment(&self) -> Duration {
+    fn short_ttl(&self) -> Duration {
         Duration::from_millis(250)
     }
 }
 
-async fn keeps_every_promise(store: RedisStore) {
+async fn meets_the_contract(store: RedisStore) {
     let subject = Shared(Arc::new(store));
-    store_suite::what_was_put_is_there_until_it_is_removed(&subject).await;
-    store_suite::values_of_any_bytes_come_back_as_they_were(&subject).await;
-    store_suite::a_verb_takes_effect_only_where_the_entry_is_as_expected(&subject).await;
-    store_suite::no_key_sees_a_version_twice(&subject).await;
-    store_suite::an_entry_whose_time_is_over_is_absent_to_every_verb(&subject).await;
-    store_suite::each_put_sets_the_time_to_live_anew(&subject).await;
-    store_suite::no_time_to_live_is_stored_and_gone(&subject).await;
-    store_suite::of_many_that_put_at_once_one_is_first(&subject).await;
-    store_suite::swaps_by_version_lose_nothing(&subject).await;
+    store_suite::an_entry_is_readable_until_it_is_removed(&subject).await;
+    store_suite::values_of_any_bytes_are_returned_unchanged(&subject).await;
+    store_suite::an_operation_takes_effect_only_if_its_condition_is_met(&subject).await;
+    store_suite::versions_of_a_key_are_unique_and_increasing(&subject).await;
+    store_suite::an_expired_entry_is_absent_for_all_operations(&subject).await;
+    store_suite::each_put_replaces_the_time_to_live(&subject).await;
+    store_suite::an_entry_with_a_time_to_live_of_zero_is_absent_immediately(&subject).await;
+    store_suite::exactly_one_of_many_concurrent_puts_succeeds(&subject).await;
+    store_suite::compare_and_swap_loses_no_update(&subject).await;
 }
 
 async fn put(store: &RedisStore, key: &Key, expect: Expect) -> Result<Put, StoreError> {
@@ -73,12 +73,12 @@ fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
-async fn one_server_keeps_every_promise() {
+async fn a_single_server_meets_the_store_contract() {
     let redis = Redis::start();
-    keeps_every_promise(RedisStore::new(&redis.url()).unwrap()).await;
-    // In a database of its own, under a prefix of its own, it is a store of its own.
+    meets_the_contract(RedisStore::new(&redis.url()).unwrap()).await;
+    // A database with its own prefix is a separate store.
     let store = RedisStore::new(&format!("{}/3", redis.url())).unwrap();
-    keeps_every_promise(store.with_prefix("shop:a").unwrap()).await;
+    meets_the_contract(store.with_prefix("shop:a").unwrap()).await;
     let keys = redis.cli(&["-n", "3", "--scan", "--pattern", "shop:a:{*}:suite:*"]);
     assert!(keys.lines().count() > 5, "{keys}");
 }
@@ -86,21 +86,21 @@ async fn one_server_keeps_every_promise() {
 #[cfg(unix)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
-async fn by_a_unix_socket_a_server_keeps_every_promise() {
+async fn a_server_at_a_unix_socket_meets_the_store_contract() {
     let socket = std::env::temp_dir().join(format!("store-{}.sock", std::process::id()));
     let socket = socket.to_str().unwrap();
     let redis = Redis::start_with(&["--unixsocket", socket]);
     let store = RedisStore::new(&format!("redis+unix://{socket}?db=1")).unwrap();
-    keeps_every_promise(store).await;
+    meets_the_contract(store).await;
     assert_ne!(redis.cli(&["-n", "1", "dbsize"]), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
-async fn a_cluster_keeps_every_promise() {
+async fn a_cluster_meets_the_store_contract() {
     let nodes = cluster();
     let store = RedisStore::new(&cluster_url(&nodes[..1])).unwrap();
-    keeps_every_promise(store.clone()).await;
+    meets_the_contract(store.clone()).await;
     for _ in 0..300 {
         stored(&store, &fresh_key()).await;
     }
@@ -110,7 +110,7 @@ async fn a_cluster_keeps_every_promise() {
     }
 }
 
-/// A slot moves while it is in use: nobody notices.
+/// A slot moves during use without an error.
 #[tokio::test]
 #[ignore = "needs redis-server"]
 async fn slots_may_move_from_node_to_node() {
@@ -134,7 +134,7 @@ async fn slots_may_move_from_node_to_node() {
         store.get(&key).await.unwrap().is_some(),
         "not on its way yet"
     );
-    // What is there: one key of two, then both, then the slot itself.
+    // The entries: one key of two, then both, then the slot itself.
     let port = to.port.to_string();
     for name in &names {
         let moved = from.cli(&["migrate", "127.0.0.1", &port, name, "0", "1000"]);
@@ -143,7 +143,7 @@ async fn slots_may_move_from_node_to_node() {
         let from = Instant::now();
         let answer = put(&store, &key, Expect::Absent).await;
         match answer {
-            // One key of two is elsewhere: neither node has the whole.
+            // One of two keys has moved: neither node has both.
             Err(StoreError::Unavailable(_)) if name == &names[0] => {}
             Ok(Put::Conflict) if name == &names[1] => {}
             other => panic!("{other:?}"),
@@ -162,12 +162,12 @@ async fn slots_may_move_from_node_to_node() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn each_verb_is_one_round_trip() {
+async fn each_operation_takes_one_round_trip() {
     let redis = Redis::start();
     let proxy = Proxy::before(&redis).await;
     let store = RedisStore::new(&proxy.url()).unwrap();
     let key = fresh_key();
-    // The first of each kind brings the scripts.
+    // The first operation of each kind loads the scripts.
     stored(&store, &key).await;
     store.remove(&key, Expect::Version(0)).await.unwrap();
     proxy.sent();
@@ -186,7 +186,7 @@ async fn each_verb_is_one_round_trip() {
         let removed = store.remove(&key, Expect::Anything).await.unwrap();
         assert_eq!((removed, proxy.sent()), (Removed::Absent, 1));
     }
-    // A server that has forgotten them is sent them again.
+    // A server that has lost the scripts receives them again.
     redis.cli(&["script", "flush"]);
     stored(&store, &key).await;
     assert_eq!(proxy.sent(), 2);
@@ -194,27 +194,28 @@ async fn each_verb_is_one_round_trip() {
     assert_eq!(proxy.sent(), 1);
 }
 
-/// It may have been carried out: to do it again would be a second time, and to deny it a lie.
+/// The command may have been executed: repeating it would execute it twice, and an error result would be
+/// wrong.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_command_whose_answer_was_lost_is_not_sent_again() {
+async fn a_command_whose_response_was_lost_is_not_sent_again() {
     let redis = Redis::start();
     let proxy = Proxy::before(&redis).await;
     let store = RedisStore::new(&proxy.url()).unwrap();
     let (one, other) = (fresh_key(), fresh_key());
     stored(&store, &one).await;
     proxy.sent();
-    proxy.lose_an_answer();
+    proxy.drop_next_response();
     assert_unavailable(put(&store, &other, Expect::Absent).await);
     assert_eq!(proxy.sent(), 1);
     let answer = put(&store, &other, Expect::Absent).await.unwrap();
     assert_eq!(answer, Put::Conflict, "it was carried out");
 }
 
-/// `H59`, `L48`: errors while it is away, and none as soon as it is back.
+/// Errors while the server is unavailable, and none once it is available again.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_that_was_away_is_used_again() {
+async fn a_server_that_was_unavailable_is_used_again() {
     let mut redis = Redis::start();
     let store = RedisStore::new(&redis.url()).unwrap();
     let key = fresh_key();
@@ -235,10 +236,10 @@ async fn a_server_that_was_away_is_used_again() {
     }
 }
 
-/// `H59`: a server that takes connections and says nothing keeps nobody waiting.
+/// A server that accepts connections and never responds delays no request beyond the timeout.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_that_does_not_answer_is_unavailable_in_time() {
+async fn a_server_that_does_not_respond_is_unavailable_after_the_timeout() {
     let redis = Redis::start();
     let store = RedisStore::new(&redis.url()).unwrap();
     let key = fresh_key();
@@ -264,7 +265,7 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     redis.thaw();
     tokio::time::sleep(Duration::from_millis(150)).await;
     assert!(store.get(&key).await.unwrap().is_some());
-    // Connections that were given up are closed; one more is that of who asks.
+    // Abandoned connections are closed. One more is that of this client.
     let clients = redis.cli(&["info", "clients"]);
     let mut clients = clients
         .lines()
@@ -272,10 +273,10 @@ async fn a_server_that_does_not_answer_is_unavailable_in_time() {
     assert_eq!(clients.next(), Some("2"));
 }
 
-/// One node says nothing: slots of the others are as fast as ever.
+/// One node does not respond: operations on other nodes are as fast as before.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_node_that_does_not_answer_keeps_nobody_else_waiting() {
+async fn a_node_that_does_not_respond_delays_no_other_node() {
     let nodes = cluster();
     let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
     let keys: Vec<Key> = (0..30).map(|_| fresh_key()).collect();
@@ -320,10 +321,10 @@ async fn a_node_that_does_not_answer_keeps_nobody_else_waiting() {
     }
 }
 
-/// Two of three nodes go on while the third is away, and it is used again when it is back.
+/// Two of three nodes work while the third is unavailable, and it is used again when it is back.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_node_that_is_away_spoils_its_own_slots_alone() {
+async fn an_unavailable_node_affects_its_own_slots_only() {
     let mut nodes = cluster();
     for node in &nodes {
         node.cli(&["config", "set", "cluster-require-full-coverage", "no"]);
@@ -343,7 +344,7 @@ async fn a_node_that_is_away_spoils_its_own_slots_alone() {
         }
     }
     assert!(found > 20 && unavailable > 5, "{found} {unavailable}");
-    // It kept the plan of the cluster, and nothing else.
+    // It kept the cluster configuration and no entries.
     nodes[2].start_again();
     let from = Instant::now();
     for key in &keys {
@@ -357,15 +358,15 @@ async fn a_node_that_is_away_spoils_its_own_slots_alone() {
     }
 }
 
-/// `L48`, `D20`: no room for what is new, and all else as before.
+/// New keys are rejected, and existing entries work as before.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_without_memory_is_full_and_gives_up_nothing() {
+async fn a_server_without_memory_is_full_and_evicts_nothing() {
     let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
     let store = RedisStore::new(&redis.url()).unwrap();
     let value = Bytes::from(vec![7; 10_000]);
     let mut keys = Vec::new();
-    let refused = loop {
+    let rejected = loop {
         let key = fresh_key();
         match store.put(&key, value.clone(), LONG, Expect::Absent).await {
             Ok(Put::Stored(_)) => keys.push(key),
@@ -373,7 +374,7 @@ async fn a_server_without_memory_is_full_and_gives_up_nothing() {
         }
         assert!(keys.len() < 1000);
     };
-    assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+    assert!(matches!(rejected, Err(StoreError::Full)), "{rejected:?}");
     assert!(keys.len() > 50, "{}", keys.len());
     for key in &keys {
         assert!(store.get(key).await.unwrap().is_some());
@@ -390,27 +391,27 @@ async fn a_server_without_memory_is_full_and_gives_up_nothing() {
         let removed = store.remove(key, Expect::Anything).await.unwrap();
         assert_eq!(removed, Removed::Removed);
     }
-    let room = store.put(&fresh_key(), value, LONG, Expect::Absent).await;
-    assert!(matches!(room, Ok(Put::Stored(_))), "{room:?}");
+    let stored = store.put(&fresh_key(), value, LONG, Expect::Absent).await;
+    assert!(matches!(stored, Ok(Put::Stored(_))), "{stored:?}");
 }
 
-/// By the limits of a real server: memory, and a policy that evicts nothing.
+/// The limits of a real server: `maxmemory` and `noeviction`.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_server_with_little_memory_keeps_the_room_of_each_class() {
+async fn a_server_with_little_memory_keeps_the_capacity_of_each_class() {
     for suite in [0, 1] {
         let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
         let subject = Shared(Arc::new(RedisStore::new(&redis.url()).unwrap()));
         match suite {
-            0 => store_suite::each_class_keeps_its_room(&subject).await,
-            _ => store_suite::an_existing_entry_is_replaced_when_there_is_no_room(&subject).await,
+            0 => store_suite::each_class_has_separate_capacity(&subject).await,
+            _ => store_suite::a_full_store_accepts_replacements(&subject).await,
         }
     }
 }
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
+async fn a_cluster_with_little_memory_keeps_the_capacity_of_each_class() {
     let nodes = cluster();
     for node in &nodes {
         let used = node.cli(&["info", "memory"]);
@@ -423,14 +424,14 @@ async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
     }
     let subject = Shared(Arc::new(RedisStore::new(&cluster_url(&nodes)).unwrap()));
     let store = subject.store();
-    // Until each node is full: which one an entry goes to is up to its key.
-    let mut refused = 0;
+    // Until each node is full: the key selects the node.
+    let mut rejected = 0;
     let value = Bytes::from(vec![7; 10_000]);
     for n in 0.. {
         let key = Key::new("session", &n.to_string());
         match store.put(&key, value.clone(), LONG, Expect::Absent).await {
-            Ok(Put::Stored(_)) => refused = 0,
-            Err(StoreError::Full) if refused < 50 => refused += 1,
+            Ok(Put::Stored(_)) => rejected = 0,
+            Err(StoreError::Full) if rejected < 50 => rejected += 1,
             Err(StoreError::Full) => break,
             other => panic!("{other:?}"),
         }
@@ -445,10 +446,10 @@ async fn a_cluster_with_little_memory_keeps_the_room_of_each_class() {
     }
 }
 
-/// A user who may not ask how much memory is used has all of it for claimed states.
+/// Without permission to read the used memory, claimed states may use all of it.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_user_who_may_not_run_info_is_served() {
+async fn a_redis_user_without_permission_for_info_is_supported() {
     let redis = Redis::start_with(&["--maxmemory", "4mb", "--maxmemory-policy", "noeviction"]);
     redis.cli(&[
         "acl",
@@ -473,10 +474,10 @@ async fn a_user_who_may_not_run_info_is_served() {
     }
 }
 
-/// Not after a loss of all, nor after a loss of the counter alone, nor of a clock that stands back.
+/// After the loss of all data, of the counter alone, and with a clock that was set back.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn versions_grow_whatever_is_lost() {
+async fn versions_increase_after_any_loss() {
     let redis = Redis::start();
     let store = RedisStore::new(&redis.url()).unwrap();
     let key = fresh_key();
@@ -487,7 +488,7 @@ async fn versions_grow_whatever_is_lost() {
     assert_eq!(names.lines().count(), 1, "{names}");
     redis.cli(&["del", &names]);
     versions.push(stored(&store, &key).await);
-    // As if the clock had stood an hour ahead so far.
+    // As if the clock had been an hour ahead so far.
     let ahead = format!("{:016}", versions[2] + 3_600_000_000);
     redis.cli(&["set", &names, &ahead]);
     for _ in 0..3 {
@@ -495,7 +496,7 @@ async fn versions_grow_whatever_is_lost() {
         versions.push(stored(&store, &key).await);
     }
     assert_eq!(versions[5], versions[2] + 3_600_000_003);
-    // The counter is lost, and the entry is there: greater than that.
+    // The counter is lost and the entry exists: the next version is greater than that of the entry.
     redis.cli(&["del", &names]);
     versions.push(stored(&store, &key).await);
     assert!(
@@ -506,7 +507,7 @@ async fn versions_grow_whatever_is_lost() {
 
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_login_is_used_and_shown_nowhere() {
+async fn the_redis_password_is_used_and_never_shown() {
     let redis = Redis::start_with(&["--requirepass", "h3cret:/?"]);
     let address = format!("127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&format!("redis://:h3cret%3A%2F%3F@{address}")).unwrap();
@@ -523,10 +524,10 @@ async fn a_login_is_used_and_shown_nowhere() {
     assert!(!format!("{error} {error:?}").contains("h3cret"));
 }
 
-/// What a replica says may be old: a session that ended would be there.
+/// A replica may be stale: it could return an ended session.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_replica_is_not_asked() {
+async fn a_replica_is_not_read() {
     let (first, second) = (Redis::start(), Redis::start());
     let store = RedisStore::new(&second.url()).unwrap();
     let key = fresh_key();
@@ -539,10 +540,10 @@ async fn a_replica_is_not_asked() {
     stored(&store, &key).await;
 }
 
-/// Something else under a name of ours is not taken for an entry.
+/// Another value under a key of the store is not read as an entry.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn what_is_no_entry_is_not_read_as_one() {
+async fn a_foreign_value_is_not_read_as_an_entry() {
     let redis = Redis::start();
     let store = RedisStore::new(&redis.url()).unwrap();
     let key = fresh_key();
@@ -566,7 +567,7 @@ struct Certificates {
 }
 
 impl Certificates {
-    /// Two authorities; the server and a client have certificates of the first.
+    /// Two authorities. The server and a client have certificates of the first.
     fn make(name: &str) -> Self {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -618,24 +619,24 @@ fn named(name: &str) -> CertificateParams {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
-async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
+async fn a_server_with_tls_meets_the_store_contract_and_other_certificates_are_rejected() {
     let certificates = Certificates::make("redis-tls");
     let redis = certificates.serve("no", &[]);
     let url = format!("rediss://127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&url).unwrap();
-    // Of the authorities of the machine, none made this certificate.
+    // The system's authorities did not issue this certificate.
     assert_unavailable(store.get(&fresh_key()).await);
     let other = store.clone().with_ca_pem(certificates.read("other.pem"));
     assert_unavailable(other.unwrap().get(&fresh_key()).await);
     let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
-    keeps_every_promise(store.clone()).await;
+    meets_the_contract(store.clone()).await;
     let by_name = RedisStore::new(&format!("rediss://localhost:{}", redis.port)).unwrap();
     let by_name = by_name.with_ca_pem(certificates.read("ca.pem")).unwrap();
     assert_unavailable(by_name.get(&fresh_key()).await);
     let plain = RedisStore::new(&format!("redis://127.0.0.1:{}", redis.port)).unwrap();
     assert_unavailable(plain.get(&fresh_key()).await);
 
-    // A server that asks who comes.
+    // A server that requires client certificates.
     let redis = certificates.serve("yes", &[]);
     let url = format!("valkeys://127.0.0.1:{}", redis.port);
     let store = RedisStore::new(&url).unwrap();
@@ -647,7 +648,7 @@ async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
     );
     let store = store.with_client_certificate(&chain, &key).unwrap();
     stored(&store, &fresh_key()).await;
-    // The choice of the application is still its own.
+    // The application can still choose the process-wide provider.
     assert!(tokio_rustls::rustls::crypto::CryptoProvider::get_default().is_none());
     let mismatch = store.with_client_certificate(&chain, certificates.read("server.key"));
     assert!(mismatch.is_err());
@@ -655,7 +656,7 @@ async fn by_tls_a_server_keeps_every_promise_and_others_are_not_trusted() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
-async fn by_tls_a_cluster_keeps_every_promise() {
+async fn a_cluster_with_tls_meets_the_store_contract() {
     let certificates = Certificates::make("redis-cluster-tls");
     let nodes: Vec<Redis> = (0..3)
         .map(|_| {
@@ -672,13 +673,13 @@ async fn by_tls_a_cluster_keeps_every_promise() {
         certificates.read("client.key"),
     );
     let store = store.with_ca_pem(certificates.read("ca.pem")).unwrap();
-    keeps_every_promise(store.with_client_certificate(chain, key).unwrap()).await;
+    meets_the_contract(store.with_client_certificate(chain, key).unwrap()).await;
 }
 
-/// A replica takes over for a node that died: found without a restart, and versions grow.
+/// A replica is promoted after its node died: it is found without a restart, and versions increase.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_replica_that_takes_over_in_a_cluster_is_found() {
+async fn a_replica_that_is_promoted_in_a_cluster_is_found() {
     let mut nodes = cluster();
     let store = RedisStore::new(&cluster_url(&nodes)).unwrap();
     let bus = free_port().to_string();
@@ -704,7 +705,7 @@ async fn a_replica_that_takes_over_in_a_cluster_is_found() {
     nodes[0].stop();
     patiently(&|| replica.cli(&["cluster", "failover", "takeover"]) == "OK").await;
     for (key, version) in keys.iter().zip(versions) {
-        // Until the others have heard of it.
+        // Until the other nodes have learned of it.
         while store.get(key).await.is_err() {
             assert!(from.elapsed() < Duration::from_secs(30));
             tokio::time::sleep(Duration::from_millis(50)).await;
@@ -714,10 +715,11 @@ async fn a_replica_that_takes_over_in_a_cluster_is_found() {
     }
 }
 
-/// `D20`: two processes, one Redis: a proof that one has seen is refused by the other.
+/// Two processes with one Redis: a DPoP proof that one of them accepted is rejected by the other (RFC 9449
+/// §11.1).
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn processes_that_share_redis_share_which_proofs_they_have_seen() {
+async fn processes_that_share_redis_share_used_dpop_proofs() {
     let mut redis = Redis::start();
     let server = server();
     let process = || {
@@ -734,7 +736,7 @@ async fn processes_that_share_redis_share_which_proofs_they_have_seen() {
         let replayed = VerifyErrorKind::DpopProof(ProofError::Replayed);
         assert_eq!(again.kind(), Some(replayed));
     }
-    // Nobody knows what was seen: nothing passes (`D21`).
+    // Used proofs cannot be looked up, so none is accepted.
     redis.stop();
     let proof = client.proof("/", &token).sign();
     let answer = show(&there, &token, &proof).await;
@@ -744,9 +746,9 @@ async fn processes_that_share_redis_share_which_proofs_they_have_seen() {
     assert_eq!(show(&there, &token, &proof).await.said(), "200");
 }
 
-/// Needs no server: what cannot be used is refused where it is said.
+/// Requires no server: invalid settings are rejected by the method that receives them.
 #[test]
-fn settings_that_cannot_be_used_are_refused_at_once() {
+fn invalid_settings_are_rejected_immediately() {
     for url in [
         "",
         "http://h",
@@ -772,22 +774,23 @@ fn settings_that_cannot_be_used_are_refused_at_once() {
     assert!(store().is_shared());
 }
 
-/// Verbs become part of the futures of requests: they must not each have the size of a handshake.
+/// Store operations are part of the futures of requests, which must not each have the size of a TLS
+/// handshake.
 #[test]
-fn the_futures_of_verbs_are_small() {
+fn the_futures_of_store_operations_are_small() {
     let (store, key) = (RedisStore::new("rediss-cluster://h").unwrap(), fresh_key());
-    for (verb, size) in [
+    for (operation, size) in [
         ("get", size_of_val(&store.get(&key))),
         ("put", size_of_val(&put(&store, &key, Expect::Absent))),
         ("remove", size_of_val(&store.remove(&key, Expect::Absent))),
     ] {
-        assert!(size < 8192, "{verb}: {size}");
+        assert!(size < 8192, "{operation}: {size}");
     }
 }
 
-/// `H59`: nobody listens, and that is known at once.
+/// A refused connection is reported immediately.
 #[tokio::test]
-async fn where_nobody_listens_a_store_is_unavailable() {
+async fn a_refused_connection_is_unavailable_immediately() {
     let port = free_port();
     for url in [
         format!("redis://127.0.0.1:{port}"),

@@ -1,4 +1,4 @@
-//! Answers to a refresh that cannot be used, or must not be.
+//! Refresh responses that cannot or must not be used.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -12,12 +12,12 @@ mod refresh_support;
 
 use login_support::Ask;
 use login_support::logs::Logs;
-use refresh_support::{LIFE, MODES, Mode, World, said, settle, token};
-use tower_oauth::testing::{Endpoint, Fault, Grant};
+use refresh_support::{LIFETIME, MODES, Mode, World, settle, status_and_text, token};
+use tower_oauth::testing::{Endpoint, Fault, GrantType};
 
-/// The answer of the token endpoint to a refresh.
+/// Sets the response of the token endpoint to a refresh.
 fn answering(world: &World, status: u16, body: &str) {
-    let only = |fault: Fault| fault.only_for(Grant::RefreshToken);
+    let only = |fault: Fault| fault.only_for(GrantType::RefreshToken);
     if status != 200 {
         world
             .server
@@ -28,20 +28,20 @@ fn answering(world: &World, status: u16, body: &str) {
     world.server.fail(Endpoint::Token, only(body));
 }
 
-/// A session that expires with an answer like this, and what a handler, the home page and the log hear.
+/// Lets a session expire with this response. Returns what a handler, the home page and the log receive.
 async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
     let world = World::new(mode);
     let jar = world.a.signed_in().await;
     answering(&world, status, body);
     let log = Logs::default();
     let recording = log.record();
-    world.clock().advance(LIFE);
+    world.clock().advance(LIFETIME);
     let answer = world.in_time(token(&world.a, &jar)).await;
     assert!(answer.set_cookies().is_empty(), "{mode:?} {body:.80}");
     let text = answer.text();
     assert!(text.len() < 100, "{text}");
     assert_eq!(world.a.greeting(&jar).await, "hello alice", "{body:.80}");
-    // It is not asked again at once, whatever it was.
+    // No immediate retry, whatever the response was.
     let status = answer.status.as_u16();
     assert_eq!(token(&world.a, &jar).await.status.as_u16(), status);
     assert_eq!(world.refreshes(), 1, "{mode:?} {body:.80}");
@@ -50,7 +50,7 @@ async fn after(mode: Mode, status: u16, body: &str) -> (World, String, u16) {
 }
 
 #[tokio::test]
-async fn an_answer_that_cannot_be_used_ends_no_session_and_gives_no_token() {
+async fn an_unusable_refresh_response_ends_no_session_and_returns_no_token() {
     let huge = format!(
         r#"{{"access_token":"{}","token_type":"Bearer"}}"#,
         "a".repeat(1 << 20)
@@ -118,7 +118,7 @@ async fn an_answer_that_cannot_be_used_ends_no_session_and_gives_no_token() {
             503,
         ),
         (
-            "a life that is no number",
+            "a lifetime that is no number",
             200,
             r#"{"access_token":"a","token_type":"Bearer","expires_in":"soon"}"#,
             503,
@@ -149,9 +149,9 @@ async fn an_answer_that_cannot_be_used_ends_no_session_and_gives_no_token() {
     }
 }
 
-/// A server that is not itself any more writes what it likes; the log stays one line a line, and short.
+/// A compromised server returns any text: each log line stays one short line.
 #[tokio::test]
-async fn what_the_server_says_is_made_harmless_for_the_log() {
+async fn responses_are_sanitized_in_the_log() {
     let body = serde_json::json!({
         "error": format!("\u{1b}[31m\r\nevent=\"login_succeeded\"{}", "x".repeat(10_000)),
         "error_description": "<script>\r\n\0secret",
@@ -169,9 +169,9 @@ async fn what_the_server_says_is_made_harmless_for_the_log() {
     assert!(!log.lines().any(|line| line.starts_with("event=")));
 }
 
-/// `H79`, `L56`: a refresh gives no more than there was.
+/// A refresh returns no scope beyond those of the login (RFC 6749 §6).
 #[tokio::test]
-async fn an_answer_with_more_scopes_gives_no_more() {
+async fn a_refresh_response_with_more_scopes_adds_none() {
     for (scope, left) in [
         (serde_json::json!("openid profile email admin"), "openid"),
         (serde_json::json!(["openid", "admin"]), "openid"),
@@ -181,27 +181,27 @@ async fn an_answer_with_more_scopes_gives_no_more() {
     ] {
         let world = World::with(Mode::Store, |client| client.with_scopes("openid").unwrap());
         let jar = world.a.signed_in().await;
-        let more = Fault::member("scope", scope.clone()).only_for(Grant::RefreshToken);
+        let more = Fault::member("scope", scope.clone()).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, more);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
         let answer = world.a.send(Ask::page("/scopes").jar(&jar)).await;
         assert_eq!(answer.text(), left, "{scope}");
     }
 }
 
-/// `L54`: a token without a life told is used for five minutes, and one without any life not at all.
+/// A token without `expires_in` is used for five minutes, and one with `expires_in` 0 is not used.
 #[tokio::test]
-async fn a_life_that_is_not_told_is_not_one_without_an_end() {
+async fn a_missing_expires_in_is_not_unlimited() {
     for mode in MODES {
         let world = World::new(mode);
         let mut jar = world.a.signed_in().await;
-        let silent = Fault::without_member("expires_in").only_for(Grant::RefreshToken);
+        let silent = Fault::without_member("expires_in").only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, silent);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let first = world.in_time(token(&world.a, &jar)).await;
         jar.take(&first);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let second = world.in_time(token(&world.a, &jar)).await;
         assert_ne!(first.text(), second.text(), "{mode:?}");
         assert_eq!(
@@ -211,18 +211,22 @@ async fn a_life_that_is_not_told_is_not_one_without_an_end() {
 
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let dead = Fault::member("expires_in", 0).only_for(Grant::RefreshToken);
+        let dead = Fault::member("expires_in", 0).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, dead);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&answer), (401, "expired".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "expired".to_owned()),
+            "{mode:?}"
+        );
         settle().await;
-        // One for each who asks, not one after the other for one who asks.
+        // One for each caller, not several for one caller.
         assert!(world.refreshes() <= 2, "{mode:?}");
     }
 }
 
-/// Nothing is sent that could not be kept.
+/// No request is sent if its result cannot be saved.
 #[tokio::test]
 async fn without_its_store_a_session_is_not_refreshed() {
     for mode in [Mode::SharedMemory, Mode::Store] {
@@ -230,11 +234,11 @@ async fn without_its_store_a_session_is_not_refreshed() {
         let jar = world.a.signed_in().await;
         world.a.send(Ask::page("/keep").jar(&jar)).await;
         let session = world.kept.lock().unwrap()[0].clone();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         world.store.off();
         for _ in 0..3 {
             let outcome = world.in_time(session.access_token()).await;
-            let outcome = refresh_support::told(outcome.map(|it| it.expose().to_owned()));
+            let outcome = refresh_support::response_of(outcome.map(|it| it.expose().to_owned()));
             assert_eq!(outcome.0, 503, "{mode:?}");
         }
         assert_eq!(world.refreshes(), 0, "{mode:?}");

@@ -1,4 +1,4 @@
-//! Bodies for refusals, beside a challenge that stays as it is.
+//! Error bodies, which do not change the challenge.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -24,7 +24,7 @@ fn get_request(path: &str) -> Request<Body> {
     Request::get(path).body(Body::empty()).unwrap()
 }
 
-/// One refusal of each kind that a caller can bring about.
+/// One rejection of each kind that a caller can cause.
 async fn refusals(app: &Router, server: &TestServer) -> Vec<Answer> {
     let unreadable = Request::get("/").header(AUTHORIZATION, "Bearer a b");
     vec![
@@ -36,7 +36,7 @@ async fn refusals(app: &Router, server: &TestServer) -> Vec<Answer> {
     ]
 }
 
-/// Without what a body changes and a clock writes.
+/// Removes the fields that depend on the body or the clock.
 fn others(headers: &HeaderMap) -> HeaderMap {
     let mut headers = headers.clone();
     headers.remove(CONTENT_TYPE);
@@ -45,20 +45,20 @@ fn others(headers: &HeaderMap) -> HeaderMap {
 }
 
 #[tokio::test]
-async fn problem_details_stand_beside_the_same_status_and_challenge() {
+async fn problem_details_do_not_change_status_and_challenge() {
     let server = server();
     let plain = api(layer(&server));
     let app = plain.clone().layer(RefusalBodyLayer::problem_json());
     let expected = [
-        json!({ "status": 401, "title": "Unauthorized", "detail": "an access token is needed" }),
+        json!({ "status": 401, "title": "Unauthorized", "detail": "an access token is required" }),
         json!({ "status": 400, "title": "Bad Request", "error": "invalid_request",
-            "detail": "the credentials cannot be read, or there is more than one" }),
+            "detail": "malformed or repeated credentials" }),
         json!({ "status": 401, "title": "Unauthorized", "error": "invalid_token",
             "detail": "the access token is malformed or unsupported" }),
         json!({ "status": 401, "title": "Unauthorized", "error": "invalid_token",
             "detail": "the access token has expired" }),
         json!({ "status": 403, "title": "Forbidden", "error": "insufficient_scope", "scope": "read",
-            "detail": "the access token does not grant the scope that is needed" }),
+            "detail": "the access token lacks a required scope" }),
     ];
     let before = refusals(&plain, &server).await;
     let after = refusals(&app, &server).await;
@@ -89,7 +89,7 @@ async fn an_outage_and_a_missing_layer_have_a_body_too() {
     assert_eq!(problem["status"], 503);
     assert!(problem.get("error").is_none() && outage.headers.contains_key("retry-after"));
 
-    // An extractor without its layer says which one; the body layer goes before.
+    // An extractor without its layer names it; the body of the layer replaces that.
     let whoami = async |token: VerifiedToken| format!("{:?}", token.subject());
     let bare = Router::new().route("/", get(whoami));
     let missing = ask(
@@ -100,18 +100,18 @@ async fn an_outage_and_a_missing_layer_have_a_body_too() {
     let problem: Value = serde_json::from_str(&missing.body).unwrap();
     assert_eq!(problem["status"], 500);
 
-    // The extractor refuses where an optional layer let nobody through.
+    // The extractor rejects an anonymous request.
     let optional = Router::new()
         .route("/", get(whoami))
         .layer(layer(&server).optional())
         .layer(RefusalBodyLayer::problem_json());
-    let nobody = ask(&optional, get_request("/")).await;
-    assert_eq!(nobody.headers[CONTENT_TYPE], "application/problem+json");
-    assert_eq!(nobody.challenge().parameter("error"), None);
+    let anonymous = ask(&optional, get_request("/")).await;
+    assert_eq!(anonymous.headers[CONTENT_TYPE], "application/problem+json");
+    assert_eq!(anonymous.challenge().parameter("error"), None);
 }
 
 #[tokio::test]
-async fn nothing_that_was_sent_comes_back() {
+async fn the_body_contains_no_text_of_the_request() {
     let server = server();
     let app = api(layer(&server)).layer(RefusalBodyLayer::problem_json());
     let hostile = "<script>alert('x')</script>\r\n\"\\";
@@ -131,7 +131,7 @@ async fn nothing_that_was_sent_comes_back() {
 }
 
 #[tokio::test]
-async fn a_body_of_ones_own_is_given_the_refusal() {
+async fn a_custom_body_is_rendered_from_the_refusal() {
     let server = server();
     let body = RefusalBodyLayer::new("text/html; charset=utf-8", |refusal: &Refusal| {
         let code = refusal.error().map(|code| code.as_str());
@@ -145,7 +145,7 @@ async fn a_body_of_ones_own_is_given_the_refusal() {
     let answer = ask(&app, get_request("/")).await;
     assert_eq!(
         answer.body,
-        "<p>401 Unauthorized: an access token is needed (None)</p>"
+        "<p>401 Unauthorized: an access token is required (None)</p>"
     );
     assert_eq!(answer.headers[CONTENT_TYPE], "text/html; charset=utf-8");
     assert_eq!(answer.headers[WWW_AUTHENTICATE], "Bearer realm=\"api\"");
@@ -153,7 +153,7 @@ async fn a_body_of_ones_own_is_given_the_refusal() {
 }
 
 #[tokio::test]
-async fn what_is_no_refusal_passes_untouched() {
+async fn other_responses_are_not_changed() {
     let server = server();
     let app = Router::new()
         .route("/", get(async || Json(json!({ "ok": true }))))
@@ -174,7 +174,7 @@ async fn what_is_no_refusal_passes_untouched() {
 }
 
 #[tokio::test]
-async fn answers_to_grpc_callers_are_left_alone() {
+async fn responses_to_grpc_callers_are_not_changed() {
     let server = server();
     let app = api(layer(&server)).layer(RefusalBodyLayer::problem_json());
     for kind in ["application/grpc", "application/grpc-web+proto"] {
@@ -192,16 +192,15 @@ async fn answers_to_grpc_callers_are_left_alone() {
     }
 }
 
-/// Answers everything with a challenge of its own scheme.
+/// Adds a challenge of another scheme to every response.
 async fn negotiate(mut response: Response<Body>) -> Response<Body> {
     let challenge = HeaderValue::from_static("Negotiate");
     response.headers_mut().append(WWW_AUTHENTICATE, challenge);
     response
 }
 
-/// `V160`.
 #[tokio::test]
-async fn v160_the_challenges_of_others_stay() {
+async fn challenges_of_other_layers_are_kept() {
     let server = server();
     let schemes = |answer: &Answer| -> Vec<String> {
         answer
@@ -216,7 +215,7 @@ async fn v160_the_challenges_of_others_stay() {
     let answer = ask(&further_out, get_request("/")).await;
     assert_eq!(schemes(&answer), ["Bearer", "Negotiate"], "C12");
 
-    // Further in: a refusal of the application's own, with a good token.
+    // Inside: a rejection by the application, with a valid token.
     let refuse = async || {
         (
             http::StatusCode::UNAUTHORIZED,

@@ -33,7 +33,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::Service;
 use tower_oauth::relay::{Relay, Upload};
-use tower_oauth::testing::{Endpoint, Fault, Grant, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{Endpoint, Fault, GrantType, TestClient, TestServer, TestUser};
 use tower_oauth::{ConfigError, LoginLayer, Session};
 
 const API: &str = "https://api.example.com/v1";
@@ -711,13 +711,13 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
 }
 
 /// A shop whose access tokens live for five minutes, with a refresh token beside them or without.
-fn shop_of(upstream: &Upstream, grants: &[Grant]) -> Shop {
+fn shop_of(upstream: &Upstream, grants: &[GrantType]) -> Shop {
     let client = TestClient::confidential("shop", "shop-secret")
         .add_redirect_uri(CALLBACK)
         .unwrap()
         .add_post_logout_redirect_uri(LOGOUT)
         .unwrap()
-        .with_grants(grants.iter().copied())
+        .with_grant_types(grants.iter().copied())
         .without_consent();
     let server = TestServer::new(ISSUER)
         .unwrap()
@@ -736,7 +736,10 @@ const LIFE: Duration = Duration::from_secs(300);
 #[tokio::test]
 async fn an_expired_token_is_renewed_on_the_way() {
     let upstream = Upstream::default();
-    let shop = shop_of(&upstream, &[Grant::AuthorizationCode, Grant::RefreshToken]);
+    let shop = shop_of(
+        &upstream,
+        &[GrantType::AuthorizationCode, GrantType::RefreshToken],
+    );
     let mut jar = shop.signed_in().await;
     let ask = || Ask::new("POST", "/api/x").with(&SCRIPT).body("kept");
     shop.send(ask().jar(&jar)).await;
@@ -750,7 +753,7 @@ async fn an_expired_token_is_renewed_on_the_way() {
         assert_eq!(answer.status, StatusCode::OK);
         jar.take(&answer);
     }
-    assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
+    assert_eq!(shop.server.count_grant(GrantType::RefreshToken), 1);
     let got = upstream.got();
     let tokens: std::collections::BTreeSet<_> = got
         .iter()
@@ -760,7 +763,7 @@ async fn an_expired_token_is_renewed_on_the_way() {
     assert!(got.iter().all(|got| got.body == "kept"));
     // The cookies that came with the answers hold the new one.
     assert_eq!(shop.send(ask().jar(&jar)).await.status, StatusCode::OK);
-    assert_eq!(shop.server.count_grant(Grant::RefreshToken), 1);
+    assert_eq!(shop.server.count_grant(GrantType::RefreshToken), 1);
     let last = upstream.got().pop().unwrap();
     assert!(tokens.contains(last.headers["authorization"].to_str().unwrap()));
 }
@@ -768,9 +771,9 @@ async fn an_expired_token_is_renewed_on_the_way() {
 /// Without a fresh token the upstream does not hear of it; who has to do something about it, the status says.
 #[tokio::test]
 async fn without_a_fresh_token_nothing_is_sent() {
-    let away = Fault::status(503).only_for(Grant::RefreshToken);
-    let refused = |code| Fault::refusal(code).only_for(Grant::RefreshToken);
-    let both = &[Grant::AuthorizationCode, Grant::RefreshToken][..];
+    let away = Fault::status(503).only_for(GrantType::RefreshToken);
+    let refused = |code| Fault::refusal(code).only_for(GrantType::RefreshToken);
+    let both = &[GrantType::AuthorizationCode, GrantType::RefreshToken][..];
     for (name, grants, fault, status, code) in [
         ("none", &both[..1], None, 401, "login_required"),
         ("outage", both, Some(away), 503, "token_unavailable"),

@@ -1,4 +1,4 @@
-//! Protected resource metadata: the document, where it is served, and who is told of it.
+//! Protected resource metadata (RFC 9728): the document, its URL, and the challenges that refer to it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -45,7 +45,7 @@ async fn get_document(app: &Router, path: &str) -> Value {
     serde_json::from_str(&answer.body).unwrap()
 }
 
-/// An API with metadata, the layers in the order that the documentation shows.
+/// An API with metadata, with the layers in the documented order.
 fn published(server: &TestServer) -> Router {
     let metadata = metadata(server, AUDIENCE);
     let bearer = layer(server).with_resource_metadata(&metadata).unwrap();
@@ -53,7 +53,7 @@ fn published(server: &TestServer) -> Router {
 }
 
 #[test]
-fn the_address_is_inserted_between_host_and_path() {
+fn the_well_known_path_is_inserted_between_host_and_path() {
     for (name, resource, address) in [
         (
             "V161",
@@ -109,7 +109,7 @@ fn the_address_is_inserted_between_host_and_path() {
 }
 
 #[test]
-fn an_identifier_that_clients_could_read_otherwise_is_refused() {
+fn an_identifier_with_several_spellings_is_rejected() {
     for resource in [
         "",
         "api",
@@ -139,7 +139,7 @@ fn an_identifier_that_clients_could_read_otherwise_is_refused() {
 }
 
 #[test]
-fn the_document_has_what_was_said_and_nothing_empty() {
+fn the_document_has_the_configured_members_and_no_empty_ones() {
     let server = server();
     let bare = ResourceMetadata::new(AUDIENCE).unwrap();
     let expected = json!({ "resource": AUDIENCE, "bearer_methods_supported": ["header"] });
@@ -202,7 +202,7 @@ fn the_document_has_what_was_said_and_nothing_empty() {
 }
 
 #[test]
-fn members_that_say_nothing_or_contradict_are_refused() {
+fn empty_and_contradictory_members_are_rejected() {
     let metadata = || ResourceMetadata::new(AUDIENCE).unwrap();
     for (name, value) in [
         ("resource", json!("https://evil.test")),
@@ -233,7 +233,7 @@ fn members_that_say_nothing_or_contradict_are_refused() {
 }
 
 #[tokio::test]
-async fn the_document_is_for_everybody() {
+async fn the_document_is_served_without_authentication() {
     let server = server();
     let app = published(&server);
 
@@ -270,7 +270,7 @@ async fn the_document_is_for_everybody() {
 }
 
 #[tokio::test]
-async fn everything_else_goes_on_to_the_inner_service() {
+async fn other_requests_are_forwarded_to_the_inner_service() {
     let server = server();
     let app = published(&server);
     for (method, path) in [
@@ -332,7 +332,7 @@ async fn each_resource_of_a_host_has_its_own_document() {
     );
 }
 
-/// Challenges of all kinds of refusal.
+/// Responses with challenges, one of each kind.
 async fn refusals(app: &Router, server: &TestServer) -> [Answer; 4] {
     let expired = good(server).with_expires_in(-600).sign();
     let two = Request::get("/").header(AUTHORIZATION, "Bearer a b");
@@ -345,7 +345,7 @@ async fn refusals(app: &Router, server: &TestServer) -> [Answer; 4] {
 }
 
 #[tokio::test]
-async fn every_challenge_names_the_document() {
+async fn every_challenge_contains_the_url_of_the_document() {
     let server = server();
     let app = published(&server);
     let statuses = [401, 401, 400, 403];
@@ -362,11 +362,11 @@ async fn every_challenge_names_the_document() {
 }
 
 #[tokio::test]
-async fn a_401_hints_at_scopes_and_a_403_names_its_own() {
+async fn a_401_has_the_scope_hint_and_a_403_the_required_scopes() {
     let server = server();
     let bearer = layer(&server).with_scope_hint("read list").unwrap();
-    let [nobody, expired, unreadable, narrow] = refusals(&api(bearer), &server).await;
-    for answer in [nobody, expired] {
+    let [anonymous, expired, unreadable, narrow] = refusals(&api(bearer), &server).await;
+    for answer in [anonymous, expired] {
         assert_eq!(
             answer.challenge().parameter("scope"),
             Some("read list"),
@@ -380,9 +380,9 @@ async fn a_401_hints_at_scopes_and_a_403_names_its_own() {
     }
 }
 
-/// `V159`.
+/// RFC 9728 §3: a caller chooses `Host`, so it must not select the document.
 #[tokio::test]
-async fn v159_the_address_does_not_come_from_the_request() {
+async fn the_url_of_the_document_does_not_depend_on_the_request() {
     let server = server();
     let app = published(&server);
     let ours = get_document(&app, PATH).await;
@@ -417,9 +417,9 @@ async fn v159_the_address_does_not_come_from_the_request() {
     );
 }
 
-/// `V162`: the order that the documentation shows also lets the document be read with a stale token.
+/// With the layers in the documented order.
 #[tokio::test]
-async fn v162_a_token_that_is_refused_elsewhere_does_not_matter_at_the_document() {
+async fn the_document_is_served_to_requests_with_an_invalid_token() {
     let server = server();
     let app = published(&server);
     let answer = present_at(&app, PATH, "stale").await;
@@ -429,7 +429,7 @@ async fn v162_a_token_that_is_refused_elsewhere_does_not_matter_at_the_document(
 }
 
 #[test]
-fn a_document_that_does_not_fit_the_layer_is_refused() {
+fn a_document_that_contradicts_the_layer_is_rejected() {
     let server = server();
     let fits = |layer: BearerLayer, metadata| layer.with_resource_metadata(&metadata).is_ok();
     let of = |resource| metadata(&server, resource);
@@ -469,9 +469,9 @@ fn a_document_that_does_not_fit_the_layer_is_refused() {
     assert!(fits(required, es256().with_dpop_required()));
 }
 
-/// Finds its way as a client does that trusts nothing it was not told by the URL it asked for.
+/// RFC 9728 §3.3: the client validates that the resource identifier matches the URL that it requested.
 #[tokio::test]
-async fn a_strict_client_finds_the_authorization_server() {
+async fn a_strict_client_discovers_the_authorization_server() {
     let server = server();
     let url = "http://127.0.0.1:3000/mcp";
     let app = mcp::application(&server.authorization_server(), "http://127.0.0.1:3000").unwrap();
@@ -501,7 +501,7 @@ async fn call(app: &Router, token: &str, method: &str, params: Value) -> Answer 
 }
 
 #[tokio::test]
-async fn an_mcp_server_demands_a_scope_for_each_tool() {
+async fn an_mcp_server_requires_a_scope_for_each_tool() {
     let server = server();
     let app = mcp::application(&server.authorization_server(), "http://127.0.0.1:3000").unwrap();
     let token = |scope| {

@@ -1,4 +1,4 @@
-//! What is done to the cookies of a session in vain: changed, cut, pasted elsewhere, planted, multiplied.
+//! Session cookies that are changed, truncated, swapped, planted or multiplied.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -18,7 +18,7 @@ use tower_oauth::{Client, CookieKey, LoginLayer};
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// What a browser learns from an answer.
+/// Returns what a browser sees of a response.
 fn seen(answer: &Answer) -> String {
     format!("{} {} {:?}", answer.status, answer.head(), answer.body)
 }
@@ -31,7 +31,7 @@ async fn answers(shop: &Shop, jars: impl IntoIterator<Item = Jar>) -> HashSet<St
     answers
 }
 
-/// A session of about that many bytes of claims.
+/// Creates a session with about `size` bytes of claims.
 async fn large_session(shop: &Shop, size: usize, jar: &mut Jar) -> Answer {
     let blob = "b".repeat(size);
     shop.server.fail_once(
@@ -41,9 +41,9 @@ async fn large_session(shop: &Shop, size: usize, jar: &mut Jar) -> Answer {
     shop.sign_in("alice", jar).await
 }
 
-/// L39, H56: one answer to all of it, so that nobody learns how close they came.
+/// All failures have the same response, so that an attacker learns nothing from it.
 #[tokio::test]
-async fn every_bit_of_a_session_counts_and_every_failure_looks_alike() {
+async fn every_changed_bit_rejects_a_session_with_the_same_response() {
     let shop = Shop::new();
     let good = shop.signed_in().await.value(SESSION).to_owned();
     let mut bad = Vec::new();
@@ -77,9 +77,9 @@ async fn every_bit_of_a_session_counts_and_every_failure_looks_alike() {
     );
 }
 
-/// L40, H11: the name, the purpose, the application and the key are all part of the seal.
+/// The encryption is bound to the name, the purpose, the application and the key.
 #[tokio::test]
-async fn a_session_opens_for_its_own_application_alone() {
+async fn a_session_is_accepted_by_its_own_application_only() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let value = jar.value(SESSION);
@@ -162,10 +162,10 @@ async fn a_session_opens_for_its_own_application_alone() {
     }
 }
 
-/// L40: a login on its way, a session and a sign-out on its way are sealed with one key and are no use in
-/// each other's place.
+/// The cookies of a login, a session and a logout in progress share a key and are rejected in place of each
+/// other.
 #[tokio::test]
-async fn cookies_of_one_purpose_are_nothing_to_another() {
+async fn cookies_of_one_purpose_are_rejected_for_another() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     let session = jar.value(SESSION).to_owned();
@@ -202,15 +202,16 @@ async fn cookies_of_one_purpose_are_nothing_to_another() {
         assert_eq!(answer.location(), "/");
         assert_eq!(answer.set_cookies(), [""; 0]);
     }
-    // Each in its own place is still good.
+    // Each is still accepted in its own place.
     let jar = Jar::of(&[(&transaction_name, &transaction)]);
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     assert_eq!(answer.sets(), [SESSION]);
 }
 
-/// L41: a retired key opens, the new one seals at the next write, and after that the old one can go.
+/// A previous key decrypts, the first key encrypts at the next write, and then the previous key can be
+/// removed.
 #[tokio::test]
-async fn a_session_of_a_retired_key_is_sealed_anew_with_the_new_one() {
+async fn a_session_of_a_previous_key_is_encrypted_again_with_the_first() {
     let old = Shop::new();
     let mut jar = old.signed_in().await;
     let before = jar.clone();
@@ -237,10 +238,9 @@ async fn a_session_of_a_retired_key_is_sealed_anew_with_the_new_one() {
     }
 }
 
-/// H50, L43: a second session that is planted signs nobody in, in whatever order and field it comes. The same cookie twice is
-/// one.
+/// A planted second session signs no user in, in any order and field. The same cookie twice counts as one.
 #[tokio::test]
-async fn two_sessions_under_one_name_are_nobody_in_every_order() {
+async fn two_sessions_under_one_name_are_rejected_in_every_order() {
     let shop = Shop::new();
     let alice = shop.signed_in().await.value(SESSION).to_owned();
     let mut bob = Jar::default();
@@ -267,9 +267,9 @@ async fn two_sessions_under_one_name_are_nobody_in_every_order() {
     }
 }
 
-/// H52: no number, however it is written, makes work or a session; what was planted is cleared.
+/// No chunk number causes work or a session, in any notation. Planted chunks are cleared.
 #[tokio::test]
-async fn made_up_chunks_are_nobody_and_cleared() {
+async fn forged_chunks_are_rejected_and_cleared() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     large_session(&shop, 700, &mut jar).await;
@@ -285,7 +285,7 @@ async fn made_up_chunks_are_nobody_and_cleared() {
         shop.greeting(&chunks(&[(".0", &zero), (".1", &one)])).await,
         "hello alice"
     );
-    // The seam is nobody's secret: moved, it is the same text. A third chunk is not.
+    // The split position is not secret: with another split the text is the same. A third chunk is rejected.
     let (early, late) = (&zero[..100], format!("{}{one}", &zero[100..]));
     assert_eq!(
         shop.greeting(&chunks(&[(".0", early), (".1", &late)]))
@@ -307,7 +307,7 @@ async fn made_up_chunks_are_nobody_and_cleared() {
         let names: HashSet<&str> = planted.names().into_iter().collect();
         assert_eq!(cleared, names);
     }
-    // Beside a session that is complete they are nothing.
+    // Ignored beside a complete session.
     for planted in [
         chunks(&[(".0", &zero), (".1", &one), (".2147483648", "x")]),
         chunks(&[(".0", &zero), (".1", &one), (".18446744073709551616", "x")]),
@@ -333,9 +333,9 @@ async fn made_up_chunks_are_nobody_and_cleared() {
     }
 }
 
-/// H53: `shop-admin` on the same host begins like `shop`, and is another application.
+/// `shop-admin` on the same host has the same prefix as `shop` and is another application.
 #[tokio::test]
-async fn cookies_that_only_begin_like_ours_are_left_alone() {
+async fn cookies_with_a_longer_name_are_not_touched() {
     let shop = Shop::new();
     let theirs = [
         "__Host-Http-shop-admin-session",
@@ -361,8 +361,8 @@ async fn cookies_that_only_begin_like_ours_are_left_alone() {
     assert_eq!(answer.clears(), [SESSION]);
 }
 
-/// A name with white space around it, or in another case, is no cookie of this layer: it is not read, and
-/// does not hide the session either.
+/// A name with white space around it or in another case is not a cookie of this layer: it is neither read nor
+/// does it hide the session.
 #[tokio::test]
 async fn a_session_is_read_under_its_exact_name_only() {
     let shop = Shop::new();
@@ -391,7 +391,7 @@ async fn a_session_is_read_under_its_exact_name_only() {
     }
 }
 
-/// L42, L64: a session behind a heap of planted cookies is still found, and still cleared.
+/// A session among many planted cookies is still found and still cleared.
 #[tokio::test]
 async fn a_flood_of_planted_cookies_hides_no_session() {
     let shop = Shop::new();
@@ -413,7 +413,7 @@ async fn a_flood_of_planted_cookies_hides_no_session() {
     }
 }
 
-/// Decision 14: proxies cut at 8 KiB, and a browser that sends more cannot even sign out.
+/// Proxies limit the `Cookie` field to 8 KiB. A browser beyond the limit could not even sign out.
 #[tokio::test]
 async fn all_our_cookies_together_stay_below_eight_kibibytes() {
     let shop = Shop::new();
@@ -434,7 +434,7 @@ async fn all_our_cookies_together_stay_below_eight_kibibytes() {
 
     let mut largest = 0;
     for length in (0..500).step_by(50) {
-        // A sign-out that never came back, then the largest session, then more logins than are kept.
+        // An unfinished logout, then the largest session, then more logins than are kept.
         let mut jar = shop.signed_in().await;
         let target = format!("/notes?{}", "x".repeat(length));
         let path = format!("/auth/logout?return_to=/{}", "x".repeat(500));
@@ -453,9 +453,9 @@ async fn all_our_cookies_together_stay_below_eight_kibibytes() {
     assert!(largest > 7800, "nothing was tried: {largest}");
 }
 
-/// L38, L7, H65
+/// The `__Host-Http-` prefix requires `Secure`, `HttpOnly` and `Path=/` (RFC 6265bis).
 #[tokio::test]
-async fn the_cookie_of_a_session_has_every_attribute_that_protects_it() {
+async fn the_session_cookie_has_every_protective_attribute() {
     let shop = Shop::new();
     let answer = shop.sign_in("alice", &mut Jar::default()).await;
     let cookie = answer.set_cookies();
@@ -470,13 +470,13 @@ async fn the_cookie_of_a_session_has_every_attribute_that_protects_it() {
     );
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("vary"), "cookie");
-    // Cleared with the same ones: a browser ignores anything else under this prefix.
+    // Cleared with the same attributes: browsers ignore other `Set-Cookie` fields with this prefix.
     let jar = Jar::of(&[(SESSION, "x")]);
     let answer = shop.send(Ask::page("/").jar(&jar)).await;
     let expected = format!("{SESSION}=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
     assert_eq!(answer.set_cookies(), [expected]);
 
-    // Without https, which is for loopback, a browser would take neither prefix nor Secure.
+    // Without https, which is allowed for loopback, browsers accept neither the prefix nor `Secure`.
     let uri = "http://localhost:3000/auth/callback";
     let server = TestServer::new(ISSUER)
         .unwrap()
@@ -515,9 +515,9 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 proptest! {
-    /// L39: whatever is in the field, somebody gets an answer, and nobody is signed in.
+    /// Any field gets a response, and none signs a user in.
     #[test]
-    fn any_cookie_field_is_answered_and_is_nobody(
+    fn any_cookie_field_gets_a_response_and_no_session(
         bytes in prop::collection::vec(any::<u8>(), 0..200),
         pairs in prop::collection::vec(("(session|session[.][0-9x+-]{0,4}|tx-[a-z]{12}|logout|[a-z.]{0,9})", "[ -~]{0,40}"), 0..12),
     ) {
@@ -544,9 +544,9 @@ proptest! {
         }
     }
 
-    /// L39: no value is a session but those that were made as one.
+    /// No value is a session unless it was issued as one.
     #[test]
-    fn any_value_of_the_session_cookie_is_nobody(value in "[A-Za-z0-9_-]{0,300}") {
+    fn any_value_of_the_session_cookie_is_anonymous(value in "[A-Za-z0-9_-]{0,300}") {
         let app = Router::new().route("/", get(|session: Option<tower_oauth::Session>| async move {
             session.is_some().to_string()
         })).layer(login(&server()));

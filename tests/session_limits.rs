@@ -1,4 +1,4 @@
-//! How long a session lasts: its age, its idleness, and what does not change either.
+//! The lifetime of a session: absolute limit, idle limit, and what must not change either.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -26,9 +26,9 @@ fn max_age(answer: &Answer) -> u64 {
     seconds.parse().unwrap()
 }
 
-/// H62, L44: the server counts, whatever the browser was told to keep.
+/// The server enforces the limits, whatever `Max-Age` the cookie has.
 #[tokio::test]
-async fn an_idle_session_ends_at_the_second_though_its_cookie_would_live_on() {
+async fn an_idle_session_ends_at_the_second_although_its_cookie_is_valid_for_longer() {
     let shop = Shop::new();
     shop.forget_refresh_tokens();
     let mut jar = Jar::default();
@@ -40,14 +40,14 @@ async fn an_idle_session_ends_at_the_second_though_its_cookie_would_live_on() {
     let answer = shop.send(Ask::page("/").jar(&jar)).await;
     assert_eq!(answer.text(), "hello stranger");
     assert_eq!(answer.clears(), [SESSION]);
-    // It does not come back, and a required page asks for a new login.
+    // The session stays ended, and a page behind `required` starts a new login.
     let answer = shop.send(Ask::page("/account").jar(&jar)).await;
     assert_eq!(answer.location(), "/auth/login?return_to=%2Faccount");
     let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
 }
 
-/// L44: use keeps a session awake but never young.
+/// Use extends the idle limit, but not the absolute limit.
 #[tokio::test]
 async fn a_session_in_use_ends_after_eight_hours_to_the_second() {
     let shop = Shop::new();
@@ -67,7 +67,7 @@ async fn a_session_in_use_ends_after_eight_hours_to_the_second() {
     assert!(!known(&shop, &jar).await);
 }
 
-/// L44: a busy browser gets one cookie in a tenth of the idle limit, and none in between.
+/// A session in use sets one cookie in a tenth of the idle limit.
 #[tokio::test]
 async fn an_hour_of_requests_writes_ten_cookies() {
     let shop = Shop::new();
@@ -88,9 +88,9 @@ async fn an_hour_of_requests_writes_ten_cookies() {
     assert_eq!(written, every_six_minutes);
 }
 
-/// L45
+/// Reading the session route is not a use of the session.
 #[tokio::test]
-async fn a_page_that_polls_does_not_keep_anybody_signed_in() {
+async fn a_page_that_polls_does_not_extend_the_session() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for _ in 1..60 {
@@ -106,7 +106,7 @@ async fn a_page_that_polls_does_not_keep_anybody_signed_in() {
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.clears(), [SESSION]);
     assert_eq!(answer.json()["code"], "login_required");
-    // Asking for it helps only in time.
+    // Extending requires a live session.
     let answer = shop
         .send(Ask::new("GET", "/auth/session?extend=true").jar(&jar))
         .await;
@@ -114,9 +114,8 @@ async fn a_page_that_polls_does_not_keep_anybody_signed_in() {
     assert_eq!(answer.sets(), [""; 0]);
 }
 
-/// L45
 #[tokio::test]
-async fn a_poll_that_asks_for_it_keeps_awake_within_the_eight_hours() {
+async fn a_poll_with_extend_extends_the_session_within_the_absolute_limit() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     let begin = shop.clock().unix_seconds();
@@ -136,9 +135,9 @@ async fn a_poll_that_asks_for_it_keeps_awake_within_the_eight_hours() {
     assert!(!known(&shop, &jar).await);
 }
 
-/// Decision 28: a session from the future is none, and a clock that was turned back gives no one more time.
+/// A session from the future is rejected, and setting the clock back extends none.
 #[tokio::test]
-async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
+async fn a_wall_clock_that_is_set_back_extends_no_session() {
     let minutes = |n: i64| n * 60;
     for (name, before, back, after, stays) in [
         ("no jump", 50, 0, 9, true),
@@ -157,10 +156,10 @@ async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
     ] {
         let shop = Shop::new();
         let jar = shop.signed_in().await;
-        // The process has seen the time before and after.
+        // The process has read the clock before and after.
         shop.clock().advance(Duration::from_secs(before * 60));
         shop.greeting(&Jar::default()).await;
-        shop.clock().turn_wall(-minutes(back));
+        shop.clock().adjust_wall_clock(-minutes(back));
         let answer = shop.send(Ask::page("/auth/session")).await;
         assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
         let mut jar = jar;
@@ -174,15 +173,15 @@ async fn a_wall_clock_that_jumps_back_prolongs_nothing() {
     }
 }
 
-/// Decision 28: whoever signs in after the jump has the whole time, counted from there.
+/// A login after the rollback gets the full lifetime from then on.
 #[tokio::test]
-async fn a_wall_clock_that_jumped_back_does_not_shorten_new_sessions() {
+async fn a_wall_clock_that_was_set_back_does_not_shorten_new_sessions() {
     let shop = Shop::new();
     shop.forget_refresh_tokens();
     let old = shop.signed_in().await;
     shop.clock().advance(2 * HOUR);
     shop.greeting(&old).await;
-    shop.clock().turn_wall(-5400);
+    shop.clock().adjust_wall_clock(-5400);
     let new = shop.signed_in().await;
     assert!(!known(&shop, &old).await);
     shop.clock().advance(HOUR - SECOND);
@@ -191,9 +190,9 @@ async fn a_wall_clock_that_jumped_back_does_not_shorten_new_sessions() {
     assert!(!known(&shop, &new).await);
 }
 
-/// Decision 28: nor does being in use help.
+/// Neither does use extend it.
 #[tokio::test]
-async fn a_wall_clock_that_jumps_back_does_not_make_a_session_in_use_older_than_eight_hours() {
+async fn a_wall_clock_that_is_set_back_does_not_extend_a_used_session_past_eight_hours() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     let mut minutes = 0;
@@ -207,8 +206,8 @@ async fn a_wall_clock_that_jumps_back_does_not_make_a_session_in_use_older_than_
     for _ in 0..30 {
         assert!(step(&mut jar).await.1);
     }
-    // Set back by so little that the session does not look like one of the future.
-    shop.clock().turn_wall(-45);
+    // Set back by less than the tolerance for sessions from the future.
+    shop.clock().adjust_wall_clock(-45);
     let mut ended = None;
     for _ in 0..20 {
         let (at, known) = step(&mut jar).await;
@@ -220,9 +219,9 @@ async fn a_wall_clock_that_jumps_back_does_not_make_a_session_in_use_older_than_
     assert_eq!(ended, Some(8 * 60));
 }
 
-/// L44: what a handler and a script are told is what is kept.
+/// The times that handlers and scripts receive are the enforced ones.
 #[tokio::test]
-async fn the_limits_that_were_set_are_kept_and_told() {
+async fn configured_limits_are_enforced_and_reported() {
     let server = server();
     let login = login_with(&server, CookieKey::from_bytes(&KEY).unwrap())
         .with_session_limits(HOUR, 5 * MINUTE)
@@ -270,7 +269,8 @@ async fn the_limits_that_were_set_are_kept_and_told() {
     );
 }
 
-/// L47: two requests that both write the session anew leave one that is good, whichever answer is last.
+/// Two concurrent requests that both write the session leave a valid cookie, in either order of the
+/// responses.
 #[tokio::test]
 async fn concurrent_requests_may_both_write_the_session() {
     let shop = Shop::new();

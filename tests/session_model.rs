@@ -1,16 +1,16 @@
 //! Sessions against a simple model: logins, requests, refreshes, sign-outs, expiry, crashes, slow and lost
-//! answers and stores that fail, in an order drawn from a seed, over two nodes.
+//! responses and failing stores, in an order drawn from a seed, on two nodes.
 //!
-//! What must always be true:
-//! 1. A session that has ended never answers, whatever comes late.
-//! 2. One that lives is not lost, except by the model's word.
-//! 3. A refresh token is sent by one at a time, and again only after an unclear end, when whoever sent it
-//!    before cannot have the turn any more.
-//! 4. An access token that a handler gets is good, and never older than what was given out before.
+//! Invariants:
+//! 1. A session that has ended is never accepted again, whatever response arrives late.
+//! 2. A live session is not lost unless the model says so.
+//! 3. A refresh token is sent by one process at a time, and again only after an unknown outcome, when the
+//!    previous sender cannot hold the lease any more.
+//! 4. An access token that a handler receives is valid and never older than one received before.
 //! 5. Nothing hangs.
 //!
-//! A run that fails prints its seed and its steps, with those left out that do not matter.
-//! `SESSION_MODEL_SEED=n` tells that run again, `SESSION_MODEL_RUNS=n` tries so many (from that seed on).
+//! A failed run prints its seed and its steps, without those that do not matter. `SESSION_MODEL_SEED=n`
+//! repeats that run, `SESSION_MODEL_RUNS=n` tries that many (from that seed on).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -41,54 +41,57 @@ use std::time::Instant;
 use node::Mode;
 use provider::Rules;
 use steps::{Dice, Step, steps};
-use unreliable::Lie;
+use unreliable::ContractViolation;
 use world::{Setting, World};
 
 const RUNS: u64 = 800;
 
 #[test]
-fn sessions_in_a_store_are_what_the_model_says() {
+fn sessions_in_a_store_match_the_model() {
     explore(Mode::Store, RUNS);
 }
 
 #[test]
-fn sessions_in_cookies_with_a_shared_memory_are_what_the_model_says() {
+fn sessions_in_cookies_with_a_shared_store_match_the_model() {
     explore(Mode::CookieWithMemory, RUNS);
 }
 
 #[test]
-fn sessions_in_cookies_alone_are_what_the_model_says() {
+fn sessions_in_cookies_alone_match_the_model() {
     explore(Mode::Cookie, RUNS);
 }
 
-/// The model bites: without compare-and-swap, or without turns, it finds somebody who is wronged.
+/// The model detects faults: without compare-and-swap or without leases, runs fail.
 #[test]
-fn a_store_that_ignores_what_is_expected_is_found_out() {
-    find_out(Lie::IgnoresExpect);
+fn a_store_without_compare_and_swap_is_detected() {
+    detect(ContractViolation::IgnoresExpect);
 }
 
 #[test]
-fn a_store_that_gives_every_node_the_turn_is_found_out() {
-    find_out(Lie::GrantsEveryTurn);
+fn a_store_that_grants_every_lease_is_detected() {
+    detect(ContractViolation::GrantsEveryLease);
 }
 
 #[test]
-fn a_store_that_does_not_keep_what_has_ended_is_found_out() {
-    find_out(Lie::ForgetsEndings);
+fn a_store_that_forgets_ended_sessions_is_detected() {
+    detect(ContractViolation::ForgetsEnds);
 }
 
-fn find_out(lie: Lie) {
+fn detect(contract_violation: ContractViolation) {
     for mode in [Mode::Store, Mode::CookieWithMemory] {
         let found = (0..RUNS).find_map(|seed| {
             let (setting, steps) = draw(mode, seed);
             let setting = Setting {
-                lie: Some(lie),
+                contract_violation: Some(contract_violation),
                 ..setting
             };
             let (violation, _) = World::new(setting, false).run(&steps).err()?;
             Some(format!("seed {seed}: {violation}"))
         });
-        println!("{mode:?}, {lie:?}: {}", found.expect("nobody noticed"));
+        println!(
+            "{mode:?}, {contract_violation:?}: {}",
+            found.expect("no run failed")
+        );
     }
 }
 
@@ -103,8 +106,8 @@ fn explore(mode: Mode, runs: u64) {
     for seed in seeds {
         let (setting, steps) = draw(mode, seed);
         if let Err((violation, _)) = World::new(setting, false).run(&steps) {
-            let told = tell(setting, steps);
-            panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{told}");
+            let to_json = send_logout_token(setting, steps);
+            panic!("{mode:?}, SESSION_MODEL_SEED={seed}: {violation}\n{setting:?}\n{to_json}");
         }
     }
     println!(
@@ -123,26 +126,26 @@ fn draw(mode: Mode, seed: u64) -> (Setting, Vec<Step>) {
     let setting = Setting {
         mode,
         rules,
-        lie: None,
+        contract_violation: None,
     };
     (setting, steps(&mut dice))
 }
 
-/// The story of a run that fails, without the steps that it fails without.
-fn tell(setting: Setting, mut steps: Vec<Step>) -> String {
+/// Describes a failed run, without the steps that the failure does not require.
+fn send_logout_token(setting: Setting, mut steps: Vec<Step>) -> String {
     let fails = |steps: &[Step]| World::new(setting, true).run(steps).err();
-    let mut told = fails(&steps);
+    let mut to_json = fails(&steps);
     let mut index = steps.len();
     while index > 0 {
         index -= 1;
         let mut fewer = steps.clone();
         fewer.remove(index);
         if let Some(again) = fails(&fewer) {
-            (told, steps) = (Some(again), fewer);
+            (to_json, steps) = (Some(again), fewer);
             index = index.min(steps.len());
         }
     }
-    match told {
+    match to_json {
         Some((violation, trace)) => format!("{violation}\n{}", trace.unwrap_or_default()),
         None => "it does not fail again: chance has a part in it".to_owned(),
     }

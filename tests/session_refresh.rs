@@ -1,4 +1,4 @@
-//! Sessions that stay fresh: one refresh for all who want it, and nothing lost on the way.
+//! Refreshes of session tokens: one refresh for all callers, and no token is lost.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -14,8 +14,10 @@ use std::time::Duration;
 
 use login_support::logs::Logs;
 use login_support::{Ask, Jar, PAGE};
-use refresh_support::{LIFE, MODES, Mode, World, begin, said, settle, token, told};
-use tower_oauth::testing::{Endpoint, Fault, Gate, Grant};
+use refresh_support::{
+    LIFETIME, MODES, Mode, World, begin, response_of, settle, status_and_text, token,
+};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};
 
 const OWN: [(&str, &str); 2] = [PAGE[0], ("sec-fetch-site", "same-origin")];
 
@@ -24,14 +26,14 @@ async fn logout(shop: &login_support::Shop, jar: &Jar) {
     assert_eq!(shop.send(ask).await.status, 303);
 }
 
-/// `L51`.
+/// Concurrent callers share one refresh, in a process and across processes.
 #[tokio::test]
-async fn two_hundred_requests_at_the_moment_of_expiry_make_one_refresh() {
+async fn two_hundred_requests_at_expiry_share_one_refresh() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let requests: Vec<_> = (0..200)
             .map(|n| begin([&world.a, &world.b][n % 2], "/token", &jar))
             .collect();
@@ -42,29 +44,33 @@ async fn two_hundred_requests_at_the_moment_of_expiry_make_one_refresh() {
         let new = answers[0].text();
         assert_ne!(new, old, "{mode:?}");
         for answer in &answers {
-            assert_eq!(said(answer), (200, new.clone()), "{mode:?}");
+            assert_eq!(status_and_text(answer), (200, new.clone()), "{mode:?}");
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        // Nor does anybody who comes later.
+        // Later callers do not refresh either.
         assert_eq!(token(&world.b, &jar).await.text(), new, "{mode:?}");
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
 }
 
-/// `L52`: the browser sent it before it had the answer to the first.
+/// The browser sent the request before it had the response to the first.
 #[tokio::test]
-async fn a_late_request_with_the_old_cookie_gets_the_successor() {
+async fn a_late_request_with_the_old_cookie_gets_the_refreshed_tokens() {
     for mode in MODES {
         let world = World::new(mode);
         let old = world.a.signed_in().await;
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let first = world.in_time(token(&world.a, &old)).await;
         let mut new = old.clone();
         new.take(&first);
         for (seconds, jar) in [(0, &old), (30, &old), (1, &new), (20, &old)] {
             world.advance(seconds);
             let late = world.in_time(token(&world.b, jar)).await;
-            assert_eq!(said(&late), said(&first), "{mode:?} {seconds}");
+            assert_eq!(
+                status_and_text(&late),
+                status_and_text(&first),
+                "{mode:?} {seconds}"
+            );
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
         if mode != Mode::Store {
@@ -79,9 +85,9 @@ async fn a_late_request_with_the_old_cookie_gets_the_successor() {
     }
 }
 
-/// `L50`: between 60 and 30 seconds before the end, not all at once, and without anybody waiting.
+/// Between 60 and 30 seconds before expiry, with jitter, and without a waiting request.
 #[tokio::test]
-async fn a_refresh_begins_ahead_of_its_time_with_jitter() {
+async fn a_refresh_starts_before_expiry_with_jitter() {
     for mode in MODES {
         let world = World::new(mode);
         let mut jars = Vec::new();
@@ -93,7 +99,7 @@ async fn a_refresh_begins_ahead_of_its_time_with_jitter() {
         for second in 239..=270 {
             for jar in &mut jars {
                 let before = world.refreshes();
-                // Nobody asks for the token here.
+                // This page does not use the token.
                 let answer = world.a.send(Ask::page("/").jar(jar)).await;
                 jar.take(&answer);
                 settle().await;
@@ -110,9 +116,9 @@ async fn a_refresh_begins_ahead_of_its_time_with_jitter() {
     }
 }
 
-/// Half the life of a token is its own: one that lives shortly is not refreshed at each request.
+/// A short-lived token is used for half its lifetime, so that not every request refreshes it.
 #[tokio::test]
-async fn a_token_of_a_short_life_is_used_for_half_of_it() {
+async fn a_short_lived_token_is_used_for_half_its_lifetime() {
     let client = |client: tower_oauth::testing::TestClient| {
         client.with_access_token_lifetime(Duration::from_secs(20))
     };
@@ -126,25 +132,28 @@ async fn a_token_of_a_short_life_is_used_for_half_of_it() {
             settle().await;
             world.advance(1);
         }
-        // The steps in which a test lets time pass add a little.
+        // The steps in which a test advances time add a little.
         let refreshes = world.refreshes();
         assert!((9..=11).contains(&refreshes), "{mode:?}: {refreshes}");
     }
 }
 
-/// A handler in a hurry is not held up: the old token is good for a while.
+/// A handler does not wait: the current token is still valid.
 #[tokio::test]
-async fn nobody_waits_while_the_token_is_good() {
+async fn no_request_waits_while_the_token_is_valid() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         world.advance(280);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         assert_eq!(token(&world.b, &jar).await.text(), old, "{mode:?}");
         gate.open();
         settle().await;
@@ -154,24 +163,27 @@ async fn nobody_waits_while_the_token_is_good() {
     }
 }
 
-/// `L54`: in a sealed cookie the answer that follows the refresh is where its tokens are kept.
+/// With an encrypted cookie, the response after the refresh carries the new tokens.
 #[tokio::test]
-async fn the_response_of_the_request_that_began_a_refresh_carries_its_cookie() {
+async fn the_response_of_the_request_that_started_a_refresh_carries_its_cookie() {
     let world = World::new(Mode::Cookie);
     let mut jar = world.a.signed_in().await;
     let gate = Gate::new();
-    let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+    let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
     world.server.fail_once(Endpoint::Token, slow);
     world.advance(280);
     let request = begin(&world.a, "/", &jar);
-    world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+    world
+        .server
+        .wait_for_grant(GrantType::RefreshToken, 1)
+        .await;
     settle().await;
     assert!(!request.is_finished());
     gate.open();
     let answer = request.await.unwrap();
     assert!(!answer.sets().is_empty(), "{answer:?}");
     jar.take(&answer);
-    // So a process that restarts has lost nothing.
+    // So a restart of the process loses nothing.
     let restarted = world.another();
     world.advance(280);
     let answer = world.in_time(token(&restarted, &jar)).await;
@@ -186,29 +198,32 @@ async fn the_response_of_the_request_that_began_a_refresh_carries_its_cookie() {
 async fn a_response_does_not_wait_long_for_a_refresh_that_hangs() {
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
-    let hang = Fault::hang().only_for(Grant::RefreshToken);
+    let hang = Fault::hang().only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, hang);
     world.advance(280);
     let before = world.clock().unix_seconds();
     let answer = world.in_time(world.a.send(Ask::page("/").jar(&jar))).await;
-    assert_eq!(said(&answer), (200, "hello alice".to_owned()));
+    assert_eq!(status_and_text(&answer), (200, "hello alice".to_owned()));
     let waited = world.clock().unix_seconds() - before;
     assert!((1..=3).contains(&waited), "{waited}");
 }
 
-/// `L55`.
+/// The attempt runs in its own task.
 #[tokio::test]
-async fn a_client_that_goes_away_in_the_middle_loses_nothing() {
+async fn a_refresh_completes_if_the_client_disconnects() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(request.await.unwrap_err().is_cancelled());
         gate.open();
@@ -220,9 +235,9 @@ async fn a_client_that_goes_away_in_the_middle_loses_nothing() {
     }
 }
 
-/// `L55`: a process that is told to stop can let its refreshes come to their end first.
+/// A process that shuts down can let its refreshes complete first.
 #[tokio::test]
-async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
+async fn a_shutdown_can_wait_for_refreshes_in_progress() {
     for mode in MODES {
         let world = World::new(mode);
         let layer = refresh_support::layer(&world.server, mode, &world.store);
@@ -233,11 +248,14 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
         );
         let jar = shop.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&shop, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         request.abort();
         assert!(!layer.wait_for_refreshes(Duration::ZERO).await, "{mode:?}");
         gate.open();
@@ -245,7 +263,7 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
             layer.wait_for_refreshes(Duration::from_secs(5)).await,
             "{mode:?}"
         );
-        // The tokens are kept: whoever comes needs no other.
+        // The tokens are saved: later requests need no refresh.
         let answer = world.in_time(token(&shop, &jar)).await;
         assert_eq!(
             (answer.status.as_u16(), world.refreshes()),
@@ -255,15 +273,16 @@ async fn who_is_told_to_stop_can_wait_for_refreshes_under_way() {
     }
 }
 
-/// `L51`: a process dies after it took the lease, and nobody hears of it any more.
+/// A process crashes after it acquired the lease.
 #[test]
-fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {
+fn another_process_refreshes_when_the_lease_of_a_crashed_one_has_expired() {
     let not_carried_out = Fault::hang();
-    let carried_out = Fault::answer_waits_for(&Gate::new());
+    let carried_out = Fault::hold_response(&Gate::new());
     for (name, fault, rotates, expected) in [
         ("not carried out", not_carried_out.clone(), true, 200),
         ("carried out", carried_out.clone(), false, 200),
-        // RFC 9700 §4.14.2: the server takes the second use for a theft. Nobody could know.
+        // The authorization server treats the second use as theft (RFC 9700 §4.14.2). No process can know
+        // that.
         ("carried out and rotated", carried_out, true, 401),
     ] {
         for mode in [Mode::SharedMemory, Mode::Store] {
@@ -277,12 +296,15 @@ fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {
                 false => client.without_rotation(),
             });
             let jar = other.block_on(world.b.signed_in());
-            let fault = fault.clone().only_for(Grant::RefreshToken);
+            let fault = fault.clone().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, fault);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             one.block_on(async {
                 begin(&world.a, "/token", &jar);
-                world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+                world
+                    .server
+                    .wait_for_grant(GrantType::RefreshToken, 1)
+                    .await;
             });
             drop(one);
             let died_at = world.clock().unix_seconds();
@@ -295,10 +317,10 @@ fn another_process_goes_on_when_the_lease_of_a_dead_one_has_run_out() {
     }
 }
 
-/// `H76`: the request was carried out, and its answer is lost. The refresh token is not sent again before the
-/// lease has run out.
+/// The request was processed and its response was lost. The refresh token is not sent again before the lease
+/// has expired.
 #[tokio::test]
-async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
+async fn a_lost_response_is_followed_by_a_delay_and_another_attempt() {
     for mode in MODES {
         for (rotates, status) in [(false, 200), (true, 401)] {
             let world = World::with(mode, |client| match rotates {
@@ -306,9 +328,9 @@ async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
                 false => client.without_rotation(),
             });
             let jar = world.a.signed_in().await;
-            let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+            let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
             world.server.fail_once(Endpoint::Token, lost);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             for _ in 0..3 {
                 let answer = token(&world.a, &jar).await;
                 assert_eq!(answer.status, 503, "{mode:?} {rotates}");
@@ -326,10 +348,10 @@ async fn a_lost_answer_is_followed_by_a_pause_and_another_attempt() {
     }
 }
 
-/// `L51`: a process that was stopped so long that another took its turn comes back with an answer. What the
-/// other brought stays, whatever the answer is.
+/// A process was paused for so long that another one acquired the lease, and then receives a response. The
+/// tokens of the other process stay, whatever the response is.
 #[tokio::test]
-async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
+async fn a_process_that_lost_its_lease_uses_the_tokens_of_the_next_holder() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         for refused in [true, false] {
             let world = World::with(mode, |client| match refused {
@@ -340,7 +362,7 @@ async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
             world.a.send(Ask::page("/keep").jar(&jar)).await;
             let gate = Gate::new();
             let once = |fault: Fault| {
-                let fault = fault.only_for(Grant::RefreshToken);
+                let fault = fault.only_for(GrantType::RefreshToken);
                 world.server.fail_once(Endpoint::Token, fault);
             };
             match refused {
@@ -348,62 +370,80 @@ async fn a_holder_that_lost_its_lease_takes_what_the_next_one_brought() {
                     once(Fault::wait_for(&gate));
                     once(Fault::refusal("invalid_grant"));
                 }
-                false => once(Fault::answer_waits_for(&gate)),
+                false => once(Fault::hold_response(&gate)),
             }
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             let stopped = begin(&world.a, "/token", &jar);
-            world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+            world
+                .server
+                .wait_for_grant(GrantType::RefreshToken, 1)
+                .await;
             world.lose_lease().await;
             let next = world.in_time(token(&world.b, &jar)).await;
             assert_eq!(next.status, 200, "{mode:?} {refused}");
             gate.open();
             let stopped = world.in_time(stopped).await.unwrap();
-            assert_eq!(said(&stopped), said(&next), "{mode:?} {refused}");
+            assert_eq!(
+                status_and_text(&stopped),
+                status_and_text(&next),
+                "{mode:?} {refused}"
+            );
             for shop in [&world.a, &world.b] {
                 let later = world.in_time(token(shop, &jar)).await;
-                assert_eq!(said(&later), said(&next), "{mode:?} {refused}");
+                assert_eq!(
+                    status_and_text(&later),
+                    status_and_text(&next),
+                    "{mode:?} {refused}"
+                );
             }
             assert_eq!(world.refreshes(), 2, "{mode:?} {refused}");
         }
     }
 }
 
-/// The server may still be at work on the request whose answer was lost: no other process sends the refresh
-/// token beside it.
+/// The server may still process the request whose response was lost. No other process sends the refresh token
+/// at the same time.
 #[tokio::test]
-async fn after_a_lost_answer_other_processes_wait_as_well() {
+async fn after_a_lost_response_other_processes_wait_too() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::with(mode, |client| client.without_rotation());
         let jar = world.a.signed_in().await;
-        let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+        let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, lost);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         assert_eq!(token(&world.a, &jar).await.status, 503, "{mode:?}");
         let lost_at = world.clock().unix_seconds();
         let answer = world.in_time(token(&world.b, &jar)).await;
         assert_eq!(answer.status, 200, "{mode:?}");
         let waited = world.clock().unix_seconds() - lost_at;
         assert!((9..=12).contains(&waited), "{mode:?}: {waited}");
-        // The first has given up for a while, and still gets what the other brought.
+        // The first process backs off, and still uses the tokens of the other one.
         let other = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 2, "{mode:?}");
     }
 }
 
-/// `L54`: nobody has a token that is not kept, and a store that comes back loses none.
+/// No caller has a token that is not saved, and none is lost once the store is available again.
 #[tokio::test]
-async fn a_store_that_is_away_when_the_tokens_come_gets_them_when_it_is_back() {
+async fn refreshed_tokens_are_saved_when_the_store_is_available_again() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.store.off();
         gate.open();
         for _ in 0..8 {
@@ -412,7 +452,7 @@ async fn a_store_that_is_away_when_the_tokens_come_gets_them_when_it_is_back() {
         }
         settle().await;
         assert!(!request.is_finished(), "{mode:?}");
-        // Meanwhile nothing can be said of anybody, and nobody is signed out.
+        // Meanwhile sessions cannot be checked, and no user is signed out.
         let answer = world.b.send(Ask::page("/").jar(&jar)).await;
         assert_eq!(answer.status, 503, "{mode:?}");
         assert!(answer.clears().is_empty(), "{mode:?}");
@@ -421,46 +461,57 @@ async fn a_store_that_is_away_when_the_tokens_come_gets_them_when_it_is_back() {
         assert_eq!(answer.status, 200, "{mode:?}");
         assert_ne!(answer.text(), old, "{mode:?}");
         let other = world.in_time(token(&world.b, &jar)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
 }
 
-/// `L47`.
+/// A sign-out during a refresh ends the session, and the tokens that arrive later are revoked.
 #[tokio::test]
-async fn a_slow_refresh_brings_nobody_back_who_signed_out() {
+async fn a_slow_refresh_does_not_restore_an_ended_session() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         logout(&world.b, &jar).await;
         let revoked = world.revoked().len();
         gate.open();
         let answer = world.in_time(request).await.unwrap();
-        assert_eq!(said(&answer), (401, "ended".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "ended".to_owned()),
+            "{mode:?}"
+        );
         assert!(answer.sets().is_empty(), "{mode:?}: {answer:?}");
         for shop in [&world.a, &world.b] {
             assert_eq!(shop.greeting(&jar).await, "hello stranger", "{mode:?}");
         }
-        // The tokens that came too late, each of them.
+        // The late tokens, both of them.
         assert_eq!(world.revoked().len() - revoked, 2, "{mode:?}");
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
 }
 
-/// `L53`, `H76`.
+/// `invalid_grant` (RFC 6749 §5.2) ends the session.
 #[tokio::test]
-async fn a_refused_refresh_token_ends_the_session_wherever_it_is_known() {
+async fn a_rejected_refresh_token_ends_the_session_in_every_process() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         for seconds in [280, 300] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+            let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
             world.advance(seconds);
             let answer = world.in_time(token(&world.a, &jar)).await;
@@ -476,20 +527,20 @@ async fn a_refused_refresh_token_ends_the_session_wherever_it_is_known() {
     }
 }
 
-/// Decision 16.
+/// Another replica may have used the refresh token, so the access token is used until it expires.
 #[tokio::test]
-async fn in_cookies_alone_a_refused_refresh_token_ends_the_session_with_its_access_token() {
+async fn in_cookies_alone_a_rejected_refresh_token_ends_the_session_with_its_access_token() {
     let world = World::new(Mode::Cookie);
     let jar = world.a.signed_in().await;
     let old = token(&world.a, &jar).await.text();
-    let refused = Fault::refusal("invalid_grant").only_for(Grant::RefreshToken);
+    let refused = Fault::refusal("invalid_grant").only_for(GrantType::RefreshToken);
     world.server.fail(Endpoint::Token, refused);
     let log = Logs::default();
     let _recording = log.record();
     world.advance(280);
     for _ in 0..19 {
         let answer = token(&world.a, &jar).await;
-        assert_eq!(said(&answer), (200, old.clone()));
+        assert_eq!(status_and_text(&answer), (200, old.clone()));
         assert!(answer.set_cookies().is_empty(), "{answer:?}");
         world.advance(1);
     }
@@ -501,18 +552,18 @@ async fn in_cookies_alone_a_refused_refresh_token_ends_the_session_with_its_acce
     assert_eq!(world.refreshes(), 1);
 }
 
-/// Two replicas that share nothing: what one of them did not see is no reason to sign anybody out at the
-/// other, or to take the newer cookie away.
+/// Two replicas share nothing: neither signs the user out for what it has not seen, nor replaces the newer
+/// cookie.
 #[tokio::test]
-async fn a_replica_that_shares_nothing_does_not_harm_the_newer_cookie() {
+async fn a_replica_without_a_shared_store_keeps_the_newer_cookie() {
     let world = World::new(Mode::Cookie);
     let replica = world.another();
     let old = world.a.signed_in().await;
-    world.clock().advance(LIFE);
+    world.clock().advance(LIFETIME);
     let mut new = old.clone();
     new.take(&world.in_time(token(&world.a, &old)).await);
     let late = token(&replica, &old).await;
-    assert_eq!(said(&late), (401, "ended".to_owned()));
+    assert_eq!(status_and_text(&late), (401, "ended".to_owned()));
     assert!(late.set_cookies().is_empty(), "{late:?}");
     assert_eq!(world.refreshes(), 2);
     for shop in [&world.a, &replica] {
@@ -522,7 +573,7 @@ async fn a_replica_that_shares_nothing_does_not_harm_the_newer_cookie() {
 }
 
 #[tokio::test]
-async fn cookies_alone_say_once_what_they_cannot_promise() {
+async fn rotation_without_a_store_is_logged_once() {
     for (mode, rotates, expected) in [
         (Mode::Cookie, true, 1),
         (Mode::Cookie, false, 0),
@@ -538,19 +589,19 @@ async fn cookies_alone_say_once_what_they_cannot_promise() {
         for _ in 0..2 {
             let mut jar = world.a.signed_in().await;
             for _ in 0..2 {
-                world.clock().advance(LIFE);
+                world.clock().advance(LIFETIME);
                 jar.take(&world.in_time(token(&world.a, &jar)).await);
             }
         }
         assert_eq!(world.refreshes(), 4);
-        let said = log.text().matches("rotation_without_store").count();
-        assert_eq!(said, expected, "{mode:?} {rotates}");
+        let status_and_text = log.text().matches("rotation_without_store").count();
+        assert_eq!(status_and_text, expected, "{mode:?} {rotates}");
     }
 }
 
-/// `L53`: a secret that was changed signs nobody out.
+/// A changed client secret signs no user out.
 #[tokio::test]
-async fn a_server_that_refuses_the_client_ends_no_session() {
+async fn a_rejected_client_ends_no_session() {
     for mode in MODES {
         for code in [
             "invalid_client",
@@ -559,13 +610,13 @@ async fn a_server_that_refuses_the_client_ends_no_session() {
         ] {
             let world = World::new(mode);
             let jar = world.a.signed_in().await;
-            let refused = Fault::refusal(code).only_for(Grant::RefreshToken);
+            let refused = Fault::refusal(code).only_for(GrantType::RefreshToken);
             world.server.fail(Endpoint::Token, refused);
-            world.clock().advance(LIFE);
+            world.clock().advance(LIFETIME);
             for _ in 0..5 {
                 let answer = token(&world.a, &jar).await;
                 assert_eq!(
-                    said(&answer),
+                    status_and_text(&answer),
                     (502, "refused".to_owned()),
                     "{mode:?} {code}"
                 );
@@ -577,7 +628,7 @@ async fn a_server_that_refuses_the_client_ends_no_session() {
                 "hello alice",
                 "{mode:?} {code}"
             );
-            world.server.mend(Endpoint::Token);
+            world.server.clear_faults(Endpoint::Token);
             world.advance(1);
             let answer = world.in_time(token(&world.a, &jar)).await;
             assert_eq!(answer.status, 200, "{mode:?} {code}");
@@ -585,25 +636,25 @@ async fn a_server_that_refuses_the_client_ends_no_session() {
     }
 }
 
-/// `L53`, `H76`: somebody asks each second for four minutes.
+/// One request a second for four minutes.
 #[tokio::test]
-async fn an_outage_ends_no_session_and_is_met_with_patience() {
+async fn an_outage_ends_no_session_and_is_retried_with_backoff() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let away = Fault::status(503).only_for(Grant::RefreshToken);
+        let away = Fault::status(503).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, away);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         for second in 0..240 {
             let answer = token(&world.a, &jar).await;
             assert_eq!(answer.status, 503, "{mode:?} {second}");
             assert!(answer.clears().is_empty());
             world.advance(1);
         }
-        // 1 + 2 + 4 + ... + 60 + 60 seconds, each up to a quarter shorter.
+        // 1 + 2 + 4 + ... + 60 + 60 seconds, each shortened by up to a quarter.
         let attempts = world.refreshes();
         assert!((9..=12).contains(&attempts), "{mode:?}: {attempts}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(60);
         let answer = world.in_time(token(&world.a, &jar)).await;
         assert_eq!(answer.status, 200, "{mode:?}");
@@ -612,45 +663,49 @@ async fn an_outage_ends_no_session_and_is_met_with_patience() {
 }
 
 #[tokio::test]
-async fn a_server_that_says_when_to_come_back_is_heeded() {
+async fn retry_after_of_the_token_endpoint_is_respected() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let fault = |fault: Fault| fault.only_for(Grant::RefreshToken);
+        let fault = |fault: Fault| fault.only_for(GrantType::RefreshToken);
         world
             .server
             .fail(Endpoint::Token, fault(Fault::status(429)));
         let field = Fault::header("retry-after".parse().unwrap(), "120".parse().unwrap());
         world.server.fail(Endpoint::Token, fault(field));
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = token(&world.a, &jar).await;
-        assert_eq!(said(&answer), (503, "again in 120".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (503, "again in 120".to_owned()),
+            "{mode:?}"
+        );
         for _ in 0..119 {
             world.advance(1);
             assert_eq!(token(&world.a, &jar).await.status, 503);
         }
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        world.server.mend(Endpoint::Token);
+        world.server.clear_faults(Endpoint::Token);
         world.advance(1);
         assert_eq!(world.in_time(token(&world.a, &jar)).await.status, 200);
     }
 }
 
-/// A good token is used to its end, whatever becomes of the attempts to renew it.
+/// A valid token is used until it expires, even if refreshes fail.
 #[tokio::test]
-async fn what_fails_ahead_of_time_is_nobodys_business() {
+async fn a_failed_proactive_refresh_affects_no_request() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(270);
         for _ in 0..30 {
             let answer = token(&world.a, &jar).await;
-            assert_eq!(said(&answer), (200, old.clone()), "{mode:?}");
+            assert_eq!(status_and_text(&answer), (200, old.clone()), "{mode:?}");
             settle().await;
             world.advance(1);
         }
@@ -659,9 +714,9 @@ async fn what_fails_ahead_of_time_is_nobodys_business() {
     }
 }
 
-/// An API refused the token before its time.
+/// An API rejected the token before it expired.
 #[tokio::test]
-async fn a_token_that_an_api_refused_is_renewed_once_for_all_who_ask() {
+async fn a_token_that_an_api_rejected_is_refreshed_once_for_all_callers() {
     for mode in MODES {
         let world = World::new(mode);
         let mut jar = world.a.signed_in().await;
@@ -688,17 +743,22 @@ async fn a_token_that_an_api_refused_is_renewed_once_for_all_who_ask() {
     }
 }
 
-/// `H83`, `L28`.
+/// The subject of a refreshed ID token must be that of the login (OpenID Connect Core §12.2).
 #[tokio::test]
-async fn tokens_of_somebody_else_end_the_session() {
+async fn tokens_of_another_subject_end_the_session() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
-        let bob = Fault::id_token(|mint| mint.with_subject("bob")).only_for(Grant::RefreshToken);
+        let bob =
+            Fault::id_token(|mint| mint.with_subject("bob")).only_for(GrantType::RefreshToken);
         world.server.fail(Endpoint::Token, bob);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let answer = world.in_time(token(&world.a, &jar)).await;
-        assert_eq!(said(&answer), (401, "ended".to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (401, "ended".to_owned()),
+            "{mode:?}"
+        );
         assert!(answer.sets().is_empty(), "{mode:?}");
         for shop in [&world.a, &world.b] {
             assert_eq!(shop.greeting(&jar).await, "hello stranger", "{mode:?}");
@@ -707,9 +767,9 @@ async fn tokens_of_somebody_else_end_the_session() {
     }
 }
 
-/// `L56`.
+/// A refresh may narrow the scopes (RFC 6749 §6).
 #[tokio::test]
-async fn scopes_that_a_refresh_took_away_are_gone_from_the_session() {
+async fn scopes_that_a_refresh_removed_are_removed_from_the_session() {
     for mode in MODES {
         let world = World::with(mode, |client| {
             client
@@ -719,52 +779,56 @@ async fn scopes_that_a_refresh_took_away_are_gone_from_the_session() {
                 .unwrap()
         });
         let jar = world.a.signed_in().await;
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         world.in_time(token(&world.a, &jar)).await;
         let answer = world.b.send(Ask::page("/scopes").jar(&jar)).await;
         assert_eq!(answer.text(), "openid", "{mode:?}");
     }
 }
 
-/// A task of the application goes on when the response is long gone.
+/// A task of the application continues long after the response.
 #[tokio::test]
-async fn a_session_gives_fresh_tokens_after_the_response_was_sent() {
+async fn a_session_refreshes_tokens_after_the_response_was_sent() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         world.a.send(Ask::page("/keep").jar(&jar)).await;
         let session = world.kept.lock().unwrap()[0].clone();
         let first = session.access_token().await.unwrap();
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         let second = world.in_time(session.access_token()).await.unwrap();
         assert_ne!(first, second, "{mode:?}");
-        // What it got is the session's, not its own.
+        // Its tokens are those of the session.
         let answer = world.in_time(token(&world.b, &jar)).await;
-        assert_eq!(said(&answer), (200, second.expose().to_owned()), "{mode:?}");
+        assert_eq!(
+            status_and_text(&answer),
+            (200, second.expose().to_owned()),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         logout(&world.b, &jar).await;
         let outcome = world.in_time(session.access_token()).await;
-        let outcome = told(outcome.map(|it| it.expose().to_owned()));
+        let outcome = response_of(outcome.map(|it| it.expose().to_owned()));
         assert_eq!(outcome.1, "ended", "{mode:?}");
         assert_eq!(world.refreshes(), 1, "{mode:?}");
     }
 }
 
-/// `L50`: without a refresh token there is nothing to send.
+/// Without a refresh token there is no request.
 #[tokio::test]
 async fn without_a_refresh_token_the_session_outlives_its_access_token() {
     for mode in MODES {
         let world = World::with(mode, |client| {
-            client.with_grants([Grant::AuthorizationCode])
+            client.with_grant_types([GrantType::AuthorizationCode])
         });
         let jar = world.a.signed_in().await;
         assert_eq!(token(&world.a, &jar).await.status, 200);
-        world.clock().advance(LIFE);
+        world.clock().advance(LIFETIME);
         for path in ["/token", "/renew"] {
             let answer = world.a.send(Ask::page(path).jar(&jar)).await;
             assert_eq!(
-                said(&answer),
+                status_and_text(&answer),
                 (401, "expired".to_owned()),
                 "{mode:?} {path}"
             );
@@ -774,7 +838,7 @@ async fn without_a_refresh_token_the_session_outlives_its_access_token() {
     }
 }
 
-/// `L44`: nothing can be done for a session whose tokens have all expired.
+/// A session whose tokens have all expired needs a login.
 #[tokio::test]
 async fn a_refresh_token_that_has_expired_is_not_sent() {
     for mode in MODES {
@@ -788,19 +852,22 @@ async fn a_refresh_token_that_has_expired_is_not_sent() {
     }
 }
 
-/// `H61`, `L47`: the time of the last request is written while a refresh is under way.
+/// The time of the last use is written during a refresh.
 #[tokio::test]
-async fn a_refresh_and_a_touch_at_once_lose_neither() {
+async fn a_concurrent_refresh_and_touch_are_both_saved() {
     for mode in [Mode::SharedMemory, Mode::Store] {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let gate = Gate::new();
-        let slow = Fault::answer_waits_for(&gate).only_for(Grant::RefreshToken);
+        let slow = Fault::hold_response(&gate).only_for(GrantType::RefreshToken);
         world.server.fail_once(Endpoint::Token, slow);
         // A tenth of the idle limit is 360 seconds.
         world.advance(359);
         let request = begin(&world.a, "/token", &jar);
-        world.server.wait_for_grant(Grant::RefreshToken, 1).await;
+        world
+            .server
+            .wait_for_grant(GrantType::RefreshToken, 1)
+            .await;
         world.advance(2);
         let mut touched = jar.clone();
         touched.take(&world.b.send(Ask::page("/").jar(&jar)).await);
@@ -808,13 +875,17 @@ async fn a_refresh_and_a_touch_at_once_lose_neither() {
         let answer = world.in_time(request).await.unwrap();
         assert_eq!(answer.status, 200, "{mode:?}");
         let other = world.in_time(token(&world.b, &touched)).await;
-        assert_eq!(said(&other), said(&answer), "{mode:?}");
+        assert_eq!(
+            status_and_text(&other),
+            status_and_text(&answer),
+            "{mode:?}"
+        );
         assert_eq!(world.refreshes(), 1, "{mode:?}");
         // An hour after the login, and less than that after the touch.
         world.advance(3550 - 361);
         world.server.fail(
             Endpoint::Token,
-            Fault::status(503).only_for(Grant::RefreshToken),
+            Fault::status(503).only_for(GrantType::RefreshToken),
         );
         world.advance(100);
         let greeting = world.b.greeting(&touched).await;
@@ -822,16 +893,16 @@ async fn a_refresh_and_a_touch_at_once_lose_neither() {
     }
 }
 
-/// Where the wall clock was set back, a token does not live longer for it.
+/// Setting the wall clock back does not extend the lifetime of a token.
 #[tokio::test]
-async fn a_clock_that_is_set_back_does_not_prolong_a_token() {
+async fn a_clock_that_is_set_back_does_not_extend_a_token() {
     for mode in MODES {
         let world = World::new(mode);
         let jar = world.a.signed_in().await;
         let old = token(&world.a, &jar).await.text();
         world.advance(200);
         token(&world.a, &jar).await;
-        world.clock().turn_wall(-25);
+        world.clock().adjust_wall_clock(-25);
         assert_eq!(token(&world.a, &jar).await.text(), old, "{mode:?}");
         world.advance(101);
         let new = world.in_time(token(&world.a, &jar)).await;

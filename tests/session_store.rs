@@ -1,4 +1,4 @@
-//! Sessions in a store: what the browser has, what the store has, and what neither has alone.
+//! Sessions in a store: what the browser has, what the store has, and why both are required.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod login_support;
@@ -19,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Memory that tells what is in it, counts what is asked, and fails when told to.
+/// A memory store that shows its entries, counts operations and fails on request.
 #[derive(Clone)]
 struct Watched {
     memory: MemoryStore,
@@ -32,7 +32,7 @@ struct Shared {
     gets: AtomicUsize,
     puts: AtomicUsize,
     trouble: Mutex<Option<Trouble>>,
-    /// What every `get` of a session answers instead.
+    /// Returned by each `get` of a session instead of its value.
     swapped: Mutex<Option<Bytes>>,
 }
 
@@ -43,7 +43,7 @@ enum Trouble {
     Hangs,
     Panics,
     WritesFail,
-    /// Everything but a session can be written.
+    /// Everything but sessions can be written.
     NoSessions,
 }
 
@@ -60,7 +60,7 @@ impl Watched {
         *self.shared.trouble.lock().unwrap() = trouble;
     }
 
-    /// The entries of one purpose.
+    /// Returns the entries of one purpose.
     fn entries(&self, purpose: &str) -> Vec<(String, Bytes, Duration)> {
         let held = self.shared.held.lock().unwrap();
         held.iter()
@@ -69,7 +69,7 @@ impl Watched {
             .collect()
     }
 
-    async fn asked(&self, writes: bool) -> Result<(), StoreError> {
+    async fn operation(&self, writes: bool) -> Result<(), StoreError> {
         let trouble = *self.shared.trouble.lock().unwrap();
         match trouble {
             Some(Trouble::WritesFail) if !writes => Ok(()),
@@ -87,7 +87,7 @@ impl Watched {
 impl Store for Watched {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.shared.gets.fetch_add(1, Ordering::Relaxed);
-        self.asked(false).await?;
+        self.operation(false).await?;
         let found = self.memory.get(key).await?;
         let swapped = self.shared.swapped.lock().unwrap().clone();
         Ok(match (found, swapped) {
@@ -106,7 +106,7 @@ impl Store for Watched {
         expect: Expect,
     ) -> Result<Put, StoreError> {
         self.shared.puts.fetch_add(1, Ordering::Relaxed);
-        self.asked(true).await?;
+        self.operation(true).await?;
         let trouble = *self.shared.trouble.lock().unwrap();
         if trouble == Some(Trouble::NoSessions) && key.as_str().starts_with("session:") {
             return Err(StoreError::unavailable("no room for sessions"));
@@ -120,7 +120,7 @@ impl Store for Watched {
     }
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
-        self.asked(true).await?;
+        self.operation(true).await?;
         let removed = self.memory.remove(key, expect).await?;
         if removed == Removed::Removed {
             self.shared.held.lock().unwrap().remove(key.as_str());
@@ -133,7 +133,7 @@ impl Store for Watched {
     }
 }
 
-/// Two nodes of one application on one store.
+/// Two nodes of one application with one store.
 struct Nodes {
     one: Shop,
     two: Shop,
@@ -163,16 +163,16 @@ async fn known(shop: &Shop, jar: &Jar) -> bool {
     shop.greeting(jar).await == "hello alice"
 }
 
-/// `L37`: 256 random bits in the cookie, and in the store nothing that could be sent as one.
+/// 256 random bits in the cookie. The store has nothing that could be sent as a cookie.
 #[tokio::test]
-async fn the_browser_has_a_ticket_and_the_store_has_what_nobody_can_read_without_it() {
+async fn the_store_has_records_that_cannot_be_read_without_the_secret_of_the_browser() {
     let nodes = stored();
     let (mut one, mut other) = (Jar::default(), Jar::default());
     let answer = nodes.one.sign_in("alice", &mut one).await;
     nodes.one.sign_in("alice", &mut other).await;
-    let ticket = one.value(SESSION).to_owned();
-    assert_eq!(ticket.len(), 43);
-    assert_ne!(ticket, other.value(SESSION));
+    let secret = one.value(SESSION).to_owned();
+    assert_eq!(secret.len(), 43);
+    assert_ne!(secret, other.value(SESSION));
     let cookie = &answer.set_cookies()[0];
     assert!(
         cookie.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=28800"),
@@ -195,15 +195,15 @@ async fn the_browser_has_a_ticket_and_the_store_has_what_nobody_can_read_without
             key.len() <= 128 && key.bytes().all(|byte| byte.is_ascii_graphic()),
             "{key}"
         );
-        assert!(!key.contains(&ticket), "{key}");
-        for secret in ["alice", "eyJ", "wonderland", ticket.as_str()] {
+        assert!(!key.contains(&secret), "{key}");
+        for secret in ["alice", "eyJ", "wonderland", secret.as_str()] {
             let found = value
                 .windows(secret.len())
                 .any(|part| part == secret.as_bytes());
             assert!(!found && !key.contains(secret), "{key}: {secret}");
         }
     }
-    // The names of the store, sent as tickets, are nobody's.
+    // The keys in the store are not accepted as session secrets.
     for (key, ..) in sessions {
         let name = key.strip_prefix("session:").unwrap();
         let answer = nodes
@@ -216,15 +216,15 @@ async fn the_browser_has_a_ticket_and_the_store_has_what_nobody_can_read_without
     assert!(known(&nodes.one, &one).await && known(&nodes.two, &other).await);
 }
 
-/// `L37`: neither reading nor writing the store makes anybody a session.
+/// Neither reading nor writing the store gives access to a session.
 #[tokio::test]
-async fn a_record_moved_to_another_name_or_made_with_another_key_is_nobody() {
+async fn a_record_of_another_session_or_key_is_rejected() {
     let nodes = stored();
     let (mut alice, mut bob) = (Jar::default(), Jar::default());
     nodes.one.sign_in("alice", &mut alice).await;
     let record_of_alice = nodes.store.entries("session")[0].1.clone();
     nodes.one.sign_in("bob", &mut bob).await;
-    // `H59`: the store hands out somebody else's record.
+    // The store returns the record of another session.
     *nodes.store.shared.swapped.lock().unwrap() = Some(record_of_alice);
     let answer = nodes.one.send(Ask::page("/").jar(&bob)).await;
     assert_eq!(
@@ -233,7 +233,7 @@ async fn a_record_moved_to_another_name_or_made_with_another_key_is_nobody() {
     );
     *nodes.store.shared.swapped.lock().unwrap() = None;
 
-    // Somebody who may write and knows the format, but not the key of this application.
+    // An attacker with write access who knows the format, but not the cookie key.
     let forged = stored();
     let server = &forged.one.server;
     let other_key = CookieKey::from_bytes(&[8; 32]).unwrap();
@@ -246,9 +246,9 @@ async fn a_record_moved_to_another_name_or_made_with_another_key_is_nobody() {
     assert!(!known(&forged.one, &jar).await);
 }
 
-/// `H58`, `L46`: what cannot be read is anonymous. It stays: another process may be able to read it.
+/// An unreadable record is anonymous and kept: another process may be able to read it.
 #[tokio::test]
-async fn garbage_in_the_store_is_nobody_and_stays() {
+async fn an_unreadable_record_is_anonymous_and_kept() {
     for garbage in ["", "x", "{\"sub\":\"alice\"}", "\u{1}\u{1}\u{1}\u{1}\u{1}"] {
         let nodes = stored();
         let jar = nodes.one.signed_in().await;
@@ -264,12 +264,12 @@ async fn garbage_in_the_store_is_nobody_and_stays() {
     }
 }
 
-/// `L39`, `L43`, `H50`: only one cookie of ours that is a ticket of ours.
+/// Exactly one cookie with a valid secret is accepted.
 #[tokio::test]
-async fn anything_but_one_good_ticket_is_nobody_and_is_cleared() {
+async fn anything_but_one_valid_secret_is_anonymous_and_cleared() {
     let nodes = stored();
     let jar = nodes.one.signed_in().await;
-    let ticket = jar.value(SESSION).to_owned();
+    let secret = jar.value(SESSION).to_owned();
     let sealed = Shop::new().signed_in().await.value(SESSION).to_owned();
     let unknown = "A".repeat(43);
     let mut bob = Jar::default();
@@ -278,15 +278,15 @@ async fn anything_but_one_good_ticket_is_nobody_and_is_cleared() {
     for (name, cookies) in [
         ("unknown", format!("{SESSION}={unknown}")),
         ("empty", format!("{SESSION}=")),
-        ("short", format!("{SESSION}={}", &ticket[..42])),
-        ("long", format!("{SESSION}={ticket}A")),
-        ("padded", format!("{SESSION}={ticket}=")),
+        ("short", format!("{SESSION}={}", &secret[..42])),
+        ("long", format!("{SESSION}={secret}A")),
+        ("padded", format!("{SESSION}={secret}=")),
         ("another mode's", format!("{SESSION}={sealed}")),
         (
             "H50 of two people",
-            format!("{SESSION}={ticket}; {SESSION}={bob}"),
+            format!("{SESSION}={secret}; {SESSION}={bob}"),
         ),
-        ("as a chunk", format!("{SESSION}.0={ticket}")),
+        ("as a chunk", format!("{SESSION}.0={secret}")),
     ] {
         let answer = nodes
             .one
@@ -299,12 +299,12 @@ async fn anything_but_one_good_ticket_is_nobody_and_is_cleared() {
         );
         assert!(!answer.clears().is_empty(), "{name}");
     }
-    // Beside the good one they are nothing.
+    // Ignored beside the valid one.
     for planted in [
-        format!("{SESSION}={ticket}; {SESSION}={unknown}"),
-        format!("{SESSION}={unknown}; {SESSION}={ticket}"),
-        format!("{SESSION}={ticket}; {SESSION}={ticket}"),
-        format!("{SESSION}={ticket}; {SESSION}.0=x"),
+        format!("{SESSION}={secret}; {SESSION}={unknown}"),
+        format!("{SESSION}={unknown}; {SESSION}={secret}"),
+        format!("{SESSION}={secret}; {SESSION}={secret}"),
+        format!("{SESSION}={secret}; {SESSION}.0=x"),
     ] {
         let ask = Ask::page("/").with(&[("cookie", &planted)]);
         assert_eq!(nodes.one.send(ask).await.text(), "hello alice", "{planted}");
@@ -312,9 +312,9 @@ async fn anything_but_one_good_ticket_is_nobody_and_is_cleared() {
     assert!(known(&nodes.one, &jar).await);
 }
 
-/// `L44`, `H62`: the limits are the store's business too, and `Max-Age` is nobody's.
+/// The server enforces the limits, whatever `Max-Age` the cookie has.
 #[tokio::test]
-async fn a_stored_session_ends_when_idle_or_old_and_its_use_is_noted_now_and_then() {
+async fn a_stored_session_ends_at_its_limits_and_its_use_is_saved_periodically() {
     let nodes = stored();
     let jar = nodes.one.signed_in().await;
     let puts = || nodes.store.shared.puts.load(Ordering::Relaxed);
@@ -328,7 +328,7 @@ async fn a_stored_session_ends_when_idle_or_old_and_its_use_is_noted_now_and_the
         );
     }
     assert_eq!(puts() - before, 10);
-    // `L45`: looking does not extend.
+    // Reading the session route does not extend it.
     nodes.one.clock().advance(HOUR - SECOND);
     let answer = nodes
         .two
@@ -348,15 +348,15 @@ async fn a_stored_session_ends_when_idle_or_old_and_its_use_is_noted_now_and_the
         nodes.one.clock().advance(30 * MINUTE);
     }
     assert!(!known(&nodes.two, &jar).await);
-    // Nothing is kept longer than it may be of use.
+    // No entry is stored for longer than it is required.
     for (key, _, ttl) in nodes.store.entries("session") {
         assert!(ttl <= HOUR + MINUTE, "{key}");
     }
 }
 
-/// `L20`, `H34`, `H35`: a login is a new session under a new name, and the one before is gone.
+/// A login creates a new session with a new secret and ends the previous one, against session fixation.
 #[tokio::test]
-async fn a_login_gives_a_new_ticket_and_ends_the_session_before_on_every_node() {
+async fn a_login_creates_a_new_secret_and_ends_the_previous_session_on_every_node() {
     let nodes = stored();
     let mut jar = nodes.one.signed_in().await;
     let first = jar.clone();
@@ -367,7 +367,7 @@ async fn a_login_gives_a_new_ticket_and_ends_the_session_before_on_every_node() 
         assert_eq!(shop.greeting(&first).await, "hello stranger");
     }
     assert_eq!(nodes.store.entries("session").len(), 1);
-    // A ticket that was planted before is not taken over.
+    // A planted secret is not adopted.
     let planted = "B".repeat(43);
     let mut jar = Jar::default();
     jar = jar.and(SESSION, &planted);
@@ -375,9 +375,9 @@ async fn a_login_gives_a_new_ticket_and_ends_the_session_before_on_every_node() 
     assert_ne!(jar.value(SESSION), planted);
 }
 
-/// `L47`, `L62`: a copy of the cookie is dead everywhere at once.
+/// A copy of the cookie is rejected on every node immediately.
 #[tokio::test]
-async fn a_sign_out_on_one_node_is_one_on_all() {
+async fn a_sign_out_on_one_node_takes_effect_on_all() {
     for nodes in [stored(), shared()] {
         let mut jar = nodes.one.signed_in().await;
         let copy = jar.clone();
@@ -393,9 +393,9 @@ async fn a_sign_out_on_one_node_is_one_on_all() {
     }
 }
 
-/// `L13`, `H07`: one state is redeemed once, whichever node it comes to.
+/// Each `state` is redeemed once, at whichever node its callback arrives.
 #[tokio::test]
-async fn fifty_equal_callbacks_over_two_nodes_make_one_token_request_and_one_session() {
+async fn fifty_equal_callbacks_at_two_nodes_cause_one_token_request_and_one_session() {
     for nodes in [stored(), shared()] {
         let mut jar = Jar::default();
         let answer = nodes.one.start("/auth/login", &mut jar).await;
@@ -426,7 +426,7 @@ async fn fifty_equal_callbacks_over_two_nodes_make_one_token_request_and_one_ses
         assert_eq!(nodes.one.token_calls(), 1);
         assert!(!sessions.is_empty());
         assert!(nodes.store.entries("session").len() <= 1);
-        // Not later either, with the cookie kept.
+        // Nor later with a kept cookie.
         let again = nodes.two.send(Ask::page(&callback).jar(&jar)).await;
         assert!(
             again.status != StatusCode::SEE_OTHER
@@ -439,9 +439,9 @@ async fn fifty_equal_callbacks_over_two_nodes_make_one_token_request_and_one_ses
     }
 }
 
-/// `L48`, `H59`: a store that fails lets nobody in, sends nobody away, and clears nothing.
+/// A failing store signs no user in or out and clears no cookie.
 #[tokio::test]
-async fn while_the_store_fails_requests_with_a_session_get_503_and_then_go_on() {
+async fn while_the_store_fails_requests_with_a_session_get_503_and_the_session_is_kept() {
     for nodes in [stored(), shared()] {
         let jar = nodes.one.signed_in().await;
         for trouble in [Trouble::Down, Trouble::Hangs, Trouble::Panics] {
@@ -461,7 +461,7 @@ async fn while_the_store_fails_requests_with_a_session_get_503_and_then_go_on() 
             );
             assert_eq!(answer.header("retry-after"), "5");
             assert_eq!(answer.set_cookies(), Vec::<String>::new());
-            // Who shows no session is nobody with and without a store.
+            // A request without a session is anonymous with and without a store.
             assert_eq!(
                 nodes.one.send(Ask::page("/")).await.text(),
                 "hello stranger"
@@ -472,9 +472,9 @@ async fn while_the_store_fails_requests_with_a_session_get_503_and_then_go_on() 
     }
 }
 
-/// `L48`: a login that cannot be written down is an error page, and no cookie.
+/// A login that cannot be stored is an error page without a cookie.
 #[tokio::test]
-async fn a_login_that_the_store_does_not_take_is_an_error_page_and_no_session() {
+async fn a_login_that_the_store_rejects_is_an_error_page_and_no_session() {
     for (trouble, redeemed) in [
         (Trouble::Full, 0),
         (Trouble::WritesFail, 0),
@@ -503,18 +503,18 @@ async fn a_login_that_the_store_does_not_take_is_an_error_page_and_no_session() 
             answer.text()
         );
         assert_eq!(nodes.one.token_calls(), redeemed, "{trouble:?}");
-        // Nobody will ever use its tokens.
+        // Its tokens are revoked, since no session has them.
         assert_eq!(nodes.one.server.revoked_tokens().len(), redeemed);
         nodes.store.make(None);
         assert!(nodes.store.entries("session").is_empty());
-        // A new login is all it takes.
+        // A new login succeeds.
         assert!(known(&nodes.one, &nodes.one.signed_in().await).await);
     }
 }
 
-/// `L48`: a sign-out that did not take effect everywhere does not look like one.
+/// A sign-out that did not take effect everywhere is not reported as complete.
 #[tokio::test]
-async fn a_sign_out_that_the_store_does_not_take_is_an_error_and_clears_the_cookie() {
+async fn a_sign_out_that_the_store_rejects_is_an_error_and_clears_the_cookie() {
     for nodes in [stored(), shared()] {
         let jar = nodes.one.signed_in().await;
         nodes.store.make(Some(Trouble::WritesFail));
@@ -527,9 +527,9 @@ async fn a_sign_out_that_the_store_does_not_take_is_an_error_and_clears_the_cook
     }
 }
 
-/// `P15`: abandoned logins leave nothing in the store either.
+/// Abandoned logins store nothing.
 #[tokio::test]
-async fn a_started_login_costs_the_store_nothing() {
+async fn a_started_login_stores_nothing() {
     let nodes = stored();
     for _ in 0..200 {
         nodes.one.start("/auth/login", &mut Jar::default()).await;

@@ -134,7 +134,7 @@ async fn new_keys_are_fetched_by_the_login_that_meets_them() {
         assert_eq!(sign_in(&browser).await.text(), "alice");
         assert_eq!(server.count(Endpoint::KeySet), fetches);
         server.rotate_keys();
-        server.withdraw_old_keys();
+        server.remove_retired_keys();
     }
 }
 
@@ -170,11 +170,7 @@ async fn a_bad_id_token_is_no_session_and_asks_for_no_userinfo() {
         )
         .await;
     }
-    refuses(
-        "another key",
-        Fault::id_token(|mint| mint.with_foreign_key()),
-    )
-    .await;
+    refuses("another key", Fault::id_token(|mint| mint.with_wrong_key())).await;
     refuses(
         "a broken signature",
         Fault::id_token(|mint| mint.with_broken_signature()),
@@ -223,7 +219,10 @@ async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
 
     server.fail(Endpoint::UserInfo, Fault::member("sub", "bob"));
     let page = browser.navigate(&url).await.unwrap();
-    assert_eq!(page.text(), "the userinfo response is of another subject");
+    assert_eq!(
+        page.text(),
+        "the userinfo response belongs to another subject"
+    );
 }
 
 #[tokio::test]
@@ -239,11 +238,11 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
             .without_claim("exp")
             .without_claim("nonce")
     };
-    let cannot = "the signed userinfo response cannot be verified";
+    let cannot = "the signed userinfo response is invalid";
     for (name, mint, expected) in [
         ("good", good(), "signed@example.test"),
         ("wrong signature", good().with_broken_signature(), cannot),
-        ("foreign key", good().with_foreign_key(), cannot),
+        ("foreign key", good().with_wrong_key(), cannot),
         ("no signature", good().without_signature(), cannot),
         ("no issuer", good().without_claim("iss"), cannot),
         (
@@ -258,7 +257,7 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
         (
             "other subject",
             good().with_subject("bob"),
-            "the userinfo response is of another subject",
+            "the userinfo response belongs to another subject",
         ),
     ] {
         let fault = Fault::body("application/jwt", mint.sign());
@@ -271,7 +270,7 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
 #[tokio::test]
 async fn a_code_is_not_sent_again_when_its_answer_was_lost() {
     let server = server();
-    server.fail(Endpoint::Token, Fault::lose_answer());
+    server.fail(Endpoint::Token, Fault::lose_response());
     let browser = browser(&server, Client::confidential("shop", "secret"));
     let page = sign_in(&browser).await;
     assert_eq!(page.status(), StatusCode::SERVICE_UNAVAILABLE);

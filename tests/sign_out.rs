@@ -167,7 +167,7 @@ async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
             )),
             ..shop.clone()
         };
-        shop.server.forget_requests();
+        shop.server.clear_requests();
         shop.server.fail(Endpoint::Metadata, fault.clone());
         let request = {
             let (replica, jar) = (replica.clone(), jar.clone());
@@ -195,7 +195,7 @@ async fn a_sign_out_waits_two_seconds_at_most_for_a_server_that_hangs() {
         app: app(&login(&shop.server)),
         ..shop.clone()
     };
-    shop.server.forget_requests();
+    shop.server.clear_requests();
     shop.server.fail(Endpoint::Metadata, Fault::hang());
     let request = tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await });
     shop.server.wait_for(Endpoint::Metadata, 1).await;

@@ -1,4 +1,4 @@
-//! Keys given by hand (`StaticKeys`): what is taken, what is refused, and that nobody is asked.
+//! Static keys (`StaticKeys`): accepted and rejected formats, and verification without a fetch.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ use serde_json::json;
 use support::der::{self, encode};
 use support::{AUDIENCE, Outcome, api, good, layer_of, present, server};
 use tower_oauth::issuer::{KeySetHealth, StaticKeys};
-use tower_oauth::testing::{SigningKey, TestServer};
+use tower_oauth::testing::{TestServer, TestSigningKey};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, ConfigError, JwtVerifier};
 
@@ -28,7 +28,7 @@ const ALGORITHMS: [Algorithm; 6] = [
     Algorithm::Rs512,
 ];
 
-fn pem_of(key: &SigningKey) -> String {
+fn pem_of(key: &TestSigningKey) -> String {
     der::pem(&der::public_key(&key.public_jwk()))
 }
 
@@ -37,7 +37,7 @@ fn given(server: &TestServer, keys: StaticKeys) -> AuthorizationServer {
 }
 
 #[tokio::test]
-async fn keys_given_by_hand_verify_and_nobody_is_asked() {
+async fn static_keys_verify_without_a_fetch() {
     let server = server();
     let document = json!({ "keys": ALGORITHMS.map(|one| server.key(one).public_jwk()) });
     let from_jwks = StaticKeys::from_jwks(&document.to_string()).unwrap();
@@ -69,8 +69,8 @@ async fn keys_given_by_hand_verify_and_nobody_is_asked() {
                 "{algorithm}"
             );
         }
-        // A key that is not there is not asked for: unknown is the last word, never an outage.
-        let stranger = good(&server).with_key(&SigningKey::generate(Algorithm::Es256));
+        // A missing key is not fetched: the token is rejected, and this is not an outage.
+        let stranger = good(&server).with_key(&TestSigningKey::generate(Algorithm::Es256));
         for _ in 0..5 {
             assert_eq!(
                 present(&api, &stranger.sign()).await.outcome(),
@@ -91,7 +91,7 @@ async fn keys_given_by_hand_verify_and_nobody_is_asked() {
 }
 
 #[tokio::test]
-async fn a_key_given_for_one_algorithm_verifies_no_other() {
+async fn a_static_key_verifies_only_its_own_algorithm() {
     let server = server();
     let rsa = server.key(Algorithm::Rs256);
     let keys = StaticKeys::from_pem(rsa.kid(), Algorithm::Rs256, &pem_of(&rsa)).unwrap();
@@ -101,7 +101,7 @@ async fn a_key_given_for_one_algorithm_verifies_no_other() {
         present(&api, &token.sign()).await.outcome(),
         Outcome::Accepted
     );
-    let ps256 = SigningKey::generate(Algorithm::Ps256).with_kid(rsa.kid());
+    let ps256 = TestSigningKey::generate(Algorithm::Ps256).with_kid(rsa.kid());
     assert_eq!(
         present(&api, &good(&server).with_key(&ps256).sign())
             .await
@@ -118,17 +118,17 @@ async fn a_key_given_for_one_algorithm_verifies_no_other() {
 }
 
 #[test]
-fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
-    let keys = ALGORITHMS.map(SigningKey::generate);
+fn a_pem_that_is_not_exactly_one_public_key_is_rejected() {
+    let keys = ALGORITHMS.map(TestSigningKey::generate);
     let [rsa, _, p256, p384, ed, _] = &keys;
-    let good = |key: &SigningKey| der::public_key(&key.public_jwk());
+    let good = |key: &TestSigningKey| der::public_key(&key.public_jwk());
     let read = |algorithm, pem: &str| StaticKeys::from_pem("k", algorithm, pem);
     for key in &keys {
         read(key.algorithm(), &pem_of(key)).unwrap();
         read(key.algorithm(), &format!("\r\n {}\n\n", pem_of(key))).unwrap();
     }
     let block = pem_of(p256);
-    let change = |key: &SigningKey, change: &dyn Fn(&mut Vec<u8>)| {
+    let change = |key: &TestSigningKey, change: &dyn Fn(&mut Vec<u8>)| {
         let mut bytes = good(key);
         change(&mut bytes);
         der::pem(&bytes)
@@ -239,7 +239,7 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
             "{name}: {refused:?}"
         );
     }
-    // No prefix of a key and no single changed byte makes it panic.
+    // No truncation and no changed byte causes a panic.
     for key in &keys {
         let whole = good(key);
         for at in 0..whole.len() {
@@ -252,8 +252,8 @@ fn a_pem_that_is_not_exactly_one_public_key_is_refused() {
 }
 
 #[test]
-fn a_set_given_by_hand_is_read_like_a_fetched_one() {
-    let key = SigningKey::generate(Algorithm::Es256);
+fn a_static_key_set_is_parsed_like_a_fetched_one() {
+    let key = TestSigningKey::generate(Algorithm::Es256);
     let odd = json!({ "kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB" });
     let mut private = key.public_jwk();
     private["d"] = "AAAA".into();

@@ -1,4 +1,4 @@
-//! How the user behind a token must have signed in (`StepUpLayer`, RFC 9470).
+//! Step-up authentication (`StepUpLayer`, RFC 9470).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -70,12 +70,12 @@ fn is_challenged(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
-async fn the_challenge_says_how_and_how_recently_to_sign_in() {
+async fn the_challenge_contains_acr_values_and_max_age() {
     let server = server();
     let api = api(&server);
     let token = good(&server).sign();
     let description = "error=\"insufficient_user_authentication\", \
-                       error_description=\"the user must sign in again, or more strongly\"";
+                       error_description=\"a more recent or stronger authentication is required\"";
     for (path, parameters) in [
         ("/acr", "acr_values=\"phrh phr\""),
         ("/age", "max_age=\"300\""),
@@ -92,7 +92,7 @@ async fn the_challenge_says_how_and_how_recently_to_sign_in() {
 }
 
 #[tokio::test]
-async fn a_sign_in_that_is_missing_old_odd_or_ahead_is_not_met() {
+async fn a_missing_old_malformed_or_future_authentication_is_rejected() {
     let server = server();
     let api = api(&server);
     let good_acr = || json!("phr");
@@ -134,7 +134,7 @@ async fn a_sign_in_that_is_missing_old_odd_or_ahead_is_not_met() {
         let token = signed_in(&server, acr, auth_time).sign();
         let answer = present_at(&api, path, &token).await;
         assert_eq!(is_challenged(&answer), challenged, "{name}");
-        // The rest of the API does not ask how anybody signed in.
+        // Other routes do not require a step-up.
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     }
     for (name, token) in [
@@ -147,7 +147,7 @@ async fn a_sign_in_that_is_missing_old_odd_or_ahead_is_not_met() {
 }
 
 #[tokio::test]
-async fn the_age_counts_from_the_sign_in_by_the_clock_of_the_layer() {
+async fn the_age_is_measured_from_auth_time_by_the_clock_of_the_layer() {
     let server = server();
     let api = api(&server);
     let sign_in = server.clock().unix_seconds();
@@ -163,12 +163,12 @@ async fn the_age_counts_from_the_sign_in_by_the_clock_of_the_layer() {
         &present_at(&api, "/age", &refreshed()).await
     ));
     server.clock().advance(Duration::from_secs(1));
-    // A fresh token of an old sign-in: `iat` is now, and does not count.
+    // A new token of an old authentication: `iat` is now, and is not used.
     assert!(is_challenged(&present_at(&api, "/age", &refreshed()).await));
 }
 
 #[tokio::test]
-async fn an_introspected_token_goes_by_what_the_answer_says_of_the_sign_in() {
+async fn acr_and_auth_time_are_read_from_the_introspection_response() {
     let server = server().add_client(TestClient::confidential("api", "secret"));
     let client = Client::confidential("api", "secret");
     let handle = server.authorization_server();
@@ -179,7 +179,7 @@ async fn an_introspected_token_goes_by_what_the_answer_says_of_the_sign_in() {
         ("V90 another acr", NOW, "pwd", true),
     ] {
         let token = signed_in(&server, json!(acr), json!(auth_time)).opaque();
-        // The second time the answer is remembered, and looked at all the same.
+        // The second time the introspection response is cached, and still checked.
         for _ in 0..2 {
             let answer = present_at(&api, "/both", &token).await;
             assert_eq!(is_challenged(&answer), challenged, "{name}");
@@ -193,7 +193,7 @@ async fn an_introspected_token_goes_by_what_the_answer_says_of_the_sign_in() {
 }
 
 #[tokio::test]
-async fn what_is_asked_for_is_told_only_to_who_brings_a_good_token() {
+async fn the_requirement_is_revealed_only_to_callers_with_a_valid_token() {
     let server = server();
     let api = api(&server);
     let bad = good(&server).with_expires_in(-99).sign();
@@ -201,10 +201,10 @@ async fn what_is_asked_for_is_told_only_to_who_brings_a_good_token() {
     assert_eq!(expired.outcome(), Outcome::InvalidToken(Why::Expired));
     assert_eq!(expired.challenge().parameter("acr_values"), None);
     let request = Request::get("/both").body(Body::empty()).unwrap();
-    let nobody = ask(&api, request).await;
-    assert_eq!(nobody.outcome(), Outcome::NoCredentials);
-    assert_eq!(nobody.challenge().parameter("acr_values"), None);
-    // Beside a scope layer the one further out speaks first.
+    let anonymous = ask(&api, request).await;
+    assert_eq!(anonymous.outcome(), Outcome::NoCredentials);
+    assert_eq!(anonymous.challenge().parameter("acr_values"), None);
+    // The outer one of a scope layer and a step-up layer rejects first.
     let weak = present_at(&api, "/pay", &good(&server).sign()).await;
     assert_eq!(weak.outcome(), Outcome::InsufficientScope);
     let scoped = good(&server).with_scope("pay").sign();
@@ -216,7 +216,7 @@ async fn what_is_asked_for_is_told_only_to_who_brings_a_good_token() {
 }
 
 #[tokio::test]
-async fn a_step_up_without_a_layer_is_500_and_to_grpc_it_is_unauthenticated() {
+async fn a_step_up_without_an_outer_layer_is_500_and_for_grpc_unauthenticated() {
     let server = server();
     let step_up = StepUpLayer::acr(["phr"]).unwrap();
     let alone = Router::new().route("/", get(async || "in").layer(step_up.clone()));
@@ -238,7 +238,7 @@ async fn a_step_up_without_a_layer_is_500_and_to_grpc_it_is_unauthenticated() {
 }
 
 #[test]
-fn values_that_cannot_stand_in_a_challenge_are_refused() {
+fn values_that_are_invalid_in_a_challenge_are_rejected() {
     let empty: [&str; 0] = [];
     for refused in [
         StepUpLayer::acr(empty),

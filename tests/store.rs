@@ -1,4 +1,4 @@
-//! The promises of a store, kept by the one in memory.
+//! The contract of a store, tested with the in-memory store.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod store_suite;
@@ -19,10 +19,10 @@ struct Memory {
 
 impl Memory {
     fn new() -> Self {
-        Self::of(MemoryStore::new())
+        Self::with_store(MemoryStore::new())
     }
 
-    fn of(store: MemoryStore) -> Self {
+    fn with_store(store: MemoryStore) -> Self {
         let clock = ManualClock::new(1_800_000_000);
         Self {
             store: Arc::new(store.with_clock(clock.clone())),
@@ -42,66 +42,66 @@ impl Subject for Memory {
         self.clock.advance(time);
     }
 
-    fn moment(&self) -> Duration {
+    fn short_ttl(&self) -> Duration {
         Duration::from_secs(1)
     }
 }
 
 #[tokio::test]
-async fn what_was_put_is_there_until_it_is_removed() {
-    store_suite::what_was_put_is_there_until_it_is_removed(&Memory::new()).await;
+async fn an_entry_is_readable_until_it_is_removed() {
+    store_suite::an_entry_is_readable_until_it_is_removed(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn values_of_any_bytes_come_back_as_they_were() {
-    store_suite::values_of_any_bytes_come_back_as_they_were(&Memory::new()).await;
+async fn values_of_any_bytes_are_returned_unchanged() {
+    store_suite::values_of_any_bytes_are_returned_unchanged(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn a_verb_takes_effect_only_where_the_entry_is_as_expected() {
-    store_suite::a_verb_takes_effect_only_where_the_entry_is_as_expected(&Memory::new()).await;
+async fn an_operation_takes_effect_only_if_its_condition_is_met() {
+    store_suite::an_operation_takes_effect_only_if_its_condition_is_met(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn no_key_sees_a_version_twice() {
-    store_suite::no_key_sees_a_version_twice(&Memory::new()).await;
+async fn versions_of_a_key_are_unique_and_increasing() {
+    store_suite::versions_of_a_key_are_unique_and_increasing(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn an_entry_whose_time_is_over_is_absent_to_every_verb() {
-    store_suite::an_entry_whose_time_is_over_is_absent_to_every_verb(&Memory::new()).await;
+async fn an_expired_entry_is_absent_for_all_operations() {
+    store_suite::an_expired_entry_is_absent_for_all_operations(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn each_put_sets_the_time_to_live_anew() {
-    store_suite::each_put_sets_the_time_to_live_anew(&Memory::new()).await;
+async fn each_put_replaces_the_time_to_live() {
+    store_suite::each_put_replaces_the_time_to_live(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn no_time_to_live_is_stored_and_gone() {
-    store_suite::no_time_to_live_is_stored_and_gone(&Memory::new()).await;
+async fn an_entry_with_a_time_to_live_of_zero_is_absent_immediately() {
+    store_suite::an_entry_with_a_time_to_live_of_zero_is_absent_immediately(&Memory::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_that_put_at_once_one_is_first() {
-    store_suite::of_many_that_put_at_once_one_is_first(&Memory::new()).await;
+async fn exactly_one_of_many_concurrent_puts_succeeds() {
+    store_suite::exactly_one_of_many_concurrent_puts_succeeds(&Memory::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn swaps_by_version_lose_nothing() {
-    store_suite::swaps_by_version_lose_nothing(&Memory::new()).await;
+async fn compare_and_swap_loses_no_update() {
+    store_suite::compare_and_swap_loses_no_update(&Memory::new()).await;
 }
 
 #[tokio::test]
-async fn each_class_keeps_its_room() {
+async fn each_class_has_separate_capacity() {
     let small = MemoryStore::new().with_max_entries(1_000).unwrap();
-    store_suite::each_class_keeps_its_room(&Memory::of(small)).await;
+    store_suite::each_class_has_separate_capacity(&Memory::with_store(small)).await;
 }
 
 #[tokio::test]
-async fn an_existing_entry_is_replaced_when_there_is_no_room() {
+async fn a_full_store_accepts_replacements() {
     let small = MemoryStore::new().with_max_entries(1_000).unwrap();
-    store_suite::an_existing_entry_is_replaced_when_there_is_no_room(&Memory::of(small)).await;
+    store_suite::a_full_store_accepts_replacements(&Memory::with_store(small)).await;
 }
 
 async fn put(
@@ -114,10 +114,10 @@ async fn put(
     store.put(key, Bytes::from_static(b"x"), ttl, expect).await
 }
 
-/// `D20`: a flood finds no room, and what lives is still there.
+/// Eviction would permit replays (RFC 9449 §11.1) and end sessions.
 #[tokio::test]
-async fn a_full_store_says_so_and_gives_up_nothing() {
-    let subject = Memory::of(MemoryStore::new().with_max_entries(100).unwrap());
+async fn a_full_store_rejects_new_keys_and_evicts_nothing() {
+    let subject = Memory::with_store(MemoryStore::new().with_max_entries(100).unwrap());
     let store = subject.store();
     let keys: Vec<Key> = (0..100).map(|_| fresh_key()).collect();
     for key in &keys {
@@ -133,7 +133,7 @@ async fn a_full_store_says_so_and_gives_up_nothing() {
     assert_eq!(store.len(), 100);
     for key in &keys {
         assert!(store.get(key).await.unwrap().is_some());
-        // What is there can be replaced, and is known for being there.
+        // Existing entries are found and can be replaced.
         assert_eq!(
             put(&store, key, 60, Expect::Absent).await.unwrap(),
             Put::Conflict
@@ -143,7 +143,7 @@ async fn a_full_store_says_so_and_gives_up_nothing() {
             Ok(Put::Stored(_))
         ));
     }
-    // One goes, one comes.
+    // Removing an entry frees its capacity.
     assert_eq!(
         store.remove(&keys[0], Expect::Anything).await.unwrap(),
         Removed::Removed
@@ -158,8 +158,8 @@ async fn a_full_store_says_so_and_gives_up_nothing() {
     ));
 }
 
-/// How many entries of this purpose a store takes.
-async fn room(store: &MemoryStore, purpose: &'static str) -> usize {
+/// Fills the store with entries of this purpose and returns their number.
+async fn fill(store: &MemoryStore, purpose: &'static str) -> usize {
     for n in 0.. {
         let key = Key::new(purpose, &n.to_string());
         match put(store, &key, 60, Expect::Absent).await {
@@ -172,7 +172,7 @@ async fn room(store: &MemoryStore, purpose: &'static str) -> usize {
 }
 
 #[tokio::test]
-async fn strangers_have_half_of_the_room_and_protected_entries_a_room_of_their_own() {
+async fn unauthenticated_entries_use_at_most_half_and_protected_entries_are_separate() {
     for (purposes, expected) in [
         (["state", "session", "lease"], [500, 500, 1_000]),
         (["session", "state", "lease"], [1_000, 0, 1_000]),
@@ -180,23 +180,23 @@ async fn strangers_have_half_of_the_room_and_protected_entries_a_room_of_their_o
         (["lease", "cookie", "state"], [1_000, 0, 500]),
         (["dpop", "session", "ended-sid"], [1_000, 0, 1_000]),
     ] {
-        let store = Memory::of(MemoryStore::new().with_max_entries(1_000).unwrap()).store();
-        let mut rooms = Vec::new();
+        let store = Memory::with_store(MemoryStore::new().with_max_entries(1_000).unwrap()).store();
+        let mut counts = Vec::new();
         for purpose in purposes {
-            rooms.push(room(&store, purpose).await);
+            counts.push(fill(&store, purpose).await);
         }
-        assert_eq!(rooms, expected, "{purposes:?}");
+        assert_eq!(counts, expected, "{purposes:?}");
     }
 }
 
-/// Those of another class that ended long ago are not in the way.
+/// Older expired entries of another class do not delay the removal.
 #[tokio::test]
-async fn an_ended_entry_makes_room_in_its_own_class_whatever_else_has_ended() {
-    let subject = Memory::of(MemoryStore::new().with_max_entries(1_000).unwrap());
+async fn an_expired_entry_frees_capacity_in_its_own_class() {
+    let subject = Memory::with_store(MemoryStore::new().with_max_entries(1_000).unwrap());
     let store = subject.store();
-    assert_eq!(room(&store, "state").await, 500);
+    assert_eq!(fill(&store, "state").await, 500);
     subject.clock.advance(Duration::from_secs(1));
-    assert_eq!(room(&store, "lease").await, 1_000);
+    assert_eq!(fill(&store, "lease").await, 1_000);
     subject.clock.advance(Duration::from_secs(60));
     put(&store, &Key::new("lease", "new"), 60, Expect::Absent)
         .await
@@ -207,8 +207,8 @@ async fn an_ended_entry_makes_room_in_its_own_class_whatever_else_has_ended() {
 }
 
 #[tokio::test]
-async fn a_full_store_has_room_again_as_soon_as_one_entry_has_ended() {
-    let subject = Memory::of(MemoryStore::new().with_max_entries(3).unwrap());
+async fn a_full_store_accepts_a_new_key_as_soon_as_one_entry_has_expired() {
+    let subject = Memory::with_store(MemoryStore::new().with_max_entries(3).unwrap());
     let store = subject.store();
     for seconds in [10, 30, 30] {
         put(&store, &fresh_key(), seconds, Expect::Absent)
@@ -229,7 +229,7 @@ async fn a_full_store_has_room_again_as_soon_as_one_entry_has_ended() {
 }
 
 #[tokio::test]
-async fn ended_entries_are_cleared_away_and_none_but_them() {
+async fn only_expired_entries_are_removed() {
     let subject = Memory::new();
     let store = subject.store();
     let kept = fresh_key();
@@ -239,7 +239,7 @@ async fn ended_entries_are_cleared_away_and_none_but_them() {
     }
     assert_eq!(store.len(), 1601);
     subject.clock.advance(Duration::from_secs(60));
-    // A few at each put, so that none takes long.
+    // Each put removes a limited number, so that it stays fast.
     for round in 1..=100 {
         put(&store, &fresh_key(), 600, Expect::Absent)
             .await
@@ -254,12 +254,12 @@ async fn ended_entries_are_cleared_away_and_none_but_them() {
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_turned_changes_no_time_to_live() {
+async fn a_change_of_the_wall_clock_does_not_affect_times_to_live() {
     let subject = Memory::new();
     let (store, key) = (subject.store(), fresh_key());
     put(&store, &key, 60, Expect::Absent).await.unwrap();
     for seconds in [86_400, -2 * 86_400] {
-        subject.clock.turn_wall(seconds);
+        subject.clock.adjust_wall_clock(seconds);
         assert!(store.get(&key).await.unwrap().is_some());
     }
     subject.clock.advance(Duration::from_secs(60));
@@ -268,7 +268,7 @@ async fn a_wall_clock_that_is_turned_changes_no_time_to_live() {
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_entries_and_times_without_end_are_fine() {
+async fn a_hundred_thousand_entries_and_unlimited_times_to_live_are_supported() {
     let subject = Memory::new();
     let store = subject.store();
     for _ in 0..100_000 {
@@ -285,7 +285,7 @@ async fn a_hundred_thousand_entries_and_times_without_end_are_fine() {
 }
 
 #[test]
-fn a_store_without_room_is_a_configuration_error_and_nothing_shows_what_is_kept() {
+fn a_store_without_capacity_is_rejected_and_debug_output_shows_no_contents() {
     assert!(MemoryStore::new().with_max_entries(0).is_err());
     assert!(MemoryStore::default().is_empty());
     let shown = format!(

@@ -1,4 +1,4 @@
-//! What the store in memory takes: counted, not timed.
+//! Memory usage of the in-memory store, measured by counting allocations.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -17,12 +17,12 @@ use tower_oauth::testing::ManualClock;
 
 const SESSIONS: usize = 100_000;
 
-/// A session with the tokens of a usual server, sealed.
+/// The size of an encrypted session with typical tokens.
 const SIZE: usize = 1500;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// As long as the names of sessions are.
+/// Returns a key of the length of session keys.
 fn session(number: usize) -> Key {
     Key::new("session", &format!("{number:043}"))
 }
@@ -32,10 +32,9 @@ async fn put(store: &MemoryStore, key: &Key, size: usize) -> Result<Put, StoreEr
     store.put(key, value, DAY, Expect::Absent).await
 }
 
-/// `H37`: a hundred thousand sessions take what they are and a little more, a flood of logins behind them
-/// finds no room, and not one of them is given up for it.
+/// A flood of login attempts must not evict sessions or use more memory.
 #[test]
-fn a_hundred_thousand_sessions_take_little_more_than_themselves_and_none_is_evicted() {
+fn a_hundred_thousand_sessions_have_little_overhead_and_none_is_evicted() {
     let clock = ManualClock::new(1_800_000_000);
     let store = MemoryStore::new()
         .with_max_entries(SESSIONS)
@@ -54,19 +53,19 @@ fn a_hundred_thousand_sessions_take_little_more_than_themselves_and_none_is_evic
     let each = usize::try_from(filled.bytes_current).unwrap() / SESSIONS;
     let most = usize::try_from(filled.bytes_max).unwrap() / SESSIONS;
     println!(
-        "{SESSIONS} sessions of {SIZE} bytes: {each} bytes each, {} of them the store's own ({most} each at most)",
+        "{SESSIONS} sessions of {SIZE} bytes: {each} bytes each, overhead {} ({most} each at most)",
         each - SIZE
     );
     assert!(each < SIZE + 300, "{each}");
     assert!(most < SIZE + 400, "{most}");
 
-    // Whoever starts logins without end makes it no bigger and nobody's session end.
+    // A flood of login attempts uses no memory and ends no session.
     let flooded = measure(|| {
         runtime.block_on(async {
             for number in 0..10_000 {
                 let key = Key::new("state", &format!("{number:043}"));
-                let refused = put(&store, &key, 0).await;
-                assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+                let rejected = put(&store, &key, 0).await;
+                assert!(matches!(rejected, Err(StoreError::Full)), "{rejected:?}");
             }
         });
     });
@@ -79,7 +78,7 @@ fn a_hundred_thousand_sessions_take_little_more_than_themselves_and_none_is_evic
         }
     });
 
-    // A day later they are cleared away by those that come, and what they took is free.
+    // A day later, new entries remove the expired ones and free their memory.
     clock.advance(DAY);
     let cleared = measure(|| {
         runtime.block_on(async {
@@ -91,6 +90,6 @@ fn a_hundred_thousand_sessions_take_little_more_than_themselves_and_none_is_evic
     });
     assert_eq!(store.len(), SESSIONS / 10);
     let freed = usize::try_from(-cleared.bytes_current).unwrap();
-    println!("a day later: {freed} bytes are free again");
+    println!("a day later: {freed} bytes are freed");
     assert!(freed > SESSIONS * SIZE);
 }

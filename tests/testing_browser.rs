@@ -1,4 +1,4 @@
-//! The test browser keeps to the rules by which servers defend themselves.
+//! The test browser implements the browser rules that servers rely on.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use std::sync::{Arc, Mutex};
@@ -9,20 +9,20 @@ use axum::extract::Request;
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::any;
 use http::StatusCode;
-use tower_oauth::testing::{Browser, BrowserError, ManualClock, SameSite};
+use tower_oauth::testing::{Browser, BrowserError, CookieSameSite, ManualClock};
 
 const SHOP: &str = "https://shop.example.com";
 const EVIL: &str = "https://evil.test";
 
-/// What the sites were asked: host, method, path, and the fields that a test looks at.
+/// The requests that the sites received.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<http::request::Parts>>>);
 
 impl Log {
     fn last(&self, name: &str) -> String {
         let log = self.0.lock().unwrap();
-        let field = log.last().unwrap().headers.get(name);
-        field
+        let value = log.last().unwrap().headers.get(name);
+        value
             .map(|value| value.to_str().unwrap().to_owned())
             .unwrap_or_default()
     }
@@ -62,7 +62,7 @@ fn site(log: &Log) -> Router {
             "/see" => Redirect::to(&target).into_response(),
             "/keep" => Redirect::temporary(&target).into_response(),
             "/open" => ([("access-control-allow-origin", "*")], "for all").into_response(),
-            "/shy" => ([("referrer-policy", "no-referrer")], Html(PAGE)).into_response(),
+            "/no-referrer" => ([("referrer-policy", "no-referrer")], Html(PAGE)).into_response(),
             _ => Html(PAGE).into_response(),
         }
     }))
@@ -100,11 +100,11 @@ fn names(browser: &Browser, url: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_cookie_is_taken_or_dropped_by_the_rules() {
+fn cookies_are_stored_or_ignored_by_the_rules() {
     let sub = "https://shop.example.com/a/b/c";
     let plain = "http://plain.example.com/";
     let loopback = "http://127.0.0.1:3000/";
-    for (name, url, field, taken) in [
+    for (name, url, field, is_stored) in [
         ("plain", sub, "n=v", true),
         ("no name", sub, "=v", false),
         ("no equals sign", sub, "n", false),
@@ -120,18 +120,23 @@ fn a_cookie_is_taken_or_dropped_by_the_rules() {
         ),
         ("own domain", sub, "n=v; Domain=shop.example.com", true),
         ("parent domain", sub, "n=v; Domain=.Example.com", true),
-        ("foreign domain", sub, "n=v; Domain=evil.test", false),
+        ("other domain", sub, "n=v; Domain=evil.test", false),
         ("child domain", sub, "n=v; Domain=x.shop.example.com", false),
         ("half a label", sub, "n=v; Domain=ple.com", false),
         ("public suffix", sub, "n=v; Domain=com", false),
         ("none without secure", sub, "n=v; SameSite=None", false),
         ("none with secure", sub, "n=v; SameSite=None; Secure", true),
         ("__Secure-", sub, "__Secure-n=v; Secure", true),
-        ("__Secure- without it", sub, "__Secure-n=v", false),
+        ("__Secure- without secure", sub, "__Secure-n=v", false),
         ("__Host-", sub, "__Host-n=v; Secure; Path=/", true),
         ("__Host- without secure", sub, "__Host-n=v; Path=/", false),
         ("__Host- without path", sub, "__Host-n=v; Secure", false),
-        ("__Host- below", sub, "__Host-n=v; Secure; Path=/a", false),
+        (
+            "__Host- with another path",
+            sub,
+            "__Host-n=v; Secure; Path=/a",
+            false,
+        ),
         (
             "__Host- with domain",
             sub,
@@ -153,15 +158,15 @@ fn a_cookie_is_taken_or_dropped_by_the_rules() {
             "__Host-Http-n=v; Secure; Path=/",
             false,
         ),
-        ("over at once", sub, "n=v; Max-Age=0", false),
+        ("expires immediately", sub, "n=v; Max-Age=0", false),
         (
-            "over long ago",
+            "expired",
             sub,
             "n=v; Expires=Thu, 01 Jan 1970 00:00:00 GMT",
             false,
         ),
         (
-            "age before date",
+            "Max-Age and Expires",
             sub,
             "n=v; Expires=Thu, 01 Jan 1970 00:00:00 GMT; Max-Age=9",
             true,
@@ -171,7 +176,7 @@ fn a_cookie_is_taken_or_dropped_by_the_rules() {
         browser.set_cookie(url, field);
         assert_eq!(
             browser.cookies(url).len(),
-            usize::from(taken),
+            usize::from(is_stored),
             "{name}: {field}"
         );
     }
@@ -181,7 +186,7 @@ fn a_cookie_is_taken_or_dropped_by_the_rules() {
 }
 
 #[test]
-fn a_cookie_goes_where_its_host_and_path_say() {
+fn cookies_are_sent_by_host_and_path() {
     let browser = browser(&Log::default());
     browser.set_cookie("https://shop.example.com/a/b", "default=1");
     browser.set_cookie("https://shop.example.com/", "deep=1; Path=/a/b");
@@ -212,7 +217,7 @@ fn a_cookie_goes_where_its_host_and_path_say() {
 }
 
 #[test]
-fn cookies_grow_old_are_replaced_and_hide_from_scripts() {
+fn cookies_expire_are_replaced_and_are_hidden_from_scripts() {
     let log = Log::default();
     let clock = ManualClock::new(1_800_000_000);
     let browser = browser(&log).with_clock(clock.clone());
@@ -226,9 +231,9 @@ fn cookies_grow_old_are_replaced_and_hide_from_scripts() {
     assert!(hidden.is_http_only() && hidden.is_secure() && hidden.is_host_only());
     assert_eq!(
         (hidden.same_site(), hidden.expires()),
-        (SameSite::Strict, None)
+        (CookieSameSite::Strict, None)
     );
-    // What came over https is neither overwritten nor shadowed over http.
+    // A response over http neither overwrites nor shadows a Secure cookie.
     browser.set_cookie("http://shop.example.com/", "hidden=tossed");
     browser.set_cookie(
         "http://plain.example.com/",
@@ -238,7 +243,7 @@ fn cookies_grow_old_are_replaced_and_hide_from_scripts() {
         browser
             .cookies(url)
             .iter()
-            .filter(|one| one.name() == "hidden")
+            .filter(|cookie| cookie.name() == "hidden")
             .count(),
         1
     );
@@ -249,21 +254,21 @@ fn cookies_grow_old_are_replaced_and_hide_from_scripts() {
 }
 
 #[tokio::test]
-async fn same_site_decides_what_goes_along_from_elsewhere() {
+async fn same_site_decides_which_cookies_cross_site_requests_send() {
     let log = Log::default();
     let browser = browser(&log);
     for field in [
         "none=1; SameSite=None; Secure",
         "lax=1; SameSite=Lax",
         "strict=1; SameSite=Strict",
-        "silent=1",
+        "default=1",
     ] {
         browser.set_cookie(SHOP, &format!("{field}; Path=/"));
     }
-    let all = "none=1; lax=1; strict=1; silent=1";
+    let all = "none=1; lax=1; strict=1; default=1";
     browser.navigate("https://shop.example.com/").await.unwrap();
     assert_eq!(log.last("cookie"), all, "typed");
-    // A redirect does not change who asked: the person did.
+    // A redirect does not change the initiator.
     browser
         .navigate("https://evil.test/to?https://shop.example.com/")
         .await
@@ -275,13 +280,13 @@ async fn same_site_decides_what_goes_along_from_elsewhere() {
         <form id=see method=post action=https://evil.test/see?https://shop.example.com/></form>";
     let evil = browser.document("https://evil.test/", html).unwrap();
     evil.click("link").await.unwrap();
-    assert_eq!(log.last("cookie"), "none=1; lax=1; silent=1", "link");
+    assert_eq!(log.last("cookie"), "none=1; lax=1; default=1", "link");
     evil.form("#post").unwrap().submit().await.unwrap();
     assert_eq!(log.last("cookie"), "none=1", "form");
     evil.form("#see").unwrap().submit().await.unwrap();
     assert_eq!(
         log.last("cookie"),
-        "none=1; lax=1; silent=1",
+        "none=1; lax=1; default=1",
         "form, then 303"
     );
     for destination in ["image", "iframe"] {
@@ -297,67 +302,71 @@ async fn same_site_decides_what_goes_along_from_elsewhere() {
     plain.click("link").await.unwrap();
     assert_eq!(
         log.last("cookie"),
-        "none=1; lax=1; silent=1",
+        "none=1; lax=1; default=1",
         "http is another site"
     );
 }
 
 #[tokio::test]
-async fn fetch_metadata_tells_who_asked_over_the_whole_chain() {
+async fn fetch_metadata_covers_the_whole_redirect_chain() {
     let log = Log::default();
     let browser = browser(&log);
-    let told = || {
+    let metadata = || {
         ["site", "mode", "dest", "user"]
             .map(|name| log.last(&format!("sec-fetch-{name}")))
             .join(" ")
     };
     let page = browser.navigate("https://shop.example.com/").await.unwrap();
-    assert_eq!(told(), "none navigate document ?1");
+    assert_eq!(metadata(), "none navigate document ?1");
     page.click("Go on").await.unwrap();
-    assert_eq!(told(), "same-origin navigate document ?1");
+    assert_eq!(metadata(), "same-origin navigate document ?1");
     assert!(log.last("accept").contains("text/html"));
     page.follow("/script").await.unwrap();
-    assert_eq!(told(), "same-origin navigate document ");
+    assert_eq!(metadata(), "same-origin navigate document ");
     page.follow("https://www.example.com/").await.unwrap();
-    assert_eq!(told(), "same-site navigate document ");
+    assert_eq!(metadata(), "same-site navigate document ");
     page.follow("https://www.example.com/to?https://shop.example.com/")
         .await
         .unwrap();
-    assert_eq!(told(), "same-site navigate document ");
+    assert_eq!(metadata(), "same-site navigate document ");
     page.follow("https://evil.test/to?https://shop.example.com/")
         .await
         .unwrap();
     assert_eq!(
-        told(),
+        metadata(),
         "cross-site navigate document ",
-        "home again, but by way of another site"
+        "same origin, by way of another site"
     );
     browser
         .navigate("https://evil.test/to?https://shop.example.com/")
         .await
         .unwrap();
-    assert_eq!(told(), "none navigate document ?1", "typed stays typed");
+    assert_eq!(
+        metadata(),
+        "none navigate document ?1",
+        "redirects of a typed URL"
+    );
     page.load("/logo", "image").await.unwrap();
-    assert_eq!(told(), "same-origin no-cors image ");
+    assert_eq!(metadata(), "same-origin no-cors image ");
     page.load("https://evil.test/", "iframe").await.unwrap();
-    assert_eq!(told(), "cross-site navigate iframe ");
+    assert_eq!(metadata(), "cross-site navigate iframe ");
     page.fetch(http::Request::get("/api").body("").unwrap())
         .await
         .unwrap();
-    assert_eq!(told(), "same-origin cors empty ");
+    assert_eq!(metadata(), "same-origin cors empty ");
     assert_eq!(log.last("accept"), "*/*");
     browser.navigate("http://plain.example.com/").await.unwrap();
-    assert_eq!(told(), "   ", "not to where everybody can listen");
+    assert_eq!(metadata(), "   ", "not to untrustworthy URLs");
     browser
         .without_fetch_metadata()
         .navigate("https://shop.example.com/")
         .await
         .unwrap();
-    assert_eq!(told(), "   ", "an older browser");
+    assert_eq!(metadata(), "   ", "an older browser");
 }
 
 #[tokio::test]
-async fn origin_and_referrer_are_what_a_page_sends() {
+async fn pages_send_origin_and_referrer() {
     let log = Log::default();
     let browser = browser(&log);
     let html = "<form id=here method=post action=/x></form>
@@ -380,12 +389,17 @@ async fn origin_and_referrer_are_what_a_page_sends() {
     page.follow("/x").await.unwrap();
     assert_eq!(log.last("origin"), "", "not with GET");
 
-    // A page that wants no referrer sends no origin either, to itself neither.
-    let shy = browser
-        .navigate("https://shop.example.com/shy")
+    // A page with `no-referrer` sends `Origin: null`, even to its own origin.
+    let no_referrer = browser
+        .navigate("https://shop.example.com/no-referrer")
         .await
         .unwrap();
-    shy.form("/order").unwrap().press("Leave").await.unwrap();
+    no_referrer
+        .form("/order")
+        .unwrap()
+        .press("Leave")
+        .await
+        .unwrap();
     assert_eq!(
         (log.last("origin"), log.last("referer")),
         ("null".to_owned(), String::new())
@@ -393,7 +407,7 @@ async fn origin_and_referrer_are_what_a_page_sends() {
 }
 
 #[tokio::test]
-async fn a_redirect_keeps_the_method_only_where_it_says_so() {
+async fn a_redirect_keeps_the_method_for_307_only() {
     let log = Log::default();
     let browser = browser(&log);
     for (path, methods) in [
@@ -404,7 +418,7 @@ async fn a_redirect_keeps_the_method_only_where_it_says_so() {
         let html = format!("<form method=post action=/{path}?/x><input name=a value=1></form>");
         let page = browser.document(SHOP, &html).unwrap();
         log.clear();
-        let arrived = page.form("").unwrap().submit().await.unwrap();
+        let page = page.form("").unwrap().submit().await.unwrap();
         assert_eq!(log.methods(), methods, "{path}");
         let lengths = log.all("content-length");
         assert_eq!(
@@ -412,8 +426,8 @@ async fn a_redirect_keeps_the_method_only_where_it_says_so() {
             methods[1] == "GET",
             "{path}: {lengths:?}"
         );
-        assert_eq!(arrived.redirects(), [format!("{SHOP}/{path}?/x")]);
-        assert_eq!(arrived.url(), format!("{SHOP}/x"));
+        assert_eq!(page.redirects(), [format!("{SHOP}/{path}?/x")]);
+        assert_eq!(page.url(), format!("{SHOP}/x"));
     }
     let endless = Router::new().fallback(any(async || Redirect::to("/again")));
     let endless = browser.clone().with_origin(SHOP, endless).unwrap();
@@ -422,12 +436,12 @@ async fn a_redirect_keeps_the_method_only_where_it_says_so() {
         matches!(endless, BrowserError::TooManyRedirects(_)),
         "{endless}"
     );
-    let arrived = browser.navigate("https://evil.test/to?/x#top").await;
-    assert_eq!(arrived.unwrap().url(), "https://evil.test/x#top");
+    let page = browser.navigate("https://evil.test/to?/x#top").await;
+    assert_eq!(page.unwrap().url(), "https://evil.test/x#top");
 }
 
 #[tokio::test]
-async fn scripts_stay_within_the_limits_of_their_origin() {
+async fn scripts_are_limited_by_cors() {
     let log = Log::default();
     let browser = browser(&log);
     browser.set_cookie(EVIL, "n=v; Path=/; SameSite=None; Secure");
@@ -446,8 +460,8 @@ async fn scripts_stay_within_the_limits_of_their_origin() {
     page.fetch(post).await.unwrap();
     assert_eq!(log.last("origin"), SHOP);
 
-    let refused = page.fetch(get("https://evil.test/api")).await.unwrap_err();
-    assert!(matches!(refused, BrowserError::Cors(_)), "{refused}");
+    let error = page.fetch(get("https://evil.test/api")).await.unwrap_err();
+    assert!(matches!(error, BrowserError::Cors(_)), "{error}");
     assert_eq!(
         (log.last("cookie"), log.last("origin")),
         (String::new(), SHOP.to_owned())
@@ -469,7 +483,7 @@ async fn scripts_stay_within_the_limits_of_their_origin() {
 }
 
 #[tokio::test]
-async fn a_web_socket_brings_the_origin_and_the_cookies_of_its_site() {
+async fn a_web_socket_handshake_has_origin_and_same_site_cookies() {
     let log = Log::default();
     let browser = browser(&log);
     browser.set_cookie(SHOP, "lax=1; Path=/; SameSite=Lax");
@@ -479,9 +493,9 @@ async fn a_web_socket_brings_the_origin_and_the_cookies_of_its_site() {
         ("https://www.example.com", "same-site", "lax=1; none=1"),
         (EVIL, "cross-site", "none=1"),
     ] {
-        let shown = browser.document(page, "").unwrap();
+        let view = browser.document(page, "").unwrap();
         let socket = "wss://shop.example.com/socket";
-        shown.open_web_socket(socket).await.unwrap();
+        view.open_web_socket(socket).await.unwrap();
         assert_eq!(log.last("origin"), page);
         assert_eq!(log.last("cookie"), cookies, "{page}");
         assert_eq!(log.last("sec-fetch-site"), site);
@@ -491,14 +505,18 @@ async fn a_web_socket_brings_the_origin_and_the_cookies_of_its_site() {
             ("websocket".into(), "Upgrade".into())
         );
         log.clear();
-        let answer = shown.open_web_socket("wss://shop.example.com/to?/on").await;
-        assert_eq!(answer.unwrap().status(), 302, "no redirect is followed");
+        let response = view.open_web_socket("wss://shop.example.com/to?/on").await;
+        assert_eq!(
+            response.unwrap().status(),
+            302,
+            "redirects are not followed"
+        );
         assert_eq!(log.methods().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_script_sends_cookies_anywhere_where_it_does_not_want_to_read() {
+async fn no_cors_requests_send_cookies_to_any_origin() {
     let log = Log::default();
     let browser = browser(&log);
     browser.set_cookie(SHOP, "lax=1; Path=/; SameSite=Lax");
@@ -508,9 +526,9 @@ async fn a_script_sends_cookies_anywhere_where_it_does_not_want_to_read() {
         ("https://www.example.com", "lax=1; none=1"),
         (EVIL, "none=1"),
     ] {
-        let shown = browser.document(page, "").unwrap();
+        let view = browser.document(page, "").unwrap();
         let post = http::Request::post(&target).body("count=1").unwrap();
-        shown.fetch_no_cors(post).await.unwrap();
+        view.fetch_no_cors(post).await.unwrap();
         assert_eq!(
             (log.last("origin"), log.last("cookie")),
             (page.into(), cookies.into())
@@ -522,15 +540,15 @@ async fn a_script_sends_cookies_anywhere_where_it_does_not_want_to_read() {
             .body("")
             .unwrap();
         assert!(
-            shown.fetch_no_cors(custom).await.is_err(),
-            "not without asking"
+            view.fetch_no_cors(custom).await.is_err(),
+            "not without a preflight"
         );
         assert_eq!(log.methods().len(), 0, "never sent");
     }
 }
 
 #[tokio::test]
-async fn windows_of_one_browser_share_their_cookies() {
+async fn clones_of_a_browser_share_cookies() {
     let log = Log::default();
     let first = browser(&log);
     let second = first.clone();
@@ -543,7 +561,7 @@ async fn windows_of_one_browser_share_their_cookies() {
 }
 
 #[tokio::test]
-async fn links_and_forms_are_found_and_filled() {
+async fn links_are_followed_and_forms_are_filled() {
     let log = Log::default();
     let page = browser(&log).navigate(SHOP).await.unwrap();
     assert_eq!(page.title(), "A & B");
@@ -584,57 +602,57 @@ async fn links_and_forms_are_found_and_filled() {
 }
 
 #[test]
-fn an_origin_is_no_more_and_no_less() {
-    for refused in [
+fn only_origins_are_accepted_as_origins() {
+    for invalid in [
         "shop.example.com",
         "https://shop.example.com/path",
         "data:x",
         "",
     ] {
         let error = Browser::new()
-            .with_origin(refused, site(&Log::default()))
+            .with_origin(invalid, site(&Log::default()))
             .unwrap_err();
-        assert!(error.to_string().contains(refused), "{error}");
+        assert!(error.to_string().contains(invalid), "{error}");
     }
-    for taken in [
+    for valid in [
         "https://shop.example.com",
         "https://shop.example.com/",
         "http://[::1]:3000",
     ] {
         assert!(
             Browser::new()
-                .with_origin(taken, site(&Log::default()))
+                .with_origin(valid, site(&Log::default()))
                 .is_ok(),
-            "{taken}"
+            "{valid}"
         );
     }
 }
 
-/// Held by the compiler: a test may drive several browsers at once, each in a task.
+/// Checked by the compiler, so that a test can drive several browsers in tasks.
 #[test]
-fn everything_a_browser_does_can_be_spawned() {
+fn futures_of_a_browser_are_send() {
     fn spawnable(_: impl Future<Output: Send> + Send + 'static) {}
     let page = || {
         let html = "<form id=sign-in method=post></form>";
         Browser::new().document(SHOP, html).unwrap()
     };
     spawnable(async { Browser::new().navigate(SHOP).await });
-    let shown = page();
-    spawnable(async move { shown.sign_in("alice", "wonderland").await });
-    let shown = page();
-    spawnable(async move { shown.click("More").await });
-    let shown = page();
-    spawnable(async move { shown.follow("/more").await });
-    let shown = page();
-    spawnable(async move { shown.load("/image", "image").await });
-    let shown = page();
-    spawnable(async move { shown.fetch(http::Request::new("")).await });
-    let shown = page();
-    spawnable(async move { shown.fetch_no_cors(http::Request::new("")).await });
-    let shown = page();
-    spawnable(async move { shown.open_web_socket("/socket").await });
-    let shown = page();
-    spawnable(async move { shown.load_frames().await });
+    let view = page();
+    spawnable(async move { view.sign_in("alice", "wonderland").await });
+    let view = page();
+    spawnable(async move { view.click("More").await });
+    let view = page();
+    spawnable(async move { view.follow("/more").await });
+    let view = page();
+    spawnable(async move { view.load("/image", "image").await });
+    let view = page();
+    spawnable(async move { view.fetch(http::Request::new("")).await });
+    let view = page();
+    spawnable(async move { view.fetch_no_cors(http::Request::new("")).await });
+    let view = page();
+    spawnable(async move { view.open_web_socket("/socket").await });
+    let view = page();
+    spawnable(async move { view.load_frames().await });
     let form = page().form("").unwrap();
     spawnable(async move { form.press("Go").await });
     let form = page().form("").unwrap();

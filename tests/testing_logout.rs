@@ -1,5 +1,4 @@
-//! The test server tells its clients when somebody signs out: on the back channel, on the front
-//! channel, and with whatever a test wants to be told.
+//! Back-channel and front-channel logout of the test server, and logout tokens that a test sends.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod testing_support;
@@ -32,23 +31,23 @@ fn shop() -> TestClient {
         .unwrap()
 }
 
-/// A relying party that keeps what it is told.
+/// A relying party that records the logout tokens it receives.
 fn relying_party() -> (Router, Arc<Mutex<Vec<String>>>) {
-    let told: Arc<Mutex<Vec<String>>> = Arc::default();
-    let keep = told.clone();
-    let hear = async move |Form(form): Form<Vec<(String, String)>>| {
+    let received: Arc<Mutex<Vec<String>>> = Arc::default();
+    let log = received.clone();
+    let handle = async move |Form(form): Form<Vec<(String, String)>>| {
         let [(name, token)] = &form[..] else {
             return StatusCode::BAD_REQUEST;
         };
         assert_eq!(name, "logout_token");
-        keep.lock().unwrap().push(token.clone());
+        log.lock().unwrap().push(token.clone());
         StatusCode::OK
     };
     let path = "/auth/backchannel-logout";
-    (Router::new().route(path, post(hear)), told)
+    (Router::new().route(path, post(handle)), received)
 }
 
-/// Signs alice in and takes the tokens of `shop`; the ID token.
+/// Signs Alice in at `shop` and returns the ID token.
 async fn sign_in(server: &TestServer, browser: &Browser) -> String {
     let page = browser.navigate(&authorize(&[])).await.unwrap();
     let page = match page.form("#sign-in") {
@@ -70,23 +69,23 @@ async fn sign_out(browser: &Browser, hint: &str) -> Page {
 }
 
 #[tokio::test]
-async fn signing_out_in_the_browser_sends_a_logout_token() {
-    let (party, told) = relying_party();
+async fn logout_in_the_browser_sends_a_logout_token() {
+    let (party, received) = relying_party();
     let server = server()
         .add_client(shop().with_backchannel_logout_uri(BACK_CHANNEL).unwrap())
         .add_relying_party(SHOP, party)
         .unwrap();
     let browser = browser(&server);
     let id_token = sign_in(&server, &browser).await;
-    assert!(server.sent_logouts().is_empty());
+    assert!(server.sent_logout_tokens().is_empty());
     let page = sign_out(&browser, &id_token).await;
     assert_eq!(page.url(), format!("{HOME}?state=s"));
 
-    let sent = server.sent_logouts();
+    let sent = server.sent_logout_tokens();
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].client_id(), sent[0].uri()), ("shop", BACK_CHANNEL));
     assert_eq!(sent[0].status(), Some(StatusCode::OK));
-    assert_eq!(*told.lock().unwrap(), [sent[0].token()]);
+    assert_eq!(*received.lock().unwrap(), [sent[0].token()]);
     // Back-Channel Logout §2.4.
     assert_eq!(part(sent[0].token(), 0)["typ"], "logout+jwt");
     let token = claims(sent[0].token());
@@ -100,14 +99,14 @@ async fn signing_out_in_the_browser_sends_a_logout_token() {
     assert_eq!(token["events"], json!({ event: {} }));
     assert_eq!(token.get("nonce"), None);
 
-    // Said once.
+    // The second logout sends nothing.
     sign_out(&browser, &id_token).await;
-    assert_eq!(server.sent_logouts().len(), 1);
+    assert_eq!(server.sent_logout_tokens().len(), 1);
 }
 
 #[tokio::test]
-async fn a_subject_is_signed_out_of_every_browser_at_once() {
-    let (party, told) = relying_party();
+async fn signing_a_subject_out_ends_its_sign_ins_in_all_browsers() {
+    let (party, received) = relying_party();
     let server = server()
         .add_client(shop().with_backchannel_logout_uri(BACK_CHANNEL).unwrap())
         .add_relying_party(SHOP, party)
@@ -121,32 +120,32 @@ async fn a_subject_is_signed_out_of_every_browser_at_once() {
 
     assert!(server.sign_out("subject-of-bob").await.is_empty());
     let sent = server.sign_out("subject-of-alice").await;
-    let mut told_of: Vec<String> = sent
+    let mut notified: Vec<String> = sent
         .iter()
         .map(|sent| claims(sent.token())["sid"].as_str().unwrap().to_owned())
         .collect();
     sids.sort();
-    told_of.sort();
-    assert_eq!(told_of, sids);
-    assert_eq!(told.lock().unwrap().len(), 2);
+    notified.sort();
+    assert_eq!(notified, sids);
+    assert_eq!(received.lock().unwrap().len(), 2);
     for browser in &browsers {
-        let asked = authorize(&[("prompt", "none")]);
-        let page = browser.navigate(&asked).await.unwrap();
+        let url = authorize(&[("prompt", "none")]);
+        let page = browser.navigate(&url).await.unwrap();
         assert_eq!(query(&page)["error"], "login_required");
     }
-    let alive = server.refresh_tokens("subject-of-alice");
-    assert_eq!(alive.len(), 2, "what clients hold is for them to revoke");
+    let valid = server.refresh_tokens("subject-of-alice");
+    assert_eq!(valid.len(), 2, "tokens of the clients stay valid");
 }
 
 #[tokio::test]
-async fn a_client_that_cannot_be_reached_holds_nobody_up() {
-    let gone = shop().with_backchannel_logout_uri(BACK_CHANNEL).unwrap();
-    let server = server().add_client(gone);
+async fn an_unreachable_client_does_not_delay_the_logout() {
+    let unreachable = shop().with_backchannel_logout_uri(BACK_CHANNEL).unwrap();
+    let server = server().add_client(unreachable);
     let browser = browser(&server);
     let id_token = sign_in(&server, &browser).await;
     let page = sign_out(&browser, &id_token).await;
     assert_eq!(page.url(), format!("{HOME}?state=s"));
-    assert_eq!(server.sent_logouts()[0].status(), None);
+    assert_eq!(server.sent_logout_tokens()[0].status(), None);
 
     let silent = tower::service_fn(async |_| std::future::pending::<Result<_, Infallible>>().await);
     let silent =
@@ -161,47 +160,47 @@ async fn a_client_that_cannot_be_reached_holds_nobody_up() {
         clock.advance(Duration::from_secs(5));
     });
     assert_eq!(page.url(), format!("{HOME}?state=s"));
-    assert_eq!(server.sent_logouts()[1].status(), None);
+    assert_eq!(server.sent_logout_tokens()[1].status(), None);
 }
 
 #[tokio::test]
-async fn logout_tokens_go_over_a_socket() {
+async fn logout_tokens_are_sent_over_tcp() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (party, told) = relying_party();
+    let (party, received) = relying_party();
     let task = tokio::spawn(async { axum::serve(listener, party).await });
     let uri = format!("http://{address}/auth/backchannel-logout");
     let server = server().add_client(shop().with_backchannel_logout_uri(&uri).unwrap());
     sign_in(&server, &browser(&server)).await;
     let sent = server.sign_out("subject-of-alice").await;
     assert_eq!(sent[0].status(), Some(StatusCode::OK));
-    assert_eq!(told.lock().unwrap().len(), 1);
+    assert_eq!(received.lock().unwrap().len(), 1);
     task.abort();
 }
 
 #[tokio::test]
-async fn a_logout_token_is_spoiled_and_sent_by_hand() {
-    let (party, told) = relying_party();
+async fn a_test_can_send_an_invalid_logout_token() {
+    let (party, received) = relying_party();
     let server = server()
         .add_client(shop().with_backchannel_logout_uri(BACK_CHANNEL).unwrap())
         .add_relying_party(SHOP, party)
         .unwrap();
-    let plain = server.logout_token("shop");
-    assert_eq!(claims(&plain.sign())["sub"], "alice");
-    assert_eq!(claims(&plain.sign()).get("sid"), None);
-    let spoiled = plain
+    let valid = server.logout_token("shop");
+    assert_eq!(claims(&valid.sign())["sub"], "alice");
+    assert_eq!(claims(&valid.sign()).get("sid"), None);
+    let invalid = valid
         .with_claim("nonce", "n")
         .without_claim("events")
         .with_header("typ", "JWT")
         .sign();
-    let sent = server.send_logout_token("shop", &spoiled).await.unwrap();
+    let sent = server.send_logout_token("shop", &invalid).await.unwrap();
     assert_eq!(sent.status(), Some(StatusCode::OK));
-    assert_eq!(*told.lock().unwrap(), [spoiled]);
+    assert_eq!(*received.lock().unwrap(), [invalid]);
     assert!(server.send_logout_token("app", "token").await.is_none());
 }
 
 #[tokio::test]
-async fn the_signed_out_page_tells_clients_in_frames() {
+async fn the_signed_out_page_loads_front_channel_logout_frames() {
     let party = Router::new()
         .route("/auth/callback", get(async || "callback"))
         .route(
@@ -239,18 +238,18 @@ async fn the_signed_out_page_tells_clients_in_frames() {
 }
 
 #[tokio::test]
-async fn metadata_promises_both_channels_with_sessions() {
+async fn metadata_announces_back_channel_and_front_channel_logout() {
     let metadata = document(&server(), "/.well-known/openid-configuration").await;
-    for promise in [
+    for member in [
         "backchannel_logout_supported",
         "backchannel_logout_session_supported",
         "frontchannel_logout_supported",
         "frontchannel_logout_session_supported",
     ] {
-        assert_eq!(metadata[promise], true, "{promise}");
+        assert_eq!(metadata[member], true, "{member}");
     }
-    for refused in ["not a url", "https://shop.example.com/#out"] {
-        assert!(shop().with_backchannel_logout_uri(refused).is_err());
-        assert!(shop().with_frontchannel_logout_uri(refused).is_err());
+    for invalid in ["not a url", "https://shop.example.com/#out"] {
+        assert!(shop().with_backchannel_logout_uri(invalid).is_err());
+        assert!(shop().with_frontchannel_logout_uri(invalid).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! The pages of the test server are strict: what a real authorization server must refuse, they refuse.
+//! The pages of the test server reject what an authorization server has to reject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod testing_support;
@@ -16,7 +16,7 @@ use testing_support::{
 };
 
 #[tokio::test]
-async fn the_code_flow_leads_from_the_sign_in_page_to_tokens() {
+async fn the_code_flow_ends_with_tokens() {
     let server = server();
     let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
     assert_eq!(page.title(), "Sign in");
@@ -34,12 +34,12 @@ async fn the_code_flow_leads_from_the_sign_in_page_to_tokens() {
     assert!(page.text().contains("openid") && page.text().contains("profile"));
     let page = page.form("#consent").unwrap().press("Allow").await.unwrap();
 
-    let answer = query(&page);
+    let response = query(&page);
     assert_eq!(page.text(), "callback");
-    assert_eq!(answer["state"], "the state");
-    assert_eq!(answer["iss"], ISSUER);
+    assert_eq!(response["state"], "the state");
+    assert_eq!(response["iss"], ISSUER);
 
-    let response = redeem(&server, &answer["code"], &[]).await;
+    let response = redeem(&server, &response["code"], &[]).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert_eq!(response.headers()["pragma"], "no-cache");
@@ -68,20 +68,20 @@ async fn the_code_flow_leads_from_the_sign_in_page_to_tokens() {
     let info = json(&userinfo(&server, access_token).await);
     assert_eq!(info["sub"], "subject-of-alice");
     assert_eq!(info["name"], "Alice <Liddell>");
-    assert_eq!(info.get("email"), None, "email was not asked for");
+    assert_eq!(info.get("email"), None, "the scope email was not requested");
 }
 
 #[tokio::test]
-async fn no_redirect_ever_goes_to_an_unregistered_place() {
+async fn the_server_never_redirects_to_an_unregistered_uri() {
     let server = server();
     let trailing = format!("{CALLBACK}/");
     let with_query = format!("{CALLBACK}?x=1");
     for (name, changes) in [
-        ("unknown client", vec![("client_id", "nobody")]),
+        ("unknown client", vec![("client_id", "unknown")]),
         ("no client", vec![("client_id", "")]),
         ("no redirect URI", vec![("redirect_uri", "")]),
         ("trailing slash", vec![("redirect_uri", &*trailing)]),
-        ("a query more", vec![("redirect_uri", &*with_query)]),
+        ("additional query", vec![("redirect_uri", &*with_query)]),
         (
             "other host",
             vec![("redirect_uri", "https://evil.example/auth/callback")],
@@ -90,7 +90,7 @@ async fn no_redirect_ever_goes_to_an_unregistered_place() {
             "upper case",
             vec![("redirect_uri", "https://SHOP.example.com/auth/callback")],
         ),
-        ("client without any", vec![("client_id", "cli")]),
+        ("client without redirect URIs", vec![("client_id", "cli")]),
     ] {
         let page = browser(&server)
             .navigate(&authorize(&changes))
@@ -106,7 +106,7 @@ async fn no_redirect_ever_goes_to_an_unregistered_place() {
 }
 
 #[tokio::test]
-async fn a_bad_request_of_a_known_client_is_answered_by_redirect() {
+async fn errors_of_a_registered_client_are_sent_by_redirect() {
     let server = server();
     for (name, changes, expected) in [
         (
@@ -141,41 +141,45 @@ async fn a_bad_request_of_a_known_client_is_answered_by_redirect() {
             "invalid_request",
         ),
         (
-            "no digest",
+            "invalid code_challenge",
             vec![("code_challenge", "abc")],
             "invalid_request",
         ),
         ("no scope", vec![("scope", "")], "invalid_scope"),
         (
-            "foreign scope",
+            "unregistered scope",
             vec![("scope", "openid notes:write")],
             "invalid_scope",
         ),
-        ("odd scope", vec![("scope", "a\"b")], "invalid_scope"),
-        ("odd prompt", vec![("prompt", "create")], "invalid_request"),
+        ("malformed scope", vec![("scope", "a\"b")], "invalid_scope"),
+        (
+            "unsupported prompt",
+            vec![("prompt", "create")],
+            "invalid_request",
+        ),
         (
             "none and login",
             vec![("prompt", "none login")],
             "invalid_request",
         ),
-        ("odd max_age", vec![("max_age", "-1")], "invalid_request"),
+        (
+            "malformed max_age",
+            vec![("max_age", "-1")],
+            "invalid_request",
+        ),
         (
             "request object",
             vec![("request", "e30.e30.")],
             "request_not_supported",
         ),
         (
-            "by reference",
+            "request URI",
             vec![("request_uri", "urn:x")],
             "request_uri_not_supported",
         ),
+        ("no session", vec![("prompt", "none")], "login_required"),
         (
-            "nobody signed in",
-            vec![("prompt", "none")],
-            "login_required",
-        ),
-        (
-            "foreign hint",
+            "unknown hint",
             vec![("id_token_hint", "a.b.c")],
             "invalid_request",
         ),
@@ -185,11 +189,11 @@ async fn a_bad_request_of_a_known_client_is_answered_by_redirect() {
             .await
             .unwrap();
         assert!(page.url().starts_with(CALLBACK), "{name}: {}", page.url());
-        let answer = query(&page);
-        assert_eq!(answer["error"], expected, "{name}");
-        assert_eq!(answer["state"], "the state", "{name}");
-        assert_eq!(answer["iss"], ISSUER, "{name}");
-        assert!(!answer.contains_key("code"), "{name}");
+        let response = query(&page);
+        assert_eq!(response["error"], expected, "{name}");
+        assert_eq!(response["state"], "the state", "{name}");
+        assert_eq!(response["iss"], ISSUER, "{name}");
+        assert!(!response.contains_key("code"), "{name}");
     }
     let twice = format!("{}&nonce=other", authorize(&[]));
     let page = browser(&server).navigate(&twice).await.unwrap();
@@ -197,7 +201,7 @@ async fn a_bad_request_of_a_known_client_is_answered_by_redirect() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_told_on_the_page_and_can_be_tried_again() {
+async fn a_wrong_password_shows_the_form_again() {
     let server = server();
     let browser = browser(&server);
     let page = browser
@@ -205,15 +209,15 @@ async fn a_wrong_password_is_told_on_the_page_and_can_be_tried_again() {
         .await
         .unwrap();
     assert_eq!(page.form("").unwrap().value("username"), Some("ali\"ce<"));
-    for (username, password) in [("alice", "builder"), ("nobody", "wonderland"), ("<b>", "")] {
+    for (username, password) in [("alice", "builder"), ("unknown", "wonderland"), ("<b>", "")] {
         let page = page.sign_in(username, password).await.unwrap();
         assert_eq!(page.status(), StatusCode::UNPROCESSABLE_ENTITY);
         assert!(
-            page.text().contains("user name or the password is wrong"),
+            page.text().contains("User name or password is incorrect"),
             "{}",
             page.text()
         );
-        assert!(!page.html().contains("<b>"), "what was typed is escaped");
+        assert!(!page.html().contains("<b>"), "input is escaped");
         assert_eq!(page.form("").unwrap().value("username"), Some(username));
     }
     let page = page.sign_in("alice", "wonderland").await.unwrap();
@@ -221,7 +225,7 @@ async fn a_wrong_password_is_told_on_the_page_and_can_be_tried_again() {
 }
 
 #[tokio::test]
-async fn whoever_denies_is_sent_back_with_access_denied() {
+async fn denied_consent_is_sent_to_the_client_as_access_denied() {
     let server = server();
     let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
     let form = page
@@ -238,13 +242,13 @@ async fn whoever_denies_is_sent_back_with_access_denied() {
     let denied = page.form("#consent").unwrap().press("deny").await.unwrap();
     assert_eq!(query(&denied)["error"], "access_denied");
 
-    // The page is used up.
+    // The form can be submitted once.
     let again = page.form("#consent").unwrap().press("allow").await.unwrap();
     assert_eq!(again.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn pages_carry_a_policy_that_lets_nothing_in() {
+async fn pages_have_a_strict_content_security_policy() {
     let server = server();
     let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
     let policy = page.header("content-security-policy").unwrap();
@@ -264,11 +268,11 @@ async fn pages_carry_a_policy_that_lets_nothing_in() {
 }
 
 #[tokio::test]
-async fn the_sign_in_form_takes_nothing_from_elsewhere() {
+async fn the_sign_in_form_rejects_login_csrf() {
     let server = server();
     let victim = browser(&server);
     let attacker = browser(&server);
-    // The attacker opens the page, and plants its form with a password of theirs into the victim's browser.
+    // The attacker makes the victim's browser submit the attacker's form and credentials.
     let opened = attacker.navigate(&authorize(&[])).await.unwrap();
     let field = opened.form("").unwrap().value("page").unwrap().to_owned();
     victim.navigate(&authorize(&[])).await.unwrap();
@@ -278,14 +282,14 @@ async fn the_sign_in_form_takes_nothing_from_elsewhere() {
     );
     for (browser, status) in [
         (victim.clone(), StatusCode::FORBIDDEN),
-        // Without fetch metadata `Origin` is the evidence.
+        // Without fetch metadata, `Origin` decides.
         (victim.without_fetch_metadata(), StatusCode::FORBIDDEN),
     ] {
         let page = browser.document("https://evil.example/", &html).unwrap();
         let page = page.form("").unwrap().submit().await.unwrap();
         assert_eq!(page.status(), status);
     }
-    // Without any evidence the hidden field is still another browser's.
+    // Without both headers, the hidden field still belongs to another browser.
     let body = format!("page={field}&username=bob&password=builder");
     let request = Request::post(format!("{ISSUER}/sign-in"))
         .header("content-type", "application/x-www-form-urlencoded")
@@ -296,7 +300,7 @@ async fn the_sign_in_form_takes_nothing_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn the_sign_in_page_cannot_be_skipped_by_its_own_hidden_field() {
+async fn the_hidden_field_of_the_sign_in_page_does_not_skip_the_sign_in() {
     let server = server();
     let browser = browser(&server);
     let page = browser.navigate(&authorize(&[])).await.unwrap();
@@ -316,12 +320,12 @@ async fn the_sign_in_page_cannot_be_skipped_by_its_own_hidden_field() {
          <input name=decision value=allow></form>",
     );
     let forged = browser.document(&format!("{ISSUER}/"), &html).unwrap();
-    let answer = forged.form("").unwrap().submit().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
+    let response = forged.form("").unwrap().submit().await.unwrap();
+    assert_eq!(response.status(), StatusCode::BAD_REQUEST);
 }
 
 #[tokio::test]
-async fn prompt_and_max_age_decide_whether_somebody_sees_a_page() {
+async fn prompt_and_max_age_decide_which_page_is_shown() {
     let server = server();
     let browser = browser(&server);
     let open =
@@ -334,12 +338,12 @@ async fn prompt_and_max_age_decide_whether_somebody_sees_a_page() {
     let first = redeem(&server, &query(&first)["code"], &[]).await;
     let hint = json(&first)["id_token"].as_str().unwrap().to_owned();
 
-    // Signed in and agreed: straight through, silently as well.
+    // With a session and consent no page is shown.
     assert!(query(&open(&[]).await).contains_key("code"));
     assert!(query(&open(&[("prompt", "none")]).await).contains_key("code"));
     let hinted = open(&[("prompt", "none"), ("id_token_hint", &hint)]).await;
     assert!(query(&hinted).contains_key("code"));
-    // More than was agreed to.
+    // More scopes than the user consented to.
     assert_eq!(
         open(&[("scope", "openid email")]).await.title(),
         "Allow access?"
@@ -368,14 +372,14 @@ async fn prompt_and_max_age_decide_whether_somebody_sees_a_page() {
         assert_eq!(id["auth_time"], 1_800_000_100, "{changes:?}");
     }
 
-    // Somebody else than the hint says.
+    // Another user than the one of the hint.
     let page = open(&[("prompt", "login"), ("id_token_hint", &hint)]).await;
     let page = page.sign_in("bob", "builder").await.unwrap();
     assert_eq!(query(&page)["error"], "login_required");
 }
 
 #[tokio::test]
-async fn methods_and_media_types_are_held_to() {
+async fn wrong_methods_and_media_types_are_rejected() {
     let server = server();
     for (method, path, body_type, status) in [
         ("GET", "/token", "", 405),
@@ -399,7 +403,7 @@ async fn methods_and_media_types_are_held_to() {
 }
 
 #[tokio::test]
-async fn metadata_is_found_at_both_places_and_under_a_path() {
+async fn metadata_is_served_at_both_well_known_paths() {
     let openid = document(&server(), "/.well-known/openid-configuration").await;
     let oauth = document(&server(), "/.well-known/oauth-authorization-server").await;
     assert_eq!(openid, oauth);
@@ -424,25 +428,25 @@ async fn metadata_is_found_at_both_places_and_under_a_path() {
         let response = tenant.back_channel().oneshot(request).await.unwrap();
         assert_eq!(response.status() == StatusCode::OK, found, "{path}");
     }
-    for refused in [
+    for invalid in [
         "http://id.example.test",
         "id.example.test",
         "https://id.example.test/?x",
     ] {
-        let error = TestServer::new(refused).unwrap_err();
-        assert!(error.to_string().contains(refused), "{error}");
+        let error = TestServer::new(invalid).unwrap_err();
+        assert!(error.to_string().contains(invalid), "{error}");
     }
 }
 
 #[tokio::test]
-async fn logout_with_a_hint_of_this_sign_in_needs_no_question() {
+async fn logout_with_a_hint_for_the_current_sign_in_needs_no_confirmation() {
     let server = server();
     let browser = browser(&server);
     let page = browser.navigate(&authorize(&[])).await.unwrap();
     let page = page.sign_in("alice", "wonderland").await.unwrap();
     let tokens = json(&redeem(&server, &query(&page)["code"], &[]).await);
     let hint = tokens["id_token"].as_str().unwrap();
-    // It may be old.
+    // An expired hint is accepted.
     server.clock().advance(Duration::from_secs(86_400));
     let url = format!(
         "{ISSUER}/end-session?id_token_hint={hint}&post_logout_redirect_uri={HOME}&state=s%20t"
@@ -457,7 +461,7 @@ async fn logout_with_a_hint_of_this_sign_in_needs_no_question() {
 }
 
 #[tokio::test]
-async fn logout_without_a_hint_asks_the_person() {
+async fn logout_without_a_hint_asks_for_confirmation() {
     let server = server();
     let browser = browser(&server);
     let page = browser.navigate(&authorize(&[])).await.unwrap();
@@ -484,7 +488,7 @@ async fn logout_without_a_hint_asks_the_person() {
 }
 
 #[tokio::test]
-async fn logout_leads_only_to_registered_places() {
+async fn logout_redirects_only_to_registered_uris() {
     let server = server();
     for (name, parameters) in [
         (

@@ -1,4 +1,4 @@
-//! What makes sessions last at the test server, and what ends them: refresh, revocation, faults.
+//! The refresh tokens of the test server: refresh, revocation and faults.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod testing_support;
@@ -10,7 +10,7 @@ use http::header::{HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{
-    Endpoint, Fault, Gate, Grant, RefreshedIdToken, TestClient, TestServer, TestSession,
+    Endpoint, Fault, Gate, GrantType, RefreshedIdToken, TestClient, TestServer, TestSession,
 };
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
@@ -19,7 +19,7 @@ use testing_support::{
     try_post, userinfo,
 };
 
-/// The tokens of a sign-in of alice at a server of this client.
+/// Returns the tokens of a login of alice at a server with this client.
 async fn signed_in(client: TestClient) -> (TestServer, Value) {
     let server = server().add_client(client.add_redirect_uri(CALLBACK).unwrap());
     let tokens = json(&redeem(&server, &code(&server).await, &[]).await);
@@ -47,21 +47,21 @@ async fn a_client_may_keep_its_refresh_token() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_lives_as_long_as_it_says() {
-    let life = Duration::from_secs(1800);
-    let (server, tokens) = signed_in(shop().with_refresh_token_lifetime(life)).await;
+async fn a_refresh_token_expires_as_announced() {
+    let lifetime = Duration::from_secs(1800);
+    let (server, tokens) = signed_in(shop().with_refresh_token_lifetime(lifetime)).await;
     assert_eq!(tokens["refresh_expires_in"], 1800);
     server.clock().advance(Duration::from_secs(1799));
     let second = json(&refresh(&server, &text(&tokens, "refresh_token"), "").await);
     assert_eq!(second["refresh_expires_in"], 1800, "counted anew");
-    server.clock().advance(life);
+    server.clock().advance(lifetime);
     let late = refresh(&server, &text(&second, "refresh_token"), "").await;
     assert_eq!(error(&late), "invalid_grant");
     assert!(server.refresh_tokens("subject-of-alice").is_empty());
 }
 
 #[tokio::test]
-async fn a_refresh_brings_the_id_token_that_was_ordered() {
+async fn a_refresh_returns_the_configured_id_token() {
     for (ordered, expected) in [
         (None, Some(false)),
         (Some(RefreshedIdToken::Absent), None),
@@ -79,7 +79,7 @@ async fn a_refresh_brings_the_id_token_that_was_ordered() {
         let second = refreshed["id_token"].as_str().map(claims);
         let with_nonce = second.as_ref().map(|claims| claims.get("nonce").is_some());
         assert_eq!(with_nonce, expected, "{ordered:?}");
-        // OpenID Connect Core §12.2: of the same sign-in.
+        // Of the same login (OpenID Connect Core §12.2).
         if let Some(claims) = second {
             for name in ["iss", "sub", "aud", "auth_time", "sid"] {
                 assert_eq!(claims[name], first[name], "{ordered:?}: {name}");
@@ -89,7 +89,7 @@ async fn a_refresh_brings_the_id_token_that_was_ordered() {
 }
 
 #[tokio::test]
-async fn a_refresh_may_bring_fewer_scopes() {
+async fn a_refresh_may_return_fewer_scopes() {
     let (server, tokens) = signed_in(shop().with_refreshed_scopes("openid").unwrap()).await;
     assert_eq!(tokens["scope"], "openid profile");
     let refreshed = json(&refresh(&server, &text(&tokens, "refresh_token"), "").await);
@@ -98,7 +98,7 @@ async fn a_refresh_may_bring_fewer_scopes() {
 }
 
 #[tokio::test]
-async fn a_revoked_token_is_dead_and_a_refresh_token_takes_its_grant_along() {
+async fn a_revoked_refresh_token_revokes_its_grant() {
     let (server, first) = signed_in(shop()).await;
     let revoke = async |token: &str, id: &str, secret: &str| {
         let form = [("token", token), ("token_type_hint", "refresh_token")];
@@ -109,7 +109,11 @@ async fn a_revoked_token_is_dead_and_a_refresh_token_takes_its_grant_along() {
     let stranger = revoke(&refreshing, "posting", "secret").await;
     assert_eq!(stranger.status(), StatusCode::UNAUTHORIZED);
     let other = revoke(&refreshing, "cli", "cli-secret").await;
-    assert_eq!(other.status(), StatusCode::OK, "nobody learns whose it is");
+    assert_eq!(
+        other.status(),
+        StatusCode::OK,
+        "the response does not reveal the owner"
+    );
     let unknown = revoke("nothing", "shop", "shop secret:1").await;
     assert_eq!(
         (unknown.status(), unknown.body().len()),
@@ -153,11 +157,11 @@ async fn a_revoked_token_is_dead_and_a_refresh_token_takes_its_grant_along() {
 }
 
 #[tokio::test]
-async fn a_fault_meets_the_refresh_grant_alone() {
+async fn a_fault_affects_the_refresh_grant_only() {
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
     let of_refresh = |fault: Fault| {
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
     };
     of_refresh(Fault::status(503));
     of_refresh(Fault::header(RETRY_AFTER, HeaderValue::from_static("7")));
@@ -177,12 +181,12 @@ async fn a_fault_meets_the_refresh_grant_alone() {
         let answer = refresh(&server, &token, "").await;
         assert_eq!((answer.status(), &*error(&answer)), (status, code));
     }
-    // Nothing of this used the token up.
+    // None of these requests used the token.
     let answer = refresh(&server, &token, "").await;
     assert_eq!(answer.status(), StatusCode::OK);
 
-    assert_eq!(server.count_grant(Grant::RefreshToken), 5);
-    assert_eq!(server.count_grant(Grant::AuthorizationCode), 2);
+    assert_eq!(server.count_grant(GrantType::RefreshToken), 5);
+    assert_eq!(server.count_grant(GrantType::AuthorizationCode), 2);
     assert_eq!(server.count(Endpoint::Token), 7);
 }
 
@@ -190,7 +194,7 @@ async fn a_fault_meets_the_refresh_grant_alone() {
 async fn the_token_of_a_lost_refresh_has_rotated() {
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
-    let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+    let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
     server.fail_once(Endpoint::Token, lost);
     let form = [("grant_type", "refresh_token"), ("refresh_token", &*token)];
     let authorization = basic("shop", "shop secret:1");
@@ -210,20 +214,20 @@ async fn the_token_of_a_lost_refresh_has_rotated() {
 }
 
 #[tokio::test]
-async fn a_refresh_is_held_before_or_after_it_was_done() {
+async fn a_refresh_can_be_delayed_before_or_after_processing() {
     for (name, after) in [("before", false), ("after", true)] {
         let (server, tokens) = signed_in(shop()).await;
         let token = text(&tokens, "refresh_token");
         let gate = Gate::new();
         let fault = if after {
-            Fault::answer_waits_for(&gate)
+            Fault::hold_response(&gate)
         } else {
             Fault::wait_for(&gate)
         };
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
         let held = async { refresh(&server, &token, "").await.status() };
         let meanwhile = async {
-            server.wait_for_grant(Grant::RefreshToken, 1).await;
+            server.wait_for_grant(GrantType::RefreshToken, 1).await;
             tokio::task::yield_now().await;
             let rotated = server.refresh_tokens("subject-of-alice") != [&*token];
             assert_eq!(rotated, after, "{name}");
@@ -235,7 +239,10 @@ async fn a_refresh_is_held_before_or_after_it_was_done() {
 
     let (server, tokens) = signed_in(shop()).await;
     let token = text(&tokens, "refresh_token");
-    server.fail_once(Endpoint::Token, Fault::delay_answer(Duration::from_secs(4)));
+    server.fail_once(
+        Endpoint::Token,
+        Fault::delay_response(Duration::from_secs(4)),
+    );
     let clock = server.clock();
     let (answer, ()) = tokio::join!(refresh(&server, &token, ""), async {
         clock.wait_for_sleepers(1).await;
@@ -246,19 +253,19 @@ async fn a_refresh_is_held_before_or_after_it_was_done() {
 }
 
 #[tokio::test]
-async fn a_refresh_brings_tokens_of_somebody_else_on_demand() {
+async fn a_refresh_returns_tokens_of_another_subject_on_request() {
     let (server, tokens) = signed_in(shop().without_rotation()).await;
     let token = text(&tokens, "refresh_token");
     for claim in ["sub", "iss", "aud"] {
         let fault = Fault::id_token(move |mint| mint.with_claim(claim, "another"));
-        server.fail_once(Endpoint::Token, fault.only_for(Grant::RefreshToken));
+        server.fail_once(Endpoint::Token, fault.only_for(GrantType::RefreshToken));
         let answer = json(&refresh(&server, &token, "").await);
         assert_eq!(claims(&text(&answer, "id_token"))[claim], "another");
     }
 }
 
 #[tokio::test]
-async fn a_handler_is_called_with_a_session_that_no_login_brought() {
+async fn a_handler_is_called_with_a_session_without_a_login() {
     let server = server();
     let client = Client::confidential("shop", "shop secret:1");
     let key = || CookieKey::generate().unwrap();
@@ -271,14 +278,14 @@ async fn a_handler_is_called_with_a_session_that_no_login_brought() {
             .with_scopes("openid notes:read")
             .unwrap()
             .with_access_token("an access token", Duration::from_secs(60));
-        let session = injected.begin(&login).await;
+        let session = injected.create(&login).await;
         assert_eq!(session.issuer(), ISSUER, "{name}");
         assert_eq!(session.subject(), "alice", "{name}");
         assert_eq!(session.email().unwrap().address(), "alice@example.test");
         assert!(session.scopes().contains("notes:read"), "{name}");
         let token = session.access_token().await.unwrap();
         assert_eq!(token.expose(), "an access token", "{name}");
-        assert_ne!(session.id(), injected.begin(&login).await.id(), "{name}");
+        assert_ne!(session.id(), injected.create(&login).await.id(), "{name}");
     }
-    assert!(server.requests().is_empty(), "nobody was asked");
+    assert!(server.requests().is_empty(), "no request was sent");
 }

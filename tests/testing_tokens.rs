@@ -1,4 +1,4 @@
-//! The token endpoint of the test server gives to nobody what is not theirs.
+//! The token endpoint of the test server validates grants and client authentication.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod testing_support;
@@ -13,7 +13,7 @@ use testing_support::{
 };
 
 #[tokio::test]
-async fn a_code_is_good_once_for_its_client_its_redirect_uri_and_its_verifier() {
+async fn a_code_is_valid_once_for_its_client_redirect_uri_and_verifier() {
     let server = server();
     let other_verifier = "a".repeat(43);
     for (name, changes, expected) in [
@@ -75,14 +75,14 @@ async fn a_code_is_good_once_for_its_client_its_redirect_uri_and_its_verifier() 
     assert_eq!(error(&post(&server, None, &pairs).await), "invalid_grant");
     assert_eq!(redeem(&server, &stolen, &[]).await.status(), StatusCode::OK);
 
-    // Too late.
+    // An expired code.
     let late = code(&server).await;
     server.clock().advance(Duration::from_secs(60));
     assert_eq!(error(&redeem(&server, &late, &[]).await), "invalid_grant");
 }
 
 #[tokio::test]
-async fn a_replayed_code_takes_back_what_it_brought() {
+async fn a_replayed_code_revokes_its_tokens() {
     let server = server();
     let code = code(&server).await;
     let tokens = json(&redeem(&server, &code, &[]).await);
@@ -104,7 +104,7 @@ async fn a_replayed_code_takes_back_what_it_brought() {
 }
 
 #[tokio::test]
-async fn refresh_tokens_rotate_and_a_replay_ends_the_grant() {
+async fn refresh_tokens_rotate_and_a_replay_revokes_the_grant() {
     let server = server();
     let first = json(&redeem(&server, &code(&server).await, &[]).await);
     let first = first["refresh_token"].as_str().unwrap();
@@ -131,7 +131,7 @@ async fn refresh_tokens_rotate_and_a_replay_ends_the_grant() {
 }
 
 #[tokio::test]
-async fn a_client_proves_who_it_is_in_its_own_one_way() {
+async fn a_client_must_use_its_registered_authentication_method() {
     let server = server();
     let good = basic("cli", "cli-secret");
     let shop = basic("shop", "shop secret:1");
@@ -269,7 +269,7 @@ async fn a_client_proves_who_it_is_in_its_own_one_way() {
         (&claims["sub"], &claims["scope"]),
         (&"cli".into(), &"notes:read".into())
     );
-    // Its token opens no userinfo: nobody signed in.
+    // A client-credentials token is rejected at the userinfo endpoint: it has no user.
     let refused = userinfo(&server, tokens["access_token"].as_str().unwrap()).await;
     assert_eq!(refused.status(), StatusCode::FORBIDDEN);
 }

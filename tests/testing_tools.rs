@@ -1,4 +1,4 @@
-//! The tools around the test server: record, faults, keys, mint, clock, socket.
+//! Tools of the test server: request log, faults, keys, token mint, clock and socket.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod testing_support;
@@ -12,7 +12,7 @@ use http::{Request, StatusCode};
 use tower::ServiceExt;
 use tower_oauth::Algorithm;
 use tower_oauth::testing::{
-    Browser, Endpoint, Fault, ManualClock, SigningKey, TestClient, TestServer, TestUser,
+    Browser, Endpoint, Fault, ManualClock, TestClient, TestServer, TestSigningKey, TestUser,
 };
 
 use testing_support::{
@@ -21,7 +21,7 @@ use testing_support::{
 };
 
 #[tokio::test]
-async fn keys_rotate_and_are_withdrawn() {
+async fn keys_can_be_rotated_and_removed() {
     let server = server();
     let kids = async || -> Vec<String> {
         let set = document(&server, "/jwks").await;
@@ -36,27 +36,27 @@ async fn keys_rotate_and_are_withdrawn() {
     let second = server.key(Algorithm::Rs256);
     assert_eq!(kids().await, [first.kid(), second.kid()]);
     assert_eq!(part(&server.access_token().sign(), 0)["kid"], second.kid());
-    server.withdraw_old_keys();
+    server.remove_retired_keys();
     assert_eq!(kids().await, [second.kid()]);
 
     let elliptic = server.key(Algorithm::Es256);
     assert_eq!(kids().await, [second.kid(), elliptic.kid()]);
-    let stranger = SigningKey::generate(Algorithm::Es256).with_kid("stranger");
-    server.publish_key(&stranger);
-    server.withdraw_key(elliptic.kid());
-    assert_eq!(kids().await, [second.kid(), "stranger"]);
-    server.sign_with(&stranger);
+    let added = TestSigningKey::generate(Algorithm::Es256).with_kid("added");
+    server.publish_key(&added);
+    server.remove_key(elliptic.kid());
+    assert_eq!(kids().await, [second.kid(), "added"]);
+    server.sign_with(&added);
     let token = server
         .access_token()
         .with_algorithm(Algorithm::Es256)
         .sign();
-    assert_eq!(part(&token, 0)["kid"], "stranger");
+    assert_eq!(part(&token, 0)["kid"], "added");
     server.publish_jwk(serde_json::json!({ "kty": "oct", "k": "AA", "kid": "odd" }));
     assert_eq!(kids().await.last().unwrap(), "odd");
 }
 
 #[tokio::test]
-async fn requests_are_recorded_counted_and_waited_for() {
+async fn requests_are_recorded_and_counted_and_can_be_awaited() {
     let server = server();
     let waiting = {
         let server = server.clone();
@@ -75,53 +75,57 @@ async fn requests_are_recorded_counted_and_waited_for() {
     assert_eq!(requests[0].endpoint(), Endpoint::Token);
     assert_eq!(requests[0].parameter("client_id").as_deref(), Some("cli"));
     assert_eq!(requests[1].header("authorization"), Some("Basic x"));
-    server.forget_requests();
+    server.clear_requests();
     assert_eq!(server.requests().len(), 0);
 }
 
 #[tokio::test]
-async fn faults_come_on_demand_and_go() {
+async fn faults_apply_until_they_are_used_up_or_cleared() {
     let server = server();
-    let ask = async || {
+    let fetch = async || {
         let request = Request::get("/jwks").body(Bytes::new()).unwrap();
         server.back_channel().oneshot(request).await
     };
     server.fail_once(Endpoint::KeySet, Fault::status(503));
-    assert_eq!(ask().await.unwrap().status(), 503);
-    assert_eq!(ask().await.unwrap().status(), 200);
+    assert_eq!(fetch().await.unwrap().status(), 503);
+    assert_eq!(fetch().await.unwrap().status(), 200);
 
     server.fail_times(Endpoint::KeySet, 2, Fault::disconnect());
-    assert!(ask().await.is_err() && ask().await.is_err());
-    assert_eq!(ask().await.unwrap().status(), 200);
+    assert!(fetch().await.is_err() && fetch().await.is_err());
+    assert_eq!(fetch().await.unwrap().status(), 200);
 
     server.fail(Endpoint::KeySet, Fault::body("text/html", "<p>no</p>"));
     server.fail(Endpoint::KeySet, Fault::status(502));
     for _ in 0..3 {
-        let answer = ask().await.unwrap();
+        let response = fetch().await.unwrap();
         assert_eq!(
-            (answer.status().as_u16(), answer.body().as_ref()),
+            (response.status().as_u16(), response.body().as_ref()),
             (502, &b"<p>no</p>"[..])
         );
     }
-    server.mend(Endpoint::KeySet);
+    server.clear_faults(Endpoint::KeySet);
     server.fail_once(Endpoint::KeySet, Fault::without_member("keys"));
-    assert_eq!(json(&ask().await.unwrap()), serde_json::json!({}));
+    assert_eq!(json(&fetch().await.unwrap()), serde_json::json!({}));
 
     server.fail_once(Endpoint::KeySet, Fault::delay(Duration::from_secs(10)));
     let clock = server.clock();
-    let (answer, ()) = tokio::join!(ask(), async {
+    let (response, ()) = tokio::join!(fetch(), async {
         clock.wait_for_sleepers(1).await;
         clock.advance(Duration::from_secs(10));
     });
-    assert_eq!(answer.unwrap().status(), 200);
-    assert_eq!(server.count(Endpoint::KeySet), 10, "failures count as well");
+    assert_eq!(response.unwrap().status(), 200);
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        10,
+        "failed requests are counted"
+    );
 }
 
 #[tokio::test]
-async fn a_lost_answer_was_nevertheless_given() {
+async fn a_request_is_processed_even_if_its_response_is_lost() {
     let server = server();
     let code = code(&server).await;
-    server.fail_once(Endpoint::Token, Fault::lose_answer());
+    server.fail_once(Endpoint::Token, Fault::lose_response());
     let body = format!(
         "grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&redirect_uri={CALLBACK}"
     );
@@ -135,7 +139,7 @@ async fn a_lost_answer_was_nevertheless_given() {
 }
 
 #[tokio::test]
-async fn tokens_and_redirects_go_wrong_on_demand() {
+async fn faults_change_tokens_and_redirects() {
     let server = server();
     server.fail_once(
         Endpoint::Token,
@@ -153,21 +157,21 @@ async fn tokens_and_redirects_go_wrong_on_demand() {
     assert_eq!(access["aud"], "https://other.example.test");
     assert_eq!(tokens["token_type"], "mac");
 
-    // Whichever page the redirect comes from.
+    // The fault applies although the sign-in page sends the redirect.
     server.fail_once(
         Endpoint::Authorization,
         Fault::parameter("iss", "https://evil.example"),
     );
     server.fail_once(Endpoint::Authorization, Fault::without_parameter("state"));
     let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
-    let answer = query(&page.sign_in("alice", "wonderland").await.unwrap());
-    assert_eq!(answer["iss"], "https://evil.example");
-    assert!(answer.contains_key("code") && !answer.contains_key("state"));
+    let response = query(&page.sign_in("alice", "wonderland").await.unwrap());
+    assert_eq!(response["iss"], "https://evil.example");
+    assert!(response.contains_key("code") && !response.contains_key("state"));
 }
 
 #[tokio::test]
-async fn the_server_listens_on_a_socket_until_it_is_dropped() {
-    let (server, listening) = TestServer::start("127.0.0.1:0").await.unwrap();
+async fn dropping_the_handle_closes_the_socket() {
+    let (server, handle) = TestServer::start("127.0.0.1:0").await.unwrap();
     let callback = format!("{}/nowhere", server.issuer());
     let server = server
         .add_client(
@@ -177,10 +181,7 @@ async fn the_server_listens_on_a_socket_until_it_is_dropped() {
                 .unwrap(),
         )
         .add_user(TestUser::new("alice", "wonderland"));
-    assert_eq!(
-        server.issuer(),
-        format!("http://{}", listening.local_addr())
-    );
+    assert_eq!(server.issuer(), format!("http://{}", handle.local_addr()));
     let url = format!(
         "{}/authorize?response_type=code&client_id=app&redirect_uri={callback}&scope=openid\
          &code_challenge={CHALLENGE}&code_challenge_method=S256",
@@ -195,12 +196,12 @@ async fn the_server_listens_on_a_socket_until_it_is_dropped() {
     let keys = format!("{}/jwks", server.issuer());
     assert!(Browser::new().navigate(&keys).await.is_err());
     assert!(Browser::new().navigate(&keys).await.is_ok());
-    drop(listening);
+    drop(handle);
     assert!(Browser::new().navigate(&keys).await.is_err());
 }
 
 #[tokio::test]
-async fn every_algorithm_signs_what_the_bearer_layer_accepts() {
+async fn the_bearer_layer_accepts_tokens_of_every_algorithm() {
     let server = server();
     let api = Router::new()
         .route("/", get(async || "notes"))
@@ -217,32 +218,33 @@ async fn every_algorithm_signs_what_the_bearer_layer_accepts() {
         Algorithm::Es384,
         Algorithm::EdDsa,
     ];
-    // All published before the application fetches the key set.
+    // Published before the application fetches the key set.
     algorithms
         .iter()
         .for_each(|algorithm| drop(server.key(*algorithm)));
     for algorithm in algorithms {
-        let good = server
+        let valid = server
             .access_token()
             .with_audience(AUDIENCE)
             .with_algorithm(algorithm);
-        assert_eq!(status(good.sign()).await, StatusCode::OK, "{algorithm}");
-        for (name, bad) in [
-            ("broken", good.clone().with_broken_signature()),
-            ("foreign", good.clone().with_foreign_key()),
-            ("none", good.clone().without_signature()),
+        assert_eq!(status(valid.sign()).await, StatusCode::OK, "{algorithm}");
+        for (name, invalid) in [
+            ("broken", valid.clone().with_broken_signature()),
+            ("wrong key", valid.clone().with_wrong_key()),
+            ("none", valid.clone().without_signature()),
             (
                 "hmac",
-                good.clone()
+                valid
+                    .clone()
                     .with_hmac(server.key(algorithm).public_jwk().to_string()),
             ),
-            ("twice", good.clone().add_raw_claim("aud", "\"x\"")),
-            ("infinite", good.clone().with_raw_claim("exp", "1e400")),
-            ("raw", good.clone().with_payload_text("[]")),
-            ("header", good.clone().with_header_text("{}")),
+            ("twice", valid.clone().add_raw_claim("aud", "\"x\"")),
+            ("infinite", valid.clone().with_raw_claim("exp", "1e400")),
+            ("raw", valid.clone().with_payload_bytes("[]")),
+            ("header", valid.clone().with_header_bytes("{}")),
         ] {
             assert_eq!(
-                status(bad.sign()).await,
+                status(invalid.sign()).await,
                 StatusCode::UNAUTHORIZED,
                 "{algorithm} {name}"
             );
@@ -252,16 +254,16 @@ async fn every_algorithm_signs_what_the_bearer_layer_accepts() {
 }
 
 #[tokio::test]
-async fn two_servers_never_share_a_key() {
-    let (one, other) = (server(), server());
+async fn two_servers_have_different_keys() {
+    let (first, second) = (server(), server());
     assert_ne!(
-        one.key(Algorithm::Rs256).kid(),
-        other.key(Algorithm::Rs256).kid()
+        first.key(Algorithm::Rs256).kid(),
+        second.key(Algorithm::Rs256).kid()
     );
 }
 
 #[tokio::test]
-async fn a_ticking_clock_shows_the_time_and_can_be_pushed() {
+async fn a_ticking_clock_follows_the_system_clock_and_can_be_advanced() {
     use tower_oauth::clock::Clock;
 
     let clock = ManualClock::ticking();

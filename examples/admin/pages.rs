@@ -1,4 +1,4 @@
-//! The pages of the administrator's example. They work without a script.
+//! The pages of the admin example. They need no JavaScript.
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use tower_oauth::session::SessionInfo;
 
 use crate::ADMINISTRATOR;
 
-/// Text as HTML.
+/// Escapes text for HTML.
 fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -53,23 +53,23 @@ pub(crate) fn home(session: Option<&Session>) -> String {
             "<h1>Hello, {name}</h1><p>You are signed in. This is your session:</p>\
              <dl><dt>Session</dt><dd><code>{id}</code></dd>\
              <dt>Signed in</dt><dd>{since}</dd></dl>\
-             <p>An administrator may end it at any time. Load this page again to see whether it lasts.</p>",
+             <p>An administrator can end it at any time. Reload this page to see whether it is still active.</p>",
             name = escape(session.subject()),
             id = session.id(),
             since = ago(session.signed_in_at()),
         ),
         None => "<h1>Hello, stranger</h1><p>Sign in as <code>alice</code> with <code>wonderland</code> or as \
                  <code>bob</code> with <code>builder</code>. <code>carol</code> with <code>keys</code> is the \
-                 administrator.</p><p>If you were signed in, your session is over.</p>"
+                 administrator.</p><p>If you were signed in, your session has ended.</p>"
             .to_owned(),
     };
     page("Home", session, &body)
 }
 
 pub(crate) fn forbidden(session: &Session) -> String {
-    let body = "<h1>Not for you</h1><p>This page is for the administrator. Sign out, and sign in as \
+    let body = "<h1>No access</h1><p>This page is for administrators. Please sign out, and sign in as \
                 <code>carol</code>.</p>";
-    page("Not for you", Some(session), body)
+    page("No access", Some(session), body)
 }
 
 pub(crate) fn list(
@@ -102,29 +102,29 @@ pub(crate) fn list(
         body,
         "<table><caption><strong>{name}</strong> is signed in {count}</caption>\
          <thead><tr><th scope=\"col\">Session</th><th scope=\"col\">Signed in</th>\
-         <th scope=\"col\">Ends at the latest</th><th></th></tr></thead><tbody>",
+         <th scope=\"col\">Expires</th><th></th></tr></thead><tbody>",
         count = match found.len() {
             1 => "once".to_owned(),
             2 => "twice".to_owned(),
             count => format!("{count} times"),
         },
     );
-    for one in found {
-        let yours = if one.id() == session.id() {
-            " <span class=\"mark\">this one</span>"
+    for info in found {
+        let mark = if info.id() == session.id() {
+            " <span class=\"mark\">this session</span>"
         } else {
             ""
         };
         let _ = write!(
             body,
-            "<tr><td><code>{id}</code>{yours}</td><td data-label=\"Signed in\">{since}</td><td data-label=\"Ends\">{end}</td><td>\
+            "<tr><td><code>{id}</code>{mark}</td><td data-label=\"Signed in\">{since}</td><td data-label=\"Expires\">{end}</td><td>\
              <form method=\"post\" action=\"/admin/end\">\
              <input type=\"hidden\" name=\"user\" value=\"{name}\">\
              <button name=\"id\" value=\"{id}\" class=\"quiet\" aria-label=\"End session {id}\">End</button>\
              </form></td></tr>",
-            id = one.id(),
-            since = ago(one.signed_in_at()),
-            end = until(one.ends_at()),
+            id = info.id(),
+            since = ago(info.signed_in_at()),
+            end = until(info.ends_at()),
         );
     }
     let _ = write!(
@@ -135,24 +135,24 @@ pub(crate) fn list(
     page("Sessions", Some(session), &body)
 }
 
-fn ago(moment: SystemTime) -> String {
+fn ago(time: SystemTime) -> String {
     let seconds = SystemTime::now()
-        .duration_since(moment)
+        .duration_since(time)
         .map_or(0, |past| past.as_secs());
     match seconds {
         0..=59 => "just now".to_owned(),
-        _ => format!("{} ago", rough(seconds)),
+        _ => format!("{} ago", round_up(seconds)),
     }
 }
 
-fn until(moment: SystemTime) -> String {
-    let seconds = moment
+fn until(time: SystemTime) -> String {
+    let seconds = time
         .duration_since(SystemTime::now())
         .map_or(0, |left| left.as_secs());
-    format!("in {}", rough(seconds))
+    format!("in {}", round_up(seconds))
 }
 
-fn rough(seconds: u64) -> String {
+fn round_up(seconds: u64) -> String {
     let minutes = seconds.div_ceil(60);
     match minutes {
         0..=1 => "a minute".to_owned(),

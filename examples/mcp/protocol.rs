@@ -1,5 +1,5 @@
-//! The protocol by hand: Streamable HTTP, where every message is a POST and complete in itself. Nothing of
-//! OAuth is here, but that each tool is a route of its own.
+//! A minimal implementation of the protocol: Streamable HTTP with one POST per message. Nothing here is
+//! specific to OAuth, except that each tool is a separate route.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use tower::ServiceExt as _;
 
 const VERSION: &str = "2026-07-28";
 
-/// What the endpoint needs: the tools as routes, their list, and the one origin that a browser may come from.
+/// State of the endpoint: the tools as routes, their list, and the allowed browser origin.
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) tools: Router,
@@ -23,7 +23,7 @@ pub(crate) struct Server {
     pub(crate) origin: Arc<str>,
 }
 
-/// Answers one message.
+/// Handles one message.
 pub(crate) async fn endpoint(
     State(server): State<Server>,
     parts: Parts,
@@ -35,7 +35,7 @@ pub(crate) async fn endpoint(
             .get(name)
             .and_then(|value| value.to_str().ok())
     };
-    // Against DNS rebinding: a page in a browser names its origin.
+    // Prevents DNS rebinding: browsers send the origin of the page.
     if header(ORIGIN.as_str()).is_some_and(|origin| *origin != *server.origin) {
         return StatusCode::FORBIDDEN.into_response();
     }
@@ -51,16 +51,16 @@ pub(crate) async fn endpoint(
         let data = json!({ "supported": [VERSION], "requested": version });
         let error =
             json!({ "code": -32022, "message": "Unsupported protocol version", "data": data });
-        return answer(StatusCode::BAD_REQUEST, &id, "error", error);
+        return respond(StatusCode::BAD_REQUEST, &id, "error", error);
     }
-    // What a proxy routes by is what is done here.
+    // The headers, which proxies may use for routing, must match the message.
     let name = Some(&params["name"]).filter(|_| method == "tools/call");
     if header("mcp-protocol-version") != version
         || header("mcp-method") != Some(method)
         || name.is_some_and(|name| header("mcp-name") != name.as_str())
     {
         let error = json!({ "code": -32020, "message": "Header mismatch" });
-        return answer(StatusCode::BAD_REQUEST, &id, "error", error);
+        return respond(StatusCode::BAD_REQUEST, &id, "error", error);
     }
     let result = match method {
         "server/discover" => json!({ "resultType": "complete", "supportedVersions": [VERSION],
@@ -70,22 +70,22 @@ pub(crate) async fn endpoint(
         "tools/call" => return call_tool(&server, parts, &id, params).await,
         _ => {
             let error = json!({ "code": -32601, "message": "Method not found" });
-            return answer(StatusCode::NOT_FOUND, &id, "error", error);
+            return respond(StatusCode::NOT_FOUND, &id, "error", error);
         }
     };
-    answer(StatusCode::OK, &id, "result", result)
+    respond(StatusCode::OK, &id, "result", result)
 }
 
-/// Goes through the scope layer of the tool; a refusal is the answer as it stands, with its challenge.
+/// Calls the tool through its scope layer. A 401 or 403 is returned unchanged, with its challenge.
 async fn call_tool(server: &Server, mut parts: Parts, id: &Value, params: &Value) -> Response {
     let name = params["name"].as_str().unwrap_or_default();
     let is_known = server
         .list
         .as_array()
-        .is_some_and(|all| all.iter().any(|one| one["name"] == name));
+        .is_some_and(|all| all.iter().any(|tool| tool["name"] == name));
     let (true, Ok(uri)) = (is_known, format!("/{name}").parse::<Uri>()) else {
         let error = json!({ "code": -32602, "message": "Unknown tool" });
-        return answer(StatusCode::OK, id, "error", error);
+        return respond(StatusCode::OK, id, "error", error);
     };
     parts.uri = uri;
     parts.headers.remove(CONTENT_LENGTH);
@@ -100,10 +100,10 @@ async fn call_tool(server: &Server, mut parts: Parts, id: &Value, params: &Value
         .unwrap_or_default();
     let content = json!([{ "type": "text", "text": String::from_utf8_lossy(&text) }]);
     let result = json!({ "resultType": "complete", "content": content, "isError": is_error });
-    answer(StatusCode::OK, id, "result", result)
+    respond(StatusCode::OK, id, "result", result)
 }
 
-fn answer(status: StatusCode, id: &Value, member: &str, value: Value) -> Response {
+fn respond(status: StatusCode, id: &Value, member: &str, value: Value) -> Response {
     let mut message = json!({ "jsonrpc": "2.0", "id": id });
     message[member] = value;
     (status, Json(message)).into_response()

@@ -1,5 +1,5 @@
-//! For the demo: an authority that signs the certificates of both sides. In an application they come from
-//! elsewhere, and [`Ca::tls_config`] is what it takes from here.
+//! A certificate authority for the demo, which signs the certificates of server and client. To use this in
+//! your application, copy [`Ca::tls_config`].
 
 use std::error::Error;
 use std::sync::Arc;
@@ -9,16 +9,16 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
-/// The authority.
+/// The certificate authority.
 pub(crate) struct Ca(pub(crate) CertifiedIssuer<'static, KeyPair>);
 
-pub(crate) struct Certified {
+pub(crate) struct CertifiedKey {
     pub(crate) der: CertificateDer<'static>,
     certificate: rcgen::Certificate,
     pub(crate) key: KeyPair,
 }
 
-impl Certified {
+impl CertifiedKey {
     pub(crate) fn pem(&self) -> String {
         self.certificate.pem()
     }
@@ -29,29 +29,29 @@ impl Ca {
         let mut params = CertificateParams::new(Vec::new())?;
         params
             .distinguished_name
-            .push(DnType::CommonName, "an authority for a demo");
+            .push(DnType::CommonName, "Demo CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         CertifiedIssuer::self_signed(params, KeyPair::generate()?).map(Self)
     }
 
-    pub(crate) fn certify(&self, name: &str) -> Result<Certified, rcgen::Error> {
+    pub(crate) fn certify(&self, name: &str) -> Result<CertifiedKey, rcgen::Error> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new([name.to_owned()])?;
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.0)?;
         let der = certificate.der().clone();
-        Ok(Certified {
+        Ok(CertifiedKey {
             der,
             certificate,
             key,
         })
     }
 
-    /// Client certificates are asked for, not demanded: the layer says what is needed. It binds a token to
-    /// the very certificate, so who signed it matters only to TLS.
+    /// Client certificates are optional in TLS; the layer enforces them. The layer compares the token with
+    /// the certificate itself, so the certificate's issuer matters only to TLS.
     pub(crate) fn tls_config(
         &self,
-        server: Certified,
+        server: CertifiedKey,
     ) -> Result<Arc<ServerConfig>, Box<dyn Error>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.0.der().clone())?;

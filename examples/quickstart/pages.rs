@@ -1,12 +1,12 @@
-//! The pages of the quickstart. They work without a script.
+//! The pages of the quickstart. They need no JavaScript.
 
 use std::fmt::Write;
 
 use tower_oauth::Session;
 
-use crate::picture::ApiCall;
+use crate::flow_page::ApiCall;
 
-/// Text as HTML.
+/// Escapes text for HTML.
 pub(crate) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for character in text.chars() {
@@ -40,26 +40,26 @@ pub(crate) fn page(title: &str, session: Option<&Session>, body: &str) -> String
     )
 }
 
-/// `ended` is shown to who is not signed in.
-pub(crate) fn home(session: Option<&Session>, ended: &str) -> String {
+/// `revoked` is shown if no user is signed in.
+pub(crate) fn home(session: Option<&Session>, revoked: &str) -> String {
     let body = match session {
         Some(session) => format!(
             "<h1>Hello, {name}</h1><p>You are signed in. This page is public; \
-             <a href=\"/account\">your account</a> is not. \
-             <a href=\"/flow\">See how you got here.</a></p>",
+             <a href=\"/account\">your account</a> requires a session. \
+             <a href=\"/flow\">See the flow of your sign-in.</a></p>",
             name = escape(session.subject()),
         ),
         None => format!(
-            "<h1>Hello, stranger</h1><p>This page is public. Your account is behind \
-                 the authorization code flow: sign in as <code>alice</code> with \
+            "<h1>Hello, stranger</h1><p>This page is public. Your account page \
+                 requires a session: please sign in as <code>alice</code> with \
                  <code>wonderland</code>, or as <code>bob</code> with <code>builder</code>.</p>\
-                 <p><a class=\"button\" href=\"/auth/login?return_to=/account\">Sign in</a></p>{ended}"
+                 <p><a class=\"button\" href=\"/auth/login?return_to=/account\">Sign in</a></p>{revoked}"
         ),
     };
     page("Home", session, &body)
 }
 
-/// `token` is the section about the access token.
+/// `token` is the section on the access token.
 pub(crate) fn account(
     session: &Session,
     name: Option<&str>,
@@ -70,8 +70,8 @@ pub(crate) fn account(
         "<h1>{name}</h1><dl><dt>Subject</dt><dd><code>{subject}</code></dd>\
          <dt>Issuer</dt><dd><code>{issuer}</code></dd>\
          <dt>Scopes</dt><dd><code>{scopes}</code></dd></dl>\
-         <h2>Your notes</h2><p>They live behind an API. This application may read them \
-         (<code>notes:read</code>) and was not granted <code>notes:write</code>.</p>\
+         <h2>Your notes</h2><p>Your notes are stored in an API. This application can read them \
+         (<code>notes:read</code>), but it was not granted <code>notes:write</code>.</p>\
          <form class=\"row\" method=\"post\" action=\"/account\">\
          <button name=\"call\" value=\"read\">Read my notes</button>\
          <button name=\"call\" value=\"write\" class=\"quiet\">Add a note</button></form>",
@@ -84,14 +84,14 @@ pub(crate) fn account(
         let class = if call.status < 400 { "good" } else { "bad" };
         let _ = write!(
             body,
-            "<section id=\"answer\" class=\"card {class}\"><h3>{method} /api/notes → {status}</h3>",
+            "<section id=\"response\" class=\"card {class}\"><h3>{method} /api/notes → {status}</h3>",
             method = call.method,
             status = call.status,
         );
         if let Some(challenge) = &call.challenge {
             let _ = write!(
                 body,
-                "<p>The API refused, and says why:</p><pre>WWW-Authenticate: {}</pre>",
+                "<p>The API rejected the request:</p><pre>WWW-Authenticate: {}</pre>",
                 escape(challenge)
             );
         }

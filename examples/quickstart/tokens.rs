@@ -1,4 +1,4 @@
-//! What becomes of the tokens of a session: renewed while it lasts, revoked when it ends.
+//! The refresh and the revocation of a session's tokens, for the pages.
 
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -6,70 +6,70 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tower_oauth::Session;
 use tower_oauth::testing::{Endpoint, TestServer};
 
+use crate::flow_page::{shortened, unverified_claims};
 use crate::pages::escape;
-use crate::picture::{shortened, unverified_claims};
 
-/// The access token of a session, as far as a page may show it.
-pub(crate) struct Shown {
+/// The part of an access token that the page shows.
+pub(crate) struct TokenView {
     /// The start of its `jti`.
-    name: String,
+    id: String,
     seconds_left: i64,
 }
 
-impl Shown {
-    /// An access token is opaque to who sends it. This one is looked into only to tell one from another.
+impl TokenView {
+    /// Access tokens are opaque to clients. This demo decodes one only to show which token it is.
     pub(crate) async fn of(session: &Session) -> Option<Self> {
         let token = session.access_token().await.ok()?;
         let claims = unverified_claims(token.expose());
         let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?.as_secs();
         Some(Self {
-            name: shortened("jti", claims.get("jti")?.as_str()?),
+            id: shortened("jti", claims.get("jti")?.as_str()?),
             seconds_left: claims.get("exp")?.as_i64()? - i64::try_from(now).ok()?,
         })
     }
 }
 
-/// Where the account page tells of the access token; `before` is the one that was renewed just now.
-pub(crate) fn section(token: Option<&Shown>, before: Option<&Shown>) -> String {
+/// Renders the section on the access token; `before` is the token before a refresh.
+pub(crate) fn section(token: Option<&TokenView>, before: Option<&TokenView>) -> String {
     let Some(token) = token else {
-        return "<h2>Your access token</h2><p>It has expired and cannot be renewed. \
-                <a href=\"/auth/login?return_to=/account\">Sign in again.</a></p>"
+        return "<h2>Your access token</h2><p>Your access token has expired and cannot be refreshed. \
+                <a href=\"/auth/login?return_to=/account\">Please sign in again.</a></p>"
             .to_owned();
     };
-    let name = escape(&token.name);
+    let id = escape(&token.id);
     let mut html = format!(
         "<h2>Your access token</h2>\
-         <dl><dt>Token</dt><dd><code>{name}</code></dd>\
-         <dt>Good for</dt><dd>{left} seconds more</dd></dl>\
-         <p>It lives two minutes. Before it ends, the next request gets another one with the refresh token: \
-         load this page again after a while and see. The browser carries both, sealed, and can read neither.</p>\
+         <dl><dt>Token</dt><dd><code>{id}</code></dd>\
+         <dt>Expires in</dt><dd>{left} seconds</dd></dl>\
+         <p>Access tokens are valid for two minutes. Shortly before expiry, the next request refreshes the token: \
+         reload this page later to see a new one. Both tokens are in an encrypted cookie that the browser cannot read.</p>\
          <form class=\"row\" method=\"post\" action=\"/account\">\
-         <button name=\"call\" value=\"renew\" class=\"quiet\">Renew it now</button></form>",
+         <button name=\"call\" value=\"refresh\" class=\"quiet\">Refresh now</button></form>",
         left = token.seconds_left,
     );
     if let Some(before) = before {
-        let (class, told) = if before.name == token.name {
-            ("bad", "The authorization server gave no other token")
+        let (class, title) = if before.id == token.id {
+            ("bad", "The authorization server did not issue a new token")
         } else {
-            ("good", "Renewed")
+            ("good", "Refreshed")
         };
         let _ = write!(
             html,
-            "<section id=\"renewed\" class=\"card {class}\"><h3>{told}</h3>\
-             <p><code>{}</code> became <code>{name}</code></p></section>",
-            escape(&before.name),
+            "<section id=\"refreshed\" class=\"card {class}\"><h3>{title}</h3>\
+             <p><code>{}</code> was replaced by <code>{id}</code>.</p></section>",
+            escape(&before.id),
         );
     }
     html
 }
 
-/// What the authorization server was told at the last sign-out of anybody (RFC 7009).
+/// Renders the revocation requests of the last sign-out (RFC 7009).
 pub(crate) fn last_sign_out(issuer: &TestServer) -> String {
     let (requests, revoked) = (issuer.requests(), issuer.revoked_tokens());
-    let told = requests
+    let revocations = requests
         .iter()
         .filter(|request| request.endpoint() == Endpoint::Revocation);
-    let mut last: Vec<String> = told
+    let mut last: Vec<String> = revocations
         .rev()
         .take(2)
         .map(|request| {
@@ -78,7 +78,7 @@ pub(crate) fn last_sign_out(issuer: &TestServer) -> String {
             let outcome = if revoked.contains(&token) {
                 "revoked"
             } else {
-                "gone already"
+                "already invalid"
             };
             format!(
                 "<tr><td><code>POST /revoke</code></td><td>{}</td><td><code>{}</code></td><td>{outcome}</td></tr>",
@@ -93,8 +93,8 @@ pub(crate) fn last_sign_out(issuer: &TestServer) -> String {
     last.reverse();
     format!(
         "<section id=\"revoked\" class=\"card good\"><h3>The last sign-out</h3>\
-         <p>The session ended here first. Then the application had its tokens revoked at the authorization \
-         server, the access token along with the refresh token:</p>\
+         <p>The application ended the session and then revoked its tokens at the authorization \
+         server:</p>\
          <table class=\"params\">{}</table></section>",
         last.concat(),
     )

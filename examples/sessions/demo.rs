@@ -1,15 +1,15 @@
-//! An authorization server to try things with; an application of one's own has a real one instead.
+//! A demo authorization server. In production, set `ISSUER` instead.
 
 use std::error::Error;
 use std::time::Duration;
 
-use tower_oauth::testing::{Listening, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{ManualClock, ServerHandle, TestClient, TestServer, TestUser};
 
 use crate::settings::Settings;
 
-/// Listens as long as what is returned lives. Its access tokens end after two minutes, so that one can watch them
-/// being renewed at `/token`.
-pub(crate) async fn listen(settings: &Settings) -> Result<Listening, Box<dyn Error>> {
+/// Serves until the returned handle is dropped. Access tokens are valid for two minutes, so that `/token` shows
+/// a refresh.
+pub(crate) async fn listen(settings: &Settings) -> Result<ServerHandle, Box<dyn Error>> {
     let base = &settings.base;
     let client = TestClient::confidential(&settings.client_id, &settings.client_secret)
         .add_redirect_uri(&format!("{base}/auth/callback"))?
@@ -20,7 +20,7 @@ pub(crate) async fn listen(settings: &Settings) -> Result<Listening, Box<dyn Err
         .with_clock(ManualClock::ticking())
         .add_client(client)
         .add_user(TestUser::new("alice", "wonderland"));
-    let listening = server.listen(&settings.issuer_addr).await?;
+    let handle = server.listen(&settings.issuer_addr).await?;
     println!("Sign in as alice / wonderland at {}", settings.issuer());
-    Ok(listening)
+    Ok(handle)
 }

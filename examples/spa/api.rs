@@ -1,4 +1,4 @@
-//! The API: notes for whoever brings a token. It knows nothing of browsers.
+//! The API, protected by access tokens. It does not use cookies.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,10 +8,10 @@ use axum::{Json, Router};
 use serde_json::{Value, json};
 use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, ScopeLayer, VerifiedToken};
 
-/// How it is called in `aud`: an identifier, not an address.
+/// The audience (`aud`) of this API: an identifier, which need not be its address.
 pub(crate) const API: &str = "https://notes.example";
 
-/// A token for this API, and a scope for each method.
+/// Requires a token for this API, and a scope for each method.
 pub(crate) fn api(issuer: &str) -> Result<Router, ConfigError> {
     let server = AuthorizationServer::new(issuer)?;
     let read = get(list_notes).layer(ScopeLayer::all("notes:read")?);

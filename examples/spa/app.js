@@ -1,37 +1,37 @@
-// The whole application. It has no token and needs none: the cookie says who asks, and it cannot read that
-// either. Every request has the header that no other site can send.
+// The whole application. It has no token: the session cookie authenticates its requests, and scripts cannot
+// read the cookie. Every request has the header that other sites cannot send (CSRF protection).
 const element = (id) => document.getElementById(id);
 
-function ask(path, options = {}) {
+function send(path, options = {}) {
   return fetch(path, { ...options, headers: { ...options.headers, "X-CSRF": "1" } });
 }
 
-// Calls the API. A session that has ended shows itself as 401 with the code `login_required`.
+// Calls the API. If the session has ended, the response is 401 with the code `login_required`.
 async function call(path, options) {
-  const answer = await ask(`/api${path}`, options);
-  const text = await answer.text();
-  element("last").textContent = `${answer.status} ${text}`;
-  if (answer.status === 401) {
-    showPerson(null);
+  const response = await send(`/api${path}`, options);
+  const text = await response.text();
+  element("last").textContent = `${response.status} ${text}`;
+  if (response.status === 401) {
+    showUser(null);
     return null;
   }
-  if (!answer.ok) {
-    throw new Error(`The API answered ${answer.status}.`);
+  if (!response.ok) {
+    throw new Error(`The API responded with status ${response.status}.`);
   }
   return JSON.parse(text);
 }
 
-function showPerson(person) {
-  element("who").textContent = person ? `Signed in as ${person.name ?? person.subject}` : "";
-  element("sign-in").hidden = element("stranger").hidden = person !== null;
-  element("sign-out").hidden = element("notes").hidden = person === null;
+function showUser(user) {
+  element("who").textContent = user ? `Signed in as ${user.name ?? user.subject}` : "";
+  element("sign-in").hidden = element("stranger").hidden = user !== null;
+  element("sign-out").hidden = element("notes").hidden = user === null;
   element("cookies").textContent = document.cookie || "empty";
   element("storage").textContent =
-    localStorage.length + sessionStorage.length === 0 ? "empty" : "something";
+    localStorage.length + sessionStorage.length === 0 ? "empty" : "not empty";
 }
 
-function showNotes(answer) {
-  const items = (answer?.notes ?? []).map((note) => {
+function showNotes(response) {
+  const items = (response?.notes ?? []).map((note) => {
     const item = document.createElement("li");
     item.textContent = note; // text, never markup
     return item;
@@ -57,12 +57,12 @@ element("add").addEventListener("submit", (event) => {
   });
 });
 
-// A page that comes back from the back button may be an old one.
+// A page restored by the back button may be outdated.
 addEventListener("pageshow", () =>
   attempt(async () => {
-    const answer = await ask("/auth/session");
-    showPerson(answer.ok ? await answer.json() : null);
-    if (answer.ok) {
+    const response = await send("/auth/session");
+    showUser(response.ok ? await response.json() : null);
+    if (response.ok) {
       showNotes(await call("/notes"));
     }
   }),

@@ -1,4 +1,4 @@
-//! [`RejectAmbiguousPathsLayer`]: refuses paths that a service behind can read as other paths.
+//! [`RejectAmbiguousPathsLayer`]: rejects paths that an inner service can interpret as other paths.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,34 +10,33 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::require::ScopeFuture;
+use super::require::RequirementFuture;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
 use crate::token::original_uri;
 
-/// Rejects requests whose path can be read in more than one way, with 400 and an empty body, to gRPC
-/// callers too.
+/// Rejects requests whose path can be interpreted in more than one way, with 400 and an empty body, including gRPC
+/// calls.
 ///
-/// Needed wherever one component decides by path and another one reads the path again: a proxy or a
-/// middleware that protects `/admin/`, axum's `nest` with layers on one branch only, `ServeDir` of
-/// tower-http, a reverse proxy to a service that decodes differently. `/public/..%2fadmin`, `/%61dmin`
-/// and `//admin` are other paths to the first and `/admin` to the second. The layers of this crate that
-/// decide by path refuse such paths themselves: [`MethodScopesLayer`](super::MethodScopesLayer), the relay and
-/// [`Dpop`](crate::token::Dpop).
+/// Use it if one component makes decisions by path and another component parses the path again: a proxy or a middleware
+/// that protects `/admin/`, axum's `nest` with layers on one branch only, tower-http's `ServeDir`, or a reverse proxy to
+/// a service that decodes differently. The first component does not recognize `/public/..%2fadmin`, `/%61dmin` and
+/// `//admin`; the second can interpret them as `/admin`. The parts of this crate that make decisions by path reject such
+/// paths themselves: [`MethodScopesLayer`](super::MethodScopesLayer), the relay and [`Dpop`](crate::token::Dpop).
 ///
-/// Add it as the outermost layer. In axum that is a layer around the whole `Router`; inside of a nested
-/// router it also checks the path before the prefix was removed (`OriginalUri`).
+/// Add it as the outermost layer. In axum, add it to the outermost `Router`; in a nested router it also checks the path
+/// before the prefix was removed (`OriginalUri`).
 ///
-/// # What is refused
+/// # Rejected paths
 ///
-/// The path as it was sent, and decoded once:
+/// The layer checks the path as sent, and decoded once:
 ///
-/// | in the path | such as |
+/// | in the path | examples |
 /// | --- | --- |
 /// | no path | `*`, `example.com:443` (asterisk and authority form) |
-/// | control characters, line separators, a raw space | `%00`, `%0d%0a`, `%7f`, `%C2%85` |
+/// | control characters, line separators, a raw space | `%00`, `%0d%0a`, `%7f`, `%c2%85` |
 /// | `%u` escapes | `%u002e%u002e` |
 /// | a percent sign without two hexadecimal digits | `100%`, `%4`, `%zz` |
 /// | dot segments | `/../`, `/.`, `/%2e%2e/`, `/..;x/`, `/..%20/` |
@@ -46,21 +45,21 @@ use crate::token::original_uri;
 /// | double encoding | `%252e`, `%252F`, `%2541` |
 /// | overlong UTF-8, bytes that are not UTF-8 | `%c0%ae`, `%e0%80%af`, `%e9` |
 /// | look-alikes of `.`, `/`, `\`, `%`, `;`, `?`, `#` | U+FF0E, U+2024, U+3002, U+FF0F, U+2215, U+FF1F |
-/// | raw bytes outside of ASCII | `/café` that is not encoded |
+/// | raw bytes outside of ASCII | `/café`, not encoded |
 /// | path parameters | `;jsessionid=1`, `%3B` |
 /// | encoded `?` and `#` | `%3F`, `%23` |
 /// | empty segments | `//admin`, `/a//b` |
 /// | escapes of letters, digits, `-`, `_`, `~` | `%61dmin`, `%7Eroot` |
 ///
-/// All other escapes are content and pass: `%20`, `%3A`, `%40`, UTF-8 such as `caf%C3%A9`. The query is not
-/// looked at. The absolute form (`GET http://example.com/a`) passes if its path does: HTTP/2 has no other.
-/// The kind is in the response's extensions as an [`AmbiguousPath`], and in the log (`ambiguous_path`). No
-/// setting allows single kinds: leave the layer away from routes whose paths hold such data.
+/// Other escapes are accepted: `%20`, `%3A`, `%40`, UTF-8 such as `caf%c3%a9`. The absolute form
+/// (`GET http://example.com/a`) is accepted if its path is, because HTTP/2 has no other form. The kind of ambiguity is
+/// inserted into the response extensions as an [`AmbiguousPath`] and logged (`ambiguous_path`). Individual kinds cannot be
+/// allowed: do not add the layer to routes whose paths contain such data.
 ///
 /// # Not checked
 ///
-/// Letter case, a slash at the end, and equivalent spellings within Unicode: compare those as the service
-/// behind does. What an HTTP server removes before this layer, such as a fragment.
+/// The query, letter case, a trailing slash, and equivalent spellings in Unicode: compare them as the inner service does.
+/// Also what an HTTP server removes before this layer, such as a fragment.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -85,7 +84,7 @@ use crate::token::original_uri;
 /// ```
 #[derive(Clone)]
 pub struct RejectAmbiguousPathsLayer {
-    log: Arc<Log>,
+    log: Arc<AmbiguityLog>,
 }
 
 impl RejectAmbiguousPathsLayer {
@@ -93,18 +92,18 @@ impl RejectAmbiguousPathsLayer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            log: Arc::new(Log {
+            log: Arc::new(AmbiguityLog {
                 clock: Arc::new(SystemClock),
                 warned_until: AtomicU64::new(0),
             }),
         }
     }
 
-    /// Uses `clock` to limit warnings to one in ten seconds, for tests.
+    /// Sets the clock that limits warnings to one in ten seconds. The default is the system clock.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self {
-            log: Arc::new(Log {
+            log: Arc::new(AmbiguityLog {
                 clock: Arc::new(clock),
                 warned_until: AtomicU64::new(0),
             }),
@@ -118,17 +117,17 @@ impl Default for RejectAmbiguousPathsLayer {
     }
 }
 
-/// One warning in ten seconds: every caller can cause these lines.
-struct Log {
+/// Logs one warning in ten seconds, because every caller can cause these events.
+struct AmbiguityLog {
     clock: SharedClock,
-    /// The monotonic second before which no warning is due.
+    /// The monotonic second from which the next warning is allowed.
     warned_until: AtomicU64,
 }
 
 const SECONDS_BETWEEN_WARNINGS: u64 = 10;
 
-impl Log {
-    fn tell(&self, found: AmbiguousPath, path: &str) {
+impl AmbiguityLog {
+    fn write(&self, found: AmbiguousPath, path: &str) {
         let now = self.clock.monotonic().as_secs();
         let next = now + SECONDS_BETWEEN_WARNINGS;
         let due = |until| (until <= now).then_some(next);
@@ -137,11 +136,11 @@ impl Log {
         match self.warned_until.fetch_update(order, order, due) {
             Ok(_) => tracing::warn!(
                 name: "ambiguous_path", target: "tower_oauth::bearer", %found, path,
-                "rejected a request whose path can be read as another one"
+                "rejected a request whose path can be interpreted as another one"
             ),
             Err(_) => tracing::debug!(
                 name: "ambiguous_path_again", target: "tower_oauth::bearer", %found, path,
-                "rejected one more request whose path can be read as another one"
+                "rejected another request whose path can be interpreted as another one"
             ),
         }
     }
@@ -158,7 +157,7 @@ impl<S> Layer<S> for RejectAmbiguousPathsLayer {
     }
 }
 
-/// The service of a [`RejectAmbiguousPathsLayer`].
+/// The service created by [`RejectAmbiguousPathsLayer`].
 #[derive(Clone, Debug)]
 pub struct RejectAmbiguousPaths<S> {
     inner: S,
@@ -172,7 +171,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ScopeFuture<S::Future, R>;
+    type Future = RequirementFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -180,18 +179,18 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let original = original_uri(request.uri(), request.extensions());
-        // A layer in between may have rewritten the path, so both count.
+        // A layer in between may have rewritten the path, so both are checked.
         for path in [original.path(), request.uri().path()] {
             if let Some(found) = find_ambiguity(path) {
-                self.layer.log.tell(found, path);
-                return ScopeFuture::refused(refusal(found));
+                self.layer.log.write(found, path);
+                return RequirementFuture::rejected(bad_request(found));
             }
         }
-        ScopeFuture::admitted(self.inner.call(request))
+        RequirementFuture::forwarded(self.inner.call(request))
     }
 }
 
-fn refusal<R: Default>(found: AmbiguousPath) -> Response<R> {
+fn bad_request<R: Default>(found: AmbiguousPath) -> Response<R> {
     let mut response = Response::new(R::default());
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let no_store = HeaderValue::from_static("no-store");

@@ -1,10 +1,10 @@
-//! The protection space of a layer: what its challenges say, wherever they are made.
+//! The protection space of a layer (RFC 9110 §11.5): the parameters that its challenges share.
 
 use std::sync::Arc;
 
 use http::{Extensions, Method, Uri};
 
-use super::hook::Hook;
+use super::hook::RefusalHook;
 use super::refusal::Refusal;
 use crate::clock::{SharedClock, SystemClock};
 use crate::protocol::ScopeSet;
@@ -12,36 +12,35 @@ use crate::protocol::challenge::Realm;
 use crate::protocol::credentials::Scheme;
 use crate::token::TokenInfo;
 
-/// What all challenges of one layer have in common; shared with the scope layers and extractors
-/// further in.
+/// The parameters of all challenges of one layer, shared with the scope layers and extractors inside of it.
 #[derive(Clone, Debug)]
 pub(crate) struct ChallengeParams {
     pub(crate) realm: Realm,
-    /// The schemes that a caller may use, each a challenge of its own (`C8`, `D25`).
+    /// The accepted schemes, each with a challenge of its own (RFC 9110 §11.6.1).
     pub(crate) schemes: Vec<OfferedScheme>,
-    /// Where the metadata of the protected resource is (`C10`).
+    /// The URL of the protected resource metadata (RFC 9728 §5.1).
     pub(crate) resource_metadata: Option<Box<str>>,
-    /// What a caller without a good token had best ask for (`P6`).
+    /// The `scope` of a 401 challenge (RFC 6750 §3).
     pub(crate) scope_hint: Option<ScopeSet>,
-    /// The clock that tokens are judged by.
+    /// The clock of the verifier.
     pub(crate) clock: SharedClock,
-    /// Whether a refused gRPC call has the HTTP status 200.
+    /// Whether rejected gRPC calls get HTTP status 200.
     pub(crate) trailers_only: bool,
-    pub(super) on_refusal: Hook,
+    pub(super) on_refusal: RefusalHook,
 }
 
 impl ChallengeParams {
-    /// Tells the application of a refusal; each place that refuses does, once.
-    pub(crate) fn tell(&self, refusal: &Refusal, method: &Method, uri: &Uri) {
+    /// Calls the application's hook. Every place that rejects a request calls this exactly once.
+    pub(crate) fn report(&self, refusal: &Refusal, method: &Method, uri: &Uri) {
         self.on_refusal.call(refusal, method, uri);
     }
 }
 
-/// A scheme that a caller may use.
+/// An accepted authentication scheme.
 #[derive(Clone, Debug)]
 pub(crate) struct OfferedScheme {
     pub(crate) scheme: Scheme,
-    /// The algorithms of its proofs, space-separated.
+    /// The algorithms of DPoP proofs, space-separated (RFC 9449 §7.1).
     pub(crate) algorithms: Option<Box<str>>,
 }
 
@@ -57,14 +56,14 @@ impl Default for ChallengeParams {
             scope_hint: None,
             clock: Arc::new(SystemClock),
             trailers_only: false,
-            on_refusal: Hook::default(),
+            on_refusal: RefusalHook::default(),
         }
     }
 }
 
 impl ChallengeParams {
-    /// Offers `DPoP`, beside `Bearer` or instead of it (`D25`, `D27`).
-    pub(super) fn offer_dpop(&mut self, algorithms: String, alone: bool) {
+    /// Offers `DPoP` beside `Bearer`, or alone if it is required (RFC 9449 §7.1, §7.2).
+    pub(super) fn offer_dpop(&mut self, algorithms: String, is_required: bool) {
         let bearer = OfferedScheme {
             scheme: Scheme::Bearer,
             algorithms: None,
@@ -73,7 +72,7 @@ impl ChallengeParams {
             scheme: Scheme::Dpop,
             algorithms: Some(algorithms.into()),
         };
-        self.schemes = if alone {
+        self.schemes = if is_required {
             vec![dpop]
         } else {
             vec![bearer, dpop]
@@ -81,14 +80,15 @@ impl ChallengeParams {
     }
 }
 
-/// That a request was looked at, and what was found: for scope layers and extractors, which have to
-/// tell an anonymous request from a missing layer.
+/// The authentication result in the request extensions. Scope layers and extractors need it to distinguish an
+/// anonymous request from a missing layer.
 #[derive(Clone, Debug)]
 pub(crate) struct AuthState {
-    pub(crate) protection: Arc<ChallengeParams>,
+    pub(crate) challenge: Arc<ChallengeParams>,
+    /// `None` for an anonymous request.
     pub(crate) token_info: Option<Arc<TokenInfo>>,
     /// The scheme that the caller used.
     pub(crate) scheme: Scheme,
-    /// Takes the token of this layer out again, of whatever type its claims are.
-    pub(super) forget: fn(&mut Extensions),
+    /// Removes the `VerifiedToken` of this layer, whose claims type only this layer knows.
+    pub(super) clear: fn(&mut Extensions),
 }

@@ -1,4 +1,4 @@
-//! [`ClaimHeadersLayer`]: who calls, told in headers to a handler or upstream that reads nothing else.
+//! [`ClaimHeadersLayer`]: passes claims to the inner service in header fields.
 
 use std::fmt::Write as _;
 use std::task::{Context, Poll};
@@ -9,31 +9,35 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::refusal::{ChallengeHints, Refusal};
-use super::require::{ScopeFuture, find_judged, refuse_request};
+use super::require::{RequirementFuture, auth_state, refuse_request};
 use crate::ConfigError;
-use crate::protocol::field_name::{announces_trailer, folded, remove, remove_members};
+use crate::protocol::field_name::{
+    announces_trailer, normalize_header_name, remove, remove_members,
+};
 use crate::token::TokenInfo;
 
-/// Says in headers whose token was verified, to a service behind that cannot read a token.
+/// Passes claims of the verified token to the inner service in header fields, for services that cannot read tokens.
 ///
-/// With the prefix `x-auth-` they are `x-auth-iss`, `x-auth-sub`, `x-auth-client-id` and `x-auth-scope`,
-/// each where the token has it. A user is known by issuer and subject together. Bytes that are not
-/// visible ASCII, and `%`, are percent-encoded; scopes are separated by a space.
+/// With the prefix `x-auth-` the fields are `x-auth-iss`, `x-auth-sub`, `x-auth-client-id` and `x-auth-scope`, each only
+/// if the token has the claim. Identify users by issuer and subject together. `%` and bytes that are not visible ASCII
+/// are percent-encoded; scopes are separated by a space. Anonymous requests get no fields.
 ///
-/// **Every header of that prefix that the caller sent is removed first**, also where it is written with
-/// `_`, `.` or another sign in place of a `-`, since CGI and the like cannot tell these apart. What the
-/// caller's `Connection` says of such headers goes, too: a proxy behind would take ours away for it. All that
-/// is worth only as much as the way behind is closed: the service must be reachable through here alone.
+/// **The layer first removes every field with this prefix that the caller sent**, including names with `_`, `.` or
+/// another character in place of `-`, because CGI and similar interfaces cannot distinguish them. It also removes such
+/// names from `Connection`, because a proxy further in would otherwise remove the fields of this layer.
+///
+/// Add it inside of [`BearerLayer`](crate::BearerLayer); without one, the response to every request is 500.
+///
+/// # Deployment notes
+///
+/// The inner service can only trust these fields if it cannot be reached without passing this layer.
 ///
 /// # Trailers
 ///
-/// This layer does not see trailers, the header fields that follow a body. If the inner service forwards or reads
-/// trailers, add a [`StripTrailersLayer`](crate::bearer::StripTrailersLayer) outside of this layer. Without it, the layer
-/// rejects only requests that announce such fields: if `Trailer` or `TE` names a header of the prefix, the response is
-/// 400. `TE: trailers` is accepted, since it concerns the response, and gRPC clients send it.
-///
-/// It stands inside of [`BearerLayer`](crate::BearerLayer); without one around it every request gets 500.
-/// Where an optional layer let an anonymous request through, no header is set.
+/// This layer does not see trailers, the header fields after a body. If the inner service forwards or reads trailers,
+/// add a [`StripTrailersLayer`](crate::bearer::StripTrailersLayer) outside of this layer. Without it, the layer only
+/// rejects requests that announce such fields: if `Trailer` or `TE` names a field with the prefix, the response is 400.
+/// `TE: trailers` is accepted, because it concerns the response, and gRPC clients send it.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -44,7 +48,7 @@ use crate::token::TokenInfo;
 ///
 /// let server = AuthorizationServer::new("https://id.example.com")?;
 /// let api: Router = Router::new()
-///     .route("/legacy", get(async || "handed on"))
+///     .route("/legacy", get(async || "forwarded"))
 ///     .layer(ClaimHeadersLayer::new("x-auth-")?)
 ///     .layer(BearerLayer::jwt(&server, "https://api.example.com")?);
 /// # Ok(())
@@ -52,27 +56,27 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClaimHeadersLayer {
-    /// As [`folded`] prints it.
+    /// Normalized by [`normalize_header_name`].
     prefix: Box<str>,
     names: [HeaderName; 4],
 }
 
 impl ClaimHeadersLayer {
-    /// Headers that begin with this prefix, such as `x-auth-`.
+    /// Creates a layer that adds fields whose names start with `prefix`, such as `x-auth-`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] unless it is the beginning of a header's name and ends with a hyphen.
+    /// [`ConfigError::Setting`] unless the prefix can start a header name and ends with a hyphen.
     pub fn new(prefix: &str) -> Result<Self, ConfigError> {
-        let name = |last: &str| {
-            let name = HeaderName::try_from(format!("{prefix}{last}"));
+        let name = |suffix: &str| {
+            let name = HeaderName::try_from(format!("{prefix}{suffix}"));
             let name = name
                 .ok()
                 .filter(|_| prefix.len() > 1 && prefix.ends_with('-'));
             name.ok_or_else(|| ConfigError::Setting {
                 setting: "prefix",
                 value: prefix.to_owned(),
-                reason: "it must be the beginning of a header's name and end with a hyphen",
+                reason: "it must be the start of a header name and end with a hyphen",
             })
         };
         Ok(Self {
@@ -82,20 +86,20 @@ impl ClaimHeadersLayer {
                 name("client-id")?,
                 name("scope")?,
             ],
-            prefix: folded(prefix).into(),
+            prefix: normalize_header_name(prefix).into(),
         })
     }
 
-    /// `C14`: what the caller says of itself is no claim.
+    /// Removes the fields that the caller sent, because they are not claims of a verified token.
     ///
-    /// RFC 9110 §7.6.1: what `Connection` names is taken off before a request is sent on. A caller who names
-    /// ours there would come to the service behind as nobody.
+    /// RFC 9110 §7.6.1: intermediaries remove the fields that `Connection` names before they forward a request. A
+    /// caller could use it to appear as anonymous to the inner service.
     fn strip(&self, headers: &mut HeaderMap) {
-        remove(headers, |_, name| self.is_ours(name));
-        remove_members(headers, &CONNECTION, |name| self.is_ours(name));
+        remove(headers, |_, name| self.has_prefix(name));
+        remove_members(headers, &CONNECTION, |name| self.has_prefix(name));
     }
 
-    fn is_ours(&self, folded_name: &str) -> bool {
+    fn has_prefix(&self, folded_name: &str) -> bool {
         folded_name.starts_with(&*self.prefix)
     }
 
@@ -113,14 +117,14 @@ impl ClaimHeadersLayer {
     }
 }
 
-/// Sets the header where there is anything to say.
-fn insert<'a>(headers: &mut HeaderMap, name: &HeaderName, words: impl Iterator<Item = &'a str>) {
+/// Sets the field unless there are no values.
+fn insert<'a>(headers: &mut HeaderMap, name: &HeaderName, values: impl Iterator<Item = &'a str>) {
     let mut text = String::new();
-    for (at, word) in words.enumerate() {
+    for (at, value) in values.enumerate() {
         if at > 0 {
             text.push(' ');
         }
-        encode(word, &mut text);
+        encode(value, &mut text);
     }
     if let Some(value) = HeaderValue::try_from(text)
         .ok()
@@ -130,9 +134,9 @@ fn insert<'a>(headers: &mut HeaderMap, name: &HeaderName, words: impl Iterator<I
     }
 }
 
-/// Two words never print alike, so that nobody can be taken for somebody else.
-fn encode(word: &str, text: &mut String) {
-    for byte in word.bytes() {
+/// Encodes injectively, so that no subject can impersonate another one.
+fn encode(value: &str, text: &mut String) {
+    for byte in value.bytes() {
         if byte.is_ascii_graphic() && byte != b'%' {
             text.push(char::from(byte));
         } else {
@@ -150,9 +154,9 @@ impl<S> Layer<S> for ClaimHeadersLayer {
     }
 }
 
-const NO_LAYER: &str = "a ClaimHeadersLayer has no BearerLayer around it";
+const NO_LAYER: &str = "ClaimHeadersLayer requires an outer BearerLayer";
 
-/// The service that [`ClaimHeadersLayer`] makes.
+/// The service created by [`ClaimHeadersLayer`].
 #[derive(Clone, Debug)]
 pub struct ForwardClaims<S> {
     inner: S,
@@ -166,7 +170,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ScopeFuture<S::Future, R>;
+    type Future = RequirementFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -174,25 +178,19 @@ where
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         self.layer.strip(request.headers_mut());
-        let judged = match find_judged(&request, NO_LAYER) {
-            Ok(judged) => judged.clone(),
-            Err(response) => return ScopeFuture::refused(*response),
+        let state = match auth_state(&request, NO_LAYER) {
+            Ok(state) => state.clone(),
+            Err(response) => return RequirementFuture::rejected(*response),
         };
-        if announces_trailer(request.headers(), |name| self.layer.is_ours(name)) {
-            let (refusal, used) = (Refusal::ForbiddenTrailer, Some(judged.scheme));
-            let protection = &judged.protection;
-            let response = refuse_request(
-                refusal,
-                &request,
-                protection,
-                used,
-                ChallengeHints::default(),
-            );
-            return ScopeFuture::refused(*response);
+        if announces_trailer(request.headers(), |name| self.layer.has_prefix(name)) {
+            let (refusal, used) = (Refusal::ForbiddenTrailer, Some(state.scheme));
+            let (challenge, hints) = (&state.challenge, ChallengeHints::default());
+            let response = refuse_request(refusal, &request, challenge, used, hints);
+            return RequirementFuture::rejected(*response);
         }
-        if let Some(token_info) = &judged.token_info {
+        if let Some(token_info) = &state.token_info {
             self.layer.add(request.headers_mut(), token_info);
         }
-        ScopeFuture::admitted(self.inner.call(request))
+        RequirementFuture::forwarded(self.inner.call(request))
     }
 }

@@ -1,4 +1,4 @@
-//! What a policy asks of the claims, beside scopes.
+//! The conditions of a policy on claims other than scopes.
 
 use std::any::Any;
 use std::fmt;
@@ -12,9 +12,9 @@ use crate::protocol::challenge::is_plain;
 use crate::protocol::json::parse_object;
 use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 
-const NO_ROLE: &str = "the access token does not have the role that is needed";
+const NO_ROLE: &str = "the access token lacks a required role";
 
-/// Something that the claims must meet.
+/// A condition on the claims.
 #[derive(Clone)]
 pub(super) enum Condition {
     Role {
@@ -22,44 +22,45 @@ pub(super) enum Condition {
         role: Box<str>,
     },
     Claim {
-        /// What is wrong where it is not met: the caller reads it.
-        sentence: &'static str,
-        check: Check,
+        /// The `error_description` if the condition is not met.
+        description: &'static str,
+        check: ClaimCheck,
     },
 }
 
-type Check = Arc<dyn Fn(&TokenInfo, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
+type ClaimCheck = Arc<dyn Fn(&TokenInfo, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
 
-/// The claims of the request are not of the type that a condition asks for.
+/// The claims of the request are not of the type that a condition expects.
 pub(super) struct WrongType;
 
 impl Condition {
-    /// One of the values that the claim holds, compared whole.
+    /// Requires one of the values of the claim to equal `role`.
     pub(super) fn role(from: ScopeClaim, role: &str) -> Result<Self, ConfigError> {
         if role.is_empty() || role.contains(' ') || !from.is_named() {
             return Err(ConfigError::Setting {
                 setting: "role",
                 value: format!("{role} in {}", from.describe()),
-                reason: "role and claim must have a name, the role without space",
+                reason: "the role and the claim must not be empty, and the role must not contain a space",
             });
         }
         let role = role.into();
         Ok(Self::Role { from, role })
     }
 
-    /// `C` is the plain claims, or the type that the layer reads them as.
+    /// `C` is `Claims` or the claims type of the layer.
     pub(super) fn claim<C: Send + Sync + 'static>(
-        sentence: &'static str,
+        description: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        if sentence.is_empty() || !is_plain(sentence) || sentence.contains('%') {
+        if description.is_empty() || !is_plain(description) || description.contains('%') {
             return Err(ConfigError::Setting {
-                setting: "sentence of a policy",
-                value: sentence.to_owned(),
-                reason: "it must be printable ASCII without quote, backslash and percent sign",
+                setting: "description of a policy",
+                value: description.to_owned(),
+                reason: "it must not be empty, and must be printable ASCII without quotes, backslashes and percent \
+                         signs",
             });
         }
-        let check: Check = Arc::new(move |token_info, extensions| {
+        let check: ClaimCheck = Arc::new(move |token_info, extensions| {
             let plain: &dyn Any = &*token_info.claims;
             let claims = plain.downcast_ref::<C>().or_else(|| {
                 extensions
@@ -68,7 +69,7 @@ impl Condition {
             });
             claims.map(&check).ok_or(WrongType)
         });
-        Ok(Self::Claim { sentence, check })
+        Ok(Self::Claim { description, check })
     }
 
     pub(super) fn check(
@@ -76,22 +77,22 @@ impl Condition {
         token_info: &TokenInfo,
         extensions: &Extensions,
     ) -> Result<(), Unmet<'static>> {
-        let (met, sentence) = match self {
+        let (is_met, description) = match self {
             Self::Role { from, role } => {
-                // It was read before, so it can be read again.
+                // Cannot fail: the claims were parsed when the token was verified.
                 let claims =
                     parse_object(token_info.claims.as_json().as_bytes()).unwrap_or_default();
                 (from.values(&claims).contains(&&**role), NO_ROLE)
             }
-            Self::Claim { sentence, check } => {
-                let met = check(token_info, extensions).map_err(|_| Unmet::WrongType)?;
-                (met, *sentence)
+            Self::Claim { description, check } => {
+                let is_met = check(token_info, extensions).map_err(|_| Unmet::WrongType)?;
+                (is_met, *description)
             }
         };
-        if met {
+        if is_met {
             Ok(())
         } else {
-            Err(Unmet::Condition(sentence))
+            Err(Unmet::Condition(description))
         }
     }
 }
@@ -100,7 +101,7 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Role { from, role } => write!(f, "role {role} in {}", from.describe()),
-            Self::Claim { sentence, .. } => write!(f, "unless: {sentence}"),
+            Self::Claim { description, .. } => write!(f, "unless: {description}"),
         }
     }
 }

@@ -15,15 +15,15 @@ use tracing::Instrument as _;
 use super::layer::Settings;
 use super::refusal::ChallengeHints;
 use super::response::{WireFormat, refuse};
-use super::service::{Passed, Refused, admit, examine, refused};
+use super::service::{AuthFailure, Authenticated, check_binding, insert_token, token_failure};
 use crate::protocol::cache;
-use crate::protocol::credentials::Presented;
+use crate::protocol::credentials::PresentedToken;
 use crate::telemetry;
 use crate::token::{PendingReplayCheck, TokenInfo, VerifyError};
 
 pin_project! {
-    /// The answer of [`Bearer`](super::Bearer): a refusal, or the inner service's.
-    pub struct ResponseFuture<S, C, B>
+    /// The response future of [`Bearer`](super::Bearer).
+    pub struct BearerFuture<S, C, B>
     where
         S: Service<Request<B>>,
     {
@@ -32,47 +32,48 @@ pin_project! {
     }
 }
 
-type Asked<T> = Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>>;
+type VerifyFuture<T> = Pin<Box<dyn Future<Output = Result<T, VerifyError>> + Send>>;
 
 pin_project! {
     #[project = StateProjection]
     enum State<S, C, B, F> {
-        Refused { refused: Option<(Refused, Arc<Settings<C>>, WireFormat)> },
-        // A key has to be fetched first: nothing is boxed for a token that is at hand.
-        Verifying { verification: Asked<Arc<TokenInfo>>, waiting: Option<Box<(Waiting<S, C, B>, Presented)>> },
-        // A proof of possession has to be remembered first.
-        Spending { spending: Asked<()>, waiting: Option<Box<(Waiting<S, C, B>, Passed<C>, PendingReplayCheck)>> },
-        Admitted { #[pin] inner: F, finish: Finish },
+        Rejected { failure: Option<(AuthFailure, Arc<Settings<C>>, WireFormat)> },
+        // Waits for a key set or for introspection. Tokens whose key is cached skip this state and its allocation.
+        Verifying { verification: VerifyFuture<Arc<TokenInfo>>, call: Option<Box<(DeferredCall<S, C, B>, PresentedToken)>> },
+        // Waits for the store that records the identifiers of DPoP proofs.
+        CheckingReplay { check: VerifyFuture<()>, call: Option<Box<(DeferredCall<S, C, B>, Authenticated<C>, PendingReplayCheck)>> },
+        Forwarded { #[pin] inner: F, headers: ResponseHeaders },
     }
 }
 
-/// A request that waits for an answer from elsewhere.
-pub(super) struct Waiting<S, C, B> {
+/// A call of the inner service that waits for verification or for the replay check.
+pub(super) struct DeferredCall<S, C, B> {
     pub(super) service: S,
     pub(super) request: Request<B>,
     pub(super) settings: Arc<Settings<C>>,
-    pub(super) speech: WireFormat,
+    pub(super) wire_format: WireFormat,
 }
 
-/// What is done to the response of the inner service.
+/// The changes to the headers of the inner service's response.
 #[derive(Default)]
-pub(super) struct Finish {
+pub(super) struct ResponseHeaders {
     private: bool,
     nonce: Option<HeaderValue>,
-    /// The response is for the sender of this request alone, and caches do not know that by `Authorization`.
-    elsewhere: bool,
-    /// What the response depends on beside `Authorization`.
+    /// Whether the token came from another place than `Authorization`, so that shared caches do not know that the
+    /// response belongs to one caller (RFC 9111 §3.5).
+    is_elsewhere: bool,
+    /// The members of `Vary` for the token sources.
     vary: Option<Arc<[HeaderValue]>>,
 }
 
-impl Finish {
-    pub(super) fn of_token<C>(settings: &Settings<C>, elsewhere: bool) -> Self {
-        let elsewhere = elsewhere && settings.protects_caches;
+impl ResponseHeaders {
+    pub(super) fn of_token<C>(settings: &Settings<C>, is_elsewhere: bool) -> Self {
+        let is_elsewhere = is_elsewhere && settings.protects_caches;
         Self {
             private: settings.private,
             nonce: None,
-            elsewhere,
-            vary: elsewhere.then(|| Arc::clone(&settings.vary)),
+            is_elsewhere,
+            vary: is_elsewhere.then(|| Arc::clone(&settings.vary)),
         }
     }
 
@@ -87,14 +88,14 @@ impl Finish {
         for member in self.vary.take().iter().flat_map(|vary| vary.iter()) {
             cache::vary_by(headers, member);
         }
-        if self.elsewhere && cache::make_private(headers) {
+        if self.is_elsewhere && cache::make_private(headers) {
             tracing::debug!(
                 name: "response_made_private",
                 target: "tower_oauth::bearer",
-                "removed permission for shared caches from a response to a token outside of Authorization"
+                "removed cache permissions from a response to a token outside of Authorization"
             );
         }
-        // RFC 9449 §8.2: one field, and nobody keeps what it came with (`D23`, `C13`).
+        // RFC 9449 §8.2: a response has at most one nonce, and a cache must not reuse it for another caller.
         if let Some(nonce) = self.nonce.take() {
             headers.insert(DPOP_NONCE, nonce);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -105,7 +106,7 @@ impl Finish {
     }
 }
 
-/// What `Vary` names for the sources of a layer, if there are any.
+/// Returns the members of `Vary` for the token sources of a layer, if it has any.
 fn vary<C>(settings: &Settings<C>) -> Option<&Arc<[HeaderValue]>> {
     let vary = &settings.vary;
     (settings.protects_caches && !vary.is_empty()).then_some(vary)
@@ -113,54 +114,51 @@ fn vary<C>(settings: &Settings<C>) -> Option<&Arc<[HeaderValue]>> {
 
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
-impl<S, C, B> ResponseFuture<S, C, B>
+impl<S, C, B> BearerFuture<S, C, B>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn refused(
-        refused: Refused,
+    pub(super) fn rejected(
+        failure: AuthFailure,
         settings: &Arc<Settings<C>>,
-        speech: WireFormat,
+        wire_format: WireFormat,
     ) -> Self {
         Self {
-            state: State::Refused {
-                refused: Some((refused, Arc::clone(settings), speech)),
+            state: State::Rejected {
+                failure: Some((failure, Arc::clone(settings), wire_format)),
             },
         }
     }
 
-    pub(super) fn admitted(inner: S::Future, finish: Finish) -> Self {
+    pub(super) fn forwarded(inner: S::Future, headers: ResponseHeaders) -> Self {
         Self {
-            state: State::Admitted { inner, finish },
+            state: State::Forwarded { inner, headers },
         }
     }
 
-    pub(super) fn verifying(waiting: Waiting<S, C, B>, presented: Presented) -> Self {
-        let (verifier, shown) = (waiting.settings.verifier.clone(), presented.clone());
-        let verification = async move { verifier.verify(shown.token()).await };
+    pub(super) fn verifying(call: DeferredCall<S, C, B>, presented: PresentedToken) -> Self {
+        let (verifier, token) = (call.settings.verifier.clone(), presented.clone());
+        let verification = async move { verifier.verify(token.token()).await };
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
         let verification = Box::pin(verification.instrument(span));
-        let waiting = Some(Box::new((waiting, presented)));
+        let call = Some(Box::new((call, presented)));
         Self {
-            state: State::Verifying {
-                verification,
-                waiting,
-            },
+            state: State::Verifying { verification, call },
         }
     }
 
-    pub(super) fn spending(
-        waiting: Waiting<S, C, B>,
-        passed: Passed<C>,
-        proof: PendingReplayCheck,
+    pub(super) fn checking_replay(
+        call: DeferredCall<S, C, B>,
+        authenticated: Authenticated<C>,
+        pending: PendingReplayCheck,
     ) -> Self {
         Self {
-            state: waiting.spend(passed, proof),
+            state: call.check_replay(authenticated, pending),
         }
     }
 }
 
-impl<S, C, B, R> Future for ResponseFuture<S, C, B>
+impl<S, C, B, R> Future for BearerFuture<S, C, B>
 where
     S: Service<Request<B>, Response = Response<R>>,
     C: Send + Sync + 'static,
@@ -172,41 +170,39 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Refused { refused } => match refused.take() {
-                    Some((refused, settings, speech)) => {
+                StateProjection::Rejected { failure } => match failure.take() {
+                    Some((failure, settings, wire_format)) => {
                         telemetry::Request::Refused.count();
-                        return Poll::Ready(Ok(respond(refused, &settings, speech)));
+                        return Poll::Ready(Ok(respond(failure, &settings, wire_format)));
                     }
-                    // Polled again after it was done.
+                    // Polled after completion.
                     None => return Poll::Pending,
                 },
-                StateProjection::Admitted { inner, finish } => {
+                StateProjection::Forwarded { inner, headers } => {
                     let mut response = ready!(inner.poll(cx))?;
-                    finish.apply(response.headers_mut());
+                    headers.apply(response.headers_mut());
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Verifying {
-                    verification,
-                    waiting,
-                } => {
+                StateProjection::Verifying { verification, call } => {
                     let token_info = ready!(verification.as_mut().poll(cx));
-                    let Some(kept) = waiting.take() else {
+                    let Some(taken) = call.take() else {
                         return Poll::Pending;
                     };
-                    let (waiting, presented) = *kept;
-                    waiting.examine(token_info, presented)
+                    let (call, presented) = *taken;
+                    call.check_binding(token_info, presented)
                 }
-                StateProjection::Spending { spending, waiting } => {
-                    let spent = ready!(spending.as_mut().poll(cx));
-                    let Some(kept) = waiting.take() else {
+                StateProjection::CheckingReplay { check, call } => {
+                    let checked = ready!(check.as_mut().poll(cx));
+                    let Some(taken) = call.take() else {
                         return Poll::Pending;
                     };
-                    let (waiting, passed, proof) = *kept;
-                    match spent {
-                        Ok(()) => waiting.admit(passed, proof.into_nonce()),
+                    let (call, authenticated, pending) = *taken;
+                    match checked {
+                        Ok(()) => call.forward(authenticated, pending.into_nonce()),
                         Err(error) => {
-                            let refused = refused(&waiting.settings, error, passed.scheme());
-                            waiting.refuse(refused)
+                            let scheme = authenticated.scheme();
+                            let failure = token_failure(&call.settings, error, scheme);
+                            call.reject(failure)
                         }
                     }
                 }
@@ -216,67 +212,74 @@ where
     }
 }
 
-impl<S, C, B> Waiting<S, C, B>
+impl<S, C, B> DeferredCall<S, C, B>
 where
     S: Service<Request<B>>,
 {
-    fn examine(
+    fn check_binding(
         self,
         token_info: Result<Arc<TokenInfo>, VerifyError>,
-        presented: Presented,
+        presented: PresentedToken,
     ) -> State<S, C, B, S::Future>
     where
         C: Send + Sync + 'static,
     {
-        match examine(&self.settings, &self.request, token_info, presented) {
-            Ok((passed, None)) => self.admit(passed, None),
-            Ok((passed, Some(proof))) => self.spend(passed, proof),
-            Err(refused) => self.refuse(refused),
+        match check_binding(&self.settings, &self.request, token_info, presented) {
+            Ok((authenticated, None)) => self.forward(authenticated, None),
+            Ok((authenticated, Some(pending))) => self.check_replay(authenticated, pending),
+            Err(failure) => self.reject(failure),
         }
     }
 
-    fn spend(self, passed: Passed<C>, proof: PendingReplayCheck) -> State<S, C, B, S::Future> {
-        let spending = Box::pin(proof.record());
-        let waiting = Some(Box::new((self, passed, proof)));
-        State::Spending { spending, waiting }
+    fn check_replay(
+        self,
+        authenticated: Authenticated<C>,
+        pending: PendingReplayCheck,
+    ) -> State<S, C, B, S::Future> {
+        let check = Box::pin(pending.record());
+        let call = Some(Box::new((self, authenticated, pending)));
+        State::CheckingReplay { check, call }
     }
 
-    fn admit(mut self, passed: Passed<C>, nonce: Option<HeaderValue>) -> State<S, C, B, S::Future>
+    fn forward(
+        mut self,
+        authenticated: Authenticated<C>,
+        nonce: Option<HeaderValue>,
+    ) -> State<S, C, B, S::Future>
     where
         C: Send + Sync + 'static,
     {
-        let finish = Finish {
+        let headers = ResponseHeaders {
             nonce,
-            ..Finish::of_token(&self.settings, passed.is_elsewhere())
+            ..ResponseHeaders::of_token(&self.settings, authenticated.is_elsewhere())
         };
-        admit(&self.settings, &mut self.request, passed);
-        State::Admitted {
+        insert_token(&self.settings, &mut self.request, authenticated);
+        State::Forwarded {
             inner: self.service.call(self.request),
-            finish,
+            headers,
         }
     }
 
-    fn refuse(self, refused: Refused) -> State<S, C, B, S::Future> {
-        let protection = &self.settings.protection;
-        protection.tell(&refused.refusal, self.request.method(), self.request.uri());
-        let refused = Some((refused, self.settings, self.speech));
-        State::Refused { refused }
+    fn reject(self, failure: AuthFailure) -> State<S, C, B, S::Future> {
+        let challenge = &self.settings.challenge;
+        challenge.report(&failure.refusal, self.request.method(), self.request.uri());
+        let failure = Some((failure, self.settings, self.wire_format));
+        State::Rejected { failure }
     }
 }
 
-/// The refusal as a response of whatever body type.
 fn respond<C, R: Default>(
-    refused: Refused,
+    failure: AuthFailure,
     settings: &Settings<C>,
-    speech: WireFormat,
+    wire_format: WireFormat,
 ) -> Response<R> {
-    let demand = ChallengeHints::default();
-    let Refused {
+    let hints = ChallengeHints::default();
+    let AuthFailure {
         refusal,
         scheme,
         nonce,
-    } = refused;
-    let mut response = refuse(refusal, &settings.protection, scheme, demand, speech);
+    } = failure;
+    let mut response = refuse(refusal, &settings.challenge, scheme, hints, wire_format);
     if let Some(nonce) = nonce {
         response.headers_mut().insert(DPOP_NONCE, nonce);
     }
@@ -286,11 +289,11 @@ fn respond<C, R: Default>(
     response
 }
 
-impl<S, C, B> fmt::Debug for ResponseFuture<S, C, B>
+impl<S, C, B> fmt::Debug for BearerFuture<S, C, B>
 where
     S: Service<Request<B>>,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("BearerFuture").finish_non_exhaustive()
     }
 }

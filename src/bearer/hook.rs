@@ -1,16 +1,15 @@
-//! What [`BearerLayer::on_refusal`](super::BearerLayer::on_refusal) calls.
+//! The hook of [`BearerLayer::on_refusal`](super::BearerLayer::on_refusal).
 
 use std::fmt;
 use std::sync::Arc;
 
 use http::{Method, StatusCode, Uri};
 
-use super::refusal::{Refusal, answer};
+use super::refusal::{Refusal, wire_refusal};
 
-/// A request that was refused, as far as it may be written down.
+/// A rejected request, for logs and metrics.
 ///
-/// There is no way from here to header fields, body or query: that is where tokens, cookies and
-/// proofs are.
+/// It does not give access to header fields, body and query, because they may contain tokens, cookies and proofs.
 #[derive(Clone, Copy)]
 pub struct RefusedRequest<'a> {
     refusal: &'a Refusal,
@@ -19,54 +18,55 @@ pub struct RefusedRequest<'a> {
 }
 
 impl<'a> RefusedRequest<'a> {
-    /// Why it was refused: more than the caller was told.
+    /// Returns the reason. It is more detailed than the response: do not send it to callers.
     pub fn refusal(&self) -> &'a Refusal {
         self.refusal
     }
 
-    /// The status that answers it: 400, 401, 403, 500 or 503. A gRPC caller gets its own words for it.
+    /// Returns the status of the rejection: 400, 401, 403, 500 or 503. A gRPC caller receives the corresponding
+    /// `grpc-status`.
     pub fn status(&self) -> StatusCode {
-        answer(self.refusal).status
+        wire_refusal(self.refusal).status
     }
 
-    /// The method of the request.
+    /// Returns the method of the request.
     pub fn method(&self) -> &'a Method {
         self.method
     }
 
-    /// The path of the request as the layer saw it, without the query. It is the caller's text, of any
-    /// length: log it with `{:?}`, and do not make it a label of a metric.
+    /// Returns the path of the request as received by the layer, without the query. The caller chooses its content and
+    /// length: log it with `{:?}`, and do not use it as a metric label.
     pub fn path(&self) -> &'a str {
         self.uri.path()
     }
 }
 
-/// At most so much of a path is printed.
-const SHOWN: usize = 200;
+/// The maximum number of characters of a path in `Debug` output.
+const MAX_PATH: usize = 200;
 
 impl fmt::Debug for RefusedRequest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path();
-        // The path of a URI is ASCII but for what may come unescaped.
-        let shown = path
+        // The path of a URI may contain unescaped characters outside of ASCII.
+        let shortened = path
             .char_indices()
-            .nth(SHOWN)
+            .nth(MAX_PATH)
             .map_or(path, |(end, _)| &path[..end]);
         f.debug_struct("RefusedRequest")
             .field("refusal", self.refusal)
             .field("method", self.method)
-            .field("path", &shown)
+            .field("path", &shortened)
             .finish()
     }
 }
 
-/// A function of the application, or none.
+/// The application's function, if it set one.
 #[derive(Clone, Default)]
-pub(super) struct Hook(Option<Call>);
+pub(super) struct RefusalHook(Option<RefusalHookFn>);
 
-type Call = Arc<dyn Fn(&RefusedRequest<'_>) + Send + Sync>;
+type RefusalHookFn = Arc<dyn Fn(&RefusedRequest<'_>) + Send + Sync>;
 
-impl Hook {
+impl RefusalHook {
     pub(super) fn new(call: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static) -> Self {
         Self(Some(Arc::new(call)))
     }
@@ -82,8 +82,11 @@ impl Hook {
     }
 }
 
-impl fmt::Debug for Hook {
+impl fmt::Debug for RefusalHook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Hook(..)" } else { "Hook" })
+        f.write_str(match self.0 {
+            Some(_) => "RefusalHook(..)",
+            None => "RefusalHook",
+        })
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
 use super::challenge_params::ChallengeParams;
-use super::hook::{Hook, RefusedRequest};
+use super::hook::{RefusalHook, RefusedRequest};
 use super::metadata::LayerOrder;
 use super::service::Bearer;
 use super::token_source::TokenSource;
@@ -21,10 +21,9 @@ use crate::token::{
     VerifyErrorKind,
 };
 
-/// Lets requests with a good access token through; see the [module](super).
+/// Validates access tokens and rejects requests without a valid one; see the [module documentation](super).
 ///
-/// `C` is the type that handlers get the claims as: [`Claims`] unless
-/// [`with_claims`](Self::with_claims) says otherwise.
+/// `C` is the type of the claims that handlers receive: [`Claims`] unless changed by [`with_claims`](Self::with_claims).
 pub struct BearerLayer<C = Claims> {
     pub(super) settings: Arc<Settings<C>>,
 }
@@ -32,14 +31,14 @@ pub struct BearerLayer<C = Claims> {
 pub(super) struct Settings<C> {
     pub(super) verifier: Verifier,
     pub(super) bindings: Bindings,
-    pub(super) protection: Arc<ChallengeParams>,
+    pub(super) challenge: Arc<ChallengeParams>,
     pub(super) optional: bool,
     pub(super) private: bool,
-    /// Where else a token may be.
-    pub(super) sources: Vec<TokenSource>,
-    /// Whether the credentials go away before the inner service sees the request.
+    /// Sources of tokens beside `Authorization`.
+    pub(super) token_sources: Vec<TokenSource>,
+    /// Whether credentials are removed before the request reaches the inner service.
     pub(super) strip: bool,
-    /// The names that `Vary` has for the sources.
+    /// The members of `Vary` for the sources.
     pub(super) vary: Arc<[HeaderValue]>,
     /// Whether responses to tokens of the sources are kept out of shared caches.
     pub(super) protects_caches: bool,
@@ -47,18 +46,17 @@ pub(super) struct Settings<C> {
     pub(super) convert: Convert<C>,
 }
 
-/// How the claims become what handlers get.
+/// Converts the claims to the type that handlers receive.
 type Convert<C> = fn(&Arc<TokenInfo>) -> Result<Arc<C>, VerifyErrorKind>;
 
 impl BearerLayer {
-    /// Verifies access tokens that are JWTs, here: of this issuer, for this audience.
+    /// Creates a layer that validates JWT access tokens issued by `server` for `audience`.
     ///
-    /// Short for [`new`](Self::new) with a [`JwtVerifier`], which says what the defaults are and has
-    /// the settings.
+    /// Equivalent to [`new`](Self::new) with a [`JwtVerifier`], which documents the defaults and has further settings.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] where the audience is empty.
+    /// [`ConfigError::Audience`] if the audience is empty.
     pub fn jwt(
         server: &AuthorizationServer,
         audience: impl Into<Audience>,
@@ -66,16 +64,16 @@ impl BearerLayer {
         JwtVerifier::new(server, audience).map(Self::new)
     }
 
-    /// Verifies access tokens, opaque ones and any other, by asking this server about them as this client
-    /// (RFC 7662).
+    /// Creates a layer that validates access tokens, opaque or not, at the introspection endpoint of `server`
+    /// ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)).
     ///
-    /// Short for [`new`](Self::new) with an [`IntrospectionVerifier`], which says what the defaults are
-    /// and has the settings.
+    /// Equivalent to [`new`](Self::new) with an [`IntrospectionVerifier`], which documents the defaults and has further
+    /// settings. `client` authenticates this resource server to the endpoint.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] where the audience is empty; [`ConfigError::Setting`] or
-    /// [`ConfigError::Secret`] where the client cannot be one, or can prove nothing.
+    /// - [`ConfigError::Audience`] if the audience is empty.
+    /// - [`ConfigError::Setting`] or [`ConfigError::Secret`] if the client is invalid or has no credentials.
     pub fn introspect(
         server: &AuthorizationServer,
         client: Client,
@@ -84,22 +82,23 @@ impl BearerLayer {
         IntrospectionVerifier::new(server, client, audience).map(Self::new)
     }
 
-    /// Verifies access tokens with this [`JwtVerifier`], or with a [`Verifier`] that combines several.
+    /// Creates a layer that validates access tokens with a [`JwtVerifier`], an [`IntrospectionVerifier`] or a
+    /// [`Verifier`] that combines several.
     ///
-    /// Unless set otherwise the realm is `api`, and a token is required.
+    /// By default the realm is `api`, and a token is required.
     pub fn new(verifier: impl Into<Verifier>) -> Self {
         let verifier = verifier.into();
-        let protection = ChallengeParams {
+        let challenge = ChallengeParams {
             clock: verifier.clock(),
             ..ChallengeParams::default()
         };
         let settings = Settings {
             verifier,
             bindings: Bindings::default(),
-            protection: Arc::new(protection),
+            challenge: Arc::new(challenge),
             optional: false,
             private: false,
-            sources: Vec::new(),
+            token_sources: Vec::new(),
             strip: false,
             vary: Arc::new([]),
             protects_caches: true,
@@ -113,72 +112,70 @@ impl BearerLayer {
 }
 
 impl<C> BearerLayer<C> {
-    /// The `realm` of the challenge, a name for people ([RFC 9110 §11.5]).
+    /// Sets the `realm` of the challenges ([RFC 9110 §11.5]). The default is `api`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where it is empty or holds a quote, a backslash, or anything that is
-    /// not printable ASCII.
+    /// [`ConfigError::Setting`] if it is empty, or contains a quote, a backslash or a character that is not printable
+    /// ASCII.
     ///
     /// [RFC 9110 §11.5]: https://www.rfc-editor.org/rfc/rfc9110#section-11.5
     pub fn with_realm(mut self, realm: &str) -> Result<Self, ConfigError> {
         let realm = Realm::new(realm).ok_or_else(|| ConfigError::Setting {
             setting: "realm",
             value: realm.to_owned(),
-            reason: "it must be printable ASCII without quote and backslash, and not empty",
+            reason: "it must not be empty, and must be printable ASCII without quotes and backslashes",
         })?;
-        self.change(|settings| Arc::make_mut(&mut settings.protection).realm = realm);
+        self.change(|settings| Arc::make_mut(&mut settings.challenge).realm = realm);
         Ok(self)
     }
 
-    /// Lets requests without credentials through, as anonymous. What *is* presented is validated all the
-    /// same: a bad token is refused, never ignored.
+    /// Forwards requests without credentials as anonymous. A token that *is* presented is still validated: an invalid
+    /// token is rejected, never ignored.
     ///
-    /// Refused as well, with 401 and the challenges of this layer: a token presented by a scheme that this layer does
-    /// not accept (`DPoP` without [`with_dpop`](Self::with_dpop), `GNAP`, `PoP`, `MAC`, `OAuth`, a misspelt `Bearer`), a
-    /// token without a scheme, and a `DPoP` proof without an access token. An access token behind other credentials in
-    /// one field (`Basic YTpi, Bearer …`) gets 400, as two fields do. `Basic`, `Negotiate` and every other scheme
-    /// may belong to another layer: such a request is anonymous here.
+    /// The layer also rejects, with 401 and its challenges, an access token with an unsupported scheme (`DPoP` without
+    /// [`with_dpop`](Self::with_dpop), `GNAP`, `PoP`, `MAC`, `OAuth`, a misspelt `Bearer`), a token without a scheme, and
+    /// a `DPoP` proof without an access token. An access token after other credentials in one field
+    /// (`Basic YTpi, Bearer …`) is rejected with 400, like two fields. `Basic`, `Negotiate` and every other scheme may
+    /// belong to another layer, so such a request is forwarded as anonymous.
     #[must_use]
     pub fn optional(mut self) -> Self {
         self.change(|settings| settings.optional = true);
         self
     }
 
-    /// Adds `Cache-Control: private` to answers to authenticated requests that have no
-    /// `Cache-Control` of their own.
+    /// Adds `Cache-Control: private` to responses to authenticated requests, unless the handler sets `Cache-Control`.
     #[must_use]
     pub fn with_private_responses(mut self) -> Self {
         self.change(|settings| settings.private = true);
         self
     }
 
-    /// How much memory verdicts on JWTs may take: 32 MiB unless said otherwise.
+    /// Limits the memory of the cache of verified JWTs, in bytes. The default is 32 MiB; 0 disables the cache.
     ///
-    /// A token that was found good is not verified again while it is remembered, which makes a
-    /// request many times cheaper. What is kept is its claims under a keyed digest, about 1 kB, never
-    /// the token itself. At every request its times are read again, and it is forgotten when the key
-    /// that verified it leaves the key set; scopes, proofs of possession and whatever else a request
-    /// brings are judged every time. The bound is a hard one, but for claims of a type of one's own,
-    /// which count with their size and that of their text.
+    /// The signature of a cached token is not verified again, which makes requests many times cheaper. An entry holds
+    /// the claims, keyed by a MAC of the token, and takes about 1 kB; the token itself is not stored. Expiry and key
+    /// validity are re-checked on every request: an entry becomes invalid when the key that verified the token leaves
+    /// the key set. Scopes, proofs of possession and other properties of the request are always checked. The limit is
+    /// exact, except that claims of an application type are counted by the size of the type and of their JSON text.
     ///
-    /// The `Debug` of the layer tells how much is remembered at the moment. Clones of the layer
-    /// remember together; after this call it remembers apart from those made before.
+    /// The `Debug` output of the layer shows the current usage. Clones of the layer share the cache; this call gives
+    /// the layer a new one.
     #[must_use]
     pub fn with_token_cache(mut self, max_bytes: usize) -> Self {
         self.change(|settings| settings.verifier.set_cache_size(max_bytes));
         self
     }
 
-    /// Verifies the signature of every token at every request.
+    /// Disables the cache: the layer verifies the signature of the token on every request.
     #[must_use]
     pub fn without_token_cache(mut self) -> Self {
         self.change(|settings| settings.verifier.set_cache_size(0));
         self
     }
 
-    /// Calls this for every refusal, of this layer and of the scope layers and extractors further in: for
-    /// audit logs and counts of one's own. It runs in the request, before the answer: let it be quick.
+    /// Calls `hook` for every rejection by this layer and by the scope layers and extractors inside of it, for audit
+    /// logs and custom metrics. It runs before the response is sent and must not block.
     ///
     /// ```
     /// # use tower_oauth::{AuthorizationServer, BearerLayer};
@@ -194,29 +191,29 @@ impl<C> BearerLayer<C> {
         mut self,
         hook: impl Fn(&RefusedRequest<'_>) + Send + Sync + 'static,
     ) -> Self {
-        let hook = Hook::new(hook);
-        self.change(|settings| Arc::make_mut(&mut settings.protection).on_refusal = hook);
+        let hook = RefusalHook::new(hook);
+        self.change(|settings| Arc::make_mut(&mut settings.challenge).on_refusal = hook);
         self
     }
 
-    /// Takes access tokens that are bound to a key, by the scheme `DPoP` with a proof that the caller holds
-    /// it ([RFC 9449]); see [`Dpop`]. Without it they are refused.
+    /// Accepts DPoP-bound access tokens, with the scheme `DPoP` and a proof of possession ([RFC 9449]); see [`Dpop`].
+    /// By default they are rejected.
     ///
     /// [RFC 9449]: https://www.rfc-editor.org/rfc/rfc9449
     #[must_use]
     pub fn with_dpop(mut self, dpop: Dpop) -> Self {
         self.change(|settings| {
-            Arc::make_mut(&mut settings.protection)
+            Arc::make_mut(&mut settings.challenge)
                 .offer_dpop(dpop.algorithms(), dpop.is_required());
             settings.bindings.dpop = Some(dpop);
         });
         self
     }
 
-    /// Reads the claims as this type, for handlers that ask for `VerifiedToken<T>`.
+    /// Deserializes the claims as `T`, for handlers that take `VerifiedToken<T>`.
     ///
-    /// A token whose claims do not fit is refused with 401. Scopes, subject and times do not depend
-    /// on the type.
+    /// A token whose claims cannot be deserialized is rejected with 401. Scopes, subject and times do not depend on the
+    /// type.
     #[must_use]
     pub fn with_claims<T>(self) -> BearerLayer<T>
     where
@@ -229,10 +226,10 @@ impl<C> BearerLayer<C> {
                 .clone()
                 .with_claims_size(size_of::<T>()),
             bindings: self.settings.bindings.clone(),
-            protection: Arc::clone(&self.settings.protection),
+            challenge: Arc::clone(&self.settings.challenge),
             optional: self.settings.optional,
             private: self.settings.private,
-            sources: self.settings.sources.clone(),
+            token_sources: self.settings.token_sources.clone(),
             strip: self.settings.strip,
             vary: Arc::clone(&self.settings.vary),
             protects_caches: self.settings.protects_caches,
@@ -248,7 +245,7 @@ impl<C> BearerLayer<C> {
         }
     }
 
-    /// Settings are shared by the services made from them, so a change makes its own copy.
+    /// Changes a copy of the settings, because services that were already created share the current ones.
     pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
         change(Arc::make_mut(&mut self.settings))
     }
@@ -256,13 +253,13 @@ impl<C> BearerLayer<C> {
 
 fn read_as<T: DeserializeOwned>(claims: &Claims) -> Result<T, VerifyErrorKind> {
     claims.deserialize().map_err(|error| {
-        // The error's own text would show what the claim says of a person.
+        // The text of the error would contain personal data from the claim.
         let column = error.column();
         tracing::debug!(
-            name: "claims_misfit",
+            name: "claims_not_deserialized",
             target: "tower_oauth::bearer",
             column,
-            "the claims do not fit the application's type"
+            "the claims cannot be deserialized as the application's type"
         );
         VerifyErrorKind::CustomClaims
     })
@@ -289,10 +286,10 @@ impl<C> Clone for Settings<C> {
         Self {
             verifier: self.verifier.clone(),
             bindings: self.bindings.clone(),
-            protection: Arc::clone(&self.protection),
+            challenge: Arc::clone(&self.challenge),
             optional: self.optional,
             private: self.private,
-            sources: self.sources.clone(),
+            token_sources: self.token_sources.clone(),
             strip: self.strip,
             vary: Arc::clone(&self.vary),
             protects_caches: self.protects_caches,

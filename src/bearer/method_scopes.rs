@@ -1,4 +1,4 @@
-//! [`MethodScopesLayer`]: which gRPC method needs which scopes.
+//! [`MethodScopesLayer`]: requires scopes by gRPC method.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,22 +10,23 @@ use tower_service::Service;
 
 use super::challenge_params::AuthState;
 use super::refusal::Refusal;
-use super::require::{self, Requirement, ScopeFuture};
+use super::require::{self, Requirement, RequirementFuture};
 use super::scope::ScopeLayer;
 use crate::ConfigError;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
 use crate::token::TokenInfo;
 
-/// Demands of each gRPC method its own scopes, and refuses the methods that are not listed.
+/// Requires scopes by gRPC method, and rejects unlisted methods.
 ///
-/// A tonic server routes by the path `/package.Service/Method` inside, so one layer around it has the
-/// scopes of all; it stands inside a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`]. The paths are
-/// compared byte for byte. A path that is not two names of letters, digits, `_` and `.` is refused like a
-/// method that is not listed: under `/shop.Orders/*`, a router that decodes `/shop.Orders/%44elete` would
-/// call a method that is listed with other scopes. For the same reason `/shop.Orders/delete` is refused if
-/// `/shop.Orders/Delete` is listed. A method that is not listed is refused with 403 (gRPC: 7), whatever the
-/// token grants: one that is added to a service later is closed until somebody opens it.
+/// A tonic server routes by the path `/package.Service/Method`, so one layer around it holds the scopes of all methods.
+/// Add it inside of a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`].
+///
+/// An unlisted method is rejected with 403 (gRPC: 7) for every token, so a method that is added to a service later is not
+/// accessible until it is listed. Paths are compared byte for byte. A path that is not two names of letters, digits, `_`
+/// and `.` counts as unlisted: with `/shop.Orders/*`, a router that decodes `/shop.Orders/%44elete` would call a method
+/// that is listed with other scopes. For the same reason `/shop.Orders/delete` is rejected if `/shop.Orders/Delete` is
+/// listed.
 ///
 /// ```
 /// use tower_oauth::ScopeLayer;
@@ -40,70 +41,70 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MethodScopesLayer {
-    methods: Arc<HashMap<Box<str>, Need>>,
+    methods: Arc<HashMap<Box<str>, MethodRule>>,
 }
 
 #[derive(Clone, Debug)]
-enum Need {
+enum MethodRule {
     Scopes(ScopeLayer),
-    /// Whatever the layer further out lets through.
-    Nothing,
+    /// Every request that the outer layer forwards.
+    Unscoped,
 }
 
 impl MethodScopesLayer {
-    /// No method at all: everything is refused.
+    /// Creates an empty table. Every method is rejected until it is added.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The scopes that a method needs: `/package.Service/Method`, or `/package.Service/*` for all
-    /// methods of a service that are not listed by themselves.
+    /// Adds a method and its scopes: `/package.Service/Method`, or `/package.Service/*` for all methods of a service
+    /// that are not listed individually.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] if it is not such a path, has characters other than ASCII letters, digits, `_`
-    /// and `.` in a name, or was added before.
+    /// [`ConfigError::Setting`] if it is not such a path, if a name has characters other than ASCII letters, digits, `_`
+    /// and `.`, or if it was already added.
     pub fn add(self, method: &str, scopes: ScopeLayer) -> Result<Self, ConfigError> {
-        self.insert(method, Need::Scopes(scopes))
+        self.insert(method, MethodRule::Scopes(scopes))
     }
 
-    /// A method that needs no scope: any good token will do, and where the
-    /// [`BearerLayer`](crate::BearerLayer) is optional, none.
+    /// Adds a method that requires no scope: it accepts every valid token, and anonymous requests if the
+    /// [`BearerLayer`](crate::BearerLayer) is optional.
     ///
     /// # Errors
     ///
     /// As [`add`](Self::add).
     pub fn add_unscoped(self, method: &str) -> Result<Self, ConfigError> {
-        self.insert(method, Need::Nothing)
+        self.insert(method, MethodRule::Unscoped)
     }
 
-    fn insert(mut self, method: &str, need: Need) -> Result<Self, ConfigError> {
-        let refuse = |reason| {
+    fn insert(mut self, method: &str, rule: MethodRule) -> Result<Self, ConfigError> {
+        let invalid = |reason| {
             Err(ConfigError::Setting {
                 setting: "method",
                 value: method.to_owned(),
                 reason,
             })
         };
-        // All methods of a service are listed under the name of any one of them.
-        let one = match method.strip_suffix("/*") {
+        // A wildcard is valid if any method of the service is.
+        let example = match method.strip_suffix("/*") {
             Some(service) => format!("{service}/Method"),
             None => method.to_owned(),
         };
-        if !is_method(&one) {
-            return refuse("it must be /package.Service/Method or /package.Service/*");
+        if !is_method(&example) {
+            return invalid("it must be /package.Service/Method or /package.Service/*");
         }
-        // All methods of a service stand under its folder, a name that no method has.
+        // The key of a wildcard is `/package.Service/`, which is not a method.
         let key = method.strip_suffix('*').filter(|key| key.ends_with('/'));
         let methods = Arc::make_mut(&mut self.methods);
-        if methods.insert(key.unwrap_or(method).into(), need).is_some() {
-            return refuse("it was added before");
+        if methods.insert(key.unwrap_or(method).into(), rule).is_some() {
+            return invalid("it was already added");
         }
         Ok(self)
     }
 
-    fn need(&self, path: &str) -> Option<&Need> {
+    fn rule(&self, path: &str) -> Option<&MethodRule> {
         if !is_method(path) {
             log_not_a_method(path);
             return None;
@@ -118,8 +119,8 @@ impl MethodScopesLayer {
     }
 }
 
-/// Whether a path is `/package.Service/Method` and nothing else to any reader: two names of ASCII letters,
-/// digits and `_`, with a `.` only between others.
+/// Returns whether a path is `/package.Service/Method` to every parser: two names of ASCII letters, digits and `_`, with
+/// `.` only between other characters.
 fn is_method(path: &str) -> bool {
     let in_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_name = |name: &str| {
@@ -152,7 +153,7 @@ impl<S> Layer<S> for MethodScopesLayer {
     }
 }
 
-/// The service that [`MethodScopesLayer`] makes.
+/// The service created by [`MethodScopesLayer`].
 #[derive(Clone, Debug)]
 pub struct RequireMethodScope<S> {
     inner: S,
@@ -166,7 +167,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ScopeFuture<S::Future, R>;
+    type Future = RequirementFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -174,26 +175,26 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let inner = &mut self.inner;
-        match self.methods.need(request.uri().path()) {
-            Some(Need::Scopes(scopes)) => require::call(scopes, inner, request),
-            Some(Need::Nothing) => match require::find_judged(&request, NO_LAYER) {
-                Ok(_) => ScopeFuture::admitted(inner.call(request)),
-                Err(response) => ScopeFuture::refused(*response),
+        match self.methods.rule(request.uri().path()) {
+            Some(MethodRule::Scopes(scopes)) => require::call(scopes, inner, request),
+            Some(MethodRule::Unscoped) => match require::auth_state(&request, NO_LAYER) {
+                Ok(_) => RequirementFuture::forwarded(inner.call(request)),
+                Err(response) => RequirementFuture::rejected(*response),
             },
             None => require::call(&Unlisted, inner, request),
         }
     }
 }
 
-const NO_LAYER: &str = "MethodScopesLayer have no BearerLayer around them";
+const NO_LAYER: &str = "MethodScopesLayer requires an outer BearerLayer";
 
-/// What no token meets.
+/// The requirement that no token meets.
 struct Unlisted;
 
 impl Requirement for Unlisted {
     const NO_LAYER: &'static str = NO_LAYER;
 
-    fn judge(&self, _: &AuthState, _: &TokenInfo, _: &Extensions) -> Result<(), Refusal> {
+    fn enforce(&self, _: &AuthState, _: &TokenInfo, _: &Extensions) -> Result<(), Refusal> {
         Err(Refusal::UnlistedMethod)
     }
 }

@@ -1,4 +1,4 @@
-//! [`Policy`]: what a token must say for a route.
+//! [`Policy`]: the scopes, roles and claims that a route requires.
 
 use std::fmt;
 
@@ -9,15 +9,14 @@ use crate::ConfigError;
 use crate::protocol::ScopeSet;
 use crate::token::{ScopeClaim, TokenInfo};
 
-/// What a token must say for a route: scopes, and whatever else its claims tell.
+/// The scopes, roles and conditions on claims that a route requires.
 ///
-/// It is a value: built where the routes are, shared by several of them, printed into a log. Every
-/// part has to be met. There is no empty policy and no way to take a part back, so a policy only ever
-/// narrows what the layer around it lets through.
+/// A token must satisfy every part. A policy cannot be empty and parts cannot be removed, so a policy only narrows what
+/// the layer around it accepts. Policies can be cloned, shared by routes and printed.
 ///
-/// What is asked for is told to a caller who lacks it: scopes stand in the `scope` of the challenge
-/// ([RFC 6750 §3]), a claim's sentence in its `error_description`. Do not put into such a sentence what
-/// a stranger must not know.
+/// The requirements are sent to a caller that does not meet them: scopes in the `scope` of the challenge
+/// ([RFC 6750 §3]), the description of a condition in its `error_description`. Do not put confidential information
+/// into a description.
 ///
 /// ```
 /// use tower_oauth::bearer::Policy;
@@ -39,32 +38,32 @@ use crate::token::{ScopeClaim, TokenInfo};
 /// [RFC 6750 §3]: https://www.rfc-editor.org/rfc/rfc6750#section-3
 #[derive(Clone)]
 pub struct Policy {
-    /// Every scope of at least one of these; empty where none are asked for.
+    /// The token must have every scope of at least one of these; empty if no scopes are required.
     alternatives: Vec<ScopeSet>,
     conditions: Vec<Condition>,
 }
 
-/// Why a policy is not met.
+/// Why a token does not satisfy a policy.
 #[derive(Debug)]
 pub(super) enum Unmet<'a> {
-    /// The alternative that lacks least: what the caller is told to ask for.
+    /// The alternative with the fewest missing scopes, for the challenge.
     Scope(&'a ScopeSet),
     Condition(&'static str),
-    /// The application's own mistake.
+    /// The application expects claims of another type than the layer deserializes.
     WrongType,
 }
 
 impl Policy {
-    /// Every scope of this space-separated list.
+    /// Requires `scopes` (space-separated; all of them).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] where the list is empty or holds something that is no scope.
+    /// [`ConfigError::Scope`] if the list is empty or a value is not a scope.
     pub fn all(scopes: &str) -> Result<Self, ConfigError> {
         Self::any_of_all([scopes])
     }
 
-    /// At least one scope of this space-separated list.
+    /// Requires at least one of `scopes` (space-separated).
     ///
     /// # Errors
     ///
@@ -74,11 +73,11 @@ impl Policy {
         Self::any_of_all(list.iter())
     }
 
-    /// Every scope of at least one of these space-separated lists.
+    /// Requires every scope of at least one of these space-separated lists.
     ///
     /// # Errors
     ///
-    /// As [`all`](Self::all); and where there is no list.
+    /// As [`all`](Self::all), and if there is no list.
     pub fn any_of_all<'a>(
         alternatives: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
@@ -98,36 +97,35 @@ impl Policy {
         })
     }
 
-    /// A condition on the claims alone, without any scope; see [`and_claim`](Self::and_claim).
+    /// Requires a condition on the claims, without any scope; see [`and_claim`](Self::and_claim).
     ///
     /// # Errors
     ///
     /// As [`and_claim`](Self::and_claim).
     pub fn claim<C: Send + Sync + 'static>(
-        sentence: &'static str,
+        description: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        Self::nothing().and_claim(sentence, check)
+        Self::empty().and_claim(description, check)
     }
 
-    /// A role alone, without any scope; see [`and_role`](Self::and_role).
+    /// Requires a role, without any scope; see [`and_role`](Self::and_role).
     ///
     /// # Errors
     ///
     /// As [`and_role`](Self::and_role).
     pub fn role(from: impl Into<ScopeClaim>, role: &str) -> Result<Self, ConfigError> {
-        Self::nothing().and_role(from, role)
+        Self::empty().and_role(from, role)
     }
 
-    /// And a role, compared whole: one of the values that the claim holds, in the forms that
-    /// [`ScopeClaim`] reads. For instance `"roles"`, or
-    /// `ScopeClaim::nested(["realm_access", "roles"])` for Keycloak.
+    /// Also requires a role: `role` must equal one of the values of the claim `from`, in any form that [`ScopeClaim`]
+    /// reads. Examples of claims: `"roles"`, or `ScopeClaim::nested(["realm_access", "roles"])` for Keycloak.
     ///
-    /// A token without it gets 403 with `insufficient_scope`; the role is not told.
+    /// Other requests are rejected with 403 `insufficient_scope`. The response does not contain the name of the role.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where the claim has no name, or the role is empty or holds a space.
+    /// [`ConfigError::Setting`] if the claim has no name, or the role is empty or contains a space.
     pub fn and_role(
         mut self,
         from: impl Into<ScopeClaim>,
@@ -137,35 +135,35 @@ impl Policy {
         Ok(self)
     }
 
-    /// And whatever the application asks of the claims.
+    /// Also requires that `check` returns `true` for the claims.
     ///
-    /// `C` is [`Claims`](crate::Claims), or the type that the layer reads them as by
-    /// [`with_claims`](crate::BearerLayer::with_claims); where it is neither, requests get 500. The
-    /// function runs at every request and must not block. Where it says no, the caller gets 403 with
-    /// `insufficient_scope` and the sentence as description.
+    /// `C` is [`Claims`](crate::Claims) or the type of [`with_claims`](crate::BearerLayer::with_claims); with any other
+    /// type the response is 500. `check` runs on every request and must not block. If it returns `false`, the request is
+    /// rejected with 403 `insufficient_scope` and `description` as `error_description`. State what is wrong, such as
+    /// "the account has no paid plan".
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where the sentence is empty or holds a quote, a backslash, a percent
-    /// sign or anything that is not printable ASCII: it stands in header fields as it is.
+    /// [`ConfigError::Setting`] if the description is empty, or contains a quote, a backslash, a percent sign or a
+    /// character that is not printable ASCII, because it is sent in header fields unescaped.
     pub fn and_claim<C: Send + Sync + 'static>(
         mut self,
-        sentence: &'static str,
+        description: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        self.conditions.push(Condition::claim(sentence, check)?);
+        self.conditions.push(Condition::claim(description, check)?);
         Ok(self)
     }
 
-    /// Only to be handed on with a condition (`X2`).
-    fn nothing() -> Self {
+    /// Private, because a policy without any requirement must not leave this module.
+    fn empty() -> Self {
         Self {
             alternatives: Vec::new(),
             conditions: Vec::new(),
         }
     }
 
-    /// Looks at scopes first: what a client can ask for comes before what it cannot change.
+    /// Checks scopes first, because a client can request scopes but cannot change claims.
     pub(super) fn check(
         &self,
         token_info: &TokenInfo,
@@ -189,7 +187,7 @@ const EMPTY: &str = "there must be at least one scope";
 fn parse(scopes: &str) -> Result<ScopeSet, ConfigError> {
     let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
         value: error.value().to_owned(),
-        reason: "it must be printable ASCII without quote and backslash",
+        reason: "it must be printable ASCII without quotes and backslashes",
     })?;
     if set.is_empty() {
         return Err(ConfigError::Scope {
@@ -200,7 +198,7 @@ fn parse(scopes: &str) -> Result<ScopeSet, ConfigError> {
     Ok(set)
 }
 
-/// What has to be met, part by part, for people.
+/// Lists the requirements, for logs.
 impl fmt::Display for Policy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut parts = Vec::new();

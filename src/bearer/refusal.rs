@@ -1,4 +1,4 @@
-//! What we know of a refusal, and what we say of it.
+//! [`Refusal`], the reason of a rejection, and its conversion to what is sent.
 
 use std::time::Duration;
 
@@ -10,79 +10,79 @@ use crate::protocol::credentials::Scheme;
 use crate::protocol::{BearerErrorCode, ScopeSet};
 use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 
-/// Why a request was refused, for outer layers and logs.
+/// Why a request was rejected, for outer layers and logs.
 ///
-/// [`BearerLayer`](crate::BearerLayer) and [`ScopeLayer`](crate::ScopeLayer) put it into the extensions
-/// of the response they refuse with. Printed, it says more than the caller was told: do not send it on.
-/// [`status`](Self::status), [`error`](Self::error) and [`message`](Self::message) are what was said.
+/// [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer) and the other layers of this module insert it
+/// into the extensions of the response. Its `Display` and `Debug` output is more detailed than the response: do not send
+/// it to callers. [`status`](Self::status), [`error`](Self::error) and [`message`](Self::message) return what was sent.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// No credentials, or of a scheme that is not ours: 401.
+    /// The request has no credentials, or credentials with a scheme that another layer may handle: 401.
     #[error("no credentials")]
     NoCredentials,
-    /// An access token presented in a way that this layer does not accept, such as the scheme `DPoP` without
-    /// [`with_dpop`](crate::BearerLayer::with_dpop); or a DPoP proof without a token: 401.
-    #[error("credentials that this layer does not accept: {found}")]
+    /// An access token was presented in a way that this layer does not accept, such as the scheme `DPoP` without
+    /// [`with_dpop`](crate::BearerLayer::with_dpop), or a DPoP proof was presented without a token: 401.
+    #[error("unsupported credentials: {found}")]
     UnsupportedCredentials {
-        /// What was presented, and the setting that accepts it; none of the caller's text.
+        /// The kind of credentials, and the setting that accepts it. Contains no text of the caller.
         found: &'static str,
     },
-    /// Credentials that cannot be read, or more than one: 400.
-    #[error("the credentials cannot be read, or there is more than one")]
+    /// The credentials are malformed, or there is more than one: 400.
+    #[error("malformed or repeated credentials")]
     InvalidRequest,
-    /// `Trailer` or `TE` names a header field that the layer removes from what callers send: 400.
+    /// `Trailer` or `TE` names a header field that the layer removes from requests: 400.
     #[error(
-        "`Trailer` or `TE` names a header field that this layer removes; a StripTrailersLayer outside of it would remove \
+        "`Trailer` or `TE` names a header field that this layer removes; add a StripTrailersLayer outside of it to remove \
          such trailers"
     )]
     ForbiddenTrailer,
-    /// The token was judged, or could not be: 401, or 503 during an outage.
-    #[error("the token was refused")]
+    /// The token is invalid (401), or could not be verified during an outage (503).
+    #[error("the access token was rejected")]
     Token(#[source] VerifyError),
-    /// The token is good and grants too little: 403.
-    #[error("the scope {needed:?} was needed")]
+    /// The token is valid and does not grant a required scope: 403.
+    #[error("the scope {required:?} is required")]
     InsufficientScope {
-        /// What would have been enough.
-        needed: String,
+        /// The required scopes, space-separated.
+        required: String,
     },
-    /// The token is good, and its claims do not meet a condition of a [`Policy`](super::Policy): 403.
-    #[error("a policy is not met: {sentence}")]
+    /// The token is valid, and its claims do not meet a condition of a [`Policy`](super::Policy): 403.
+    #[error("a policy is not met: {description}")]
     Policy {
-        /// What the caller is told.
-        sentence: &'static str,
+        /// The `error_description` of the response.
+        description: &'static str,
     },
-    /// The token is good, and its user signed in too long ago or not strongly enough
+    /// The token is valid, and the authentication of its user is too old or too weak
     /// ([`StepUpLayer`](super::StepUpLayer)): 401.
-    #[error("the user must sign in again, or more strongly")]
+    #[error("a more recent or stronger authentication is required")]
     InsufficientUserAuthentication,
-    /// [`MethodScopesLayer`](super::MethodScopesLayer) do not list the method: 403 for everybody.
+    /// [`MethodScopesLayer`](super::MethodScopesLayer) does not list the method: 403 for every caller.
     #[error("the method is not listed")]
     UnlistedMethod,
-    /// A `ScopeLayer` or an extractor stands where no `BearerLayer` has been: 500.
+    /// A layer or an extractor has no outer `BearerLayer`, or expects other claims than it: 500.
     #[error("{0}")]
     MissingLayer(&'static str),
 }
 
 impl Refusal {
-    /// The status it is answered with. A gRPC caller gets the code that stands for it as well, and only that behind
-    /// [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc).
+    /// Returns the status of the response. A gRPC caller also receives the corresponding `grpc-status`, and only that
+    /// behind [`BearerLayer::with_grpc`](crate::BearerLayer::with_grpc).
     pub fn status(&self) -> StatusCode {
-        answer(self).status
+        wire_refusal(self).status
     }
 
-    /// The code in the challenge, where credentials were judged.
+    /// Returns the `error` of the challenge, if credentials were validated.
     pub fn error(&self) -> Option<BearerErrorCode> {
-        answer(self).error
+        wire_refusal(self).error
     }
 
-    /// The sentence for the caller: one of a few that never change.
+    /// Returns the `error_description` of the challenge, one of a fixed set of texts.
     pub fn message(&self) -> &'static str {
-        answer(self).message
+        wire_refusal(self).message
     }
 }
 
-/// What a challenge asks for beyond a token.
+/// What a challenge requests beside a token.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ChallengeHints<'a> {
     pub(crate) scope: Option<&'a ScopeSet>,
@@ -91,137 +91,138 @@ pub(crate) struct ChallengeHints<'a> {
     pub(crate) max_age: Option<u64>,
 }
 
-/// What leaves the process: a status, and what may be said beside it.
-pub(super) struct Answer {
+/// The part of a refusal that is sent to the caller.
+pub(super) struct WireRefusal {
     pub(super) status: StatusCode,
-    /// Whether the credentials were judged, or are missing: then there are challenges.
-    pub(super) challenged: bool,
+    /// Whether the response has challenges: if credentials are missing or were validated.
+    pub(super) has_challenges: bool,
     pub(super) error: Option<BearerErrorCode>,
     pub(super) retry_after: Option<Duration>,
-    /// For the challenge, for gRPC callers and for a person who reads a log.
+    /// For `error_description`, `grpc-message` and problem details.
     pub(super) message: &'static str,
 }
 
-impl Answer {
-    /// A challenge for each scheme that is offered; the error stands on the one that was used (`C8`).
+impl WireRefusal {
+    /// Returns a challenge for each accepted scheme (RFC 9110 §11.6.1). Only that of the used scheme has the error
+    /// (RFC 9449 §7.1).
     pub(super) fn challenges<'a>(
         &self,
-        protection: &'a ChallengeParams,
+        params: &'a ChallengeParams,
         used: Option<Scheme>,
-        demand: ChallengeHints<'a>,
+        hints: ChallengeHints<'a>,
     ) -> impl Iterator<Item = Challenge<'a>> {
         let error = self.error.map(|code| (code, self.message));
-        let offers = protection.schemes.iter().filter(|_| self.challenged);
+        let offers = params.schemes.iter().filter(|_| self.has_challenges);
         offers.map(move |offer| {
-            let tells = used.is_none_or(|used| used == offer.scheme);
-            let mut demand = if tells {
-                demand
+            let is_used = used.is_none_or(|used| used == offer.scheme);
+            let mut hints = if is_used {
+                hints
             } else {
                 ChallengeHints::default()
             };
-            if tells && self.status == StatusCode::UNAUTHORIZED {
-                demand.scope = demand.scope.or(protection.scope_hint.as_ref());
+            if is_used && self.status == StatusCode::UNAUTHORIZED {
+                hints.scope = hints.scope.or(params.scope_hint.as_ref());
             }
             Challenge {
                 scheme: offer.scheme,
-                realm: &protection.realm,
-                error: error.filter(|_| tells),
-                scope: demand.scope,
-                acr_values: demand.acr_values,
-                max_age: demand.max_age,
+                realm: &params.realm,
+                error: error.filter(|_| is_used),
+                scope: hints.scope,
+                acr_values: hints.acr_values,
+                max_age: hints.max_age,
                 algorithms: offer.algorithms.as_deref(),
-                resource_metadata: protection.resource_metadata.as_deref(),
+                resource_metadata: params.resource_metadata.as_deref(),
             }
         })
     }
 }
 
-/// The one place that turns what we know into what we say.
-pub(super) fn answer(refusal: &Refusal) -> Answer {
-    let judged = |status, code, message| Answer {
+/// Converts a refusal to what is sent. No other code decides about status, error code and message.
+pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
+    let with_error = |status, code, message| WireRefusal {
         status,
-        challenged: true,
+        has_challenges: true,
         error: Some(code),
         retry_after: None,
         message,
     };
     match refusal {
-        // RFC 6750 §3.1: without credentials no error code (`C4`).
-        Refusal::NoCredentials => Answer {
+        // RFC 6750 §3.1: no error code if the request has no credentials.
+        Refusal::NoCredentials => WireRefusal {
             status: StatusCode::UNAUTHORIZED,
-            challenged: true,
+            has_challenges: true,
             error: None,
             retry_after: None,
-            message: "an access token is needed",
+            message: "an access token is required",
         },
-        // RFC 6750 §3.1: no error code after "an unsupported authentication method" either.
-        Refusal::UnsupportedCredentials { .. } => Answer {
+        // RFC 6750 §3.1: no error code after an unsupported authentication method either.
+        Refusal::UnsupportedCredentials { .. } => WireRefusal {
             status: StatusCode::UNAUTHORIZED,
-            challenged: true,
+            has_challenges: true,
             error: None,
             retry_after: None,
-            message: "credentials of this kind are not accepted",
+            message: "unsupported credentials",
         },
-        Refusal::InvalidRequest => judged(
+        Refusal::InvalidRequest => with_error(
             StatusCode::BAD_REQUEST,
             BearerErrorCode::InvalidRequest,
-            "the credentials cannot be read, or there is more than one",
+            "malformed or repeated credentials",
         ),
-        Refusal::ForbiddenTrailer => judged(
+        Refusal::ForbiddenTrailer => with_error(
             StatusCode::BAD_REQUEST,
             BearerErrorCode::InvalidRequest,
-            "a trailer field of this name is not accepted",
+            "the request announces a forbidden trailer field",
         ),
-        // Not judged: no error code, or clients would throw good tokens away (`C7`).
-        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => Answer {
+        // The token was not validated, so it must not be reported as invalid: clients discard tokens on 401.
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::Unavailable => WireRefusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            challenged: false,
+            has_challenges: false,
             error: None,
             retry_after: error
                 .unavailable()
                 .map(crate::issuer::Unavailable::retry_after),
-            message: "access tokens cannot be verified at the moment",
+            message: "access tokens cannot be validated right now",
         },
-        // Whether the proof was shown before is not known: no error code either (`D21`).
-        Refusal::Token(error) if error.kind() == VerifyErrorKind::StoreUnavailable => Answer {
+        // Whether the proof is a replay is unknown, so there is no error code either.
+        Refusal::Token(error) if error.kind() == VerifyErrorKind::StoreUnavailable => WireRefusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            challenged: false,
+            has_challenges: false,
             error: None,
             retry_after: Some(Duration::from_secs(1)),
-            message: "proofs of possession cannot be checked at the moment",
+            message: "DPoP proofs cannot be validated right now",
         },
-        Refusal::Token(error) => judged(
+        Refusal::Token(error) => with_error(
             StatusCode::UNAUTHORIZED,
             code(error.kind()),
             description(error.kind()),
         ),
-        Refusal::InsufficientScope { .. } => judged(
+        Refusal::InsufficientScope { .. } => with_error(
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
-            "the access token does not grant the scope that is needed",
+            "the access token lacks a required scope",
         ),
-        Refusal::Policy { sentence } => judged(
+        Refusal::Policy { description } => with_error(
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
-            sentence,
+            description,
         ),
-        // RFC 9470 §3: 401, since the way out is to sign in again (`C11`).
-        Refusal::InsufficientUserAuthentication => judged(
+        // RFC 9470 §3: 401, because the client has to obtain a new token.
+        Refusal::InsufficientUserAuthentication => with_error(
             StatusCode::UNAUTHORIZED,
             BearerErrorCode::InsufficientUserAuthentication,
-            "the user must sign in again, or more strongly",
+            "a more recent or stronger authentication is required",
         ),
-        // No scope would do, and a client that was told so would go and ask for one.
-        Refusal::UnlistedMethod => Answer {
+        // `insufficient_scope` would make clients request scopes that cannot help.
+        Refusal::UnlistedMethod => WireRefusal {
             status: StatusCode::FORBIDDEN,
-            challenged: false,
+            has_challenges: false,
             error: None,
             retry_after: None,
-            message: "nobody may call this method",
+            message: "method not allowed",
         },
-        Refusal::MissingLayer(message) => Answer {
+        Refusal::MissingLayer(message) => WireRefusal {
             status: StatusCode::INTERNAL_SERVER_ERROR,
-            challenged: false,
+            has_challenges: false,
             error: None,
             retry_after: None,
             message,
@@ -229,8 +230,7 @@ pub(super) fn answer(refusal: &Refusal) -> Answer {
     }
 }
 
-/// RFC 9449 §7.1, §9: what is wrong with the proof is told apart from what is wrong with the token
-/// (`D22`).
+/// RFC 9449 §7.1, §9: an invalid proof has another error code than an invalid token.
 fn code(kind: VerifyErrorKind) -> BearerErrorCode {
     match kind {
         VerifyErrorKind::DpopProof(_) => BearerErrorCode::InvalidDpopProof,
@@ -239,14 +239,14 @@ fn code(kind: VerifyErrorKind) -> BearerErrorCode {
     }
 }
 
-/// The fixed sentences of a refused token (`A18`).
+/// Returns the `error_description`. The texts are fixed, so that a response never contains text of the caller.
 fn description(kind: VerifyErrorKind) -> &'static str {
     match kind {
         VerifyErrorKind::Expired | VerifyErrorKind::TooOld => "the access token has expired",
         VerifyErrorKind::Inactive => "the access token is not active",
         VerifyErrorKind::NotYetValid => "the access token is not valid yet",
-        VerifyErrorKind::Audience => "the access token is for another audience",
-        VerifyErrorKind::Issuer => "the access token is of another issuer",
+        VerifyErrorKind::Audience => "the access token is for a different audience",
+        VerifyErrorKind::Issuer => "the access token was issued by a different issuer",
         VerifyErrorKind::UnknownKey
         | VerifyErrorKind::UnfitKey
         | VerifyErrorKind::AmbiguousKey
@@ -254,21 +254,21 @@ fn description(kind: VerifyErrorKind) -> &'static str {
         VerifyErrorKind::Type | VerifyErrorKind::NotAnAccessToken => {
             "the token is not an access token"
         }
-        VerifyErrorKind::Bound => "the access token is bound to a key that was not shown",
-        VerifyErrorKind::NotBound => "the access token is not bound to a key",
-        VerifyErrorKind::DpopKey => "the access token is bound to another key",
-        VerifyErrorKind::StrayDpopProof => "a DPoP proof does not go with the scheme Bearer",
-        VerifyErrorKind::DpopRequired => "the access token must come by the scheme DPoP",
-        VerifyErrorKind::DpopNonce => "the DPoP proof must hold the nonce of this answer",
+        VerifyErrorKind::Bound => "proof of possession is missing",
+        VerifyErrorKind::NotBound => "the access token is not sender-constrained",
+        VerifyErrorKind::DpopKey => "the access token is bound to a different key",
+        VerifyErrorKind::StrayDpopProof => "a DPoP proof requires the DPoP authentication scheme",
+        VerifyErrorKind::DpopRequired => "the DPoP authentication scheme is required",
+        VerifyErrorKind::DpopNonce => "the DPoP proof must contain the nonce of this response",
         VerifyErrorKind::DpopProof(flaw) => match flaw {
-            ProofError::Missing => "a DPoP proof is needed",
-            ProofError::Repeated => "there is more than one DPoP proof",
+            ProofError::Missing => "the DPoP proof is missing",
+            ProofError::Repeated => "more than one DPoP proof",
             ProofError::Method | ProofError::Target | ProofError::AmbiguousTarget(_) => {
-                "the DPoP proof is for another request"
+                "the DPoP proof is for a different request"
             }
-            ProofError::Time => "the DPoP proof is not of this moment",
-            ProofError::Token => "the DPoP proof is for another access token",
-            ProofError::Replayed => "the DPoP proof was used before",
+            ProofError::Time => "the DPoP proof was not created recently",
+            ProofError::Token => "the DPoP proof is for a different access token",
+            ProofError::Replayed => "the DPoP proof was already used",
             _ => "the DPoP proof is malformed or unsupported",
         },
         VerifyErrorKind::TooLong

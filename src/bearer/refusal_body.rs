@@ -1,4 +1,4 @@
-//! [`RefusalBodyLayer`]: a body for refusals, which are empty otherwise.
+//! [`RefusalBodyLayer`]: adds error bodies to rejections.
 
 use std::fmt;
 use std::future::Future;
@@ -17,14 +17,13 @@ use tower_service::Service;
 use super::refusal::Refusal;
 use crate::ConfigError;
 
-type Render = dyn Fn(&Refusal) -> Bytes + Send + Sync;
+type RenderFn = dyn Fn(&Refusal) -> Bytes + Send + Sync;
 
-/// Gives refusals a body: those of [`BearerLayer`](crate::BearerLayer), of
-/// [`ScopeLayer`](crate::ScopeLayer) and of the extractors.
+/// Adds error bodies to the rejections of [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer), the
+/// other layers of this module and the extractors, whose bodies are empty by default.
 ///
-/// It stands outside of them all. Status and headers stay as they are, except for `Content-Type` and
-/// `Content-Length`, so the challenge cannot get lost. What is no refusal, and every answer to a gRPC
-/// caller, passes untouched.
+/// Add it outside of these layers. It does not change the status, and only the headers `Content-Type` and
+/// `Content-Length`, so the challenge is kept. Other responses and responses to gRPC callers are not changed.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -41,13 +40,13 @@ type Render = dyn Fn(&Refusal) -> Bytes + Send + Sync;
 ///     .layer(BearerLayer::jwt(&server, "https://api.example.com")?)
 ///     .layer(RefusalBodyLayer::problem_json());
 ///
-/// let answer = api.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
-/// assert_eq!(answer.headers()["content-type"], "application/problem+json");
-/// assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"api\"");
-/// let body = axum::body::to_bytes(answer.into_body(), 1024).await?;
+/// let response = api.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
+/// assert_eq!(response.headers()["content-type"], "application/problem+json");
+/// assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"api\"");
+/// let body = axum::body::to_bytes(response.into_body(), 1024).await?;
 /// assert_eq!(
 ///     body,
-///     r#"{"detail":"an access token is needed","status":401,"title":"Unauthorized"}"#,
+///     r#"{"detail":"an access token is required","status":401,"title":"Unauthorized"}"#,
 /// );
 /// # Ok(())
 /// # }
@@ -55,13 +54,13 @@ type Render = dyn Fn(&Refusal) -> Bytes + Send + Sync;
 #[derive(Clone)]
 pub struct RefusalBodyLayer {
     content_type: HeaderValue,
-    render: Arc<Render>,
+    render: Arc<RenderFn>,
 }
 
 impl RefusalBodyLayer {
-    /// Problem details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): status and title, the fixed
-    /// sentence of the refusal as `detail`, its code as `error`, and the scopes that are needed as
-    /// `scope`. Nothing the caller sent is in it.
+    /// Creates a layer that renders problem details ([RFC 9457](https://www.rfc-editor.org/rfc/rfc9457)): `status`,
+    /// `title`, the [message](Refusal::message) as `detail`, the error code as `error`, and the required scopes as
+    /// `scope`. The body contains no text of the caller.
     #[must_use]
     pub fn problem_json() -> Self {
         Self {
@@ -70,14 +69,14 @@ impl RefusalBodyLayer {
         }
     }
 
-    /// A body of one's own, for refusals of all kinds.
+    /// Creates a layer that renders bodies with `render`.
     ///
-    /// [`Refusal::status`], [`Refusal::error`] and [`Refusal::message`] are what the caller may know. The
-    /// rest of a `Refusal` says more: do not print it.
+    /// Use only [`Refusal::status`], [`Refusal::error`] and [`Refusal::message`] in the body. The `Display` and `Debug`
+    /// output of a `Refusal` is more detailed and not intended for callers.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a content type that cannot stand in a header.
+    /// [`ConfigError::Setting`] if the content type is not a valid header value.
     pub fn new<B: Into<Bytes>>(
         content_type: &str,
         render: impl Fn(&Refusal) -> B + Send + Sync + 'static,
@@ -85,7 +84,7 @@ impl RefusalBodyLayer {
         let invalid = |_| ConfigError::Setting {
             setting: "content type",
             value: content_type.to_owned(),
-            reason: "it must be the value of a header",
+            reason: "it must be a valid header value",
         };
         Ok(Self {
             content_type: HeaderValue::try_from(content_type).map_err(invalid)?,
@@ -104,8 +103,8 @@ fn problem(refusal: &Refusal) -> Bytes {
     if let Some(code) = refusal.error() {
         problem["error"] = code.as_str().into();
     }
-    if let Refusal::InsufficientScope { needed } = refusal {
-        problem["scope"] = needed.as_str().into();
+    if let Refusal::InsufficientScope { required } = refusal {
+        problem["scope"] = required.as_str().into();
     }
     problem.to_string().into()
 }
@@ -119,7 +118,7 @@ impl<S> Layer<S> for RefusalBodyLayer {
     }
 }
 
-/// The service that [`RefusalBodyLayer`] makes.
+/// The service created by [`RefusalBodyLayer`].
 #[derive(Clone, Debug)]
 pub struct RenderRefusal<S> {
     inner: S,
@@ -148,7 +147,7 @@ where
 }
 
 pin_project! {
-    /// The answer of [`RenderRefusal`].
+    /// The response future of [`RenderRefusal`].
     #[derive(Debug)]
     pub struct RefusalBodyFuture<F> {
         #[pin]
@@ -167,7 +166,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let mut response = ready!(this.inner.poll(cx))?;
-        // To a gRPC caller the refusal is in the headers, and a body would be a broken message.
+        // gRPC callers read the rejection from the headers, and would parse a body as a message.
         if is_grpc(&response) {
             return Poll::Ready(Ok(response));
         }
@@ -184,8 +183,8 @@ where
 }
 
 fn is_grpc<R>(response: &Response<R>) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE);
-    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
+    let content_type = response.headers().get(CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 impl fmt::Debug for RefusalBodyLayer {

@@ -1,5 +1,5 @@
-//! What scopes, step-ups and gRPC methods have in common: something is demanded of a request that a
-//! layer further out has judged, and it goes on or is answered.
+//! Enforces a requirement (scopes, step-up authentication, gRPC methods) on a request that an outer layer
+//! authenticated.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,110 +16,104 @@ use crate::protocol::ScopeSet;
 use crate::protocol::credentials::Scheme;
 use crate::token::TokenInfo;
 
-/// Something that a token has to meet.
+/// A requirement on the token of a request.
 pub(super) trait Requirement {
-    /// What the application reads where no layer has judged the request.
+    /// The message of the 500 response if there is no outer `BearerLayer`.
     const NO_LAYER: &'static str;
 
-    /// Why this token does not meet it, if it does not.
-    fn judge(
+    /// Checks the token, and returns why it does not meet the requirement.
+    fn enforce(
         &self,
-        judged: &AuthState,
+        state: &AuthState,
         token_info: &TokenInfo,
         extensions: &Extensions,
     ) -> Result<(), Refusal>;
 
-    /// What a caller is told to come back with, beside the scopes that the refusal names.
-    fn demand(&self) -> ChallengeHints<'_> {
+    /// Returns the parameters of the challenge beside the scopes of the refusal.
+    fn hints(&self) -> ChallengeHints<'_> {
         ChallengeHints::default()
     }
 }
 
-/// Lets a request through that meets the requirement, or answers it.
+/// Forwards a request that meets the requirement, and rejects it otherwise.
 pub(super) fn call<S, B, R>(
     requirement: &impl Requirement,
     inner: &mut S,
     request: Request<B>,
-) -> ScopeFuture<S::Future, R>
+) -> RequirementFuture<S::Future, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Default,
 {
     match check(requirement, &request) {
-        Ok(()) => ScopeFuture::admitted(inner.call(request)),
-        Err(response) => ScopeFuture::refused(*response),
+        Ok(()) => RequirementFuture::forwarded(inner.call(request)),
+        Err(response) => RequirementFuture::rejected(*response),
     }
 }
 
-/// A request that no layer has judged is 500 and never anonymous (`X1`); who shows no token is asked for
-/// one before anything is told of what else is demanded.
+/// Without an outer layer the response is 500: such a request must never count as anonymous. An anonymous request gets
+/// a challenge that does not reveal the requirement.
 fn check<T: Requirement, B, R: Default>(
     requirement: &T,
     request: &Request<B>,
 ) -> Result<(), Box<Response<R>>> {
-    let judged = find_judged(request, T::NO_LAYER)?;
-    let protection = &judged.protection;
-    let token_info = judged.token_info.as_deref().ok_or_else(|| {
-        let refusal = Refusal::NoCredentials;
-        refuse_request(
-            refusal,
-            request,
-            protection,
-            None,
-            ChallengeHints::default(),
-        )
+    let state = auth_state(request, T::NO_LAYER)?;
+    let challenge = &state.challenge;
+    let token_info = state.token_info.as_deref().ok_or_else(|| {
+        let (refusal, hints) = (Refusal::NoCredentials, ChallengeHints::default());
+        refuse_request(refusal, request, challenge, None, hints)
     })?;
-    let Err(refusal) = requirement.judge(judged, token_info, request.extensions()) else {
+    let Err(refusal) = requirement.enforce(state, token_info, request.extensions()) else {
         return Ok(());
     };
-    let needed = match &refusal {
-        Refusal::InsufficientScope { needed } => Some(ScopeSet::from_wire(needed)),
+    let required = match &refusal {
+        Refusal::InsufficientScope { required } => Some(ScopeSet::from_wire(required)),
         _ => None,
     };
-    let demand = ChallengeHints {
-        scope: needed.as_ref(),
-        ..requirement.demand()
+    let hints = ChallengeHints {
+        scope: required.as_ref(),
+        ..requirement.hints()
     };
-    let used = Some(judged.scheme);
-    Err(refuse_request(refusal, request, protection, used, demand))
+    let used = Some(state.scheme);
+    Err(refuse_request(refusal, request, challenge, used, hints))
 }
 
-/// That a layer further out looked at the request; otherwise the answer.
-pub(super) fn find_judged<'a, B, R: Default>(
+/// Returns the authentication result of the outer layer, or the 500 response if there is none.
+pub(super) fn auth_state<'a, B, R: Default>(
     request: &'a Request<B>,
-    missing: &'static str,
+    no_layer: &'static str,
 ) -> Result<&'a AuthState, Box<Response<R>>> {
     request.extensions().get().ok_or_else(|| {
-        let (refusal, protection) = (Refusal::MissingLayer(missing), ChallengeParams::default());
+        let (refusal, challenge) = (Refusal::MissingLayer(no_layer), ChallengeParams::default());
         refuse_request(
             refusal,
             request,
-            &protection,
+            &challenge,
             None,
             ChallengeHints::default(),
         )
     })
 }
 
-/// The answer to a request that is at hand, and word of it to the application.
+/// Creates the response to a rejected request, and calls the application's hook.
 pub(super) fn refuse_request<B, R: Default>(
     refusal: Refusal,
     request: &Request<B>,
-    protection: &ChallengeParams,
+    challenge: &ChallengeParams,
     used: Option<Scheme>,
-    demand: ChallengeHints<'_>,
+    hints: ChallengeHints<'_>,
 ) -> Box<Response<R>> {
-    protection.tell(&refusal, request.method(), request.uri());
-    let speech = WireFormat::of(request.method(), request.headers());
-    Box::new(refuse(refusal, protection, used, demand, speech))
+    challenge.report(&refusal, request.method(), request.uri());
+    let wire_format = WireFormat::of(request.method(), request.headers());
+    Box::new(refuse(refusal, challenge, used, hints, wire_format))
 }
 
 pin_project! {
-    /// The answer of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
+    /// The response future of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
     /// [`RequireMethodScope`](super::RequireMethodScope), [`ForwardClaims`](super::ForwardClaims) and
-    /// [`RejectAmbiguousPaths`](super::RejectAmbiguousPaths): a refusal, or the inner service's.
+    /// [`RejectAmbiguousPaths`](super::RejectAmbiguousPaths).
     #[derive(Debug)]
-    pub struct ScopeFuture<F, R> {
+    pub struct RequirementFuture<F, R> {
         #[pin]
         state: State<F, R>,
     }
@@ -129,28 +123,28 @@ pin_project! {
     #[project = StateProjection]
     #[derive(Debug)]
     enum State<F, R> {
-        Refused { response: Option<Response<R>> },
-        Admitted { #[pin] inner: F },
+        Rejected { response: Option<Response<R>> },
+        Forwarded { #[pin] inner: F },
     }
 }
 
-impl<F, R> ScopeFuture<F, R> {
-    pub(super) fn refused(response: Response<R>) -> Self {
+impl<F, R> RequirementFuture<F, R> {
+    pub(super) fn rejected(response: Response<R>) -> Self {
         Self {
-            state: State::Refused {
+            state: State::Rejected {
                 response: Some(response),
             },
         }
     }
 
-    pub(super) fn admitted(inner: F) -> Self {
+    pub(super) fn forwarded(inner: F) -> Self {
         Self {
-            state: State::Admitted { inner },
+            state: State::Forwarded { inner },
         }
     }
 }
 
-impl<F, R, E> Future for ScopeFuture<F, R>
+impl<F, R, E> Future for RequirementFuture<F, R>
 where
     F: Future<Output = Result<Response<R>, E>>,
 {
@@ -158,12 +152,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Refused { response } => match response.take() {
+            StateProjection::Rejected { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
-                // Polled again after it was done.
+                // Polled after completion.
                 None => Poll::Pending,
             },
-            StateProjection::Admitted { inner } => inner.poll(cx),
+            StateProjection::Forwarded { inner } => inner.poll(cx),
         }
     }
 }

@@ -1,38 +1,39 @@
-//! A refusal as a response, for HTTP and gRPC callers.
+//! Converts a [`Refusal`] to a response for HTTP and gRPC callers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::challenge_params::ChallengeParams;
-use super::refusal::{ChallengeHints, Refusal, answer};
+use super::refusal::{ChallengeHints, Refusal, wire_refusal};
 use crate::protocol::credentials::Scheme;
 use crate::telemetry;
 use crate::token::VerifyErrorKind;
 
-/// How the caller wants to be spoken to.
+/// The protocol of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WireFormat {
     Http,
-    /// gRPC: the refusal is in `grpc-status`, and the HTTP status is 200 if the layer was told that it protects
-    /// gRPC. Clients in browsers (grpc-web) are answered with their own content type.
+    /// gRPC or grpc-web, with the content type of the response. The rejection is in `grpc-status`; the HTTP status is
+    /// 200 only if the layer is configured for gRPC.
     Grpc(&'static str),
 }
 
 impl WireFormat {
-    /// By the content type of a POST, which every gRPC call is. The caller chooses both, so this alone never
-    /// makes the status of a refusal a success: a proxy that asks whether a request may pass would let it pass.
+    /// Returns the format for a request, by its content type if it is a POST, as every gRPC call is. The caller
+    /// chooses both, so they alone never make the status of a rejection a success: a proxy that asks whether a
+    /// request is allowed would forward it.
     pub(crate) fn of(method: &Method, headers: &HeaderMap) -> Self {
         if method != Method::POST {
             return Self::Http;
         }
-        let kind = headers
+        let content_type = headers
             .get(CONTENT_TYPE)
             .map_or(&b""[..], HeaderValue::as_bytes);
-        // The format of the messages may follow behind a plus, parameters behind a semicolon.
-        let end = kind.iter().position(|byte| b"+; ".contains(byte));
-        let kind = &kind[..end.unwrap_or(kind.len())];
+        // A message format may follow after `+`, parameters after `;`.
+        let end = content_type.iter().position(|byte| b"+; ".contains(byte));
+        let content_type = &content_type[..end.unwrap_or(content_type.len())];
         GRPC.into_iter()
-            .find(|one| kind.eq_ignore_ascii_case(one.as_bytes()))
+            .find(|grpc| content_type.eq_ignore_ascii_case(grpc.as_bytes()))
             .map_or(Self::Http, Self::Grpc)
     }
 }
@@ -43,47 +44,47 @@ const GRPC: [&str; 3] = [
     "application/grpc-web-text",
 ];
 
-/// Answers with a refusal, logs it once, and leaves it in the extensions.
+/// Creates the response for a refusal, with the refusal in its extensions; logs and counts it once.
 pub(crate) fn refuse<R: Default>(
     refusal: Refusal,
-    protection: &ChallengeParams,
+    challenge: &ChallengeParams,
     used: Option<Scheme>,
-    demand: ChallengeHints<'_>,
-    speech: WireFormat,
+    hints: ChallengeHints<'_>,
+    wire_format: WireFormat,
 ) -> Response<R> {
-    let answer = answer(&refusal);
-    let (status, message) = (answer.status, answer.message);
-    reason(&refusal).count();
+    let wire = wire_refusal(&refusal);
+    let (status, message) = (wire.status, wire.message);
+    metric_reason(&refusal).count();
     log(&refusal, status);
     let mut response = Response::new(R::default());
     let headers = response.headers_mut();
-    for challenge in answer.challenges(protection, used, demand) {
+    for challenge in wire.challenges(challenge, used, hints) {
         headers.append(WWW_AUTHENTICATE, challenge.to_header_value());
     }
-    // To a cache in between, a refused gRPC call is a 200 with an empty body.
+    // A cache could store a rejected gRPC call, which is a 200 with an empty body.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(wait) = answer.retry_after {
-        headers.insert(RETRY_AFTER, wait.as_secs().max(1).into());
+    if let Some(retry_after) = wire.retry_after {
+        headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
     }
-    match speech {
+    match wire_format {
         WireFormat::Http => {}
-        WireFormat::Grpc(kind) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        WireFormat::Grpc(content_type) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
             headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
-            // The sentences are plain ASCII without `%`, so they need no percent-encoding.
+            // The messages are printable ASCII without `%`, so they need no percent-encoding.
             headers.insert("grpc-message", HeaderValue::from_static(message));
         }
     }
-    if speech == WireFormat::Http || !protection.trailers_only {
+    if wire_format == WireFormat::Http || !challenge.trailers_only {
         *response.status_mut() = status;
     }
     response.extensions_mut().insert(refusal);
     response
 }
 
-/// One line for each refusal; what leaves the process does not say as much.
+/// Logs the reason, which is more detailed than the response.
 fn log(refusal: &Refusal, status: StatusCode) {
-    // The outer error says only that it was the token.
+    // `Refusal::Token` has its reason in the source.
     let reason: &dyn std::fmt::Display = match refusal {
         Refusal::Token(reason) => reason,
         other => other,
@@ -93,17 +94,23 @@ fn log(refusal: &Refusal, status: StatusCode) {
             Refusal::MissingLayer(text) => *text,
             _ => "",
         };
-        if !telemetry::may_log("misconfigured", detail) {
+        if !telemetry::may_log("layer_misconfigured", detail) {
             return;
         }
-        tracing::error!(name: "misconfigured", target: "tower_oauth::bearer", %reason, "misconfigured");
+        tracing::error!(
+            name: "layer_misconfigured", target: "tower_oauth::bearer", %reason,
+            "a layer is missing or misconfigured"
+        );
     } else {
-        tracing::debug!(name: "refused", target: "tower_oauth::bearer", %status, %reason, "refused");
+        tracing::debug!(
+            name: "request_rejected", target: "tower_oauth::bearer", %status, %reason,
+            "rejected a request"
+        );
     }
 }
 
-/// The label of a refusal in the counts of them.
-fn reason(refusal: &Refusal) -> telemetry::Reason {
+/// Returns the metric label of a refusal.
+fn metric_reason(refusal: &Refusal) -> telemetry::Reason {
     match refusal {
         Refusal::NoCredentials => telemetry::Reason::NoCredentials,
         Refusal::UnsupportedCredentials { .. } => telemetry::Reason::UnsupportedCredentials,
@@ -124,7 +131,7 @@ fn reason(refusal: &Refusal) -> telemetry::Reason {
     }
 }
 
-/// UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE or INTERNAL.
+/// Returns UNAUTHENTICATED, PERMISSION_DENIED, UNAVAILABLE or INTERNAL.
 fn grpc_code(status: StatusCode) -> &'static str {
     match status {
         StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED => "16",

@@ -1,4 +1,4 @@
-//! [`ScopeLayer`]: what a token must grant for a route.
+//! [`ScopeLayer`]: requires scopes or another policy for a route.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,17 +10,16 @@ use tower_service::Service;
 use super::challenge_params::AuthState;
 use super::policy::{Policy, Unmet};
 use super::refusal::Refusal;
-use super::require::{self, Requirement, ScopeFuture};
+use super::require::{self, Requirement, RequirementFuture};
 use crate::ConfigError;
 use crate::token::TokenInfo;
 
-/// Demands scopes of the token that a [`BearerLayer`](crate::BearerLayer) further out has verified.
+/// Requires scopes, roles or conditions on claims of the token that an outer [`BearerLayer`](crate::BearerLayer)
+/// verified.
 ///
-/// A token that grants too little gets 403 with `insufficient_scope` and the scopes that would be
-/// enough ([RFC 6750 §3.1]); an anonymous request that an optional layer let through gets 401. Without
-/// a `BearerLayer` around it every request gets 500.
-///
-/// Roles, and whatever else the claims tell, go through the same door: see [`Policy`].
+/// Rejects a token with insufficient scope with 403 `insufficient_scope` and the required scopes ([RFC 6750 §3.1]), and
+/// an anonymous request, forwarded by an optional layer, with 401. Without an outer `BearerLayer`, the response to every
+/// request is 500. To require roles or conditions on claims, use a [`Policy`].
 ///
 /// ```
 /// use tower_oauth::ScopeLayer;
@@ -41,23 +40,23 @@ pub struct ScopeLayer {
 }
 
 impl ScopeLayer {
-    /// Whatever this policy asks for.
+    /// Creates a layer that enforces `policy`.
     pub fn new(policy: Policy) -> Self {
         Self {
             policy: Arc::new(policy),
         }
     }
 
-    /// Every scope of this space-separated list.
+    /// Requires `scopes` (space-separated; all of them) and rejects other requests with 403 `insufficient_scope`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] where the list is empty or holds something that is no scope.
+    /// [`ConfigError::Scope`] if the list is empty or a value is not a scope.
     pub fn all(scopes: &str) -> Result<Self, ConfigError> {
         Policy::all(scopes).map(Self::new)
     }
 
-    /// At least one scope of this space-separated list.
+    /// Requires at least one of `scopes` (space-separated).
     ///
     /// # Errors
     ///
@@ -66,18 +65,18 @@ impl ScopeLayer {
         Policy::any(scopes).map(Self::new)
     }
 
-    /// Every scope of at least one of these space-separated lists.
+    /// Requires every scope of at least one of these space-separated lists.
     ///
     /// # Errors
     ///
-    /// As [`all`](Self::all); and where there is no list.
+    /// As [`all`](Self::all), and if there is no list.
     pub fn any_of_all<'a>(
         alternatives: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
         Policy::any_of_all(alternatives).map(Self::new)
     }
 
-    /// Why a token is refused here, if it is.
+    /// Checks the policy, and returns why the token does not satisfy it.
     pub(crate) fn check(
         &self,
         token_info: &TokenInfo,
@@ -87,20 +86,20 @@ impl ScopeLayer {
             .check(token_info, extensions)
             .map_err(|unmet| match unmet {
                 Unmet::Scope(nearest) => Refusal::InsufficientScope {
-                    needed: nearest.to_string(),
+                    required: nearest.to_string(),
                 },
-                Unmet::Condition(sentence) => Refusal::Policy { sentence },
+                Unmet::Condition(description) => Refusal::Policy { description },
                 Unmet::WrongType => Refusal::MissingLayer(
-                    "a policy asks for claims of another type than the BearerLayer reads",
+                    "a Policy expects claims of another type than the BearerLayer deserializes",
                 ),
             })
     }
 }
 
 impl Requirement for ScopeLayer {
-    const NO_LAYER: &'static str = "a ScopeLayer has no BearerLayer around it";
+    const NO_LAYER: &'static str = "ScopeLayer requires an outer BearerLayer";
 
-    fn judge(
+    fn enforce(
         &self,
         _: &AuthState,
         token_info: &TokenInfo,
@@ -116,16 +115,16 @@ impl<S> Layer<S> for ScopeLayer {
     fn layer(&self, inner: S) -> Self::Service {
         RequireScope {
             inner,
-            policy: self.clone(),
+            layer: self.clone(),
         }
     }
 }
 
-/// The service that [`ScopeLayer`] makes.
+/// The service created by [`ScopeLayer`].
 #[derive(Clone, Debug)]
 pub struct RequireScope<S> {
     inner: S,
-    policy: ScopeLayer,
+    layer: ScopeLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for RequireScope<S>
@@ -135,13 +134,13 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ScopeFuture<S::Future, R>;
+    type Future = RequirementFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        require::call(&self.policy, &mut self.inner, request)
+        require::call(&self.layer, &mut self.inner, request)
     }
 }

@@ -8,12 +8,12 @@ use http::{Extensions, HeaderValue, Request, Response};
 use tower_service::Service;
 
 use super::challenge_params::AuthState;
-use super::future::{Finish, ResponseFuture, Waiting};
+use super::future::{BearerFuture, DeferredCall, ResponseHeaders};
 use super::layer::Settings;
 use super::refusal::Refusal;
 use super::response::WireFormat;
 use crate::protocol::credentials::{
-    self, Credentials, Found, InvalidCredentials, Presented, Scheme,
+    self, Credentials, InvalidCredentials, PresentedToken, Scheme, UncheckedToken,
 };
 use crate::telemetry;
 use crate::token::{
@@ -21,7 +21,7 @@ use crate::token::{
     VerifyErrorKind,
 };
 
-/// The service that [`BearerLayer`](super::BearerLayer) makes.
+/// The service created by [`BearerLayer`](super::BearerLayer).
 pub struct Bearer<S, C = crate::protocol::Claims> {
     inner: S,
     settings: Arc<Settings<C>>,
@@ -41,176 +41,185 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, C, B>;
+    type Future = BearerFuture<S, C, B>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let speech = WireFormat::of(request.method(), request.headers());
-        match judge(&self.settings, &mut request) {
-            AuthOutcome::Admitted(elsewhere) => {
-                let finish = Finish::of_token(&self.settings, elsewhere);
-                ResponseFuture::admitted(self.inner.call(request), finish)
+        let wire_format = WireFormat::of(request.method(), request.headers());
+        match authenticate(&self.settings, &mut request) {
+            AuthOutcome::Authenticated { is_elsewhere } => {
+                let headers = ResponseHeaders::of_token(&self.settings, is_elsewhere);
+                BearerFuture::forwarded(self.inner.call(request), headers)
             }
             AuthOutcome::Anonymous => {
-                let finish = Finish::of_anonymous(&self.settings);
-                ResponseFuture::admitted(self.inner.call(request), finish)
+                let headers = ResponseHeaders::of_anonymous(&self.settings);
+                BearerFuture::forwarded(self.inner.call(request), headers)
             }
-            AuthOutcome::Refused(refused) => {
-                // Gives back what `poll_ready` may have reserved for a call that does not come.
+            AuthOutcome::Rejected(failure) => {
+                // Releases what `poll_ready` may have reserved, since the inner service is not called.
                 self.inner = self.inner.clone();
-                let protection = &self.settings.protection;
-                protection.tell(&refused.refusal, request.method(), request.uri());
-                ResponseFuture::refused(refused, &self.settings, speech)
+                let challenge = &self.settings.challenge;
+                challenge.report(&failure.refusal, request.method(), request.uri());
+                BearerFuture::rejected(failure, &self.settings, wire_format)
             }
-            AuthOutcome::Undecided(presented) => {
-                let waiting = self.wait(request, speech);
-                ResponseFuture::verifying(waiting, presented)
+            AuthOutcome::NeedsVerification(presented) => {
+                let call = self.defer(request, wire_format);
+                BearerFuture::verifying(call, presented)
             }
-            AuthOutcome::PendingReplayCheck(passed, proof) => {
-                let waiting = self.wait(request, speech);
-                ResponseFuture::spending(waiting, passed, proof)
+            AuthOutcome::NeedsReplayCheck(authenticated, check) => {
+                let call = self.defer(request, wire_format);
+                BearerFuture::checking_replay(call, authenticated, check)
             }
         }
     }
 }
 
 impl<S: Clone, C> Bearer<S, C> {
-    /// Keeps a request until somebody has answered.
-    fn wait<B>(&mut self, request: Request<B>, speech: WireFormat) -> Waiting<S, C, B> {
-        // The clone takes our place; the service that was polled ready is the one to call.
+    /// Keeps the request until the token or the proof is verified.
+    fn defer<B>(&mut self, request: Request<B>, wire_format: WireFormat) -> DeferredCall<S, C, B> {
+        // Only the service that was polled ready may be called; the clone replaces it.
         let next = self.inner.clone();
-        Waiting {
+        DeferredCall {
             service: std::mem::replace(&mut self.inner, next),
             request,
             settings: Arc::clone(&self.settings),
-            speech,
+            wire_format,
         }
     }
 }
 
-/// What can be said of a request without waiting.
+/// The result of authentication as far as it is possible without waiting.
 enum AuthOutcome<C> {
-    /// The request carries its verified token now; whether it came from elsewhere than `Authorization`.
-    Admitted(bool),
+    /// The request extensions contain the verified token.
+    Authenticated {
+        /// Whether the token came from another place than `Authorization`.
+        is_elsewhere: bool,
+    },
     Anonymous,
-    Refused(Refused),
-    /// Somebody has to be asked first.
-    Undecided(Presented),
-    /// All is good, if the proof was not shown before.
-    PendingReplayCheck(Passed<C>, PendingReplayCheck),
+    Rejected(AuthFailure),
+    /// A key has to be fetched or the token introspected.
+    NeedsVerification(PresentedToken),
+    /// The request is authenticated unless the proof is a replay.
+    NeedsReplayCheck(Authenticated<C>, PendingReplayCheck),
 }
 
-/// A refusal, and the scheme whose challenge tells why: all of them where none was used alone.
-pub(super) struct Refused {
+/// Why a request is rejected, and what the challenges contain.
+pub(super) struct AuthFailure {
     pub(super) refusal: Refusal,
+    /// The scheme whose challenge contains the error; `None` for all of them.
     pub(super) scheme: Option<Scheme>,
-    /// What a proof has to hold the next time (RFC 9449 §9).
+    /// The nonce that the next DPoP proof must contain (RFC 9449 §9).
     pub(super) nonce: Option<HeaderValue>,
 }
 
-/// A token that is good, with what it is presented as.
-pub(super) struct Passed<C> {
-    token_info: Arc<TokenInfo>,
-    claims: Arc<C>,
-    presented: Presented,
-}
-
-fn judge<C: Send + Sync + 'static, B>(
-    settings: &Settings<C>,
-    request: &mut Request<B>,
-) -> AuthOutcome<C> {
-    let nobody = |refusal| {
-        AuthOutcome::Refused(Refused {
+impl AuthFailure {
+    fn new(refusal: Refusal) -> Self {
+        Self {
             refusal,
             scheme: None,
             nonce: None,
-        })
-    };
+        }
+    }
+}
+
+/// A verified token, its claims, and how it was presented.
+pub(super) struct Authenticated<C> {
+    token_info: Arc<TokenInfo>,
+    claims: Arc<C>,
+    presented: PresentedToken,
+}
+
+fn authenticate<C: Send + Sync + 'static, B>(
+    settings: &Settings<C>,
+    request: &mut Request<B>,
+) -> AuthOutcome<C> {
+    let reject = |refusal| AuthOutcome::Rejected(AuthFailure::new(refusal));
     if settings.has_forbidden_trailer(request.headers()) {
-        return nobody(Refusal::ForbiddenTrailer);
+        return reject(Refusal::ForbiddenTrailer);
     }
     let found = match read(settings, request) {
-        Err(_) => return nobody(Refusal::InvalidRequest),
+        Err(_) => return reject(Refusal::InvalidRequest),
         Ok(Credentials::Absent) => {
             if let Some(order) = &settings.layer_order {
                 order.check(request);
             }
             if !settings.optional {
-                return nobody(Refusal::NoCredentials);
+                return reject(Refusal::NoCredentials);
             }
-            // A client that proves possession means to present a token.
+            // A client that sends a proof of possession intends to present a token.
             if request.headers().contains_key("dpop") {
-                return nobody(Refusal::UnsupportedCredentials { found: LONE_PROOF });
+                return reject(Refusal::UnsupportedCredentials { found: LONE_PROOF });
             }
             let bindings = &settings.bindings;
             if !bindings.is_certificate_readable(request.headers(), request.extensions()) {
-                return nobody(Refusal::InvalidRequest);
+                return reject(Refusal::InvalidRequest);
             }
-            admit_anonymous(settings, request);
+            insert_anonymous(settings, request);
             telemetry::Request::Anonymous.count();
             return AuthOutcome::Anonymous;
         }
         Ok(Credentials::Unsupported(found)) => {
-            return nobody(Refusal::UnsupportedCredentials { found });
+            return reject(Refusal::UnsupportedCredentials { found });
         }
         Ok(Credentials::Token(found)) => found,
     };
-    let elsewhere = found.is_elsewhere();
-    // A token that is remembered was read before, to the last character.
+    let is_elsewhere = found.is_elsewhere();
+    // The syntax of a cached token was checked when it was verified.
     let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes()) {
-        CacheLookup::Hit(token_info) => (Ok(token_info), found.known()),
+        CacheLookup::Hit(token_info) => (Ok(token_info), found.into_verified()),
         CacheLookup::Miss(tag) => {
             let Ok(presented) = found.checked() else {
-                return nobody(Refusal::InvalidRequest);
+                return reject(Refusal::InvalidRequest);
             };
             match settings.verifier.verify_now(presented.token(), tag) {
                 Some(token_info) => (token_info, presented),
-                None => return AuthOutcome::Undecided(presented),
+                None => return AuthOutcome::NeedsVerification(presented),
             }
         }
     };
-    match examine(settings, request, token_info, presented) {
-        Ok((passed, None)) => {
-            admit(settings, request, passed);
-            AuthOutcome::Admitted(elsewhere)
+    match check_binding(settings, request, token_info, presented) {
+        Ok((authenticated, None)) => {
+            insert_token(settings, request, authenticated);
+            AuthOutcome::Authenticated { is_elsewhere }
         }
-        Ok((passed, Some(proof))) => AuthOutcome::PendingReplayCheck(passed, proof),
-        Err(refused) => AuthOutcome::Refused(refused),
+        Ok((authenticated, Some(check))) => AuthOutcome::NeedsReplayCheck(authenticated, check),
+        Err(failure) => AuthOutcome::Rejected(failure),
     }
 }
 
 const LONE_PROOF: &str = "a DPoP proof without an access token";
 
-/// The token of the header, or of a place that was named beside it; two are one too many, whatever they
-/// say (RFC 6750 §2, `C3`).
+/// Reads the token from the header or from a token source. RFC 6750 §2: a request that uses more than one method
+/// is malformed, even if the tokens are equal.
 fn read<C, B>(
     settings: &Settings<C>,
     request: &Request<B>,
 ) -> Result<Credentials, InvalidCredentials> {
     let (headers, extensions) = (request.headers(), request.extensions());
     let mut found = credentials::read(headers, settings.bindings.takes_dpop())?;
-    for source in &settings.sources {
+    for source in &settings.token_sources {
         let Some(value) = source.find(headers, extensions)? else {
             continue;
         };
         if !matches!(found, Credentials::Absent) {
             return Err(InvalidCredentials);
         }
-        found = Credentials::Token(Found::bare(value));
+        found = Credentials::Token(UncheckedToken::bare(value));
     }
     Ok(found)
 }
 
-/// Looks at what only this request shows. A proof that comes back has still to be spent.
-pub(super) fn examine<C, B>(
+/// Checks the proof of possession, which is part of this request and never cached. The replay check of a returned
+/// proof is still pending.
+pub(super) fn check_binding<C, B>(
     settings: &Settings<C>,
     request: &Request<B>,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
-    presented: Presented,
-) -> Result<(Passed<C>, Option<PendingReplayCheck>), Refused> {
+    presented: PresentedToken,
+) -> Result<(Authenticated<C>, Option<PendingReplayCheck>), AuthFailure> {
     let scheme = presented.scheme;
     if let Ok(token_info) = &token_info
         && settings.bindings.has_unreadable_certificate(
@@ -219,13 +228,9 @@ pub(super) fn examine<C, B>(
             request.extensions(),
         )
     {
-        return Err(Refused {
-            refusal: Refusal::InvalidRequest,
-            scheme: None,
-            nonce: None,
-        });
+        return Err(AuthFailure::new(Refusal::InvalidRequest));
     }
-    let examined = token_info.and_then(|token_info| {
+    let checked = token_info.and_then(|token_info| {
         let parts = RequestParts {
             presented: &presented,
             method: request.method(),
@@ -233,85 +238,90 @@ pub(super) fn examine<C, B>(
             headers: request.headers(),
             extensions: request.extensions(),
         };
-        let proof = settings.bindings.check(&token_info, &parts)?;
+        let pending = settings.bindings.check(&token_info, &parts)?;
         let claims = (settings.convert)(&token_info)?;
-        Ok((token_info, claims, proof))
+        Ok((token_info, claims, pending))
     });
-    let (token_info, claims, proof) = examined.map_err(|error| refused(settings, error, scheme))?;
-    let passed = Passed {
+    let (token_info, claims, pending) =
+        checked.map_err(|error| token_failure(settings, error, scheme))?;
+    let authenticated = Authenticated {
         token_info,
         claims,
         presented,
     };
-    Ok((passed, proof))
+    Ok((authenticated, pending))
 }
 
-/// A refusal of the token or of what it was shown with.
-pub(super) fn refused<C>(settings: &Settings<C>, error: VerifyError, used: Scheme) -> Refused {
-    // Where Bearer is not offered, there is only the other challenge to tell why.
-    let told = error.kind() != VerifyErrorKind::DpopRequired;
-    Refused {
+/// Returns the failure for an invalid token or proof of possession.
+pub(super) fn token_failure<C>(
+    settings: &Settings<C>,
+    error: VerifyError,
+    used: Scheme,
+) -> AuthFailure {
+    // If DPoP is required, there is no `Bearer` challenge that could contain the error.
+    let is_offered = error.kind() != VerifyErrorKind::DpopRequired;
+    AuthFailure {
         nonce: settings.bindings.nonce_for(error.kind()),
         refusal: Refusal::Token(error),
-        scheme: told.then_some(used),
+        scheme: is_offered.then_some(used),
     }
 }
 
-/// Puts the verified token where scope layers, extractors and handlers find it.
-pub(super) fn admit<C: Send + Sync + 'static, B>(
+/// Inserts the verified token into the request extensions, for scope layers, extractors and handlers.
+pub(super) fn insert_token<C: Send + Sync + 'static, B>(
     settings: &Settings<C>,
     request: &mut Request<B>,
-    passed: Passed<C>,
+    authenticated: Authenticated<C>,
 ) {
-    let Passed {
+    let Authenticated {
         token_info,
         claims,
         presented,
-    } = passed;
+    } = authenticated;
     let extensions = request.extensions_mut();
-    forget_earlier(extensions);
+    clear_previous(extensions);
     extensions.insert(AuthState {
-        protection: Arc::clone(&settings.protection),
+        challenge: Arc::clone(&settings.challenge),
         token_info: Some(Arc::clone(&token_info)),
         scheme: presented.scheme,
-        forget: forget::<C>,
+        clear: clear::<C>,
     });
     extensions.insert(VerifiedToken::new(token_info, claims, presented));
     settings.strip_credentials(request.headers_mut());
     telemetry::Request::Accepted.count();
 }
 
-fn admit_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
+fn insert_anonymous<C: Send + Sync + 'static, B>(settings: &Settings<C>, request: &mut Request<B>) {
     let extensions = request.extensions_mut();
-    forget_earlier(extensions);
+    clear_previous(extensions);
     extensions.insert(AuthState {
-        protection: Arc::clone(&settings.protection),
+        challenge: Arc::clone(&settings.challenge),
         token_info: None,
         scheme: Scheme::Bearer,
-        forget: forget::<C>,
+        clear: clear::<C>,
     });
-    // Nobody judged what may be there: all the more reason to keep it.
+    // Credentials of other schemes were not validated, so they must not reach the inner service either.
     settings.strip_credentials(request.headers_mut());
 }
 
-/// One token speaks for a request, that of the innermost layer: not one of a layer around it that reads the
-/// claims as another type.
-fn forget_earlier(extensions: &mut Extensions) {
-    if let Some(forget) = extensions.get().map(|earlier: &AuthState| earlier.forget) {
-        forget(extensions);
+/// Removes the token of an outer layer, which may have claims of another type: the innermost layer alone decides
+/// which token authenticates the request.
+fn clear_previous(extensions: &mut Extensions) {
+    if let Some(clear) = extensions.get().map(|previous: &AuthState| previous.clear) {
+        clear(extensions);
     }
 }
 
-fn forget<C: Send + Sync + 'static>(extensions: &mut Extensions) {
+fn clear<C: Send + Sync + 'static>(extensions: &mut Extensions) {
     extensions.remove::<VerifiedToken<C>>();
 }
 
-impl<C> Passed<C> {
+impl<C> Authenticated<C> {
     pub(super) fn scheme(&self) -> Scheme {
         self.presented.scheme
     }
 
-    /// Whether the token came from elsewhere than `Authorization`.
+    /// Returns whether the token came from another place than `Authorization`.
     pub(super) fn is_elsewhere(&self) -> bool {
         self.presented.is_elsewhere()
     }

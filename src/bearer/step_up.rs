@@ -1,4 +1,4 @@
-//! [`StepUpLayer`]: how the user behind a token must have signed in for a route.
+//! [`StepUpLayer`]: step-up authentication for a route (RFC 9470).
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use super::challenge_params::AuthState;
 use super::refusal::{ChallengeHints, Refusal};
-use super::require::{self, Requirement, ScopeFuture};
+use super::require::{self, Requirement, RequirementFuture};
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::protocol::claims::seconds;
@@ -18,49 +18,48 @@ use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::TokenInfo;
 
-/// Demands that the user signed in strongly enough, or recently enough ([RFC 9470]): for the few routes
-/// that need more than the rest.
+/// Requires a recent or a strong authentication of the user ([RFC 9470]).
 ///
-/// It stands inside a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`](crate::ScopeLayer). A token
-/// whose `acr` is none of the values, or whose `auth_time` is longer ago than the age, gets 401 with
-/// `insufficient_user_authentication`, `acr_values` and `max_age`: the client sends its user to sign in
-/// again and comes back with a better token. A token that does not say how or when its user signed in
-/// is one that does not meet it. What is asked for is told only to who brings a good token.
+/// Add it inside of a [`BearerLayer`](crate::BearerLayer), like a [`ScopeLayer`](crate::ScopeLayer). A token whose `acr`
+/// is not one of the values, or whose `auth_time` is older than the maximum age, is rejected with 401
+/// `insufficient_user_authentication`, `acr_values` and `max_age`, so that the client can have the user authenticate
+/// again and obtain a new token. A token without the claim is rejected too. The response reveals the requirement only to
+/// callers with a valid token.
 ///
 /// ```
 /// use std::time::Duration;
 /// use tower_oauth::bearer::StepUpLayer;
 ///
-/// let strong = StepUpLayer::acr(["phrh", "phr"])?; // by preference, the first is the best
+/// let strong = StepUpLayer::acr(["phrh", "phr"])?; // in order of preference
 /// let recent = StepUpLayer::max_age(Duration::from_secs(300))?;
 /// let both = StepUpLayer::acr(["phrh", "phr"])?.with_max_age(Duration::from_secs(300))?;
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 ///
-/// The age counts from `auth_time`, which a refresh does not renew, not from `iat`; 30 seconds of leeway
-/// come on top. With introspection, `acr` and `auth_time` are those of the answer.
+/// The age is measured from `auth_time`, which a token refresh does not change, and not from `iat`; 30 seconds of clock
+/// skew are allowed. With introspection, `acr` and `auth_time` are read from the introspection response.
 ///
 /// [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
 #[derive(Clone, Debug)]
 pub struct StepUpLayer {
-    demand: Arc<Demanded>,
+    required: Arc<RequiredAuthentication>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Demanded {
-    /// Space-separated, by preference.
+struct RequiredAuthentication {
+    /// Space-separated, in order of preference.
     acr_values: Option<Box<str>>,
     max_age: Option<u64>,
 }
 
 impl StepUpLayer {
-    /// One of these authentication context classes, compared byte for byte; they stand in the challenge
-    /// in this order, the preferred one first.
+    /// Requires one of these authentication context class references (`acr`), compared byte for byte. The challenge
+    /// contains them in this order; put the preferred one first.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for an empty list, and for a value that is empty or holds a space, a quote,
-    /// a backslash or anything that is not printable ASCII.
+    /// [`ConfigError::Setting`] if the list is empty, or a value is empty or contains a space, a quote, a backslash or a
+    /// character that is not printable ASCII.
     pub fn acr<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         let values: Vec<&str> = values.into_iter().collect();
         let is_value = |value: &&str| {
@@ -72,103 +71,102 @@ impl StepUpLayer {
             return Err(ConfigError::Setting {
                 setting: "acr values",
                 value: format!("{values:?}"),
-                reason: "there must be at least one, each printable ASCII without space, quote and \
-                         backslash",
+                reason: "there must be at least one, each printable ASCII without spaces, quotes and \
+                         backslashes",
             });
         }
-        Ok(Self::demanding(Demanded {
+        Ok(Self::with_required(RequiredAuthentication {
             acr_values: Some(values.join(" ").into()),
             max_age: None,
         }))
     }
 
-    /// A sign-in that is at most so long ago, whatever its class; see
-    /// [`with_max_age`](Self::with_max_age).
+    /// Requires an authentication that is at most `max_age` ago, with any `acr`; see [`with_max_age`](Self::with_max_age).
     ///
     /// # Errors
     ///
     /// As [`with_max_age`](Self::with_max_age).
     pub fn max_age(max_age: Duration) -> Result<Self, ConfigError> {
-        Self::demanding(Demanded::default()).with_max_age(max_age)
+        Self::with_required(RequiredAuthentication::default()).with_max_age(max_age)
     }
 
-    /// A sign-in that is at most so long ago, too. Fractions of a second are cut off.
+    /// Also requires an authentication that is at most `max_age` ago, in whole seconds.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] below a second: a token cannot come back that fast.
+    /// [`ConfigError::Setting`] if it is less than a second.
     pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
         if max_age.as_secs() == 0 {
             return Err(ConfigError::Setting {
-                setting: "max age of a sign-in",
+                setting: "max age of an authentication",
                 value: format!("{max_age:?}"),
-                reason: "it must be at least a second",
+                reason: "it must be at least one second",
             });
         }
-        Arc::make_mut(&mut self.demand).max_age = Some(max_age.as_secs());
+        Arc::make_mut(&mut self.required).max_age = Some(max_age.as_secs());
         Ok(self)
     }
 
-    fn demanding(demand: Demanded) -> Self {
+    fn with_required(required: RequiredAuthentication) -> Self {
         Self {
-            demand: Arc::new(demand),
+            required: Arc::new(required),
         }
     }
 }
 
 impl Requirement for StepUpLayer {
-    const NO_LAYER: &'static str = "a StepUpLayer has no BearerLayer around it";
+    const NO_LAYER: &'static str = "StepUpLayer requires an outer BearerLayer";
 
-    fn judge(
+    fn enforce(
         &self,
-        judged: &AuthState,
+        state: &AuthState,
         token_info: &TokenInfo,
         _: &Extensions,
     ) -> Result<(), Refusal> {
-        let now = unix_seconds(&*judged.protection.clock);
-        if self.demand.is_met(&token_info.claims, now) {
+        let now = unix_seconds(&*state.challenge.clock);
+        if self.required.is_met(&token_info.claims, now) {
             Ok(())
         } else {
             Err(Refusal::InsufficientUserAuthentication)
         }
     }
 
-    fn demand(&self) -> ChallengeHints<'_> {
+    fn hints(&self) -> ChallengeHints<'_> {
         ChallengeHints {
-            acr_values: self.demand.acr_values.as_deref(),
-            max_age: self.demand.max_age,
+            acr_values: self.required.acr_values.as_deref(),
+            max_age: self.required.max_age,
             ..ChallengeHints::default()
         }
     }
 }
 
-/// How far the clocks may be apart, in seconds.
-const LEEWAY: i64 = 30;
+/// The allowed clock skew, in seconds.
+const CLOCK_SKEW: i64 = 30;
 
-impl Demanded {
-    /// RFC 9470 §6.1: a claim that is missing, or odd, meets nothing (`C11`).
+impl RequiredAuthentication {
+    /// RFC 9470 §6.1: a token whose claim is missing or malformed does not meet the requirement.
     fn is_met(&self, claims: &Claims, now: i64) -> bool {
-        // It was read before, so it can be read again.
+        // Cannot fail: the claims were parsed when the token was verified.
         let Ok(claims) = parse_object(claims.as_json().as_bytes()) else {
             return false;
         };
         let acr = claims.member("acr").and_then(Json::as_str);
-        let strong = self
+        let is_strong = self
             .acr_values
             .as_ref()
             .is_none_or(|values| acr.is_some_and(|acr| values.split(' ').any(|one| one == acr)));
         let Some(max_age) = self.max_age else {
-            return strong;
+            return is_strong;
         };
         let max_age = i64::try_from(max_age).unwrap_or(i64::MAX);
-        let recent = seconds(claims.member("auth_time"), f64::floor)
+        let is_recent = seconds(claims.member("auth_time"), f64::floor)
             .ok()
             .flatten()
             .is_some_and(|at| {
-                at <= now.saturating_add(LEEWAY)
-                    && now <= at.saturating_add(max_age).saturating_add(LEEWAY)
+                at <= now.saturating_add(CLOCK_SKEW)
+                    && now <= at.saturating_add(max_age).saturating_add(CLOCK_SKEW)
             });
-        strong && recent
+        is_strong && is_recent
     }
 }
 
@@ -178,16 +176,16 @@ impl<S> Layer<S> for StepUpLayer {
     fn layer(&self, inner: S) -> Self::Service {
         RequireStepUp {
             inner,
-            policy: self.clone(),
+            layer: self.clone(),
         }
     }
 }
 
-/// The service that [`StepUpLayer`] makes.
+/// The service created by [`StepUpLayer`].
 #[derive(Clone, Debug)]
 pub struct RequireStepUp<S> {
     inner: S,
-    policy: StepUpLayer,
+    layer: StepUpLayer,
 }
 
 impl<S, B, R> Service<Request<B>> for RequireStepUp<S>
@@ -197,13 +195,13 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ScopeFuture<S::Future, R>;
+    type Future = RequirementFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        require::call(&self.policy, &mut self.inner, request)
+        require::call(&self.layer, &mut self.inner, request)
     }
 }

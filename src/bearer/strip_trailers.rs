@@ -1,4 +1,4 @@
-//! [`StripTrailersLayer`]: removes fields that follow the body of a request.
+//! [`StripTrailersLayer`]: removes trailer fields from requests.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,27 +13,27 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ConfigError;
-use crate::protocol::field_name::{folded, is_one_of, remove, remove_members};
+use crate::protocol::field_name::{is_one_of, normalize_header_name, remove, remove_members};
 
 /// Removes trailer fields from requests ([RFC 9110 §6.5]).
 ///
-/// Trailers are header fields that follow the body: behind the last chunk in HTTP/1.1, in a second header block in
-/// HTTP/2. A layer that removes header fields does not see them, because they arrive when the inner service
-/// reads the body. A service or a proxy that merges trailers into the header then believes an `x-auth-sub`, an
-/// `authorization` or a `cookie` that the caller sent behind the body.
+/// Trailers are header fields after the body: after the last chunk in HTTP/1.1, in a second header block in HTTP/2. A
+/// layer that removes header fields does not see them, because they arrive when the inner service reads the body. A
+/// service or a proxy that merges trailers into the header section would then trust an `x-auth-sub`, an `authorization`
+/// or a `cookie` field that the caller sent after the body.
 ///
 /// # When it is needed
 ///
 /// Add this layer outside of [`ClaimHeadersLayer`](crate::bearer::ClaimHeadersLayer), or of a
 /// [`BearerLayer`](crate::BearerLayer) with [`without_forwarding`](crate::BearerLayer::without_forwarding), if the
 /// inner service forwards requests with their trailers or reads trailers itself. An application whose handlers
-/// read only headers and body does not need it. The relay (feature `relay`) removes such trailers by itself.
+/// read only headers and body does not need it. The relay (feature `relay`) removes such trailers itself.
 ///
-/// Trailers of the *response* stay as they are: gRPC sends its status in them. gRPC requests have no trailers,
-/// so [`all`](Self::all) is safe for gRPC services.
+/// Trailers of *responses* are not changed: gRPC sends its status in them. gRPC requests have no trailers, so
+/// [`all`](Self::all) is safe for gRPC services.
 ///
-/// The layer also removes the names of removed fields from the `Trailer` field. Data, the end of the body and its
-/// size hint pass unchanged.
+/// The layer also removes the names of removed fields from the `Trailer` field. It does not change the data, the end of
+/// the body and its size hint.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -66,15 +66,15 @@ impl StripTrailersLayer {
         }
     }
 
-    /// Creates a layer that removes the trailer fields of these names. A name that ends with `-` is a prefix,
-    /// such as `x-auth-`.
+    /// Creates a layer that removes the trailer fields with these names. A name that ends with `-` is a prefix, such as
+    /// `x-auth-`.
     ///
-    /// Case does not matter. A character that is neither a letter nor a digit equals `-`, because CGI and similar
-    /// interfaces cannot tell `x_auth_sub` from `x-auth-sub`.
+    /// Names are compared without case. A character that is neither a letter nor a digit equals `-`, because CGI and
+    /// similar interfaces cannot distinguish `x_auth_sub` from `x-auth-sub`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a string that is not the name of a header field, and for an empty list.
+    /// [`ConfigError::Setting`] if a string is not a field name, or the list is empty.
     pub fn named<N: AsRef<str>>(names: impl IntoIterator<Item = N>) -> Result<Self, ConfigError> {
         let names: Vec<String> = names
             .into_iter()
@@ -84,7 +84,7 @@ impl StripTrailersLayer {
             return Err(ConfigError::Setting {
                 setting: "trailer field",
                 value: String::new(),
-                reason: "the list is empty: use `all` to remove every trailer",
+                reason: "the list must not be empty; use `all` to remove every trailer",
             });
         }
         Ok(Self {
@@ -93,43 +93,43 @@ impl StripTrailersLayer {
     }
 }
 
-/// The name of a header field, or the beginning of one that ends with `-`, folded.
+/// Parses a field name, or a prefix that ends with `-`, and normalizes it.
 pub(crate) fn field_name_setting(setting: &'static str, name: &str) -> Result<String, ConfigError> {
     match HeaderName::try_from(name) {
-        Ok(valid) if name != "-" => Ok(folded(valid.as_str())),
+        Ok(valid) if name != "-" => Ok(normalize_header_name(valid.as_str())),
         _ => Err(ConfigError::Setting {
             setting,
             value: name.to_owned(),
-            reason: "it must be the name of a header, or the beginning of one that ends with `-`",
+            reason: "it must be a header name, or a prefix of one that ends with `-`",
         }),
     }
 }
 
-/// Decides by its folded name which trailer field is removed; `None` removes all.
+/// Selects the trailer fields to remove by their normalized names; `None` removes all.
 #[derive(Clone)]
-pub(crate) struct TrailerFilter(Option<Arc<IsUnwanted>>);
+pub(crate) struct TrailerFilter(Option<Arc<TrailerPredicate>>);
 
-type IsUnwanted = dyn Fn(&str) -> bool + Send + Sync;
+type TrailerPredicate = dyn Fn(&str) -> bool + Send + Sync;
 
 impl TrailerFilter {
-    pub(crate) fn new(is_unwanted: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
-        Self(Some(Arc::new(is_unwanted)))
+    pub(crate) fn new(is_removed: impl Fn(&str) -> bool + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(is_removed)))
     }
 
     fn strip(&self, trailers: &mut HeaderMap) {
         match &self.0 {
             None => trailers.clear(),
-            Some(is_unwanted) => remove(trailers, |_, name| is_unwanted(name)),
+            Some(is_removed) => remove(trailers, |_, name| is_removed(name)),
         }
     }
 
-    /// What is removed is not announced either.
-    fn unlist(&self, headers: &mut HeaderMap) {
+    /// Removes the names of removed fields from the `Trailer` field.
+    fn strip_announcement(&self, headers: &mut HeaderMap) {
         match &self.0 {
             None => {
                 headers.remove(TRAILER);
             }
-            Some(is_unwanted) => remove_members(headers, &TRAILER, |name| is_unwanted(name)),
+            Some(is_removed) => remove_members(headers, &TRAILER, |name| is_removed(name)),
         }
     }
 }
@@ -152,7 +152,7 @@ impl<S> Layer<S> for StripTrailersLayer {
     }
 }
 
-/// The service of a [`StripTrailersLayer`].
+/// The service created by [`StripTrailersLayer`].
 #[derive(Clone, Debug)]
 pub struct StripTrailers<S> {
     inner: S,
@@ -172,7 +172,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.filter.unlist(request.headers_mut());
+        self.filter.strip_announcement(request.headers_mut());
         let filter = self.filter.clone();
         self.inner
             .call(request.map(|body| StrippedBody::new(body, filter)))

@@ -1,4 +1,4 @@
-//! [`TokenSource`]: where else a token may be, for those who ask for it.
+//! [`TokenSource`]: places beside `Authorization` where a token may be.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,16 @@ use http::{Extensions, HeaderMap, HeaderValue};
 use crate::ConfigError;
 use crate::protocol::cookie::{CookiePair, Match, pairs};
 use crate::protocol::credentials::InvalidCredentials;
-use crate::protocol::field_name::{folded, is_token_character, remove_spellings};
+use crate::protocol::field_name::{is_token_character, normalize_header_name, remove_spellings};
 use crate::protocol::sanitize::log_safe;
 
-/// A place beside `Authorization` where an access token may be. None is looked at unless it is named with
+/// A place beside `Authorization` where an access token may be. Sources are disabled unless added with
 /// [`BearerLayer::add_token_source`](crate::BearerLayer::add_token_source).
 ///
-/// A request that presents a token in two places gets 400, whatever the tokens are
-/// ([RFC 6750 §2](https://www.rfc-editor.org/rfc/rfc6750#section-2)). What is found is judged like a token of
-/// the header, as a bearer token. There is no source for the query: it is in logs and histories.
+/// A request with tokens in two places is rejected with 400, even if they are equal
+/// ([RFC 6750 §2](https://www.rfc-editor.org/rfc/rfc6750#section-2)). A token from a source is validated as a bearer
+/// token, like one from the header. There is no source for query parameters, because URLs appear in logs and in the
+/// history of browsers.
 #[derive(Clone)]
 pub struct TokenSource(Kind);
 
@@ -25,73 +26,70 @@ pub struct TokenSource(Kind);
 enum Kind {
     Cookie(Arc<str>),
     Header(HeaderName),
-    Custom(Arc<Custom>),
+    Custom(Arc<FindTokenFn>),
 }
 
-type Custom = dyn Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync;
+type FindTokenFn = dyn Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync;
 
 impl TokenSource {
-    /// A cookie of this name.
+    /// Creates a source that reads a cookie.
     ///
     /// # Cross-site request forgery
     ///
-    /// A browser sends cookies by itself, also with requests that a page of someone else makes it send. So
-    /// with this source **every state-changing route needs a defence against CSRF**: `SameSite=Strict` or
-    /// `Lax` on the cookie, and a layer that checks `Sec-Fetch-Site` or `Origin`. The cookie itself must be
-    /// `Secure`, `HttpOnly` and, best, named `__Host-…`; whoever sets it has to see to that. For people with a
-    /// browser, [`LoginLayer`](crate::LoginLayer) does all of this.
+    /// Browsers send cookies automatically, including with requests that pages of other sites cause. With this source
+    /// **every state-changing route needs CSRF protection**: `SameSite=Strict` or `Lax` on the cookie, and a layer that
+    /// checks `Sec-Fetch-Site` or `Origin`. The application that sets the cookie must make it `Secure` and `HttpOnly`,
+    /// and should use a `__Host-` name. For users with a browser, [`LoginLayer`](crate::LoginLayer) does all of this.
     ///
-    /// # Names that look alike
+    /// # Similar names
     ///
-    /// The name is compared byte for byte. A cookie that is there twice gets 400: the second may be planted by a
-    /// neighboring host. So does a cookie whose name differs only in case, or in spaces and tabs around it:
-    /// browsers keep it apart from this one and let any host set it, and the next reader may take it for
-    /// this one. [`without_forwarding`](crate::BearerLayer::without_forwarding) removes all of them.
-    /// An empty value counts as no token.
+    /// Names are compared byte for byte. A repeated cookie is rejected with 400, because a sibling host may have planted
+    /// the second one. So is a cookie whose name differs only in case or in surrounding spaces and tabs: browsers treat
+    /// it as another cookie that any host may set, and another component may confuse the two.
+    /// [`without_forwarding`](crate::BearerLayer::without_forwarding) removes all of them. An empty value counts as no
+    /// token.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for what is no cookie name.
+    /// [`ConfigError::Setting`] if `name` is not a cookie name.
     pub fn cookie(name: &str) -> Result<Self, ConfigError> {
         if name.is_empty() || !name.bytes().all(is_token_character) {
             return Err(ConfigError::Setting {
                 setting: "cookie name",
                 value: name.to_owned(),
-                reason: "it must be a token of RFC 9110",
+                reason: "it must be a token as defined in RFC 9110",
             });
         }
         Ok(Self(Kind::Cookie(name.into())))
     }
 
-    /// Reads the bare token, without a scheme, from a header field of this name, such as one of a gateway's own.
+    /// Creates a source that reads the token, without a scheme, from a header field, such as one set by a gateway.
     ///
-    /// A field that is there twice, or is empty, gets 400. Pages of other origins cannot send such a field without
-    /// a preflight request.
+    /// A repeated or empty field is rejected with 400. Pages of other origins cannot send the field without a CORS
+    /// preflight request.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for what is not a field name, and for `authorization` and `cookie`, which are read in
-    /// their own way.
+    /// [`ConfigError::Setting`] if `name` is not a field name, or is `authorization` or `cookie`.
     pub fn header(name: &str) -> Result<Self, ConfigError> {
-        let refuse = |reason| ConfigError::Setting {
+        let invalid = |reason| ConfigError::Setting {
             setting: "header of a token",
             value: name.to_owned(),
             reason,
         };
         let field = HeaderName::from_bytes(name.as_bytes())
-            .map_err(|_| refuse("it must be a field name of RFC 9110"))?;
+            .map_err(|_| invalid("it must be a field name as defined in RFC 9110"))?;
         if [AUTHORIZATION, COOKIE].contains(&field) {
-            return Err(refuse("it must not be `authorization` or `cookie`"));
+            return Err(invalid("it must not be `authorization` or `cookie`"));
         }
         Ok(Self(Kind::Header(field)))
     }
 
-    /// Whatever this function finds, such as a header of a gateway's own. It returns the bare token,
-    /// without a scheme; `None` where there is none, so that the request counts as one without
-    /// credentials.
+    /// Creates a source that calls `find`, which returns the token without a scheme, or `None` if the request has no
+    /// token in this place.
     ///
-    /// It is given no URI, since a token does not belong there. What it looks at is not known, so responses get
-    /// `Vary: *`; for the value of a field alone, use [`header`](Self::header).
+    /// `find` does not receive the URI, because tokens must not be sent there. The layer does not know which fields it
+    /// reads, so responses get `Vary: *`; to read a single field, use [`header`](Self::header).
     pub fn custom(
         find: impl Fn(&HeaderMap, &Extensions) -> Option<HeaderValue> + Send + Sync + 'static,
     ) -> Self {
@@ -120,13 +118,13 @@ impl TokenSource {
                     log_conflict(name, pair);
                     return Err(InvalidCredentials);
                 }
-                // A cookie that cannot be deleted is overwritten with nothing.
+                // Some applications overwrite a cookie with an empty value to delete it.
                 Match::Exact if !pair.value().is_empty() => {
                     if found.replace(pair.value()).is_some() {
                         return Err(InvalidCredentials);
                     }
                 }
-                Match::Exact | Match::Lone | Match::Other => {}
+                Match::Exact | Match::NoValue | Match::Other => {}
             }
         }
         found
@@ -134,7 +132,7 @@ impl TokenSource {
             .transpose()
     }
 
-    /// The member of `Vary` that names this place.
+    /// Returns the member of `Vary` for this source.
     pub(super) fn vary(&self) -> HeaderValue {
         match &self.0 {
             Kind::Cookie(_) => HeaderValue::from_static("cookie"),
@@ -143,11 +141,13 @@ impl TokenSource {
         }
     }
 
-    /// Removes the token from the request if its place is known, and whatever the next reader may take for it.
+    /// Removes the token unless the source is custom, and what another component could read as the token.
     pub(super) fn remove(&self, headers: &mut HeaderMap) {
         let name = match &self.0 {
             Kind::Cookie(name) => name,
-            Kind::Header(name) => return remove_spellings(headers, &folded(name.as_str())),
+            Kind::Header(name) => {
+                return remove_spellings(headers, &normalize_header_name(name.as_str()));
+            }
             Kind::Custom(_) => return,
         };
         let is_other = |pair: &CookiePair<'_>| {
@@ -169,17 +169,17 @@ impl TokenSource {
         }
     }
 
-    /// Whether [`remove`](Self::remove) removes something from the field of this folded name.
+    /// Returns whether [`remove`](Self::remove) changes the field with this normalized name.
     pub(super) fn is_in_field(&self, folded_name: &str) -> bool {
         match &self.0 {
             Kind::Cookie(_) => folded_name == COOKIE.as_str(),
-            Kind::Header(name) => folded_name == folded(name.as_str()),
+            Kind::Header(name) => folded_name == normalize_header_name(name.as_str()),
             Kind::Custom(_) => false,
         }
     }
 }
 
-/// The name alone: what is in its place of a value may be a token.
+/// Logs only the name, because the value may be a token.
 fn log_conflict(cookie: &str, pair: CookiePair<'_>) {
     let found = log_safe(&String::from_utf8_lossy(pair.name().unwrap_or_default()));
     tracing::debug!(
@@ -187,7 +187,7 @@ fn log_conflict(cookie: &str, pair: CookiePair<'_>) {
         target: "tower_oauth::bearer",
         cookie,
         found,
-        "a cookie differs from that of the token only in case, or in white space around its name"
+        "the name of a cookie differs from that of the token only in case or white space"
     );
 }
 

@@ -1,7 +1,14 @@
-//! Who calls, as handlers are told: [`Principal`], and extractors for axum.
+//! Extractors for axum handlers, and [`Principal`], which is either an access token or a session.
 //!
-//! They only read what a layer has put there. A missing layer is the application's mistake, answered
-//! with 500 and a message that names the layer, never with an anonymous request.
+//! | extractor | layer | without credentials |
+//! | --- | --- | --- |
+//! | [`VerifiedToken`](crate::VerifiedToken) | [`BearerLayer`](crate::BearerLayer) | [`TokenRejection`]: 401 |
+//! | [`Session`](crate::Session) | [`LoginLayer`](crate::LoginLayer) | [`SessionRejection`]: redirect to the login, or 401 |
+//! | [`Principal`] | both | [`PrincipalRejection`]: redirect to the login, or 401 |
+//!
+//! Each can be optional (`Option<VerifiedToken>`, …). Extractors only read what a layer inserted into the request
+//! extensions. If the layer is missing, the response is 500 with a message that names it; the request never counts as
+//! anonymous.
 
 mod principal;
 #[cfg(feature = "axum")]

@@ -1,4 +1,4 @@
-//! `Session` and `Option<Session>` as arguments of axum handlers.
+//! The extractors `Session` and `Option<Session>`.
 
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -9,28 +9,27 @@ use http::request::Parts;
 use crate::login::{LoginContext, missing};
 use crate::session::Session;
 
-/// Why there is no [`Session`] for a handler: nobody is signed in, or no layer looked.
+/// The rejection of the [`Session`] extractor: the user is not signed in, or the layer is missing.
 ///
-/// As a response it is what [`LoginLayer::required`](crate::LoginLayer::required) answers: a navigation
-/// is sent to log in, anything else gets 401. Without a [`LoginLayer`](crate::LoginLayer) around the
-/// handler it is a 500 that says so.
+/// The response is that of [`LoginLayer::required`](crate::LoginLayer::required): a navigation is redirected to the
+/// login, other requests get 401. Without an outer [`LoginLayer`](crate::LoginLayer) it is 500.
 #[derive(Debug)]
 pub struct SessionRejection(Box<http::Response<Bytes>>);
 
-/// The session of this request; without one the handler is not called.
+/// Extracts the session of the request; without one the handler is not called.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = SessionRejection;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
-        let mark = find_layer(parts)?;
+        let context = login_context(parts)?;
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            let answer = mark.ask_to_log_in(&parts.method, &parts.headers);
-            SessionRejection(Box::new(answer))
+            let response = context.ask_to_log_in(&parts.method, &parts.headers);
+            SessionRejection(Box::new(response))
         })
     }
 }
 
-/// The session of this request, if there is one; without the layer it is an error, not `None`.
+/// Extracts the session of the request, if there is one. A missing layer is an error, not `None`.
 impl<S: Sync> OptionalFromRequestParts<S> for Session {
     type Rejection = SessionRejection;
 
@@ -38,7 +37,7 @@ impl<S: Sync> OptionalFromRequestParts<S> for Session {
         parts: &mut Parts,
         _: &S,
     ) -> Result<Option<Self>, SessionRejection> {
-        find_layer(parts)?;
+        login_context(parts)?;
         Ok(parts.extensions.get::<Self>().cloned())
     }
 }
@@ -49,11 +48,11 @@ impl IntoResponse for SessionRejection {
     }
 }
 
-fn find_layer(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
-    let mark = parts.extensions.get::<LoginContext>();
-    let mark = mark.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
-    mark.look();
-    Ok(mark)
+fn login_context(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
+    let context = parts.extensions.get::<LoginContext>();
+    let context = context.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
+    context.look();
+    Ok(context)
 }
 
-const NO_LAYER: &str = "a handler asks for Session, but no LoginLayer is around it";
+const NO_LAYER: &str = "the Session extractor requires an outer LoginLayer";

@@ -1,4 +1,4 @@
-//! `VerifiedToken<C>` and `Option<VerifiedToken<C>>`.
+//! The extractors `VerifiedToken<C>` and `Option<VerifiedToken<C>>`.
 
 use std::any::type_name;
 use std::sync::Arc;
@@ -11,18 +11,22 @@ use crate::bearer::{AuthState, ChallengeHints, ChallengeParams, Refusal, WireFor
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
-/// Why there is no [`VerifiedToken`] for a handler.
+/// The rejection of the [`VerifiedToken`] extractor.
+///
+/// The response is 401 with the challenges of the `BearerLayer` if the request is anonymous, and 500 if the layer is
+/// missing or has other claims than `C`.
 #[derive(Debug)]
 pub struct TokenRejection {
     refusal: Refusal,
-    protection: Arc<ChallengeParams>,
-    speech: WireFormat,
+    challenge: Arc<ChallengeParams>,
+    wire_format: WireFormat,
 }
 
-const NO_LAYER: &str = "a handler asks for VerifiedToken, but no BearerLayer is around it";
+const NO_LAYER: &str = "the VerifiedToken extractor requires an outer BearerLayer";
 const OTHER_TYPE: &str =
-    "a handler asks for VerifiedToken with other claims than its BearerLayer has";
+    "the VerifiedToken extractor and its BearerLayer have different claims types";
 
+/// Extracts the token of the request; without one the handler is not called.
 impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C> {
     type Rejection = TokenRejection;
 
@@ -34,6 +38,7 @@ impl<S: Sync, C: Send + Sync + 'static> FromRequestParts<S> for VerifiedToken<C>
     }
 }
 
+/// Extracts the token of the request, if there is one. A missing layer is an error, not `None`.
 impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for VerifiedToken<C> {
     type Rejection = TokenRejection;
 
@@ -45,20 +50,20 @@ impl<S: Sync, C: Send + Sync + 'static> OptionalFromRequestParts<S> for Verified
 fn find<C: Send + Sync + 'static>(
     parts: &Parts,
 ) -> Result<Option<VerifiedToken<C>>, TokenRejection> {
-    let Some(judged) = parts.extensions.get::<AuthState>() else {
+    let Some(state) = parts.extensions.get::<AuthState>() else {
         return Err(rejection(parts, Refusal::MissingLayer(NO_LAYER)));
     };
     match (
         parts.extensions.get::<VerifiedToken<C>>(),
-        &judged.token_info,
+        &state.token_info,
     ) {
         (Some(token), Some(_)) => Ok(Some(token.clone())),
         (None, Some(_)) => {
-            if may_log("other_claims", type_name::<C>()) {
+            if may_log("claims_type_mismatch", type_name::<C>()) {
                 tracing::error!(
-                    name: "other_claims",
+                    name: "claims_type_mismatch",
                     target: "tower_oauth::bearer",
-                    wanted = type_name::<C>(),
+                    expected = type_name::<C>(),
                     OTHER_TYPE
                 );
             }
@@ -69,27 +74,25 @@ fn find<C: Send + Sync + 'static>(
 }
 
 fn rejection(parts: &Parts, refusal: Refusal) -> TokenRejection {
-    let protection = parts
-        .extensions
-        .get::<AuthState>()
-        .map(|judged| Arc::clone(&judged.protection));
-    let protection = protection.unwrap_or_default();
-    protection.tell(&refusal, &parts.method, &parts.uri);
+    let state = parts.extensions.get::<AuthState>();
+    let challenge = state.map(|state| Arc::clone(&state.challenge));
+    let challenge = challenge.unwrap_or_default();
+    challenge.report(&refusal, &parts.method, &parts.uri);
     TokenRejection {
         refusal,
-        protection,
-        speech: WireFormat::of(&parts.method, &parts.headers),
+        challenge,
+        wire_format: WireFormat::of(&parts.method, &parts.headers),
     }
 }
 
 impl IntoResponse for TokenRejection {
     fn into_response(self) -> Response {
-        let message = match (&self.refusal, self.speech) {
+        let message = match (&self.refusal, self.wire_format) {
             (Refusal::MissingLayer(message), WireFormat::Http) => Some(*message),
             _ => None,
         };
-        let demand = ChallengeHints::default();
-        let response: Response = refuse(self.refusal, &self.protection, None, demand, self.speech);
+        let (hints, wire_format) = (ChallengeHints::default(), self.wire_format);
+        let response: Response = refuse(self.refusal, &self.challenge, None, hints, wire_format);
         match message {
             Some(message) => response.map(|_| axum_core::body::Body::from(message)),
             None => response,

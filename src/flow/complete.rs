@@ -1,7 +1,7 @@
-//! The second step: the browser is back, and either somebody signed in or nobody did.
+//! The callback: validation of the authorization response and of the tokens.
 //!
-//! It has two halves, and the token request stands between them. The first says whether there is a code to redeem
-//! and costs next to nothing, so that it can be done for everybody; the second validates what the code brought.
+//! The token request happens in between. Validating the response is cheap, so it can be done for every caller;
+//! only a valid response leads to a token request.
 
 use super::error::FlowError;
 use super::record::{NewRecord, SessionRecord};
@@ -14,14 +14,14 @@ use crate::protocol::authorization_response::{AuthorizationOutcome, Authorizatio
 use crate::protocol::token_response::TokenResponse;
 use crate::token::id_token::{self, LoginExpectations};
 
-/// A response that fits its login and brings a code, which is good for one token request.
+/// A validated authorization response with a code, which can be redeemed in one token request.
 #[derive(Debug)]
-pub(crate) struct Grant {
+pub(crate) struct AuthorizationGrant {
     transaction: Transaction,
     code: AuthorizationCode,
 }
 
-impl Grant {
+impl AuthorizationGrant {
     pub(super) fn code(&self) -> &AuthorizationCode {
         &self.code
     }
@@ -32,24 +32,23 @@ impl Grant {
 }
 
 impl Flow {
-    /// Everything before the token request (`L11`).
+    /// Validates an authorization response against the transaction of its login, before the token request.
     ///
-    /// The transaction and the response are taken by value: whatever comes out, neither can be used
-    /// again. A response that does not fit its transaction fetches nothing; one that does not name its
-    /// issuer may wait for the metadata.
+    /// Consumes both, so that neither can be used again. A response that does not match its transaction causes
+    /// no request. A response without `iss` may have to wait for the metadata.
     pub(crate) async fn accept(
         &self,
         transaction: Transaction,
         response: AuthorizationResponse,
-    ) -> Result<Grant, FlowError> {
+    ) -> Result<AuthorizationGrant, FlowError> {
         self.check_binding(&transaction, &response)?;
         self.check_issuer(&response).await?;
         let code = code_of(response, transaction.silent)?;
-        Ok(Grant { transaction, code })
+        Ok(AuthorizationGrant { transaction, code })
     }
 
-    /// RFC 6749 §10.12, RFC 9700 §4.4.2 (`H08`, `L19`): this browser's login, young enough, at this
-    /// server and for this redirect URI.
+    /// Checks that the response belongs to a recent login of this browser, at this authorization server and for
+    /// this redirect URI (RFC 6749 §10.12, RFC 9700 §4.4.2).
     fn check_binding(
         &self,
         transaction: &Transaction,
@@ -58,7 +57,7 @@ impl Flow {
         if transaction.state != *response.state() {
             return Err(FlowError::request(
                 "state_mismatch",
-                "the state is of another login",
+                "the state belongs to another login",
             ));
         }
         if transaction.expired(unix_seconds(&**self.clock())) {
@@ -78,21 +77,21 @@ impl Flow {
         Ok(())
     }
 
-    /// RFC 9207 §2.4 (`L15`, `H14`): who answers is whom we asked, byte for byte, for errors as well;
-    /// and a server that always says its name is not silent.
+    /// Checks that the response comes from the expected issuer (RFC 9207 §2.4), for error responses as well.
+    /// Compares byte for byte, and requires `iss` if the server declares that it always sends it.
     async fn check_issuer(&self, response: &AuthorizationResponse) -> Result<(), FlowError> {
         match response.issuer() {
             Some(issuer) if issuer == self.server.issuer() => Ok(()),
             Some(_) => Err(FlowError::request(
                 "issuer_mismatch",
-                "the response is of another authorization server",
+                "the response comes from another authorization server",
             )),
             None => {
                 let metadata = self.server.metadata().await?;
                 if metadata.authorization_response_iss_parameter_supported() {
                     return Err(FlowError::request(
                         "issuer_missing",
-                        "the response does not name its authorization server",
+                        "the response does not name its issuer",
                     ));
                 }
                 Ok(())
@@ -100,16 +99,17 @@ impl Flow {
         }
     }
 
-    /// Completes the login with what the code brought.
+    /// Completes the login with the tokens of the token response.
     ///
-    /// No token is used before the ID token was found good (RFC 9700 §4.5.3.2).
+    /// No token is used before the ID token is verified, whose nonce binds the code to this browser (RFC 9700
+    /// §4.5.3.2).
     pub(crate) async fn complete(
         &self,
-        grant: Grant,
+        grant: AuthorizationGrant,
         tokens: TokenResponse,
     ) -> Result<SessionRecord, FlowError> {
-        let Grant { transaction, code } = &grant;
-        // OpenID Connect Core §3.1.3.3: with `openid` there is one.
+        let AuthorizationGrant { transaction, code } = &grant;
+        // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
         let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
         let expected = LoginExpectations {
             client_id: self.client.id(),
@@ -131,7 +131,7 @@ impl Flow {
             id: SessionId::new(self.random().bytes()?),
             now,
             claims,
-            // RFC 6749 §5.1: what was asked for, unless the server says something else.
+            // RFC 6749 §5.1: the requested scopes, unless the response has `scope`.
             scopes: tokens.scope.unwrap_or_else(|| self.scopes.clone()),
             access_token: tokens.access_token,
             access_token_expires_at: now
@@ -145,7 +145,7 @@ impl Flow {
     }
 }
 
-/// RFC 6749 §4.1.2.1 (`L16`, `H17`): an error is an error, whatever stands beside it.
+/// Returns the code of a response, or the error that it reports (RFC 6749 §4.1.2.1).
 fn code_of(response: AuthorizationResponse, silent: bool) -> Result<AuthorizationCode, FlowError> {
     match response.into_outcome() {
         AuthorizationOutcome::Code(code) => Ok(code),

@@ -1,12 +1,13 @@
-//! An e-mail address in a claim, and what it is worth.
+//! E-mail addresses in claims (OpenID Connect Core §5.1).
 
 use serde_json::Value;
 
-/// An e-mail address that an authorization server gave.
+/// The e-mail address of a user, from the claims `email` and `email_verified` (OpenID Connect Core §5.1).
 ///
-/// It is for writing to people, not for knowing them: addresses change hands, and more than one
-/// server lets its users claim any address they like. An application that finds accounts by address
-/// hands them to whoever claims it. See [`Session::user_key`](crate::Session::user_key).
+/// Use it to send mail, not to identify users: addresses are reassigned, and some authorization servers let users
+/// enter any address. An application that looks up accounts by address lets an attacker take over an account by
+/// entering its address. Identify users by [`Session::user_key`](crate::Session::user_key) instead (OpenID
+/// Connect Core §5.7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email {
     address: String,
@@ -19,24 +20,24 @@ impl Email {
             return None;
         };
         let verified = claim("email_verified").as_ref().and_then(Value::as_bool);
-        // What several readers would read as several addresses was verified as which of them?
+        // If parsers disagree on which address a text contains, it is unknown which one was verified.
         let verified = verified.filter(|verified| !verified || is_plain(&address));
         Some(Self { address, verified })
     }
 
-    /// `email`, as it was sent. It may be anything.
+    /// Returns `email` as it was sent. The syntax of the address is not checked.
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// `email_verified`: what the server says, or `None` where it says nothing, says it as anything
-    /// but a boolean, or says it of what is not one plain ASCII address.
+    /// Returns `email_verified`, or `None` if it is absent or not a boolean, or if it is true for a text that is
+    /// not a single plain ASCII address.
     pub fn verified(&self) -> Option<bool> {
         self.verified
     }
 }
 
-/// One local part and one host name, in ASCII, without quotes, comments, lists or a final dot.
+/// Returns whether a text is a single ASCII address without quotes, comments and a trailing dot.
 fn is_plain(address: &str) -> bool {
     let Some((local, domain)) = address.split_once('@') else {
         return false;
@@ -60,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_plain_address_with_a_boolean_is_verified() {
+    fn only_a_plain_address_with_a_boolean_claim_is_verified() {
         for (address, verified, expected) in [
             ("alice@example.com", json!(true), Some(true)),
             ("a.l+i_ce@mail.example.com", json!(true), Some(true)),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_no_address() {
+    fn a_claim_that_is_not_a_string_is_not_an_address() {
         assert_eq!(Email::read(|_| Some(json!(["a@b"]))), None);
         assert_eq!(Email::read(|_| None), None);
     }

@@ -1,16 +1,16 @@
-//! The compact binary form of what is sealed into cookies: a schema number, then fields in order.
+//! The compact binary encoding of encrypted cookie contents: a schema number, then the fields in order.
 //!
-//! Reading is total. Another schema, a missing or a surplus byte give nothing, so that a record of a
-//! newer release is a person who signs in again and no failure (`L46`).
+//! Decoding is total. Another schema, a missing byte or a surplus byte yields `None`, so that after an upgrade
+//! or a downgrade users sign in again instead of seeing an error.
 
 use zeroize::Zeroizing;
 
-/// Writes fields into memory that is wiped when dropped.
+/// Encodes fields into a buffer that is zeroized on drop.
 pub(super) struct Writer(Zeroizing<Vec<u8>>);
 
 impl Writer {
     pub(super) fn new(schema: u8) -> Self {
-        // Room enough that the buffer seldom moves and leaves a copy behind.
+        // Reallocation leaves a copy behind that is not zeroized, so the capacity suffices for most records.
         let mut buffer = Vec::with_capacity(4096);
         buffer.push(schema);
         Self(Zeroizing::new(buffer))
@@ -29,7 +29,7 @@ impl Writer {
     }
 
     pub(super) fn text(self, value: &str) -> Self {
-        // Nothing longer than 4 GiB gets here; if it did, the record would not be read back.
+        // A text of more than 4 GiB would yield a record that cannot be decoded; none is that long.
         let length = u32::try_from(value.len()).unwrap_or(u32::MAX);
         self.raw(&length.to_be_bytes()).raw(value.as_bytes())
     }
@@ -58,11 +58,11 @@ impl Writer {
     }
 }
 
-/// Reads what [`Writer`] wrote.
+/// Decodes the output of [`Writer`].
 pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    /// `None` for any schema but this one.
+    /// Returns `None` if the schema differs.
     pub(super) fn new(bytes: &'a [u8], schema: u8) -> Option<Self> {
         let (first, rest) = bytes.split_first()?;
         (*first == schema).then_some(Self(rest))
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
         std::str::from_utf8(text).ok()
     }
 
-    /// The outer `None` is a failure to read, the inner one an absent value.
+    /// Decodes an optional text. The outer `None` means that decoding failed, the inner `None` an absent value.
     pub(super) fn optional(&mut self) -> Option<Option<&'a str>> {
         match self.flag()? {
             true => self.text().map(Some),
@@ -112,7 +112,7 @@ impl<'a> Reader<'a> {
         Some(*bytes)
     }
 
-    /// Ends the reading; bytes that are left over spoil it.
+    /// Finishes decoding. Returns `None` if there are bytes left.
     pub(super) fn finish(self) -> Option<()> {
         self.0.is_empty().then_some(())
     }

@@ -1,4 +1,4 @@
-//! Why a login did not come about, sorted by who is to blame, since that decides the answer.
+//! Errors of the code flow, classified by the party that causes them, since that determines the response.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::protocol::token_response::TokenResponseError;
 use crate::random::RandomError;
 use crate::token::id_token::IdTokenError;
 
-/// Why a login did not come about.
+/// A login failed.
 ///
-/// For logs, metrics and tests; the browser gets a page that says what its person can do. It never
-/// holds a token, a code or a state.
+/// Intended for logs, metrics and tests; the user sees an error page instead. Never contains a token, a code
+/// or a `state`.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct FlowError {
@@ -21,65 +21,65 @@ pub struct FlowError {
     code: &'static str,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
-    refusal: Option<Box<Refusal>>,
+    error_response: Option<Box<OAuthErrorResponse>>,
 }
 
-/// Who is to blame for a [`FlowError`].
+/// The party that caused a [`FlowError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FlowErrorKind {
-    /// The browser's request: a callback that belongs to no login of this browser, a parameter that
-    /// cannot be, a code that is no longer good.
+    /// The browser sent an invalid request: a callback that does not belong to a login of this browser, an
+    /// invalid parameter, or a code that has expired.
     Request,
-    /// The authorization endpoint, or the person there, said no: any error it sent the browser back
-    /// with, whatever it says of whose fault it is.
+    /// The authorization endpoint returned an error response, or the user denied the request (RFC 6749
+    /// §4.1.2.1).
     Refused,
-    /// A silent login (`prompt=none`) found nobody signed in. Not a failure.
+    /// A silent login (`prompt=none`) requires user interaction. Not a failure (OpenID Connect Core §3.1.2.6).
     NotSignedIn,
-    /// The authorization server answered something that cannot be used.
+    /// The authorization server returned a response that cannot be used.
     Server,
-    /// The authorization server did not answer.
+    /// The authorization server did not respond.
     Unavailable,
-    /// This application is not set up as the authorization server expects.
+    /// This application is not configured as the authorization server requires.
     Configuration,
-    /// The machine gave no randomness.
+    /// The operating system returned no random bytes.
     Internal,
 }
 
-/// What the authorization server said.
+/// An error response of the authorization server (RFC 6749 §4.1.2.1, §5.2).
 #[derive(Clone, Debug)]
-struct Refusal {
+struct OAuthErrorResponse {
     code: OAuthErrorCode,
     description: Option<String>,
 }
 
 impl FlowError {
-    /// Who is to blame.
+    /// Returns the party that caused the error.
     pub fn kind(&self) -> FlowErrorKind {
         self.kind
     }
 
-    /// A stable name of the reason, such as `state_mismatch`: for metrics, alerts and support.
+    /// Returns a stable name of the reason, such as `state_mismatch`, for metrics, alerts and support.
     pub fn code(&self) -> &'static str {
         self.code
     }
 
-    /// When it is worth trying again, for [`FlowErrorKind::Unavailable`].
+    /// Returns the time to wait before a retry, for [`FlowErrorKind::Unavailable`].
     pub fn retry_after(&self) -> Option<Duration> {
         self.retry_after
     }
 
-    /// The error code the authorization server sent, where it sent one. Escape it in HTML.
+    /// Returns the error code that the authorization server sent, if any. Escape it in HTML.
     pub fn oauth_error(&self) -> Option<&OAuthErrorCode> {
-        self.refusal.as_deref().map(|refusal| &refusal.code)
+        self.error_response.as_deref().map(|error| &error.code)
     }
 
-    /// The explanation the authorization server sent: capped and without control characters, and
-    /// still a stranger's text.
+    /// Returns the `error_description` that the authorization server sent: truncated and without control
+    /// characters, but untrusted.
     pub(crate) fn description(&self) -> Option<&str> {
-        self.refusal
+        self.error_response
             .as_deref()
-            .and_then(|refusal| refusal.description.as_deref())
+            .and_then(|error| error.description.as_deref())
     }
 
     pub(super) fn new(
@@ -92,7 +92,7 @@ impl FlowError {
             code,
             message: message.into(),
             retry_after: None,
-            refusal: None,
+            error_response: None,
         }
     }
 
@@ -100,11 +100,11 @@ impl FlowError {
         Self::new(FlowErrorKind::Request, code, message)
     }
 
-    /// An error response of the authorization endpoint (RFC 6749 §4.1.2.1). `silent` says that the
-    /// login was not allowed to ask the person.
+    /// Converts an error response of the authorization endpoint (RFC 6749 §4.1.2.1). `silent` states that the
+    /// request had `prompt=none`.
     pub(super) fn refused(code: OAuthErrorCode, description: Option<String>, silent: bool) -> Self {
         let (kind, name) = match code {
-            _ if silent && code.wants_interaction() => {
+            _ if silent && code.requires_interaction() => {
                 (FlowErrorKind::NotSignedIn, "not_signed_in")
             }
             OAuthErrorCode::AccessDenied => (FlowErrorKind::Refused, "access_denied"),
@@ -114,8 +114,8 @@ impl FlowError {
             }
             _ => (FlowErrorKind::Refused, "authorization_error"),
         };
-        let message = format!("the authorization endpoint answered error {code}");
-        Self::new(kind, name, message).with_refusal(code, description)
+        let message = format!("the authorization endpoint returned error {code}");
+        Self::new(kind, name, message).with_error_response(code, description)
     }
 
     pub(super) fn no_id_token() -> Self {
@@ -137,15 +137,15 @@ impl FlowError {
         }
     }
 
-    /// The refresh token is no longer good.
+    /// The authorization server rejected the refresh token.
     pub(super) fn refresh_refused(error: TokenResponseError) -> Self {
         let message = error.to_string();
-        let refused = Self::new(FlowErrorKind::Refused, "refresh_refused", message);
+        let rejected = Self::new(FlowErrorKind::Refused, "refresh_refused", message);
         match error {
             TokenResponseError::Refused { code, description } => {
-                refused.with_refusal(code, description)
+                rejected.with_error_response(code, description)
             }
-            _ => refused,
+            _ => rejected,
         }
     }
 
@@ -153,27 +153,27 @@ impl FlowError {
         Self::new(
             FlowErrorKind::Refused,
             "no_refresh_token",
-            "there is no refresh token",
+            "the session has no refresh token",
         )
     }
 
-    /// What the server says of the time is better than what we think of it.
-    pub(super) fn with_retry_after(self, told: Option<Duration>) -> Self {
+    /// Sets the time to wait to that of the field `Retry-After`, if the response has it.
+    pub(super) fn with_retry_after(self, field: Option<Duration>) -> Self {
         Self {
-            retry_after: told.or(self.retry_after),
+            retry_after: field.or(self.retry_after),
             ..self
         }
     }
 
-    fn with_refusal(self, code: OAuthErrorCode, description: Option<String>) -> Self {
+    fn with_error_response(self, code: OAuthErrorCode, description: Option<String>) -> Self {
         Self {
-            refusal: Some(Box::new(Refusal { code, description })),
+            error_response: Some(Box::new(OAuthErrorResponse { code, description })),
             ..self
         }
     }
 }
 
-/// What an answer without a time of its own is worth waiting for.
+/// The time to wait before a retry if a response has no `Retry-After`.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 impl From<InvalidAuthorizationResponse> for FlowError {
@@ -199,7 +199,7 @@ impl From<Unavailable> for FlowError {
     }
 }
 
-/// The request of the token endpoint brought no answer: whether it was carried out is not known.
+/// The token endpoint did not respond. Whether it processed the request is unknown.
 impl From<BackChannelError> for FlowError {
     fn from(error: BackChannelError) -> Self {
         match error {
@@ -222,7 +222,7 @@ impl From<BackChannelError> for FlowError {
     }
 }
 
-/// `H74`, `H76`: the code was too late, we are not who we should be, or the answer is no answer.
+/// The token endpoint rejected the code or the client, or its response cannot be used.
 impl From<TokenResponseError> for FlowError {
     fn from(error: TokenResponseError) -> Self {
         let message = error.to_string();
@@ -246,7 +246,7 @@ impl From<TokenResponseError> for FlowError {
                     retry_after,
                     ..Self::new(kind, name, message)
                 }
-                .with_refusal(code, description)
+                .with_error_response(code, description)
             }
             TokenResponseError::Status(429 | 500..=599) => {
                 Self::unavailable("token_endpoint_unavailable", message, RETRY_AFTER)
@@ -278,7 +278,7 @@ impl From<IdTokenError> for FlowError {
             _ => Self::new(
                 FlowErrorKind::Server,
                 error.code(),
-                format!("the ID token was refused: {error}"),
+                format!("the ID token was rejected: {error}"),
             ),
         }
     }

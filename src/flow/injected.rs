@@ -1,4 +1,4 @@
-//! What a login would have brought, for tests that do without one.
+//! Session records for tests that skip the login.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::settings::Flow;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 use crate::random::RandomError;
 
-/// Whoever signed in by hand.
+/// The result of a login that a test defines.
 pub(crate) struct Injected {
     pub(crate) claims: Claims,
     pub(crate) scopes: ScopeSet,
@@ -19,7 +19,7 @@ pub(crate) struct Injected {
 }
 
 impl Flow {
-    /// The record of a login that took place now.
+    /// Creates the record of a login at `now`.
     pub(crate) fn inject(
         &self,
         injected: Injected,

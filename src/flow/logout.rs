@@ -1,4 +1,4 @@
-//! Signing out at the authorization server, OpenID Connect RP-Initiated Logout §2.
+//! Logout at the authorization server (OpenID Connect RP-Initiated Logout §2).
 
 use std::time::Duration;
 
@@ -10,33 +10,35 @@ use crate::clock::within;
 use crate::config_error::ConfigError;
 use crate::protocol::{State, form};
 
-/// How long the URL may be: servers and proxies on the way begin to refuse at 8 KiB, and cookies of
-/// the server travel in the same head (`L63`).
+/// Maximum length of the logout URL. Servers and proxies commonly limit the request head to 8 KiB, which also
+/// contains the cookies of the authorization server.
 const MAX_URL: usize = 4096;
 
-/// How long a person waits here for metadata that is not known yet.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time that a logout waits for metadata.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 const CLIENT_ID: &str = "client_id";
 
-/// The way out of a server whose metadata names none, or not the one to use.
+/// A configured logout endpoint, for an authorization server whose metadata has no usable one.
 #[derive(Clone, Debug)]
-pub(super) struct OwnEndSession {
+pub(super) struct CustomEndSession {
     endpoint: Url,
-    /// What the server calls `post_logout_redirect_uri`.
+    /// The name of the parameter that corresponds to `post_logout_redirect_uri`.
     redirect_parameter: String,
 }
 
-/// Where the browser goes to sign out at the server too.
+/// The URL that the browser is redirected to for logout at the authorization server.
 #[derive(Clone, Debug)]
 pub(crate) struct EndSession {
     pub(crate) url: String,
-    /// Whether it comes back with the state.
-    pub(crate) brings_state: bool,
+    /// The URL without the ID token, for a response that a script can read.
+    pub(crate) url_without_hint: String,
+    /// Whether the authorization server returns the `state` with the redirect back.
+    pub(crate) returns_state: bool,
 }
 
 impl Flow {
-    /// A way to sign out that is not that of the specification (`L62`).
+    /// Sets a logout endpoint that does not follow the specification.
     pub(crate) fn with_end_session_endpoint(
         mut self,
         url: &str,
@@ -51,41 +53,43 @@ impl Flow {
             return Err(ConfigError::Setting {
                 setting: "redirect parameter",
                 value: redirect_parameter.to_owned(),
-                reason: "it must be letters, digits, `_`, `-` and `.`, and not `client_id`",
+                reason: "it must consist of letters, digits, `_`, `-` and `.`, and must not be `client_id`",
             });
         }
-        self.end_session = Some(OwnEndSession {
+        self.end_session = Some(CustomEndSession {
             endpoint,
             redirect_parameter: redirect_parameter.to_owned(),
         });
         Ok(self)
     }
 
-    /// Where the browser goes to sign out at the server too; `None` where the server offers nothing
-    /// of the kind, or is not known within two seconds: the session here has ended all the same.
+    /// Returns the logout URL of the authorization server, or `None` if the server has no logout endpoint or its
+    /// metadata is not available within two seconds. The local session has ended in any case.
     ///
-    /// The ID token goes along as a hint unless the URL would exceed 4 KiB; the client id always
-    /// does, so that the server knows whose redirect URI it reads.
+    /// Adds `client_id`, so that the server can validate the redirect URI without a hint, and `id_token_hint`
+    /// unless the URL would exceed 4 KiB.
     pub(crate) async fn end_session(
         &self,
         record: &SessionRecord,
         state: &State,
     ) -> Option<EndSession> {
         match &self.end_session {
-            Some(own) => Some(self.end_session_at(own)),
+            Some(custom) => Some(self.end_session_at(custom)),
             None => self.end_session_by_metadata(record, state).await,
         }
     }
 
-    /// Such servers know neither hint nor state, and are not handed an ID token for nothing.
-    fn end_session_at(&self, own: &OwnEndSession) -> EndSession {
+    /// Such servers do not support `id_token_hint` and `state`, so the ID token is not disclosed to them.
+    fn end_session_at(&self, custom: &CustomEndSession) -> EndSession {
         let mut parameters = vec![(CLIENT_ID, self.client.id())];
         if let Some(uri) = &self.post_logout_redirect_uri {
-            parameters.push((&own.redirect_parameter, uri));
+            parameters.push((&custom.redirect_parameter, uri));
         }
+        let url = with_parameters(&custom.endpoint, &parameters);
         EndSession {
-            url: with_parameters(&own.endpoint, &parameters),
-            brings_state: false,
+            url_without_hint: url.clone(),
+            url,
+            returns_state: false,
         }
     }
 
@@ -95,7 +99,9 @@ impl Flow {
         state: &State,
     ) -> Option<EndSession> {
         let metadata = self.server.metadata();
-        let metadata = within(&**self.clock(), PATIENCE, metadata).await?.ok()?;
+        let metadata = within(&**self.clock(), METADATA_TIMEOUT, metadata)
+            .await?
+            .ok()?;
         let endpoint = Url::parse(metadata.end_session_endpoint()?).ok()?;
         let hint = record
             .id_token()
@@ -109,14 +115,16 @@ impl Flow {
         parameters.extend(hint);
         let with_hint = with_parameters(&endpoint, &parameters);
         let fits = with_hint.len() <= MAX_URL;
+        let url = if fits { &with_hint } else { &without_hint };
         Some(EndSession {
-            url: if fits { with_hint } else { without_hint },
-            brings_state: self.post_logout_redirect_uri.is_some(),
+            url: url.clone(),
+            url_without_hint: without_hint,
+            returns_state: self.post_logout_redirect_uri.is_some(),
         })
     }
 }
 
-/// Adds to the query that the endpoint may already have, except where it names the same.
+/// Adds parameters to the query of the endpoint. They replace parameters of the same name.
 fn with_parameters(endpoint: &Url, parameters: &[(&str, &str)]) -> String {
     let mut pairs: Vec<(String, String)> = form::parse(endpoint.query().unwrap_or_default())
         .unwrap_or_default()

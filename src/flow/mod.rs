@@ -1,17 +1,12 @@
-//! The authorization code flow ([RFC 6749 §4.1], OpenID Connect Core §3.1) as steps, and what comes of
-//! it: a [`Session`](crate::Session), or a [`FlowError`] that says who is to blame.
+//! The authorization code flow (RFC 6749 §4.1, OpenID Connect Core §3.1), independent of HTTP services and
+//! cookies.
 //!
-//! Nothing here knows a web framework or a cookie; [`LoginLayer`](crate::LoginLayer) drives it. A start
-//! gives the URL the browser is sent to and a transaction that must come back with it. Accepting takes the
-//! transaction and what the browser brought by value and makes a grant of them, redeeming gets its tokens, completing
-//! takes both.
+//! `start` returns the authorization URL and a transaction, which the browser must present at the callback.
+//! `accept` validates the authorization response against the transaction and returns a grant. `redeem` exchanges
+//! the code of the grant for tokens. `complete` verifies the tokens and returns the record of a session.
+//! `refresh`, `revoke`, `userinfo` and `end_session` work with such a record.
 //!
-//! # Not done here
-//!
-//! Logins without `openid`, encrypted ID tokens and encrypted userinfo answers are refused. Where a session is
-//! kept, how it is refreshed and how it ends is told in [`session`](crate::session).
-//!
-//! [RFC 6749 §4.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1
+//! Logins without the scope `openid`, encrypted ID tokens and encrypted userinfo responses are not supported.
 
 mod complete;
 mod email;
@@ -39,6 +34,7 @@ pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 #[cfg(feature = "testing")]
 pub(crate) use injected::Injected;
+pub(crate) use logout::EndSession;
 pub(crate) use record::SessionRecord;
 pub(crate) use redeem::RedemptionOutcome;
 pub(crate) use refresh::{RefreshFailure, Refreshed};

@@ -1,4 +1,4 @@
-//! What is kept of somebody who signed in.
+//! The record of a session.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,33 +7,35 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::encoding::{Reader, Writer};
-use super::refresh::Tokens;
+use super::refresh::SessionTokens;
 use super::session_id::SessionId;
-use super::transaction::CLOCK_ERROR;
-use crate::protocol::claims::{Registered, seconds};
+use super::transaction::CLOCK_SKEW_ALLOWANCE;
+use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 
-/// A record of another schema is nothing (`L46`).
+/// Records with another schema cannot be decoded.
 const SCHEMA: u8 = 2;
 
-/// A session: who signed in, when, and what the application may do for them.
+/// The content of a session: claims, tokens, timestamps and application data.
 ///
-/// A value, changed by making another. It holds tokens: whoever keeps it seals it.
+/// An immutable value; methods return changed copies. It contains tokens, so it is encrypted before it is stored.
 #[derive(Clone)]
 pub(crate) struct SessionRecord {
     id: SessionId,
-    /// Grows with every refresh: of two records of one session the greater is the newer.
+    /// Increases with every refresh: of two records of a session, the one with the greater value has the newer
+    /// tokens.
     generation: u64,
     created_at: i64,
     last_seen: i64,
-    /// The absolute limit when it began: a limit that is raised later is one for later sessions.
+    /// The absolute limit at the time of login. If the configured limit is raised later, existing sessions keep
+    /// theirs.
     ends_by: i64,
     claims: Claims,
-    /// The session at the authorization server (`sid`), as the ID token names it.
+    /// The session at the authorization server: `sid` of the ID token.
     sid: Option<String>,
-    /// When the authorization server says that it ends.
-    expiry: Option<i64>,
+    /// The end of the session at the authorization server: `session_expiry` of the ID token.
+    session_expiry: Option<i64>,
     scopes: ScopeSet,
     access_token: AccessToken,
     access_token_since: i64,
@@ -42,11 +44,11 @@ pub(crate) struct SessionRecord {
     refresh_token_expires_at: Option<i64>,
     id_token: Option<IdToken>,
     app_data: Option<String>,
-    /// Grows with every change of it: of two records of one session the greater has the newer data.
-    app_data_count: u64,
+    /// Increases with every change of the application data, like `generation` for the tokens.
+    app_data_generation: u64,
 }
 
-/// What a login gives.
+/// The result of a login.
 pub(super) struct NewRecord {
     pub(super) id: SessionId,
     pub(super) now: i64,
@@ -61,9 +63,9 @@ pub(super) struct NewRecord {
 
 impl SessionRecord {
     pub(super) fn new(new: NewRecord) -> Self {
-        let said = parse_object(new.claims.as_json().as_bytes());
-        let said = said.map(|claims| Said::read(|name| claims.member(name)));
-        let said = said.unwrap_or_default();
+        let provider = parse_object(new.claims.as_json().as_bytes());
+        let provider = provider.map(|claims| ProviderSession::read(|name| claims.member(name)));
+        let provider = provider.unwrap_or_default();
         Self {
             id: new.id,
             generation: 0,
@@ -71,8 +73,8 @@ impl SessionRecord {
             last_seen: new.now,
             ends_by: i64::MAX,
             claims: new.claims,
-            sid: said.sid,
-            expiry: said.expiry,
+            sid: provider.sid,
+            session_expiry: provider.expiry,
             scopes: new.scopes,
             access_token: new.access_token,
             access_token_since: new.now,
@@ -81,29 +83,29 @@ impl SessionRecord {
             refresh_token_expires_at: new.refresh_token_expires_at,
             id_token: Some(new.id_token),
             app_data: None,
-            app_data_count: 0,
+            app_data_generation: 0,
         }
     }
 
-    /// New at every login; no secret.
+    /// Returns the identifier, which is new at every login and not secret.
     pub(crate) fn id(&self) -> &SessionId {
         &self.id
     }
 
-    /// The same session under another name, before anybody knew it by the first.
+    /// Returns the record with another identifier, for a session that has not been saved yet.
     pub(crate) fn with_id(self, id: SessionId) -> Self {
         Self { id, ..self }
     }
 
-    /// The same session under this absolute limit, whatever is set for others later.
+    /// Returns the record with this absolute limit, which later changes of the configuration do not extend.
     pub(crate) fn with_limit(self, absolute: Duration) -> Self {
         let ends_by = after(self.created_at, absolute);
         Self { ends_by, ..self }
     }
 
-    /// The same session, created later than that if it was not: for one that begins, before anything depends on it.
-    pub(crate) fn created_after(self, moment: i64) -> Self {
-        let created_at = self.created_at.max(moment.saturating_add(1));
+    /// Returns the record with a creation time later than `time`, for a session that has not been saved yet.
+    pub(crate) fn created_after(self, time: i64) -> Self {
+        let created_at = self.created_at.max(time.saturating_add(1));
         Self {
             created_at,
             last_seen: self.last_seen.max(created_at),
@@ -131,12 +133,12 @@ impl SessionRecord {
         &self.scopes
     }
 
-    /// Seconds since 1970, like all times here.
+    /// Returns the time of the login in seconds since the Unix epoch, like all times of a record.
     pub(crate) fn created_at(&self) -> i64 {
         self.created_at
     }
 
-    /// When the authorization server issued the ID token of the login, by its clock.
+    /// Returns `iat` of the ID token of the login, by the clock of the authorization server.
     pub(crate) fn issued_at(&self) -> i64 {
         self.claims.issued_at().unwrap_or(i64::MIN)
     }
@@ -149,7 +151,7 @@ impl SessionRecord {
         self.id_token.as_ref()
     }
 
-    /// `sid`: scoped by the issuer.
+    /// Returns `sid`, which is unique within the issuer.
     pub(crate) fn sid(&self) -> Option<&str> {
         self.sid.as_deref()
     }
@@ -158,7 +160,7 @@ impl SessionRecord {
         &self.access_token
     }
 
-    /// When it came.
+    /// Returns the time at which the access token was received.
     pub(crate) fn access_token_since(&self) -> i64 {
         self.access_token_since
     }
@@ -175,7 +177,7 @@ impl SessionRecord {
         self.refresh_token_expires_at
     }
 
-    /// What the application keeps with the session, as JSON.
+    /// Returns the application data as JSON.
     pub(crate) fn app_data(&self) -> Option<&str> {
         self.app_data.as_deref()
     }
@@ -183,24 +185,25 @@ impl SessionRecord {
     pub(crate) fn with_app_data(self, app_data: Option<String>) -> Self {
         Self {
             app_data,
-            app_data_count: self.app_data_count.saturating_add(1),
+            app_data_generation: self.app_data_generation.saturating_add(1),
             ..self
         }
     }
 
-    /// Whether `other`, of the same session, lacks newer tokens or newer app data that are here.
+    /// Returns whether this record has newer tokens or newer application data than `other`, a record of the same
+    /// session.
     pub(crate) fn is_ahead_of(&self, other: &Self) -> bool {
-        self.generation > other.generation || self.app_data_count > other.app_data_count
+        self.generation > other.generation || self.app_data_generation > other.app_data_generation
     }
 
-    /// The newer tokens and the newer app data of two records of one session.
-    pub(crate) fn joined(&self, other: &Self) -> Self {
+    /// Merges two records of the same session: the newer tokens and the newer application data.
+    pub(crate) fn merged(&self, other: &Self) -> Self {
         let tokens = if other.generation > self.generation {
             other
         } else {
             self
         };
-        let data = if other.app_data_count > self.app_data_count {
+        let data = if other.app_data_generation > self.app_data_generation {
             other
         } else {
             self
@@ -208,13 +211,13 @@ impl SessionRecord {
         Self {
             last_seen: self.last_seen.max(other.last_seen),
             app_data: data.app_data.clone(),
-            app_data_count: data.app_data_count,
+            app_data_generation: data.app_data_generation,
             ..tokens.clone()
         }
     }
 
-    /// The same session with other tokens; who signed in, and what is kept with it, stays.
-    pub(super) fn with_tokens(&self, tokens: Tokens) -> Self {
+    /// Returns the record with other tokens. Claims and application data stay.
+    pub(super) fn with_tokens(&self, tokens: SessionTokens) -> Self {
         let old = self.clone();
         Self {
             generation: tokens.generation,
@@ -229,27 +232,29 @@ impl SessionRecord {
         }
     }
 
-    /// When the session ends whatever happens (`L44`): by its age, by what the ID token says of the
-    /// session at the authorization server, or when neither token can be of use any more.
+    /// Returns the time at which the session ends regardless of its use: at the absolute limit, at
+    /// `session_expiry` of the ID token, or when access token and refresh token have both expired.
     ///
-    /// `lost` says how much longer ago a moment is than the wall clock tells, in seconds.
+    /// `lost` returns by how many seconds the wall clock understates the age of a timestamp, because the clock
+    /// was set back.
     pub(crate) fn ends_at(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        let last = self.last_moment(absolute, lost);
+        let latest = self.latest_expiry(absolute, lost);
         let tokens = self
             .refresh_token_expires_at
             .map(|end| end.max(self.access_token_expires_at));
-        tokens.map_or(last, |end| end.min(last))
+        tokens.map_or(latest, |end| end.min(latest))
     }
 
-    /// The same, whatever tokens a refresh brings: a rotated refresh token may live longer than the one
-    /// before.
-    pub(crate) fn last_moment(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
-        let old = after(self.created_at, absolute).min(self.ends_by);
-        let old = old.saturating_sub(lost(self.created_at));
-        self.expiry.map_or(old, |expiry| expiry.min(old))
+    /// Like [`ends_at`](Self::ends_at), without the limit of the tokens: a refresh may return a refresh token
+    /// that expires later.
+    pub(crate) fn latest_expiry(&self, absolute: Duration, lost: impl Fn(i64) -> i64) -> i64 {
+        let limit = after(self.created_at, absolute).min(self.ends_by);
+        let limit = limit.saturating_sub(lost(self.created_at));
+        self.session_expiry
+            .map_or(limit, |expiry| expiry.min(limit))
     }
 
-    /// The earlier of its two limits.
+    /// Returns the time at which the session ends if it is not used again.
     pub(crate) fn expires_at(
         &self,
         absolute: Duration,
@@ -260,17 +265,18 @@ impl SessionRecord {
         idle.min(self.ends_at(absolute, lost))
     }
 
-    /// Whether it is of a time to come: the clock jumped back, which prolongs nothing.
+    /// Returns whether the record was created or used in the future. Such a session is rejected: the clock was set
+    /// back, which must not extend a session.
     pub(crate) fn is_from_the_future(&self, now: i64) -> bool {
-        self.created_at.max(self.last_seen) > now.saturating_add(CLOCK_ERROR)
+        self.created_at.max(self.last_seen) > now.saturating_add(CLOCK_SKEW_ALLOWANCE)
     }
 
-    /// Whether its use is worth writing down: a tenth of the idle limit has passed (`L44`).
-    pub(crate) fn wants_touch(&self, now: i64, idle: Duration) -> bool {
+    /// Returns whether the time of the last use needs to be saved: a tenth of the idle limit has passed since.
+    pub(crate) fn needs_touch(&self, now: i64, idle: Duration) -> bool {
         now >= after(self.last_seen, (idle / 10).max(Duration::from_secs(1)))
     }
 
-    /// The same session, in use now.
+    /// Returns the record with `now` as the time of the last use.
     pub(crate) fn touched(self, now: i64) -> Self {
         Self {
             last_seen: now.max(self.last_seen),
@@ -278,8 +284,8 @@ impl SessionRecord {
         }
     }
 
-    /// The same session without the raw ID token, where room is short: it only served as a hint at
-    /// sign-out.
+    /// Returns the record without the encoded ID token, to make it smaller. The ID token is only needed as
+    /// `id_token_hint` at logout.
     pub(crate) fn without_id_token(self) -> Self {
         Self {
             id_token: None,
@@ -303,17 +309,17 @@ impl SessionRecord {
             .optional_number(self.refresh_token_expires_at)
             .optional(self.id_token.as_ref().map(IdToken::expose))
             .optional(self.app_data.as_deref())
-            .unsigned(self.app_data_count)
+            .unsigned(self.app_data_generation)
             .finish()
     }
 
-    /// `None` for another schema and for anything that is no session of somebody.
+    /// Decodes a record. Returns `None` if the schema differs or the bytes are not a record of a user.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
         let (id, generation) = (reader.array().map(SessionId::new)?, reader.unsigned()?);
         let (created_at, last_seen) = (reader.number()?, reader.number()?);
         let ends_by = reader.number()?;
-        let (claims, said) = claims(reader.text()?)?;
+        let (claims, provider) = claims(reader.text()?)?;
         let record = Self {
             id,
             generation,
@@ -321,8 +327,8 @@ impl SessionRecord {
             last_seen,
             ends_by,
             claims,
-            sid: said.sid,
-            expiry: said.expiry,
+            sid: provider.sid,
+            session_expiry: provider.expiry,
             scopes: ScopeSet::from_wire(reader.text()?),
             access_token: AccessToken::new(reader.text()?),
             access_token_since: reader.number()?,
@@ -331,14 +337,14 @@ impl SessionRecord {
             refresh_token_expires_at: reader.optional_number()?,
             id_token: reader.optional()?.map(IdToken::new),
             app_data: reader.optional()?.map(str::to_owned),
-            app_data_count: reader.unsigned()?,
+            app_data_generation: reader.unsigned()?,
         };
         reader.finish()?;
         Some(record)
     }
 }
 
-/// Names whose session it is; no claim, no token.
+/// Shows issuer and subject; no other claims and no tokens.
 impl fmt::Debug for SessionRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionRecord")
@@ -348,14 +354,14 @@ impl fmt::Debug for SessionRecord {
     }
 }
 
-/// What an ID token says of the session at the authorization server.
+/// The claims of an ID token about the session at the authorization server.
 #[derive(Default)]
-struct Said {
+struct ProviderSession {
     sid: Option<String>,
     expiry: Option<i64>,
 }
 
-impl Said {
+impl ProviderSession {
     fn read<'a>(claim: impl Fn(&str) -> Option<&'a Json<'a>>) -> Self {
         Self {
             sid: claim("sid").and_then(Json::as_str).map(str::to_owned),
@@ -364,18 +370,18 @@ impl Said {
     }
 }
 
-/// The claims of a session, which has an issuer and a subject.
-fn claims(text: &str) -> Option<(Claims, Said)> {
+/// Parses the claims of a session. Issuer and subject are required.
+fn claims(text: &str) -> Option<(Claims, ProviderSession)> {
     let text: Arc<str> = text.into();
     let object = parse_object(text.as_bytes()).ok()?;
-    let registered = Registered::read_within(&text, &object).ok()?;
-    let said = Said::read(|name| object.member(name));
+    let registered = RegisteredClaims::read_within(&text, &object).ok()?;
+    let provider = ProviderSession::read(|name| object.member(name));
     (registered.issuer.is_some() && registered.subject.is_some())
-        .then(|| (Claims::new(Arc::clone(&text), registered), said))
+        .then(|| (Claims::new(Arc::clone(&text), registered), provider))
 }
 
-fn after(moment: i64, duration: Duration) -> i64 {
-    moment.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+fn after(time: i64, duration: Duration) -> i64 {
+    time.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
@@ -402,16 +408,16 @@ mod tests {
     }
 
     #[test]
-    fn a_session_ends_by_its_age_by_its_idleness_and_by_a_clock_that_jumped_back() {
+    fn a_session_ends_at_its_limits_and_after_a_clock_rollback() {
         let record = record(1_000_000);
         for (name, now, seen, expired) in [
             ("fresh", 0, 0, false),
             ("idle, almost", 3599, 0, false),
-            ("H62 idle by a second", 3600, 0, true),
+            ("idle by a second", 3600, 0, true),
             ("used", 3600, 3599, false),
             ("old, almost", 8 * 3600 - 1, 8 * 3600 - 1, false),
             ("old, though used", 8 * 3600, 8 * 3600 - 1, true),
-            ("another replica's clock", -60, 0, false),
+            ("clock skew between replicas", -60, 0, false),
             ("from the future", -61, 0, true),
         ] {
             let record = record.clone().touched(1_000_000 + seen);
@@ -419,7 +425,7 @@ mod tests {
             let ended = now >= record.expires_at(8 * HOUR, HOUR, |_| 0);
             assert_eq!(ended || record.is_from_the_future(now), expired, "{name}");
         }
-        let lost = |moment| if moment < 1_000_100 { 60 } else { 0 };
+        let lost = |time| if time < 1_000_100 { 60 } else { 0 };
         assert_eq!(record.expires_at(8 * HOUR, HOUR, |_| 0), 1_003_600);
         assert_eq!(record.expires_at(8 * HOUR, HOUR, lost), 1_003_540);
         let record = record.touched(1_000_100);
@@ -427,40 +433,40 @@ mod tests {
         assert_eq!(record.ends_at(8 * HOUR, lost), 1_028_740);
     }
 
-    /// `L44`: the earliest of all ends is the end.
+    /// The earliest of all limits applies.
     #[test]
-    fn the_authorization_server_may_end_a_session_before_its_time() {
+    fn the_authorization_server_can_shorten_a_session() {
         let text = |member: &str| CLAIMS.replace("\"x\":[1]", member);
         let with = |member: &str, tokens_end: Option<i64>| {
             let record = record(1_000_000);
-            let (claims, said) = claims(&text(member)).unwrap();
+            let (claims, provider) = claims(&text(member)).unwrap();
             let record = SessionRecord {
                 claims,
-                expiry: said.expiry,
+                session_expiry: provider.expiry,
                 refresh_token_expires_at: tokens_end,
                 ..record
             };
             record.ends_at(8 * HOUR, |_| 0)
         };
-        let old = 1_028_800;
-        assert_eq!(with("\"x\":1", None), old);
+        let limit = 1_028_800;
+        assert_eq!(with("\"x\":1", None), limit);
         assert_eq!(with("\"session_expiry\":1000900.5", None), 1_000_900);
-        assert_eq!(with("\"session_expiry\":2000000", None), old);
-        assert_eq!(with("\"session_expiry\":\"soon\"", None), old);
+        assert_eq!(with("\"session_expiry\":2000000", None), limit);
+        assert_eq!(with("\"session_expiry\":\"soon\"", None), limit);
         assert_eq!(with("\"x\":1", Some(1_007_200)), 1_007_200);
         assert_eq!(with("\"x\":1", Some(1_000_001)), 1_000_300);
     }
 
     #[test]
-    fn a_touch_is_due_after_a_tenth_of_the_idle_limit_and_never_turns_back() {
+    fn a_touch_is_due_after_a_tenth_of_the_idle_limit_and_never_decreases_last_seen() {
         let record = record(1_000_000);
-        assert!(!record.wants_touch(1_000_359, HOUR));
-        assert!(record.wants_touch(1_000_360, HOUR));
+        assert!(!record.needs_touch(1_000_359, HOUR));
+        assert!(record.needs_touch(1_000_360, HOUR));
         assert_eq!(record.touched(999_000).last_seen(), 1_000_000);
     }
 
     #[test]
-    fn of_two_records_the_newer_tokens_and_the_newer_app_data_are_kept() {
+    fn merging_two_records_keeps_the_newer_tokens_and_the_newer_app_data() {
         let old = record(1_000_000);
         let refreshed = SessionRecord {
             generation: 1,
@@ -473,16 +479,16 @@ mod tests {
             .touched(1_000_900);
         assert!(!old.is_ahead_of(&refreshed) && !old.is_ahead_of(&changed));
         assert!(refreshed.is_ahead_of(&changed) && changed.is_ahead_of(&refreshed));
-        for joined in [refreshed.joined(&changed), changed.joined(&refreshed)] {
-            assert_eq!(joined.access_token().expose(), "new");
-            assert_eq!(joined.app_data(), Some("1"));
-            assert_eq!(joined.last_seen(), 1_000_900);
-            assert!(!refreshed.is_ahead_of(&joined) && !changed.is_ahead_of(&joined));
+        for merged in [refreshed.merged(&changed), changed.merged(&refreshed)] {
+            assert_eq!(merged.access_token().expose(), "new");
+            assert_eq!(merged.app_data(), Some("1"));
+            assert_eq!(merged.last_seen(), 1_000_900);
+            assert!(!refreshed.is_ahead_of(&merged) && !changed.is_ahead_of(&merged));
         }
     }
 
     #[test]
-    fn a_cut_a_longer_and_a_newer_record_are_nothing() {
+    fn truncated_extended_and_newer_records_are_rejected() {
         let bytes = record(1).to_bytes();
         for length in 0..bytes.len() {
             assert!(
@@ -499,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_without_an_issuer_or_a_subject_is_nothing() {
+    fn a_record_without_an_issuer_or_a_subject_is_rejected() {
         for text in [
             r#"{"iss":"i"}"#,
             r#"{"sub":"s"}"#,
@@ -513,7 +519,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parse_and_print_are_inverse(
+        fn decode_and_encode_are_inverse(
             id in any::<[u8; 32]>(), generation in any::<u64>(), now in any::<i32>(),
             seen in any::<i32>(), token in any::<String>(), refresh in any::<Option<String>>(),
             until in any::<Option<i64>>(), data in any::<Option<String>>(), keep in any::<bool>(),
@@ -543,7 +549,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_record_or_nothing(mut bytes in any::<Vec<u8>>()) {
+        fn decoding_is_total(mut bytes in any::<Vec<u8>>()) {
             let _ = SessionRecord::from_bytes(&bytes);
             bytes.insert(0, SCHEMA);
             let _ = SessionRecord::from_bytes(&bytes);

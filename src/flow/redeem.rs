@@ -1,55 +1,57 @@
-//! The token request: the code for the tokens, once.
+//! The token request that redeems the authorization code (RFC 6749 §4.1.3).
 
-use super::complete::Grant;
+use super::complete::AuthorizationGrant;
 use super::error::FlowError;
 use super::settings::Flow;
-use super::token_endpoint::NoAnswer;
+use super::token_endpoint::TokenRequestError;
 use crate::protocol::OAuthErrorCode;
 use crate::protocol::token_request::TokenRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 
-/// Why a code brought no tokens, and whether it can have been redeemed all the same.
+/// The redemption failed; says whether the code may have been redeemed nevertheless.
 #[derive(Clone, Debug)]
-pub(crate) struct NotRedeemed {
+pub(crate) struct RedemptionError {
     pub(crate) error: FlowError,
     pub(crate) outcome: RedemptionOutcome,
 }
 
-/// What is known of a code after a token request without tokens.
+/// Whether a code was redeemed by a token request that returned no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RedemptionOutcome {
-    /// The authorization server refused the request (RFC 6749 §5.2), or it was never sent: the code was not
-    /// redeemed.
+    /// The authorization server rejected the request (RFC 6749 §5.2), or the request was not sent: the code
+    /// was not redeemed.
     Refused,
-    /// No answer, an answer that cannot be read, or one of a proxy: the code may have been redeemed.
+    /// No response, an unreadable response, or a response of a proxy: the code may have been redeemed.
     Unknown,
 }
 
 impl Flow {
-    /// Sends the code, within the limits of the back channel.
+    /// Redeems the code, within the limits of the back channel.
     ///
-    /// There is no second attempt, whatever went wrong (`H76`): a code that was seen twice may revoke
-    /// the tokens of the first time (RFC 6749 §4.1.2), and whether a request that brought no answer
-    /// was carried out is not known.
-    pub(crate) async fn redeem(&self, grant: &Grant) -> Result<TokenResponse, NotRedeemed> {
+    /// Never retries: a request without a response may have been processed, and if a code is used twice, the
+    /// authorization server should revoke the tokens that it issued (RFC 6749 §4.1.2).
+    pub(crate) async fn redeem(
+        &self,
+        grant: &AuthorizationGrant,
+    ) -> Result<TokenResponse, RedemptionError> {
         let request = TokenRequest {
             code: grant.code(),
             redirect_uri: &self.redirect_uri,
             code_verifier: &grant.transaction().verifier,
         };
-        let answer = self.ask_token_endpoint(request.parameters()).await;
-        let answer = answer.map_err(|none| NotRedeemed {
-            outcome: match none {
-                NoAnswer::NotSent(_) => RedemptionOutcome::Refused,
-                NoAnswer::Lost(_) => RedemptionOutcome::Unknown,
+        let response = self.send_token_request(request.parameters()).await;
+        let response = response.map_err(|error| RedemptionError {
+            outcome: match error {
+                TokenRequestError::NotSent(_) => RedemptionOutcome::Refused,
+                TokenRequestError::NoResponse(_) => RedemptionOutcome::Unknown,
             },
-            error: none.into(),
+            error: error.into(),
         })?;
-        let status = answer.status();
-        TokenResponse::parse(status.as_u16(), answer.body()).map_err(|error| NotRedeemed {
+        let status = response.status();
+        TokenResponse::parse(status.as_u16(), response.body()).map_err(|error| RedemptionError {
             outcome: match &error {
                 TokenResponseError::Refused { code, .. }
-                    if !status.is_server_error() && refuses_the_code(code) =>
+                    if !status.is_server_error() && is_rejection(code) =>
                 {
                     RedemptionOutcome::Refused
                 }
@@ -60,9 +62,9 @@ impl Flow {
     }
 }
 
-/// The error codes of a token endpoint, RFC 6749 §5.2. Each says that the request was looked at and that nothing
-/// was issued; any other code may have come up half-way.
-fn refuses_the_code(code: &OAuthErrorCode) -> bool {
+/// Returns whether the error code is one of RFC 6749 §5.2, which report that the request was processed and that
+/// no tokens were issued. Any other code may report a failure in the middle of processing.
+fn is_rejection(code: &OAuthErrorCode) -> bool {
     matches!(
         code,
         OAuthErrorCode::InvalidRequest
@@ -79,8 +81,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_error_codes_of_a_token_endpoint_say_that_a_code_was_not_redeemed() {
-        for (code, refuses) in [
+    fn only_error_codes_of_rfc_6749_show_that_a_code_was_not_redeemed() {
+        for (code, expected) in [
             ("invalid_grant", true),
             ("invalid_request", true),
             ("invalid_client", true),
@@ -94,7 +96,7 @@ mod tests {
             ("", false),
         ] {
             let code = OAuthErrorCode::from_wire(code);
-            assert_eq!(refuses_the_code(&code), refuses, "{code}");
+            assert_eq!(is_rejection(&code), expected, "{code}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! New tokens for an old session, RFC 6749 §6 and OpenID Connect Core §12.
+//! Refresh of the tokens of a session (RFC 6749 §6, OpenID Connect Core §12).
 
 use bytes::Bytes;
 use http::Response;
@@ -6,7 +6,7 @@ use http::Response;
 use super::error::{FlowError, FlowErrorKind};
 use super::record::SessionRecord;
 use super::settings::Flow;
-use super::token_endpoint::NoAnswer;
+use super::token_endpoint::TokenRequestError;
 use crate::clock::unix_seconds;
 use crate::issuer::retry_after;
 use crate::protocol::token_request::RefreshRequest;
@@ -14,33 +14,33 @@ use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 use crate::protocol::{AccessToken, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet};
 use crate::token::id_token::refreshed::{self, RefreshExpectations};
 
-/// What a refresh brought, after every check.
+/// The verified result of a refresh.
 #[derive(Clone, Debug)]
 pub(crate) struct Refreshed {
     pub(crate) access_token: AccessToken,
-    /// When it came, in seconds since 1970, as everywhere.
+    /// The time at which the access token was received, in seconds since the Unix epoch.
     pub(crate) access_token_since: i64,
     pub(crate) access_token_expires_at: i64,
-    /// `None`: the old one stays good (RFC 6749 §6).
+    /// `None` means that the previous refresh token stays valid (RFC 6749 §6).
     pub(crate) refresh_token: Option<RefreshToken>,
     pub(crate) refresh_token_expires_at: Option<i64>,
-    /// What is left of the scopes; `None`: all of them.
+    /// The remaining scopes. `None` means that they are unchanged.
     pub(crate) scopes: Option<ScopeSet>,
     pub(crate) id_token: Option<(IdToken, Claims)>,
 }
 
-/// Why there are no new tokens, sorted by what it says of the refresh token (`L53`).
+/// Why a refresh failed, classified by what is known about the refresh token.
 #[derive(Clone, Debug)]
 pub(crate) enum RefreshFailure {
-    /// The server does not take this refresh token, and never will again.
+    /// The authorization server rejected the refresh token permanently.
     Refused(FlowError),
-    /// The tokens are of another server, another person or for another client.
-    OtherPerson(FlowError),
-    /// The server will not serve this client. The refresh token was not judged.
+    /// The tokens are from another issuer, of another subject or for another client.
+    OtherSubject(FlowError),
+    /// The authorization server rejected the client. The refresh token was not validated.
     Misconfigured(FlowError),
-    /// The request was not carried out, and may be another time.
+    /// The request was not processed and can be retried.
     Unavailable(FlowError),
-    /// It may have been carried out or not: no answer came, or one that cannot be used.
+    /// The request may have been processed: there was no response, or it cannot be used.
     Unclear(FlowError),
 }
 
@@ -48,14 +48,14 @@ impl RefreshFailure {
     #[cfg(test)]
     pub(crate) fn error(&self) -> &FlowError {
         let (Self::Refused(error)
-        | Self::OtherPerson(error)
+        | Self::OtherSubject(error)
         | Self::Misconfigured(error)
         | Self::Unavailable(error)
         | Self::Unclear(error)) = self;
         error
     }
 
-    /// An answer that brings no tokens.
+    /// Classifies a response without tokens.
     fn of(error: TokenResponseError) -> Self {
         match &error {
             TokenResponseError::Refused { code, .. } if ends_a_session(code) => {
@@ -63,37 +63,38 @@ impl RefreshFailure {
             }
             TokenResponseError::Refused { code, .. } => match code {
                 OAuthErrorCode::TemporarilyUnavailable => Self::Unavailable(error.into()),
-                // It went wrong in the middle of something.
+                // The server failed while it processed the request.
                 OAuthErrorCode::ServerError => Self::Unclear(error.into()),
                 _ => Self::Misconfigured(error.into()),
             },
             TokenResponseError::Status(429 | 503) => Self::Unavailable(error.into()),
-            // Not of the token endpoint, but of a proxy or a filter before it, or of no endpoint at
-            // all.
+            // Sent by a proxy or a firewall, or the URL is not a token endpoint.
             TokenResponseError::Status(300..=407 | 409..=499) => Self::Misconfigured(error.into()),
             _ => Self::Unclear(error.into()),
         }
     }
 }
 
-/// RFC 6749 §5.2, and what some servers say in its place. An error code that is not known says nothing of
-/// the refresh token, so it ends no session.
+/// Returns whether an error code rejects the refresh token permanently: the code of RFC 6749 §5.2, and codes that
+/// some servers send instead. Unknown codes do not end a session, since they are not about the refresh token.
 fn ends_a_session(code: &OAuthErrorCode) -> bool {
     match code {
         OAuthErrorCode::InvalidGrant => true,
-        // Entra: a policy wants the person to be there, so no refresh will do until the next login.
+        // Entra: a policy requires user interaction, so refreshes fail until the next login.
         OAuthErrorCode::LoginRequired
         | OAuthErrorCode::InteractionRequired
         | OAuthErrorCode::ConsentRequired => true,
-        // Keycloak, of a refresh token that is a JWT and expired; GitHub.
+        // Keycloak, for an expired refresh token that is a JWT; GitHub.
         OAuthErrorCode::Other(code) => matches!(&**code, "JwtToken" | "bad_refresh_token"),
         _ => false,
     }
 }
 
 impl Flow {
-    /// Sends the refresh token of this session, once. Whether and when it may be sent again is for the
-    /// caller to know, who must be the only one to send it.
+    /// Sends the refresh token of this session once.
+    ///
+    /// The caller must ensure that a refresh token is sent by one task at a time, and decides on retries: a
+    /// server that rotates refresh tokens treats a second use as theft (RFC 9700 §4.14.2).
     pub(crate) async fn refresh(
         &self,
         record: &SessionRecord,
@@ -102,26 +103,31 @@ impl Flow {
             .refresh_token()
             .ok_or_else(|| RefreshFailure::Refused(FlowError::no_refresh_token()))?;
         let request = RefreshRequest { refresh_token };
-        let answer = match self.ask_token_endpoint(request.parameters()).await {
-            Ok(answer) => answer,
-            Err(NoAnswer::NotSent(error)) if error.kind() == FlowErrorKind::Configuration => {
-                return Err(RefreshFailure::Misconfigured(error));
+        let response = match self.send_token_request(request.parameters()).await {
+            Ok(response) => response,
+            Err(TokenRequestError::NotSent(error)) => {
+                return Err(match error.kind() {
+                    FlowErrorKind::Configuration => RefreshFailure::Misconfigured(error),
+                    _ => RefreshFailure::Unavailable(error),
+                });
             }
-            Err(NoAnswer::NotSent(error)) => return Err(RefreshFailure::Unavailable(error)),
-            Err(NoAnswer::Lost(error)) => return Err(RefreshFailure::Unclear(error.into())),
+            Err(TokenRequestError::NoResponse(error)) => {
+                return Err(RefreshFailure::Unclear(error.into()));
+            }
         };
-        let tokens = self.read(&answer)?;
+        let tokens = self.read(&response)?;
         self.check(record, tokens).await
     }
 
-    fn read(&self, answer: &Response<Bytes>) -> Result<TokenResponse, RefreshFailure> {
-        let tokens = TokenResponse::parse(answer.status().as_u16(), answer.body());
+    fn read(&self, response: &Response<Bytes>) -> Result<TokenResponse, RefreshFailure> {
+        let tokens = TokenResponse::parse(response.status().as_u16(), response.body());
+        let retry_after = retry_after(response.headers());
         tokens.map_err(|error| match RefreshFailure::of(error) {
             RefreshFailure::Unavailable(error) => {
-                RefreshFailure::Unavailable(error.with_retry_after(retry_after(answer.headers())))
+                RefreshFailure::Unavailable(error.with_retry_after(retry_after))
             }
             RefreshFailure::Unclear(error) => {
-                RefreshFailure::Unclear(error.with_retry_after(retry_after(answer.headers())))
+                RefreshFailure::Unclear(error.with_retry_after(retry_after))
             }
             failure => failure,
         })
@@ -142,9 +148,9 @@ impl Flow {
                 };
                 refreshed::verify(&self.server, id_token, &expected)
                     .await
-                    // `H83`: with tokens of somebody else nothing here may go on.
+                    // OpenID Connect Core §12.2: tokens of another identity must not be used.
                     .map_err(|error| match error.is_another_identity() {
-                        true => RefreshFailure::OtherPerson(error.into()),
+                        true => RefreshFailure::OtherSubject(error.into()),
                         false => RefreshFailure::Unclear(error.into()),
                     })?
             }
@@ -153,7 +159,7 @@ impl Flow {
         let after = |seconds: u64| now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
         Ok(Refreshed {
             access_token_since: now,
-            // `L54`: a token without a life told is not one without an end.
+            // RFC 6749 §5.1: without `expires_in`, the lifetime is unknown and not unlimited.
             access_token_expires_at: after(
                 tokens
                     .expires_in
@@ -162,17 +168,20 @@ impl Flow {
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
             refresh_token_expires_at: tokens.refresh_expires_in.map(after),
-            scopes: tokens.scope.map(|scopes| record.scopes().common(&scopes)),
+            // RFC 6749 §6: a refresh cannot add scopes.
+            scopes: tokens
+                .scope
+                .map(|scopes| record.scopes().intersection(&scopes)),
             id_token: tokens.id_token.zip(claims),
         })
     }
 }
 
 impl SessionRecord {
-    /// The same session with its new tokens.
+    /// Returns the record with new tokens.
     ///
-    /// The claims stay those of the login: the next ID token is held against them, and may leave out
-    /// what they say (`nonce`, `sid`).
+    /// The claims stay those of the login: later ID tokens are compared with them and may omit some (`nonce`,
+    /// `sid`; OpenID Connect Core §12.2).
     pub(crate) fn refreshed(&self, new: Refreshed, generation: u64) -> Self {
         let (refresh_token, refresh_token_expires_at) = match new.refresh_token {
             Some(rotated) => (Some(rotated), new.refresh_token_expires_at),
@@ -183,7 +192,7 @@ impl SessionRecord {
             ),
         };
         let id_token = new.id_token.map(|(id_token, _)| id_token);
-        self.with_tokens(Tokens {
+        self.with_tokens(SessionTokens {
             generation,
             scopes: new.scopes.unwrap_or_else(|| self.scopes().clone()),
             access_token: new.access_token,
@@ -196,8 +205,8 @@ impl SessionRecord {
     }
 }
 
-/// The part of a session that a refresh changes.
-pub(super) struct Tokens {
+/// The part of a record that a refresh changes.
+pub(super) struct SessionTokens {
     pub(super) generation: u64,
     pub(super) scopes: ScopeSet,
     pub(super) access_token: AccessToken,

@@ -1,4 +1,4 @@
-//! Revocation of the tokens of a session that is over, RFC 7009.
+//! Revocation of the tokens of an ended session (RFC 7009).
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -11,35 +11,38 @@ use crate::clock::within;
 use crate::protocol::json::parse_object;
 use crate::telemetry::may_log;
 
-/// How long both requests may take together.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Maximum time for both requests.
+const REVOCATION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What came of a request to the revocation endpoint.
-enum Answer {
-    /// The token is good for nothing any more, or never was (RFC 7009 §2.2): which, nobody is told.
+/// The result of a revocation request.
+enum RevocationResult {
+    /// The token is revoked, or was already invalid (RFC 7009 §2.2).
     Revoked,
-    /// The server does not revoke tokens of this kind (RFC 7009 §2.2.1).
+    /// The server does not revoke tokens of this type (RFC 7009 §2.2.1).
     Unsupported,
-    /// No use in asking on.
+    /// The request failed. Further requests are not sent.
     Failed(Cow<'static, str>),
 }
 
 impl Flow {
-    /// Tells the server that the tokens of a session are not needed any more: the refresh token first,
-    /// with which a server ends the access tokens of its grant too, then the access token.
+    /// Revokes the refresh token and then the access token of a session. With the refresh token a server should
+    /// also invalidate the access tokens of the same grant (RFC 7009 §2.1).
     ///
-    /// The session is over whatever comes of it, so nothing is tried again, not even where the server
-    /// asks for patience (503): the tokens are forgotten here and expire there. A server without a
-    /// revocation endpoint is not asked. It takes two seconds at most.
+    /// Never retries, not even on 503: the session has ended in any case, its tokens are deleted here and expire
+    /// at the authorization server. Sends no request if the server has no revocation endpoint. Takes at most two
+    /// seconds.
     pub(crate) async fn revoke(&self, record: &SessionRecord) {
-        let outcome = within(&**self.clock(), PATIENCE, self.revoke_all(record)).await;
-        let reason = match outcome {
+        let revocation = self.revoke_all(record);
+        let reason = match within(&**self.clock(), REVOCATION_TIMEOUT, revocation).await {
             Some(Ok(())) => return,
             Some(Err(reason)) => reason,
-            None => Cow::Borrowed("no answer in time"),
+            None => Cow::Borrowed("the request timed out"),
         };
         if may_log("revocation_failed", "") {
-            tracing::warn!(target: "tower_oauth::login", event = "revocation_failed", %reason);
+            tracing::warn!(
+                name: "revocation_failed", target: "tower_oauth::login", %reason,
+                "failed to revoke the tokens of a session"
+            );
         }
     }
 
@@ -55,43 +58,52 @@ impl Flow {
         let access_token = (record.access_token().expose(), "access_token");
         for (token, hint) in refresh_token.into_iter().chain([access_token]) {
             match self.revoke_one(endpoint, token, hint).await {
-                Answer::Revoked => {}
-                Answer::Unsupported => {
-                    tracing::debug!(
-                        target: "tower_oauth::login", event = "revocation_unsupported", hint
-                    );
-                }
-                Answer::Failed(reason) => return Err(reason),
+                RevocationResult::Revoked => {}
+                RevocationResult::Unsupported => tracing::debug!(
+                    name: "revocation_unsupported", target: "tower_oauth::login", hint,
+                    "the authorization server does not revoke tokens of this type"
+                ),
+                RevocationResult::Failed(reason) => return Err(reason),
             }
         }
         Ok(())
     }
 
-    /// RFC 7009 §2.1: who asks proves who they are, as at the token endpoint.
-    async fn revoke_one(&self, endpoint: &str, token: &str, hint: &'static str) -> Answer {
+    /// Sends a revocation request, with client authentication as at the token endpoint (RFC 7009 §2.1).
+    async fn revoke_one(
+        &self,
+        endpoint: &str,
+        token: &str,
+        hint: &'static str,
+    ) -> RevocationResult {
         let parameters = vec![
             ("token", Cow::Borrowed(token)),
             ("token_type_hint", Cow::Borrowed(hint)),
         ];
         let request = match self.authenticated_form(endpoint, parameters) {
             Ok(request) => request,
-            Err(error) => return Answer::Failed(error.to_string().into()),
+            Err(error) => return RevocationResult::Failed(error.to_string().into()),
         };
-        let answer = match self.server.send(request).await {
-            Ok(answer) => answer,
-            Err(error) => return Answer::Failed(error.to_string().into()),
+        let response = match self.server.send(request).await {
+            Ok(response) => response,
+            Err(error) => return RevocationResult::Failed(error.to_string().into()),
         };
-        match answer.status() {
-            StatusCode::OK => Answer::Revoked,
-            StatusCode::BAD_REQUEST if is_unsupported(answer.body()) => Answer::Unsupported,
-            status => Answer::Failed(format!("the answer has status {}", status.as_u16()).into()),
+        match response.status() {
+            StatusCode::OK => RevocationResult::Revoked,
+            StatusCode::BAD_REQUEST if is_unsupported(response.body()) => {
+                RevocationResult::Unsupported
+            }
+            status => {
+                let reason = format!("the response has status {}", status.as_u16());
+                RevocationResult::Failed(reason.into())
+            }
         }
     }
 }
 
 fn is_unsupported(body: &[u8]) -> bool {
-    parse_object(body).is_ok_and(|answer| {
-        let error = answer.member("error").and_then(|error| error.as_str());
+    parse_object(body).is_ok_and(|response| {
+        let error = response.member("error").and_then(|error| error.as_str());
         error == Some("unsupported_token_type")
     })
 }

@@ -1,13 +1,13 @@
-//! The name of a session, which is no secret.
+//! Session identifiers, which are not secret.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::crypto::base64url;
 
-/// Names a session: for logs, for support, for an administrator's list. New at every login.
+/// The identifier of a session, for logs, support and administration. New at every login.
 ///
-/// It is no key: nobody gets into a session by it. In text it is 43 characters of base64url.
+/// Not a secret: it does not grant access to the session. `Display` and `FromStr` use 43 characters of base64url.
 ///
 /// ```
 /// use tower_oauth::session::SessionId;
@@ -21,9 +21,9 @@ use crate::crypto::base64url;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId([u8; 32]);
 
-/// A text that names no session: not 43 characters of base64url.
+/// Error of parsing a [`SessionId`]: the text is not 43 characters of base64url.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("not the name of a session")]
+#[error("not a session identifier")]
 pub struct InvalidSessionId(());
 
 impl SessionId {

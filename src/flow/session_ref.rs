@@ -1,4 +1,4 @@
-//! Identifies a session without its content: what has to be known to record that it ended.
+//! References to sessions without their content, for recording that a session has ended.
 
 use super::record::SessionRecord;
 use super::session_id::SessionId;
@@ -6,8 +6,8 @@ use crate::crypto::digest::sha256;
 
 /// Identifies a user by the first 16 bytes of SHA-256 over issuer and subject.
 ///
-/// A subject may be chosen by its user. Truncated to 16 bytes, finding a second subject with the digest of another
-/// user takes 2^128 attempts; two users who share a digest by chance are expected after 2^64 users.
+/// Users may be able to choose their subject. With 16 bytes, finding a subject with the digest of another user takes
+/// 2^128 attempts; an accidental collision is expected after 2^64 users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UserDigest([u8; 16]);
 
@@ -16,7 +16,7 @@ pub(crate) struct UserDigest([u8; 16]);
 pub(crate) struct SessionRef {
     pub(crate) id: SessionId,
     pub(crate) user: UserDigest,
-    /// Seconds since 1970.
+    /// In seconds since the Unix epoch.
     pub(crate) created_at: i64,
 }
 

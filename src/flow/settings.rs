@@ -1,41 +1,41 @@
-//! What a flow is set up with.
+//! Configuration of the code flow.
 
 use std::time::Duration;
 
 use url::Url;
 
 use super::error::{FlowError, FlowErrorKind};
-use super::logout::OwnEndSession;
+use super::logout::CustomEndSession;
 use crate::clock::SharedClock;
 use crate::config_error::ConfigError;
 use crate::crypto::base64url;
 use crate::crypto::binding::Binding;
 use crate::issuer::{AuthorizationServer, Client, is_loopback};
-use crate::protocol::authorization_request::is_own_parameter;
+use crate::protocol::authorization_request::is_reserved_parameter;
 use crate::protocol::{Metadata, ScopeSet, State};
 use crate::random::Random;
 
 const DEFAULT_TOKEN_LIFETIME: Duration = Duration::from_secs(300);
 
-/// The code flow of one client at one authorization server.
+/// The authorization code flow of a client at an authorization server.
 #[derive(Clone, Debug)]
 pub(crate) struct Flow {
     pub(super) server: AuthorizationServer,
     pub(super) client: Client,
-    /// As it was given: the server compares it byte for byte.
+    /// The string as configured: the authorization server compares it byte for byte (RFC 9700 §2.1).
     pub(super) redirect_uri: String,
     redirect_url: Url,
     binding: Binding,
     pub(super) scopes: ScopeSet,
     pub(super) parameters: Vec<(String, String)>,
     pub(super) post_logout_redirect_uri: Option<String>,
-    pub(super) end_session: Option<OwnEndSession>,
+    pub(super) end_session: Option<CustomEndSession>,
     pub(super) default_token_lifetime: Duration,
     random: Random,
 }
 
 impl Flow {
-    /// Nothing is fetched here.
+    /// Creates a flow. Performs no I/O.
     pub(crate) fn new(
         server: &AuthorizationServer,
         client: Client,
@@ -60,29 +60,28 @@ impl Flow {
         })
     }
 
-    /// `openid` must be among them: without an ID token nobody says who signed in, and an access
-    /// token is no such word (RFC 6749 §10.16).
+    /// Sets the scopes to request. `openid` is required: only an ID token authenticates the user, an access token
+    /// does not (RFC 6749 §10.16).
     pub(crate) fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
-        let refuse = |reason| ConfigError::Scope {
+        let invalid = |reason| ConfigError::Scope {
             value: scopes.to_owned(),
             reason,
         };
         self.scopes = ScopeSet::parse(scopes)
-            .map_err(|_| refuse("a scope holds a character that RFC 6749 §3.3 does not allow"))?;
+            .map_err(|_| invalid("a scope has a character that RFC 6749 §3.3 does not allow"))?;
         if !self.scopes.contains("openid") {
-            return Err(refuse("`openid` is missing: a login needs an ID token"));
+            return Err(invalid("`openid` is missing: a login requires an ID token"));
         }
         Ok(self)
     }
 
-    /// A parameter of every authorization request, such as `audience`; those of the flow itself cannot
-    /// be set (`L5`).
+    /// Adds a parameter to all authorization requests, such as `audience`. Parameters of the flow cannot be set.
     pub(crate) fn with_authorization_parameter(
         mut self,
         name: &str,
         value: &str,
     ) -> Result<Self, ConfigError> {
-        let refuse = |reason| {
+        let invalid = |reason| {
             Err(ConfigError::Setting {
                 setting: "authorization parameter",
                 value: name.to_owned(),
@@ -90,33 +89,33 @@ impl Flow {
             })
         };
         if name.is_empty() || value.is_empty() {
-            return refuse("its name or its value is empty");
+            return invalid("name and value must not be empty");
         }
-        if is_own_parameter(name) {
-            return refuse("the flow sets it itself");
+        if is_reserved_parameter(name) {
+            return invalid("the login flow sets this parameter itself");
         }
-        // Their answers are checked against the login that asked (`L27`). To a question that every login
-        // puts there is none: `offline_access` needs `consent` (OpenID Connect Core §11).
-        let asks_always = name == "prompt" && ["consent", "select_account"].contains(&value);
-        if ["prompt", "max_age", "acr_values"].contains(&name) && !asks_always {
-            return refuse("it belongs to a single login");
+        // The ID token is checked against `max_age` and `acr_values` of the login that requested it, and `prompt`
+        // can change the response. Only `consent` and `select_account` need no check; `offline_access` requires
+        // `consent` (OpenID Connect Core §11).
+        let is_unchecked = name == "prompt" && ["consent", "select_account"].contains(&value);
+        if ["prompt", "max_age", "acr_values"].contains(&name) && !is_unchecked {
+            return invalid("this parameter can only be set for a single login");
         }
         if self.parameters.iter().any(|(other, _)| other == name) {
-            return refuse("it is set already");
+            return invalid("this parameter is already set");
         }
         self.parameters.push((name.to_owned(), value.to_owned()));
         Ok(self)
     }
 
-    /// Where the server sends the browser after it signed out there; registered there, and compared
-    /// byte for byte.
+    /// Sets the URI that the authorization server redirects to after logout. It must be registered there.
     pub(crate) fn with_post_logout_redirect_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         redirect_target("post-logout redirect URI", uri)?;
         self.post_logout_redirect_uri = Some(uri.to_owned());
         Ok(self)
     }
 
-    /// How long an access token is used whose life the server does not tell (`L54`).
+    /// Sets the lifetime of access tokens whose response has no `expires_in` (RFC 6749 §5.1).
     pub(crate) fn with_default_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.default_token_lifetime = lifetime;
         self
@@ -142,22 +141,21 @@ impl Flow {
         &self.redirect_url
     }
 
-    /// Returns what sessions and logins in progress are bound to: issuer, client, origin and the folder of
-    /// the routes.
+    /// Returns the binding of sessions and transactions: issuer, client, origin and path prefix of the routes.
     pub(crate) fn binding(&self) -> Binding {
         self.binding
     }
 
-    /// A fresh `state` of 256 bits.
+    /// Generates a `state` with 256 random bits.
     pub(crate) fn new_state(&self) -> Result<State, FlowError> {
-        self.new_word().map(State::new)
+        self.random_string().map(State::new)
     }
 
-    pub(super) fn new_word(&self) -> Result<String, FlowError> {
+    pub(super) fn random_string(&self) -> Result<String, FlowError> {
         Ok(base64url::encode(&self.random.bytes::<32>()?))
     }
 
-    /// Whether a login could be started now.
+    /// Returns an error unless a login could be started now.
     pub(crate) async fn ready(&self) -> Result<(), FlowError> {
         let metadata = self.server.metadata().await?;
         check_pkce(&metadata)?;
@@ -168,8 +166,8 @@ impl Flow {
 
 /// Returns the binding of a login layer.
 ///
-/// The URL parser has already normalized the spelling: scheme and host in lowercase, no default port, no
-/// dot segments. Percent-encoding of the path stays, as routes are compared byte for byte.
+/// The URL parser has normalized the URL: scheme and host in lower case, no default port, no dot segments. The
+/// percent-encoding of the path is kept, since routes are compared byte for byte.
 pub(crate) fn binding(issuer: &str, client_id: &str, redirect_uri: &Url) -> Binding {
     let origin = redirect_uri.origin().ascii_serialization();
     Binding::new(&[issuer, client_id, &origin, route_folder(redirect_uri)])
@@ -181,15 +179,14 @@ pub(crate) fn route_folder(redirect_uri: &Url) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// RFC 9700 §2.1.1 (`L10`, `H71`): a server that lists its methods and not `S256` would have us send
-/// what it does not check. One that lists none is sent the challenge all the same; state and nonce
-/// do not rely on it.
+/// Rejects a server that lists PKCE methods without `S256`, since it would not check the challenge (RFC 9700
+/// §2.1.1). A server that lists no methods receives the challenge; `state` and `nonce` protect the login as well.
 pub(super) fn check_pkce(metadata: &Metadata) -> Result<(), FlowError> {
     match metadata.code_challenge_methods_supported() {
         Some(methods) if !methods.iter().any(|method| method == "S256") => Err(FlowError::new(
             FlowErrorKind::Configuration,
             "pkce_unsupported",
-            "the authorization server lists code challenge methods, and S256 is not among them",
+            "the authorization server does not support the code challenge method S256",
         )),
         _ => Ok(()),
     }
@@ -203,7 +200,7 @@ pub(super) fn authorization_endpoint(metadata: &Metadata) -> Result<Url, FlowErr
             FlowError::new(
                 FlowErrorKind::Configuration,
                 "no_authorization_endpoint",
-                "the metadata of the authorization server names no authorization endpoint",
+                "the metadata of the authorization server has no authorization endpoint",
             )
         })
 }
@@ -213,15 +210,15 @@ pub(super) fn token_endpoint(metadata: &Metadata) -> Result<&str, FlowError> {
         FlowError::new(
             FlowErrorKind::Configuration,
             "no_token_endpoint",
-            "the metadata of the authorization server names no token endpoint",
+            "the metadata of the authorization server has no token endpoint",
         )
     })
 }
 
-/// RFC 6749 §3.1.2, RFC 9700 §2.6: https, or http on this very machine, and nothing that a browser
-/// or a server would read differently.
+/// Parses a redirect URI (RFC 6749 §3.1.2, RFC 9700 §2.6): `https`, or `http` on a loopback host, and without
+/// parts that browsers and servers interpret differently.
 pub(super) fn redirect_target(setting: &'static str, value: &str) -> Result<Url, ConfigError> {
-    let refuse = |reason| {
+    let invalid = |reason| {
         Err(ConfigError::Url {
             setting,
             value: value.to_owned(),
@@ -229,21 +226,21 @@ pub(super) fn redirect_target(setting: &'static str, value: &str) -> Result<Url,
         })
     };
     if !value.bytes().all(|byte| byte.is_ascii_graphic()) || value.contains('\\') {
-        return refuse("it must be printable ASCII without spaces and backslashes");
+        return invalid("it must be printable ASCII without spaces and backslashes");
     }
     let Ok(url) = Url::parse(value) else {
-        return refuse("it is not a URL");
+        return invalid("it is not an absolute URL");
     };
     match url.scheme() {
         "https" => {}
         "http" if is_loopback(&url) => {}
-        _ => return refuse("it must be https, or http on a loopback host"),
+        _ => return invalid("it must use https, or http on a loopback host"),
     }
     if value.contains('#') {
-        return refuse("it must have no fragment");
+        return invalid("it must not have a fragment");
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return refuse("it must have no user name");
+        return invalid("it must not have a user name or password");
     }
     Ok(url)
 }
@@ -263,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn redirect_uris_that_cannot_be_are_refused_with_their_value() {
+    fn invalid_redirect_uris_are_rejected_and_named_in_the_error() {
         let server = AuthorizationServer::new("https://id.example.com").unwrap();
         for (value, accepted) in [
             ("https://shop.example.com/auth/callback", true),
@@ -303,7 +300,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_need_openid_and_the_alphabet_of_the_rfc() {
+    fn scopes_require_openid_and_valid_characters() {
         for (scopes, accepted) in [
             ("openid", true),
             ("profile openid email", true),
@@ -316,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_of_the_flow_cannot_be_set_by_hand() {
+    fn parameters_of_the_flow_cannot_be_set() {
         let flow = flow()
             .with_authorization_parameter("audience", "x")
             .unwrap();
@@ -340,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_without_an_id_is_refused() {
+    fn a_client_without_an_id_or_a_secret_is_rejected() {
         let server = AuthorizationServer::new("https://id.example.com").unwrap();
         let uri = "https://shop.example.com/auth/callback";
         assert!(Flow::new(&server, Client::confidential("", "s"), uri).is_err());

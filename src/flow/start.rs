@@ -1,4 +1,4 @@
-//! The first step: a URL for the browser, and the transaction it must come back with.
+//! The start of a login: the authorization URL and the transaction.
 
 use std::fmt;
 
@@ -12,10 +12,10 @@ use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::pkce::CodeChallenge;
 use crate::protocol::{CodeVerifier, Metadata, Nonce};
 
-/// Nothing that a request may add is longer.
+/// Maximum length of a parameter that a request may set, in bytes.
 const MAX_PARAMETER: usize = 512;
 
-/// What a request may say about the login it wants (`L5`).
+/// The parameters of a login that the request which starts it may set.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StartRequest {
     pub(crate) return_to: String,
@@ -25,29 +25,29 @@ pub(crate) struct StartRequest {
     pub(crate) ui_locales: Option<String>,
     pub(crate) acr_values: Option<String>,
     pub(crate) max_age: Option<u32>,
-    /// The session the browser has now.
+    /// The session that the browser has at the start.
     pub(crate) replaces: Option<SessionRef>,
 }
 
-/// A login that was started.
-pub(crate) struct Started {
-    /// Where the browser goes. It holds the state and the nonce.
+/// A started login.
+pub(crate) struct StartedLogin {
+    /// The URL to redirect the browser to. It contains `state` and `nonce`.
     pub(crate) location: String,
     pub(crate) transaction: Transaction,
 }
 
-/// Without the location, which holds secrets.
-impl fmt::Debug for Started {
+/// Omits the location, which contains secrets.
+impl fmt::Debug for StartedLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started")
+        f.debug_struct("StartedLogin")
             .field("transaction", &self.transaction)
             .finish_non_exhaustive()
     }
 }
 
 impl Flow {
-    /// Starts a login. State, nonce and verifier are fresh, 256 bits each (`L1`).
-    pub(crate) async fn start(&self, request: StartRequest) -> Result<Started, FlowError> {
+    /// Starts a login with a new `state`, `nonce` and code verifier of 256 random bits each.
+    pub(crate) async fn start(&self, request: StartRequest) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
         check_pkce(&metadata)?;
         let endpoint = authorization_endpoint(&metadata)?;
@@ -55,8 +55,8 @@ impl Flow {
 
         let transaction = Transaction {
             state: self.new_state()?,
-            nonce: Nonce::new(self.new_word()?),
-            verifier: CodeVerifier::new(self.new_word()?),
+            nonce: Nonce::new(self.random_string()?),
+            verifier: CodeVerifier::new(self.random_string()?),
             issuer: self.server.issuer().to_owned(),
             redirect_uri: self.redirect_uri.clone(),
             return_to: request.return_to.clone(),
@@ -69,7 +69,7 @@ impl Flow {
         };
         let max_age = request.max_age.map(|seconds| seconds.to_string());
         let prompt = self.prompt(request.prompt.as_deref());
-        let mut further: Vec<(&str, &str)> = [
+        let mut additional: Vec<(&str, &str)> = [
             ("login_hint", &request.login_hint),
             ("prompt", &prompt),
             ("ui_locales", &request.ui_locales),
@@ -79,7 +79,7 @@ impl Flow {
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.as_deref()?)))
         .collect();
-        further.extend(
+        additional.extend(
             self.parameters
                 .iter()
                 .filter(|(name, _)| name != "prompt")
@@ -93,27 +93,27 @@ impl Flow {
             state: &transaction.state,
             nonce: &transaction.nonce,
             code_challenge: &challenge(&transaction.verifier)?,
-            further: &further,
+            additional: &additional,
         }
         .url(&endpoint);
-        Ok(Started {
+        Ok(StartedLogin {
             location,
             transaction,
         })
     }
 
-    /// What this login asks the person, and what every login does, unless it is a silent one.
-    fn prompt(&self, own: Option<&str>) -> Option<String> {
+    /// Combines `prompt` of this login with the configured one, which a silent login ignores.
+    fn prompt(&self, requested: Option<&str>) -> Option<String> {
         let mut parameters = self.parameters.iter();
-        let always = parameters.find(|(name, _)| name == "prompt");
-        Some(match (own, always) {
-            (None, always) => always?.1.clone(),
-            (Some(own), Some((_, always)))
-                if own != "none" && !own.split(' ').any(|word| word == always) =>
+        let configured = parameters.find(|(name, _)| name == "prompt");
+        Some(match (requested, configured) {
+            (None, configured) => configured?.1.clone(),
+            (Some(requested), Some((_, configured)))
+                if requested != "none" && !requested.split(' ').any(|one| one == configured) =>
             {
-                format!("{own} {always}")
+                format!("{requested} {configured}")
             }
-            (Some(own), _) => own.to_owned(),
+            (Some(requested), _) => requested.to_owned(),
         })
     }
 }
@@ -130,7 +130,7 @@ impl StartRequest {
             if text.is_empty() || text.len() > MAX_PARAMETER || text.chars().any(char::is_control) {
                 return Err(FlowError::request(
                     "parameter_malformed",
-                    "a parameter of the login is empty, too long or holds a control character",
+                    "a parameter of the login is empty, too long or has a control character",
                 ));
             }
         }
@@ -141,15 +141,16 @@ impl StartRequest {
     }
 }
 
-/// OpenID Connect Core §3.1.2.1 (`L6`): values the server knows, and `none` by itself. A server that
-/// lists none knows those of the specification.
+/// Checks that the server supports all values of `prompt` and that `none` is the only value (OpenID Connect Core
+/// §3.1.2.1). A server that lists no values supports those of the specification.
 fn check_prompt(prompt: &str, supported: Option<&[String]>) -> Result<(), FlowError> {
-    let known = |value: &str| match supported {
+    let is_supported = |value: &str| match supported {
         Some(supported) => supported.iter().any(|other| other == value),
         None => ["none", "login", "consent", "select_account"].contains(&value),
     };
     let values: Vec<&str> = prompt.split(' ').collect();
-    if !values.iter().all(|value| known(value)) || (values.contains(&"none") && values.len() > 1) {
+    let is_mixed = values.contains(&"none") && values.len() > 1;
+    if is_mixed || !values.iter().all(|value| is_supported(value)) {
         return Err(FlowError::request(
             "prompt_unsupported",
             "`prompt` has a value that the authorization server does not support",
@@ -158,11 +159,11 @@ fn check_prompt(prompt: &str, supported: Option<&[String]>) -> Result<(), FlowEr
     Ok(())
 }
 
-/// RFC 7636 §4.2, `S256`.
+/// Computes the code challenge with the method `S256` (RFC 7636 §4.2).
 fn challenge(verifier: &CodeVerifier) -> Result<CodeChallenge, FlowError> {
     let digest = digest::sha256(verifier.expose().as_bytes());
     CodeChallenge::parse(&base64url::encode(&digest)).map_err(|error| {
-        // A digest of 32 bytes always has the shape.
+        // Unreachable: the encoding of a digest of 32 bytes is always valid.
         FlowError::new(FlowErrorKind::Internal, "code_challenge", error.to_string())
     })
 }
@@ -172,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_challenge_is_the_one_of_the_appendix() {
+    fn the_challenge_of_rfc_7636_appendix_b_is_computed() {
         let verifier = CodeVerifier::new("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk");
         let challenge = challenge(&verifier).unwrap();
         assert_eq!(
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn prompts_are_those_the_server_knows() {
+    fn only_prompts_that_the_server_supports_are_accepted() {
         let listed = ["none".to_owned(), "create".to_owned()];
         for (prompt, unlisted, with_list) in [
             ("none", true, true),

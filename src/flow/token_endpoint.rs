@@ -1,4 +1,4 @@
-//! The request that every exchange at the token endpoint is, whatever it brings.
+//! Requests to the token endpoint with client authentication, for all grant types.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -10,36 +10,36 @@ use crate::clock::unix_seconds;
 use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters};
 use crate::protocol::form;
 
-/// Why there is no answer.
+/// A token request without a response.
 #[derive(Debug)]
-pub(super) enum NoAnswer {
-    /// The request was not made.
+pub(super) enum TokenRequestError {
+    /// The request was not sent.
     NotSent(FlowError),
-    /// It was handed to the back channel, which brought nothing that can be read.
-    Lost(BackChannelError),
+    /// The request may have been sent, but no readable response was received.
+    NoResponse(BackChannelError),
 }
 
-impl From<FlowError> for NoAnswer {
+impl From<FlowError> for TokenRequestError {
     fn from(error: FlowError) -> Self {
         Self::NotSent(error)
     }
 }
 
-impl From<NoAnswer> for FlowError {
-    fn from(none: NoAnswer) -> Self {
-        match none {
-            NoAnswer::NotSent(error) => error,
-            NoAnswer::Lost(error) => error.into(),
+impl From<TokenRequestError> for FlowError {
+    fn from(error: TokenRequestError) -> Self {
+        match error {
+            TokenRequestError::NotSent(error) => error,
+            TokenRequestError::NoResponse(error) => error.into(),
         }
     }
 }
 
 impl Flow {
-    /// One request, within the limits of the back channel. Never repeated here.
-    pub(super) async fn ask_token_endpoint(
+    /// Sends one token request, within the limits of the back channel. Never retries.
+    pub(super) async fn send_token_request(
         &self,
         parameters: FormParameters<'_>,
-    ) -> Result<Response<Bytes>, NoAnswer> {
+    ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let request = self.authenticated_form(token_endpoint(&metadata)?, parameters)?;
         self.server
@@ -48,23 +48,24 @@ impl Flow {
             .map_err(|error| match error {
                 BackChannelError::Insecure
                 | BackChannelError::Missing
-                | BackChannelError::NotSent(_) => NoAnswer::NotSent(error.into()),
-                _ => NoAnswer::Lost(error),
+                | BackChannelError::NotSent(_) => TokenRequestError::NotSent(error.into()),
+                _ => TokenRequestError::NoResponse(error),
             })
     }
 
-    /// A form that says who we are and proves it, anew for each request (RFC 6749 §2.3).
+    /// Creates a form request with client authentication (RFC 6749 §2.3). A client assertion is new for each
+    /// request.
     pub(super) fn authenticated_form<'a>(
         &'a self,
         endpoint: &str,
         mut parameters: FormParameters<'a>,
     ) -> Result<Request<Bytes>, FlowError> {
-        let occasion = AuthenticationContext {
+        let context = AuthenticationContext {
             issuer: self.server.issuer(),
             now: unix_seconds(&**self.server.clock()),
             random: *self.random(),
         };
-        let credentials = self.client.authenticate(&occasion, &mut parameters)?;
+        let credentials = self.client.authenticate(&context, &mut parameters)?;
 
         let mut request = Request::post(endpoint)
             .header(
@@ -81,7 +82,7 @@ impl Flow {
                 FlowError::new(
                     FlowErrorKind::Configuration,
                     "no_token_endpoint",
-                    "the token endpoint of the metadata is not a URL",
+                    "the endpoint in the metadata is not a URL",
                 )
             })
     }

@@ -1,4 +1,4 @@
-//! One login on its way: what must be known again when the browser comes back.
+//! The state of a login between the authorization request and the callback.
 
 use std::time::Duration;
 
@@ -12,42 +12,42 @@ use crate::protocol::{CodeVerifier, Nonce, State};
 
 const SCHEMA: u8 = 3;
 
-/// How far the clocks of two replicas may be apart, in seconds.
-pub(super) const CLOCK_ERROR: i64 = 60;
+/// Maximum difference between the clocks of two replicas, in seconds.
+pub(super) const CLOCK_SKEW_ALLOWANCE: i64 = 60;
 
-/// What binds an authorization response to the request it answers and to the browser that sent it
-/// (RFC 9700 §4.4.2, §4.7.1). Sealed by whoever keeps it.
+/// Binds an authorization response to its authorization request and to the browser that sent the request
+/// (RFC 9700 §4.4.2, §4.7.1). Encrypted before it is stored in a cookie.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Transaction {
     pub(crate) state: State,
     pub(crate) nonce: Nonce,
     pub(crate) verifier: CodeVerifier,
-    /// The issuer the browser was sent to.
+    /// The issuer of the authorization server that the browser was redirected to.
     pub(crate) issuer: String,
     pub(crate) redirect_uri: String,
-    /// Where the person wanted to go; checked again before it is used.
+    /// The target after the login. Validated again before it is used.
     pub(crate) return_to: String,
-    /// Seconds since 1970.
+    /// In seconds since the Unix epoch.
     pub(crate) started_at: i64,
-    /// Whether a person started it, as far as the browser says.
+    /// Whether a user action started the login, according to the `Sec-Fetch-*` fields.
     pub(crate) by_person: bool,
-    /// `prompt=none`: an answer that wants interaction is a no, not a failure.
+    /// Whether the request had `prompt=none`: an error that requires interaction is not a failure then.
     pub(crate) silent: bool,
     pub(crate) max_age: Option<u32>,
     pub(crate) acr_values: Option<String>,
-    /// The session that the browser had at the start, where its cookie may not come back with it.
+    /// The session that the browser had at the start, since its cookie may be missing at the callback.
     pub(crate) replaces: Option<SessionRef>,
 }
 
 impl Transaction {
-    /// How long a person may take to sign in.
+    /// Maximum time between the authorization request and the callback.
     pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 
-    /// Whether it is too old, or from a future that no clock's error explains.
+    /// Returns whether the transaction is too old, or further in the future than clock skew explains.
     pub(crate) fn expired(&self, now: i64) -> bool {
         let lifetime = i64::try_from(Self::LIFETIME.as_secs()).unwrap_or(0);
         let age = now.saturating_sub(self.started_at);
-        age >= lifetime || age < -CLOCK_ERROR
+        age >= lifetime || age < -CLOCK_SKEW_ALLOWANCE
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -74,7 +74,7 @@ impl Transaction {
         .finish()
     }
 
-    /// `None` for another schema and for anything that is no transaction.
+    /// Decodes a transaction. Returns `None` if the schema differs or the bytes are malformed.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader::new(bytes, SCHEMA)?;
         let transaction = Self {
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_lives_ten_minutes_and_does_not_come_from_the_future() {
+    fn a_transaction_expires_after_ten_minutes_and_is_rejected_if_it_is_in_the_future() {
         for (age, expired) in [
             (0, false),
             (599, false),
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_a_longer_and_a_newer_record_are_nothing() {
+    fn truncated_extended_and_newer_encodings_are_rejected() {
         let bytes = transaction().to_bytes();
         assert_eq!(Transaction::from_bytes(&bytes), Some(transaction()));
         for length in 0..bytes.len() {
@@ -169,7 +169,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parse_and_print_are_inverse(
+        fn decode_and_encode_are_inverse(
             return_to in any::<String>(), at in any::<i64>(), flags in any::<(bool, bool)>(),
             max_age in any::<Option<u32>>(), acr_values in any::<Option<String>>(),
             replaces in any::<Option<[u8; 32]>>(),
@@ -183,7 +183,7 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_are_a_transaction_or_nothing(mut bytes in any::<Vec<u8>>()) {
+        fn decoding_is_total(mut bytes in any::<Vec<u8>>()) {
             let _ = Transaction::from_bytes(&bytes);
             bytes.insert(0, SCHEMA);
             let _ = Transaction::from_bytes(&bytes);

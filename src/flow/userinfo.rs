@@ -1,4 +1,4 @@
-//! What the authorization server says of a person when it is asked, OpenID Connect Core §5.3.
+//! Userinfo requests (OpenID Connect Core §5.3).
 
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
@@ -13,29 +13,29 @@ use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
 use crate::token::{VerifyError, signed_userinfo};
 
-/// Why there is nothing to know from the userinfo endpoint.
+/// Why a userinfo request failed.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum UserInfoError {
-    /// The metadata of the authorization server names no userinfo endpoint.
+    /// The metadata of the authorization server has no userinfo endpoint.
     #[error("the authorization server has no userinfo endpoint")]
     NoUserInfo,
-    /// The authorization server does not take the access token any more.
-    #[error("the access token was refused")]
-    AccessTokenRefused,
-    /// The userinfo endpoint answered something that cannot be used.
+    /// The userinfo endpoint rejected the access token.
+    #[error("the userinfo endpoint rejected the access token")]
+    AccessTokenRejected,
+    /// The userinfo response cannot be used.
     #[error("the userinfo response cannot be used: {0}")]
     Invalid(&'static str),
-    /// The userinfo response is signed, and its signature, issuer or audience is wrong.
-    #[error("the signed userinfo response cannot be verified")]
+    /// The signature, issuer or audience of the signed userinfo response is invalid.
+    #[error("the signed userinfo response is invalid")]
     Unverified(#[source] VerifyError),
-    /// The userinfo response speaks of somebody else (OpenID Connect Core §5.3.2).
-    #[error("the userinfo response is of another subject")]
+    /// The userinfo response belongs to another subject (OpenID Connect Core §5.3.2).
+    #[error("the userinfo response belongs to another subject")]
     OtherSubject,
-    /// What is needed to ask is not known at the moment.
+    /// The metadata or the keys of the authorization server are not available.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
-    /// The request brought no answer.
+    /// The userinfo endpoint did not respond.
     #[error(transparent)]
     BackChannel(#[from] BackChannelError),
 }
@@ -49,7 +49,7 @@ impl From<VerifyError> for UserInfoError {
     }
 }
 
-/// The answer of the userinfo endpoint, of the very person whose session asked.
+/// A userinfo response about the user of the session.
 #[derive(Clone, PartialEq)]
 pub struct UserInfo {
     members: Map<String, Value>,
@@ -57,36 +57,36 @@ pub struct UserInfo {
 }
 
 impl UserInfo {
-    /// `sub`: the same as the session's.
+    /// Returns `sub`, which equals the subject of the session.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// A member by name.
+    /// Returns a claim by name, or `None` if it is absent.
     pub fn get(&self, name: &str) -> Option<&Value> {
         self.members.get(name)
     }
 
-    /// The e-mail address, and whether the issuer vouches for it.
+    /// Returns the e-mail address, and whether the authorization server has verified it.
     pub fn email(&self) -> Option<Email> {
         Email::read(|name| self.get(name).cloned())
     }
 
-    /// All members as a type of one's own.
+    /// Deserializes all claims into a type of the application.
     ///
     /// # Errors
     ///
-    /// What `serde_json` says where the type does not fit.
+    /// Returns the error of `serde_json` if the claims do not match the type.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         T::deserialize(&self.members)
     }
 
-    /// Reads what was said of this subject (`L29`).
+    /// Parses a response, which must be about `subject`.
     fn read(text: &[u8], subject: &str) -> Result<Self, UserInfoError> {
-        const NO_OBJECT: UserInfoError = UserInfoError::Invalid("it is no strict JSON object");
-        // `H95`: one JSON object, no member twice.
+        const NO_OBJECT: UserInfoError = UserInfoError::Invalid("it is not a strict JSON object");
+        // Strict parsing rejects duplicate members, so that the checked `sub` is the one that is used.
         let object = parse_object(text).map_err(|_| NO_OBJECT)?;
-        // OpenID Connect Core §5.3.2 (`H94`): of this person, or all of it is worth nothing.
+        // OpenID Connect Core §5.3.2: a response about another subject must not be used.
         match object.member("sub").map(|sub| sub.as_str()) {
             Some(Some(sub)) if sub == subject => {}
             Some(Some(_)) => return Err(UserInfoError::OtherSubject),
@@ -100,7 +100,7 @@ impl UserInfo {
     }
 }
 
-/// Names whose it is.
+/// Shows the subject only.
 impl std::fmt::Debug for UserInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UserInfo")
@@ -110,7 +110,7 @@ impl std::fmt::Debug for UserInfo {
 }
 
 impl Flow {
-    /// Asks the userinfo endpoint with this token, for what it says of this subject.
+    /// Sends a userinfo request with `token` and returns the response if it is about `subject`.
     pub(crate) async fn userinfo(
         &self,
         token: &AccessToken,
@@ -120,31 +120,35 @@ impl Flow {
         let endpoint = metadata
             .userinfo_endpoint()
             .ok_or(UserInfoError::NoUserInfo)?;
-        let answer = self.server.send(userinfo_request(endpoint, token)?).await?;
-        match answer.status() {
+        let request = userinfo_request(endpoint, token)?;
+        let response = self.server.send(request).await?;
+        match response.status() {
             StatusCode::OK => {}
-            StatusCode::UNAUTHORIZED => return Err(UserInfoError::AccessTokenRefused),
+            StatusCode::UNAUTHORIZED => return Err(UserInfoError::AccessTokenRejected),
             _ => return Err(UserInfoError::Invalid("its status is not 200")),
         }
-        // OpenID Connect Core §5.3.2: the content type decides.
-        match media_type(&answer).as_str() {
-            "application/json" => UserInfo::read(answer.body(), subject),
+        // OpenID Connect Core §5.3.2: the content type determines the format.
+        match media_type(&response).as_str() {
+            "application/json" => UserInfo::read(response.body(), subject),
             "application/jwt" => {
-                let response = std::str::from_utf8(answer.body()).unwrap_or_default();
+                let token = std::str::from_utf8(response.body()).unwrap_or_default();
                 let client_id = self.client.id();
-                let said = signed_userinfo::verify(&self.server, response.trim_ascii(), client_id);
-                let said = said.await.map_err(UserInfoError::from)?;
-                UserInfo::read(said.as_bytes(), subject)
+                let claims = signed_userinfo::verify(&self.server, token.trim_ascii(), client_id);
+                let claims = claims.await.map_err(UserInfoError::from)?;
+                UserInfo::read(claims.as_bytes(), subject)
             }
-            _ => Err(UserInfoError::Invalid("its content type is not JSON")),
+            _ => Err(UserInfoError::Invalid(
+                "its content type is neither application/json nor application/jwt",
+            )),
         }
     }
 }
 
-/// OpenID Connect Core §5.3.1, RFC 6750 §2.1: GET, the token in the header and nowhere else.
+/// Creates a userinfo request: `GET` with the token in `Authorization` only (OpenID Connect Core §5.3.1, RFC 6750
+/// §2.1).
 fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes>, UserInfoError> {
     let mut credentials = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-        .map_err(|_| UserInfoError::AccessTokenRefused)?;
+        .map_err(|_| UserInfoError::AccessTokenRejected)?;
     credentials.set_sensitive(true);
     Request::get(endpoint)
         .header(ACCEPT, HeaderValue::from_static("application/json"))
@@ -153,9 +157,9 @@ fn userinfo_request(endpoint: &str, token: &AccessToken) -> Result<Request<Bytes
         .map_err(|_| UserInfoError::NoUserInfo)
 }
 
-/// The content type without its parameters, in lower case.
-fn media_type(answer: &Response<Bytes>) -> String {
-    let value = answer
+/// Returns the media type without parameters, in lower case.
+fn media_type(response: &Response<Bytes>) -> String {
+    let value = response
         .headers()
         .get(CONTENT_TYPE)
         .and_then(|value| value.to_str().ok());

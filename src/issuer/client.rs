@@ -11,7 +11,7 @@ use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
-use crate::protocol::form::encode_word;
+use crate::protocol::form::encode_component;
 use crate::random::RandomError;
 
 /// The form parameters of a request to the authorization server. They contain secrets.
@@ -216,8 +216,8 @@ impl Client {
     fn basic(&self, secret: &ClientSecret) -> HeaderValue {
         let user_pass = Zeroizing::new(format!(
             "{}:{}",
-            encode_word(&self.id),
-            encode_word(secret.expose())
+            encode_component(&self.id),
+            encode_component(secret.expose())
         ));
         let credentials =
             Zeroizing::new(format!("Basic {}", STANDARD.encode(user_pass.as_bytes())));

@@ -52,7 +52,7 @@ impl MetadataSource {
                 last_failure: None,
             }),
             flight: SingleFlight::default(),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
         }
     }
 
@@ -101,7 +101,7 @@ impl MetadataSource {
                 state.last_failure = None;
             }
             Err(error) => {
-                if self.logs.admit("metadata_fetch_failed", error.kind(), now) {
+                if self.logs.allows("metadata_fetch_failed", error.kind(), now) {
                     tracing::warn!(
                         name: "metadata_fetch_failed",
                         target: "tower_oauth::issuer",

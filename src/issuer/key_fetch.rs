@@ -41,7 +41,7 @@ impl KeySource {
             }
             Err(error) => {
                 telemetry::KeyFetch::Failure.count();
-                if self.logs.admit("key_fetch_failed", error.kind(), now) {
+                if self.logs.allows("key_fetch_failed", error.kind(), now) {
                     tracing::warn!(
                         name: "key_fetch_failed",
                         target: "tower_oauth::issuer",

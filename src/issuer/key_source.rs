@@ -123,7 +123,7 @@ impl KeySource {
             state: Mutex::new(state),
             flight: SingleFlight::default(),
             refreshed: Arc::default(),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
         }
     }
 

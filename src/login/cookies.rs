@@ -260,8 +260,8 @@ const TRANSACTION_ID: usize = 12;
 /// Servers limit header fields on their own; this bounds the work where they do not.
 const MAX_SCANNED: usize = 64 * 1024;
 /// Of one name that a session may be read from. A browser sends several only if they were planted, with other paths or
-/// for the parent domain.
-const MAX_VALUES: usize = 4;
+/// for the parent domain; each is tried.
+pub(super) const MAX_VALUES: usize = 16;
 
 /// Of each other kind.
 const MAX_OURS: usize = 32;

@@ -4,7 +4,7 @@ use std::future::Future;
 
 use super::layer::LoginLayer;
 use crate::session::{
-    EndedSession, Hook, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
+    EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession, SessionHook,
 };
 
 impl LoginLayer {
@@ -73,7 +73,7 @@ impl LoginLayer {
         F: Future<Output = LoginDecision> + Send + 'static,
     {
         self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_login = Hook::new(hook))
+            keeper.with_hooks(|hooks| hooks.on_login = SessionHook::new(hook))
         })
     }
 
@@ -106,7 +106,7 @@ impl LoginLayer {
         F: Future<Output = RefreshDecision> + Send + 'static,
     {
         self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_refresh = Hook::new(hook))
+            keeper.with_hooks(|hooks| hooks.on_refresh = SessionHook::new(hook))
         })
     }
 
@@ -133,7 +133,7 @@ impl LoginLayer {
         F: Future<Output = ()> + Send + 'static,
     {
         self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_logout = Hook::new(hook))
+            keeper.with_hooks(|hooks| hooks.on_logout = SessionHook::new(hook))
         })
     }
 }

@@ -23,7 +23,7 @@ use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
-use crate::session::{SessionManager, Sessions};
+use crate::session::{SessionAdmin, SessionManager};
 use crate::store::{SharedStore, Store};
 
 /// Signs people in with the authorization code flow, and tells the routes inside who they are.
@@ -361,8 +361,8 @@ impl LoginLayer {
     }
 
     /// Lists and ends sessions from outside of them, for an administrator. Call it when all is set.
-    pub fn sessions(&self) -> Sessions {
-        Sessions::new(Arc::clone(&self.settings.keeper))
+    pub fn sessions(&self) -> SessionAdmin {
+        SessionAdmin::new(Arc::clone(&self.settings.keeper))
     }
 
     /// A layer for the routes that need a session. This layer must be around it.

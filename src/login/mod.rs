@@ -121,6 +121,7 @@ mod settings;
 mod tickets;
 mod transactions;
 
+pub use crate::flow::{FlowError, FlowErrorKind};
 pub(crate) use context::LoginContext;
 pub use csrf::Csrf;
 pub use future::ResponseFuture;

@@ -2,15 +2,15 @@
 
 use super::chunks::{MAX_CHUNKS, read};
 use super::cookie_cipher::CookieCipher;
-use super::cookies::{Jar, SESSION};
+use super::cookies::{Jar, MAX_VALUES, SESSION};
 use crate::flow::SessionRecord;
-use crate::session::{Presented, PresentedSession};
+use crate::session::{PresentedSession, PresentedSessions};
 
 /// What the session cookies of a request hold.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     /// The different sessions that they open, usually one.
-    pub(super) presented: Option<Presented>,
+    pub(super) presented: Option<PresentedSessions>,
     /// The names of the cookies that these sessions are in.
     pub(super) names: SessionNames,
     /// Whether there are cookies that are part of no session: planted, cut or sealed with another key.
@@ -117,7 +117,7 @@ impl<'a> Attempt<'a> {
         let all = self.values.iter().flatten();
         let unused = all.filter(|value| !self.used.contains(value)).count();
         let mut records = self.records.into_iter();
-        let presented = records.next().map(|first| Presented {
+        let presented = records.next().map(|first| PresentedSessions {
             others: records
                 .map(|one| PresentedSession::Record(Box::new(one)))
                 .collect(),
@@ -155,14 +155,14 @@ impl<'a> Attempt<'a> {
         self.used.extend_from_slice(chosen);
         self.names = self.names.with(SessionNames::first(chosen.len()));
         match self.records.iter_mut().find(|one| one.id() == record.id()) {
-            Some(known) => *known = known.joined(&record),
+            Some(known) => *known = known.merged(&record),
             None => self.records.push(record),
         }
     }
 }
 
-fn shown(record: SessionRecord) -> Presented {
-    Presented::from(PresentedSession::Record(Box::new(record)))
+fn shown(record: SessionRecord) -> PresentedSessions {
+    PresentedSessions::from(PresentedSession::Record(Box::new(record)))
 }
 
 /// Where a cookie stands in a session, by what follows `session` in its name: 0 is the whole of it.
@@ -181,8 +181,9 @@ fn chunk_number(index: &str) -> Option<usize> {
     Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
 }
 
-/// Combinations of planted cookies that are tried at one request.
-const MAX_TRIES: usize = 32;
+/// Combinations of planted cookies that are tried at one request: every value of the whole session, and every pair of
+/// its chunks, of which we never write more.
+const MAX_TRIES: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
 
 /// Different sessions of one request that are looked at.
 pub(super) const MAX_SESSIONS: usize = 4;

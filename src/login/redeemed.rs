@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::redemptions::Outcome;
+use crate::clock::{Clock, unix_seconds};
 use crate::flow::Transaction;
 
 /// A digest of the state.
@@ -42,8 +43,38 @@ struct Ended {
     entries: Queue,
 }
 
-/// By the monotonic time at which they are due.
-type Queue = VecDeque<(Duration, Key)>;
+/// A time by both clocks. A state can be presented for as long as the wall clock says, so an entry is due only when the wall
+/// clock has passed it too: one that is set back must not let a code be sent again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BothClocks {
+    monotonic: Duration,
+    /// Seconds since 1970.
+    wall: i64,
+}
+
+/// By the time at which they are due.
+type Queue = VecDeque<(BothClocks, Key)>;
+
+impl BothClocks {
+    pub(super) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            monotonic: clock.monotonic(),
+            wall: unix_seconds(clock),
+        }
+    }
+
+    fn after(self, duration: Duration) -> Self {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self {
+            monotonic: self.monotonic.saturating_add(duration),
+            wall: self.wall.saturating_add(seconds),
+        }
+    }
+
+    fn has_come_by_both_clocks(self, now: Self) -> bool {
+        self.monotonic <= now.monotonic && self.wall <= now.wall
+    }
+}
 
 impl Redeemed {
     pub(super) fn get(&self, key: &Key) -> Option<&Entry> {
@@ -60,7 +91,7 @@ impl Redeemed {
     }
 
     /// Keeps an outcome; `None` where the redemption broke off.
-    pub(super) fn end(&mut self, key: Key, outcome: Option<Outcome>, now: Duration) {
+    pub(super) fn end(&mut self, key: Key, outcome: Option<Outcome>, now: BothClocks) {
         let succeeded = outcome.as_ref().is_some_and(|outcome| outcome.is_ok());
         let has_outcome = outcome.is_some();
         self.entries
@@ -74,11 +105,9 @@ impl Redeemed {
             true => sessions,
             false => failures,
         };
-        ended
-            .entries
-            .push_back((now.saturating_add(ENTRY_KEPT), key));
+        ended.entries.push_back((now.after(ENTRY_KEPT), key));
         if has_outcome {
-            let until = now.saturating_add(OUTCOME_KEPT);
+            let until = now.after(OUTCOME_KEPT);
             ended.outcomes.push_back((until, key));
         }
         if ended.outcomes.len() > MAX_OUTCOMES
@@ -93,29 +122,32 @@ impl Redeemed {
         }
     }
 
-    pub(super) fn forget(&mut self, now: Duration) {
+    pub(super) fn forget(&mut self, now: BothClocks) {
         let Self {
             entries,
             sessions,
             failures,
         } = self;
         for ended in [sessions, failures] {
-            while let Some(key) = due(&mut ended.outcomes, now) {
+            let is_over = |until: BothClocks| until.monotonic <= now.monotonic;
+            while let Some(key) = due(&mut ended.outcomes, is_over) {
                 forget_outcome(entries, &key);
             }
-            while let Some(key) = due(&mut ended.entries, now) {
+            let is_over = |until: BothClocks| until.has_come_by_both_clocks(now);
+            while let Some(key) = due(&mut ended.entries, is_over) {
                 entries.remove(&key);
             }
         }
     }
 
-    /// Returns when the next outcome can be forgotten; `None` if there are none.
+    /// Returns when the next outcome can be forgotten, by the monotonic clock; `None` if there are none.
     pub(super) fn next_due(&self) -> Option<Duration> {
         let fronts = [
             self.sessions.outcomes.front(),
             self.failures.outcomes.front(),
         ];
-        fronts.into_iter().flatten().map(|&(until, _)| until).min()
+        let untils = fronts.into_iter().flatten();
+        untils.map(|&(until, _)| until.monotonic).min()
     }
 }
 
@@ -126,8 +158,8 @@ fn forget_outcome(entries: &mut HashMap<Key, Entry>, key: &Key) {
 }
 
 /// Takes out the first, if its time has come.
-fn due(queue: &mut Queue, now: Duration) -> Option<Key> {
-    queue.front().filter(|(until, _)| *until <= now)?;
+fn due(queue: &mut Queue, is_over: impl Fn(BothClocks) -> bool) -> Option<Key> {
+    queue.front().filter(|(until, _)| is_over(*until))?;
     queue.pop_front().map(|(_, key)| key)
 }
 
@@ -158,6 +190,14 @@ mod tests {
         key
     }
 
+    fn at(seconds: u64) -> BothClocks {
+        let start = BothClocks {
+            monotonic: Duration::ZERO,
+            wall: 1_800_000_000,
+        };
+        start.after(Duration::from_secs(seconds))
+    }
+
     fn failure() -> Option<Outcome> {
         let error = AuthorizationResponse::parse("").map(|_| ()).unwrap_err();
         let error = SignInError::Flow(FlowError::from(error));
@@ -170,7 +210,7 @@ mod tests {
         redeemed.begin(key(0), Arc::new(watch::Sender::new(None)));
         for n in 1..=2 * MAX_ENTRIES {
             redeemed.begin(key(n), Arc::new(watch::Sender::new(None)));
-            redeemed.end(key(n), failure(), Duration::ZERO);
+            redeemed.end(key(n), failure(), at(0));
         }
         assert_eq!(redeemed.entries.len(), MAX_ENTRIES + 1);
         let outcomes = redeemed.entries.values();
@@ -182,7 +222,7 @@ mod tests {
             redeemed.get(&key(MAX_ENTRIES + 1)),
             Some(Entry::Used)
         ));
-        redeemed.forget(ENTRY_KEPT);
+        redeemed.forget(at(ENTRY_KEPT.as_secs()));
         assert_eq!(redeemed.entries.len(), 1);
         assert_eq!(redeemed.next_due(), None);
     }
@@ -193,9 +233,31 @@ mod tests {
         for n in 0..2 {
             redeemed.begin(key(n), Arc::new(watch::Sender::new(None)));
         }
-        redeemed.end(key(0), None, Duration::ZERO);
+        redeemed.end(key(0), None, at(0));
         redeemed.abandon(&key(1));
         assert!(matches!(redeemed.get(&key(0)), Some(Entry::Used)));
         assert!(redeemed.get(&key(1)).is_none());
+    }
+
+    #[test]
+    fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
+        let end = ENTRY_KEPT.as_secs();
+        let turned = |monotonic, wall| BothClocks {
+            monotonic: at(monotonic).monotonic,
+            wall: at(wall).wall,
+        };
+        for (now, is_known) in [
+            (at(end - 1), true),
+            (turned(end, end - 1), true),
+            (turned(10 * end, 0), true),
+            (turned(end - 1, 10 * end), true),
+            (at(end), false),
+        ] {
+            let mut redeemed = Redeemed::default();
+            redeemed.begin(key(0), Arc::new(watch::Sender::new(None)));
+            redeemed.end(key(0), failure(), at(0));
+            redeemed.forget(now);
+            assert_eq!(redeemed.get(&key(0)).is_some(), is_known, "{now:?}");
+        }
     }
 }

@@ -17,9 +17,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::chunks::NotWritten;
-use super::redeemed::{Entry, Key, Redeemed, Waiters};
+use super::redeemed::{BothClocks, Entry, Key, Redeemed, Waiters};
 use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
-use crate::clock::SharedClock;
+use crate::clock::{Clock, SharedClock};
 use crate::crypto::digest::sha256;
 use crate::flow::FlowError;
 use crate::protocol::State;
@@ -118,7 +118,7 @@ impl RedemptionCache {
         let key = key(state);
         let mut receiver = {
             let mut inner = self.lock();
-            inner.redeemed.forget(clock.monotonic());
+            inner.redeemed.forget(BothClocks::now(&**clock));
             match inner.redeemed.get(&key) {
                 Some(Entry::Done(outcome)) => return Answer::Outcome(Arc::clone(outcome)),
                 Some(Entry::Used) => return Answer::Used,
@@ -153,7 +153,7 @@ impl RedemptionCache {
             return;
         }
         let kept = Some(Arc::clone(outcome));
-        inner.redeemed.end(key, kept, clock.monotonic());
+        inner.redeemed.end(key, kept, BothClocks::now(&**clock));
         // Finished, but still there: its runtime was shut down.
         if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
@@ -203,7 +203,7 @@ impl Drop for Running {
         if !self.ended
             && let Some(callbacks) = self.callbacks.upgrade()
         {
-            let now = self.clock.monotonic();
+            let now = BothClocks::now(&*self.clock);
             callbacks.lock().redeemed.end(self.key, None, now);
         }
     }
@@ -222,7 +222,7 @@ async fn abandoned(waiters: &Waiters) {
 async fn sweep(callbacks: Weak<RedemptionCache>, clock: SharedClock) {
     let rest = || {
         let callbacks = callbacks.upgrade()?;
-        callbacks.lock().sweep(clock.monotonic())
+        callbacks.lock().sweep(&*clock)
     };
     while let Some(rest) = rest() {
         clock.sleep(rest).await;
@@ -231,13 +231,14 @@ async fn sweep(callbacks: Weak<RedemptionCache>, clock: SharedClock) {
 
 impl Inner {
     /// Forgets what is due, and says how long until there is something again; `None` when that was all.
-    fn sweep(&mut self, now: Duration) -> Option<Duration> {
+    fn sweep(&mut self, clock: &dyn Clock) -> Option<Duration> {
+        let now = BothClocks::now(clock);
         self.redeemed.forget(now);
         let next = self.redeemed.next_due();
         if next.is_none() {
             self.sweeper = None;
         }
-        next.map(|until| until.saturating_sub(now))
+        next.map(|until| until.saturating_sub(clock.monotonic()))
     }
 }
 
@@ -252,7 +253,7 @@ mod tests {
     use std::time::SystemTime;
 
     use super::*;
-    use crate::clock::{Clock, Sleep};
+    use crate::clock::Sleep;
     use crate::login::redeemed::{MAX_OUTCOMES, OUTCOME_KEPT};
     use crate::protocol::authorization_response::AuthorizationResponse;
 

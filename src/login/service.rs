@@ -126,9 +126,9 @@ pub(super) fn enter<B>(
         .session
         .map(|held| Session::new(Arc::clone(keeper), held));
     if let Some(session) = &session {
-        session.refresh_ahead();
+        session.refresh_proactively();
     }
-    let pending_refreshes = session.as_ref().and_then(Session::pending_refreshes);
+    let pending_refreshes = session.as_ref().and_then(Session::pending_refresh);
     let pending_refreshes = pending_refreshes
         .map(|pending_refreshes| -> SettlingFuture { Box::pin(pending_refreshes) });
     let mark = LoginContext::new(Arc::clone(settings), request.uri());

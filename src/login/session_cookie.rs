@@ -9,7 +9,7 @@ use super::cookies::{Jar, SESSION};
 use super::presented::{self, Found, SessionNames};
 use super::settings::Settings;
 use super::{events, tickets};
-use crate::session::{LoadedSession, OpenedSession, Presented};
+use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
 use crate::store::StoreError;
 
 /// What the session cookies of a request came to, and what is to be set on its response.
@@ -26,7 +26,7 @@ pub(super) struct SessionCookie {
 pub(super) enum Resolved {
     Known(SessionCookie),
     /// A store has to be asked.
-    Unknown(Presented, SessionNames),
+    Unknown(PresentedSessions, SessionNames),
 }
 
 /// The cookies of a session.
@@ -53,7 +53,7 @@ impl Settings {
         match found.presented {
             None if !found.is_broken => Resolved::Known(SessionCookie::default()),
             None => Resolved::Known(self.nobody("spoiled", jar)),
-            Some(presented) => match self.keeper.at_hand(presented) {
+            Some(presented) => match self.keeper.cached(presented) {
                 Ok(opened) => Resolved::Known(self.visited(opened, names, jar)),
                 Err(presented) => Resolved::Unknown(presented, names),
             },
@@ -140,11 +140,11 @@ impl Settings {
     ) -> Result<SessionCookies, NotWritten> {
         let left = self
             .keeper
-            .last_moment(held.record())
+            .latest_expiry(held.record())
             .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
         let names = &self.sealer.names;
-        let cookies = match held.ticket() {
+        let cookies = match held.secret() {
             Some(ticket) => vec![(SESSION.to_owned(), ticket.to_text().to_string())],
             None => chunks::seal(&self.sealer, held.record())?,
         };

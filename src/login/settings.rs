@@ -68,6 +68,12 @@ impl Settings {
         self.keeper.now()
     }
 
+    /// Returns the time at which something of this second is to be judged: a wall clock that was set back since
+    /// does not make it younger.
+    pub(super) fn now_for(&self, moment: i64) -> i64 {
+        self.keeper.now_for(moment)
+    }
+
     /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
         check_return_to(value, self.flow().redirect_uri(), &self.routes.no_targets())
@@ -85,7 +91,7 @@ impl Settings {
     pub(super) fn login_url(&self, return_to: Option<&str>) -> String {
         match return_to {
             Some(target) => {
-                let target = form::encode_word(target);
+                let target = form::encode_component(target);
                 format!("{}?{RETURN_TO}={target}", self.routes.login)
             }
             None => self.routes.login.clone(),
@@ -214,8 +220,9 @@ impl Settings {
 
     /// Which of our routes a path is: a logout token is only taken where what it says reaches every process.
     pub(super) fn route(&self, path: &str) -> Option<Route> {
-        let there =
-            |route: &Route| *route != Route::BackchannelLogout || self.keeper.takes_logout_tokens();
+        let there = |route: &Route| {
+            *route != Route::BackchannelLogout || self.keeper.accepts_logout_tokens()
+        };
         self.routes.find(path).filter(there)
     }
 

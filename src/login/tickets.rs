@@ -2,7 +2,7 @@
 
 use super::cookies::Jar;
 use super::presented::{Found, MAX_SESSIONS, SessionNames};
-use crate::session::{Presented, PresentedSession, SessionSecret};
+use crate::session::{PresentedSession, PresentedSessions, SessionSecret};
 
 /// Reads the tickets of a request. Any other cookie under the names of sessions is passed over.
 pub(super) fn open(jar: &Jar<'_>) -> Found {
@@ -14,12 +14,12 @@ pub(super) fn open(jar: &Jar<'_>) -> Found {
             && tickets.len() < MAX_SESSIONS
             && let Some(ticket) = SessionSecret::parse(value)
         {
-            tickets.push(PresentedSession::SessionSecret(ticket));
+            tickets.push(PresentedSession::Secret(ticket));
         }
     }
     let is_broken = jar.overflow() || tickets.len() < count;
     let mut tickets = tickets.into_iter();
-    let presented = tickets.next().map(|first| Presented {
+    let presented = tickets.next().map(|first| PresentedSessions {
         first,
         others: tickets.collect(),
     });

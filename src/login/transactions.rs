@@ -31,7 +31,13 @@ pub(super) enum Lookup {
     Found(String, Box<Transaction>),
 }
 
-pub(super) fn find(sealer: &CookieCipher, jar: &Jar<'_>, state: &State, now: i64) -> Lookup {
+/// Looks for the login of a callback. `now` is the time at which something of a given second is to be judged.
+pub(super) fn find(
+    sealer: &CookieCipher,
+    jar: &Jar<'_>,
+    state: &State,
+    now: impl Fn(i64) -> i64,
+) -> Lookup {
     let name = CookieNames::transaction(state);
     let values = jar.values(&sealer.names, &name);
     if values.is_empty() {
@@ -40,7 +46,7 @@ pub(super) fn find(sealer: &CookieCipher, jar: &Jar<'_>, state: &State, now: i64
     // A value that was planted beside it does not open.
     let mut opened = values
         .into_iter()
-        .filter_map(|value| open(sealer, &name, value, now));
+        .filter_map(|value| open(sealer, &name, value, &now));
     match opened.find(|transaction| transaction.state == *state) {
         Some(transaction) => Lookup::Found(name, Box::new(transaction)),
         None => Lookup::Spoiled(name),
@@ -54,7 +60,7 @@ pub(super) fn admit(
     sealer: &CookieCipher,
     jar: &Jar<'_>,
     transaction: &Transaction,
-    now: i64,
+    now: impl Fn(i64) -> i64,
 ) -> Result<Admitted, RandomError> {
     let name = CookieNames::transaction(&transaction.state);
     let value = sealer.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
@@ -63,7 +69,7 @@ pub(super) fn admit(
     let mut dead = Vec::new();
     let mut alive = Vec::new();
     for (name, value) in jar.transactions() {
-        match value.and_then(|value| Some((value, open(sealer, name, value, now)?))) {
+        match value.and_then(|value| Some((value, open(sealer, name, value, &now)?))) {
             Some((value, transaction)) => alive.push(Pending {
                 name,
                 cost: CookieNames::cost(&names.full(name), value),
@@ -114,9 +120,15 @@ pub(super) struct Admitted {
     pub(super) evicted: usize,
 }
 
-fn open(sealer: &CookieCipher, name: &str, value: &str, now: i64) -> Option<Transaction> {
+fn open(
+    sealer: &CookieCipher,
+    name: &str,
+    value: &str,
+    now: impl Fn(i64) -> i64,
+) -> Option<Transaction> {
     let plain = sealer.open(Purpose::Transaction, name, value)?;
-    Transaction::from_bytes(&plain).filter(|transaction| !transaction.expired(now))
+    let transaction = Transaction::from_bytes(&plain)?;
+    (!transaction.expired(now(transaction.started_at))).then_some(transaction)
 }
 
 /// Logins of one browser on their way at once, the new one counted.

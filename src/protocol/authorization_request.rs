@@ -1,4 +1,4 @@
-//! The authorization request, RFC 6749 §4.1.1 and OpenID Connect Core §3.1.2.1: a URL for the browser.
+//! The authorization request (RFC 6749 §4.1.1, OpenID Connect Core §3.1.2.1) as a URL.
 
 use url::Url;
 
@@ -6,7 +6,7 @@ use super::form;
 use super::pkce::{CODE_CHALLENGE_METHOD, CodeChallenge};
 use super::secret::{Nonce, State};
 
-/// What a code flow asks the authorization endpoint for.
+/// An authorization request of the code flow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) client_id: &'a str,
@@ -15,13 +15,13 @@ pub(crate) struct AuthorizationRequest<'a> {
     pub(crate) state: &'a State,
     pub(crate) nonce: &'a Nonce,
     pub(crate) code_challenge: &'a CodeChallenge,
-    /// Whatever else is asked for, in order of precedence.
-    pub(crate) further: &'a [(&'a str, &'a str)],
+    /// Additional parameters, in order of precedence.
+    pub(crate) additional: &'a [(&'a str, &'a str)],
 }
 
-/// The parameters that are ours alone, and those that would take their place (`L5`): a request object
-/// overrides the query (RFC 9101 §5), another response mode or type changes what comes back.
-const OWN: [&str; 13] = [
+/// The parameters that only the flow may set, and those that would override them: a request object
+/// replaces the query (RFC 9101 §5), and another response type or mode changes the response.
+const RESERVED: [&str; 13] = [
     "response_type",
     "client_id",
     "redirect_uri",
@@ -37,16 +37,16 @@ const OWN: [&str; 13] = [
     "id_token_hint",
 ];
 
-/// Whether a parameter of this name may only be set by the flow itself.
-pub(crate) fn is_own_parameter(name: &str) -> bool {
-    OWN.contains(&name)
+/// Returns whether only the flow itself may set this parameter.
+pub(crate) fn is_reserved_parameter(name: &str) -> bool {
+    RESERVED.contains(&name)
 }
 
 impl AuthorizationRequest<'_> {
-    /// Adds the request to the query that the endpoint may already have (RFC 6749 §3.1).
+    /// Returns the URL of the request: `endpoint` with the parameters added to its query.
     ///
-    /// No name appears twice (RFC 6749 §3.1): ours come first and win, then the further ones in their
-    /// order, and of the endpoint's query only what neither names.
+    /// No parameter appears twice (RFC 6749 §3.1). Those of the flow take precedence, then the additional
+    /// parameters in their order, then the query of the endpoint.
     pub(crate) fn url(&self, endpoint: &Url) -> String {
         let mut pairs = vec![
             ("response_type", "code"),
@@ -58,8 +58,8 @@ impl AuthorizationRequest<'_> {
             ("code_challenge", self.code_challenge.as_str()),
             ("code_challenge_method", CODE_CHALLENGE_METHOD),
         ];
-        for &(name, value) in self.further {
-            if !is_own_parameter(name) && pairs.iter().all(|(other, _)| *other != name) {
+        for &(name, value) in self.additional {
+            if !is_reserved_parameter(name) && pairs.iter().all(|(other, _)| *other != name) {
                 pairs.push((name, value));
             }
         }
@@ -69,7 +69,7 @@ impl AuthorizationRequest<'_> {
             .query()
             .unwrap_or_default()
             .split('&')
-            .filter(|pair| !pair.is_empty() && is_foreign(pair, &pairs))
+            .filter(|pair| !pair.is_empty() && is_not_overridden(pair, &pairs))
             .collect();
         let mut query = kept.join("&");
         if !query.is_empty() {
@@ -81,13 +81,14 @@ impl AuthorizationRequest<'_> {
     }
 }
 
-fn is_foreign(pair: &str, pairs: &[(&str, &str)]) -> bool {
+/// Returns whether a pair of the endpoint's query is neither reserved nor set by `pairs`.
+fn is_not_overridden(pair: &str, pairs: &[(&str, &str)]) -> bool {
     let Ok(parsed) = form::parse(pair) else {
         return false;
     };
-    parsed
-        .iter()
-        .all(|(name, _)| !is_own_parameter(name) && pairs.iter().all(|(other, _)| other != name))
+    parsed.iter().all(|(name, _)| {
+        !is_reserved_parameter(name) && pairs.iter().all(|(other, _)| other != name)
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +97,7 @@ mod tests {
 
     use super::*;
 
-    fn pairs_of(endpoint: &str, further: &[(&str, &str)]) -> Vec<(String, String)> {
+    fn pairs_of(endpoint: &str, additional: &[(&str, &str)]) -> Vec<(String, String)> {
         let request = AuthorizationRequest {
             client_id: "shop",
             redirect_uri: "https://shop.example.com/auth/callback",
@@ -104,7 +105,7 @@ mod tests {
             state: &State::new("the-state"),
             nonce: &Nonce::new("the-nonce"),
             code_challenge: &CodeChallenge::parse(&"c".repeat(43)).unwrap(),
-            further,
+            additional,
         };
         let url = Url::parse(&request.url(&Url::parse(endpoint).unwrap())).unwrap();
         assert_eq!(
@@ -121,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_request_says_all_that_the_flow_needs() {
+    fn the_request_has_all_parameters_of_the_flow() {
         let pairs = pairs_of("https://id.example.com/authorize", &[("prompt", "login")]);
         for (name, value) in [
             ("response_type", "code"),
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn the_query_of_the_endpoint_is_kept_unless_it_is_ours() {
+    fn the_query_of_the_endpoint_is_kept_except_for_parameters_of_the_flow() {
         let pairs = pairs_of(
             "https://id.example.com/authorize?tenant=1&client%5Fid=evil&p=a%2Fb&request=x&prompt=none#top",
             &[("prompt", "login")],
@@ -154,17 +155,19 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_further_duplicates_or_overrides_ours(
+        fn additional_parameters_neither_duplicate_nor_override_those_of_the_flow(
             names in prop::collection::vec(
-                prop_oneof![prop::sample::select(OWN.to_vec()), Just("prompt"), Just("audience")],
+                prop_oneof![
+                    prop::sample::select(RESERVED.to_vec()), Just("prompt"), Just("audience"),
+                ],
                 0..12,
             ),
         ) {
-            let further: Vec<_> = names.iter().map(|name| (*name, "evil")).collect();
-            let pairs = pairs_of("https://id.example.com/authorize", &further);
+            let additional: Vec<_> = names.iter().map(|name| (*name, "evil")).collect();
+            let pairs = pairs_of("https://id.example.com/authorize", &additional);
             for (at, (name, value)) in pairs.iter().enumerate() {
                 prop_assert!(pairs[..at].iter().all(|(other, _)| other != name), "{} twice", name);
-                prop_assert!(!is_own_parameter(name) || value != "evil");
+                prop_assert!(!is_reserved_parameter(name) || value != "evil");
             }
         }
     }

@@ -1,19 +1,19 @@
-//! The authorization response, RFC 6749 §4.1.2: the query with which the browser comes back.
+//! The authorization response (RFC 6749 §4.1.2): the query of the callback.
 //!
-//! Everything in it is a stranger's text until its `state` has been found.
+//! Its content is untrusted until its `state` has been matched with a login of this browser.
 
 use super::form::{self, InvalidForm};
 use super::oauth_error::OAuthErrorCode;
-use super::sanitize::printable;
+use super::sanitize::is_printable_ascii;
 use super::secret::{AuthorizationCode, State};
 
-/// `L18`: no server issues codes half as long.
+/// Maximum length of an authorization code. Authorization servers issue codes of less than half of it.
 const MAX_CODE: usize = 4096;
 
-/// Ours has 43 characters.
+/// Maximum length of a `state`. This crate issues 43 characters.
 const MAX_STATE: usize = 512;
 
-/// What the browser brought back: an answer to the request with this `state`, if there is one.
+/// An authorization response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthorizationResponse {
     state: State,
@@ -21,74 +21,75 @@ pub(crate) struct AuthorizationResponse {
     outcome: AuthorizationOutcome,
 }
 
-/// What the authorization server decided.
+/// The result that an authorization response reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AuthorizationOutcome {
     Code(AuthorizationCode),
     Error {
         code: OAuthErrorCode,
-        /// For a person, if it is shown at all: capped, without control characters, not escaped.
+        /// Capped and without control characters, but not escaped for HTML.
         description: Option<String>,
     },
     /// Neither a code nor an error.
     Nothing,
 }
 
-/// A query that is no answer to a code flow.
+/// Why a query is not an authorization response of the code flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidAuthorizationResponse {
-    #[error("the query is no form")]
+    #[error("the query is not a valid form")]
     Form(#[from] InvalidForm),
-    #[error("a parameter appears twice")]
+    #[error("a parameter appears more than once")]
     Repeated,
-    #[error("there is no state")]
+    #[error("`state` is missing")]
     NoState,
-    #[error("a token stands in the query")]
+    #[error("the query contains a token")]
     Token,
-    #[error("a value has characters or a length it cannot have")]
+    #[error("a value has an invalid length or invalid characters")]
     Malformed,
 }
 
 impl AuthorizationResponse {
-    /// Reads the query of the callback, without its question mark.
+    /// Parses the query of the callback, without its question mark.
     pub(crate) fn parse(query: &str) -> Result<Self, InvalidAuthorizationResponse> {
         let pairs = form::parse(query)?;
 
-        // RFC 6749 §3.1 (`L12`): two values are two readings; names not listed here are not ours to read.
-        for name in ONCE {
+        // RFC 6749 §3.1: parameters must not repeat, because readers disagree on which value counts.
+        // Parameters that are not listed are ignored.
+        for name in SINGLE_VALUED {
             if pairs.iter().filter(|(other, _)| other == name).count() > 1 {
                 return Err(InvalidAuthorizationResponse::Repeated);
             }
         }
-        // RFC 6749 §3.1: a parameter without a value is one that was left out.
+        // RFC 6749 §3.1: a parameter without a value is treated as omitted.
         let value = |name: &str| {
             let (_, value) = pairs.iter().find(|(other, _)| other == name)?;
             (!value.is_empty()).then_some(value.as_str())
         };
 
-        // RFC 9700 §2.1.2 (`H25`): a code flow has no token in its response, so someone put it there.
+        // RFC 9700 §2.1.2: the response of the code flow has no tokens, so an attacker added this one.
         if ["access_token", "id_token", "refresh_token"]
             .into_iter()
             .any(|name| value(name).is_some())
         {
             return Err(InvalidAuthorizationResponse::Token);
         }
-        // RFC 6749 §4.1.2 (`H02`, `H16`): a request always had a state, so its answer has.
+        // RFC 6749 §4.1.2: required, since every authorization request of this crate has a `state`.
         let state = value("state").ok_or(InvalidAuthorizationResponse::NoState)?;
-        if state.len() > MAX_STATE || !printable(state) {
+        if state.len() > MAX_STATE || !is_printable_ascii(state) {
             return Err(InvalidAuthorizationResponse::Malformed);
         }
         Ok(Self {
             state: State::new(state),
             issuer: value("iss").map(str::to_owned),
             outcome: match (value("error"), value("code")) {
-                // `H17`: with an error beside it a code is worth nothing.
+                // An error takes precedence: a response never has both (RFC 6749 §4.1.2.1).
                 (Some(error), _) => AuthorizationOutcome::Error {
                     code: OAuthErrorCode::from_wire(error),
                     description: value("error_description").map(super::sanitize::display_safe),
                 },
-                // RFC 6749 §A.11 (`L18`, `H22`, `H23`).
-                (None, Some(code)) if code.len() <= MAX_CODE && printable(code) => {
+                // RFC 6749 Appendix A.11: printable ASCII.
+                (None, Some(code)) if code.len() <= MAX_CODE && is_printable_ascii(code) => {
                     AuthorizationOutcome::Code(AuthorizationCode::new(code))
                 }
                 (None, Some(_)) => return Err(InvalidAuthorizationResponse::Malformed),
@@ -97,12 +98,12 @@ impl AuthorizationResponse {
         })
     }
 
-    /// `state`: which request this answers.
+    /// Returns `state`, which identifies the authorization request.
     pub(crate) fn state(&self) -> &State {
         &self.state
     }
 
-    /// `iss`: who says to have answered (RFC 9207 §2).
+    /// Returns `iss`, the claimed issuer of the response (RFC 9207 §2).
     pub(crate) fn issuer(&self) -> Option<&str> {
         self.issuer.as_deref()
     }
@@ -112,7 +113,7 @@ impl AuthorizationResponse {
     }
 }
 
-const ONCE: [&str; 12] = [
+const SINGLE_VALUED: [&str; 12] = [
     "state",
     "code",
     "iss",
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_code_comes_with_its_state_and_issuer_and_the_rest_is_ignored() {
+    fn state_issuer_and_code_are_read_and_other_parameters_are_ignored() {
         let response = AuthorizationResponse::parse(
             "state=s%2B1&x=1&code=c%2F2&iss=https%3A%2F%2Fid.example.com&x=2&session_state=a",
         )
@@ -152,82 +153,74 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_an_answer_is_refused() {
+    fn malformed_responses_are_rejected() {
         use InvalidAuthorizationResponse::*;
         let long = format!("state=s&code={}", "c".repeat(100_000));
         let big = format!("state=s&code={}", "c".repeat(MAX_CODE + 1));
         let description = format!("state=s&error=x&error_description={}", "d".repeat(1 << 20));
         for (name, query, expected) in [
-            ("H01 nothing", "", NoState),
-            ("H02 no state", "code=c", NoState),
-            ("H16 array state", "state[]=s&code=c", NoState),
-            ("H16 dotted state", "state.x=s&code=c", NoState),
-            ("H16 other case", "State=s&code=c", NoState),
-            ("H16 empty state", "state=&code=c", NoState),
-            ("L12 state twice", "state=s&state=s&code=c", Repeated),
+            ("nothing", "", NoState),
+            ("no state", "code=c", NoState),
+            ("array state", "state[]=s&code=c", NoState),
+            ("dotted state", "state.x=s&code=c", NoState),
+            ("other case", "State=s&code=c", NoState),
+            ("empty state", "state=&code=c", NoState),
+            ("state twice", "state=s&state=s&code=c", Repeated),
             (
-                "L12 state twice, once escaped",
+                "state twice, once escaped",
                 "state=s&st%61te=t&code=c",
                 Repeated,
             ),
-            ("L12 code twice", "state=s&code=c&code=d", Repeated),
-            ("L12 iss twice", "state=s&code=c&iss=a&iss=b", Repeated),
-            ("L12 error twice", "state=s&error=a&error=b", Repeated),
+            ("code twice", "state=s&code=c&code=d", Repeated),
+            ("iss twice", "state=s&code=c&iss=a&iss=b", Repeated),
+            ("error twice", "state=s&error=a&error=b", Repeated),
+            ("response twice", "state=s&response=a&response=b", Repeated),
+            ("id_token twice", "state=s&id_token=a&id_token=b", Repeated),
             (
-                "L12 response twice",
-                "state=s&response=a&response=b",
-                Repeated,
-            ),
-            (
-                "L12 id_token twice",
-                "state=s&id_token=a&id_token=b",
-                Repeated,
-            ),
-            (
-                "L12 session_state twice",
+                "session_state twice",
                 "state=s&code=c&session_state=a&session_state=b",
                 Repeated,
             ),
-            ("H25 access token", "state=s&code=c&access_token=a", Token),
-            ("H25 ID token", "state=s&id_token=a", Token),
-            ("H22 long code", &long, Form(InvalidForm::TooLong)),
-            ("L18 code over the limit", &big, Malformed),
-            ("H23 CRLF", "state=s&code=a%0d%0ab", Malformed),
-            ("H23 NUL", "state=s&code=a%00b", Malformed),
-            ("H23 beyond ASCII", "state=s&code=%C3%A9", Malformed),
+            ("access token", "state=s&code=c&access_token=a", Token),
+            ("ID token", "state=s&id_token=a", Token),
+            ("long code", &long, Form(InvalidForm::TooLong)),
+            ("code over the limit", &big, Malformed),
+            ("CRLF", "state=s&code=a%0d%0ab", Malformed),
+            ("NUL", "state=s&code=a%00b", Malformed),
+            ("beyond ASCII", "state=s&code=%C3%A9", Malformed),
             (
                 "state with a control character",
                 "state=%01&code=c",
                 Malformed,
             ),
             (
-                "H20 not UTF-8",
+                "not UTF-8",
                 "state=s&error=x&error_description=%ff%fe",
                 Form(InvalidForm::NotUtf8),
             ),
-            ("H20 huge", &description, Form(InvalidForm::TooLong)),
+            ("huge", &description, Form(InvalidForm::TooLong)),
         ] {
             assert_eq!(outcome(query), Err(expected), "{name}");
         }
     }
 
     #[test]
-    fn an_error_outweighs_a_code_and_its_description_is_cleaned_and_cut() {
+    fn an_error_takes_precedence_over_a_code_and_its_description_is_sanitized() {
         for (name, query, code, description) in [
             (
-                "H17",
+                "a code and an error",
                 "state=s&code=c&error=access_denied",
                 OAuthErrorCode::AccessDenied,
                 None,
             ),
             (
-                "H20 control characters",
+                "control characters",
                 "state=s&error=server_error&error_description=a%00b%0d%0ac%1b%5b0m",
                 OAuthErrorCode::ServerError,
                 Some("a b  c [0m".to_owned()),
             ),
             (
-                "H20 long",
+                "long",
                 &format!("state=s&error=x&error_description={}", "d".repeat(10_000)),
                 OAuthErrorCode::from_wire("x"),
                 Some("d".repeat(256)),

@@ -3,8 +3,8 @@
 use http::HeaderValue;
 use http::header::{CACHE_CONTROL, HeaderMap, HeaderName, VARY};
 
-/// Allows the response in the cache of this client alone. Directives that do not share it stay, such as `max-age`
-/// and `no-store`. Returns whether the response said before that shared caches may keep it.
+/// Restricts the response to private caches. Directives that do not permit shared caching stay, such as `max-age`
+/// and `no-store`. Returns whether the response permitted shared caching before.
 pub(crate) fn make_private(headers: &mut HeaderMap) -> bool {
     remove_targeted(headers);
     if is_private(headers) {
@@ -13,7 +13,7 @@ pub(crate) fn make_private(headers: &mut HeaderMap) -> bool {
     let shared = is_shared(headers);
     let mut kept = b"private".to_vec();
     for directive in headers.get_all(CACHE_CONTROL).iter().flat_map(elements) {
-        // `private="set-cookie"` protects that field alone (RFC 9111 §5.2.2.7).
+        // `private="set-cookie"` restricts only that field (RFC 9111 §5.2.2.7).
         if !["public", "private", "s-maxage"]
             .iter()
             .any(|name| is_named(directive, name))
@@ -27,9 +27,9 @@ pub(crate) fn make_private(headers: &mut HeaderMap) -> bool {
     shared
 }
 
-/// Returns whether the handler keeps the response out of shared caches, and says nothing to the contrary.
+/// Returns whether `Cache-Control` keeps the response out of shared caches and does not contradict itself.
 pub(crate) fn is_private(headers: &HeaderMap) -> bool {
-    lists(headers, &CACHE_CONTROL, &["private", "no-store"]) && !is_shared(headers)
+    lists_any(headers, &CACHE_CONTROL, &["private", "no-store"]) && !is_shared(headers)
 }
 
 fn is_shared(headers: &HeaderMap) -> bool {
@@ -37,12 +37,12 @@ fn is_shared(headers: &HeaderMap) -> bool {
     directives.any(|one| is_named(one, "public") || is_named(one, "s-maxage"))
 }
 
-/// Removes what shared caches read in the place of `Cache-Control` (RFC 9213 §2.2): there it overrides `private` and
-/// `no-store`.
+/// Removes the fields that shared caches read instead of `Cache-Control` (RFC 9213 §2.2): they override `private`
+/// and `no-store`.
 pub(crate) fn remove_targeted(headers: &mut HeaderMap) {
     let is_targeted = |name: &&HeaderName| {
         let name = name.as_str();
-        name.ends_with("-cache-control") || AIMED_AT_SHARED_CACHES.contains(&name)
+        name.ends_with("-cache-control") || SHARED_CACHE_FIELDS.contains(&name)
     };
     let targeted: Vec<_> = headers.keys().filter(is_targeted).cloned().collect();
     for name in targeted {
@@ -50,25 +50,25 @@ pub(crate) fn remove_targeted(headers: &mut HeaderMap) {
     }
 }
 
-const AIMED_AT_SHARED_CACHES: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
+const SHARED_CACHE_FIELDS: [&str; 3] = ["edge-control", "surrogate-control", "x-accel-expires"];
 
-/// Adds a member to `Vary`, unless it is there.
+/// Adds a member to `Vary` unless it is already listed.
 pub(crate) fn vary_by(headers: &mut HeaderMap, member: &HeaderValue) {
-    if !lists(headers, &VARY, &["*", member.to_str().unwrap_or("*")]) {
+    if !lists_any(headers, &VARY, &["*", member.to_str().unwrap_or("*")]) {
         headers.append(VARY, member.clone());
     }
 }
 
-/// Returns whether one element of a list is one of these words, in whatever case.
-fn lists(headers: &HeaderMap, field: &HeaderName, words: &[&str]) -> bool {
+/// Returns whether a list field has one of `members`, ignoring case.
+fn lists_any(headers: &HeaderMap, field: &HeaderName, members: &[&str]) -> bool {
     let mut elements = headers.get_all(field).iter().flat_map(elements);
     elements.any(|element| {
-        let mut words = words.iter();
-        words.any(|word| element.eq_ignore_ascii_case(word.as_bytes()))
+        let mut members = members.iter();
+        members.any(|member| element.eq_ignore_ascii_case(member.as_bytes()))
     })
 }
 
-/// The elements of a list, RFC 9110 §5.6.1: a comma inside of quotes separates nothing.
+/// Returns the elements of a list (RFC 9110 §5.6.1). A comma inside a quoted string does not separate elements.
 fn elements(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     let elements = value.as_bytes().split(move |byte| {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_response_keeps_what_does_not_share_it() {
+    fn a_private_response_keeps_directives_that_do_not_permit_shared_caching() {
         for (sent, expected) in [
             (&[][..], "private"),
             (&["private"], "private"),

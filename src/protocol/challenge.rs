@@ -1,4 +1,5 @@
-//! The `WWW-Authenticate` field, RFC 9110 §11.6.1: RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3, RFC 9728 §5.1.
+//! Challenges of the `WWW-Authenticate` field (RFC 9110 §11.6.1, RFC 6750 §3, RFC 9449 §7.1, RFC 9470 §3,
+//! RFC 9728 §5.1).
 
 use std::fmt::Write;
 
@@ -8,17 +9,17 @@ use super::credentials::Scheme;
 use super::error_code::BearerErrorCode;
 use super::scope::ScopeSet;
 
-/// A challenge of one scheme; a response has a field line for each.
+/// A challenge of one scheme. A response has one field line for each challenge.
 ///
-/// Everything in it comes from the configuration or from a fixed set: nothing a caller sent is ever
-/// repeated (`A18`, `C9`).
+/// All values come from the configuration or from a fixed set. Values that a caller sent are never repeated,
+/// so a caller cannot inject parameters or header fields.
 #[derive(Clone, Debug)]
 pub(crate) struct Challenge<'a> {
     pub(crate) scheme: Scheme,
     pub(crate) realm: &'a Realm,
     pub(crate) error: Option<(BearerErrorCode, &'static str)>,
     pub(crate) scope: Option<&'a ScopeSet>,
-    /// What a step-up asks for, space-separated (`C11`).
+    /// The authentication context classes that a step-up requires, space-separated (RFC 9470 §3).
     pub(crate) acr_values: Option<&'a str>,
     /// In seconds.
     pub(crate) max_age: Option<u64>,
@@ -27,12 +28,12 @@ pub(crate) struct Challenge<'a> {
     pub(crate) resource_metadata: Option<&'a str>,
 }
 
-/// The name of a protection space, in characters that need no escape.
+/// The name of a protection space (RFC 9110 §11.5), in characters that need no escape in a quoted string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Realm(std::sync::Arc<str>);
 
 impl Realm {
-    /// `None` for an empty name and for characters that would need an escape.
+    /// Returns `None` if the name is empty or has a character that needs an escape.
     pub(crate) fn new(realm: &str) -> Option<Self> {
         (!realm.is_empty() && is_plain(realm)).then(|| Self(realm.into()))
     }
@@ -44,15 +45,15 @@ impl Default for Realm {
     }
 }
 
-/// Whether a text can stand in a quoted string as it is: printable ASCII without quote and backslash.
+/// Returns whether a text needs no escape in a quoted string: printable ASCII without quote and backslash.
 pub(crate) fn is_plain(text: &str) -> bool {
     let plain = |byte: u8| matches!(byte, 0x20..=0x21 | 0x23..=0x5b | 0x5d..=0x7e);
     text.bytes().all(plain)
 }
 
 impl Challenge<'_> {
-    /// The field's value. There is always one parameter, since a bare scheme breaks the grammar of
-    /// RFC 6750 §3, and each at most once.
+    /// Returns the value of the field. Each parameter appears at most once, and there is always one, since the
+    /// grammar of RFC 6750 §3 requires it.
     pub(crate) fn to_header_value(&self) -> HeaderValue {
         let mut text = format!("{} realm=\"{}\"", self.scheme.as_str(), self.realm.0);
         let mut add = |name: &str, value: &str| {
@@ -77,7 +78,7 @@ impl Challenge<'_> {
         if let Some(url) = self.resource_metadata {
             add("resource_metadata", url);
         }
-        // Every part was checked to be printable ASCII where it was configured.
+        // Every part was checked to be printable ASCII when it was configured.
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("Bearer realm=\"api\""))
     }
 }

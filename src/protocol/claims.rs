@@ -1,4 +1,4 @@
-//! The claims of a token: the text as it was signed, and the registered members read from it.
+//! The claims of a token: the JSON text as it was signed, and the registered claims parsed from it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,22 +9,22 @@ use super::json::{InvalidJson, Json, Object};
 use super::scope::ScopeSet;
 use super::shared_text::{SharedText, allocated};
 
-/// The latest moment a claim can name: the last second of the year 9999.
+/// Latest accepted `NumericDate`: the last second of the year 9999.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
 /// The claims of a verified token (RFC 7519 §4, RFC 9068 §2.2).
 ///
-/// It keeps the JSON text and the registered members; everything else is read when asked for, by
-/// [`get`](Self::get) or [`deserialize`](Self::deserialize).
+/// Contains the JSON text and the registered claims. Other claims are parsed on demand by [`get`](Self::get) or
+/// [`deserialize`](Self::deserialize).
 #[derive(Clone)]
 pub struct Claims {
     text: Arc<str>,
-    registered: Registered,
+    registered: RegisteredClaims,
 }
 
-/// The registered members, of the right type where present (`A10` to `A14`).
+/// The registered claims (RFC 7519 §4.1, RFC 9068 §2.2). Each has the required type if present.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Registered {
+pub(crate) struct RegisteredClaims {
     pub(crate) issuer: Option<SharedText>,
     pub(crate) subject: Option<SharedText>,
     pub(crate) audience: Vec<SharedText>,
@@ -33,20 +33,19 @@ pub(crate) struct Registered {
     pub(crate) issued_at: Option<i64>,
     pub(crate) jwt_id: Option<SharedText>,
     pub(crate) client_id: Option<SharedText>,
-    /// `scope`, where it is a string; any other type grants nothing (`V83`).
+    /// `scope`, if it is a string (RFC 9068 §2.2.3). Any other type grants no scopes.
     pub(crate) scope: ScopeSet,
-    /// That a client got the token for itself, where a claim says so that only some servers send.
+    /// Whether a provider-specific claim marks a client-credentials token.
     pub(crate) client_only: bool,
 }
 
-impl Registered {
-    /// Reads the registered members of a payload; one of the wrong type spoils the whole.
+impl RegisteredClaims {
+    /// Reads the registered claims of a payload. Fails if one of them has the wrong type.
     pub(crate) fn read(payload: &Object<'_>) -> Result<Self, InvalidJson> {
         Self::read_as(payload, |part| part.into(), ScopeSet::from_wire)
     }
 
-    /// As [`read`](Self::read), for a payload that was parsed from this very text: its strings are
-    /// not copied.
+    /// Like [`read`](Self::read), for a payload that was parsed from `text`: its strings are not copied.
     pub(crate) fn read_within(text: &Arc<str>, payload: &Object<'_>) -> Result<Self, InvalidJson> {
         let part = |part: &str| SharedText::within(text, part);
         Self::read_as(payload, part, |list| ScopeSet::from_wire_text(part(list)))
@@ -62,7 +61,7 @@ impl Registered {
             issuer: text("iss")?,
             subject: text("sub")?,
             audience: audience(payload.member("aud"), &share)?,
-            // The token is valid until the second that `exp` names: a fraction is cut off.
+            // Rounded down: the token is not accepted on or after `exp` (RFC 7519 §4.1.4).
             expires_at: seconds(payload.member("exp"), f64::floor)?,
             not_before: seconds(payload.member("nbf"), f64::ceil)?,
             issued_at: seconds(payload.member("iat"), f64::floor)?,
@@ -78,7 +77,7 @@ impl Registered {
     }
 }
 
-/// `aud` is a string or an array of strings (RFC 7519 §4.1.3).
+/// Reads `aud`: a string or an array of strings (RFC 7519 §4.1.3).
 fn audience(
     member: Option<&Json<'_>>,
     share: impl Fn(&str) -> SharedText,
@@ -94,7 +93,7 @@ fn audience(
     }
 }
 
-/// A `NumericDate` (RFC 7519 §2) between 1970 and 9999 (`A12`).
+/// Reads a `NumericDate` (RFC 7519 §2) between 1970 and 9999.
 pub(crate) fn seconds(
     member: Option<&Json<'_>>,
     round: impl Fn(f64) -> f64,
@@ -112,16 +111,15 @@ pub(crate) fn seconds(
 }
 
 impl Claims {
-    pub(crate) fn new(text: Arc<str>, registered: Registered) -> Self {
+    pub(crate) fn new(text: Arc<str>, registered: RegisteredClaims) -> Self {
         Self { text, registered }
     }
 
-    /// The members whose types were checked.
-    pub(crate) fn registered(&self) -> &Registered {
+    pub(crate) fn registered(&self) -> &RegisteredClaims {
         &self.registered
     }
 
-    /// What they hold on the heap, themselves included, about as an allocator counts.
+    /// Estimates the heap memory of these claims in bytes, including the struct itself.
     pub(crate) fn heap_bytes(&self) -> usize {
         let shared = &self.registered;
         let strings = [
@@ -139,81 +137,81 @@ impl Claims {
             + beside
     }
 
-    /// `iss`: the authorization server that issued the token.
+    /// Returns `iss`: the authorization server that issued the token.
     pub fn issuer(&self) -> Option<&str> {
         self.registered.issuer.as_deref()
     }
 
-    /// `sub`: whom the token speaks of.
+    /// Returns `sub`: the subject of the token, unique within the issuer.
     pub fn subject(&self) -> Option<&str> {
         self.registered.subject.as_deref()
     }
 
-    /// `aud`: for whom the token is, whether it was sent as a string or as a list.
+    /// Returns the values of `aud`: the intended recipients of the token. A string counts as one value.
     pub fn audience(&self) -> impl Iterator<Item = &str> {
         self.registered.audience.iter().map(|one| &**one)
     }
 
-    /// `exp` in whole seconds since 1970.
+    /// Returns `exp`: the expiration time, in seconds since the Unix epoch.
     pub fn expires_at(&self) -> Option<i64> {
         self.registered.expires_at
     }
 
-    /// `iat` in whole seconds since 1970.
+    /// Returns `iat`: the time of issue, in seconds since the Unix epoch.
     pub fn issued_at(&self) -> Option<i64> {
         self.registered.issued_at
     }
 
-    /// `nbf` in whole seconds since 1970.
+    /// Returns `nbf`: the time before which the token is not valid, in seconds since the Unix epoch.
     pub fn not_before(&self) -> Option<i64> {
         self.registered.not_before
     }
 
-    /// `jti`: the name of this very token.
+    /// Returns `jti`: the unique identifier of the token.
     pub fn jwt_id(&self) -> Option<&str> {
         self.registered.jwt_id.as_deref()
     }
 
-    /// `client_id`: the client the token was issued to. Where a
-    /// [`TokenProfile`](crate::token::TokenProfile) knows that it stands elsewhere (`azp`, `cid`, `appid`),
-    /// what stands there.
+    /// Returns `client_id`: the client that the token was issued to. With a
+    /// [`TokenProfile`](crate::token::TokenProfile) whose provider uses another claim (`azp`, `cid`, `appid`),
+    /// returns the value of that claim.
     pub fn client_id(&self) -> Option<&str> {
         self.registered.client_id.as_deref()
     }
 
-    /// Whether the client got the token for itself (`A14`).
+    /// Returns whether this is a client-credentials token (RFC 9068 §2.2: `sub` is the client).
     pub(crate) fn is_client_only(&self) -> bool {
         let equal = self.subject().is_some() && self.subject() == self.client_id();
         equal || self.registered.client_only
     }
 
-    /// `scope`, where it is a string; empty otherwise.
+    /// Returns `scope`, or the empty set if it is absent or not a string.
     pub fn scope(&self) -> &ScopeSet {
         &self.registered.scope
     }
 
-    /// Any member by name, parsed at this call; `None` where it is absent.
+    /// Returns a claim by name, or `None` if it is absent. Parses the JSON text on each call.
     pub fn get(&self, name: &str) -> Option<serde_json::Value> {
         let mut members: serde_json::Map<String, serde_json::Value> = self.deserialize().ok()?;
         members.remove(name)
     }
 
-    /// All claims as a type of one's own, parsed at this call.
+    /// Deserializes all claims into a type of the application. Parses the JSON text on each call.
     ///
     /// # Errors
     ///
-    /// What `serde_json` says where the type does not fit.
+    /// Returns the error of `serde_json` if the claims do not match the type.
     pub fn deserialize<'a, T: Deserialize<'a>>(&'a self) -> serde_json::Result<T> {
         serde_json::from_str(&self.text)
     }
 
-    /// The JSON text as it was signed, or as the introspection endpoint sent it.
+    /// Returns the JSON text as it was signed, or as the introspection endpoint sent it.
     pub fn as_json(&self) -> &str {
         &self.text
     }
 }
 
-/// Names whose claims they are; never what they say of a person (`X3`).
+/// Shows issuer, client and expiration; never personal data.
 impl fmt::Debug for Claims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claims")

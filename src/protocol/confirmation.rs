@@ -1,11 +1,11 @@
-//! `cnf`: the key a token is bound to, RFC 7800 §3.1 with RFC 9449 §6 and RFC 8705 §3.1.
+//! The confirmation claim `cnf`: the key that a token is bound to (RFC 7800 §3.1, RFC 9449 §6, RFC 8705 §3.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::json::{InvalidJson, Json};
 
-/// What a caller has to show beside the token. Where both are set, both.
+/// The proof of possession that a token requires. If both members are set, both are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Confirmation {
     /// `jkt`: the SHA-256 thumbprint of the key that signs DPoP proofs.
@@ -15,8 +15,11 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
-    /// An empty object, a member that is not known here, and a digest that is not 32 bytes of
-    /// canonical base64url are errors: what cannot be read cannot be checked (`V89`, `M2`, `M7`).
+    /// Reads the value of `cnf`.
+    ///
+    /// Fails if the object is empty, if it has an unknown member, or if a digest is not 32 bytes of canonical
+    /// base64url. A confirmation method that this crate does not understand must not be ignored: the token
+    /// would be accepted without the proof that its issuer requires.
     pub(crate) fn read(member: &Json<'_>) -> Result<Self, InvalidJson> {
         let object = member.as_object().ok_or(InvalidJson)?;
         let mut confirmation = Self {
@@ -24,13 +27,13 @@ impl Confirmation {
             certificate_thumbprint: None,
         };
         for (name, value) in object.iter() {
-            let place = match name {
+            let member = match name {
                 "jkt" => &mut confirmation.jwk_thumbprint,
                 "x5t#S256" => &mut confirmation.certificate_thumbprint,
                 _ => return Err(InvalidJson),
             };
             let digest = value.as_str().and_then(digest).ok_or(InvalidJson)?;
-            *place = Some(digest);
+            *member = Some(digest);
         }
         if object.is_empty() {
             return Err(InvalidJson);
@@ -39,7 +42,7 @@ impl Confirmation {
     }
 }
 
-/// 32 bytes in 43 characters; the decoder refuses padding and bits that are left over.
+/// Decodes 32 bytes from 43 characters. The decoder rejects padding and non-zero trailing bits.
 fn digest(text: &str) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()
 }
@@ -55,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn only_whole_digests_of_known_kinds_are_read() {
+    fn only_complete_digests_of_known_members_are_accepted() {
         let digest = "A".repeat(43);
         let both = format!(r#"{{"cnf":{{"jkt":"{digest}","x5t#S256":"{digest}"}}}}"#);
         let read_both = read(&both).unwrap();

@@ -1,8 +1,8 @@
 //! Reads the `Cookie` fields of a request ([RFC 6265 §4.2](https://www.rfc-editor.org/rfc/rfc6265#section-4.2)).
 //!
-//! Servers read these fields differently: some trim a name before they compare it, some ignore its case. So
-//! a name is ours only byte for byte, and [`Match`] tells a caller of this module which other names a server
-//! may take for ours.
+//! Servers parse these fields differently: some trim a name before they compare it, and some ignore case. A
+//! name therefore matches only byte for byte, and [`Match`] reports names that another server may confuse
+//! with the expected name.
 
 use http::HeaderMap;
 use http::header::COOKIE;
@@ -12,19 +12,19 @@ use memchr::{memchr, memchr_iter};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CookiePair<'a> {
     text: &'a [u8],
-    /// Where the first `=` stands in the text.
+    /// The position of the first `=` in the text.
     equals: Option<usize>,
 }
 
-/// How the name of a cookie compares with a wanted name.
+/// How the name of a cookie compares with an expected name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Match {
     /// The same bytes, and a value.
     Exact,
-    /// A name that some servers read as the wanted one: different case, or surrounded by spaces or tabs.
+    /// A name that some servers take for the expected one: different case, or surrounded by spaces or tabs.
     Conflict,
-    /// The wanted name without `=`: a cookie without a value, or one without a name.
-    Lone,
+    /// The expected name without `=`: a cookie without a value, or a value without a name.
+    NoValue,
     Other,
 }
 
@@ -35,13 +35,13 @@ pub(crate) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = CookiePair<'_>>
     lines.flat_map(|line| {
         let bytes = line.as_bytes();
         let mut begin = 0;
-        // A session is most of what is scanned, and it is scanned at every request.
+        // Session cookies are long and are scanned on every request.
         memchr_iter(b';', bytes)
             .chain([bytes.len()])
             .map(move |end| {
                 let text = &bytes[begin..end];
-                // The separator is `; `, and some clients leave the space out. Further white space belongs
-                // to the name.
+                // The separator is `; `, but some clients omit the space. Further white space belongs to the
+                // name.
                 let separated = begin > 0;
                 begin = end + 1;
                 CookiePair::new(match text {
@@ -58,12 +58,12 @@ impl<'a> CookiePair<'a> {
         Self { text, equals }
     }
 
-    /// Returns the name as it was sent, with white space, or `None` without `=`.
+    /// Returns the name as it was sent, including white space, or `None` if there is no `=`.
     pub(crate) fn name(&self) -> Option<&'a [u8]> {
         self.equals.map(|equals| &self.text[..equals])
     }
 
-    /// Returns the value without trailing spaces and tabs; quotes are part of it.
+    /// Returns the value without trailing spaces and tabs. Quotes are part of the value.
     pub(crate) fn value(&self) -> &'a [u8] {
         let begin = self.equals.map_or(self.text.len(), |equals| equals + 1);
         trim_end(&self.text[begin..])
@@ -74,27 +74,27 @@ impl<'a> CookiePair<'a> {
         trim_end(trim_start(self.text))
     }
 
-    /// Compares the name with `wanted`.
+    /// Compares the name with `expected`.
     ///
-    /// Only spaces and tabs are trimmed, never Unicode white space: no server trims that, and a browser
-    /// keeps such names apart.
-    pub(crate) fn compare(&self, wanted: &[u8]) -> Match {
-        if self.name() == Some(wanted) {
+    /// Trims only spaces and tabs: no server trims Unicode white space, and browsers treat such names as
+    /// different.
+    pub(crate) fn compare(&self, expected: &[u8]) -> Match {
+        if self.name() == Some(expected) {
             return Match::Exact;
         }
-        // Without a name in front of the first `=`, some servers take what follows it.
+        // If there is no name before the first `=`, some servers use the text after it as the name.
         let unnamed = self
             .text
             .iter()
             .take_while(|byte| is_blank_or_equals(**byte));
         let text = &self.text[unnamed.count()..];
         let end = memchr(b'=', text).unwrap_or(text.len());
-        if !trim_end(&text[..end]).eq_ignore_ascii_case(wanted) {
+        if !trim_end(&text[..end]).eq_ignore_ascii_case(expected) {
             Match::Other
         } else if self.equals.is_some() {
             Match::Conflict
         } else {
-            Match::Lone
+            Match::NoValue
         }
     }
 }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_every_line_is_read() {
+    fn all_pairs_of_all_field_lines_are_read() {
         let headers = headers(&[
             b"a=1;b=2; c=3=4 ;;=5; lonely",
             b"",
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_ours_byte_for_byte_and_look_alikes_are_conflicts() {
+    fn names_match_byte_for_byte_and_look_alikes_are_conflicts() {
         for (line, expect) in [
             (&b"t=x"[..], Exact),
             (b"t=", Exact),
@@ -171,14 +171,14 @@ mod tests {
             (b"=t=x", Conflict),
             (b"= T =x", Conflict),
             (b"=t", Conflict),
-            (b"t", Lone),
-            (b" T ", Lone),
+            (b"t", NoValue),
+            (b" T ", NoValue),
             (b"", Other),
             (b"=", Other),
             (b"tt=x", Other),
             (b"a=t=x", Other),
             (b"\"t\"=x", Other),
-            // U+00A0, U+2003 and U+0085 are white space to Unicode alone.
+            // U+00A0, U+2003 and U+0085 are white space only in Unicode.
             (b"t\xc2\xa0=x", Other),
             (b"\xe2\x80\x83t=x", Other),
             (b"t\xc2\x85=x", Other),

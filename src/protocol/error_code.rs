@@ -1,25 +1,27 @@
-//! The error codes of a resource server: RFC 6750 §3.1, RFC 9449 §7.1 and §9, RFC 9470 §3.
+//! The error codes of a resource server (RFC 6750 §3.1, RFC 9449 §7.1 and §9, RFC 9470 §3).
 
-/// What a resource server says went wrong.
+/// The error code of a challenge that a resource server sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BearerErrorCode {
-    /// The request is malformed: 400.
+    /// `invalid_request`: the request is malformed. Status 400 (RFC 6750 §3.1).
     InvalidRequest,
-    /// The token is expired, revoked, malformed or for somebody else: 401.
+    /// `invalid_token`: the token is expired, revoked, malformed or issued for another audience. Status 401
+    /// (RFC 6750 §3.1).
     InvalidToken,
-    /// The token is good and grants too little: 403.
+    /// `insufficient_scope`: the token is valid but lacks a required scope. Status 403 (RFC 6750 §3.1).
     InsufficientScope,
-    /// The proof of possession beside the token is bad: 401.
+    /// `invalid_dpop_proof`: the DPoP proof is invalid. Status 401 (RFC 9449 §7.1).
     InvalidDpopProof,
-    /// The proof of possession must hold the nonce that comes with this answer: 401.
+    /// `use_dpop_nonce`: the DPoP proof must contain the nonce of this response. Status 401 (RFC 9449 §9).
     UseDpopNonce,
-    /// The user must sign in again, or more strongly: 401.
+    /// `insufficient_user_authentication`: the authentication is too old or too weak. Status 401
+    /// (RFC 9470 §3).
     InsufficientUserAuthentication,
 }
 
 impl BearerErrorCode {
-    /// The code as it is written in a challenge.
+    /// Returns the code as it is sent in a challenge.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidRequest => "invalid_request",

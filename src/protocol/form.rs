@@ -1,18 +1,19 @@
-//! `application/x-www-form-urlencoded`, as RFC 6749 Appendix B uses it in queries and bodies.
+//! `application/x-www-form-urlencoded` in queries and bodies (RFC 6749 Appendix B).
 //!
-//! Read as browsers write it: `+` is a space, and a `%` that starts no escape stands for itself. Text
-//! that is not UTF-8 once decoded is an error, never replaced: two readers would otherwise see two values.
+//! Parsed as browsers do: `+` is a space, and a `%` that does not start an escape is kept. If decoded text is
+//! not UTF-8, parsing fails. Replacement characters are never inserted, because another parser would read a
+//! different value.
 
 use std::borrow::Cow;
 
 use url::form_urlencoded::byte_serialize;
 
-/// More than any request or answer of the flow needs; hyper takes no longer URI either.
+/// Maximum length in bytes. Hyper does not accept longer URIs either.
 const MAX_TEXT: usize = 64 * 1024;
 
 const MAX_PAIRS: usize = 128;
 
-/// Text that is no form: not UTF-8 once decoded, or beyond the limits.
+/// A text is not a valid form: decoded it is not UTF-8, or it exceeds a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum InvalidForm {
     #[error("not UTF-8")]
@@ -21,7 +22,7 @@ pub(crate) enum InvalidForm {
     TooLong,
 }
 
-/// Reads the pairs in their order, repeated names included; at most 64 KiB and 128 pairs.
+/// Parses the pairs in order, including repeated names. Accepts at most 64 KiB and 128 pairs.
 pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, InvalidForm> {
     if text.len() > MAX_TEXT {
         return Err(InvalidForm::TooLong);
@@ -37,7 +38,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<(String, String)>, InvalidForm> {
     Ok(pairs)
 }
 
-/// Prints pairs in their order, spaces as `+`.
+/// Serializes pairs in order, spaces as `+`.
 pub(crate) fn encode<N, V>(pairs: impl IntoIterator<Item = (N, V)>) -> String
 where
     N: AsRef<str>,
@@ -55,22 +56,22 @@ where
     text
 }
 
-/// Prints one name or value, as the halves of `client_secret_basic` are (RFC 6749 §2.3.1).
-pub(crate) fn encode_word(word: &str) -> String {
-    byte_serialize(word.as_bytes()).collect()
+/// Serializes one name or value, as `client_secret_basic` requires for client id and secret (RFC 6749 §2.3.1).
+pub(crate) fn encode_component(component: &str) -> String {
+    byte_serialize(component.as_bytes()).collect()
 }
 
-fn decode(word: &str) -> Result<String, InvalidForm> {
-    let mut bytes = Cow::Borrowed(word.as_bytes());
-    if word.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
-        bytes = Cow::Owned(unescape(word.as_bytes()));
+fn decode(component: &str) -> Result<String, InvalidForm> {
+    let mut bytes = Cow::Borrowed(component.as_bytes());
+    if component.bytes().any(|byte| matches!(byte, b'%' | b'+')) {
+        bytes = Cow::Owned(unescape(component.as_bytes()));
     }
     String::from_utf8(bytes.into_owned()).map_err(|_| InvalidForm::NotUtf8)
 }
 
-fn unescape(word: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word;
+fn unescape(component: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(component.len());
+    let mut rest = component;
     while let [first, tail @ ..] = rest {
         rest = tail;
         match (first, tail) {
@@ -104,12 +105,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_six_characters_of_the_appendix_are_printed_as_it_says() {
-        assert_eq!(encode_word(" %&+£€"), "+%25%26%2B%C2%A3%E2%82%AC");
+    fn the_example_of_rfc_6749_appendix_b_is_encoded() {
+        assert_eq!(encode_component(" %&+£€"), "+%25%26%2B%C2%A3%E2%82%AC");
     }
 
     #[test]
-    fn queries_are_read_as_browsers_write_them() {
+    fn queries_are_parsed_as_browsers_serialize_them() {
         for (text, expected) in [
             ("", &[][..]),
             ("a=1&b=2", &[("a", "1"), ("b", "2")]),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_or_too_long_is_refused() {
+    fn invalid_utf8_and_long_forms_are_rejected() {
         assert_eq!(parse("a=%ff%fe"), Err(InvalidForm::NotUtf8));
         assert_eq!(parse("%c3=1"), Err(InvalidForm::NotUtf8));
         assert_eq!(parse(&"a".repeat(MAX_TEXT + 1)), Err(InvalidForm::TooLong));
@@ -146,15 +147,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parse_and_print_are_inverse(
+        fn parse_and_encode_are_inverse(
             pairs in prop::collection::vec((any::<String>(), any::<String>()), 0..8),
         ) {
-            // A pair without a name and without a value prints as `=`, which is still a pair.
+            // A pair without a name and without a value is serialized as `=`, which is still a pair.
             prop_assert_eq!(parse(&encode(pairs.clone())).unwrap(), pairs);
         }
 
         #[test]
-        fn any_text_is_a_form_or_an_error(text in any::<String>()) {
+        fn parsing_is_total(text in any::<String>()) {
             let _ = parse(&text);
         }
     }

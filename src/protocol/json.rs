@@ -1,7 +1,7 @@
-//! JSON read strictly and once: no duplicate members, bounded depth, numbers that a claim can be.
+//! Strict JSON parsing: no duplicate members, bounded depth, finite numbers.
 //!
-//! `serde_json` lets the last of two equal members win, and a check that read the first would be
-//! checking another value than the one used. RFC 7515 §4 and RFC 7519 §4 allow refusing them.
+//! `serde_json` keeps the last of two equal members. A check that reads the first one would check another value
+//! than the one that is used. RFC 7515 §4 and RFC 7519 §4 permit rejecting duplicates.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,10 +10,10 @@ use std::sync::LazyLock;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// Objects and arrays inside one another, the outermost counted.
+/// Maximum nesting of objects and arrays, including the outermost.
 const MAX_DEPTH: u8 = 16;
 
-/// A JSON value that borrows from its text where no escape forbids it.
+/// A JSON value. Strings without escapes borrow from the text.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Json<'a> {
     Null,
@@ -24,36 +24,36 @@ pub(crate) enum Json<'a> {
     Object(Object<'a>),
 }
 
-/// The members of an object in the order of the text, each name once.
+/// The members of an object in the order of the text. Names are unique.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Object<'a>(Vec<Member<'a>>);
 
 #[derive(Clone, Debug, PartialEq)]
 struct Member<'a> {
-    /// Tells most names apart in one comparison; the name itself decides.
-    sign: u64,
+    /// Distinguishes most names in one comparison. Equal prefixes are followed by a comparison of the names.
+    prefix: u64,
     name: Cow<'a, str>,
     value: Json<'a>,
 }
 
-/// The first eight bytes of a name.
-fn sign_of(name: &str) -> u64 {
+/// Returns the first eight bytes of a name.
+fn prefix_of(name: &str) -> u64 {
     name.bytes()
         .take(8)
-        .fold(0, |sign, byte| (sign << 8) | u64::from(byte))
+        .fold(0, |prefix, byte| (prefix << 8) | u64::from(byte))
 }
 
-/// Text that is not one strict JSON value, or not the kind that was asked for.
+/// A text is not strict JSON, or a value does not have the expected type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not strict JSON of the expected kind")]
+#[error("not strict JSON of the expected type")]
 pub(crate) struct InvalidJson;
 
-/// Reads one object; anything else, and anything after it, is an error.
+/// Parses one object. Any other value, and any text after the object, is an error.
 pub(crate) fn parse_object(text: &[u8]) -> Result<Object<'_>, InvalidJson> {
     parse(serde_json::Deserializer::from_slice(text))
 }
 
-/// As [`parse_object`], of what is known to be UTF-8.
+/// Like [`parse_object`], for text that is known to be UTF-8.
 pub(crate) fn parse_object_text(text: &str) -> Result<Object<'_>, InvalidJson> {
     parse(serde_json::Deserializer::from_str(text))
 }
@@ -73,14 +73,14 @@ fn parse<'a>(
 
 impl<'a> Object<'a> {
     pub(crate) fn member(&self, name: &str) -> Option<&Json<'a>> {
-        let sign = sign_of(name);
+        let prefix = prefix_of(name);
         self.0
             .iter()
-            .find(|member| member.sign == sign && member.name == name)
+            .find(|member| member.prefix == prefix && member.name == name)
             .map(|member| &member.value)
     }
 
-    /// The members in the order of the text.
+    /// Returns the members in the order of the text.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Json<'a>)> {
         self.0.iter().map(|one| (one.name.as_ref(), &one.value))
     }
@@ -89,14 +89,14 @@ impl<'a> Object<'a> {
         self.0.is_empty()
     }
 
-    /// A member that is absent or a string; any other type is an error.
+    /// Returns a member that is a string, or `None` if it is absent. Any other type is an error.
     pub(crate) fn string(&self, name: &str) -> Result<Option<&str>, InvalidJson> {
         self.member(name)
             .map(|value| value.as_str().ok_or(InvalidJson))
             .transpose()
     }
 
-    /// A member that is absent or an array of strings; any other type is an error.
+    /// Returns a member that is an array of strings, or `None` if it is absent. Any other type is an error.
     pub(crate) fn strings(&self, name: &str) -> Result<Option<Vec<&str>>, InvalidJson> {
         match self.member(name) {
             None => Ok(None),
@@ -140,8 +140,8 @@ impl<'a> Json<'a> {
     }
 }
 
-/// Most tokens have no more members than this.
-const USUAL: usize = 16;
+/// Initial capacity of the outermost object. Most tokens have fewer claims.
+const CAPACITY: usize = 16;
 
 #[derive(Clone, Copy)]
 struct Strict {
@@ -151,7 +151,7 @@ struct Strict {
 impl Strict {
     fn inner<E: serde::de::Error>(self) -> Result<Self, E> {
         if self.depth >= MAX_DEPTH {
-            return Err(E::custom("nested too deep"));
+            return Err(E::custom("nested too deeply"));
         }
         Ok(Self {
             depth: self.depth + 1,
@@ -182,7 +182,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Json::Bool(value))
     }
 
-    // Claims count seconds; what a double cannot hold exactly is refused by its range check anyway.
+    // Claims contain seconds. Integers that a double cannot represent exactly fail the range check of claims.
     #[allow(clippy::as_conversions)]
     fn visit_i64<E>(self, value: i64) -> Result<Json<'de>, E> {
         Ok(Json::Number(value as f64))
@@ -223,10 +223,10 @@ impl<'de> Visitor<'de> for Strict {
         let mut members: Vec<Member<'de>> = Vec::new();
         while let Some(name) = map.next_key_seed(Name)? {
             if members.capacity() == 0 && self.depth == 0 {
-                members.reserve_exact(USUAL);
+                members.reserve_exact(CAPACITY);
             }
             members.push(Member {
-                sign: sign_of(&name),
+                prefix: prefix_of(&name),
                 name,
                 value: map.next_value_seed(inner)?,
             });
@@ -243,8 +243,8 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
-/// Whether `serde_json` shows numbers as maps: it does, all or the unusual ones, where any crate of the
-/// application switches on its feature `arbitrary_precision`, since cargo unifies features.
+/// Whether `serde_json` deserializes numbers as maps. It does so for some or all numbers if any crate of the
+/// application enables its feature `arbitrary_precision`, since Cargo unifies features.
 static NUMBERS_ARE_MAPS: LazyLock<bool> = LazyLock::new(|| {
     let number = serde_json::Deserializer::from_slice(b"1.90e9").deserialize_any(IsNumber);
     !matches!(number, Ok(true))
@@ -264,7 +264,7 @@ impl Visitor<'_> for IsNumber {
     }
 }
 
-/// The number in such a map, `Some(None)` where it is none that a claim can be.
+/// Returns the number in such a map, or `Some(None)` if it is not finite.
 fn wrapped_number(members: &[Member<'_>]) -> Option<Option<f64>> {
     match members {
         [
@@ -280,11 +280,12 @@ fn wrapped_number(members: &[Member<'_>]) -> Option<Option<f64>> {
     }
 }
 
-/// Few members are compared pairwise; many are sorted, so that a hostile object costs n log n.
+/// Returns whether two members have the same name. Compares few members pairwise and sorts many, so that a
+/// hostile object costs O(n log n).
 fn has_duplicate(members: &[Member<'_>]) -> bool {
     if members.len() <= 24 {
         return members.iter().enumerate().any(|(at, one)| {
-            let same = |other: &Member<'_>| other.sign == one.sign && other.name == one.name;
+            let same = |other: &Member<'_>| other.prefix == one.prefix && other.name == one.name;
             members[..at].iter().any(same)
         });
     }
@@ -324,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn duplicate_members_are_refused_at_every_depth_and_after_unescaping() {
+    fn duplicate_members_are_rejected_at_every_depth_and_after_unescaping() {
         for text in [
             r#"{"a":1,"a":2}"#,
             r#"{"x":{"a":1,"a":1}}"#,
@@ -339,28 +340,28 @@ mod tests {
     }
 
     #[test]
-    fn a_number_shown_as_a_map_is_still_a_number() {
-        let shown = |name: &'static str, text: &'static str| {
+    fn a_number_that_serde_json_deserializes_as_a_map_is_read_as_a_number() {
+        let wrapped = |name: &'static str, text: &'static str| {
             wrapped_number(&[Member {
-                sign: sign_of(name),
+                prefix: prefix_of(name),
                 name: name.into(),
                 value: Json::String(text.into()),
             }])
         };
         const NAME: &str = "$serde_json::private::Number";
-        assert_eq!(shown(NAME, "1893456000.5"), Some(Some(1_893_456_000.5)));
-        assert_eq!(shown(NAME, "1e400"), Some(None));
-        assert_eq!(shown("exp", "1"), None);
-        // Whichever way it is shown, an object that only looks like a number is none by default.
+        assert_eq!(wrapped(NAME, "1893456000.5"), Some(Some(1_893_456_000.5)));
+        assert_eq!(wrapped(NAME, "1e400"), Some(None));
+        assert_eq!(wrapped("exp", "1"), None);
+        // With and without the feature, other objects are not read as numbers.
         let read = parse_object(br#"{"n":1.0e0,"o":{"p":2}}"#).unwrap();
         assert_eq!(read.member("n").and_then(Json::as_number), Some(1.0));
         assert!(read.member("o").and_then(Json::as_object).is_some());
     }
 
     #[test]
-    fn what_is_no_single_object_is_refused() {
+    fn any_text_but_a_single_object_is_rejected() {
         let deep = format!("{}1{}", r#"{"a":"#.repeat(17), "}".repeat(17));
-        let pit = "[".repeat(100_000);
+        let arrays = "[".repeat(100_000);
         for text in [
             "",
             "[]",
@@ -372,7 +373,7 @@ mod tests {
             r#"{"a":"\ud800"}"#,
         ]
         .into_iter()
-        .chain([r#"{"a":1e400}"#, deep.as_str(), pit.as_str()])
+        .chain([r#"{"a":1e400}"#, deep.as_str(), arrays.as_str()])
         {
             assert_eq!(
                 parse_object(text.as_bytes()),

@@ -1,10 +1,10 @@
-//! Authorization server metadata, RFC 8414 §2 and OpenID Connect Discovery §3.
+//! Authorization server metadata (RFC 8414 §2, OpenID Connect Discovery §3).
 
 use super::json::{InvalidJson, Json, Object, parse_object};
 
-/// What an authorization server says of itself.
+/// The metadata of an authorization server (RFC 8414 §2, OpenID Connect Discovery §3).
 ///
-/// Read from its discovery document, or put together by hand for a server without one:
+/// Parse it from a discovery document, or construct it for a server that has none:
 ///
 /// ```
 /// use tower_oauth::protocol::Metadata;
@@ -15,8 +15,12 @@ use super::json::{InvalidJson, Json, Object, parse_object};
 /// assert_eq!(metadata.jwks_uri(), Some("https://id.example.com/keys"));
 /// ```
 ///
-/// Members this crate has no use for are not kept. URLs are not checked here; the
-/// [`AuthorizationServer`](crate::AuthorizationServer) that takes the metadata does that.
+/// Members that this crate does not use are dropped.
+///
+/// # Not checked
+///
+/// Whether URLs are valid and use `https`, and whether the issuer is the expected one. The
+/// [`AuthorizationServer`](crate::AuthorizationServer) that the metadata is passed to checks that.
 #[derive(Clone, Debug, Default)]
 pub struct Metadata {
     issuer: String,
@@ -33,7 +37,7 @@ pub struct Metadata {
     authorization_response_iss_parameter_supported: bool,
 }
 
-/// Text that is not a metadata document; the JSON is not strict, or a member has the wrong type.
+/// Error of [`Metadata::parse`]: the text is not strict JSON, `issuer` is missing, or a member has the wrong type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a metadata document")]
 pub struct InvalidMetadata(());
@@ -45,7 +49,7 @@ impl From<InvalidJson> for InvalidMetadata {
 }
 
 impl Metadata {
-    /// Metadata of this issuer with no endpoint yet.
+    /// Creates metadata for `issuer` without endpoints.
     pub fn new(issuer: impl Into<String>) -> Self {
         Self {
             issuer: issuer.into(),
@@ -53,12 +57,12 @@ impl Metadata {
         }
     }
 
-    /// Reads a discovery document. The issuer in it is not compared with anything here.
+    /// Parses a metadata document.
     ///
     /// # Errors
     ///
-    /// [`InvalidMetadata`] where it is no strict JSON object, has no `issuer`, or where a member that
-    /// is understood has the wrong type.
+    /// Returns [`InvalidMetadata`] if the document is not a JSON object, has duplicate members or no `issuer`, or
+    /// if a member that this crate uses has the wrong type.
     pub fn parse(document: &[u8]) -> Result<Self, InvalidMetadata> {
         let object = parse_object(document)?;
         let text = |name| object.string(name).map(|value| value.map(str::to_owned));
@@ -84,56 +88,58 @@ impl Metadata {
         })
     }
 
-    /// Sets where browsers are sent to sign in.
+    /// Sets `authorization_endpoint`: the URL that browsers are redirected to for login (RFC 6749 §3.1).
     #[must_use]
     pub fn with_authorization_endpoint(mut self, url: impl Into<String>) -> Self {
         self.authorization_endpoint = Some(url.into());
         self
     }
 
-    /// Sets where codes are redeemed.
+    /// Sets `token_endpoint`: the URL of token requests (RFC 6749 §3.2).
     #[must_use]
     pub fn with_token_endpoint(mut self, url: impl Into<String>) -> Self {
         self.token_endpoint = Some(url.into());
         self
     }
 
-    /// Sets where the key set is fetched.
+    /// Sets `jwks_uri`: the URL of the key set (RFC 7517 §5).
     #[must_use]
     pub fn with_jwks_uri(mut self, url: impl Into<String>) -> Self {
         self.jwks_uri = Some(url.into());
         self
     }
 
-    /// Sets where claims of a signed-in user are fetched.
+    /// Sets `userinfo_endpoint`: the URL of userinfo requests (OpenID Connect Core §5.3).
     #[must_use]
     pub fn with_userinfo_endpoint(mut self, url: impl Into<String>) -> Self {
         self.userinfo_endpoint = Some(url.into());
         self
     }
 
-    /// Sets where browsers are sent to sign out.
+    /// Sets `end_session_endpoint`: the URL that browsers are redirected to for logout (OpenID Connect
+    /// RP-Initiated Logout §2.1).
     #[must_use]
     pub fn with_end_session_endpoint(mut self, url: impl Into<String>) -> Self {
         self.end_session_endpoint = Some(url.into());
         self
     }
 
-    /// Sets where a resource server asks about tokens (RFC 7662 §2).
+    /// Sets `introspection_endpoint`: the URL of introspection requests (RFC 7662 §2).
     #[must_use]
     pub fn with_introspection_endpoint(mut self, url: impl Into<String>) -> Self {
         self.introspection_endpoint = Some(url.into());
         self
     }
 
-    /// Sets where a client says that it needs a token no more (RFC 7009 §2).
+    /// Sets `revocation_endpoint`: the URL of revocation requests (RFC 7009 §2).
     #[must_use]
     pub fn with_revocation_endpoint(mut self, url: impl Into<String>) -> Self {
         self.revocation_endpoint = Some(url.into());
         self
     }
 
-    /// Says which PKCE methods the server is known to support, such as `S256`.
+    /// Sets `code_challenge_methods_supported`: the PKCE methods that the server supports, such as `S256`
+    /// (RFC 7636 §4.2).
     #[must_use]
     pub fn with_code_challenge_methods<'a>(
         mut self,
@@ -144,74 +150,75 @@ impl Metadata {
         self
     }
 
-    /// Says that every authorization response names its issuer (RFC 9207 §3).
+    /// Declares that all authorization responses have the parameter `iss`; responses without it are then rejected
+    /// (RFC 9207 §2.4).
     #[must_use]
     pub fn with_issuer_in_authorization_response(mut self) -> Self {
         self.authorization_response_iss_parameter_supported = true;
         self
     }
 
-    /// `issuer`.
+    /// Returns `issuer`.
     pub fn issuer(&self) -> &str {
         &self.issuer
     }
 
-    /// `authorization_endpoint`.
+    /// Returns `authorization_endpoint`.
     pub fn authorization_endpoint(&self) -> Option<&str> {
         self.authorization_endpoint.as_deref()
     }
 
-    /// `token_endpoint`.
+    /// Returns `token_endpoint`.
     pub fn token_endpoint(&self) -> Option<&str> {
         self.token_endpoint.as_deref()
     }
 
-    /// `jwks_uri`.
+    /// Returns `jwks_uri`.
     pub fn jwks_uri(&self) -> Option<&str> {
         self.jwks_uri.as_deref()
     }
 
-    /// `userinfo_endpoint`.
+    /// Returns `userinfo_endpoint`.
     pub fn userinfo_endpoint(&self) -> Option<&str> {
         self.userinfo_endpoint.as_deref()
     }
 
-    /// `end_session_endpoint`.
+    /// Returns `end_session_endpoint`.
     pub fn end_session_endpoint(&self) -> Option<&str> {
         self.end_session_endpoint.as_deref()
     }
 
-    /// `introspection_endpoint`.
+    /// Returns `introspection_endpoint`.
     pub fn introspection_endpoint(&self) -> Option<&str> {
         self.introspection_endpoint.as_deref()
     }
 
-    /// `revocation_endpoint`.
+    /// Returns `revocation_endpoint`.
     pub fn revocation_endpoint(&self) -> Option<&str> {
         self.revocation_endpoint.as_deref()
     }
 
-    /// `code_challenge_methods_supported`; `None` where the server lists none.
+    /// Returns `code_challenge_methods_supported`, or `None` if it is absent.
     pub fn code_challenge_methods_supported(&self) -> Option<&[String]> {
         self.code_challenge_methods_supported.as_deref()
     }
 
-    /// `prompt_values_supported`.
+    /// Returns `prompt_values_supported`, or `None` if it is absent.
     pub fn prompt_values_supported(&self) -> Option<&[String]> {
         self.prompt_values_supported.as_deref()
     }
 
-    /// `token_endpoint_auth_methods_supported`.
+    /// Returns `token_endpoint_auth_methods_supported`, or `None` if it is absent.
     pub fn token_endpoint_auth_methods_supported(&self) -> Option<&[String]> {
         self.token_endpoint_auth_methods_supported.as_deref()
     }
 
-    /// `authorization_response_iss_parameter_supported`; false where absent.
+    /// Returns `authorization_response_iss_parameter_supported`, or `false` if it is absent.
     pub fn authorization_response_iss_parameter_supported(&self) -> bool {
         self.authorization_response_iss_parameter_supported
     }
 
-    /// Every endpoint that is set, by its name, for the checks of whoever uses it.
+    /// Returns the URLs that are set, with their names.
     pub(crate) fn endpoints(&self) -> impl Iterator<Item = (&'static str, &str)> {
         [
             ("authorization_endpoint", &self.authorization_endpoint),

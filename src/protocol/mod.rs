@@ -1,7 +1,7 @@
-//! The words on the wire: pure values, parsed and printed.
+//! Protocol messages and values: parsing and serialization.
 //!
-//! Nothing here does I/O, reads a clock, draws randomness or computes a signature. Parsers are total:
-//! any input gives a value or an error.
+//! This module performs no I/O, reads no clock, generates no random values and computes no signatures. Parsers
+//! are total: any input yields a value or an error.
 
 pub(crate) mod authorization_request;
 pub(crate) mod authorization_response;

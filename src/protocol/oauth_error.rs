@@ -1,14 +1,14 @@
-//! The `error` of an authorization response and of a token response.
+//! The error codes of authorization responses and token responses.
 
 use std::fmt;
 
-/// Longer codes are cut: no specification has one half as long.
+/// Maximum length of a code. RegisteredClaims codes are less than half as long.
 const MAX_CODE: usize = 64;
 
-/// An error code of the code flow: what the authorization server says went wrong.
+/// The error code of an authorization response or a token response.
 ///
-/// Printing gives the code as it was sent, cut to 64 characters and with every character outside
-/// RFC 6749 §4.1.2.1 replaced by `?`. It is still a stranger's text: escape it in HTML.
+/// `Display` writes the code as it was sent, truncated to 64 characters, with each character that RFC 6749
+/// §4.1.2.1 does not allow replaced by `?`. The text is untrusted: escape it in HTML.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OAuthErrorCode {
@@ -16,7 +16,7 @@ pub enum OAuthErrorCode {
     InvalidRequest,
     /// `unauthorized_client` (RFC 6749 §4.1.2.1, §5.2).
     UnauthorizedClient,
-    /// `access_denied`: the person or the server said no (RFC 6749 §4.1.2.1).
+    /// `access_denied`: the user or the authorization server denied the request (RFC 6749 §4.1.2.1).
     AccessDenied,
     /// `unsupported_response_type` (RFC 6749 §4.1.2.1).
     UnsupportedResponseType,
@@ -28,7 +28,8 @@ pub enum OAuthErrorCode {
     TemporarilyUnavailable,
     /// `invalid_client` (RFC 6749 §5.2).
     InvalidClient,
-    /// `invalid_grant`: the code is unknown, used, expired or another client's (RFC 6749 §5.2).
+    /// `invalid_grant`: the code or refresh token is invalid, expired, revoked, already used or was issued to
+    /// another client (RFC 6749 §5.2).
     InvalidGrant,
     /// `unsupported_grant_type` (RFC 6749 §5.2).
     UnsupportedGrantType,
@@ -40,32 +41,33 @@ pub enum OAuthErrorCode {
     ConsentRequired,
     /// `account_selection_required` (OpenID Connect Core §3.1.2.6).
     AccountSelectionRequired,
-    /// Any other code, harmless but unknown here.
+    /// Any other code, truncated and sanitized.
     Other(Box<str>),
 }
 
 impl OAuthErrorCode {
-    /// Takes any text; nothing is refused, since an error without a known code is still an error.
+    /// Converts any text. Never fails, since an error with an unregistered code is still an error.
     pub(crate) fn from_wire(code: &str) -> Self {
-        match KNOWN.iter().find(|(_, name)| *name == code) {
-            Some((known, _)) => known.clone(),
-            None => Self::Other(code.chars().take(MAX_CODE).map(harmless).collect()),
+        match REGISTERED.iter().find(|(_, name)| *name == code) {
+            Some((registered, _)) => registered.clone(),
+            None => Self::Other(code.chars().take(MAX_CODE).map(sanitize).collect()),
         }
     }
 
-    /// The code as it is written on the wire.
+    /// Returns the code as it was sent.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Other(code) => code,
-            known => KNOWN
+            registered => REGISTERED
                 .iter()
-                .find(|(code, _)| code == known)
+                .find(|(code, _)| code == registered)
                 .map_or("", |(_, name)| name),
         }
     }
 
-    /// Whether this is how `prompt=none` says that it would have had to ask the person.
-    pub(crate) fn wants_interaction(&self) -> bool {
+    /// Returns whether the code reports that a request with `prompt=none` requires user interaction (OpenID
+    /// Connect Core §3.1.2.6).
+    pub(crate) fn requires_interaction(&self) -> bool {
         matches!(
             self,
             Self::LoginRequired
@@ -82,15 +84,15 @@ impl fmt::Display for OAuthErrorCode {
     }
 }
 
-/// `NQSCHAR` of RFC 6749 Appendix A.
-fn harmless(character: char) -> char {
+/// Replaces characters outside `NQSCHAR` (RFC 6749 Appendix A).
+fn sanitize(character: char) -> char {
     match character {
         ' ' | '!' | '#'..='[' | ']'..='~' => character,
         _ => '?',
     }
 }
 
-const KNOWN: [(OAuthErrorCode, &str); 14] = [
+const REGISTERED: [(OAuthErrorCode, &str); 14] = [
     (OAuthErrorCode::InvalidRequest, "invalid_request"),
     (OAuthErrorCode::UnauthorizedClient, "unauthorized_client"),
     (OAuthErrorCode::AccessDenied, "access_denied"),
@@ -126,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hostile_code_is_cut_and_made_harmless() {
+    fn a_hostile_code_is_truncated_and_sanitized() {
         let code = OAuthErrorCode::from_wire(&"\"\r\n\0é".repeat(100));
         assert_eq!(code.as_str(), "?".repeat(64));
         assert_eq!(
@@ -139,7 +141,7 @@ mod tests {
         #[test]
         fn parse_and_print_are_inverse(
             code in prop_oneof![
-                prop::sample::select(KNOWN.map(|(_, name)| name.to_owned()).to_vec()),
+                prop::sample::select(REGISTERED.map(|(_, name)| name.to_owned()).to_vec()),
                 "[ !#-\\[\\]-~]{0,64}",
             ],
         ) {

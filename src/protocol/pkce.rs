@@ -1,25 +1,25 @@
-//! Proof Key for Code Exchange, RFC 7636: the shapes of verifier and challenge.
+//! Proof Key for Code Exchange (RFC 7636): syntax of code verifier and code challenge.
 //!
-//! Only `S256` exists here (RFC 9700 §2.1.1); the digest itself is computed by whoever has a verifier.
+//! Only the method `S256` is supported (RFC 9700 §2.1.1). The flow computes the digest.
 
 use std::fmt;
 
 use super::secret::CodeVerifier;
 
-/// `code_challenge_method`: always sent, since leaving it out would mean `plain` (RFC 7636 §4.3).
+/// `code_challenge_method`. Always sent, because the default is `plain` (RFC 7636 §4.3).
 pub(crate) const CODE_CHALLENGE_METHOD: &str = "S256";
 
-/// The base64url of a SHA-256 digest, RFC 7636 §4.2.
+/// A code challenge: a SHA-256 digest in base64url (RFC 7636 §4.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CodeChallenge(Box<str>);
 
-/// A verifier or challenge of the wrong length or alphabet.
+/// A code verifier or code challenge has an invalid length or an invalid character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not the shape of RFC 7636")]
+#[error("not a valid code verifier or code challenge")]
 pub(crate) struct InvalidPkce;
 
 impl CodeChallenge {
-    /// Takes 43 characters of base64url, which is what `S256` gives.
+    /// Parses 43 characters of base64url, the length of an `S256` challenge.
     pub(crate) fn parse(text: &str) -> Result<Self, InvalidPkce> {
         let in_alphabet = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
         if text.len() == 43 && text.bytes().all(in_alphabet) {
@@ -40,7 +40,7 @@ impl fmt::Display for CodeChallenge {
     }
 }
 
-/// A verifier has 43 to 128 unreserved characters (RFC 7636 §4.1).
+/// Parses a code verifier: 43 to 128 unreserved characters (RFC 7636 §4.1).
 pub(crate) fn parse_verifier(text: &str) -> Result<CodeVerifier, InvalidPkce> {
     let in_alphabet =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
@@ -58,13 +58,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_vector_of_the_appendix_has_the_shape() {
+    fn the_example_of_rfc_7636_appendix_b_is_valid() {
         assert!(parse_verifier("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk").is_ok());
         assert!(CodeChallenge::parse("E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM").is_ok());
     }
 
     #[test]
-    fn wrong_lengths_and_alphabets_are_refused() {
+    fn invalid_lengths_and_characters_are_rejected() {
         for length in [0, 42, 129] {
             assert_eq!(
                 parse_verifier(&"a".repeat(length)),

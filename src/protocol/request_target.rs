@@ -1,82 +1,83 @@
-//! Request targets that two readers can take for different paths: one table, and one function that reads it.
+//! Ambiguous request targets: paths that two readers can interpret differently.
 //!
-//! A layer that decides by path and a service that decodes the path later must see the same one. Nothing is
-//! repaired: a path is either read in one way only, or refused with the reason.
+//! A layer that authorizes by path and a service that decodes the path later must see the same path. Paths are
+//! never repaired: an ambiguous path is rejected with the reason.
 
 use std::borrow::Cow;
 
 use AmbiguousPath as Kind;
 
-/// Why the path of a request can be read as another path.
+/// Why the path of a request is ambiguous.
 ///
-/// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) puts it into the extensions of
-/// the response it refuses with. The text of each value is for the log.
+/// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) inserts it into the extensions of
+/// its responses. The `Display` text is for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum AmbiguousPath {
     /// The target is `*` or an authority (RFC 9112 §3.2.3, §3.2.4), so it has no path.
-    #[error("no path (the asterisk or authority form of a request target)")]
+    #[error("no path (asterisk or authority form of the request target)")]
     NoPath,
-    /// A control character, a line separator, or a raw space, as it is or encoded.
+    /// A control character or a line separator, raw or encoded, or a raw space.
     #[error("a control character or a raw space")]
     Control,
-    /// `%u002e`: an escape that only IIS and old scripts decode.
+    /// `%u002e`: an escape that is not part of RFC 3986 and that only some servers decode, such as IIS.
     #[error("a %u escape")]
     PercentU,
     /// `%` without two hexadecimal digits (RFC 3986 §2.1).
     #[error("a percent sign without two hexadecimal digits")]
     MalformedEscape,
-    /// A segment that is `.` or `..` once it is decoded, also with spaces, invisible characters or
-    /// parameters around the dots.
+    /// A segment that is `.` or `..` after decoding, also with spaces, invisible characters or parameters
+    /// around the dots.
     #[error("a dot segment")]
     DotSegment,
-    /// `\`, also as `%5C`: a slash to browsers and on Windows.
+    /// `\`, raw or as `%5C`: browsers and Windows treat it as a slash.
     #[error("a backslash")]
     Backslash,
-    /// `%2F`: data to some readers, a separator to others.
+    /// `%2F`: data to some services, a separator to others.
     #[error("an encoded slash")]
     EncodedSlash,
     /// `%2E`.
     #[error("an encoded dot")]
     EncodedDot,
-    /// An escape that appears only after decoding once, such as `%252e`.
-    #[error("an escape that is encoded once more")]
+    /// An escape that appears only after decoding, such as `%252e`.
+    #[error("a double-encoded character")]
     DoubleEncoding,
-    /// A character in more bytes than it needs, such as `%c0%ae` (RFC 3629 §10).
+    /// A character encoded in more bytes than necessary, such as `%c0%ae` (RFC 3629 §10).
     #[error("overlong UTF-8")]
     OverlongUtf8,
-    /// Escaped bytes that are not UTF-8.
+    /// Bytes that are not UTF-8 after decoding.
     #[error("bytes that are not UTF-8")]
     InvalidUtf8,
-    /// A character that normalization (NFKC), IDNA or a legacy code page turns into a dot, a slash or
-    /// another character of this table, such as U+FF0E.
+    /// A character that normalization (NFKC), IDNA or a legacy code page maps to a dot, a slash or another
+    /// delimiter, such as U+FF0E.
     #[error("a character that looks like a dot, a slash or another delimiter")]
     LookAlike,
-    /// A byte outside of ASCII that is not encoded (RFC 3986 §2).
-    #[error("a raw byte outside of ASCII")]
+    /// A byte outside ASCII that is not encoded (RFC 3986 §2).
+    #[error("a raw byte outside ASCII")]
     NonAscii,
-    /// `;`, also as `%3B`: some servers take parameters off before they compare a path.
+    /// `;`, raw or as `%3B`: some servers remove parameters before they compare a path.
     #[error("a path parameter")]
     PathParameter,
-    /// `%3F` or `%23`: the end of the path to a reader of the decoded text.
+    /// `%3F` or `%23`: they end the path if a service parses the decoded text.
     #[error("an encoded question mark or number sign")]
     EncodedDelimiter,
-    /// Two slashes in a row: one to some readers, and a host at the beginning to others (RFC 3986 §4.2).
+    /// Two consecutive slashes: some services merge them, and at the beginning they can start a host name
+    /// (RFC 3986 §4.2).
     #[error("an empty segment")]
     EmptySegment,
     /// An escaped letter, digit, `-`, `_` or `~`, which needs no escape (RFC 3986 §6.2.2.2).
-    #[error("an escape of a character that needs none")]
+    #[error("an escape of an unreserved character")]
     EncodedUnreserved,
 }
 
-/// Finds the first reason for which `path` can be read as another one. `%20` and all other escapes that
-/// are not in the table are content.
+/// Returns the first reason why `path` is ambiguous. Escapes that are not in the table, such as `%20`, are
+/// content.
 pub(crate) fn find_ambiguity(path: &str) -> Option<Kind> {
     find(path, |_| true)
 }
 
-/// Finds what a request target must not have where its URL is compared after the normalization of RFC 3986
-/// §6.2.2, which knows neither `\` nor control characters and removes dot segments.
+/// Like [`find_ambiguity`], but reports only what makes a comparison of URLs unreliable that are normalized
+/// by RFC 3986 §6.2.2: normalization removes dot segments and does not handle `\` and control characters.
 pub(crate) fn find_ambiguity_of_url(path: &str) -> Option<Kind> {
     find(path, |kind| {
         matches!(
@@ -86,19 +87,19 @@ pub(crate) fn find_ambiguity_of_url(path: &str) -> Option<Kind> {
     })
 }
 
-fn find(path: &str, counts: impl Fn(Kind) -> bool) -> Option<Kind> {
-    // Most paths have letters and slashes only.
+fn find(path: &str, is_relevant: impl Fn(Kind) -> bool) -> Option<Kind> {
+    // Fast path: most paths contain only letters, digits and slashes.
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_');
     if path.starts_with('/') && path.bytes().all(is_plain) && !path.contains("//") {
         return None;
     }
-    let path = Path::new(path);
+    let path = DecodedPath::new(path);
     let mut rows = TABLE.iter();
-    let row = rows.find(|(kind, is_in)| counts(*kind) && is_in(&path));
+    let row = rows.find(|(kind, applies)| is_relevant(*kind) && applies(&path));
     row.map(|(kind, _)| *kind)
 }
 
-/// Decodes percent-encoding once; what is not an escape stays.
+/// Decodes percent-encoding once. Malformed escapes are kept.
 pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.contains(&b'%') {
         return Cow::Borrowed(text);
@@ -115,7 +116,7 @@ pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
-/// The byte that an escape at the beginning of `text` stands for.
+/// Decodes the escape at the beginning of `text`.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let [b'%', high, low, ..] = text else {
         return None;
@@ -124,16 +125,16 @@ fn escaped_byte(text: &[u8]) -> Option<u8> {
     u8::try_from(digit(*high)? << 4 | digit(*low)?).ok()
 }
 
-struct Path<'a> {
+struct DecodedPath<'a> {
     raw: &'a [u8],
-    /// Decoded once.
+    /// The path, decoded once.
     bytes: Cow<'a, [u8]>,
 }
 
-type Check = fn(&Path<'_>) -> bool;
+type PathCheck = fn(&DecodedPath<'_>) -> bool;
 
-/// The table. The first row that applies is the reason that is logged.
-const TABLE: &[(Kind, Check)] = &[
+/// The first check that applies is reported.
+const TABLE: &[(Kind, PathCheck)] = &[
     (Kind::NoPath, |path| path.raw.first() != Some(&b'/')),
     (Kind::Control, |path| {
         path.raw.contains(&b' ') || path.text().chars().any(is_control)
@@ -158,7 +159,7 @@ const TABLE: &[(Kind, Check)] = &[
             |rest: &[u8]| escaped_byte(rest).is_some() || matches!(rest, [b'%', b'u' | b'U', ..]);
         (0..path.bytes.len()).any(|at| path.bytes.get(at..).is_some_and(is_escape))
     }),
-    (Kind::OverlongUtf8, |path| has_longer_spelling(&path.bytes)),
+    (Kind::OverlongUtf8, |path| is_overlong(&path.bytes)),
     (Kind::InvalidUtf8, |path| {
         std::str::from_utf8(&path.bytes).is_err()
     }),
@@ -176,7 +177,7 @@ const TABLE: &[(Kind, Check)] = &[
     }),
 ];
 
-impl<'a> Path<'a> {
+impl<'a> DecodedPath<'a> {
     fn new(path: &'a str) -> Self {
         let raw = path.as_bytes();
         Self {
@@ -189,15 +190,15 @@ impl<'a> Path<'a> {
         String::from_utf8_lossy(&self.bytes)
     }
 
-    fn has_pair(&self, is_it: impl Fn(u8, u8) -> bool) -> bool {
+    fn has_pair(&self, predicate: impl Fn(u8, u8) -> bool) -> bool {
         let mut pairs = self.raw.windows(2);
-        pairs.any(|pair| matches!(pair, [first, second] if is_it(*first, *second)))
+        pairs.any(|pair| matches!(pair, [first, second] if predicate(*first, *second)))
     }
 
-    /// Whether a byte of this kind is written as an escape.
-    fn escapes(&self, is_it: impl Fn(u8) -> bool) -> bool {
+    /// Returns whether an escape stands for a byte that matches `predicate`.
+    fn escapes(&self, predicate: impl Fn(u8) -> bool) -> bool {
         let rests = (0..self.raw.len()).filter_map(|at| self.raw.get(at..));
-        rests.filter_map(escaped_byte).any(is_it)
+        rests.filter_map(escaped_byte).any(predicate)
     }
 }
 
@@ -205,19 +206,19 @@ fn is_control(character: char) -> bool {
     character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
 }
 
-/// Also where a reader of the decoded path takes what follows the dots for parameters, a query or a
-/// fragment, trims spaces, or drops characters that have no width.
+/// Returns whether a decoded segment is a dot segment, also for a service that removes parameters, a query or a
+/// fragment after the dots, trims spaces, or drops invisible characters.
 fn is_dot_segment(segment: &str) -> bool {
     if !segment.contains('.') {
         return false;
     }
     let name = segment.split([';', '?', '#']).next().unwrap_or_default();
-    let seen: String = name.chars().filter(|one| !is_invisible(*one)).collect();
-    matches!(seen.trim(), "." | "..")
+    let visible: String = name.chars().filter(|one| !is_ignorable(*one)).collect();
+    matches!(visible.trim(), "." | "..")
 }
 
-/// Default ignorable code points of Unicode, which NFKC_Casefold drops.
-fn is_invisible(character: char) -> bool {
+/// Returns whether a character is a default ignorable code point, which `NFKC_Casefold` drops.
+fn is_ignorable(character: char) -> bool {
     matches!(character,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
         | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
@@ -226,16 +227,16 @@ fn is_invisible(character: char) -> bool {
         | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// What careless readers of UTF-8 take for a character that has a shorter spelling (RFC 3629 §10).
-fn has_longer_spelling(text: &[u8]) -> bool {
+/// Returns whether a text has bytes that lenient decoders accept as an overlong encoding (RFC 3629 §10).
+fn is_overlong(text: &[u8]) -> bool {
     let in_two = |bytes: &[u8]| matches!(bytes, [0xE0, 0x80..=0x9F] | [0xF0, 0x80..=0x8F]);
     let in_one = |byte: &u8| matches!(byte, 0xC0 | 0xC1 | 0xF8..);
     text.iter().any(in_one) || text.windows(2).any(in_two)
 }
 
-/// Characters that NFKC, IDNA (RFC 5895) or the best fit of a legacy code page turns into `.`, `/`, `\`,
-/// `%`, `;`, `?` or `#`, and symbols with the shape of a slash. Not numbers with a full stop behind them
-/// (U+2488) and fractions (U+00BD): no reader splits at those.
+/// Returns whether NFKC, IDNA (RFC 5895) or the best fit of a legacy code page maps a character to `.`, `/`,
+/// `\`, `%`, `;`, `?` or `#`, or whether it is a symbol with the shape of a slash. Excludes numbers followed by
+/// a full stop (U+2488) and fractions (U+00BD), since no service splits a path at those.
 fn looks_alike(character: char) -> bool {
     matches!(character,
         // Dots.
@@ -244,7 +245,7 @@ fn looks_alike(character: char) -> bool {
         // Slashes.
         | '\u{2044}' | '\u{2100}' | '\u{2101}' | '\u{2105}' | '\u{2106}' | '\u{2215}' | '\u{2571}'
         | '\u{27cb}' | '\u{29f8}' | '\u{ff0f}'
-        // Backslashes; yen and won signs have their place in Japanese and Korean code pages.
+        // Backslashes; Japanese and Korean code pages have yen and won signs in their place.
         | '\u{a5}' | '\u{20a9}' | '\u{2216}' | '\u{2572}' | '\u{27cd}' | '\u{29f5}' | '\u{29f9}'
         | '\u{fe68}' | '\u{ff3c}' | '\u{ffe5}' | '\u{ffe6}'
         // Percent signs, semicolons, question marks and number signs.
@@ -258,7 +259,7 @@ mod tests {
 
     use super::*;
 
-    /// A path, what makes it ambiguous, and whether its URL can be compared (`htu`).
+    /// A path, why it is ambiguous, and whether its URL can be compared (`htu`, RFC 9449 §4.3).
     const ROWS: &[(&str, Option<Kind>, bool)] = &[
         ("/", None, true),
         ("/a/b/", None, true),
@@ -336,7 +337,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_table_tells_content_from_what_can_be_read_in_two_ways() {
+    fn ambiguous_paths_are_distinguished_from_unambiguous_paths() {
         for (path, expected, compares) in ROWS {
             assert_eq!(find_ambiguity(path), *expected, "{path:?}");
             assert_eq!(find_ambiguity_of_url(path).is_none(), *compares, "{path:?}");
@@ -350,10 +351,10 @@ mod tests {
     }
 
     proptest! {
-        /// What passes is the same to a reader that decodes it never, once, or again and again, that
-        /// resolves dot segments, and that normalizes the escapes.
+        /// An accepted path stays the same if a service decodes it any number of times, resolves dot segments
+        /// or normalizes escapes.
         #[test]
-        fn a_path_that_passes_has_the_same_segments_to_every_reader(
+        fn an_accepted_path_has_the_same_segments_for_all_readers(
             pieces in proptest::collection::vec(prop_oneof![
                 Just("/"), Just("."), Just("%2e"), Just("%2F"), Just("%5C"), Just("%25"), Just("2e"),
                 Just("\\"), Just(";"), Just("%"), Just("a"), Just("%61"), Just("%20"), Just("%c0%ae"),
@@ -374,7 +375,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_gets_an_answer(path in "\\PC{0,60}") {
+        fn checking_is_total(path in "\\PC{0,60}") {
             let all = find_ambiguity(&path);
             prop_assert!(all.is_some() || find_ambiguity_of_url(&path).is_none());
         }

@@ -1,17 +1,17 @@
-//! Where a browser may be sent afterwards: one check for every redirect target (`L31`).
+//! Validation of redirect targets within the application, against open redirects (RFC 9700 §4.11).
 //!
-//! A target is a path on our own origin. What is not accepted is dropped, never repaired (`L33`): a
-//! mended value is one that somebody else chose.
+//! A target is a path on the origin of the application. An invalid target is dropped, never repaired: an attacker
+//! could choose an input whose repaired form leads elsewhere.
 
 use url::Url;
 
 use super::request_target::percent_decode;
 
-/// Longest target that is looked at, in bytes (`L32`).
+/// Maximum length of a target in bytes.
 const MAX_LEN: usize = 2048;
 
-/// Gives `value` back, byte for byte, when a browser that is sent there stays on the origin of `base`
-/// and does not land on one of `own_routes`, where it would go round in circles.
+/// Returns `value` unchanged if a browser that is redirected to it stays on the origin of `base` and does not
+/// reach one of `own_routes`, which would cause a redirect loop.
 pub(crate) fn check_return_to<'a>(
     value: &'a str,
     base: &Url,
@@ -22,39 +22,40 @@ pub(crate) fn check_return_to<'a>(
     }
     let target = resolve(base, value)?;
 
-    // A server behind us may decode the path once and then redirect or route: what the value has
-    // become by then stays with us too.
+    // An inner service may decode the path once before it redirects or routes. The decoded path must stay on the
+    // origin as well.
     let path = value.split(['?', '#']).next().unwrap_or_default();
     let decoded = percent_decode(path.as_bytes());
     if !is_rooted(&decoded) || decoded.iter().any(u8::is_ascii_control) {
         return None;
     }
-    let landed = resolve(base, &String::from_utf8_lossy(&decoded))?;
+    let decoded_target = resolve(base, &String::from_utf8_lossy(&decoded))?;
 
     let is_own = |path: &[u8]| {
         own_routes
             .iter()
             .any(|own| same_route(path, own.as_bytes()))
     };
-    let lands_on_own = [&target, &landed].into_iter().any(|url| {
+    let is_own_route = [&target, &decoded_target].into_iter().any(|url| {
         let path = url.path().as_bytes();
         is_own(path) || is_own(&percent_decode(path))
     });
-    (!lands_on_own).then_some(value)
+    (!is_own_route).then_some(value)
 }
 
-/// Visible ASCII without the backslash, which browsers read as a slash.
+/// Returns whether a byte is visible ASCII and not a backslash, which browsers treat as a slash.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && byte != b'\\'
 }
 
-/// A path, not a URL without scheme: `//host` and `/\host` leave.
+/// Returns whether a text is an absolute path and not a network-path reference: `//host` and `/\host` lead to
+/// another origin (RFC 3986 §4.2).
 fn is_rooted(path: &[u8]) -> bool {
     path.first() == Some(&b'/') && !matches!(path.get(1), Some(b'/' | b'\\'))
 }
 
-/// Whether something between the browser and us could take one path for the other: in another case,
-/// with slashes more or less, or with parameters behind a segment (RFC 3986 §3.3).
+/// Returns whether an intermediary could treat two paths as the same: with different case, with duplicate slashes
+/// or with path parameters (RFC 3986 §3.3).
 fn same_route(path: &[u8], route: &[u8]) -> bool {
     let segments = |path| {
         <[u8]>::split(path, |&byte| byte == b'/' || byte == b'\\')
@@ -65,7 +66,7 @@ fn same_route(path: &[u8], route: &[u8]) -> bool {
     segments(path).eq(segments(route))
 }
 
-/// What a browser makes of it: dot segments may turn a harmless start into `//`.
+/// Resolves a target as a browser does. Removing dot segments can yield a path that starts with `//`.
 fn resolve(base: &Url, value: &str) -> Option<Url> {
     let url = base.join(value).ok()?;
     let stays = url.origin() == base.origin() && !url.path().starts_with("//");
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn legitimate_targets_pass_byte_for_byte() {
+    fn valid_targets_are_returned_unchanged() {
         for value in [
             "/",
             "/account",
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!(check(&format!("{longest}a")), None);
     }
 
-    /// Every way out times every host: refused as it is, and refused or harmless once decoded.
+    /// Combines all prefixes with all hosts. Each payload must be rejected, or stay on the origin when decoded.
     #[test]
     fn no_payload_leaves_the_origin() {
         let hosts = [
@@ -165,7 +166,7 @@ mod tests {
             "evil.example#@shop.example.com",
             "evil.example?shop.example.com",
         ];
-        let ways = [
+        let prefixes = [
             "//",
             "///",
             "////",
@@ -245,17 +246,17 @@ mod tests {
             "/\u{feff}/",
             "/\u{2028}/",
         ];
-        // The only ones that stay at home; `%2f` does once it is decoded.
+        // These stay on the origin; `%2f` does when decoded.
         let harmless = ["/./", "/../", "%2f"];
-        for way in ways {
+        for prefix in prefixes {
             for host in hosts {
-                let payload = format!("{way}{host}");
+                let payload = format!("{prefix}{host}");
                 let decoded = decode(&payload);
                 for text in [payload, decoded] {
                     let Some(target) = check(&text) else {
                         continue;
                     };
-                    assert!(harmless.contains(&way), "{text:?}");
+                    assert!(harmless.contains(&prefix), "{text:?}");
                     let url = base().join(target).unwrap();
                     assert_eq!(url.origin(), base().origin(), "{text:?}");
                     let once = base().join(&decode(target)).unwrap();
@@ -266,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_is_refused() {
+    fn targets_that_are_not_absolute_paths_are_rejected() {
         for value in [
             "",
             " ",
@@ -300,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_routes_are_refused_in_every_spelling() {
+    fn own_routes_are_rejected_in_all_spellings() {
         for value in [
             "/auth/login",
             "/auth/login/",
@@ -325,7 +326,6 @@ mod tests {
         ] {
             assert_eq!(check(value), None, "{value}");
         }
-        // `H43`: nested a thousand times.
         let mut nested = "/auth/login".to_owned();
         for _ in 0..1000 {
             nested = format!("/auth/login?return_to={nested}");
@@ -335,7 +335,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_accepted_target_stays_on_the_origin_and_fits_a_header(
+        fn an_accepted_target_stays_on_the_origin_and_is_a_valid_header_value(
             value in r"/[/\\%a-f0-9.:@?#;\t\n -~]{0,24}",
         ) {
             if let Some(target) = check(&value) {
@@ -349,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_gets_an_answer(value in "\\PC*") {
+        fn checking_is_total(value in "\\PC*") {
             let _ = check(&value);
         }
     }

@@ -1,39 +1,39 @@
-//! Text of strangers: what may be compared and sent on, and what may be shown.
+//! Sanitizing of untrusted text for display and for logs.
 
-/// Longer explanations are cut.
-const MAX_EXPLANATION: usize = 256;
+/// Maximum length of an `error_description` in characters.
+const MAX_DESCRIPTION: usize = 256;
 
-/// `VSCHAR` of RFC 6749 Appendix A: printable ASCII, the space included.
-pub(crate) fn printable(text: &str) -> bool {
+/// Maximum length of untrusted text in a log line, in characters.
+const MAX_LOGGED: usize = 200;
+
+/// Returns whether a text consists of `VSCHAR` (RFC 6749 Appendix A): printable ASCII including the space.
+pub(crate) fn is_printable_ascii(text: &str) -> bool {
     text.bytes().all(|byte| matches!(byte, 0x20..=0x7e))
 }
 
-/// Printable ASCII without the space, as it can stand in a header.
-pub(crate) fn visible(text: &str) -> bool {
+/// Returns whether a text consists of printable ASCII without the space, so that it is one token of a header
+/// field.
+pub(crate) fn is_visible_ascii(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Cuts an `error_description` to 256 characters and makes every control character a space. Whoever
-/// shows it escapes it.
+/// Truncates an `error_description` to 256 characters and replaces invisible characters with spaces.
+///
+/// Does not escape for HTML: the page template does.
 pub(crate) fn display_safe(text: &str) -> String {
-    text.chars()
-        .take(MAX_EXPLANATION)
-        .map(|character| if unseen(character) { ' ' } else { character })
-        .collect()
+    let visible = |one: char| if is_invisible(one) { ' ' } else { one };
+    text.chars().take(MAX_DESCRIPTION).map(visible).collect()
 }
 
-/// At most so many characters of what a stranger sent are logged.
-const MAX_LOGGED: usize = 200;
-
-/// The beginning of a text in quotes and escaped, for a log line.
+/// Truncates a text to 200 characters, escapes and quotes it for a log line.
 pub(crate) fn log_safe(text: &str) -> String {
-    // Debug of a string takes no heed of a precision.
-    let shown: String = text.chars().take(MAX_LOGGED).collect();
-    format!("{shown:?}")
+    // `Debug` of a string ignores the precision of the format.
+    let truncated: String = text.chars().take(MAX_LOGGED).collect();
+    format!("{truncated:?}")
 }
 
-/// Control characters, and those that turn the direction of what follows or have no width.
-fn unseen(character: char) -> bool {
+/// Returns whether a character is a control character, changes the text direction or has no width.
+fn is_invisible(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_log_line_stays_one_line_and_short_whatever_is_in_it() {
+    fn untrusted_text_in_a_log_line_is_escaped_and_truncated() {
         assert_eq!(log_safe("a\nb\u{202e}\"c"), r#""a\nb\u{202e}\"c""#);
         assert_eq!(log_safe(&"x".repeat(100_000)).len(), 202);
     }

@@ -1,12 +1,12 @@
-//! Scope values and scope sets, RFC 6749 §3.3.
+//! Scope values and scope sets (RFC 6749 §3.3).
 
 use std::collections::HashSet;
 use std::fmt;
 
 use super::shared_text::{SharedText, allocated};
 
-/// A scope value that RFC 6749 §3.3 does not allow: empty, or with a space, a quote, a backslash, a
-/// control character or anything beyond ASCII.
+/// Error of [`ScopeSet::parse`]: a scope value has a quote, a backslash, a control character or a character
+/// outside ASCII (RFC 6749 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid scope {value:?}")]
 pub struct InvalidScope {
@@ -14,16 +14,16 @@ pub struct InvalidScope {
 }
 
 impl InvalidScope {
-    /// The value that was refused.
+    /// Returns the invalid value.
     pub fn value(&self) -> &str {
         &self.value
     }
 }
 
-/// A set of scope values: what was asked for, granted or demanded.
+/// A set of scope values, such as the scopes that a client requests or that a token grants (RFC 6749 §3.3).
 ///
-/// Values are compared whole and case-sensitively; none implies another. Printing gives the
-/// space-separated list of the wire, in the order of first mention.
+/// Values are compared as a whole and case-sensitively; no value implies another. `Display` writes the
+/// space-separated list, in the order of first occurrence.
 ///
 /// ```
 /// use tower_oauth::protocol::ScopeSet;
@@ -39,17 +39,17 @@ pub struct ScopeSet(Values);
 
 #[derive(Clone)]
 enum Values {
-    /// Values between spaces, each once, as they stand in the text of a token.
+    /// Distinct values separated by spaces, as a part of the text of a token.
     Spaced(SharedText),
     Listed(Vec<Box<str>>),
 }
 
 impl ScopeSet {
-    /// Reads a list separated by single spaces; an empty list is allowed.
+    /// Parses a space-separated list. An empty list is allowed.
     ///
     /// # Errors
     ///
-    /// [`InvalidScope`] for any value outside the alphabet of RFC 6749 §3.3.
+    /// Returns [`InvalidScope`] if a value has a character that RFC 6749 §3.3 does not allow.
     pub fn parse(list: &str) -> Result<Self, InvalidScope> {
         for value in spaced(list) {
             if !value.bytes().all(is_scope_character) {
@@ -63,13 +63,13 @@ impl ScopeSet {
         Ok(set)
     }
 
-    /// Takes what an authorization server sent: split at spaces only, nothing refused, so that an
-    /// odd value grants exactly itself (`V85`).
+    /// Parses the scopes that an authorization server granted. Splits only at spaces and accepts any value: a
+    /// value with invalid characters grants only exactly that value.
     pub(crate) fn from_wire(list: &str) -> Self {
         Self::from_values(spaced(list))
     }
 
-    /// As [`from_wire`](Self::from_wire), without a copy where the list is an ordinary one.
+    /// Like [`from_wire`](Self::from_wire), without a copy if the list is short and has no duplicates.
     pub(crate) fn from_wire_text(list: SharedText) -> Self {
         let is_new = |(at, value): (usize, &str)| {
             at < FEW && spaced(&list).take(at).all(|before| before != value)
@@ -81,14 +81,14 @@ impl ScopeSet {
         }
     }
 
-    /// Those of our members that `other` has as well.
-    pub(crate) fn common(&self, other: &Self) -> Self {
-        let theirs: HashSet<&str> = other.iter().collect();
-        Self::from_values(self.iter().filter(|value| theirs.contains(value)))
+    /// Returns the values that both sets contain.
+    pub(crate) fn intersection(&self, other: &Self) -> Self {
+        let others: HashSet<&str> = other.iter().collect();
+        Self::from_values(self.iter().filter(|value| others.contains(value)))
     }
 
-    /// Takes a list of values as they stand. Nobody may vouch for it yet, so many are not compared
-    /// pairwise.
+    /// Creates a set from values that are not checked. The values may be untrusted, so a long list is
+    /// deduplicated with a hash set instead of by pairwise comparison.
     pub(crate) fn from_values<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
         let mut set = Self::default();
         let mut values = values.into_iter();
@@ -108,7 +108,7 @@ impl ScopeSet {
         Self(Values::Listed(first.into_iter().chain(others).collect()))
     }
 
-    /// Adds a value as it stands; for mapped lists, where a value may not be splittable.
+    /// Adds a value without splitting it at spaces, for lists that are mapped from other claims.
     pub(crate) fn insert(&mut self, value: &str) {
         if self.contains(value) {
             return;
@@ -121,17 +121,17 @@ impl ScopeSet {
         }
     }
 
-    /// Whether this very value is a member.
+    /// Returns whether the set contains `value`.
     pub fn contains(&self, value: &str) -> bool {
         self.iter().any(|member| member == value)
     }
 
-    /// Whether every member of `other` is one of ours.
+    /// Returns whether the set contains all values of `other`.
     pub fn contains_all(&self, other: &Self) -> bool {
         other.iter().all(|value| self.contains(value))
     }
 
-    /// The members in the order of first mention.
+    /// Returns the values in the order of first occurrence.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         let (text, list): (&str, &[Box<str>]) = match &self.0 {
             Values::Spaced(text) => (text, &[]),
@@ -140,12 +140,12 @@ impl ScopeSet {
         spaced(text).chain(list.iter().map(AsRef::as_ref))
     }
 
-    /// Whether there is no member.
+    /// Returns whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// What it holds on the heap by itself, about as an allocator counts.
+    /// Estimates the heap memory that the set owns, in bytes.
     pub(crate) fn heap_bytes(&self) -> usize {
         match &self.0 {
             Values::Spaced(_) => 0,
@@ -186,7 +186,7 @@ impl fmt::Display for ScopeSet {
     }
 }
 
-/// Two sets are equal when they have the same members, in whatever order.
+/// Two sets are equal if they contain the same values, in any order.
 impl PartialEq for ScopeSet {
     fn eq(&self, other: &Self) -> bool {
         self.iter().count() == other.iter().count() && self.contains_all(other)
@@ -195,10 +195,10 @@ impl PartialEq for ScopeSet {
 
 impl Eq for ScopeSet {}
 
-/// So many values are compared pairwise, which is the cheaper way to find repetitions among a few.
+/// Up to this number, values are compared pairwise to find duplicates: cheaper than a hash set.
 const FEW: usize = 16;
 
-/// `scope-token` of RFC 6749 §3.3.
+/// Returns whether a byte is allowed in a `scope-token` (RFC 6749 §3.3).
 fn is_scope_character(byte: u8) -> bool {
     matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e)
 }
@@ -227,7 +227,7 @@ mod tests {
         }
 
         #[test]
-        fn any_text_is_a_set_or_an_error(text in ".{0,64}") {
+        fn parsing_is_total(text in ".{0,64}") {
             let _ = ScopeSet::parse(&text);
             let wire = ScopeSet::from_wire(&text);
             prop_assert!(wire.iter().all(|value| !value.contains(' ')));

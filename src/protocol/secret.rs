@@ -1,4 +1,4 @@
-//! Words that must not be seen: tokens, codes, secrets, verifiers.
+//! Types of secret values: tokens, codes, client secrets and code verifiers.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ macro_rules! secret {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         ///
-        /// Not printable and not serializable; [`expose`](Self::expose) is the only way out. It is
-        /// wiped from memory when dropped, and equality takes the same time wherever two differ.
+        /// Has no `Display` and no `Serialize`, and `Debug` does not show the value;
+        /// [`expose`](Self::expose) returns it. The value is zeroized on drop and compared in constant time.
         #[derive(Clone)]
         pub struct $name(Zeroizing<String>);
 
         impl $name {
-            /// Takes the value in.
+            /// Wraps a secret value.
             pub fn new(value: impl Into<String>) -> Self {
                 Self(Zeroizing::new(value.into()))
             }
 
-            /// Hands the value out: write it nowhere it could be read later.
+            /// Returns the secret value. Do not log or store it.
             pub fn expose(&self) -> &str {
                 &self.0
             }
@@ -58,7 +58,7 @@ secret! {
     RefreshToken
 }
 secret! {
-    /// An ID token as it was issued (OpenID Connect Core §2).
+    /// An ID token in compact serialization (OpenID Connect Core §2).
     IdToken
 }
 secret! {
@@ -78,7 +78,7 @@ secret! {
     Nonce
 }
 secret! {
-    /// A PKCE code verifier (RFC 7636 §4.1).
+    /// A code verifier (RFC 7636 §4.1).
     CodeVerifier
 }
 

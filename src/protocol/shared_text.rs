@@ -1,10 +1,10 @@
-//! A string that is a part of a longer one and keeps that one alive, instead of a copy.
+//! Substrings that share the memory of a reference-counted string.
 
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// A part of a text that others have parts of too.
+/// A substring of a reference-counted string.
 #[derive(Clone)]
 pub(crate) struct SharedText {
     whole: Arc<str>,
@@ -13,11 +13,12 @@ pub(crate) struct SharedText {
 }
 
 impl SharedText {
-    /// The part of `whole` that `part` is, by its place; a copy where `part` lies elsewhere.
+    /// Returns `part` as a substring of `whole`, determined by its address, or copies it if it is not part of
+    /// `whole`.
     pub(crate) fn within(whole: &Arc<str>, part: &str) -> Self {
         let start = part.as_ptr().addr().checked_sub(whole.as_ptr().addr());
         let found = start.and_then(|start| {
-            // An address alone proves nothing; that the same text stands there does.
+            // The address alone is not sufficient, so the text is compared as well.
             let same = whole.get(start..start.checked_add(part.len())?)? == part;
             let (start, length) = (u32::try_from(start).ok()?, u32::try_from(part.len()).ok()?);
             same.then(|| Self {
@@ -34,7 +35,7 @@ impl SharedText {
         Some((start, start + usize::try_from(self.length).ok()?))
     }
 
-    /// What it holds on the heap beside `whole`.
+    /// Estimates the heap memory that is not shared with `whole`, in bytes.
     pub(crate) fn heap_bytes_beside(&self, whole: &Arc<str>) -> usize {
         if Arc::ptr_eq(&self.whole, whole) {
             0
@@ -44,8 +45,7 @@ impl SharedText {
     }
 }
 
-/// What an allocation of this size takes, about: most allocators round up to 16 bytes and need 8 of
-/// their own.
+/// Estimates the memory of an allocation: most allocators round up to 16 bytes and add 8 bytes.
 pub(crate) fn allocated(bytes: usize) -> usize {
     if bytes == 0 {
         0
@@ -54,7 +54,7 @@ pub(crate) fn allocated(bytes: usize) -> usize {
     }
 }
 
-/// A text of its own; of one that is longer than 4 GiB, nothing.
+/// Copies the text. A text of more than 4 GiB yields the empty string.
 impl From<&str> for SharedText {
     fn from(text: &str) -> Self {
         let (whole, length) = match u32::try_from(text.len()) {
@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_part_reads_as_it_stood_wherever_it_lies() {
+    fn substrings_are_shared_and_other_text_is_copied() {
         let whole: Arc<str> = "zażółć gęślą".into();
         for part in ["", "ż", "żół", "gęślą", "zażółć gęślą"] {
             let at = whole.find(part).unwrap();

@@ -1,43 +1,42 @@
-//! The token response, RFC 6749 §5: tokens, or an error that says why there are none.
+//! The token response (RFC 6749 §5): tokens or an error.
 
 use super::json::{InvalidJson, Json, Object, parse_object};
 use super::oauth_error::OAuthErrorCode;
-use super::sanitize::{display_safe, visible};
+use super::sanitize::{display_safe, is_visible_ascii};
 use super::scope::ScopeSet;
 use super::secret::{AccessToken, IdToken, RefreshToken};
 
-/// Real tokens stay far below; a header with a longer one would not arrive anywhere.
+/// Maximum length of a token. No server accepts a header field with a longer one.
 const MAX_TOKEN: usize = 64 * 1024;
 
-/// Ten years: what a longer life is cut to.
+/// Ten years, in seconds. Longer lifetimes are reduced to it.
 const MAX_LIFETIME: u64 = 10 * 366 * 24 * 60 * 60;
 
-/// The tokens of a successful answer.
+/// A successful token response (RFC 6749 §5.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TokenResponse {
     pub(crate) access_token: AccessToken,
-    /// Seconds from the moment of the answer; `None` where the server does not say.
+    /// Lifetime in seconds from the time of the response.
     pub(crate) expires_in: Option<u64>,
-    /// What was granted; `None` means what was asked for (RFC 6749 §5.1).
+    /// The granted scopes. `None` means the requested scopes (RFC 6749 §5.1).
     pub(crate) scope: Option<ScopeSet>,
     pub(crate) refresh_token: Option<RefreshToken>,
-    /// Seconds from the moment of the answer; `None` where the server does not say, or says that the
-    /// refresh token has no end.
+    /// Lifetime in seconds from the time of the response; `None` if it is unknown or unlimited.
     pub(crate) refresh_expires_in: Option<u64>,
     pub(crate) id_token: Option<IdToken>,
 }
 
-/// An answer of the token endpoint that brings no tokens.
+/// A response of the token endpoint without usable tokens.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TokenResponseError {
-    #[error("the token endpoint answered error {code}")]
+    #[error("the token endpoint returned error {code}")]
     Refused {
         code: OAuthErrorCode,
         description: Option<String>,
     },
-    #[error("the token endpoint answered status {0}")]
+    #[error("the token endpoint returned status {0}")]
     Status(u16),
-    #[error("the token response is no strict JSON object")]
+    #[error("the token response is not a strict JSON object")]
     NotJson,
     #[error("{0} of the token response is missing or malformed")]
     Member(&'static str),
@@ -46,13 +45,13 @@ pub(crate) enum TokenResponseError {
 }
 
 impl TokenResponse {
-    /// Reads an answer of this status.
+    /// Parses a response with this status.
     ///
-    /// The content type is not looked at: what is no JSON object is refused anyway, and some servers
-    /// label theirs as text.
+    /// Does not check the content type: some servers label JSON as text, and a body that is not a JSON object is
+    /// rejected.
     pub(crate) fn parse(status: u16, body: &[u8]) -> Result<Self, TokenResponseError> {
         let object = parse_object(body);
-        // RFC 6749 §5.2, and `H74`: some servers answer their errors with status 200.
+        // RFC 6749 §5.2. Checked for any status, since some servers return errors with status 200.
         if let Ok(object) = &object
             && let Some(error) = object.member("error").filter(|error| **error != Json::Null)
         {
@@ -71,7 +70,7 @@ impl TokenResponse {
     }
 
     fn read(object: &Object<'_>) -> Result<Self, TokenResponseError> {
-        // RFC 6749 §7.1 (`H77`): a token of a type that is not understood is not used.
+        // RFC 6749 §7.1: a client must not use a token whose type it does not understand.
         let token_type = text(object, "token_type")?.ok_or(TokenResponseError::TokenType)?;
         if !token_type.eq_ignore_ascii_case("bearer") {
             return Err(TokenResponseError::TokenType);
@@ -91,7 +90,7 @@ impl TokenResponse {
     }
 }
 
-/// A member that is absent, null or a string; servers that print every field send the null.
+/// Returns a member that is a string, or `None` if it is absent or null: some servers send all members.
 fn text<'a>(
     object: &'a Object<'_>,
     name: &'static str,
@@ -103,20 +102,20 @@ fn text<'a>(
     }
 }
 
-/// `H80`: a token goes into a header, so it must be one word of visible ASCII.
+/// Returns a token, which must be visible ASCII because it is sent in a header field.
 fn token<'a>(
     object: &'a Object<'_>,
     name: &'static str,
 ) -> Result<Option<&'a str>, TokenResponseError> {
     match text(object, name)? {
-        Some(token) if token.is_empty() || token.len() > MAX_TOKEN || !visible(token) => {
+        Some(token) if token.is_empty() || token.len() > MAX_TOKEN || !is_visible_ascii(token) => {
             Err(TokenResponseError::Member(name))
         }
         token => Ok(token),
     }
 }
 
-/// RFC 6749 §5.1: seconds, which some servers write as a string.
+/// Reads a lifetime in seconds (RFC 6749 §5.1), which some servers send as a string.
 fn expires_in(member: Option<&Json<'_>>) -> Result<Option<u64>, InvalidJson> {
     let seconds = match member {
         None | Some(Json::Null) => return Ok(None),
@@ -132,13 +131,14 @@ fn expires_in(member: Option<&Json<'_>>) -> Result<Option<u64>, InvalidJson> {
     if seconds < 0.0 {
         return Err(InvalidJson);
     }
-    // Float casts saturate, so what is too long is cut, never wrapped.
+    // Float casts saturate, so a large value does not wrap around.
     #[allow(clippy::as_conversions)]
     Ok(Some((seconds as u64).min(MAX_LIFETIME)))
 }
 
-/// No specification has it: Keycloak says `refresh_expires_in`, others `refresh_token_expires_in`. Since it
-/// is a hint and no more, an odd one is as good as none. Keycloak's 0 means without an end.
+/// Reads the lifetime of the refresh token. Not specified: Keycloak sends `refresh_expires_in`, other servers
+/// `refresh_token_expires_in`. An invalid value is ignored, since it is only a hint. Zero means unlimited
+/// (Keycloak).
 fn refresh_expires_in(object: &Object<'_>) -> Option<u64> {
     ["refresh_expires_in", "refresh_token_expires_in"]
         .into_iter()
@@ -146,15 +146,16 @@ fn refresh_expires_in(object: &Object<'_>) -> Option<u64> {
         .filter(|seconds| *seconds > 0)
 }
 
-/// RFC 6749 §3.3; one known server sends a list (`H79`). An empty scope grants nothing (`L56`).
+/// Reads `scope` (RFC 6749 §3.3), which some servers send as an array. An empty value grants no scopes.
 fn scope(member: Option<&Json<'_>>) -> Result<Option<ScopeSet>, InvalidJson> {
     match member {
         None | Some(Json::Null) => Ok(None),
         Some(Json::String(list)) => Ok(Some(ScopeSet::from_wire(list))),
         Some(Json::Array(values)) => {
-            // A value that holds a space would later be read as two.
-            let one = |value: &Json<'_>| value.as_str().is_some_and(|value| !value.contains(' '));
-            if !values.iter().all(one) {
+            // A value with a space would be split into two when it is parsed again.
+            let is_single =
+                |value: &Json<'_>| value.as_str().is_some_and(|value| !value.contains(' '));
+            if !values.iter().all(is_single) {
                 return Err(InvalidJson);
             }
             Ok(Some(ScopeSet::from_values(
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_answer_is_read_and_unknown_members_are_ignored() {
+    fn a_complete_response_is_read_and_unknown_members_are_ignored() {
         let answer = parse(
             r#"{"access_token":"a","token_type":"bEARER","expires_in":300,"scope":"b a",
                 "refresh_token":"r","id_token":"i","x":[1]}"#,
@@ -196,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_are_numbers_or_digits() {
+    fn lifetimes_are_numbers_or_strings_of_digits() {
         for (text, expected) in [
             ("300", Some(Some(300))),
             ("300.9", Some(Some(300))),
@@ -219,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn the_life_of_a_refresh_token_is_a_hint_and_an_odd_one_is_none() {
+    fn an_invalid_lifetime_of_a_refresh_token_is_ignored() {
         for (members, expected) in [
             (r#""refresh_expires_in":1800"#, Some(1800)),
             (r#""refresh_token_expires_in":"1800""#, Some(1800)),
@@ -248,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn scopes_are_what_the_server_says_and_no_more() {
+    fn scopes_are_exactly_those_of_the_response() {
         for (text, expected) in [
             (r#""a b""#, Some(Some("a b"))),
             (r#"["a","b"]"#, Some(Some("a b"))),
@@ -269,21 +270,21 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_response_is_refused() {
+    fn malformed_responses_are_rejected() {
         use TokenResponseError::*;
         let huge = format!(
             r#"{{"access_token":"{}","token_type":"Bearer"}}"#,
             "a".repeat(1 << 20)
         );
         for (name, body, expected) in [
-            ("H77 no type", r#"{"access_token":"a"}"#, TokenType),
+            ("no type", r#"{"access_token":"a"}"#, TokenType),
             (
-                "H77 mac",
+                "mac",
                 r#"{"access_token":"a","token_type":"mac"}"#,
                 TokenType,
             ),
             (
-                "H77 DPoP",
+                "DPoP",
                 r#"{"access_token":"a","token_type":"DPoP"}"#,
                 TokenType,
             ),
@@ -293,28 +294,28 @@ mod tests {
                 Member("access_token"),
             ),
             (
-                "H80 empty",
+                "empty",
                 r#"{"access_token":"","token_type":"Bearer"}"#,
                 Member("access_token"),
             ),
             (
-                "H80 beyond ASCII",
+                "beyond ASCII",
                 r#"{"access_token":"é","token_type":"Bearer"}"#,
                 Member("access_token"),
             ),
             (
-                "H80 CRLF",
+                "CRLF",
                 r#"{"access_token":"a\r\nb","token_type":"Bearer"}"#,
                 Member("access_token"),
             ),
             (
-                "H80 space",
+                "space",
                 r#"{"access_token":"a b","token_type":"Bearer"}"#,
                 Member("access_token"),
             ),
-            ("H80 1 MiB", &huge, Member("access_token")),
+            ("1 MiB", &huge, Member("access_token")),
             (
-                "H82 twice",
+                "twice",
                 r#"{"access_token":"a","access_token":"b","token_type":"Bearer"}"#,
                 NotJson,
             ),
@@ -337,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_read_from_any_status_and_any_status_but_200_is_one() {
+    fn an_error_is_read_from_any_status_and_other_statuses_than_200_are_errors() {
         let refused = |code: &str| TokenResponseError::Refused {
             code: OAuthErrorCode::from_wire(code),
             description: None,
@@ -384,7 +385,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn parse_and_print_are_inverse(
+        fn parse_and_serialize_are_inverse(
             access_token in "[!-~]{1,40}", lifetime in 0..=MAX_LIFETIME, id_token in "[!-~]{1,40}",
         ) {
             let body = serde_json::json!({
@@ -398,7 +399,7 @@ mod tests {
         }
 
         #[test]
-        fn any_body_is_an_answer_or_an_error(status in any::<u16>(), body in any::<Vec<u8>>()) {
+        fn parsing_is_total(status in any::<u16>(), body in any::<Vec<u8>>()) {
             let _ = TokenResponse::parse(status, &body);
         }
     }

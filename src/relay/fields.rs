@@ -9,7 +9,7 @@ use http::header::{
 use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
 use crate::protocol::AccessToken;
-use crate::protocol::field_name::{folded, is_one_of, remove};
+use crate::protocol::field_name::{is_one_of, normalize_header_name, remove};
 
 /// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
 #[derive(Clone, Debug, Default)]
@@ -99,7 +99,7 @@ pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> 
     let lines = headers.get_all(field).iter();
     lines
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .map(|member| folded(String::from_utf8_lossy(member).trim()))
+        .map(|member| normalize_header_name(String::from_utf8_lossy(member).trim()))
         .filter(|member| !member.is_empty())
         .collect()
 }

@@ -321,6 +321,7 @@ mod tests {
             ("/api/%7f", Some(AmbiguousPath::Control)),
             // With nothing before it, this would be a host to some readers.
             ("/api//evil.example/x", Some(AmbiguousPath::EmptySegment)),
+            ("/api/\\", Some(AmbiguousPath::Backslash)),
             ("/api/\\evil.example/x", Some(AmbiguousPath::Backslash)),
             ("/api/%2fevil.example/x", Some(AmbiguousPath::EncodedSlash)),
             ("/api/%5Cevil.example/x", Some(AmbiguousPath::Backslash)),

@@ -1,34 +1,35 @@
-//! An administrator's view of the sessions: who is signed in where, and the end of that (`L49`).
+//! Lists and ends sessions from outside of them.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::bulk_logout::All;
-use super::handle::moment;
+use super::bulk_logout::BulkLogout;
+use super::handle::system_time;
 use super::hooks::EndReason;
-use super::index::{Entry, List};
+use super::index::{IndexEntry, SessionIndex};
 use super::manager::SessionManager;
 use crate::flow::SessionId;
 use crate::store::{SharedStore, StoreError};
 
-/// The sessions of a [`LoginLayer`](crate::LoginLayer), to be listed and ended from outside of them: by an
-/// administrator's page, when a password was changed, when an account is closed.
+/// Lists and ends the sessions of a [`LoginLayer`](crate::LoginLayer), for example after a password change or
+/// when an account is closed.
 ///
-/// [`LoginLayer::sessions`](crate::LoginLayer::sessions) gives it. Cheap to clone. It sees the sessions of
-/// its layer's client at the authorization server, and of no other client that shares the store.
+/// Returned by [`LoginLayer::sessions`](crate::LoginLayer::sessions). Cloning is cheap. It covers the
+/// sessions of its layer's client at the authorization server, and of no other client that shares the store.
 ///
-/// | | store | cookie with shared memory | cookie alone |
+/// | | store | cookie with a shared store | cookie alone |
 /// | --- | --- | --- | --- |
 /// | [`of_user`](Self::of_user), [`of_sid`](Self::of_sid) | yes | yes | [`SessionAdminError::NoStore`] |
 /// | [`end`](Self::end) | everywhere | everywhere | in this process |
 /// | [`end_user`](Self::end_user), [`end_sid`](Self::end_sid) | everywhere | everywhere | [`SessionAdminError::NoStore`] |
 ///
-/// A session that was ended here is over at the next request that comes with its cookie. The person stays
-/// signed in at the authorization server, and the tokens of the session are not revoked: nobody but its
-/// browser can read them.
+/// A session ends before the next request with its cookie. The user stays signed in at the authorization
+/// server. The tokens are not revoked, since only the browser can decrypt them.
 ///
-/// What is *not* checked: whether who asks may do so.
+/// # Not checked
+///
+/// **Authorization is the caller's job**: these methods do not check who calls them.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -51,9 +52,9 @@ use crate::store::{SharedStore, StoreError};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Sessions(Arc<SessionManager>);
+pub struct SessionAdmin(Arc<SessionManager>);
 
-/// One session, as a list has it: nothing of what is in it.
+/// One listed session. It has no claims and no tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
     id: SessionId,
@@ -61,57 +62,56 @@ pub struct SessionInfo {
     ends_at: SystemTime,
 }
 
-/// Why sessions could not be listed or ended.
+/// The error of listing or ending sessions.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionAdminError {
-    /// The sessions are in the cookies of their browsers and nowhere else, so nobody has a list of them.
+    /// Sessions are in cookies alone, so they cannot be listed.
     #[error(
-        "sessions are kept in cookies alone: use `with_session_store` or `with_shared_store` to list them"
+        "sessions in cookies alone cannot be listed: use `with_session_store` or `with_shared_store`"
     )]
     NoStore,
-    /// The store could not be asked, or may have done only a part of what it was asked. Asking again does
-    /// no harm.
+    /// The store failed. A part of the operation may have taken effect; repeating it is safe.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-impl Sessions {
-    pub(crate) fn new(keeper: Arc<SessionManager>) -> Self {
-        Self(keeper)
+impl SessionAdmin {
+    pub(crate) fn new(manager: Arc<SessionManager>) -> Self {
+        Self(manager)
     }
 
-    /// The sessions of this subject (`sub`) that live, the oldest first.
+    /// Returns the live sessions of this subject (`sub`), the oldest first.
     ///
-    /// In cookie mode one that ended by itself stands there until the last moment it could have lived.
+    /// With sessions in cookies, an expired session is listed until the absolute limit.
     ///
     /// # Errors
     ///
     /// [`SessionAdminError`].
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.list_of_user(subject)).await
+        self.of(&self.0.user_index(subject)).await
     }
 
-    /// The sessions of this session at the authorization server (`sid`) that live, the oldest first.
+    /// Returns the live sessions of this session at the authorization server (`sid`), the oldest first.
     ///
     /// # Errors
     ///
     /// [`SessionAdminError`].
     pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.list_of_sid(sid)).await
+        self.of(&self.0.sid_index(sid)).await
     }
 
-    /// Ends the session of this name; one that is unknown has ended already.
+    /// Ends the session with this ID. An unknown session has ended already, which is not an error.
     ///
     /// # Errors
     ///
     /// [`SessionAdminError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
-        let known = match self.0.store() {
-            Some(store) => self.0.lives(store, id).await?,
-            None => !self.0.memory.denylist.contains_id(id),
+        let is_live = match self.0.store() {
+            Some(store) => self.0.is_live(store, id).await?,
+            None => !self.0.local.denylist.contains_id(id),
         };
-        if known {
+        if is_live {
             self.0.end_by_id(id).await?;
             let reason = EndReason::Administrator;
             self.0.notify_ended_unopened(Some(*id), None, reason);
@@ -119,43 +119,44 @@ impl Sessions {
         Ok(())
     }
 
-    /// Ends all sessions of this subject, and says how many there were; a login that is under way does not
-    /// outlive it.
+    /// Ends all sessions of this subject (`sub`), including those of logins in progress. Returns how many
+    /// live sessions were listed.
     ///
     /// # Errors
     ///
     /// [`SessionAdminError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionAdminError> {
-        let list = self.0.list_of_user(subject);
+        let list = self.0.user_index(subject);
         self.end_all(list, Some((self.issuer(), subject))).await
     }
 
-    /// Ends all sessions of this session at the authorization server (`sid`), and says how many there were.
+    /// Ends all sessions of this session at the authorization server (`sid`). Returns how many live sessions
+    /// were listed.
     ///
     /// # Errors
     ///
     /// [`SessionAdminError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionAdminError> {
-        self.end_all(self.0.list_of_sid(sid), None).await
+        self.end_all(self.0.sid_index(sid), None).await
     }
 
-    async fn of(&self, list: &List) -> Result<Vec<SessionInfo>, SessionAdminError> {
+    async fn of(&self, list: &SessionIndex) -> Result<Vec<SessionInfo>, SessionAdminError> {
         let store = self.store()?;
-        let entries = self.0.alive(store, list).await?;
+        let entries = self.0.live_entries(store, list).await?;
         Ok(entries.iter().map(SessionInfo::from).collect())
     }
 
     async fn end_all(
         &self,
-        list: List,
+        list: SessionIndex,
         user: Option<(&str, &str)>,
     ) -> Result<usize, SessionAdminError> {
         let store = self.store()?;
-        let all = All {
+        let all = BulkLogout {
             list,
             sid: None,
             user,
-            moment: self.0.now(),
+            issued_until: self.0.now(),
             only_before: false,
             reason: EndReason::Administrator,
         };
@@ -171,35 +172,35 @@ impl Sessions {
     }
 }
 
-impl fmt::Debug for Sessions {
+impl fmt::Debug for SessionAdmin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sessions").finish_non_exhaustive()
+        f.debug_struct("SessionAdmin").finish_non_exhaustive()
     }
 }
 
 impl SessionInfo {
-    /// Its name, for [`Sessions::end`]; no secret.
+    /// Returns the ID, for [`SessionAdmin::end`]. It is not a secret.
     pub fn id(&self) -> &SessionId {
         &self.id
     }
 
-    /// When the person signed in.
+    /// Returns when the user signed in.
     pub fn signed_in_at(&self) -> SystemTime {
         self.signed_in_at
     }
 
-    /// When it ends at the latest; it may end before, if nobody uses it.
+    /// Returns when the session ends at the latest. It ends earlier if it is not used.
     pub fn ends_at(&self) -> SystemTime {
         self.ends_at
     }
 }
 
-impl From<&Entry> for SessionInfo {
-    fn from(entry: &Entry) -> Self {
+impl From<&IndexEntry> for SessionInfo {
+    fn from(entry: &IndexEntry) -> Self {
         Self {
             id: entry.id,
-            signed_in_at: moment(entry.created_at),
-            ends_at: moment(entry.ends_at),
+            signed_in_at: system_time(entry.created_at),
+            ends_at: system_time(entry.ends_at),
         }
     }
 }

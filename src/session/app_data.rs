@@ -1,4 +1,4 @@
-//! What an application keeps with a session: JSON, of a size that its place can hold.
+//! Application data in sessions: JSON of a size that the backend can store.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::backend::Saved;
+use super::backend::SaveResult;
 use super::handle::Session;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
@@ -14,68 +14,67 @@ use crate::crypto::seal::sealed_len;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
 
-/// Why app data could not be read or kept.
+/// The error of reading or writing app data.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppDataError {
-    /// It does not fit. Nothing was changed.
-    #[error("app data of {bytes} bytes as JSON, where {limit} fit")]
+    /// The data is too large. Nothing was changed.
+    #[error("app data of {bytes} bytes as JSON exceeds the maximum of {limit} bytes")]
     TooLarge {
-        /// What it takes as JSON.
+        /// The size of the data as JSON, in bytes.
         bytes: usize,
-        /// What there is room for: 1024 in cookies, less beside large tokens; 65 536 in a store.
+        /// The maximum: 1024 in cookies, or less beside large tokens; 65 536 in a store.
         limit: usize,
     },
-    /// It cannot be written as JSON.
-    #[error("the app data cannot be written as JSON")]
+    /// The data cannot be serialized as JSON.
+    #[error("the app data cannot be serialized as JSON")]
     NotJson(#[source] Arc<dyn Error + Send + Sync>),
-    /// What is there is not of the type that was asked for.
-    #[error("the app data is of another type")]
+    /// The stored data cannot be deserialized as the requested type.
+    #[error("the app data cannot be deserialized as this type")]
     OtherType(#[source] Arc<dyn Error + Send + Sync>),
-    /// The session has ended meanwhile.
+    /// The session has ended.
     #[error("the session has ended")]
     Ended,
-    /// The store cannot be asked, or too many requests write to this session at once.
+    /// The store cannot be reached, or too many requests write to this session concurrently.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
 impl Session {
-    /// What the application keeps with this session; `None` before it kept anything.
+    /// Returns the app data of this session, or `None` if there is none.
     ///
-    /// It lives as long as the session, goes on over refreshes, and is gone with the next login.
+    /// App data is kept over refreshes and removed with the session: the next login starts without.
     ///
     /// # Errors
     ///
-    /// [`AppDataError::OtherType`] where it is no `T`.
+    /// [`AppDataError::OtherType`] if it cannot be deserialized as `T`.
     pub fn app_data<T: DeserializeOwned>(&self) -> Result<Option<T>, AppDataError> {
         self.note_read();
         from_json(self.current().record().app_data())
     }
 
-    /// Keeps this with the session instead of what was there. What is written as `null` is nothing.
+    /// Replaces the app data of this session. Data that serializes to `null` removes it.
     ///
-    /// | where the session is | when it is kept | who wins of two requests at once | at most |
+    /// | session in | saved | concurrent requests | maximum |
     /// | --- | --- | --- | --- |
-    /// | sealed cookie | with the response to this request, whose headers must not be sent yet | the later call; over several processes the later response | 1 KiB |
-    /// | the same with shared memory | when this returns | the later call | 1 KiB |
-    /// | store | when this returns | the later call | 64 KiB |
+    /// | encrypted cookie | with the response of this request, whose headers must not have been sent | the later call wins; with several processes the later response wins | 1 KiB |
+    /// | encrypted cookie with a shared store | when this method returns | the later call wins | 1 KiB |
+    /// | store | when this method returns | the later call wins | 64 KiB |
     ///
-    /// What depends on what was there belongs into [`update_app_data`](Self::update_app_data).
+    /// Use [`update_app_data`](Self::update_app_data) if the new data depends on the old.
     ///
     /// # Errors
     ///
-    /// [`AppDataError`]; nothing was changed then.
+    /// [`AppDataError`]; the app data is then unchanged.
     pub async fn set_app_data<T: Serialize + ?Sized>(&self, data: &T) -> Result<(), AppDataError> {
         let text = to_json(data)?;
-        self.replace(|_| Ok(text.clone())).await
+        self.change_app_data(|_| Ok(text.clone())).await
     }
 
-    /// Makes new app data of what is there: a counter, a list that grows.
+    /// Updates the app data of this session with a function of the old data, for example a counter or a list.
     ///
-    /// Where the session is in a store, or has shared memory, `change` sees what every other request has
-    /// written before, and is called again where another was faster. In a sealed cookie alone, it sees
-    /// what this process knows.
+    /// With a store, `change` receives the data of all previous writes and is called again after a conflict.
+    /// In encrypted cookies alone, it receives the data that this process has.
     ///
     /// ```
     /// use tower_oauth::Session;
@@ -89,63 +88,64 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`AppDataError`]; nothing was changed then.
+    /// [`AppDataError`]; the app data is then unchanged.
     pub async fn update_app_data<T: Serialize + DeserializeOwned>(
         &self,
         change: impl Fn(Option<T>) -> T,
     ) -> Result<T, AppDataError> {
-        let mut made = None;
-        self.replace(|text| {
+        let mut saved = None;
+        self.change_app_data(|text| {
             let new = change(from_json(text)?);
             let text = to_json(&new)?;
-            made = Some(new);
+            saved = Some(new);
             Ok(text)
         })
         .await?;
-        // It was called at least once: otherwise nothing could have been kept.
-        made.ok_or(AppDataError::Ended)
+        // Set by the call of `change` that was saved.
+        saved.ok_or(AppDataError::Ended)
     }
 
-    async fn replace(
+    async fn change_app_data(
         &self,
         change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
     ) -> Result<(), AppDataError> {
         let newer = self
-            .keeper()
+            .manager()
             .replace_app_data(&self.current(), change)
             .await?;
-        self.renew(newer);
+        self.replace(newer);
         Ok(())
     }
 }
 
 impl SessionManager {
-    /// Compares and swaps until it took effect, or the session has ended (`L47`).
+    /// Compares and swaps until it succeeds or the session has ended.
     pub(super) async fn replace_app_data(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
         mut change: impl FnMut(Option<&str>) -> Result<Option<String>, AppDataError>,
     ) -> Result<LoadedSession, AppDataError> {
-        // A session that has ended keeps nothing, even if nobody has written it since.
-        let mut held = self.load(held).await?.ok_or(AppDataError::Ended)?;
-        if self.keeps_in_cookies_alone() && !self.has_room_for(held.record()) {
+        // Loaded first: a session that has ended keeps no data, even if its record has not been written
+        // since.
+        let mut loaded = self.load(loaded).await?.ok_or(AppDataError::Ended)?;
+        if self.is_cookie_only() && !self.has_room_for(loaded.record()) {
             return Err(StoreError::Full.into());
         }
-        for _ in 0..ATTEMPTS {
-            let text = change(held.record().app_data())?;
-            let record = self.with_app_data(held.record(), text)?;
-            match self.save(&held, record).await? {
-                Saved::Stored(newer) => return Ok(newer),
-                Saved::Conflict => match self.load(&held).await? {
-                    Some(newest) => held = newest,
+        for _ in 0..MAX_ATTEMPTS {
+            let text = change(loaded.record().app_data())?;
+            let record = self.with_app_data(loaded.record(), text)?;
+            match self.save(&loaded, record).await? {
+                SaveResult::Stored(newer) => return Ok(newer),
+                SaveResult::Conflict => match self.load(&loaded).await? {
+                    Some(newest) => loaded = newest,
                     None => return Err(AppDataError::Ended),
                 },
             }
         }
-        Err(StoreError::unavailable("a session changes too fast").into())
+        Err(StoreError::unavailable("the session changes too fast").into())
     }
 
-    /// The record with this app data, if there is room for it.
+    /// Returns the record with this app data if it fits.
     pub(super) fn with_app_data(
         &self,
         record: &SessionRecord,
@@ -153,19 +153,19 @@ impl SessionManager {
     ) -> Result<SessionRecord, AppDataError> {
         let bytes = text.as_ref().map_or(0, String::len);
         let too_large = |limit| AppDataError::TooLarge { bytes, limit };
-        let most = if self.keeps_sessions_in_store() {
-            MOST_IN_A_STORE
+        let limit = if self.keeps_sessions_in_store() {
+            MAX_IN_STORE
         } else {
-            MOST_IN_COOKIES
+            MAX_IN_COOKIES
         };
-        if bytes > most {
-            return Err(too_large(most));
+        if bytes > limit {
+            return Err(too_large(limit));
         }
         let record = record.clone().with_app_data(text);
         if !self.keeps_sessions_in_store() && bytes > 0 {
-            // The raw ID token gives way first.
+            // The raw ID token is dropped first if the cookie is too large.
             let length = record.clone().without_id_token().to_bytes().len();
-            let surplus = sealed_len(1 + length).saturating_sub(COOKIE_ROOM);
+            let surplus = sealed_len(1 + length).saturating_sub(MAX_COOKIE_LEN);
             if surplus > 0 {
                 return Err(too_large(bytes.saturating_sub(surplus)));
             }
@@ -174,7 +174,7 @@ impl SessionManager {
     }
 }
 
-/// `null` is nothing.
+/// Serializes `data`. Returns `None` for `null`.
 pub(super) fn to_json<T: Serialize + ?Sized>(data: &T) -> Result<Option<String>, AppDataError> {
     let text =
         serde_json::to_string(data).map_err(|error| AppDataError::NotJson(Arc::new(error)))?;
@@ -189,11 +189,11 @@ pub(super) fn from_json<T: DeserializeOwned>(
         .map_err(|error| AppDataError::OtherType(Arc::new(error)))
 }
 
-const MOST_IN_COOKIES: usize = 1024;
-const MOST_IN_A_STORE: usize = 64 * 1024;
+const MAX_IN_COOKIES: usize = 1024;
+const MAX_IN_STORE: usize = 64 * 1024;
 
-/// What the session cookies hold together, less their longest names.
-const COOKIE_ROOM: usize = 5 * 1024 - 64 - 2 * 64;
+/// The size of all session cookies without their longest names.
+const MAX_COOKIE_LEN: usize = 5 * 1024 - 64 - 2 * 64;
 
-/// Of those who write to one session at once, each round lets one through.
-const ATTEMPTS: usize = 64;
+/// Of concurrent writers, at least one succeeds in each round.
+const MAX_ATTEMPTS: usize = 64;

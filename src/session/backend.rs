@@ -1,4 +1,4 @@
-//! Where sessions are, and the three things that are done to one there: load, save, end.
+//! Where sessions are kept, and the operations on one of them: load, save and end.
 
 use super::events;
 use super::loaded::LoadedSession;
@@ -8,175 +8,187 @@ use crate::store::{SharedStore, StoreError};
 
 #[derive(Clone, Debug)]
 pub(super) enum SessionBackend {
-    /// In the browser alone. This process remembers what was ended and what was renewed.
+    /// In cookies alone. This process keeps the ended sessions and the latest records.
     Cookie,
-    /// In the browser; what was ended and what was renewed is in a store.
-    CookieWith(SharedStore),
-    /// In a store.
+    /// In cookies. Ended sessions and the latest records are in a store.
+    SharedCookie(SharedStore),
+    /// In a store. The cookie has a [`SessionSecret`](super::secret::SessionSecret).
     Store(SharedStore),
 }
 
-/// What a store holds of a session.
+/// The result of reading a session from the store.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(super) enum LoadResult {
     Session(LoadedSession),
-    /// It has ended, or never was.
+    /// The session has ended or never existed.
     Ended,
-    /// This process cannot read what is there. Another may: nothing is removed, replaced or told to the browser.
+    /// This process cannot read the record. Another process may be able to, so this one neither removes nor
+    /// replaces the record, and does not clear the cookie.
     Unreadable,
 }
 
-/// What came of writing a session.
+/// The result of writing a session.
 #[derive(Clone, Debug)]
-pub(crate) enum Saved {
+pub(crate) enum SaveResult {
     Stored(LoadedSession),
-    /// Somebody else has written or ended it since it was loaded. Nothing was changed.
+    /// The session was written or ended after it was loaded. Nothing was changed.
     Conflict,
 }
 
 impl SessionManager {
-    /// The newest state of a session anywhere; `None` where it has ended. What cannot be read here is an error:
-    /// whether the session has ended is not known.
+    /// Loads the newest state of a session. Returns `None` if the session has ended. A record that this
+    /// process cannot read is an error, since the session may be live.
     pub(super) async fn load(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        if self.is_denied(held.record()) {
+        if self.is_denied(loaded.record()) {
             return Ok(None);
         }
-        self.load_anyhow(held).await
+        self.load_ignoring_denylist(loaded).await
     }
 
-    /// The same, whatever this process refuses.
-    pub(super) async fn load_anyhow(
+    /// Like [`load`](Self::load), but ignores the denylist and the pending ends of this process.
+    pub(super) async fn load_ignoring_denylist(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<Option<LoadedSession>, StoreError> {
-        let found = match &self.place {
-            SessionBackend::Cookie => return Ok(self.still_lives(self.newest_here(held.clone()))),
-            SessionBackend::CookieWith(store) => self.newest_shared(store, held.clone()).await?,
-            SessionBackend::Store(store) => match held.ticket() {
-                Some(ticket) => self.load_stored(store, ticket).await?,
-                None => Found::Ended,
+        let found = match &self.backend {
+            SessionBackend::Cookie => {
+                return Ok(self.unless_ended(self.newest_local(loaded.clone())));
+            }
+            SessionBackend::SharedCookie(store) => {
+                self.newest_shared(store, loaded.clone()).await?
+            }
+            SessionBackend::Store(store) => match loaded.secret() {
+                Some(secret) => self.load_stored(store, secret).await?,
+                None => LoadResult::Ended,
             },
         };
         match found {
-            Found::Session(held) => Ok(self.still_lives(Some(held))),
-            Found::Ended => Ok(None),
-            Found::Unreadable => Err(StoreError::unavailable(
-                "the record of the session was written with a key or in a format that this process does not know",
+            LoadResult::Session(loaded) => Ok(self.unless_ended(Some(loaded))),
+            LoadResult::Ended => Ok(None),
+            LoadResult::Unreadable => Err(StoreError::unavailable(
+                "this process cannot read the session record: its key or format is unknown",
             )),
         }
     }
 
-    fn still_lives(&self, held: Option<LoadedSession>) -> Option<LoadedSession> {
-        held.filter(|held| !self.has_ended(held.record()))
+    fn unless_ended(&self, loaded: Option<LoadedSession>) -> Option<LoadedSession> {
+        let mut loaded = loaded?;
+        if let Some(last_use) = self.local.last_uses.later_than(loaded.record()) {
+            let record = SessionRecord::clone(loaded.record()).touched(last_use);
+            loaded = loaded.with_record(record);
+        }
+        (!self.has_ended(loaded.record())).then_some(loaded)
     }
 
-    /// Writes a newer record of a session, if nobody has written it since `held` was loaded (`L47`).
+    /// Writes a newer record of a session, unless the session was written or ended after `loaded` was loaded.
     pub(super) async fn save(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
         record: SessionRecord,
-    ) -> Result<Saved, StoreError> {
-        let newer = held.with_record(record);
+    ) -> Result<SaveResult, StoreError> {
+        let newer = loaded.with_record(record);
         if self.is_denied(newer.record()) {
-            return Ok(Saved::Conflict);
+            return Ok(SaveResult::Conflict);
         }
-        match &self.place {
-            SessionBackend::Cookie => Ok(self.save_here(held, newer)),
-            SessionBackend::CookieWith(store) => self.save_successor(store, newer).await,
+        match &self.backend {
+            SessionBackend::Cookie => Ok(self.save_local(loaded, newer)),
+            SessionBackend::SharedCookie(store) => self.save_shared(store, newer).await,
             SessionBackend::Store(store) => self.save_stored(store, newer).await,
         }
     }
 
-    /// Ends a session everywhere: no copy of its cookie is accepted from now on.
+    /// Ends a session everywhere: no process accepts a copy of its cookie after that.
     pub(crate) async fn end(&self, record: &SessionRecord) -> Result<(), StoreError> {
         self.end_unread(&SessionRef::from(record)).await?;
         if let Some(store) = self.store() {
-            self.delist(store, record).await;
+            self.index_remove(store, record).await;
         }
         Ok(())
     }
 
-    /// Ends a session that cannot be read.
+    /// Ends a session whose record cannot be read.
     pub(crate) async fn end_unread(&self, session: &SessionRef) -> Result<(), StoreError> {
-        if matches!(self.place, SessionBackend::Cookie) {
+        if matches!(self.backend, SessionBackend::Cookie) {
             self.deny(session);
-            self.memory.successors.take(&session.id);
+            self.local.latest.take(&session.id);
             return Ok(());
         }
         self.end_by_id(&session.id).await
     }
 
-    /// Ends a session of which only the ID is known.
+    /// Ends a session by its ID alone.
     pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
-        match &self.place {
+        match &self.backend {
             SessionBackend::Cookie => {
                 let clock = self.flow.clock().as_ref();
-                let denylist = &self.memory.denylist;
-                let raised = denylist.insert_id(id, clock, self.longest_life());
+                let denylist = &self.local.denylist;
+                let raised = denylist.insert_id(id, clock, self.max_lifetime());
                 raised.into_iter().for_each(events::watermark_raised);
-                self.memory.successors.take(id);
+                self.local.latest.take(id);
                 Ok(())
             }
-            SessionBackend::CookieWith(store) => self.end_shared(store, id).await,
+            SessionBackend::SharedCookie(store) => self.end_shared(store, id).await,
             SessionBackend::Store(store) => self.end_stored(store, id).await,
         }
     }
 
     pub(super) fn store(&self) -> Option<&SharedStore> {
-        match &self.place {
+        match &self.backend {
             SessionBackend::Cookie => None,
-            SessionBackend::CookieWith(store) | SessionBackend::Store(store) => Some(store),
+            SessionBackend::SharedCookie(store) | SessionBackend::Store(store) => Some(store),
         }
     }
 
-    /// Whether it is known in this process, without asking, that the session has ended.
+    /// Reports whether this process has ended the session. The store is not asked.
     pub(crate) fn is_denied(&self, record: &SessionRecord) -> bool {
-        self.memory.denylist.contains(record) || self.memory.pending_ends.contains(record.id())
+        self.local.denylist.contains(record) || self.local.pending_ends.contains(record.id())
     }
 
-    /// The newest state that this process knows of, or `None` where it knows that the session has ended.
-    pub(crate) fn newest_cached(&self, held: &LoadedSession) -> Option<LoadedSession> {
-        self.newest_here(held.clone())
+    /// Returns the newest state that this process has cached, or `None` if this process has ended the
+    /// session.
+    pub(crate) fn newest_cached(&self, loaded: &LoadedSession) -> Option<LoadedSession> {
+        self.newest_local(loaded.clone())
     }
 
-    /// Whether this process can keep what a session in a cookie becomes.
+    /// Reports whether this process has room for the refreshed record of a session in a cookie.
     pub(super) fn has_room_for(&self, record: &SessionRecord) -> bool {
         let now = self.flow.clock().monotonic();
-        self.memory.successors.has_room(record.id(), now)
+        self.local.latest.has_room(record.id(), now)
     }
 
-    fn newest_here(&self, held: LoadedSession) -> Option<LoadedSession> {
-        if self.is_denied(held.record()) {
+    fn newest_local(&self, loaded: LoadedSession) -> Option<LoadedSession> {
+        if self.is_denied(loaded.record()) {
             return None;
         }
-        Some(match self.memory.successors.of(held.record()) {
-            Some(record) => held.with_record(record),
-            None => held,
+        Some(match self.local.latest.of(loaded.record()) {
+            Some(record) => loaded.with_record(record),
+            None => loaded,
         })
     }
 
-    fn save_here(&self, held: &LoadedSession, newer: LoadedSession) -> Saved {
+    fn save_local(&self, loaded: &LoadedSession, newer: LoadedSession) -> SaveResult {
         let (record, now) = (newer.record(), self.flow.clock().monotonic());
-        let successors = &self.memory.successors;
-        if !successors.replace(held.record(), record, now, self.time_left(record)) {
-            return Saved::Conflict;
+        let latest = &self.local.latest;
+        if !latest.replace(loaded.record(), record, now, self.time_left(record)) {
+            return SaveResult::Conflict;
         }
-        // Ended between the two looks: whoever ended it has not seen these tokens, and revokes others (`L47`).
+        // The session may have been ended between the two checks. That request has not seen these tokens and
+        // revokes older ones.
         if self.is_denied(record) {
-            successors.take(record.id());
-            return Saved::Conflict;
+            latest.take(record.id());
+            return SaveResult::Conflict;
         }
-        Saved::Stored(newer)
+        SaveResult::Stored(newer)
     }
 
-    /// Refuses a session in this process.
+    /// Rejects the session in this process from now on.
     pub(super) fn deny(&self, session: &SessionRef) {
         let clock = self.flow.clock().as_ref();
-        let denylist = &self.memory.denylist;
-        let raised = denylist.insert(session, clock, self.longest_life());
+        let denylist = &self.local.denylist;
+        let raised = denylist.insert(session, clock, self.max_lifetime());
         raised.into_iter().for_each(events::watermark_raised);
     }
 }

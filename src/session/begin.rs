@@ -1,7 +1,7 @@
-//! A login becomes a session.
+//! Creates sessions after a login.
 
 use super::backend::SessionBackend;
-use super::loaded::{LoadedSession, Seat};
+use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use super::shared::both;
@@ -9,37 +9,40 @@ use crate::flow::SessionRecord;
 use crate::random::RandomError;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
-/// Why no session was begun. Nothing of it is left anywhere.
+/// The reason why a session was not created. Nothing of it is left in the store.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum CreateSessionError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error(transparent)]
     Random(#[from] RandomError),
-    /// The authorization server signed the person out while they signed in here.
-    #[error("a logout overtook the login")]
+    /// The authorization server ended the user's sessions during the login.
+    #[error("a logout ended the session during the login")]
     LoggedOut,
 }
 
 impl SessionManager {
-    /// Begins the session of a login, under a name that nobody knew before (`L20`).
+    /// Creates the session of a completed login, with a new ID: an ID from before the login is never
+    /// continued, which prevents session fixation.
     pub(crate) async fn begin(
         &self,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        // `L44`: whoever notes where it is, or that it has ended, counts on this.
-        let record = self.above_watermark(record).with_limit(self.absolute);
-        match &self.place {
-            SessionBackend::Cookie => Ok(LoadedSession::new(record, Seat::Cookie(None))),
-            SessionBackend::CookieWith(store) => self.begin_shared(store, record).await,
+        // The index and the end marker are stored for as long as this limit allows, so the record must keep
+        // it even if the configuration changes.
+        let record = self.after_watermark(record).with_limit(self.absolute);
+        match &self.backend {
+            SessionBackend::Cookie => Ok(LoadedSession::new(record, Revision::Cookie(None))),
+            SessionBackend::SharedCookie(store) => self.begin_shared(store, record).await,
             SessionBackend::Store(store) => self.begin_stored(store, record).await,
         }
     }
 
-    /// A login in the second of its user's watermark is not covered by it.
-    fn above_watermark(&self, record: SessionRecord) -> SessionRecord {
-        let latest = record.created_at().saturating_add(MOST_AHEAD);
-        match self.memory.denylist.watermark(&record) {
+    /// Moves the creation time past the watermark of the user, which would otherwise cover a login in the
+    /// same second.
+    fn after_watermark(&self, record: SessionRecord) -> SessionRecord {
+        let latest = record.created_at().saturating_add(MAX_CLOCK_LEAD);
+        match self.local.denylist.watermark(&record) {
             Some(watermark) if watermark < latest => record.created_after(watermark),
             _ => record,
         }
@@ -50,12 +53,12 @@ impl SessionManager {
         store: &SharedStore,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        self.enlist(store, &record).await?;
-        // Each request looks again; here there is still somebody to tell.
+        self.index_add(store, &record).await?;
+        // Each request checks this again. Here the login can still be rejected with an error page.
         if self.is_logged_out(store, &record).await? {
-            return Err(self.overtaken(&record).await);
+            return Err(self.undo_creation(&record).await);
         }
-        Ok(LoadedSession::new(record, Seat::Cookie(None)))
+        Ok(LoadedSession::new(record, Revision::Cookie(None)))
     }
 
     async fn begin_stored(
@@ -63,30 +66,34 @@ impl SessionManager {
         store: &SharedStore,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        let ticket = SessionSecret::random(self.random())?;
-        let record = record.with_id(ticket.id(self.flow.binding()));
-        self.enlist(store, &record).await?;
+        let secret = SessionSecret::random(self.random())?;
+        let record = record.with_id(secret.id(self.flow.binding()));
+        self.index_add(store, &record).await?;
         let put = self
-            .put_stored(store, &ticket, &record, Expect::Absent)
+            .put_stored(store, &secret, &record, Expect::Absent)
             .await?;
         let Put::Stored(version) = put else {
-            return Err(StoreError::unavailable("the name of a new session is taken").into());
+            return Err(StoreError::unavailable("the ID of a new session is taken").into());
         };
-        // Whoever ends many at once found the session on its list or left a note; whoever has a place to
-        // make may have taken it off the list before it was here.
-        let (logged_out, listed) = both(
+        // A bulk logout either found the session in the index or stored a watermark before. A login that
+        // makes room for itself may have removed this session from the index before it was stored.
+        let (logged_out, indexed) = both(
             self.is_logged_out(store, &record),
-            self.is_listed(store, &record),
+            self.is_indexed(store, &record),
         )
         .await;
-        if logged_out? || !listed? {
-            return Err(self.overtaken(&record).await);
+        if logged_out? || !indexed? {
+            return Err(self.undo_creation(&record).await);
         }
-        Ok(LoadedSession::new(record, Seat::Stored { ticket, version }))
+        self.local.pending_ends.record_opened(&record);
+        Ok(LoadedSession::new(
+            record,
+            Revision::Stored { secret, version },
+        ))
     }
 
-    /// Leaves nothing here of a login whose logout was faster; whoever began it revokes its tokens.
-    async fn overtaken(&self, record: &SessionRecord) -> CreateSessionError {
+    /// Removes what was stored for a login that a logout overtook. The caller revokes its tokens.
+    async fn undo_creation(&self, record: &SessionRecord) -> CreateSessionError {
         let ended = self.end(record).await;
         ended.map_or_else(CreateSessionError::Store, |()| {
             CreateSessionError::LoggedOut
@@ -94,5 +101,5 @@ impl SessionManager {
     }
 }
 
-/// How much later than the clock tells a session may be created, in seconds: less than clocks may differ.
-const MOST_AHEAD: i64 = 30;
+/// How far the creation time may be moved ahead of the clock, in seconds. Less than the accepted clock skew.
+const MAX_CLOCK_LEAD: i64 = 30;

@@ -1,14 +1,14 @@
-//! What is remembered of sessions, up to a fixed number of them.
+//! A map by session ID with a fixed maximum size.
 
 use std::collections::{HashMap, VecDeque};
 
 use crate::flow::SessionId;
 
-/// One value a session. Where there is no room, what was put longest ago goes.
+/// A map that evicts the entry that was inserted first. Inserting a key again makes it the newest.
 #[derive(Debug)]
 pub(super) struct BoundedMap<V> {
     entries: HashMap<SessionId, (u64, V)>,
-    /// The oldest first; an entry that was put again stands again further behind.
+    /// The oldest first, including stale positions of keys that were inserted again.
     order: VecDeque<(u64, SessionId)>,
     count: u64,
 }
@@ -34,7 +34,7 @@ impl<V> BoundedMap<V> {
         self.order.push_back((self.count, id));
         let Self { entries, order, .. } = self;
         if order.len() > 2 * MAX {
-            // One session that is noted all the time must not push out the others.
+            // Repeated inserts of one key must not evict the others.
             order.retain(|(number, id)| entries.get(id).is_some_and(|one| one.0 == *number));
         }
         while self.entries.len() > MAX {
@@ -52,7 +52,7 @@ impl<V> BoundedMap<V> {
     }
 }
 
-/// A few MB of notes at most.
+/// The maximum number of entries: a few MB.
 const MAX: usize = 10_000;
 
 #[cfg(test)]
@@ -66,19 +66,19 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_first_and_the_memory_is_bounded() {
-        let mut memory = BoundedMap::default();
-        (0..MAX).for_each(|n| memory.put(id(n), n));
-        memory.put(id(0), 7);
-        memory.put(id(MAX), MAX);
-        assert_eq!(memory.get(&id(0)), Some(&7));
-        assert_eq!(memory.get(&id(1)), None);
-        assert_eq!(memory.get(&id(2)), Some(&2));
-        memory.remove(&id(2));
-        assert_eq!(memory.get(&id(2)), None);
-        (0..5 * MAX).for_each(|n| memory.put(id(3), n));
-        assert!(memory.order.len() <= 2 * MAX);
-        assert_eq!(memory.get(&id(4)), Some(&4), "nobody else had to go");
-        assert_eq!(memory.get(&id(3)), Some(&(5 * MAX - 1)));
+    fn the_oldest_entry_is_evicted_and_the_size_is_bounded() {
+        let mut map = BoundedMap::default();
+        (0..MAX).for_each(|n| map.put(id(n), n));
+        map.put(id(0), 7);
+        map.put(id(MAX), MAX);
+        assert_eq!(map.get(&id(0)), Some(&7));
+        assert_eq!(map.get(&id(1)), None);
+        assert_eq!(map.get(&id(2)), Some(&2));
+        map.remove(&id(2));
+        assert_eq!(map.get(&id(2)), None);
+        (0..5 * MAX).for_each(|n| map.put(id(3), n));
+        assert!(map.order.len() <= 2 * MAX);
+        assert_eq!(map.get(&id(4)), Some(&4), "no other entry was evicted");
+        assert_eq!(map.get(&id(3)), Some(&(5 * MAX - 1)));
     }
 }

@@ -1,41 +1,41 @@
-//! A wall clock that is set back prolongs nothing.
+//! Detects that the wall clock was set back, which must not extend the lifetime of a session.
 //!
-//! Sessions carry times of the wall, which replicas share and the monotonic clock does not know. The two
-//! clocks together show when the wall clock was set back here, and by how much: what was noted before is
-//! that much older than it looks.
+//! Sessions have wall-clock times, which replicas share, unlike monotonic times. The difference between the
+//! two clocks shows when the wall clock was set back and by how much: anything recorded before is older by
+//! that amount.
 
 use std::sync::{Mutex, PoisonError};
 
 use crate::clock::{Clock, unix_seconds};
 
-/// Watches the wall clock of this process, each time it is read.
+/// Compares the wall clock with the monotonic clock whenever it is read.
 #[derive(Debug, Default)]
-pub(super) struct RollbackGuard(Mutex<Option<Seen>>);
+pub(super) struct RollbackGuard(Mutex<Option<ClockOffsets>>);
 
-/// Differences between the two clocks, in seconds, and a time of the wall.
+/// Differences between the two clocks in seconds, and a wall-clock time.
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct ClockOffsets {
     last: i64,
     highest: i64,
-    /// What the wall showed when it was last found set back.
+    /// The wall-clock time at which it was last found set back.
     set_back_at: i64,
 }
 
 impl RollbackGuard {
-    /// What the wall clock shows.
+    /// Returns the wall-clock time.
     pub(super) fn now(&self, clock: &dyn Clock) -> i64 {
         let wall = unix_seconds(clock);
         let monotonic = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
         let ahead = wall.saturating_sub(monotonic);
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = seen.unwrap_or(Seen {
+        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = offsets.unwrap_or(ClockOffsets {
             last: ahead,
             highest: ahead,
             set_back_at: i64::MIN,
         });
-        // Each of the two may be cut by almost a second.
+        // Both clocks are rounded down to seconds.
         let set_back = ahead < before.last.saturating_sub(1);
-        *seen = Some(Seen {
+        *offsets = Some(ClockOffsets {
             last: ahead,
             highest: before.highest.max(ahead),
             set_back_at: if set_back { wall } else { before.set_back_at },
@@ -43,10 +43,12 @@ impl RollbackGuard {
         wall
     }
 
-    /// How much older something is than the wall clock tells that was noted at `moment`, in seconds.
-    pub(super) fn lost_since(&self, moment: i64) -> i64 {
+    /// Returns how many seconds the wall clock was set back since `time`.
+    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
         match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(seen) if moment < seen.set_back_at => seen.highest.saturating_sub(seen.last),
+            Some(offsets) if time < offsets.set_back_at => {
+                offsets.highest.saturating_sub(offsets.last)
+            }
             _ => 0,
         }
     }
@@ -60,9 +62,9 @@ mod tests {
     use crate::clock::Sleep;
 
     #[derive(Debug)]
-    struct At(u64, u64);
+    struct FixedClock(u64, u64);
 
-    impl Clock for At {
+    impl Clock for FixedClock {
         fn now(&self) -> SystemTime {
             UNIX_EPOCH + Duration::from_secs(self.0)
         }
@@ -77,29 +79,29 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_noted_before_the_clock_was_set_back_is_older_than_it_looks() {
-        let steady = RollbackGuard::default();
-        assert_eq!(steady.lost_since(0), 0);
+    fn only_times_recorded_before_a_rollback_are_adjusted() {
+        let guard = RollbackGuard::default();
+        assert_eq!(guard.rolled_back_since(0), 0);
         for (wall, monotonic, lost_before, lost_after) in [
             (1000, 0, 0, 0),
             (1100, 100, 0, 0),
-            // A second more or less is how two clocks are read.
+            // A difference of a second comes from rounding.
             (1109, 110, 0, 0),
             (1200, 200, 0, 0),
-            // Half a minute back, and on from there.
+            // Set back by half a minute.
             (1170, 200, 30, 0),
             (1300, 330, 30, 0),
-            // Forward again, and back once more by as much.
+            // Set forward, and back again by the same amount.
             (1400, 400, 0, 0),
             (1410, 440, 30, 30),
         ] {
             assert_eq!(
-                steady.now(&At(wall, monotonic)),
+                guard.now(&FixedClock(wall, monotonic)),
                 i64::try_from(wall).unwrap()
             );
-            assert_eq!(steady.lost_since(1000), lost_before, "{wall}");
-            assert_eq!(steady.lost_since(1250), lost_after, "{wall}");
+            assert_eq!(guard.rolled_back_since(1000), lost_before, "{wall}");
+            assert_eq!(guard.rolled_back_since(1250), lost_after, "{wall}");
         }
-        assert_eq!(steady.lost_since(1410), 0);
+        assert_eq!(guard.rolled_back_since(1410), 0);
     }
 }

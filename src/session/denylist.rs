@@ -1,7 +1,8 @@
-//! The revocation list of this process: sessions that were ended before they expired.
+//! The denylist of this process: sessions that were ended before they expired.
 //!
-//! A live entry is never dropped. Where there is no room for it, a watermark takes its place: sessions of one user,
-//! or in the last resort of all users, that were created at or before it are refused.
+//! A live entry is never evicted. If there is no room for it, a watermark replaces it: sessions that were
+//! created at or before the watermark are rejected, either those of one user or, as the last resort, those of
+//! all users.
 
 mod entries;
 #[cfg(test)]
@@ -11,47 +12,47 @@ mod tests;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::entries::Entries;
+use self::entries::DenylistEntries;
 use crate::clock::{Clock, unix_seconds};
 use crate::flow::{SessionId, SessionRecord, SessionRef};
 
-/// Ended sessions, each for as long as a copy of its cookie could be accepted otherwise.
+/// Ended sessions. Each entry lasts for as long as a copy of the cookie could be accepted otherwise.
 #[derive(Debug, Default)]
-pub(super) struct Denylist(Mutex<Entries>);
+pub(super) struct Denylist(Mutex<DenylistEntries>);
 
-/// For whom a watermark was raised.
+/// The users to which a raised watermark applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Raised {
+pub(super) enum WatermarkScope {
     OneUser,
     AllUsers,
 }
 
 impl Denylist {
-    /// Refuses a session from now on, for as long as `lifetime`. Returns whose watermark was raised for it, if a
+    /// Denies a session for `lifetime`. Returns the scope of the watermark that was raised for it, if a
     /// warning about that is due.
     pub(super) fn insert(
         &self,
         session: &SessionRef,
         clock: &dyn Clock,
         lifetime: Duration,
-    ) -> Option<Raised> {
+    ) -> Option<WatermarkScope> {
         let (user, created_at) = (Some(session.user), session.created_at);
         self.lock()
             .insert(&session.id, user, created_at, clock, lifetime)
     }
 
-    /// The same for a session of which only the ID is known. Such entries share no limit with those of any user.
+    /// Denies a session by its ID alone. The limit per user does not apply to such entries.
     pub(super) fn insert_id(
         &self,
         id: &SessionId,
         clock: &dyn Clock,
         lifetime: Duration,
-    ) -> Option<Raised> {
+    ) -> Option<WatermarkScope> {
         let created_at = unix_seconds(clock);
         self.lock().insert(id, None, created_at, clock, lifetime)
     }
 
-    /// Reports whether the session was ended.
+    /// Reports whether the session has been ended, by its entry or by a watermark.
     pub(super) fn contains(&self, record: &SessionRecord) -> bool {
         let entries = self.lock();
         let watermark = || entries.watermark(record);
@@ -59,17 +60,17 @@ impl Denylist {
             || watermark().is_some_and(|level| record.created_at() <= level)
     }
 
-    /// Reports whether the session of this ID was ended; watermarks are not considered.
+    /// Reports whether the session with this ID has an entry. Ignores watermarks.
     pub(super) fn contains_id(&self, id: &SessionId) -> bool {
         self.lock().contains(id)
     }
 
-    /// Returns the creation time up to which sessions of this user are refused.
+    /// Returns the creation time up to which sessions of this user are rejected.
     pub(super) fn watermark(&self, record: &SessionRecord) -> Option<i64> {
         self.lock().watermark(record)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, DenylistEntries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,40 +1,40 @@
-//! What a session could not give.
+//! The error of the methods of a session.
 
 use std::time::Duration;
 
 use crate::flow::{FlowError, UserInfoError};
 
-/// What a session could not give.
+/// The error of [`Session::access_token`](crate::Session::access_token), [`refresh`](crate::Session::refresh)
+/// and [`userinfo`](crate::Session::userinfo).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SessionError {
-    /// The access token has expired, and there is no refresh token to get a newer one with, or none that is
-    /// still good: the person has to sign in again.
+    /// The access token has expired and there is no valid refresh token. The user has to sign in again.
     #[error("the access token has expired")]
     AccessTokenExpired,
-    /// The session has ended while the request was under way: signed out here or elsewhere, its refresh
-    /// token was refused, or the tokens that came were another person's.
+    /// The session has ended during the request: the user signed out here or elsewhere, the authorization
+    /// server rejected the refresh token, or a refresh returned the tokens of another subject.
     #[error("the session has ended")]
     Ended,
-    /// The authorization server or the store does not answer at the moment; the session stays (503).
-    #[error("the session cannot be renewed at the moment: {reason}")]
+    /// The authorization server or the store does not respond. The session is kept (503).
+    #[error("the session cannot be refreshed: {reason}")]
     Unavailable {
-        /// For the log.
+        /// The reason, for the log.
         reason: String,
         /// When to try again.
         retry_after: Duration,
     },
-    /// The access token has expired, and the authorization server does not let this application renew it: its
-    /// credentials are wrong or its registration has changed. The session stays, and mends itself when
-    /// they are put right; to the person it is a failure of the server (502).
-    #[error("the authorization server refuses this application: {error}")]
+    /// The access token has expired and the authorization server rejected the client, because its credentials
+    /// are wrong or its registration has changed. The session is kept and works again once that is corrected.
+    /// To the user this is a server error (502).
+    #[error("the authorization server rejected the client: {error}")]
     Refused {
-        /// What the server said, for the log.
+        /// The error response of the authorization server, for the log.
         error: FlowError,
         /// When to try again.
         retry_after: Duration,
     },
-    /// The userinfo endpoint gave nothing.
+    /// The userinfo request failed.
     #[error(transparent)]
     UserInfo(#[from] UserInfoError),
 }

@@ -1,143 +1,166 @@
-//! What the log hears of sessions, under the target `tower_oauth::session`: stable names, no secret (`L75`).
-//! A caller can cause most of them, so each kind is bounded.
+//! Log events of sessions, target `tower_oauth::session`. Callers can cause most of them, so each kind is limited.
 
 use std::fmt::Display;
 
-use super::denylist::Raised;
-use super::manager::NotOpened;
-use crate::flow::FlowError;
+use super::denylist::WatermarkScope;
+use super::manager::UnsealError;
+use crate::flow::{FlowError, SessionId};
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::session";
 
-/// An entry in the store that this process cannot read. It is left as it is.
-pub(super) fn unreadable(purpose: &'static str, reason: NotOpened) {
+pub(super) fn record_unreadable(purpose: &'static str, reason: UnsealError) {
     let reason = match reason {
-        NotOpened::Unreadable => {
-            "written with a key or in a format that this process does not know"
-        }
-        NotOpened::Foreign => "not written for this session, issuer and client, or changed since",
+        UnsealError::Unreadable => "its key or format is unknown to this process",
+        UnsealError::Foreign => "it belongs to another session, issuer or client, or was changed",
     };
-    if may_log("session_unreadable", purpose) {
+    if may_log("session_record_unreadable", purpose) {
         tracing::warn!(
-            target: TARGET, event = "session_unreadable", purpose, reason,
-            "left an entry of the store unread: give all replicas the same key ring and the same release"
+            name: "session_record_unreadable", target: TARGET, purpose, reason,
+            "kept a session record that cannot be opened: all replicas need the same cookie keys and the same release"
         );
     }
 }
 
-/// A hook of the application gave no answer, or one that could not be carried out.
 pub(super) fn hook_failed(hook: &'static str, reason: &dyn Display) {
     if may_log("hook_failed", hook) {
-        tracing::error!(target: TARGET, event = "hook_failed", hook, %reason);
+        tracing::error!(
+            name: "hook_failed", target: TARGET, hook, %reason,
+            "a hook of the application failed"
+        );
     }
 }
 
-pub(super) fn not_touched(reason: &dyn Display) {
-    if may_log("session_not_touched", "") {
-        tracing::warn!(target: TARGET, event = "session_not_touched", %reason);
+pub(super) fn touch_failed(reason: &dyn Display) {
+    if may_log("session_touch_failed", "") {
+        tracing::warn!(
+            name: "session_touch_failed", target: TARGET, %reason,
+            "failed to save the time of the last use of a session"
+        );
     }
 }
 
-pub(super) fn refreshed() {
-    tracing::debug!(target: TARGET, event = "session_refreshed");
+pub(super) fn refreshed(id: &SessionId) {
+    let session = &id.to_string()[..ID_PREFIX_LEN];
+    tracing::debug!(
+        name: "session_refreshed", target: TARGET, session,
+        "refreshed the tokens of a session"
+    );
 }
 
-/// The authorization server does not take the refresh token: the session has ended.
-pub(super) fn refresh_refused(error: &FlowError) {
-    if may_log("refresh_refused", error.code()) {
-        tracing::info!(target: TARGET, event = "refresh_refused", code = error.code(), reason = %error);
+/// The refresh token is invalid (RFC 6749 §5.2), so the session has ended.
+pub(super) fn refresh_token_rejected(error: &FlowError) {
+    if may_log("refresh_token_rejected", error.code()) {
+        tracing::info!(
+            name: "refresh_token_rejected", target: TARGET, code = error.code(), reason = %error,
+            "the authorization server rejected a refresh token: the session has ended"
+        );
     }
 }
 
-/// The same where sessions are in cookies alone: it may have been used by another replica, or by a thief.
+/// Like [`refresh_token_rejected`], for sessions in cookies alone.
 pub(super) fn refresh_reuse_suspected(error: &FlowError) {
     if may_log("refresh_reuse_suspected", error.code()) {
         tracing::warn!(
-            target: TARGET, event = "refresh_reuse_suspected", code = error.code(), reason = %error,
-            "a refresh token was refused: if several replicas serve these sessions, give them a shared memory"
+            name: "refresh_reuse_suspected", target: TARGET, code = error.code(), reason = %error,
+            "the authorization server rejected a refresh token: another replica or a thief may have used it; replicas \
+             need a shared store"
         );
     }
 }
 
-/// The tokens of a refresh are not of whom they were asked for: the session has ended.
-pub(super) fn other_person(error: &FlowError) {
-    if may_log("refresh_other_person", error.code()) {
-        tracing::error!(target: TARGET, event = "refresh_other_person", code = error.code(), reason = %error);
+pub(super) fn refresh_subject_mismatch(error: &FlowError) {
+    if may_log("refresh_subject_mismatch", error.code()) {
+        tracing::error!(
+            name: "refresh_subject_mismatch", target: TARGET, code = error.code(), reason = %error,
+            "a refresh returned tokens of another subject: the session has ended"
+        );
     }
 }
 
-/// Nobody's session can be renewed until this is put right; all of them stay.
 pub(super) fn refresh_misconfigured(error: &FlowError) {
     if may_log("refresh_misconfigured", error.code()) {
-        tracing::error!(target: TARGET, event = "refresh_misconfigured", code = error.code(), reason = %error);
+        tracing::error!(
+            name: "refresh_misconfigured", target: TARGET, code = error.code(), reason = %error,
+            "the authorization server rejected the client: no session can be refreshed until the configuration is \
+             corrected"
+        );
     }
 }
 
 pub(super) fn refresh_failed(error: &FlowError) {
     if may_log("refresh_failed", error.code()) {
-        tracing::warn!(target: TARGET, event = "refresh_failed", code = error.code(), reason = %error);
+        tracing::warn!(
+            name: "refresh_failed", target: TARGET, code = error.code(), reason = %error,
+            "failed to refresh a session: the refresh is retried later"
+        );
     }
 }
 
-/// New tokens wait for the store.
-pub(super) fn tokens_not_kept(reason: &dyn Display) {
-    if may_log("refresh_not_kept", "") {
-        tracing::warn!(target: TARGET, event = "refresh_not_kept", %reason);
+pub(super) fn tokens_not_saved(reason: &dyn Display) {
+    if may_log("refreshed_tokens_not_saved", "") {
+        tracing::warn!(
+            name: "refreshed_tokens_not_saved", target: TARGET, %reason,
+            "failed to save refreshed tokens: the store is retried"
+        );
     }
 }
 
-/// The next refresh ends it.
-pub(super) fn not_ended(reason: &dyn Display) {
-    if may_log("session_not_ended", "") {
-        tracing::warn!(target: TARGET, event = "session_not_ended", %reason);
+pub(super) fn end_failed(reason: &dyn Display) {
+    if may_log("session_end_failed", "") {
+        tracing::warn!(
+            name: "session_end_failed", target: TARGET, %reason,
+            "failed to end a session in the store"
+        );
     }
 }
 
 pub(super) fn rotation_without_store() {
     if may_log("rotation_without_store", "") {
         tracing::warn!(
-            target: TARGET, event = "rotation_without_store",
+            name: "rotation_without_store", target: TARGET,
             "the authorization server rotates refresh tokens, and sessions are in cookies alone: several replicas \
-             would use a refresh token twice, unless they share a memory"
+             would send a refresh token twice, unless they share a store"
         );
     }
 }
 
-/// Entries of the revocation list gave way to a watermark.
-pub(super) fn watermark_raised(raised: Raised) {
+pub(super) fn watermark_raised(raised: WatermarkScope) {
     match raised {
-        Raised::OneUser => tracing::warn!(
-            target: TARGET, event = "denylist_watermark_raised", scope = "user",
-            "a user signed out so often that older sessions of this user are refused; with_session_store keeps \
+        WatermarkScope::OneUser => tracing::warn!(
+            name: "denylist_watermark_raised", target: TARGET, scope = "user",
+            "a user signed out very often: older sessions of this user are rejected; with_session_store keeps \
              sign-outs in a store"
         ),
-        Raised::AllUsers => tracing::warn!(
-            target: TARGET, event = "denylist_watermark_raised", scope = "all",
-            "more users signed out than this process can remember: older sessions of all users are refused; \
-             with_session_store keeps sign-outs in a store"
+        WatermarkScope::AllUsers => tracing::warn!(
+            name: "denylist_watermark_raised", target: TARGET, scope = "all",
+            "the denylist is full: older sessions of all users are rejected; with_session_store keeps sign-outs in a \
+             store"
         ),
     }
 }
 
-/// The store did not accept the end of a session.
 pub(super) fn end_pending(reason: &dyn Display, retried: bool) {
     tracing::warn!(
-        target: TARGET, event = "session_end_pending", %reason, retried,
-        "a session ended in this process only: other processes may accept it until the store has accepted its end"
+        name: "session_end_pending", target: TARGET, %reason, retried,
+        "a session ended in this process only: other processes may accept it until the store has recorded its end"
     );
 }
 
-/// The store accepted ends of sessions that were pending.
 pub(super) fn pending_ends_written(count: usize) {
-    tracing::info!(target: TARGET, event = "pending_session_ends_written", count);
+    tracing::info!(
+        name: "pending_session_ends_written", target: TARGET, count,
+        "the store recorded the pending ends of sessions"
+    );
 }
 
-/// The list of a `sid` is full.
 pub(super) fn sid_is_shared() {
     tracing::warn!(
-        target: TARGET, event = "sid_is_shared",
-        "the authorization server gives thousands of sessions one `sid`: a logout token that names only this `sid` \
+        name: "sid_is_shared", target: TARGET,
+        "the authorization server uses one `sid` for thousands of sessions: a logout token that names only this `sid` \
          does not end all of them"
     );
 }
+
+/// Enough to correlate events. The ID is a digest of the secret in the cookie.
+const ID_PREFIX_LEN: usize = 8;

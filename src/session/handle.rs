@@ -1,4 +1,4 @@
-//! Somebody who is signed in, as handlers see them.
+//! The session that handlers receive.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,62 +8,67 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refresh::Seat;
+use super::refresh::RefreshWaiter;
 use crate::clock::within;
 use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 
-/// Somebody who signed in.
+/// An authenticated user session.
 ///
-/// Outside of tests (`testing::TestSession`) there is no public way to make one, so a handler that is given
-/// one needs no check of its own: the ID token was verified at the login, and the session is within its
-/// limits. Cheap to clone.
+/// [`LoginLayer`](crate::LoginLayer) inserts it into the request extensions after validating the session
+/// cookie; handlers receive it as an axum extractor. It cannot be constructed outside of tests
+/// (`testing::TestSession`), so a handler that takes a `Session` needs no further authentication check.
+/// Cloning is cheap.
 ///
-/// Know people by [`user_key`](Self::user_key), never by an e-mail address or a user name
-/// ([OpenID Connect Core §5.7]).
+/// Identify users by [`user_key`](Self::user_key), not by e-mail address or user name ([OpenID Connect Core
+/// §5.7]).
 ///
-/// What is *not* checked: whether the account still exists at the authorization server, and anything
-/// that changed there since the login.
+/// # Not checked
+///
+/// Whether the account still exists at the authorization server, and anything that changed there since the
+/// login.
 ///
 /// [OpenID Connect Core §5.7]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
 #[derive(Clone)]
-pub struct Session(Arc<Inner>);
+pub struct Session(Arc<SessionInner>);
 
-struct Inner {
-    keeper: Arc<SessionManager>,
-    /// What the request came with: who somebody is does not change under a handler's hands.
+struct SessionInner {
+    manager: Arc<SessionManager>,
+    /// The record that the request presented. The user does not change during a request.
     opened: Arc<SessionRecord>,
     expires_at: i64,
-    /// The newest that is known here.
+    /// The newest state in this request.
     current: Mutex<LoadedSession>,
-    /// A refresh that was begun before anybody needed it.
-    ahead: Mutex<Option<Seat>>,
-    /// Whether the application has read anything of the session.
+    /// The proactive refresh that was started, if any.
+    proactive_refresh: Mutex<Option<RefreshWaiter>>,
+    /// Whether the application has read the session.
     was_read: AtomicBool,
 }
 
-/// Who somebody is: subjects are only unique within their issuer.
+/// Identifies a user: a subject is unique only within its issuer ([OpenID Connect Core §5.7]).
+///
+/// [OpenID Connect Core §5.7]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub struct UserKey<'a> {
-    /// `iss`: the authorization server.
+    /// The issuer (`iss`), which identifies the authorization server.
     pub issuer: &'a str,
-    /// `sub`: the person, as that server knows them.
+    /// The subject (`sub`), which identifies the user at the issuer.
     pub subject: &'a str,
 }
 
 impl Session {
-    /// `iss`: the authorization server the person signed in at.
+    /// Returns the issuer (`iss`), which identifies the authorization server.
     pub fn issuer(&self) -> &str {
         self.opened().issuer()
     }
 
-    /// `sub`: the person, as the issuer knows them.
+    /// Returns the subject (`sub`), which identifies the user at the issuer.
     pub fn subject(&self) -> &str {
         self.opened().subject()
     }
 
-    /// Issuer and subject: the key under which an application keeps what it knows of somebody.
+    /// Returns issuer and subject, which together identify the user.
     pub fn user_key(&self) -> UserKey<'_> {
         UserKey {
             issuer: self.issuer(),
@@ -71,120 +76,125 @@ impl Session {
         }
     }
 
-    /// The claims of the ID token, as they were at the login.
+    /// Returns the claims of the ID token from the login.
     pub fn claims(&self) -> &Claims {
         self.opened().claims()
     }
 
-    /// The e-mail address in the ID token, and whether the issuer vouches for it.
+    /// Returns the e-mail address in the ID token, and whether the issuer has verified it.
     pub fn email(&self) -> Option<Email> {
         Email::read(|name| self.claims().get(name))
     }
 
-    /// The scopes that were granted, which may be others than those asked for (RFC 6749 §5.1).
+    /// Returns the granted scopes, which may differ from the requested ones ([RFC 6749 §5.1]).
+    ///
+    /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn scopes(&self) -> &ScopeSet {
         self.opened().scopes()
     }
 
-    /// When the person signed in here.
+    /// Returns when the user signed in to this application.
     pub fn signed_in_at(&self) -> SystemTime {
-        moment(self.opened().created_at())
+        system_time(self.opened().created_at())
     }
 
-    /// When the session ends if it is not used any more.
+    /// Returns when the session expires unless it is used again.
     pub fn expires_at(&self) -> SystemTime {
-        moment(self.0.expires_at)
+        system_time(self.0.expires_at)
     }
 
-    /// The name of the session: for logs and for support. No secret.
+    /// Returns the ID of the session, for logs and support. It is not a secret.
     pub fn id(&self) -> &SessionId {
         self.opened().id()
     }
 
-    /// An access token that is good now, for requests to an API on the person's behalf. Opaque to this
-    /// application.
+    /// Returns an access token that is valid now, refreshing it if it has expired.
     ///
-    /// It is renewed ahead of its end, so it is nearly always at hand; where it has expired, this waits for
-    /// a new one, up to 15 seconds. However many ask at once, and in however many processes that share a
-    /// store, the authorization server is asked once. It works as well after the response was sent.
+    /// Concurrent callers share one refresh, in this process and in all processes that share a store. Waits
+    /// at most 15 seconds. Proactive refreshes make waiting rare. The method also works after the response
+    /// was sent.
     ///
-    /// An API may refuse it all the same, because it was revoked: then [`refresh`](Self::refresh) and ask
-    /// again, once.
+    /// If an API rejects the token because it was revoked, call [`refresh`](Self::refresh) and repeat the
+    /// request once.
     ///
     /// # Errors
     ///
-    /// [`SessionError`], only where there is no good access token:
-    /// [`AccessTokenExpired`](SessionError::AccessTokenExpired) and [`Ended`](SessionError::Ended) want a
-    /// login, all others a later attempt. A session that is kept for longer than its request, by a WebSocket for
-    /// example, answers `Ended` as soon as it has ended: in every process if sessions have a store, which is asked
-    /// once at each call; otherwise in the process that ended it.
+    /// [`SessionError`] if there is no valid access token:
+    ///
+    /// - [`AccessTokenExpired`](SessionError::AccessTokenExpired) and [`Ended`](SessionError::Ended): the
+    ///   user has to sign in again. A session that outlives its request, for example in a WebSocket handler,
+    ///   returns `Ended` as soon as it has ended: in every process if there is a store, which is read once
+    ///   for each call, and otherwise in the process that ended it.
+    /// - All others: try again later. The session is kept.
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
         self.note_read();
-        let keeper = &self.0.keeper;
-        let newest = keeper.newest(&self.current()).await?;
+        let manager = &self.0.manager;
+        let newest = manager.newest(&self.current()).await?;
         self.adopt(newest);
-        self.refresh_ahead();
-        let held = self.current();
-        if keeper.has_good_token(held.record()) {
-            return Ok(held.record().access_token().clone());
+        self.refresh_proactively();
+        let loaded = self.current();
+        if manager.has_valid_token(loaded.record()) {
+            return Ok(loaded.record().access_token().clone());
         }
-        let newest = keeper.fresh(&held).await?;
-        if keeper.is_denied(newest.record()) {
+        let newest = manager.refresh_if_expired(&loaded).await?;
+        if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
-        let good = keeper.has_good_token(newest.record());
+        let is_valid = manager.has_valid_token(newest.record());
         let token = newest.record().access_token().clone();
         self.adopt(newest);
-        if good {
+        if is_valid {
             Ok(token)
         } else {
             Err(SessionError::AccessTokenExpired)
         }
     }
 
-    /// Gets another access token than the one at hand, however long that would last: for an API that refused
-    /// it. Where somebody else has renewed it meanwhile, that one is taken.
+    /// Replaces the access token, even if it has not expired, after an API has rejected it. Uses the token of
+    /// a concurrent refresh if there was one.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]. After a failure the authorization server is left alone for a while, which doubles
-    /// each time up to a minute; until then the error is the same.
+    /// [`SessionError`]. After a failure, further calls return the same error without a request for 1, 2, 4 …
+    /// 60 seconds.
     pub async fn refresh(&self) -> Result<(), SessionError> {
-        let held = self.current();
-        let newest = self.0.keeper.newer(&held).await?;
+        let loaded = self.current();
+        let newest = self.0.manager.force_refresh(&loaded).await?;
         self.adopt(newest);
         Ok(())
     }
 
-    /// Asks the userinfo endpoint, once at each call: what is known of the person now, which may be
-    /// more than the ID token said.
+    /// Requests the claims of the userinfo endpoint ([OpenID Connect Core §5.3]), with one request for each
+    /// call.
     ///
     /// # Errors
     ///
-    /// [`SessionError`]; in particular where the answer speaks of somebody else, or where it is signed
-    /// and its signature, issuer or audience is wrong. Encrypted answers are refused.
+    /// [`SessionError`], for example if the response is about another subject, or if it is signed and its
+    /// signature, issuer or audience is wrong. Encrypted responses are rejected.
+    ///
+    /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, SessionError> {
         let token = self.access_token().await?;
         Ok(self
             .0
-            .keeper
+            .manager
             .flow()
             .userinfo(&token, self.subject())
             .await?)
     }
 
-    pub(crate) fn new(keeper: Arc<SessionManager>, held: LoadedSession) -> Self {
-        Self(Arc::new(Inner {
-            expires_at: keeper.expires_at(held.record()),
-            keeper,
-            opened: Arc::clone(held.record()),
-            current: Mutex::new(held),
-            ahead: Mutex::default(),
+    pub(crate) fn new(manager: Arc<SessionManager>, loaded: LoadedSession) -> Self {
+        Self(Arc::new(SessionInner {
+            expires_at: manager.expires_at(loaded.record()),
+            manager,
+            opened: Arc::clone(loaded.record()),
+            current: Mutex::new(loaded),
+            proactive_refresh: Mutex::default(),
             was_read: AtomicBool::new(false),
         }))
     }
 
-    /// Returns whether the application has read anything of the session, so that the response depends on it.
+    /// Reports whether the application has read the session, so that the response depends on it.
     pub(crate) fn was_read(&self) -> bool {
         self.0.was_read.load(Ordering::Relaxed)
     }
@@ -198,51 +208,48 @@ impl Session {
         &self.0.opened
     }
 
-    /// The newest state of the session that is known to this request.
+    /// Returns the newest state in this request.
     pub(crate) fn current(&self) -> LoadedSession {
         self.lock().clone()
     }
 
-    pub(super) fn keeper(&self) -> &Arc<SessionManager> {
-        &self.0.keeper
+    pub(super) fn manager(&self) -> &Arc<SessionManager> {
+        &self.0.manager
     }
 
-    /// The session has become this.
-    pub(super) fn renew(&self, held: LoadedSession) {
-        *self.lock() = held;
+    /// Replaces the state.
+    pub(super) fn replace(&self, loaded: LoadedSession) {
+        *self.lock() = loaded;
     }
 
-    /// Begins a refresh if it is time for one, and takes in what came of the last.
-    pub(crate) fn refresh_ahead(&self) {
-        let mut ahead = self.ahead();
-        if let Some(seat) = ahead.take_if(|seat| seat.is_over())
-            && let Some(Ok(newest)) = seat.at_hand()
+    /// Starts a refresh if one is due, and takes over the result of the previous one.
+    pub(crate) fn refresh_proactively(&self) {
+        let mut proactive_refresh = self.proactive_refresh();
+        if let Some(waiter) = proactive_refresh.take_if(|waiter| waiter.is_over())
+            && let Some(Ok(newest)) = waiter.result()
         {
             self.adopt(newest);
         }
-        if ahead.is_none() {
-            *ahead = self.0.keeper.refresh_ahead(&self.current());
+        if proactive_refresh.is_none() {
+            *proactive_refresh = self.0.manager.refresh_proactively(&self.current());
         }
     }
 
-    /// Waits a moment for a refresh that was begun, where the response is what carries its tokens to their
-    /// place: `L54` for sealed cookies. `None` where there is nothing to wait for.
-    pub(crate) fn pending_refreshes(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let seat = self.ahead().clone()?;
+    /// Waits briefly for a started refresh if the response must carry its tokens, as with sessions in cookies
+    /// alone. Returns `None` if there is nothing to wait for.
+    pub(crate) fn pending_refresh(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
+        let waiter = self.proactive_refresh().clone()?;
         let session = self.clone();
-        self.0
-            .keeper
-            .keeps_in_cookies_alone()
-            .then_some(async move {
-                let clock = Arc::clone(session.0.keeper.flow().clock());
-                let outcome = within(&*clock, MOMENT, seat.outcome()).await;
-                if let Some(Some(Ok(newest))) = outcome {
-                    session.adopt(newest);
-                }
-            })
+        self.0.manager.is_cookie_only().then_some(async move {
+            let clock = Arc::clone(session.0.manager.flow().clock());
+            let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.wait()).await;
+            if let Some(Some(Ok(newest))) = outcome {
+                session.adopt(newest);
+            }
+        })
     }
 
-    /// Takes a state that is newer than what is known here.
+    /// Takes over a state that is newer than the current one.
     fn adopt(&self, newest: LoadedSession) {
         let mut current = self.lock();
         if newest.record().generation() > current.record().generation() {
@@ -250,8 +257,11 @@ impl Session {
         }
     }
 
-    fn ahead(&self) -> MutexGuard<'_, Option<Seat>> {
-        self.0.ahead.lock().unwrap_or_else(PoisonError::into_inner)
+    fn proactive_refresh(&self) -> MutexGuard<'_, Option<RefreshWaiter>> {
+        self.0
+            .proactive_refresh
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, LoadedSession> {
@@ -262,7 +272,7 @@ impl Session {
     }
 }
 
-/// Names whose session it is; no token.
+/// Shows issuer and subject, and no token.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
@@ -272,12 +282,12 @@ impl fmt::Debug for Session {
     }
 }
 
-pub(super) fn moment(seconds: i64) -> SystemTime {
+pub(super) fn system_time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
 }
 
-/// How long a response waits for tokens that it shall carry.
-const MOMENT: Duration = Duration::from_secs(2);
+/// How long a response waits for the tokens that it must carry.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The end of the year 9999: every platform can name it.
+/// The end of the year 9999, which every platform can represent.
 const LAST_SECOND: u64 = 253_402_300_799;

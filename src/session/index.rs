@@ -1,52 +1,52 @@
-//! Lists of sessions, by person and by session at the authorization server (`L49`).
+//! Session indexes: the sessions of a user and of a `sid`.
 //!
-//! A list stands in the store before its session does, and may lead to some that have ended; it never misses
-//! one that lives. It holds names and times, and nothing of what a session is.
+//! An entry is stored before its session is. An index may have entries of ended sessions, but never misses a
+//! live one. It has IDs and times, and nothing of the session records.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::manager::SessionManager;
+use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager};
 use crate::crypto::base64url;
 use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
 use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
-/// Whose sessions a list is of.
+/// The index of one user or of one `sid`.
 #[derive(Clone, Debug)]
-pub(super) struct List {
-    by: By,
+pub(super) struct SessionIndex {
+    by: IndexedBy,
     id: String,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum By {
+enum IndexedBy {
     User,
     Sid,
 }
 
-/// Tells lists apart: 96 bits of the digest of a user, or of a `sid`.
+/// Identifies an index: the first 96 bits of its digest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Tag([u8; 16]);
+pub(super) struct IndexTag([u8; 16]);
 
-/// One session of a list. Times in seconds since 1970.
+/// One session of an index. Times are in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub(super) struct IndexEntry {
     pub(super) id: SessionId,
-    /// When the authorization server issued the ID token of the login, by its clock.
+    /// When the ID token was issued, by the clock of the authorization server.
     pub(super) issued_at: i64,
     pub(super) created_at: i64,
     pub(super) ends_at: i64,
-    /// In the list of a user, the `sid` of the session; in the list of a `sid`, its user.
-    pub(super) other: Tag,
+    /// In the index of a user, the `sid` of the session. In the index of a `sid`, its user.
+    pub(super) other: IndexTag,
 }
 
-impl List {
-    /// A subject may be an address or a name: what is stored shows a digest. Another client of the same
-    /// server may share the store, and its sessions are no matter of ours (`L40`).
-    fn new(by: By, flow: &Flow, id: &str) -> Self {
+impl SessionIndex {
+    /// The ID is a digest, since a subject may be an e-mail address. It includes the client, since several
+    /// clients may share a store.
+    fn new(by: IndexedBy, flow: &Flow, id: &str) -> Self {
         let id = digest(flow, id);
         Self { by, id }
     }
@@ -55,8 +55,8 @@ impl List {
         &self.id
     }
 
-    pub(super) fn tag(&self) -> Tag {
-        let mut tag = Tag::NONE;
+    pub(super) fn tag(&self) -> IndexTag {
+        let mut tag = IndexTag::NONE;
         for (byte, digit) in tag.0.iter_mut().zip(self.id.bytes()) {
             *byte = digit;
         }
@@ -64,27 +64,27 @@ impl List {
     }
 
     pub(super) fn is_of_a_user(&self) -> bool {
-        matches!(self.by, By::User)
+        matches!(self.by, IndexedBy::User)
     }
 
-    /// What a logout of all on this list is stored as.
+    /// Returns the purpose under which the watermark of this index is stored.
     pub(super) fn logout_purpose(&self) -> &'static str {
         match self.by {
-            By::User => "ended-user",
-            By::Sid => "ended-sid",
+            IndexedBy::User => "ended-user",
+            IndexedBy::Sid => "ended-sid",
         }
     }
 
     fn key(&self) -> Key {
         let purpose = match self.by {
-            By::User => "user",
-            By::Sid => "sid",
+            IndexedBy::User => "user",
+            IndexedBy::Sid => "sid",
         };
         Key::new(purpose, &self.id)
     }
 }
 
-impl Tag {
+impl IndexTag {
     pub(super) const NONE: Self = Self([0; 16]);
 
     pub(super) fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -97,37 +97,40 @@ impl Tag {
 }
 
 impl SessionManager {
-    /// The sessions of a person, as the authorization server knows them (`sub`).
-    pub(super) fn list_of_user(&self, subject: &str) -> List {
-        List::new(By::User, &self.flow, subject)
+    /// Returns the index of a user (`sub`).
+    pub(super) fn user_index(&self, subject: &str) -> SessionIndex {
+        SessionIndex::new(IndexedBy::User, &self.flow, subject)
     }
 
-    /// The sessions of a session at the authorization server (`sid`).
-    pub(super) fn list_of_sid(&self, sid: &str) -> List {
-        List::new(By::Sid, &self.flow, sid)
+    /// Returns the index of a session at the authorization server (`sid`).
+    pub(super) fn sid_index(&self, sid: &str) -> SessionIndex {
+        SessionIndex::new(IndexedBy::Sid, &self.flow, sid)
     }
 
-    /// The lists that a session stands in.
-    pub(super) fn lists_of(&self, record: &SessionRecord) -> impl Iterator<Item = List> + use<> {
-        let user = self.list_of_user(record.subject());
-        let sid = record.sid().map(|sid| self.list_of_sid(sid));
+    /// Returns the indexes that have an entry of this session.
+    pub(super) fn indexes_of(
+        &self,
+        record: &SessionRecord,
+    ) -> impl Iterator<Item = SessionIndex> + use<> {
+        let user = self.user_index(record.subject());
+        let sid = record.sid().map(|sid| self.sid_index(sid));
         [Some(user), sid].into_iter().flatten()
     }
 }
 
-/// Returns the name in a store of what concerns a client at its issuer, whichever layer of that client
-/// it is: a logout token that reaches one of them is for the sessions of all.
+/// Returns a digest of `id`, issuer and client. All layers of a client share it, since a logout token that
+/// arrives at one of them is for the sessions of all.
 pub(super) fn digest(flow: &Flow, id: &str) -> String {
     let parts = [flow.server().issuer(), flow.client().id(), id];
     base64url::encode(&sha256(&join(&parts.map(str::as_bytes))))
 }
 
-/// Those on the list whose time is not over, the oldest first.
+/// Returns the unexpired entries of an index, the oldest first.
 pub(super) async fn read(
     store: &SharedStore,
-    list: &List,
+    list: &SessionIndex,
     now: i64,
-) -> Result<Vec<Entry>, StoreError> {
+) -> Result<Vec<IndexEntry>, StoreError> {
     let found = store.get(&list.key()).await?;
     match found {
         Some(found) => decode(found.value(), now).ok_or_else(unreadable),
@@ -135,49 +138,54 @@ pub(super) async fn read(
     }
 }
 
-/// What came of adding a session.
+/// Reports whether an index exists, which is the case for a while after its last session has ended.
+pub(super) async fn exists(store: &SharedStore, list: &SessionIndex) -> Result<bool, StoreError> {
+    Ok(store.get(&list.key()).await?.is_some())
+}
+
+/// The result of adding a session.
 #[derive(Default)]
-pub(super) struct Added {
-    /// Sessions of the same user that had to leave the list for it: they are to be ended.
+pub(super) struct IndexInsertion {
+    /// Sessions of the same user that were removed from the index. They must be ended.
     pub(super) surplus: Vec<SessionId>,
-    /// How many sessions of this user are on the list now.
+    /// The number of sessions of this user in the index.
     pub(super) length: usize,
-    /// The list of a `sid` is full of sessions of other users; the session is not on it.
+    /// The index of a `sid` is full with sessions of other users. The session was not added.
     pub(super) is_full: bool,
 }
 
-/// Adds a session. Of one user, the list keeps the `most` that were created last.
+/// Adds a session. The index keeps the `most` newest sessions of one user.
 pub(super) async fn add(
     store: &SharedStore,
-    list: &List,
-    entry: Entry,
+    list: &SessionIndex,
+    entry: IndexEntry,
     most: usize,
     now: i64,
-) -> Result<Added, StoreError> {
+) -> Result<IndexInsertion, StoreError> {
     let of_a_user = list.is_of_a_user();
     change(store, list, now, |entries| {
-        let of_this_user = |one: &Entry| of_a_user || one.other == entry.other;
-        let mine = entries.iter().filter(|one| of_this_user(one)).count();
-        if !of_a_user && mine < most && entries.len() >= MOST_BY_SID {
-            return Added {
+        let of_this_user = |one: &IndexEntry| of_a_user || one.other == entry.other;
+        let of_user = entries.iter().filter(|one| of_this_user(one)).count();
+        if !of_a_user && of_user < most && entries.len() >= MAX_PER_SID {
+            return IndexInsertion {
                 is_full: true,
-                ..Added::default()
+                ..IndexInsertion::default()
             };
         }
         entries.push(entry);
         entries.sort_by_key(|entry| entry.created_at);
-        let mut left = (mine + 1).saturating_sub(most);
+        let mut left = (of_user + 1).saturating_sub(most);
         let mut surplus = Vec::new();
         entries.retain(|one| {
-            let goes = left > 0 && of_this_user(one);
-            if goes {
+            let is_surplus = left > 0 && of_this_user(one);
+            if is_surplus {
                 left -= 1;
                 surplus.push(one.id);
             }
-            !goes
+            !is_surplus
         });
-        Added {
-            length: mine + 1 - surplus.len(),
+        IndexInsertion {
+            length: of_user + 1 - surplus.len(),
             surplus,
             is_full: false,
         }
@@ -185,10 +193,10 @@ pub(super) async fn add(
     .await
 }
 
-/// Takes sessions off a list.
+/// Removes sessions from an index.
 pub(super) async fn remove(
     store: &SharedStore,
-    list: &List,
+    list: &SessionIndex,
     ids: &[SessionId],
     now: i64,
 ) -> Result<(), StoreError> {
@@ -198,15 +206,15 @@ pub(super) async fn remove(
     .await
 }
 
-/// Compares and swaps until it took effect, in the order in which those come who change it at once.
+/// Compares and swaps until it succeeds.
 async fn change<T>(
     store: &SharedStore,
-    list: &List,
+    list: &SessionIndex,
     now: i64,
-    change: impl Fn(&mut Vec<Entry>) -> T,
+    change: impl Fn(&mut Vec<IndexEntry>) -> T,
 ) -> Result<T, StoreError> {
     let key = list.key();
-    for _ in 0..ATTEMPTS {
+    for _ in 0..MAX_ATTEMPTS {
         let found = store.get(&key).await?;
         let (mut entries, expect) = match &found {
             Some(found) => {
@@ -218,18 +226,24 @@ async fn change<T>(
         let outcome = change(&mut entries);
         let longest = entries.iter().map(|entry| entry.ends_at).max();
         let left = longest.unwrap_or(now).saturating_sub(now);
-        let ttl = Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK;
+        let min_ttl = match list.is_of_a_user() {
+            true => MIN_USER_TTL,
+            false => CLOCK_SKEW_ALLOWANCE,
+        };
+        let ttl =
+            Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
+        let ttl = ttl.max(min_ttl);
         if let Put::Stored(_) = store.put(&key, encode(&entries), ttl, expect).await? {
             return Ok(outcome);
         }
     }
     Err(StoreError::unavailable(
-        "a list of sessions changes too fast",
+        "the session index changes too fast",
     ))
 }
 
-fn encode(entries: &[Entry]) -> Bytes {
-    let mut bytes = Vec::with_capacity(1 + entries.len() * ENTRY);
+fn encode(entries: &[IndexEntry]) -> Bytes {
+    let mut bytes = Vec::with_capacity(1 + entries.len() * ENTRY_LEN);
     bytes.push(SCHEMA);
     for entry in entries {
         bytes.extend_from_slice(entry.id.as_bytes());
@@ -241,13 +255,13 @@ fn encode(entries: &[Entry]) -> Bytes {
     bytes.into()
 }
 
-/// Returns `None` for a list of another schema, such as one of a newer release, and for what is no list. Taken for an
-/// empty one it would be overwritten, and the sessions on it could not be ended from outside any more.
-fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
+/// Decodes an index. Returns `None` for an unknown schema, for example of a newer release: treated as empty,
+/// the index would be overwritten and a bulk logout would miss its sessions.
+fn decode(bytes: &[u8], now: i64) -> Option<Vec<IndexEntry>> {
     let (&SCHEMA, entries) = bytes.split_first()? else {
         return None;
     };
-    if entries.len() % ENTRY != 0 {
+    if entries.len() % ENTRY_LEN != 0 {
         return None;
     }
     let entry = |bytes: &[u8]| {
@@ -255,30 +269,32 @@ fn decode(bytes: &[u8], now: i64) -> Option<Vec<Entry>> {
         let (issued_at, times) = times.split_first_chunk::<8>()?;
         let (created_at, times) = times.split_first_chunk::<8>()?;
         let (ends_at, other) = times.split_first_chunk::<8>()?;
-        Some(Entry {
+        Some(IndexEntry {
             id: SessionId::new(*id),
             issued_at: i64::from_be_bytes(*issued_at),
             created_at: i64::from_be_bytes(*created_at),
             ends_at: i64::from_be_bytes(*ends_at),
-            other: Tag(other.try_into().ok()?),
+            other: IndexTag(other.try_into().ok()?),
         })
     };
-    let entries = entries.chunks_exact(ENTRY).filter_map(entry);
+    let entries = entries.chunks_exact(ENTRY_LEN).filter_map(entry);
     Some(entries.filter(|entry| entry.ends_at > now).collect())
 }
 
 fn unreadable() -> StoreError {
-    StoreError::unavailable(
-        "a list of sessions is in a format that this release does not know: it is left as it is",
-    )
+    StoreError::unavailable("the session index has an unknown format: it was kept")
 }
 
 const SCHEMA: u8 = 2;
-const ENTRY: usize = 32 + 3 * 8 + 16;
+const ENTRY_LEN: usize = 32 + 3 * 8 + 16;
 
-/// Sessions of all users in the list of one `sid`: some 150 KB. Authorization servers give each sign-in its own.
-const MOST_BY_SID: usize = 2048;
-const SLACK: Duration = Duration::from_secs(60);
+/// The maximum number of entries of one `sid`, for all users: some 150 KB. Most authorization servers use a
+/// new `sid` for each sign-in.
+const MAX_PER_SID: usize = 2048;
 
-/// Of those who change one list at once, each round lets one through.
-const ATTEMPTS: usize = 64;
+/// How long the index of a user exists without sessions: the logout token that a sign-out causes arrives after the
+/// sign-out.
+const MIN_USER_TTL: Duration = Duration::from_secs(3600);
+
+/// Of concurrent writers, at least one succeeds in each round.
+const MAX_ATTEMPTS: usize = 64;

@@ -1,8 +1,9 @@
-//! What sessions in cookies have become: a request that still comes with the cookie from before a refresh
-//! gets the tokens of that refresh, and so does a browser that never got its response.
+//! The latest records of sessions in cookies: a request that presents the cookie from before a refresh gets
+//! the refreshed tokens, also if the browser never received that response.
 //!
-//! A rotated refresh token is nowhere else until a browser has its cookie. So a record that no response carried yet is
-//! never dropped for the sake of another user's, and no refresh begins that has no place for its outcome.
+//! Until the browser has the new cookie, this process has the only copy of a rotated refresh token. Therefore
+//! a record that no response carried is never evicted in favor of another user, and no refresh starts without
+//! room for its result.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,60 +11,60 @@ use std::time::Duration;
 
 use crate::flow::{SessionId, SessionRecord, UserDigest};
 
-/// The newest records of this process. Each is as large as its tokens, some 40 MB in all.
+/// The latest records, bounded by [`MAX`]. Each is as large as its tokens, some 40 MB in total.
 #[derive(Debug, Default)]
 pub(super) struct LatestRecords(Mutex<Records>);
 
-/// How far a record has come; the first are dropped first.
+/// How far the cookie of a record has come. Records are evicted in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Progress {
-    /// The browser has sent the cookie of this record, or of a newer one.
+enum CookieProgress {
+    /// The browser has sent the cookie of this record or of a newer one.
     Presented,
     /// A response carries the cookie.
     Sent,
-    Kept,
+    Unsent,
 }
 
 #[derive(Debug)]
-struct Kept {
+struct LatestRecord {
     record: Arc<SessionRecord>,
     until: Duration,
     user: UserDigest,
-    progress: Progress,
-    /// When it was put, counted from the first.
+    progress: CookieProgress,
+    /// The sequence number of the insertion.
     number: u64,
 }
 
 #[derive(Debug, Default)]
 struct Records {
-    by_id: HashMap<SessionId, Kept>,
-    /// Those of all users, in the order in which they are dropped.
-    order: BTreeSet<(Progress, u64, SessionId)>,
-    /// The same by user.
-    by_user: BTreeSet<(UserDigest, Progress, u64, SessionId)>,
+    by_id: HashMap<SessionId, LatestRecord>,
+    /// All records in eviction order.
+    order: BTreeSet<(CookieProgress, u64, SessionId)>,
+    /// All records by user, in eviction order.
+    by_user: BTreeSet<(UserDigest, CookieProgress, u64, SessionId)>,
     counts: HashMap<UserDigest, usize>,
-    /// The user with the most records is the last.
+    /// Users by number of records. The last one has the most.
     ranking: BTreeSet<(usize, UserDigest)>,
     expiries: BTreeSet<(Duration, SessionId)>,
     puts: u64,
 }
 
 impl LatestRecords {
-    /// Returns what this record lacks of its session, together with it.
+    /// Returns the record merged with the newer one of its session, if there is one.
     pub(super) fn of(&self, record: &SessionRecord) -> Option<SessionRecord> {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id())?;
         if kept.record.is_ahead_of(record) {
-            return Some(record.joined(&kept.record));
+            return Some(record.merged(&kept.record));
         }
-        if kept.progress != Progress::Presented {
-            records.advance(record.id(), Progress::Presented);
+        if kept.progress != CookieProgress::Presented {
+            records.advance(record.id(), CookieProgress::Presented);
         }
         None
     }
 
-    /// Keeps a record for as long as its session may last, unless something is kept that `before`, which it
-    /// was made of, lacks: then it returns `false`.
+    /// Inserts a record until its session expires. Returns `false` if there is a record that is newer than
+    /// `before`, from which `record` was made.
     pub(super) fn replace(
         &self,
         before: &SessionRecord,
@@ -81,18 +82,19 @@ impl LatestRecords {
         records.remove_expired(now);
         while records.by_id.len() >= MAX && records.drop_one() {}
         records.puts += 1;
-        let kept = Kept {
+        let kept = LatestRecord {
             record: Arc::clone(record),
             until: now.saturating_add(lifetime),
             user: UserDigest::new(record.issuer(), record.subject()),
-            progress: Progress::Kept,
+            progress: CookieProgress::Unsent,
             number: records.puts,
         };
         records.put(*id, kept);
         true
     }
 
-    /// Reports whether the outcome of a refresh of this session can be kept without a loss for other users.
+    /// Reports whether the result of a refresh of this session can be inserted without evicting a record that
+    /// other users need.
     pub(super) fn has_room(&self, id: &SessionId, now: Duration) -> bool {
         let mut records = self.lock();
         records.remove_expired(now);
@@ -103,14 +105,14 @@ impl LatestRecords {
     pub(super) fn note_sent(&self, record: &SessionRecord) {
         let mut records = self.lock();
         let kept = records.by_id.get(record.id());
-        if kept
-            .is_some_and(|kept| kept.progress == Progress::Kept && !kept.record.is_ahead_of(record))
-        {
-            records.advance(record.id(), Progress::Sent);
+        if kept.is_some_and(|kept| {
+            kept.progress == CookieProgress::Unsent && !kept.record.is_ahead_of(record)
+        }) {
+            records.advance(record.id(), CookieProgress::Sent);
         }
     }
 
-    /// Drops a session that ended, and returns what it had become.
+    /// Removes the record of an ended session and returns it.
     pub(super) fn take(&self, id: &SessionId) -> Option<Arc<SessionRecord>> {
         self.lock().remove(id).map(|kept| kept.record)
     }
@@ -121,7 +123,7 @@ impl LatestRecords {
 }
 
 impl Records {
-    fn put(&mut self, id: SessionId, kept: Kept) {
+    fn put(&mut self, id: SessionId, kept: LatestRecord) {
         let (user, progress, number) = (kept.user, kept.progress, kept.number);
         self.order.insert((progress, number, id));
         self.by_user.insert((user, progress, number, id));
@@ -130,7 +132,7 @@ impl Records {
         self.by_id.insert(id, kept);
     }
 
-    fn remove(&mut self, id: &SessionId) -> Option<Kept> {
+    fn remove(&mut self, id: &SessionId) -> Option<LatestRecord> {
         let kept = self.by_id.remove(id)?;
         let (user, progress, number) = (kept.user, kept.progress, kept.number);
         self.order.remove(&(progress, number, *id));
@@ -150,7 +152,7 @@ impl Records {
         }
     }
 
-    fn advance(&mut self, id: &SessionId, progress: Progress) {
+    fn advance(&mut self, id: &SessionId, progress: CookieProgress) {
         if let Some(mut kept) = self.remove(id) {
             kept.progress = progress;
             self.put(*id, kept);
@@ -166,16 +168,18 @@ impl Records {
         }
     }
 
-    /// What makes room: of the user who has most records, the one that has come farthest, and of those the oldest.
-    /// If no user has more than a fair share, the oldest of all that a response carries.
+    /// Returns the record to evict: of the user with the most records, the first in eviction order. If no
+    /// user exceeds the fair share, the oldest record of all whose cookie was sent.
     fn victim(&self) -> Option<SessionId> {
         let &(count, user) = self.ranking.last()?;
         if count > FAIR_SHARE {
-            let of_user = self.by_user.range((user, Progress::Presented, 0, LOWEST)..);
+            let of_user = self
+                .by_user
+                .range((user, CookieProgress::Presented, 0, LOWEST)..);
             return of_user.map(|&(_, _, _, id)| id).next();
         }
         let first = self.order.first();
-        let sent = first.filter(|(progress, _, _)| *progress != Progress::Kept);
+        let sent = first.filter(|(progress, _, _)| *progress != CookieProgress::Unsent);
         sent.map(|&(_, _, id)| id)
     }
 
@@ -187,10 +191,10 @@ impl Records {
 
 const LOWEST: SessionId = SessionId::new([0; 32]);
 
-/// Records that one user may have while others need room.
+/// The number of records that a user keeps while others need room.
 const FAIR_SHARE: usize = 8;
 
-/// Beyond that there are only as many more as refreshes are under way.
+/// The maximum number of records. Refreshes in progress may exceed it.
 const MAX: usize = 10_000;
 
 #[cfg(test)]

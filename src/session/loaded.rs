@@ -1,73 +1,74 @@
-//! A session as a request holds it: the record, and what it is compared with when it is written.
+//! A loaded session: the record, and the revision for the next compare-and-swap.
 
 use std::sync::Arc;
 
 use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 
-/// A session that was opened, and by what.
+/// A session as a request has loaded it.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedSession {
     record: Arc<SessionRecord>,
-    seat: Seat,
-    /// The browser's cookie is older than the record.
+    revision: Revision,
+    /// Whether the cookie of the browser is older than the record.
     stale_cookie: bool,
 }
 
-/// Where a session is written to.
+/// The location and the version against which a write is compared.
 #[derive(Clone, Debug)]
-pub(super) enum Seat {
-    /// Into its cookie; with shared memory this is the version of what the store knows of it.
+pub(super) enum Revision {
+    /// The session is in its cookie. With a shared store: the version of its entry there, or `None` without
+    /// an entry.
     Cookie(Option<u64>),
     Stored {
-        ticket: SessionSecret,
+        secret: SessionSecret,
         version: u64,
     },
 }
 
 impl LoadedSession {
-    /// As its cookie or its store has it.
-    pub(super) fn new(record: SessionRecord, seat: Seat) -> Self {
+    /// Wraps a record as it was read from its cookie or from the store.
+    pub(super) fn new(record: SessionRecord, revision: Revision) -> Self {
         Self {
             record: Arc::new(record),
-            seat,
+            revision,
             stale_cookie: false,
         }
     }
 
-    /// The same session with a newer record, which a cookie does not hold yet.
+    /// Returns the same session with a newer record, which is not in a cookie yet.
     #[must_use]
     pub(super) fn with_record(&self, record: SessionRecord) -> Self {
         Self {
             record: Arc::new(record),
-            seat: self.seat.clone(),
+            revision: self.revision.clone(),
             stale_cookie: true,
         }
     }
 
     #[must_use]
-    pub(super) fn with_seat(self, seat: Seat) -> Self {
-        Self { seat, ..self }
+    pub(super) fn with_revision(self, revision: Revision) -> Self {
+        Self { revision, ..self }
     }
 
     pub(crate) fn record(&self) -> &Arc<SessionRecord> {
         &self.record
     }
 
-    /// The ticket, where the session is in a store.
-    pub(crate) fn ticket(&self) -> Option<&SessionSecret> {
-        match &self.seat {
-            Seat::Cookie(_) => None,
-            Seat::Stored { ticket, .. } => Some(ticket),
+    /// Returns the secret in the cookie if the session is in a store.
+    pub(crate) fn secret(&self) -> Option<&SessionSecret> {
+        match &self.revision {
+            Revision::Cookie(_) => None,
+            Revision::Stored { secret, .. } => Some(secret),
         }
     }
 
-    pub(super) fn seat(&self) -> &Seat {
-        &self.seat
+    pub(super) fn revision(&self) -> &Revision {
+        &self.revision
     }
 
-    /// Whether the session has to be written into its cookie anew.
+    /// Reports whether the session has to be written to its cookie again.
     pub(crate) fn wants_cookie(&self) -> bool {
-        self.stale_cookie && matches!(self.seat, Seat::Cookie(_))
+        self.stale_cookie && matches!(self.revision, Revision::Cookie(_))
     }
 }

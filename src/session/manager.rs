@@ -1,16 +1,17 @@
-//! The keeper of all sessions of a login layer: what it is set up with, and what it remembers.
+//! All session operations of a login layer: configuration and the state of this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::backend::SessionBackend;
-use super::claim::RefusedClaims;
 use super::clock_rollback::RollbackGuard;
+use super::consumed_state::RejectedStates;
 use super::denylist::Denylist;
 use super::hooks::Hooks;
+use super::last_use::LastUses;
 use super::latest::LatestRecords;
-use super::lists::MOST_ON_A_LIST;
+use super::lists::MAX_PER_USER;
 use super::pending_ends::PendingEnds;
 use super::refresh::Refreshes;
 use crate::clock::Clock;
@@ -20,40 +21,42 @@ use crate::flow::{Flow, SessionId, SessionRecord};
 use crate::random::{Random, RandomError};
 use crate::store::SharedStore;
 
-/// Knows where sessions are and how they begin, change and end. Layers, services and sessions share it.
+/// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionManager {
     pub(super) flow: Arc<Flow>,
-    pub(super) place: SessionBackend,
+    pub(super) backend: SessionBackend,
     pub(super) absolute: Duration,
     pub(super) idle: Duration,
-    /// How many sessions a person may have at a time, where that was said.
-    pub(super) most_per_user: Option<usize>,
+    /// The maximum number of sessions of one user, if it is limited.
+    pub(super) max_per_user: Option<usize>,
     key: CookieKey,
     pub(super) hooks: Hooks,
-    pub(super) memory: Arc<Memory>,
+    pub(super) local: Arc<LocalState>,
 }
 
-/// Why a record in a store does not open. Neither is a reason to remove or replace it: other processes share it.
+/// The reason why a stored record cannot be opened. The record is neither removed nor replaced for it: other
+/// processes share the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotOpened {
-    /// Sealed under a key that this process does not have, or of a format that it does not know.
+pub(super) enum UnsealError {
+    /// The record is sealed with a key that this process does not have, or has an unknown format.
     Unreadable,
-    /// Not sealed for this session, ticket, issuer and client: nobody is signed in by it.
+    /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
     Foreign,
 }
 
-/// What is kept in this process.
+/// The state of this process.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(super) struct LocalState {
     pub(super) denylist: Denylist,
     pub(super) pending_ends: PendingEnds,
     pub(super) shared_sids: LogLimit,
     pub(super) pending_ends_logged: LogLimit,
-    pub(super) successors: LatestRecords,
-    pub(super) steady: RollbackGuard,
+    pub(super) latest: LatestRecords,
+    pub(super) rollback_guard: RollbackGuard,
     pub(super) refreshes: Refreshes,
-    pub(super) refused_claims: RefusedClaims,
+    pub(super) rejected_states: RejectedStates,
+    pub(super) last_uses: LastUses,
 }
 
 /// Limits how often a warning is logged that a caller can cause.
@@ -61,7 +64,7 @@ pub(super) struct Memory {
 pub(super) struct LogLimit(AtomicU64);
 
 impl LogLimit {
-    /// Whether the warning is due, which is at most once a minute.
+    /// Reports whether the warning is due, which is at most once a minute.
     pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
         let now = clock.monotonic().as_secs().saturating_add(1);
         let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
@@ -74,13 +77,13 @@ impl SessionManager {
     pub(crate) fn new(flow: Arc<Flow>, key: CookieKey) -> Self {
         Self {
             flow,
-            place: SessionBackend::Cookie,
-            absolute: ABSOLUTE,
-            idle: IDLE,
-            most_per_user: None,
+            backend: SessionBackend::Cookie,
+            absolute: DEFAULT_ABSOLUTE_LIMIT,
+            idle: DEFAULT_IDLE_LIMIT,
+            max_per_user: None,
             key,
             hooks: Hooks::default(),
-            memory: Arc::default(),
+            local: Arc::default(),
         }
     }
 
@@ -89,13 +92,13 @@ impl SessionManager {
     }
 
     pub(crate) fn with_session_store(self, store: SharedStore) -> Self {
-        let place = SessionBackend::Store(self.timed(store));
-        Self { place, ..self }
+        let backend = SessionBackend::Store(self.timed(store));
+        Self { backend, ..self }
     }
 
     pub(crate) fn with_shared_store(self, store: SharedStore) -> Self {
-        let place = SessionBackend::CookieWith(self.timed(store));
-        Self { place, ..self }
+        let backend = SessionBackend::SharedCookie(self.timed(store));
+        Self { backend, ..self }
     }
 
     pub(crate) fn with_limits(self, absolute: Duration, idle: Duration) -> Self {
@@ -106,11 +109,12 @@ impl SessionManager {
         }
     }
 
-    /// `None` without a store, where nobody can count, and for what no list holds.
-    pub(crate) fn with_max_sessions_per_user(self, most: usize) -> Option<Self> {
-        let possible = self.store().is_some() && (1..=MOST_ON_A_LIST).contains(&most);
+    /// Limits the sessions of one user. Returns `None` without a store, where sessions cannot be counted, and
+    /// if the limit is zero or larger than the index.
+    pub(crate) fn with_max_sessions_per_user(self, max: usize) -> Option<Self> {
+        let possible = self.store().is_some() && (1..=MAX_PER_USER).contains(&max);
         possible.then_some(Self {
-            most_per_user: Some(most),
+            max_per_user: Some(max),
             ..self
         })
     }
@@ -124,111 +128,121 @@ impl SessionManager {
         &self.flow
     }
 
-    /// Whether a browser shows a ticket, and no sealed session.
+    /// Reports whether cookies have a session secret instead of a sealed session.
     pub(crate) fn keeps_sessions_in_store(&self) -> bool {
-        matches!(self.place, SessionBackend::Store(_))
+        matches!(self.backend, SessionBackend::Store(_))
     }
 
-    /// Whether the browser has the only lasting copy of a session.
-    pub(super) fn keeps_in_cookies_alone(&self) -> bool {
-        matches!(self.place, SessionBackend::Cookie)
+    /// Reports whether the browser has the only durable copy of a session.
+    pub(super) fn is_cookie_only(&self) -> bool {
+        matches!(self.backend, SessionBackend::Cookie)
     }
 
-    /// Seconds since 1970, as the wall clock shows them; it is watched for being set back.
+    /// Returns the seconds since 1970 by the wall clock, and updates the rollback guard.
     pub(crate) fn now(&self) -> i64 {
-        self.memory.steady.now(self.flow.clock().as_ref())
+        self.local.rollback_guard.now(self.flow.clock().as_ref())
     }
 
-    /// When the session ends if nothing happens any more.
+    /// Like [`now`](Self::now), adjusted for a wall clock that was set back since `time`.
+    pub(crate) fn now_for(&self, time: i64) -> i64 {
+        self.now().saturating_add(self.rolled_back_since(time))
+    }
+
+    /// Returns when the session ends unless it is used again.
     pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        record.expires_at(self.absolute, self.idle, |moment| self.lost_since(moment))
+        record.expires_at(self.absolute, self.idle, |time| {
+            self.rolled_back_since(time)
+        })
     }
 
-    /// When it ends whatever happens.
+    /// Returns when the session ends even if it is used.
     pub(crate) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        record.ends_at(self.absolute, |moment| self.lost_since(moment))
+        record.ends_at(self.absolute, |time| self.rolled_back_since(time))
     }
 
-    /// The last moment at which any state of it could be alive: what leads to it, or speaks of its end, is
-    /// kept until then. A refresh may bring a refresh token that lives longer than the one before.
-    pub(crate) fn last_moment(&self, record: &SessionRecord) -> i64 {
-        record.last_moment(self.absolute, |moment| self.lost_since(moment))
+    /// Returns the latest time at which any state of the session could be live: a refresh may return a
+    /// refresh token that is valid for longer. Index entries and end markers are kept until then.
+    pub(crate) fn latest_expiry(&self, record: &SessionRecord) -> i64 {
+        record.latest_expiry(self.absolute, |time| self.rolled_back_since(time))
     }
 
-    /// `L44`: the limits are kept here, whatever `Max-Age` the browser was told.
+    /// Reports whether the session is past its limits. The server enforces them, since `Max-Age` only binds
+    /// the browser.
     pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
         let now = self.now();
         now >= self.expires_at(record) || record.is_from_the_future(now)
     }
 
-    /// How long it is remembered what this session has become.
+    /// Returns how long the latest record of a session is kept.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        let left = self.last_moment(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default()).saturating_add(SLACK)
+        let left = self.latest_expiry(record).saturating_sub(self.now());
+        Duration::from_secs(u64::try_from(left).unwrap_or_default())
+            .saturating_add(CLOCK_SKEW_ALLOWANCE)
     }
 
-    /// How long it is remembered that a session has ended, which may have begun a moment ago (`L47`).
-    pub(super) fn longest_life(&self) -> Duration {
-        self.absolute.saturating_add(SLACK)
+    /// Returns how long an end marker is kept: the session may have been created just before.
+    pub(super) fn max_lifetime(&self) -> Duration {
+        self.absolute.saturating_add(CLOCK_SKEW_ALLOWANCE)
     }
 
     pub(super) fn random(&self) -> Random {
         *self.flow.random()
     }
 
-    /// Seals a record for a store, in the name of its session.
+    /// Seals a record for the store, bound to the ID of its session.
     pub(super) fn seal(
         &self,
         purpose: Purpose,
-        ticket: Option<&[u8; 32]>,
+        secret: Option<&[u8; 32]>,
         record: &SessionRecord,
     ) -> Result<Vec<u8>, RandomError> {
         let name = record.id().to_string();
-        let place = self.seal_place(purpose, &name, ticket);
+        let backend = self.seal_context(purpose, &name, secret);
         self.key
-            .seal_bytes(&self.random(), place, &record.to_bytes())
+            .seal_bytes(&self.random(), backend, &record.to_bytes())
     }
 
-    /// The record that was sealed in the name of this session, and of no other (`H59`).
+    /// Opens a record that was sealed for this session and no other. The binding prevents a writer of the
+    /// store from swapping the records of two sessions.
     pub(super) fn unseal(
         &self,
         purpose: Purpose,
-        ticket: Option<&[u8; 32]>,
+        secret: Option<&[u8; 32]>,
         id: &SessionId,
         sealed: Vec<u8>,
-    ) -> Result<SessionRecord, NotOpened> {
+    ) -> Result<SessionRecord, UnsealError> {
         let name = id.to_string();
-        let place = self.seal_place(purpose, &name, ticket);
+        let backend = self.seal_context(purpose, &name, secret);
         let own_key = self.key.names_own_key(&sealed);
-        let Some(plain) = self.key.open_bytes(place, sealed) else {
+        let Some(plain) = self.key.open_bytes(backend, sealed) else {
             return Err(match own_key {
-                true => NotOpened::Foreign,
-                false => NotOpened::Unreadable,
+                true => UnsealError::Foreign,
+                false => UnsealError::Unreadable,
             });
         };
-        let record = SessionRecord::from_bytes(&plain).ok_or(NotOpened::Unreadable)?;
+        let record = SessionRecord::from_bytes(&plain).ok_or(UnsealError::Unreadable)?;
         match record.id() == id {
             true => Ok(record),
-            false => Err(NotOpened::Foreign),
+            false => Err(UnsealError::Foreign),
         }
     }
 
-    fn seal_place<'a>(
+    fn seal_context<'a>(
         &'a self,
         purpose: Purpose,
         name: &'a str,
-        ticket: Option<&'a [u8; 32]>,
+        secret: Option<&'a [u8; 32]>,
     ) -> seal::SealContext<'a> {
         seal::SealContext {
             purpose,
             name,
             binding: self.flow.binding(),
-            session_secret: ticket,
+            session_secret: secret,
         }
     }
 
-    pub(super) fn lost_since(&self, moment: i64) -> i64 {
-        self.memory.steady.lost_since(moment)
+    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
+        self.local.rollback_guard.rolled_back_since(time)
     }
 
     fn timed(&self, store: SharedStore) -> SharedStore {
@@ -236,8 +250,8 @@ impl SessionManager {
     }
 }
 
-const ABSOLUTE: Duration = Duration::from_secs(8 * 60 * 60);
-const IDLE: Duration = Duration::from_secs(60 * 60);
+const DEFAULT_ABSOLUTE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
+const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 
-/// Clocks differ: a session may be that much younger than the clock tells which it is held against.
-const SLACK: Duration = Duration::from_secs(60);
+/// How far the clocks of two replicas may be apart.
+pub(super) const CLOCK_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);

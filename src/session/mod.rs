@@ -1,43 +1,44 @@
-//! Sessions: who is signed in, where that is kept, and how it stays true.
+//! User sessions: where they are kept, how their tokens are refreshed, and how they end.
 //!
-//! [`LoginLayer`](crate::LoginLayer) makes a [`Session`] of a login and finds it again by its cookie. Where
-//! the session itself is, is one line of its set-up:
+//! [`LoginLayer`](crate::LoginLayer) creates a [`Session`] for each login and loads it by its cookie. One
+//! setting of the layer selects where sessions are kept:
 //!
-//! | | where it is | what it needs |
+//! | | session in | requires |
 //! | --- | --- | --- |
-//! | [`LoginLayer::new`](crate::LoginLayer::new) | in a sealed cookie | nothing |
-//! | [`with_shared_store`](crate::LoginLayer::with_shared_store) | in a sealed cookie; what replicas must know together is in a store | a [`Store`](crate::store::Store) |
-//! | [`with_session_store`](crate::LoginLayer::with_session_store) | in a store; the cookie holds a random ticket | a [`Store`](crate::store::Store) |
+//! | [`LoginLayer::new`](crate::LoginLayer::new) | an encrypted cookie | nothing |
+//! | [`with_shared_store`](crate::LoginLayer::with_shared_store) | an encrypted cookie; a store has ended sessions and refreshed tokens | a [`Store`](crate::store::Store) |
+//! | [`with_session_store`](crate::LoginLayer::with_session_store) | a store; the cookie has a random secret | a [`Store`](crate::store::Store) |
 //!
-//! The [guide] says which one is for whom, and what each promises when something fails.
+//! The [guide] compares them and lists what each does when something fails.
 //!
-//! # Fresh access tokens
+//! # Access tokens
 //!
-//! Where the login brought a refresh token, the access token is renewed ahead of its end, and
-//! [`Session::access_token`] gives one that is good now. However many requests want it, the authorization server is
-//! asked once: by this process, or by one of those that share a store. A client that goes away loses nothing, nobody is
-//! given a token that is not kept yet, and an outage of the authorization server ends no session. In sealed cookies
-//! alone, the response of the request that began a refresh waits for it (two seconds at most), since it carries the
-//! new cookie.
+//! If the login returned a refresh token ([RFC 6749 §6]), the access token is refreshed before it expires.
+//! [`Session::access_token`] returns a token that is valid now. Concurrent callers share one refresh, in this
+//! process and in all processes that share a store. A refresh continues if the client disconnects, tokens are
+//! saved before they are used, and an outage of the authorization server ends no session. With encrypted
+//! cookies alone, the response of the request that started a refresh waits for it for at most two seconds,
+//! since it carries the new cookie.
 //!
-//! The authorization server's word that a refresh token is no longer good ends the session; in sealed cookies alone
-//! only together with its access token, since another replica may have used it.
+//! If the authorization server rejects the refresh token, the session ends. With encrypted cookies alone, it
+//! ends when its access token has expired, since another replica may have used the refresh token.
 //!
-//! # What is stored
+//! # Stored data
 //!
-//! A record is sealed under a key made of the cookie key and of the ticket, which only the browser has, and
-//! lies under a digest of the ticket. Who reads the store learns how many sessions there are and until when;
-//! who writes to it can end sessions and can make none.
+//! A record is encrypted with a key that is derived from the cookie key and the session secret, which only
+//! the browser has. It is stored under a digest of the secret. A reader of the store learns the number of
+//! sessions and their expiry; a writer can end sessions and cannot create any.
 //!
-//! Every change compares and swaps: an answer that took long brings back neither a session that was ended
-//! nor tokens that were renewed meanwhile.
+//! Every change is a compare-and-swap. A slow response restores neither an ended session nor replaced tokens.
 //!
-//! # What an application adds
+//! # Extension points
 //!
-//! A word at every login ([`with_on_login`](crate::LoginLayer::with_on_login)), at every refresh
-//! ([`with_on_refresh`](crate::LoginLayer::with_on_refresh)) and at the end of a session
-//! ([`with_on_logout`](crate::LoginLayer::with_on_logout)); and data of its own that goes with the session
-//! ([`Session::set_app_data`]).
+//! - Approve or reject logins: [`with_on_login`](crate::LoginLayer::with_on_login).
+//! - Follow refreshes: [`with_on_refresh`](crate::LoginLayer::with_on_refresh).
+//! - Observe ended sessions: [`with_on_logout`](crate::LoginLayer::with_on_logout).
+//! - Keep application data in the session: [`Session::set_app_data`].
+//!
+//! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod admin;
 mod app_data;
@@ -45,14 +46,15 @@ mod backend;
 mod begin;
 mod bounded_map;
 mod bulk_logout;
-mod claim;
 mod clock_rollback;
+mod consumed_state;
 mod denylist;
 mod error;
 mod events;
 mod handle;
 mod hooks;
 mod index;
+mod last_use;
 mod latest;
 mod lists;
 mod loaded;
@@ -70,7 +72,7 @@ mod stored;
 mod tests;
 
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
-pub use admin::{SessionAdminError, SessionInfo, Sessions};
+pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
 pub use app_data::AppDataError;
 pub(crate) use begin::CreateSessionError;
 pub(crate) use bulk_logout::EndSessionError;
@@ -79,11 +81,11 @@ pub use handle::{Session, UserKey};
 pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
-pub(crate) use hooks::{Hook, LoginRejection};
+pub(crate) use hooks::{LoginRejection, SessionHook};
 pub(crate) use loaded::LoadedSession;
 pub(crate) use logout::SignOut;
 pub(crate) use manager::SessionManager;
-pub(crate) use open::{OpenedSession, Presented, PresentedSession};
+pub(crate) use open::{OpenedSession, PresentedSession, PresentedSessions};
 pub(crate) use secret::SessionSecret;
 
 #[doc = include_str!("../../docs/sessions.md")]

@@ -1,34 +1,34 @@
-//! Who a browser is, by what it shows.
+//! Opens the session that a browser presents in its cookies.
 
-use super::backend::{Found, Saved, SessionBackend};
+use super::backend::{LoadResult, SaveResult, SessionBackend};
 use super::events;
-use super::loaded::{LoadedSession, Seat};
+use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use crate::flow::SessionRecord;
 use crate::store::StoreError;
 
-/// What a browser shows of a session, opened as far as nobody has to be asked.
+/// A session as a cookie presents it, decrypted but not yet loaded.
 #[derive(Clone, Debug)]
 pub(crate) enum PresentedSession {
     Record(Box<SessionRecord>),
-    SessionSecret(SessionSecret),
+    Secret(SessionSecret),
 }
 
-/// The different sessions that the cookies of a request open: one, unless a cookie was planted.
+/// The distinct sessions in the cookies of one request: one, unless an attacker planted a cookie.
 #[derive(Debug)]
-pub(crate) struct Presented {
+pub(crate) struct PresentedSessions {
     pub(crate) first: PresentedSession,
     pub(crate) others: Vec<PresentedSession>,
 }
 
-impl Presented {
+impl PresentedSessions {
     pub(crate) fn into_iter(self) -> impl Iterator<Item = PresentedSession> {
         std::iter::once(self.first).chain(self.others)
     }
 }
 
-impl From<PresentedSession> for Presented {
+impl From<PresentedSession> for PresentedSessions {
     fn from(first: PresentedSession) -> Self {
         Self {
             first,
@@ -37,151 +37,170 @@ impl From<PresentedSession> for Presented {
     }
 }
 
-/// What came of it.
+/// The result of opening a presented session.
 #[derive(Debug)]
 pub(crate) enum OpenedSession {
     Session(LoadedSession),
-    /// It is nobody's any more, for this reason.
+    /// The session has ended, for this reason.
     Ended(&'static str),
-    /// This process cannot read it, and another may: the request is anonymous and the browser keeps its cookie.
+    /// This process cannot read the record, but another one may: the request is anonymous and the browser
+    /// keeps its cookie.
     Unreadable,
 }
 
 impl SessionManager {
-    /// Opens what needs no asking; the rest comes back, for [`open_presented`](Self::open_presented).
-    pub(crate) fn at_hand(&self, presented: Presented) -> Result<OpenedSession, Presented> {
-        match (&self.place, presented.first) {
+    /// Opens a session if that requires no store access. Returns the presented sessions otherwise, for
+    /// [`open_presented`](Self::open_presented).
+    pub(crate) fn cached(
+        &self,
+        presented: PresentedSessions,
+    ) -> Result<OpenedSession, PresentedSessions> {
+        match (&self.backend, presented.first) {
             (SessionBackend::Cookie, PresentedSession::Record(record)) => {
-                let mut opened = self.open_here(*record);
+                let mut opened = self.open_local(*record);
                 for other in presented.others {
                     if let PresentedSession::Record(record) = other {
-                        opened = opened.or(self.open_here(*record));
+                        opened = opened.or(self.open_local(*record));
                     }
                 }
                 Ok(opened)
             }
-            (_, first) => Err(Presented {
+            (_, first) => Err(PresentedSessions {
                 first,
                 others: presented.others,
             }),
         }
     }
 
-    /// Opens what a browser shows. Of several sessions, the only one that lives counts.
+    /// Opens the presented sessions. If several are presented, exactly one of them must be live.
     pub(crate) async fn open_presented(
         &self,
-        presented: Presented,
+        presented: PresentedSessions,
     ) -> Result<OpenedSession, StoreError> {
-        let mut opened = self.look_up_one(presented.first).await?;
+        let mut opened = self.load_presented(presented.first).await?;
         for other in presented.others {
-            opened = opened.or(self.look_up_one(other).await?);
+            opened = opened.or(self.load_presented(other).await?);
         }
         Ok(opened)
     }
 
-    async fn look_up_one(&self, shown: PresentedSession) -> Result<OpenedSession, StoreError> {
-        let found = match (&self.place, shown) {
+    async fn load_presented(
+        &self,
+        presented: PresentedSession,
+    ) -> Result<OpenedSession, StoreError> {
+        let found = match (&self.backend, presented) {
             (SessionBackend::Cookie, PresentedSession::Record(record)) => {
-                return Ok(self.open_here(*record));
+                return Ok(self.open_local(*record));
             }
-            (SessionBackend::CookieWith(_), PresentedSession::Record(record))
+            (SessionBackend::SharedCookie(_), PresentedSession::Record(record))
                 if self.is_denied(&record) =>
             {
-                Found::Ended
+                LoadResult::Ended
             }
-            (SessionBackend::CookieWith(store), PresentedSession::Record(record)) => {
-                let held = LoadedSession::new(*record, Seat::Cookie(None));
-                self.newest_shared(store, held).await?
+            (SessionBackend::SharedCookie(store), PresentedSession::Record(record)) => {
+                let loaded = LoadedSession::new(*record, Revision::Cookie(None));
+                self.newest_shared(store, loaded).await?
             }
-            (SessionBackend::Store(_), PresentedSession::SessionSecret(ticket))
-                if self.is_pending(&ticket) =>
+            (SessionBackend::Store(_), PresentedSession::Secret(secret))
+                if self.has_pending_end(&secret) =>
             {
-                Found::Ended
+                LoadResult::Ended
             }
-            (SessionBackend::Store(store), PresentedSession::SessionSecret(ticket)) => {
-                match self.load_stored(store, &ticket).await? {
-                    Found::Session(held) if self.is_denied(held.record()) => Found::Ended,
+            (SessionBackend::Store(store), PresentedSession::Secret(secret)) => {
+                let found = self.load_stored(store, &secret).await?;
+                if let LoadResult::Session(loaded) = &found {
+                    self.local.pending_ends.record_opened(loaded.record());
+                }
+                match found {
+                    LoadResult::Session(loaded) if self.is_denied(loaded.record()) => {
+                        LoadResult::Ended
+                    }
                     found => found,
                 }
             }
-            // Of another mode than ours.
-            _ => Found::Ended,
+            // A cookie of another backend.
+            _ => LoadResult::Ended,
         };
         Ok(match found {
-            Found::Ended => OpenedSession::Ended(ENDED),
-            Found::Unreadable => OpenedSession::Unreadable,
-            Found::Session(held) if self.has_ended(held.record()) => OpenedSession::Ended(EXPIRED),
-            Found::Session(held) => OpenedSession::Session(held),
+            LoadResult::Ended => OpenedSession::Ended(ENDED),
+            LoadResult::Unreadable => OpenedSession::Unreadable,
+            LoadResult::Session(loaded) if self.has_ended(loaded.record()) => {
+                OpenedSession::Ended(EXPIRED)
+            }
+            LoadResult::Session(loaded) => OpenedSession::Session(loaded),
         })
     }
 
-    fn is_pending(&self, ticket: &SessionSecret) -> bool {
-        self.memory.pending_ends.contains(&self.name_of(ticket))
+    fn has_pending_end(&self, secret: &SessionSecret) -> bool {
+        self.local.pending_ends.contains(&self.name_of(secret))
     }
 
-    /// Notes that the session is in use, if the last note is old enough to be worth a new one (`L44`).
-    pub(crate) async fn touch(&self, held: LoadedSession) -> LoadedSession {
-        let Some(touched) = self.touched(&held) else {
-            return held;
+    /// Updates the time of the last use, if the stored one is old enough to justify a write.
+    pub(crate) async fn touch(&self, loaded: LoadedSession) -> LoadedSession {
+        let SessionBackend::Store(_) = self.backend else {
+            return self.touch_cached(loaded);
         };
-        let SessionBackend::Store(_) = self.place else {
-            return held.with_record(touched);
+        let Some(touched) = self.touched(&loaded) else {
+            return loaded;
         };
-        match self.save(&held, touched).await {
-            Ok(Saved::Stored(newer)) => newer,
-            // Whoever was faster has used it too.
-            Ok(Saved::Conflict) => held,
+        match self.save(&loaded, touched).await {
+            Ok(SaveResult::Stored(newer)) => newer,
+            // A concurrent request has updated it too.
+            Ok(SaveResult::Conflict) => loaded,
             Err(error) => {
-                events::not_touched(&error);
-                held
+                events::touch_failed(&error);
+                loaded
             }
         }
     }
 
-    /// The same without waiting, where that is possible.
-    pub(crate) fn touch_cached(&self, held: LoadedSession) -> LoadedSession {
-        match self.touched(&held) {
-            Some(touched) => held.with_record(touched),
-            None => held,
-        }
+    /// Like [`touch`](Self::touch), for a session in a cookie.
+    pub(crate) fn touch_cached(&self, loaded: LoadedSession) -> LoadedSession {
+        let loaded = match self.touched(&loaded) {
+            Some(touched) => loaded.with_record(touched),
+            None => loaded,
+        };
+        self.local.last_uses.record(loaded.record());
+        loaded
     }
 
     /// Notes that a response carries the cookie of this session.
-    pub(crate) fn note_sent(&self, held: &LoadedSession) {
-        self.memory.successors.note_sent(held.record());
+    pub(crate) fn note_sent(&self, loaded: &LoadedSession) {
+        self.local.latest.note_sent(loaded.record());
     }
 
-    fn touched(&self, held: &LoadedSession) -> Option<SessionRecord> {
+    fn touched(&self, loaded: &LoadedSession) -> Option<SessionRecord> {
         let now = self.now();
-        let record = held.record();
-        let due = record.wants_touch(now, self.idle);
+        let record = loaded.record();
+        let due = record.needs_touch(now, self.idle);
         due.then(|| SessionRecord::clone(record).touched(now))
     }
 
-    pub(super) fn open_here(&self, record: SessionRecord) -> OpenedSession {
+    pub(super) fn open_local(&self, record: SessionRecord) -> OpenedSession {
         if self.is_denied(&record) {
             return OpenedSession::Ended(ENDED);
         }
-        let held = LoadedSession::new(record, Seat::Cookie(None));
-        let held = match self.memory.successors.of(held.record()) {
+        let loaded = LoadedSession::new(record, Revision::Cookie(None));
+        let loaded = match self.local.latest.of(loaded.record()) {
             Some(newer) => {
-                let last_seen = held.record().last_seen();
-                held.with_record(newer.touched(last_seen))
+                let last_seen = loaded.record().last_seen();
+                loaded.with_record(newer.touched(last_seen))
             }
-            None => held,
+            None => loaded,
         };
-        if self.has_ended(held.record()) {
+        if self.has_ended(loaded.record()) {
             return OpenedSession::Ended(EXPIRED);
         }
-        if self.is_refused(held.record()) {
-            return OpenedSession::Ended(REFUSED);
+        if self.is_refresh_rejected(loaded.record()) {
+            return OpenedSession::Ended(REFRESH_REJECTED);
         }
-        OpenedSession::Session(held)
+        OpenedSession::Session(loaded)
     }
 }
 
 impl OpenedSession {
-    /// The session that lives, if there is one; two are none, since one of them may have been planted.
+    /// Returns the one live session. Two live sessions are rejected, since an attacker may have planted one
+    /// of them.
     fn or(self, other: Self) -> Self {
         match (self, other) {
             (Self::Session(_), Self::Session(_)) => Self::Ended(AMBIGUOUS),
@@ -196,4 +215,4 @@ impl OpenedSession {
 const AMBIGUOUS: &str = "two_sessions";
 const ENDED: &str = "signed_out";
 const EXPIRED: &str = "expired";
-const REFUSED: &str = "refresh_refused";
+const REFRESH_REJECTED: &str = "refresh_refused";

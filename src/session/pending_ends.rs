@@ -1,35 +1,48 @@
-//! Ends of sessions that the store did not accept: this process refuses the sessions, and tries again.
+//! Pending ends of sessions: the store failed, so this process rejects the sessions and retries.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::bounded_map::BoundedMap;
 use super::events;
 use super::hooks::EndReason;
 use super::logout::SignOut;
 use super::manager::SessionManager;
 use super::open::PresentedSession;
-use crate::flow::SessionId;
+use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
 use crate::store::StoreError;
 
-/// Sessions whose end is yet to be written to the store.
+/// Sessions whose end is not in the store yet.
+///
+/// While the store is unavailable, a forged secret cannot be told from a real one. Secrets that this process
+/// has not opened before therefore have a limit of their own, which an attacker can exhaust without harm to
+/// users.
 #[derive(Debug, Default)]
-pub(super) struct PendingEnds(Mutex<Inner>);
+pub(super) struct PendingEnds {
+    inner: Mutex<PendingEndsInner>,
+    /// Stored sessions that this process has opened, with their user.
+    opened: Mutex<BoundedMap<UserDigest>>,
+}
 
 #[derive(Debug, Default)]
-struct Inner {
+struct PendingEndsInner {
     ends: HashMap<SessionId, PendingEnd>,
-    /// Whether a task writes them.
-    is_served: bool,
+    /// Whether a task writes the pending ends.
+    is_running: bool,
 }
 
 #[derive(Clone, Debug)]
 struct PendingEnd {
-    shown: PresentedSession,
-    /// The generation of the tokens that are revoked already, if any are. The application was told then.
-    told: Option<u64>,
+    presented: PresentedSession,
+    /// The generation of the tokens that were revoked, if any. The hook was called at the same time.
+    revoked_generation: Option<u64>,
     reason: EndReason,
-    /// The monotonic time from which no copy of the cookie can be accepted any more.
+    /// The user of the session, or `None` if the secret may be forged.
+    user: Option<UserDigest>,
+    /// The number of failed attempts.
+    failures: u32,
+    /// The monotonic time after which every copy of the cookie has expired.
     until: Duration,
 }
 
@@ -38,83 +51,130 @@ impl PendingEnds {
         self.lock().ends.contains_key(id)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Records that the secret of this session is not forged.
+    pub(super) fn record_opened(&self, record: &SessionRecord) {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if opened.get(record.id()).is_none() {
+            opened.put(*record.id(), SessionRef::from(record).user);
+        }
+    }
+
+    fn user_of(&self, id: &SessionId) -> Option<UserDigest> {
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        opened.get(id).copied()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, PendingEndsInner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl PendingEndsInner {
+    /// Reports whether there is room for another end of this user, or of a secret that may be forged.
+    fn has_room(&self, user: Option<UserDigest>) -> bool {
+        let of_same_user = self.ends.values().filter(|end| end.user == user).count();
+        let of_users = self.ends.values().filter(|end| end.user.is_some()).count();
+        match user {
+            Some(_) => of_users < MAX_OF_USERS && of_same_user < MAX_PER_USER,
+            None => of_same_user < MAX_UNVERIFIED,
+        }
     }
 }
 
 impl SessionManager {
-    /// Refuses a session in this process, and writes its end to the store as soon as that is possible. Returns
-    /// `false` if too many ends are pending.
+    /// Rejects a session in this process and retries to write its end to the store. Returns `false` if too
+    /// many ends are pending.
     pub(super) fn end_later(
         &self,
         id: SessionId,
-        shown: PresentedSession,
-        told: Option<u64>,
+        presented: PresentedSession,
+        revoked_generation: Option<u64>,
         reason: EndReason,
     ) -> bool {
         let until = self.flow.clock().monotonic();
-        let until = until.saturating_add(self.longest_life());
-        let mut inner = self.memory.pending_ends.lock();
-        if inner.ends.len() >= MAX && !inner.ends.contains_key(&id) {
-            return false;
-        }
-        let end = PendingEnd {
-            shown,
-            told,
-            reason,
-            until,
+        let until = until.saturating_add(self.max_lifetime());
+        let user = match &presented {
+            PresentedSession::Record(record) => Some(SessionRef::from(&**record).user),
+            PresentedSession::Secret(_) => self.local.pending_ends.user_of(&id),
         };
-        inner.ends.entry(id).or_insert(end);
-        if !std::mem::replace(&mut inner.is_served, true) {
-            let keeper = self.clone();
-            tokio::spawn(async move { keeper.write_pending_ends().await });
+        let mut inner = self.local.pending_ends.lock();
+        if !inner.ends.contains_key(&id) {
+            if !inner.has_room(user) {
+                return false;
+            }
+            let end = PendingEnd {
+                presented,
+                revoked_generation,
+                reason,
+                user,
+                failures: 0,
+                until,
+            };
+            inner.ends.insert(id, end);
+        }
+        if !std::mem::replace(&mut inner.is_running, true) {
+            let manager = self.clone();
+            tokio::spawn(async move { manager.write_pending_ends().await });
         }
         true
     }
 
-    /// Tries after 1, 2, 4 … 60 seconds. While the store fails, one end is tried at a time.
+    /// Retries after 1, 2, 4 … 60 seconds. While the store fails, each attempt writes a few ends, and
+    /// different ones each time, since the store may fail for the entries of a single session only.
     async fn write_pending_ends(&self) {
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         loop {
-            self.flow.clock().sleep(pause).await;
+            self.flow.clock().sleep(delay).await;
             let written = self.write_pending_ends_once().await;
-            pause = match written {
-                Ok(()) => FIRST_PAUSE,
-                Err(_) => (pause * 2).min(LONGEST_PAUSE),
+            delay = match written {
+                Ok(()) => FIRST_RETRY_DELAY,
+                Err(_) => (delay * 2).min(LONGEST_RETRY_DELAY),
             };
-            let mut inner = self.memory.pending_ends.lock();
+            let mut inner = self.local.pending_ends.lock();
             if inner.ends.is_empty() {
-                inner.is_served = false;
+                inner.is_running = false;
                 return;
             }
         }
     }
 
     async fn write_pending_ends_once(&self) -> Result<(), StoreError> {
-        let pending = self.memory.pending_ends.lock().ends.clone();
-        let (mut written, mut outcome) = (0, Ok(()));
+        let pending = self.local.pending_ends.lock().ends.clone();
+        let mut pending: Vec<_> = pending.into_iter().collect();
+        // Sessions of users first, and repeated failures last.
+        pending.sort_by_key(|(_, end)| (end.failures, end.user.is_none()));
+        let (mut written, mut failed, mut outcome) = (0, 0, Ok(()));
         for (id, end) in pending {
-            let over = self.flow.clock().monotonic() >= end.until;
-            if !over {
-                match self.sign_out_in_store(end.shown).await {
+            let expired = self.flow.clock().monotonic() >= end.until;
+            if !expired {
+                match self.sign_out_in_store(end.presented).await {
                     Ok(SignOut::Ended(record)) => {
-                        if end.told.is_none() {
+                        if end.revoked_generation.is_none() {
                             self.notify_ended(&record, end.reason);
                         }
-                        if end.told.is_none_or(|revoked| revoked < record.generation()) {
+                        if end
+                            .revoked_generation
+                            .is_none_or(|revoked| revoked < record.generation())
+                        {
                             self.flow.revoke(&record).await;
                         }
                     }
                     Ok(_) => {}
                     Err(error) => {
                         outcome = Err(error);
-                        break;
+                        if let Some(end) = self.local.pending_ends.lock().ends.get_mut(&id) {
+                            end.failures = end.failures.saturating_add(1);
+                        }
+                        failed += 1;
+                        if failed == MAX_FAILURES_PER_ROUND {
+                            break;
+                        }
+                        continue;
                     }
                 }
                 written += 1;
             }
-            self.memory.pending_ends.lock().ends.remove(&id);
+            self.local.pending_ends.lock().ends.remove(&id);
         }
         if written > 0 {
             events::pending_ends_written(written);
@@ -123,8 +183,17 @@ impl SessionManager {
     }
 }
 
-/// Each holds a session record at most: some 4 MB in all.
-const MAX: usize = 1024;
+/// The maximum number of pending ends of users. Each has at most one record: some 4 MB in total.
+const MAX_OF_USERS: usize = 1024;
 
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The part of one user.
+const MAX_PER_USER: usize = 64;
+
+/// The maximum number of pending ends of secrets that may be forged.
+const MAX_UNVERIFIED: usize = 1024;
+
+/// Each failure may take up to 2 seconds.
+const MAX_FAILURES_PER_ROUND: usize = 4;
+
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY_DELAY: Duration = Duration::from_secs(60);

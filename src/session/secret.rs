@@ -1,4 +1,4 @@
-//! What a browser shows of a session that is kept in a store.
+//! The secret in the cookie of a session that is kept in a store.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::crypto::digest::sha256;
 use crate::flow::SessionId;
 use crate::random::{Random, RandomError};
 
-/// 256 random bits, known to one browser and to nobody else (`L37`).
+/// 256 random bits that only the browser has. The store has a digest of them.
 #[derive(Clone)]
 pub(crate) struct SessionSecret(Zeroizing<[u8; 32]>);
 
@@ -19,14 +19,15 @@ impl SessionSecret {
         Ok(Self(Zeroizing::new(random.bytes()?)))
     }
 
-    /// Reads the value of a cookie; `None` for what we never wrote.
+    /// Parses the value of a cookie. Returns `None` for a value that [`to_text`](Self::to_text) cannot
+    /// produce.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = Zeroizing::new(base64url::decode(text)?);
-        let ticket = bytes.as_slice().try_into().ok()?;
-        Some(Self(Zeroizing::new(ticket)))
+        let secret = bytes.as_slice().try_into().ok()?;
+        Some(Self(Zeroizing::new(secret)))
     }
 
-    /// The value of its cookie.
+    /// Returns the value of the cookie.
     pub(crate) fn to_text(&self) -> Zeroizing<String> {
         Zeroizing::new(base64url::encode(&*self.0))
     }
@@ -35,8 +36,8 @@ impl SessionSecret {
         &self.0
     }
 
-    /// Returns the session that it opens at the layer of this binding: at another layer it names another
-    /// session, which does not exist. The ticket cannot be computed from the name.
+    /// Returns the ID of the session, a digest of the secret and of the binding of the layer: at another
+    /// layer the same secret has another ID, which does not exist.
     pub(super) fn id(&self, binding: Binding) -> SessionId {
         let mut input = Zeroizing::new(Vec::with_capacity(PREFIX.len() + 64));
         input.extend_from_slice(PREFIX);
@@ -61,16 +62,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ticket_is_43_characters_and_names_its_session_by_a_digest() {
-        let ticket = SessionSecret::random(Random::system()).unwrap();
-        let text = ticket.to_text();
+    fn a_secret_is_43_characters_and_the_session_id_is_a_digest_of_it() {
+        let secret = SessionSecret::random(Random::system()).unwrap();
+        let text = secret.to_text();
         assert_eq!(text.len(), 43);
         let again = SessionSecret::parse(&text).unwrap();
         let here = Binding::new(&["here"]);
-        assert_eq!(again.id(here), ticket.id(here));
-        assert_ne!(ticket.id(here), ticket.id(Binding::new(&["there"])));
-        assert_ne!(ticket.id(here).to_string(), *text);
-        assert_eq!(format!("{ticket:?}"), "SessionSecret(..)");
+        assert_eq!(again.id(here), secret.id(here));
+        assert_ne!(secret.id(here), secret.id(Binding::new(&["there"])));
+        assert_ne!(secret.id(here).to_string(), *text);
+        assert_eq!(format!("{secret:?}"), "SessionSecret(..)");
         for odd in [
             "",
             "x",

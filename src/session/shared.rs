@@ -1,5 +1,5 @@
-//! Sessions in cookies, and what their replicas must know together: which were ended, and what those have
-//! become whose cookie is older than their last refresh.
+//! Sessions in cookies with a shared store, which has the ended sessions and the latest records of sessions
+//! whose cookie is older than their last refresh.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -7,95 +7,104 @@ use std::task::Poll;
 
 use bytes::Bytes;
 
-use super::backend::{Found, Saved};
+use super::backend::{LoadResult, SaveResult};
 use super::events;
-use super::loaded::{LoadedSession, Seat};
-use super::manager::{NotOpened, SessionManager};
+use super::loaded::{LoadedSession, Revision};
+use super::manager::{SessionManager, UnsealError};
 use crate::crypto::seal::Purpose;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
 impl SessionManager {
-    /// What the store knows of the session of a cookie: that it has ended, a newer record, or nothing.
+    /// Loads what the store has about the session of a cookie: an end marker, a newer record, or nothing.
     pub(super) async fn newest_shared(
         &self,
         store: &SharedStore,
-        held: LoadedSession,
-    ) -> Result<Found, StoreError> {
-        let record = held.record();
+        loaded: LoadedSession,
+    ) -> Result<LoadResult, StoreError> {
+        let record = loaded.record();
         let key = key(record.id());
-        let (known, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
+        let (entry, logged_out) = both(store.get(&key), self.is_logged_out(store, record)).await;
         if logged_out? {
-            return Ok(Found::Ended);
+            return Ok(LoadResult::Ended);
         }
-        Ok(match known? {
-            Some(known) => self.read_shared(&held, &known),
-            None => Found::Session(held.with_seat(Seat::Cookie(None))),
+        Ok(match entry? {
+            Some(entry) => self.read_shared(&loaded, &entry),
+            None => LoadResult::Session(loaded.with_revision(Revision::Cookie(None))),
         })
     }
 
-    /// A newer record that does not open is not passed over: with the older one of the cookie this process would
-    /// send a refresh token that was used, and overwrite the newer tokens.
-    fn read_shared(&self, held: &LoadedSession, known: &Record) -> Found {
-        let seat = Seat::Cookie(Some(known.version()));
-        let sealed = match known.value().split_first() {
-            Some((&ENDED, _)) => return Found::Ended,
-            Some((&SUCCESSOR, sealed)) => sealed,
+    /// A newer record that cannot be opened is not ignored. With the older one in the cookie, this process
+    /// would send a used refresh token and overwrite the newer tokens.
+    fn read_shared(&self, loaded: &LoadedSession, entry: &Record) -> LoadResult {
+        let revision = Revision::Cookie(Some(entry.version()));
+        let sealed = match entry.value().split_first() {
+            Some((&ENDED, _)) => return LoadResult::Ended,
+            Some((&NEWER_RECORD, sealed)) => sealed,
             _ => {
-                events::unreadable("cookie", NotOpened::Unreadable);
-                return Found::Unreadable;
+                events::record_unreadable("cookie", UnsealError::Unreadable);
+                return LoadResult::Unreadable;
             }
         };
-        let record = held.record();
+        let record = loaded.record();
         match self.unseal(Purpose::Successor, None, record.id(), sealed.to_vec()) {
-            Ok(newer) if newer.is_ahead_of(record) => {
-                Found::Session(held.with_record(record.joined(&newer)).with_seat(seat))
-            }
-            Ok(_) => Found::Session(held.clone().with_seat(seat)),
+            Ok(newer) if newer.is_ahead_of(record) => LoadResult::Session(
+                loaded
+                    .with_record(record.merged(&newer))
+                    .with_revision(revision),
+            ),
+            Ok(_) => LoadResult::Session(loaded.clone().with_revision(revision)),
             Err(reason) => {
-                events::unreadable("cookie", reason);
-                Found::Unreadable
+                events::record_unreadable("cookie", reason);
+                LoadResult::Unreadable
             }
         }
     }
 
-    pub(super) async fn save_successor(
+    pub(super) async fn save_shared(
         &self,
         store: &SharedStore,
         newer: LoadedSession,
-    ) -> Result<Saved, StoreError> {
-        let expect = match newer.seat() {
-            Seat::Cookie(Some(version)) => Expect::Version(*version),
+    ) -> Result<SaveResult, StoreError> {
+        let expect = match newer.revision() {
+            Revision::Cookie(Some(version)) => Expect::Version(*version),
             _ => Expect::Absent,
         };
         let record = newer.record();
         let sealed = self.seal(Purpose::Successor, None, record);
         let sealed = sealed.map_err(StoreError::unavailable)?;
-        let value = [&[SUCCESSOR], &sealed[..]].concat();
+        let value = [&[NEWER_RECORD], &sealed[..]].concat();
         let ttl = self.time_left(record);
         match store
             .put(&key(record.id()), value.into(), ttl, expect)
             .await?
         {
-            Put::Stored(version) => Ok(Saved::Stored(newer.with_seat(Seat::Cookie(Some(version))))),
-            Put::Conflict => Ok(Saved::Conflict),
+            Put::Stored(version) => Ok(SaveResult::Stored(
+                newer.with_revision(Revision::Cookie(Some(version))),
+            )),
+            Put::Conflict => Ok(SaveResult::Conflict),
         }
     }
 
-    /// For as long as a copy of its cookie could be alive.
+    /// Stores an end marker for as long as a copy of the cookie could be live.
     pub(super) async fn end_shared(
         &self,
         store: &SharedStore,
         id: &SessionId,
     ) -> Result<(), StoreError> {
         store
-            .put(&key(id), ended(), self.longest_life(), Expect::Anything)
+            .put(
+                &key(id),
+                end_marker(),
+                self.max_lifetime(),
+                Expect::Anything,
+            )
             .await?;
         Ok(())
     }
 }
 
-/// Both at once: two questions in the time of one.
+/// Awaits two store operations concurrently.
 pub(super) async fn both<A, B>(
     first: impl Future<Output = A>,
     second: impl Future<Output = B>,
@@ -115,8 +124,8 @@ pub(super) async fn both<A, B>(
         }
         match (one.take(), other.take()) {
             (Some(one), Some(other)) => Poll::Ready((one, other)),
-            (waiting, for_it) => {
-                (one, other) = (waiting, for_it);
+            (first_result, second_result) => {
+                (one, other) = (first_result, second_result);
                 Poll::Pending
             }
         }
@@ -124,19 +133,19 @@ pub(super) async fn both<A, B>(
     .await
 }
 
-/// What is noted of a session that has ended.
-pub(super) fn ended() -> Bytes {
+/// Returns the value that marks a session as ended.
+pub(super) fn end_marker() -> Bytes {
     Bytes::from_static(&[ENDED])
 }
 
-pub(super) fn says_ended(known: &Record) -> bool {
-    known.value().first() == Some(&ENDED)
+pub(super) fn is_end_marker(entry: &Record) -> bool {
+    entry.value().first() == Some(&ENDED)
 }
 
-/// Under which the store knows the session of a cookie.
+/// Returns the store key of the session of a cookie.
 pub(super) fn key(id: &SessionId) -> Key {
     Key::new("cookie", &id.to_string())
 }
 
 const ENDED: u8 = 0;
-const SUCCESSOR: u8 = 1;
+const NEWER_RECORD: u8 = 1;

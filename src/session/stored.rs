@@ -1,79 +1,82 @@
-//! Sessions in a store: one sealed record each, under the digest of its ticket (`L37`).
+//! Sessions in a store: each is a sealed record under the digest of its secret.
 
 use std::time::Duration;
 
-use super::backend::{Found, Saved};
+use super::backend::{LoadResult, SaveResult};
 use super::events;
-use super::loaded::{LoadedSession, Seat};
-use super::manager::{NotOpened, SessionManager};
+use super::loaded::{LoadedSession, Revision};
+use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager, UnsealError};
 use super::secret::SessionSecret;
 use crate::crypto::seal::Purpose;
 use crate::flow::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 impl SessionManager {
-    /// Reads the session of this ticket. A record that does not open stays where it is: a process that lacks a
-    /// cookie key, or is of an older release, must not end sessions of the others (`H58`, `H59`).
+    /// Loads the session of this secret. A record that cannot be opened is kept: a process that lacks a
+    /// cookie key or runs an older release must not end sessions of other processes.
     pub(super) async fn load_stored(
         &self,
         store: &SharedStore,
-        ticket: &SessionSecret,
-    ) -> Result<Found, StoreError> {
-        let id = self.name_of(ticket);
+        secret: &SessionSecret,
+    ) -> Result<LoadResult, StoreError> {
+        let id = self.name_of(secret);
         let Some(found) = store.get(&key(&id)).await? else {
-            return Ok(Found::Ended);
+            return Ok(LoadResult::Ended);
         };
         let version = found.version();
         let sealed = found.into_value().to_vec();
-        let opened = self.unseal(Purpose::Stored, Some(ticket.as_bytes()), &id, sealed);
+        let opened = self.unseal(Purpose::Stored, Some(secret.as_bytes()), &id, sealed);
         Ok(match opened {
             Ok(record) => {
-                let ticket = ticket.clone();
-                Found::Session(LoadedSession::new(record, Seat::Stored { ticket, version }))
+                let secret = secret.clone();
+                LoadResult::Session(LoadedSession::new(
+                    record,
+                    Revision::Stored { secret, version },
+                ))
             }
             Err(reason) => {
-                events::unreadable("session", reason);
+                events::record_unreadable("session", reason);
                 match reason {
-                    NotOpened::Foreign => Found::Ended,
-                    NotOpened::Unreadable => Found::Unreadable,
+                    UnsealError::Foreign => LoadResult::Ended,
+                    UnsealError::Unreadable => LoadResult::Unreadable,
                 }
             }
         })
     }
 
-    /// Returns the name of the session that this ticket opens, if it is there.
-    pub(crate) fn name_of(&self, ticket: &SessionSecret) -> SessionId {
-        ticket.id(self.flow.binding())
+    /// Returns the ID of the session that this secret opens.
+    pub(crate) fn name_of(&self, secret: &SessionSecret) -> SessionId {
+        secret.id(self.flow.binding())
     }
 
     pub(super) async fn save_stored(
         &self,
         store: &SharedStore,
         newer: LoadedSession,
-    ) -> Result<Saved, StoreError> {
-        let Seat::Stored { ticket, version } = newer.seat().clone() else {
-            return Ok(Saved::Conflict);
+    ) -> Result<SaveResult, StoreError> {
+        let Revision::Stored { secret, version } = newer.revision().clone() else {
+            return Ok(SaveResult::Conflict);
         };
         let expect = Expect::Version(version);
         match self
-            .put_stored(store, &ticket, newer.record(), expect)
+            .put_stored(store, &secret, newer.record(), expect)
             .await?
         {
-            Put::Stored(version) => Ok(Saved::Stored(
-                newer.with_seat(Seat::Stored { ticket, version }),
+            Put::Stored(version) => Ok(SaveResult::Stored(
+                newer.with_revision(Revision::Stored { secret, version }),
             )),
-            Put::Conflict => Ok(Saved::Conflict),
+            Put::Conflict => Ok(SaveResult::Conflict),
         }
     }
 
     pub(super) async fn put_stored(
         &self,
         store: &SharedStore,
-        ticket: &SessionSecret,
+        secret: &SessionSecret,
         record: &SessionRecord,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        let sealed = self.seal(Purpose::Stored, Some(ticket.as_bytes()), record);
+        let sealed = self.seal(Purpose::Stored, Some(secret.as_bytes()), record);
         let sealed = sealed.map_err(StoreError::unavailable)?;
         let ttl = self.time_to_live(record);
         store
@@ -90,16 +93,14 @@ impl SessionManager {
         Ok(())
     }
 
-    /// As long as the session lives if nobody uses it, and a while for clocks that differ.
+    /// Returns the remaining lifetime of an unused session, with an allowance for clock skew.
     fn time_to_live(&self, record: &SessionRecord) -> Duration {
         let left = self.expires_at(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default()) + SLACK
+        Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE
     }
 }
 
-/// Under which a session lies.
+/// Returns the store key of a session.
 pub(super) fn key(id: &SessionId) -> Key {
     Key::new("session", &id.to_string())
 }
-
-const SLACK: Duration = Duration::from_secs(60);

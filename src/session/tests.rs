@@ -1,4 +1,4 @@
-//! A session in the hands of a handler.
+//! The session that a handler receives.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,16 +11,16 @@ use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
 
 async fn session(server: &Server) -> Session {
     let (flow, record) = sign_in(server).await;
-    let keeper = Arc::new(SessionManager::new(
+    let manager = Arc::new(SessionManager::new(
         Arc::new(flow),
         CookieKey::generate().unwrap(),
     ));
-    let held = keeper.begin(record).await.unwrap();
-    Session::new(keeper, held)
+    let loaded = manager.begin(record).await.unwrap();
+    Session::new(manager, loaded)
 }
 
 #[tokio::test]
-async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
+async fn a_session_has_the_user_and_the_times_and_hides_its_tokens() {
     let session = session(&Server::new()).await;
     assert_eq!(
         (session.user_key().issuer, session.user_key().subject),
@@ -28,9 +28,9 @@ async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
     );
     assert_eq!(session.claims().get("sub"), Some(json!("alice")));
     assert_eq!(session.email(), None);
-    let moment = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
-    assert_eq!(session.signed_in_at(), moment(NOW));
-    assert_eq!(session.expires_at(), moment(NOW + 3600));
+    let time = |seconds: i64| UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap());
+    assert_eq!(session.signed_in_at(), time(NOW));
+    assert_eq!(session.expires_at(), time(NOW + 3600));
     assert_eq!(
         session.access_token().await.unwrap().expose(),
         "the-access-token"
@@ -39,7 +39,7 @@ async fn a_session_says_who_signed_in_when_and_hides_its_tokens() {
 }
 
 #[tokio::test]
-async fn an_expired_access_token_is_not_sent() {
+async fn an_expired_access_token_is_not_used() {
     let server = Server::new();
     let session = session(&server).await;
     server.clock.advance(600);

@@ -1,29 +1,30 @@
-//! Which room of a store an entry may use.
+//! Classes of entries, which have separate capacity in a store.
 
-/// Who can cause an entry to be created. Derived from the purpose of its [`Key`](super::Key).
+/// The class of an entry: which callers can cause it to be created. Derived from the purpose of its
+/// [`Key`](super::Key).
 ///
-/// A store that is short of room uses it to decide what it still accepts: entries of one class must
-/// never fill the room of a more important one. See ["Room"](super#room) for the contract.
+/// A store with limited capacity uses the class to decide which new entries it accepts: entries of one class must
+/// not use up the capacity of a more important one. See ["Capacity"](super#capacity) for the contract.
 ///
-/// Not extended later: a store has to know all of them.
+/// The enum is exhaustive, since a store has to handle all classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(clippy::exhaustive_enums)]
 pub enum KeyClass {
-    /// Callers without credentials can create any number of these: the claimed `state` values of
-    /// logins (purpose `state`), which a callback with a made-up code needs as well.
+    /// Entries that callers without credentials can create in any number: the consumed `state` values of logins
+    /// (purpose `state`). A callback with an invalid code creates one as well.
     Unauthenticated,
-    /// Callers that were authenticated create these: sessions and the lists of them (`session`,
-    /// `user`, `sid`), replay entries of DPoP proofs (`dpop`), which are written only after the access
-    /// token was validated, and every purpose of an application.
+    /// Entries that only authenticated callers can create: sessions and their indexes (`session`, `user`,
+    /// `sid`), replay entries of DPoP proofs (`dpop`), which are written after the access token was validated,
+    /// and all purposes of an application.
     Authenticated,
-    /// These end sessions or protect them while they change: sign-outs and the newest records of cookie
-    /// sessions (`cookie`), refresh leases (`lease`), logout watermarks (`ended-…`) and the `jti` of
-    /// logout tokens, which need a valid signature (`logout`).
+    /// Entries that end sessions or protect their changes: the denylist and the newest records of cookie
+    /// sessions (`cookie`), refresh leases (`lease`), logout watermarks (`ended-…`) and the `jti` of logout
+    /// tokens, which require a valid signature (`logout`).
     Protected,
 }
 
 impl KeyClass {
-    /// The one place that decides. An unknown purpose never gets the room of protected entries.
+    /// Returns the class of a purpose. An unknown purpose is never protected.
     pub(super) fn of(purpose: &str) -> Self {
         match purpose {
             "state" => Self::Unauthenticated,
@@ -40,14 +41,14 @@ mod tests {
     use crate::store::Key;
 
     #[test]
-    fn the_class_follows_from_the_purpose_and_from_nothing_else() {
+    fn the_class_depends_only_on_the_purpose() {
         for (purpose, class) in [
             ("state", KeyClass::Unauthenticated),
             ("session", KeyClass::Authenticated),
             ("user", KeyClass::Authenticated),
             ("sid", KeyClass::Authenticated),
             ("dpop", KeyClass::Authenticated),
-            ("an application's own", KeyClass::Authenticated),
+            ("purpose of an application", KeyClass::Authenticated),
             ("", KeyClass::Authenticated),
             ("cookie", KeyClass::Protected),
             ("lease", KeyClass::Protected),

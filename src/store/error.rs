@@ -1,23 +1,23 @@
-//! Why a store did not do what it was asked.
+//! Errors of store operations.
 
 use std::error::Error;
 use std::sync::Arc;
 
-/// A verb that could not be carried out. Not the caller's fault: layers answer 503.
+/// A store operation failed. Layers respond 503, since the caller is not at fault.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no room for another entry of this class, and none that lives is given up for it. Entries of
-    /// another [class](super::Key::class) may still have room.
+    /// The capacity for new entries of this class is exhausted. The store may still accept entries of another
+    /// [class](super::Key::class).
     #[error("the store is full")]
     Full,
-    /// The store could not be asked, or it is not known what came of it.
+    /// The store cannot be reached, or it is unknown whether the operation took effect.
     #[error("the store is unavailable")]
     Unavailable(#[source] Arc<dyn Error + Send + Sync>),
 }
 
 impl StoreError {
-    /// The store could not be asked, because of this.
+    /// Creates [`StoreError::Unavailable`] with the given cause.
     pub fn unavailable(reason: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(reason.into().into())
     }

@@ -1,4 +1,4 @@
-//! The store of one process.
+//! An in-memory store.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -11,23 +11,22 @@ use super::{Expect, Key, KeyClass, Put, Record, Removed, Store, StoreError};
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 
-/// About 60 MiB of short entries.
+/// Default capacity: about 60 MiB of short entries.
 const DEFAULT_ENTRIES: usize = 1 << 18;
 
-/// How many dead entries of each class each `put` clears away: more than it adds, and few enough that
-/// nobody waits.
-const SWEEP: usize = 16;
+/// Maximum number of expired entries of each class that a `put` removes: more than it adds, and few enough to keep
+/// the operation fast.
+const SWEEP_LIMIT: usize = 16;
 
-/// Entries in the memory of this process, up to a fixed number of them.
+/// A [`Store`] in the memory of this process, with a limited number of entries.
 ///
-/// Clones share the entries. Without room it answers [`StoreError::Full`]; it never gives up an entry
-/// that lives. Entries whose time is over are cleared away a few at a time, by the `put` that come after.
-/// What is in it is gone with the process, and other processes do not see it.
+/// Clones share the entries. A full store returns [`StoreError::Full`] and never evicts live entries. Each `put`
+/// removes some expired entries. The entries are lost when the process ends, and other processes do not see them.
 ///
-/// Each [class](KeyClass) of entries has its room: what callers without credentials can create takes at most
-/// half of `max_entries`; these and all other entries together take at most `max_entries`; and as many
-/// protected entries (sign-outs, leases, watermarks) have room beside them. The number of entries is bounded and
-/// their size is not: those who store keep their values small.
+/// Each [class](KeyClass) of entries has its own capacity. Entries that callers without credentials can create use
+/// at most half of `max_entries`. These and the entries of authenticated callers together use at most
+/// `max_entries`. Protected entries (denylist, leases, watermarks) have a separate capacity of `max_entries`. The
+/// size of values is not limited.
 ///
 /// ```
 /// use std::time::Duration;
@@ -48,30 +47,30 @@ pub struct MemoryStore {
     clock: SharedClock,
     max_entries: usize,
     single_process: bool,
-    entries: Arc<Mutex<Entries>>,
+    entries: Arc<Mutex<MemoryEntries>>,
 }
 
 #[derive(Default)]
-struct Entries {
-    by_key: HashMap<Key, Entry>,
-    unauthenticated: Ends,
-    authenticated: Ends,
-    protected: Ends,
-    /// One count for all keys, so that none ever sees a version again.
+struct MemoryEntries {
+    by_key: HashMap<Key, MemoryEntry>,
+    unauthenticated: ExpiryQueue,
+    authenticated: ExpiryQueue,
+    protected: ExpiryQueue,
+    /// One counter for all keys, so that a version is never reused after a removal.
     last_version: u64,
 }
 
-/// When each entry of a class ends, the next first; the version tells equal moments apart.
-type Ends = BTreeMap<(Duration, u64), Key>;
+/// The entries of a class, ordered by expiration time. The version distinguishes equal times.
+type ExpiryQueue = BTreeMap<(Duration, u64), Key>;
 
-struct Entry {
+struct MemoryEntry {
     value: Bytes,
     version: u64,
-    ends_at: Duration,
+    expires_at: Duration,
 }
 
 impl MemoryStore {
-    /// An empty store for 262 144 entries.
+    /// Creates an empty store with a capacity of 262 144 entries.
     pub fn new() -> Self {
         Self {
             clock: Arc::new(SystemClock),
@@ -81,37 +80,39 @@ impl MemoryStore {
         }
     }
 
-    /// Sets how many entries may live at the same time, protected ones apart: as many of those have room
-    /// beside them. At most half may be of callers without credentials (one, if this is 1). An entry of a seen
-    /// proof takes about 250 bytes.
+    /// Sets the capacity in entries.
+    ///
+    /// At most half of them (at least one) can be entries of callers without credentials. Protected entries have
+    /// a separate capacity of the same size. A replay entry of a DPoP proof uses about 250 bytes.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for 0.
+    /// Returns [`ConfigError::Setting`] if `max_entries` is 0.
     pub fn with_max_entries(mut self, max_entries: usize) -> Result<Self, ConfigError> {
         if max_entries == 0 {
             return Err(ConfigError::Setting {
                 setting: "max entries",
                 value: "0".to_owned(),
-                reason: "there must be room for one",
+                reason: "it must be at least 1",
             });
         }
         self.max_entries = max_entries;
         Ok(self)
     }
 
-    /// Declares that the application runs as one process, so that all of it sees what is in here:
-    /// [`is_shared`](Store::is_shared) says so from then on.
+    /// Declares that the application runs as a single process: [`is_shared`](Store::is_shared) returns `true`.
     ///
-    /// Nothing checks it. Said of an application of two processes, one of them does not learn of sessions
-    /// that were ended by way of the other.
+    /// # Not checked
+    ///
+    /// If the application runs as several processes, one process does not learn of sessions that another one
+    /// ended.
     #[must_use]
     pub fn with_single_process(mut self) -> Self {
         self.single_process = true;
         self
     }
 
-    /// Counts times to live by this clock, of which only the monotonic time is read.
+    /// Sets the clock that measures times to live. Only its monotonic time is used.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         self.with_shared_clock(Arc::new(clock))
@@ -122,17 +123,17 @@ impl MemoryStore {
         self
     }
 
-    /// How many entries are held, those included whose time is over and that are not cleared away yet.
+    /// Returns the number of entries, including expired entries that have not been removed yet.
     pub fn len(&self) -> usize {
         self.lock().by_key.len()
     }
 
-    /// Whether nothing is held.
+    /// Returns whether the store has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, Entries> {
+    fn lock(&self) -> MutexGuard<'_, MemoryEntries> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,23 +147,24 @@ impl MemoryStore {
         let now = self.clock.monotonic();
         let mut entries = self.lock();
         entries.sweep(now);
-        let held = entries.live(key, now).map(|entry| entry.version);
-        if !expect.allows(held) {
+        let current = entries.live(key, now).map(|entry| entry.version);
+        if !expect.allows(current) {
             return Ok(Put::Conflict);
         }
-        // An entry of this very key, living or dead, leaves its place to this one.
-        if !entries.by_key.contains_key(key) && !entries.has_room(key.class(), self.max_entries) {
+        // Replacing an entry, even an expired one, needs no additional capacity.
+        let is_new = !entries.by_key.contains_key(key);
+        if is_new && !entries.has_capacity(key.class(), self.max_entries) {
             return Err(StoreError::Full);
         }
         entries.drop_entry(key);
         entries.last_version += 1;
-        let (version, ends_at) = (entries.last_version, now.saturating_add(ttl));
-        let ends = entries.ends_of(key.class());
-        ends.insert((ends_at, version), key.clone());
-        let entry = Entry {
+        let (version, expires_at) = (entries.last_version, now.saturating_add(ttl));
+        let queue = entries.queue_of(key.class());
+        queue.insert((expires_at, version), key.clone());
+        let entry = MemoryEntry {
             value,
             version,
-            ends_at,
+            expires_at,
         };
         entries.by_key.insert(key.clone(), entry);
         Ok(Put::Stored(version))
@@ -171,10 +173,10 @@ impl MemoryStore {
     fn remove_now(&self, key: &Key, expect: Expect) -> Removed {
         let now = self.clock.monotonic();
         let mut entries = self.lock();
-        let held = entries.live(key, now).map(|entry| entry.version);
-        match held {
+        let current = entries.live(key, now).map(|entry| entry.version);
+        match current {
             None => Removed::Absent,
-            Some(_) if !expect.allows(held) => Removed::Conflict,
+            Some(_) if !expect.allows(current) => Removed::Conflict,
             Some(_) => {
                 entries.drop_entry(key);
                 Removed::Removed
@@ -183,19 +185,19 @@ impl MemoryStore {
     }
 }
 
-impl Entries {
-    fn live(&self, key: &Key, now: Duration) -> Option<&Entry> {
-        self.by_key.get(key).filter(|entry| entry.ends_at > now)
+impl MemoryEntries {
+    fn live(&self, key: &Key, now: Duration) -> Option<&MemoryEntry> {
+        self.by_key.get(key).filter(|entry| entry.expires_at > now)
     }
 
     fn drop_entry(&mut self, key: &Key) {
         if let Some(entry) = self.by_key.remove(key) {
-            let ends = self.ends_of(key.class());
-            ends.remove(&(entry.ends_at, entry.version));
+            let queue = self.queue_of(key.class());
+            queue.remove(&(entry.expires_at, entry.version));
         }
     }
 
-    fn ends_of(&mut self, class: KeyClass) -> &mut Ends {
+    fn queue_of(&mut self, class: KeyClass) -> &mut ExpiryQueue {
         match class {
             KeyClass::Unauthenticated => &mut self.unauthenticated,
             KeyClass::Authenticated => &mut self.authenticated,
@@ -203,19 +205,19 @@ impl Entries {
         }
     }
 
-    fn has_room(&self, class: KeyClass, max_entries: usize) -> bool {
-        let ordinary = self.unauthenticated.len() + self.authenticated.len();
+    fn has_capacity(&self, class: KeyClass, max_entries: usize) -> bool {
+        let unprotected = self.unauthenticated.len() + self.authenticated.len();
         match class {
             KeyClass::Unauthenticated => {
                 let share = (max_entries / 2).max(1);
-                self.unauthenticated.len() < share && ordinary < max_entries
+                self.unauthenticated.len() < share && unprotected < max_entries
             }
-            KeyClass::Authenticated => ordinary < max_entries,
+            KeyClass::Authenticated => unprotected < max_entries,
             KeyClass::Protected => self.protected.len() < max_entries,
         }
     }
 
-    /// Clears away a few of those whose time is over. One of a class is enough to make room in it.
+    /// Removes some expired entries of each class, so that one expired entry suffices to accept a new one.
     fn sweep(&mut self, now: Duration) {
         let Self {
             by_key,
@@ -224,9 +226,9 @@ impl Entries {
             protected,
             ..
         } = self;
-        for ends in [unauthenticated, authenticated, protected] {
-            for _ in 0..SWEEP {
-                let Some(next) = ends.first_entry().filter(|next| next.key().0 <= now) else {
+        for queue in [unauthenticated, authenticated, protected] {
+            for _ in 0..SWEEP_LIMIT {
+                let Some(next) = queue.first_entry().filter(|next| next.key().0 <= now) else {
                     break;
                 };
                 by_key.remove(&next.remove());
@@ -236,17 +238,17 @@ impl Entries {
 }
 
 impl Expect {
-    fn allows(self, held: Option<u64>) -> bool {
+    fn allows(self, current: Option<u64>) -> bool {
         match self {
             Self::Anything => true,
-            Self::Absent => held.is_none(),
-            Self::Version(version) => held == Some(version),
+            Self::Absent => current.is_none(),
+            Self::Version(version) => current == Some(version),
         }
     }
 }
 
 impl Store for MemoryStore {
-    /// Only where it was declared, by [`with_single_process`](MemoryStore::with_single_process).
+    /// Returns whether [`with_single_process`](MemoryStore::with_single_process) was called.
     fn is_shared(&self) -> bool {
         self.single_process
     }

@@ -1,85 +1,58 @@
-//! Where state lives that outlasts a request: one small trait of three verbs, memory, and Redis.
+//! Storage for state that outlives a request: the [`Store`] trait, an in-memory store and a Redis store.
 //!
-//! | the application runs as | store |
+//! A store detects replayed DPoP proofs ([`Dpop`](crate::token::Dpop)) and keeps sessions that several processes
+//! share ([`session`](crate::session)).
+//!
+//! | deployment | store |
 //! | --- | --- |
-//! | one process | [`MemoryStore`]; [`with_single_process`](MemoryStore::with_single_process) where all of it must see the same |
-//! | several, or one whose state must outlive it | `RedisStore`, with feature `redis`: Redis or Valkey, one server or a cluster |
-//! | anything else | a [`Store`] of one's own |
+//! | one process | [`MemoryStore`], with [`with_single_process`](MemoryStore::with_single_process) |
+//! | several processes, or sessions that survive a restart | `RedisStore` (feature `redis`): Redis or Valkey, one server or a cluster |
+//! | another database | your own implementation of [`Store`] |
 //!
-//! What needs it: proofs of possession that must not be shown twice ([`Dpop`](crate::token::Dpop)), and
-//! sessions that several processes share.
+//! # Contract
 //!
-//! # What a store promises
+//! 1. **Atomic.** Each operation is linearizable per key: of any number of concurrent `put`s with
+//!    [`Expect::Absent`], exactly one succeeds, and a `get` that starts after a `put` has returned sees its value.
+//! 2. **Versions are unique and increasing.** A version is never reused for a key, not even after removal, expiry
+//!    or a restart of a shared store; use it as a fencing token.
+//! 3. **Entries expire on time.** An entry lives for its time to live and is then absent for all operations. A
+//!    monotonic clock measures the time.
+//! 4. **No eviction.** A full store returns [`StoreError::Full`] for new keys; existing entries stay readable,
+//!    replaceable and removable.
+//! 5. **Separate capacity for each class.** Entries of one [`KeyClass`] never use up the capacity of another, see
+//!    ["Capacity"](#capacity).
+//! 6. **Unknown results are errors.** If it is unknown whether an operation took effect, it returns
+//!    [`StoreError::Unavailable`]. The caller must assume either.
 //!
-//! 1. **One entry a key, and each verb at once.** Of any number of `put` with [`Expect::Absent`] at the
-//!    same moment, exactly one stores. A `get` that starts after a `put` has answered sees it.
-//! 2. **A version belongs to one `put`.** Every `put` that stores gives the key a version that it never
-//!    had before: not before a removal, not before an expiry, not before a restart of what is shared. Later
-//!    versions are greater, so that a version can serve as a fence.
-//! 3. **An entry lives as long as it was told to**, and no longer: from the end of its time to live it is
-//!    absent to all three verbs. Time is counted by a clock that does not jump.
-//! 4. **A live entry is never evicted.** A store without room answers [`StoreError::Full`] to a `put` of a
-//!    new key. What is there can still be read, replaced and removed.
-//! 5. **Room is classed.** Entries of one [`KeyClass`] never fill the room of another: see below.
-//! 6. **An answer is certain.** Where it is not known whether a verb took effect, the answer is
-//!    [`StoreError::Unavailable`], and whoever asked has to take it for either.
+//! Layers wait at most 2 seconds for an operation and treat a panic of the store as [`StoreError::Unavailable`]. If
+//! an operation fails, the layer fails closed: it responds 503, grants no access and treats no proof as new.
 //!
-//! A layer waits 2 seconds for a verb and no longer, and takes a store that panics for one that could not be
-//! asked. Without an answer nobody is let in and nothing is taken as new: the answer is 503.
+//! # Capacity
 //!
-//! # Room
+//! Callers without an account, and malicious users, can cause entries to be created. They must not prevent other
+//! users from signing out, from being signed out, or from refreshing their tokens. Each key therefore has a class
+//! ([`Key::class`]), and a store accepts *new* keys by these rules:
 //!
-//! A caller without an account can make this crate write entries, and so can a hostile user. Neither may
-//! keep others from signing out, from being signed out, or from refreshing their tokens. So each key has a class
-//! ([`Key::class`]), and a store accepts a *new* key by these rules:
-//!
-//! | class | is refused with [`StoreError::Full`] |
+//! | class | returns [`StoreError::Full`] |
 //! | --- | --- |
-//! | [`Unauthenticated`](KeyClass::Unauthenticated) | while there is still room for entries of the other two |
-//! | [`Authenticated`](KeyClass::Authenticated) | while there is still room for protected entries |
-//! | [`Protected`](KeyClass::Protected) | last: only if the store cannot take anything more |
+//! | [`Unauthenticated`](KeyClass::Unauthenticated) | while there is still capacity for the other two classes |
+//! | [`Authenticated`](KeyClass::Authenticated) | while there is still capacity for protected entries |
+//! | [`Protected`](KeyClass::Protected) | last: only if the store cannot accept any entry |
 //!
-//! Replacing and removing an existing entry succeeds in every class.
+//! Replacing and removing an existing entry succeeds in all classes.
 //!
-//! | | `Unauthenticated` | `Authenticated` | `Protected` |
+//! | store | `Unauthenticated` | `Authenticated` | `Protected` |
 //! | --- | --- | --- | --- |
-//! | [`MemoryStore`] | at most half of `max_entries` | `max_entries`, together with those before | as many again |
-//! | `RedisStore`, with `maxmemory` and `noeviction` | up to 7/8 of `maxmemory` | up to `maxmemory` | beyond `maxmemory` too |
+//! | [`MemoryStore`] | half of `max_entries` | `max_entries`, including `Unauthenticated` | another `max_entries` |
+//! | `RedisStore` with `maxmemory` and `noeviction` | up to 7/8 of `maxmemory` | up to `maxmemory` | beyond `maxmemory` |
 //!
-//! A store of your own that cannot run out of room (a disk with monitoring) may ignore the class. One
-//! that can has to keep room apart: count by class, or set limits below its real capacity for the first two.
+//! A store that cannot run out of capacity (such as a monitored disk) may ignore the class. Any other store must
+//! reserve capacity: count entries by class, or limit the first two classes below the total capacity.
 //!
-//! What remains: the classes bound what callers can do to *others*. If callers without credentials use up
-//! their own room, new logins are answered by 503 until entries expire; sessions that exist go on.
+//! The classes protect other users only. If callers without credentials use up their own capacity, new logins
+//! receive 503 until entries expire; existing sessions continue.
 //!
-//! # The promises as tests
-//!
-//! `tests/store_suite/mod.rs` of this crate is these promises as functions that take any store. To try one's
-//! own: copy that file into the `tests` of one's crate, say there what the store is and how time passes for
-//! it (`Subject`), and call each function from a `#[tokio::test]`. `tests/store.rs` does so for
-//! [`MemoryStore`] with a clock that is turned by hand, `tests/redis_store.rs` for Redis with real time:
-//!
-//! ```text
-//! struct Mine(Arc<MyStore>);
-//!
-//! impl Subject for Mine {
-//!     type Store = MyStore;
-//!     fn store(&self) -> Arc<MyStore> { self.0.clone() }
-//!     async fn pass(&self, time: Duration) { tokio::time::sleep(time).await }
-//!     fn moment(&self) -> Duration { Duration::from_millis(250) }
-//! }
-//!
-//! #[tokio::test]
-//! async fn swaps_by_version_lose_nothing() {
-//!     store_suite::swaps_by_version_lose_nothing(&Mine::new()).await;
-//! }
-//! ```
-//!
-//! Two functions need a store that has little room, and say so: `each_class_keeps_its_room` and
-//! `an_existing_entry_is_replaced_when_there_is_no_room`. That a store which is away fails in time depends on
-//! the store: those tests are beside the suite, in the same two files.
-//!
-//! # A store of one's own
+//! # Implementing a store
 //!
 //! ```
 //! use std::time::Duration;
@@ -87,7 +60,7 @@
 //! use bytes::Bytes;
 //! use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 //!
-//! /// Counts what is asked, and leaves the rest to memory.
+//! /// Counts operations and delegates to an in-memory store.
 //! struct Counted(MemoryStore, std::sync::atomic::AtomicUsize);
 //!
 //! impl Store for Counted {
@@ -105,6 +78,32 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Testing a store
+//!
+//! `tests/store_suite/mod.rs` of this crate contains the contract as test functions for any store. To test your own
+//! store, copy the file into the `tests` folder of your crate, implement `Subject`, and call each function from a
+//! `#[tokio::test]`. `tests/store.rs` tests [`MemoryStore`] with a manual clock, `tests/redis_store.rs` tests Redis
+//! with real time:
+//!
+//! ```text
+//! struct MySubject(Arc<MyStore>);
+//!
+//! impl Subject for MySubject {
+//!     type Store = MyStore;
+//!     fn store(&self) -> Arc<MyStore> { self.0.clone() }
+//!     async fn pass(&self, time: Duration) { tokio::time::sleep(time).await }
+//!     fn short_ttl(&self) -> Duration { Duration::from_millis(250) }
+//! }
+//!
+//! #[tokio::test]
+//! async fn compare_and_swap_loses_no_update() {
+//!     store_suite::compare_and_swap_loses_no_update(&MySubject::new()).await;
+//! }
+//! ```
+//!
+//! `each_class_has_separate_capacity` and `a_full_store_accepts_replacements` require a store with little capacity.
+//! Tests of outages and timeouts depend on the store and are not part of the suite.
 
 mod class;
 mod error;
@@ -128,34 +127,41 @@ pub use memory::MemoryStore;
 pub use record::{Expect, Key, Put, Record, Removed};
 pub(crate) use shared::SharedStore;
 
-/// A place for small records with a time to live; see the [module](self) for what it promises.
+/// A key-value store with compare-and-swap and times to live.
 ///
-/// Values are opaque, at most some tens of KiB, and secret only in so far as who stores them has sealed them.
+/// **Atomic.** Each operation is linearizable per key: of any number of concurrent `put`s with [`Expect::Absent`],
+/// exactly one succeeds. **Versions are unique and increasing.** A version is never reused for a key, not even
+/// after removal, expiry or a restart; use it as a fencing token. **No eviction.** A full store returns
+/// [`StoreError::Full`] for new keys; existing entries stay readable, replaceable and removable. The
+/// [module page](self#contract) has the complete contract.
+///
+/// Values are opaque bytes of at most some tens of KiB; this crate encrypts secret values before it stores them.
 /// Keys are short printable ASCII (see [`Key`]).
 ///
-/// Futures are dropped when the request that waits is dropped: a verb may have taken effect then or not.
+/// A future is dropped if the request that awaits it is dropped. The operation may or may not take effect then.
 pub trait Store: Send + Sync + 'static {
-    /// Whether every process of the application sees the same entries: yes, unless a store says otherwise.
+    /// Returns whether all processes of the application see the same entries. Default: `true`.
     ///
-    /// Features that are good for nothing without it, such as back-channel logout, are off where it is not so.
+    /// If it returns `false`, features that require a shared store are disabled, such as back-channel logout.
     fn is_shared(&self) -> bool {
         true
     }
 
-    /// The live entry of this key.
+    /// Returns the live entry of `key`, or `None` if it is absent or has expired.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] where the store could not be asked.
+    /// Returns [`StoreError::Unavailable`] if the store cannot be reached.
     fn get(&self, key: &Key) -> impl Future<Output = Result<Option<Record>, StoreError>> + Send;
 
-    /// Stores a value for `ttl`, if the entry is as expected; what was there, value and time to live, is
-    /// replaced. A `ttl` of zero stores what is absent at once.
+    /// Stores `value` for `ttl` if the entry meets the condition `expect`. Replaces value and time to live of an
+    /// existing entry. With a `ttl` of zero, the entry is absent immediately.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Full`] where a new key has no room in its [class](Key::class), [`StoreError::Unavailable`] where the store could
-    /// not be asked or its answer was lost.
+    /// - [`StoreError::Full`] if the key is new and the capacity of its [class](Key::class) is exhausted.
+    /// - [`StoreError::Unavailable`] if the store cannot be reached, or if it is unknown whether the value was
+    ///   stored.
     fn put(
         &self,
         key: &Key,
@@ -164,11 +170,12 @@ pub trait Store: Send + Sync + 'static {
         expect: Expect,
     ) -> impl Future<Output = Result<Put, StoreError>> + Send;
 
-    /// Removes the entry, if it is as expected.
+    /// Removes the entry if it meets the condition `expect`.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Unavailable`] where the store could not be asked or its answer was lost.
+    /// Returns [`StoreError::Unavailable`] if the store cannot be reached, or if it is unknown whether the entry
+    /// was removed.
     fn remove(
         &self,
         key: &Key,

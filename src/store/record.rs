@@ -1,4 +1,4 @@
-//! The words of a store: keys, records, conditions and what came of them.
+//! Keys, records, conditions and results of store operations.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,25 +7,25 @@ use bytes::Bytes;
 
 use super::KeyClass;
 
-/// The name of an entry: a purpose, a colon, and an id.
+/// The key of an entry: a purpose, a colon, and an id.
 ///
-/// Keys that this crate makes are printable ASCII of at most 128 bytes. Ids are digests or random: a key
-/// tells nobody whose entry it is.
+/// Keys of this crate are printable ASCII of at most 128 bytes. Their ids are digests or random values, so a key
+/// does not reveal the user.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// The key of this id within this purpose. The purpose has no colon.
+    /// Creates a key. `purpose` must not contain a colon.
     pub fn new(purpose: &'static str, id: &str) -> Self {
         Self(format!("{purpose}:{id}").into())
     }
 
-    /// The whole key.
+    /// Returns the complete key, including the purpose.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Returns who can cause this entry to be created, which decides the room it may use.
+    /// Returns the class of the entry, which determines the capacity that it may use.
     pub fn class(&self) -> KeyClass {
         KeyClass::of(self.purpose())
     }
@@ -35,14 +35,14 @@ impl Key {
     }
 }
 
-/// Shows what the entry is for, not which one it is.
+/// Shows the purpose, but not the id.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({}:..)", self.purpose())
     }
 }
 
-/// A live entry: what was stored, and the version that it was stored as.
+/// The value and the version of an entry.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     value: Bytes,
@@ -50,28 +50,28 @@ pub struct Record {
 }
 
 impl Record {
-    /// For those who write a store.
+    /// Creates a record, for implementations of [`Store`](super::Store).
     pub fn new(value: Bytes, version: u64) -> Self {
         Self { value, version }
     }
 
-    /// What was stored.
+    /// Returns the value.
     pub fn value(&self) -> &Bytes {
         &self.value
     }
 
-    /// The version, for [`Expect::Version`].
+    /// Returns the version, for [`Expect::Version`].
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The value alone.
+    /// Consumes the record and returns the value.
     pub fn into_value(self) -> Bytes {
         self.value
     }
 }
 
-/// A value may be a session: its size is all that is shown.
+/// Shows the length of the value only, since it may be a session.
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Record")
@@ -81,38 +81,38 @@ impl fmt::Debug for Record {
     }
 }
 
-/// What an entry has to be for a verb to take effect.
+/// The condition under which an operation takes effect, for compare-and-swap.
 ///
-/// Not extended later: a store has to know all of them.
+/// The enum is exhaustive, since a store has to handle all conditions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Expect {
-    /// Whatever is there, or nothing.
+    /// No condition.
     Anything,
-    /// Nothing, or something whose time is over.
+    /// There is no entry, or it has expired.
     Absent,
-    /// Exactly what was stored as this version.
+    /// The entry has this version.
     Version(u64),
 }
 
-/// What came of a [`put`](super::Store::put).
+/// The result of [`put`](super::Store::put).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Put {
-    /// It is stored, as this version, which the key never had before.
+    /// The value is stored with this version.
     Stored(u64),
-    /// The entry was not as expected, and is as it was.
+    /// The condition is not met. The entry is unchanged.
     Conflict,
 }
 
-/// What came of a [`remove`](super::Store::remove).
+/// The result of [`remove`](super::Store::remove).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Removed {
-    /// There was an entry, and it is gone.
+    /// The entry was removed.
     Removed,
-    /// There was none.
+    /// There was no entry.
     Absent,
-    /// There is one that was not expected, and it stays.
+    /// The condition is not met. The entry is unchanged.
     Conflict,
 }

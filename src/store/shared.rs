@@ -1,5 +1,5 @@
-//! Any store behind one type, so that layers need no type parameter for it. Nobody waits for it without
-//! end, and it may panic.
+//! A type-erased store, so that layers need no type parameter for it, with a timeout and protection against
+//! panics.
 
 use std::fmt;
 use std::future::Future;
@@ -15,15 +15,15 @@ use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
 use crate::clock::{SharedClock, SystemClock, within};
 use crate::telemetry::{LogLimits, StoreFailure};
 
-/// Nobody waits longer for one verb than this.
-const TIMEOUT: Duration = Duration::from_secs(2);
+/// Maximum duration of an operation.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A store that many share.
+/// A type-erased, reference-counted store.
 #[derive(Clone)]
 pub(crate) struct SharedStore {
-    store: Arc<dyn Erased>,
+    store: Arc<dyn DynStore>,
     clock: SharedClock,
-    /// A store that fails at every request must not fill the log.
+    /// Limits the log events if all operations fail.
     logs: Arc<LogLimits>,
 }
 
@@ -32,24 +32,24 @@ impl SharedStore {
         Self {
             store: Arc::new(store),
             clock: Arc::new(SystemClock),
-            logs: Arc::new(LogLimits::by_ten_seconds()),
+            logs: Arc::new(LogLimits::per_ten_seconds()),
         }
     }
 
-    /// Takes the time for an answer by this clock.
+    /// Sets the clock that measures the timeout.
     #[must_use]
     pub(crate) fn with_clock(mut self, clock: SharedClock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// [`Store::is_shared`].
+    /// Returns [`Store::is_shared`].
     pub(crate) fn is_shared(&self) -> bool {
         self.store.is_shared()
     }
 
     pub(crate) async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.ask(self.store.get(key)).await
+        self.run(self.store.get(key)).await
     }
 
     pub(crate) async fn put(
@@ -59,26 +59,27 @@ impl SharedStore {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        self.ask(self.store.put(key, value, ttl, expect)).await
+        self.run(self.store.put(key, value, ttl, expect)).await
     }
 
     pub(crate) async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
-        self.ask(self.store.remove(key, expect)).await
+        self.run(self.store.remove(key, expect)).await
     }
 
-    /// A store that hangs or panics is one that could not be asked (`H59`).
-    async fn ask<T>(&self, answer: Answer<'_, T>) -> Result<T, StoreError> {
-        let (failure, error) = match within(&*self.clock, TIMEOUT, caught(answer)).await {
+    /// Runs an operation. A store that hangs or panics is unavailable.
+    async fn run<T>(&self, operation: StoreFuture<'_, T>) -> Result<T, StoreError> {
+        let operation = catch_panics(operation);
+        let (failure, error) = match within(&*self.clock, OPERATION_TIMEOUT, operation).await {
             Some(Ok(Ok(value))) => return Ok(value),
             Some(Ok(Err(error @ StoreError::Full))) => (StoreFailure::Full, error),
             Some(Ok(Err(error))) => (StoreFailure::Unavailable, error),
             Some(Err(Panicked)) => (
                 StoreFailure::Panicked,
-                StoreError::unavailable("it panicked"),
+                StoreError::unavailable("the store panicked"),
             ),
             None => (
                 StoreFailure::TimedOut,
-                StoreError::unavailable("it did not answer in time"),
+                StoreError::unavailable("the operation timed out"),
             ),
         };
         failure.count();
@@ -86,11 +87,11 @@ impl SharedStore {
         Err(error)
     }
 
-    /// What a store says of itself is not repeated: it may name its address and password.
+    /// Logs a failure without the error of the store, which may contain its address and password.
     fn log(&self, reason: StoreFailure) {
         let now = self.clock.monotonic();
-        match self.logs.admit(
-            "store_failed",
+        match self.logs.allows(
+            "store_operation_failed",
             match reason {
                 StoreFailure::Full => "full",
                 StoreFailure::Unavailable => "unavailable",
@@ -100,10 +101,12 @@ impl SharedStore {
             now,
         ) {
             true => tracing::warn!(
-                name: "store_failed", target: "tower_oauth::store", ?reason, "store failed"
+                name: "store_operation_failed", target: "tower_oauth::store", ?reason,
+                "a store operation failed"
             ),
             false => tracing::debug!(
-                name: "store_failed_again", target: "tower_oauth::store", ?reason, "store failed again"
+                name: "store_operation_failed_again", target: "tower_oauth::store", ?reason,
+                "a store operation failed again"
             ),
         }
     }
@@ -117,8 +120,8 @@ impl fmt::Debug for SharedStore {
 
 struct Panicked;
 
-/// The future is polled no more after a panic, so nobody sees what it may have broken.
-async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
+/// Catches panics of a future. It is not polled again after a panic, so its broken state is not observed.
+async fn catch_panics<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     std::future::poll_fn(
         |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
@@ -129,13 +132,13 @@ async fn caught<F: Future>(future: F) -> Result<F::Output, Panicked> {
     .await
 }
 
-type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// The twin of [`Store`] that can be an object.
-trait Erased: Send + Sync {
+/// The dyn-compatible version of [`Store`].
+trait DynStore: Send + Sync {
     fn is_shared(&self) -> bool;
 
-    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Record>>;
+    fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>>;
 
     fn put<'a>(
         &'a self,
@@ -143,18 +146,18 @@ trait Erased: Send + Sync {
         value: Bytes,
         ttl: Duration,
         expect: Expect,
-    ) -> Answer<'a, Put>;
+    ) -> StoreFuture<'a, Put>;
 
-    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> Answer<'a, Removed>;
+    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> StoreFuture<'a, Removed>;
 }
 
-// The verbs are called inside the futures: one that panics before it has a future is caught as well.
-impl<S: Store> Erased for S {
+// The methods are called inside the futures, so that a panic before a future is returned is caught as well.
+impl<S: Store> DynStore for S {
     fn is_shared(&self) -> bool {
         Store::is_shared(self)
     }
 
-    fn get<'a>(&'a self, key: &'a Key) -> Answer<'a, Option<Record>> {
+    fn get<'a>(&'a self, key: &'a Key) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move { Store::get(self, key).await })
     }
 
@@ -164,11 +167,11 @@ impl<S: Store> Erased for S {
         value: Bytes,
         ttl: Duration,
         expect: Expect,
-    ) -> Answer<'a, Put> {
+    ) -> StoreFuture<'a, Put> {
         Box::pin(async move { Store::put(self, key, value, ttl, expect).await })
     }
 
-    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> Answer<'a, Removed> {
+    fn remove<'a>(&'a self, key: &'a Key, expect: Expect) -> StoreFuture<'a, Removed> {
         Box::pin(async move { Store::remove(self, key, expect).await })
     }
 }
@@ -182,7 +185,7 @@ mod tests {
     use crate::clock::{Clock, Sleep};
     use crate::store::MemoryStore;
 
-    /// Hangs in `get`, panics in `put` once polled, and in `remove` before it has a future.
+    /// Hangs in `get`, panics in `put` when polled, and in `remove` before it returns a future.
     struct Broken;
 
     impl Store for Broken {
@@ -208,11 +211,11 @@ mod tests {
         }
     }
 
-    /// All time has passed, and the limit was the one that is promised.
+    /// A clock whose timers elapse immediately and that checks the timeout.
     #[derive(Debug)]
-    struct Later;
+    struct ElapsedClock;
 
-    impl Clock for Later {
+    impl Clock for ElapsedClock {
         fn now(&self) -> std::time::SystemTime {
             std::time::UNIX_EPOCH
         }
@@ -234,13 +237,13 @@ mod tests {
             .poll(&mut Context::from_waker(Waker::noop()))
         {
             Poll::Ready(value) => value,
-            Poll::Pending => panic!("it hangs"),
+            Poll::Pending => panic!("the future is pending"),
         }
     }
 
     #[test]
     fn a_store_that_hangs_or_panics_is_unavailable() {
-        let store = SharedStore::new(Broken).with_clock(Arc::new(Later));
+        let store = SharedStore::new(Broken).with_clock(Arc::new(ElapsedClock));
         let key = Key::new("test", "a");
         let errors = [
             ("hangs", now(store.get(&key)).unwrap_err()),
@@ -260,9 +263,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_store_answers_comes_through() {
+    fn results_of_the_store_are_returned() {
         let memory = MemoryStore::new().with_max_entries(1).unwrap();
-        let store = SharedStore::new(memory).with_clock(Arc::new(Later));
+        let store = SharedStore::new(memory).with_clock(Arc::new(ElapsedClock));
         assert!(!store.is_shared());
         let (key, minute) = (Key::new("test", "a"), Duration::from_secs(60));
         let value = Bytes::from_static(b"x");
@@ -271,8 +274,8 @@ mod tests {
         assert_eq!(put, Put::Stored(record.version()));
         assert_eq!(record.into_value(), value);
         let other = Key::new("test", "b");
-        let refused = now(store.put(&other, value, minute, Expect::Absent));
-        assert!(matches!(refused, Err(StoreError::Full)));
+        let rejected = now(store.put(&other, value, minute, Expect::Absent));
+        assert!(matches!(rejected, Err(StoreError::Full)));
         let removed = now(store.remove(&key, Expect::Anything)).unwrap();
         assert_eq!(removed, Removed::Removed);
     }

@@ -1,4 +1,4 @@
-//! A clock that a test turns by hand.
+//! A clock that moves only when a test advances it.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -10,11 +10,12 @@ use tokio::sync::Notify;
 
 use crate::clock::{Clock, Sleep, SystemClock};
 
-/// A clock that moves only when it is told to.
+/// A clock that a test advances.
 ///
 /// Clones share the time. [`advance`](Self::advance) moves the wall clock and the monotonic clock
-/// together and completes every [`sleep`](Clock::sleep) that ends by then; [`turn_wall`](Self::turn_wall)
-/// moves the wall clock alone, forwards or back, as an administrator or a time server would.
+/// together and completes every [`sleep`](Clock::sleep) that ends by then.
+/// [`adjust_wall_clock`](Self::adjust_wall_clock) moves the wall clock alone, forward or back, as an
+/// administrator or NTP would.
 ///
 /// ```
 /// use std::time::Duration;
@@ -23,16 +24,16 @@ use crate::clock::{Clock, Sleep, SystemClock};
 ///
 /// let clock = ManualClock::new(1_800_000_000);
 /// clock.advance(Duration::from_secs(60));
-/// clock.turn_wall(-3600);
+/// clock.adjust_wall_clock(-3600);
 /// assert_eq!(clock.unix_seconds(), 1_800_000_060 - 3600);
 /// assert_eq!(clock.monotonic(), Duration::from_secs(60));
 /// ```
 #[derive(Clone, Debug)]
-pub struct ManualClock(Arc<Shared>);
+pub struct ManualClock(Arc<ClockState>);
 
 #[derive(Debug)]
-struct Shared {
-    /// `Some` where time also passes by itself.
+struct ClockState {
+    /// `Some` for a ticking clock.
     system: Option<SystemClock>,
     time: Mutex<Time>,
     changed: Notify,
@@ -40,7 +41,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Time {
-    /// Seconds since 1970, or, where time passes by itself, the distance from the system's.
+    /// Seconds since 1970, or the offset from the system clock if the clock ticks.
     wall: i64,
     advanced: Duration,
     sleepers: Vec<Sleeper>,
@@ -55,13 +56,12 @@ struct Sleeper {
 }
 
 impl ManualClock {
-    /// A clock that stands at this second since 1970.
+    /// Creates a clock that stands still at this time, in seconds since 1970.
     pub fn new(unix_seconds: i64) -> Self {
         Self::from_parts(None, unix_seconds)
     }
 
-    /// A clock that shows the system's time and passes by itself, and can still be pushed on by hand:
-    /// for demos, where a person does not want to wait for an expiry.
+    /// Creates a clock that follows the system clock and can be advanced as well, for demos.
     pub fn ticking() -> Self {
         Self::from_parts(Some(SystemClock::default()), 0)
     }
@@ -71,14 +71,14 @@ impl ManualClock {
             wall,
             ..Time::default()
         });
-        Self(Arc::new(Shared {
+        Self(Arc::new(ClockState {
             system,
             time,
             changed: Notify::new(),
         }))
     }
 
-    /// Lets time pass, on the wall and monotonically.
+    /// Advances the wall clock and the monotonic clock, and completes the sleeps that end by then.
     pub fn advance(&self, duration: Duration) {
         let due = {
             let mut time = self.time();
@@ -86,7 +86,7 @@ impl ManualClock {
             let now = self.system_monotonic().saturating_add(time.advanced);
             let (due, asleep) = std::mem::take(&mut time.sleepers)
                 .into_iter()
-                .partition(|one| one.until <= now);
+                .partition(|sleeper| sleeper.until <= now);
             time.sleepers = asleep;
             due
         };
@@ -94,24 +94,24 @@ impl ManualClock {
         due.into_iter().for_each(|sleeper| sleeper.waker.wake());
     }
 
-    /// Moves the wall clock by that many seconds, back where negative; no timer notices.
-    pub fn turn_wall(&self, seconds: i64) {
+    /// Moves the wall clock by `seconds` (back if negative). Timers are not affected.
+    pub fn adjust_wall_clock(&self, seconds: i64) {
         let mut time = self.time();
         time.wall = time.wall.saturating_add(seconds);
     }
 
-    /// What the wall clock shows, in whole seconds since 1970.
+    /// Returns the time of the wall clock in whole seconds since 1970.
     pub fn unix_seconds(&self) -> i64 {
         crate::clock::unix_seconds(self)
     }
 
-    /// How many sleeps have been polled and are not over.
+    /// Returns the number of sleeps that have been polled and have not completed.
     pub fn sleepers(&self) -> usize {
         self.time().sleepers.len()
     }
 
-    /// Completes once at least that many sleeps are waiting, so that a test advances the clock only
-    /// when the code under test has come to its timer.
+    /// Waits until at least `count` sleeps are pending, so that a test advances the clock only after
+    /// the code under test has started its timer.
     pub async fn wait_for_sleepers(&self, count: usize) {
         loop {
             let changed = self.0.changed.notified();
@@ -139,12 +139,12 @@ impl Clock for ManualClock {
         let base = self.0.system.map_or(UNIX_EPOCH, |system| system.now());
         let base = base.checked_add(time.advanced).unwrap_or(base);
         let shift = Duration::from_secs(time.wall.unsigned_abs());
-        let shown = if time.wall < 0 {
+        let wall = if time.wall < 0 {
             base.checked_sub(shift)
         } else {
             base.checked_add(shift)
         };
-        shown.unwrap_or(base)
+        wall.unwrap_or(base)
     }
 
     fn monotonic(&self) -> Duration {

@@ -1,20 +1,20 @@
-//! A client's DPoP key, and proofs of it, the good and the hostile (RFC 9449 §4.2).
+//! A client's DPoP key and proofs, valid or invalid (RFC 9449 §4.2).
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::keys::{SigningKey, compact, signing_input};
+use super::keys::{TestSigningKey, compact, signing_input};
 use super::members::Members;
 use super::respond::random_text;
 use crate::clock::{Clock, SharedClock, SystemClock, unix_seconds};
 use crate::crypto::{Algorithm, base64url, digest, hmac_sha256};
 
-/// The key that a client proves it holds.
+/// A client's DPoP key.
 ///
-/// [`TokenMint::bound_to`](super::TokenMint::bound_to) binds an access token to it, and
-/// [`proof`](Self::proof) makes what goes into the `DPoP` field of one request.
+/// [`TokenMint::bound_to`](super::TokenMint::bound_to) binds an access token to the key, and
+/// [`proof`](Self::proof) creates the value of the `DPoP` header for one request.
 ///
 /// ```
 /// use tower_oauth::Algorithm;
@@ -31,15 +31,15 @@ use crate::crypto::{Algorithm, base64url, digest, hmac_sha256};
 /// ```
 #[derive(Clone)]
 pub struct DpopKey {
-    key: SigningKey,
+    key: TestSigningKey,
     clock: SharedClock,
 }
 
-/// One proof in the making: everything in it can be replaced, taken away or spoiled.
+/// A builder for one DPoP proof. Every part of it can be replaced, removed or made invalid.
 #[derive(Clone, Debug)]
-#[must_use = "a proof gives nothing until `sign` is called"]
+#[must_use = "no proof is created until `sign` is called"]
 pub struct DpopProof {
-    key: SigningKey,
+    key: TestSigningKey,
     hmac: Option<Vec<u8>>,
     header: Members,
     claims: Members,
@@ -47,26 +47,26 @@ pub struct DpopProof {
 }
 
 impl DpopKey {
-    /// A fresh key; what it signs tells the system's time.
+    /// Generates a key. Its proofs take `iat` from the system clock.
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness.
+    /// If the operating system's random number generator fails.
     pub fn new(algorithm: Algorithm) -> Self {
         Self {
-            key: SigningKey::generate(algorithm),
+            key: TestSigningKey::generate(algorithm),
             clock: Arc::new(SystemClock),
         }
     }
 
-    /// Reads `iat` from this clock, that of the test's server for instance.
+    /// Takes `iat` from this clock, for example the test server's.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// The public half as it stands in a proof's header: the members that make the thumbprint, no others.
+    /// Returns the public key as in a proof's header: the members required for the thumbprint only.
     pub fn public_jwk(&self) -> Value {
         let mut jwk = self.key.public_jwk();
         if let Some(members) = jwk.as_object_mut() {
@@ -75,7 +75,7 @@ impl DpopKey {
         jwk
     }
 
-    /// The thumbprint of the public half by SHA-256, as in `jkt` (RFC 7638 §3).
+    /// Returns the SHA-256 thumbprint of the public key, as in `jkt` (RFC 7638 §3).
     pub fn thumbprint(&self) -> String {
         let jwk = self.public_jwk();
         let members: Vec<String> = ["crv", "e", "kty", "n", "x", "y"]
@@ -87,7 +87,7 @@ impl DpopKey {
         ))
     }
 
-    /// A proof for one request: its method, and its URL without query and fragment.
+    /// Creates a proof for a request with this method and this URL (without query and fragment).
     pub fn proof(&self, method: &str, url: &str) -> DpopProof {
         let proof = DpopProof {
             key: self.key.clone(),
@@ -108,86 +108,86 @@ impl DpopKey {
 }
 
 impl DpopProof {
-    /// Sets `ath`, the digest of the access token that goes along.
+    /// Sets `ath`, the hash of the access token of the same request.
     pub fn with_access_token(self, token: &str) -> Self {
         let digest = base64url::encode(&digest::sha256(token.as_bytes()));
         self.with_claim("ath", digest)
     }
 
-    /// Sets `nonce`, as the server gave it in `DPoP-Nonce`.
+    /// Sets `nonce`, as received in `DPoP-Nonce`.
     pub fn with_nonce(self, nonce: &str) -> Self {
         self.with_claim("nonce", nonce)
     }
 
-    /// Sets a claim of any name to any value.
+    /// Sets a claim.
     pub fn with_claim(self, name: &str, value: impl Into<Value>) -> Self {
         self.with_raw_claim(name, &value.into().to_string())
     }
 
-    /// Sets a claim to this JSON text as it stands, valid or not.
+    /// Sets a claim to this JSON text, which need not be valid.
     pub fn with_raw_claim(mut self, name: &str, json: &str) -> Self {
         self.claims.set(name, json);
         self
     }
 
-    /// Adds a claim although one of that name may be there.
+    /// Adds a claim even if the proof already has one of that name.
     pub fn add_raw_claim(mut self, name: &str, json: &str) -> Self {
         self.claims.add(name, json);
         self
     }
 
-    /// Takes a claim away.
+    /// Removes a claim.
     pub fn without_claim(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// Sets a header parameter of any name to any value.
+    /// Sets a header parameter.
     pub fn with_header(self, name: &str, value: impl Into<Value>) -> Self {
         self.with_raw_header(name, &value.into().to_string())
     }
 
-    /// Sets a header parameter to this JSON text as it stands.
+    /// Sets a header parameter to this JSON text, which need not be valid.
     pub fn with_raw_header(mut self, name: &str, json: &str) -> Self {
         self.header.set(name, json);
         self
     }
 
-    /// Adds a header parameter although one of that name may be there.
+    /// Adds a header parameter even if the proof already has one of that name.
     pub fn add_raw_header(mut self, name: &str, json: &str) -> Self {
         self.header.add(name, json);
         self
     }
 
-    /// Takes a header parameter away.
+    /// Removes a header parameter.
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
     /// Signs with another key than the one in the header.
-    pub fn with_foreign_key(mut self) -> Self {
-        self.key = SigningKey::generate(self.key.algorithm());
+    pub fn with_wrong_key(mut self) -> Self {
+        self.key = TestSigningKey::generate(self.key.algorithm());
         self
     }
 
-    /// Authenticates with HMAC-SHA-256 under these bytes, and says so.
+    /// Signs with HMAC-SHA-256 under these bytes and sets `alg`.
     pub fn with_hmac(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.hmac = Some(secret.into());
         self.with_header("alg", "HS256")
     }
 
-    /// Flips one bit in the middle of the signature.
+    /// Makes the signature invalid: flips one bit in its middle.
     pub fn with_broken_signature(mut self) -> Self {
         self.broken = true;
         self
     }
 
-    /// The compact form, for the `DPoP` field.
+    /// Returns the proof in compact serialization, the value of the `DPoP` header.
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness to sign with.
+    /// If the operating system's random number generator fails.
     #[must_use]
     pub fn sign(&self) -> String {
         let input = signing_input(&self.header.text(), &self.claims.text());

@@ -1,4 +1,4 @@
-//! Tokens that the introspection endpoint knows, and what it says of them.
+//! Opaque tokens and their claims, as the introspection endpoint reports them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +8,17 @@ use super::mint::TokenMint;
 use super::respond::random_text;
 
 impl TokenMint {
-    /// An opaque token with these claims: random text, of which only the introspection endpoint
-    /// (RFC 7662) knows what it is. Header and signature mean nothing then.
+    /// Returns an opaque token with these claims: random text whose claims only the introspection
+    /// endpoint reports ([RFC 7662]). Header and signature are not used.
     ///
-    /// The answer is `active` with these claims, until `exp` has come; `token_type` is `Bearer`, or
-    /// `DPoP` where `cnf` has a `jkt`, unless a claim of that name says otherwise.
+    /// The introspection response is `active` with these claims until `exp`. `token_type` is `Bearer`,
+    /// or `DPoP` if `cnf` has a `jkt`, unless set as a claim.
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness.
+    /// If the operating system's random number generator fails.
+    ///
+    /// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
     #[must_use]
     pub fn opaque(&self) -> String {
         let token = random_text();
@@ -24,13 +26,13 @@ impl TokenMint {
         token
     }
 
-    /// Has the introspection endpoint answer for this text, whatever it is, as for an opaque token.
+    /// Registers any text as a token at the introspection endpoint, as [`opaque`](Self::opaque) does.
     pub fn register(&self, token: &str) {
         self.introspected.add(token, self.claims.clone());
     }
 }
 
-/// Shared by a server and the mints it hands out.
+/// Registered tokens. Shared by a server and its mints.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Introspected(Arc<Mutex<HashMap<String, Members>>>);
 
@@ -43,7 +45,7 @@ impl Introspected {
         self.tokens().remove(token);
     }
 
-    /// The claims of a token, as they were ordered.
+    /// Returns the claims of a token in their order.
     pub(super) fn claims(&self, token: &str) -> Option<Members> {
         self.tokens().get(token).cloned()
     }

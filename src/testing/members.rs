@@ -1,8 +1,8 @@
-//! JSON objects whose members may be anything, and may repeat.
+//! JSON objects with raw values and repeated names, for tokens that a verifier has to reject.
 
 use serde_json::Value;
 
-/// Members of a JSON object in order, each value as JSON text, so that names may repeat.
+/// Members of a JSON object in order: name and JSON text. Names can repeat.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Members(Vec<(String, String)>);
 
@@ -26,7 +26,7 @@ impl Members {
         self.0.append(&mut others.0);
     }
 
-    /// The value of the first member of this name, where it is JSON.
+    /// Returns the value of the first member of this name if it is valid JSON.
     pub(super) fn value(&self, name: &str) -> Option<Value> {
         let (_, json) = self.0.iter().find(|(member, _)| member == name)?;
         serde_json::from_str(json).ok()

@@ -1,49 +1,49 @@
-//! Tokens made to order, the good and the hostile.
+//! Access, ID and logout tokens with any header, claims and signature.
 
 use serde_json::Value;
 
 use super::dpop::DpopKey;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
-use super::keys::{SigningKey, compact, signing_input};
+use super::keys::{TestSigningKey, compact, signing_input};
 use super::members::Members;
 use super::respond::random_text;
 use crate::crypto::{Algorithm, hmac_sha256};
 
-/// One token in the making: everything in it can be replaced, taken away or spoiled.
+/// A builder for one token. Every part of the token can be replaced, removed or made invalid.
 ///
 /// [`TestServer::access_token`](super::TestServer::access_token) and
-/// [`TestServer::id_token`](super::TestServer::id_token) start with a token that a strict verifier
-/// accepts. The calls apply in the order they are made.
+/// [`TestServer::id_token`](super::TestServer::id_token) start from a token that a strict verifier
+/// accepts. Calls apply in order.
 ///
 /// ```
 /// use tower_oauth::testing::TestServer;
 ///
 /// let server = TestServer::new("https://id.example.test")?;
-/// let good = server.access_token().with_audience("https://api.example.test").with_scope("notes:read").sign();
+/// let valid = server.access_token().with_audience("https://api.example.test").with_scope("notes:read").sign();
 /// let expired = server.access_token().with_expires_in(-3600).sign();
 /// let twice = server.access_token().add_raw_claim("aud", r#""https://other.example.test""#).sign();
-/// let forged = server.access_token().with_foreign_key().sign();
-/// # assert!([good, expired, twice, forged].iter().all(|token| token.split('.').count() == 3));
+/// let forged = server.access_token().with_wrong_key().sign();
+/// # assert!([valid, expired, twice, forged].iter().all(|token| token.split('.').count() == 3));
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a mint gives nothing until `sign` is called"]
+#[must_use = "no token is created until `sign` is called"]
 pub struct TokenMint {
     keys: KeyRing,
     pub(super) introspected: Introspected,
     now: i64,
     header: Members,
     pub(super) claims: Members,
-    header_text: Option<Vec<u8>>,
-    payload_text: Option<Vec<u8>>,
+    header_bytes: Option<Vec<u8>>,
+    payload_bytes: Option<Vec<u8>>,
     signature: Signature,
     broken: bool,
 }
 
 #[derive(Clone, Debug)]
 enum Signature {
-    Key(SigningKey),
+    Key(TestSigningKey),
     Hmac(Vec<u8>),
     Absent,
 }
@@ -57,8 +57,8 @@ impl TokenMint {
             now,
             header: Members::default(),
             claims: Members::default(),
-            header_text: None,
-            payload_text: None,
+            header_bytes: None,
+            payload_bytes: None,
             signature: Signature::Absent,
             broken: false,
         };
@@ -79,12 +79,12 @@ impl TokenMint {
         self.with_claim("sub", subject)
     }
 
-    /// Sets `aud`: a string, or a list of them.
+    /// Sets `aud` to a string or a list of strings.
     pub fn with_audience(self, audience: impl Into<Value>) -> Self {
         self.with_claim("aud", audience)
     }
 
-    /// Sets `scope`, values separated by spaces.
+    /// Sets `scope` (space-separated).
     pub fn with_scope(self, scope: &str) -> Self {
         self.with_claim("scope", scope)
     }
@@ -94,125 +94,129 @@ impl TokenMint {
         self.with_claim("client_id", client_id)
     }
 
-    /// Binds the token to this key: `cnf` with its thumbprint (RFC 9449 §6.1).
+    /// Binds the token to this key: sets `cnf` with its thumbprint ([RFC 9449 §6.1]).
+    ///
+    /// [RFC 9449 §6.1]: https://www.rfc-editor.org/rfc/rfc9449#section-6.1
     pub fn bound_to(self, key: &DpopKey) -> Self {
         self.with_claim("cnf", serde_json::json!({ "jkt": key.thumbprint() }))
     }
 
-    /// Sets `exp`, in seconds from the server's now; the past where negative. Five minutes by default.
+    /// Sets `exp`, in seconds from the server's current time (in the past if negative). Default: 300.
     pub fn with_expires_in(self, seconds: i64) -> Self {
         let at = self.now.saturating_add(seconds);
         self.with_claim("exp", at)
     }
 
-    /// Sets a claim of any name to any value.
+    /// Sets a claim.
     pub fn with_claim(self, name: &str, value: impl Into<Value>) -> Self {
         self.with_raw_claim(name, &value.into().to_string())
     }
 
-    /// Sets a claim to this JSON text as it stands, valid or not: `1e400`, `"\ud800"`, `{`.
+    /// Sets a claim to this JSON text, which need not be valid: `1e400`, `"\ud800"`, `{`.
     pub fn with_raw_claim(mut self, name: &str, json: &str) -> Self {
         self.claims.set(name, json);
         self
     }
 
-    /// Adds a claim although one of that name may be there.
+    /// Adds a claim even if the token already has one of that name.
     pub fn add_raw_claim(mut self, name: &str, json: &str) -> Self {
         self.claims.add(name, json);
         self
     }
 
-    /// Takes a claim away.
+    /// Removes a claim.
     pub fn without_claim(mut self, name: &str) -> Self {
         self.claims.remove(name);
         self
     }
 
-    /// Sets a header parameter; after the key, since a key sets `alg` and `kid`.
+    /// Sets a header parameter. To change `alg` or `kid`, call this after setting the key.
     pub fn with_header(self, name: &str, value: impl Into<Value>) -> Self {
         self.with_raw_header(name, &value.into().to_string())
     }
 
-    /// Sets a header parameter to this JSON text as it stands.
+    /// Sets a header parameter to this JSON text, which need not be valid.
     pub fn with_raw_header(mut self, name: &str, json: &str) -> Self {
         self.header.set(name, json);
         self
     }
 
-    /// Adds a header parameter although one of that name may be there.
+    /// Adds a header parameter even if the token already has one of that name.
     pub fn add_raw_header(mut self, name: &str, json: &str) -> Self {
         self.header.add(name, json);
         self
     }
 
-    /// Takes a header parameter away.
+    /// Removes a header parameter.
     pub fn without_header(mut self, name: &str) -> Self {
         self.header.remove(name);
         self
     }
 
-    /// Uses these bytes as the whole header; the signature covers them.
-    pub fn with_header_text(mut self, header: impl Into<Vec<u8>>) -> Self {
-        self.header_text = Some(header.into());
+    /// Replaces the whole header by these bytes, which the signature covers.
+    pub fn with_header_bytes(mut self, header: impl Into<Vec<u8>>) -> Self {
+        self.header_bytes = Some(header.into());
         self
     }
 
-    /// Uses these bytes as the whole payload; the signature covers them.
-    pub fn with_payload_text(mut self, payload: impl Into<Vec<u8>>) -> Self {
-        self.payload_text = Some(payload.into());
+    /// Replaces the whole payload by these bytes, which the signature covers.
+    pub fn with_payload_bytes(mut self, payload: impl Into<Vec<u8>>) -> Self {
+        self.payload_bytes = Some(payload.into());
         self
     }
 
-    /// Signs with the server's current key for that algorithm, which is published if it was not yet.
+    /// Signs with the server's current key for this algorithm, which is created and published if missing.
     pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
         let key = self.keys.current(Some(algorithm));
         self.with_key(&key)
     }
 
-    /// Signs with this key and names it in the header, published or not.
-    pub fn with_key(mut self, key: &SigningKey) -> Self {
+    /// Signs with this key, published or not, and sets `alg` and `kid`.
+    pub fn with_key(mut self, key: &TestSigningKey) -> Self {
         self.signature = Signature::Key(key.clone());
         self.with_header("alg", key.algorithm().name())
             .with_header("kid", key.kid())
     }
 
-    /// Signs with a key that is not the server's, under the `kid` of one that is.
-    pub fn with_foreign_key(mut self) -> Self {
+    /// Signs with a key that is not the server's, under the `kid` of the server's key.
+    pub fn with_wrong_key(mut self) -> Self {
         let algorithm = match &self.signature {
             Signature::Key(key) => key.algorithm(),
             Signature::Hmac(_) | Signature::Absent => self.keys.current(None).algorithm(),
         };
-        self.signature = Signature::Key(SigningKey::generate(algorithm));
+        self.signature = Signature::Key(TestSigningKey::generate(algorithm));
         self
     }
 
-    /// Authenticates with HMAC-SHA-256 under these bytes, for instance a public key in PEM.
+    /// Signs with HMAC-SHA-256 under these bytes (for example a public key in PEM) and sets `alg`.
     pub fn with_hmac(mut self, secret: impl Into<Vec<u8>>) -> Self {
         self.signature = Signature::Hmac(secret.into());
         self.with_header("alg", "HS256")
     }
 
-    /// Says `"alg":"none"` and leaves the signature empty.
+    /// Sets `"alg":"none"` and leaves the signature empty.
     pub fn without_signature(mut self) -> Self {
         self.signature = Signature::Absent;
         self.with_header("alg", "none")
     }
 
-    /// Flips one bit in the middle of the signature.
+    /// Makes the signature invalid: flips one bit in its middle.
     pub fn with_broken_signature(mut self) -> Self {
         self.broken = true;
         self
     }
 
-    /// The compact form.
+    /// Returns the token in compact serialization ([RFC 7515 §3.1]).
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness to sign with.
+    /// If the operating system's random number generator fails.
+    ///
+    /// [RFC 7515 §3.1]: https://www.rfc-editor.org/rfc/rfc7515#section-3.1
     #[must_use]
     pub fn sign(&self) -> String {
         let header = self
-            .header_text
+            .header_bytes
             .clone()
             .unwrap_or_else(|| self.header.text());
         let payload = self.payload();
@@ -225,20 +229,20 @@ impl TokenMint {
         compact(&input, signature, self.broken)
     }
 
-    /// The payload as it is signed.
+    /// Returns the payload that the signature covers.
     pub(super) fn payload(&self) -> Vec<u8> {
-        self.payload_text
+        self.payload_bytes
             .clone()
             .unwrap_or_else(|| self.claims.text())
     }
 
-    /// These claims instead of all others.
+    /// Replaces all claims.
     pub(super) fn with_members(mut self, claims: Members) -> Self {
         self.claims = claims;
         self
     }
 
-    /// The algorithm that signs, where a key does.
+    /// Returns the signature algorithm, or `None` for HMAC and unsigned tokens.
     pub(super) fn algorithm(&self) -> Option<Algorithm> {
         match &self.signature {
             Signature::Key(key) => Some(key.algorithm()),

@@ -1,20 +1,20 @@
-//! What a test of an application needs: an authorization server in its process, tokens to order, a
-//! browser, and a clock to turn.
+//! Tools for testing protected applications: an in-process authorization server, tokens, a browser
+//! and a clock.
 //!
-//! | tool | for |
+//! | To … | Use … |
 //! | --- | --- |
-//! | [`TestServer`] | discovery, keys, sign-in and consent pages, tokens, introspection, revocation, userinfo, logout; strict, and every request it got is kept |
-//! | [`TokenMint`] | one token, good or hostile, without a flow |
-//! | [`DpopKey`] | a client's key, and proofs that it is held |
-//! | [`Fault`], [`Gate`] | what goes wrong, and when: delays, outages, lost answers, wrong claims, wrong signatures |
-//! | [`Browser`] | the code flow as a person goes through it: links, forms, redirects, cookies |
-//! | [`TestSession`] | a handler of somebody who is signed in, without a flow |
-//! | [`ManualClock`] | expiry without waiting |
+//! | run an authorization server in the test process | [`TestServer`]: discovery, keys, sign-in and consent pages, tokens, introspection, revocation, userinfo and logout; it is strict and records every request |
+//! | issue one access or ID token, valid or invalid, without a flow | [`TokenMint`] |
+//! | send sender-constrained tokens | [`DpopKey`]: a client's key and its DPoP proofs |
+//! | make the authorization server fail | [`Fault`] and [`Gate`]: delays, outages, lost responses, wrong claims, invalid signatures |
+//! | go through the authorization code flow as a user does | [`Browser`]: links, forms, redirects and cookies |
+//! | call a handler that takes a [`Session`](crate::Session), without a flow | [`TestSession`] |
+//! | test expiry without waiting | [`ManualClock`] |
 //!
 //! # Test a protected route
 //!
-//! The server's [`authorization_server`](TestServer::authorization_server) takes the place of the real
-//! one, and [`access_token`](TestServer::access_token) is what a client would bring:
+//! Pass the test server's [`authorization_server`](TestServer::authorization_server) to the layer
+//! under test, and send tokens made by [`access_token`](TestServer::access_token):
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -32,17 +32,17 @@
 //!     .layer(BearerLayer::jwt(&server.authorization_server(), audience)?);
 //! let status = async |token: String| {
 //!     let request = Request::get("/notes").header("authorization", format!("Bearer {token}"));
-//!     let answer = api.clone().oneshot(request.body(Body::empty())?).await?;
-//!     Ok::<_, Box<dyn std::error::Error>>(answer.status())
+//!     let response = api.clone().oneshot(request.body(Body::empty())?).await?;
+//!     Ok::<_, Box<dyn std::error::Error>>(response.status())
 //! };
 //!
 //! let good = server.access_token().with_audience(audience).with_scope("notes:read");
 //! assert_eq!(status(good.sign()).await?, StatusCode::OK);
 //! assert_eq!(status(good.clone().with_scope("notes:write").sign()).await?, StatusCode::FORBIDDEN);
 //! assert_eq!(status(good.clone().with_expires_in(-60).sign()).await?, StatusCode::UNAUTHORIZED);
-//! assert_eq!(status(good.clone().with_foreign_key().sign()).await?, StatusCode::UNAUTHORIZED);
+//! assert_eq!(status(good.clone().with_wrong_key().sign()).await?, StatusCode::UNAUTHORIZED);
 //!
-//! // The keys were fetched once, for all of them.
+//! // One fetch of the key set served all requests.
 //! assert_eq!(server.count(Endpoint::KeySet), 1);
 //! # Ok(())
 //! # }
@@ -50,7 +50,8 @@
 //!
 //! # Test a page that needs a session
 //!
-//! A [`Browser`] signs in as a person does, and is asked for consent; [`Page::sign_in`] does both:
+//! A [`Browser`] follows the redirects to the sign-in page. [`Page::sign_in`] signs in and gives
+//! consent:
 //!
 //! ```
 //! # #[cfg(feature = "axum")]
@@ -79,36 +80,38 @@
 //! assert_eq!(page.url(), "https://shop.example.com/account");
 //! assert_eq!(page.text(), "account of alice");
 //!
-//! // Nobody waits for the session to end.
+//! // The session expires without waiting.
 //! server.clock().advance(Duration::from_secs(9 * 3600));
 //! let page = browser.navigate("https://shop.example.com/account").await?;
 //! assert_eq!(page.text(), "account of alice");
-//! assert_eq!(server.count(Endpoint::Authorization), 2, "asked again, and silently answered");
+//! assert_eq!(server.count(Endpoint::Authorization), 2, "the session at the server signs in again without a page");
 //! # Ok(())
 //! # }
 //! # #[cfg(not(feature = "axum"))]
 //! # fn main() {}
 //! ```
 //!
-//! # Test how a session lasts and ends
+//! # Test refresh and logout
 //!
-//! | what shall happen | how |
+//! | To test that … | Use … |
 //! | --- | --- |
-//! | the access token expires, and is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |
-//! | servers differ: rotation, lifetimes, ID tokens and scopes of a refresh | [`without_rotation`](TestClient::without_rotation) and its neighbours |
-//! | a refresh fails, and logins do not | [`Fault::only_for`] |
-//! | something else happens while a refresh is under way | [`Fault::wait_for`], [`Fault::answer_waits_for`], [`wait_for_grant`](TestServer::wait_for_grant) |
-//! | what a sign-out left behind | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
-//! | the authorization server ends it | [`sign_out`](TestServer::sign_out) at a server that knows the application by [`add_relying_party`](TestServer::add_relying_party) |
-//! | a logout token is forged, stale or sent twice | [`logout_token`](TestServer::logout_token), [`send_logout_token`](TestServer::send_logout_token) |
-//! | a frame of the signed-out page ends it | [`with_frontchannel_logout_uri`](TestClient::with_frontchannel_logout_uri), [`Page::load_frames`] |
-//! | a socket is opened from another site | [`Page::open_web_socket`] |
+//! | an expired access token is refreshed | [`with_access_token_lifetime`](TestClient::with_access_token_lifetime), [`ManualClock::advance`], [`count_grant`](TestServer::count_grant) |
+//! | servers without rotation, with expiring refresh tokens or with fewer scopes work | [`without_rotation`](TestClient::without_rotation), [`with_refresh_token_lifetime`](TestClient::with_refresh_token_lifetime), [`with_refreshed_id_token`](TestClient::with_refreshed_id_token), [`with_refreshed_scopes`](TestClient::with_refreshed_scopes) |
+//! | a failing refresh does not affect logins | [`Fault::only_for`] |
+//! | concurrent requests during a refresh are handled | [`Fault::wait_for`], [`Fault::hold_response`], [`wait_for_grant`](TestServer::wait_for_grant) |
+//! | a logout revokes the tokens | [`refresh_tokens`](TestServer::refresh_tokens), [`access_tokens`](TestServer::access_tokens), [`revoked_tokens`](TestServer::revoked_tokens) |
+//! | back-channel logout ends the session | [`add_relying_party`](TestServer::add_relying_party), then [`sign_out`](TestServer::sign_out) |
+//! | forged, expired and replayed logout tokens are rejected | [`logout_token`](TestServer::logout_token), [`send_logout_token`](TestServer::send_logout_token) |
+//! | front-channel logout ends the session | [`with_frontchannel_logout_uri`](TestClient::with_frontchannel_logout_uri), [`Page::load_frames`] |
+//! | cross-site WebSocket handshakes are rejected | [`Page::open_web_socket`] |
 //!
 //! # Not for production
 //!
-//! Everything lives in memory, passwords as they are, and nothing is ever thrown away.
+//! All state is kept in memory without limits, passwords in plain text. Keys may be shared between
+//! test servers.
 
 mod browser;
+mod browser_sessions;
 mod clock;
 mod dpop;
 mod endpoint;
@@ -122,27 +125,26 @@ mod members;
 mod mint;
 mod mtls;
 mod parameters;
-mod record;
 mod refresh;
 mod registry;
+mod request_log;
 mod respond;
 mod server;
 mod service;
 mod session;
-mod sessions;
 mod tcp;
 
-pub use browser::{Browser, BrowserError, Cookie, Form, Page, SameSite};
+pub use browser::{Browser, BrowserError, Cookie, CookieSameSite, Form, Page};
 pub use clock::ManualClock;
 pub use dpop::{DpopKey, DpopProof};
 pub use fault::{Fault, Gate};
-pub use keys::SigningKey;
-pub use logout::SentLogout;
+pub use keys::TestSigningKey;
+pub use logout::SentLogoutToken;
 pub use mint::TokenMint;
-pub use record::{Endpoint, RecordedRequest};
 pub use refresh::RefreshedIdToken;
-pub use registry::{ClientAuthentication, Grant, TestClient, TestUser};
+pub use registry::{ClientAuthentication, GrantType, TestClient, TestUser};
+pub use request_log::{Endpoint, RecordedRequest};
 pub use server::TestServer;
-pub use service::{BackChannel, Disconnected};
+pub use service::{Disconnected, TestBackChannel};
 pub use session::TestSession;
-pub use tcp::Listening;
+pub use tcp::ServerHandle;

@@ -1,4 +1,4 @@
-//! Tokens bound to a client certificate.
+//! Access tokens bound to a client certificate.
 
 use serde_json::json;
 
@@ -7,7 +7,9 @@ use crate::crypto::base64url;
 use crate::token::ClientCertificate;
 
 impl TokenMint {
-    /// Binds the token to this client certificate, in DER: `cnf` with `x5t#S256` (RFC 8705 §3.1).
+    /// Binds the token to this client certificate (DER): sets `cnf` with `x5t#S256` ([RFC 8705 §3.1]).
+    ///
+    /// [RFC 8705 §3.1]: https://www.rfc-editor.org/rfc/rfc8705#section-3.1
     pub fn bound_to_certificate(self, der: impl AsRef<[u8]>) -> Self {
         let certificate = ClientCertificate::from_der(der);
         let digest = base64url::encode(certificate.thumbprint());

@@ -1,14 +1,14 @@
-//! Request parameters, each at most once (RFC 6749 §3.1, §3.2).
+//! Request parameters of the query or a form body (RFC 6749 §3.1, §3.2).
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request};
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parameters(Vec<(String, String)>);
+pub(super) struct RequestParameters(Vec<(String, String)>);
 
-impl Parameters {
-    /// Those of a GET's query or of a POST's form body; `None` for anything else.
+impl RequestParameters {
+    /// Parses the query of a GET or the form body of a POST; `None` for other requests.
     pub(super) fn of_request(request: &Request<Bytes>) -> Option<Self> {
         match *request.method() {
             Method::GET => Some(Self::of_query(request)),
@@ -21,7 +21,7 @@ impl Parameters {
         Self::parse(request.uri().query().unwrap_or_default().as_bytes())
     }
 
-    /// The body, where it says that it is a form.
+    /// Parses the body if its media type is `application/x-www-form-urlencoded`.
     pub(super) fn of_form(request: &Request<Bytes>) -> Option<Self> {
         let media_type = request.headers().get(CONTENT_TYPE)?.to_str().ok()?;
         let essence = media_type.split(';').next().unwrap_or_default().trim();
@@ -34,7 +34,7 @@ impl Parameters {
         Self(url::form_urlencoded::parse(text).into_owned().collect())
     }
 
-    /// The value; a parameter without one counts as omitted (RFC 6749 §3.1).
+    /// Returns the value. A parameter without a value counts as omitted (RFC 6749 §3.1).
     pub(super) fn value(&self, name: &str) -> Option<&str> {
         self.0
             .iter()

@@ -1,4 +1,4 @@
-//! How a client's refresh tokens behave, where servers differ.
+//! Refresh token behavior of a test client, for the differences between authorization servers.
 
 use std::time::Duration;
 
@@ -6,27 +6,27 @@ use super::registry::{self, TestClient};
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
 
-/// What a client gets for a refresh token.
+/// How the token endpoint handles the refresh tokens of a client.
 #[derive(Clone, Debug)]
 pub(super) struct RefreshRules {
     pub(super) rotates: bool,
-    /// Counted from the moment a token is issued; `None` for one that does not expire.
+    /// From the time of issue; `None` if refresh tokens do not expire.
     pub(super) lifetime: Option<Duration>,
     pub(super) id_token: RefreshedIdToken,
-    /// All that is left of the scopes, where a refresh takes some away.
+    /// The scopes that remain after a refresh; `None` for all.
     pub(super) scopes: Option<ScopeSet>,
 }
 
-/// Whether a refresh brings an ID token (OpenID Connect Core §12.2).
+/// Whether the response to a refresh has an ID token (OpenID Connect Core §12.2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RefreshedIdToken {
-    /// None.
+    /// The response has no ID token.
     Absent,
-    /// One without `nonce`, as the specification recommends.
+    /// An ID token without `nonce`, as the specification recommends.
     #[default]
     WithoutNonce,
-    /// One with the `nonce` of the authorization request.
+    /// An ID token with the `nonce` of the authorization request.
     WithNonce,
 }
 
@@ -42,31 +42,31 @@ impl Default for RefreshRules {
 }
 
 impl TestClient {
-    /// Lets a refresh token be used again and again: a refresh brings none. By default each use
-    /// brings another, and the second use of one ends the grant (RFC 9700 §4.14.2).
+    /// Disables refresh token rotation: refresh tokens are reusable. By default each refresh returns a
+    /// new one, and reuse of an old one revokes the grant (RFC 9700 §4.14.2).
     pub fn without_rotation(mut self) -> Self {
         self.refresh.rotates = false;
         self
     }
 
-    /// How long a refresh token is good after it was issued, told as `refresh_expires_in` in seconds;
-    /// by default it does not expire, and nothing is told.
+    /// Sets the lifetime of refresh tokens, sent as `refresh_expires_in` in seconds. By default
+    /// they do not expire and the member is absent.
     pub fn with_refresh_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.refresh.lifetime = Some(lifetime);
         self
     }
 
-    /// Which ID token a refresh brings; by default one without `nonce`.
+    /// Sets which ID token a refresh returns. Default: [`RefreshedIdToken::WithoutNonce`].
     pub fn with_refreshed_id_token(mut self, id_token: RefreshedIdToken) -> Self {
         self.refresh.id_token = id_token;
         self
     }
 
-    /// Takes scopes away at a refresh: no more than these are left (RFC 6749 §5.1).
+    /// Reduces the scopes of refreshed tokens to these (RFC 6749 §5.1).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] for a value that RFC 6749 §3.3 does not allow.
+    /// [`ConfigError::Scope`] if a value is not a scope (RFC 6749 §3.3).
     pub fn with_refreshed_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
         self.refresh.scopes = Some(registry::scopes(scopes)?);
         Ok(self)

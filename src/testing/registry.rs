@@ -1,4 +1,4 @@
-//! Who is known to the server: clients, with exactly what each may do, and people.
+//! Registered clients and users of a test server.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::refresh::RefreshRules;
 use crate::ConfigError;
 use crate::protocol::{ClientSecret, ScopeSet};
 
-/// A client as it was registered (RFC 6749 §2).
+/// A client registration (RFC 6749 §2).
 ///
-/// It may use the code flow and refresh tokens, with the scopes `openid profile email`, unless told
-/// otherwise; redirect URIs have to be added.
+/// By default the client can use the authorization code flow and refresh tokens with the scopes
+/// `openid profile email`. It has no redirect URI until one is added.
 ///
 /// ```
 /// use tower_oauth::testing::TestClient;
@@ -31,12 +31,12 @@ pub struct TestClient {
     pub(super) authentication: ClientAuthentication,
     /// Public keys for `private_key_jwt`.
     pub(super) keys: Vec<Value>,
-    /// `aud` of its assertions; the issuer where not said.
+    /// Required `aud` of client assertions; `None` for the issuer.
     pub(super) assertion_audience: Option<String>,
     pub(super) redirect_uris: Vec<String>,
     pub(super) post_logout_redirect_uris: Vec<String>,
     pub(super) scopes: ScopeSet,
-    pub(super) grants: Vec<Grant>,
+    pub(super) grants: Vec<GrantType>,
     pub(super) audience: Option<String>,
     pub(super) consent: bool,
     pub(super) access_token_lifetime: Duration,
@@ -45,39 +45,39 @@ pub struct TestClient {
     pub(super) frontchannel_logout_uri: Option<String>,
 }
 
-/// A grant type a client may use (RFC 6749 §1.3).
+/// A grant type (RFC 6749 §1.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Grant {
-    /// `authorization_code`, and with it the authorization endpoint.
+pub enum GrantType {
+    /// `authorization_code`, which includes the authorization endpoint.
     AuthorizationCode,
-    /// `refresh_token`; with it every sign-in of a person brings a refresh token, whether or not
-    /// `offline_access` was asked for, and without it none does.
+    /// `refresh_token`. Clients with this grant type receive a refresh token at every sign-in, with or
+    /// without the scope `offline_access`.
     RefreshToken,
     /// `client_credentials`.
     ClientCredentials,
 }
 
-/// How a confidential client proves who it is (RFC 6749 §2.3).
+/// The client authentication method (RFC 6749 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClientAuthentication {
     /// `client_secret_basic` or `client_secret_post`.
     BasicOrPost,
-    /// `client_secret_basic` alone.
+    /// `client_secret_basic` only.
     Basic,
-    /// `client_secret_post` alone.
+    /// `client_secret_post` only.
     Post,
     /// `private_key_jwt` (RFC 7523 §2.2).
     PrivateKeyJwt,
-    /// `tls_client_auth` (RFC 8705 §2.1); a server in the same process cannot see the certificate and
-    /// looks at the client id alone.
+    /// `tls_client_auth` (RFC 8705 §2.1). The in-process server receives no certificate and checks the
+    /// client id only.
     MutualTls,
 }
 
-impl Grant {
-    /// As `grant_type` names it.
-    pub(super) fn named(name: &str) -> Option<Self> {
+impl GrantType {
+    /// Parses the value of `grant_type`.
+    pub(super) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "authorization_code" => Self::AuthorizationCode,
             "refresh_token" => Self::RefreshToken,
@@ -88,17 +88,17 @@ impl Grant {
 }
 
 impl TestClient {
-    /// A client with a secret.
+    /// Registers a client with a secret.
     pub fn confidential(id: &str, secret: &str) -> Self {
         Self::new(id, Some(ClientSecret::new(secret)))
     }
 
-    /// A client without one (RFC 6749 §2.1).
+    /// Registers a public client, which has no credentials (RFC 6749 §2.1).
     pub fn public(id: &str) -> Self {
         Self::new(id, None)
     }
 
-    /// A client that signs its way in with the private half of this JWK (RFC 7523 §2.2).
+    /// Registers a client that authenticates with `private_key_jwt` and this public key (RFC 7523 §2.2).
     pub fn private_key_jwt(id: &str, public_jwk: Value) -> Self {
         let mut client = Self::new(id, None);
         client.authentication = ClientAuthentication::PrivateKeyJwt;
@@ -106,7 +106,8 @@ impl TestClient {
         client
     }
 
-    /// A client that shows a certificate (RFC 8705 §2.1), see [`ClientAuthentication::MutualTls`].
+    /// Registers a client that authenticates with a certificate (RFC 8705 §2.1). See
+    /// [`ClientAuthentication::MutualTls`].
     pub fn mutual_tls(id: &str) -> Self {
         Self::new(id, None).with_authentication(ClientAuthentication::MutualTls)
     }
@@ -125,7 +126,7 @@ impl TestClient {
             redirect_uris: Vec::new(),
             post_logout_redirect_uris: Vec::new(),
             scopes,
-            grants: vec![Grant::AuthorizationCode, Grant::RefreshToken],
+            grants: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             audience: None,
             consent: true,
             access_token_lifetime: Duration::from_secs(300),
@@ -135,75 +136,77 @@ impl TestClient {
         }
     }
 
-    /// Registers a redirect URI, compared byte for byte with the one in a request.
+    /// Adds a redirect URI. Requests are compared with it byte for byte.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is not absolute or has a fragment (RFC 6749 §3.1.2).
+    /// [`ConfigError::Url`] if the URI is not absolute or has a fragment (RFC 6749 §3.1.2).
     pub fn add_redirect_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         self.redirect_uris.push(absolute("redirect URI", uri)?);
         Ok(self)
     }
 
-    /// Registers a place to go after logout, compared byte for byte (RP-Initiated Logout §3).
+    /// Adds a post-logout redirect URI. Requests are compared with it byte for byte (RP-Initiated
+    /// Logout §3).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is not absolute or has a fragment.
+    /// [`ConfigError::Url`] if the URI is not absolute or has a fragment.
     pub fn add_post_logout_redirect_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         self.post_logout_redirect_uris
             .push(absolute("post-logout redirect URI", uri)?);
         Ok(self)
     }
 
-    /// The scopes it may ask for, separated by spaces.
+    /// Sets the scopes that the client can request (space-separated).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] for a value that RFC 6749 §3.3 does not allow.
+    /// [`ConfigError::Scope`] if a value is not a scope (RFC 6749 §3.3).
     pub fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
         self.scopes = self::scopes(scopes)?;
         Ok(self)
     }
 
-    /// The grant types it may use.
-    pub fn with_grants(mut self, grants: impl IntoIterator<Item = Grant>) -> Self {
+    /// Sets the grant types that the client can use.
+    pub fn with_grant_types(mut self, grants: impl IntoIterator<Item = GrantType>) -> Self {
         self.grants = grants.into_iter().collect();
         self
     }
 
-    /// The audience of its access tokens; the issuer by default.
+    /// Sets the audience of the client's access tokens. Default: the issuer.
     pub fn with_audience(mut self, audience: &str) -> Self {
         self.audience = Some(audience.to_owned());
         self
     }
 
-    /// The authentication it was registered for; without a secret this means nothing.
+    /// Sets the authentication method. Has no effect on a client without a secret, except
+    /// [`ClientAuthentication::MutualTls`].
     pub fn with_authentication(mut self, authentication: ClientAuthentication) -> Self {
         self.authentication = authentication;
         self
     }
 
-    /// The `aud` that its assertions must have, where it is not the issuer: older servers want the URL
-    /// of their token endpoint.
+    /// Sets the required `aud` of client assertions. Default: the issuer; some authorization servers
+    /// require the URL of their token endpoint instead.
     pub fn with_assertion_audience(mut self, audience: &str) -> Self {
         self.assertion_audience = Some(audience.to_owned());
         self
     }
 
-    /// Asks nobody for consent: a client of the house.
+    /// Skips the consent page, as for a first-party client.
     pub fn without_consent(mut self) -> Self {
         self.consent = false;
         self
     }
 
-    /// How long its access tokens are good; five minutes by default.
+    /// Sets the lifetime of the client's access tokens. Default: five minutes.
     pub fn with_access_token_lifetime(mut self, lifetime: Duration) -> Self {
         self.access_token_lifetime = lifetime;
         self
     }
 
-    /// Whether it can prove nothing.
+    /// Returns whether the client has no credentials (RFC 6749 §2.1).
     pub(super) fn is_public(&self) -> bool {
         let by_key = matches!(
             self.authentication,
@@ -213,7 +216,7 @@ impl TestClient {
     }
 }
 
-/// A person who can sign in.
+/// A user who can sign in.
 ///
 /// ```
 /// use tower_oauth::testing::TestUser;
@@ -230,7 +233,7 @@ pub struct TestUser {
 }
 
 impl TestUser {
-    /// Somebody whose subject and `preferred_username` are this name.
+    /// Registers a user. `name` is also the subject and the `preferred_username`.
     pub fn new(name: &str, password: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -241,14 +244,14 @@ impl TestUser {
         .with_claim("preferred_username", name)
     }
 
-    /// The `sub` by which clients know this person.
+    /// Sets the subject (`sub`).
     pub fn with_subject(mut self, subject: &str) -> Self {
         self.subject = subject.to_owned();
         self
     }
 
-    /// A claim of the userinfo endpoint, given out with the scope it belongs to (OpenID Connect Core
-    /// §5.4), or with `openid` where it belongs to none.
+    /// Adds a claim to the userinfo response. It requires the scope that OpenID Connect Core §5.4 lists
+    /// for the claim, or `openid` if it lists none.
     pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
@@ -263,14 +266,14 @@ pub(super) fn scopes(list: &str) -> Result<ScopeSet, ConfigError> {
 }
 
 pub(super) fn absolute(setting: &'static str, uri: &str) -> Result<String, ConfigError> {
-    let refused = |reason| ConfigError::Url {
+    let error = |reason| ConfigError::Url {
         setting,
         value: uri.to_owned(),
         reason,
     };
-    let url = url::Url::parse(uri).map_err(|_| refused("not an absolute URL"))?;
+    let url = url::Url::parse(uri).map_err(|_| error("not an absolute URL"))?;
     if url.fragment().is_some() {
-        return Err(refused("has a fragment"));
+        return Err(error("has a fragment"));
     }
     Ok(uri.to_owned())
 }

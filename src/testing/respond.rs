@@ -1,4 +1,4 @@
-//! Answers in their few shapes, and random text.
+//! Response helpers and random identifiers.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, LOCATION, PRAGMA, SET_COOKIE};
@@ -19,13 +19,13 @@ pub(super) fn json(status: StatusCode, value: &Value) -> Response<Bytes> {
     with_header(response, CONTENT_TYPE, "application/json")
 }
 
-/// JSON that holds or concerns a token: nobody may keep it (RFC 6749 §5.1).
+/// Returns a JSON response that must not be cached (RFC 6749 §5.1).
 pub(super) fn private_json(status: StatusCode, value: &Value) -> Response<Bytes> {
     let response = with_header(json(status, value), CACHE_CONTROL, "no-store");
     with_header(response, PRAGMA, "no-cache")
 }
 
-/// The error answer of RFC 6749 §5.2.
+/// Returns the error response of RFC 6749 §5.2.
 pub(super) fn oauth_error(status: StatusCode, code: &str, description: &str) -> Response<Bytes> {
     private_json(
         status,
@@ -33,7 +33,8 @@ pub(super) fn oauth_error(status: StatusCode, code: &str, description: &str) -> 
     )
 }
 
-/// A redirect that a browser follows with GET, whatever it sent here (RFC 9700 §4.12).
+/// Returns a redirect that a browser follows with GET, so that it does not repeat a form with a
+/// password (RFC 9700 §4.12).
 pub(super) fn redirect(location: &str) -> Response<Bytes> {
     let response = with_header(empty(StatusCode::SEE_OTHER), LOCATION, location);
     with_header(response, CACHE_CONTROL, "no-store")
@@ -50,7 +51,7 @@ pub(super) fn with_cookie(mut response: Response<Bytes>, cookie: &str) -> Respon
     response
 }
 
-/// Sets a field; a value that cannot be one is left out.
+/// Sets a header. Ignores a value that is not valid in a header.
 pub(super) fn with_header(
     mut response: Response<Bytes>,
     name: HeaderName,
@@ -62,7 +63,7 @@ pub(super) fn with_header(
     response
 }
 
-/// A URL with these parameters added to its query (RFC 6749 §4.1.2 keeps the query it has).
+/// Appends parameters to the query of a URL and keeps the existing query (RFC 6749 §4.1.2).
 pub(super) fn with_query(uri: &str, pairs: &[(&str, &str)]) -> String {
     let Ok(mut url) = url::Url::parse(uri) else {
         return uri.to_owned();
@@ -73,14 +74,14 @@ pub(super) fn with_query(uri: &str, pairs: &[(&str, &str)]) -> String {
     url.into()
 }
 
-/// 256 random bits that fit into a URL, a cookie and a JSON string.
+/// Returns 256 random bits in base64url.
 ///
 /// # Panics
 ///
-/// Where the operating system gives no randomness: nothing can be issued then.
+/// If the operating system's random number generator fails.
 pub(super) fn random_text() -> String {
     let Ok(bytes) = Random::system().bytes::<32>() else {
-        panic!("nothing can be issued without randomness of the operating system")
+        panic!("the operating system's random number generator failed")
     };
     base64url::encode(&bytes)
 }

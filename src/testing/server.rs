@@ -1,4 +1,4 @@
-//! The server's handle: who is registered, which keys sign, what was asked, what shall fail.
+//! The test server: configuration, shared state, and the handles derived from it.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -7,65 +7,66 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use url::{Origin, Url};
 
 use super::browser::{Browser, Transport};
+use super::browser_sessions::{BrowserSessions, SignIn};
 use super::clock::ManualClock;
 use super::fault::Faults;
 use super::grants::Grants;
 use super::introspected::Introspected;
 use super::key_ring::KeyRing;
-use super::logout::SentLogout;
+use super::logout::SentLogoutToken;
 use super::mint::TokenMint;
-use super::record::Record;
 use super::registry::{TestClient, TestUser};
-use super::service::BackChannel;
-use super::sessions::{Sessions, SignIn};
+use super::request_log::RequestLog;
+use super::service::TestBackChannel;
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;
 use crate::{AuthorizationServer, ConfigError};
 
-/// An authorization server in the process of a test or a demo.
+/// An in-process authorization server for tests and demos.
 ///
-/// It is strict: exact redirect URIs, PKCE by S256 for every client, single-use codes, rotating refresh
-/// tokens whose replay ends the grant, `iss` in every authorization response. Clones share everything.
+/// The server is strict: it compares redirect URIs exactly, requires PKCE with S256 from every client,
+/// issues single-use codes, rotates refresh tokens and revokes the grant on reuse, and sends `iss` in
+/// every authorization response. Clones share all state.
 ///
-/// It is a tower service for requests with any body, to be put behind a
-/// [`Browser`](super::Browser), into a router or on a socket ([`listen`](Self::listen)); the
-/// [module](super) shows it at work. State lives in memory and is never thrown away.
+/// It is a tower service for requests with any body. Connect it to a [`Browser`](super::Browser), nest
+/// it in a router, or serve it on a socket with [`listen`](Self::listen). See the [module](super) for
+/// examples. State is kept in memory without limits.
 #[derive(Clone)]
 pub struct TestServer {
-    pub(super) shared: Arc<Shared>,
+    pub(super) shared: Arc<ServerInner>,
 }
 
-pub(super) struct Shared {
+pub(super) struct ServerInner {
     handle: AuthorizationServer,
     pub(super) issuer: Url,
     clock: Mutex<ManualClock>,
     pub(super) keys: KeyRing,
-    pub(super) record: Record,
+    pub(super) request_log: RequestLog,
     pub(super) faults: Faults,
     pub(super) introspected: Introspected,
-    state: Mutex<State>,
+    state: Mutex<ServerState>,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct State {
+pub(super) struct ServerState {
     pub(super) clients: Vec<TestClient>,
     pub(super) users: Vec<TestUser>,
-    pub(super) sessions: Sessions,
+    pub(super) sessions: BrowserSessions,
     pub(super) grants: Grants,
-    /// Client assertions that were used.
+    /// Client assertions that have been used, as `iss` and `jti`.
     pub(super) assertions: HashSet<String>,
-    /// Tokens that were ended before their time.
+    /// Revoked tokens, in order.
     pub(super) revoked: Vec<String>,
-    /// Sign-ins that ended, of which no client was told yet.
+    /// Sign-ins that ended and for which no logout token has been sent yet.
     pub(super) ended: Vec<SignIn>,
-    pub(super) sent_logouts: Vec<SentLogout>,
-    /// Where logout tokens go in this process.
+    pub(super) sent_logout_tokens: Vec<SentLogoutToken>,
+    /// Services in this process that receive logout tokens, by origin.
     pub(super) relying_parties: Vec<(Origin, Transport)>,
-    /// What a subject has already allowed a client.
+    /// Consents: subject, client and scopes.
     pub(super) consents: Vec<(String, String, ScopeSet)>,
 }
 
-impl State {
+impl ServerState {
     pub(super) fn client(&self, id: &str) -> Option<&TestClient> {
         self.clients.iter().find(|client| client.id == id)
     }
@@ -76,11 +77,12 @@ impl State {
 }
 
 impl TestServer {
-    /// A server with this issuer identifier, no client, no user, one RS256 key and a [`ManualClock`].
+    /// Creates a server with this issuer identifier, one RS256 key, a [`ManualClock`], and no clients
+    /// or users.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Issuer`] for what [`AuthorizationServer::new`] refuses.
+    /// [`ConfigError::Issuer`] if [`AuthorizationServer::new`] rejects the issuer.
     pub fn new(issuer: &str) -> Result<Self, ConfigError> {
         let handle = AuthorizationServer::new(issuer)?;
         let url = Url::parse(issuer).map_err(|_| ConfigError::Issuer {
@@ -88,12 +90,12 @@ impl TestServer {
             reason: "not a URL",
         })?;
         Ok(Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(ServerInner {
                 handle,
                 issuer: url,
                 clock: Mutex::new(ManualClock::new(1_800_000_000)),
                 keys: KeyRing::new(),
-                record: Record::default(),
+                request_log: RequestLog::default(),
                 faults: Faults::default(),
                 introspected: Introspected::default(),
                 state: Mutex::default(),
@@ -101,8 +103,8 @@ impl TestServer {
         })
     }
 
-    /// Reads time from this clock: one shared with another server, or a
-    /// [ticking](ManualClock::ticking) one for a demo. Call it first.
+    /// Sets the clock, for example one shared with another server, or a
+    /// [ticking](ManualClock::ticking) one for a demo. Call this before the other methods.
     #[must_use]
     pub fn with_clock(self, clock: ManualClock) -> Self {
         *self
@@ -113,14 +115,14 @@ impl TestServer {
         self
     }
 
-    /// Signs by this algorithm unless told otherwise; RS256 by default.
+    /// Sets the algorithm that signs tokens by default. Default: RS256.
     #[must_use]
     pub fn with_algorithm(self, algorithm: Algorithm) -> Self {
-        self.shared.keys.sign_by_default(algorithm);
+        self.shared.keys.set_default_algorithm(algorithm);
         self
     }
 
-    /// Registers a client, in the place of one with the same id.
+    /// Registers a client. Replaces a client with the same id.
     #[must_use]
     pub fn add_client(self, client: TestClient) -> Self {
         {
@@ -131,7 +133,7 @@ impl TestServer {
         self
     }
 
-    /// Lets somebody sign in, in the place of a user with the same name.
+    /// Registers a user. Replaces a user with the same name.
     #[must_use]
     pub fn add_user(self, user: TestUser) -> Self {
         {
@@ -142,12 +144,12 @@ impl TestServer {
         self
     }
 
-    /// The issuer identifier.
+    /// Returns the issuer identifier.
     pub fn issuer(&self) -> &str {
         self.shared.handle.issuer()
     }
 
-    /// The clock of this server, to be turned.
+    /// Returns the clock of this server. Clones share the time.
     pub fn clock(&self) -> ManualClock {
         self.shared
             .clock
@@ -156,7 +158,8 @@ impl TestServer {
             .clone()
     }
 
-    /// What an application under test needs to know this server: in process, by the server's clock.
+    /// Returns the configuration for the application under test. It uses the server's clock and an
+    /// in-process back channel.
     #[must_use]
     pub fn authorization_server(&self) -> AuthorizationServer {
         self.shared
@@ -166,20 +169,22 @@ impl TestServer {
             .with_back_channel(self.back_channel())
     }
 
-    /// The way from an application to this server without a network.
-    pub fn back_channel(&self) -> BackChannel {
-        BackChannel::new(self.clone())
+    /// Returns a back channel to this server that needs no network.
+    pub fn back_channel(&self) -> TestBackChannel {
+        TestBackChannel::new(self.clone())
     }
 
-    /// A new browser that can reach this server and goes by its clock.
+    /// Creates a browser that can reach this server and uses its clock.
     pub fn browser(&self) -> Browser {
         Browser::new()
             .with_clock(self.clock())
             .with_service(self.shared.issuer.origin(), self.clone())
     }
 
-    /// An access token by RFC 9068 that needs only its audience: for the issuer itself, of subject
-    /// `alice`, got by `test-client`, without scopes, good for five minutes.
+    /// Creates an access token ([RFC 9068]) with subject `alice`, client `test-client`, no scopes, the
+    /// issuer as audience, and a lifetime of five minutes. Set the audience that the API expects.
+    ///
+    /// [RFC 9068]: https://www.rfc-editor.org/rfc/rfc9068
     pub fn access_token(&self) -> TokenMint {
         self.mint("at+jwt")
             .with_issuer(self.issuer())
@@ -188,7 +193,7 @@ impl TestServer {
             .with_client("test-client")
     }
 
-    /// An ID token of subject `alice` for this client, without `nonce` (OpenID Connect Core §2).
+    /// Creates an ID token for this client with subject `alice` and no `nonce` (OpenID Connect Core §2).
     pub fn id_token(&self, client_id: &str) -> TokenMint {
         self.mint("JWT")
             .without_claim("jti")
@@ -197,7 +202,7 @@ impl TestServer {
             .with_audience(client_id)
     }
 
-    /// A token of this `typ` with times and `jti`, and nothing else yet.
+    /// Creates a token with this `typ`, `iat`, `exp` and `jti`.
     pub(super) fn mint(&self, typ: &str) -> TokenMint {
         let shared = &self.shared;
         TokenMint::new(
@@ -208,7 +213,7 @@ impl TestServer {
         )
     }
 
-    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, ServerState> {
         self.shared
             .state
             .lock()

@@ -1,4 +1,4 @@
-//! The server as a tower service: for any body, and as a back channel.
+//! The test server as a tower service and as a back channel.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -15,33 +15,33 @@ use tower_service::Service;
 
 use super::endpoint;
 use super::fault::Kind;
-use super::record::Endpoint;
+use super::request_log::Endpoint;
 use super::respond::{empty, oauth_error, with_header};
 use super::server::TestServer;
 use crate::clock::Clock as _;
 
-/// The connection broke because a [`Fault`](super::Fault) said so, or the request's body did.
+/// The connection was closed by a [`Fault`](super::Fault), or the request body could not be read.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the connection broke")]
+#[error("the connection was closed")]
 pub struct Disconnected(());
 
-type Answer<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Disconnected>> + Send>>;
+type ServerFuture<B> = Pin<Box<dyn Future<Output = Result<Response<B>, Disconnected>> + Send>>;
 
-/// The way from an application to a [`TestServer`] in the same process, for
+/// A back channel to a [`TestServer`] in the same process, for
 /// [`AuthorizationServer::with_back_channel`](crate::AuthorizationServer::with_back_channel).
 #[derive(Clone, Debug)]
-pub struct BackChannel(TestServer);
+pub struct TestBackChannel(TestServer);
 
-impl BackChannel {
+impl TestBackChannel {
     pub(super) fn new(server: TestServer) -> Self {
         Self(server)
     }
 }
 
-impl Service<Request<Bytes>> for BackChannel {
+impl Service<Request<Bytes>> for TestBackChannel {
     type Response = Response<Bytes>;
     type Error = Disconnected;
-    type Future = Answer<Bytes>;
+    type Future = ServerFuture<Bytes>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Disconnected>> {
         Poll::Ready(Ok(()))
@@ -49,7 +49,7 @@ impl Service<Request<Bytes>> for BackChannel {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let server = self.0.clone();
-        Box::pin(async move { server.answer(request).await })
+        Box::pin(async move { server.handle(request).await })
     }
 }
 
@@ -61,7 +61,7 @@ where
 {
     type Response = Response<Full<Bytes>>;
     type Error = Disconnected;
-    type Future = Answer<Full<Bytes>>;
+    type Future = ServerFuture<Full<Bytes>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Disconnected>> {
         Poll::Ready(Ok(()))
@@ -77,42 +77,45 @@ where
                 .map_err(|_| Disconnected(()))?
                 .to_bytes();
             server
-                .answer(Request::from_parts(parts, body))
+                .handle(Request::from_parts(parts, body))
                 .await
-                .map(|answer| answer.map(Full::new))
+                .map(|response| response.map(Full::new))
         })
     }
 }
 
 impl TestServer {
-    async fn answer(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Disconnected> {
-        let endpoint = endpoint::at(&self.shared.issuer, request.uri().path());
-        let grant = self.shared.record.add(endpoint, &request);
+    async fn handle(&self, request: Request<Bytes>) -> Result<Response<Bytes>, Disconnected> {
+        let endpoint = endpoint::endpoint_at(&self.shared.issuer, request.uri().path());
+        let grant = self.shared.request_log.add(endpoint, &request);
         let faults = self.shared.faults.take(endpoint, grant);
-        self.before(&faults).await?;
-        let response = match instead(&faults) {
+        self.apply_early_faults(&faults).await?;
+        let response = match replaced_response(&faults) {
             Some(response) => response,
-            None => endpoint::answer(self, endpoint, &request, &faults),
+            None => endpoint::handle(self, endpoint, &request, &faults),
         };
         if endpoint == Endpoint::EndSession {
-            self.tell_of_pages().await;
+            self.send_pending_logouts().await;
         }
-        let response = after(response, &faults);
+        let response = altered_response(response, &faults);
         for fault in &faults {
             match fault {
-                Kind::DelayAnswer(duration) => self.clock().sleep(*duration).await,
-                Kind::AnswerWaits(gate) => gate.passed().await,
+                Kind::DelayResponse(duration) => self.clock().sleep(*duration).await,
+                Kind::HoldResponse(gate) => gate.passed().await,
                 _ => {}
             }
         }
-        // The connection breaks when the answer would have come.
-        if faults.iter().any(|fault| matches!(fault, Kind::LoseAnswer)) {
+        // The connection closes when the response would have been sent.
+        if faults
+            .iter()
+            .any(|fault| matches!(fault, Kind::LoseResponse))
+        {
             return Err(Disconnected(()));
         }
         Ok(response)
     }
 
-    async fn before(&self, faults: &[Kind]) -> Result<(), Disconnected> {
+    async fn apply_early_faults(&self, faults: &[Kind]) -> Result<(), Disconnected> {
         for fault in faults {
             match fault {
                 Kind::Delay(duration) => self.clock().sleep(*duration).await,
@@ -126,17 +129,15 @@ impl TestServer {
     }
 }
 
-/// What is answered in the endpoint's place.
-fn instead(faults: &[Kind]) -> Option<Response<Bytes>> {
+/// Returns the response that faults put in place of the endpoint's.
+fn replaced_response(faults: &[Kind]) -> Option<Response<Bytes>> {
     faults.iter().fold(None, |response, fault| match fault {
         Kind::Status(status) => {
             let mut response = response.unwrap_or_else(|| empty(*status));
             *response.status_mut() = *status;
             Some(response)
         }
-        Kind::Refusal(status, code) => {
-            Some(oauth_error(*status, code, "refused because a test says so"))
-        }
+        Kind::Refusal(status, code) => Some(oauth_error(*status, code, "rejected by a test fault")),
         Kind::Body {
             content_type,
             bytes,
@@ -152,8 +153,8 @@ fn instead(faults: &[Kind]) -> Option<Response<Bytes>> {
     })
 }
 
-/// What is done to an answer on its way out.
-fn after(mut response: Response<Bytes>, faults: &[Kind]) -> Response<Bytes> {
+/// Applies the faults that change a response.
+fn altered_response(mut response: Response<Bytes>, faults: &[Kind]) -> Response<Bytes> {
     for fault in faults {
         match fault {
             Kind::Header(name, Some(value)) => {

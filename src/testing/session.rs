@@ -1,4 +1,4 @@
-//! Somebody who is signed in, for a test of a handler.
+//! Sessions without a login, for tests of handlers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use serde_json::{Map, Value};
 use super::registry;
 use crate::crypto::base64url;
 use crate::flow::Injected;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
 use crate::{ConfigError, LoginLayer, Session};
 
-/// A [`Session`] that no login brought, for tests that call a handler.
+/// Creates a [`Session`] without a login, for tests that call a handler directly.
 ///
-/// It is a session of a login layer like any other: it has the limits of the layer, stands in its store
-/// if it has one, and can be ended there. It needs no authorization server until somebody asks it for what
-/// only a server has. A browser has no cookie of it: requests through the layer are for a
-/// [`Browser`](super::Browser) that signs in.
+/// The session has the limits of the login layer, is saved in the layer's store if there is one, and
+/// can be ended there. It contacts the authorization server only for a refresh or a revocation. No
+/// browser has its cookie; to test requests through the layer, sign in with a
+/// [`Browser`](super::Browser).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -39,13 +39,13 @@ use crate::{ConfigError, LoginLayer, Session};
 /// let alice = TestSession::new("alice")
 ///     .with_claim("email", "alice@example.test")
 ///     .with_claim("email_verified", true);
-/// assert_eq!(greeting(alice.begin(&login).await).await, "Hello, alice@example.test");
-/// assert_eq!(greeting(TestSession::new("bob").begin(&login).await).await, "Hello, stranger");
+/// assert_eq!(greeting(alice.create(&login).await).await, "Hello, alice@example.test");
+/// assert_eq!(greeting(TestSession::new("bob").create(&login).await).await, "Hello, stranger");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-#[must_use = "a session begins when `begin` is called"]
+#[must_use = "no session exists until `create` is called"]
 pub struct TestSession {
     claims: Map<String, Value>,
     scopes: ScopeSet,
@@ -55,8 +55,8 @@ pub struct TestSession {
 }
 
 impl TestSession {
-    /// A session of this subject, with the scope `openid`, an access token `test-access-token` for five
-    /// minutes and no refresh token.
+    /// Describes a session of this subject with the scope `openid`, the access token
+    /// `test-access-token` valid for five minutes, and no refresh token.
     pub fn new(subject: &str) -> Self {
         let mut scopes = ScopeSet::default();
         scopes.insert("openid");
@@ -70,43 +70,45 @@ impl TestSession {
         }
     }
 
-    /// Sets a claim of the ID token: `sid`, `email`, `acr`, `groups`. Those it must have (`iss`, `aud`,
-    /// `iat`, `exp`) follow from the login layer where they are not set.
+    /// Sets a claim of the ID token, for example `sid`, `email`, `acr` or `groups`. The required claims
+    /// `iss`, `aud`, `iat` and `exp` are taken from the login layer unless set.
     pub fn with_claim(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.claims.insert(name.to_owned(), value.into());
         self
     }
 
-    /// The scopes that were granted, separated by spaces.
+    /// Sets the granted scopes (space-separated).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] for a value that RFC 6749 §3.3 does not allow.
+    /// [`ConfigError::Scope`] if a value is not a scope ([RFC 6749 §3.3]).
+    ///
+    /// [RFC 6749 §3.3]: https://www.rfc-editor.org/rfc/rfc6749#section-3.3
     pub fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
         self.scopes = registry::scopes(scopes)?;
         Ok(self)
     }
 
-    /// The access token, and how long it is good.
+    /// Sets the access token and its lifetime.
     pub fn with_access_token(mut self, token: &str, lifetime: Duration) -> Self {
         self.access_token = AccessToken::new(token);
         self.access_token_lifetime = lifetime;
         self
     }
 
-    /// A refresh token, for instance one that a [`TestServer`](super::TestServer) gave out.
+    /// Sets the refresh token, for example one issued by a [`TestServer`](super::TestServer).
     pub fn with_refresh_token(mut self, token: &str) -> Self {
         self.refresh_token = Some(RefreshToken::new(token));
         self
     }
 
-    /// Begins the session at a login layer, as if this person had signed in there now.
+    /// Creates the session at a login layer, as if the user had signed in now.
     ///
     /// # Panics
     ///
-    /// Where a claim has a type that no ID token may have, a number as `sub` for instance, and where the
-    /// store of the layer does not take the session.
-    pub async fn begin(&self, login: &LoginLayer) -> Session {
+    /// If a claim has a type that an ID token cannot have (a number as `sub`), or if the layer's store
+    /// cannot save the session.
+    pub async fn create(&self, login: &LoginLayer) -> Session {
         let keeper = login.keeper();
         let flow = keeper.flow();
         let now = keeper.now();
@@ -120,8 +122,8 @@ impl TestSession {
             claims.entry(name).or_insert(value);
         }
         let text: Arc<str> = Value::Object(claims).to_string().into();
-        let Some(claims) = read(&text) else {
-            panic!("no ID token has the claims {text}")
+        let Some(claims) = parse_claims(&text) else {
+            panic!("an ID token cannot have the claims {text}")
         };
         let unsigned = format!(
             "{}.{}.",
@@ -137,17 +139,17 @@ impl TestSession {
             id_token: IdToken::new(unsigned),
         };
         let Ok(record) = flow.inject(injected, now) else {
-            panic!("no session without randomness of the operating system")
+            panic!("the operating system's random number generator failed")
         };
         match keeper.begin(record).await {
             Ok(held) => Session::new(keeper.clone(), held),
-            Err(refused) => panic!("no session was begun: {refused}"),
+            Err(error) => panic!("the session could not be created: {error}"),
         }
     }
 }
 
-fn read(text: &Arc<str>) -> Option<Claims> {
+fn parse_claims(text: &Arc<str>) -> Option<Claims> {
     let object = parse_object(text.as_bytes()).ok()?;
-    let registered = Registered::read_within(text, &object).ok()?;
+    let registered = RegisteredClaims::read_within(text, &object).ok()?;
     Some(Claims::new(Arc::clone(text), registered))
 }

@@ -1,4 +1,4 @@
-//! The server on a socket, for demos and for clients that are not ours.
+//! The test server on a TCP socket, for demos and other clients.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,66 +13,66 @@ use tower_service::Service as _;
 use super::clock::ManualClock;
 use super::server::TestServer;
 
-/// A socket on which a [`TestServer`] listens; dropped, it is closed with all its connections.
+/// A handle to a [`TestServer`] that listens on a socket. Dropping it closes the socket and all
+/// connections.
 #[derive(Debug)]
 #[must_use = "dropping it closes the socket"]
-pub struct Listening {
+pub struct ServerHandle {
     address: SocketAddr,
     task: JoinHandle<()>,
 }
 
-impl Listening {
-    /// Where it listens, with the port that was found for port 0.
+impl ServerHandle {
+    /// Returns the local address, with the port that was assigned for port 0.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 }
 
-impl Drop for Listening {
+impl Drop for ServerHandle {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
 impl TestServer {
-    /// Answers HTTP/1.1 here. The issuer should be `http://` and this very address.
+    /// Serves HTTP/1.1 at this address. The issuer should be `http://` and the same address.
     ///
     /// # Errors
     ///
-    /// What the operating system says where the address cannot be bound.
-    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<Listening> {
+    /// If the address cannot be bound.
+    pub async fn listen(&self, address: impl ToSocketAddrs) -> io::Result<ServerHandle> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
-        Ok(Listening {
+        Ok(ServerHandle {
             address,
             task: tokio::spawn(accept(listener, self.clone())),
         })
     }
 
-    /// A server at an address that is found now, say `127.0.0.1:0`, with the issuer that follows from
-    /// it and the system's time.
+    /// Creates a server that listens at this address, for example `127.0.0.1:0`, takes its issuer from
+    /// the address, and uses the system clock.
     ///
     /// # Errors
     ///
-    /// What the operating system says where the address cannot be bound; an address that is not on
-    /// loopback is refused, since the issuer is http.
-    pub async fn start(address: impl ToSocketAddrs) -> io::Result<(Self, Listening)> {
+    /// If the address cannot be bound or is not a loopback address, which an `http` issuer requires.
+    pub async fn start(address: impl ToSocketAddrs) -> io::Result<(Self, ServerHandle)> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let server = Self::new(&format!("http://{address}"))
-            .map_err(|refused| io::Error::new(io::ErrorKind::InvalidInput, refused))?
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
             .with_clock(ManualClock::ticking());
         let task = tokio::spawn(accept(listener, server.clone()));
-        Ok((server, Listening { address, task }))
+        Ok((server, ServerHandle { address, task }))
     }
 }
 
 async fn accept(listener: TcpListener, server: TestServer) {
-    // Dropped with this task, and then every connection is.
+    // Aborting this task drops the set, which closes all connections.
     let mut connections = JoinSet::new();
     loop {
-        // A connection that failed before it was one is nobody's loss; a full table of sockets must not
-        // keep the others from running.
+        // A failed `accept` affects one connection only. Yielding lets the others run if the process
+        // is out of sockets.
         let Ok((stream, _)) = listener.accept().await else {
             tokio::task::yield_now().await;
             continue;

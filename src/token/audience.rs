@@ -1,7 +1,7 @@
 //! The audience check.
 
 use crate::ConfigError;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 
 /// The audience that a token must be issued for ([RFC 9068 §4], [RFC 8725 §3.9]).
 ///
@@ -87,7 +87,7 @@ impl Audience {
     }
 
     /// Returns whether a token with these claims is accepted. A missing or empty `aud` matches no audience.
-    pub(crate) fn accepts(&self, claims: &Registered) -> bool {
+    pub(crate) fn accepts(&self, claims: &RegisteredClaims) -> bool {
         match self {
             Self::AnyOf(accepted) => claims
                 .audience

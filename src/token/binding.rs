@@ -6,7 +6,7 @@ use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
 use super::verified::TokenInfo;
-use crate::protocol::credentials::{Presented, Scheme};
+use crate::protocol::credentials::{PresentedToken, Scheme};
 
 /// The proofs of possession that a layer checks; none by default.
 #[derive(Clone, Debug, Default)]
@@ -19,7 +19,7 @@ pub(crate) struct Bindings {
 
 /// The parts of a request that a proof of possession covers.
 pub(crate) struct RequestParts<'a> {
-    pub(crate) presented: &'a Presented,
+    pub(crate) presented: &'a PresentedToken,
     pub(crate) method: &'a Method,
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,

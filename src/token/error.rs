@@ -7,8 +7,8 @@ use crate::store::StoreError;
 
 /// Why a token was rejected.
 ///
-/// For logs and tests: the response has one of a few fixed sentences instead. The layer inserts it into the
-/// extensions of the response.
+/// For logs and tests: the response has one of a few fixed sentences instead. The layer inserts a
+/// [`Refusal`](crate::bearer::Refusal) with this error into the response extensions.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{kind}")]
 pub struct VerifyError {
@@ -63,13 +63,13 @@ pub enum VerifyErrorKind {
     /// A claim is missing or has the wrong type.
     #[error("a claim is missing or has the wrong type")]
     Claims,
-    /// The current time is after `exp`.
+    /// The current time is at or after `exp` plus the leeway.
     #[error("the token has expired")]
     Expired,
     /// `iat` is older than the configured maximum age.
     #[error("the token was issued too long ago")]
     TooOld,
-    /// The current time is before `nbf` or `iat`.
+    /// The current time plus the leeway is before `nbf` or `iat`.
     #[error("the token is not valid yet")]
     NotYetValid,
     /// `aud` is missing or does not match.

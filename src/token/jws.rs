@@ -11,7 +11,7 @@ use super::scope_mapping::{ClaimMapping, MappedClaims};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, Jws};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
 
 /// In bytes. Issuers send shorter tokens, and few servers accept a longer header field.
@@ -36,7 +36,7 @@ pub(crate) struct Rules {
 pub(crate) struct Signed {
     /// The signed JSON text.
     pub(crate) payload: Arc<str>,
-    pub(crate) registered: Registered,
+    pub(crate) registered: RegisteredClaims,
     pub(crate) markers: TypeMarkers,
     pub(crate) mapped: MappedClaims,
     pub(crate) algorithm: Algorithm,
@@ -49,7 +49,7 @@ pub(crate) struct Signed {
 pub(crate) struct UnverifiedToken<'a> {
     jws: Jws<'a>,
     payload: Arc<str>,
-    registered: Registered,
+    registered: RegisteredClaims,
     markers: TypeMarkers,
     mapped: MappedClaims,
 }
@@ -91,7 +91,7 @@ impl<'a> UnverifiedToken<'a> {
             return Err(VerifyErrorKind::Issuer.into());
         }
         let registered =
-            Registered::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
+            RegisteredClaims::read_within(&text, &payload).map_err(|_| VerifyErrorKind::Claims)?;
         let markers = TypeMarkers::read(&payload);
         let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();
@@ -151,7 +151,11 @@ impl<'a> UnverifiedToken<'a> {
 }
 
 /// RFC 7519 §4.1.4 to §4.1.6: `exp` must be in the future; `nbf` and `iat`, if present, must not be.
-pub(super) fn check_times(claims: &Registered, now: i64, rules: &Rules) -> Result<(), VerifyError> {
+pub(super) fn check_times(
+    claims: &RegisteredClaims,
+    now: i64,
+    rules: &Rules,
+) -> Result<(), VerifyError> {
     match claims.expires_at {
         Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
             return Err(VerifyErrorKind::Expired.into());

@@ -16,7 +16,7 @@ use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::telemetry::{self, Stopwatch};
 
 /// In seconds.
@@ -214,7 +214,7 @@ impl JwtVerifier {
             .verify_with(key)
             .and_then(|signed| self.check_claims(signed, settings.profile));
         watch.verification(|| clock.monotonic());
-        Some(token_info.inspect(|_| telemetry::Source::Verified.count()))
+        Some(token_info.inspect(|_| telemetry::TokenOrigin::Verified.count()))
     }
 
     /// Validates a token, after a fetch of keys if one is required.
@@ -223,7 +223,7 @@ impl JwtVerifier {
         let token = settings.read(compact)?;
         let signed = token.verify(&settings.server, &settings.rules).await?;
         self.check_claims(signed, settings.profile)
-            .inspect(|_| telemetry::Source::Verified.count())
+            .inspect(|_| telemetry::TokenOrigin::Verified.count())
     }
 
     /// Runs the checks that follow the signature check: audience, profile, age and confirmation.
@@ -280,7 +280,7 @@ impl JwtVerifier {
     /// Checks the maximum age, if one is configured. This requires `iat`.
     fn check_age(
         &self,
-        registered: &Registered,
+        registered: &RegisteredClaims,
         now: impl FnOnce() -> i64,
     ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;

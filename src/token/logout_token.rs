@@ -18,7 +18,7 @@ pub(crate) const MAX_LOGOUT_TOKEN: usize = 8 * 1024;
 /// kept for this time.
 const MAX_AGE: i64 = 600;
 
-/// In characters: the limit of `sub` (OpenID Connect Core §2), also applied to `sid` and `jti`.
+/// In bytes: the limit of `sub` (OpenID Connect Core §2), also applied to `sid` and `jti`.
 const MAX_IDENTIFIER: usize = 255;
 
 /// The member of `events` that makes a token a logout token.
@@ -458,7 +458,7 @@ mod tests {
             ),
             (
                 "another server's key",
-                mint().with_foreign_key(),
+                mint().with_wrong_key(),
                 "logout_token_signature",
             ),
             (

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::certificate_format::{CertificateFormat, Malformed};
 use crate::ConfigError;
 use crate::crypto::digest;
-use crate::protocol::field_name::{folded, remove_spellings};
+use crate::protocol::field_name::{normalize_header_name, remove_spellings};
 
 /// The certificate that a client presented in the TLS handshake.
 ///
@@ -101,7 +101,7 @@ enum CertificateSource {
 /// The header field of a proxy.
 struct Header {
     name: HeaderName,
-    /// The result of [`folded`].
+    /// The result of [`normalize_header_name`].
     folded_name: String,
     format: CertificateFormat,
     trusted: Box<Trusted>,
@@ -182,7 +182,7 @@ impl Mtls {
         let name = HeaderName::try_from(name).map_err(invalid)?;
         Ok(Self {
             source: CertificateSource::Header(Arc::new(Header {
-                folded_name: folded(name.as_str()),
+                folded_name: normalize_header_name(name.as_str()),
                 name,
                 format,
                 trusted: Box::new(trusted),

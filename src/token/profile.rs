@@ -4,7 +4,7 @@ use super::error::VerifyErrorKind;
 use super::scope_mapping::{ClaimMapping, ScopeMapping};
 use super::token_type::states_other_type;
 use crate::crypto::same_media_type;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
@@ -75,7 +75,7 @@ impl TokenProfile {
     /// Runs the checks of the claims that differ by profile.
     pub(super) fn check(
         self,
-        claims: &Registered,
+        claims: &RegisteredClaims,
         markers: &TypeMarkers,
     ) -> Result<(), VerifyErrorKind> {
         if markers.other_type || (markers.nonce && self != Self::Generic) {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::cache::CacheData;
 use crate::clock::{Clock, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
-use crate::protocol::credentials::Presented;
+use crate::protocol::credentials::PresentedToken;
 use crate::protocol::shared_text::allocated;
 use crate::protocol::{Claims, ScopeSet};
 
@@ -48,11 +48,15 @@ impl TokenInfo {
 pub struct VerifiedToken<C = Claims> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
-    presented: Presented,
+    presented: PresentedToken,
 }
 
 impl<C> VerifiedToken<C> {
-    pub(crate) fn new(token_info: Arc<TokenInfo>, claims: Arc<C>, presented: Presented) -> Self {
+    pub(crate) fn new(
+        token_info: Arc<TokenInfo>,
+        claims: Arc<C>,
+        presented: PresentedToken,
+    ) -> Self {
         Self {
             token_info,
             claims,

@@ -1,4 +1,4 @@
-//! A `Session` that a handler keeps for longer than its request: nothing is given in the name of one that ended.
+//! A `Session` that a handler keeps for longer than its request: it returns nothing after its end.
 
 use std::sync::{Arc, Mutex};
 
@@ -17,7 +17,10 @@ struct Keeping {
 
 impl Keeping {
     fn new(mode: Mode) -> Self {
-        let mut nodes = Nodes::new(mode);
+        Self::of(Nodes::new(mode))
+    }
+
+    fn of(mut nodes: Nodes) -> Self {
         let kept = Kept::default();
         let keep = {
             let kept = Arc::clone(&kept);
@@ -39,7 +42,7 @@ impl Keeping {
 
 async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     let (refreshes, userinfo) = (
-        server.count_grant(Grant::RefreshToken),
+        server.count_grant(GrantType::RefreshToken),
         server.count(Endpoint::UserInfo),
     );
     let ended = |outcome: Result<(), SessionError>| matches!(outcome, Err(SessionError::Ended));
@@ -59,12 +62,16 @@ async fn assert_ended(session: &Session, server: &TestServer, name: &str) {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(server.count_grant(Grant::RefreshToken), refreshes, "{name}");
+    assert_eq!(
+        server.count_grant(GrantType::RefreshToken),
+        refreshes,
+        "{name}"
+    );
     assert_eq!(server.count(Endpoint::UserInfo), userinfo, "{name}");
 }
 
 #[tokio::test]
-async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_request() {
+async fn a_session_that_outlives_its_request_returns_ended_and_sends_no_token_request() {
     for mode in ALL {
         for way in [
             "here",
@@ -80,7 +87,7 @@ async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_r
             if mode == Mode::Cookie && !only_here.contains(&way) {
                 continue;
             }
-            // Before and after the end of the access token.
+            // Before and after the access token expires.
             for age in [0, 280, 400] {
                 let name = format!("{mode:?} {way} {age}");
                 let keeping = Keeping::new(mode);
@@ -95,10 +102,10 @@ async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_r
                     "elsewhere" => drop(nodes.second.send(sign_out().jar(&jar)).await),
                     "sid" => drop(
                         nodes
-                            .tell(&nodes.one(&sid).without_claim("sub").sign())
+                            .send_logout_token(&nodes.one(&sid).without_claim("sub").sign())
                             .await,
                     ),
-                    "sub" => drop(nodes.tell(&nodes.all_of("alice").sign()).await),
+                    "sub" => drop(nodes.send_logout_token(&nodes.all_of("alice").sign()).await),
                     "by id" => sessions.end(session.id()).await.unwrap(),
                     "user" => drop(sessions.end_user("alice").await.unwrap()),
                     "again" => drop(nodes.first.sign_in("alice", &mut jar).await),
@@ -115,7 +122,7 @@ async fn a_session_that_is_kept_after_its_end_gives_nothing_and_sends_no_token_r
 }
 
 #[tokio::test]
-async fn a_session_that_is_kept_ends_with_its_own_limits() {
+async fn a_session_that_outlives_its_request_ends_at_its_limits() {
     for mode in ALL {
         let keeping = Keeping::new(mode);
         let jar = keeping.nodes.signed_in("alice").await;
@@ -129,8 +136,34 @@ async fn a_session_that_is_kept_ends_with_its_own_limits() {
     }
 }
 
+/// A `Session` in a handler is not idle while its browser uses the session.
 #[tokio::test]
-async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
+async fn a_session_that_outlives_its_request_is_not_idle_while_its_browser_uses_it() {
+    for mode in ALL {
+        // Tokens that need no refresh, which would update the time of the last use too.
+        let client = client().with_access_token_lifetime(Duration::from_secs(86_400));
+        let nodes = Nodes::with(mode, &server_with(client), |login| login);
+        let keeping = Keeping::of(nodes);
+        let nodes = &keeping.nodes;
+        let mut jar = nodes.signed_in("alice").await;
+        let session = keeping.keep(&jar).await;
+        let idle = keeping.keep(&nodes.signed_in("alice").await).await;
+        for quarter in 1..8 {
+            nodes.server.clock().advance(Duration::from_secs(900));
+            let answer = nodes.first.send(Ask::page("/").jar(&jar)).await;
+            assert_eq!(answer.text(), ALICE, "{mode:?} {quarter}");
+            jar.take(&answer);
+            let token = session.access_token().await;
+            assert!(token.is_ok(), "{mode:?} {quarter}: {token:?}");
+        }
+        assert_ended(&idle, &nodes.server, &format!("{mode:?} idle")).await;
+        nodes.first.send(sign_out().jar(&jar)).await;
+        assert_ended(&session, &nodes.server, &format!("{mode:?}")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_session_below_the_watermark_of_its_user_returns_ended() {
     let keeping = Keeping::new(Mode::Cookie);
     let nodes = &keeping.nodes;
     let session = keeping.keep(&nodes.signed_in("alice").await).await;
@@ -142,9 +175,9 @@ async fn a_session_below_the_watermark_of_its_user_gives_nothing() {
     assert_ended(&session, &nodes.server, "watermark").await;
 }
 
-/// While the store is away nothing is known of the session; it has not ended.
+/// While the store fails it is unknown if the session has ended.
 #[tokio::test]
-async fn a_session_that_is_kept_gives_nothing_while_its_store_is_away() {
+async fn a_session_that_outlives_its_request_returns_no_token_while_the_store_fails() {
     for mode in SHARED {
         let keeping = Keeping::new(mode);
         assert!(keeping.nodes.store.is_shared());
@@ -155,7 +188,7 @@ async fn a_session_that_is_kept_gives_nothing_while_its_store_is_away() {
             matches!(token, Err(SessionError::Unavailable { .. })),
             "{token:?}"
         );
-        keeping.nodes.store.mend();
+        keeping.nodes.store.clear_faults();
         session.access_token().await.unwrap();
     }
 }

@@ -1,9 +1,9 @@
-//! Cookies that were planted beside the real ones: by a sibling subdomain, another application on the host, or an attacker in
-//! the network.
+//! Cookies that were planted beside the real ones by a sibling subdomain, another application on the host, or
+//! an attacker in the network.
 
 use super::*;
 
-/// What is planted, by the ending of its name, and its value.
+/// Suffix of the name and value of each planted cookie.
 const PLANTED: [(&str, &str); 10] = [
     (".7", "x"),
     (".0", "x"),
@@ -17,7 +17,7 @@ const PLANTED: [(&str, &str); 10] = [
     ("", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
 ];
 
-/// The cookies of a browser with one more, before or after the others.
+/// Returns the cookies of a browser with one more, before or after the others.
 fn beside(jar: &Jar, name: &str, value: &str, before: bool) -> Jar {
     let mut planted = jar.clone().and(name, value);
     if before {
@@ -27,7 +27,7 @@ fn beside(jar: &Jar, name: &str, value: &str, before: bool) -> Jar {
 }
 
 #[tokio::test]
-async fn a_planted_cookie_neither_signs_out_nor_keeps_the_session_alive() {
+async fn a_planted_cookie_neither_signs_out_nor_prevents_a_sign_out() {
     for mode in ALL {
         for (rest, value) in PLANTED {
             for before in [true, false] {
@@ -69,7 +69,7 @@ async fn a_planted_cookie_neither_signs_out_nor_keeps_the_session_alive() {
 }
 
 #[tokio::test]
-async fn a_flood_of_planted_cookies_keeps_no_session_alive() {
+async fn a_flood_of_planted_cookies_prevents_no_sign_out() {
     for mode in ALL {
         let nodes = Nodes::new(mode);
         let jar = nodes.signed_in("alice").await;
@@ -89,7 +89,7 @@ async fn a_sign_out_ends_every_session_that_the_cookies_open() {
         let nodes = Nodes::new(mode);
         let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
         let both = Jar([bob.0.clone(), alice.0.clone()].concat());
-        // Whose request it is cannot be told.
+        // It cannot be determined to which session the request belongs.
         assert_eq!(nodes.first.greeting(&both).await, STRANGER, "{mode:?}");
         let answer = nodes.first.send(sign_out().jar(&both)).await;
         assert!(answer.location().starts_with(ISSUER), "{mode:?}");
@@ -118,7 +118,7 @@ async fn a_sign_out_that_could_read_no_cookie_says_so() {
                 .send(sign_out().set(accept, html).jar(&jar))
                 .await;
             assert!(answer.text().contains("no session was ended"), "{name}");
-            // Without a cookie, or with one of a session that ended, there is nothing to say.
+            // Without a cookie, or with one of an ended session, there is nothing to report.
             let answer = nodes.first.send(sign_out()).await;
             assert_eq!(answer.location(), "/notes", "{name}");
         }
@@ -157,5 +157,48 @@ async fn cookies_planted_beside_that_of_a_login_do_not_break_it() {
         let answer = nodes.first.send(Ask::page(&callback).jar(&planted)).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{mode:?}");
         assert_eq!(answer.sets(), [SESSION], "{mode:?}");
+    }
+}
+
+/// Each value of a name is tried, in any position.
+#[tokio::test]
+async fn many_values_with_the_name_of_the_session_neither_hide_it_nor_prevent_a_sign_out() {
+    for mode in ALL {
+        for count in [1, 3, 4, 5, 15] {
+            let name = format!("{mode:?} {count}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            let flood = (0..count).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(flood.chain(jar.0.clone()).collect());
+            assert_eq!(nodes.first.greeting(&planted).await, ALICE, "{name}");
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert!(answer.location().starts_with(ISSUER), "{name}");
+            assert_eq!(revoked(&nodes.server).len(), 2, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
+    }
+}
+
+/// A session of the attacker beside that of the user, in the same chunks.
+#[tokio::test]
+async fn a_planted_session_of_the_attacker_prevents_no_sign_out() {
+    for mode in ALL {
+        for junk in [0, 8] {
+            let name = format!("{mode:?} {junk}");
+            let nodes = Nodes::new(mode);
+            let (bob, alice) = (nodes.signed_in("bob").await, nodes.signed_in("alice").await);
+            let flood = (0..junk).map(|n| (SESSION.to_owned(), format!("x{n}")));
+            let planted = Jar(bob
+                .0
+                .iter()
+                .cloned()
+                .chain(flood)
+                .chain(alice.0.clone())
+                .collect());
+            let answer = nodes.first.send(sign_out().jar(&planted)).await;
+            assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
+            assert_eq!(nodes.first.greeting(&alice).await, STRANGER, "{name}");
+            assert!(nodes.server.refresh_tokens("alice").is_empty(), "{name}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Responses to tokens that shared caches do not see as credentials (RFC 9111 §3.5 knows `Authorization` alone).
+//! Responses to tokens that shared caches do not recognize as credentials (RFC 9111 §3.5 only covers `Authorization`).
 
 use axum::Router;
 use axum::body::Body;
@@ -13,7 +13,7 @@ use crate::support::{ask, good, layer, server};
 
 const CDN: &str = "cdn-cache-control";
 
-/// Each path answers with fields of its own.
+/// Each path responds with other fields.
 fn app(bearer: BearerLayer) -> Router {
     let answer = |fields: &'static [(&'static str, &'static str)]| {
         let handler = async move || {
@@ -102,9 +102,9 @@ async fn responses_to_tokens_outside_of_authorization_are_private_and_vary() {
     );
 }
 
-/// RFC 9111 §3.5 protects these already.
+/// RFC 9111 §3.5 already protects these.
 #[tokio::test]
-async fn responses_to_tokens_in_authorization_are_not_touched() {
+async fn responses_to_tokens_in_authorization_are_not_changed() {
     let server = server();
     let app = app(sources(&server));
     let bearer = format!("Bearer {}", good(&server).sign());
@@ -123,7 +123,7 @@ async fn responses_to_tokens_in_authorization_are_not_touched() {
 }
 
 #[tokio::test]
-async fn refusals_and_anonymous_responses_vary_by_the_places_of_tokens() {
+async fn rejections_and_anonymous_responses_vary_by_the_token_sources() {
     let server = server();
     let app = app(sources(&server));
     for field in [
@@ -147,7 +147,7 @@ async fn refusals_and_anonymous_responses_vary_by_the_places_of_tokens() {
     );
 }
 
-/// What a function looks at is not known, so no stored response fits another request.
+/// The layer does not know which fields the function reads, so a stored response must not be reused.
 #[tokio::test]
 async fn a_custom_source_varies_by_everything() {
     let server = server();

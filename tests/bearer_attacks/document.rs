@@ -1,4 +1,4 @@
-//! The address of the resource metadata: no request for it passes a `BearerLayer` without a token.
+//! Requests for the resource metadata: a `BearerLayer` forwards none of them without a token.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ fn bearer(server: &TestServer) -> BearerLayer {
     bearer.unwrap()
 }
 
-/// A service that answers every path and method, and counts how often it is called without a token.
+/// A service that accepts every path and method, and counts its calls without a token.
 fn service(calls: &Arc<AtomicUsize>) -> Router {
     let calls = Arc::clone(calls);
     let handler = async move |token: Option<VerifiedToken>| {
@@ -44,7 +44,7 @@ fn service(calls: &Arc<AtomicUsize>) -> Router {
     Router::new().fallback(any(handler))
 }
 
-/// A body whose length is not known, as HTTP/2 has them without `content-length`.
+/// A body of unknown length, like those of HTTP/2 without `content-length`.
 struct Unannounced(Option<Frame<Bytes>>);
 
 impl http_body::Body for Unannounced {
@@ -163,10 +163,10 @@ fn hostile_requests() -> Vec<(&'static str, Request<Body>)> {
     ]
 }
 
-/// The bearer layer alone, and with the document served outside of it: every request that carries something is
-/// refused, and never reaches the service.
+/// The bearer layer alone, and with the metadata layer outside of it: every request that is not plain is rejected, and does
+/// not reach the service.
 #[tokio::test]
-async fn no_request_for_the_document_passes_without_a_token() {
+async fn no_request_for_the_document_is_forwarded_without_a_token() {
     let server = server();
     let calls = Arc::default();
     let nested = service(&calls).layer(bearer(&server));
@@ -188,11 +188,7 @@ async fn no_request_for_the_document_passes_without_a_token() {
     for method in [Method::GET, Method::HEAD] {
         let request = Request::builder().method(method).uri(DOCUMENT);
         let answer = ask(&alone, request.body(Body::empty()).unwrap()).await;
-        assert_eq!(
-            answer.status,
-            StatusCode::UNAUTHORIZED,
-            "nobody serves it here"
-        );
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "not served here");
     }
     let mut preflight = Request::options(DOCUMENT).body(Body::empty()).unwrap();
     let method = "access-control-request-method";
@@ -222,9 +218,9 @@ fn warnings(logs: &Logs) -> usize {
     text.matches("must stand outside of BearerLayer").count()
 }
 
-/// The wrong order makes the document unreachable, so the operator is told once, whatever callers do.
+/// With the wrong order clients cannot read the document, so one warning is logged, whatever callers send.
 #[tokio::test]
-async fn the_wrong_order_of_layers_is_reported_once() {
+async fn the_wrong_order_of_layers_is_logged_once() {
     let server = server();
     let calls = Arc::default();
     let logs = Logs::default();
@@ -237,7 +233,7 @@ async fn the_wrong_order_of_layers_is_reported_once() {
         assert_eq!(ask(&wrong, request).await.status, StatusCode::UNAUTHORIZED);
     }
     assert_eq!(warnings(&logs), 1, "{WARNING}");
-    // With a token the document is reached, and the inner layer sees that a token was needed.
+    // With a token the document is served, and the inner layer detects that a token was required.
     let token = good(&server).sign();
     for _ in 0..3 {
         let answer = present_at(&wrong, DOCUMENT, &token).await;
@@ -246,9 +242,9 @@ async fn the_wrong_order_of_layers_is_reported_once() {
     assert_eq!(warnings(&logs), 1, "{WARNING}");
 }
 
-/// What a caller adds to a request does not make the right order look wrong.
+/// No request of a caller makes the right order look wrong.
 #[tokio::test]
-async fn the_right_order_of_layers_is_not_reported() {
+async fn the_right_order_of_layers_is_not_logged() {
     let server = server();
     let calls = Arc::default();
     let logs = Logs::default();

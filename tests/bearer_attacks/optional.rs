@@ -1,4 +1,4 @@
-//! Optional layers: what is presented is validated, so only absent credentials make a request anonymous.
+//! Optional layers: only a request without credentials is anonymous; presented tokens are validated.
 
 use axum::Router;
 use axum::body::Body;
@@ -26,7 +26,7 @@ async fn send(app: &Router, fields: &[(&str, &str)]) -> Answer {
 }
 
 #[tokio::test]
-async fn a_token_of_a_scheme_that_is_not_accepted_is_refused_and_not_ignored() {
+async fn a_token_with_an_unsupported_scheme_is_rejected_and_not_ignored() {
     let server = server();
     let token = good(&server).sign();
     let cookie = TokenSource::cookie("t").unwrap();
@@ -91,7 +91,7 @@ async fn a_token_of_a_scheme_that_is_not_accepted_is_refused_and_not_ignored() {
 }
 
 #[tokio::test]
-async fn a_refused_scheme_has_no_error_code_and_the_operator_learns_the_setting() {
+async fn an_unsupported_scheme_has_no_error_code_and_the_log_names_the_setting() {
     let server = server();
     let app = api(layer(&server).optional());
     let answer = send(&app, &[("authorization", "DPoP abc")]).await;
@@ -106,7 +106,7 @@ async fn a_refused_scheme_has_no_error_code_and_the_operator_learns_the_setting(
     assert!(!refusal.to_string().contains("abc"), "{refusal}");
 }
 
-/// Intermediaries join field lines with a comma: what is refused in two lines is refused in one.
+/// RFC 9110 §5.3: intermediaries join field lines with a comma, so two credentials in one line are rejected like two lines.
 #[tokio::test]
 async fn an_access_token_joined_to_other_credentials_is_not_ignored() {
     let server = server();
@@ -139,9 +139,9 @@ async fn an_access_token_joined_to_other_credentials_is_not_ignored() {
     }
 }
 
-/// What another layer may own stays its own.
+/// Another layer may handle them.
 #[tokio::test]
-async fn schemes_of_other_layers_are_left_to_them() {
+async fn schemes_of_other_layers_are_anonymous() {
     let server = server();
     let app = api(layer(&server).optional());
     for credentials in [
@@ -162,14 +162,14 @@ async fn schemes_of_other_layers_are_left_to_them() {
         let answer = send(&app, &[("authorization", credentials)]).await;
         assert_eq!(
             (answer.status.as_u16(), &*answer.body),
-            (200, "nobody"),
+            (200, "anonymous"),
             "{credentials}"
         );
     }
 }
 
 #[tokio::test]
-async fn a_proof_of_possession_without_a_token_is_not_an_anonymous_request() {
+async fn a_proof_of_possession_without_a_token_is_not_anonymous() {
     let server = server();
     for (name, app) in [
         ("without DPoP", api(layer(&server).optional())),
@@ -183,9 +183,9 @@ async fn a_proof_of_possession_without_a_token_is_not_an_anonymous_request() {
     }
 }
 
-/// A token in another place does not make the unreadable one in `Authorization` disappear.
+/// A token in another place does not hide the malformed one in `Authorization`.
 #[tokio::test]
-async fn a_token_elsewhere_beside_a_scheme_that_is_not_accepted_is_one_too_many() {
+async fn a_token_of_another_source_beside_an_unsupported_scheme_is_rejected() {
     let server = server();
     let token = good(&server).sign();
     let source = TokenSource::header("x-token").unwrap();
@@ -209,12 +209,12 @@ async fn a_token_elsewhere_beside_a_scheme_that_is_not_accepted_is_one_too_many(
 }
 
 #[tokio::test]
-async fn a_form_with_an_unreadable_token_is_not_an_anonymous_request() {
+async fn a_form_with_a_malformed_token_is_not_anonymous() {
     let server = server();
     let token = good(&server).sign();
     let handler = async |token: Option<tower_oauth::VerifiedToken>| match token {
         Some(_) => "token",
-        None => "nobody",
+        None => "anonymous",
     };
     let app = Router::new()
         .route("/", axum::routing::post(handler))
@@ -227,8 +227,13 @@ async fn a_form_with_an_unreadable_token_is_not_an_anonymous_request() {
             200,
             "token",
         ),
-        ("none", b"a=1".to_vec(), 200, "nobody"),
-        ("none, not ASCII", "a=é".as_bytes().to_vec(), 200, "nobody"),
+        ("none", b"a=1".to_vec(), 200, "anonymous"),
+        (
+            "none, not ASCII",
+            "a=é".as_bytes().to_vec(),
+            200,
+            "anonymous",
+        ),
         ("empty", b"access_token=".to_vec(), 400, ""),
         ("no value", b"access_token".to_vec(), 400, ""),
         ("junk", b"access_token=junk".to_vec(), 401, ""),

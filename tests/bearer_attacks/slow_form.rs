@@ -1,4 +1,4 @@
-//! A form that arrives slowly, or never.
+//! Forms that arrive slowly or never.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,7 +17,7 @@ use tower_oauth::testing::ManualClock;
 
 use crate::support::{Answer, api, ask, good, layer, server, settle, soon};
 
-/// A body whose pieces come when the test sends them.
+/// A body whose chunks are sent by the test.
 struct Sent(mpsc::UnboundedReceiver<Bytes>);
 
 impl http_body::Body for Sent {
@@ -54,7 +54,7 @@ fn asked(app: &Router, request: Request<Body>) -> tokio::task::JoinHandle<Answer
 }
 
 #[tokio::test]
-async fn a_form_that_never_ends_is_given_up_in_time() {
+async fn a_form_that_never_ends_times_out() {
     let server = server();
     let clock = ManualClock::new(1_800_000_000);
     let layer_in = |seconds: Option<u64>| {
@@ -70,7 +70,7 @@ async fn a_form_that_never_ends_is_given_up_in_time() {
         ("nothing, default", None, &[][..], Version::HTTP_11),
         ("nothing", Some(3), &[], Version::HTTP_11),
         ("nothing, HTTP/2", Some(3), &[], Version::HTTP_2),
-        // One byte a second: each of them in time.
+        // One byte per second: the timeout does not restart with each.
         ("a drip", None, &[1; 9], Version::HTTP_11),
         ("a drip of nothing", Some(20), &[0; 19], Version::HTTP_11),
     ] {
@@ -101,7 +101,7 @@ async fn a_form_that_never_ends_is_given_up_in_time() {
     }
 }
 
-/// A body whose pieces are all there already and have no content, such as empty DATA frames of HTTP/2.
+/// A body whose chunks are ready and empty, like empty DATA frames of HTTP/2.
 struct Empty {
     left: u32,
     trailers: bool,
@@ -125,7 +125,7 @@ impl http_body::Body for Empty {
 }
 
 #[tokio::test]
-async fn a_form_of_empty_pieces_without_end_blocks_no_thread_and_ends_in_time() {
+async fn an_endless_form_of_empty_chunks_blocks_no_thread_and_times_out() {
     let server = server();
     for trailers in [false, true] {
         let clock = ManualClock::new(1_800_000_000);
@@ -147,7 +147,7 @@ async fn a_form_of_empty_pieces_without_end_blocks_no_thread_and_ends_in_time() 
 }
 
 #[tokio::test]
-async fn a_form_that_takes_its_time_within_the_limit_is_read() {
+async fn a_slow_form_within_the_timeout_is_read() {
     let server = server();
     let clock = ManualClock::new(1_800_000_000);
     let app = api(layer(&server)).layer(FormTokenLayer::new().with_clock(clock.clone()));

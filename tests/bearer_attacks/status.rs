@@ -1,4 +1,4 @@
-//! The HTTP status of a refusal never says yes because the caller chose a content type.
+//! The HTTP status of a rejection is never a success because of the content type that the caller chose.
 
 use std::convert::Infallible;
 
@@ -59,9 +59,9 @@ fn app(bearer: BearerLayer) -> Router {
         .layer(bearer)
 }
 
-/// A proxy that asks whether a request may pass takes a 200 for a yes.
+/// A proxy with forward authentication treats a 200 as permission.
 #[tokio::test]
-async fn a_refused_call_has_the_status_of_its_refusal_whatever_it_says_it_is() {
+async fn a_rejected_call_has_the_status_of_the_rejection_whatever_its_content_type() {
     let server = server();
     let token = good(&server).with_scope("read").sign();
     let expired = good(&server).with_expires_in(-99).sign();
@@ -87,7 +87,14 @@ async fn a_refused_call_has_the_status_of_its_refusal_whatever_it_says_it_is() {
             ),
             ("wrong claims", &plain, "/policy", Some(&*token), 500, "13"),
             ("extractor", &optional, "/extract", None, 401, "16"),
-            ("scope of nobody", &optional, "/scope", None, 401, "16"),
+            (
+                "scope of an anonymous request",
+                &optional,
+                "/scope",
+                None,
+                401,
+                "16",
+            ),
             ("no layer", &bare, "/bare", Some(&*token), 500, "13"),
             ("with a body", &bodies, "/scope", None, 401, "16"),
         ] {
@@ -105,9 +112,9 @@ async fn a_refused_call_has_the_status_of_its_refusal_whatever_it_says_it_is() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The setting for gRPC services: 200 for gRPC calls, and for nothing else.
+/// With the setting for gRPC services, gRPC calls get 200, and other requests do not.
 #[tokio::test]
-async fn a_layer_for_grpc_answers_calls_by_trailers_only() {
+async fn a_layer_with_grpc_rejects_calls_with_trailers_only() {
     let server = server();
     let app = app(layer(&server).with_grpc());
     let token = good(&server).with_scope("read").sign();

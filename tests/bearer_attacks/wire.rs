@@ -21,7 +21,7 @@ use crate::support::{AUDIENCE, layer, server, settle, soon};
 
 const DOCUMENT: &str = "/.well-known/oauth-protected-resource";
 
-/// Every path and method executes, and is counted.
+/// Executes and counts every path and method.
 fn app(calls: &Arc<AtomicUsize>, is_published: bool) -> Router {
     let server = server();
     let metadata = ResourceMetadata::new(AUDIENCE).unwrap();
@@ -39,7 +39,7 @@ fn app(calls: &Arc<AtomicUsize>, is_published: bool) -> Router {
     }
 }
 
-/// Serves HTTP/1.1 at the other end.
+/// Serves HTTP/1.1 on one end, and returns the other.
 fn http1(app: Router) -> DuplexStream {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let serving = hyper::server::conn::http1::Builder::new()
@@ -153,7 +153,7 @@ async fn http2_requests_for_the_document_execute_nothing() {
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
-/// The connection is closed, so that the rest of the body is not read as a request.
+/// Otherwise the server would parse the rest of the body as a request.
 #[tokio::test]
 async fn a_connection_with_a_form_that_never_ends_is_closed() {
     let server = server();

@@ -1,4 +1,4 @@
-//! `RejectAmbiguousPathsLayer`: a path that two readers can read differently reaches none of them.
+//! `RejectAmbiguousPathsLayer`: a path with two interpretations does not reach the inner service.
 
 use std::convert::Infallible;
 
@@ -13,7 +13,7 @@ use tower_oauth::testing::ManualClock;
 
 use crate::support::logs::Logs;
 
-/// A service that answers every path, as a proxy does.
+/// A service that accepts every path, like a proxy.
 async fn ask(layer: &RejectAmbiguousPathsLayer, target: &str) -> Response<String> {
     let inner =
         service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new("inside".to_owned())));
@@ -23,7 +23,7 @@ async fn ask(layer: &RejectAmbiguousPathsLayer, target: &str) -> Response<String
 }
 
 #[tokio::test]
-async fn what_can_be_read_in_two_ways_reaches_no_service() {
+async fn an_ambiguous_path_does_not_reach_the_service() {
     let layer = RejectAmbiguousPathsLayer::new();
     for (target, found) in [
         ("*", AmbiguousPath::NoPath),
@@ -88,7 +88,7 @@ async fn what_can_be_read_in_two_ways_reaches_no_service() {
 
 /// axum's `nest` removes a prefix, and with it what was ambiguous there.
 #[tokio::test]
-async fn inside_of_a_nested_router_the_original_path_counts() {
+async fn in_a_nested_router_the_original_path_is_checked() {
     let inner = Router::new()
         .route("/x", get(async || "inside"))
         .layer(RejectAmbiguousPathsLayer::new());
@@ -107,9 +107,9 @@ async fn inside_of_a_nested_router_the_original_path_counts() {
     }
 }
 
-/// The log says what was found, escaped and shortened; a flood gives one warning in ten seconds.
+/// The path is escaped and shortened; a flood causes one warning in ten seconds.
 #[tokio::test]
-async fn the_operator_reads_what_was_found_and_a_flood_is_one_warning() {
+async fn the_log_contains_the_kind_of_ambiguity_and_a_flood_is_one_warning() {
     let clock = ManualClock::new(1_700_000_000);
     let layer = RejectAmbiguousPathsLayer::new().with_clock(clock.clone());
     let logs = Logs::default();

@@ -1,4 +1,4 @@
-//! Header fields that a caller sends in place of the fields that the layers remove and set, over real connections.
+//! Header fields that a caller sends to replace those that the layers remove and set, over real connections.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use tower_oauth::bearer::{StripTrailersLayer, StrippedBody};
 
 use super::*;
 
-/// Prints every header field and every trailer field that reaches the handler.
+/// Prints every header field and every trailer field that the handler receives.
 async fn tell(request: Request<Body>) -> Response<Body> {
     let (Parts { headers, .. }, body) = request.into_parts();
     let body = body.collect().await.unwrap();
@@ -30,7 +30,7 @@ async fn tell(request: Request<Body>) -> Response<Body> {
     })))
 }
 
-/// What stands outside of the layers that remove header fields.
+/// The layer outside of those that remove header fields.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Trailers {
     Kept,
@@ -61,7 +61,7 @@ async fn serve(app: Router) -> SocketAddr {
     address
 }
 
-/// Sends these lines and a chunked body with these trailers; gives the response as it came.
+/// Sends these lines and a chunked body with these trailers, and returns the raw response.
 async fn raw(address: SocketAddr, token: &str, lines: &str, trailers: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = "POST / HTTP/1.1\r\nHost: api.example.test\r\nTransfer-Encoding: chunked";
@@ -74,11 +74,11 @@ async fn raw(address: SocketAddr, token: &str, lines: &str, trailers: &str) -> S
     answer
 }
 
-/// What the caller sent in place of ours has this value.
+/// The value of all forged fields.
 const FORGED: &str = "forged";
 
 #[tokio::test]
-async fn trailers_of_http_1_pass_the_layers_unless_they_are_stripped() {
+async fn trailers_of_http_1_are_forwarded_unless_they_are_stripped() {
     let server = server();
     let token = good(&server).with_subject("alice").sign();
     let names = [
@@ -112,7 +112,7 @@ async fn trailers_of_http_1_pass_the_layers_unless_they_are_stripped() {
 }
 
 #[tokio::test]
-async fn trailers_of_http_2_are_stripped_and_those_of_the_response_are_not() {
+async fn request_trailers_of_http_2_are_stripped_and_response_trailers_are_not() {
     let server = server();
     let token = good(&server).with_subject("alice").sign();
     for trailers in [
@@ -159,7 +159,7 @@ async fn trailers_of_http_2_are_stripped_and_those_of_the_response_are_not() {
 }
 
 #[tokio::test]
-async fn a_request_that_announces_a_removed_field_is_refused() {
+async fn a_request_that_announces_a_removed_field_is_rejected() {
     let server = server();
     let token = good(&server).sign();
     let refused: &[(_, &[&str])] = &[
@@ -210,7 +210,7 @@ async fn a_request_that_announces_a_removed_field_is_refused() {
             status,
             "{field} {lines:?}"
         );
-        // What is stripped is not announced either: nothing is left to refuse.
+        // A stripped field is not announced either, so there is no reason to reject the request.
         let is_trailer = *field == TRAILER;
         let status = if is_trailer { 200 } else { status };
         for trailers in [Trailers::AllStripped, Trailers::NamedStripped] {
@@ -224,7 +224,7 @@ async fn a_request_that_announces_a_removed_field_is_refused() {
         }
     }
 
-    // Each layer refuses what itself removes.
+    // Each layer rejects the fields that it removes.
     let announces = |name: &str| {
         let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
         request.header(TRAILER, name).body(Body::empty()).unwrap()
@@ -267,9 +267,9 @@ async fn a_request_that_announces_a_removed_field_is_refused() {
     }
 }
 
-/// Every way to write a header so that a reader further in takes it for ours.
+/// Every spelling of a header that another component could interpret as one of the layers.
 #[tokio::test]
-async fn no_header_field_of_a_caller_arrives_in_place_of_ours() {
+async fn no_header_field_of_a_caller_replaces_one_of_the_layers() {
     let server = server();
     let token = good(&server).with_subject("alice").sign();
     let address = serve(app(&server, Trailers::AllStripped)).await;
@@ -289,7 +289,7 @@ async fn no_header_field_of_a_caller_arrives_in_place_of_ours() {
         ("X-Auth-Sub : forged\r\n", [400, 400]),
         ("X-Auth-Sub\t: forged\r\n", [400, 400]),
         ("X-Sum: 1\rX-Auth-Sub: forged\r\n", [400, 400]),
-        // A next hop would remove what `Connection` names.
+        // The next hop would remove the fields that `Connection` names.
         ("Connection: close, X-Auth-Sub\r\n", [200, 200]),
         ("Connection: x_auth_sub\r\n", [200, 200]),
     ] {
@@ -312,7 +312,7 @@ async fn no_header_field_of_a_caller_arrives_in_place_of_ours() {
 }
 
 #[test]
-fn the_names_of_trailers_are_checked() {
+fn the_names_of_trailers_are_validated() {
     for bad in ["", "-", "x auth", "é"] {
         assert!(StripTrailersLayer::named([bad]).is_err(), "{bad:?}");
     }
@@ -320,7 +320,7 @@ fn the_names_of_trailers_are_checked() {
     assert!(StripTrailersLayer::named(["x-auth-", "cookie"]).is_ok());
 }
 
-/// A body of given frames that knows its size.
+/// A body with given frames and a known size.
 struct Frames(Vec<Result<Frame<Bytes>, &'static str>>);
 
 impl http_body::Body for Frames {
@@ -345,9 +345,9 @@ impl http_body::Body for Frames {
     }
 }
 
-/// Any service will do, and any body: nothing else of it changes.
+/// For any service and any body.
 #[tokio::test]
-async fn a_stripped_body_is_the_same_but_for_its_trailers() {
+async fn a_stripped_body_differs_only_in_its_trailers() {
     let trailers = |names: &[&'static str]| {
         let names = names.iter();
         let pairs = names.map(|name| (name.parse().unwrap(), HeaderValue::from_static("1")));

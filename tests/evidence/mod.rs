@@ -1,5 +1,5 @@
-//! Which requests with a session pass without the static header: the evidence as one table of what browsers,
-//! old browsers and programs may send.
+//! Which requests with a session are accepted without the static header: a table of the evidence that browsers, old
+//! browsers and programs may send.
 
 use std::sync::atomic::Ordering;
 
@@ -22,7 +22,7 @@ const ACCEPTS: [Fields; 4] = [
     &[("accept", "application/json")],
 ];
 
-/// Every `Origin` but none and ours.
+/// Every `Origin` other than none and the application's.
 const FOREIGN_ORIGINS: [Fields; 16] = [
     &[("origin", EVIL)],
     &[("origin", SIBLING)],
@@ -42,7 +42,7 @@ const FOREIGN_ORIGINS: [Fields; 16] = [
     &[("origin", SHOP), ("origin", EVIL)],
 ];
 
-/// Fetch metadata that does not say that the request comes from our origin.
+/// Fetch metadata that does not state that the request is same-origin.
 const METADATA: [Fields; 22] = [
     // A browser without fetch metadata.
     &[],
@@ -88,7 +88,7 @@ const METADATA: [Fields; 22] = [
         ("sec-fetch-mode", "websocket"),
         ("sec-fetch-dest", "websocket"),
     ],
-    // Only a part of it.
+    // Incomplete.
     &[("sec-fetch-site", "cross-site")],
     &[("sec-fetch-site", "same-site")],
     &[("sec-fetch-site", "none")],
@@ -99,7 +99,7 @@ const METADATA: [Fields; 22] = [
     &[("sec-fetch-dest", "document")],
     &[("sec-fetch-dest", "empty")],
     &[("sec-fetch-mode", "cors")],
-    // Twice, empty, or words that no browser sends.
+    // Repeated, empty, or with values that no browser sends.
     &[
         ("sec-fetch-site", "same-origin"),
         ("sec-fetch-site", "cross-site"),
@@ -134,17 +134,16 @@ const METADATA: [Fields; 22] = [
     ],
 ];
 
-/// Those of [`METADATA`] that describe a navigation, or say nothing at all.
+/// The entries of [`METADATA`] that describe a navigation, or are empty.
 const NAVIGATIONS: usize = 5;
 
-/// Whatever the method, `Accept` and fetch metadata: what names another origin, or none that can be
-/// compared, is refused.
+/// A request with another origin, or one that cannot be compared, is rejected with any method, `Accept` and fetch metadata.
 #[tokio::test]
 async fn with_the_static_header_a_foreign_origin_is_never_a_navigation() {
     let (shop, calls) = counting(|login| login.with_csrf(Csrf::StaticHeader));
     let jar = shop.signed_in().await;
     for method in METHODS {
-        // The rest of the table for GET alone, which has the most ways to pass.
+        // The whole table only for GET, which is accepted in most cases.
         let (accepts, origins) = match method {
             "GET" => (&ACCEPTS[..], &FOREIGN_ORIGINS[..]),
             _ => (&ACCEPTS[1..2], &FOREIGN_ORIGINS[..3]),
@@ -165,7 +164,7 @@ async fn with_the_static_header_a_foreign_origin_is_never_a_navigation() {
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
-/// Nor is it one if the fetch metadata contradicts it: no browser sends both.
+/// Nor if the fetch metadata contradicts the origin: no browser sends both.
 #[tokio::test]
 async fn with_the_static_header_an_own_navigation_with_a_foreign_origin_is_refused() {
     let (shop, calls) = counting(|login| login.with_csrf(Csrf::StaticHeader));
@@ -186,8 +185,7 @@ async fn with_the_static_header_an_own_navigation_with_a_foreign_origin_is_refus
     assert_eq!(calls.load(Ordering::Relaxed), 0);
 }
 
-/// Without the header and without evidence, only GETs of pages pass, and only if all the fetch metadata
-/// that is there says so.
+/// Without the header and without evidence, only GET requests for pages are accepted, and only if all fetch metadata agrees.
 #[tokio::test]
 async fn with_the_static_header_only_navigations_pass_without_evidence() {
     let (shop, calls) = counting(|login| login.with_csrf(Csrf::StaticHeader));
@@ -203,7 +201,7 @@ async fn with_the_static_header_only_navigations_pass_without_evidence() {
                             && accept == ACCEPTS[1]
                             && at < NAVIGATIONS
                             && upgrade.is_empty();
-                        // A WebSocket needs no header, and its origin is evidence where no metadata is sent.
+                        // A WebSocket needs no header, and its origin is evidence if no metadata is sent.
                         let says_site = metadata.iter().any(|(name, _)| *name == "sec-fetch-site");
                         let socket = method == "CONNECT" || !upgrade.is_empty();
                         let own_socket = socket && !origin.is_empty() && !says_site;
@@ -223,8 +221,8 @@ async fn with_the_static_header_only_navigations_pass_without_evidence() {
     assert_eq!(calls.load(Ordering::Relaxed), passed);
 }
 
-/// Without a session: an old browser's request with a foreign origin is told to sign in, and gets neither a
-/// redirect nor a cookie. A browser that says that it navigates is believed, as it can be.
+/// Without a session, a request of an old browser with a foreign origin gets 401, and neither a redirect nor a cookie.
+/// Fetch metadata that describes a navigation is trusted, because scripts cannot forge it.
 #[tokio::test]
 async fn a_script_of_another_origin_is_not_sent_to_sign_in() {
     let shop = Shop::new();
@@ -244,5 +242,25 @@ async fn a_script_of_another_origin_is_not_sent_to_sign_in() {
                 }
             }
         }
+    }
+}
+
+/// What signs out at once is a link of our own page; anything else is asked first.
+#[tokio::test]
+async fn a_link_with_a_foreign_origin_signs_out_only_after_it_was_asked() {
+    let own = [
+        ("accept", HTML),
+        ("sec-fetch-site", "same-origin"),
+        ("sec-fetch-mode", "navigate"),
+        ("sec-fetch-dest", "document"),
+    ];
+    for origin in FOREIGN_ORIGINS {
+        let shop = Shop::new();
+        let jar = shop.signed_in().await;
+        let ask = Ask::new("GET", "/auth/logout").with(&own).with(origin);
+        let answer = shop.send(ask.jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::OK, "{origin:?}");
+        assert_eq!(answer.set_cookies(), [""; 0], "{origin:?}");
+        assert_eq!(shop.greeting(&jar).await, "hello alice", "{origin:?}");
     }
 }

@@ -1,4 +1,4 @@
-// The administrator's view, in Chromium: node admin.mjs PATH_OF_THE_EXAMPLE
+// The admin example in Chromium: node admin.mjs PATH_OF_THE_EXAMPLE
 import assert from 'node:assert/strict';
 import { app, issuer, picture, signIn, text, visit } from './chromium.mjs';
 
@@ -9,19 +9,19 @@ const enter = async (page, username, password) => {
   assert.match(await text(page), new RegExp(`Hello, ${username}`));
 };
 
-// A browser of its own.
-const person = async (page, username, password) => {
+// Signs a user in with a new browser context.
+const newUser = async (page, username, password) => {
   const context = await page.context().browser().newContext();
   const own = await context.newPage();
   await enter(own, username, password);
   return own;
 };
 
-visit('an administrator ends one session, then all of a person', {}, async (carol) => {
+visit('an administrator ends one session, then all sessions of a user', {}, async (carol) => {
   const [desk, phone, bob] = [
-    await person(carol, 'alice', 'wonderland'),
-    await person(carol, 'alice', 'wonderland'),
-    await person(carol, 'bob', 'builder'),
+    await newUser(carol, 'alice', 'wonderland'),
+    await newUser(carol, 'alice', 'wonderland'),
+    await newUser(carol, 'bob', 'builder'),
   ];
   const id = await phone.locator('dd code').innerText();
   await enter(carol, 'carol', 'keys');
@@ -40,7 +40,7 @@ visit('an administrator ends one session, then all of a person', {}, async (caro
     assert.match(await text(page), new RegExp(`Hello, ${name}`));
   }
 
-  // Still signed in at the authorization server, and in again by one link.
+  // The user is still signed in at the authorization server, so one link signs in again.
   await phone.goto(`${app}/auth/login?return_to=/`);
   assert.match(await text(phone), /Hello, alice/);
   await carol.goto(`${app}/admin?user=alice`);
@@ -55,16 +55,16 @@ visit('an administrator ends one session, then all of a person', {}, async (caro
   for (const page of [desk, phone, bob]) await page.context().close();
 });
 
-visit('only the administrator may', {}, async (bob) => {
+visit('the page is for administrators only', {}, async (bob) => {
   await bob.goto(`${app}/admin`);
   assert(bob.url().startsWith(issuer), bob.url());
   await enter(bob, 'bob', 'builder');
   await bob.goto(`${app}/admin?user=alice`);
-  assert.match(await text(bob), /Not for you/);
+  assert.match(await text(bob), /No access/);
   await picture(bob, '3-forbidden');
 });
 
-visit('signing out at the authorization server ends the session here, without a word of the browser', {}, async (page) => {
+visit('signing out at the authorization server ends the session by back-channel logout', {}, async (page) => {
   await enter(page, 'alice', 'wonderland');
   const elsewhere = await page.context().newPage();
   await elsewhere.goto(`${issuer}/end-session`);

@@ -1,4 +1,4 @@
-//! Access tokens of the provider at a resource server of ours.
+//! Access tokens of oidc-provider at a resource server.
 
 mod dpop;
 mod introspection;
@@ -18,7 +18,7 @@ use tower_oauth::{AuthorizationServer, BearerLayer, ScopeLayer, VerifiedToken};
 
 use crate::provider::Provider;
 
-/// The provider signs for the audience `https://api.example/rs256` in RS256, and so on.
+/// The provider signs tokens for the audience `https://api.example/rs256` with RS256, and so on.
 const NAMES: [&str; 5] = ["rs256", "ps256", "es256", "es384", "eddsa"];
 
 fn audience(name: &str) -> String {
@@ -49,8 +49,10 @@ async fn call(api: &Router, path: &str, token: &str) -> Response {
     api.clone().oneshot(request).await.unwrap()
 }
 
-fn challenge(answer: &Response) -> &str {
-    answer.headers()[header::WWW_AUTHENTICATE].to_str().unwrap()
+fn challenge(response: &Response) -> &str {
+    response.headers()[header::WWW_AUTHENTICATE]
+        .to_str()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -60,9 +62,9 @@ async fn tokens_in_each_default_algorithm_are_accepted() {
     let server = provider.authorization_server();
     for name in NAMES {
         let token = provider.client_credentials(&audience(name));
-        let answer = call(&api(&server, name), "/", &token).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{name}: {answer:?}");
-        let subject = axum::body::to_bytes(answer.into_body(), 1024)
+        let response = call(&api(&server, name), "/", &token).await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}: {response:?}");
+        let subject = axum::body::to_bytes(response.into_body(), 1024)
             .await
             .unwrap();
         assert_eq!(subject, "svc", "{name}");
@@ -74,53 +76,53 @@ async fn tokens_in_each_default_algorithm_are_accepted() {
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_token_for_another_audience_is_refused() {
+async fn a_token_for_another_audience_is_rejected() {
     let provider = Provider::start(&[]);
     let server = provider.authorization_server();
     let token = provider.client_credentials(&audience("es256"));
-    let answer = call(&api(&server, "rs256"), "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let response = call(&api(&server, "rs256"), "/", &token).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert!(
-        challenge(&answer).contains("error=\"invalid_token\""),
-        "{answer:?}"
+        challenge(&response).contains("error=\"invalid_token\""),
+        "{response:?}"
     );
     assert!(
-        challenge(&answer).contains("for another audience"),
-        "{answer:?}"
+        challenge(&response).contains("for another audience"),
+        "{response:?}"
     );
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_scope_that_was_not_granted_is_refused_and_named() {
+async fn a_missing_scope_is_rejected_and_named() {
     let provider = Provider::start(&[]);
     let server = provider.authorization_server();
     let token = provider.client_credentials(&audience("ps256"));
-    let answer = call(&api(&server, "ps256"), "/write", &token).await;
-    assert_eq!(answer.status(), StatusCode::FORBIDDEN);
+    let response = call(&api(&server, "ps256"), "/write", &token).await;
+    assert_eq!(response.status(), StatusCode::FORBIDDEN);
     assert!(
-        challenge(&answer).contains("error=\"insufficient_scope\""),
-        "{answer:?}"
+        challenge(&response).contains("error=\"insufficient_scope\""),
+        "{response:?}"
     );
     assert!(
-        challenge(&answer).contains("scope=\"api:write\""),
-        "{answer:?}"
+        challenge(&response).contains("scope=\"api:write\""),
+        "{response:?}"
     );
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_token_that_is_no_jwt_is_refused_without_a_fetch() {
+async fn an_opaque_token_is_rejected_without_a_fetch() {
     let provider = Provider::start(&[]);
     let server = provider.authorization_server();
     let token = provider.client_credentials(&audience("opaque"));
-    let answer = call(&api(&server, "opaque"), "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
+    let response = call(&api(&server, "opaque"), "/", &token).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     assert_eq!(provider.requests().get("/jwks"), None);
 }
 
-/// Requests come steadily with tokens of the old keys while the provider goes down and comes back,
-/// then all at once with tokens of the new ones.
+/// Sends requests with tokens of the old keys during a restart, then many at once with tokens of the new
+/// keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
 async fn a_restart_with_new_keys_fails_no_request() {
@@ -140,12 +142,12 @@ async fn a_restart_with_new_keys_fails_no_request() {
     for (api, token) in apis.iter().zip(&old_tokens) {
         let (api, token, stop) = (api.clone(), token.clone(), Arc::clone(&stop));
         callers.spawn(async move {
-            let mut pace = tokio::time::interval(Duration::from_millis(5));
+            let mut interval = tokio::time::interval(Duration::from_millis(5));
             let mut calls = 0;
             while !stop.load(Ordering::Relaxed) {
-                pace.tick().await;
-                let answer = call(&api, "/", &token).await;
-                assert_eq!(answer.status(), StatusCode::OK, "{answer:?}");
+                interval.tick().await;
+                let response = call(&api, "/", &token).await;
+                assert_eq!(response.status(), StatusCode::OK, "{response:?}");
                 calls += 1;
             }
             calls
@@ -183,10 +185,10 @@ async fn a_restart_with_new_keys_fails_no_request() {
         "a hundred callers share one fetch"
     );
 
-    // The old keys left the set, and their tokens with them; the bucket of three fetches bounds the cost.
+    // The old keys are gone, so their tokens are rejected, after at most three fetches.
     for (api, token) in apis.iter().zip(&old_tokens) {
-        let answer = call(api, "/", token).await;
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{answer:?}");
+        let response = call(api, "/", token).await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{response:?}");
     }
     assert_eq!(provider.requests()["/jwks"], 3);
 }

@@ -1,4 +1,4 @@
-// The quickstart in Chromium, as a person uses it: node browser.mjs PATH_OF_THE_QUICKSTART PATH_OF_THE_README
+// The quickstart in Chromium: node browser.mjs PATH_OF_THE_QUICKSTART PATH_OF_THE_README
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
@@ -12,7 +12,7 @@ visit('sign in, consent, account, flow, API call, refused scope, sign out', {}, 
   await page.goto(`${app}/account`);
   await picture(page, '02-sign-in');
   await signIn(page, 'alice', 'wrong');
-  assert(page.url().startsWith(issuer), 'a wrong password leads nowhere');
+  assert(page.url().startsWith(issuer), 'a wrong password shows the form again');
   await picture(page, '03-wrong-password');
   await signIn(page, 'alice', 'wonderland');
   await page.waitForSelector('button[name=decision]');
@@ -24,14 +24,14 @@ visit('sign in, consent, account, flow, API call, refused scope, sign out', {}, 
   assert.match(await text(page), /alice/i);
   await picture(page, '05-account');
 
-  const answer = page.locator('#answer');
+  const response = page.locator('#response');
   await page.getByRole('button', { name: 'Read my notes' }).click();
-  assert.match(await answer.innerText(), /GET \/api\/notes → 200/);
-  assert.match(await answer.innerText(), /Buy milk/);
+  assert.match(await response.innerText(), /GET \/api\/notes → 200/);
+  assert.match(await response.innerText(), /Buy milk/);
   await picture(page, '06-api-allowed');
   await page.getByRole('button', { name: 'Add a note' }).click();
-  assert.match(await answer.innerText(), /POST \/api\/notes → 403/);
-  assert.match(await answer.innerText(), /error="insufficient_scope".*scope="notes:write"/);
+  assert.match(await response.innerText(), /POST \/api\/notes → 403/);
+  assert.match(await response.innerText(), /error="insufficient_scope".*scope="notes:write"/);
   await picture(page, '07-api-refused');
 
   await page.goto(`${app}/flow`);
@@ -52,11 +52,11 @@ visit('sign in, consent, account, flow, API call, refused scope, sign out', {}, 
   assert.match(await text(page), /Hello, stranger/);
   await picture(page, '10-signed-out');
   await page.goto(`${app}/account`);
-  assert(page.url().startsWith(issuer), 'signed out: the account page asks to sign in again');
-  assert.equal(await page.locator('input[name=password]').count(), 1, 'and so does the authorization server');
+  assert(page.url().startsWith(issuer), 'signed out: the account page requires a sign-in');
+  assert.equal(await page.locator('input[name=password]').count(), 1, 'also at the authorization server');
 });
 
-visit('deny at consent: the application explains it, and offers to try again', {}, async (page) => {
+visit('denied consent shows an error page with a link to sign in again', {}, async (page) => {
   await page.goto(`${app}/account`);
   await signIn(page, 'bob', 'builder');
   await decide(page, 'deny');
@@ -79,7 +79,7 @@ visit('sign in with JavaScript switched off, and out again', { javaScriptEnabled
   assert.match(await text(page), /Hello, stranger/);
 });
 
-visit('a callback nobody began is explained, and leads nowhere by itself', {}, async (page) => {
+visit('a callback without a login shows an error page', {}, async (page) => {
   await page.goto(`${app}/auth/callback?code=abc&state=def&iss=${encodeURIComponent(issuer)}`);
   assert(page.url().startsWith(`${app}/auth/callback`));
   await picture(page, '12-unknown-callback');
@@ -87,7 +87,7 @@ visit('a callback nobody began is explained, and leads nowhere by itself', {}, a
   assert(page.url().startsWith(issuer), page.url());
 });
 
-visit('the address of the logout route asks before it signs out', {}, async (page) => {
+visit('GET of the logout route asks for confirmation', {}, async (page) => {
   await signedIn(page, 'alice', 'wonderland');
   await page.goto(`${app}/auth/logout`);
   await picture(page, '13-sign-out');
@@ -97,13 +97,13 @@ visit('the address of the logout route asks before it signs out', {}, async (pag
   assert.match(await text(page), /Hello, stranger/);
 });
 
-visit('the authorization server redirects no one for a client it does not know', {}, async (page) => {
-  await page.goto(`${issuer}/authorize?response_type=code&client_id=nobody&redirect_uri=https://evil.example`);
+visit('the authorization server does not redirect for an unknown client', {}, async (page) => {
+  await page.goto(`${issuer}/authorize?response_type=code&client_id=unknown&redirect_uri=https://evil.example`);
   assert(page.url().startsWith(issuer), page.url());
   await picture(page, '14-unknown-client');
 });
 
-visit('a person at phone width signs in with the keyboard alone', { viewport: phone }, async (page) => {
+visit('sign-in works at phone width and with the keyboard alone', { viewport: phone }, async (page) => {
   await page.goto(`${app}/account`);
   await page.focus('input[name=username]');
   await page.keyboard.type('alice');
@@ -116,7 +116,7 @@ visit('a person at phone width signs in with the keyboard alone', { viewport: ph
   await page.waitForURL(`${app}/account`);
 });
 
-visit('the session cookie is out of reach of scripts', {}, async (page) => {
+visit('scripts cannot read the session cookie', {}, async (page) => {
   await signedIn(page, 'alice', 'wonderland');
   const cookies = await page.context().cookies(app);
   assert(cookies.length > 0);
@@ -124,7 +124,7 @@ visit('the session cookie is out of reach of scripts', {}, async (page) => {
   assert.equal(await page.evaluate(() => document.cookie), '');
 });
 
-test("the README's curl lines work as pasted", { timeout: 30_000 }, async () => {
+test("the curl commands of the README work", { timeout: 30_000 }, async () => {
   const readme = readFileSync(process.argv[3], 'utf8');
   const lines = [...readme.matchAll(/^```sh\n(.*?)^```$/gms)].map(([, block]) => block).find((block) => block.includes('curl'));
   const script = lines.replaceAll('http://127.0.0.1:3000', app).replaceAll('http://127.0.0.1:9000', issuer);

@@ -1,4 +1,4 @@
-//! A client that is not ours, as a child process: it gets tokens of the provider and calls an API.
+//! Another OAuth client (`client.mjs`) as a child process: requests tokens and calls an API.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -10,15 +10,15 @@ use crate::provider::{Provider, folder};
 pub struct Caller {
     child: Child,
     requests: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    responses: BufReader<ChildStdout>,
 }
 
-/// What an API answered, and what it was sent.
+/// The response of an API, and the request headers.
 #[derive(Debug)]
-pub struct Answer(Value);
+pub struct ApiResponse(Value);
 
 impl Caller {
-    /// `settings` are certificates, as `client.mjs` wants them.
+    /// `settings` are certificates in the format of `client.mjs`.
     pub fn start(provider: &Provider, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new("node")
             .arg("client.mjs")
@@ -31,46 +31,46 @@ impl Caller {
             .unwrap();
         Self {
             requests: child.stdin.take().unwrap(),
-            answers: BufReader::new(child.stdout.take().unwrap()),
+            responses: BufReader::new(child.stdout.take().unwrap()),
             child,
         }
     }
 
-    /// An access token for this audience; with `how` it is bound.
+    /// Requests an access token for this audience; `how` sets its binding.
     pub fn token(&mut self, audience: &str, how: &Value) -> String {
-        let mut what = how.clone();
-        what["resource"] = audience.into();
-        let answer = self.ask(&json!({ "token": what }));
-        answer["token"].as_str().unwrap().to_owned()
+        let mut parameters = how.clone();
+        parameters["resource"] = audience.into();
+        let result = self.execute(&json!({ "token": parameters }));
+        result["token"].as_str().unwrap().to_owned()
     }
 
-    /// Calls an API by the library's own means.
-    pub fn call(&mut self, url: &str, token: &str, how: &Value) -> Answer {
-        let mut what = how.clone();
-        what["url"] = url.into();
-        what["token"] = token.into();
-        Answer(self.ask(&json!({ "call": what })))
+    /// Calls an API with the library.
+    pub fn call(&mut self, url: &str, token: &str, how: &Value) -> ApiResponse {
+        let mut parameters = how.clone();
+        parameters["url"] = url.into();
+        parameters["token"] = token.into();
+        ApiResponse(self.execute(&json!({ "call": parameters })))
     }
 
-    /// Calls an API with exactly these header fields.
-    pub fn send(&mut self, url: &str, headers: &Value, how: &Value) -> Answer {
-        let mut what = how.clone();
-        what["url"] = url.into();
-        what["headers"] = headers.clone();
-        Answer(self.ask(&json!({ "send": what })))
+    /// Calls an API with exactly these headers.
+    pub fn send(&mut self, url: &str, headers: &Value, how: &Value) -> ApiResponse {
+        let mut parameters = how.clone();
+        parameters["url"] = url.into();
+        parameters["headers"] = headers.clone();
+        ApiResponse(self.execute(&json!({ "send": parameters })))
     }
 
-    fn ask(&mut self, what: &Value) -> Value {
-        writeln!(self.requests, "{what}").unwrap();
+    fn execute(&mut self, command: &Value) -> Value {
+        writeln!(self.requests, "{command}").unwrap();
         let mut line = String::new();
-        self.answers.read_line(&mut line).unwrap();
-        let answer: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
-        assert_eq!(answer.get("failed"), None, "{what}: {answer:#}");
-        answer
+        self.responses.read_line(&mut line).unwrap();
+        let result: Value = serde_json::from_str(&line).unwrap_or_else(|_| panic!("{line}"));
+        assert_eq!(result.get("failed"), None, "{command}: {result:#}");
+        result
     }
 }
 
-impl Answer {
+impl ApiResponse {
     pub fn status(&self) -> u64 {
         self.0["status"].as_u64().unwrap()
     }
@@ -79,36 +79,36 @@ impl Answer {
         self.0["body"].as_str().unwrap()
     }
 
-    /// A field of the answer, or nothing.
+    /// Returns a response header, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.0["headers"][name].as_str().unwrap_or_default()
     }
 
-    /// What stood in this field of the request.
+    /// Returns a request header.
     pub fn sent(&self, name: &str) -> &str {
         self.0["sent"][name].as_str().unwrap_or_default()
     }
 
-    /// Status and error code, and the scheme on whose challenge the code stands.
-    pub fn refusal(&self) -> (u64, String, String) {
+    /// Returns the status, and the scheme and error code of the challenge that has an error.
+    pub fn rejection(&self) -> (u64, String, String) {
         let challenges = self.header("www-authenticate");
-        let mut found = (self.status(), String::new(), String::new());
+        let mut result = (self.status(), String::new(), String::new());
         for scheme in ["Bearer", "DPoP"] {
-            let Some(at) = challenges.find(&format!("{scheme} ")) else {
+            let Some(start) = challenges.find(&format!("{scheme} ")) else {
                 continue;
             };
-            let end = challenges[at + 1..]
+            let end = challenges[start + 1..]
                 .find(", DPoP ")
-                .or_else(|| challenges[at + 1..].find(", Bearer "))
-                .map_or(challenges.len(), |end| at + 1 + end);
-            let challenge = &challenges[at..end];
+                .or_else(|| challenges[start + 1..].find(", Bearer "))
+                .map_or(challenges.len(), |end| start + 1 + end);
+            let challenge = &challenges[start..end];
             if let Some((_, rest)) = challenge.split_once("error=\"") {
-                assert_eq!(found.1, "", "two errors: {challenges}");
-                found.1 = scheme.to_owned();
-                found.2 = rest.split('"').next().unwrap().to_owned();
+                assert_eq!(result.1, "", "two errors: {challenges}");
+                result.1 = scheme.to_owned();
+                result.2 = rest.split('"').next().unwrap().to_owned();
             }
         }
-        found
+        result
     }
 }
 

@@ -1,7 +1,7 @@
 // An example of this repository in Chromium: node SCRIPT PATH_OF_THE_EXAMPLE …
 //
-// Each test gets a process of its own: nobody has signed in or agreed to anything yet. Screenshots go to
-// screenshots/SCRIPT/ beside this file.
+// Each test starts a new process without sign-ins and consents. Screenshots are saved in screenshots/SCRIPT/
+// beside this file.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, rmSync } from 'node:fs';
@@ -10,7 +10,7 @@ import { basename } from 'node:path';
 import { after, afterEach, before, beforeEach, test } from 'node:test';
 import { chromium } from 'playwright-core';
 
-// The origins of the example and of the authorization server that it brings along.
+// The origins of the example and of its authorization server.
 export let app, issuer;
 
 const screenshots = new URL(`screenshots/${basename(process.argv[1], '.mjs')}/`, import.meta.url).pathname;
@@ -27,14 +27,14 @@ const freeAddress = () =>
     });
   });
 
-const answers = async (url) => {
+const responds = async (url) => {
   const until = Date.now() + 15_000;
   while (Date.now() < until) {
     assert.equal(example.exitCode, null, 'the example ended');
-    if (await fetch(url).then((answer) => answer.ok, () => false)) return;
+    if (await fetch(url).then((response) => response.ok, () => false)) return;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  assert.fail(`no answer from ${url}`);
+  assert.fail(`no response from ${url}`);
 };
 
 before(async () => {
@@ -65,27 +65,27 @@ beforeEach(async () => {
     env: { ...process.env, ISSUER_ADDR, APP_ADDR, API_ADDR },
     stdio: ['ignore', 'ignore', 'inherit'],
   });
-  await answers(app);
-  await answers(`${issuer}/.well-known/openid-configuration`);
+  await responds(app);
+  await responds(`${issuer}/.well-known/openid-configuration`);
 });
 
 afterEach(() => example.kill('SIGKILL'));
 
-// A person with a browser of their own. What the browser complains about fails the test.
+// Runs steps in a new browser context. Errors in the browser's console fail the test.
 export const visit = (name, options, steps) =>
   test(name, { timeout: 60_000 }, async () => {
     const context = await browser.newContext({ viewport: desktop, ...options });
     context.setDefaultTimeout(5_000);
     const page = await context.newPage();
-    const complaints = [];
-    page.on('pageerror', (error) => complaints.push(String(error)));
+    const errors = [];
+    page.on('pageerror', (error) => errors.push(String(error)));
     page.on('console', (message) => {
-      if (message.type() === 'error') complaints.push(`${message.text()} (${message.location().url})`);
+      if (message.type() === 'error') errors.push(`${message.text()} (${message.location().url})`);
     });
     try {
       await steps(page);
-      const refusals = /status of 4(0[0-3]|22)/; // what is refused on purpose
-      assert.deepEqual(complaints.filter((complaint) => !refusals.test(complaint)), []);
+      const expected = /status of 4(0[0-3]|22)/; // rejected on purpose
+      assert.deepEqual(errors.filter((message) => !expected.test(message)), []);
     } catch (error) {
       const file = `FAILED-${name.replaceAll(/\W+/g, '-')}.png`;
       await page.screenshot({ path: screenshots + file, fullPage: true }).catch(() => {});
@@ -97,15 +97,15 @@ export const visit = (name, options, steps) =>
 
 export const text = (page) => page.locator('body').innerText();
 
-// The colour behind the text; where none is set, the text's own, which follows the scheme as well.
+// The background color, or the text color if no background is set; both depend on the color scheme.
 const background = (page) =>
   page.evaluate(() => {
-    const styles = [document.body, document.documentElement].map((one) => getComputedStyle(one));
+    const styles = [document.body, document.documentElement].map((element) => getComputedStyle(element));
     const set = styles.map((style) => style.backgroundColor).find((colour) => colour !== 'rgba(0, 0, 0, 0)');
     return set ?? styles[0].color;
   });
 
-// Light and dark, wide and narrow: each is a picture to look at, and what a machine can tell is checked.
+// Saves screenshots in light and dark, wide and narrow, and checks the width and the dark mode.
 export const picture = async (page, name) => {
   const colours = {};
   for (const colorScheme of ['light', 'dark']) {

@@ -1,18 +1,18 @@
-// A client that is not ours: oauth4webapi gets access tokens and calls an API with them.
+// A client built on oauth4webapi: requests access tokens and calls an API with them.
 //
 //   node client.mjs ISSUER
 //
-// Each line of standard input is a request as JSON and is answered by a line:
+// Each line of standard input is a JSON command; the result is one line of JSON:
 //   {"token": {"resource": …, "dpop": KEY, "certificate": NAME, "client": …}}
-//       an access token by client credentials, bound to a key or to a certificate
+//       requests an access token by client credentials, bound to a key or to a certificate
 //   {"call": {"url": …, "method": …, "token": …, "dpop": KEY, "certificate": NAME, "once": …, "hold": …}}
-//       that token in a request to an API, with a fresh proof where there is a key; `once` does not try again
-//       with a nonce, and `hold` makes the request and does not send it
+//       calls an API with that token, with a new proof if there is a key; `once` does not retry with a nonce,
+//       and `hold` creates the request without sending it
 //   {"send": {"url": …, "method": …, "headers": …, "certificate": NAME}}
-//       exactly these header fields
-// The last two are answered by status, header fields and body, and by what was sent. A KEY is made, of the
-// algorithm that its name begins with, when it is first named. Certificates are PEM in the environment:
-// CERTIFICATE_NAME with KEY_NAME, and TLS_CERTIFICATE to trust. It ends with its standard input.
+//       sends exactly these headers
+// The result of the last two has status, headers and body of the response and the headers that were sent. A KEY
+// is generated at first use; its name starts with the algorithm. Certificates are PEM in the environment:
+// CERTIFICATE_NAME with KEY_NAME, and the trusted TLS_CERTIFICATE. The program ends with its standard input.
 import { createInterface } from 'node:readline';
 import * as oauth from 'oauth4webapi';
 import { Agent, fetch } from 'undici';
@@ -41,11 +41,11 @@ const options = (certificate, hold = false) => ({
       last = { status: 0, headers: {}, body: '', sent };
       return new Response();
     }
-    const answer = await fetch(url, { ...init, headers: sent, dispatcher: agent(certificate) });
-    const body = await answer.text();
-    last = { status: answer.status, headers: Object.fromEntries(answer.headers), body, sent };
-    // The library knows the platform's own Response only.
-    return new Response(body || null, { status: answer.status, headers: last.headers });
+    const response = await fetch(url, { ...init, headers: sent, dispatcher: agent(certificate) });
+    const body = await response.text();
+    last = { status: response.status, headers: Object.fromEntries(response.headers), body, sent };
+    // The library accepts only the platform's Response.
+    return new Response(body || null, { status: response.status, headers: last.headers });
   },
 });
 
@@ -62,7 +62,7 @@ const prover = async (name, client) => {
   return provers.get(name);
 };
 
-// A server may ask for a nonce once; the library keeps it for the proof that follows.
+// A server may require a nonce; the library stores it for the next proof.
 const withNonce = async (request, DPoP) => {
   try {
     return await request();
@@ -76,7 +76,7 @@ const operations = {
   async token({ resource, scope = 'api:read', dpop, certificate, client: client_id = 'svc' }) {
     const client = { client_id, use_mtls_endpoint_aliases: Boolean(certificate) };
     const DPoP = await prover(dpop, client);
-    const answer = await withNonce(async () => {
+    const tokens = await withNonce(async () => {
       const response = await oauth.clientCredentialsGrantRequest(
         server,
         client,
@@ -86,7 +86,7 @@ const operations = {
       );
       return oauth.processClientCredentialsResponse(server, client, response);
     }, DPoP);
-    return { token: answer.access_token, type: answer.token_type };
+    return { token: tokens.access_token, type: tokens.token_type };
   },
 
   async call({ url, method = 'GET', token, dpop, certificate, once, hold }) {
@@ -112,9 +112,9 @@ const operations = {
 };
 
 for await (const line of createInterface({ input: process.stdin })) {
-  const [[operation, what]] = Object.entries(JSON.parse(line));
+  const [[operation, parameters]] = Object.entries(JSON.parse(line));
   try {
-    console.log(JSON.stringify(await operations[operation](what)));
+    console.log(JSON.stringify(await operations[operation](parameters)));
   } catch (error) {
     console.log(JSON.stringify({ failed: `${error.stack} ${JSON.stringify(error.cause)}` }));
   }

@@ -1,12 +1,12 @@
-// In front of the provider: counts what comes, and holds token requests back on demand.
+// A gate in front of the provider: counts requests, and holds token requests on demand.
 //
-// Whoever tests asks by HTTP:
-//   POST /interop/hold/before   token requests wait here, and the provider has not seen them
-//   POST /interop/hold/after    the provider answers them, and the answers wait here
-//   POST /interop/release       lets go what waits; what its client has given up is thrown away
-//   GET  /interop/requests      how many requests each path got
-//   GET  /interop/seen          `{ held, events, refresh_tokens }`: how many requests wait, what happened how
-//                               often, and the refresh tokens in the order in which they were issued
+// Tests control it by HTTP:
+//   POST /interop/hold/before   holds token requests before the provider receives them
+//   POST /interop/hold/after    holds the responses to token requests
+//   POST /interop/release       releases what is held; requests whose client is gone are dropped
+//   GET  /interop/requests      the number of requests by path
+//   GET  /interop/state         `{ held, events, refresh_tokens }`: the number of held requests, the number of
+//                               events by name, and the refresh tokens in the order of issue
 
 const EVENTS = ['backchannel.success', 'backchannel.error', 'grant.revoked', 'end_session.success', 'revocation.error'];
 
@@ -17,7 +17,7 @@ export class Gate {
   #holds = {};
   #held = 0;
 
-  // Answers a request of the test, or says that it is none.
+  // Handles a request of the test; returns false for other requests.
   control(pathname, response) {
     if (!pathname.startsWith('/interop/')) {
       this.#count(this.requests, pathname);
@@ -27,12 +27,12 @@ export class Gate {
     if (verb === 'hold') this.#holds[when] = withResolvers();
     if (verb === 'release') this.#release();
     const { requests } = this;
-    const seen = { held: this.#held, events: this.#events, refresh_tokens: this.#refreshTokens };
-    response.end(JSON.stringify(verb === 'requests' ? requests : seen));
+    const state = { held: this.#held, events: this.#events, refresh_tokens: this.#refreshTokens };
+    response.end(JSON.stringify(verb === 'requests' ? requests : state));
     return true;
   }
 
-  // Waits as long as a request has to; false when its client went away meanwhile.
+  // Waits while the request is held; returns false if its client is gone.
   async pass(when, pathname, socket) {
     const hold = pathname === '/token' && this.#holds[when];
     if (!hold) return true;
@@ -55,8 +55,8 @@ export class Gate {
     provider.on('grant.error', (ctx) => this.#count(this.#events, `${ctx.oidc?.params?.grant_type} refused`));
   }
 
-  #count(where, what) {
-    where[what] = (where[what] ?? 0) + 1;
+  #count(counts, name) {
+    counts[name] = (counts[name] ?? 0) + 1;
   }
 
   #release() {

@@ -1,11 +1,11 @@
-// The gRPC example, called by a client that is not tonic: node grpc.mjs PATH_OF_THE_EXAMPLE
+// The gRPC example, called with @grpc/grpc-js: node grpc.mjs PATH_OF_THE_EXAMPLE
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { after, before, test } from 'node:test';
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
 
-let example, client, refused, served;
+let example, client, rejected, accepted;
 
 before(async () => {
   example = spawn(process.argv[2], {
@@ -20,7 +20,7 @@ before(async () => {
     const token = line.match(/authorization: Bearer ([^']+)'/)?.[1];
     if (token && tokens.push(token) === 2) break;
   }
-  [refused, served] = tokens;
+  [rejected, accepted] = tokens;
   client = new Client(address, credentials.createInsecure());
 });
 
@@ -29,7 +29,7 @@ after(() => {
   example?.kill('SIGKILL');
 });
 
-// An empty HealthCheckRequest is no bytes; the answer is field 1, a number.
+// An empty HealthCheckRequest has no bytes; the response is field 1, a number.
 const check = (authorization) =>
   new Promise((resolve, reject) => {
     const metadata = new Metadata();
@@ -41,31 +41,31 @@ const check = (authorization) =>
       {},
       metadata,
       { deadline: Date.now() + 10_000 },
-      (error, answer) => (error ? reject(error) : resolve(answer)),
+      (error, response) => (error ? reject(error) : resolve(response)),
     );
   });
 
-const refusal = (authorization) => check(authorization).then(() => assert.fail('served'), (error) => error);
+const rejection = (authorization) => check(authorization).then(() => assert.fail('accepted'), (error) => error);
 
-test('a token with the scope is served', async () => {
-  assert.deepEqual(await check(`Bearer ${served}`), [0x08, 1]);
+test('a token with the scope is accepted', async () => {
+  assert.deepEqual(await check(`Bearer ${accepted}`), [0x08, 1]);
 });
 
 test('without a token the caller is unauthenticated, and the challenge is in the metadata', async () => {
-  const error = await refusal();
+  const error = await rejection();
   assert.equal(error.code, status.UNAUTHENTICATED);
-  assert.equal(error.details, 'an access token is needed');
+  assert.equal(error.details, 'an access token is required');
   assert.deepEqual(error.metadata.get('www-authenticate'), ['Bearer realm="api"']);
 });
 
 test('a token without the scope is not permitted, and the challenge names the scope', async () => {
-  const error = await refusal(`Bearer ${refused}`);
+  const error = await rejection(`Bearer ${rejected}`);
   assert.equal(error.code, status.PERMISSION_DENIED);
   assert.match(error.metadata.get('www-authenticate')[0], /error="insufficient_scope".*scope="health:read"/);
 });
 
-test('a spoiled token and credentials that cannot be read are unauthenticated', async () => {
-  for (const authorization of [`Bearer ${served.slice(0, -4)}AAAA`, 'Bearer', 'Bearer a b']) {
-    assert.equal((await refusal(authorization)).code, status.UNAUTHENTICATED, authorization);
+test('invalid tokens and malformed credentials are unauthenticated', async () => {
+  for (const authorization of [`Bearer ${accepted.slice(0, -4)}AAAA`, 'Bearer', 'Bearer a b']) {
+    assert.equal((await rejection(authorization)).code, status.UNAUTHENTICATED, authorization);
   }
 });

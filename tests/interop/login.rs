@@ -1,4 +1,4 @@
-//! The code flow of this crate with the provider as the authorization server, over TCP.
+//! The authorization code flow with oidc-provider, over TCP.
 
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -12,7 +12,7 @@ use crate::provider::{Provider, SECRET};
 
 const API: &str = "https://api.example/es256";
 
-/// An application of ours, the provider it signs people in at, and a person's browser.
+/// An application, its provider, and a browser.
 struct World {
     provider: Provider,
     app: String,
@@ -63,7 +63,7 @@ impl World {
         self.browser.navigate(&self.url(path)).await.unwrap()
     }
 
-    /// From a page that needs a session to the provider's consent page.
+    /// Opens a page that requires a session and signs in, up to the consent page.
     async fn ask_for_consent(&self, path: &str) -> Page {
         let page = self.open(path).await;
         assert!(
@@ -89,9 +89,9 @@ impl World {
 }
 
 async fn home(session: Option<Session>) -> Html<String> {
-    let who = session.as_ref().map_or("nobody", Session::subject);
+    let user = session.as_ref().map_or("signed out", Session::subject);
     Html(format!(
-        "{who}<form method=post action=/auth/logout><button>Sign out</button></form>"
+        "{user}<form method=post action=/auth/logout><button>Sign out</button></form>"
     ))
 }
 
@@ -134,13 +134,13 @@ async fn signs_in_and_out(client: Client) {
     );
     let home = confirm.form("").unwrap().press("yes").await.unwrap();
     assert_eq!(home.url(), world.url("/"));
-    assert!(home.text().contains("nobody"), "{}", home.text());
+    assert!(home.text().contains("signed out"), "{}", home.text());
 
     let again = world.open("/account").await;
     let form = again.form("").unwrap();
     assert!(
         form.value("password").is_some(),
-        "signed out at the provider too"
+        "also signed out at the provider"
     );
 }
 
@@ -174,7 +174,7 @@ async fn id_tokens_in_each_default_algorithm_are_accepted() {
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn the_access_token_of_a_session_opens_an_api() {
+async fn an_api_accepts_the_access_token_of_a_session() {
     let client = Client::confidential("web-basic", SECRET);
     let world = World::new(client, |login| {
         let login = login.with_scopes("openid api:read").unwrap();
@@ -187,13 +187,13 @@ async fn the_access_token_of_a_session_opens_an_api() {
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn people_sign_in_after_a_restart_with_new_keys() {
+async fn login_works_after_a_restart_with_new_keys() {
     let mut world = World::new(Client::confidential("web-basic", SECRET), |login| login).await;
     world.sign_in("/account").await;
     world.provider.restart();
     assert!(
         world.open("/").await.text().contains("alice"),
-        "the session is ours"
+        "the session of the application continues"
     );
     world.browser = Browser::new();
     world.sign_in("/account").await;
@@ -201,7 +201,7 @@ async fn people_sign_in_after_a_restart_with_new_keys() {
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_person_who_cancels_is_told_so_and_can_begin_again() {
+async fn a_cancelled_login_shows_an_error_page_and_can_be_repeated() {
     let world = World::new(Client::confidential("web-basic", SECRET), |login| login).await;
     let consent = world.ask_for_consent("/account").await;
     let page = consent.click("[ Cancel ]").await.unwrap();

@@ -1,6 +1,6 @@
-//! Against a certified authorization server: oidc-provider, over TCP and the real back channel.
+//! Tests against a certified authorization server, oidc-provider, over TCP and the real back channel.
 //!
-//! `tests/interop/run` installs what these tests need and runs them; elsewhere they are ignored.
+//! `tests/interop/run` installs their dependencies and runs them; otherwise they are ignored.
 #![cfg(all(feature = "axum", feature = "reqwest"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(missing_docs, unreachable_pub)]

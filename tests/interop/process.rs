@@ -1,4 +1,4 @@
-//! Programs beside a test: they end with it, and by `kill -9` when it says so.
+//! Child processes that end with their test, or by `kill -9`.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use crate::provider::folder;
 
-/// Ends what it started when its own standard input ends, so that nothing outlives a test that was killed.
-const HOLD: &str = r#""$@" & exec >&-; read -r _; kill -9 $!; wait $! 2>/dev/null"#;
+/// Kills the program when standard input ends, so that it does not outlive a killed test.
+const WRAPPER: &str = r#""$@" & exec >&-; read -r _; kill -9 $!; wait $! 2>/dev/null"#;
 
 pub struct Process {
     shell: Child,
@@ -18,7 +18,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// What it writes to standard error is appended to `log`, in the folder of the suite.
+    /// Starts a program. Its standard error is appended to `log` in the suite's folder.
     pub fn start<A: AsRef<OsStr>>(
         program: impl AsRef<Path>,
         arguments: impl IntoIterator<Item = A>,
@@ -31,7 +31,7 @@ impl Process {
             .open(folder().join(log))
             .unwrap();
         let mut shell = Command::new("sh")
-            .args(["-c", HOLD, "sh"])
+            .args(["-c", WRAPPER, "sh"])
             .arg(program.as_ref())
             .args(arguments)
             .envs(environment.iter().map(|(name, value)| (name, value)))
@@ -46,21 +46,21 @@ impl Process {
         }
     }
 
-    /// The first line of its output that begins so, without that beginning. What it writes afterwards is lost.
-    pub fn line(&mut self, beginning: &str) -> String {
+    /// Waits for the first line with this prefix and returns the rest. Later output is discarded.
+    pub fn line(&mut self, prefix: &str) -> String {
         let mut output = self.output.take().unwrap();
         loop {
             let mut line = String::new();
             let length = output.read_line(&mut line).unwrap();
-            assert_ne!(length, 0, "it ended and never said {beginning:?}");
-            if let Some(rest) = line.strip_prefix(beginning) {
+            assert_ne!(length, 0, "it ended without printing {prefix:?}");
+            if let Some(rest) = line.strip_prefix(prefix) {
                 std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
                 return rest.trim_end().to_owned();
             }
         }
     }
 
-    /// `kill -9`, and waits for the end.
+    /// Kills the process (`kill -9`) and waits for its end.
     pub fn kill(&mut self) {
         drop(self.shell.stdin.take());
         self.shell.wait().unwrap();
@@ -73,7 +73,7 @@ impl Drop for Process {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// Returns a free port of 127.0.0.1.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap().port()

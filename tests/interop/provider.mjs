@@ -1,17 +1,17 @@
-// A certified authorization server on loopback, to test against: oidc-provider by Filip Skokan.
+// A certified authorization server for tests, on loopback: oidc-provider by Filip Skokan.
 //
 // Environment:
-//   PORT  where to listen on 127.0.0.1; 0 for any free port
-//   APP   origin of the application that signs people in: redirect URI $APP/auth/callback
-//   API   what every audience starts with: $API/rs256 and so on
-//   LOGIN_TTL, REFRESH_TTL   seconds that access tokens for no audience live: those of a login, those of a refresh
-//   TLS_CERTIFICATE, TLS_KEY   PEM; with them there are endpoints for clients that show a certificate
-//   TLS_CLIENT_CA              PEM; who may issue such certificates
+//   PORT  the port on 127.0.0.1; 0 for a free port
+//   APP   origin of the application: redirect URI $APP/auth/callback
+//   API   prefix of the audiences: $API/rs256 and so on
+//   LOGIN_TTL, REFRESH_TTL   lifetime in seconds of access tokens without audience, after a login and a refresh
+//   TLS_CERTIFICATE, TLS_KEY   PEM; enable endpoints for clients with certificates
+//   TLS_CLIENT_CA              PEM; the CA of these certificates
 //
-// When it listens it prints one line, `READY {"issuer": …, "client_key": …}`: its name, and the private key
-// by which the clients with `private_key_jwt` sign. All keys are new at every start, so a
-// restart on the same port is a rotation without overlap. It ends with its standard input, so that it
-// never outlives the test that started it. What a test may ask of it besides, `gate.mjs` says.
+// When it listens it prints one line, `READY {"issuer": …, "client_key": …}`: the issuer, and the private key
+// of the clients with `private_key_jwt`. All keys are generated at start, so a restart on the same port is a
+// rotation without overlap. It ends with its standard input, so that it does not outlive its test. `gate.mjs`
+// has further controls for tests.
 import {
   createPrivateKey,
   createPublicKey,
@@ -51,7 +51,7 @@ const keys = [
 ];
 const algorithms = keys.map(({ alg }) => alg);
 
-// What the clients with `private_key_jwt` sign by.
+// The key of the clients with `private_key_jwt`.
 const clientKey = privateKey('ec', { namedCurve: 'P-256' });
 const clientJwks = {
   keys: [{ ...createPublicKey(clientKey).export({ format: 'jwk' }), alg: 'ES256', use: 'sig', kid: 'client' }],
@@ -63,7 +63,7 @@ const signIn = {
   grant_types: ['authorization_code', 'refresh_token'],
   response_types: ['code'],
 };
-// Refresh tokens for those who ask for `offline_access`, and a word when somebody signs out here.
+// A client with refresh tokens (scope `offline_access`) and back-channel logout.
 const lasting = {
   ...signIn,
   backchannel_logout_uri: `${APP}/auth/backchannel-logout`,
@@ -92,7 +92,7 @@ const clients = [
     ...service,
     tls_client_certificate_bound_access_tokens: Boolean(TLS_KEY),
   }),
-  // Resource servers that introspect; the answers to the last two are signed where the caller takes it.
+  // Resource servers that introspect; the last two can receive signed responses.
   confidential('rs-basic', 'client_secret_basic', { ...service, grant_types: [] }),
   confidential('rs-post', 'client_secret_post', { ...service, grant_types: [] }),
   { client_id: 'rs-key', token_endpoint_auth_method: 'private_key_jwt', jwks: clientJwks, ...service, grant_types: [] },
@@ -116,23 +116,23 @@ const users = {
   bob: { name: 'Bob Example', email: 'bob@example.com', email_verified: false },
 };
 
-// $API/rs256 … $API/eddsa give JWTs signed so; $API/opaque gives tokens that are no JWTs.
+// The audiences $API/rs256 … $API/eddsa select JWTs with that algorithm, $API/opaque opaque tokens.
 const resourceServer = (indicator) => {
   const name = indicator.startsWith(`${API}/`) ? indicator.slice(API.length + 1) : '';
   const server = { scope: 'api:read api:write', audience: indicator, accessTokenTTL: 600 };
-  const alg = algorithms.find((one) => one.toLowerCase() === name);
+  const alg = algorithms.find((algorithm) => algorithm.toLowerCase() === name);
   if (alg) return { ...server, accessTokenFormat: 'jwt', jwt: { sign: { alg } } };
   if (name === 'opaque') return { ...server, accessTokenFormat: 'opaque' };
   throw new errors.InvalidTarget();
 };
 
-// The port is known only once it listens, and the issuer's name holds the port.
-let answer = (request, response) => response.writeHead(503).end();
+// The issuer contains the port, which is known only when the server listens.
+let handle = (request, response) => response.writeHead(503).end();
 const gate = new Gate();
 const receive = async (request, response) => {
   const { pathname } = new URL(request.url, 'http://127.0.0.1');
   if (gate.control(pathname, response)) return;
-  if (await gate.pass('before', pathname, request.socket)) answer(request, response);
+  if (await gate.pass('before', pathname, request.socket)) handle(request, response);
 };
 const listen = (server, port) =>
   new Promise((resolve, reject) => {
@@ -195,7 +195,7 @@ const provider = new Provider(issuer, {
     },
     rpInitiatedLogout: {
       enabled: true,
-      // The default page's buttons stand outside of their form.
+      // The buttons of the default page are outside of the form.
       logoutSource: (ctx, form) => {
         ctx.body = form.replace('</form>', '<button name="logout" value="yes">Sign out</button></form>');
       },
@@ -206,9 +206,9 @@ const provider = new Provider(issuer, {
       getResourceServerInfo: (_, indicator) => resourceServer(indicator),
     },
   },
-  // Each refresh token is good for once; a second use takes the whole grant back.
+  // Refresh tokens rotate; reuse revokes the grant.
   rotateRefreshToken: true,
-  // Its own way out refuses addresses on loopback, and the applications here have no others.
+  // The default fetch rejects loopback addresses, which the applications of the tests have.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   ttl: { AccessToken: accessTokenTtl, ClientCredentials: 600, IdToken: 600, Interaction: 600, Session: 86400, Grant: 86400, RefreshToken: 86400 },
 });
@@ -219,7 +219,7 @@ for (const event of ['server_error', 'authorization.error', 'grant.error', 'user
   });
 }
 gate.watch(provider);
-answer = provider.callback();
+handle = provider.callback();
 
 process.stdin.resume().on('end', () => process.exit());
 console.log(`READY ${JSON.stringify({ issuer, client_key: clientKey })}`);

@@ -1,4 +1,4 @@
-//! oidc-provider as a child process of the test that needs it.
+//! oidc-provider as a child process.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tower_oauth::{AuthorizationServer, SigningKey};
 
-/// What every confidential client has; `provider.mjs` gives it to them.
+/// The secret of all confidential clients, set in `provider.mjs`.
 pub const SECRET: &str = "interop-secret-0123456789abcdef-0123456789";
 
 pub struct Provider {
@@ -35,7 +35,7 @@ impl Provider {
         }
     }
 
-    /// Ends it, and starts another on the same port: with the same clients and with new keys.
+    /// Restarts the provider on the same port, with the same clients and new keys.
     pub fn restart(&mut self) {
         self.stop();
         let port = self.issuer.rsplit(':').next().unwrap().to_owned();
@@ -58,73 +58,73 @@ impl Provider {
         AuthorizationServer::new(&self.issuer).unwrap()
     }
 
-    /// What `rs-key` and `rs-key-signed` sign who they are by.
+    /// The key of the clients `rs-key` and `rs-key-signed`.
     pub fn client_key(&self) -> SigningKey {
         SigningKey::from_pem(&self.client_key)
             .unwrap()
             .with_key_id("client")
     }
 
-    /// Takes back an access token of client `svc`.
+    /// Revokes an access token of the client `svc`.
     pub fn revoke(&self, token: &str) {
         let form = format!("token={token}&client_id=svc&client_secret={SECRET}");
-        self.ask("POST /token/revocation", &form);
+        self.send("POST /token/revocation", &form);
     }
 
-    /// An access token that client `svc` gets for itself, with the scope `api:read`.
+    /// Requests an access token for the client `svc` with the scope `api:read`.
     pub fn client_credentials(&self, resource: &str) -> String {
         let form = format!(
             "grant_type=client_credentials&client_id=svc&client_secret={SECRET}&scope=api%3Aread&resource={resource}"
         );
-        let answer = self.ask("POST /token", &form);
-        let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
-        answer["access_token"]
+        let response = self.send("POST /token", &form);
+        let response: serde_json::Value = serde_json::from_str(&response).expect(&response);
+        response["access_token"]
             .as_str()
-            .unwrap_or_else(|| panic!("no token for {resource}: {answer}"))
+            .unwrap_or_else(|| panic!("no token for {resource}: {response}"))
             .to_owned()
     }
 
-    /// How many requests each of its paths got since it started.
+    /// Returns the number of requests by path since the start.
     pub fn requests(&self) -> BTreeMap<String, u64> {
-        serde_json::from_str(&self.ask("GET /interop/requests", "")).unwrap()
+        serde_json::from_str(&self.send("GET /interop/requests", "")).unwrap()
     }
 
-    /// What `gate.mjs` saw: how many token requests it holds back, events, refresh tokens.
-    pub fn seen(&self) -> serde_json::Value {
-        serde_json::from_str(&self.ask("GET /interop/seen", "")).unwrap()
+    /// Returns the state of `gate.mjs`: the number of held requests, events and refresh tokens.
+    pub fn state(&self) -> serde_json::Value {
+        serde_json::from_str(&self.send("GET /interop/state", "")).unwrap()
     }
 
-    /// Holds token requests back: `before` the provider sees them, or their answers `after` it gave them.
+    /// Holds token requests `before` the provider receives them, or their responses `after`.
     pub fn hold(&self, when: &str) {
-        self.ask(&format!("POST /interop/hold/{when}"), "");
+        self.send(&format!("POST /interop/hold/{when}"), "");
     }
 
-    /// Lets go what was held back, and holds no more.
+    /// Releases held requests and stops holding.
     pub fn release(&self) {
-        self.ask("POST /interop/release", "");
+        self.send("POST /interop/release", "");
     }
 
-    /// A request to the token endpoint as client `web-lasting`, by whoever: the answer.
+    /// Sends a token request as the client `web-lasting`, as an attacker could, and returns the response.
     pub fn token_request(&self, form: &str) -> serde_json::Value {
         let form = format!("{form}&client_id=web-lasting&client_secret={SECRET}");
-        serde_json::from_str(&self.ask("POST /token", &form)).unwrap()
+        serde_json::from_str(&self.send("POST /token", &form)).unwrap()
     }
 
-    /// Whether the provider still takes this token for a good one.
+    /// Returns whether the token is active at the provider.
     pub fn is_active(&self, token: &str) -> bool {
         let form = format!("token={token}&client_id=rs-post&client_secret={SECRET}");
-        let answer = self.ask("POST /token/introspection", &form);
-        let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
-        answer["active"].as_bool().unwrap()
+        let response = self.send("POST /token/introspection", &form);
+        let response: serde_json::Value = serde_json::from_str(&response).expect(&response);
+        response["active"].as_bool().unwrap()
     }
 
-    /// One request outside of the crate that is tested, and its body.
-    fn ask(&self, line: &str, form: &str) -> String {
+    /// Sends a request without the crate under test and returns the body.
+    fn send(&self, line: &str, form: &str) -> String {
         let address = self.issuer.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(address).unwrap();
-        let patience = Some(Duration::from_secs(10));
-        stream.set_read_timeout(patience).unwrap();
-        // HTTP/1.0: the answer ends with the connection and is never chunked.
+        let timeout = Some(Duration::from_secs(10));
+        stream.set_read_timeout(timeout).unwrap();
+        // HTTP/1.0: the response ends with the connection and is never chunked.
         write!(
             stream,
             "{line} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {}\r\n\
@@ -132,9 +132,9 @@ impl Provider {
             form.len()
         )
         .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (_, body) = answer.split_once("\r\n\r\n").expect("an HTTP response");
+        let mut response = String::new();
+        stream.read_to_string(&mut response).unwrap();
+        let (_, body) = response.split_once("\r\n\r\n").expect("an HTTP response");
         body.to_owned()
     }
 }
@@ -145,10 +145,10 @@ impl Drop for Provider {
     }
 }
 
-/// Where `tests/interop/run` put the scripts and what they import.
+/// Returns the folder with the scripts and npm packages, created by `tests/interop/run`.
 pub fn folder() -> PathBuf {
     std::env::var_os("TOWER_OAUTH_INTEROP").map_or_else(
-        || panic!("TOWER_OAUTH_INTEROP names no folder: use tests/interop/run"),
+        || panic!("TOWER_OAUTH_INTEROP is not set: use tests/interop/run"),
         PathBuf::from,
     )
 }
@@ -165,7 +165,7 @@ fn spawn(settings: &[(&'static str, String)], port: &str) -> (Child, serde_json:
         .current_dir(&folder)
         .env("PORT", port)
         .envs(settings.iter().map(|(name, value)| (name, value)))
-        // Held open: the provider ends with it, even if this process is killed.
+        // The provider ends when this pipe closes, even if this process is killed.
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log)

@@ -1,14 +1,14 @@
-// A single-page application and its relay, in Chromium: node spa.mjs PATH_OF_THE_EXAMPLE
+// The single-page application and its relay in Chromium: node spa.mjs PATH_OF_THE_EXAMPLE
 import assert from 'node:assert/strict';
 import { app, decide, issuer, picture, signIn, text, visit } from './chromium.mjs';
 
-// Words as long as a token, and everything that begins as a JWT does.
+// Text as long as a token, or with the prefix of a JWT.
 const TOKEN = /[\w-]{40,}|\beyJ[\w-]+/;
 
-// What a script of the application can read: each answer's header fields, without the cookies, and its body.
+// Collects what a script can read: headers (without cookies) and body of each response.
 const listen = (page) => {
   const read = [];
-  const hear = (response) => {
+  const collect = (response) => {
     if (!response.url().startsWith(app) || response.status() === 303) return;
     read.push(
       Promise.all([response.text(), response.headersArray()]).then(([body, headers]) => {
@@ -17,9 +17,9 @@ const listen = (page) => {
       }),
     );
   };
-  page.on('response', hear);
+  page.on('response', collect);
   return () => {
-    page.off('response', hear);
+    page.off('response', collect);
     return Promise.all(read);
   };
 };
@@ -34,14 +34,14 @@ const enter = async (page) => {
 };
 
 const status = (page, path, options) =>
-  page.evaluate(([path, options]) => fetch(path, options).then((answer) => answer.status), [path, options]);
+  page.evaluate(([path, options]) => fetch(path, options).then((response) => response.status), [path, options]);
 
 visit('sign in, read and add a note through the relay, sign out', {}, async (page) => {
   await page.goto(app);
   await picture(page, '1-stranger');
   await enter(page);
   await picture(page, '2-notes');
-  const heard = listen(page);
+  const collected = listen(page);
   await page.reload({ waitUntil: 'networkidle' });
   await page.fill('#note', 'Call Bob');
   await page.getByRole('button', { name: 'Add' }).click();
@@ -59,11 +59,11 @@ visit('sign in, read and add a note through the relay, sign out', {}, async (pag
   assert.equal(visible.cookie, '');
   assert.deepEqual([visible.local, visible.session, visible.databases, visible.caches], [{}, {}, [], []]);
   assert.doesNotMatch(JSON.stringify(visible), TOKEN);
-  const answers = await heard();
+  const responses = await collected();
   for (const path of ['/', '/app.js', '/auth/session', '/api/notes']) {
-    assert(answers.some(({ url }) => url === `${app}${path}`), `${path} was looked at`);
+    assert(responses.some(({ url }) => url === `${app}${path}`), `${path} was checked`);
   }
-  for (const { url, text } of answers) assert.doesNotMatch(text, TOKEN, url);
+  for (const { url, text } of responses) assert.doesNotMatch(text, TOKEN, url);
   const cookies = await page.context().cookies(app);
   const ours = cookies.filter(({ name }) => name.startsWith('notes-spa'));
   assert(ours.length > 0);
@@ -75,22 +75,22 @@ visit('sign in, read and add a note through the relay, sign out', {}, async (pag
   assert.equal(await status(page, '/api/notes', { headers: { 'X-CSRF': '1' } }), 401);
 });
 
-visit('the relay wants the header that no other site can send', {}, async (page) => {
+visit('the relay requires the header that other sites cannot send', {}, async (page) => {
   await enter(page);
   assert.equal(await status(page, '/api/notes', { headers: { 'X-CSRF': '1' } }), 200);
   assert.equal(await status(page, '/api/notes', { method: 'POST', body: 'by hand' }), 403);
   assert.equal(await status(page, '/api/notes', {}), 403);
-  // Another origin, even with the header: the browser asks first, and nobody allows it.
+  // From another origin the header causes a preflight, which is rejected.
   const elsewhere = await page.context().newPage();
   await elsewhere.goto(`${issuer}/.well-known/openid-configuration`);
   const foreign = await elsewhere.evaluate(
-    (url) => fetch(url, { headers: { 'X-CSRF': '1' }, credentials: 'include' }).then(() => 'read', () => 'refused'),
+    (url) => fetch(url, { headers: { 'X-CSRF': '1' }, credentials: 'include' }).then(() => 'read', () => 'blocked'),
     `${app}/api/notes`,
   );
-  assert.equal(foreign, 'refused');
+  assert.equal(foreign, 'blocked');
 });
 
-visit('two tabs: signing out in one shows in the other with its next request', {}, async (first) => {
+visit('sign-out in one tab ends the session in the other at its next request', {}, async (first) => {
   await enter(first);
   const second = await first.context().newPage();
   await second.goto(app);

@@ -2,20 +2,20 @@
 import assert from 'node:assert/strict';
 import { app, decide, issuer, picture, signedIn, signIn, text, visit } from './chromium.mjs';
 
-// Pages of the application. What the authorization server says of its own old pages is its business.
-const isNoErrorOfOurs = async (page) => {
+// Checks pages of the application; pages of the authorization server are not checked.
+const assertNoError = async (page) => {
   if (page.url().startsWith(issuer)) return;
   assert(page.url().startsWith(app), page.url());
   const status = await page.evaluate(() => performance.getEntriesByType('navigation')[0].responseStatus);
   assert.equal(status, 200, `${page.url()}: ${await text(page)}`);
 };
 
-visit('two tabs sign in at once, and both arrive where they wanted to go', {}, async (first) => {
+visit('two tabs sign in at once, and both return to their page', {}, async (first) => {
   const second = await first.context().newPage();
   await first.goto(`${app}/account`);
   await second.goto(`${app}/flow`);
   for (const page of [first, second]) assert(page.url().startsWith(issuer), page.url());
-  assert.notEqual(first.url(), second.url(), 'each has a transaction of its own');
+  assert.notEqual(first.url(), second.url(), 'each has its own transaction');
   await signIn(first, 'alice', 'wonderland');
   await decide(first, 'allow');
   await first.waitForURL(`${app}/account`);
@@ -26,7 +26,7 @@ visit('two tabs sign in at once, and both arrive where they wanted to go', {}, a
     assert(page.url().startsWith(app), page.url());
   }
 
-  // Signed in there and not here, all of it happens by itself, in both tabs at the same moment.
+  // With a session at the authorization server only, both tabs sign in without a page, concurrently.
   const cookies = await first.context().cookies(app);
   const ours = cookies.filter(({ name }) => name.endsWith('-session'));
   assert.equal(ours.length, 1, cookies.map(({ name }) => name).join());
@@ -39,7 +39,7 @@ visit('two tabs sign in at once, and both arrive where they wanted to go', {}, a
   }
 });
 
-visit('a tab that began to sign in before another one did finishes afterwards', {}, async (first) => {
+visit('a login started before another one can be finished after it', {}, async (first) => {
   const second = await first.context().newPage();
   await first.goto(`${app}/flow`);
   await signedIn(second, 'alice', 'wonderland');
@@ -49,7 +49,7 @@ visit('a tab that began to sign in before another one did finishes afterwards', 
   assert.equal(second.url(), `${app}/account`);
 });
 
-visit('the back button after signing in leads to no error of the application, and the person stays', {}, async (page) => {
+visit('the back button after sign-in shows no error and keeps the session', {}, async (page) => {
   await page.goto(app);
   await page.goto(`${app}/account`);
   await signIn(page, 'alice', 'wonderland');
@@ -58,7 +58,7 @@ visit('the back button after signing in leads to no error of the application, an
   const back = [];
   while (back.at(-1) !== `${app}/` && back.length < 5) {
     await page.goBack();
-    await isNoErrorOfOurs(page);
+    await assertNoError(page);
     back.push(page.url());
   }
   assert.equal(back.at(-1), `${app}/`);
@@ -67,14 +67,14 @@ visit('the back button after signing in leads to no error of the application, an
   await picture(page, '1-back');
 });
 
-visit('the address of the callback, opened again, leads into the application', {}, async (page) => {
+visit('opening the callback URL again redirects into the application', {}, async (page) => {
   let callback;
   page.on('request', (request) => {
     if (request.url().startsWith(`${app}/auth/callback`)) callback = request.url();
   });
   await signedIn(page, 'alice', 'wonderland');
   await page.goto(callback);
-  await isNoErrorOfOurs(page);
+  await assertNoError(page);
   assert(page.url().startsWith(app) && !page.url().includes('code='), page.url());
   await page.goto(app);
   assert.match(await text(page), /Hello, alice/);
@@ -95,7 +95,7 @@ visit('signing out in one tab ends the other', {}, async (first) => {
   await picture(second, '2-signed-out-in-the-other-tab');
   await second.goto(`${app}/account`);
   assert(second.url().startsWith(issuer), second.url());
-  // The page of before, out of the browser's own memory, is no way back in.
+  // A page from the browser's cache does not restore the session.
   await first.goBack();
   await first.reload();
   assert.doesNotMatch(await text(first), /Hello, alice/);

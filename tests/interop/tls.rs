@@ -1,4 +1,4 @@
-//! Certificates, and an API that is served over TLS and asks its clients for theirs.
+//! Certificates, and an API over TLS with optional client certificates.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -18,14 +18,14 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig, crypto};
 use tokio_rustls::server::TlsStream;
 use tower_oauth::bearer::ClientCertificate;
 
-/// An authority that the servers of a test and their clients have certificates of.
+/// The certificate authority of a test.
 pub struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
-    server: Certified,
+    server: CertifiedKey,
 }
 
 /// A certificate and its key, both in PEM.
-pub struct Certified {
+pub struct CertifiedKey {
     pub certificate: String,
     pub key: String,
     chain: Vec<u8>,
@@ -34,16 +34,16 @@ pub struct Certified {
 
 impl Authority {
     pub fn new() -> Self {
-        let mut params = named("an authority");
+        let mut params = named("Test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         Self {
-            server: certify(&issuer, "a server"),
+            server: certify(&issuer, "server"),
             issuer,
         }
     }
 
-    pub fn certify(&self, name: &str) -> Certified {
+    pub fn certify(&self, name: &str) -> CertifiedKey {
         certify(&self.issuer, name)
     }
 
@@ -51,11 +51,11 @@ impl Authority {
         self.issuer.pem()
     }
 
-    pub fn server(&self) -> &Certified {
+    pub fn server(&self) -> &CertifiedKey {
         &self.server
     }
 
-    /// Serves this API over TLS, each request with its client's certificate in the extensions.
+    /// Serves an API over TLS. Requests have the client certificate in their extensions.
     pub async fn serve(&self, api: Router) -> String {
         let mut roots = RootCertStore::empty();
         roots.add(self.issuer.der().clone()).unwrap();
@@ -77,19 +77,19 @@ impl Authority {
             listener,
             acceptor: TlsAcceptor::from(Arc::new(config)),
         };
-        let api = api.layer(map_request(Peer::show));
+        let api = api.layer(map_request(Peer::insert_certificate));
         let api = api.into_make_service_with_connect_info::<Peer>();
         tokio::spawn(async move { axum::serve(listener, api).await });
         base
     }
 }
 
-fn certify(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Certified {
+fn certify(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> CertifiedKey {
     let key = KeyPair::generate().unwrap();
     let mut params = named(name);
     params.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
     let certificate = params.signed_by(&key, issuer).unwrap();
-    Certified {
+    CertifiedKey {
         certificate: certificate.pem(),
         key: key.serialize_pem(),
         chain: certificate.der().to_vec(),
@@ -97,7 +97,7 @@ fn certify(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Certified 
     }
 }
 
-/// OpenSSL takes a certificate that is named as its issuer for a self-signed one.
+/// Sets the subject: OpenSSL treats a certificate with equal subject and issuer as self-signed.
 fn named(name: &str) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -127,7 +127,7 @@ impl Listener for TlsListener {
     }
 }
 
-/// The other end of a connection.
+/// The client certificate of a connection.
 #[derive(Clone)]
 struct Peer(Option<ClientCertificate>);
 
@@ -143,7 +143,7 @@ impl Connected<IncomingStream<'_, TlsListener>> for Peer {
 }
 
 impl Peer {
-    async fn show(mut request: Request) -> Request {
+    async fn insert_certificate(mut request: Request) -> Request {
         let peer = request.extensions().get::<ConnectInfo<Self>>().cloned();
         if let Some(certificate) = peer.and_then(|ConnectInfo(peer)| peer.0) {
             request.extensions_mut().insert(certificate);

@@ -176,7 +176,8 @@ impl Shop {
 
     /// Logins from now on bring no refresh token, so that no cookie is written for its sake.
     pub fn forget_refresh_tokens(&self) {
-        let client = client().with_grants([tower_oauth::testing::Grant::AuthorizationCode]);
+        let client =
+            client().with_grant_types([tower_oauth::testing::GrantType::AuthorizationCode]);
         let _ = self.server.clone().add_client(client);
     }
 

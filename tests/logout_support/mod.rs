@@ -1,4 +1,4 @@
-//! Two nodes of one shop, in each way to keep sessions.
+//! Two nodes of one shop, with each session backend.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -19,12 +19,12 @@ use tower_oauth::testing::{TestServer, TokenMint};
 
 use crate::login_support::{Answer, Ask, Jar, Shop, app, login, server};
 
-/// Where sessions are.
+/// The session backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// In a store.
     Store,
-    /// In cookies, with a store for what replicas share.
+    /// In cookies with a shared store.
     Shared,
     /// In cookies alone.
     Cookie,
@@ -32,18 +32,19 @@ pub enum Mode {
 
 pub const ALL: [Mode; 3] = [Mode::Store, Mode::Shared, Mode::Cookie];
 
-/// Those that hear of a sign-out on the back channel.
+/// The backends with a back-channel logout route.
 pub const SHARED: [Mode; 2] = [Mode::Store, Mode::Shared];
 
-/// A store that stops answering after so many verbs.
+/// A store that fails after a number of operations.
 #[derive(Clone)]
-pub struct Frail {
+pub struct FailingStore {
     memory: MemoryStore,
     left: Arc<AtomicI64>,
+    refused: Arc<Mutex<Option<String>>>,
     hold: Arc<Mutex<Option<Hold>>>,
 }
 
-/// A change that is held up: it says that it is there, and waits.
+/// A change that is delayed: it signals that it has arrived, and waits.
 #[derive(Clone)]
 pub struct Hold {
     purpose: &'static str,
@@ -61,21 +62,27 @@ impl Hold {
     }
 }
 
-impl Frail {
+impl FailingStore {
     pub fn new(memory: MemoryStore) -> Self {
         Self {
             memory,
             left: Arc::new(AtomicI64::new(i64::MAX)),
+            refused: Arc::default(),
             hold: Arc::default(),
         }
     }
 
-    /// Answers that many verbs, and none after.
+    /// Fails after `verbs` further operations.
     pub fn fail_after(&self, verbs: i64) {
         self.left.store(verbs, Ordering::SeqCst);
     }
 
-    pub fn mend(&self) {
+    /// Fails for keys with this ID.
+    pub fn refuse(&self, id: Option<&str>) {
+        *self.refused.lock().unwrap() = id.map(str::to_owned);
+    }
+
+    pub fn clear_faults(&self) {
         self.fail_after(i64::MAX);
     }
 
@@ -83,7 +90,7 @@ impl Frail {
         self.memory.len()
     }
 
-    /// Holds up the next change for this purpose.
+    /// Delays the next change for this purpose.
     pub fn hold(&self, purpose: &'static str) -> Hold {
         let hold = Hold {
             purpose,
@@ -99,7 +106,11 @@ impl Frail {
         hold.take_if(|hold| key.as_str().starts_with(&format!("{}:", hold.purpose)))
     }
 
-    fn ask(&self) -> Result<(), StoreError> {
+    fn ask(&self, key: &Key) -> Result<(), StoreError> {
+        let refused = self.refused.lock().unwrap().clone();
+        if refused.is_some_and(|id| key.as_str().ends_with(&id)) {
+            return Err(StoreError::unavailable("one of its nodes is unavailable"));
+        }
         if self.left.fetch_sub(1, Ordering::SeqCst) > 0 {
             return Ok(());
         }
@@ -107,13 +118,13 @@ impl Frail {
     }
 }
 
-impl Store for Frail {
+impl Store for FailingStore {
     fn is_shared(&self) -> bool {
         self.memory.is_shared()
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         self.memory.get(key).await
     }
 
@@ -124,7 +135,7 @@ impl Store for Frail {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         if let Some(hold) = self.holds_up(key) {
             hold.arrived.notify_one();
             hold.released.notified().await;
@@ -133,7 +144,7 @@ impl Store for Frail {
     }
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
-        self.ask()?;
+        self.ask(key)?;
         if let Some(hold) = self.holds_up(key) {
             hold.arrived.notify_one();
             hold.released.notified().await;
@@ -146,7 +157,7 @@ impl Store for Frail {
 #[derive(Clone)]
 pub struct Nodes {
     pub server: TestServer,
-    pub store: Frail,
+    pub store: FailingStore,
     pub first: Shop,
     pub second: Shop,
     pub login: LoginLayer,
@@ -163,7 +174,7 @@ impl Nodes {
         configure: impl Fn(LoginLayer) -> LoginLayer,
     ) -> Self {
         let memory = MemoryStore::new().with_clock(server.clock());
-        let store = Frail::new(memory.with_single_process());
+        let store = FailingStore::new(memory.with_single_process());
         let layer = || {
             let login = login(server);
             configure(match mode {
@@ -186,14 +197,14 @@ impl Nodes {
         }
     }
 
-    /// What both nodes greet this browser as.
+    /// Returns the greeting of both nodes for this browser.
     pub async fn greeting(&self, jar: &Jar) -> String {
         let first = self.first.greeting(jar).await;
         assert_eq!(first, self.second.greeting(jar).await);
         first
     }
 
-    /// Signs somebody in at the first node, in a browser of their own.
+    /// Signs a user in at the first node, in a new browser.
     pub async fn signed_in(&self, user: &str) -> Jar {
         let mut jar = Jar::default();
         let answer = self.first.sign_in(user, &mut jar).await;
@@ -201,7 +212,7 @@ impl Nodes {
         jar
     }
 
-    /// The `sid` of the sign-in that these do that have one more than before.
+    /// Returns the `sid` of the user's login that is not among `known`.
     pub fn sid_besides(&self, user: &str, known: &[String]) -> String {
         let mut sids = self.server.session_ids(user);
         sids.retain(|sid| !known.contains(sid));
@@ -209,24 +220,24 @@ impl Nodes {
         sids.remove(0)
     }
 
-    /// Tells the second node.
-    pub async fn tell(&self, token: &str) -> Answer {
-        self.second.send(notice(token)).await
+    /// Sends a logout token to the second node.
+    pub async fn send_logout_token(&self, token: &str) -> Answer {
+        self.second.send(delivery(token)).await
     }
 
-    /// A token that ends all sessions of somebody.
+    /// Returns a token that ends all sessions of a user.
     pub fn all_of(&self, user: &str) -> TokenMint {
         self.server.logout_token("shop").with_subject(user)
     }
 
-    /// A token that ends one session.
+    /// Returns a token that ends one session.
     pub fn one(&self, sid: &str) -> TokenMint {
         self.server.logout_token("shop").with_claim("sid", sid)
     }
 }
 
-/// A delivery, as a server sends it.
-pub fn notice(token: &str) -> Ask {
+/// Returns the request of an authorization server that delivers a logout token.
+pub fn delivery(token: &str) -> Ask {
     Ask::new("POST", "/auth/backchannel-logout")
         .with(&[("content-type", "application/x-www-form-urlencoded")])
         .body(&format!("logout_token={token}"))

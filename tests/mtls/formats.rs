@@ -1,4 +1,4 @@
-//! Client certificates in the header fields of proxies other than RFC 9440.
+//! Client certificates in the header fields of specific proxies.
 
 use axum::Router;
 use axum::routing::get;
@@ -9,7 +9,7 @@ use super::*;
 
 const PROXY: &str = "10.0.0.1:4711";
 
-/// Bytes with the outer form of a certificate, whose base64 has all of `+`, `/` and `=`.
+/// Returns a DER sequence like that of a certificate, whose base64 contains `+`, `/` and `=`.
 fn certificate(seed: u8) -> Vec<u8> {
     let mut content = [0xfb, 0xef, 0xbe, 0xff, 0xff, 0xff, seed].repeat(90);
     while (content.len() + 4) % 3 != 1 {
@@ -61,13 +61,13 @@ fn from(peer: &str, token: &str, name: &str, lines: &[String]) -> Request<Body> 
     request
 }
 
-/// A proxy, its field, the field of a client with our certificate, others that are as good, and malformed ones.
+/// A proxy, its header field, and values that are valid, malformed or contain another certificate.
 struct Proxy {
     format: CertificateFormat,
     name: &'static str,
     good: String,
     also_good: Vec<String>,
-    /// Well-formed, with a certificate that is not ours.
+    /// Well-formed values with another certificate.
     other: Vec<String>,
     malformed: Vec<String>,
 }
@@ -112,7 +112,7 @@ fn proxies() -> Vec<Proxy> {
             name: "ssl-client-cert",
             good: all(&pem_ours),
             also_good: vec![
-                // `+` is no space, and the escape may be in lower case.
+                // `+` is literal, and escapes may be in lower case.
                 safe(&pem_ours),
                 all(&pem_ours).replace("%0A", "%0a"),
                 all(&pem_ours.replace('\n', "\r\n")),
@@ -200,7 +200,7 @@ fn proxies() -> Vec<Proxy> {
             name: "x-forwarded-client-cert",
             good: envoy_ours.clone(),
             also_good: vec![
-                // The first element is the attacker's.
+                // The first element comes from the attacker.
                 format!("{envoy_other},{envoy_ours}"),
                 format!("{envoy_other}, {envoy_ours}"),
                 format!("Cert=\"junk\",{envoy_ours}"),
@@ -223,7 +223,7 @@ fn proxies() -> Vec<Proxy> {
                     format!("{envoy_ours},"),
                     format!("{envoy_ours};"),
                     format!(",{envoy_ours}"),
-                    // An open quote of the caller would swallow the proxy's separator.
+                    // An open quote from the client would include the separator of the proxy.
                     format!("Cert=\"{},{envoy_ours}", all(&pem_other)),
                     format!("Cert=\"{}\";X=\",{envoy_ours}", all(&pem_other)),
                     format!("X=\"\\,{envoy_ours}"),
@@ -244,13 +244,13 @@ fn proxies() -> Vec<Proxy> {
 }
 
 #[tokio::test]
-async fn each_proxy_is_read_in_its_own_format_and_anything_else_is_refused() {
+async fn each_proxy_format_is_parsed_and_other_values_are_rejected() {
     let server = server();
     let bound = good(&server).bound_to_certificate(certificate(1)).sign();
     let plain = good(&server).sign();
     let mut wrong = Vec::new();
     for proxy in proxies() {
-        let app = taking(&server, behind(proxy.format, proxy.name));
+        let app = api_with(&server, behind(proxy.format, proxy.name));
         let refused = Outcome::InvalidToken(Why::Bound);
         let unreadable = Outcome::InvalidRequest;
         let mut rows = vec![
@@ -284,7 +284,7 @@ async fn each_proxy_is_read_in_its_own_format_and_anything_else_is_refused() {
                 }
             }
         }
-        // From any other peer the field is no certificate, well-formed or not.
+        // From any other peer the field is ignored, well-formed or not.
         for line in [proxy.good.clone(), "junk".to_owned()] {
             let lines = [line];
             let request = from("203.0.113.9:4711", &bound, proxy.name, &lines);
@@ -294,17 +294,17 @@ async fn each_proxy_is_read_in_its_own_format_and_anything_else_is_refused() {
         }
         // The formats are off by default.
         let request = from(PROXY, &bound, proxy.name, std::slice::from_ref(&proxy.good));
-        let app = taking(&server, Mtls::from_tls());
+        let app = api_with(&server, Mtls::from_tls());
         assert_eq!(ask(&app, request).await.outcome(), refused);
         let request = from(PROXY, &bound, "client-cert", &[proxy.good]);
-        let app = taking(&server, behind_proxy());
+        let app = api_with(&server, behind_proxy());
         assert_eq!(ask(&app, request).await.outcome(), refused);
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]
-async fn no_handler_sees_the_certificate_header_whoever_sent_it() {
+async fn no_handler_receives_the_certificate_header() {
     let server = server();
     let bearer = layer(&server).with_mtls(behind(HaProxy, "x-ssl-client-cert"));
     let tell = async |headers: HeaderMap| {
@@ -333,7 +333,7 @@ async fn no_handler_sees_the_certificate_header_whoever_sent_it() {
             );
         }
     }
-    // One that cannot be read is refused, also without a token.
+    // A malformed field is rejected, also without a token.
     let two = [field[0].clone(), field[0].clone()];
     for lines in [&["junk".to_owned()][..], &[String::new()], &two] {
         for (peer, status) in [(PROXY, 400), ("203.0.113.9:4711", 200)] {
@@ -345,7 +345,7 @@ async fn no_handler_sees_the_certificate_header_whoever_sent_it() {
     }
     let answer = ask(&app, from(PROXY, &token, "x-ssl-client-cert", &field)).await;
     assert_eq!(answer.body, "authorization");
-    // Nor can a caller announce it behind the body.
+    // A client cannot send it as a trailer either.
     let mut request = from(PROXY, &token, "x-ssl-client-cert", &field);
     let trailer = HeaderValue::from_static("X-SSL-Client-Cert");
     request.headers_mut().insert("trailer", trailer);
@@ -353,9 +353,9 @@ async fn no_handler_sees_the_certificate_header_whoever_sent_it() {
 }
 
 #[tokio::test]
-async fn a_malformed_certificate_header_is_a_warning_once() {
+async fn a_malformed_certificate_header_is_logged_once_as_a_warning() {
     let server = server();
-    let app = taking(&server, behind(Nginx, "ssl-client-cert"));
+    let app = api_with(&server, behind(Nginx, "ssl-client-cert"));
     let token = good(&server).sign();
     let logs = support::logs::Logs::default();
     let recording = logs.record();

@@ -1,13 +1,13 @@
-//! Credentials that do not authorize what is asked.
+//! Credentials that do not authorize the request.
 
 use super::guarded::{DOCUMENT, PATH, World};
 use super::http1::{alive, assert_none, refused};
 use super::rows::{HOST, LAST};
 use super::wire::{exchange, serve_http1};
 
-/// A valid token counts only where the layer looks for one.
+/// A valid token is only accepted from the configured sources.
 #[tokio::test]
-async fn a_token_in_another_place_authorizes_nothing() {
+async fn a_token_in_another_place_does_not_authorize() {
     let world = World::new();
     let token = world.token().to_owned();
     let places = [
@@ -56,9 +56,9 @@ async fn a_token_in_another_place_authorizes_nothing() {
     assert_none(&wrong);
 }
 
-/// A session without evidence that the request comes from the application's own pages.
+/// A session without evidence that the request comes from a page of the application.
 #[tokio::test]
-async fn a_session_without_evidence_changes_nothing_over_any_method_or_upgrade() {
+async fn a_session_without_csrf_evidence_cannot_change_state_by_any_method_or_upgrade() {
     let mut wrong = Vec::new();
     let world = World::new();
     let mut all = world.logins().await;
@@ -119,9 +119,9 @@ async fn a_session_without_evidence_changes_nothing_over_any_method_or_upgrade()
     assert_none(&wrong);
 }
 
-/// A wildcard covers only methods whose name can be read in one way.
+/// A wildcard only matches paths with one interpretation.
 #[tokio::test]
-async fn a_wildcard_of_method_scopes_covers_no_other_spelling() {
+async fn a_wildcard_of_method_scopes_does_not_match_other_spellings() {
     let world = World::new();
     let all = world.resource_servers();
     let guarded = all

@@ -29,7 +29,7 @@ pub(crate) struct Execution {
 pub(crate) struct Recorder(Arc<Mutex<Vec<Execution>>>);
 
 impl Recorder {
-    /// Answers 200, after the body has been read. The request is recorded before that.
+    /// Records the request, reads its body and responds with 200.
     pub(crate) async fn execute<B>(self, request: Request<B>) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes>,
@@ -70,7 +70,7 @@ impl Recorder {
         Response::new(Body::from("executed"))
     }
 
-    /// What was executed since the last call.
+    /// Returns what was executed since the last call.
     pub(crate) fn take(&self) -> Vec<Execution> {
         std::mem::take(&mut self.0.lock().unwrap())
     }

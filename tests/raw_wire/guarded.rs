@@ -1,4 +1,4 @@
-//! Every layer around the service that answers every path.
+//! Every layer around a service that accepts every path.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,23 +23,23 @@ use super::login_support::{Shop, login, server};
 
 pub(crate) const AUDIENCE: &str = "https://api.example.test";
 pub(crate) const DOCUMENT: &str = "/.well-known/oauth-protected-resource";
-/// A path that every layer here lets an authorized caller reach.
+/// A path that every layer accepts from an authorized caller.
 pub(crate) const PATH: &str = "/shop.Orders/List";
-/// What the relay puts before a path.
+/// The path prefix of the upstream.
 pub(crate) const UPSTREAM: &str = "https://upstream.example.test";
 
-/// An application behind one layer or a few, and a credential that it accepts.
+/// An application behind one or more layers, and a credential that it accepts.
 pub(crate) struct Guarded {
     pub(crate) name: &'static str,
     pub(crate) app: Router,
     pub(crate) executed: Recorder,
-    /// The header fields of a valid credential, with the evidence against CSRF where it is needed.
+    /// The header fields of a valid credential, with CSRF evidence if it is required.
     pub(crate) credential: Vec<(&'static str, String)>,
-    /// Who that is.
+    /// The subject of the credential.
     pub(crate) subject: &'static str,
-    /// Whether the application itself answers for the metadata document.
+    /// Whether the application serves the metadata document.
     pub(crate) has_document: bool,
-    /// What stands before the target in the record of what was executed.
+    /// The prefix of the target in the record of executed requests.
     pub(crate) base: &'static str,
 }
 
@@ -62,14 +62,14 @@ impl Guarded {
         self.name.starts_with("login") || self.name == "relay"
     }
 
-    /// What was executed is the request of this method and target by the right caller, once.
+    /// Asserts that the request with this method and target was executed once, by the right caller.
     pub(crate) fn assert_executed(&self, method: &str, target: &str) -> Result<(), String> {
         let executed = self.executed.take();
         let [one] = executed.as_slice() else {
             return Err(format!("executed {} times: {executed:?}", executed.len()));
         };
         let target = format!("{}{target}", self.base);
-        // The upstream of the relay is shown the token, not the session.
+        // The upstream of the relay receives the token, not the session.
         let by = match self.base {
             "" => one.subject.as_deref() == Some(self.subject),
             _ => one.headers.contains_key("authorization"),
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// The layers of a resource server. Every application refuses a request without a valid token.
+    /// The layers of a resource server. Every application rejects requests without a valid token.
     pub(crate) fn resource_servers(&self) -> Vec<Guarded> {
         let scope = ScopeLayer::all("read").unwrap();
         let announced = || self.jwt().with_resource_metadata(&self.metadata()).unwrap();
@@ -195,7 +195,7 @@ impl World {
         }
     }
 
-    /// The layers of browser sessions. Every application refuses a request without a session.
+    /// The layers of browser sessions. Every application rejects requests without a session.
     pub(crate) async fn logins(&self) -> Vec<Guarded> {
         let mut all = Vec::new();
         for (name, csrf) in [

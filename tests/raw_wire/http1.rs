@@ -6,7 +6,7 @@ use super::guarded::{DOCUMENT, Guarded, PATH, World};
 use super::rows::{FRAMINGS, Framing, HOST, LAST, METHODS, TARGETS};
 use super::wire::{Reply, exchange, serve_http1};
 
-/// Statuses that execute nothing.
+/// Returns whether the response is a rejection.
 fn is_refusal(guarded: &Guarded, target: &str, reply: &Reply) -> bool {
     let is_document = guarded.has_document && target.ends_with(DOCUMENT);
     match reply.status {
@@ -32,7 +32,7 @@ pub(crate) async fn alive(guarded: &Guarded, address: SocketAddr) -> Result<(), 
     }
 }
 
-/// Sends all rows, and fails with those that are not refused.
+/// Sends all rows, and fails with those that are not rejected.
 pub(crate) async fn refused(
     guarded: &Guarded,
     rows: impl Iterator<Item = (String, String)>,
@@ -73,14 +73,14 @@ pub(crate) fn assert_none(wrong: &[String]) {
     );
 }
 
-/// No method, target, version or framing passes a layer without a credential.
+/// A layer forwards no method, target, version or framing without a credential.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_request_without_a_credential_is_executed() {
     let mut wrong = Vec::new();
     for guarded in World::new().all().await {
         let rows = METHODS.iter().flat_map(|method| {
             TARGETS.iter().flat_map(move |target| {
-                // All framings for what could be the document; a few for the rest.
+                // All framings for targets that could be the document; a few for the others.
                 let all = [DOCUMENT, PATH, "*"].contains(target)
                     && ["GET", "POST", "OPTIONS", "CONNECT"].contains(method);
                 let framings = if all { FRAMINGS } else { &FRAMINGS[..1] };
@@ -105,7 +105,7 @@ async fn what_is_executed_with_a_credential_is_what_was_sent() {
     for guarded in World::new().all().await {
         let address = serve_http1(&guarded.app).await;
         let credential = guarded.credential_lines();
-        // These two say who calls, so that no spelling of the caller's may.
+        // These two set the identity of the caller, so no spelling of the caller may replace it.
         let removes = ["relay", "claim headers"].contains(&guarded.name);
         for method in METHODS {
             for framing in FRAMINGS {

@@ -11,7 +11,7 @@ use super::wire::{Rest, ask, connect_http2, serve_http2};
 
 const ORIGIN: &str = "http://api.example.test";
 
-/// A request for a path of the API; `*` alone is sent as it is.
+/// A request for a path of the API; `*` is sent unchanged.
 pub(crate) fn request(method: &str, path: &str) -> Request<()> {
     let builder = Request::builder().method(method);
     let builder = match path {
@@ -60,7 +60,7 @@ pub(crate) async fn alive(guarded: &Guarded, client: &SendRequest<Bytes>) -> Res
     }
 }
 
-/// The target as the service sees it: with its origin over HTTP/2, unless the relay replaces that.
+/// The target that the service receives: with its origin over HTTP/2, unless the relay replaces it.
 fn seen(guarded: &Guarded, path: &str) -> String {
     match guarded.base {
         "" => format!("{ORIGIN}{path}"),
@@ -93,7 +93,7 @@ const TARGETS: &[&str] = &[
     "*",
 ];
 
-/// Neither an unannounced body, nor trailers, nor a tunnel passes a layer without a credential.
+/// A layer forwards neither an unannounced body, nor trailers, nor a tunnel without a credential.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_stream_without_a_credential_is_executed() {
     let world = World::new();
@@ -113,11 +113,11 @@ async fn no_stream_without_a_credential_is_executed() {
             Rest::Trailers("hello", bearer),
         ];
         for path in TARGETS {
-            // A server closes a connection with too many frames that it did not want.
+            // A server closes a connection after too many unexpected frames.
             let client = connect_http2(address).await;
             // After this the client knows that the server takes extended CONNECT.
             alive(&guarded, &client).await.unwrap();
-            // Everything for what could be the document; a few for the rest.
+            // All forms for targets that could be the document; a few for the others.
             let all = [DOCUMENT, PATH].contains(path);
             let methods = [
                 "GET", "POST", "OPTIONS", "TRACE", "HEAD", "DELETE", "get", "X-ODD",
@@ -225,9 +225,9 @@ async fn a_stream_with_a_credential_is_executed_as_it_was_sent() {
     assert_none(&wrong);
 }
 
-/// A session alone opens no tunnel, and no method of another spelling passes for a safe one.
+/// A session alone does not open a tunnel, and another spelling of a method is not a safe method.
 #[tokio::test]
-async fn a_session_without_evidence_opens_no_stream_that_changes_something() {
+async fn a_session_without_csrf_evidence_cannot_change_state_by_any_stream() {
     let world = World::new();
     let mut all = world.logins().await;
     all.push(world.relay().await);

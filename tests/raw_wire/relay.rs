@@ -8,9 +8,9 @@ const HOST: &str = "Host: api.example.test\r\nOrigin: https://shop.example.com\r
 const LAST: &str = "GET /../last HTTP/1.1\r\nHost: api.example.test\r\nConnection: close\r\n\r\n";
 const KEY: &str = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 
-/// A target that two readers could read as two paths is refused.
+/// A target with two interpretations is rejected.
 #[tokio::test]
-async fn a_target_that_can_be_read_in_two_ways_does_not_reach_the_upstream() {
+async fn an_ambiguous_target_does_not_reach_the_upstream() {
     let relay = World::new().relay().await;
     let address = serve_http1(&relay.app).await;
     let credential = relay.credential_lines();
@@ -105,9 +105,9 @@ async fn no_authority_of_a_request_chooses_the_upstream() {
     }
 }
 
-/// Methods that are not for an API, in whatever spelling.
+/// Methods that are not for an API, in any spelling.
 #[tokio::test]
-async fn a_method_that_is_no_method_of_an_api_does_not_reach_the_upstream() {
+async fn a_method_that_apis_do_not_use_does_not_reach_the_upstream() {
     let relay = World::new().relay().await;
     let address = serve_http1(&relay.app).await;
     let credential = relay.credential_lines();
@@ -131,9 +131,9 @@ async fn a_method_that_is_no_method_of_an_api_does_not_reach_the_upstream() {
     assert_none(&wrong);
 }
 
-/// RFC 9110 §7.8 and RFC 6455 §4.2.1: only the whole handshake asks the upstream for a tunnel.
+/// RFC 9110 §7.8 and RFC 6455 §4.2.1: only the complete handshake requests a tunnel.
 #[tokio::test]
-async fn only_a_whole_websocket_handshake_asks_the_upstream_to_switch() {
+async fn only_a_complete_websocket_handshake_requests_an_upgrade_of_the_upstream() {
     let relay = World::new().relay().await;
     let address = serve_http1(&relay.app).await;
     let credential = relay.credential_lines();

@@ -4,7 +4,7 @@ use super::guarded::{DOCUMENT, PATH};
 
 pub(crate) const HOST: &str = "Host: api.example.test\r\n";
 
-/// What follows the request line and `Host`, and how the service sees the body.
+/// The lines after the request line and `Host`, and how the service receives the body.
 pub(crate) struct Framing {
     pub(crate) fields: &'static str,
     pub(crate) body: &'static str,

@@ -1,14 +1,14 @@
-//! The body of a refused request is never read as the next request.
+//! The body of a rejected request is never parsed as the next request.
 
 use super::guarded::{PATH, World};
 use super::http1::assert_none;
 use super::rows::HOST;
 use super::wire::{exchange, serve_http1};
 
-/// The hidden request carries a valid credential, as if a proxy had added it; were it read as a request, it
-/// would be executed.
+/// The hidden request has a valid credential, as if a proxy had added it, so it would be executed if it was parsed as a
+/// request.
 #[tokio::test]
-async fn the_body_of_a_refused_request_is_not_the_next_request() {
+async fn the_body_of_a_rejected_request_is_not_parsed_as_the_next_request() {
     let mut wrong = Vec::new();
     for guarded in World::new().all().await {
         let address = serve_http1(&guarded.app).await;
@@ -16,7 +16,7 @@ async fn the_body_of_a_refused_request_is_not_the_next_request() {
         let hidden = format!("GET /smuggled HTTP/1.1\r\n{HOST}{credential}\r\n");
         let padded = format!("{hidden}{}", " ".repeat(256 * 1024));
         let next = format!("GET {PATH} HTTP/1.1\r\n{HOST}{credential}Connection: close\r\n\r\n");
-        // Without a body the connection goes on, so the rows below are not refused for another reason.
+        // Without a body the connection stays open, so the rows below are not rejected for another reason.
         let row = format!("POST /../refused HTTP/1.1\r\n{HOST}\r\n{next}");
         exchange(address, row.as_bytes()).await;
         if guarded.executed.take().len() != 1 {
@@ -94,9 +94,9 @@ async fn the_body_of_a_refused_request_is_not_the_next_request() {
     assert_none(&wrong);
 }
 
-/// What the two framings disagree about is not executed without a credential of its own.
+/// Bytes that only one of the framings treats as a request are not executed without their own credential.
 #[tokio::test]
-async fn two_framings_hide_no_request_behind_an_authorized_one() {
+async fn conflicting_framings_hide_no_request_behind_an_authorized_one() {
     let mut wrong = Vec::new();
     for guarded in World::new().all().await {
         let address = serve_http1(&guarded.app).await;

@@ -1,4 +1,4 @@
-//! Trailers: they authorize nothing, and say nothing in the name of a layer.
+//! Trailers do not authorize requests, and do not replace fields of the layers.
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -8,7 +8,7 @@ use super::http2::{request, with_fields};
 use super::rows::HOST;
 use super::wire::{Rest, ask, connect_http2, exchange, serve_http1, serve_http2};
 
-/// What a caller must not say to a service behind the relay.
+/// Fields that a caller must not send to a service behind the relay.
 const NAMES: &[&str] = &[
     "authorization",
     "cookie",
@@ -39,9 +39,9 @@ fn fields(names: &[&str]) -> HeaderMap {
     names.iter().map(field).collect()
 }
 
-/// The relay hands on trailers, but none that a service behind it believes.
+/// The relay forwards trailers, but none that the upstream trusts.
 #[tokio::test]
-async fn trailers_bring_no_credential_and_no_name_to_the_upstream() {
+async fn trailers_transport_no_credential_and_no_identity_to_the_upstream() {
     let relay = World::new().relay().await;
     let mut wrong = Vec::new();
 
@@ -56,7 +56,7 @@ async fn trailers_bring_no_credential_and_no_name_to_the_upstream() {
          5\r\nhello\r\n0\r\n{lines}x-checksum: 7\r\n\r\n"
     );
     let replies = exchange(address, row.as_bytes()).await;
-    wrong.extend(believed(&relay, &format!("HTTP/1.1 {replies:?}")));
+    wrong.extend(trusted(&relay, &format!("HTTP/1.1 {replies:?}")));
 
     let address = serve_http2(&relay.app).await;
     let client = connect_http2(address).await;
@@ -71,12 +71,12 @@ async fn trailers_bring_no_credential_and_no_name_to_the_upstream() {
         trailers.insert("x-checksum", HeaderValue::from_static("7"));
         let request = with_fields(request("POST", PATH), &relay.credential_fields());
         let status = ask(&client, request, &Rest::Trailers("hello", trailers)).await;
-        wrong.extend(believed(&relay, &format!("HTTP/2 {name} {status}")));
+        wrong.extend(trusted(&relay, &format!("HTTP/2 {name} {status}")));
     }
     assert_none(&wrong);
 }
 
-fn believed(relay: &Guarded, shown: &str) -> Option<String> {
+fn trusted(relay: &Guarded, shown: &str) -> Option<String> {
     let executed = relay.executed.take();
     let bad = |one: &super::executed::Execution| {
         one.trailers
@@ -89,10 +89,10 @@ fn believed(relay: &Guarded, shown: &str) -> Option<String> {
         .then(|| format!("{shown}: executed {executed:?}"))
 }
 
-/// A layer that removes fields of the caller refuses a request that announces them as trailers, since it
-/// cannot see the trailers themselves.
+/// A layer that removes fields of the caller rejects a request that announces them as trailers, because it cannot see the
+/// trailers themselves.
 #[tokio::test]
-async fn an_announced_trailer_that_names_a_removed_field_is_refused() {
+async fn an_announced_trailer_with_the_name_of_a_removed_field_is_rejected() {
     let all = World::new().resource_servers();
     let guarded = named(&all, "claim headers");
     let credential = guarded.credential_lines();
@@ -131,7 +131,7 @@ async fn an_announced_trailer_that_names_a_removed_field_is_refused() {
             ));
         }
     }
-    // What the layers do not remove passes.
+    // Other trailers are forwarded.
     let mut fields = guarded.credential_fields();
     fields.insert("trailer", HeaderValue::from_static("x-checksum"));
     let rest = Rest::Trailers("hello", self::fields(&["x-checksum"]));
@@ -147,7 +147,7 @@ async fn an_announced_trailer_that_names_a_removed_field_is_refused() {
     assert_none(&wrong);
 }
 
-/// What the service reads of the caller is what the layer says, whatever header fields and trailers say.
+/// The service receives the claims of the token, whatever header fields and trailers the caller sends.
 #[tokio::test]
 async fn claim_headers_are_those_of_the_token() {
     let all = World::new().resource_servers();

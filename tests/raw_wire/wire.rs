@@ -14,9 +14,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-/// Only a test that fails waits so long.
+/// Only a failing test waits for this long.
 const LIMIT: Duration = Duration::from_secs(20);
-/// Nor so long.
+/// As above.
 const NO_RESPONSE: Duration = Duration::from_secs(5);
 
 /// Serves over HTTP/1.1, with upgrades.
@@ -63,8 +63,8 @@ pub(crate) struct Reply {
     pub(crate) head: String,
 }
 
-/// Sends these bytes over a new connection; what the server answers until it closes. The bytes must make the
-/// server close: with `Connection: close`, or by what it cannot read.
+/// Sends these bytes over a new connection, and returns the responses until the server closes it. The bytes must make the
+/// server close the connection: with `Connection: close`, or because it cannot parse them.
 pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Reply> {
     let text = exchange_raw(address, bytes).await;
     let mut replies: Vec<Reply> = Vec::new();
@@ -108,21 +108,21 @@ pub(crate) async fn connect_http2(address: SocketAddr) -> SendRequest<Bytes> {
     client
 }
 
-/// What follows the header fields of a request.
+/// The part of a request after its header fields.
 #[derive(Clone, Debug)]
 pub(crate) enum Rest {
     /// END_STREAM is set on the header fields.
     Nothing,
-    /// DATA that no field announces.
+    /// DATA that is not announced by a field.
     Data(&'static str),
     /// DATA and then trailers.
     Trailers(&'static str, HeaderMap),
-    /// DATA without an end, until the response is there.
+    /// DATA without an end, until the response arrives.
     Unfinished(&'static str),
 }
 
 impl Rest {
-    /// Its name, without what it holds: that may be a token.
+    /// The name without the value, which may be a token.
     pub(crate) fn kind(&self) -> &'static str {
         match self {
             Self::Nothing => "without a body",

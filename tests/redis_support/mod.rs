@@ -1,4 +1,4 @@
-//! Redis servers of a test's own: on free ports of 127.0.0.1, without files that last, and ended with it.
+//! Redis servers for tests: on free ports of 127.0.0.1, without persistence, and stopped with the test.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -23,7 +23,7 @@ pub struct Redis {
     pub port: u16,
     folder: PathBuf,
     arguments: Vec<String>,
-    /// How `redis-cli` reaches it.
+    /// The connection options of `redis-cli`.
     client: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Redis {
         Self::launch(port, named.to_vec(), arguments, Vec::new())
     }
 
-    /// By TLS alone; these are files in PEM.
+    /// Starts a server that accepts only TLS, with these PEM files.
     pub fn start_tls(
         authority: &Path,
         certificate: &Path,
@@ -95,7 +95,7 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// Ends it at once, with all that it held.
+    /// Kills the server. Its data is lost.
     pub fn stop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -106,7 +106,7 @@ impl Redis {
         self.wait();
     }
 
-    /// It takes connections, and answers nothing.
+    /// Suspends the server: it accepts connections and does not respond.
     pub fn freeze(&self) {
         self.signal("-STOP");
     }
@@ -134,8 +134,8 @@ impl Redis {
 
     fn wait(&self) {
         for _ in 0..200 {
-            let said = self.cli(&["ping"]);
-            if said == "PONG" || said.starts_with("NOAUTH") {
+            let response = self.cli(&["ping"]);
+            if response == "PONG" || response.starts_with("NOAUTH") {
                 return;
             }
             std::thread::sleep(Duration::from_millis(25));
@@ -167,7 +167,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// Three nodes that share the slots.
+/// Starts a cluster of three nodes.
 pub fn cluster() -> Vec<Redis> {
     let nodes: Vec<Redis> = (0..3)
         .map(|_| {
@@ -179,7 +179,7 @@ pub fn cluster() -> Vec<Redis> {
     nodes
 }
 
-/// Makes a cluster of servers that were started for one.
+/// Joins servers that were started in cluster mode.
 pub fn join(nodes: &[Redis]) {
     let addresses = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port));
     let addresses: Vec<String> = addresses.collect();
@@ -200,7 +200,7 @@ pub fn join(nodes: &[Redis]) {
             if node.cli(&["cluster", "info"]).contains("cluster_state:ok") {
                 break;
             }
-            assert!(attempt < 200, "the cluster did not find together");
+            assert!(attempt < 200, "the cluster did not form");
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -212,12 +212,12 @@ pub fn cluster_url(nodes: &[Redis]) -> String {
     format!("redis-cluster://{}", addresses.join(","))
 }
 
-/// Stands before a server, counts what is sent to it, and can lose answers.
+/// A proxy that counts writes to a server and can drop responses.
 #[derive(Clone)]
 pub struct Proxy {
     pub port: u16,
     sent: Arc<AtomicUsize>,
-    loses: Arc<AtomicBool>,
+    drops_next: Arc<AtomicBool>,
 }
 
 impl Proxy {
@@ -226,13 +226,13 @@ impl Proxy {
         let proxy = Self {
             port: listener.local_addr().unwrap().port(),
             sent: Arc::default(),
-            loses: Arc::default(),
+            drops_next: Arc::default(),
         };
         let (this, port) = (proxy.clone(), redis.port);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-                tokio::spawn(this.clone().carry(client, server));
+                tokio::spawn(this.clone().forward(client, server));
             }
         });
         proxy
@@ -242,31 +242,31 @@ impl Proxy {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// How often something was sent since this was asked last.
+    /// Returns the number of writes since the last call.
     pub fn sent(&self) -> usize {
         self.sent.swap(0, Ordering::SeqCst)
     }
 
-    /// The next answer is lost, and its connection with it.
-    pub fn lose_an_answer(&self) {
-        self.loses.store(true, Ordering::SeqCst);
+    /// Drops the next response and closes its connection.
+    pub fn drop_next_response(&self) {
+        self.drops_next.store(true, Ordering::SeqCst);
     }
 
-    async fn carry(self, mut client: TcpStream, mut server: TcpStream) {
-        let (mut question, mut answer) = (vec![0; 65_536], vec![0; 65_536]);
+    async fn forward(self, mut client: TcpStream, mut server: TcpStream) {
+        let (mut request, mut response) = (vec![0; 65_536], vec![0; 65_536]);
         loop {
             tokio::select! {
-                read = client.read(&mut question) => {
+                read = client.read(&mut request) => {
                     let Ok(length @ 1..) = read else { return };
                     self.sent.fetch_add(1, Ordering::SeqCst);
-                    server.write_all(&question[..length]).await.unwrap();
+                    server.write_all(&request[..length]).await.unwrap();
                 }
-                read = server.read(&mut answer) => {
+                read = server.read(&mut response) => {
                     let Ok(length @ 1..) = read else { return };
-                    if self.loses.swap(false, Ordering::SeqCst) {
+                    if self.drops_next.swap(false, Ordering::SeqCst) {
                         return;
                     }
-                    client.write_all(&answer[..length]).await.unwrap();
+                    client.write_all(&response[..length]).await.unwrap();
                 }
             }
         }

@@ -1,4 +1,4 @@
-//! Shops that share what their mode lets them share, handlers that want tokens, and time that passes.
+//! Shops that share what their backend allows, handlers that use tokens, and a clock that tests advance.
 #![allow(
     dead_code,
     clippy::unwrap_used,
@@ -22,7 +22,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tower_oauth::session::SessionError;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{Endpoint, Grant, ManualClock, TestClient, TestServer, TestUser};
+use tower_oauth::testing::{Endpoint, GrantType, ManualClock, TestClient, TestServer, TestUser};
 use tower_oauth::{LoginLayer, Session};
 
 use crate::login_support::{Answer, Ask, ISSUER, Jar, Shop, client as registered, login, logs};
@@ -36,10 +36,10 @@ pub enum Mode {
 
 pub const MODES: [Mode; 3] = [Mode::Cookie, Mode::SharedMemory, Mode::Store];
 
-/// How long an access token lives at the test server.
-pub const LIFE: Duration = Duration::from_secs(300);
+/// The lifetime of an access token at the test server.
+pub const LIFETIME: Duration = Duration::from_secs(300);
 
-/// An application of two processes, which are one where sessions are in cookies alone.
+/// An application of two processes, or of one if sessions are in cookies alone.
 pub struct World {
     pub mode: Mode,
     pub server: TestServer,
@@ -82,7 +82,7 @@ impl World {
         }
     }
 
-    /// Another process with the same keys, and with the store if there is one.
+    /// Starts another process with the same keys, and with the store if there is one.
     pub fn another(&self) -> Shop {
         let layer = layer(&self.server, self.mode, &self.store);
         shop(&self.server, layer, &self.kept)
@@ -97,10 +97,10 @@ impl World {
     }
 
     pub fn refreshes(&self) -> usize {
-        self.server.count_grant(Grant::RefreshToken)
+        self.server.count_grant(GrantType::RefreshToken)
     }
 
-    /// Takes the lease of the session that was kept last from whoever has it, as a pause of its process would.
+    /// Takes the lease of the session that was saved last from its holder, as a pause of its process would.
     pub async fn lose_lease(&self) {
         let id = *self.kept.lock().unwrap().last().unwrap().id();
         let key = Key::new("lease", &id.to_string());
@@ -116,29 +116,29 @@ impl World {
             .collect()
     }
 
-    /// Lets time pass, in small steps, until it is done.
+    /// Advances time in small steps until the future completes.
     pub async fn in_time<T>(&self, future: impl Future<Output = T>) -> T {
         in_time(&self.clock(), future).await
     }
 }
 
-/// What a handler made of a session.
+/// Returns the response of a handler that uses the token of the session.
 pub async fn token(shop: &Shop, jar: &Jar) -> Answer {
     shop.send(Ask::page("/token").jar(jar)).await
 }
 
-/// The text and the status of it.
-pub fn said(answer: &Answer) -> (u16, String) {
+/// Returns its status and text.
+pub fn status_and_text(answer: &Answer) -> (u16, String) {
     (answer.status.as_u16(), answer.text())
 }
 
-/// A future that goes on by itself.
+/// Starts a request in its own task.
 pub fn begin(shop: &Shop, path: &str, jar: &Jar) -> tokio::task::JoinHandle<Answer> {
     let (shop, ask) = (shop.clone(), Ask::page(path).jar(jar));
     tokio::spawn(async move { shop.send(ask).await })
 }
 
-/// Lets everybody go as far as they come without time.
+/// Lets all tasks run as far as they can without time passing.
 pub async fn settle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
@@ -195,7 +195,7 @@ async fn home(session: Option<Session>) -> String {
 }
 
 async fn access_token(session: Session) -> (StatusCode, String) {
-    told(
+    response_of(
         session
             .access_token()
             .await
@@ -205,9 +205,9 @@ async fn access_token(session: Session) -> (StatusCode, String) {
 
 async fn renew(session: Session) -> (StatusCode, String) {
     if let Err(error) = session.refresh().await {
-        return told(Err(error));
+        return response_of(Err(error));
     }
-    told(
+    response_of(
         session
             .access_token()
             .await
@@ -219,7 +219,7 @@ async fn scopes(session: Session) -> String {
     session.scopes().to_string()
 }
 
-pub fn told(outcome: Result<String, SessionError>) -> (StatusCode, String) {
+pub fn response_of(outcome: Result<String, SessionError>) -> (StatusCode, String) {
     match outcome {
         Ok(token) => (StatusCode::OK, token),
         Err(SessionError::AccessTokenExpired) => (StatusCode::UNAUTHORIZED, "expired".to_owned()),
@@ -271,7 +271,7 @@ impl Store for Switched {
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         self.check()?;
-        // So that others come between, as they do where a store is far away.
+        // Lets other tasks run in between, as with a remote store.
         tokio::task::yield_now().await;
         self.memory.get(key).await
     }

@@ -1,4 +1,4 @@
-//! Places where things wait until the run lets them go on.
+//! Gates at which operations wait until the run opens them.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,14 +8,14 @@ use tokio::sync::oneshot;
 pub struct Gates(Arc<Mutex<Vec<oneshot::Sender<()>>>>);
 
 impl Gates {
-    /// Waits to be opened.
+    /// Waits until the gate is opened.
     pub async fn pass(&self) {
         let (sender, receiver) = oneshot::channel();
         self.0.lock().unwrap().push(sender);
         let _ = receiver.await;
     }
 
-    /// Opens one of those that somebody still waits at.
+    /// Opens one of the gates at which an operation waits.
     pub fn open(&self, number: usize) -> bool {
         let mut gates = self.0.lock().unwrap();
         gates.retain(|gate| !gate.is_closed());

@@ -6,23 +6,23 @@ use http::{HeaderMap, Response};
 
 use crate::steps::Cookie;
 
-/// A session as somebody outside knows it.
+/// A session as an observer knows it.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownSession {
     pub grant: usize,
     pub user: usize,
     began: Duration,
-    /// The last moment at which it may have been used.
+    /// The latest time at which it may have been used.
     used: Duration,
-    /// The last moment at which it was surely used, and that surely noted.
+    /// The latest time at which it was certainly used and that was certainly saved.
     noted: Duration,
-    /// It has ended, and somebody was told so.
+    /// It has ended and a response has reported that.
     dead: bool,
-    /// It may have ended: something that could end it was tried.
+    /// It may have ended: an operation that could end it was attempted.
     doubtful: bool,
-    /// The number of the newest access token that a handler was given.
+    /// The number of the newest access token that a handler received.
     pub newest_token: u64,
-    /// What the browser sends now, and what it sent before.
+    /// The cookies that the browser sends now and those that it sent before.
     jars: Vec<Cookies>,
 }
 
@@ -30,11 +30,11 @@ pub struct Known {
 #[derive(Clone, Debug)]
 pub struct Cookies {
     pairs: Vec<(String, String)>,
-    /// When they were made.
+    /// When they were created.
     made: Duration,
 }
 
-impl Known {
+impl KnownSession {
     pub fn new(grant: usize, user: usize, answer: &HeaderMap, now: Duration) -> Self {
         let mut known = Self {
             grant,
@@ -51,7 +51,7 @@ impl Known {
         known
     }
 
-    /// The browser takes what a response sets, which was made at that moment.
+    /// The browser stores what a response sets, which was created at `made`.
     pub fn deliver(&mut self, answer: &HeaderMap, made: Duration) {
         let set = set_cookies(answer);
         if set.is_empty() {
@@ -80,18 +80,18 @@ impl Known {
         }
     }
 
-    /// Whether nobody may have this session any more (1).
+    /// Reports whether the session must be rejected now (invariant 1).
     pub fn must_be_dead(&self, now: Duration) -> bool {
         self.dead || now >= self.began + ABSOLUTE || now >= self.used + IDLE
     }
 
-    /// Whether everybody with these cookies must have it (2).
+    /// Reports whether the session must be accepted with these cookies (invariant 2).
     pub fn must_live(&self, cookies: &Cookies, in_store: bool, now: Duration) -> bool {
         let noted = if in_store { self.noted } else { cookies.made };
         !self.dead
             && !self.doubtful
-            && now < noted + IDLE - NOT_NOTED
-            && now < self.began + ABSOLUTE - SLACK
+            && now < noted + IDLE - USE_SAVE_INTERVAL
+            && now < self.began + ABSOLUTE - CLOCK_SKEW_ALLOWANCE
     }
 
     pub fn is_dead(&self) -> bool {
@@ -106,12 +106,12 @@ impl Known {
         self.doubtful = true;
     }
 
-    /// It may be in use at this moment.
+    /// The session may have been used at this time.
     pub fn touch(&mut self, now: Duration) {
         self.used = self.used.max(now);
     }
 
-    /// It was in use, and nothing kept that from being noted.
+    /// The session was used, and no fault kept that from being saved.
     pub fn note(&mut self, now: Duration) {
         self.noted = self.noted.max(now);
     }
@@ -128,7 +128,7 @@ impl Cookies {
     }
 }
 
-/// Names and values, empty where they are cleared.
+/// Returns names and values of `Set-Cookie` fields, with an empty value if they are cleared.
 pub fn set_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
     let pair = |value: &http::HeaderValue| {
         let text = value.to_str().unwrap();
@@ -138,17 +138,17 @@ pub fn set_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.get_all("set-cookie").iter().map(pair).collect()
 }
 
-/// Whether a response gives a session.
+/// Reports whether a response sets a session.
 pub fn signs_in<B>(answer: &Response<B>) -> bool {
     set_cookies(answer.headers())
         .iter()
         .any(|(name, value)| name.contains("-session") && !value.is_empty())
 }
 
-/// The limits that the layer has by itself.
+/// The default limits of the layer.
 const ABSOLUTE: Duration = Duration::from_secs(8 * 3600);
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// Use is noted when a tenth of the idle limit has passed since the last note.
-const NOT_NOTED: Duration = Duration::from_secs(360 + 60);
-const SLACK: Duration = Duration::from_secs(60);
+/// Use is saved when a tenth of the idle limit has passed since the last time.
+const USE_SAVE_INTERVAL: Duration = Duration::from_secs(360 + 60);
+const CLOCK_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);

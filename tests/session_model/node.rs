@@ -1,4 +1,4 @@
-//! One process of the application: a login layer, its handler, and a runtime that dies with it.
+//! One process of the application: a login layer, its handler, and a runtime that ends with it.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -18,12 +18,12 @@ use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session};
 
 use crate::gates::Gates;
 use crate::provider::{ISSUER, Provider};
-use crate::steps::Want;
-use crate::unreliable::{Lie, Troubles, Unreliable};
+use crate::steps::Action;
+use crate::unreliable::{ContractViolation, Troubles, Unreliable};
 
 type App = BoxCloneSyncService<Request<Full<Bytes>>, Response<Bytes>, Infallible>;
 
-/// Where sessions are kept.
+/// The session backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Cookie,
@@ -31,7 +31,7 @@ pub enum Mode {
     Store,
 }
 
-/// What all nodes share.
+/// The state that all nodes share.
 #[derive(Clone)]
 pub struct Shared {
     pub mode: Mode,
@@ -39,7 +39,7 @@ pub struct Shared {
     pub gates: Gates,
     pub provider: Provider,
     pub entries: MemoryStore,
-    pub lie: Option<Lie>,
+    pub contract_violation: Option<ContractViolation>,
 }
 
 pub struct Node {
@@ -48,7 +48,7 @@ pub struct Node {
     app: App,
 }
 
-/// A response that may not be there yet.
+/// A response that may not be available yet.
 #[derive(Clone, Debug, Default)]
 pub struct Reply(Arc<Mutex<Option<Response<Bytes>>>>);
 
@@ -74,7 +74,7 @@ impl Node {
             gates: shared.gates.clone(),
             clock: shared.clock.clone(),
             troubles: Arc::clone(&troubles),
-            lie: shared.lie,
+            contract_violation: shared.contract_violation,
         };
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");
@@ -103,7 +103,7 @@ impl Node {
         reply
     }
 
-    /// Lets everything run that can.
+    /// Runs all tasks as far as they can.
     pub fn run(&self) {
         self.runtime.block_on(async {
             for _ in 0..YIELDS {
@@ -112,7 +112,7 @@ impl Node {
         });
     }
 
-    /// Nothing of it goes on, whatever it was at.
+    /// Drops all of its tasks, whatever they were doing.
     pub fn kill(self) {
         self.troubles.die();
         drop(self.runtime);
@@ -138,7 +138,7 @@ fn with(
     request.body(Full::new(body)).unwrap()
 }
 
-/// Says whose session it is, and which access token it gave; 204 for nobody.
+/// Returns the user and the access token of a session, or 204 without one.
 async fn handle(
     gates: Gates,
     request: Request<Full<Bytes>>,
@@ -148,40 +148,40 @@ async fn handle(
         gates.pass().await;
     }
     let Some(session) = session else {
-        let mut nobody = Response::new(Bytes::new());
-        *nobody.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(nobody);
+        let mut anonymous = Response::new(Bytes::new());
+        *anonymous.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(anonymous);
     };
-    let token = match want(request.headers()) {
-        Want::Look => Value::Null,
-        Want::Token => told(session.access_token().await),
-        Want::NewToken => match session.refresh().await {
-            Ok(()) => told(session.access_token().await),
-            Err(error) => told(Err(error)),
+    let token = match action(request.headers()) {
+        Action::Page => Value::Null,
+        Action::Token => to_json(session.access_token().await),
+        Action::NewToken => match session.refresh().await {
+            Ok(()) => to_json(session.access_token().await),
+            Err(error) => to_json(Err(error)),
         },
     };
     let seen = json!({ "sid": session.claims().get("sid"), "token": token });
     Ok(Response::new(seen.to_string().into()))
 }
 
-fn told(token: Result<AccessToken, SessionError>) -> Value {
+fn to_json(token: Result<AccessToken, SessionError>) -> Value {
     match token {
         Ok(token) => json!({ "is": token.expose() }),
         Err(error) => json!({ "error": error.to_string() }),
     }
 }
 
-fn want(headers: &HeaderMap) -> Want {
-    match headers.get(WANT).map(|want| want.as_bytes()) {
-        Some(b"token") => Want::Token,
-        Some(b"new") => Want::NewToken,
-        _ => Want::Look,
+fn action(headers: &HeaderMap) -> Action {
+    match headers.get(ACTION).map(|action| action.as_bytes()) {
+        Some(b"token") => Action::Token,
+        Some(b"new") => Action::NewToken,
+        _ => Action::Page,
     }
 }
 
 pub const CALLBACK: &str = "https://shop.example.test/auth/callback";
-pub const WANT: &str = "x-want";
+pub const ACTION: &str = "x-action";
 pub const SLOW: &str = "x-slow";
 
-/// Polls of everything that is ready, after which nothing is that does not wait for somebody.
+/// Polls of all ready tasks after which the rest wait for an event.
 const YIELDS: usize = 24;

@@ -1,4 +1,4 @@
-//! The authorization server: it rotates refresh tokens, and watches how they are sent.
+//! The authorization server: it rotates refresh tokens, and observes how they are sent.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -9,7 +9,7 @@ use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_oauth::Algorithm;
 use tower_oauth::clock::Clock as _;
-use tower_oauth::testing::{ManualClock, SigningKey, TestServer};
+use tower_oauth::testing::{ManualClock, TestServer, TestSigningKey};
 
 use crate::gates::Gates;
 use crate::steps::Fate;
@@ -17,11 +17,11 @@ use crate::unreliable::Troubles;
 
 pub const ISSUER: &str = "https://id.example.test";
 pub const USERS: [&str; 2] = ["alice", "bob"];
-/// How long access tokens are good, in seconds.
-pub const TOKEN_LIFE: u64 = 300;
+/// The lifetime of access tokens, in seconds.
+pub const TOKEN_LIFETIME: u64 = 300;
 
-/// One key for all runs: making it is what takes long.
-static KEY: LazyLock<SigningKey> = LazyLock::new(|| SigningKey::generate(Algorithm::EdDsa));
+/// One key for all runs, since generating it takes the longest.
+static KEY: LazyLock<TestSigningKey> = LazyLock::new(|| TestSigningKey::generate(Algorithm::EdDsa));
 static MINT: LazyLock<TestServer> = LazyLock::new(|| TestServer::new(ISSUER).unwrap());
 
 #[derive(Clone)]
@@ -33,7 +33,7 @@ pub struct Provider {
 
 struct Inner {
     rules: Rules,
-    /// By code, until it is redeemed: whose it is, and the nonce.
+    /// By code, until it is redeemed: the grant and the nonce.
     codes: HashMap<String, (usize, String)>,
     grants: Vec<Grant>,
     sent: Vec<Sent>,
@@ -41,21 +41,21 @@ struct Inner {
     violation: Option<String>,
 }
 
-/// What kind of server it is.
+/// The behavior of the server.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// A refresh token is good once.
+    /// A refresh token is accepted once.
     pub rotates: bool,
-    /// One that comes twice ends the grant.
+    /// A refresh token that is sent twice ends the grant.
     pub detects_reuse: bool,
-    /// Whether the nodes can know of each other's turns at all.
+    /// Whether the nodes share leases.
     pub leases: bool,
 }
 
 #[derive(Debug)]
 struct Grant {
     user: usize,
-    /// The number of its refresh token, and of its access token.
+    /// The number of its refresh token and of its access token.
     refresh: u64,
     access: u64,
     /// When each access token was issued.
@@ -63,7 +63,7 @@ struct Grant {
     revoked: bool,
 }
 
-/// A refresh token on its way.
+/// A refresh token in a request in progress.
 #[derive(Debug)]
 struct Sent {
     grant: usize,
@@ -75,11 +75,11 @@ struct Sent {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// Answered, and the token is used.
+    /// A response was sent and the token was used.
     Used,
-    /// Answered, and the token is as it was.
+    /// A response was sent and the token was not used.
     Unused,
-    /// Who sent it has no answer.
+    /// The sender received no response.
     Unclear,
 }
 
@@ -121,7 +121,7 @@ impl Provider {
         self.lock().fates.clear();
     }
 
-    /// Somebody has signed in: the number of the grant, and the code that stands for it.
+    /// Approves a login: returns the number of the grant and the code.
     pub fn approve(&self, user: usize, nonce: &str) -> (usize, String) {
         let mut inner = self.lock();
         inner.grants.push(Grant {
@@ -141,18 +141,18 @@ impl Provider {
         self.lock().grants[grant].revoked
     }
 
-    /// Whether a refresh token is on its way somewhere.
+    /// Reports whether a refresh request is in progress.
     pub fn is_asked(&self) -> bool {
         self.lock().sent.iter().any(|sent| sent.end.is_none())
     }
 
-    /// How long ago an access token was issued.
+    /// Returns how long ago an access token was issued.
     pub fn age(&self, grant: usize, number: u64) -> Duration {
         let issued = self.lock().grants[grant].issued[usize::try_from(number).unwrap()];
         self.clock.monotonic().saturating_sub(issued)
     }
 
-    /// A token that ends what this grant began, or all of its person (Back-Channel Logout §2.4).
+    /// Returns a token that ends the sessions of this grant, or all of its user (Back-Channel Logout §2.4).
     pub fn logout_token(&self, grant: usize, everywhere: bool) -> String {
         let now = self.clock.unix_seconds();
         let user = USERS[self.lock().grants[grant].user];
@@ -176,7 +176,7 @@ impl Provider {
         }
     }
 
-    /// What a request of a node is answered.
+    /// Responds to a request of a node.
     pub async fn answer(
         self,
         from: Arc<Troubles>,
@@ -217,7 +217,7 @@ impl Provider {
     }
 }
 
-/// A refresh token on its way; dropped without an end, its sender has no answer.
+/// A refresh token in a request in progress. Dropped without an end, its sender received no response.
 struct Watched {
     provider: Provider,
     number: usize,
@@ -263,8 +263,8 @@ fn end(watched: Option<Watched>, end: End) {
 }
 
 impl Inner {
-    /// A refresh token is sent by one at a time, and again only after an unclear end, when whoever sent it
-    /// cannot have the turn any more. Who was kept from its store is excused.
+    /// A refresh token is sent by one process at a time, and again only after an unknown outcome, when the
+    /// previous sender cannot hold the lease any more. A node that could not reach its store is excused.
     fn watch(&mut self, new: &Sent) {
         let before = self.sent.iter().filter(|sent| {
             sent.grant == new.grant && sent.number == new.number && !sent.from.since(sent.at)
@@ -275,9 +275,9 @@ impl Inner {
                 _ if !self.rules.leases && !same_node => None,
                 None => Some("while it is on its way already"),
                 Some((end, End::Unclear)) if new.at < end + LEASE_LEFT => {
-                    Some("though whoever sent it before may still have the turn")
+                    Some("although the previous sender may still have the lease")
                 }
-                // Who died in the meantime could not keep what it was given.
+                // A node that crashed meanwhile could not save the tokens that it received.
                 Some((_, End::Used)) if self.rules.rotates && sent.from.is_dead() => None,
                 Some((_, End::Used)) if self.rules.rotates => Some("though it was used"),
                 Some(_) => None,
@@ -325,7 +325,7 @@ impl Inner {
             "access_token": format!("at-{number}-{}", grant.access),
             "refresh_token": format!("rt-{number}-{}", grant.refresh),
             "token_type": "Bearer",
-            "expires_in": TOKEN_LIFE,
+            "expires_in": TOKEN_LIFETIME,
         })
     }
 
@@ -341,12 +341,12 @@ impl Inner {
     }
 }
 
-/// The session at the authorization server.
+/// Returns the `sid` of a grant.
 pub fn sid(grant: usize) -> String {
     format!("s{grant}")
 }
 
-/// The grant and the number of a token.
+/// Returns the grant and the number of a token.
 pub fn read(token: &str) -> (usize, u64) {
     let mut parts = token.split('-').skip(1);
     let grant = parts.next().unwrap().parse().unwrap();
@@ -374,6 +374,6 @@ fn metadata() -> Value {
     })
 }
 
-/// A lease is renewed every 3 s while a request runs and lasts 10: this much is left of it at least when
-/// the request comes to its unclear end, less what two verbs of a store may take.
+/// A lease of 10 s is renewed every 3 s while a request runs: this much is left when the request ends with an
+/// unknown outcome, less the time of two store operations.
 const LEASE_LEFT: Duration = Duration::from_secs(6);

@@ -1,10 +1,10 @@
-//! What happens in a run: steps drawn from a seed, each meaningful wherever it comes to stand, so that a
-//! run that fails can be told again with fewer of them.
+//! The steps of a run, drawn from a seed. Each is meaningful in any position, so that a failed run can be
+//! repeated with fewer of them.
 
-/// One thing that happens. Numbers name what is there, counted around.
+/// One step. Numbers are indexes modulo the number of existing items.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Somebody signs in, and comes back to the second node; perhaps in the browser of a session.
+    /// A user signs in and returns to the second node, possibly in the browser of a session.
     SignIn {
         nodes: [usize; 2],
         user: usize,
@@ -14,7 +14,7 @@ pub enum Step {
         session: usize,
         node: usize,
         cookie: Cookie,
-        want: Want,
+        action: Action,
         slow: bool,
         late: bool,
     },
@@ -23,20 +23,20 @@ pub enum Step {
         node: usize,
         cookie: Cookie,
     },
-    /// The authorization server ends a session, or all of its person.
+    /// The authorization server ends a session, or all of its user.
     SignOutElsewhere {
         session: usize,
         node: usize,
         everywhere: bool,
     },
-    /// A response that was on its way reaches its browser.
+    /// A response in transit reaches its browser.
     Deliver(usize),
-    /// Whatever is held somewhere goes on.
+    /// A delayed operation continues.
     Open(usize),
     Wait(u64),
-    /// What the next token request meets.
+    /// The fate of the next token request.
     Token(Fate),
-    /// What the next verb meets that a node asks of its store.
+    /// The fate of the next store operation of a node.
     Store(usize, Fate),
     Crash(usize),
 }
@@ -44,14 +44,14 @@ pub enum Step {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cookie {
     Newest,
-    /// One that the browser had before.
+    /// Cookies that the browser had before.
     Older(usize),
 }
 
 /// What a handler does with its session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Want {
-    Look,
+pub enum Action {
+    Page,
     Token,
     NewToken,
 }
@@ -59,17 +59,17 @@ pub enum Want {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Passes,
-    /// It waits, then it is carried out.
+    /// Delayed, then executed.
     HeldBefore,
-    /// It is carried out, and the answer waits.
+    /// Executed, then the response is delayed.
     HeldAfter,
     LostBefore,
     LostAfter,
-    /// Answered with a plain no; a store cannot, and loses it.
+    /// Rejected with an error. A store loses the operation instead.
     Unavailable,
 }
 
-/// A generator of one number from the last (splitmix64): small, and the same everywhere.
+/// A small pseudo-random generator (splitmix64) with the same numbers on all platforms.
 #[derive(Clone, Debug)]
 pub struct Dice(u64);
 
@@ -95,7 +95,7 @@ impl Dice {
     }
 }
 
-/// The steps of a run. How often things go wrong is drawn first: some runs are calm.
+/// Returns the steps of a run. The rate of faults is drawn first: some runs have few.
 pub fn steps(dice: &mut Dice) -> Vec<Step> {
     let count = 8 + dice.below(28);
     let trouble = dice.of(&[0, 1, 1, 3]);
@@ -128,30 +128,30 @@ pub fn steps(dice: &mut Dice) -> Vec<Step> {
     steps
 }
 
-/// Somebody is slow with a session, and meanwhile something is done to it: what chance alone seldom brings
-/// together.
+/// A slow request with a session and a concurrent change to it, a combination that single random steps seldom
+/// reach.
 fn scene(dice: &mut Dice) -> Vec<Step> {
     let (session, node) = (dice.below(4), dice.below(2));
     let held = dice.of(&[Fate::HeldBefore, Fate::HeldAfter]);
-    let ask = |node, want, late| Step::Ask {
+    let ask = |node, action, late| Step::Ask {
         session,
         node,
         cookie: Cookie::Newest,
-        want,
+        action,
         slow: false,
         late,
     };
     let mut scene = vec![Step::Wait(dice.of(&[301, 400, 2400]))];
     if dice.one_in(2) {
-        scene.extend([Step::Token(held), ask(node, Want::Token, dice.one_in(2))]);
+        scene.extend([Step::Token(held), ask(node, Action::Token, dice.one_in(2))]);
     } else {
         let passing = dice.below(5);
         scene.extend((0..passing).map(|_| Step::Store(node, Fate::Passes)));
-        let want = dice.of(&[Want::Look, Want::Token]);
-        scene.extend([Step::Store(node, held), ask(node, want, dice.one_in(2))]);
+        let action = dice.of(&[Action::Page, Action::Token]);
+        scene.extend([Step::Store(node, held), ask(node, action, dice.one_in(2))]);
     }
     if dice.one_in(3) {
-        scene.push(ask(1 - node, Want::Token, false));
+        scene.push(ask(1 - node, Action::Token, false));
     }
     let other = dice.below(2);
     scene.push(match dice.below(8) {
@@ -175,10 +175,10 @@ fn scene(dice: &mut Dice) -> Vec<Step> {
     });
     scene.extend([
         Step::Open(0),
-        ask(other, Want::Look, false),
+        ask(other, Action::Page, false),
         Step::Deliver(0),
     ]);
-    scene.push(ask(node, Want::Token, false));
+    scene.push(ask(node, Action::Token, false));
     scene
 }
 
@@ -195,7 +195,7 @@ fn ask(dice: &mut Dice) -> Step {
         session: dice.below(4),
         node: dice.below(2),
         cookie: cookie(dice),
-        want: dice.of(&[Want::Look, Want::Token, Want::Token, Want::NewToken]),
+        action: dice.of(&[Action::Page, Action::Token, Action::Token, Action::NewToken]),
         slow: dice.one_in(5),
         late: dice.one_in(4),
     }
@@ -219,12 +219,12 @@ fn trouble_of(dice: &mut Dice) -> Step {
     match dice.below(8) {
         0..3 => Step::Token(fate),
         3..6 => Step::Store(dice.below(2), fate),
-        // Not the next, but one of those behind it.
+        // Not the next operation but one of the following.
         6 => Step::Store(dice.below(2), Fate::Passes),
         _ => Step::Crash(dice.below(2)),
     }
 }
 
-/// In seconds: within a request, within a lease, until a token is due, until it is over, until a session
+/// In seconds: within a request, within a lease, until a token is due, until it has expired, until a session
 /// is nearly idle, until it is.
 const WAITS: [u64; 10] = [1, 1, 4, 12, 70, 270, 301, 301, 2400, 3700];

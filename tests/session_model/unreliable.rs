@@ -1,4 +1,4 @@
-//! The store of one node: the entries are those of all, the troubles its own.
+//! The store of one node: all nodes share the entries, and each has its own faults.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,31 +19,31 @@ pub struct Unreliable {
     pub gates: Gates,
     pub clock: ManualClock,
     pub troubles: Arc<Troubles>,
-    pub lie: Option<Lie>,
+    pub contract_violation: Option<ContractViolation>,
 }
 
-/// What a store must never do, to see whether it is noticed.
+/// A violation of the store contract, to check that the model detects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lie {
-    /// Whoever writes a session or ends one does so, whatever was written since it was read.
+pub enum ContractViolation {
+    /// Every write or removal of a session succeeds, whatever was written since it was read.
     IgnoresExpect,
-    /// Whoever asks for a turn has it.
-    GrantsEveryTurn,
-    /// That a session has ended is acknowledged and not kept.
-    ForgetsEndings,
+    /// Every lease is granted.
+    GrantsEveryLease,
+    /// The end of a session is acknowledged and not stored.
+    ForgetsEnds,
 }
 
-/// What the next verbs meet, and when one last met anything.
+/// The fates of the next operations, and the time of the last fault.
 #[derive(Debug, Default)]
 pub struct Troubles {
     pub fates: Mutex<VecDeque<Fate>>,
     last: Mutex<Option<Duration>>,
-    /// The node is no more.
+    /// The node has crashed.
     dead: AtomicBool,
 }
 
 impl Troubles {
-    /// Whether anything went wrong since then.
+    /// Reports whether there was a fault since then.
     pub fn since(&self, moment: Duration) -> bool {
         self.last.lock().unwrap().is_some_and(|last| last >= moment)
     }
@@ -61,7 +61,7 @@ impl Troubles {
     }
 }
 
-/// Notes the trouble once more when it is over, or given up.
+/// Records the fault again when it ends or the caller gives up.
 struct Noting<'a>(&'a Unreliable);
 
 impl Drop for Noting<'_> {
@@ -102,15 +102,15 @@ impl Unreliable {
 
     fn expect(&self, key: &Key, expect: Expect) -> Expect {
         let turn = key.as_str().starts_with("lease:");
-        match self.lie {
-            Some(Lie::IgnoresExpect) if !turn => Expect::Anything,
-            Some(Lie::GrantsEveryTurn) if turn => Expect::Anything,
+        match self.contract_violation {
+            Some(ContractViolation::IgnoresExpect) if !turn => Expect::Anything,
+            Some(ContractViolation::GrantsEveryLease) if turn => Expect::Anything,
             _ => expect,
         }
     }
 
     fn forgets(&self, key: &Key) -> bool {
-        self.lie == Some(Lie::ForgetsEndings)
+        self.contract_violation == Some(ContractViolation::ForgetsEnds)
             && (key.as_str().starts_with("cookie:") || key.as_str().starts_with("session:"))
     }
 }
@@ -127,7 +127,7 @@ impl Store for Unreliable {
         ttl: Duration,
         expect: Expect,
     ) -> Result<Put, StoreError> {
-        // What ends a session in a cookie is one byte.
+        // The end marker of a session in a cookie is one byte.
         if value.len() == 1 && self.forgets(key) {
             return Ok(Put::Stored(1));
         }

@@ -1,4 +1,4 @@
-//! A run: nodes, browsers, an authorization server and a clock, and what must be true of all of them.
+//! A run: nodes, browsers, an authorization server and a clock, and the invariants of all of them.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -12,47 +12,47 @@ use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::ManualClock;
 
 use crate::gates::Gates;
-use crate::known::{Known, set_cookies, signs_in};
-use crate::node::{Mode, Node, Reply, SLOW, Shared, WANT, get, post};
-use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFE, read, sid};
-use crate::steps::{Cookie, Step, Want};
-use crate::unreliable::{Lie, Troubles};
+use crate::known::{KnownSession, set_cookies, signs_in};
+use crate::node::{ACTION, Mode, Node, Reply, SLOW, Shared, get, post};
+use crate::provider::{ISSUER, Provider, Rules, TOKEN_LIFETIME, read, sid};
+use crate::steps::{Action, Cookie, Step};
+use crate::unreliable::{ContractViolation, Troubles};
 
-/// What kind of run it is.
+/// The kind of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Setting {
     pub mode: Mode,
     pub rules: Rules,
-    /// What its store does that no store may.
-    pub lie: Option<Lie>,
+    /// The violation of the contract by its store.
+    pub contract_violation: Option<ContractViolation>,
 }
 
 pub struct World {
     setting: Setting,
     shared: Shared,
     nodes: Vec<Node>,
-    sessions: Vec<Known>,
+    sessions: Vec<KnownSession>,
     waiting: Vec<Waiting>,
-    /// Responses on their way to a browser: whose, what they set, and when that was made.
+    /// Responses in transit to a browser: the session, what they set, and when that was created.
     undelivered: Vec<(usize, HeaderMap, Duration)>,
     violation: Option<String>,
     pub trace: Option<String>,
 }
 
-/// A request that was not answered yet.
+/// A request without a response yet.
 struct Waiting {
-    what: What,
+    what: RequestKind,
     reply: Reply,
     troubles: Arc<Troubles>,
     since: Duration,
 }
 
-enum What {
+enum RequestKind {
     Callback {
         grant: usize,
         user: usize,
         over: Option<usize>,
-        /// The authorization server ended it meanwhile.
+        /// The authorization server ended the session meanwhile.
         doubtful: bool,
     },
     Page {
@@ -61,9 +61,9 @@ enum What {
         wants_token: bool,
         must_be_dead: bool,
         must_live: bool,
-        /// The newest access token that was known at its beginning.
+        /// The newest access token that was known when the request started.
         newest_token: u64,
-        /// Nothing goes wrong any more: there has to be a token.
+        /// There are no more faults: the handler must receive a token.
         must_have_token: bool,
     },
     SignOut(usize),
@@ -81,9 +81,9 @@ impl World {
             gates,
             provider,
             entries,
-            lie: setting.lie,
+            contract_violation: setting.contract_violation,
         };
-        // What a cookie alone cannot tell its replicas is not asked of them.
+        // With cookies alone, replicas cannot share the required state.
         let nodes = if setting.mode == Mode::Cookie { 1 } else { 2 };
         Self {
             setting,
@@ -97,10 +97,10 @@ impl World {
         }
     }
 
-    /// Takes all steps, ends every trouble, and looks whether all is well then.
+    /// Runs all steps, ends all faults, and checks the final state.
     pub fn run(mut self, steps: &[Step]) -> Result<(), (String, Option<String>)> {
         for step in steps {
-            self.tell(|| format!("{step:?}"));
+            self.send_logout_token(|| format!("{step:?}"));
             self.take(*step);
             self.settle();
             if self.violation.is_some() {
@@ -123,12 +123,12 @@ impl World {
                 session,
                 node,
                 cookie,
-                want,
+                action,
                 slow,
                 late,
             } => {
                 if let Some(session) = self.one_of_sessions(session) {
-                    self.ask(session, node, cookie, want, slow, late, false);
+                    self.ask(session, node, cookie, action, slow, late, false);
                 }
             }
             Step::SignOut {
@@ -196,7 +196,7 @@ impl World {
             self.sessions[over].doubt();
         }
         let request = get(&path, &page(&jar.join("; ")));
-        let what = What::Callback {
+        let what = RequestKind::Callback {
             grant,
             user,
             over,
@@ -211,7 +211,7 @@ impl World {
         session: usize,
         node: usize,
         cookie: Cookie,
-        want: Want,
+        action: Action,
         slow: bool,
         late: bool,
         healed: bool,
@@ -225,25 +225,25 @@ impl World {
         let must_live = known.must_live(cookies, in_store, now)
             && !self.shared.provider.is_revoked(known.grant);
         if must_be_dead {
-            // Once over, it is over for good.
+            // An ended session stays ended.
             known.end();
         } else {
             known.touch(now);
         }
-        let what = What::Page {
+        let what = RequestKind::Page {
             session,
             late,
-            wants_token: want != Want::Look,
+            wants_token: action != Action::Page,
             must_be_dead,
             must_live,
             newest_token: known.newest_token,
             must_have_token: healed && must_live,
         };
         let mut headers = page(&header);
-        match want {
-            Want::Look => {}
-            Want::Token => headers.push((WANT, "token")),
-            Want::NewToken => headers.push((WANT, "new")),
+        match action {
+            Action::Page => {}
+            Action::Token => headers.push((ACTION, "token")),
+            Action::NewToken => headers.push((ACTION, "new")),
         }
         if slow {
             headers.push((SLOW, "1"));
@@ -259,24 +259,24 @@ impl World {
             ("sec-fetch-site", "same-origin"),
         ];
         let request = post("/auth/logout", &headers, "");
-        self.send(node, request, What::SignOut(session));
+        self.send(node, request, RequestKind::SignOut(session));
     }
 
     fn sign_out_elsewhere(&mut self, session: usize, node: usize, everywhere: bool) {
-        // Nobody hears of it where nothing is shared.
+        // Without a shared store, other nodes do not learn of it.
         if self.setting.mode == Mode::Cookie {
             return;
         }
         let (grant, user) = (self.sessions[session].grant, self.sessions[session].user);
-        let mut told = Vec::new();
+        let mut to_json = Vec::new();
         for (number, known) in self.sessions.iter_mut().enumerate() {
             if known.grant == grant || everywhere && known.user == user {
                 known.doubt();
-                told.push(number);
+                to_json.push(number);
             }
         }
         for waiting in &mut self.waiting {
-            if let What::Callback {
+            if let RequestKind::Callback {
                 user: other,
                 doubtful,
                 ..
@@ -290,14 +290,14 @@ impl World {
         let form = [("content-type", "application/x-www-form-urlencoded")];
         let body = format!("logout_token={token}");
         let request = post("/auth/backchannel-logout", &form, &body);
-        self.send(node, request, What::SignOutElsewhere(told));
-        // Who signs in within the second of a sign-out may be meant by it.
+        self.send(node, request, RequestKind::SignOutElsewhere(to_json));
+        // A login within the second of a logout may be covered by it.
         self.settle();
         self.wait(1);
     }
 
     fn crash(&mut self, node: usize) {
-        // A cookie alone has nothing but the memory of its process.
+        // With cookies alone, a crash loses the state of the process.
         if self.setting.mode == Mode::Cookie {
             return;
         }
@@ -313,7 +313,7 @@ impl World {
         &mut self,
         node: usize,
         request: http::Request<http_body_util::Full<Bytes>>,
-        what: What,
+        what: RequestKind,
     ) {
         let node = self.node(node);
         let waiting = Waiting {
@@ -330,7 +330,7 @@ impl World {
         self.sessions[session].deliver(&headers, made);
     }
 
-    /// Lets time pass: in small steps as long as somebody is at work, who would notice a leap.
+    /// Advances time, in small steps while an operation is in progress, which would notice a leap.
     fn wait(&mut self, seconds: u64) {
         let careful = if self.is_quiet() { 0 } else { seconds.min(30) };
         for _ in 0..careful {
@@ -354,7 +354,7 @@ impl World {
             && !self.nodes.iter().any(troubled)
     }
 
-    /// Until nothing goes on by itself.
+    /// Runs until no task can continue.
     fn settle(&mut self) {
         for _ in 0..2 {
             for node in &self.nodes {
@@ -387,15 +387,15 @@ impl World {
         let troubled = troubles.since(since);
         let status = answer.status().as_u16();
         match what {
-            What::Callback {
+            RequestKind::Callback {
                 grant,
                 user,
                 over,
                 doubtful,
             } => {
-                self.tell(|| format!("  {} signs in: {status}", sid(grant)));
+                self.send_logout_token(|| format!("  {} signs in: {status}", sid(grant)));
                 if status == 303 && signs_in(answer) {
-                    let mut known = Known::new(grant, user, answer.headers(), now);
+                    let mut known = KnownSession::new(grant, user, answer.headers(), now);
                     if doubtful {
                         known.doubt();
                     }
@@ -407,16 +407,18 @@ impl World {
                     self.violate(format!("{} is signed in by a {status}", sid(grant)));
                 }
             }
-            What::SignOut(session) => {
-                self.tell(|| format!("  session {session} signed out: {status}"));
+            RequestKind::SignOut(session) => {
+                self.send_logout_token(|| format!("  session {session} signed out: {status}"));
                 if status == 303 {
                     self.sessions[session].end();
                 } else if !troubled || status != 503 {
                     self.violate(format!("signing out is answered {status}"));
                 }
             }
-            What::SignOutElsewhere(sessions) => {
-                self.tell(|| format!("  sessions {sessions:?} signed out elsewhere: {status}"));
+            RequestKind::SignOutElsewhere(sessions) => {
+                self.send_logout_token(|| {
+                    format!("  sessions {sessions:?} signed out elsewhere: {status}")
+                });
                 if status == 200 {
                     for session in sessions {
                         self.sessions[session].end();
@@ -425,19 +427,19 @@ impl World {
                     self.violate(format!("a sign-out elsewhere is answered {status}"));
                 }
             }
-            page @ What::Page { .. } => self.judge_page(&page, answer, troubled, since),
+            page @ RequestKind::Page { .. } => self.check_page(&page, answer, troubled, since),
         }
     }
 
-    fn judge_page(
+    fn check_page(
         &mut self,
-        page: &What,
+        page: &RequestKind,
         answer: &Response<Bytes>,
         troubled: bool,
         since: Duration,
     ) {
         let now = self.now();
-        let &What::Page {
+        let &RequestKind::Page {
             session,
             late,
             wants_token,
@@ -452,7 +454,9 @@ impl World {
         let status = answer.status().as_u16();
         let text = String::from_utf8_lossy(answer.body()).into_owned();
         let cookies = set_cookies(answer.headers()).len();
-        self.tell(|| format!("  session {session}: {status} {text} ({cookies} cookies set)"));
+        self.send_logout_token(|| {
+            format!("  session {session}: {status} {text} ({cookies} cookies set)")
+        });
         match status {
             200 => {
                 if must_be_dead {
@@ -471,7 +475,7 @@ impl World {
                     }
                 }
                 if wants_token {
-                    self.judge_token(session, &seen["token"], newest_token, must_have_token);
+                    self.check_token(session, &seen["token"], newest_token, must_have_token);
                 }
             }
             204 => {
@@ -480,11 +484,11 @@ impl World {
                     .provider
                     .is_revoked(self.sessions[session].grant);
                 let known = &mut self.sessions[session];
-                // What was tried against it while the request was on its way counts.
+                // Operations against the session during the request count.
                 let in_store = self.setting.mode == Mode::Store;
-                let lives = known.must_live(known.cookies(Cookie::Newest), in_store, now);
-                if must_live && lives && !revoked && !troubled {
-                    self.violate(format!("session {session} lives and is nobody's"));
+                let is_live = known.must_live(known.cookies(Cookie::Newest), in_store, now);
+                if must_live && is_live && !revoked && !troubled {
+                    self.violate(format!("session {session} is live and was rejected"));
                 } else if !must_live && !troubled && revoked {
                     known.end();
                 }
@@ -499,8 +503,8 @@ impl World {
         }
     }
 
-    /// A token is that of its session, still good, and no older than what somebody had before (4).
-    fn judge_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
+    /// A token must be that of its session, valid, and not older than one received before (invariant 4).
+    fn check_token(&mut self, session: usize, token: &Value, newest: u64, must_have: bool) {
         let Some(text) = token["is"].as_str() else {
             let revoked = self
                 .shared
@@ -521,9 +525,9 @@ impl World {
             ));
         } else {
             known.newest_token = known.newest_token.max(number);
-            // Counted from the moment the answer came, which may take its time.
-            let life = Duration::from_secs(TOKEN_LIFE + 6);
-            if self.shared.provider.age(grant, number) > life {
+            // Counted from the response, which may be delayed.
+            let lifetime = Duration::from_secs(TOKEN_LIFETIME + 6);
+            if self.shared.provider.age(grant, number) > lifetime {
                 self.violate(format!(
                     "session {session} has token {number}, which has expired"
                 ));
@@ -531,9 +535,9 @@ impl World {
         }
     }
 
-    /// Nothing goes wrong any more: everything ends, and who lives has what they need (5).
+    /// Without further faults: all operations complete, and live sessions work (invariant 5).
     fn recover(&mut self) {
-        self.tell(|| "-- all is well from here".to_owned());
+        self.send_logout_token(|| "-- all is well from here".to_owned());
         self.shared.provider.forget_fates();
         for node in &self.nodes {
             node.troubles.fates.lock().unwrap().clear();
@@ -551,13 +555,13 @@ impl World {
         while !self.undelivered.is_empty() {
             self.deliver(0);
         }
-        // Longer than any pause between two attempts.
+        // Longer than any delay between two attempts.
         self.wait(35);
         self.wait(60);
         for session in 0..self.sessions.len() {
             for node in 0..self.nodes.len() {
                 for cookie in [Cookie::Newest, Cookie::Older(1)] {
-                    self.ask(session, node, cookie, Want::Token, false, false, true);
+                    self.ask(session, node, cookie, Action::Token, false, false, true);
                     self.settle();
                 }
             }
@@ -586,11 +590,11 @@ impl World {
     }
 
     fn violate(&mut self, text: String) {
-        self.tell(|| format!("  VIOLATION: {text}"));
+        self.send_logout_token(|| format!("  VIOLATION: {text}"));
         self.violation.get_or_insert(text);
     }
 
-    fn tell(&mut self, text: impl FnOnce() -> String) {
+    fn send_logout_token(&mut self, text: impl FnOnce() -> String) {
         let now = self.now().as_secs();
         if let Some(trace) = &mut self.trace {
             writeln!(trace, "{now:6} {}", text()).unwrap();
@@ -598,7 +602,7 @@ impl World {
     }
 }
 
-/// What a browser sends when a person goes to a page.
+/// Returns the fields that a browser sends for a navigation.
 fn page(cookies: &str) -> Vec<(&'static str, &str)> {
     let mut headers = vec![
         ("accept", "text/html"),

@@ -1,8 +1,8 @@
-//! Callers without credentials who start logins and send callbacks with made-up codes, beside honest ones; and
-//! processes that cannot read what others stored.
+//! Unauthenticated callers who start logins and send callbacks with forged codes, beside honest users. And
+//! processes that cannot read the records of others.
 #![allow(unreachable_pub)]
 
-mod claims;
+mod consumed_states;
 mod redemptions;
 mod redis;
 mod saturation;
@@ -19,15 +19,15 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use tower_oauth::store::{MemoryStore, Store};
-use tower_oauth::testing::{BackChannel, TestServer};
+use tower_oauth::testing::{TestBackChannel, TestServer};
 use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 use tower_service::Service;
 
 use crate::login_support::{Answer, Ask, CALLBACK, ISSUER, Jar, KEY, SESSION, Shop, server};
 
-pub const MADE_UP: &str = "made-up";
+pub const FORGED: &str = "forged";
 
-/// How the token endpoint treats made-up codes.
+/// How the token endpoint responds to forged codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
     /// As the authorization server does: 400 `invalid_grant`.
@@ -39,7 +39,7 @@ pub enum Reply {
     Hang,
 }
 
-/// A response of each kind that a token endpoint, or what stands before it, gives.
+/// One response of each kind that a token endpoint or a proxy in front of it gives.
 pub const REPLIES: [Reply; 11] = [
     Reply::Refuse,
     Reply::Status(401, None),
@@ -54,10 +54,11 @@ pub const REPLIES: [Reply; 11] = [
     Reply::Hang,
 ];
 
-/// The way to the authorization server, which treats made-up codes as told and all else as ever.
+/// The connection to the authorization server, which responds to forged codes as configured and forwards
+/// other requests.
 #[derive(Clone)]
 pub struct Channel {
-    server: BackChannel,
+    server: TestBackChannel,
     reply: Arc<Mutex<Reply>>,
     sent: Arc<AtomicUsize>,
     under_way: Arc<AtomicUsize>,
@@ -77,12 +78,12 @@ impl Channel {
         *self.reply.lock().unwrap() = reply;
     }
 
-    /// How many made-up codes were sent.
+    /// Returns how many forged codes were sent.
     pub fn sent(&self) -> usize {
         self.sent.load(Ordering::SeqCst)
     }
 
-    /// How many were under way at the same time at most.
+    /// Returns the maximum of concurrent requests with forged codes.
     pub fn peak(&self) -> usize {
         self.peak.load(Ordering::SeqCst)
     }
@@ -101,8 +102,8 @@ impl Service<Request<Bytes>> for Channel {
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
         let mut server = self.server.clone();
-        let made_up = String::from_utf8_lossy(request.body()).contains("code=made-up");
-        if !made_up {
+        let forged = String::from_utf8_lossy(request.body()).contains("code=forged");
+        if !forged {
             return Box::pin(async move { server.call(request).await.map_err(Into::into) });
         }
         self.sent.fetch_add(1, Ordering::SeqCst);
@@ -128,7 +129,7 @@ impl Service<Request<Bytes>> for Channel {
     }
 }
 
-/// A shop whose way to the authorization server can be told how to treat made-up codes.
+/// A shop whose connection to the authorization server responds to forged codes as configured.
 pub struct World {
     pub server: TestServer,
     pub channel: Channel,
@@ -181,7 +182,7 @@ impl World {
         self.server.clock().advance(time);
     }
 
-    /// Lets time pass until it is done, a second at a time.
+    /// Advances time until the future completes, a second at a time.
     pub async fn in_time<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -213,34 +214,34 @@ async fn renew(session: Session) -> StatusCode {
     }
 }
 
-/// Lets every task go as far as it comes without time.
+/// Lets all tasks run as far as they can without time passing.
 pub async fn settle() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Starts a login as a caller without an account, and returns its callback with a made-up code.
-pub async fn made_up_callback(shop: &Shop) -> Ask {
+/// Starts a login as an unauthenticated caller and returns its callback with a forged code.
+pub async fn forged_callback(shop: &Shop) -> Ask {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
     let state = answer.parameter("state").unwrap();
-    let callback = format!("/auth/callback?state={state}&code={MADE_UP}&iss={ISSUER}");
+    let callback = format!("/auth/callback?state={state}&code={FORGED}&iss={ISSUER}");
     Ask::page(&callback).jar(&jar)
 }
 
-/// Sends that many callbacks with made-up codes, without waiting for them.
+/// Sends `count` callbacks with forged codes without waiting for them.
 pub async fn attack(shop: &Shop, count: usize) -> Vec<tokio::task::JoinHandle<Answer>> {
     let mut tasks = Vec::new();
     for _ in 0..count {
-        let ask = made_up_callback(shop).await;
+        let ask = forged_callback(shop).await;
         let shop = shop.clone();
         tasks.push(tokio::spawn(async move { shop.send(ask).await }));
     }
     tasks
 }
 
-/// A login of Alice up to its callback.
+/// Starts a login of Alice and returns its callback.
 pub async fn honest_callback(shop: &Shop) -> (Jar, Ask) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
@@ -249,7 +250,7 @@ pub async fn honest_callback(shop: &Shop) -> (Jar, Ask) {
     (jar, ask)
 }
 
-/// Signs in while time passes, and returns the cookies of the session.
+/// Signs in while time passes and returns the cookies of the session.
 pub async fn sign_in(world: &World, shop: &Shop) -> Jar {
     let (mut jar, ask) = honest_callback(shop).await;
     let shop = shop.clone();

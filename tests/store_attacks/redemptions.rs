@@ -6,11 +6,11 @@ use http::StatusCode;
 
 use super::*;
 
-/// Token requests of callbacks under way at a time.
+/// The maximum of concurrent token requests of callbacks.
 const LIMIT: usize = 64;
 
 #[tokio::test]
-async fn made_up_codes_cause_at_most_64_token_requests_at_a_time() {
+async fn forged_codes_cause_at_most_64_concurrent_token_requests() {
     let world = World::new();
     let shop = world.shop(world.login());
     world.channel.answer(Reply::Hang);
@@ -35,8 +35,8 @@ async fn made_up_codes_cause_at_most_64_token_requests_at_a_time() {
     assert_eq!(world.channel.peak(), LIMIT);
 }
 
-/// The one that waits longest and the one that came last are served in turn, so a burst holds up neither those who
-/// came before it nor those who come after it.
+/// The oldest and the newest waiting callback alternate, so that a burst delays neither those before it nor
+/// those after it.
 #[tokio::test]
 async fn an_honest_callback_before_or_after_a_burst_of_hanging_codes_signs_in() {
     for after in [LIMIT, 500] {
@@ -63,9 +63,9 @@ async fn an_honest_callback_before_or_after_a_burst_of_hanging_codes_signs_in() 
     }
 }
 
-/// Nothing was sent: neither the code nor the transaction is used up.
+/// No request was sent: neither the code nor the transaction is used.
 #[tokio::test]
-async fn a_callback_that_waited_in_vain_is_completed_by_a_reload() {
+async fn a_callback_that_timed_out_in_the_queue_is_completed_by_a_reload() {
     for with_store in [false, true] {
         let world = World::new();
         let login = match with_store {
@@ -74,7 +74,7 @@ async fn a_callback_that_waited_in_vain_is_completed_by_a_reload() {
         };
         let shop = world.shop(login);
         world.channel.answer(Reply::Hang);
-        // In the middle of a flood, too far from both of its ends.
+        // In the middle of a flood, far from both of its ends.
         let mut attackers = attack(&shop, 5 * LIMIT).await;
         let (_, ask) = honest_callback(&shop).await;
         let (again, shop_of_it) = (ask.clone(), shop.clone());
@@ -97,7 +97,7 @@ async fn a_callback_that_waited_in_vain_is_completed_by_a_reload() {
 }
 
 #[tokio::test]
-async fn a_caller_who_hangs_up_while_waiting_gives_up_the_place() {
+async fn a_caller_that_disconnects_leaves_the_queue() {
     let world = World::new();
     let shop = world.shop(world.login());
     world.channel.answer(Reply::Hang);
@@ -107,7 +107,7 @@ async fn a_caller_who_hangs_up_while_waiting_gives_up_the_place() {
         attacker.abort();
     }
     settle().await;
-    // Requests that were sent go on to their end; those that waited are never sent.
+    // Requests in progress complete; those in the queue are never sent.
     for _ in 0..4 {
         world.advance(Duration::from_secs(5));
         settle().await;
@@ -116,7 +116,7 @@ async fn a_caller_who_hangs_up_while_waiting_gives_up_the_place() {
 }
 
 #[tokio::test]
-async fn beyond_the_places_to_wait_a_callback_is_told_at_once_and_leaves_nothing() {
+async fn a_callback_beyond_the_queue_limit_is_rejected_immediately_and_stores_nothing() {
     let world = World::new();
     let shop = world.shop(world.login());
     world.channel.answer(Reply::Hang);

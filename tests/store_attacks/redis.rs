@@ -1,6 +1,8 @@
-//! The same attacks on a real Redis with `maxmemory` and `noeviction`: `tests/interop/run store` runs these.
+//! The same attacks with a real Redis with `maxmemory` and `noeviction`. `tests/interop/run store` runs
+//! these.
 //!
-//! The clock of the layer is turned by hand and that of Redis is not, so it is turned only while nothing is asked.
+//! Tests advance the clock of the layer but not that of Redis, so they advance it only while no operation is
+//! in progress.
 
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use redis_support::Redis;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// A server with that much memory beside what it takes itself.
+/// Starts a server with `bytes` of memory beyond its own use.
 fn redis(bytes: u64) -> Redis {
     let redis = Redis::start_with(&["--maxmemory-policy", "noeviction"]);
     limit(&redis, used(&redis) * 8 / 7 + bytes);
@@ -47,7 +49,7 @@ async fn until(condition: impl Fn() -> bool) {
     panic!("it did not come about in 20 seconds");
 }
 
-/// Signs in without letting time pass.
+/// Signs in without advancing time.
 async fn sign_in_at_once(shop: &Shop) -> Jar {
     let (mut jar, ask) = honest_callback(shop).await;
     let answer = shop.send(ask).await;
@@ -56,7 +58,7 @@ async fn sign_in_at_once(shop: &Shop) -> Jar {
     jar
 }
 
-/// Puts entries of this purpose until there is no room.
+/// Puts entries of this purpose until the store is full.
 async fn fill(store: &RedisStore, purpose: &'static str) -> usize {
     let value = Bytes::from(vec![7; 2_000]);
     for n in 0.. {
@@ -103,10 +105,10 @@ async fn for_ten_minutes_no_honest_login_fails_on_a_real_redis() {
     }
 }
 
-/// First callers without credentials fill their room, then a hostile user fills that of sessions.
+/// First unauthenticated callers fill their part of the store, then a hostile user fills that of sessions.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn a_redis_out_of_memory_still_takes_sign_outs_leases_and_logout_tokens() {
+async fn a_redis_out_of_memory_still_accepts_sign_outs_leases_and_logout_tokens() {
     for with_store in modes() {
         let redis = redis(1 << 20);
         let store = RedisStore::new(&redis.url()).unwrap();
@@ -118,9 +120,9 @@ async fn a_redis_out_of_memory_still_takes_sign_outs_leases_and_logout_tokens() 
         }
         let (_, in_time) = honest_callback(&shop).await;
         assert!(fill(&store, "state").await > 100);
-        // The buffers of connections come and go: full by a good margin.
+        // Connection buffers vary in size, so the limit has a margin.
         limit(&redis, used(&redis) * 14 / 13);
-        // A login that was under way is answered by 503, and completed once there is room.
+        // A login in progress gets 503 and is completed once there is room.
         let answer = shop.send(in_time.clone()).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answer.set_cookies(), [""; 0]);
@@ -128,7 +130,7 @@ async fn a_redis_out_of_memory_still_takes_sign_outs_leases_and_logout_tokens() 
         for jar in &mut jars[..10] {
             use_and_end(&shop, jar).await;
         }
-        // What is kept from callers without credentials is there for sessions.
+        // The room that is not available to unauthenticated callers is available to sessions.
         assert!(fill(&store, "session").await > 20);
         limit(&redis, used(&redis) * 14 / 15);
         for jar in &mut jars[10..] {

@@ -1,4 +1,4 @@
-//! A saturating attacker beside honest callers for ten minutes.
+//! A saturating attacker beside honest users for ten minutes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tower_oauth::store::{Expect, Key, KeyClass, Put, Store as _};
 
 use super::*;
 
-/// What an honest user does, all of which has to succeed: goes on with a session, refreshes its token, signs out.
+/// What an honest user does, all of which must succeed: uses a session, refreshes its token, signs out.
 pub async fn use_and_end(shop: &Shop, jar: &mut Jar) {
     assert_eq!(greeting(shop, jar).await, "hello alice");
     let answer = shop.send(Ask::page("/renew").jar(jar)).await;
@@ -20,10 +20,10 @@ pub async fn use_and_end(shop: &Shop, jar: &mut Jar) {
     assert_eq!(greeting(shop, &copy).await, "hello stranger");
 }
 
-/// Each ten seconds the attacker sends 80 callbacks: with requests that hang for 5 seconds, permits are taken all
-/// the time.
+/// Every ten seconds the attacker sends 80 callbacks. With requests that hang for 5 seconds, all permits are
+/// in use permanently.
 #[tokio::test]
-async fn for_ten_minutes_no_honest_login_fails_beside_a_flood_of_made_up_codes() {
+async fn for_ten_minutes_no_honest_login_fails_beside_a_flood_of_forged_codes() {
     for (with_store, seconds) in modes().into_iter().zip([600, 110]) {
         let world = World::new();
         let store = world.memory(20_000);
@@ -61,10 +61,9 @@ async fn for_ten_minutes_no_honest_login_fails_beside_a_flood_of_made_up_codes()
     }
 }
 
-/// The attacker fills all the room there is for callers without credentials: nobody else notices, but for new
-/// logins.
+/// The attacker fills the part of the store for unauthenticated callers. Only new logins are affected.
 #[tokio::test]
-async fn the_room_of_strangers_is_full_and_sessions_go_on() {
+async fn sessions_work_while_unauthenticated_callers_fill_their_part_of_the_store() {
     for with_store in modes() {
         let world = World::new();
         let store = world.memory(200);
@@ -75,7 +74,7 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
         }
         world.channel.answer(Reply::Status(500, None));
         for _ in 0..120 {
-            let ask = made_up_callback(&shop).await;
+            let ask = forged_callback(&shop).await;
             assert_eq!(shop.send(ask).await.status, StatusCode::SERVICE_UNAVAILABLE);
         }
         let (_, honest) = honest_callback(&shop).await;
@@ -89,7 +88,7 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
         for jar in &mut jars {
             use_and_end(&shop, jar).await;
         }
-        // The authorization server signs out users who have no session here: each is noted.
+        // The authorization server signs out users without a session here: each has a watermark.
         for n in 0..50 {
             let token = logout_token(&world.server, &format!("user-{n}"));
             let body = format!("logout_token={token}");
@@ -98,7 +97,7 @@ async fn the_room_of_strangers_is_full_and_sessions_go_on() {
                 .body(&body);
             assert_eq!(shop.send(request).await.status, StatusCode::OK, "{n}");
         }
-        // Room again once the transactions cannot be presented any more.
+        // There is room again once the transactions have expired.
         world.advance(Duration::from_secs(721));
         sign_in(&world, &shop).await;
     }
@@ -119,7 +118,7 @@ pub fn logout_token_of(server: &TestServer, subject: &str, id: &str) -> String {
         .sign()
 }
 
-/// A hostile user fills the room of sessions: others can still sign out and refresh.
+/// A hostile user fills the part of sessions. Other users can still sign out and refresh.
 #[tokio::test]
 async fn a_store_full_of_sessions_has_room_for_leases_and_sign_outs() {
     for with_store in modes() {

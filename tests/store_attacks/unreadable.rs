@@ -1,4 +1,5 @@
-//! A process that lacks a cookie key, or is of an older release, removes and replaces nothing that others can read.
+//! A process that lacks a cookie key or runs an older release removes and replaces nothing that others can
+//! read.
 
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tower_oauth::store::{Expect, Key, Put, Store as _};
 use super::*;
 use crate::Watched;
 
-/// One replica has the new cookie key, the other does not have it yet.
+/// One replica has the new cookie key, and the other does not have it yet.
 struct Rotation {
     world: World,
     store: Watched,
@@ -52,7 +53,7 @@ impl Rotation {
 }
 
 #[tokio::test]
-async fn a_stored_session_of_a_key_that_this_process_lacks_is_anonymous_here_and_stays() {
+async fn a_stored_session_with_an_unknown_key_is_anonymous_and_kept() {
     let nodes = Rotation::new(LoginLayer::with_session_store);
     let jar = sign_in(&nodes.world, &nodes.new).await;
     let before = nodes.store.entries("session");
@@ -74,7 +75,7 @@ async fn a_stored_session_of_a_key_that_this_process_lacks_is_anonymous_here_and
 }
 
 #[tokio::test]
-async fn a_stored_session_of_another_format_is_left_as_it_is() {
+async fn a_stored_session_of_an_unknown_format_is_kept() {
     for value in [
         &b""[..],
         b"x",
@@ -97,9 +98,9 @@ async fn a_stored_session_of_another_format_is_left_as_it_is() {
     }
 }
 
-/// What a user asks for is done all the same: the ticket names the session, whatever is in it.
+/// An explicit sign-out takes effect: the secret identifies the session without its record.
 #[tokio::test]
-async fn a_sign_out_or_a_login_at_a_process_that_lacks_the_key_ends_the_session() {
+async fn a_sign_out_or_login_at_a_process_without_the_key_ends_the_session() {
     let nodes = Rotation::new(LoginLayer::with_session_store);
     let jar = sign_in(&nodes.world, &nodes.new).await;
     let answer = sign_out(&nodes.old, &jar).await;
@@ -114,10 +115,10 @@ async fn a_sign_out_or_a_login_at_a_process_that_lacks_the_key_ends_the_session(
     assert_eq!(greeting(&nodes.new, &before).await, "hello stranger");
 }
 
-/// The cookie is of the old key, what it has become is of the new one: with the tokens of the cookie this process
-/// would send a refresh token that was used, and overwrite newer tokens.
+/// The cookie has the old key and the newer record has the new one. With the tokens of the cookie this
+/// process would send a used refresh token and overwrite newer tokens.
 #[tokio::test]
-async fn a_refreshed_cookie_session_of_a_key_that_this_process_lacks_is_not_overwritten() {
+async fn a_refreshed_cookie_session_with_an_unknown_key_is_not_overwritten() {
     let nodes = Rotation::new(LoginLayer::with_shared_store);
     let jar = sign_in(&nodes.world, &nodes.old).await;
     assert_eq!(greeting(&nodes.new, &jar).await, "hello alice");
@@ -141,7 +142,7 @@ async fn a_refreshed_cookie_session_of_a_key_that_this_process_lacks_is_not_over
 }
 
 #[tokio::test]
-async fn a_newer_record_of_a_cookie_session_that_cannot_be_read_is_left_as_it_is() {
+async fn an_unreadable_newer_record_of_a_cookie_session_is_kept() {
     for value in [
         &b""[..],
         b"\x01",
@@ -164,9 +165,9 @@ async fn a_newer_record_of_a_cookie_session_that_cannot_be_read_is_left_as_it_is
     }
 }
 
-/// A list that was taken for empty would be overwritten, and its sessions could not be ended from outside.
+/// An index that is treated as empty would be overwritten, and a bulk logout would miss its sessions.
 #[tokio::test]
-async fn a_list_of_sessions_that_cannot_be_read_is_left_as_it_is() {
+async fn an_unreadable_session_index_is_kept() {
     for value in [&b""[..], b"\x63 of a later release", b"\x01 cut off"] {
         let nodes = Rotation::new(LoginLayer::with_session_store);
         let login = nodes.world.login().with_session_store(nodes.store.clone());
@@ -185,9 +186,10 @@ async fn a_list_of_sessions_that_cannot_be_read_is_left_as_it_is() {
     }
 }
 
-/// Taken for absent, it would let sessions go on that the authorization server has ended.
+/// A watermark that is treated as missing would let sessions continue that the authorization server has
+/// ended.
 #[tokio::test]
-async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_left_as_it_is() {
+async fn an_unreadable_logout_watermark_is_an_error_and_kept() {
     for value in [
         &b""[..],
         b"\x63 of a later release",
@@ -195,7 +197,7 @@ async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_lef
     ] {
         let nodes = Rotation::new(LoginLayer::with_shared_store);
         let token = |id: &str| {
-            let token = super::saturation::logout_token_of(&nodes.world.server, "alice", id);
+            let token = saturation::logout_token_of(&nodes.world.server, "alice", id);
             Ask::new("POST", "/auth/backchannel-logout")
                 .with(&[("content-type", "application/x-www-form-urlencoded")])
                 .body(&format!("logout_token={token}"))
@@ -215,5 +217,25 @@ async fn a_note_of_a_logout_that_cannot_be_read_ends_nothing_silently_and_is_lef
         let answer = nodes.old.send(token("2")).await;
         assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{value:?}");
         assert_eq!(nodes.store.entries("ended-user"), before, "{value:?}");
+    }
+}
+
+/// This process knows the tokens in the cookie: they are revoked, and the session at the authorization server
+/// ends.
+#[tokio::test]
+async fn a_sign_out_revokes_the_tokens_in_the_cookie_if_the_newer_record_cannot_be_read() {
+    let nodes = Rotation::new(LoginLayer::with_shared_store);
+    let jar = sign_in(&nodes.world, &nodes.old).await;
+    let answer = nodes.new.send(Ask::page("/renew").jar(&jar)).await;
+    assert_eq!(answer.status, StatusCode::NO_CONTENT);
+    let answer = sign_out(&nodes.old, &jar).await;
+    assert!(answer.location().starts_with(ISSUER), "{answer:?}");
+    let requests = nodes.world.server.requests();
+    let revocations = requests
+        .iter()
+        .filter(|one| one.endpoint() == tower_oauth::testing::Endpoint::Revocation);
+    assert_eq!(revocations.count(), 2);
+    for shop in [&nodes.old, &nodes.new] {
+        assert_eq!(greeting(shop, &jar).await, "hello stranger");
     }
 }

@@ -1,6 +1,6 @@
-//! What every store promises, as tests that take any of them.
+//! The contract of a store as test functions for any implementation.
 //!
-//! A store of one's own is tried by a [`Subject`] for it and a `#[tokio::test]` for each function here.
+//! To test your own store, implement [`Subject`] for it and call each function from a `#[tokio::test]`.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -16,23 +16,23 @@ use std::time::Duration;
 use bytes::Bytes;
 use tower_oauth::store::{Expect, Key, Put, Removed, Store, StoreError};
 
-/// A store to try, and the time it reads.
+/// A store to test, and control over the time that it observes.
 pub trait Subject {
     type Store: Store;
 
     fn store(&self) -> Arc<Self::Store>;
 
-    /// Lets time pass: turns a clock, or waits.
+    /// Lets time pass: advances a manual clock, or waits.
     fn pass(&self, time: Duration) -> impl Future<Output = ()>;
 
-    /// A time to live that is short enough to wait for.
-    fn moment(&self) -> Duration;
+    /// Returns a time to live that is short enough to wait for.
+    fn short_ttl(&self) -> Duration;
 }
 
-/// Long enough that no test sees its end.
+/// A time to live that no test waits for.
 const LONG: Duration = Duration::from_secs(3600);
 
-/// A key that no other test has, also where the store is shared.
+/// Returns a key that no other test uses, even if they share the store.
 pub fn fresh_key() -> Key {
     fresh_key_of("suite")
 }
@@ -57,7 +57,7 @@ async fn store_it(store: &impl Store, key: &Key, text: &'static str, ttl: Durati
     }
 }
 
-pub async fn what_was_put_is_there_until_it_is_removed(subject: &impl Subject) {
+pub async fn an_entry_is_readable_until_it_is_removed(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     assert_eq!(store.get(&key).await.unwrap(), None);
     let version = store_it(&*store, &key, "one", LONG).await;
@@ -71,7 +71,7 @@ pub async fn what_was_put_is_there_until_it_is_removed(subject: &impl Subject) {
     assert_eq!(removed, Removed::Absent);
 }
 
-pub async fn values_of_any_bytes_come_back_as_they_were(subject: &impl Subject) {
+pub async fn values_of_any_bytes_are_returned_unchanged(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let all: Vec<u8> = (0..=255).cycle().take(70_000).collect();
     for value in [
@@ -86,22 +86,22 @@ pub async fn values_of_any_bytes_come_back_as_they_were(subject: &impl Subject) 
     }
 }
 
-pub async fn a_verb_takes_effect_only_where_the_entry_is_as_expected(subject: &impl Subject) {
+pub async fn an_operation_takes_effect_only_if_its_condition_is_met(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let put = async |text, expect| store.put(&key, value(text), LONG, expect).await.unwrap();
     let remove = async |expect| store.remove(&key, expect).await.unwrap();
-    let held = async || {
+    let current = async || {
         let record = store.get(&key).await.unwrap();
         record.map(|record| record.into_value())
     };
 
-    // Nothing is there.
+    // Without an entry.
     assert_eq!(put("a", Expect::Version(1)).await, Put::Conflict);
     assert_eq!(remove(Expect::Version(1)).await, Removed::Absent);
     assert_eq!(remove(Expect::Absent).await, Removed::Absent);
-    assert_eq!(held().await, None);
+    assert_eq!(current().await, None);
 
-    // Something is.
+    // With an entry.
     let Put::Stored(first) = put("a", Expect::Absent).await else {
         panic!("not stored")
     };
@@ -109,27 +109,27 @@ pub async fn a_verb_takes_effect_only_where_the_entry_is_as_expected(subject: &i
     assert_eq!(put("b", Expect::Version(first + 1)).await, Put::Conflict);
     assert_eq!(remove(Expect::Absent).await, Removed::Conflict);
     assert_eq!(remove(Expect::Version(first + 1)).await, Removed::Conflict);
-    assert_eq!(held().await, Some(value("a")));
+    assert_eq!(current().await, Some(value("a")));
 
-    // It is replaced: the version before is none any more.
+    // After a replacement, the previous version no longer matches.
     let Put::Stored(second) = put("b", Expect::Version(first)).await else {
         panic!("not stored")
     };
     assert_eq!(put("c", Expect::Version(first)).await, Put::Conflict);
     assert_eq!(remove(Expect::Version(first)).await, Removed::Conflict);
-    assert_eq!(held().await, Some(value("b")));
+    assert_eq!(current().await, Some(value("b")));
     assert_eq!(remove(Expect::Version(second)).await, Removed::Removed);
-    assert_eq!(held().await, None);
+    assert_eq!(current().await, None);
 }
 
-pub async fn no_key_sees_a_version_twice(subject: &impl Subject) {
+pub async fn versions_of_a_key_are_unique_and_increasing(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let mut versions = vec![store_it(&*store, &key, "first", LONG).await];
     versions.push(store_it(&*store, &key, "replaced", LONG).await);
     store.remove(&key, Expect::Anything).await.unwrap();
-    versions.push(store_it(&*store, &key, "after a removal", subject.moment()).await);
-    subject.pass(subject.moment() * 2).await;
-    versions.push(store_it(&*store, &key, "after an end", LONG).await);
+    versions.push(store_it(&*store, &key, "after a removal", subject.short_ttl()).await);
+    subject.pass(subject.short_ttl() * 2).await;
+    versions.push(store_it(&*store, &key, "after expiry", LONG).await);
     store.remove(&key, Expect::Anything).await.unwrap();
     versions.push(store_it(&*store, &key, "after both", LONG).await);
     assert!(
@@ -138,37 +138,37 @@ pub async fn no_key_sees_a_version_twice(subject: &impl Subject) {
     );
 }
 
-pub async fn an_entry_whose_time_is_over_is_absent_to_every_verb(subject: &impl Subject) {
+pub async fn an_expired_entry_is_absent_for_all_operations(subject: &impl Subject) {
     let (store, keys) = (subject.store(), [fresh_key(), fresh_key(), fresh_key()]);
     let mut versions = Vec::new();
     for key in &keys {
-        versions.push(store_it(&*store, key, "short", subject.moment()).await);
+        versions.push(store_it(&*store, key, "short", subject.short_ttl()).await);
         assert!(store.get(key).await.unwrap().is_some());
     }
-    subject.pass(subject.moment() * 2).await;
+    subject.pass(subject.short_ttl() * 2).await;
     let [read, put, removed] = &keys;
     assert_eq!(store.get(read).await.unwrap(), None);
     let stale = Expect::Version(versions[1]);
     let answer = store.put(put, value("new"), LONG, stale).await.unwrap();
-    assert_eq!(answer, Put::Conflict, "there is nothing of that version");
+    assert_eq!(answer, Put::Conflict, "the version has expired");
     let answer = store.put(put, value("new"), LONG, Expect::Absent).await;
     assert!(matches!(answer, Ok(Put::Stored(_))));
     let answer = store.remove(removed, Expect::Anything).await.unwrap();
     assert_eq!(answer, Removed::Absent);
 }
 
-pub async fn each_put_sets_the_time_to_live_anew(subject: &impl Subject) {
+pub async fn each_put_replaces_the_time_to_live(subject: &impl Subject) {
     let (store, longer, shorter) = (subject.store(), fresh_key(), fresh_key());
-    store_it(&*store, &longer, "a", subject.moment()).await;
+    store_it(&*store, &longer, "a", subject.short_ttl()).await;
     store_it(&*store, &longer, "b", LONG).await;
     store_it(&*store, &shorter, "a", LONG).await;
-    store_it(&*store, &shorter, "b", subject.moment()).await;
-    subject.pass(subject.moment() * 2).await;
+    store_it(&*store, &shorter, "b", subject.short_ttl()).await;
+    subject.pass(subject.short_ttl() * 2).await;
     assert!(store.get(&longer).await.unwrap().is_some());
     assert!(store.get(&shorter).await.unwrap().is_none());
 }
 
-pub async fn no_time_to_live_is_stored_and_gone(subject: &impl Subject) {
+pub async fn an_entry_with_a_time_to_live_of_zero_is_absent_immediately(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let first = store_it(&*store, &key, "a", Duration::ZERO).await;
     assert_eq!(store.get(&key).await.unwrap(), None);
@@ -176,7 +176,7 @@ pub async fn no_time_to_live_is_stored_and_gone(subject: &impl Subject) {
     assert!(matches!(answer, Ok(Put::Stored(second)) if second > first));
 }
 
-pub async fn of_many_that_put_at_once_one_is_first(subject: &impl Subject) {
+pub async fn exactly_one_of_many_concurrent_puts_succeeds(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let tasks: Vec<_> = (0..100)
         .map(|_| {
@@ -194,7 +194,7 @@ pub async fn of_many_that_put_at_once_one_is_first(subject: &impl Subject) {
     assert_eq!(stored, 1);
 }
 
-/// Puts entries of this purpose until there is no room for another one.
+/// Adds entries of this purpose until the store is full for their class.
 async fn fill(store: &impl Store, purpose: &'static str) -> Vec<Key> {
     let value = Bytes::from(vec![7; 4096]);
     let mut keys = Vec::new();
@@ -206,15 +206,15 @@ async fn fill(store: &impl Store, purpose: &'static str) -> Vec<Key> {
             other => panic!("{other:?}"),
         }
     }
-    panic!("this store has too much room for this test")
+    panic!("this store has too much capacity for this test")
 }
 
-/// Purposes whose entries end sessions, or protect them while they change.
+/// The purposes of protected entries.
 const PROTECTED: [&str; 5] = ["cookie", "lease", "logout", "ended-user", "ended-sid"];
 
-/// What callers without credentials create fills the room of nobody else, and neither do sessions fill that of
-/// sign-outs and leases. For a store with room for a few thousand entries of 4 KiB at most.
-pub async fn each_class_keeps_its_room(subject: &impl Subject) {
+/// Entries of unauthenticated callers must not use up the capacity of sessions, and sessions not that of protected
+/// entries. Requires a store with capacity for at most a few thousand entries of 4 KiB.
+pub async fn each_class_has_separate_capacity(subject: &impl Subject) {
     let store = subject.store();
     let states = fill(&*store, "state").await;
     assert!(!states.is_empty());
@@ -231,17 +231,17 @@ pub async fn each_class_keeps_its_room(subject: &impl Subject) {
             store_it(&*store, &key, "b", LONG).await;
         }
         let state = fresh_key_of("state");
-        let refused = store.put(&state, Bytes::new(), LONG, Expect::Absent).await;
-        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+        let rejected = store.put(&state, Bytes::new(), LONG, Expect::Absent).await;
+        assert!(matches!(rejected, Err(StoreError::Full)), "{rejected:?}");
     }
-    // Nothing was given up for any of it.
+    // No entry was evicted.
     for key in states.iter().chain(&sessions) {
         assert!(store.get(key).await.unwrap().is_some());
     }
 }
 
-/// For a store with room for a few thousand entries of 4 KiB at most.
-pub async fn an_existing_entry_is_replaced_when_there_is_no_room(subject: &impl Subject) {
+/// Requires a store with capacity for at most a few thousand entries of 4 KiB.
+pub async fn a_full_store_accepts_replacements(subject: &impl Subject) {
     let store = subject.store();
     for purpose in ["state", "session"] {
         let keys = fill(&*store, purpose).await;
@@ -252,12 +252,12 @@ pub async fn an_existing_entry_is_replaced_when_there_is_no_room(subject: &impl 
             let removed = store.remove(key, Expect::Anything).await.unwrap();
             assert_eq!(removed, Removed::Removed);
         }
-        store_it(&*store, &fresh_key_of(purpose), "there is room again", LONG).await;
+        store_it(&*store, &fresh_key_of(purpose), "accepted again", LONG).await;
     }
 }
 
-/// A counter that many raise by compare-and-swap loses no step.
-pub async fn swaps_by_version_lose_nothing(subject: &impl Subject) {
+/// Increments a counter concurrently by compare-and-swap.
+pub async fn compare_and_swap_loses_no_update(subject: &impl Subject) {
     let (store, key) = (subject.store(), fresh_key());
     let start = Bytes::from_static(&[0]);
     let put = store.put(&key, start, LONG, Expect::Absent).await;
@@ -266,13 +266,13 @@ pub async fn swaps_by_version_lose_nothing(subject: &impl Subject) {
         .map(|_| {
             let (store, key) = (Arc::clone(&store), key.clone());
             tokio::spawn(async move {
-                let mut raised = 0;
-                while raised < 10 {
+                let mut increments = 0;
+                while increments < 10 {
                     let record = store.get(&key).await.unwrap().unwrap();
                     let next = Bytes::from(vec![record.value()[0] + 1]);
                     let expect = Expect::Version(record.version());
                     match store.put(&key, next, LONG, expect).await.unwrap() {
-                        Put::Stored(_) => raised += 1,
+                        Put::Stored(_) => increments += 1,
                         Put::Conflict => tokio::task::yield_now().await,
                     }
                 }

@@ -1,5 +1,4 @@
-//! A reader of `WWW-Authenticate` that shares nothing with the crate's writer (RFC 9110 §11.6.1, with
-//! the list rule of §5.6.1).
+//! A parser of `WWW-Authenticate` that is independent of the crate (RFC 9110 §11.6.1, with the list rule of §5.6.1).
 
 use http::HeaderMap;
 use http::header::WWW_AUTHENTICATE;
@@ -19,7 +18,7 @@ impl Challenge {
     }
 }
 
-/// All challenges of all field lines; an error says what breaks the grammar.
+/// Parses the challenges of all field lines. An error describes the violation of the grammar.
 pub fn parse(headers: &HeaderMap) -> Result<Vec<Challenge>, String> {
     let mut challenges = Vec::new();
     for line in headers.get_all(WWW_AUTHENTICATE) {
@@ -43,7 +42,7 @@ pub fn parse_line(line: &str) -> Result<Vec<Challenge>, String> {
         let before = reader.at;
         reader.skip(" \t");
         if reader.rest().starts_with('=') && !reader.rest().starts_with("==") {
-            // A parameter of the challenge before.
+            // A parameter of the previous challenge.
             reader.at += 1;
             reader.skip(" \t");
             let value = reader.value()?;
@@ -52,7 +51,7 @@ pub fn parse_line(line: &str) -> Result<Vec<Challenge>, String> {
                 .ok_or("a parameter before any scheme")?;
             let name = word.to_ascii_lowercase();
             if challenge.parameter(&name).is_some() {
-                return Err(format!("{name} is there twice"));
+                return Err(format!("{name} is repeated"));
             }
             challenge.parameters.push((name, value));
         } else {
@@ -103,7 +102,7 @@ impl<'a> Reader<'a> {
         Ok(rest[..length].to_owned())
     }
 
-    /// A token68 that stands alone behind its scheme.
+    /// Parses a token68 that follows the scheme alone.
     fn token68(&mut self, scheme_end: usize) -> Option<String> {
         let rest = self.rest();
         let length = rest.find([',', ' ', '\t']).unwrap_or(rest.len());
@@ -134,7 +133,7 @@ impl<'a> Reader<'a> {
                     self.at += at + 1;
                     return Ok(value);
                 }
-                '\\' => value.push(characters.next().ok_or("a quoted pair without its half")?.1),
+                '\\' => value.push(characters.next().ok_or("an incomplete quoted pair")?.1),
                 '\t' | ' '..='~' => value.push(one),
                 _ => return Err(format!("{one:?} in a quoted string")),
             }

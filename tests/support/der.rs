@@ -1,4 +1,4 @@
-//! Just enough DER to write what attackers hand in: an ECDSA signature, a public key.
+//! Encodes ECDSA signatures and public keys as DER.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! What the tests of DPoP share: a client with a key, and answers in one line.
+//! Shared by the DPoP tests: a client with a key, and responses in one line.
 
 use axum::Router;
 use axum::body::Body;
@@ -11,7 +11,7 @@ use tower_oauth::{Algorithm, BearerLayer};
 
 use super::{AUDIENCE, Answer, ask, good, layer};
 
-/// A client that holds a key.
+/// A client with a key.
 #[derive(Clone)]
 pub struct Client {
     pub server: TestServer,
@@ -39,14 +39,14 @@ impl Client {
         self.mint().sign()
     }
 
-    /// A good proof for `GET` of this path with this token.
+    /// Creates a valid proof for `GET` of this path with this token.
     pub fn proof(&self, path: &str, token: &str) -> DpopProof {
         let url = format!("{AUDIENCE}{path}");
         self.key.proof("GET", &url).with_access_token(token)
     }
 }
 
-/// Proofs for this API, by the server's clock.
+/// Accepts proofs for this API, with the clock of the server.
 pub fn dpop(server: &TestServer) -> Dpop {
     Dpop::new(AUDIENCE).unwrap().with_clock(server.clock())
 }
@@ -63,13 +63,13 @@ pub fn request(path: &str, authorization: &str, proof: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// Asks for `/` by the scheme `DPoP`.
+/// Requests `/` with the scheme `DPoP`.
 pub async fn show(api: &Router, token: &str, proof: &str) -> Answer {
     ask(api, request("/", &format!("DPoP {token}"), proof)).await
 }
 
 impl Answer {
-    /// The status, and each scheme with its error where it has one: `401 Bearer DPoP=invalid_token`.
+    /// Returns the status and each scheme with its error, if it has one: `401 Bearer DPoP=invalid_token`.
     pub fn said(&self) -> String {
         let mut said = self.status.as_u16().to_string();
         for challenge in self.challenges() {
@@ -93,7 +93,7 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         let mut lines = self.headers.get_all(name).iter();
         let line = lines.next()?;
-        assert!(lines.next().is_none(), "{name} is there twice");
+        assert!(lines.next().is_none(), "{name} is repeated");
         Some(line.to_str().unwrap())
     }
 }

@@ -1,15 +1,19 @@
-//! Everything the crate tells `tracing`, as text.
+//! Records the log events of the crate as text.
 //!
-//! One subscriber serves the whole process and is there before anything is logged: what `tracing`
-//! remembers of a place in the code must not depend on which test came by first.
+//! One subscriber for the whole process is installed before any event: `tracing` caches the interest in a callsite, which
+//! must not depend on the order of the tests.
 
 use std::cell::RefCell;
-use std::io;
 use std::sync::{Arc, Mutex, Once};
+use std::{fmt, io};
 
+use tracing::Subscriber;
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::dynamic_filter_fn;
+use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormattedFields};
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 
 #[derive(Clone, Default)]
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
@@ -18,13 +22,14 @@ thread_local! {
     static RECORDING: RefCell<Option<Logs>> = const { RefCell::new(None) };
 }
 
-/// To be called before the first line is logged: by whatever makes a test's server.
+/// Installs the subscriber. Functions that create a test server call it before the first event.
 pub fn listen() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let lines = tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .without_time()
+            .event_format(WithName)
             .with_writer(|| ToThisThread)
             .with_filter(dynamic_filter_fn(|_, _| {
                 RECORDING.with_borrow(Option::is_some)
@@ -46,7 +51,7 @@ impl Logs {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }
 
-    /// What was recorded since the last time.
+    /// Returns what was recorded since the last call.
     pub fn take(&self) -> String {
         String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
     }
@@ -58,6 +63,43 @@ pub struct Recording(());
 impl Drop for Recording {
     fn drop(&mut self) {
         RECORDING.set(None);
+    }
+}
+
+/// The usual format, with the name of the event as its first field: `event="login_started"`.
+struct WithName;
+
+impl<S, N> FormatEvent<S, N> for WithName
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &tracing::Event<'_>,
+    ) -> fmt::Result {
+        let metadata = event.metadata();
+        write!(writer, "{:>5} ", metadata.level())?;
+        for span in context
+            .event_scope()
+            .into_iter()
+            .flat_map(|scope| scope.from_root())
+        {
+            let extensions = span.extensions();
+            let fields = extensions.get::<FormattedFields<N>>();
+            let fields = fields.map_or("", |fields| fields.as_str());
+            write!(writer, "{}{{{fields}}}: ", span.name())?;
+        }
+        write!(
+            writer,
+            "{}: event={:?} ",
+            metadata.target(),
+            metadata.name()
+        )?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
     }
 }
 

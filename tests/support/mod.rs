@@ -1,4 +1,4 @@
-//! What the tests of the resource server share: an API behind the layers, and what it answers.
+//! Shared by the tests of the resource server: an API behind the layers, and its responses.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -33,7 +33,7 @@ use challenge::Challenge;
 pub const ISSUER: &str = "https://id.example.test";
 pub const AUDIENCE: &str = "https://api.example.test";
 
-/// How often metadata and keys were asked for.
+/// Returns how often metadata and keys were fetched.
 pub fn fetches(server: &TestServer) -> (usize, usize) {
     (
         server.count(Endpoint::Metadata),
@@ -41,7 +41,7 @@ pub fn fetches(server: &TestServer) -> (usize, usize) {
     )
 }
 
-/// An authorization server that signs by ES256, the cheapest to make keys for.
+/// An authorization server that signs with ES256, whose keys are the fastest to generate.
 pub fn server() -> TestServer {
     logs::listen();
     TestServer::new(ISSUER)
@@ -49,7 +49,7 @@ pub fn server() -> TestServer {
         .with_algorithm(Algorithm::Es256)
 }
 
-/// A token that the API accepts, before it is changed.
+/// Mints a token that the API accepts, before changes.
 pub fn good(server: &TestServer) -> TokenMint {
     server.access_token().with_audience(AUDIENCE)
 }
@@ -70,14 +70,14 @@ pub fn layer_of(server: &AuthorizationServer) -> BearerLayer {
     BearerLayer::jwt(server, AUDIENCE).unwrap()
 }
 
-/// `/` tells who calls, `/read` needs the scope `read`, `/maybe` takes `Option<VerifiedToken>`.
+/// `/` returns the subject, `/read` requires the scope `read`, `/maybe` takes `Option<VerifiedToken>`.
 pub fn api(guard: impl Guard) -> Router {
     let whoami = async |token: VerifiedToken| {
         Json(json!({ "sub": token.subject(), "scope": token.scopes().to_string() }))
     };
     let maybe = async |token: Option<VerifiedToken>| {
         token.map_or_else(
-            || "nobody".to_owned(),
+            || "anonymous".to_owned(),
             |token| format!("{:?}", token.subject()),
         )
     };
@@ -88,7 +88,7 @@ pub fn api(guard: impl Guard) -> Router {
         .layer(guard.into_layer())
 }
 
-/// What can stand before an API: a layer, or what a plain layer is made from.
+/// A layer that can protect an API, or a verifier for a default layer.
 pub trait Guard {
     fn into_layer(self) -> BearerLayer;
 }
@@ -105,7 +105,7 @@ impl Guard for JwtVerifier {
     }
 }
 
-/// What came of a request, told by status and challenge alone; for a refused token also why.
+/// The result of a request, determined by status and challenge; for a rejected token also the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Accepted,
@@ -132,7 +132,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The challenges of all field lines, by a reader of its own.
+    /// Parses the challenges of all field lines with an independent parser.
     pub fn challenges(&self) -> Vec<Challenge> {
         challenge::parse(&self.headers).unwrap()
     }
@@ -164,17 +164,17 @@ impl Answer {
             }
             (403, Some("insufficient_scope"), None) => Outcome::InsufficientScope,
             (503, None, _) => {
-                assert!(self.challenges().is_empty(), "an outage is no challenge");
+                assert!(self.challenges().is_empty(), "a 503 has a challenge");
                 let wait = self.headers[RETRY_AFTER].to_str().unwrap().parse::<u32>();
                 assert!((1..=60).contains(&wait.unwrap()));
                 Outcome::Unavailable
             }
             (500, None, _) if self.challenges().is_empty() => Outcome::Misconfigured,
-            _ => panic!("an answer of no kind: {self:?}"),
+            _ => panic!("unexpected response: {self:?}"),
         }
     }
 
-    /// One of the fixed sentences, whatever was sent (`A18`).
+    /// Asserts that the description is one of the fixed texts.
     fn check_description(&self) {
         let challenge = self.challenge();
         let description = challenge
@@ -182,21 +182,21 @@ impl Answer {
             .expect("a description");
         assert!(
             DESCRIPTIONS.contains(&description),
-            "{description:?} is new"
+            "{description:?} is not listed"
         );
     }
 }
 
-/// Every sentence that may be said of a refused token.
+/// Every `error_description` of a rejected token.
 pub const DESCRIPTIONS: &[&str] = &[
     "the access token has expired",
     "the access token is not valid yet",
-    "the access token is for another audience",
-    "the access token is of another issuer",
+    "the access token is for a different audience",
+    "the access token was issued by a different issuer",
     "the signature of the access token cannot be verified",
     "the token is not an access token",
-    "the access token is bound to a key that was not shown",
-    "the access token is not bound to a key",
+    "proof of possession is missing",
+    "the access token is not sender-constrained",
     "the access token is malformed or unsupported",
     "the access token is not active",
 ];
@@ -213,26 +213,26 @@ pub async fn ask(api: &Router, request: Request<Body>) -> Answer {
     }
 }
 
-/// Asks for `path` with this token.
+/// Requests `path` with this token.
 pub async fn present_at(api: &Router, path: &str, token: &str) -> Answer {
     let request = Request::get(path).header(AUTHORIZATION, format!("Bearer {token}"));
     ask(api, request.body(Body::empty()).unwrap()).await
 }
 
-/// Asks for `/` with this token.
+/// Requests `/` with this token.
 pub async fn present(api: &Router, token: &str) -> Answer {
     present_at(api, "/", token).await
 }
 
-/// Fails the test instead of hanging for ever; what is awaited needs none of this time.
+/// Fails the test if the future does not complete, instead of waiting forever.
 pub async fn soon<F: Future>(future: F) -> F::Output {
     let limit = Duration::from_secs(60);
     tokio::time::timeout(limit, future)
         .await
-        .expect("what was awaited never came")
+        .expect("the future did not complete")
 }
 
-/// Lets other tasks run until something is true.
+/// Lets other tasks run until the condition is true.
 pub async fn until(mut is_true: impl FnMut() -> bool) {
     soon(async {
         while !is_true() {
@@ -242,17 +242,16 @@ pub async fn until(mut is_true: impl FnMut() -> bool) {
     .await;
 }
 
-/// Lets every other task run until it waits for something.
+/// Lets all other tasks run until they are pending.
 pub async fn settle() {
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
 }
 
-/// One line of a table.
+/// One row of a table.
 #[derive(Debug)]
 pub struct Case {
-    /// Begins with the name of the vector.
     pub name: &'static str,
     pub token: String,
     pub expect: Outcome,
@@ -266,7 +265,7 @@ pub fn case(name: &'static str, token: impl Into<String>, expect: Outcome) -> Ca
     }
 }
 
-/// Presents every token, and says of all that went otherwise.
+/// Presents every token, and reports all unexpected results.
 pub async fn check(api: &Router, cases: &[Case]) {
     let mut wrong = Vec::new();
     for Case {

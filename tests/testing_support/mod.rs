@@ -1,4 +1,4 @@
-//! One test server with its clients and users, and the requests that the tests send to it.
+//! A test server with clients and users, and helpers that send requests to it.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
@@ -12,7 +12,7 @@ use http::{Request, Response};
 use serde_json::Value;
 use tower::ServiceExt;
 use tower_oauth::testing::{
-    Browser, ClientAuthentication, Disconnected, Grant, Page, TestClient, TestServer, TestUser,
+    Browser, ClientAuthentication, Disconnected, GrantType, Page, TestClient, TestServer, TestUser,
 };
 
 pub const ISSUER: &str = "https://id.example.test";
@@ -45,13 +45,13 @@ pub fn server() -> TestServer {
             TestClient::confidential("cli", "cli-secret")
                 .with_scopes("notes:read notes:write")
                 .unwrap()
-                .with_grants([Grant::ClientCredentials])
+                .with_grant_types([GrantType::ClientCredentials])
                 .with_audience(AUDIENCE),
         )
         .add_client(
             TestClient::confidential("posting", "secret")
                 .with_authentication(ClientAuthentication::Post)
-                .with_grants([Grant::ClientCredentials]),
+                .with_grant_types([GrantType::ClientCredentials]),
         )
         .add_user(
             TestUser::new("alice", "wonderland")
@@ -72,7 +72,7 @@ pub fn browser(server: &TestServer) -> Browser {
         .unwrap()
 }
 
-/// A good authorization request with some parameters replaced, or taken away where they are empty.
+/// A valid authorization request with some parameters replaced. An empty value counts as omitted.
 pub fn authorize(changes: &[(&str, &str)]) -> String {
     let mut pairs: Vec<(&str, &str)> = vec![
         ("response_type", "code"),
@@ -193,12 +193,12 @@ pub fn error(response: &Response<Bytes>) -> String {
     json(response)["error"].as_str().unwrap().to_owned()
 }
 
-/// The payload of a token, unverified: the bearer layer's own tests verify.
+/// Returns the payload of a token without verification.
 pub fn claims(token: &str) -> Value {
     part(token, 1)
 }
 
-pub fn part(token: &str, at: usize) -> Value {
-    let part = token.split('.').nth(at).unwrap();
+pub fn part(token: &str, index: usize) -> Value {
+    let part = token.split('.').nth(index).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap()
 }

@@ -1,5 +1,5 @@
-//! Two login layers with the same client, cookie key, cookie name and store, but other routes: no
-//! session and no login in progress crosses between them, and one logout token ends both.
+//! Two login layers with the same client, cookie key, cookie name and store, but different routes: neither
+//! accepts sessions or logins of the other, and one logout token ends the sessions of both.
 
 mod nested;
 
@@ -21,7 +21,7 @@ const STRANGER: &str = "hello stranger";
 const ALICE: &str = "hello alice";
 const ADMIN: &str = "https://shop.example.com/admin/auth/callback";
 
-/// Redirect URIs that make another layer than [`CALLBACK`] does.
+/// Redirect URIs of other layers than that of [`CALLBACK`].
 const OTHERS: [(&str, &str); 9] = [
     ("another folder", ADMIN),
     ("no folder", "https://shop.example.com/callback"),
@@ -64,14 +64,14 @@ const SAME: [(&str, &str); 5] = [
     ),
 ];
 
-/// Whoever signs in at a layer gets a session, or is turned away by `with_on_login`.
+/// Whether a layer admits a user or rejects every login with `with_on_login`.
 #[derive(Clone, Copy, PartialEq)]
-enum Door {
+enum Admission {
     Open,
     Closed,
 }
 
-/// One layer in front of the pages of `login_support`, at its own origin and folder.
+/// One layer in front of the pages of `login_support`, at an origin and folder.
 struct Site {
     server: TestServer,
     login: LoginLayer,
@@ -81,7 +81,7 @@ struct Site {
     asked: Arc<AtomicUsize>,
 }
 
-/// What two layers have in common.
+/// What two layers share.
 struct Common {
     server: TestServer,
     memory: MemoryStore,
@@ -99,10 +99,10 @@ impl Common {
         }
     }
 
-    /// A layer with the cookie name `shop`, whatever its routes are.
-    fn site(&self, redirect_uri: &str, door: Door) -> Site {
+    /// Creates a layer with the cookie name `shop`, whatever its routes are.
+    fn site(&self, redirect_uri: &str, admission: Admission) -> Site {
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
-        self.site_of(&self.server, "shop", redirect_uri, door, name)
+        self.site_of(&self.server, "shop", redirect_uri, admission, name)
     }
 
     fn site_of(
@@ -110,7 +110,7 @@ impl Common {
         server: &TestServer,
         client: &str,
         redirect_uri: &str,
-        door: Door,
+        admission: Admission,
         configure: impl FnOnce(LoginLayer) -> LoginLayer,
     ) -> Site {
         let asked = Arc::new(AtomicUsize::new(0));
@@ -127,9 +127,9 @@ impl Common {
         let login = configure(login).with_on_login(move |_| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
-                match door {
-                    Door::Open => LoginDecision::allow(),
-                    Door::Closed => LoginDecision::deny("Only for staff."),
+                match admission {
+                    Admission::Open => LoginDecision::allow(),
+                    Admission::Closed => LoginDecision::deny("Only for staff."),
                 }
             }
         });
@@ -161,7 +161,7 @@ fn server_at(issuer: &str) -> TestServer {
 }
 
 impl Site {
-    /// Starts a login: the cookies of the browser, and where the authorization server sends it.
+    /// Starts a login. Returns the cookies of the browser and the URL of the redirect.
     async fn start(&self) -> (Jar, String) {
         let mut jar = Jar::default();
         let ask = Ask::page(&format!("{}/login", self.folder));
@@ -187,7 +187,7 @@ impl Site {
         send(&self.app, Ask::page("/").jar(jar)).await.text()
     }
 
-    /// Asserts that these cookies are worth nothing here, and that presenting them changes nothing.
+    /// Asserts that these cookies are rejected here, and that presenting them changes nothing.
     async fn is_stranger(&self, jar: &Jar, name: &str) {
         assert_eq!(self.greeting(jar).await, STRANGER, "{name}");
         let answer = send(&self.app, Ask::page("/account").jar(jar)).await;
@@ -198,7 +198,8 @@ impl Site {
         let own = [("sec-fetch-site", "same-origin")];
         let ask = Ask::new("POST", &format!("{}/logout", self.folder)).with(&own);
         let answer = send(&self.app, ask.jar(jar)).await;
-        // A sealed cookie of another layer cannot be read, and the sign-out says that it ended nothing.
+        // An encrypted cookie of another layer cannot be read, and the sign-out reports that it ended
+        // nothing.
         match answer.status {
             StatusCode::BAD_REQUEST => {
                 assert_eq!(answer.json()["code"], "session_cookie_unreadable", "{name}");
@@ -207,9 +208,9 @@ impl Site {
         }
     }
 
-    async fn tell(&self, token: &str) -> StatusCode {
+    async fn send_logout_token(&self, token: &str) -> StatusCode {
         let path = format!("{}/backchannel-logout", self.folder);
-        send(&self.app, notice(token).at(&path)).await.status
+        send(&self.app, delivery(token).at(&path)).await.status
     }
 }
 
@@ -225,21 +226,21 @@ fn renamed(jar: &Jar) -> Jar {
 }
 
 #[tokio::test]
-async fn a_session_of_one_layer_is_none_at_another_with_the_same_client_and_key() {
+async fn a_session_of_one_layer_is_rejected_at_another_with_the_same_client_and_key() {
     for mode in ALL {
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
             let common = Common::new(mode);
-            let open = common.site(CALLBACK, Door::Open);
-            let closed = common.site(redirect_uri, Door::Closed);
+            let open = common.site(CALLBACK, Admission::Open);
+            let closed = common.site(redirect_uri, Admission::Closed);
             let jar = open.signed_in().await;
             closed.is_stranger(&renamed(&jar), &name).await;
             assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
             // Neither the requests nor the sign-out at the other layer have ended it.
             assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
 
-            // The other way round.
-            let (open, other) = (common.site(redirect_uri, Door::Open), &open);
+            // Vice versa.
+            let (open, other) = (common.site(redirect_uri, Admission::Open), &open);
             let jar = open.signed_in().await;
             other.is_stranger(&renamed(&jar), &name).await;
             assert_eq!(open.greeting(&jar).await, ALICE, "{name}");
@@ -248,32 +249,32 @@ async fn a_session_of_one_layer_is_none_at_another_with_the_same_client_and_key(
 }
 
 #[tokio::test]
-async fn a_session_of_another_client_or_issuer_is_none_here() {
+async fn a_session_of_another_client_or_issuer_is_rejected() {
     for mode in ALL {
         let common = Common::new(mode);
         let name = |login: LoginLayer| login.with_cookie_name("shop").unwrap();
-        let open = common.site(CALLBACK, Door::Open);
+        let open = common.site(CALLBACK, Admission::Open);
         let jar = renamed(&open.signed_in().await);
         let other_issuer = server_at("https://id.example.org");
         for (what, server, client) in [
             ("client", &common.server, "desk"),
             ("issuer", &other_issuer, "shop"),
         ] {
-            let closed = common.site_of(server, client, CALLBACK, Door::Closed, name);
+            let closed = common.site_of(server, client, CALLBACK, Admission::Closed, name);
             closed.is_stranger(&jar, &format!("{mode:?}: {what}")).await;
         }
         assert_eq!(open.greeting(&jar).await, ALICE, "{mode:?}");
     }
 }
 
-/// The same layer, written in another way: replicas need not agree on the spelling.
+/// The same layer in another spelling: replicas need not agree on the spelling.
 #[tokio::test]
 async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
     for mode in ALL {
         for (what, redirect_uri) in SAME {
             let common = Common::new(mode);
-            let one = common.site(CALLBACK, Door::Open);
-            let two = common.site(redirect_uri, Door::Open);
+            let one = common.site(CALLBACK, Admission::Open);
+            let two = common.site(redirect_uri, Admission::Open);
             let jar = one.signed_in().await;
             assert_eq!(two.greeting(&jar).await, ALICE, "{mode:?}: {what}");
         }
@@ -281,13 +282,13 @@ async fn another_spelling_of_the_same_origin_and_folder_is_the_same_layer() {
 }
 
 #[tokio::test]
-async fn a_login_that_began_at_one_layer_is_completed_at_no_other() {
+async fn a_login_started_at_one_layer_is_rejected_at_another() {
     for mode in ALL {
         for (what, redirect_uri) in OTHERS {
             let name = format!("{mode:?}: {what}");
             let common = Common::new(mode);
-            let open = common.site(CALLBACK, Door::Open);
-            let closed = common.site(redirect_uri, Door::Open);
+            let open = common.site(CALLBACK, Admission::Open);
+            let closed = common.site(redirect_uri, Admission::Open);
             let (jar, callback) = open.start().await;
             let query = callback.split_once('?').unwrap().1;
             let url = Url::parse(redirect_uri).unwrap();
@@ -296,14 +297,14 @@ async fn a_login_that_began_at_one_layer_is_completed_at_no_other() {
             let answer = send(&closed.app, ask).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
             assert_eq!(closed.asked.load(Ordering::SeqCst), 0, "{name}");
-            // It still is where it began.
+            // It is still accepted at the layer that started it.
             let answer = send(&open.app, Ask::page(&callback).jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::SEE_OTHER, "{name}");
         }
     }
 }
 
-/// One logout token reaches one layer. The lists and the `jti` know the client, not the layer.
+/// One logout token reaches one layer. Indexes and used `jti`s are those of the client, not of the layer.
 #[tokio::test]
 async fn one_logout_token_ends_the_sessions_of_both_layers() {
     for mode in SHARED {
@@ -311,7 +312,7 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
             for told in [0, 1] {
                 let name = format!("{mode:?} {by_sid} {told}");
                 let common = Common::new(mode);
-                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+                let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
                 let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
                 let sids = common.server.session_ids("alice");
                 assert_eq!(sids.len(), 2, "{name}: each browser signed in there");
@@ -324,13 +325,17 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
                     false => vec![mint().with_subject("alice").sign()],
                 };
                 for token in &tokens {
-                    assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+                    assert_eq!(
+                        sites[told].send_logout_token(token).await,
+                        StatusCode::OK,
+                        "{name}"
+                    );
                 }
                 for (site, jar) in sites.iter().zip(&jars) {
                     assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
-                    // To the other layer it is the same token.
+                    // For the other layer it is the same token.
                     assert_eq!(
-                        site.tell(&tokens[0]).await,
+                        site.send_logout_token(&tokens[0]).await,
                         StatusCode::BAD_REQUEST,
                         "{name}"
                     );
@@ -344,14 +349,14 @@ async fn one_logout_token_ends_the_sessions_of_both_layers() {
 
 /// One layer with sessions in the store, the other with sessions in cookies and the same store.
 #[tokio::test]
-async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_different_ways() {
+async fn one_logout_token_ends_the_sessions_of_layers_with_different_backends() {
     for told in [0, 1] {
         for by_sid in [false, true] {
             let name = format!("{told} {by_sid}");
             let mut common = Common::new(Mode::Store);
-            let stored = common.site(ADMIN, Door::Open);
+            let stored = common.site(ADMIN, Admission::Open);
             common.mode = Mode::Shared;
-            let sites = [stored, common.site(CALLBACK, Door::Open)];
+            let sites = [stored, common.site(CALLBACK, Admission::Open)];
             let jars = [sites[0].signed_in().await, sites[1].signed_in().await];
             let mint = || common.server.logout_token("shop");
             let sids = common.server.session_ids("alice");
@@ -363,7 +368,11 @@ async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_differen
                 false => vec![mint().with_subject("alice").sign()],
             };
             for token in &tokens {
-                assert_eq!(sites[told].tell(token).await, StatusCode::OK, "{name}");
+                assert_eq!(
+                    sites[told].send_logout_token(token).await,
+                    StatusCode::OK,
+                    "{name}"
+                );
             }
             for (site, jar) in sites.iter().zip(&jars) {
                 assert_eq!(site.greeting(jar).await, STRANGER, "{name}");
@@ -372,29 +381,32 @@ async fn one_logout_token_ends_the_sessions_of_layers_that_keep_them_in_differen
     }
 }
 
-/// A logout that arrives while the login at the other layer is in progress.
+/// A logout that arrives while a login at the other layer is in progress.
 #[tokio::test]
-async fn a_logout_token_at_one_layer_overtakes_a_login_at_the_other() {
+async fn a_logout_token_at_one_layer_ends_a_login_in_progress_at_another() {
     for mode in SHARED {
         let common = Common::new(mode);
-        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+        let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
         let (jar, callback) = sites[1].start().await;
         let token = common.server.logout_token("shop").with_subject("alice");
-        assert_eq!(sites[0].tell(&token.sign()).await, StatusCode::OK);
+        assert_eq!(
+            sites[0].send_logout_token(&token.sign()).await,
+            StatusCode::OK
+        );
         let answer = send(&sites[1].app, Ask::page(&callback).jar(&jar)).await;
         assert!(answer.status.is_client_error(), "{mode:?}: {answer:?}");
         assert_eq!(answer.sets(), [""; 0], "{mode:?}");
     }
 }
 
-/// An administrator sees and ends the sessions of the client, and no look at a list removes a record.
+/// An administrator lists and ends the sessions of the client, and listing removes no record.
 #[tokio::test]
 async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
     for mode in SHARED {
         for way in ["end", "end_user", "end_sid"] {
             let name = format!("{mode:?} {way}");
             let common = Common::new(mode);
-            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Door::Open));
+            let sites = [CALLBACK, ADMIN].map(|uri| common.site(uri, Admission::Open));
             let first = sites[0].signed_in().await;
             let first_sid = common.server.session_ids("alice").remove(0);
             let second = sites[1].signed_in().await;
@@ -428,12 +440,13 @@ async fn the_sessions_of_both_layers_are_listed_and_ended_at_either() {
     }
 }
 
-/// One origin, one browser: neither layer clears or replaces a cookie of the other.
+/// One origin and one browser: neither layer clears or replaces a cookie of the other.
 #[tokio::test]
 async fn two_layers_of_one_client_have_different_cookies_by_default() {
     for mode in ALL {
         let common = Common::new(mode);
-        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let site =
+            |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
         let sites = [CALLBACK, ADMIN, "https://shop.example.com/callback"].map(site);
         let mut browser = Jar::default();
         for site in &sites {

@@ -1,4 +1,5 @@
-//! A route inside two login layers: whatever asks for the session gets that of the inner layer, or none.
+//! A route inside two login layers: handlers, `required`, the relay and principals get the session of the
+//! inner layer, or none.
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex};
@@ -12,13 +13,13 @@ use tower_oauth::BearerLayer;
 use tower_oauth::extract::Principal;
 use tower_oauth::relay::{Relay, Upload};
 
-use super::{ADMIN, ALICE, Common, Door, STRANGER, Site};
+use super::{ADMIN, ALICE, Admission, Common, STRANGER, Site};
 use crate::login_support::*;
 use crate::logout_support::*;
 
 const SCRIPT: [(&str, &str); 2] = [("sec-fetch-site", "same-origin"), ("x-csrf", "1")];
 
-/// An outer layer and an inner one with default settings, and the cookies of a session at each.
+/// An outer and an inner layer with default settings, and the cookies of a session at each.
 struct Pair {
     outer: Site,
     inner: Site,
@@ -29,7 +30,8 @@ struct Pair {
 impl Pair {
     async fn new(mode: Mode) -> Self {
         let common = Common::new(mode);
-        let site = |uri| common.site_of(&common.server, "shop", uri, Door::Open, |login| login);
+        let site =
+            |uri| common.site_of(&common.server, "shop", uri, Admission::Open, |login| login);
         let (outer, inner) = (site(ADMIN), site(CALLBACK));
         Self {
             outer_jar: outer.signed_in().await,
@@ -50,7 +52,7 @@ impl Pair {
 }
 
 #[tokio::test]
-async fn the_session_of_an_outer_layer_is_none_for_handlers_inside_another() {
+async fn handlers_inside_an_inner_layer_do_not_see_the_session_of_the_outer_one() {
     for mode in ALL {
         let pair = Pair::new(mode).await;
         let nested = app(&pair.inner.login).layer(pair.outer.login.clone());
@@ -71,7 +73,7 @@ async fn the_session_of_an_outer_layer_is_none_for_handlers_inside_another() {
 }
 
 #[tokio::test]
-async fn required_of_the_outer_layer_does_not_take_the_session_of_the_inner_one() {
+async fn required_of_the_outer_layer_does_not_accept_the_session_of_the_inner_one() {
     for mode in ALL {
         let pair = Pair::new(mode).await;
         let staff = Router::new()
@@ -123,12 +125,12 @@ async fn the_principal_is_that_of_the_inner_session_only() {
         let server = pair.inner.server.authorization_server();
         let bearer = BearerLayer::jwt(&server, SHOP).unwrap().optional();
         let who = |principal: Option<Principal>| async move {
-            principal.map_or("nobody", |_| "somebody")
+            principal.map_or("anonymous", |_| "somebody")
         };
         let app = Router::new().route("/who", get(who)).layer(bearer);
         let nested = pair.around(app);
         for (jar, expected) in [
-            (&pair.outer_jar, "nobody"),
+            (&pair.outer_jar, "anonymous"),
             (&pair.inner_jar, "somebody"),
             (&pair.both(), "somebody"),
         ] {

@@ -1,7 +1,7 @@
-//! So many requests of one kind and nothing else, for `benches/instructions` to count.
+//! Runs a number of requests of one kind, for `benches/instructions` to count instructions.
 //!
-//! Everything is fixed: keys and tokens lie in `fixture/`, the clock stands still, the key set comes from
-//! memory.
+//! All inputs are fixed: keys and tokens are in `fixture/`, the clock does not move, and the key set comes
+//! from memory.
 
 use std::convert::Infallible;
 use std::future::{Future as _, Ready, pending, ready};
@@ -26,7 +26,7 @@ const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/fixture");
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [kind, algorithm, times] = &arguments[..] else {
-        panic!("none, warm, cold or raw; an algorithm; how often");
+        panic!("usage: none|warm|cold|raw ALGORITHM TIMES");
     };
     let times: usize = times.parse().expect("a number");
     let fixture = Fixture::read(Path::new(FOLDER), algorithm);
@@ -51,7 +51,7 @@ fn main() {
 
 async fn layer(fixture: &Fixture) -> BearerLayer {
     let server = AuthorizationServer::new(&fixture.issuer).expect("an issuer");
-    let server = server.with_clock(Standing).with_back_channel(Files);
+    let server = server.with_clock(FixedClock).with_back_channel(Files);
     server.ready().await.expect("keys");
     BearerLayer::jwt(&server, AUDIENCE).expect("a layer")
 }
@@ -67,7 +67,7 @@ where
         let request = Request::get("/").header(AUTHORIZATION, header.clone());
         let response = pin!(service.call(request.body(()).expect("a request")));
         let Poll::Ready(Ok(response)) = response.poll(&mut cx) else {
-            panic!("no answer at once");
+            panic!("the response is not ready");
         };
         assert_eq!(response.status(), StatusCode::OK);
         black_box(response);
@@ -92,11 +92,11 @@ impl Service<Request<()>> for Inner {
     }
 }
 
-/// The moment at which the tokens were made.
+/// A clock that stands at the time when the tokens were issued.
 #[derive(Debug)]
-struct Standing;
+struct FixedClock;
 
-impl Clock for Standing {
+impl Clock for FixedClock {
     fn now(&self) -> SystemTime {
         let now = include_str!("../fixture/now")
             .trim()
@@ -114,7 +114,7 @@ impl Clock for Standing {
     }
 }
 
-/// The authorization server.
+/// A back channel that serves the fixture.
 #[derive(Clone)]
 struct Files;
 

@@ -1,4 +1,4 @@
-//! aliri_tower 0.6: ring.
+//! aliri_tower 0.6 with ring.
 
 use aliri::{jwa, jwt};
 use aliri_oauth2::Authority;

@@ -1,4 +1,4 @@
-//! axum-jwt-auth 0.7, an extractor, with the backend that this program installs for jsonwebtoken 10.
+//! axum-jwt-auth 0.7, an extractor, with the jsonwebtoken 10 backend that this program installs.
 
 use std::sync::Arc;
 
@@ -12,11 +12,11 @@ use jsonwebtoken10::{Algorithm, Validation};
 
 use crate::AXUM_JWT_AUTH;
 
-type All = bench_support::Claims;
+type AllClaims = bench_support::Claims;
 
 #[derive(Clone, FromRef)]
 struct State {
-    decoder: Decoder<All>,
+    decoder: Decoder<AllClaims>,
 }
 
 pub async fn subjects(fixture: &Fixture) -> Vec<Subject> {
@@ -29,7 +29,7 @@ pub async fn subjects(fixture: &Fixture) -> Vec<Subject> {
         .validation(validation);
     let decoder = Arc::new(decoder.build().expect("a decoder"));
     decoder.refresh().await.expect("keys");
-    let handler = async |_: Claims<All>| "ok";
+    let handler = async |_: Claims<AllClaims>| "ok";
     let router = Router::new()
         .route("/", get(handler))
         .with_state(State { decoder });

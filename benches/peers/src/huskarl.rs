@@ -1,4 +1,4 @@
-//! huskarl-axum 0.1 as shipped: RustCrypto.
+//! huskarl-axum 0.1 with its default backend, RustCrypto.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The peers, each with the fastest backend that can be had with it, as far as one program can hold them.
+//! Other crates, each with its fastest backend, as far as Cargo's feature unification allows in one program.
 
 mod aliri;
 mod axum_jwt_auth;
@@ -12,10 +12,10 @@ const TOWER_OAUTH2: &str = "tower-oauth2-resource-server, aws-lc-rs";
 const AXUM_JWT_AUTH: &str = "axum-jwt-auth, aws-lc-rs";
 
 fn main() {
-    // axum-jwt-auth asks for RustCrypto; with both backends in the program one has to be named.
+    // axum-jwt-auth enables RustCrypto; with both backends in the program one must be installed.
     jsonwebtoken10::crypto::aws_lc::DEFAULT_PROVIDER
         .install_default()
-        .expect("the first");
+        .expect("no provider installed yet");
     run(build);
 }
 
@@ -25,7 +25,7 @@ async fn build(fixture: Fixture) -> Vec<Subject> {
     subjects.extend(oauth_resource_server::subjects(&fixture).await);
     subjects.extend(tower_oauth2::subjects(&fixture).await);
     subjects.extend(axum_jwt_auth::subjects(&fixture).await);
-    // Elliptic curves of aliri need OpenSSL, and it has no EdDSA.
+    // aliri needs OpenSSL for elliptic curves and does not support EdDSA.
     if fixture.algorithm == "RS256" || fixture.algorithm == "PS256" {
         subjects.extend(aliri::subjects(&fixture).await);
     }

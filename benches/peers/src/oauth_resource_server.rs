@@ -1,4 +1,4 @@
-//! oauth-resource-server 0.4 as shipped: jsonwebtoken 9 on ring.
+//! oauth-resource-server 0.4 with its default backend, jsonwebtoken 9 on ring.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! tower-oauth2-resource-server 0.12 with the backend that the features of this program choose.
+//! tower-oauth2-resource-server 0.12 with the backend that the features of this program select.
 
 use bench_support::fixture::AUDIENCE;
 use bench_support::{Fixture, Subject, both};
@@ -15,7 +15,7 @@ pub async fn subjects(fixture: &Fixture) -> Vec<Subject> {
         .build()
         .await;
     let server = server.expect("a resource server");
-    // Its keys come by a timer that has to run once.
+    // A background task fetches the keys.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
     let mut subjects = Vec::new();
     both!(subjects, TOWER_OAUTH2, fixture, server.into_layer());

@@ -1,4 +1,4 @@
-//! An API behind the layer, and what it answers how fast.
+//! An API behind the layer, and the status and time of its responses.
 
 use std::time::{Duration, Instant};
 
@@ -10,28 +10,28 @@ use http::header::{AUTHORIZATION, RETRY_AFTER};
 use http::{Request, StatusCode};
 use tokio::task::JoinHandle;
 use tower::ServiceExt as _;
-use tower_oauth::testing::{Endpoint, Listening, TestServer};
+use tower_oauth::testing::{Endpoint, ServerHandle, TestServer};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer};
 
 #[derive(Clone)]
 pub struct Api(Router);
 
 #[derive(Debug)]
-pub struct Answer {
+pub struct Timed {
     pub status: StatusCode,
-    pub says_when: bool,
+    pub has_retry_after: bool,
     pub took: Duration,
 }
 
-impl Answer {
+impl Timed {
     pub fn is_ok(&self) -> bool {
         self.status == StatusCode::OK
     }
 }
 
 impl Api {
-    /// Reaches the server over the network, as an application does. Nothing is remembered but keys, so
-    /// that every request needs one.
+    /// Creates an API that reaches the server over the network. It caches keys but no tokens, so that every
+    /// request needs a key.
     pub fn new(server: &TestServer) -> Self {
         let handle = AuthorizationServer::new(server.issuer()).expect("an issuer");
         let handle = handle.with_clock(server.clock());
@@ -43,44 +43,44 @@ impl Api {
         Self(router)
     }
 
-    pub async fn present(&self, token: &str) -> Answer {
+    pub async fn send(&self, token: &str) -> Timed {
         let request = Request::get("/").header(AUTHORIZATION, format!("Bearer {token}"));
         let request = request.body(Body::empty()).expect("a request");
         let router = self.0.clone();
         let start = Instant::now();
         let Ok(response) = router.oneshot(request).await;
-        Answer {
+        Timed {
             status: response.status(),
-            says_when: response.headers().contains_key(RETRY_AFTER),
+            has_retry_after: response.headers().contains_key(RETRY_AFTER),
             took: start.elapsed(),
         }
     }
 
-    pub fn spawn(&self, token: &str) -> JoinHandle<Answer> {
+    pub fn spawn(&self, token: &str) -> JoinHandle<Timed> {
         let (api, token) = (self.clone(), token.to_owned());
-        tokio::spawn(async move { api.present(&token).await })
+        tokio::spawn(async move { api.send(&token).await })
     }
 
-    pub async fn many(&self, token: &str, times: usize) -> Vec<Answer> {
+    pub async fn send_many(&self, token: &str, times: usize) -> Vec<Timed> {
         let requests: Vec<_> = (0..times).map(|_| self.spawn(token)).collect();
-        let mut answers = Vec::new();
+        let mut responses = Vec::new();
         for request in requests {
-            answers.push(request.await.expect("an answer"));
+            responses.push(request.await.expect("a response"));
         }
-        answers
+        responses
     }
 }
 
-/// A server on a socket, with keys that an API has fetched.
-pub async fn warm() -> (TestServer, Listening, Api) {
-    let (server, listening) = TestServer::start("127.0.0.1:0").await.expect("a socket");
+/// Starts a server on a socket, and an API that has fetched its keys.
+pub async fn warm() -> (TestServer, ServerHandle, Api) {
+    let (server, handle) = TestServer::start("127.0.0.1:0").await.expect("a socket");
     let server = server.with_algorithm(Algorithm::Es256);
     let api = Api::new(&server);
-    assert!(api.present(&token(&server)).await.is_ok());
-    (server, listening, api)
+    assert!(api.send(&token(&server)).await.is_ok());
+    (server, handle, api)
 }
 
-/// A good token for a day.
+/// Returns a token that is valid for a day.
 pub fn token(server: &TestServer) -> String {
     server
         .access_token()
@@ -89,14 +89,14 @@ pub fn token(server: &TestServer) -> String {
         .sign()
 }
 
-/// A token whose key id nobody has.
-pub fn junk(server: &TestServer, number: usize) -> String {
+/// Returns a token with an unknown key id.
+pub fn unknown_key_token(server: &TestServer, number: usize) -> String {
     let mint = server
         .access_token()
         .with_audience(AUDIENCE)
         .with_hmac("cheap to make");
     mint.with_header("alg", "ES256")
-        .with_header("kid", format!("junk-{number}"))
+        .with_header("kid", format!("unknown-{number}"))
         .sign()
 }
 

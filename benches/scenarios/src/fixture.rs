@@ -1,4 +1,4 @@
-//! New keys and one token an algorithm; the private halves die with this program.
+//! Generates keys and one token per algorithm. The private keys are not saved.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use bench_support::Claims;
 use bench_support::fixture::{ALGORITHMS, AUDIENCE};
 use serde_json::json;
 use tower_oauth::Algorithm;
-use tower_oauth::testing::{SigningKey, TestServer};
+use tower_oauth::testing::{TestServer, TestSigningKey};
 
 /// The size of the token's claims, as JSON text.
 const CLAIMS: usize = 425;
@@ -21,7 +21,7 @@ pub fn write(folder: &Path, issuer: &str) {
     let mut keys = Vec::new();
     for name in ALGORITHMS {
         let algorithm = algorithm(name);
-        let key = SigningKey::generate(algorithm).with_kid(format!("bench-{name}"));
+        let key = TestSigningKey::generate(algorithm).with_kid(format!("bench-{name}"));
         let mut jwk = key.public_jwk();
         jwk["alg"] = name.into();
         jwk["use"] = "sig".into();
@@ -29,7 +29,7 @@ pub fn write(folder: &Path, issuer: &str) {
         let mint = server
             .access_token()
             .with_key(&key)
-            .with_payload_text(payload(issuer, 0, now()));
+            .with_payload_bytes(payload(issuer, 0, now()));
         put(&format!("{name}.token"), mint.sign());
     }
     put("jwks.json", json!({ "keys": keys }).to_string());
@@ -47,7 +47,7 @@ pub fn write(folder: &Path, issuer: &str) {
     put("metadata.json", metadata.to_string());
 }
 
-/// 13 claims in 425 bytes, each token with another `jti`.
+/// Returns 13 claims in 425 bytes, with a different `jti` for each number.
 pub fn payload(issuer: &str, number: usize, now: i64) -> String {
     let mut claims = Claims {
         iss: issuer.to_owned(),

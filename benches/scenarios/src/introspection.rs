@@ -1,4 +1,4 @@
-//! P13: opaque tokens, for which the authorization server is asked.
+//! `introspection`: opaque tokens.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ use crate::fixture::{now, payload};
 const ROUNDS: usize = 60;
 const BATCH: usize = 1000;
 
-pub async fn remembered() -> Vec<Finding> {
+pub async fn cache() -> Vec<Finding> {
     let (server, _socket) = TestServer::start("127.0.0.1:0").await.expect("a socket");
     let server = server
         .with_algorithm(Algorithm::Es256)
@@ -39,7 +39,7 @@ pub async fn remembered() -> Vec<Finding> {
     ]
 }
 
-/// What a remembered answer adds, as a multiple of what a remembered JWT of the same claims adds.
+/// The cost of a cached introspection response, relative to a cached JWT with the same claims.
 async fn hit(server: &TestServer, jwt: &Router, opaque: &Router) -> Finding {
     let mint = same_claims(server);
     let (jwt_token, opaque_token) = (bearer(&mint.sign()), bearer(&mint.opaque()));
@@ -49,7 +49,7 @@ async fn hit(server: &TestServer, jwt: &Router, opaque: &Router) -> Finding {
         let base = time(&none, &jwt_token).await;
         let one = time(jwt, &jwt_token).await - base;
         let other = time(opaque, &opaque_token).await - base;
-        // The first rounds ask, and warm up.
+        // The first rounds fill the caches.
         if round >= 5 {
             ratios.push(other / one);
         }
@@ -57,37 +57,45 @@ async fn hit(server: &TestServer, jwt: &Router, opaque: &Router) -> Finding {
     ratios.sort_by(f64::total_cmp);
     let ratio = ratios[ratios.len() / 2];
     let measured = format!("{ratio:.2} <= 3");
-    Finding::new("hit against a remembered JWT", measured, ratio <= 3.0)
+    Finding::new(
+        "cache hit, relative to a cached JWT",
+        measured,
+        ratio <= 3.0,
+    )
 }
 
 async fn one_call(server: &TestServer, opaque: &Router) -> Finding {
     let api = Api::of(opaque.clone());
     let token = same_claims(server).opaque();
     let before = server.count(Endpoint::Introspection);
-    let answers = api.many(&token, 200).await;
+    let responses = api.send_many(&token, 200).await;
     let calls = server.count(Endpoint::Introspection) - before;
     let (all, good) = (
-        answers.len(),
-        answers.iter().filter(|one| one.is_ok()).count(),
+        responses.len(),
+        responses.iter().filter(|one| one.is_ok()).count(),
     );
     let measured = format!("{good} of {all} are 200, calls {calls}");
-    Finding::new("a new token at once", measured, good == all && calls == 1)
+    Finding::new(
+        "200 requests at once with a new token",
+        measured,
+        good == all && calls == 1,
+    )
 }
 
 async fn expiry(server: &TestServer, opaque: &Router) -> Finding {
     let api = Api::of(opaque.clone());
     let token = same_claims(server).with_expires_in(20).opaque();
-    assert!(api.present(&token).await.is_ok());
+    assert!(api.send(&token).await.is_ok());
     server.clock().advance(Duration::from_secs(10));
-    assert!(api.present(&token).await.is_ok());
-    // Past `exp` and what the clocks may be apart.
+    assert!(api.send(&token).await.is_ok());
+    // Past `exp` and the clock skew allowance.
     server.clock().advance(Duration::from_secs(41));
-    let status = api.present(&token).await.status;
+    let status = api.send(&token).await.status;
     let met = status == StatusCode::UNAUTHORIZED;
     Finding::new("past exp", status.as_str().to_owned(), met)
 }
 
-/// The 13 claims of the token that everything is measured with.
+/// Returns a token with the claims of the JWTs that are measured.
 fn same_claims(server: &TestServer) -> TokenMint {
     let claims: Map<String, Value> =
         serde_json::from_str(&payload(server.issuer(), 0, now())).expect("claims");
@@ -101,7 +109,7 @@ fn bearer(token: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("Bearer {token}")).expect("a header")
 }
 
-/// Nanoseconds a request.
+/// Returns nanoseconds per request.
 async fn time(router: &Router, header: &HeaderValue) -> f64 {
     let start = Instant::now();
     for _ in 0..BATCH {

@@ -1,4 +1,4 @@
-//! P8 to P12: rotation, floods, outages, a cold start, odd key sets.
+//! Key rotation, unknown key ids, outages, and key sets with unsupported keys.
 
 use std::net::TcpListener;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use http::StatusCode;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 use tower_oauth::Algorithm;
-use tower_oauth::testing::{Endpoint, Fault, ManualClock, SigningKey, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, ManualClock, TestServer, TestSigningKey};
 
 use crate::Finding;
-use crate::api::{Answer, Api, fetches, junk, token, warm};
+use crate::api::{Api, Timed, fetches, token, unknown_key_token, warm};
 
-/// P8: a new key id, 200 requests at once.
+/// `key-rotation`: 200 concurrent requests with a new key id.
 pub async fn rotation() -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut note = |what, answers: &[Answer], fetches: usize| {
+    let mut note = |what, responses: &[Timed], fetches: usize| {
         let (all, good) = (
-            answers.len(),
-            answers.iter().filter(|one| one.is_ok()).count(),
+            responses.len(),
+            responses.iter().filter(|one| one.is_ok()).count(),
         );
         let measured = format!("{good} of {all} are 200, fetches {fetches}");
         findings.push(Finding::new(what, measured, good == all && fetches == 1));
@@ -29,19 +29,23 @@ pub async fn rotation() -> Vec<Finding> {
     let (server, _socket, api) = warm().await;
     server.rotate_keys();
     let before = fetches(&server);
-    let answers = api.many(&token(&server), 200).await;
-    note("rotation", &answers, fetches(&server) - before);
+    let responses = api.send_many(&token(&server), 200).await;
+    note("after a rotation", &responses, fetches(&server) - before);
 
     let (server, _socket, api) = warm().await;
-    let refused = api.present(&junk(&server, 1)).await;
-    assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "a junk key id");
+    let rejected = api.send(&unknown_key_token(&server, 1)).await;
+    assert_eq!(
+        rejected.status,
+        StatusCode::UNAUTHORIZED,
+        "an unknown key id"
+    );
     sleep(Duration::from_secs(2)).await;
     server.rotate_keys();
     let before = fetches(&server);
-    let answers = api.many(&token(&server), 200).await;
+    let responses = api.send_many(&token(&server), 200).await;
     note(
-        "2 s after a junk key id",
-        &answers,
+        "2 s after an unknown key id",
+        &responses,
         fetches(&server) - before,
     );
 
@@ -53,16 +57,16 @@ pub async fn rotation() -> Vec<Finding> {
     let first = api.spawn(&token);
     sleep(Duration::from_millis(50)).await;
     first.abort();
-    let answers = api.many(&token, 199).await;
+    let responses = api.send_many(&token, 199).await;
     note(
-        "the first waiter hangs up",
-        &answers,
+        "the first request is cancelled",
+        &responses,
         fetches(&server) - before,
     );
     findings
 }
 
-/// P9: random key ids as fast as they go, while known keys are used.
+/// `unknown-key-ids`: a flood of unknown key ids beside requests with a known key.
 pub async fn flood() -> Vec<Finding> {
     const BLOCKS: usize = 15;
     let (server, _socket, api) = warm().await;
@@ -72,16 +76,18 @@ pub async fn flood() -> Vec<Finding> {
     let flood = {
         let (api, server) = (api.clone(), server.clone());
         let (flooding, sent) = (Arc::clone(&flooding), Arc::clone(&sent));
-        // Made before, so that making them is not measured.
-        let tokens: Vec<String> = (0..2000).map(|number| junk(&server, number)).collect();
+        // Created in advance, so that signing is not measured.
+        let tokens: Vec<String> = (0..2000)
+            .map(|number| unknown_key_token(&server, number))
+            .collect();
         tokio::spawn(async move {
             for token in tokens.iter().cycle() {
                 while !flooding.load(Relaxed) {
                     sleep(Duration::from_millis(1)).await;
                 }
-                let answer = api.present(token).await;
-                assert!(!answer.is_ok(), "a junk key id");
-                // More would measure how two threads share a processor.
+                let response = api.send(token).await;
+                assert!(!response.is_ok(), "an unknown key id");
+                // A faster flood would measure how two threads share a processor.
                 if sent.fetch_add(1, Relaxed) % 5 == 4 {
                     sleep(Duration::from_millis(1)).await;
                 }
@@ -113,9 +119,9 @@ pub async fn flood() -> Vec<Finding> {
     let ratio = ratio(&normal, &flooded);
     let (most, sent) = (later.iter().max().copied().unwrap_or(0), sent.load(Relaxed));
     vec![Finding::new(
-        "random key ids",
+        "a flood of unknown key ids",
         format!(
-            "{sent} junk key ids: a burst of {burst} fetches, then at most {most} in each 30 s; \
+            "{sent} unknown key ids: a burst of {burst} fetches, then at most {most} in each 30 s; \
              p99 of known keys {ratio:.2} x normal"
         ),
         burst <= 3 && most <= 1 && ratio <= 1.5 && sent > 1000,
@@ -125,15 +131,15 @@ pub async fn flood() -> Vec<Finding> {
 async fn p99(api: &Api, token: &str) -> f64 {
     let mut took = Vec::new();
     for _ in 0..2000 {
-        let answer = api.present(token).await;
-        assert!(answer.is_ok(), "a known key");
-        took.push(answer.took.as_nanos() as f64);
+        let response = api.send(token).await;
+        assert!(response.is_ok(), "a known key");
+        took.push(response.took.as_nanos() as f64);
     }
     took.sort_by(f64::total_cmp);
     took[took.len() * 99 / 100]
 }
 
-/// The median of the ratios of blocks that stood side by side.
+/// Returns the median of the ratios of adjacent blocks.
 fn ratio(normal: &[f64], flooded: &[f64]) -> f64 {
     let mut ratios: Vec<f64> = normal
         .iter()
@@ -144,7 +150,7 @@ fn ratio(normal: &[f64], flooded: &[f64]) -> f64 {
     ratios[ratios.len() / 2]
 }
 
-/// P10: the key endpoint hangs, or fails, at many moments of the life of the keys.
+/// `key-endpoint-outage`: the key endpoint hangs or fails at different ages of the cached keys.
 pub async fn outage() -> Vec<Finding> {
     let mut slowest = Duration::ZERO;
     let mut unknown = Duration::ZERO;
@@ -154,27 +160,27 @@ pub async fn outage() -> Vec<Finding> {
         server.fail(Endpoint::KeySet, fault.clone());
         server.fail(Endpoint::Metadata, fault);
         let known = token(&server);
-        let junk = junk(&server, 1);
-        // Fresh, before and after the renewal ahead of time, past its life, and through the outage
-        // that is survived: 10 minutes and an hour.
+        let unknown_token = unknown_key_token(&server, 1);
+        // Fresh keys, before and after the background refresh, past the lifetime of 10 minutes, and
+        // until the end of the hour for which keys are kept during an outage.
         for advance in [0, 460, 30, 100, 15, 600, 1200, 1500] {
             server.clock().advance(Duration::from_secs(advance));
-            let waiting = api.spawn(&junk);
-            for answer in api.many(&known, 100).await {
-                served = (served.0 + usize::from(answer.is_ok()), served.1 + 1);
-                slowest = slowest.max(answer.took);
+            let waiting = api.spawn(&unknown_token);
+            for response in api.send_many(&known, 100).await {
+                served = (served.0 + usize::from(response.is_ok()), served.1 + 1);
+                slowest = slowest.max(response.took);
             }
-            unknown = unknown.max(waiting.await.expect("an answer").took);
+            unknown = unknown.max(waiting.await.expect("a response").took);
         }
     }
     let (good, all) = served;
-    // A fetch that hangs takes seconds; a busy machine takes a while to run a task. The two
-    // seconds of an unknown key are a timer, which may not go off early.
+    // A request that waits for a hanging fetch takes seconds, so 200 ms leave room for scheduling. The
+    // timer for an unknown key fires after two seconds, never earlier.
     vec![Finding::new(
         "while the endpoint hangs or fails",
         format!(
             "{good} of {all} known-key requests are 200, the slowest {:.1} ms; \
-             an unknown key is answered within {:.2} s",
+             an unknown key gets a response within {:.2} s",
             slowest.as_secs_f64() * 1e3,
             unknown.as_secs_f64()
         ),
@@ -184,7 +190,7 @@ pub async fn outage() -> Vec<Finding> {
     )]
 }
 
-/// P11: nobody listens at first.
+/// `outage-at-start`: the authorization server is down when the API starts.
 pub async fn down_at_start() -> Vec<Finding> {
     let address = {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -199,24 +205,21 @@ pub async fn down_at_start() -> Vec<Finding> {
     let mut early = 0;
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1500) {
-        let answer = api.present(&token).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
-        assert!(answer.says_when, "Retry-After");
+        let response = api.send(&token).await;
+        assert_eq!(response.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(response.has_retry_after, "Retry-After");
         early += 1;
         sleep(Duration::from_millis(10)).await;
     }
     let _socket = server.listen(address).await.expect("the port again");
     let recovered = Instant::now();
-    while !api.present(&token).await.is_ok() {
-        assert!(
-            recovered.elapsed() < Duration::from_secs(60),
-            "no good answer"
-        );
+    while !api.send(&token).await.is_ok() {
+        assert!(recovered.elapsed() < Duration::from_secs(60), "no 200");
         sleep(Duration::from_millis(10)).await;
     }
     let took = recovered.elapsed();
     vec![Finding::new(
-        "down at start",
+        "authorization server down",
         format!(
             "{early} of {early} are 503 with Retry-After; first 200 after {:.2} s",
             took.as_secs_f64()
@@ -225,12 +228,12 @@ pub async fn down_at_start() -> Vec<Finding> {
     )]
 }
 
-/// P12: an odd key next to a good one.
-pub async fn odd_key_sets() -> Vec<Finding> {
-    // Test keys come from a small stock, and a second key of the same id would be another story.
+/// `unsupported-keys`: an unsupported or incomplete key beside a valid one.
+pub async fn unsupported_keys() -> Vec<Finding> {
+    // Test servers may share RSA keys, so the key gets another id.
     let rsa = || {
-        let key = SigningKey::generate(Algorithm::Rs256);
-        key.with_kid("odd").public_jwk()
+        let key = TestSigningKey::generate(Algorithm::Rs256);
+        key.with_kid("other").public_jwk()
     };
     let without = |mut jwk: Value, name: &str| {
         jwk.as_object_mut().expect("a key").remove(name);
@@ -240,8 +243,11 @@ pub async fn odd_key_sets() -> Vec<Finding> {
     let mut encryption = rsa();
     encryption["use"] = "enc".into();
     encryption["alg"] = "RSA-OAEP".into();
-    let odd = [
-        ("EC", SigningKey::generate(Algorithm::Es256).public_jwk()),
+    let unsupported = [
+        (
+            "EC",
+            TestSigningKey::generate(Algorithm::Es256).public_jwk(),
+        ),
         ("no kid", without(rsa(), "kid")),
         ("enc", encryption),
         ("no alg", without(rsa(), "alg")),
@@ -258,18 +264,18 @@ pub async fn odd_key_sets() -> Vec<Finding> {
             json!({ "kty": "OKP", "crv": "X25519", "kid": "x", "x": number }),
         ),
     ];
-    let (all, mut spoilt) = (odd.len(), Vec::new());
-    for (name, jwk) in odd {
+    let (all, mut failed) = (unsupported.len(), Vec::new());
+    for (name, jwk) in unsupported {
         let (server, _socket) = TestServer::start("127.0.0.1:0").await.expect("a socket");
         server.publish_jwk(jwk);
-        if !Api::new(&server).present(&token(&server)).await.is_ok() {
-            spoilt.push(name);
+        if !Api::new(&server).send(&token(&server)).await.is_ok() {
+            failed.push(name);
         }
     }
-    let good = all - spoilt.len();
+    let good = all - failed.len();
     vec![Finding::new(
-        "odd key sets",
-        format!("{good} of {all} leave the good key working {spoilt:?}"),
+        "another key in the set",
+        format!("{good} of {all} leave the valid key usable {failed:?}"),
         good == all,
     )]
 }

@@ -1,5 +1,5 @@
-//! What is shown by counts and by waiting, each over a real socket to a server that counts: one program,
-//! one target a call, a line of JSON for each part of it.
+//! Targets that are checked by counting and waiting, against a test server on a socket. Each run checks one
+//! target and prints a line of JSON for each part of it.
 
 mod api;
 mod fixture;
@@ -11,7 +11,7 @@ mod session;
 use serde_json::json;
 use tokio::runtime::Builder;
 
-/// What came of a target, or of a part of it: in words, and whether it was met.
+/// The result of a target or of a part of it.
 pub struct Finding {
     what: &'static str,
     measured: String,
@@ -40,16 +40,16 @@ fn main() {
         .build();
     let findings = runtime.expect("a runtime").block_on(async {
         match arguments[..] {
-            ["P7"] => memory::remembered().await,
-            ["P8"] => keys::rotation().await,
-            ["P9"] => keys::flood().await,
-            ["P10"] => keys::outage().await,
-            ["P11"] => keys::down_at_start().await,
-            ["P12"] => keys::odd_key_sets().await,
-            ["P13"] => introspection::remembered().await,
-            ["P14"] => session::opened().await,
-            ["P15"] => session::abandoned().await,
-            _ => panic!("one of: fixture FOLDER ISSUER, P7 to P15"),
+            ["cache-memory" | "P7"] => memory::cache().await,
+            ["key-rotation" | "P8"] => keys::rotation().await,
+            ["unknown-key-ids" | "P9"] => keys::flood().await,
+            ["key-endpoint-outage" | "P10"] => keys::outage().await,
+            ["outage-at-start" | "P11"] => keys::down_at_start().await,
+            ["unsupported-keys" | "P12"] => keys::unsupported_keys().await,
+            ["introspection" | "P13"] => introspection::cache().await,
+            ["session-overhead" | "P14"] => session::overhead().await,
+            ["login-memory" | "P15"] => session::abandoned_logins().await,
+            _ => panic!("usage: fixture FOLDER ISSUER, or the name of a target"),
         }
     });
     for Finding {

@@ -1,4 +1,4 @@
-//! P14 and P15: what a session costs a request, and what a login costs that nobody finishes.
+//! `session-overhead` and `login-memory`: the cost of a session per request, and of abandoned logins.
 
 use std::convert::Infallible;
 use std::hint::black_box;
@@ -27,27 +27,27 @@ const ABANDONED: usize = 10_000;
 const PADDING: usize = 10;
 const SHOP: &str = "https://shop.example.test";
 
-pub async fn opened() -> Vec<Finding> {
+pub async fn overhead() -> Vec<Finding> {
     let server = server();
     let login = login(&server);
     let cookies = sign_in(&server, &login).await;
-    let floor = Floor::of_cookie(&claims(&login, &cookies).await, cookies.len());
-    let (ratio, ns) = against(&login, &cookies, &floor).await;
+    let baseline = Baseline::of_cookie(&claims(&login, &cookies).await, cookies.len());
+    let (ratio, ns) = measure(&login, &cookies, &baseline).await;
     let bytes = cookies.len();
     let measured = format!("{ratio:.2} <= 1.2 times {ns:.0} ns, {bytes} B of cookies");
-    let sealed = Finding::new("from a sealed cookie", measured, ratio <= 1.2);
+    let sealed = Finding::new("session in an encrypted cookie", measured, ratio <= 1.2);
 
     let login = login.with_session_store(MemoryStore::new());
-    let ticket = sign_in(&server, &login).await;
-    // Held as bytes, which is a quarter less than as text.
-    let floor = Floor::new(&claims(&login, &ticket).await, cookies.len() * 3 / 4);
-    let (ratio, ns) = against(&login, &ticket, &floor).await;
+    let cookie = sign_in(&server, &login).await;
+    // Stored as bytes, which are a quarter shorter than base64.
+    let baseline = Baseline::new(&claims(&login, &cookie).await, cookies.len() * 3 / 4);
+    let (ratio, ns) = measure(&login, &cookie, &baseline).await;
     let measured = format!("{ratio:.2} <= 1.5 times {ns:.0} ns");
-    let stored = Finding::new("from the memory store", measured, ratio <= 1.5);
+    let stored = Finding::new("session in the memory store", measured, ratio <= 1.5);
     vec![sealed, stored]
 }
 
-pub async fn abandoned() -> Vec<Finding> {
+pub async fn abandoned_logins() -> Vec<Finding> {
     let server = server();
     let login = login(&server);
     for _ in 0..100 {
@@ -59,7 +59,7 @@ pub async fn abandoned() -> Vec<Finding> {
     }
     let grown = alloc::end().grown;
     vec![Finding::new(
-        "started and left",
+        "abandoned logins",
         format!("{ABANDONED} logins leave {grown} B of heap"),
         grown <= 0,
     )]
@@ -69,7 +69,7 @@ fn server() -> TestServer {
     let client = TestClient::confidential("shop", "secret").without_consent();
     let client = client.add_redirect_uri(&format!("{SHOP}/auth/callback"));
     let server = TestServer::new("https://id.example.test").expect("an issuer");
-    // What the ID token says of the person makes the cookie as long as it is to be.
+    // The additional claim makes the cookie about 2 kB long.
     server.fail(
         Endpoint::Token,
         Fault::id_token(|mint| mint.with_claim("groups", "g".repeat(PADDING))),
@@ -87,21 +87,21 @@ fn login(server: &TestServer) -> LoginLayer {
     LoginLayer::new(&server.authorization_server(), client, &callback, key).expect("a layer")
 }
 
-type Answer = Response<Bytes>;
+type PageResponse = Response<Bytes>;
 
-/// A page that asks who is there.
-async fn page(request: Request<String>) -> Result<Answer, Infallible> {
-    let mut answer = Answer::default();
+/// A page that reads the session.
+async fn page(request: Request<String>) -> Result<PageResponse, Infallible> {
+    let mut response = PageResponse::default();
     match request.extensions().get::<Session>() {
         Some(session) => drop(black_box((session.subject(), session.claims()))),
-        None => *answer.status_mut() = StatusCode::NO_CONTENT,
+        None => *response.status_mut() = StatusCode::NO_CONTENT,
     }
-    Ok(answer)
+    Ok(response)
 }
 
-async fn send<S>(service: S, uri: &str, cookies: &HeaderValue) -> Answer
+async fn send<S>(service: S, uri: &str, cookies: &HeaderValue) -> PageResponse
 where
-    S: Service<Request<String>, Response = Answer>,
+    S: Service<Request<String>, Response = PageResponse>,
     S::Error: std::fmt::Debug,
 {
     let mut request = Request::get(uri);
@@ -110,15 +110,15 @@ where
     }
     let request = request.header("accept", "text/html");
     let request = request.body(String::new()).expect("a request");
-    service.oneshot(request).await.expect("an answer")
+    service.oneshot(request).await.expect("a response")
 }
 
-/// Sets out for the authorization server: where it is, and the cookies to come back with.
+/// Starts a login and returns the authorization URL and the login's cookies.
 async fn begin(login: &LoginLayer) -> (String, HeaderValue) {
     let service = login.layer(tower::service_fn(page));
-    let answer = send(service, "/auth/login", &HeaderValue::from_static("")).await;
-    let location = answer.headers()[LOCATION].to_str().expect("a URL");
-    (location.to_owned(), kept(answer.headers()))
+    let response = send(service, "/auth/login", &HeaderValue::from_static("")).await;
+    let location = response.headers()[LOCATION].to_str().expect("a URL");
+    (location.to_owned(), cookies_set(response.headers()))
 }
 
 async fn sign_in(server: &TestServer, login: &LoginLayer) -> HeaderValue {
@@ -130,24 +130,24 @@ async fn sign_in(server: &TestServer, login: &LoginLayer) -> HeaderValue {
     let back = back.expect("a way back");
     let path = back.url().strip_prefix(SHOP).expect("the shop");
     let service = login.layer(tower::service_fn(page));
-    let answer = send(service, path, &cookies).await;
-    assert_eq!(answer.status(), StatusCode::SEE_OTHER);
-    kept(answer.headers())
+    let response = send(service, path, &cookies).await;
+    assert_eq!(response.status(), StatusCode::SEE_OTHER);
+    cookies_set(response.headers())
 }
 
-/// The claims of the session, as they are kept.
+/// Returns the claims of the session.
 async fn claims(login: &LoginLayer, cookies: &HeaderValue) -> String {
-    let tell = tower::service_fn(async |request: Request<String>| {
+    let service = tower::service_fn(async |request: Request<String>| {
         let session = request.extensions().get::<Session>().expect("a session");
         let claims = session.claims().as_json().to_owned();
-        Ok::<_, Infallible>(Answer::new(claims.into()))
+        Ok::<_, Infallible>(PageResponse::new(claims.into()))
     });
-    let answer = send(login.layer(tell), "/", cookies).await;
-    String::from_utf8(answer.into_body().into()).expect("JSON")
+    let response = send(login.layer(service), "/", cookies).await;
+    String::from_utf8(response.into_body().into()).expect("JSON")
 }
 
-/// The cookies that are set, and not those that are cleared, as a browser sends them.
-fn kept(headers: &HeaderMap) -> HeaderValue {
+/// Returns the cookies of a response, without those that it clears, as a `Cookie` header.
+fn cookies_set(headers: &HeaderMap) -> HeaderValue {
     let pairs: Vec<&str> = headers
         .get_all(SET_COOKIE)
         .iter()
@@ -157,16 +157,17 @@ fn kept(headers: &HeaderMap) -> HeaderValue {
     HeaderValue::try_from(pairs.join("; ")).expect("a header")
 }
 
-/// What nobody can do without: the bare cipher and one parse of the claims; for a cookie its base64 too.
-struct Floor {
+/// The least work that opens a session: decryption and one JSON parse of the claims, and base64 for a
+/// cookie.
+struct Baseline {
     cipher: XChaCha20Poly1305,
     sealed: Vec<u8>,
     text: Option<String>,
     claims: usize,
 }
 
-impl Floor {
-    /// The claims and as many bytes more as make `length` in all, sealed.
+impl Baseline {
+    /// Encrypts the claims, padded to `length` bytes in total.
     fn new(claims: &str, length: usize) -> Self {
         let cipher = XChaCha20Poly1305::new(&Key::from([7; 32]));
         let mut sealed = vec![0; NONCE];
@@ -184,11 +185,11 @@ impl Floor {
     }
 
     fn of_cookie(claims: &str, length: usize) -> Self {
-        let floor = Self::new(claims, length * 3 / 4);
-        let text = BASE64_URL_SAFE_NO_PAD.encode(&floor.sealed);
+        let baseline = Self::new(claims, length * 3 / 4);
+        let text = BASE64_URL_SAFE_NO_PAD.encode(&baseline.sealed);
         Self {
             text: Some(text),
-            ..floor
+            ..baseline
         }
     }
 
@@ -212,27 +213,27 @@ impl Floor {
 const NONCE: usize = 24;
 const TAG: usize = 16;
 
-/// What the layer adds to a request with a session, as a multiple of the floor, and the floor in
-/// nanoseconds.
-async fn against(login: &LoginLayer, cookies: &HeaderValue, floor: &Floor) -> (f64, f64) {
+/// Returns what the layer adds to a request with a session, as a multiple of the baseline, and the
+/// baseline in nanoseconds.
+async fn measure(login: &LoginLayer, cookies: &HeaderValue, baseline: &Baseline) -> (f64, f64) {
     let bare = tower::service_fn(page);
     let layered = login.layer(bare);
-    let (mut ratios, mut floors) = (Vec::new(), Vec::new());
+    let (mut ratios, mut baselines) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS + 5 {
         let none = time(&bare, cookies, StatusCode::NO_CONTENT).await;
         let ours = time(&layered, cookies, StatusCode::OK).await;
         let start = Instant::now();
         for _ in 0..BATCH {
-            black_box(floor.open());
+            black_box(baseline.open());
         }
-        let floor = start.elapsed().as_nanos() as f64 / BATCH as f64;
+        let baseline = start.elapsed().as_nanos() as f64 / BATCH as f64;
         // The first rounds warm up.
         if round >= 5 {
-            ratios.push((ours - none) / floor);
-            floors.push(floor);
+            ratios.push((ours - none) / baseline);
+            baselines.push(baseline);
         }
     }
-    (median(ratios), median(floors))
+    (median(ratios), median(baselines))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -240,17 +241,17 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// Nanoseconds a request.
+/// Returns nanoseconds per request.
 async fn time<S>(service: &S, cookies: &HeaderValue, status: StatusCode) -> f64
 where
-    S: Service<Request<String>, Response = Answer> + Clone,
+    S: Service<Request<String>, Response = PageResponse> + Clone,
     S::Error: std::fmt::Debug,
 {
     let start = Instant::now();
     for _ in 0..BATCH {
-        let answer = send(service.clone(), "/", cookies).await;
-        assert_eq!(answer.status(), status);
-        black_box(answer);
+        let response = send(service.clone(), "/", cookies).await;
+        assert_eq!(response.status(), status);
+        black_box(response);
     }
     start.elapsed().as_nanos() as f64 / BATCH as f64
 }

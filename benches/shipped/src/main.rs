@@ -1,4 +1,4 @@
-//! Those peers whose default backend another program replaces: here they are as shipped.
+//! Peers whose default backend is replaced in `bench-peers`, here with their default backend.
 
 #[path = "../../peers/src/axum_jwt_auth.rs"]
 mod axum_jwt_auth;

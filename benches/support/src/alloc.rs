@@ -1,9 +1,9 @@
-//! The system's allocator, which counts while it is told to.
+//! The system allocator with counters that can be switched on.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
-/// Counting costs time, so it is off while time is measured.
+/// An allocator that counts. Counting is off while time is measured, because it costs time.
 pub struct Counting;
 
 static ON: AtomicBool = AtomicBool::new(false);
@@ -13,11 +13,11 @@ static LIVE: AtomicI64 = AtomicI64::new(0);
 #[derive(Clone, Copy, Debug)]
 pub struct Counts {
     pub allocations: u64,
-    /// By how many bytes the heap has grown, as asked for, without what the allocator adds.
+    /// Growth of the heap in requested bytes, without the allocator's overhead.
     pub grown: i64,
 }
 
-/// Counts from here, on all threads.
+/// Starts to count on all threads.
 pub fn begin() {
     ALLOCATIONS.store(0, Relaxed);
     LIVE.store(0, Relaxed);
@@ -32,39 +32,39 @@ pub fn end() -> Counts {
     }
 }
 
-fn took(bytes: usize) {
+fn count_alloc(bytes: usize) {
     if ON.load(Relaxed) {
         ALLOCATIONS.fetch_add(1, Relaxed);
         LIVE.fetch_add(bytes as i64, Relaxed);
     }
 }
 
-fn gave(bytes: usize) {
+fn count_dealloc(bytes: usize) {
     if ON.load(Relaxed) {
         LIVE.fetch_sub(bytes as i64, Relaxed);
     }
 }
 
-// SAFETY: every call goes to the system's allocator as it came.
+// SAFETY: every call is forwarded unchanged to the system allocator.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
+        count_alloc(layout.size());
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        took(layout.size());
+        count_alloc(layout.size());
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, old: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        took(size);
-        gave(layout.size());
+        count_alloc(size);
+        count_dealloc(layout.size());
         unsafe { System.realloc(old, layout, size) }
     }
 
     unsafe fn dealloc(&self, old: *mut u8, layout: Layout) {
-        gave(layout.size());
+        count_dealloc(layout.size());
         unsafe { System.dealloc(old, layout) }
     }
 }

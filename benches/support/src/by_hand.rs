@@ -1,4 +1,4 @@
-//! What an application writes itself: `jsonwebtoken` behind tower-http's `ValidateRequestHeaderLayer`.
+//! A hand-written check: `jsonwebtoken` in tower-http's `ValidateRequestHeaderLayer`.
 
 use std::sync::Arc;
 
@@ -46,9 +46,9 @@ impl<B> ValidateRequest<B> for ByHand {
         let header = request.headers().get(AUTHORIZATION);
         let token = header.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let Some(claims) = token.and_then(|token| self.check(token)) else {
-            let mut refusal = Response::new(Body::empty());
-            *refusal.status_mut() = StatusCode::UNAUTHORIZED;
-            return Err(refusal);
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            return Err(response);
         };
         request.extensions_mut().insert(Arc::new(claims));
         Ok(())

@@ -1,4 +1,4 @@
-//! The issuer, its keys and one token an algorithm, as `bench-scenarios fixture` wrote them.
+//! The issuer, its keys and one token per algorithm, written by `bench-scenarios fixture`.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -16,7 +16,7 @@ pub struct Fixture {
     pub token: String,
 }
 
-/// The 13 claims of the token, for the peers that want a type.
+/// The 13 claims of the token, for peers that need a type.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Claims {
     pub iss: String,
@@ -35,10 +35,9 @@ pub struct Claims {
 }
 
 impl Fixture {
-    /// From the folder that `BENCH_FIXTURE` names.
+    /// Loads the fixture from the folder in `BENCH_FIXTURE`.
     pub fn load(algorithm: &str) -> Self {
-        let folder =
-            env::var("BENCH_FIXTURE").expect("BENCH_FIXTURE names the folder of the tokens");
+        let folder = env::var("BENCH_FIXTURE").expect("BENCH_FIXTURE is the folder of the tokens");
         Self::read(Path::new(&folder), algorithm)
     }
 
@@ -62,7 +61,7 @@ impl Fixture {
         format!("{}/jwks.json", self.issuer)
     }
 
-    /// The key of the token's algorithm, RFC 7517 §4.
+    /// Returns the key of the token's algorithm as a JWK (RFC 7517 §4).
     pub fn jwk(&self) -> serde_json::Value {
         let set = fs::read(self.folder.join("jwks.json")).expect("the key set");
         let set: serde_json::Value = serde_json::from_slice(&set).expect("a key set");
@@ -73,7 +72,7 @@ impl Fixture {
         found.expect("a key for the algorithm").clone()
     }
 
-    /// What is signed, and the signature.
+    /// Returns the signing input and the signature.
     pub fn signed(&self) -> (&str, Vec<u8>) {
         let (input, signature) = self.token.rsplit_once('.').expect("a token");
         (input, decode(signature))

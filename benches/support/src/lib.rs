@@ -1,5 +1,5 @@
-//! What the programs share: the token, the requests, the counting allocator, and the loop that takes
-//! orders from `benches/measure.py`.
+//! Shared by the programs: the token, the requests, the counting allocator, and the loop that executes
+//! commands of `benches/measure.py`.
 
 #[cfg(feature = "by-hand")]
 pub mod by_hand;

@@ -1,4 +1,4 @@
-//! The check of one signature and nothing else, with the key parsed before: the physical limit.
+//! The check of one signature with a parsed key: the lower bound for a verification.
 
 use crate::Fixture;
 use crate::fixture::decode;

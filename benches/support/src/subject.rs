@@ -1,4 +1,4 @@
-//! One thing that is measured.
+//! A subject of the measurement.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -15,18 +15,18 @@ use tower::{Layer, Service, ServiceExt as _};
 
 use crate::Fixture;
 
-/// Does its work so many times.
+/// Performs the work a number of times.
 type Work = Box<dyn Fn(&Runtime, usize)>;
 
 pub struct Subject {
     pub name: String,
     pub(crate) work: Work,
-    /// For those that can stand behind a socket.
+    /// For subjects that can be served on a socket.
     pub(crate) router: Option<Router>,
 }
 
 impl Subject {
-    /// `axum::Router::oneshot` with the token, answered 200.
+    /// Measures `axum::Router::oneshot` with the token; the response is 200.
     pub fn axum(name: &str, fixture: &Fixture, router: Router) -> Self {
         let (header, shared) = (bearer(fixture), router.clone());
         let work = Box::new(move |runtime: &Runtime, times| {
@@ -46,7 +46,7 @@ impl Subject {
         }
     }
 
-    /// A service without a router.
+    /// Measures a service without a router.
     pub fn bare<S, R>(name: &str, fixture: &Fixture, service: S) -> Self
     where
         S: Service<Request<Body>, Response = Response<R>> + Clone + 'static,
@@ -57,7 +57,7 @@ impl Subject {
             runtime.block_on(async {
                 for _ in 0..times {
                     let response = service.clone().oneshot(request(&header)).await;
-                    let response = response.expect("an answer");
+                    let response = response.expect("a response");
                     assert_eq!(response.status(), StatusCode::OK);
                     black_box(response);
                 }
@@ -70,7 +70,7 @@ impl Subject {
         }
     }
 
-    /// A function, such as the check of a signature.
+    /// Measures a function, for example the check of a signature.
     pub fn function(name: &str, function: impl Fn() + 'static) -> Self {
         let work = Box::new(move |_: &Runtime, times| (0..times).for_each(|_| function()));
         Self {
@@ -81,7 +81,7 @@ impl Subject {
     }
 }
 
-/// A layer around a route of axum and around a service without a router.
+/// Adds a layer twice: around an axum route and around a bare service.
 #[macro_export]
 macro_rules! both {
     ($subjects:ident, $name:expr, $fixture:expr, $layer:expr) => {{
@@ -96,12 +96,12 @@ pub fn layered<L: Layer<S>, S>(layer: &L, service: S) -> L::Service {
     layer.layer(service)
 }
 
-/// One route, whose handler takes nothing.
+/// Returns a router with one route whose handler takes no arguments.
 pub fn router() -> Router {
     Router::new().route("/", get(async || "ok"))
 }
 
-/// The service that a bare layer stands around.
+/// The inner service without a router.
 #[derive(Clone, Debug)]
 pub struct Inner;
 

@@ -1,4 +1,4 @@
-//! [`FormTokenLayer`]: the token of a form, moved to where [`BearerLayer`](crate::BearerLayer) looks.
+//! [`FormTokenLayer`]: reads the token from a form body (RFC 6750 §2.2).
 
 mod reading;
 
@@ -19,36 +19,37 @@ use tower_service::Service;
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::cache;
-use reading::{Reading, may_hold_token, present, refuse};
+use reading::{FormReader, add_authorization, may_have_token, reject};
 
-/// A form that carries a token is small; what the reader of forms takes at most.
+/// The maximum and default length of a form. Forms with a token are small, and the body is buffered.
 const MAX_FORM: usize = 64 * 1024;
 
-/// How long a form may take to arrive, unless set otherwise.
 const READ_TIMEOUT: Duration = Duration::from_secs(10);
-const LONGEST_READ_TIMEOUT: Duration = Duration::from_secs(300);
+const MAX_READ_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Reads `access_token` out of a form body ([RFC 6750 §2.2]), for callers that cannot set headers.
+/// Reads `access_token` from a form body ([RFC 6750 §2.2]), for callers that cannot set header fields.
 ///
-/// It stands *outside* of [`BearerLayer`](crate::BearerLayer). Only `POST`, `PUT` and `PATCH` with
-/// `application/x-www-form-urlencoded` are looked at; such a body is read whole, and handed on
-/// unchanged. A token found there becomes the `Authorization` field of the request, beside one that is
-/// already there: two tokens, in whatever places, are answered with 400 by the `BearerLayer`. The query is
-/// never read.
+/// Add it *outside* of [`BearerLayer`](crate::BearerLayer). The layer buffers the bodies of `POST`, `PUT` and `PATCH`
+/// requests with `application/x-www-form-urlencoded`, and forwards them unchanged. It adds the token to the request as an
+/// `Authorization` field, without replacing an existing one: `BearerLayer` rejects more than one token with 400. Query
+/// parameters are not read.
 ///
-/// A form of more than 64 KiB (see [`with_limit`](Self::with_limit)) is answered with 413, one that breaks off with
-/// 400, and one that has not arrived within 10 seconds (see [`with_read_timeout`](Self::with_read_timeout)) with 408;
-/// over HTTP/1 its connection is closed. A form that is not ASCII cannot carry a token (RFC 6750 §2.2): if it has a
-/// parameter `access_token` all the same, the request is refused with 400.
+/// | form | status |
+/// | --- | --- |
+/// | longer than 64 KiB, see [`with_limit`](Self::with_limit) | 413 |
+/// | not complete within 10 seconds, see [`with_read_timeout`](Self::with_read_timeout) | 408 |
+/// | interrupted | 400 |
+/// | with a parameter `access_token` and bytes that are not ASCII (RFC 6750 §2.2) | 400 |
 ///
-/// Nothing of a form tells a cache whose response it is, so a response to a request whose token came from one gets
-/// `Cache-Control: private` ([`without_cache_protection`](Self::without_cache_protection) switches that off).
+/// After an incomplete form, the response closes an HTTP/1 connection.
+///
+/// Shared caches do not recognize a token in a form, so the layer adds `Cache-Control: private` to the response;
+/// [`without_cache_protection`](Self::without_cache_protection) disables this.
 ///
 /// # Deployment notes
 ///
-/// A page of any origin can make a browser send a form, though not with a token it does not know. Say
-/// what is accepted in the metadata:
-/// [`BearerMethod::Body`](crate::bearer::BearerMethod::Body).
+/// Pages of any origin can make a browser submit a form, but not with a token that they do not know. Announce that tokens
+/// in forms are accepted in the resource metadata: [`BearerMethod::Body`](crate::bearer::BearerMethod::Body).
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -93,20 +94,20 @@ impl FormTokenLayer {
         Self { settings }
     }
 
-    /// A smaller limit, in bytes; 64 KiB is the most.
+    /// Sets the maximum length of a form, in bytes. The default is 64 KiB, which is also the maximum.
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.settings.limit = limit.min(MAX_FORM);
         self
     }
 
-    /// Limits the time in which a whole form must arrive: 10 seconds by default. The time counts from the moment at
-    /// which the layer first waits for the body, and does not begin again with each piece.
+    /// Sets the time within which the whole form must arrive. The default is 10 seconds. The timeout starts when the
+    /// layer first waits for the body, and does not restart with each chunk.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for zero and for more than 5 minutes.
+    /// [`ConfigError::Setting`] if it is zero or more than 5 minutes.
     pub fn with_read_timeout(mut self, timeout: Duration) -> Result<Self, ConfigError> {
-        if timeout.is_zero() || timeout > LONGEST_READ_TIMEOUT {
+        if timeout.is_zero() || timeout > MAX_READ_TIMEOUT {
             return Err(ConfigError::Setting {
                 setting: "read timeout of forms",
                 value: format!("{timeout:?}"),
@@ -117,13 +118,13 @@ impl FormTokenLayer {
         Ok(self)
     }
 
-    /// Measures the time by this clock, for tests: the system's by default.
+    /// Sets the clock of the timeout. The default is the system clock.
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
     }
 
-    /// Leaves `Cache-Control` of responses as the handlers set it.
+    /// Does not change the `Cache-Control` of responses.
     pub fn without_cache_protection(mut self) -> Self {
         self.settings.protects_caches = false;
         self
@@ -145,7 +146,7 @@ impl<S> Layer<S> for FormTokenLayer {
     }
 }
 
-/// The service that [`FormTokenLayer`] makes.
+/// The service created by [`FormTokenLayer`].
 #[derive(Clone, Debug)]
 pub struct ReadFormToken<S> {
     inner: S,
@@ -167,34 +168,34 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        if !may_hold_token(request.method(), request.headers()) {
+        if !may_have_token(request.method(), request.headers()) {
             let inner = self.inner.call(request);
             return FormTokenFuture {
-                state: State::Passed {
+                state: State::Forwarded {
                     inner,
-                    private: false,
+                    is_private: false,
                 },
             };
         }
-        // The clone takes our place; the service that was polled ready is the one to call.
+        // Only the service that was polled ready may be called; the clone replaces it.
         let next = self.inner.clone();
         let service = std::mem::replace(&mut self.inner, next);
         let (parts, body) = request.into_parts();
-        let reading = Reading {
+        let reader = FormReader {
             body: Box::pin(body),
-            read: Vec::new(),
+            buffer: Vec::new(),
             settings: self.settings.clone(),
             timer: None,
-            waiting: Some((service, parts)),
+            call: Some((service, parts)),
         };
         FormTokenFuture {
-            state: State::Reading { reading },
+            state: State::Reading { reader },
         }
     }
 }
 
 pin_project! {
-    /// The answer of [`ReadFormToken`].
+    /// The response future of [`ReadFormToken`].
     pub struct FormTokenFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -207,9 +208,8 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
-        Reading { reading: Reading<S, B> },
-        // `private`: the response is for the sender of a token that caches do not see.
-        Passed { #[pin] inner: F, private: bool },
+        Reading { reader: FormReader<S, B> },
+        Forwarded { #[pin] inner: F, is_private: bool },
     }
 }
 
@@ -225,27 +225,27 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                StateProjection::Passed { inner, private } => {
+                StateProjection::Forwarded { inner, is_private } => {
                     let mut response = ready!(inner.poll(cx))?;
-                    if *private {
+                    if *is_private {
                         cache::make_private(response.headers_mut());
                     }
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Reading { reading } => {
-                    let end = ready!(reading.poll_end(cx));
-                    let Some((mut service, mut parts)) = reading.waiting.take() else {
-                        // Polled again after it was done.
+                StateProjection::Reading { reader } => {
+                    let end = ready!(reader.poll_end(cx));
+                    let Some((mut service, mut parts)) = reader.call.take() else {
+                        // Polled after completion.
                         return Poll::Pending;
                     };
                     if let Err(status) = end {
-                        return Poll::Ready(Ok(refuse(status, parts.version)));
+                        return Poll::Ready(Ok(reject(status, parts.version)));
                     }
-                    let found = present(&reading.read, &mut parts.headers);
-                    let body = Bytes::from(std::mem::take(&mut reading.read));
-                    State::Passed {
+                    let has_token = add_authorization(&reader.buffer, &mut parts.headers);
+                    let body = Bytes::from(std::mem::take(&mut reader.buffer));
+                    State::Forwarded {
                         inner: service.call(Request::from_parts(parts, B::from(body))),
-                        private: found && reading.settings.protects_caches,
+                        is_private: has_token && reader.settings.protects_caches,
                     }
                 }
             };

@@ -1,4 +1,4 @@
-//! Reads a form within its limits, and finds the token in it.
+//! Buffers a form within the limits, and extracts its token.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -12,19 +12,19 @@ use super::Settings;
 use crate::clock::Sleep;
 use crate::protocol::form;
 
-/// A form that is being read, and the request that waits for it.
-pub(super) struct Reading<S, B> {
-    // Bodies need not be `Unpin`.
+/// Reads a form for a call of the inner service.
+pub(super) struct FormReader<S, B> {
+    // Boxed, because a body may not be `Unpin`.
     pub(super) body: Pin<Box<B>>,
-    pub(super) read: Vec<u8>,
+    pub(super) buffer: Vec<u8>,
     pub(super) settings: Settings,
-    /// Runs from the first time that the body is waited for.
+    /// Starts when the body is first pending.
     pub(super) timer: Option<Sleep>,
-    pub(super) waiting: Option<(S, http::request::Parts)>,
+    pub(super) call: Option<(S, http::request::Parts)>,
 }
 
-impl<S, B: Body> Reading<S, B> {
-    /// Reads to the end, within the time; the status says why not.
+impl<S, B: Body> FormReader<S, B> {
+    /// Reads the body to its end, or returns the status of the rejection.
     pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
         if let Poll::Ready(end) = self.poll_body(cx) {
             return Poll::Ready(end);
@@ -46,20 +46,20 @@ impl<S, B: Body> Reading<S, B> {
             };
             let mut data = match frame.into_data() {
                 Ok(data) if data.has_remaining() => data,
-                // Pieces without content count towards no limit of size, and a body can have any number of them
-                // ready: between them the time limit has its turn.
+                // A body can have any number of empty frames ready, which do not count towards the limit of size.
+                // Yielding between them lets the timeout elapse.
                 _ => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
             };
-            if data.remaining() > self.settings.limit - self.read.len() {
+            if data.remaining() > self.settings.limit - self.buffer.len() {
                 return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
             }
             while data.has_remaining() {
                 let chunk = data.chunk();
                 let length = chunk.len();
-                self.read.extend_from_slice(chunk);
+                self.buffer.extend_from_slice(chunk);
                 data.advance(length);
             }
         }
@@ -67,27 +67,27 @@ impl<S, B: Body> Reading<S, B> {
     }
 }
 
-/// Refuses a form that was not read to its end.
-pub(super) fn refuse<R: Default>(status: StatusCode, version: Version) -> Response<R> {
+/// Creates the response to a form that was not read to its end.
+pub(super) fn reject<R: Default>(status: StatusCode, version: Version) -> Response<R> {
     tracing::debug!(
-        name: "form_not_read",
+        name: "form_rejected",
         target: "tower_oauth::bearer",
         %status,
-        "a form was not read: see FormTokenLayer::with_limit and with_read_timeout"
+        "rejected a form that was too long, interrupted or too slow"
     );
     let mut response = Response::new(R::default());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    // What is left of the body would be read as the next request. HTTP/2 has no such field.
+    // The server would parse the rest of the body as the next request. HTTP/2 has no `Connection` field.
     if version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
 }
 
-/// RFC 6750 §2.2: a form, and a method that gives its body a meaning (`C3`).
-pub(super) fn may_hold_token(method: &Method, headers: &HeaderMap) -> bool {
+/// RFC 6750 §2.2: the body is a single-part form, and the method defines semantics for it.
+pub(super) fn may_have_token(method: &Method, headers: &HeaderMap) -> bool {
     let method = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
     let mut kinds = headers.get_all(CONTENT_TYPE).iter();
     let (Some(kind), None) = (kinds.next(), kinds.next()) else {
@@ -100,28 +100,28 @@ pub(super) fn may_hold_token(method: &Method, headers: &HeaderMap) -> bool {
         && !headers.contains_key(CONTENT_ENCODING)
 }
 
-/// Adds the token of a form to what the request presents, and returns whether there is one.
-pub(super) fn present(form: &[u8], headers: &mut HeaderMap) -> bool {
-    // RFC 6750 §2.2: all of ASCII, or it is not a form that carries a token.
-    let readable = form.is_ascii();
-    // Pair by pair: one that cannot be read, or one of too many, must not hide a token from the rule that
-    // there is one. Two are as bad as more.
+/// Adds the token of a form as an `Authorization` field, and returns whether there is one.
+pub(super) fn add_authorization(form: &[u8], headers: &mut HeaderMap) -> bool {
+    // RFC 6750 §2.2: a form with a token consists entirely of ASCII characters.
+    let is_ascii = form.is_ascii();
+    // Parsed pair by pair: a malformed pair, or too many pairs, must not hide a second token. Two fields are enough
+    // for `BearerLayer` to reject the request.
     let pairs = form
         .split(|byte| *byte == b'&')
         .map(String::from_utf8_lossy);
-    let mut found = false;
+    let mut has_token = false;
     for pair in pairs.filter(|pair| is_token(pair)).take(2) {
-        found = true;
+        has_token = true;
         let token = form::parse(&pair).ok().and_then(|mut pairs| pairs.pop());
         let line =
             token.and_then(|(_, token)| HeaderValue::try_from(format!("Bearer {token}")).ok());
-        // One that cannot stand in a header is shown as credentials that cannot be read.
-        let line = line.filter(|_| readable);
+        // A field without a token makes `BearerLayer` reject the request as malformed.
+        let line = line.filter(|_| is_ascii);
         let mut line = line.unwrap_or(HeaderValue::from_static("Bearer"));
         line.set_sensitive(true);
         headers.append(AUTHORIZATION, line);
     }
-    found
+    has_token
 }
 
 fn is_token(pair: &str) -> bool {

@@ -1,4 +1,4 @@
-//! [`ResourceMetadata`]: the identifier of a resource, and the address of its document.
+//! [`ResourceMetadata`]: the metadata document of a protected resource, and its URL.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,16 +9,15 @@ use url::Url;
 use crate::ConfigError;
 use crate::issuer::{AuthorizationServer, is_loopback};
 
-/// What is inserted between host and path ([RFC 9728 §3]).
+/// The path component that is inserted between host and path ([RFC 9728 §3]).
 ///
 /// [RFC 9728 §3]: https://www.rfc-editor.org/rfc/rfc9728#section-3
 pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 
-/// What a protected resource says of itself ([RFC 9728 §2]).
+/// The metadata of a protected resource ([RFC 9728 §2]).
 ///
-/// The identifier is the resource's own URL, the value that tokens for it have in `aud`. The document
-/// has an address of its own for every identifier: `/.well-known/oauth-protected-resource` comes between
-/// host and path.
+/// The resource identifier is the URL of the API, and the `aud` of its tokens. The URL of the document is the identifier
+/// with `/.well-known/oauth-protected-resource` inserted between host and path.
 ///
 /// ```
 /// use tower_oauth::AuthorizationServer;
@@ -36,29 +35,28 @@ pub(super) const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 ///
-/// Members with nothing in them are left out, so a document never holds `null`, `false` or an empty
-/// list. Not offered: `signed_metadata`.
+/// Empty members are omitted, so a document never contains `null`, `false` or an empty list. `signed_metadata` is not
+/// supported.
 ///
 /// [RFC 9728 §2]: https://www.rfc-editor.org/rfc/rfc9728#section-2
 #[derive(Clone)]
 pub struct ResourceMetadata {
     resource: Arc<str>,
     url: Arc<str>,
-    /// Where the path and query of the address begin in `url`.
+    /// The offset of path and query in `url`.
     path_at: usize,
     pub(super) members: Map<String, Value>,
 }
 
 impl ResourceMetadata {
-    /// The document of the resource with this identifier, compared byte for byte by everyone
-    /// ([RFC 9728 §3.3](https://www.rfc-editor.org/rfc/rfc9728#section-3.3)). It says that tokens come in
-    /// the header; the rest is added.
+    /// Creates the metadata for a resource identifier, which clients compare byte for byte
+    /// ([RFC 9728 §3.3](https://www.rfc-editor.org/rfc/rfc9728#section-3.3)). The document states that tokens are
+    /// accepted in the header; add other members with the methods below.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] unless it is an https URL (http on a loopback host) without fragment and
-    /// user name, written as URL readers print it: a lower-case host, no default port, no `..`. The
-    /// slash behind a bare host may be there or not.
+    /// [`ConfigError::Url`] unless it is an https URL (http on a loopback host) without fragment and user name, in
+    /// normalized form: a lower-case host, no default port, no `..`. A trailing slash after a bare host is optional.
     pub fn new(resource: &str) -> Result<Self, ConfigError> {
         let url = check_identifier(resource).map_err(|reason| ConfigError::Url {
             setting: "resource",
@@ -66,7 +64,7 @@ impl ResourceMetadata {
             reason,
         })?;
         let origin = url.origin().ascii_serialization();
-        // RFC 9728 §3.1: a lone slash behind the host goes away, any other path stays as it is.
+        // RFC 9728 §3.1: a slash after the host is removed if nothing follows it; any other path is kept.
         let rest = match &url[url::Position::BeforePath..] {
             "/" => "",
             rest => rest
@@ -85,7 +83,7 @@ impl ResourceMetadata {
         Ok(metadata.with_bearer_methods([super::BearerMethod::Header]))
     }
 
-    /// Adds an authorization server whose tokens are accepted. Clients need one at least.
+    /// Adds an authorization server whose tokens are accepted. Clients need at least one.
     #[must_use]
     pub fn add_authorization_server(mut self, server: &AuthorizationServer) -> Self {
         let issuer = Value::from(server.issuer());
@@ -97,23 +95,23 @@ impl ResourceMetadata {
         self
     }
 
-    /// The identifier.
+    /// Returns the resource identifier.
     pub fn resource(&self) -> &str {
         &self.resource
     }
 
-    /// The absolute address of the document, as challenges name it. Made of the identifier alone, never
-    /// of what a request says of its host (`C15`).
+    /// Returns the absolute URL of the document, for challenges. It is derived from the identifier alone and never from
+    /// the `Host` of a request, which the caller chooses.
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// The path of [`url`](Self::url), with the query where the identifier has one.
+    /// Returns the path of [`url`](Self::url), with the query if the identifier has one.
     pub fn path(&self) -> &str {
         self.url.get(self.path_at..).unwrap_or(WELL_KNOWN)
     }
 
-    /// The document.
+    /// Returns the document as JSON.
     pub fn to_json(&self) -> String {
         Value::Object(self.members.clone()).to_string()
     }
@@ -129,8 +127,8 @@ impl ResourceMetadata {
     }
 }
 
-/// RFC 9728 §1.2: https and no fragment. What has two spellings would be two identifiers to those who
-/// compare bytes, and one to those who fetch.
+/// RFC 9728 §1.2: https and no fragment. A URL with two spellings would be two identifiers in a byte comparison, but one
+/// document.
 fn check_identifier(resource: &str) -> Result<Url, &'static str> {
     let url = Url::parse(resource).map_err(|_| "it is not a URL")?;
     match url.scheme() {
@@ -139,16 +137,16 @@ fn check_identifier(resource: &str) -> Result<Url, &'static str> {
         _ => return Err("it must be https, or http on a loopback host"),
     }
     if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err("it must have no fragment and no user name");
+        return Err("it must not have a fragment or a user name");
     }
-    // RFC 6750 §3 allows no quote and no backslash in a challenge, and the query may hold a quote.
+    // RFC 6750 §3 does not allow quotes and backslashes in a challenge, and a query may contain a quote.
     if resource.contains(['"', '\\', '\'']) {
-        return Err("it must hold no quotes and no backslash");
+        return Err("it must not contain quotes or backslashes");
     }
-    let printed = url.as_str();
-    if printed != resource && printed.strip_suffix('/') != Some(resource) {
+    let normalized = url.as_str();
+    if normalized != resource && normalized.strip_suffix('/') != Some(resource) {
         return Err(
-            "it must be written in its normal form: lower-case host, no default port, no dots",
+            "it must be normalized: lower-case host, no default port, no dot segments in the path",
         );
     }
     Ok(url)

@@ -1,4 +1,4 @@
-//! [`ResourceMetadataLayer`]: accepts_resource the documents without authentication.
+//! [`ResourceMetadataLayer`]: serves the metadata documents without authentication.
 
 use std::fmt;
 use std::future::Future;
@@ -20,30 +20,28 @@ use tower_service::Service;
 
 use super::ResourceMetadata;
 use super::document::WELL_KNOWN;
-use super::order::{HandedOn, Report, is_address};
+use super::order::{PassedMetadataLayer, WarnOnce, matches_address};
 use crate::bearer::challenge_params::AuthState;
 use crate::token::original_uri;
 
-/// How long a document may be kept, unless said otherwise: an hour.
+/// The default `max-age` of a document.
 const MAX_AGE: Duration = Duration::from_secs(3600);
 
-/// Answers `GET` and `HEAD` at the address of each document, and passes every other request to the inner
-/// service.
+/// Serves metadata documents ([RFC 9728]) to `GET` and `HEAD` requests, and forwards all other requests.
 ///
-/// Clients fetch the document before they have a token, so the layer must stand *outside* of
-/// [`BearerLayer`](crate::BearerLayer), on the router at the root of the host. On an axum router the layer that is
-/// added last is the outermost: call `.layer(ResourceMetadataLayer::new(..))` after `.layer(bearer)`. In a
-/// `tower::ServiceBuilder` the first is the outermost: name it before the `BearerLayer`. Inside of the `BearerLayer`
-/// it is never reached without a token; the log says so once (`resource_metadata_behind_bearer_layer`).
+/// Clients fetch the document before they have a token, so the layer must be *outside* of
+/// [`BearerLayer`](crate::BearerLayer), on the router at the root of the host. On an axum router the layer that is added
+/// last is the outermost: call `.layer(ResourceMetadataLayer::new(..))` after `.layer(bearer)`. In a
+/// `tower::ServiceBuilder` the first is the outermost: add it before the `BearerLayer`. Inside of the `BearerLayer` it
+/// cannot be reached without a token; the event `resource_metadata_behind_bearer_layer` is then logged once.
 ///
-/// Only a request that carries nothing is answered here: exactly the address, without a query (unless the
-/// identifier has one), without content, announced or not (`Content-Length`, `Transfer-Encoding`, an HTTP/2 body
-/// of unknown length), and without `Upgrade`, `Expect`, `Trailer`, `HTTP2-Settings` or a field that overrides the
-/// method. Everything else at that address goes on and meets the `BearerLayer` like any other request. A body type
-/// that does not report its end ([`Body::is_end_stream`]) counts as content, so a layer that wraps request bodies
-/// in such a type belongs further in.
+/// The layer only responds to plain requests: the exact path, no query (unless the identifier has one), no content
+/// (`Content-Length`, `Transfer-Encoding`, or an HTTP/2 body of unknown length), and no `Upgrade`, `Expect`, `Trailer`,
+/// `HTTP2-Settings` or field that overrides the method. Other requests for the path are forwarded, and the `BearerLayer`
+/// validates them like any other request. A body type that does not report its end ([`Body::is_end_stream`]) counts as
+/// content, so add layers that wrap request bodies in such a type inside of this layer.
 ///
-/// CORS preflight requests for the address are answered as well. Pages of any origin may read the document ([CORS]),
+/// The layer also responds to CORS preflight requests for the path. Pages of any origin may read the document ([CORS]),
 /// and caches may store it.
 ///
 /// ```
@@ -71,11 +69,12 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 /// ```
 ///
 /// [CORS]: https://fetch.spec.whatwg.org/#http-cors-protocol
+/// [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728#section-3
 #[derive(Clone)]
 pub struct ResourceMetadataLayer {
     documents: Arc<[Document]>,
     cache_control: HeaderValue,
-    report: Report,
+    warning: WarnOnce,
 }
 
 #[derive(Clone)]
@@ -85,19 +84,18 @@ struct Document {
 }
 
 impl ResourceMetadataLayer {
-    /// Serves this document, to be kept for an hour.
+    /// Creates a layer that serves `metadata`, with a `max-age` of one hour.
     #[must_use]
     pub fn new(metadata: ResourceMetadata) -> Self {
         let layer = Self {
             documents: Arc::new([]),
             cache_control: HeaderValue::from_static("no-cache"),
-            report: Report::default(),
+            warning: WarnOnce::default(),
         };
         layer.add_resource(metadata).with_max_age(MAX_AGE)
     }
 
-    /// Serves the document of another resource on the same host, too. Of two with one address the one
-    /// that was added last is served.
+    /// Adds the document of another resource on the same host. It replaces a document with the same path.
     #[must_use]
     #[allow(clippy::needless_pass_by_value)]
     pub fn add_resource(self, metadata: ResourceMetadata) -> Self {
@@ -105,10 +103,10 @@ impl ResourceMetadataLayer {
         self.add(metadata.path(), json.into())
     }
 
-    /// Serves the first document also at the address without a path, where some clients look when the
-    /// first address they tried does not answer. A resource that has this address itself goes before.
+    /// Also serves the first document at the well-known path without a suffix, which some clients try as a fallback. A
+    /// resource whose document has this path takes precedence.
     ///
-    /// A careful client discards what it finds there, since the identifier is not the one it asked about
+    /// Clients that validate the resource identifier discard such a document
     /// ([RFC 9728 §3.3](https://www.rfc-editor.org/rfc/rfc9728#section-3.3)).
     #[must_use]
     pub fn with_root_fallback(self) -> Self {
@@ -121,7 +119,7 @@ impl ResourceMetadataLayer {
         }
     }
 
-    /// How long the documents may be kept, in whole seconds: an hour unless said otherwise.
+    /// Sets the `max-age` of the documents for caches, in whole seconds. The default is one hour.
     #[must_use]
     pub fn with_max_age(mut self, max_age: Duration) -> Self {
         let text = format!("public, max-age={}", max_age.as_secs());
@@ -139,16 +137,18 @@ impl ResourceMetadataLayer {
         self
     }
 
-    /// Returns the document whose address is the target of this request.
+    /// Returns the document that the request is for.
     fn find<B>(&self, request: &Request<B>) -> Option<&Document> {
-        // Inside of a nested axum router the path is cut, and another path would look like the address.
+        // A nested axum router removes a prefix of the path, so another path could look like that of the document.
         let uri = original_uri(request.uri(), request.extensions());
-        // The cheap question first: nearly every request is for something else.
+        // Checked first because it is cheap, and nearly every request is for another path.
         uri.path().starts_with(WELL_KNOWN).then_some(())?;
-        self.documents.iter().find(|one| is_address(uri, &one.path))
+        self.documents
+            .iter()
+            .find(|one| matches_address(uri, &one.path))
     }
 
-    fn answer<R: From<Bytes>>(&self, method: &Method, document: &Document) -> Response<R> {
+    fn respond<R: From<Bytes>>(&self, method: &Method, document: &Document) -> Response<R> {
         if *method == Method::OPTIONS {
             let mut response = Response::new(R::from(Bytes::new()));
             *response.status_mut() = StatusCode::NO_CONTENT;
@@ -156,7 +156,7 @@ impl ResourceMetadataLayer {
             let methods = HeaderValue::from_static("GET, HEAD");
             headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods);
-            // Clients mark their requests with headers of their protocol, which calls for a preflight.
+            // Clients may send header fields of their protocol, which cause the preflight request.
             headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("*"));
             return response;
         }
@@ -174,26 +174,28 @@ impl ResourceMetadataLayer {
     }
 }
 
-/// Returns whether a request asks for the document, or asks whether a page may (CORS), and carries nothing that a
-/// service could act on.
+/// Returns whether a request is a `GET`, `HEAD` or CORS preflight request, and has nothing that the inner service could
+/// act on.
 fn is_plain<B: Body>(request: &Request<B>) -> bool {
     let headers = request.headers();
-    let asks = match *request.method() {
+    let is_read = match *request.method() {
         Method::GET | Method::HEAD => true,
         Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
         _ => false,
     };
-    asks && !announces_more(headers) && request.body().is_end_stream()
+    is_read && !announces_content(headers) && request.body().is_end_stream()
 }
 
-fn announces_more(headers: &HeaderMap) -> bool {
+fn announces_content(headers: &HeaderMap) -> bool {
     let lengths = headers.get_all(CONTENT_LENGTH).iter();
-    CARRIERS.iter().any(|name| headers.contains_key(*name))
+    CONTENT_FIELDS
+        .iter()
+        .any(|name| headers.contains_key(*name))
         || lengths.into_iter().any(|length| length != "0")
 }
 
-/// Fields that announce content, another protocol or another method than that of the request line.
-const CARRIERS: [&str; 9] = [
+/// Fields that announce content, another protocol, or another method than that of the request line.
+const CONTENT_FIELDS: [&str; 9] = [
     "transfer-encoding",
     "trailer",
     "expect",
@@ -216,7 +218,7 @@ impl<S> Layer<S> for ResourceMetadataLayer {
     }
 }
 
-/// The service that [`ResourceMetadataLayer`] makes.
+/// The service created by [`ResourceMetadataLayer`].
 #[derive(Clone, Debug)]
 pub struct ServeResourceMetadata<S> {
     inner: S,
@@ -242,27 +244,27 @@ where
         let found = layer.find(&request);
         let Some(document) = found.filter(|_| is_plain(&request)) else {
             if found.is_some() {
-                request.extensions_mut().insert(HandedOn);
+                request.extensions_mut().insert(PassedMetadataLayer);
             }
             let inner = self.inner.call(request);
             return ResourceMetadataFuture {
-                state: State::Passed { inner },
+                state: State::Forwarded { inner },
             };
         };
         if request.extensions().get::<AuthState>().is_some() {
-            layer.report.send(&document.path);
+            layer.warning.write(&document.path);
         }
-        let response = Some(layer.answer(request.method(), document));
-        // Gives back what `poll_ready` may have reserved for a call that does not come.
+        let response = Some(layer.respond(request.method(), document));
+        // Releases what `poll_ready` may have reserved, since the inner service is not called.
         self.inner = self.inner.clone();
         ResourceMetadataFuture {
-            state: State::Answered { response },
+            state: State::Served { response },
         }
     }
 }
 
 pin_project! {
-    /// The answer of [`ServeResourceMetadata`]: a document, or the inner service's.
+    /// The response future of [`ServeResourceMetadata`].
     #[derive(Debug)]
     pub struct ResourceMetadataFuture<F, R> {
         #[pin]
@@ -274,8 +276,8 @@ pin_project! {
     #[project = StateProjection]
     #[derive(Debug)]
     enum State<F, R> {
-        Answered { response: Option<Response<R>> },
-        Passed { #[pin] inner: F },
+        Served { response: Option<Response<R>> },
+        Forwarded { #[pin] inner: F },
     }
 }
 
@@ -287,12 +289,12 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProjection::Answered { response } => match response.take() {
+            StateProjection::Served { response } => match response.take() {
                 Some(response) => Poll::Ready(Ok(response)),
-                // Polled again after it was done.
+                // Polled after completion.
                 None => Poll::Pending,
             },
-            StateProjection::Passed { inner } => inner.poll(cx),
+            StateProjection::Forwarded { inner } => inner.poll(cx),
         }
     }
 }

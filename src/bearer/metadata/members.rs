@@ -9,20 +9,20 @@ use crate::ConfigError;
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;
 
-/// How a token may be sent to a resource ([RFC 6750 §2]). The query has no name here: it is never read.
+/// A method of sending a token to a resource ([RFC 6750 §2]). Query parameters are not supported.
 ///
 /// [RFC 6750 §2]: https://www.rfc-editor.org/rfc/rfc6750#section-2
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum BearerMethod {
-    /// In `Authorization`.
+    /// In the `Authorization` header.
     Header,
-    /// As `access_token` in a form; see [`FormTokenLayer`](crate::bearer::FormTokenLayer).
+    /// As `access_token` in a form body; see [`FormTokenLayer`](crate::bearer::FormTokenLayer).
     Body,
 }
 
-/// What [`ResourceMetadata`] says by methods of its own, which a custom member must not contradict.
-const OWN: [&str; 7] = [
+/// The members that [`ResourceMetadata`] has methods for, which a custom member must not contradict.
+const RESERVED: [&str; 7] = [
     "resource",
     "authorization_servers",
     "bearer_methods_supported",
@@ -33,19 +33,19 @@ const OWN: [&str; 7] = [
 ];
 
 impl ResourceMetadata {
-    /// The scopes a client may need here: `scopes_supported`.
+    /// Sets `scopes_supported`, the scopes of this resource (space-separated).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Scope`] for something that is no scope, and for `offline_access`: whether there is
-    /// a refresh token is between the client and the authorization server.
+    /// [`ConfigError::Scope`] if a value is not a scope, or is `offline_access`: refresh tokens are a matter between the
+    /// client and the authorization server.
     pub fn with_scopes(mut self, scopes: &str) -> Result<Self, ConfigError> {
         let set = resource_scopes(scopes)?;
         self.set("scopes_supported", set.iter().collect::<Vec<_>>().into());
         Ok(self)
     }
 
-    /// How tokens may be sent, instead of in the header alone: `bearer_methods_supported`.
+    /// Sets `bearer_methods_supported`. The default is the header alone.
     #[must_use]
     pub fn with_bearer_methods(mut self, methods: impl IntoIterator<Item = BearerMethod>) -> Self {
         let name = |method| match method {
@@ -57,7 +57,7 @@ impl ResourceMetadata {
         self
     }
 
-    /// DPoP proofs with these algorithms are understood: `dpop_signing_alg_values_supported`.
+    /// Sets `dpop_signing_alg_values_supported`, the accepted algorithms of DPoP proofs.
     #[must_use]
     pub fn with_dpop_algorithms(mut self, algorithms: impl IntoIterator<Item = Algorithm>) -> Self {
         let names: Vec<_> = algorithms.into_iter().map(Algorithm::name).collect();
@@ -65,30 +65,29 @@ impl ResourceMetadata {
         self
     }
 
-    /// Only DPoP-bound tokens are accepted: `dpop_bound_access_tokens_required`.
+    /// Sets `dpop_bound_access_tokens_required`: only DPoP-bound tokens are accepted.
     #[must_use]
     pub fn with_dpop_required(mut self) -> Self {
         self.set("dpop_bound_access_tokens_required", true.into());
         self
     }
 
-    /// Tokens bound to a client certificate are understood:
-    /// `tls_client_certificate_bound_access_tokens`.
+    /// Sets `tls_client_certificate_bound_access_tokens`: certificate-bound tokens are accepted.
     #[must_use]
     pub fn with_mtls(mut self) -> Self {
         self.set("tls_client_certificate_bound_access_tokens", true.into());
         self
     }
 
-    /// A name for people: `resource_name`. In other languages by
-    /// [`with_member`](Self::with_member): `resource_name#de`.
+    /// Sets `resource_name`, a human-readable name. Add other languages with [`with_member`](Self::with_member), such as
+    /// `resource_name#de`.
     #[must_use]
     pub fn with_name(mut self, name: &str) -> Self {
         self.set("resource_name", name.into());
         self
     }
 
-    /// Where developers read on: `resource_documentation`.
+    /// Sets `resource_documentation`, the URL of the documentation for developers.
     ///
     /// # Errors
     ///
@@ -97,7 +96,7 @@ impl ResourceMetadata {
         self.with_page("resource_documentation", url)
     }
 
-    /// What a client may do with the data: `resource_policy_uri`.
+    /// Sets `resource_policy_uri`, the URL of the requirements on the use of the data.
     ///
     /// # Errors
     ///
@@ -106,7 +105,7 @@ impl ResourceMetadata {
         self.with_page("resource_policy_uri", url)
     }
 
-    /// The terms of service: `resource_tos_uri`.
+    /// Sets `resource_tos_uri`, the URL of the terms of service.
     ///
     /// # Errors
     ///
@@ -115,24 +114,24 @@ impl ResourceMetadata {
         self.with_page("resource_tos_uri", url)
     }
 
-    /// Any other member, as it stands.
+    /// Sets any other member.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for a member that has a method of its own, and for a value with nothing in
-    /// it, which is to be left out ([RFC 9728 §3.2](https://www.rfc-editor.org/rfc/rfc9728#section-3.2)).
+    /// [`ConfigError::Setting`] if there is another method for the member, or if the value is empty: empty members must
+    /// be omitted ([RFC 9728 §3.2](https://www.rfc-editor.org/rfc/rfc9728#section-3.2)).
     pub fn with_member(mut self, name: &str, value: impl Into<Value>) -> Result<Self, ConfigError> {
         let value = value.into();
-        let refuse = |reason| ConfigError::Setting {
+        let invalid = |reason| ConfigError::Setting {
             setting: "member",
             value: name.to_owned(),
             reason,
         };
-        if OWN.contains(&name) {
-            return Err(refuse("it has a method of its own"));
+        if RESERVED.contains(&name) {
+            return Err(invalid("it is set by another method of `ResourceMetadata`"));
         }
         if name.is_empty() || is_empty(&value) {
-            return Err(refuse("a member with nothing in it is to be left out"));
+            return Err(invalid("name and value must not be empty"));
         }
         self.set(name, value);
         Ok(self)
@@ -151,7 +150,7 @@ impl ResourceMetadata {
         Ok(self)
     }
 
-    /// RFC 9728 §3.2: what has nothing in it is left out (`P4`).
+    /// RFC 9728 §3.2: empty members are omitted.
     fn set(&mut self, name: &str, value: Value) {
         if is_empty(&value) {
             self.members.remove(name);
@@ -161,16 +160,16 @@ impl ResourceMetadata {
     }
 }
 
-/// Scopes that a resource may ask for (`P4`).
+/// Parses scopes that a resource may announce.
 pub(in crate::bearer) fn resource_scopes(scopes: &str) -> Result<ScopeSet, ConfigError> {
     let set = ScopeSet::parse(scopes).map_err(|error| ConfigError::Scope {
         value: error.value().to_owned(),
-        reason: "it must be printable ASCII without quote and backslash",
+        reason: "it must be printable ASCII without quotes and backslashes",
     })?;
     if set.contains("offline_access") {
         return Err(ConfigError::Scope {
             value: "offline_access".to_owned(),
-            reason: "it is no scope of a resource",
+            reason: "it is not a scope of a resource",
         });
     }
     Ok(set)

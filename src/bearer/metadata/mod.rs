@@ -1,9 +1,7 @@
-//! Protected resource metadata ([RFC 9728]): how a client that knows nothing but an address finds the
-//! authorization server.
+//! Protected resource metadata ([RFC 9728]): clients discover the authorization server of an API from its URL.
 //!
-//! [`ResourceMetadata`] is the document, [`ResourceMetadataLayer`] accepts_resource it, and
-//! [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) names its address
-//! in every challenge.
+//! [`ResourceMetadata`] is the document, [`ResourceMetadataLayer`] serves it, and
+//! [`BearerLayer::with_resource_metadata`](crate::BearerLayer::with_resource_metadata) adds its URL to every challenge.
 //!
 //! [RFC 9728]: https://www.rfc-editor.org/rfc/rfc9728
 

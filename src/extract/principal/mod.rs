@@ -1,4 +1,4 @@
-//! `Principal`: whoever calls, a program with an access token or a person with a session.
+//! [`Principal`]: the authenticated caller, with an access token or a session.
 
 #[cfg(feature = "axum")]
 mod extractor;
@@ -13,42 +13,39 @@ use http::{Extensions, Request};
 use crate::protocol::{Claims, ScopeSet};
 use crate::session::{Session, UserKey};
 use crate::token::VerifiedToken;
-use rejection::{Asked, look};
+use rejection::{PrincipalRequest, resolve};
 
-/// Whoever calls: a program with an access token, or a person with a session.
+/// The authenticated caller: a program with an access token, or a user with a session.
 ///
-/// For routes that serve both. It needs a [`BearerLayer`](crate::BearerLayer) that is
-/// [`optional`](crate::BearerLayer::optional) and a [`LoginLayer`](crate::LoginLayer) around the route, in
-/// either order; where one of them is missing every request gets 500, also one that the other would have
-/// let in.
+/// For routes that accept both. The route needs a [`BearerLayer`](crate::BearerLayer) that is
+/// [`optional`](crate::BearerLayer::optional) and a [`LoginLayer`](crate::LoginLayer), in either order. If one of them is
+/// missing, the response to every request is 500, even if the other layer authenticated it.
 ///
-/// As an argument of an axum handler, `Principal` is somebody or the handler is not called:
-/// [`PrincipalRejection`] says what is answered. `Option<Principal>` is `None` for nobody. Other services
-/// call [`of`](Self::of) or [`find`](Self::find).
+/// A handler that takes a `Principal` is only called for authenticated requests; see [`PrincipalRejection`] for the
+/// response to others. `Option<Principal>` is `None` for anonymous requests. Services other than axum call
+/// [`of`](Self::of) or [`find`](Self::find).
 ///
-/// # When both are sent
+/// # Requests with both
 ///
-/// What is explicit wins: a request with an access token speaks for that token, whatever cookie comes
-/// along.
+/// The access token takes precedence, because browsers send cookies automatically:
 ///
 /// | access token | session | principal |
 /// | --- | --- | --- |
-/// | good | any or none | the token |
-/// | bad, or unreadable, or twice | any or none | none: the `BearerLayer` refuses the request |
-/// | of a scheme that is not accepted (`DPoP` without `with_dpop`), or a `DPoP` proof alone | any or none | none: the `BearerLayer` refuses the request |
-/// | none, or another scheme (`Basic`) | good | the session |
-/// | none, or another scheme | none, ended or spoiled | nobody |
+/// | valid | any or none | the token |
+/// | invalid, malformed or repeated | any or none | none: `BearerLayer` rejects the request |
+/// | unsupported scheme (`DPoP` without `with_dpop`), or a `DPoP` proof alone | any or none | none: `BearerLayer` rejects the request |
+/// | none, or another scheme (`Basic`) | valid | the session |
+/// | none, or another scheme | none, ended or invalid | none |
 ///
-/// A refused token is never replaced by the session, and the two are never mixed: subject, scopes and
-/// claims are all of the one or all of the other. A session in the request is still held to
-/// [`Csrf`](crate::login::Csrf), also where it is not the principal: the login layer does not know what
-/// the other one will say. A browser sends no access token by itself, so a program that sends one has no
-/// reason to send cookies too.
+/// A session never replaces a rejected token, and the two are never mixed: subject, scopes and claims all belong to the
+/// token or all to the session. [`Csrf`](crate::login::Csrf) protection also applies to a session that is not the
+/// principal, because the login layer does not know the result of the bearer layer. Programs that send an access token
+/// have no reason to send cookies.
 ///
-/// # Not checked here
+/// # Not checked
 ///
-/// What either may do. [`scopes`](Self::scopes) mean two things, see there.
-/// [`ScopeLayer`](crate::ScopeLayer) demands scopes of access tokens and lets no session through.
+/// What the caller may do. [`scopes`](Self::scopes) have two meanings, explained there.
+/// [`ScopeLayer`](crate::ScopeLayer) requires scopes of access tokens, and rejects sessions.
 ///
 /// # Example
 ///
@@ -82,69 +79,69 @@ use rejection::{Asked, look};
 ///     .route("/orders", get(orders).layer(bearer.optional()))
 ///     .layer(login);
 ///
-/// // A person is sent to sign in, and comes back.
+/// // A browser is redirected to sign in, and back.
 /// let browser = server.browser().with_origin("https://shop.example.com", app.clone())?;
 /// let page = browser.navigate("https://shop.example.com/orders").await?;
 /// let page = page.sign_in("alice", "wonderland").await?;
 /// assert_eq!(page.text(), "\"alice\" for a browser");
 ///
-/// // A program shows its token.
+/// // A program sends its token.
 /// let token = server.access_token().with_audience("https://shop.example.com").with_subject("robot");
 /// let request = Request::get("/orders").header("authorization", format!("Bearer {}", token.sign()));
-/// let answer = app.clone().oneshot(request.body(axum::body::Body::empty())?).await?;
-/// let body = axum::body::to_bytes(answer.into_body(), 1024).await?;
+/// let response = app.clone().oneshot(request.body(axum::body::Body::empty())?).await?;
+/// let body = axum::body::to_bytes(response.into_body(), 1024).await?;
 /// assert_eq!(body, "Some(\"robot\") for a program");
 ///
-/// // Without one it is told what it lacks.
-/// let answer = app.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
-/// assert_eq!(answer.status(), 401);
-/// assert_eq!(answer.headers()["www-authenticate"], "Bearer realm=\"api\"");
+/// // Without a token it receives a challenge.
+/// let response = app.oneshot(Request::get("/orders").body(axum::body::Body::empty())?).await?;
+/// assert_eq!(response.status(), 401);
+/// assert_eq!(response.headers()["www-authenticate"], "Bearer realm=\"api\"");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone)]
-// A third kind would be a new question to every handler: it should not compile unnoticed.
+// Every handler has to decide about a new kind of principal, so adding one should not compile unnoticed.
 #[allow(clippy::exhaustive_enums)]
 pub enum Principal<C = Claims> {
-    /// A caller with a good access token.
+    /// A caller with a valid access token.
     Token(VerifiedToken<C>),
-    /// A person who signed in with a browser, and showed no access token.
+    /// A user who signed in with a browser, without an access token in the request.
     Session(Session),
 }
 
 impl<C: Send + Sync + 'static> Principal<C> {
-    /// The principal of a request, for services outside of axum.
+    /// Returns the principal of a request, for services other than axum.
     ///
     /// # Errors
     ///
-    /// [`PrincipalRejection`] for nobody, and where a layer is missing.
+    /// [`PrincipalRejection`] if the request is anonymous or a layer is missing.
     pub fn of<B>(request: &Request<B>) -> Result<Self, PrincipalRejection> {
-        let asked = Asked {
+        let request = PrincipalRequest {
             extensions: request.extensions(),
             method: request.method(),
             uri: request.uri(),
             headers: request.headers(),
         };
-        asked.principal()
+        request.principal()
     }
 
-    /// The principal of a request, if there is one, by the extensions that the layers have filled.
+    /// Returns the principal from the request extensions, or `None` for an anonymous request.
     ///
     /// # Errors
     ///
-    /// [`PrincipalRejection`] where a layer is missing: nobody is no error here.
+    /// [`PrincipalRejection`] if a layer is missing.
     pub fn find(extensions: &Extensions) -> Result<Option<Self>, PrincipalRejection> {
-        look(extensions).map(|(found, ..)| found)
+        resolve(extensions).map(|resolved| resolved.principal)
     }
 }
 
 impl<C> Principal<C> {
-    /// Whether it is a person with a session, and not an access token.
+    /// Returns whether the principal is a session.
     pub fn is_session(&self) -> bool {
         matches!(self, Self::Session(_))
     }
 
-    /// The session, if it is one.
+    /// Returns the session, if the principal is one.
     pub fn session(&self) -> Option<&Session> {
         match self {
             Self::Session(session) => Some(session),
@@ -152,7 +149,7 @@ impl<C> Principal<C> {
         }
     }
 
-    /// The access token, if it is one.
+    /// Returns the access token, if the principal is one.
     pub fn token(&self) -> Option<&VerifiedToken<C>> {
         match self {
             Self::Token(token) => Some(token),
@@ -160,7 +157,7 @@ impl<C> Principal<C> {
         }
     }
 
-    /// `iss`: the authorization server that vouches for it.
+    /// Returns the issuer (`iss`) of the token or of the session's ID token.
     pub fn issuer(&self) -> &str {
         match self {
             Self::Token(token) => token.issuer(),
@@ -168,8 +165,8 @@ impl<C> Principal<C> {
         }
     }
 
-    /// `sub`: who it is, as the issuer knows them. A session always has one; a token that a client got for
-    /// itself may name the client here, or nobody.
+    /// Returns the subject (`sub`), an identifier that is unique within the issuer. A session always has one; a
+    /// client-credentials token may have the client as its subject, or none.
     pub fn subject(&self) -> Option<&str> {
         match self {
             Self::Token(token) => token.subject(),
@@ -177,9 +174,9 @@ impl<C> Principal<C> {
         }
     }
 
-    /// The person behind it: the same key whether they come with a browser or send a program.
+    /// Returns the key of the user, which is equal for sessions and access tokens of the same user.
     ///
-    /// `None` where there is no person: a token without `sub`, or one that a client got for itself
+    /// `None` if there is no user: a token without `sub`, or a client-credentials token
     /// ([RFC 9700 §4.15](https://www.rfc-editor.org/rfc/rfc9700#section-4.15)).
     pub fn user_key(&self) -> Option<UserKey<'_>> {
         match self {
@@ -192,9 +189,9 @@ impl<C> Principal<C> {
         }
     }
 
-    /// The scopes that were granted, and to whom differs: an access token's to its caller, for this API; a
-    /// session's to this application, for the APIs it calls on the person's behalf. What the person
-    /// may do here is no scope of a session.
+    /// Returns the granted scopes. Those of an access token allow the caller to use this API; those of a session allow
+    /// this application to call other APIs on behalf of the user. Do not use the scopes of a session to decide what the
+    /// user may do.
     pub fn scopes(&self) -> &ScopeSet {
         match self {
             Self::Token(token) => token.scopes(),
@@ -202,7 +199,7 @@ impl<C> Principal<C> {
         }
     }
 
-    /// The claims of the access token, or of the ID token of the session. As `C`, those of a token are
+    /// Returns the claims of the access token, or of the session's ID token. For the claims of a token as `C`, see
     /// [`VerifiedToken::claims`].
     pub fn claims(&self) -> &Claims {
         match self {
@@ -212,7 +209,7 @@ impl<C> Principal<C> {
     }
 }
 
-/// Names who it is; no token.
+/// Does not print the access token.
 impl<C> fmt::Debug for Principal<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

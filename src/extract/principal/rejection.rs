@@ -1,4 +1,4 @@
-//! Finding the principal of a request, and what is answered when there is none.
+//! Resolves the principal of a request, and creates the response if there is none.
 
 use std::any::type_name;
 
@@ -12,20 +12,18 @@ use crate::login::{LoginContext, missing};
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
-/// Why there is no [`Principal`].
+/// The rejection of the [`Principal`] extractor.
 ///
-/// As a response:
-///
-/// * nobody, and a person goes to a page: 303 to the login route, and back afterwards;
-/// * nobody, and anything else: 401 with the challenge of the `BearerLayer`, beside it that of the
-///   `LoginLayer` and the login's address in a problem document (and `HX-Redirect` for htmx), since the
-///   script of a page may ask as well; gRPC callers get code 16;
-/// * a layer is missing, or the `BearerLayer` has other claims than `C`: 500 that says so.
+/// | request | response |
+/// | --- | --- |
+/// | anonymous, a navigation of a browser | 303 to the login, which returns to the page |
+/// | anonymous, anything else | 401 with the challenges of `BearerLayer` and `LoginLayer`, and the URL of the login in a problem document (and `HX-Redirect` for htmx) for scripts of pages; gRPC callers get code 16 |
+/// | a layer is missing, or `BearerLayer` has other claims than `C` | 500 with a message |
 #[derive(Debug)]
 pub struct PrincipalRejection(Box<Response<Bytes>>);
 
 impl PrincipalRejection {
-    /// The response, with whatever body type a service has.
+    /// Converts the rejection to a response.
     pub fn into_http<B: From<Bytes>>(self) -> Response<B> {
         self.0.map(B::from)
     }
@@ -35,72 +33,81 @@ impl PrincipalRejection {
     }
 }
 
-/// A request whose principal is asked for.
-pub(super) struct Asked<'a> {
+/// The parts of a request that determine its principal, or the response without one.
+pub(super) struct PrincipalRequest<'a> {
     pub(super) extensions: &'a Extensions,
     pub(super) method: &'a Method,
     pub(super) uri: &'a Uri,
     pub(super) headers: &'a HeaderMap,
 }
 
-impl Asked<'_> {
+impl PrincipalRequest<'_> {
     pub(super) fn principal<C: Send + Sync + 'static>(
         self,
     ) -> Result<Principal<C>, PrincipalRejection> {
-        let (found, judged, mark) = look(self.extensions)?;
-        found.ok_or_else(|| self.nobody(judged, mark))
+        let ResolvedPrincipal {
+            principal,
+            auth,
+            login,
+        } = resolve(self.extensions)?;
+        principal.ok_or_else(|| self.reject_anonymous(auth, login))
     }
 
-    fn nobody(&self, judged: &AuthState, mark: &LoginContext) -> PrincipalRejection {
-        let page = mark.ask_to_log_in(self.method, self.headers);
+    fn reject_anonymous(&self, auth: &AuthState, login: &LoginContext) -> PrincipalRejection {
+        let page = login.ask_to_log_in(self.method, self.headers);
         if page.status() != StatusCode::UNAUTHORIZED {
             return PrincipalRejection(Box::new(page));
         }
         let refusal = Refusal::NoCredentials;
-        let protection = &judged.protection;
-        protection.tell(&refusal, self.method, self.uri);
-        let speech = WireFormat::of(self.method, self.headers);
-        let demand = ChallengeHints::default();
-        let mut answer: Response<Bytes> = refuse(refusal, protection, None, demand, speech);
-        if speech == WireFormat::Http {
+        let challenge = &auth.challenge;
+        challenge.report(&refusal, self.method, self.uri);
+        let wire_format = WireFormat::of(self.method, self.headers);
+        let hints = ChallengeHints::default();
+        let mut response: Response<Bytes> = refuse(refusal, challenge, None, hints, wire_format);
+        if wire_format == WireFormat::Http {
             let (parts, body) = page.into_parts();
             for (name, value) in &parts.headers {
-                // RFC 9110 §11.6.1: a challenge for each way in; the first is the program's.
+                // RFC 9110 §11.6.1: one challenge for each accepted scheme; that of `BearerLayer` is first.
                 if *name == WWW_AUTHENTICATE {
-                    answer.headers_mut().append(name, value.clone());
+                    response.headers_mut().append(name, value.clone());
                 } else {
-                    // `H19`: the body is a page of the login layer, and comes with its policy.
-                    answer.headers_mut().insert(name, value.clone());
+                    // The body is a page of the login layer, so its security headers are needed too.
+                    response.headers_mut().insert(name, value.clone());
                 }
             }
-            *answer.body_mut() = body;
+            *response.body_mut() = body;
         }
-        PrincipalRejection(Box::new(answer))
+        PrincipalRejection(Box::new(response))
     }
 }
 
-pub(super) type Found<'a, C> = (Option<Principal<C>>, &'a AuthState, &'a LoginContext);
+/// The principal of a request, and the state that both layers inserted.
+pub(super) struct ResolvedPrincipal<'a, C> {
+    pub(super) principal: Option<Principal<C>>,
+    auth: &'a AuthState,
+    login: &'a LoginContext,
+}
 
-/// `H64`: the access token first, and the session only where none was shown. One that is bad does not
-/// get here.
-pub(super) fn look<C: Send + Sync + 'static>(
+/// The access token takes precedence over the session. A request with an invalid token was already rejected by
+/// `BearerLayer`.
+pub(super) fn resolve<C: Send + Sync + 'static>(
     extensions: &Extensions,
-) -> Result<Found<'_, C>, PrincipalRejection> {
-    let Some(mark) = extensions.get::<LoginContext>() else {
+) -> Result<ResolvedPrincipal<'_, C>, PrincipalRejection> {
+    let Some(login) = extensions.get::<LoginContext>() else {
         return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
     };
-    let Some(judged) = extensions.get::<AuthState>() else {
+    let Some(auth) = extensions.get::<AuthState>() else {
         return Err(PrincipalRejection::misconfigured(NO_BEARER_LAYER));
     };
-    mark.look();
-    let found = match (&judged.token_info, extensions.get::<VerifiedToken<C>>()) {
+    login.look();
+    let principal = match (&auth.token_info, extensions.get::<VerifiedToken<C>>()) {
         (Some(_), Some(token)) => Some(Principal::Token(token.clone())),
         (Some(_), None) => {
-            if may_log("other_claims", type_name::<C>()) {
+            if may_log("claims_type_mismatch", type_name::<C>()) {
                 tracing::error!(
-                    name: "other_claims",
+                    name: "claims_type_mismatch",
                     target: "tower_oauth::bearer",
-                    wanted = type_name::<C>(),
+                    expected = type_name::<C>(),
                     OTHER_TYPE
                 );
             }
@@ -108,9 +115,13 @@ pub(super) fn look<C: Send + Sync + 'static>(
         }
         (None, _) => extensions.get().cloned().map(Principal::Session),
     };
-    Ok((found, judged, mark))
+    Ok(ResolvedPrincipal {
+        principal,
+        auth,
+        login,
+    })
 }
 
-const NO_LOGIN_LAYER: &str = "a handler asks for Principal, but no LoginLayer is around it";
-const NO_BEARER_LAYER: &str = "a handler asks for Principal, but no BearerLayer is around it";
-const OTHER_TYPE: &str = "a handler asks for Principal with other claims than its BearerLayer has";
+const NO_LOGIN_LAYER: &str = "the Principal extractor requires an outer LoginLayer";
+const NO_BEARER_LAYER: &str = "the Principal extractor requires an outer BearerLayer";
+const OTHER_TYPE: &str = "the Principal extractor and its BearerLayer have different claims types";

@@ -8,12 +8,12 @@ use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::{State, form};
 
 #[tokio::test]
-async fn a_code_becomes_a_session_with_one_token_request() {
+async fn a_code_is_redeemed_with_one_token_request() {
     let server = Server::new();
     let login = Login::start(&server).await;
     login.grant_claims(&login.claims());
     let verifier = login.started.transaction.verifier.expose().to_owned();
-    let record = login.come_back().await.unwrap();
+    let record = login.call_back().await.unwrap();
 
     assert_eq!((record.issuer(), record.subject()), (ISSUER, "alice"));
     assert_eq!((record.created_at(), record.last_seen()), (NOW, NOW));
@@ -40,7 +40,7 @@ async fn a_code_becomes_a_session_with_one_token_request() {
 }
 
 #[tokio::test]
-async fn other_clients_prove_themselves_in_the_body_or_not_at_all() {
+async fn clients_authenticate_in_the_body_or_not_at_all_if_configured() {
     for (client, secret) in [
         (Client::confidential_post("shop", "s e"), Some("s e")),
         (Client::public("shop"), None),
@@ -54,7 +54,7 @@ async fn other_clients_prove_themselves_in_the_body_or_not_at_all() {
             started,
         };
         login.grant_claims(&login.claims());
-        login.come_back().await.unwrap();
+        login.call_back().await.unwrap();
         let request = &server.requests("/token")[0];
         assert!(!request.headers().contains_key(AUTHORIZATION));
         let body = form::parse(std::str::from_utf8(request.body()).unwrap()).unwrap();
@@ -65,7 +65,7 @@ async fn other_clients_prove_themselves_in_the_body_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_response_that_does_not_fit_its_transaction_costs_no_request() {
+async fn a_response_that_does_not_match_its_transaction_causes_no_request() {
     for (name, code) in [
         ("state", "state_mismatch"),
         ("age", "transaction_expired"),
@@ -99,7 +99,7 @@ async fn a_response_that_does_not_fit_its_transaction_costs_no_request() {
 }
 
 #[tokio::test]
-async fn the_issuer_of_a_response_is_whom_we_asked() {
+async fn the_issuer_of_a_response_must_be_the_expected_one() {
     let slash = format!("{ISSUER}/");
     let port = format!("{ISSUER}:443");
     for (name, announced, parameters, code) in [
@@ -157,7 +157,7 @@ async fn the_issuer_of_a_response_is_whom_we_asked() {
         let login = Login::start(&server).await;
         login.grant_claims(&login.claims());
         assert_eq!(
-            code_of(login.come_back_with(parameters).await),
+            code_of(login.call_back_with(parameters).await),
             code,
             "{name}"
         );
@@ -170,7 +170,7 @@ async fn the_issuer_of_a_response_is_whom_we_asked() {
 }
 
 #[tokio::test]
-async fn error_responses_are_sorted_and_cost_no_token_request() {
+async fn error_responses_are_classified_and_cause_no_token_request() {
     use FlowErrorKind::*;
     for (prompt, error, code, kind) in [
         (None, "access_denied", "access_denied", Refused),
@@ -215,7 +215,7 @@ async fn error_responses_are_sorted_and_cost_no_token_request() {
             ("error_description", "why"),
             ("code", "c"),
         ];
-        let refusal = login.come_back_with(&parameters).await.unwrap_err();
+        let refusal = login.call_back_with(&parameters).await.unwrap_err();
         assert_eq!((refusal.code(), refusal.kind()), (code, kind), "{error}");
         assert_eq!(refusal.oauth_error().unwrap().as_str(), error);
         assert_eq!(refusal.description(), Some("why"));
@@ -223,12 +223,12 @@ async fn error_responses_are_sorted_and_cost_no_token_request() {
     }
     let server = super::support::Server::new();
     let login = Login::start(&server).await;
-    assert_eq!(code_of(login.come_back_with(&[]).await), "code_missing");
+    assert_eq!(code_of(login.call_back_with(&[]).await), "code_missing");
     assert_eq!(server.requests("/token").len(), 0);
 }
 
 #[tokio::test]
-async fn a_failed_token_request_is_told_apart_and_never_repeated() {
+async fn a_failed_token_request_is_classified_and_never_retried() {
     use FlowErrorKind::*;
     for (status, body, code, kind) in [
         (400, r#"{"error":"invalid_grant"}"#, "code_refused", Request),
@@ -284,7 +284,7 @@ async fn a_failed_token_request_is_told_apart_and_never_repeated() {
         let server = super::support::Server::new();
         let login = Login::start(&server).await;
         server.answer_token_request(status, body);
-        let error = login.come_back().await.unwrap_err();
+        let error = login.call_back().await.unwrap_err();
         assert_eq!(
             (error.code(), error.kind()),
             (code, kind),
@@ -300,8 +300,8 @@ async fn a_failed_token_request_is_told_apart_and_never_repeated() {
 }
 
 #[tokio::test]
-async fn granted_scopes_and_the_life_of_the_access_token_are_what_the_server_says() {
-    for (members, scopes, alive) in [
+async fn scopes_and_lifetime_of_the_access_token_are_those_of_the_response() {
+    for (members, scopes, lifetime) in [
         (json!({}), "openid", 300),
         (json!({ "scope": "" }), "", 300),
         (
@@ -326,15 +326,15 @@ async fn granted_scopes_and_the_life_of_the_access_token_are_what_the_server_say
             body[name] = value.clone();
         }
         server.answer_token_request(200, &body.to_string());
-        let record = login.come_back().await.unwrap();
+        let record = login.call_back().await.unwrap();
         assert_eq!(record.scopes().to_string(), scopes, "{members}");
-        let alive = NOW + i64::from(alive);
-        assert_eq!(record.access_token_expires_at(), alive, "{members}");
+        let expires_at = NOW + i64::from(lifetime);
+        assert_eq!(record.access_token_expires_at(), expires_at, "{members}");
     }
 }
 
 #[tokio::test]
-async fn two_logins_of_one_person_are_two_sessions() {
+async fn two_logins_of_a_user_are_two_sessions() {
     let server = Server::new();
     let (_, one) = sign_in(&server).await;
     let (_, two) = sign_in(&server).await;

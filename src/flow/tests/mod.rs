@@ -1,4 +1,4 @@
-//! The flow against an authorization server that is a handful of answers.
+//! Tests of the flow against a scripted authorization server.
 
 mod complete;
 mod id_token;

@@ -13,7 +13,7 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----
 MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g
 -----END PRIVATE KEY-----";
 
-/// The name of a failure and of its reason.
+/// Returns the name of a failure and the code of its error.
 fn name_of(result: Result<Refreshed, RefreshFailure>) -> (&'static str, &'static str) {
     match result {
         Ok(_) => ("ok", "ok"),
@@ -21,7 +21,7 @@ fn name_of(result: Result<Refreshed, RefreshFailure>) -> (&'static str, &'static
             let code = failure.error().code();
             let name = match failure {
                 RefreshFailure::Refused(_) => "refused",
-                RefreshFailure::OtherPerson(_) => "other person",
+                RefreshFailure::OtherSubject(_) => "other subject",
                 RefreshFailure::Misconfigured(_) => "misconfigured",
                 RefreshFailure::Unavailable(_) => "unavailable",
                 RefreshFailure::Unclear(_) => "unclear",
@@ -31,7 +31,8 @@ fn name_of(result: Result<Refreshed, RefreshFailure>) -> (&'static str, &'static
     }
 }
 
-fn answer(members: &Value) -> String {
+/// Returns a token response with these members added or replaced.
+fn response(members: &Value) -> String {
     let mut body = json!({ "access_token": "a2", "token_type": "Bearer", "expires_in": 300 });
     for (name, value) in members.as_object().unwrap() {
         body[name] = value.clone();
@@ -39,7 +40,7 @@ fn answer(members: &Value) -> String {
     body.to_string()
 }
 
-/// A session of alice that was granted these scopes.
+/// Signs alice in with a token response that has these members.
 async fn signed_in_with(server: &Server, members: Value) -> (Flow, SessionRecord) {
     let login = Login::start(server).await;
     let header = json!({ "alg": "EdDSA", "kid": "1" });
@@ -52,10 +53,10 @@ async fn signed_in_with(server: &Server, members: Value) -> (Flow, SessionRecord
     }
     server.answer_token_request(200, &body.to_string());
     let flow = login.flow.clone();
-    (flow, login.come_back().await.unwrap())
+    (flow, login.call_back().await.unwrap())
 }
 
-/// The parameters of the requests after the first, which was the login.
+/// Returns the parameters of all token requests after the login.
 fn refreshes(server: &Server) -> Vec<Vec<(String, String)>> {
     let requests = server.requests("/token").into_iter().skip(1);
     requests
@@ -64,10 +65,10 @@ fn refreshes(server: &Server) -> Vec<Vec<(String, String)>> {
 }
 
 #[tokio::test]
-async fn the_request_has_the_refresh_token_and_the_client_and_nothing_else() {
+async fn the_request_contains_only_the_refresh_token_and_client_authentication() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
-    server.answer_token_request(200, &answer(&json!({})));
+    server.answer_token_request(200, &response(&json!({})));
     flow.refresh(&record).await.unwrap();
     let requests = server.requests("/token");
     assert_eq!(requests.len(), 2);
@@ -81,12 +82,12 @@ async fn the_request_has_the_refresh_token_and_the_client_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn each_refresh_has_an_assertion_of_its_own() {
+async fn each_refresh_has_a_new_client_assertion() {
     let server = Server::new();
     let (_, record) = sign_in(&server).await;
     let key = SigningKey::from_pem(KEY).unwrap();
     let flow = server.flow_of(Client::private_key_jwt("shop", key));
-    server.answer_token_request(200, &answer(&json!({})));
+    server.answer_token_request(200, &response(&json!({})));
     flow.refresh(&record).await.unwrap();
     flow.refresh(&record).await.unwrap();
     let assertions: Vec<String> = refreshes(&server)
@@ -100,11 +101,11 @@ async fn each_refresh_has_an_assertion_of_its_own() {
 }
 
 #[tokio::test]
-async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
+async fn failures_are_classified_by_the_state_of_the_refresh_token() {
     let huge = "x".repeat((1 << 20) + 1);
     for (name, status, body, expected) in [
         (
-            "L53 invalid_grant",
+            "invalid_grant",
             400,
             r#"{"error":"invalid_grant"}"#,
             ("refused", "refresh_refused"),
@@ -128,13 +129,13 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
             ("refused", "refresh_refused"),
         ),
         (
-            "L53 invalid_client",
+            "invalid_client",
             401,
             r#"{"error":"invalid_client"}"#,
             ("misconfigured", "client_refused"),
         ),
         (
-            "L53 unauthorized_client",
+            "unauthorized_client",
             400,
             r#"{"error":"unauthorized_client"}"#,
             ("misconfigured", "client_refused"),
@@ -158,41 +159,36 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
             ("misconfigured", "token_endpoint_error"),
         ),
         (
-            "access_denied by a policy for all",
+            "access_denied by a policy",
             400,
             r#"{"error":"access_denied"}"#,
             ("misconfigured", "token_endpoint_error"),
         ),
         (
-            "an error nobody knows",
+            "an unknown error",
             400,
             r#"{"error":"invalid_grants"}"#,
             ("misconfigured", "token_endpoint_error"),
         ),
         (
-            "an error that is no text",
+            "an error that is not a string",
             400,
             r#"{"error":{"a":"invalid_grant"}}"#,
             ("misconfigured", "token_endpoint_error"),
         ),
         (
-            "H86 use_dpop_nonce",
+            "use_dpop_nonce",
             400,
             r#"{"error":"use_dpop_nonce"}"#,
             ("misconfigured", "token_endpoint_error"),
         ),
         (
-            "H76 400 of a proxy",
+            "400 of a proxy",
             400,
             "<html>",
             ("misconfigured", "token_endpoint_status"),
         ),
-        (
-            "H76 401",
-            401,
-            "",
-            ("misconfigured", "token_endpoint_status"),
-        ),
+        ("401", 401, "", ("misconfigured", "token_endpoint_status")),
         (
             "a redirect",
             302,
@@ -206,13 +202,13 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
             ("unclear", "token_endpoint_status"),
         ),
         (
-            "H76 429",
+            "429",
             429,
             "",
             ("unavailable", "token_endpoint_unavailable"),
         ),
         (
-            "H76 503",
+            "503",
             503,
             "<html>",
             ("unavailable", "token_endpoint_unavailable"),
@@ -229,14 +225,9 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
             r#"{"error":"server_error"}"#,
             ("unclear", "token_endpoint_error"),
         ),
+        ("500", 500, "", ("unclear", "token_endpoint_unavailable")),
         (
-            "H76 500",
-            500,
-            "",
-            ("unclear", "token_endpoint_unavailable"),
-        ),
-        (
-            "H76 502",
+            "502",
             502,
             "<html>",
             ("unclear", "token_endpoint_unavailable"),
@@ -255,37 +246,37 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
         ),
         ("empty", 200, "", ("unclear", "token_response_malformed")),
         (
-            "H77 no type",
+            "no type",
             200,
             r#"{"access_token":"a"}"#,
             ("unclear", "token_type"),
         ),
         (
-            "H77 DPoP",
+            "DPoP",
             200,
             r#"{"access_token":"a","token_type":"DPoP"}"#,
             ("unclear", "token_type"),
         ),
         (
-            "H80 CRLF",
+            "CRLF",
             200,
             r#"{"access_token":"a\r\nb","token_type":"Bearer"}"#,
             ("unclear", "token_response_member"),
         ),
         (
-            "H80 a refresh token that is empty",
+            "a refresh token that is empty",
             200,
             r#"{"access_token":"a","token_type":"Bearer","refresh_token":""}"#,
             ("unclear", "token_response_member"),
         ),
         (
-            "H79 a scope that is a number",
+            "a scope that is a number",
             200,
             r#"{"access_token":"a","token_type":"Bearer","scope":1}"#,
             ("unclear", "token_response_member"),
         ),
         (
-            "H82 twice",
+            "twice",
             200,
             r#"{"access_token":"a","access_token":"b","token_type":"Bearer"}"#,
             ("unclear", "token_response_malformed"),
@@ -306,7 +297,7 @@ async fn each_failure_is_told_apart_by_what_it_says_of_the_refresh_token() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_asked_is_not_sent() {
+async fn a_refresh_without_endpoint_or_refresh_token_sends_no_request() {
     for (endpoint, expected) in [
         (json!(null), ("misconfigured", "no_token_endpoint")),
         (
@@ -317,7 +308,7 @@ async fn what_cannot_be_asked_is_not_sent() {
         let server = Server::new();
         let (_, record) = sign_in(&server).await;
         server.set_metadata("token_endpoint", endpoint);
-        // A handle that has read nothing yet.
+        // A new handle that has not fetched the metadata.
         let flow = server.flow();
         assert_eq!(name_of(flow.refresh(&record).await), expected);
         assert_eq!(refreshes(&server).len(), 0);
@@ -332,7 +323,7 @@ async fn what_cannot_be_asked_is_not_sent() {
 }
 
 #[tokio::test]
-async fn when_to_ask_again_is_for_the_server_to_say() {
+async fn retry_after_of_the_response_is_reported() {
     for (status, field, seconds) in [
         (503, "120", Some(120)),
         (429, "0", Some(0)),
@@ -344,38 +335,44 @@ async fn when_to_ask_again_is_for_the_server_to_say() {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
         server.answer_token_request(status, "");
-        server.ask_to_retry_after(field);
+        server.set_retry_after(field);
         let failure = flow.refresh(&record).await.unwrap_err();
-        let wanted = seconds.map(Duration::from_secs);
-        assert_eq!(failure.error().retry_after(), wanted, "{status} {field}");
+        let expected = seconds.map(Duration::from_secs);
+        assert_eq!(failure.error().retry_after(), expected, "{status} {field}");
     }
 }
 
-/// `L54`.
+/// RFC 6749 §5.1, §6.
 #[tokio::test]
-async fn what_an_answer_leaves_out_stays_as_it_was_or_as_it_was_set() {
+async fn omitted_members_keep_their_value_or_use_the_default() {
     let rotated = json!({ "refresh_token": "r2", "refresh_expires_in": 1800 });
     let rotated_without_end = json!({ "refresh_token": "r2" });
     for (name, members, refresh_token, refresh_end, token_end) in [
         ("nothing new", json!({}), "r1", Some(3600), 300),
         ("rotated", rotated, "r2", Some(1810), 300),
-        ("rotated, no end told", rotated_without_end, "r2", None, 300),
         (
-            "an end for the old one",
+            "rotated, without a lifetime",
+            rotated_without_end,
+            "r2",
+            None,
+            300,
+        ),
+        (
+            "a new lifetime of the old refresh token",
             json!({ "refresh_expires_in": 7200 }),
             "r1",
             Some(7210),
             300,
         ),
         (
-            "no life told",
+            "without expires_in",
             json!({ "expires_in": null }),
             "r1",
             Some(3600),
             120,
         ),
         (
-            "an end that is odd",
+            "an invalid lifetime",
             json!({ "refresh_token": "r2", "refresh_expires_in": "never" }),
             "r2",
             None,
@@ -387,7 +384,7 @@ async fn what_an_answer_leaves_out_stays_as_it_was_or_as_it_was_set() {
         let (flow, record) = signed_in_with(&server, granted).await;
         let flow = flow.with_default_token_lifetime(Duration::from_secs(120));
         assert_eq!(record.refresh_token_expires_at(), Some(NOW + 3600));
-        server.answer_token_request(200, &answer(&members));
+        server.answer_token_request(200, &response(&members));
         server.clock.advance(10);
         let refreshed = flow.refresh(&record).await.unwrap();
         let after = record.refreshed(refreshed, 7);
@@ -409,9 +406,9 @@ async fn what_an_answer_leaves_out_stays_as_it_was_or_as_it_was_set() {
     }
 }
 
-/// `L56`, `H79`.
+/// RFC 6749 §6: a refresh cannot add scopes.
 #[tokio::test]
-async fn scopes_shrink_and_never_grow() {
+async fn a_refresh_can_remove_scopes_but_not_add_any() {
     for (name, scope, left) in [
         (
             "not mentioned",
@@ -437,19 +434,19 @@ async fn scopes_shrink_and_never_grow() {
         let server = Server::new();
         let granted = json!({ "scope": "openid notes:read notes:write" });
         let (flow, record) = signed_in_with(&server, granted).await;
-        server.answer_token_request(200, &answer(&json!({ "scope": scope })));
+        server.answer_token_request(200, &response(&json!({ "scope": scope })));
         let once = record.refreshed(flow.refresh(&record).await.unwrap(), 1);
         assert_eq!(once.scopes().to_string(), left, "{name}");
         server.answer_token_request(
             200,
-            &answer(&json!({ "scope": "openid notes:read notes:write" })),
+            &response(&json!({ "scope": "openid notes:read notes:write" })),
         );
         let twice = once.refreshed(flow.refresh(&once).await.unwrap(), 2);
-        assert_eq!(twice.scopes().to_string(), left, "{name}: once gone, gone");
+        assert_eq!(twice.scopes().to_string(), left, "{name}: removed for good");
     }
 }
 
-/// The claims of the ID token of a login with these changes, and those of the refresh with others.
+/// Signs in with the first changes to the claims of the ID token and refreshes with the second.
 async fn refresh_with_id_token(
     first: &[(&str, Value)],
     second: &[(&str, Value)],
@@ -468,7 +465,7 @@ async fn refresh_with_id_token(
     change(&mut claims, first);
     login.grant_claims(&claims);
     let flow = login.flow.clone();
-    let record = login.come_back().await.unwrap();
+    let record = login.call_back().await.unwrap();
 
     server.clock.advance(3000);
     claims["iat"] = json!(NOW + 3000);
@@ -476,7 +473,7 @@ async fn refresh_with_id_token(
     change(&mut claims, second);
     let header = json!({ "alg": "EdDSA", "kid": "1" });
     let id_token = server.sign(&header, &claims.to_string());
-    server.answer_token_request(200, &answer(&json!({ "id_token": id_token })));
+    server.answer_token_request(200, &response(&json!({ "id_token": id_token })));
     let outcome = flow.refresh(&record).await;
     if let Ok(refreshed) = &outcome {
         let after = record.refreshed(refreshed.clone(), 1);
@@ -486,48 +483,48 @@ async fn refresh_with_id_token(
     name_of(outcome)
 }
 
-/// `L28`, `L25`, `H83`.
+/// OpenID Connect Core §12.2.
 #[tokio::test]
-async fn the_id_token_of_a_refresh_agrees_with_the_first() {
+async fn the_id_token_of_a_refresh_must_match_that_of_the_login() {
     let good = ("ok", "ok");
-    let other = |code| ("other person", code);
+    let other = |code| ("other subject", code);
     let unclear = |code| ("unclear", code);
     let at_hash = |token: &str| json!(half_hash(Algorithm::EdDsa, token.as_bytes()));
     for (name, first, second, expected) in [
         ("the same nonce", vec![], vec![], good),
         ("no nonce", vec![], vec![("nonce", json!(null))], good),
         (
-            "L25 another nonce",
+            "another nonce",
             vec![],
             vec![("nonce", json!("n"))],
             unclear("id_token_nonce"),
         ),
         (
-            "L25 a nonce that is no text",
+            "a nonce that is not a string",
             vec![],
             vec![("nonce", json!(1))],
             unclear("id_token_nonce"),
         ),
         (
-            "H83 another person",
+            "another subject",
             vec![],
             vec![("sub", json!("mallory"))],
             other("id_token_other_subject"),
         ),
         (
-            "H83 another case",
+            "a subject with different case",
             vec![],
             vec![("sub", json!("Alice"))],
             other("id_token_other_subject"),
         ),
         (
-            "nobody",
+            "no subject",
             vec![],
             vec![("sub", json!(null))],
             unclear("id_token_subject"),
         ),
         (
-            "another server",
+            "another issuer",
             vec![],
             vec![("iss", json!(format!("{ISSUER}/")))],
             other("id_token_issuer"),
@@ -539,7 +536,7 @@ async fn the_id_token_of_a_refresh_agrees_with_the_first() {
             other("id_token_audience"),
         ),
         (
-            "for others too",
+            "for additional audiences",
             vec![],
             vec![("aud", json!(["shop", "other"])), ("azp", json!("shop"))],
             other("id_token_untrusted_audience"),
@@ -551,7 +548,7 @@ async fn the_id_token_of_a_refresh_agrees_with_the_first() {
             good,
         ),
         (
-            "asked for by another client",
+            "issued to another client",
             vec![],
             vec![("azp", json!("other"))],
             other("id_token_authorized_party"),
@@ -563,7 +560,7 @@ async fn the_id_token_of_a_refresh_agrees_with_the_first() {
             good,
         ),
         (
-            "auth_time left out",
+            "auth_time omitted",
             vec![("auth_time", json!(NOW - 60))],
             vec![("auth_time", json!(null))],
             good,
@@ -575,25 +572,25 @@ async fn the_id_token_of_a_refresh_agrees_with_the_first() {
             unclear("id_token_other_auth_time"),
         ),
         (
-            "auth_time at last, of the login",
+            "auth_time added, of the login",
             vec![],
             vec![("auth_time", json!(NOW))],
             good,
         ),
         (
-            "auth_time at last, of the refresh",
+            "auth_time added, of the refresh",
             vec![],
             vec![("auth_time", json!(NOW + 3000))],
             unclear("id_token_other_auth_time"),
         ),
         (
-            "auth_time that is no time",
+            "auth_time that is not a number",
             vec![],
             vec![("auth_time", json!("now"))],
             unclear("id_token_auth_time"),
         ),
         (
-            "the first one again",
+            "the ID token of the login again",
             vec![],
             vec![("iat", json!(NOW)), ("exp", json!(NOW + 9000))],
             unclear("id_token_issued_long_ago"),
@@ -624,16 +621,16 @@ async fn the_id_token_of_a_refresh_agrees_with_the_first() {
 }
 
 #[tokio::test]
-async fn an_id_token_that_is_not_signed_by_the_server_makes_the_answer_worthless() {
+async fn a_response_whose_id_token_is_not_signed_by_the_server_is_rejected() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
-    let stranger = Server::new();
+    let other_server = Server::new();
     let header = json!({ "alg": "EdDSA", "kid": "1" });
     let claims =
         json!({ "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW });
     for (id_token, code) in [
         (
-            stranger.sign(&header, &claims.to_string()),
+            other_server.sign(&header, &claims.to_string()),
             "id_token_signature",
         ),
         ("a.b.c".to_owned(), "id_token_malformed"),
@@ -642,13 +639,13 @@ async fn an_id_token_that_is_not_signed_by_the_server_makes_the_answer_worthless
             "id_token_algorithm",
         ),
     ] {
-        server.answer_token_request(200, &answer(&json!({ "id_token": id_token })));
+        server.answer_token_request(200, &response(&json!({ "id_token": id_token })));
         assert_eq!(name_of(flow.refresh(&record).await), ("unclear", code));
     }
 }
 
 #[tokio::test]
-async fn an_outage_of_the_keys_loses_no_refresh_token_and_lets_nobody_else_in() {
+async fn without_keys_a_rotated_refresh_token_is_kept_and_other_subjects_are_rejected() {
     let server = Server::new();
     let (_, record) = sign_in(&server).await;
     server.set_metadata("jwks_uri", json!(format!("{ISSUER}/nowhere")));
@@ -657,7 +654,7 @@ async fn an_outage_of_the_keys_loses_no_refresh_token_and_lets_nobody_else_in() 
     let claims = |sub: &str, aud: &str| {
         let claims = json!({ "iss": ISSUER, "sub": sub, "aud": aud, "exp": NOW + 300, "iat": NOW });
         let id_token = server.sign(&header, &claims.to_string());
-        answer(&json!({ "id_token": id_token, "refresh_token": "r2" }))
+        response(&json!({ "id_token": id_token, "refresh_token": "r2" }))
     };
     server.answer_token_request(200, &claims("alice", "shop"));
     let after = record.refreshed(flow.refresh(&record).await.unwrap(), 1);
@@ -666,8 +663,8 @@ async fn an_outage_of_the_keys_loses_no_refresh_token_and_lets_nobody_else_in() 
 
     server.answer_token_request(200, &claims("mallory", "shop"));
     let outcome = name_of(flow.refresh(&record).await);
-    assert_eq!(outcome, ("other person", "id_token_other_subject"));
+    assert_eq!(outcome, ("other subject", "id_token_other_subject"));
     server.answer_token_request(200, &claims("alice", "other"));
     let outcome = name_of(flow.refresh(&record).await);
-    assert_eq!(outcome, ("other person", "id_token_audience"));
+    assert_eq!(outcome, ("other subject", "id_token_audience"));
 }

@@ -10,8 +10,8 @@ fn server() -> Server {
     server
 }
 
-/// The hint and the token of each request so far.
-fn asked(server: &Server) -> Vec<(String, String)> {
+/// Returns hint and token of each request so far.
+fn revoked(server: &Server) -> Vec<(String, String)> {
     let read = |body: &[u8]| {
         let pairs = form::parse(std::str::from_utf8(body).unwrap()).unwrap();
         let one = |name: &str| {
@@ -36,13 +36,13 @@ const BOTH: &[(&str, &str)] = &[
     ("access_token", "the-access-token"),
 ];
 
-/// L62, 7009-2.1-a, 7009-2.1-b, 7009-2.2-a
+/// RFC 7009 §2.1, §2.2.
 #[tokio::test]
-async fn the_refresh_token_goes_first_and_the_client_proves_who_it_is() {
+async fn the_refresh_token_is_revoked_first_and_the_client_authenticates() {
     let server = server();
     let (flow, record) = sign_in(&server).await;
     flow.revoke(&record).await;
-    assert_eq!(asked(&server), pairs(BOTH));
+    assert_eq!(revoked(&server), pairs(BOTH));
     for request in server.requests("/revoke") {
         assert_eq!(request.method(), "POST");
         assert_eq!(request.uri().to_string(), format!("{ISSUER}/revoke"));
@@ -57,12 +57,12 @@ async fn the_refresh_token_goes_first_and_the_client_proves_who_it_is() {
     assert!(last.body().ends_with(b"client_id=shop"));
 }
 
-/// L62, 7009-2.2.1-a
+/// RFC 7009 §2.2.1.
 #[tokio::test]
-async fn a_refusal_is_not_fatal_and_nothing_is_asked_twice() {
+async fn a_failed_revocation_is_not_retried() {
     let unsupported = r#"{"error":"unsupported_token_type"}"#;
     for (name, answers, expected) in [
-        ("unknown tokens", &[(200, "x"), (200, "{")][..], BOTH),
+        ("invalid tokens", &[(200, "x"), (200, "{")][..], BOTH),
         (
             "refresh tokens are not revoked",
             &[(400, unsupported)],
@@ -75,7 +75,7 @@ async fn a_refusal_is_not_fatal_and_nothing_is_asked_twice() {
         ),
         ("busy", &[(503, "")], &BOTH[..1]),
         (
-            "not our client",
+            "client rejected",
             &[(401, r#"{"error":"invalid_client"}"#)],
             &BOTH[..1],
         ),
@@ -84,26 +84,26 @@ async fn a_refusal_is_not_fatal_and_nothing_is_asked_twice() {
             &[(400, "unsupported_token_type")],
             &BOTH[..1],
         ),
-        ("elsewhere", &[(302, "")], &BOTH[..1]),
+        ("redirect", &[(302, "")], &BOTH[..1]),
     ] {
         let server = server();
         let (flow, record) = sign_in(&server).await;
         server.answer_revocations(answers);
         flow.revoke(&record).await;
-        assert_eq!(asked(&server), pairs(expected), "{name}");
+        assert_eq!(revoked(&server), pairs(expected), "{name}");
     }
 }
 
 #[tokio::test]
-async fn without_an_endpoint_nobody_is_asked_and_without_a_refresh_token_only_once() {
+async fn no_request_is_sent_without_an_endpoint_and_one_without_a_refresh_token() {
     let server = server();
     let login = Login::start(&server).await;
     login.grant_claims(&login.claims());
-    let answer = server.token_answer().replace("refresh_token", "other");
-    server.answer_token_request(200, &answer);
+    let response = server.token_response().replace("refresh_token", "other");
+    server.answer_token_request(200, &response);
     let flow = login.flow.clone();
-    flow.revoke(&login.come_back().await.unwrap()).await;
-    assert_eq!(asked(&server), pairs(&BOTH[1..]));
+    flow.revoke(&login.call_back().await.unwrap()).await;
+    assert_eq!(revoked(&server), pairs(&BOTH[1..]));
     let server = Server::new();
     server.set_metadata("revocation_endpoint", Value::Null);
     let (flow, record) = sign_in(&server).await;

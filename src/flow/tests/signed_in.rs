@@ -6,7 +6,7 @@ use crate::flow::{SessionRecord, UserInfoError};
 use crate::protocol::{State, form};
 
 #[tokio::test]
-async fn a_record_that_was_sealed_and_opened_is_the_same_session() {
+async fn a_record_is_unchanged_by_encoding_and_decoding() {
     let (_, record) = sign_in(&Server::new()).await;
     let again = SessionRecord::from_bytes(&record.to_bytes()).unwrap();
     assert_eq!(*again.to_bytes(), *record.to_bytes());
@@ -17,7 +17,7 @@ async fn a_record_that_was_sealed_and_opened_is_the_same_session() {
 }
 
 #[tokio::test]
-async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
+async fn each_userinfo_request_sends_the_token_in_the_header() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
     assert_eq!(server.requests("/userinfo").len(), 0);
@@ -41,17 +41,18 @@ async fn userinfo_is_asked_with_the_token_in_the_header_at_each_call() {
 }
 
 #[tokio::test]
-async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
+async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
     const JSON: &str = "application/json";
     let other: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::OtherSubject);
     let invalid: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::Invalid(_));
-    let refused: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::AccessTokenRefused);
+    let rejected: fn(&UserInfoError) -> bool =
+        |it| matches!(it, UserInfoError::AccessTokenRejected);
     let huge = format!(r#"{{"sub":"alice","x":"{}"}}"#, "x".repeat(1 << 20));
     for (name, status, media_type, body, expected) in [
-        ("H94 other sub", 200, JSON, r#"{"sub":"bob"}"#, other),
-        ("H94 other case", 200, JSON, r#"{"sub":"Alice"}"#, other),
-        ("H94 no sub", 200, JSON, "{}", invalid),
-        ("H94 number", 200, JSON, r#"{"sub":1}"#, invalid),
+        ("other sub", 200, JSON, r#"{"sub":"bob"}"#, other),
+        ("other case", 200, JSON, r#"{"sub":"Alice"}"#, other),
+        ("no sub", 200, JSON, "{}", invalid),
+        ("number", 200, JSON, r#"{"sub":1}"#, invalid),
         (
             "sub twice",
             200,
@@ -59,22 +60,18 @@ async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
             r#"{"sub":"alice","sub":"bob"}"#,
             invalid,
         ),
-        ("H95 list", 200, JSON, r#"["alice"]"#, invalid),
-        ("H95 string", 200, JSON, r#""alice""#, invalid),
-        ("H95 null", 200, JSON, "null", invalid),
-        ("H95 HTML", 200, "text/html", r#"{"sub":"alice"}"#, invalid),
-        (
-            "H95 unsigned JWT",
-            200,
-            "application/jwt",
-            "e30.e30.",
-            |it| matches!(it, UserInfoError::Unverified(_)),
-        ),
+        ("list", 200, JSON, r#"["alice"]"#, invalid),
+        ("string", 200, JSON, r#""alice""#, invalid),
+        ("null", 200, JSON, "null", invalid),
+        ("HTML", 200, "text/html", r#"{"sub":"alice"}"#, invalid),
+        ("unsigned JWT", 200, "application/jwt", "e30.e30.", |it| {
+            matches!(it, UserInfoError::Unverified(_))
+        }),
         ("no type", 200, "", r#"{"sub":"alice"}"#, invalid),
         ("redirect", 302, JSON, r#"{"sub":"alice"}"#, invalid),
         ("error", 500, JSON, r#"{"sub":"alice"}"#, invalid),
-        ("token refused", 401, JSON, "{}", refused),
-        ("H97 huge", 200, JSON, &huge, |it| {
+        ("token rejected", 401, JSON, "{}", rejected),
+        ("huge", 200, JSON, &huge, |it| {
             matches!(it, UserInfoError::BackChannel(_))
         }),
     ] {
@@ -90,14 +87,14 @@ async fn userinfo_of_somebody_else_or_of_no_one_is_refused() {
 }
 
 #[tokio::test]
-async fn sign_out_names_the_client_the_way_back_and_the_session() {
+async fn the_logout_url_has_client_redirect_uri_state_and_hint() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
     let flow = flow
         .with_post_logout_redirect_uri("https://shop.example.com/bye?x=1")
         .unwrap();
     let end = flow.end_session(&record, &State::new("s")).await.unwrap();
-    assert!(end.brings_state);
+    assert!(end.returns_state);
     let (endpoint, query) = end.url.split_once('?').unwrap();
     assert_eq!(endpoint, format!("{ISSUER}/logout"));
     let id_token = record.id_token().unwrap().expose();
@@ -115,7 +112,7 @@ async fn sign_out_names_the_client_the_way_back_and_the_session() {
 }
 
 #[tokio::test]
-async fn sign_out_leaves_a_long_hint_away_and_keeps_the_query_of_the_endpoint() {
+async fn the_logout_url_omits_a_long_hint_and_keeps_the_query_of_the_endpoint() {
     let server = Server::new();
     server.set_metadata(
         "end_session_endpoint",
@@ -126,15 +123,14 @@ async fn sign_out_leaves_a_long_hint_away_and_keeps_the_query_of_the_endpoint() 
     claims["x"] = json!("x".repeat(4000));
     login.grant_claims(&claims);
     let flow = login.flow.clone();
-    let record = login.come_back().await.unwrap();
+    let record = login.call_back().await.unwrap();
     let end = flow.end_session(&record, &State::new("s")).await.unwrap();
     assert_eq!(end.url, format!("{ISSUER}/logout?a=1&client_id=shop"));
-    assert!(!end.brings_state);
+    assert!(!end.returns_state);
 }
 
-/// L62
 #[tokio::test]
-async fn sign_out_goes_where_the_server_has_a_way_of_its_own() {
+async fn a_configured_logout_endpoint_replaces_that_of_the_metadata() {
     let server = Server::new();
     let (flow, record) = sign_in(&server).await;
     for (endpoint, parameter, expected) in [
@@ -160,7 +156,7 @@ async fn sign_out_goes_where_the_server_has_a_way_of_its_own() {
         let end = flow.unwrap().end_session(&record, &State::new("s")).await;
         let end = end.unwrap();
         assert_eq!(end.url, expected);
-        assert!(!end.brings_state);
+        assert!(!end.returns_state);
     }
     for (endpoint, parameter) in [
         ("http://id.example.com/logout", "returnTo"),
@@ -177,7 +173,7 @@ async fn sign_out_goes_where_the_server_has_a_way_of_its_own() {
 }
 
 #[tokio::test]
-async fn there_is_no_sign_out_where_the_server_offers_none() {
+async fn there_is_no_logout_url_if_the_metadata_has_no_endpoint() {
     let server = Server::new();
     server.set_metadata("end_session_endpoint", json!(null));
     let (flow, record) = sign_in(&server).await;

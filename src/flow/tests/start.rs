@@ -16,7 +16,7 @@ fn query_of(location: &str) -> HashMap<String, String> {
 }
 
 #[tokio::test]
-async fn a_start_sends_the_browser_off_with_everything_the_flow_needs() {
+async fn the_authorization_url_has_all_parameters_of_the_flow() {
     let started = Login::start(&Server::new()).await.started;
     assert!(
         started
@@ -43,9 +43,9 @@ async fn a_start_sends_the_browser_off_with_everything_the_flow_needs() {
 }
 
 #[tokio::test]
-async fn two_starts_share_neither_state_nor_nonce_nor_verifier() {
+async fn each_login_has_a_new_state_nonce_and_verifier() {
     let server = Server::new();
-    let words = |login: &Login| {
+    let secrets_of = |login: &Login| {
         let it = &login.started.transaction;
         [
             it.state.expose().to_owned(),
@@ -54,19 +54,19 @@ async fn two_starts_share_neither_state_nor_nonce_nor_verifier() {
         ]
     };
     let (one, two) = (Login::start(&server).await, Login::start(&server).await);
-    let mut words = [words(&one), words(&two)].concat();
+    let mut secrets = [secrets_of(&one), secrets_of(&two)].concat();
     assert!(
-        words
+        secrets
             .iter()
-            .all(|word| base64url::decode(word).unwrap().len() == 32)
+            .all(|secret| base64url::decode(secret).unwrap().len() == 32)
     );
-    words.sort();
-    words.dedup();
-    assert_eq!(words.len(), 6);
+    secrets.sort();
+    secrets.dedup();
+    assert_eq!(secrets.len(), 6);
 }
 
 #[tokio::test]
-async fn what_a_request_may_ask_for_is_passed_on_and_remembered() {
+async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
     let request = StartRequest {
         return_to: "/account".into(),
         by_person: true,
@@ -96,7 +96,7 @@ async fn what_a_request_may_ask_for_is_passed_on_and_remembered() {
 }
 
 #[tokio::test]
-async fn parameters_of_the_application_come_after_those_of_the_request() {
+async fn parameters_of_the_request_take_precedence_over_those_of_the_application() {
     let flow = Server::new()
         .flow()
         .with_scopes("openid profile")
@@ -115,9 +115,9 @@ async fn parameters_of_the_application_come_after_those_of_the_request() {
     assert_eq!(query["scope"], "openid profile");
 }
 
-/// OpenID Connect Core §11: a refresh token for `offline_access` needs the person's consent each time.
+/// OpenID Connect Core §11: `offline_access` requires `prompt=consent`.
 #[tokio::test]
-async fn what_every_login_asks_joins_what_this_one_asks() {
+async fn the_configured_prompt_is_combined_with_that_of_the_login() {
     let flow = |value| {
         let flow = Server::new().flow();
         flow.with_authorization_parameter("prompt", value)
@@ -125,7 +125,7 @@ async fn what_every_login_asks_joins_what_this_one_asks() {
     for refused in ["none", "login", "consent login", "Consent"] {
         assert!(flow(refused).is_err(), "{refused}");
     }
-    for (own, expected) in [
+    for (requested, expected) in [
         (None, "consent"),
         (Some("login"), "login consent"),
         (Some("login consent"), "login consent"),
@@ -133,16 +133,17 @@ async fn what_every_login_asks_joins_what_this_one_asks() {
         (Some("none"), "none"),
     ] {
         let request = StartRequest {
-            prompt: own.map(str::to_owned),
+            prompt: requested.map(str::to_owned),
             ..Default::default()
         };
         let started = flow("consent").unwrap().start(request).await.unwrap();
-        assert_eq!(query_of(&started.location)["prompt"], expected, "{own:?}");
+        let prompt = &query_of(&started.location)["prompt"];
+        assert_eq!(prompt, expected, "{requested:?}");
     }
 }
 
 #[tokio::test]
-async fn requests_that_cannot_be_are_refused() {
+async fn requests_with_invalid_parameters_are_rejected() {
     let flow = Server::new().flow();
     for (request, code) in [
         (
@@ -191,7 +192,7 @@ async fn requests_that_cannot_be_are_refused() {
 }
 
 #[tokio::test]
-async fn pkce_is_sent_unless_the_server_says_that_it_cannot_check_it() {
+async fn a_login_fails_if_the_server_does_not_support_s256() {
     for (methods, code) in [
         (json!(["S256"]), "ok"),
         (json!(["plain", "S256"]), "ok"),
@@ -213,7 +214,7 @@ async fn pkce_is_sent_unless_the_server_says_that_it_cannot_check_it() {
 }
 
 #[tokio::test]
-async fn a_login_cannot_start_while_the_metadata_is_unknown_or_has_no_endpoint() {
+async fn a_login_fails_without_metadata_or_without_an_endpoint() {
     let server = Server::new();
     server.set_metadata("issuer", json!("https://other.example.com"));
     let error = server

@@ -1,4 +1,4 @@
-//! Answers of an authorization server, each to be replaced, and the requests it got.
+//! A scripted authorization server: its responses can be replaced, and it records its requests.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -15,7 +15,7 @@ use tower_service::Service;
 
 use crate::clock::{Clock, Sleep};
 use crate::crypto::base64url;
-use crate::flow::start::Started;
+use crate::flow::start::StartedLogin;
 use crate::flow::{Flow, FlowError, SessionRecord, StartRequest};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
@@ -25,7 +25,7 @@ pub(crate) const ISSUER: &str = "https://id.example.com";
 pub(crate) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
 pub(crate) const NOW: i64 = 1_800_000_000;
 
-/// A clock that is turned by hand; its timers never ring.
+/// A clock that only advances explicitly. Its timers never elapse.
 #[derive(Clone, Debug)]
 pub(crate) struct StillClock(Arc<Mutex<i64>>);
 
@@ -90,7 +90,7 @@ impl Server {
         }
     }
 
-    /// Null takes the member away.
+    /// Sets a member of the metadata. `null` removes it.
     pub(crate) fn set_metadata(&self, name: &str, value: Value) {
         let metadata = &mut self.state.lock().unwrap().metadata;
         match value {
@@ -103,12 +103,12 @@ impl Server {
         self.state.lock().unwrap().token = (status, body.to_owned());
     }
 
-    /// The header field of the next answers of the token endpoint.
-    pub(super) fn ask_to_retry_after(&self, field: &'static str) {
+    /// Sets `Retry-After` of all further responses.
+    pub(super) fn set_retry_after(&self, field: &'static str) {
         self.state.lock().unwrap().retry_after = Some(field);
     }
 
-    pub(super) fn token_answer(&self) -> String {
+    pub(super) fn token_response(&self) -> String {
         self.state.lock().unwrap().token.1.clone()
     }
 
@@ -116,9 +116,9 @@ impl Server {
         self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
     }
 
-    /// The answers to revocations; 200 once they are used up.
-    pub(super) fn answer_revocations(&self, answers: &[(u16, &'static str)]) {
-        self.state.lock().unwrap().revocations = answers.iter().copied().collect();
+    /// Sets the responses to revocation requests. Further requests receive 200.
+    pub(super) fn answer_revocations(&self, responses: &[(u16, &'static str)]) {
+        self.state.lock().unwrap().revocations = responses.iter().copied().collect();
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
@@ -128,7 +128,7 @@ impl Server {
         format!("{input}.{}", base64url::encode(signature.as_ref()))
     }
 
-    /// The requests of this path so far.
+    /// Returns the requests to this path so far.
     pub(crate) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
         let state = self.state.lock().unwrap();
         state
@@ -192,21 +192,21 @@ impl Service<Request<Bytes>> for Server {
             _ => (404, "text/plain", String::new()),
         };
         state.requests.push(request);
-        let mut answer = Response::builder()
+        let mut response = Response::builder()
             .status(status)
             .header("content-type", media_type);
         if let Some(field) = state.retry_after {
-            answer = answer.header("retry-after", field);
+            response = response.header("retry-after", field);
         }
-        ready(Ok(answer.body(Bytes::from(body)).unwrap()))
+        ready(Ok(response.body(Bytes::from(body)).unwrap()))
     }
 }
 
-/// A login on its way.
+/// A login in progress.
 pub(crate) struct Login {
     pub(crate) server: Server,
     pub(crate) flow: Flow,
-    pub(crate) started: Started,
+    pub(crate) started: StartedLogin,
 }
 
 impl Login {
@@ -231,7 +231,7 @@ impl Login {
         }
     }
 
-    /// The claims of a good ID token for this login.
+    /// Returns the claims of a valid ID token for this login.
     pub(crate) fn claims(&self) -> Value {
         json!({
             "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
@@ -239,7 +239,7 @@ impl Login {
         })
     }
 
-    /// Has the server answer with tokens, this ID token among them.
+    /// Sets the token response to tokens with this ID token.
     pub(crate) fn grant(&self, id_token: &str) {
         let body = json!({
             "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
@@ -253,12 +253,12 @@ impl Login {
         self.grant(&self.server.sign(&header, &claims.to_string()));
     }
 
-    pub(crate) async fn come_back(self) -> Result<SessionRecord, FlowError> {
-        self.come_back_with(&[("code", "the-code")]).await
+    pub(crate) async fn call_back(self) -> Result<SessionRecord, FlowError> {
+        self.call_back_with(&[("code", "the-code")]).await
     }
 
-    /// The browser is back with its state and these parameters.
-    pub(crate) async fn come_back_with(
+    /// Handles a callback with the `state` of this login and these parameters.
+    pub(crate) async fn call_back_with(
         self,
         parameters: &[(&str, &str)],
     ) -> Result<SessionRecord, FlowError> {
@@ -268,17 +268,21 @@ impl Login {
         let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();
         let transaction = self.started.transaction;
         let grant = self.flow.accept(transaction, response).await?;
-        let tokens = self.flow.redeem(&grant).await.map_err(|none| none.error)?;
+        let tokens = self
+            .flow
+            .redeem(&grant)
+            .await
+            .map_err(|failed| failed.error)?;
         self.flow.complete(grant, tokens).await
     }
 }
 
-/// A session of alice.
+/// Signs alice in.
 pub(crate) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
     let login = Login::start(server).await;
     login.grant_claims(&login.claims());
     let flow = login.flow.clone();
-    (flow, login.come_back().await.unwrap())
+    (flow, login.call_back().await.unwrap())
 }
 
 pub(crate) fn code_of<T>(result: Result<T, FlowError>) -> &'static str {

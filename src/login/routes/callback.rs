@@ -19,7 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, Lookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, LoadedSession, Presented, PresentedSession, SignOut};
+use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -47,7 +47,8 @@ async fn come_back(settings: &Settings, parts: &Parts) -> Answer {
         Err(error) => return refuse(&Refusal::from(&FlowError::from(error))),
     };
     let jar = Jar::read(headers, &settings.sealer.names);
-    let lookup = transactions::find(&settings.sealer, &jar, response.state(), settings.now());
+    let now = |started_at| settings.now_for(started_at);
+    let lookup = transactions::find(&settings.sealer, &jar, response.state(), now);
     let (name, transaction) = match lookup {
         Lookup::Found(name, transaction) => (name, *transaction),
         // `L61`: without this browser's own cookie there is no session, whatever the query says.
@@ -98,13 +99,13 @@ async fn finish(
         .unwrap_or(&settings.default_return_to)
         .to_owned();
     let state = transaction.state.clone();
-    let (replaces, started_at) = (transaction.replaces, transaction.started_at);
+    let replaces = transaction.replaces;
     let outcome = match settings.flow().accept(transaction, response).await {
         Ok(grant) => {
             let (keeper, claimed) = (Arc::clone(&settings.keeper), state.clone());
             let sealer = settings.sealer.clone();
             let redeem = move |permit| async move {
-                let Some(claim) = keeper.claim(&claimed, started_at).await? else {
+                let Some(claim) = keeper.consume_state(&claimed).await? else {
                     return Err(SignInError::Used);
                 };
                 let tokens = match keeper.flow().redeem(&grant).await {
@@ -112,7 +113,7 @@ async fn finish(
                     Err(none) => {
                         // The claim of a code that may have been redeemed stays to the end.
                         if none.outcome == RedemptionOutcome::Refused {
-                            keeper.shorten_claim(claim).await;
+                            keeper.shorten_consumed_state(claim).await;
                         }
                         return Err(none.error.into());
                     }
@@ -183,17 +184,17 @@ async fn end_before(
         .found(jar)
         .presented
         .into_iter()
-        .flat_map(Presented::into_iter)
+        .flat_map(PresentedSessions::into_iter)
     {
         let is_this = match &shown {
             PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::SessionSecret(ticket) => keeper.name_of(ticket) == *id,
+            PresentedSession::Secret(ticket) => keeper.name_of(ticket) == *id,
         };
         if is_this {
             continue;
         }
         // Also one that is too old: a younger one of the same session may be on its way (`L47`).
-        if let SignOut::EndSessionError(error) = keeper.sign_out(shown, EndReason::Replaced).await {
+        if let SignOut::Failed(error) = keeper.sign_out(shown, EndReason::Replaced).await {
             return Err(error);
         }
     }

@@ -14,7 +14,7 @@ use crate::login::refusal::Refusal;
 use crate::login::response::{self, Answer};
 use crate::login::settings::Settings;
 use crate::protocol::form;
-use crate::session::{EndReason, OpenedSession, Presented, SignOut};
+use crate::session::{EndReason, OpenedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
@@ -47,8 +47,12 @@ async fn end(
     let found = settings.found(&jar);
     let mut ended = false;
     // Each by itself: a session that was planted beside it must not keep the one that is named.
-    for shown in found.presented.into_iter().flat_map(Presented::into_iter) {
-        let one = Presented::from(shown.clone());
+    for shown in found
+        .presented
+        .into_iter()
+        .flat_map(PresentedSessions::into_iter)
+    {
+        let one = PresentedSessions::from(shown.clone());
         let OpenedSession::Session(held) = settings.keeper.open_presented(one).await? else {
             continue;
         };
@@ -61,8 +65,8 @@ async fn end(
             .sign_out(shown, EndReason::FrontChannel)
             .await
         {
-            SignOut::EndSessionError(error) => return Err(error),
-            SignOut::Ended(_) | SignOut::EndedHere(_) | SignOut::Over => ended = true,
+            SignOut::Failed(error) => return Err(error),
+            SignOut::Ended(_) | SignOut::EndedLocally(_) | SignOut::AlreadyEnded => ended = true,
         }
     }
     if !ended {

@@ -50,8 +50,8 @@ async fn start(
         }
         refusal
     })?;
-    let admitted =
-        transactions::admit(&settings.sealer, &jar, &started.transaction, settings.now())?;
+    let now = |started_at| settings.now_for(started_at);
+    let admitted = transactions::admit(&settings.sealer, &jar, &started.transaction, now)?;
     events::started(by_person, admitted.evicted);
     let mut answer = response::redirect_to_server(&started.location);
     response::add_cookies(answer.headers_mut(), admitted.cookies);

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
-use crate::flow::SessionRecord;
+use crate::flow::{EndSession, SessionRecord};
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
 use crate::login::refusal::Refusal;
@@ -26,7 +26,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
-use crate::session::{EndReason, Presented, PresentedSession, SessionManager, SignOut};
+use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
@@ -60,6 +60,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     // `L60`: a link on our own page. Not its prefetch, and not an image that somebody put there.
     let own_link = navigation::one(&parts.headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
         && navigation::goes_to_a_document(&parts.headers)
+        && !navigation::has_foreign_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
     if own_link {
         return match AwaitingRefresh::begin(settings, parts).await {
@@ -82,7 +83,7 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let action = format!(
         "{}?return_to={}",
         settings.routes.logout,
-        form::encode_word(target)
+        form::encode_component(target)
     );
     response::html(
         StatusCode::OK,
@@ -121,8 +122,8 @@ impl Left {
             let outcome = keeper.sign_out(shown, EndReason::SignedOut).await;
             let record = match &outcome {
                 SignOut::Ended(record) => Some(Arc::clone(record)),
-                SignOut::EndedHere(record) => record.clone(),
-                SignOut::Over | SignOut::EndSessionError(_) => None,
+                SignOut::EndedLocally(record) => record.clone(),
+                SignOut::AlreadyEnded | SignOut::Failed(_) => None,
             };
             // Nobody may be listening any more.
             let _ = tell.send(outcome);
@@ -131,7 +132,7 @@ impl Left {
             }
         });
         let lost = |_| {
-            SignOut::EndSessionError(StoreError::unavailable(
+            SignOut::Failed(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
@@ -151,19 +152,22 @@ impl<'a> AwaitingRefresh<'a> {
             is_broken: found.is_broken,
             is_pending: false,
         };
-        let shown = found.presented.into_iter().flat_map(Presented::into_iter);
+        let shown = found
+            .presented
+            .into_iter()
+            .flat_map(PresentedSessions::into_iter);
         let mut failure = None;
         // One that fails keeps no other.
         for shown in shown {
             let (outcome, revocation) = Left::leave(&settings.keeper, shown).await;
             let record = match outcome {
                 SignOut::Ended(record) => Some(record),
-                SignOut::EndedHere(record) => {
+                SignOut::EndedLocally(record) => {
                     leaving.is_pending = true;
                     record
                 }
-                SignOut::Over => continue,
-                SignOut::EndSessionError(error) => {
+                SignOut::AlreadyEnded => continue,
+                SignOut::Failed(error) => {
                     failure = Some(error);
                     continue;
                 }
@@ -183,9 +187,9 @@ impl<'a> AwaitingRefresh<'a> {
         let ended = self.left.len();
         let mut records = self.left.iter().filter_map(|left| left.record.as_ref());
         if let Some(record) = records.next()
-            && let Some((url, cookie)) = at_the_server(settings, record, target).await
+            && let Some((end, cookie)) = at_the_server(settings, record, target).await
         {
-            location = Some(url);
+            location = Some(end);
             cookies.extend(cookie);
         }
         for left in self.left {
@@ -200,13 +204,16 @@ impl<'a> AwaitingRefresh<'a> {
             cookies.extend(settings.clear(name));
         }
         let mut answer = if self.is_pending {
-            let on = location.as_deref().unwrap_or(target);
+            // A script can read this response, and no script gets a token.
+            let on = location
+                .as_ref()
+                .map_or(target, |end| &end.url_without_hint);
             settings.refuse_and_link(self.headers, &ENDED_HERE, on)
         } else if self.is_broken && ended == 0 {
             settings.refuse(self.headers, &UNREADABLE, None)
         } else {
             match location {
-                Some(url) => response::redirect_to_server(&url),
+                Some(end) => response::redirect_to_server(&end.url),
                 None => response::redirect(target),
             }
         };
@@ -223,7 +230,7 @@ async fn at_the_server(
     settings: &Settings,
     record: &SessionRecord,
     target: &str,
-) -> Option<(String, Option<HeaderValue>)> {
+) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
     let kept = format!("{} {} {target}", state.expose(), settings.now());
@@ -233,7 +240,8 @@ async fn at_the_server(
         .ok()?;
     let names = &settings.sealer.names;
     let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
-    Some((end.url, cookie.filter(|_| end.brings_state)))
+    let cookie = cookie.filter(|_| end.returns_state);
+    Some((end, cookie))
 }
 
 /// The way back from the authorization server, if this is one: a state that this browser's cookie has.

@@ -1,58 +1,58 @@
-//! The entries of the revocation list, the watermarks, and how room is made.
+//! Entries and watermarks of the denylist, and how room is made for new ones.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::Raised;
+use super::WatermarkScope;
 use crate::clock::{Clock, unix_seconds};
 use crate::flow::{SessionId, SessionRecord, UserDigest};
 
-/// Both clocks, in seconds. An entry expires when both have passed it: a clock that jumps ahead must not make an
-/// ended session acceptable again.
+/// A time on both clocks, in seconds. An entry expires when both clocks have passed it, so that a clock set
+/// forward does not make an ended session valid again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment {
+struct Deadline {
     monotonic: u64,
     wall: i64,
 }
 
-/// The first 8 bytes of a session ID. These are 256 random bits that no caller chooses: the chance that a session
-/// shares them with one of 2^17 entries is 2^-47.
+/// The first 8 bytes of a session ID, which is 256 random bits that no caller chooses. A session collides
+/// with one of 2^17 entries with a probability of 2^-47.
 type ShortId = u64;
 
 #[derive(Debug)]
-struct Entry {
-    /// Unknown if the session was ended by its ID alone.
+struct DenylistEntry {
+    /// `None` if the session was ended by its ID alone.
     user: Option<UserDigest>,
     created_at: i64,
-    expires: Moment,
+    expires: Deadline,
 }
 
 #[derive(Debug)]
 struct Watermark {
     created_at: i64,
-    expires: Moment,
+    expires: Deadline,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Item {
+enum ExpiringItem {
     Session(ShortId),
     Watermark(UserDigest),
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Entries {
-    sessions: HashMap<ShortId, Entry>,
-    /// Of each user, the session that was created first comes first.
+pub(super) struct DenylistEntries {
+    sessions: HashMap<ShortId, DenylistEntry>,
+    /// By user, in the order of creation.
     by_user: BTreeSet<(UserDigest, i64, ShortId)>,
     watermarks: HashMap<UserDigest, Watermark>,
-    expiries: BTreeSet<(Moment, Item)>,
+    expiries: BTreeSet<(Deadline, ExpiringItem)>,
     /// Never lowered.
     watermark_of_all: Option<i64>,
-    /// The monotonic second before which no other warning is due.
-    quiet_until: u64,
+    /// The monotonic second until which no further warning is due.
+    no_warning_until: u64,
 }
 
-impl Moment {
+impl Deadline {
     fn now(clock: &dyn Clock) -> Self {
         Self {
             monotonic: clock.monotonic().as_secs(),
@@ -69,7 +69,7 @@ impl Moment {
         }
     }
 
-    fn has_come(self, now: Self) -> bool {
+    fn has_passed(self, now: Self) -> bool {
         self.monotonic <= now.monotonic && self.wall <= now.wall
     }
 
@@ -81,7 +81,7 @@ impl Moment {
     }
 }
 
-impl Entries {
+impl DenylistEntries {
     pub(super) fn contains(&self, id: &SessionId) -> bool {
         self.sessions.contains_key(&short(id))
     }
@@ -103,8 +103,8 @@ impl Entries {
         created_at: i64,
         clock: &dyn Clock,
         lifetime: Duration,
-    ) -> Option<Raised> {
-        let now = Moment::now(clock);
+    ) -> Option<WatermarkScope> {
+        let now = Deadline::now(clock);
         self.remove_expired(now);
         let id = short(id);
         let own = user.and_then(|user| self.watermarks.get(&user));
@@ -114,11 +114,11 @@ impl Entries {
             return None;
         }
         let expires = now.after(lifetime);
-        self.expiries.insert((expires, Item::Session(id)));
+        self.expiries.insert((expires, ExpiringItem::Session(id)));
         if let Some(user) = user {
             self.by_user.insert((user, created_at, id));
         }
-        let entry = Entry {
+        let entry = DenylistEntry {
             user,
             created_at,
             expires,
@@ -126,13 +126,13 @@ impl Entries {
         self.sessions.insert(id, entry);
         let mut raised = None;
         if user.is_some_and(|user| self.cap(user, MAX_PER_USER)) {
-            raised = Some(Raised::OneUser);
+            raised = Some(WatermarkScope::OneUser);
         }
         if self.len() > MAX {
             raised = Some(self.make_room(now));
         }
-        let due = raised.filter(|_| self.quiet_until <= now.monotonic)?;
-        self.quiet_until = now.monotonic.saturating_add(SECONDS_BETWEEN_WARNINGS);
+        let due = raised.filter(|_| self.no_warning_until <= now.monotonic)?;
+        self.no_warning_until = now.monotonic.saturating_add(SECONDS_BETWEEN_WARNINGS);
         Some(due)
     }
 
@@ -140,15 +140,15 @@ impl Entries {
         self.sessions.len() + self.watermarks.len()
     }
 
-    fn remove_expired(&mut self, now: Moment) {
+    fn remove_expired(&mut self, now: Deadline) {
         while let Some(&(expires, item)) = self.expiries.first() {
-            if !expires.has_come(now) {
+            if !expires.has_passed(now) {
                 return;
             }
             self.expiries.pop_first();
             match item {
-                Item::Session(id) => self.remove(id),
-                Item::Watermark(user) => drop(self.watermarks.remove(&user)),
+                ExpiringItem::Session(id) => self.remove(id),
+                ExpiringItem::Watermark(user) => drop(self.watermarks.remove(&user)),
             }
         }
     }
@@ -157,14 +157,14 @@ impl Entries {
         let Some(entry) = self.sessions.remove(&id) else {
             return;
         };
-        self.expiries.remove(&(entry.expires, Item::Session(id)));
+        self.expiries
+            .remove(&(entry.expires, ExpiringItem::Session(id)));
         if let Some(user) = entry.user {
             self.by_user.remove(&(user, entry.created_at, id));
         }
     }
 
-    /// Leaves a user `most` entries at most: those that were created last. Whether a watermark took the place of
-    /// others.
+    /// Reduces the entries of a user to the `most` newest. Reports whether a watermark replaced others.
     fn cap(&mut self, user: UserDigest, most: usize) -> bool {
         let of_user = (user, i64::MIN, 0)..=(user, i64::MAX, ShortId::MAX);
         let entries: Vec<_> = self.by_user.range(of_user).copied().collect();
@@ -172,11 +172,11 @@ impl Entries {
             return false;
         };
         let level = entries[surplus - 1].1;
-        let mut expires = Moment {
+        let mut expires = Deadline {
             monotonic: 0,
             wall: i64::MIN,
         };
-        // Those that were created in the same second are covered as well.
+        // The watermark also covers sessions that were created in the same second.
         for &(_, _, id) in entries.iter().take_while(|(_, at, _)| *at <= level) {
             if let Some(entry) = self.sessions.get(&id) {
                 expires = expires.later(entry.expires);
@@ -187,41 +187,41 @@ impl Entries {
         true
     }
 
-    fn raise(&mut self, user: UserDigest, level: i64, expires: Moment) {
+    fn raise(&mut self, user: UserDigest, level: i64, expires: Deadline) {
         let mut watermark = Watermark {
             created_at: level,
             expires,
         };
         if let Some(before) = self.watermarks.remove(&user) {
             self.expiries
-                .remove(&(before.expires, Item::Watermark(user)));
+                .remove(&(before.expires, ExpiringItem::Watermark(user)));
             watermark.created_at = watermark.created_at.max(before.created_at);
             watermark.expires = watermark.expires.later(before.expires);
         }
         self.expiries
-            .insert((watermark.expires, Item::Watermark(user)));
+            .insert((watermark.expires, ExpiringItem::Watermark(user)));
         self.watermarks.insert(user, watermark);
     }
 
-    /// Makes room at the expense of those users first who have most entries, and of all only if each has one.
-    fn make_room(&mut self, now: Moment) -> Raised {
+    /// Makes room at the expense of the users with the most entries, and of all users only if each has one.
+    fn make_room(&mut self, now: Deadline) -> WatermarkScope {
         for most in [32, 16, 8, 4, 2, 1] {
             for user in self.users_with_more_than(most) {
                 self.cap(user, most);
             }
-            if self.len() <= ROOMY {
-                return Raised::OneUser;
+            if self.len() <= TARGET_LEN {
+                return WatermarkScope::OneUser;
             }
         }
         let sessions = self.sessions.values().map(|entry| entry.created_at);
         let watermarks = self.watermarks.values().map(|one| one.created_at);
         let mut times: Vec<i64> = sessions.chain(watermarks).collect();
-        let surplus = times.len() - ROOMY;
+        let surplus = times.len() - TARGET_LEN;
         let level = *times.select_nth_unstable(surplus).1;
-        // A session that was created later than that is refused anyway, as one from the future.
-        let raised = level.min(now.wall.saturating_add(CLOCK_ERROR));
+        // A session that was created later than this is rejected anyway, as it is from the future.
+        let raised = level.min(now.wall.saturating_add(CLOCK_SKEW_SECONDS));
         self.watermark_of_all = self.watermark_of_all.max(Some(raised));
-        let covered = |entry: &Entry| entry.created_at <= level;
+        let covered = |entry: &DenylistEntry| entry.created_at <= level;
         let ids = self.sessions.iter().filter(|(_, entry)| covered(entry));
         let ids: Vec<ShortId> = ids.map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.remove(id));
@@ -229,11 +229,11 @@ impl Entries {
         self.watermarks.retain(|user, watermark| {
             let stays = watermark.created_at > level;
             if !stays {
-                expiries.remove(&(watermark.expires, Item::Watermark(*user)));
+                expiries.remove(&(watermark.expires, ExpiringItem::Watermark(*user)));
             }
             stays
         });
-        Raised::AllUsers
+        WatermarkScope::AllUsers
     }
 
     fn users_with_more_than(&self, most: usize) -> Vec<UserDigest> {
@@ -258,16 +258,16 @@ fn short(id: &SessionId) -> ShortId {
     ShortId::from_be_bytes(first)
 }
 
-/// Entries of one user. Beyond that a watermark for this user takes their place.
+/// The maximum number of entries of one user. Beyond it a watermark for this user replaces them.
 pub(super) const MAX_PER_USER: usize = 64;
 
-/// Entries and watermarks together: 25 MB at most.
+/// The maximum number of entries and watermarks: 25 MB.
 pub(super) const MAX: usize = 1 << 17;
 
-/// So many are left where room had to be made, so that the next are not scanned for it again.
-const ROOMY: usize = MAX - MAX / 16;
+/// The number of entries that remain after making room, so that the next inserts need no scan.
+const TARGET_LEN: usize = MAX - MAX / 16;
 
 /// How far the clocks of two replicas may be apart, in seconds.
-const CLOCK_ERROR: i64 = 60;
+const CLOCK_SKEW_SECONDS: i64 = 60;
 
 const SECONDS_BETWEEN_WARNINGS: u64 = 60;

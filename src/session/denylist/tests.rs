@@ -1,16 +1,16 @@
-//! Floods of the revocation list, by one user, by many, and by a clock that jumps.
+//! Floods of the denylist by one user, by many users, and by a clock that jumps.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::entries::{MAX, MAX_PER_USER};
-use super::{Denylist, Raised};
+use super::{Denylist, WatermarkScope};
 use crate::clock::{Clock, Sleep};
 use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
 use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Monotonic and wall time, in seconds.
+/// Monotonic and wall-clock time, in seconds.
 #[derive(Clone, Copy, Debug)]
 struct At(u64, i64);
 
@@ -39,7 +39,7 @@ fn session(user: &str, number: u32, created_at: i64) -> SessionRef {
     }
 }
 
-/// A session of alice, created at `NOW`.
+/// Returns a session of alice, created at `NOW`.
 async fn alice() -> SessionRecord {
     sign_in(&Server::new()).await.1
 }
@@ -48,20 +48,20 @@ async fn alice() -> SessionRecord {
 async fn an_entry_expires_when_both_clocks_have_passed_it() {
     let (record, denylist) = (alice().await, Denylist::default());
     denylist.insert(&SessionRef::from(&record), &At(0, NOW), HOUR);
-    for (name, clock, refused) in [
+    for (name, clock, denied) in [
         ("the wall clock jumped ahead", At(10, NOW + 1_000_000), true),
         ("the wall clock was set back", At(1_000_000, NOW - 10), true),
-        ("a moment before", At(3600, NOW + 3600), true),
+        ("a second before", At(3600, NOW + 3600), true),
         ("both", At(3601, NOW + 3600), false),
     ] {
-        // Expired entries are removed by the next that comes.
+        // An insert removes expired entries.
         denylist.insert_id(&SessionId::new([7; 32]), &clock, HOUR);
-        assert_eq!(denylist.contains(&record), refused, "{name}");
+        assert_eq!(denylist.contains(&record), denied, "{name}");
     }
 }
 
 #[tokio::test]
-async fn one_user_who_signs_out_100_000_times_takes_few_entries_and_ends_no_other_session() {
+async fn one_user_who_signs_out_100_000_times_has_few_entries_and_ends_no_other_session() {
     let (record, denylist) = (alice().await, Denylist::default());
     let ended = session("carol", 0, NOW);
     denylist.insert(&ended, &At(0, NOW), HOUR);
@@ -77,12 +77,12 @@ async fn one_user_who_signs_out_100_000_times_takes_few_entries_and_ends_no_othe
     assert!(entries.contains(&ended.id));
     drop(entries);
     assert!(!denylist.contains(&record));
-    // One a minute at most, and never of all users.
-    assert_eq!(warnings, [Raised::OneUser; 2]);
+    // At most one warning a minute, and none about all users.
+    assert_eq!(warnings, [WatermarkScope::OneUser; 2]);
 }
 
 #[tokio::test]
-async fn beyond_its_entries_the_older_sessions_of_a_user_are_refused_and_no_newer_one() {
+async fn beyond_the_limit_per_user_older_sessions_are_rejected_and_newer_ones_are_not() {
     let denylist = Denylist::default();
     let old = alice().await;
     let new = old.clone().created_after(NOW + 200);
@@ -94,16 +94,16 @@ async fn beyond_its_entries_the_older_sessions_of_a_user_are_refused_and_no_newe
     assert!(!denylist.contains(&new));
     let level = denylist.watermark(&new);
     assert_eq!(level, Some(NOW + 35));
-    // Never lowered by one that was created before.
+    // An older session does not lower the watermark.
     denylist.insert(&session("alice", 500, NOW - 50), &At(0, NOW + 100), HOUR);
     assert_eq!(denylist.watermark(&new), level);
-    // It goes when no session that it covers can be alive.
+    // The watermark expires with the sessions that it covers.
     denylist.insert_id(&SessionId::new([7; 32]), &At(10_000, NOW + 10_000), HOUR);
     assert_eq!(denylist.watermark(&new), None);
 }
 
 #[tokio::test]
-async fn users_with_many_entries_give_way_before_those_with_one() {
+async fn entries_of_users_with_many_are_evicted_before_those_of_users_with_one() {
     let denylist = Denylist::default();
     let (old, honest) = (alice().await, session("honest", 0, NOW - 100));
     denylist.insert(&honest, &At(0, NOW), HOUR);
@@ -118,7 +118,7 @@ async fn users_with_many_entries_give_way_before_those_with_one() {
 }
 
 #[tokio::test]
-async fn a_watermark_of_all_is_raised_only_if_more_users_signed_out_than_there_is_room_for() {
+async fn the_watermark_of_all_users_is_raised_only_if_the_denylist_is_full_of_users() {
     let denylist = Denylist::default();
     let old = alice().await;
     let new = old.clone().created_after(NOW + 1000);
@@ -129,11 +129,11 @@ async fn a_watermark_of_all_is_raised_only_if_more_users_signed_out_than_there_i
         let one = session(&number.to_string(), number, NOW + i64::from(number % 100));
         raised = denylist.insert(&one, &At(0, NOW + 100), HOUR);
     }
-    assert_eq!(raised, Some(Raised::AllUsers));
+    assert_eq!(raised, Some(WatermarkScope::AllUsers));
     assert!(denylist.lock().len() <= MAX);
     assert!(denylist.contains(&old));
     assert!(!denylist.contains(&new));
-    // A clock that was wrong does not lock out everybody who comes later.
+    // A wrong clock does not lock out later users.
     for number in 0..=count {
         let one = session("", count + number, NOW + 1_000_000_000);
         let one = SessionRef {

@@ -1,4 +1,4 @@
-//! A session that somebody ended, and who.
+//! The hook for ended sessions.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::session::events;
 use crate::session::handle::UserKey;
 use crate::session::manager::SessionManager;
 
-/// A session that was ended; for
+/// A session that has ended: the argument of
 /// [`LoginLayer::with_on_logout`](crate::LoginLayer::with_on_logout).
 #[derive(Clone, Debug)]
 pub struct EndedSession {
@@ -18,60 +18,58 @@ pub struct EndedSession {
     reason: EndReason,
 }
 
-/// Who ended a session.
+/// Why a session has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EndReason {
-    /// The person signed out here.
+    /// The user signed out of this application.
     SignedOut,
-    /// The same browser signed in anew, or the person has too many sessions.
+    /// The same browser signed in again, or the user has too many sessions.
     Replaced,
-    /// The authorization server told this application ([OpenID Connect Back-Channel Logout]).
+    /// The authorization server sent a logout token ([OpenID Connect Back-Channel Logout]).
     ///
     /// [OpenID Connect Back-Channel Logout]: https://openid.net/specs/openid-connect-backchannel-1_0.html
     BackChannel,
-    /// The authorization server sent the browser ([OpenID Connect Front-Channel Logout]).
+    /// The authorization server loaded the logout URI in the browser ([OpenID Connect Front-Channel Logout]).
     ///
     /// [OpenID Connect Front-Channel Logout]: https://openid.net/specs/openid-connect-frontchannel-1_0.html
     FrontChannel,
-    /// The application ended it from outside, by [`Sessions`](crate::session::Sessions). By its name
-    /// alone, it may have been over before.
+    /// The application ended it with [`SessionAdmin`](crate::session::SessionAdmin). A session that was ended
+    /// by its ID may have expired before.
     Administrator,
-    /// The application ended it when it heard of a refresh.
+    /// The hook [`with_on_refresh`](crate::LoginLayer::with_on_refresh) ended it.
     Hook,
-    /// The authorization server does not take the refresh token any more, or gave tokens of another person
-    /// for it.
-    Refused,
+    /// The authorization server rejected the refresh token, or returned tokens of another subject.
+    RefreshRejected,
 }
 
 impl EndedSession {
-    /// The name of the session, where it is known: a logout at the authorization server may speak of all
-    /// sessions of a person.
+    /// Returns the ID of the session, if known: a logout of a user may concern sessions that are not listed.
     pub fn session_id(&self) -> Option<&SessionId> {
         self.id.as_ref()
     }
 
-    /// Whose it was, where that is known: a session that is ended by its name alone cannot be read.
+    /// Returns issuer and subject, if known: the record of a session that is ended by its ID cannot be read.
     pub fn user_key(&self) -> Option<UserKey<'_>> {
         let (issuer, subject) = self.user.as_ref()?;
         Some(UserKey { issuer, subject })
     }
 
-    /// The claims of the ID token, where the session could be read.
+    /// Returns the claims of the ID token, if the record could be read.
     pub fn claims(&self) -> Option<&Claims> {
         self.claims.as_ref()
     }
 
-    /// Who ended it.
+    /// Returns why the session has ended.
     pub fn reason(&self) -> EndReason {
         self.reason
     }
 }
 
 impl SessionManager {
-    /// Tells the application of a session that has just ended. Nobody waits for it.
+    /// Calls the hook for a session that has just ended, without waiting for it.
     pub(crate) fn notify_ended(&self, record: &SessionRecord, reason: EndReason) {
-        self.tell(EndedSession {
+        self.call_logout_hook(EndedSession {
             id: Some(*record.id()),
             user: Some((record.issuer().to_owned(), record.subject().to_owned())),
             claims: Some(record.claims().clone()),
@@ -79,15 +77,14 @@ impl SessionManager {
         });
     }
 
-    /// The same of a session that is known by its name alone, or of all that a person has: issuer and
-    /// subject.
+    /// Calls the hook for a session whose record cannot be read. `user` is issuer and subject, if known.
     pub(crate) fn notify_ended_unopened(
         &self,
         id: Option<SessionId>,
         user: Option<(&str, &str)>,
         reason: EndReason,
     ) {
-        self.tell(EndedSession {
+        self.call_logout_hook(EndedSession {
             id,
             user: user.map(|(issuer, subject)| (issuer.to_owned(), subject.to_owned())),
             claims: None,
@@ -95,7 +92,7 @@ impl SessionManager {
         });
     }
 
-    fn tell(&self, ended: EndedSession) {
+    fn call_logout_hook(&self, ended: EndedSession) {
         let hook = self.hooks.on_logout.clone();
         if !hook.is_set() {
             return;

@@ -1,4 +1,4 @@
-//! A login that is about to become a session, and what the application says to it.
+//! The hook that approves or rejects logins.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -13,7 +13,7 @@ use crate::session::app_data::{self, AppDataError};
 use crate::session::handle::UserKey;
 use crate::session::manager::SessionManager;
 
-/// Somebody whose ID token was found good and who has no session yet; for
+/// A login with a verified ID token, before its session is created: the argument of
 /// [`LoginLayer::with_on_login`](crate::LoginLayer::with_on_login).
 #[derive(Clone)]
 pub struct NewLogin {
@@ -21,45 +21,45 @@ pub struct NewLogin {
     record: Arc<SessionRecord>,
 }
 
-/// What an application says to a [`NewLogin`].
+/// The application's decision on a [`NewLogin`].
 #[derive(Debug)]
 #[must_use]
-pub struct LoginDecision(Decision);
+pub struct LoginDecision(LoginAction);
 
 #[derive(Debug)]
-enum Decision {
+enum LoginAction {
     Allow,
     AllowWith(Result<Option<String>, AppDataError>),
     Deny(Cow<'static, str>),
     Later(Duration),
 }
 
-/// Why nobody was let in. There is no session, and the tokens were revoked.
+/// The reason why a login was rejected. No session was created and the tokens were revoked.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum LoginRejection {
-    #[error("the application denied the login")]
+    #[error("the application rejected the login")]
     Denied(Cow<'static, str>),
-    #[error("the application could not decide on the login: {reason}")]
+    #[error("the application deferred the login: {reason}")]
     Later {
         reason: String,
         retry_after: Duration,
     },
-    #[error("the application failed to decide on the login: {0}")]
+    #[error("the login hook failed: {0}")]
     Failed(String),
 }
 
 impl NewLogin {
-    /// `iss`: the authorization server.
+    /// Returns the issuer (`iss`), which identifies the authorization server.
     pub fn issuer(&self) -> &str {
         self.record.issuer()
     }
 
-    /// `sub`: the person, as the issuer knows them.
+    /// Returns the subject (`sub`), which identifies the user at the issuer.
     pub fn subject(&self) -> &str {
         self.record.subject()
     }
 
-    /// Issuer and subject: the key under which an application keeps what it knows of somebody.
+    /// Returns issuer and subject, which together identify the user.
     pub fn user_key(&self) -> UserKey<'_> {
         UserKey {
             issuer: self.issuer(),
@@ -67,31 +67,34 @@ impl NewLogin {
         }
     }
 
-    /// The claims of the ID token.
+    /// Returns the claims of the ID token.
     pub fn claims(&self) -> &Claims {
         self.record.claims()
     }
 
-    /// The e-mail address in the ID token, and whether the issuer vouches for it.
+    /// Returns the e-mail address in the ID token, and whether the issuer has verified it.
     pub fn email(&self) -> Option<Email> {
         Email::read(|name| self.claims().get(name))
     }
 
-    /// The scopes that were granted.
+    /// Returns the granted scopes.
     pub fn scopes(&self) -> &ScopeSet {
         self.record.scopes()
     }
 
-    /// The access token, to ask an API about the person before they are let in.
+    /// Returns the access token, for requests about the user before the decision.
     pub fn access_token(&self) -> &AccessToken {
         self.record.access_token()
     }
 
-    /// Asks the userinfo endpoint, once at each call.
+    /// Requests the claims of the userinfo endpoint ([OpenID Connect Core §5.3]), with one request for each
+    /// call.
     ///
     /// # Errors
     ///
-    /// [`UserInfoError`], in particular where the answer speaks of somebody else.
+    /// [`UserInfoError`], for example if the response is about another subject.
+    ///
+    /// [OpenID Connect Core §5.3]: https://openid.net/specs/openid-connect-core-1_0.html#UserInfo
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
         self.flow
             .userinfo(self.access_token(), self.subject())
@@ -100,34 +103,33 @@ impl NewLogin {
 }
 
 impl LoginDecision {
-    /// They get a session.
+    /// Creates the session.
     pub fn allow() -> Self {
-        Self(Decision::Allow)
+        Self(LoginAction::Allow)
     }
 
-    /// They get a session that has this with it, for
-    /// [`Session::app_data`](crate::Session::app_data). It is kept as JSON: at most 1 KiB in cookies, 64 KiB
-    /// in a store. What is larger, or is no JSON, fails the login with a 500 that the log explains.
+    /// Creates the session with `app_data`, which [`Session::app_data`](crate::Session::app_data) returns. It
+    /// is serialized as JSON of at most 1 KiB in cookies and 64 KiB in a store. Data that is larger or cannot
+    /// be serialized rejects the login with 500 and a log event.
     pub fn allow_with<T: Serialize + ?Sized>(app_data: &T) -> Self {
-        Self(Decision::AllowWith(app_data::to_json(app_data)))
+        Self(LoginAction::AllowWith(app_data::to_json(app_data)))
     }
 
-    /// They get an error page (403) with these words, which are escaped, and no session. The tokens of the
-    /// login are revoked.
+    /// Rejects the login with an error page (403) that shows `words`, escaped, and revokes the tokens of the
+    /// login.
     pub fn deny(words: impl Into<Cow<'static, str>>) -> Self {
-        Self(Decision::Deny(words.into()))
+        Self(LoginAction::Deny(words.into()))
     }
 
-    /// It cannot be told at the moment, because a database is away for example: they get an error page
-    /// (503, with `Retry-After`) and no session.
+    /// Rejects the login with an error page (503 with `Retry-After`), for example because a database cannot
+    /// be reached.
     pub fn later(retry_after: Duration) -> Self {
-        Self(Decision::Later(retry_after))
+        Self(LoginAction::Later(retry_after))
     }
 }
 
 impl SessionManager {
-    /// Asks the application about a login, once: the caller sees to that. Whoever is not admitted leaves
-    /// nothing behind.
+    /// Calls the login hook, once for each login. Revokes the tokens of a rejected login.
     pub(crate) async fn admit(
         &self,
         record: SessionRecord,
@@ -137,41 +139,41 @@ impl SessionManager {
             record: Arc::new(record.clone()),
         };
         let clock = self.flow.clock().as_ref();
-        let admitted = match self.hooks.on_login.call(clock, new).await {
-            None | Some(Ok(LoginDecision(Decision::Allow))) => return Ok(record),
-            Some(Ok(LoginDecision(decision))) => self.carry_out(decision, &record),
-            Some(Err(error @ super::NoAnswer::TooSlow)) => Err(LoginRejection::Later {
+        let approved = match self.hooks.on_login.call(clock, new).await {
+            None | Some(Ok(LoginDecision(LoginAction::Allow))) => return Ok(record),
+            Some(Ok(LoginDecision(decision))) => self.apply(decision, &record),
+            Some(Err(error @ super::HookError::TooSlow)) => Err(LoginRejection::Later {
                 reason: error.to_string(),
-                retry_after: RETRY,
+                retry_after: HOOK_RETRY_AFTER,
             }),
             Some(Err(error)) => Err(LoginRejection::Failed(error.to_string())),
         };
-        if admitted.is_err() {
+        if approved.is_err() {
             self.flow.revoke(&record).await;
         }
-        admitted
+        approved
     }
 
-    fn carry_out(
+    fn apply(
         &self,
-        decision: Decision,
+        decision: LoginAction,
         record: &SessionRecord,
     ) -> Result<SessionRecord, LoginRejection> {
         match decision {
-            Decision::Allow => Ok(record.clone()),
-            Decision::AllowWith(text) => text
+            LoginAction::Allow => Ok(record.clone()),
+            LoginAction::AllowWith(text) => text
                 .and_then(|text| self.with_app_data(record, text))
                 .map_err(|error| LoginRejection::Failed(error.to_string())),
-            Decision::Deny(words) => Err(LoginRejection::Denied(words)),
-            Decision::Later(retry_after) => Err(LoginRejection::Later {
-                reason: "it said so".to_owned(),
+            LoginAction::Deny(words) => Err(LoginRejection::Denied(words)),
+            LoginAction::Later(retry_after) => Err(LoginRejection::Later {
+                reason: "decided by the hook".to_owned(),
                 retry_after,
             }),
         }
     }
 }
 
-/// Names who it is; no token.
+/// Shows issuer and subject, and no token.
 impl fmt::Debug for NewLogin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewLogin")
@@ -181,5 +183,5 @@ impl fmt::Debug for NewLogin {
     }
 }
 
-/// When to come again after a hook that was too slow.
-const RETRY: Duration = Duration::from_secs(10);
+/// The `Retry-After` if the hook timed out.
+const HOOK_RETRY_AFTER: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! What the application wants to hear of, and where it has a word: logins, refreshes, ends.
+//! Hooks with which an application approves logins, follows refreshes and observes ended sessions.
 
 mod ended;
 mod login;
@@ -25,26 +25,26 @@ use crate::clock::{Clock, within};
 /// The hooks of a login layer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Hooks {
-    pub(crate) on_login: Hook<NewLogin, LoginDecision>,
-    pub(crate) on_refresh: Hook<RefreshedSession, RefreshDecision>,
-    pub(crate) on_logout: Hook<EndedSession, ()>,
+    pub(crate) on_login: SessionHook<NewLogin, LoginDecision>,
+    pub(crate) on_refresh: SessionHook<RefreshedSession, RefreshDecision>,
+    pub(crate) on_logout: SessionHook<EndedSession, ()>,
 }
 
-/// A function of the application, or none.
-pub(crate) struct Hook<A, R>(Option<Arc<Call<A, R>>>);
+/// A function of the application, if set.
+pub(crate) struct SessionHook<A, R>(Option<Arc<HookFn<A, R>>>);
 
-type Call<A, R> = dyn Fn(A) -> Pin<Box<dyn Future<Output = R> + Send>> + Send + Sync;
+type HookFn<A, R> = dyn Fn(A) -> Pin<Box<dyn Future<Output = R> + Send>> + Send + Sync;
 
-/// Why a hook gave no answer.
+/// The reason why a hook returned no value.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum NoAnswer {
-    #[error("the hook took longer than 10 s")]
+pub(super) enum HookError {
+    #[error("the hook timed out after 10 s")]
     TooSlow,
     #[error("the hook panicked")]
     Panicked,
 }
 
-impl<A: Send + 'static, R: Send + 'static> Hook<A, R> {
+impl<A: Send + 'static, R: Send + 'static> SessionHook<A, R> {
     pub(crate) fn new<F>(hook: impl Fn(A) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = R> + Send + 'static,
@@ -56,44 +56,53 @@ impl<A: Send + 'static, R: Send + 'static> Hook<A, R> {
         self.0.is_some()
     }
 
-    /// Calls it in a task of its own: its panic ends nothing but itself, and it ends with its time.
-    pub(super) async fn call(&self, clock: &dyn Clock, argument: A) -> Option<Result<R, NoAnswer>> {
+    /// Calls the hook in its own task, so that a panic does not affect the caller. The task is aborted after
+    /// the timeout.
+    pub(super) async fn call(
+        &self,
+        clock: &dyn Clock,
+        argument: A,
+    ) -> Option<Result<R, HookError>> {
         let call = Arc::clone(self.0.as_ref()?);
-        let mut task = Task(tokio::spawn(async move { call(argument).await }));
-        Some(match within(clock, PATIENCE, &mut task.0).await {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(_)) => Err(NoAnswer::Panicked),
-            None => Err(NoAnswer::TooSlow),
+        let mut task = AbortOnDrop(tokio::spawn(async move { call(argument).await }));
+        Some(match within(clock, HOOK_TIMEOUT, &mut task.0).await {
+            Some(Ok(value)) => Ok(value),
+            Some(Err(_)) => Err(HookError::Panicked),
+            None => Err(HookError::TooSlow),
         })
     }
 }
 
-/// A task that nobody waits for any more is ended.
-struct Task<R>(JoinHandle<R>);
+/// Aborts a task when its caller is cancelled.
+struct AbortOnDrop<R>(JoinHandle<R>);
 
-impl<R> Drop for Task<R> {
+impl<R> Drop for AbortOnDrop<R> {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl<A, R> Clone for Hook<A, R> {
+impl<A, R> Clone for SessionHook<A, R> {
     fn clone(&self) -> Self {
         Self(self.0.clone())
     }
 }
 
-impl<A, R> Default for Hook<A, R> {
+impl<A, R> Default for SessionHook<A, R> {
     fn default() -> Self {
         Self(None)
     }
 }
 
-impl<A, R> fmt::Debug for Hook<A, R> {
+impl<A, R> fmt::Debug for SessionHook<A, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_some() { "Hook(..)" } else { "Hook" })
+        f.write_str(if self.0.is_some() {
+            "SessionHook(..)"
+        } else {
+            "SessionHook"
+        })
     }
 }
 
 /// How long a hook may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HOOK_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,4 +1,4 @@
-//! A session whose tokens were renewed, and what the application says to it.
+//! The hook for refreshed sessions.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
 use crate::session::refresh::RefreshError;
 
-/// A session whose tokens were renewed; for
+/// A session with refreshed tokens: the argument of
 /// [`LoginLayer::with_on_refresh`](crate::LoginLayer::with_on_refresh).
 #[derive(Clone)]
 pub struct RefreshedSession {
@@ -26,30 +26,30 @@ pub struct RefreshedSession {
     new_claims: Option<Claims>,
 }
 
-/// What an application says to a [`RefreshedSession`].
+/// The application's decision on a [`RefreshedSession`].
 #[derive(Debug)]
 #[must_use]
-pub struct RefreshDecision(Decision);
+pub struct RefreshDecision(RefreshAction);
 
 #[derive(Debug)]
-enum Decision {
+enum RefreshAction {
     Keep,
     KeepWith(Result<Option<String>, AppDataError>),
     End,
 }
 
 impl RefreshedSession {
-    /// `iss`: the authorization server.
+    /// Returns the issuer (`iss`), which identifies the authorization server.
     pub fn issuer(&self) -> &str {
         self.record.issuer()
     }
 
-    /// `sub`: the person, as the issuer knows them.
+    /// Returns the subject (`sub`), which identifies the user at the issuer.
     pub fn subject(&self) -> &str {
         self.record.subject()
     }
 
-    /// Issuer and subject: the key under which an application keeps what it knows of somebody.
+    /// Returns issuer and subject, which together identify the user.
     pub fn user_key(&self) -> UserKey<'_> {
         UserKey {
             issuer: self.issuer(),
@@ -57,46 +57,49 @@ impl RefreshedSession {
         }
     }
 
-    /// The name of the session.
+    /// Returns the ID of the session.
     pub fn session_id(&self) -> &SessionId {
         self.record.id()
     }
 
-    /// The claims of the ID token of the login.
+    /// Returns the claims of the ID token from the login.
     pub fn claims(&self) -> &Claims {
         self.record.claims()
     }
 
-    /// The claims of the ID token that came with the new tokens, if one did: what the authorization
-    /// server says of the person now. Issuer and subject are those of the login.
+    /// Returns the claims of the ID token in the refresh response, if it had one. Issuer and subject are
+    /// those of the login ([OpenID Connect Core §12.2]).
+    ///
+    /// [OpenID Connect Core §12.2]: https://openid.net/specs/openid-connect-core-1_0.html#RefreshTokenResponse
     pub fn new_claims(&self) -> Option<&Claims> {
         self.new_claims.as_ref()
     }
 
-    /// The scopes of the new access token.
+    /// Returns the scopes of the new access token.
     pub fn scopes(&self) -> &ScopeSet {
         self.record.scopes()
     }
 
-    /// The new access token.
+    /// Returns the new access token.
     pub fn access_token(&self) -> &AccessToken {
         self.record.access_token()
     }
 
-    /// What the application keeps with the session.
+    /// Returns the app data of the session.
     ///
     /// # Errors
     ///
-    /// [`AppDataError::OtherType`] where it is no `T`.
+    /// [`AppDataError::OtherType`] if it cannot be deserialized as `T`.
     pub fn app_data<T: DeserializeOwned>(&self) -> Result<Option<T>, AppDataError> {
         app_data::from_json(self.record.app_data())
     }
 
-    /// Asks the userinfo endpoint with the new access token, once at each call.
+    /// Requests the claims of the userinfo endpoint with the new access token, with one request for each
+    /// call.
     ///
     /// # Errors
     ///
-    /// [`UserInfoError`], in particular where the answer speaks of somebody else.
+    /// [`UserInfoError`], for example if the response is about another subject.
     pub async fn userinfo(&self) -> Result<UserInfo, UserInfoError> {
         self.flow
             .userinfo(self.access_token(), self.subject())
@@ -105,89 +108,89 @@ impl RefreshedSession {
 }
 
 impl RefreshDecision {
-    /// The session goes on.
+    /// Keeps the session.
     pub fn keep() -> Self {
-        Self(Decision::Keep)
+        Self(RefreshAction::Keep)
     }
 
-    /// The session goes on with this instead of what was kept with it; limits as in
-    /// [`LoginDecision::allow_with`](super::LoginDecision::allow_with). What is too large is not kept, and the log says
-    /// so.
+    /// Keeps the session and replaces its app data, with the limits of
+    /// [`LoginDecision::allow_with`](super::LoginDecision::allow_with). Data that is too large is not saved,
+    /// which is logged.
     pub fn keep_with<T: Serialize + ?Sized>(app_data: &T) -> Self {
-        Self(Decision::KeepWith(app_data::to_json(app_data)))
+        Self(RefreshAction::KeepWith(app_data::to_json(app_data)))
     }
 
-    /// The session ends, and its tokens are revoked.
+    /// Ends the session and revokes its tokens.
     pub fn end() -> Self {
-        Self(Decision::End)
+        Self(RefreshAction::End)
     }
 }
 
 impl SessionManager {
-    /// Tells the application of new tokens that were saved already, so that nothing it does can lose them.
+    /// Calls the hook after the new tokens were saved, so that the hook cannot lose them.
     ///
-    /// A hook that fails is not a logout: the session goes on.
+    /// A failed hook does not end the session.
     pub(in crate::session) async fn after_refresh(
         &self,
-        held: LoadedSession,
+        loaded: LoadedSession,
         new_claims: Option<Claims>,
     ) -> Result<LoadedSession, RefreshError> {
         if !self.hooks.on_refresh.is_set() {
-            return Ok(held);
+            return Ok(loaded);
         }
         let refreshed = RefreshedSession {
             flow: Arc::clone(&self.flow),
-            record: Arc::clone(held.record()),
+            record: Arc::clone(loaded.record()),
             new_claims,
         };
         let clock = self.flow.clock().as_ref();
         let decision = match self.hooks.on_refresh.call(clock, refreshed).await {
-            None => return Ok(held),
+            None => return Ok(loaded),
             Some(Ok(RefreshDecision(decision))) => decision,
             Some(Err(error)) => {
                 events::hook_failed("on_refresh", &error);
-                return Ok(held);
+                return Ok(loaded);
             }
         };
         match decision {
-            Decision::Keep => Ok(held),
-            Decision::KeepWith(text) => {
-                let kept = match text {
-                    Ok(text) => self.replace_app_data(&held, |_| Ok(text.clone())).await,
+            RefreshAction::Keep => Ok(loaded),
+            RefreshAction::KeepWith(text) => {
+                let saved = match text {
+                    Ok(text) => self.replace_app_data(&loaded, |_| Ok(text.clone())).await,
                     Err(error) => Err(error),
                 };
-                match kept {
+                match saved {
                     Ok(newer) => Ok(newer),
                     Err(AppDataError::Ended) => Err(RefreshError::Ended),
                     Err(error) => {
                         events::hook_failed("on_refresh", &error);
-                        Ok(held)
+                        Ok(loaded)
                     }
                 }
             }
-            Decision::End => {
-                self.end_by_decision(held.record()).await;
+            RefreshAction::End => {
+                self.end_after_hook(loaded.record()).await;
                 Err(RefreshError::Ended)
             }
         }
     }
 
-    /// The application has said so, and nobody asks it again: a store that is away is asked until the
-    /// session is over by itself.
-    async fn end_by_decision(&self, record: &SessionRecord) {
+    /// Ends the session after the hook decided so. The hook is not called again, so a failing store is
+    /// retried until the session has expired.
+    async fn end_after_hook(&self, record: &SessionRecord) {
         while let Err(error) = self.end(record).await {
-            events::not_ended(&error);
+            events::end_failed(&error);
             if self.has_ended(record) {
                 break;
             }
-            self.flow.clock().sleep(PAUSE).await;
+            self.flow.clock().sleep(RETRY_DELAY).await;
         }
         self.notify_ended(record, EndReason::Hook);
         self.flow.revoke(record).await;
     }
 }
 
-/// Names whose session it is; no token.
+/// Shows issuer and subject, and no token.
 impl fmt::Debug for RefreshedSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RefreshedSession")
@@ -197,5 +200,5 @@ impl fmt::Debug for RefreshedSession {
     }
 }
 
-/// How long a store that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
+/// The delay before a failed store is retried.
+const RETRY_DELAY: Duration = Duration::from_secs(1);

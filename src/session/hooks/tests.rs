@@ -1,17 +1,18 @@
-//! What an application says to new tokens.
+//! The decisions of an application on refreshed sessions.
 
 use std::sync::{Arc, Mutex};
 
-use super::{EndReason, Hook, RefreshDecision, RefreshedSession};
+use super::{EndReason, RefreshDecision, RefreshedSession, SessionHook};
 use crate::crypto::CookieKey;
 use crate::flow::tests::support::{ISSUER, Server, sign_in};
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
 use crate::session::refresh::RefreshError;
-use crate::session::{OpenedSession, Presented, PresentedSession};
+use crate::session::{OpenedSession, PresentedSession, PresentedSessions};
 use crate::store::{MemoryStore, SharedStore};
 
-/// A session in each place, whose hook does what the name says, and the ends that were told.
+/// Creates a session with each backend, with a hook that acts as `name` says. Also returns the reasons that
+/// the logout hook received.
 async fn sessions(
     name: &'static str,
 ) -> Vec<(
@@ -22,28 +23,28 @@ async fn sessions(
     Arc<Mutex<Vec<EndReason>>>,
 )> {
     let mut sessions = Vec::new();
-    for place in ["cookie", "shared memory", "store"] {
+    for backend in ["cookie", "shared store", "store"] {
         let server = Server::new();
         let (flow, record) = sign_in(&server).await;
-        let keeper = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
+        let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
         let store = || SharedStore::new(MemoryStore::new());
-        let keeper = match place {
-            "cookie" => keeper,
-            "shared memory" => keeper.with_shared_store(store()),
-            _ => keeper.with_session_store(store()),
+        let manager = match backend {
+            "cookie" => manager,
+            "shared store" => manager.with_shared_store(store()),
+            _ => manager.with_session_store(store()),
         };
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let ends = Arc::clone(&told);
-        let keeper = keeper.with_hooks(|hooks| {
-            hooks.on_refresh = Hook::new(move |session| decide(name, session));
-            hooks.on_logout = Hook::new(move |ended: super::EndedSession| {
+        let reasons = Arc::new(Mutex::new(Vec::new()));
+        let ends = Arc::clone(&reasons);
+        let manager = manager.with_hooks(|hooks| {
+            hooks.on_refresh = SessionHook::new(move |session| decide(name, session));
+            hooks.on_logout = SessionHook::new(move |ended: super::EndedSession| {
                 ends.lock().unwrap().push(ended.reason());
                 async {}
             });
         });
         let record = record.with_app_data(Some("\"old\"".to_owned()));
-        let held = keeper.begin(record).await.unwrap();
-        sessions.push((place, server, keeper, held, told));
+        let loaded = manager.begin(record).await.unwrap();
+        sessions.push((backend, server, manager, loaded, reasons));
     }
     sessions
 }
@@ -66,7 +67,7 @@ async fn decide(name: &'static str, session: RefreshedSession) -> RefreshDecisio
 }
 
 #[tokio::test]
-async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
+async fn a_hook_keeps_a_refreshed_session_and_replaces_its_app_data() {
     for (name, expected) in [
         ("keep", Some("\"old\"")),
         ("new data", Some("\"alice\"")),
@@ -74,41 +75,44 @@ async fn an_application_keeps_or_ends_a_session_whose_tokens_were_renewed() {
         ("too much", Some("\"old\"")),
         ("panic", Some("\"old\"")),
     ] {
-        for (place, _, keeper, held, told) in sessions(name).await {
-            let claims = Some(held.record().claims().clone());
-            let newer = keeper.after_refresh(held.clone(), claims).await.unwrap();
-            assert_eq!(newer.record().app_data(), expected, "{place} {name}");
-            // So it is for everybody who comes with the cookie from before.
-            let newest = keeper.load(&held).await.unwrap().unwrap();
-            assert_eq!(newest.record().app_data(), expected, "{place} {name}");
-            assert_eq!(*told.lock().unwrap(), [], "{place} {name}");
+        for (backend, _, manager, loaded, reasons) in sessions(name).await {
+            let claims = Some(loaded.record().claims().clone());
+            let newer = manager.after_refresh(loaded.clone(), claims).await.unwrap();
+            assert_eq!(newer.record().app_data(), expected, "{backend} {name}");
+            // A request with the cookie from before the refresh has the same data.
+            let newest = manager.load(&loaded).await.unwrap().unwrap();
+            assert_eq!(newest.record().app_data(), expected, "{backend} {name}");
+            assert_eq!(*reasons.lock().unwrap(), [], "{backend} {name}");
         }
     }
 }
 
 #[tokio::test]
-async fn a_session_that_the_application_ends_at_a_refresh_is_over() {
-    for (place, server, keeper, held, told) in sessions("end").await {
-        let outcome = keeper.after_refresh(held.clone(), None).await;
-        assert!(matches!(outcome, Err(RefreshError::Ended)), "{place}");
-        let shown = match held.ticket() {
-            Some(ticket) => PresentedSession::SessionSecret(ticket.clone()),
-            None => PresentedSession::Record(Box::new(held.record().as_ref().clone())),
+async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
+    for (backend, server, manager, loaded, reasons) in sessions("end").await {
+        let outcome = manager.after_refresh(loaded.clone(), None).await;
+        assert!(matches!(outcome, Err(RefreshError::Ended)), "{backend}");
+        let presented = match loaded.secret() {
+            Some(secret) => PresentedSession::Secret(secret.clone()),
+            None => PresentedSession::Record(Box::new(loaded.record().as_ref().clone())),
         };
-        let opened = keeper.open_presented(Presented::from(shown)).await.unwrap();
-        assert!(matches!(opened, OpenedSession::Ended(_)), "{place}");
+        let opened = manager
+            .open_presented(PresentedSessions::from(presented))
+            .await
+            .unwrap();
+        assert!(matches!(opened, OpenedSession::Ended(_)), "{backend}");
         tokio::task::yield_now().await;
         tokio::task::yield_now().await;
-        assert_eq!(*told.lock().unwrap(), [EndReason::Hook], "{place}");
+        assert_eq!(*reasons.lock().unwrap(), [EndReason::Hook], "{backend}");
         drop(server);
     }
 }
 
 #[tokio::test]
-async fn without_a_hook_nothing_is_asked_or_changed() {
+async fn without_a_hook_a_refreshed_session_is_unchanged() {
     let (flow, record) = sign_in(&Server::new()).await;
-    let keeper = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
-    let held = keeper.begin(record).await.unwrap();
-    let newer = keeper.after_refresh(held.clone(), None).await.unwrap();
-    assert!(Arc::ptr_eq(newer.record(), held.record()));
+    let manager = SessionManager::new(Arc::new(flow), CookieKey::generate().unwrap());
+    let loaded = manager.begin(record).await.unwrap();
+    let newer = manager.after_refresh(loaded.clone(), None).await.unwrap();
+    assert!(Arc::ptr_eq(newer.record(), loaded.record()));
 }

@@ -1,4 +1,4 @@
-//! Who has to make room for whom.
+//! The eviction order of the latest records.
 
 use super::*;
 use crate::flow::tests::support::{Login, Server, sign_in};
@@ -11,7 +11,7 @@ async fn record_of(user: &str) -> SessionRecord {
     let mut claims = login.claims();
     claims["sub"] = json!(user);
     login.grant_claims(&claims);
-    login.come_back().await.unwrap()
+    login.call_back().await.unwrap()
 }
 
 fn numbered(record: &SessionRecord, number: usize) -> (SessionRecord, Arc<SessionRecord>) {
@@ -22,35 +22,35 @@ fn numbered(record: &SessionRecord, number: usize) -> (SessionRecord, Arc<Sessio
     (before, Arc::new(after))
 }
 
-fn keep(successors: &LatestRecords, record: &SessionRecord, number: usize) -> SessionRecord {
+fn keep(latest: &LatestRecords, record: &SessionRecord, number: usize) -> SessionRecord {
     let (before, after) = numbered(record, number);
-    assert!(successors.replace(&before, &after, Duration::ZERO, HOUR));
+    assert!(latest.replace(&before, &after, Duration::ZERO, HOUR));
     before
 }
 
 #[tokio::test]
-async fn one_user_with_many_sessions_pushes_out_no_record_of_another() {
+async fn one_user_with_many_sessions_evicts_no_record_of_another() {
     let (_, alice) = sign_in(&Server::new()).await;
     let mallory = record_of("mallory").await;
-    let successors = LatestRecords::default();
-    let before = keep(&successors, &alice, usize::MAX);
+    let latest = LatestRecords::default();
+    let before = keep(&latest, &alice, usize::MAX);
     for number in 0..3 * MAX {
-        keep(&successors, &mallory, number);
+        keep(&latest, &mallory, number);
     }
-    assert!(successors.of(&before).is_some());
-    assert_eq!(successors.lock().by_id.len(), MAX);
-    assert!(successors.has_room(before.id(), Duration::ZERO));
+    assert!(latest.of(&before).is_some());
+    assert_eq!(latest.lock().by_id.len(), MAX);
+    assert!(latest.has_room(before.id(), Duration::ZERO));
 }
 
 #[tokio::test]
-async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does() {
+async fn records_that_the_browser_has_are_evicted_and_unsent_records_are_not() {
     let (_, alice) = sign_in(&Server::new()).await;
     let user = |number: usize| UserDigest::new("https://id.example.com", &number.to_string());
-    let successors = LatestRecords::default();
+    let latest = LatestRecords::default();
     for number in 0..MAX {
-        keep(&successors, &alice, number);
-        // As if each were of another user.
-        let mut records = successors.lock();
+        keep(&latest, &alice, number);
+        // As if each record were of another user.
+        let mut records = latest.lock();
         let (before, _) = numbered(&alice, number);
         let mut kept = records.remove(before.id()).unwrap();
         kept.user = user(number);
@@ -58,26 +58,23 @@ async fn what_a_browser_has_makes_room_and_what_no_response_carried_never_does()
     }
     let other = SessionId::new([9; 32]);
     let (first, newest) = numbered(&alice, 0);
-    assert!(!successors.has_room(&other, Duration::ZERO));
+    assert!(!latest.has_room(&other, Duration::ZERO));
     assert!(
-        successors.has_room(first.id(), Duration::ZERO),
-        "its own place"
+        latest.has_room(first.id(), Duration::ZERO),
+        "it replaces its own record"
     );
-    successors.note_sent(&first);
-    assert!(
-        !successors.has_room(&other, Duration::ZERO),
-        "an older cookie"
-    );
-    successors.note_sent(&newest);
-    assert!(successors.has_room(&other, Duration::ZERO));
+    latest.note_sent(&first);
+    assert!(!latest.has_room(&other, Duration::ZERO), "an older cookie");
+    latest.note_sent(&newest);
+    assert!(latest.has_room(&other, Duration::ZERO));
     let (second, presented) = numbered(&alice, 1);
-    assert!(successors.of(&presented).is_none());
-    let before = keep(&successors, &alice, MAX);
-    assert!(successors.of(&second).is_none(), "the browser has it");
-    assert!(successors.of(&first).is_some());
-    assert!(successors.of(&before).is_some());
-    // Time makes room as well.
-    assert!(successors.has_room(&other, HOUR));
-    assert!(successors.lock().by_id.is_empty());
-    assert!(successors.lock().ranking.is_empty() && successors.lock().order.is_empty());
+    assert!(latest.of(&presented).is_none());
+    let before = keep(&latest, &alice, MAX);
+    assert!(latest.of(&second).is_none(), "the browser has it");
+    assert!(latest.of(&first).is_some());
+    assert!(latest.of(&before).is_some());
+    // Expired records make room too.
+    assert!(latest.has_room(&other, HOUR));
+    assert!(latest.lock().by_id.is_empty());
+    assert!(latest.lock().ranking.is_empty() && latest.lock().order.is_empty());
 }

@@ -1,99 +1,109 @@
-//! One refresh from its beginning to its end, in a task of its own.
+//! Runs one refresh from the lease to the saved tokens, in a task that outlives its callers.
 
 use std::time::Duration;
 
 use super::due::RefreshMode;
-use super::flights::Outcome;
-use super::lease::{LEASE, Lease};
-use super::outcome::RefreshError;
+use super::error::RefreshError;
+use super::flights::RefreshResult;
+use super::lease::{LEASE_TTL, Lease};
 use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
-use crate::session::backend::{Saved, SessionBackend};
+use crate::session::backend::{SaveResult, SessionBackend};
 use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
 use crate::telemetry::Refresh;
 
-/// How long another process may have the turn before nobody here waits for it any longer: the life of
-/// its lease, should it be dead, and a little more.
-const WAIT_FOR_OTHERS: Duration = Duration::from_secs(12);
+/// How long this process waits for the lease of another one: the TTL of the lease, in case its holder
+/// crashed, and a margin.
+const LEASE_WAIT_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// How often it is looked whether the other is done, at first and later.
-const FIRST_LOOK: Duration = Duration::from_millis(50);
-const NEXT_LOOK: Duration = Duration::from_millis(500);
+/// How often the session is loaded while another process has the lease, at first and at most.
+const FIRST_POLL: Duration = Duration::from_millis(50);
+const MAX_POLL: Duration = Duration::from_millis(500);
 
-/// How long a store that failed is left alone, at first and later, while tokens wait to be kept there.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const NEXT_PAUSE: Duration = Duration::from_secs(1);
+/// The delay before the store is retried while refreshed tokens are not saved, at first and at most.
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(250);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// So often in a row others may have written a session before we pause.
-const CONFLICTS: u32 = 8;
+/// The number of consecutive conflicts after which saving pauses.
+const MAX_CONFLICTS: u32 = 8;
 
-enum Turn {
-    /// Nothing is left to be done.
+enum LeaseOutcome {
+    /// The session needs no refresh.
     Done(LoadedSession),
-    /// It is on us, with this record. Without a store there are no others.
-    Ours(LoadedSession, Option<Lease>),
+    /// This process refreshes this record. Without a store there is no lease, since no other process has the
+    /// session.
+    Acquired(LoadedSession, Option<Lease>),
 }
 
-/// Whether it is known that the refresh token was used, or that it was not.
+/// Whether it is known if the authorization server used the refresh token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum End {
+enum TokenUse {
     Known,
-    Unclear,
+    Unknown,
 }
 
 impl SessionManager {
-    pub(super) async fn attempt(&self, held: LoadedSession, want: RefreshMode) -> Outcome {
-        let (held, lease) = match self.turn(held, want).await? {
-            Turn::Done(newest) => return Ok(newest),
-            Turn::Ours(held, lease) => (held, lease),
+    pub(super) async fn run_refresh(
+        &self,
+        loaded: LoadedSession,
+        mode: RefreshMode,
+    ) -> RefreshResult {
+        let (loaded, lease) = match self.acquire_lease(loaded, mode).await? {
+            LeaseOutcome::Done(newest) => return Ok(newest),
+            LeaseOutcome::Acquired(loaded, lease) => (loaded, lease),
         };
         let Some(mut lease) = lease else {
-            return self.exchange(&held, 0).await.0;
+            return self.send_refresh_request(&loaded, 0).await.0;
         };
-        let work = self.exchange(&held, lease.fence());
-        let (outcome, end) = lease.renewed_while(work).await;
-        // The server may still be at work on a request whose answer was lost. Until the lease has run out
-        // nobody sends that refresh token again.
-        if end == End::Known {
+        let work = self.send_refresh_request(&loaded, lease.fence());
+        let (outcome, token_use) = lease.renew_while(work).await;
+        // The authorization server may still process a request whose response was lost. No process sends the
+        // refresh token again until the lease has expired.
+        if token_use == TokenUse::Known {
             lease.release().await;
         }
         outcome
     }
 
-    /// Waits until the tokens are what is wanted, or until it is on us to get them.
-    async fn turn(&self, mut held: LoadedSession, want: RefreshMode) -> Result<Turn, RefreshError> {
-        let base = held.record().generation();
+    /// Waits until the session needs no refresh or this process has the lease.
+    async fn acquire_lease(
+        &self,
+        mut loaded: LoadedSession,
+        mode: RefreshMode,
+    ) -> Result<LeaseOutcome, RefreshError> {
+        let base = loaded.record().generation();
         let clock = self.flow.clock();
-        let deadline = clock.monotonic().saturating_add(WAIT_FOR_OTHERS);
-        let mut pause = FIRST_LOOK;
+        let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
+        let mut delay = FIRST_POLL;
         loop {
-            held = self.newest(&held).await?;
-            if self.is_done(held.record(), base, want)? {
-                return Ok(Turn::Done(held));
+            loaded = self.newest(&loaded).await?;
+            if self.is_done(loaded.record(), base, mode)? {
+                return Ok(LeaseOutcome::Done(loaded));
             }
-            let (SessionBackend::CookieWith(store) | SessionBackend::Store(store)) = &self.place
+            let (SessionBackend::SharedCookie(store) | SessionBackend::Store(store)) =
+                &self.backend
             else {
-                return Ok(Turn::Ours(held, None));
+                return Ok(LeaseOutcome::Acquired(loaded, None));
             };
-            if let Some(mut lease) = Lease::take(store, clock, held.record().id()).await? {
-                // Who had the turn before may have been done with it between the two looks.
-                let newest = self.newest(&held).await;
-                let done = newest.and_then(|newest| {
-                    let done = self.is_done(newest.record(), base, want)?;
+            if let Some(mut lease) = Lease::acquire(store, clock, loaded.record().id()).await? {
+                // The previous holder may have finished between the first load and the lease.
+                let newest = self.newest(&loaded).await;
+                let checked = newest.and_then(|newest| {
+                    let done = self.is_done(newest.record(), base, mode)?;
                     Ok((newest, done))
                 });
-                match done {
-                    Ok((newest, false)) if lease.is_good().await => {
-                        return Ok(Turn::Ours(newest, Some(lease)));
+                match checked {
+                    Ok((newest, false)) if lease.ensure_valid().await => {
+                        return Ok(LeaseOutcome::Acquired(newest, Some(lease)));
                     }
                     Ok((newest, true)) => {
                         lease.release().await;
-                        return Ok(Turn::Done(newest));
+                        return Ok(LeaseOutcome::Done(newest));
                     }
-                    // Too slow: somebody else may have the turn by now.
-                    Ok((newest, false)) => held = newest,
+                    // Too slow: the lease has expired and another process may have it.
+                    Ok((newest, false)) => loaded = newest,
                     Err(failure) => {
                         lease.release().await;
                         return Err(failure);
@@ -101,188 +111,206 @@ impl SessionManager {
                 }
             }
             if clock.monotonic() >= deadline {
-                return Err(RefreshError::HELD_ELSEWHERE);
+                return Err(RefreshError::LEASE_HELD);
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(NEXT_LOOK);
+            clock.sleep(delay).await;
+            delay = (delay * 2).min(MAX_POLL);
         }
     }
 
-    /// Loads the session as it is now.
+    /// Loads the newest state of the session.
     pub(in crate::session) async fn newest(
         &self,
-        held: &LoadedSession,
+        loaded: &LoadedSession,
     ) -> Result<LoadedSession, RefreshError> {
-        self.load(held).await?.ok_or(RefreshError::Ended)
+        self.load(loaded).await?.ok_or(RefreshError::Ended)
     }
 
-    /// Whether there is nothing to do; an error where there is and it cannot be done now.
+    /// Reports whether the session needs no refresh. Returns an error if it needs one that is not possible
+    /// now.
     fn is_done(
         &self,
         record: &SessionRecord,
         base: u64,
-        want: RefreshMode,
+        mode: RefreshMode,
     ) -> Result<bool, RefreshError> {
-        if !self.is_wanted(record, base, want) {
+        if !self.needs_refresh(record, base, mode) {
             return Ok(true);
         }
-        let memory = &self.memory.refreshes;
-        if memory.refused.holds(record) {
+        let refreshes = &self.local.refreshes;
+        if refreshes.rejected.contains(record) {
             return Err(RefreshError::Ended);
         }
         if !self.can_refresh(record) {
             return Err(RefreshError::Expired);
         }
         let now = self.flow.clock().monotonic();
-        // A rotated refresh token that is kept nowhere would be lost.
-        if self.keeps_in_cookies_alone() && !self.has_room_for(record) {
-            return Err(RefreshError::CROWDED);
+        // Without room for the result, a rotated refresh token would be lost.
+        if self.is_cookie_only() && !self.has_room_for(record) {
+            return Err(RefreshError::TOO_MANY);
         }
-        match memory.backoff.pause(record.id(), now) {
+        match refreshes.backoff.active_failure(record.id(), now) {
             Some(failure) => Err(failure),
             None => Ok(false),
         }
     }
 
-    /// Sends the refresh token, and does what the answer asks for.
-    async fn exchange(&self, held: &LoadedSession, fence: u64) -> (Outcome, End) {
-        let record = held.record();
+    /// Sends the refresh token and handles the response.
+    async fn send_refresh_request(
+        &self,
+        loaded: &LoadedSession,
+        fence: u64,
+    ) -> (RefreshResult, TokenUse) {
+        let record = loaded.record();
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
-                self.memory.refreshes.backoff.succeeded(record.id());
+                self.local.refreshes.backoff.record_success(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
-                let mut kept = self.keep(held.clone(), new, fence).await;
-                if let Ok(newest) = kept {
+                let mut saved = self.save_tokens(loaded.clone(), new, fence).await;
+                if let Ok(newest) = saved {
                     Refresh::Success.count();
-                    events::refreshed();
-                    kept = self.after_refresh(newest, claims).await;
+                    events::refreshed(record.id());
+                    saved = self.after_refresh(newest, claims).await;
                 }
-                return (kept, End::Known);
+                return (saved, TokenUse::Known);
             }
             Err(failure) => failure,
         };
         let outcome = match failure {
-            RefreshFailure::Refused(error) => self.refused(held, &error).await,
-            RefreshFailure::OtherPerson(error) => {
-                Refresh::OtherPerson.count();
-                events::other_person(&error);
-                self.end_refreshed(held).await
+            RefreshFailure::Refused(error) => self.refresh_token_rejected(loaded, &error).await,
+            RefreshFailure::OtherSubject(error) => {
+                Refresh::OtherSubject.count();
+                events::refresh_subject_mismatch(&error);
+                self.end_after_refresh(loaded).await
             }
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
                 events::refresh_misconfigured(&error);
                 let failure = RefreshError::Misconfigured(error, Duration::ZERO);
-                self.again_later(record, failure, Duration::ZERO)
+                self.back_off(record, failure, Duration::ZERO)
             }
             RefreshFailure::Unavailable(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
-                let told = error.retry_after().unwrap_or_default();
-                let failure = RefreshError::Unavailable(error, told);
-                self.again_later(record, failure, told)
+                let retry_after = error.retry_after().unwrap_or_default();
+                let failure = RefreshError::Unavailable(error, retry_after);
+                self.back_off(record, failure, retry_after)
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
-                let told = error.retry_after().unwrap_or_default().max(LEASE);
-                let failure = RefreshError::Unavailable(error, told);
-                return (self.again_later(record, failure, told), End::Unclear);
+                let retry_after = error.retry_after().unwrap_or_default().max(LEASE_TTL);
+                let failure = RefreshError::Unavailable(error, retry_after);
+                return (
+                    self.back_off(record, failure, retry_after),
+                    TokenUse::Unknown,
+                );
             }
         };
-        (outcome, End::Known)
+        (outcome, TokenUse::Known)
     }
 
-    fn again_later(
+    fn back_off(
         &self,
         record: &SessionRecord,
         failure: RefreshError,
         at_least: Duration,
-    ) -> Outcome {
+    ) -> RefreshResult {
         let now = self.flow.clock().monotonic();
-        let backoff = &self.memory.refreshes.backoff;
-        Err(backoff.failed(*record.id(), failure, at_least, now, self.random()))
+        let backoff = &self.local.refreshes.backoff;
+        Err(backoff.record_failure(*record.id(), failure, at_least, now, self.random()))
     }
 
-    /// Keeps the new tokens where the session is. Nobody has them before that (`L54`).
-    async fn keep(&self, mut held: LoadedSession, new: Refreshed, fence: u64) -> Outcome {
-        let sent = held.record().refresh_token().cloned();
+    /// Saves the new tokens. No caller receives them before that, since unsaved rotated tokens can be lost.
+    async fn save_tokens(
+        &self,
+        mut loaded: LoadedSession,
+        new: Refreshed,
+        fence: u64,
+    ) -> RefreshResult {
+        let sent = loaded.record().refresh_token().cloned();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
-        let generation = fence.max(held.record().generation().saturating_add(1));
+        let generation = fence.max(loaded.record().generation().saturating_add(1));
         let clock = self.flow.clock();
-        let mut pause = FIRST_PAUSE;
+        let mut delay = FIRST_RETRY_DELAY;
         let mut conflicts = 0;
         loop {
-            let record = held.record().refreshed(new.clone(), generation);
+            let record = loaded.record().refreshed(new.clone(), generation);
             let ended = self.has_ended(&record);
-            let saved = match self.save(&held, record.clone()).await {
-                Ok(Saved::Stored(newer)) => {
-                    self.warn_of_rotation(rotated);
+            let current = match self.save(&loaded, record.clone()).await {
+                Ok(SaveResult::Stored(newer)) => {
+                    self.warn_about_rotation(rotated);
                     return Ok(newer);
                 }
-                Ok(Saved::Conflict) => self.load(&held).await,
+                Ok(SaveResult::Conflict) => self.load(&loaded).await,
                 Err(error) => Err(error),
             };
-            match saved {
-                // `L47`: it was signed out while the server took its time. Its tokens are worth nothing
-                // to anybody.
+            match current {
+                // The session ended during the request, so its tokens are of no further use.
                 Ok(None) => {
                     self.flow.revoke(&record).await;
                     return Err(RefreshError::Ended);
                 }
-                // Ours, where only the answer of the store was lost, or those of a later turn.
+                // Saved by this attempt whose store response was lost, or by a later lease.
                 Ok(Some(other)) if other.record().generation() >= generation => return Ok(other),
-                // Something else was written, such as the time of the last request.
+                // Another write, for example of the time of the last use.
                 Ok(Some(other)) => {
-                    held = other;
+                    loaded = other;
                     conflicts += 1;
-                    if conflicts < CONFLICTS {
+                    if conflicts < MAX_CONFLICTS {
                         continue;
                     }
                 }
                 Err(_) if ended => return Err(RefreshError::Ended),
-                Err(error) => events::tokens_not_kept(&error),
+                Err(error) => events::tokens_not_saved(&error),
             }
-            clock.sleep(pause).await;
-            pause = (pause * 2).min(NEXT_PAUSE);
+            clock.sleep(delay).await;
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
     }
 
-    /// `L53`: the refresh token is good for nothing any more.
-    async fn refused(&self, held: &LoadedSession, error: &FlowError) -> Outcome {
+    /// Handles `invalid_grant`: the refresh token is invalid ([RFC 6749 §5.2]).
+    ///
+    /// [RFC 6749 §5.2]: https://www.rfc-editor.org/rfc/rfc6749#section-5.2
+    async fn refresh_token_rejected(
+        &self,
+        loaded: &LoadedSession,
+        error: &FlowError,
+    ) -> RefreshResult {
         Refresh::Refused.count();
-        let newest = self.newest(held).await?;
-        if newest.record().refresh_token() != held.record().refresh_token() {
+        let newest = self.newest(loaded).await?;
+        if newest.record().refresh_token() != loaded.record().refresh_token() {
             return Ok(newest);
         }
-        match self.place {
-            // Another process may have used the refresh token, and the browser may have its answer: what it
-            // holds is not touched, and what is good in the meantime stays good.
+        match self.backend {
+            // Another process may have used the refresh token, and the browser may have that response. So the
+            // cookie is not changed, and the access token is used until it expires.
             SessionBackend::Cookie => {
                 events::refresh_reuse_suspected(error);
-                self.memory.refreshes.refused.note(held.record());
+                self.local.refreshes.rejected.insert(loaded.record());
                 Err(RefreshError::Ended)
             }
-            SessionBackend::CookieWith(_) | SessionBackend::Store(_) => {
-                events::refresh_refused(error);
-                self.end_refreshed(&newest).await
+            SessionBackend::SharedCookie(_) | SessionBackend::Store(_) => {
+                events::refresh_token_rejected(error);
+                self.end_after_refresh(&newest).await
             }
         }
     }
 
-    /// Where the store is away the next attempt ends the session: the refresh token stays refused.
-    async fn end_refreshed(&self, held: &LoadedSession) -> Outcome {
-        let record = held.record();
+    /// If the store fails, the next attempt ends the session, since the refresh token stays invalid.
+    async fn end_after_refresh(&self, loaded: &LoadedSession) -> RefreshResult {
+        let record = loaded.record();
         match self.end(record).await {
-            Ok(()) => self.notify_ended(record, EndReason::Refused),
-            Err(error) => events::not_ended(&error),
+            Ok(()) => self.notify_ended(record, EndReason::RefreshRejected),
+            Err(error) => events::end_failed(&error),
         }
         Err(RefreshError::Ended)
     }
 
-    /// Once, since it is the same for all sessions.
-    fn warn_of_rotation(&self, rotated: bool) {
-        let alone = matches!(self.place, SessionBackend::Cookie);
-        if rotated && alone && self.memory.refreshes.warns() {
+    /// Warns once, since the reason is the same for all sessions.
+    fn warn_about_rotation(&self, rotated: bool) {
+        let is_cookie_only = matches!(self.backend, SessionBackend::Cookie);
+        if rotated && is_cookie_only && self.local.refreshes.is_first_warning() {
             events::rotation_without_store();
         }
     }

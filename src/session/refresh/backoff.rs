@@ -1,4 +1,4 @@
-//! When a refresh that failed may be tried again (`L53`).
+//! Delays further refreshes of a session after a failure, with exponential back-off and jitter.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,29 +8,30 @@ use crate::flow::SessionId;
 use crate::random::Random;
 use crate::session::bounded_map::BoundedMap;
 
-/// The failures of this process, by session.
+/// The failed refreshes of this process, by session.
 #[derive(Debug, Default)]
-pub(in crate::session) struct Backoff(Mutex<BoundedMap<Failed>>);
+pub(in crate::session) struct Backoff(Mutex<BoundedMap<FailedRefresh>>);
 
 #[derive(Debug)]
-struct Failed {
+struct FailedRefresh {
     times: u32,
-    /// Monotonic.
+    /// Monotonic time.
     until: Duration,
     failure: RefreshError,
 }
 
 impl Backoff {
-    /// How the last attempt failed, as long as it is not time for the next.
-    pub(super) fn pause(&self, id: &SessionId, now: Duration) -> Option<RefreshError> {
-        let memory = self.lock();
-        let failed = memory.get(id)?;
+    /// Returns the last failure if the next attempt is not due yet.
+    pub(super) fn active_failure(&self, id: &SessionId, now: Duration) -> Option<RefreshError> {
+        let failures = self.lock();
+        let failed = failures.get(id)?;
         let left = failed.until.checked_sub(now).filter(|left| !left.is_zero());
-        left.map(|left| failed.failure.clone().again_after(left))
+        left.map(|left| failed.failure.clone().with_retry_after(left))
     }
 
-    /// Notes a failure, and says when to try again. `at_least` is the server's or the lease's word.
-    pub(super) fn failed(
+    /// Records a failure and returns it with the delay. `at_least` is the `Retry-After` of the server or the
+    /// rest of the lease.
+    pub(super) fn record_failure(
         &self,
         id: SessionId,
         failure: RefreshError,
@@ -38,38 +39,39 @@ impl Backoff {
         now: Duration,
         random: Random,
     ) -> RefreshError {
-        let mut memory = self.lock();
-        let times = memory.get(&id).map_or(0, |failed| failed.times);
-        let pause = pause_after(times, random.fraction()).max(at_least.min(LONGEST_TOLD));
-        let entry = Failed {
+        let mut failures = self.lock();
+        let times = failures.get(&id).map_or(0, |failed| failed.times);
+        let delay = delay_after(times, random.fraction()).max(at_least.min(MAX_RETRY_AFTER));
+        let entry = FailedRefresh {
             times: times.saturating_add(1),
-            until: now.saturating_add(pause),
+            until: now.saturating_add(delay),
             failure: failure.clone(),
         };
-        memory.put(id, entry);
-        failure.again_after(pause)
+        failures.put(id, entry);
+        failure.with_retry_after(delay)
     }
 
-    pub(super) fn succeeded(&self, id: &SessionId) {
+    pub(super) fn record_success(&self, id: &SessionId) {
         self.lock().remove(id);
     }
 
-    fn lock(&self) -> MutexGuard<'_, BoundedMap<Failed>> {
+    fn lock(&self) -> MutexGuard<'_, BoundedMap<FailedRefresh>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// 1, 2, 4 ... 60 seconds, each up to a quarter shorter: the sessions of an outage do not come back as one.
-fn pause_after(times: u32, fraction: f64) -> Duration {
-    let full = FIRST.saturating_mul(1 << times.min(6)).min(LONGEST);
+/// Returns 1, 2, 4 … 60 seconds, each shortened by up to a quarter: after an outage the sessions do not retry
+/// at the same time.
+fn delay_after(times: u32, fraction: f64) -> Duration {
+    let full = FIRST_DELAY.saturating_mul(1 << times.min(6)).min(MAX_DELAY);
     full.mul_f64(1.0 - fraction / 4.0)
 }
 
-const FIRST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_secs(60);
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// What a server may make us wait, whatever it says.
-const LONGEST_TOLD: Duration = Duration::from_secs(600);
+/// The longest accepted `Retry-After`.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 #[cfg(test)]
 mod tests {
@@ -80,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn pauses_double_up_to_a_minute_and_jitter_only_shortens() {
-        let seconds = |times, fraction| pause_after(times, fraction).as_secs_f64();
+    fn delays_double_up_to_a_minute_and_jitter_only_shortens_them() {
+        let seconds = |times, fraction| delay_after(times, fraction).as_secs_f64();
         let longest: Vec<f64> = (0..9).map(|times| seconds(times, 0.0)).collect();
         assert_eq!(longest, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0, 60.0]);
         let shortest: Vec<f64> = (0..3).map(|times| seconds(times, 1.0)).collect();
@@ -89,26 +91,26 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_waits_as_long_as_the_server_says_and_a_success_forgets_it() {
+    fn a_failure_delays_for_as_long_as_retry_after_and_a_success_resets_the_backoff() {
         let backoff = Backoff::default();
         let second = Duration::from_secs(1);
-        let fail = |id, told, now| {
+        let fail = |id, retry_after, now| {
             let random = Random::system();
-            backoff.failed(id, RefreshError::Expired, told, now, random)
+            backoff.record_failure(id, RefreshError::Expired, retry_after, now, random)
         };
-        assert!(backoff.pause(&id(1), Duration::ZERO).is_none());
+        assert!(backoff.active_failure(&id(1), Duration::ZERO).is_none());
         fail(id(1), Duration::ZERO, Duration::ZERO);
-        assert!(backoff.pause(&id(1), second / 2).is_some());
-        assert!(backoff.pause(&id(1), second).is_none());
-        assert!(backoff.pause(&id(2), second / 2).is_none());
+        assert!(backoff.active_failure(&id(1), second / 2).is_some());
+        assert!(backoff.active_failure(&id(1), second).is_none());
+        assert!(backoff.active_failure(&id(2), second / 2).is_none());
         fail(id(1), 30 * second, second);
-        assert!(backoff.pause(&id(1), 30 * second).is_some());
-        assert!(backoff.pause(&id(1), 31 * second).is_none());
+        assert!(backoff.active_failure(&id(1), 30 * second).is_some());
+        assert!(backoff.active_failure(&id(1), 31 * second).is_none());
         fail(id(1), 86_400 * second, 31 * second);
-        assert!(backoff.pause(&id(1), 630 * second).is_some());
-        assert!(backoff.pause(&id(1), 631 * second).is_none());
-        backoff.succeeded(&id(1));
+        assert!(backoff.active_failure(&id(1), 630 * second).is_some());
+        assert!(backoff.active_failure(&id(1), 631 * second).is_none());
+        backoff.record_success(&id(1));
         fail(id(1), Duration::ZERO, 700 * second);
-        assert!(backoff.pause(&id(1), 701 * second).is_none());
+        assert!(backoff.active_failure(&id(1), 701 * second).is_none());
     }
 }

@@ -1,37 +1,42 @@
-//! When it is time for fresh tokens (`L50`).
+//! Decides when a session needs new tokens.
 
 use crate::flow::SessionRecord;
 use crate::session::manager::SessionManager;
 
-/// How long before its end an access token is replaced, in seconds, at most.
-const WINDOW: i64 = 60;
+/// How long before its expiry an access token is refreshed, in seconds.
+const REFRESH_WINDOW: i64 = 60;
 
-/// How much later than that it may be. It depends on the session, so that those who signed in together do not
-/// refresh together, and all processes agree on it.
-const JITTER: i64 = 30;
+/// The maximum jitter, in seconds. It is derived from the session, so that all processes agree on it and
+/// users who signed in together do not refresh together.
+const MAX_JITTER: i64 = 30;
 
-/// What somebody wants of a refresh.
+/// When a refresh is required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RefreshMode {
-    /// A token that will last.
-    Ahead,
-    /// A token that is good now.
-    Good,
-    /// Another token than that of this generation, which an API refused.
-    Newer,
+    /// The access token expires soon.
+    Proactive,
+    /// The access token has expired.
+    IfExpired,
+    /// Always, unless the tokens are newer than those of the caller: an API has rejected them.
+    Forced,
 }
 
 impl SessionManager {
-    /// Whether this record is not yet what is wanted by somebody who has tokens of generation `base`.
-    pub(super) fn is_wanted(&self, record: &SessionRecord, base: u64, want: RefreshMode) -> bool {
-        match want {
-            RefreshMode::Ahead => self.can_refresh(record) && self.now() >= self.due_at(record),
-            RefreshMode::Good => !self.has_good_token(record),
-            RefreshMode::Newer => record.generation() <= base,
+    /// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
+    pub(super) fn needs_refresh(
+        &self,
+        record: &SessionRecord,
+        base: u64,
+        mode: RefreshMode,
+    ) -> bool {
+        match mode {
+            RefreshMode::Proactive => self.can_refresh(record) && self.now() >= self.due_at(record),
+            RefreshMode::IfExpired => !self.has_valid_token(record),
+            RefreshMode::Forced => record.generation() <= base,
         }
     }
 
-    pub(in crate::session) fn has_good_token(&self, record: &SessionRecord) -> bool {
+    pub(in crate::session) fn has_valid_token(&self, record: &SessionRecord) -> bool {
         self.now() < self.token_ends_at(record)
     }
 
@@ -40,17 +45,18 @@ impl SessionManager {
         record.refresh_token().is_some() && end.is_none_or(|end| self.now() < end)
     }
 
-    /// A token of a short life is not refreshed at each request: half its life is its own.
+    /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
+    /// so that a short-lived token is not refreshed on each request.
     fn due_at(&self, record: &SessionRecord) -> i64 {
         let end = self.token_ends_at(record);
         let since = record.access_token_since();
         let life = record.access_token_expires_at().saturating_sub(since);
-        end.saturating_sub((WINDOW - jitter(record)).min(life / 2).max(0))
+        end.saturating_sub((REFRESH_WINDOW - jitter(record)).min(life / 2).max(0))
     }
 
-    /// A clock that was set back prolongs nothing.
+    /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
     fn token_ends_at(&self, record: &SessionRecord) -> i64 {
-        let lost = self.lost_since(record.access_token_since());
+        let lost = self.rolled_back_since(record.access_token_since());
         record.access_token_expires_at().saturating_sub(lost)
     }
 }
@@ -58,5 +64,5 @@ impl SessionManager {
 fn jitter(record: &SessionRecord) -> i64 {
     let id = record.id().as_bytes();
     let mix = u64::from(u16::from_be_bytes([id[0], id[1]])).wrapping_add(record.generation());
-    i64::try_from(mix % JITTER.unsigned_abs()).unwrap_or_default()
+    i64::try_from(mix % MAX_JITTER.unsigned_abs()).unwrap_or_default()
 }

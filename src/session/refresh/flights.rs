@@ -1,4 +1,4 @@
-//! One refresh a session at a time in this process, shared by all who wait for it (`L51`).
+//! Single flight for refreshes: concurrent callers in this process share one attempt for each session.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -10,97 +10,99 @@ use super::RefreshError;
 use crate::flow::SessionId;
 use crate::session::LoadedSession;
 
-pub(super) type Outcome = Result<LoadedSession, RefreshError>;
+pub(super) type RefreshResult = Result<LoadedSession, RefreshError>;
 
-type Receiver = watch::Receiver<Option<Outcome>>;
+type ResultReceiver = watch::Receiver<Option<RefreshResult>>;
 
-/// The attempts under way, each in a task of its own: it goes on when those who wait leave (`L55`).
+/// The attempts in progress. Each runs in its own task and continues if its callers are cancelled.
 #[derive(Clone, Debug, Default)]
-pub(in crate::session) struct Flights(Arc<Mutex<HashMap<SessionId, Receiver>>>);
+pub(in crate::session) struct RefreshFlights(Arc<Mutex<HashMap<SessionId, ResultReceiver>>>);
 
-/// A place among those who wait.
+/// Waits for the result of an attempt.
 #[derive(Clone, Debug)]
-pub(in crate::session) struct Seat {
-    receiver: Receiver,
-    /// Whether the attempt began with this seat.
-    pub(super) first: bool,
+pub(in crate::session) struct RefreshWaiter {
+    receiver: ResultReceiver,
+    /// Whether this waiter started the attempt.
+    pub(super) is_first: bool,
 }
 
-impl Flights {
-    /// A seat in the attempt under way for this session, or in a new one; `None` where too many are.
-    pub(super) fn join<F>(&self, id: SessionId, start: impl FnOnce() -> F) -> Option<Seat>
+impl RefreshFlights {
+    /// Joins the attempt in progress for this session or starts one. Returns `None` if too many are in
+    /// progress.
+    pub(super) fn join<F>(&self, id: SessionId, start: impl FnOnce() -> F) -> Option<RefreshWaiter>
     where
-        F: Future<Output = Outcome> + Send + 'static,
+        F: Future<Output = RefreshResult> + Send + 'static,
     {
         let mut flights = self.lock();
         if let Some(receiver) = flights.get(&id) {
             let receiver = receiver.clone();
-            return Some(Seat {
+            return Some(RefreshWaiter {
                 receiver,
-                first: false,
+                is_first: false,
             });
         }
-        if flights.len() >= MAX {
+        if flights.len() >= MAX_IN_PROGRESS {
             return None;
         }
         let (sender, receiver) = watch::channel(None);
         flights.insert(id, receiver.clone());
-        let landing = Landing(self.clone(), id);
+        let remove = RemoveOnDrop(self.clone(), id);
         let attempt = start();
         tokio::spawn(async move {
             let outcome = attempt.await;
-            // Whoever comes from now on looks for itself, and finds what was kept.
-            drop(landing);
+            // Removed before the result is sent: a later caller loads the saved session instead.
+            drop(remove);
             sender.send_replace(Some(outcome));
         });
-        Some(Seat {
+        Some(RefreshWaiter {
             receiver,
-            first: true,
+            is_first: true,
         })
     }
 
-    /// Waits until no attempt is under way.
+    /// Waits until no attempt is in progress.
     pub(in crate::session) async fn wait_for_refreshes(&self) {
         loop {
             let Some(mut attempt) = self.lock().values().next().cloned() else {
                 return;
             };
-            // Closed with the end of its task, which has left the list by then.
+            // The channel closes when the task ends, after the attempt was removed.
             while attempt.changed().await.is_ok() {}
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, Receiver>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<SessionId, ResultReceiver>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Seat {
-    /// The outcome; `None` where the attempt was torn down with its runtime, or panicked.
-    pub(in crate::session) async fn outcome(mut self) -> Option<Outcome> {
+impl RefreshWaiter {
+    /// Waits for the result. Returns `None` if the attempt panicked or its runtime shut down.
+    pub(in crate::session) async fn wait(mut self) -> Option<RefreshResult> {
         let outcome = self.receiver.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
     }
 
-    /// Whether the attempt is over, however it ended.
+    /// Reports whether the attempt has ended, with or without a result.
     pub(in crate::session) fn is_over(&self) -> bool {
         self.receiver.has_changed().is_err()
     }
 
-    /// The outcome, where it is there.
-    pub(in crate::session) fn at_hand(&self) -> Option<Outcome> {
+    /// Returns the result if it is available.
+    pub(in crate::session) fn result(&self) -> Option<RefreshResult> {
         self.receiver.borrow().clone()
     }
 }
 
-/// Takes an attempt out of the list, however it ends.
-struct Landing(Flights, SessionId);
+/// Removes an attempt when it ends, also if it panics.
+struct RemoveOnDrop(RefreshFlights, SessionId);
 
-impl Drop for Landing {
+impl Drop for RemoveOnDrop {
     fn drop(&mut self) {
         self.0.lock().remove(&self.1);
     }
 }
 
-/// Each is a task that holds a record. Beyond that somebody waits for the next time.
-const MAX: usize = 4096;
+/// The maximum number of attempts in progress, each with a task and a record. Further callers get an error
+/// and retry later.
+const MAX_IN_PROGRESS: usize = 4096;

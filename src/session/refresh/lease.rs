@@ -1,4 +1,4 @@
-//! Whose turn it is to send a refresh token, among all processes of an application (`L51`).
+//! A lease in the store that lets one process at a time send the refresh token of a session.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -11,34 +11,37 @@ use crate::clock::SharedClock;
 use crate::flow::SessionId;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
-/// How long a turn lasts whose holder is not heard of any more.
-pub(super) const LEASE: Duration = Duration::from_secs(10);
+/// How long a lease lasts without renewal, for example after a crash of its holder.
+pub(super) const LEASE_TTL: Duration = Duration::from_secs(10);
 
-/// How often it is renewed while its holder is at work: twice may fail before it is lost.
-const RENEWAL: Duration = Duration::from_secs(3);
+/// How often the holder renews its lease. Two renewals may fail before it expires.
+const RENEWAL_INTERVAL: Duration = Duration::from_secs(3);
 
-/// A turn. It ends by [`release`](Self::release), or by itself.
+/// The lease of one session. It ends with [`release`](Self::release) or by expiry.
 #[derive(Debug)]
 pub(super) struct Lease {
     store: SharedStore,
     clock: SharedClock,
     key: Key,
     version: u64,
-    /// Monotonic.
+    /// Monotonic time.
     renewed_at: Duration,
 }
 
 impl Lease {
-    /// Takes the turn for a session; `None` where somebody else has it.
-    pub(super) async fn take(
+    /// Acquires the lease of a session. Returns `None` if another process has it.
+    pub(super) async fn acquire(
         store: &SharedStore,
         clock: &SharedClock,
         id: &SessionId,
     ) -> Result<Option<Self>, StoreError> {
         let key = Key::new("lease", &id.to_string());
-        // Counted from before the store was asked: it never counts more than we do.
+        // Read before the store is called, so that this process never overestimates the remaining time.
         let renewed_at = clock.monotonic();
-        match store.put(&key, Bytes::new(), LEASE, Expect::Absent).await? {
+        match store
+            .put(&key, Bytes::new(), LEASE_TTL, Expect::Absent)
+            .await?
+        {
             Put::Stored(version) => Ok(Some(Self {
                 store: store.clone(),
                 clock: clock.clone(),
@@ -50,15 +53,15 @@ impl Lease {
         }
     }
 
-    /// Greater than that of every turn before.
+    /// Returns the fencing token, which is greater than that of every earlier lease.
     pub(super) fn fence(&self) -> u64 {
         self.version
     }
 
-    /// Whether there is time enough for one request, after a renewal if need be.
-    pub(super) async fn is_good(&mut self) -> bool {
+    /// Reports whether the lease is valid for long enough to send a request. Renews it if required.
+    pub(super) async fn ensure_valid(&mut self) -> bool {
         let age = self.clock.monotonic().saturating_sub(self.renewed_at);
-        age < RENEWAL || matches!(self.renew().await, Ok(true))
+        age < RENEWAL_INTERVAL || matches!(self.renew().await, Ok(true))
     }
 
     async fn renew(&mut self) -> Result<bool, StoreError> {
@@ -66,7 +69,7 @@ impl Lease {
         let expect = Expect::Version(self.version);
         match self
             .store
-            .put(&self.key, Bytes::new(), LEASE, expect)
+            .put(&self.key, Bytes::new(), LEASE_TTL, expect)
             .await?
         {
             Put::Stored(version) => {
@@ -77,13 +80,13 @@ impl Lease {
         }
     }
 
-    /// Does some work, and renews the turn as long as it takes. One that is lost is not taken again: what
-    /// was begun is finished, and compared with what others wrote when it is saved.
-    pub(super) async fn renewed_while<T>(&mut self, work: impl Future<Output = T>) -> T {
+    /// Renews the lease while `work` runs. A lost lease is not acquired again: the work completes, and saving
+    /// its result detects a conflict.
+    pub(super) async fn renew_while<T>(&mut self, work: impl Future<Output = T>) -> T {
         let mut work = pin!(work);
         let mut renewals = pin!(async {
             loop {
-                self.clock.sleep(RENEWAL).await;
+                self.clock.sleep(RENEWAL_INTERVAL).await;
                 if matches!(self.renew().await, Ok(false)) {
                     std::future::pending::<()>().await;
                 }
@@ -99,7 +102,7 @@ impl Lease {
         .await
     }
 
-    /// Gives the turn to whoever wants it. Where that fails it runs out.
+    /// Releases the lease. If that fails, it expires.
     pub(super) async fn release(self) {
         let expect = Expect::Version(self.version);
         let _ = self.store.remove(&self.key, expect).await;
@@ -115,17 +118,17 @@ mod tests {
     use crate::clock::{Clock, Sleep};
     use crate::store::MemoryStore;
 
-    /// Turned by hand; who sleeps looks at it again and again.
+    /// A clock that tests advance. `sleep` polls it.
     #[derive(Clone, Debug, Default)]
-    struct Turned(Arc<Mutex<Duration>>);
+    struct ManualClock(Arc<Mutex<Duration>>);
 
-    impl Turned {
+    impl ManualClock {
         fn advance(&self, duration: Duration) {
             *self.0.lock().unwrap() += duration;
         }
     }
 
-    impl Clock for Turned {
+    impl Clock for ManualClock {
         fn now(&self) -> SystemTime {
             UNIX_EPOCH + self.monotonic()
         }
@@ -146,8 +149,8 @@ mod tests {
         }
     }
 
-    fn setup() -> (Turned, SharedClock, SharedStore, SessionId) {
-        let clock = Turned::default();
+    fn setup() -> (ManualClock, SharedClock, SharedStore, SessionId) {
+        let clock = ManualClock::default();
         let shared: SharedClock = Arc::new(clock.clone());
         let store = MemoryStore::new().with_clock(clock.clone());
         let store = SharedStore::new(store).with_clock(Arc::clone(&shared));
@@ -155,45 +158,50 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_holder_at_a_time_and_each_has_a_greater_fence() {
+    async fn one_process_holds_the_lease_and_each_holder_has_a_greater_fencing_token() {
         let (clock, shared, store, id) = setup();
-        let take = async |id: &SessionId| Lease::take(&store, &shared, id).await.unwrap();
-        let first = take(&id).await.unwrap();
-        assert!(take(&id).await.is_none());
-        assert!(take(&SessionId::new([8; 32])).await.is_some());
+        let acquire = async |id: &SessionId| Lease::acquire(&store, &shared, id).await.unwrap();
+        let first = acquire(&id).await.unwrap();
+        assert!(acquire(&id).await.is_none());
+        assert!(acquire(&SessionId::new([8; 32])).await.is_some());
         let fence = first.fence();
         first.release().await;
-        let second = take(&id).await.unwrap();
+        let second = acquire(&id).await.unwrap();
         let later = second.fence();
         assert!(later > fence);
-        // Its holder is not heard of any more.
-        clock.advance(LEASE);
-        let third = take(&id).await.unwrap();
+        // The holder does not renew its lease.
+        clock.advance(LEASE_TTL);
+        let third = acquire(&id).await.unwrap();
         assert!(third.fence() > later);
-        // Who comes back late releases nothing that is not its own.
+        // A late release does not affect the lease of another holder.
         second.release().await;
-        assert!(take(&id).await.is_none());
+        assert!(acquire(&id).await.is_none());
     }
 
     #[tokio::test]
-    async fn a_turn_lasts_as_long_as_its_holder_works() {
+    async fn a_lease_is_renewed_while_its_holder_works() {
         let (clock, shared, store, id) = setup();
-        let mut lease = Lease::take(&store, &shared, &id).await.unwrap().unwrap();
+        let mut lease = Lease::acquire(&store, &shared, &id).await.unwrap().unwrap();
         let work = shared.sleep(Duration::from_secs(25));
         let working = tokio::spawn(async move {
-            lease.renewed_while(work).await;
+            lease.renew_while(work).await;
             lease
         });
         for _ in 0..25 {
             for _ in 0..5 {
                 tokio::task::yield_now().await;
             }
-            assert!(Lease::take(&store, &shared, &id).await.unwrap().is_none());
+            assert!(
+                Lease::acquire(&store, &shared, &id)
+                    .await
+                    .unwrap()
+                    .is_none()
+            );
             clock.advance(Duration::from_secs(1));
         }
         let mut lease = working.await.unwrap();
-        assert!(lease.is_good().await);
-        clock.advance(LEASE);
-        assert!(!lease.is_good().await, "it ran out, and is nobody's now");
+        assert!(lease.ensure_valid().await);
+        clock.advance(LEASE_TTL);
+        assert!(!lease.ensure_valid().await, "the lease has expired");
     }
 }

@@ -1,17 +1,17 @@
-//! Fresh tokens for sessions ([RFC 6749 §6]): when it is time, by whom, and what a failure means.
+//! Refreshes the tokens of sessions ([RFC 6749 §6]).
 //!
-//! One request for all who want it: in this process they share one attempt, and among processes that
-//! share a store one of them has the turn. The attempt is a task of its own, and nobody is given a token
-//! that is not yet kept where the session is.
+//! One request serves all callers: in this process they share a single flight, and processes that share a
+//! store take turns with a lease. The attempt runs in its own task, and callers receive new tokens only after
+//! they have been saved.
 //!
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod attempt;
 mod backoff;
 mod due;
+mod error;
 mod flights;
 mod lease;
-mod outcome;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -19,117 +19,124 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 use self::due::RefreshMode;
-use self::flights::Flights;
-pub(super) use self::flights::Seat;
-pub(super) use self::outcome::RefreshError;
+pub(super) use self::error::RefreshError;
+use self::flights::RefreshFlights;
+pub(super) use self::flights::RefreshWaiter;
 use super::bounded_map::BoundedMap;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
 use crate::flow::SessionRecord;
 
-/// Nobody waits longer for fresh tokens; the attempt goes on.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long a caller waits for a refresh. The attempt continues after that.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What is remembered of refreshes in this process.
+/// The state of refreshes in this process.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
-    flights: Flights,
+    flights: RefreshFlights,
     backoff: Backoff,
-    refused: Refused,
-    /// Whether it was said what sealed cookies alone cannot promise.
+    rejected: RejectedTokens,
+    /// Whether the warning about rotation without a store has been logged.
     warned: AtomicBool,
 }
 
-/// Cookies whose refresh token is no longer taken, by the generation of their tokens. A cookie of the
-/// same session with newer tokens is another matter.
+/// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
+/// session with newer tokens is not affected.
 #[derive(Debug, Default)]
-struct Refused(Mutex<BoundedMap<u64>>);
+struct RejectedTokens(Mutex<BoundedMap<u64>>);
 
-impl Refused {
-    fn note(&self, record: &SessionRecord) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.put(*record.id(), record.generation());
+impl RejectedTokens {
+    fn insert(&self, record: &SessionRecord) {
+        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.put(*record.id(), record.generation());
     }
 
-    fn holds(&self, record: &SessionRecord) -> bool {
-        let memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        memory.get(record.id()) == Some(&record.generation())
+    fn contains(&self, record: &SessionRecord) -> bool {
+        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        generations.get(record.id()) == Some(&record.generation())
     }
 }
 
 impl Refreshes {
-    /// Whether it is the first time that it has to be said.
-    fn warns(&self) -> bool {
+    /// Reports whether the warning has not been logged yet.
+    fn is_first_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 }
 
 impl SessionManager {
-    /// The session with an access token that is good, refreshed if it has to be.
-    pub(super) async fn fresh(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(held, RefreshMode::Good).await
+    /// Returns the session with a valid access token, refreshing it if it has expired.
+    pub(super) async fn refresh_if_expired(
+        &self,
+        loaded: &LoadedSession,
+    ) -> Result<LoadedSession, RefreshError> {
+        self.join_refresh(loaded, RefreshMode::IfExpired).await
     }
 
-    /// The session with other tokens than these.
-    pub(super) async fn newer(&self, held: &LoadedSession) -> Result<LoadedSession, RefreshError> {
-        self.refreshed(held, RefreshMode::Newer).await
+    /// Returns the session with other tokens than those of `loaded`.
+    pub(super) async fn force_refresh(
+        &self,
+        loaded: &LoadedSession,
+    ) -> Result<LoadedSession, RefreshError> {
+        self.join_refresh(loaded, RefreshMode::Forced).await
     }
 
-    /// Starts a refresh if it is time for one, and does not wait for it: the access token is good for a
-    /// little longer. The seat is for those who have a reason to wait all the same.
-    pub(super) fn refresh_ahead(&self, held: &LoadedSession) -> Option<Seat> {
-        let record = held.record();
-        let memory = &self.memory.refreshes;
+    /// Starts a refresh if one is due, without waiting for it, since the access token is still valid. Returns
+    /// a waiter for callers that need the result.
+    pub(super) fn refresh_proactively(&self, loaded: &LoadedSession) -> Option<RefreshWaiter> {
+        let record = loaded.record();
+        let refreshes = &self.local.refreshes;
         let now = self.flow.clock().monotonic();
-        if !self.is_wanted(record, record.generation(), RefreshMode::Ahead)
-            || memory.refused.holds(record)
-            || memory.backoff.pause(record.id(), now).is_some()
+        if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
+            || refreshes.rejected.contains(record)
+            || refreshes.backoff.active_failure(record.id(), now).is_some()
         {
             return None;
         }
-        self.board(held, RefreshMode::Ahead)
+        self.join(loaded, RefreshMode::Proactive)
     }
 
-    /// Whether the session is over, because its access token is, and its refresh token was refused here
-    /// (`L53` for sealed cookies).
-    pub(super) fn is_refused(&self, record: &SessionRecord) -> bool {
-        self.memory.refreshes.refused.holds(record) && !self.has_good_token(record)
+    /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
+    /// token was rejected.
+    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord) -> bool {
+        self.local.refreshes.rejected.contains(record) && !self.has_valid_token(record)
     }
 
-    /// Waits until no refresh is under way in this process, but no longer than `limit`. Whether that came
-    /// about.
+    /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
+    /// reached.
     pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
-        let wait_for_refreshes = self.memory.refreshes.flights.wait_for_refreshes();
+        let wait_for_refreshes = self.local.refreshes.flights.wait_for_refreshes();
         within(&**self.flow.clock(), limit, wait_for_refreshes)
             .await
             .is_some()
     }
 
-    async fn refreshed(
+    async fn join_refresh(
         &self,
-        held: &LoadedSession,
-        want: RefreshMode,
+        loaded: &LoadedSession,
+        mode: RefreshMode,
     ) -> Result<LoadedSession, RefreshError> {
         loop {
-            let seat = self.board(held, want).ok_or(RefreshError::CROWDED)?;
-            let first = seat.first;
-            let outcome = within(&**self.flow.clock(), PATIENCE, seat.outcome()).await;
+            let waiter = self.join(loaded, mode).ok_or(RefreshError::TOO_MANY)?;
+            let is_first = waiter.is_first;
+            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.wait()).await;
             let newest = outcome
-                .ok_or(RefreshError::SLOW)?
-                .unwrap_or(Err(RefreshError::TORN_DOWN))?;
-            // An attempt that others began may have found that there was nothing to do for them.
-            if first || !self.is_wanted(newest.record(), held.record().generation(), want) {
+                .ok_or(RefreshError::TIMED_OUT)?
+                .unwrap_or(Err(RefreshError::ABORTED))?;
+            // An attempt that another caller started may have required no refresh for its mode.
+            if is_first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode)
+            {
                 return Ok(newest);
             }
         }
     }
 
-    fn board(&self, held: &LoadedSession, want: RefreshMode) -> Option<Seat> {
-        let flights = &self.memory.refreshes.flights;
-        flights.join(*held.record().id(), || {
-            let (keeper, held) = (self.clone(), held.clone());
-            async move { keeper.attempt(held, want).await }
+    fn join(&self, loaded: &LoadedSession, mode: RefreshMode) -> Option<RefreshWaiter> {
+        let flights = &self.local.refreshes.flights;
+        flights.join(*loaded.record().id(), || {
+            let (manager, loaded) = (self.clone(), loaded.clone());
+            async move { manager.run_refresh(loaded, mode).await }
         })
     }
 }

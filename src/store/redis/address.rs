@@ -1,4 +1,4 @@
-//! Where Redis is, as a URL says it.
+//! Parsing of Redis URLs.
 
 use std::net::Ipv6Addr;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use redis::RedisConnectionInfo;
 
 const DEFAULT_PORT: u16 = 6379;
 
-/// One server.
+/// The address of one server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Address {
     Tcp(String, u16),
@@ -15,22 +15,22 @@ pub(super) enum Address {
     Unix(PathBuf),
 }
 
-/// What a URL says.
+/// A parsed URL.
 #[derive(Clone)]
-pub(super) struct Target {
-    /// One, or some nodes of a cluster.
+pub(super) struct RedisUrl {
+    /// One server, or some nodes of a cluster.
     pub(super) addresses: Vec<Address>,
     pub(super) cluster: bool,
     pub(super) tls: bool,
     pub(super) login: RedisConnectionInfo,
 }
 
-impl Target {
-    /// The error says why the URL is refused, without a word of it: there may be a password in it.
+impl RedisUrl {
+    /// Parses a URL. The error does not repeat parts of the URL, which may contain a password.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let (scheme, rest) = url.split_once("://").ok_or("it has no scheme")?;
         if rest.contains('#') {
-            // Where others read `#insecure`: certificates are always verified.
+            // Other clients support `#insecure`. Here certificates are always verified.
             return Err("it must not have a fragment");
         }
         let (scheme, cluster) = match scheme.strip_suffix("-cluster") {
@@ -41,7 +41,7 @@ impl Target {
             "redis" | "valkey" => false,
             "rediss" | "valkeys" => true,
             "redis+unix" | "valkey+unix" | "unix" if !cluster => return Self::unix(rest),
-            _ => return Err("its scheme is none of Redis or Valkey"),
+            _ => return Err("its scheme is not that of Redis or Valkey"),
         };
         if rest.contains('?') {
             return Err("it must not have a query");
@@ -52,7 +52,7 @@ impl Target {
             None => (None, authority),
         };
         if cluster && !matches!(database, "" | "0") {
-            return Err("a cluster has database 0 alone");
+            return Err("a cluster has only database 0");
         }
         let addresses = match cluster {
             true => hosts.split(',').map(address).collect::<Result<_, _>>()?,
@@ -66,10 +66,10 @@ impl Target {
         })
     }
 
-    /// `redis+unix:///run/redis.sock`, `redis+unix:///run/redis.sock?db=1`.
+    /// Parses `redis+unix:///run/redis.sock` or `redis+unix:///run/redis.sock?db=1`.
     fn unix(rest: &str) -> Result<Self, &'static str> {
         if !cfg!(unix) {
-            return Err("there are no Unix sockets here");
+            return Err("Unix sockets are not supported on this platform");
         }
         let (path, database) = match rest.split_once('?') {
             Some((path, query)) => {
@@ -78,9 +78,9 @@ impl Target {
             }
             None => (rest, ""),
         };
-        let path = decoded(path)?;
+        let path = percent_decode(path)?;
         if !path.starts_with('/') {
-            return Err("the path of its socket must be absolute");
+            return Err("the path of the socket must be absolute");
         }
         Ok(Self {
             addresses: vec![Address::Unix(path.into())],
@@ -94,7 +94,9 @@ impl Target {
 fn login(user_info: Option<&str>, database: &str) -> Result<RedisConnectionInfo, &'static str> {
     let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
     if !database.is_empty() {
-        let number: u32 = database.parse().map_err(|_| "its database is no number")?;
+        let number: u32 = database
+            .parse()
+            .map_err(|_| "its database is not a number")?;
         login = login.set_db(number.into());
     }
     let Some(user_info) = user_info else {
@@ -102,8 +104,8 @@ fn login(user_info: Option<&str>, database: &str) -> Result<RedisConnectionInfo,
     };
     let (user, password) = user_info
         .split_once(':')
-        .ok_or("a user name needs a password")?;
-    let (user, password) = (decoded(user)?, decoded(password)?);
+        .ok_or("a user name requires a password")?;
+    let (user, password) = (percent_decode(user)?, percent_decode(password)?);
     if password.is_empty() {
         return Err("its password is empty");
     }
@@ -113,7 +115,7 @@ fn login(user_info: Option<&str>, database: &str) -> Result<RedisConnectionInfo,
     Ok(login.set_password(password))
 }
 
-/// `host`, `host:6380`, `[::1]:6380`.
+/// Parses `host`, `host:6380` or `[::1]:6380`.
 fn address(text: &str) -> Result<Address, &'static str> {
     const MALFORMED: &str = "its host is malformed";
     let (host, port) = match text.strip_prefix('[') {
@@ -139,18 +141,18 @@ fn address(text: &str) -> Result<Address, &'static str> {
         }
     };
     let port = match port {
-        Some(port) => port.parse().map_err(|_| "its port is no number")?,
+        Some(port) => port.parse().map_err(|_| "its port is not a number")?,
         None => DEFAULT_PORT,
     };
     if port == 0 {
-        return Err("its port is 0");
+        return Err("its port must not be 0");
     }
     Ok(Address::Tcp(host.to_owned(), port))
 }
 
-/// Undoes percent encoding (RFC 3986 §2.1).
-fn decoded(text: &str) -> Result<String, &'static str> {
-    const MALFORMED: &str = "its percent encoding is malformed";
+/// Decodes percent-encoding (RFC 3986 §2.1). Malformed escapes are errors.
+fn percent_decode(text: &str) -> Result<String, &'static str> {
+    const MALFORMED: &str = "its percent-encoding is malformed";
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(one) = rest.next() {
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_names_servers_a_login_and_a_database() {
+    fn urls_have_servers_credentials_and_a_database() {
         let cases = [
             ("redis://db", vec![tcp("db", 6379)], false, false, 0),
             (
@@ -204,27 +206,27 @@ mod tests {
             ("rediss-cluster://a", vec![tcp("a", 6379)], true, true, 0),
         ];
         for (url, addresses, cluster, tls, database) in cases {
-            let target = Target::parse(url).unwrap();
-            assert_eq!(target.addresses, addresses, "{url}");
-            assert_eq!((target.cluster, target.tls), (cluster, tls), "{url}");
-            assert_eq!(target.login.db(), database, "{url}");
-            assert_eq!(target.login.password(), None, "{url}");
+            let parsed = RedisUrl::parse(url).unwrap();
+            assert_eq!(parsed.addresses, addresses, "{url}");
+            assert_eq!((parsed.cluster, parsed.tls), (cluster, tls), "{url}");
+            assert_eq!(parsed.login.db(), database, "{url}");
+            assert_eq!(parsed.login.password(), None, "{url}");
         }
-        let target = Target::parse("redis://app:p%40ss:%2F@db/1").unwrap();
-        assert_eq!(target.login.username(), Some("app"));
-        assert_eq!(target.login.password(), Some("p@ss:/"));
-        let target = Target::parse("redis-cluster://:secret@a,b").unwrap();
-        assert_eq!(target.login.username(), None);
-        assert_eq!(target.login.password(), Some("secret"));
+        let parsed = RedisUrl::parse("redis://app:p%40ss:%2F@db/1").unwrap();
+        assert_eq!(parsed.login.username(), Some("app"));
+        assert_eq!(parsed.login.password(), Some("p@ss:/"));
+        let parsed = RedisUrl::parse("redis-cluster://:secret@a,b").unwrap();
+        assert_eq!(parsed.login.username(), None);
+        assert_eq!(parsed.login.password(), Some("secret"));
         if cfg!(unix) {
-            let target = Target::parse("redis+unix:///run/a%20b.sock?db=2").unwrap();
-            assert_eq!(target.addresses, [Address::Unix("/run/a b.sock".into())]);
-            assert_eq!(target.login.db(), 2);
+            let parsed = RedisUrl::parse("redis+unix:///run/a%20b.sock?db=2").unwrap();
+            assert_eq!(parsed.addresses, [Address::Unix("/run/a b.sock".into())]);
+            assert_eq!(parsed.login.db(), 2);
         }
     }
 
     #[test]
-    fn a_url_with_anything_unclear_is_refused() {
+    fn ambiguous_and_malformed_urls_are_rejected() {
         for url in [
             "",
             "db:6379",
@@ -254,7 +256,7 @@ mod tests {
             "unix://run/redis.sock",
             "unix:///run/redis.sock?protocol=resp3",
         ] {
-            assert!(Target::parse(url).is_err(), "{url}");
+            assert!(RedisUrl::parse(url).is_err(), "{url}");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! Several servers that share the keys, by slots.
+//! A Redis Cluster: several nodes that share the keys by hash slots.
 //!
-//! The client for clusters that comes with `redis` sends a command again when its answer was lost. Here a
-//! command is sent again only where the server has said that it did not carry it out.
+//! The cluster client of the crate `redis` retries a command whose response was lost. This client retries a command
+//! only if the server reported that it was not executed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,37 +10,38 @@ use std::time::Duration;
 use redis::{Cmd, Value};
 
 use super::address::Address;
-use super::failure::Failure;
+use super::error::CommandError;
 use super::node::{Node, Options};
 use crate::clock::{Clock as _, SystemClock};
 
-/// How many servers are asked for one verb.
-const HOPS: usize = 5;
+/// Maximum number of nodes that a command is sent to.
+const MAX_REDIRECTS: usize = 5;
 
-/// Between two looks at a slot that moves, and at least between two at who has which.
-const PAUSE: Duration = Duration::from_millis(50);
+/// Interval between retries for a migrating slot, and minimum interval between refreshes of the slot map.
+const RETRY_INTERVAL: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 pub(super) struct Cluster {
     seeds: Vec<Address>,
     options: Arc<Options>,
-    state: Mutex<State>,
-    /// Held by who asks for the map.
-    learning: tokio::sync::Mutex<()>,
+    state: Mutex<ClusterState>,
+    /// Locked while the slot map is refreshed, so that concurrent commands share one request.
+    refreshing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct ClusterState {
     nodes: HashMap<Address, Arc<Node>>,
-    map: Vec<Range>,
-    learned_at: Option<Duration>,
-    /// Of whom something was heard that the map does not show. Slots of others do not wait for a newer one.
-    doubted: HashSet<Address>,
+    slot_map: Vec<SlotRange>,
+    refreshed_at: Option<Duration>,
+    /// Nodes whose entries in the slot map are outdated. Commands for slots of other nodes do not wait for a
+    /// refresh.
+    stale: HashSet<Address>,
 }
 
-/// Slots that follow each other, and who has them.
+/// Consecutive slots of one node.
 #[derive(Debug)]
-struct Range {
+struct SlotRange {
     first: u16,
     last: u16,
     owner: Address,
@@ -52,76 +53,76 @@ impl Cluster {
             seeds,
             options,
             state: Mutex::default(),
-            learning: tokio::sync::Mutex::default(),
+            refreshing: tokio::sync::Mutex::default(),
         }
     }
 
-    pub(super) async fn ask(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
+    pub(super) async fn send(&self, slot: u16, command: &Cmd) -> Result<Value, CommandError> {
         let mut redirect = None;
-        let mut hops = 0;
-        while hops < HOPS {
-            hops += 1;
-            let (node, ahead) = match redirect.take() {
+        let mut attempts = 0;
+        while attempts < MAX_REDIRECTS {
+            attempts += 1;
+            let (node, asking) = match redirect.take() {
                 Some(redirect) => redirect,
                 None => (self.owner(slot).await?, false),
             };
-            let answer = match ahead {
-                true => node.ask_ahead(command).await,
-                false => node.ask(command).await,
+            let result = match asking {
+                true => node.send_asking(command).await,
+                false => node.send(command).await,
             };
-            match answer {
-                Err(Failure::Moved(host, port)) => {
-                    self.doubt(&node);
+            match result {
+                Err(CommandError::Moved(host, port)) => {
+                    self.mark_stale(&node);
                     redirect = Some((self.node(node.address.redirected(host, port)), false));
                 }
-                Err(Failure::Ask(host, port)) => {
+                Err(CommandError::Ask(host, port)) => {
                     redirect = Some((self.node(node.address.redirected(host, port)), true));
                 }
-                // Whoever asked sets a limit to how often.
-                Err(Failure::TryAgain) => {
-                    hops = 0;
-                    SystemClock.sleep(PAUSE).await;
+                // Bounded by the timeout of the operation.
+                Err(CommandError::TryAgain) => {
+                    attempts = 0;
+                    SystemClock.sleep(RETRY_INTERVAL).await;
                 }
-                Err(failure @ Failure::NoConnection(_)) => {
-                    // Whoever has the slot may not be who had it: worth another look, if that is news.
-                    self.doubt(&node);
+                Err(error @ CommandError::NoConnection(_)) => {
+                    // A replica may have taken over: retry if the slot has another owner now.
+                    self.mark_stale(&node);
                     if Arc::ptr_eq(&node, &self.owner(slot).await?) {
-                        return Err(failure);
+                        return Err(error);
                     }
                 }
-                Err(failure) => {
-                    if failure.ends_connection() {
-                        self.doubt(&node);
+                Err(error) => {
+                    if error.ends_connection() {
+                        self.mark_stale(&node);
                     }
-                    return Err(failure);
+                    return Err(error);
                 }
                 Ok(value) => return Ok(value),
             }
         }
-        Err(Failure::Lost)
+        Err(CommandError::NoOwner)
     }
 
-    async fn owner(&self, slot: u16) -> Result<Arc<Node>, Failure> {
-        if let Some(owner) = self.known_owner(slot) {
+    async fn owner(&self, slot: u16) -> Result<Arc<Node>, CommandError> {
+        if let Some(owner) = self.cached_owner(slot) {
             return Ok(owner);
         }
-        let _turn = self.learning.lock().await;
-        // Another may have learned it meanwhile.
-        if self.known_owner(slot).is_none() {
-            self.learn().await?;
+        let _guard = self.refreshing.lock().await;
+        // Another task may have refreshed the slot map meanwhile.
+        if self.cached_owner(slot).is_none() {
+            self.refresh_slot_map().await?;
         }
-        self.known_owner(slot).ok_or(Failure::Lost)
+        self.cached_owner(slot).ok_or(CommandError::NoOwner)
     }
 
-    fn known_owner(&self, slot: u16) -> Option<Arc<Node>> {
+    fn cached_owner(&self, slot: u16) -> Option<Arc<Node>> {
         let owner = {
             let state = self.state();
-            let mut ranges = state.map.iter();
+            let mut ranges = state.slot_map.iter();
             let range = ranges.find(|range| (range.first..=range.last).contains(&slot))?;
             let age = state
-                .learned_at
+                .refreshed_at
                 .map(|at| SystemClock.monotonic().saturating_sub(at));
-            if state.doubted.contains(&range.owner) && age.is_none_or(|age| age >= PAUSE) {
+            if state.stale.contains(&range.owner) && age.is_none_or(|age| age >= RETRY_INTERVAL) {
                 return None;
             }
             range.owner.clone()
@@ -129,46 +130,46 @@ impl Cluster {
         Some(self.node(owner))
     }
 
-    fn doubt(&self, node: &Node) {
-        self.state().doubted.insert(node.address.clone());
+    fn mark_stale(&self, node: &Node) {
+        self.state().stale.insert(node.address.clone());
     }
 
-    /// Asks one server after another who has which slots.
-    async fn learn(&self) -> Result<(), Failure> {
-        let mut known = self.seeds.clone();
+    /// Requests the slot map from one node after another until one responds.
+    async fn refresh_slot_map(&self) -> Result<(), CommandError> {
+        let mut addresses = self.seeds.clone();
         {
             let state = self.state();
-            known.extend(state.nodes.keys().cloned());
-            // Last those who may keep everybody waiting.
-            known.sort_by_key(|address| state.doubted.contains(address));
+            addresses.extend(state.nodes.keys().cloned());
+            // Nodes that may not respond come last, since all commands wait for the result.
+            addresses.sort_by_key(|address| state.stale.contains(address));
         }
         let mut command = redis::cmd("CLUSTER");
         command.arg("SLOTS");
-        let mut failure = Failure::Lost;
-        for address in known {
-            match self.node(address.clone()).ask(&command).await {
-                Ok(value) => match map(&value, &address) {
-                    Some(map) => {
-                        self.take(map);
+        let mut last_error = CommandError::NoOwner;
+        for address in addresses {
+            match self.node(address.clone()).send(&command).await {
+                Ok(value) => match slot_map(&value, &address) {
+                    Some(slot_map) => {
+                        self.replace_slot_map(slot_map);
                         return Ok(());
                     }
-                    None => failure = Failure::Unreadable,
+                    None => last_error = CommandError::Unreadable,
                 },
-                Err(error) => failure = error,
+                Err(error) => last_error = error,
             }
         }
-        Err(failure.before_asking())
+        Err(last_error.before_sending())
     }
 
-    fn take(&self, map: Vec<Range>) {
+    fn replace_slot_map(&self, slot_map: Vec<SlotRange>) {
         let mut state = self.state();
         let seeds = &self.seeds;
         state.nodes.retain(|address, _| {
-            seeds.contains(address) || map.iter().any(|range| range.owner == *address)
+            seeds.contains(address) || slot_map.iter().any(|range| range.owner == *address)
         });
-        state.map = map;
-        state.learned_at = Some(SystemClock.monotonic());
-        state.doubted.clear();
+        state.slot_map = slot_map;
+        state.refreshed_at = Some(SystemClock.monotonic());
+        state.stale.clear();
     }
 
     fn node(&self, address: Address) -> Arc<Node> {
@@ -180,24 +181,24 @@ impl Cluster {
         Arc::clone(node)
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, ClusterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads the answer to `CLUSTER SLOTS`: first slot, last slot, owner, replicas. A cluster that has not
-/// found together yet gives some, or none.
-fn map(answer: &Value, asked: &Address) -> Option<Vec<Range>> {
-    let Value::Array(ranges) = answer else {
+/// Parses the response to `CLUSTER SLOTS`: first slot, last slot, owner and replicas of each range. The response of
+/// a cluster that is still forming is incomplete or empty.
+fn slot_map(response: &Value, sender: &Address) -> Option<Vec<SlotRange>> {
+    let Value::Array(ranges) = response else {
         return None;
     };
     ranges
         .iter()
-        .map(|range| self::range(range, asked))
+        .map(|range| slot_range(range, sender))
         .collect()
 }
 
-fn range(value: &Value, asked: &Address) -> Option<Range> {
+fn slot_range(value: &Value, sender: &Address) -> Option<SlotRange> {
     let Value::Array(parts) = value else {
         return None;
     };
@@ -208,15 +209,15 @@ fn range(value: &Value, asked: &Address) -> Option<Range> {
         return None;
     };
     let host = match host {
-        // Whoever was asked does not know its own name.
+        // The node does not know its own host name.
         Value::Nil => String::new(),
         Value::BulkString(host) if host == b"?" => return None,
         Value::BulkString(host) => String::from_utf8(host.clone()).ok()?,
         _ => return None,
     };
-    Some(Range {
+    Some(SlotRange {
         first: u16::try_from(*first).ok()?,
         last: u16::try_from(*last).ok()?,
-        owner: asked.redirected(host, u16::try_from(*port).ok()?),
+        owner: sender.redirected(host, u16::try_from(*port).ok()?),
     })
 }

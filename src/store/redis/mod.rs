@@ -1,12 +1,12 @@
-//! The store of an application on several machines: Redis or Valkey.
+//! A store in Redis or Valkey.
 
 mod address;
 mod cluster;
-mod failure;
-mod names;
+mod commands;
+mod error;
+mod key_names;
 mod node;
 mod tls;
-mod verbs;
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,13 +15,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, Value};
 
-use self::address::Target;
+use self::address::RedisUrl;
 use self::cluster::Cluster;
-use self::failure::Failure;
-use self::names::Names;
+use self::commands::Scripts;
+use self::error::CommandError;
+use self::key_names::KeyNames;
 use self::node::{Node, Options};
 use self::tls::Tls;
-use self::verbs::Scripts;
 use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
 use crate::ConfigError;
 use crate::clock::{SystemClock, within};
@@ -30,32 +30,36 @@ const DEFAULT_PREFIX: &str = "tower-oauth";
 
 const MAX_PREFIX: usize = 64;
 
-/// Nobody waits longer for one verb than this, connecting included.
-const TIMEOUT: Duration = Duration::from_millis(1900);
+/// Maximum duration of an operation, including the connection attempt.
+const OPERATION_TIMEOUT: Duration = Duration::from_millis(1900);
 
-/// Entries in Redis or Valkey, which every process of the application sees.
+/// A [`Store`] in Redis or Valkey, shared by all processes of the application. Requires Tokio.
 ///
-/// | URL | what it reaches |
+/// | URL | server |
 /// | --- | --- |
 /// | `redis://[[user]:password@]host[:6379][/database]` | one server |
-/// | `redis-cluster://[[user]:password@]host[:port],host[:port]` | a cluster, of which some nodes are named |
-/// | `rediss://…`, `rediss-cluster://…` | the same by TLS |
-/// | `redis+unix:///path[?db=N]` | one server on this machine |
+/// | `redis-cluster://[[user]:password@]host[:port],host[:port]` | a cluster, by some of its nodes |
+/// | `rediss://…`, `rediss-cluster://…` | the same with TLS |
+/// | `redis+unix:///path[?db=N]` | one server, by a Unix socket |
 ///
-/// `valkey` may stand for `redis` in all of them (`valkeys` for `rediss`). What is not allowed in a URL, in
-/// a password above all, is percent-encoded. Names and addresses are taken as they are; nothing is
-/// connected before the first verb. Certificates are always verified, against the authorities of the machine
-/// or those of [`with_ca_pem`](Self::with_ca_pem). TLS is rustls with a provider of its own (aws-lc-rs,
-/// whatever backend this crate has); the default of the process is neither used nor set. The nodes of a
-/// cluster say where the others are, and those are logged in to as well: a node that lies there gets the
-/// password sent to a server of its choice, by TLS to one with a certificate that is trusted here.
+/// All schemes can use `valkey` instead of `redis` (`valkeys` instead of `rediss`). Percent-encode characters that
+/// are not allowed in a URL, especially in the password.
 ///
-/// Each verb is one command, so one round trip; the first of a kind that a server sees after its start
-/// takes two. All verbs of a process share one connection to each server. A connection that breaks, or
-/// that is silent for 0.9 seconds, is given up, and the next verb makes another: an application needs no
-/// restart when Redis does. So is a connection that was idle for 15 seconds, which something on the way may
-/// have dropped. No verb takes longer than 2 seconds. A command whose answer was lost is not
-/// sent again, not in a cluster either; it is [`StoreError::Unavailable`]. It needs Tokio.
+/// # Connections
+///
+/// The store connects on the first operation. All operations of a process share one connection to each server. An
+/// operation takes one round trip, and two if the server does not have the script yet, and at most 2 seconds. A
+/// connection is replaced if it breaks, if a response takes more than 0.9 seconds, or if it was idle for 15 seconds;
+/// the application need not be restarted after Redis was. A command whose response was lost is not retried, not even
+/// in a cluster: the operation returns [`StoreError::Unavailable`].
+///
+/// Certificates are always verified, with the certificate authorities of the operating system or those of
+/// [`with_ca_pem`](Self::with_ca_pem). TLS uses rustls with its own aws-lc-rs provider, with any cryptography
+/// backend of this crate; the process default is neither used nor set.
+///
+/// The nodes of a cluster report the addresses of the other nodes, and the store authenticates to those as well. A
+/// malicious node can therefore direct the password to another server; with TLS, only to one with a trusted
+/// certificate.
 ///
 /// ```
 /// use tower_oauth::store::RedisStore;
@@ -67,44 +71,42 @@ const TIMEOUT: Duration = Duration::from_millis(1900);
 /// # }
 /// ```
 ///
-/// # What Redis must be told
+/// # Redis configuration
 ///
-/// - **`maxmemory-policy noeviction`**, its default. Any other evicts entries that live: sessions end, and
-///   what must be used only once may be used twice. Whether this is set is not checked.
-/// - **Room above `maxmemory`.** At `maxmemory` this store answers [`StoreError::Full`] to new sessions and
-///   new DPoP proofs; at 7/8 of it, to new entries that callers without credentials create (claimed states), so that
-///   they cannot use up the room of sessions. What is there can still be read, replaced and removed. Protected entries
-///   ([`KeyClass::Protected`](super::KeyClass::Protected): sign-outs, leases, watermarks; some 200 bytes each, a record
-///   of 1 to 5 KiB where a session in a cookie was refreshed) are written beyond `maxmemory`: leave the machine that
-///   much memory more than `maxmemory` says.
-/// - **Its clock** is to be kept by NTP. Times to live are counted by the wall clock of the server: one that
-///   is turned forward ends entries early, one that is turned back keeps them longer.
-/// - **Whether it keeps what it has over a restart** is up to its `save` and `appendonly`. Without, a
-///   restart signs everybody out and forgets what was used or ended.
-/// - A user restricted by ACL needs the keys `prefix:*` and the commands `GET`, `SET`, `DEL`, `GETRANGE`, `TIME`,
-///   `EVAL`, `EVALSHA`; `ROLE` and `INFO` where it may (without `INFO` the limit of 7/8 is not kept); `CLUSTER SLOTS` and `ASKING` in a cluster.
-/// - **While a cluster moves a slot**, new keys in it are [`StoreError::Unavailable`]; what is there can be
-///   read. One slot moves in moments where it holds little: entries are spread over 1024 of them.
+/// - **Eviction.** `maxmemory-policy` must be `noeviction`, the default. Any other policy evicts live entries:
+///   sessions end, and codes or proofs can be replayed. The store does not check this.
+/// - **Memory.** At `maxmemory` the store returns [`StoreError::Full`] for new sessions and new DPoP proofs, and at
+///   7/8 of it for new entries of callers without credentials (consumed states), so that these cannot use up the
+///   capacity of sessions. Existing entries stay readable, replaceable and removable. Protected entries
+///   ([`KeyClass::Protected`](super::KeyClass::Protected)) are written beyond `maxmemory`: about 200 bytes each, or 1
+///   to 5 KiB for the record of a cookie session that was refreshed. Provide that much additional memory.
+/// - **Clock.** Synchronize the clock of the server (NTP). Redis measures times to live by its wall clock: if the
+///   clock is set forward, entries expire early; if it is set back, they live longer.
+/// - **Persistence.** `save` and `appendonly` determine whether entries survive a restart. Without persistence, a
+///   restart signs all users out and forgets consumed states, replayed proofs and ended sessions.
+/// - **ACL.** The user needs the keys `prefix:*` and the commands `GET`, `SET`, `DEL`, `GETRANGE`, `TIME`, `EVAL` and
+///   `EVALSHA`; in a cluster also `CLUSTER SLOTS` and `ASKING`. `ROLE` and `INFO` are optional; without `INFO` the
+///   limit of 7/8 is not enforced.
+/// - **Resharding.** While a slot migrates, operations with new keys in the slot return [`StoreError::Unavailable`];
+///   existing entries are readable. Entries are distributed over 1024 slots, so a small slot migrates quickly.
 ///
-/// # What a fail-over may lose
+/// # Failover
 ///
-/// Redis answers before its replicas have what was written. A replica that takes over may lack the last
-/// moments: a session that began in them is gone, one that ended in them is there again, a proof of them
-/// can be shown once more. `min-replicas-to-write` and `min-replicas-max-lag` bound how much that is. An
-/// application that cannot have it keeps those apart in a store that does not fail over.
+/// Redis replicates asynchronously. A promoted replica may lack the most recent writes: a new session is lost, an
+/// ended session is valid again, and a DPoP proof can be replayed once. `min-replicas-to-write` and
+/// `min-replicas-max-lag` limit the loss. If this is not acceptable, use a store without failover for these entries.
 ///
-/// # Why a version is never given twice
+/// # Versions
 ///
-/// A version is the greatest of three: the server's time in microseconds, one more than the last version of
-/// the same bucket, one more than what it replaces. The bucket is one of 1024 that keys are spread over; its last
-/// version is kept under a key of its own without a time to live, in the same slot. So versions grow while
-/// that key is there, whatever the clock does; and where it is lost, by `FLUSHALL`, by a restart that kept
-/// nothing, by a fail-over that left it behind, the time alone makes them greater than all that were
-/// given before, unless the clock stands further back than the moment of the loss is ago. Versions fit in 53
-/// bits until the year 2255, which is what scripts of Redis count in.
+/// A version is the maximum of the server time in microseconds, the last version of the same bucket plus one, and
+/// the version of the replaced entry plus one. Keys are distributed over 1024 buckets; the last version of a bucket
+/// is stored in the same slot under a separate key without a time to live. Versions therefore increase regardless of
+/// the clock while that key exists. If the key is lost (by `FLUSHALL`, by a restart without persistence or by a
+/// failover), the server time yields greater versions than before, unless the clock was set back by more than the
+/// time since the loss. Versions fit into 53 bits, the precision of numbers in Redis scripts, until the year 2255.
 #[derive(Clone)]
 pub struct RedisStore {
-    target: Target,
+    url: RedisUrl,
     tls: Tls,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
@@ -113,65 +115,68 @@ pub struct RedisStore {
 
 #[derive(Debug)]
 enum Servers {
-    One(Node),
-    Many(Cluster),
+    Single(Node),
+    Cluster(Cluster),
 }
 
 impl RedisStore {
-    /// Entries at this URL, of the forms above, under keys that begin with `tower-oauth`.
+    /// Creates a store at `url`, in one of the forms above, with the key prefix `tower-oauth`. Performs no I/O.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] for any other URL. It is not repeated: there may be a password in it.
+    /// Returns [`ConfigError::Secret`] if the URL is invalid. The error does not contain the URL, which may have a
+    /// password.
     pub fn new(url: &str) -> Result<Self, ConfigError> {
-        let target = Target::parse(url).map_err(|reason| ConfigError::Secret {
+        let url = RedisUrl::parse(url).map_err(|reason| ConfigError::Secret {
             setting: "Redis URL",
             reason,
         })?;
         let tls = Tls::default();
         Ok(Self {
-            servers: Arc::new(Servers::new(&target, &tls)),
-            target,
+            servers: Arc::new(Servers::new(&url, &tls)),
+            url,
             tls,
             prefix: DEFAULT_PREFIX.into(),
             scripts: Arc::new(Scripts::new()),
         })
     }
 
-    /// What the keys in Redis begin with, so that applications can share a server: printable ASCII without
-    /// spaces and braces, 64 bytes at most. Another prefix is another store.
+    /// Sets the prefix of the keys in Redis, so that applications can share a server. Stores with different prefixes
+    /// are independent.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for anything else.
+    /// Returns [`ConfigError::Setting`] unless the prefix is 1 to 64 bytes of printable ASCII without spaces and
+    /// braces.
     pub fn with_prefix(mut self, prefix: &str) -> Result<Self, ConfigError> {
         let plain = |one: u8| one.is_ascii_graphic() && one != b'{' && one != b'}';
         if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.bytes().all(plain) {
             return Err(ConfigError::Setting {
                 setting: "Redis prefix",
                 value: prefix.to_owned(),
-                reason: "it must be 1 to 64 printable characters of ASCII without spaces and braces",
+                reason: "it must be 1 to 64 characters of printable ASCII without spaces and braces",
             });
         }
         self.prefix = prefix.into();
         Ok(self)
     }
 
-    /// Trusts the servers that these authorities vouch for, in PEM, and no others.
+    /// Sets the trusted certificate authorities, in PEM. They replace those of the operating system.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where the URL says nothing of TLS, or this is not PEM of certificates.
+    /// Returns [`ConfigError::Secret`] if the URL does not use TLS, or if `pem` has no valid certificates.
     pub fn with_ca_pem(self, pem: impl AsRef<[u8]>) -> Result<Self, ConfigError> {
         self.with_tls("Redis CA", |tls| tls.with_authorities(pem.as_ref()))
     }
 
-    /// Shows the server a certificate, which Redis asks for unless `tls-auth-clients` says otherwise: the
-    /// chain, ours first, and its key, both in PEM.
+    /// Sets the client certificate, which Redis requires unless `tls-auth-clients` is `no` or `optional`: the
+    /// certificate chain, starting with the client certificate, and its private key, both in PEM.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where the URL says nothing of TLS, this is not PEM, or the key is another's.
+    /// Returns [`ConfigError::Secret`] if the URL does not use TLS, if an argument is not valid PEM, or if the key does
+    /// not match the certificate.
     pub fn with_client_certificate(
         self,
         chain_pem: impl AsRef<[u8]>,
@@ -188,33 +193,33 @@ impl RedisStore {
         setting: &'static str,
         change: impl FnOnce(Tls) -> Result<Tls, &'static str>,
     ) -> Result<Self, ConfigError> {
-        let changed = match self.target.tls {
+        let changed = match self.url.tls {
             true => change(self.tls),
-            false => Err("the URL has no TLS: rediss has"),
+            false => Err("the URL does not use TLS: its scheme must be rediss or rediss-cluster"),
         };
         self.tls = changed.map_err(|reason| ConfigError::Secret { setting, reason })?;
-        self.servers = Arc::new(Servers::new(&self.target, &self.tls));
+        self.servers = Arc::new(Servers::new(&self.url, &self.tls));
         Ok(self)
     }
 
-    fn names(&self, key: &Key) -> Names {
-        Names::new(&self.prefix, key)
+    fn names(&self, key: &Key) -> KeyNames {
+        KeyNames::new(&self.prefix, key)
     }
 }
 
 impl Servers {
-    fn new(target: &Target, tls: &Tls) -> Self {
-        let options = Arc::new(Options::new(target, tls));
-        match &target.addresses[..] {
-            [address] if !target.cluster => Self::One(Node::new(address.clone(), options)),
-            addresses => Self::Many(Cluster::new(addresses.to_vec(), options)),
+    fn new(url: &RedisUrl, tls: &Tls) -> Self {
+        let options = Arc::new(Options::new(url, tls));
+        match &url.addresses[..] {
+            [address] if !url.cluster => Self::Single(Node::new(address.clone(), options)),
+            addresses => Self::Cluster(Cluster::new(addresses.to_vec(), options)),
         }
     }
 
-    async fn ask(&self, slot: u16, command: &Cmd) -> Result<Value, Failure> {
+    async fn send(&self, slot: u16, command: &Cmd) -> Result<Value, CommandError> {
         match self {
-            Self::One(node) => node.ask(command).await,
-            Self::Many(cluster) => cluster.ask(slot, command).await,
+            Self::Single(node) => node.send(command).await,
+            Self::Cluster(cluster) => cluster.send(slot, command).await,
         }
     }
 }
@@ -222,7 +227,7 @@ impl Servers {
 impl Store for RedisStore {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let names = self.names(key);
-        timely(verbs::get(&self.servers, &names)).await
+        with_timeout(commands::get(&self.servers, &names)).await
     }
 
     async fn put(
@@ -233,28 +238,31 @@ impl Store for RedisStore {
         expect: Expect,
     ) -> Result<Put, StoreError> {
         let names = self.names(key);
-        let put = verbs::put(&self.servers, &self.scripts, &names, &value, ttl, expect);
-        timely(put).await
+        let put = commands::put(&self.servers, &self.scripts, &names, &value, ttl, expect);
+        with_timeout(put).await
     }
 
     async fn remove(&self, key: &Key, expect: Expect) -> Result<Removed, StoreError> {
         let names = self.names(key);
-        timely(verbs::remove(&self.servers, &self.scripts, &names, expect)).await
+        let remove = commands::remove(&self.servers, &self.scripts, &names, expect);
+        with_timeout(remove).await
     }
 }
 
-async fn timely<T>(verb: impl Future<Output = Result<T, Failure>>) -> Result<T, StoreError> {
-    let answer = within(&SystemClock, TIMEOUT, verb).await;
-    Ok(answer.unwrap_or(Err(Failure::TimedOut))?)
+async fn with_timeout<T>(
+    operation: impl Future<Output = Result<T, CommandError>>,
+) -> Result<T, StoreError> {
+    let result = within(&SystemClock, OPERATION_TIMEOUT, operation).await;
+    Ok(result.unwrap_or(Err(CommandError::TimedOut))?)
 }
 
-/// Shows where the servers are, and nothing of who logs in there.
+/// Shows the addresses of the servers, but no credentials.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisStore")
-            .field("addresses", &self.target.addresses)
-            .field("cluster", &self.target.cluster)
-            .field("tls", &self.target.tls)
+            .field("addresses", &self.url.addresses)
+            .field("cluster", &self.url.cluster)
+            .field("tls", &self.url.tls)
             .field("prefix", &self.prefix)
             .finish_non_exhaustive()
     }

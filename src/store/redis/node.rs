@@ -1,4 +1,4 @@
-//! One server, and the connection to it that all who ask share.
+//! One server with a shared connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,24 +9,24 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 
-use super::address::{Address, Target};
-use super::failure::Failure;
+use super::address::{Address, RedisUrl};
+use super::error::CommandError;
 use super::tls::Tls;
 use crate::clock::{Clock as _, SystemClock, within};
 
-/// For name, connection, TLS and login together.
-const CONNECT: Duration = Duration::from_millis(900);
+/// Includes name resolution, TCP, TLS and authentication.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(900);
 
-const ANSWER: Duration = Duration::from_millis(900);
+const RESPONSE_TIMEOUT: Duration = Duration::from_millis(900);
 
-/// A connection that was idle for longer may have been dropped on the way without a word: a verb on it would
-/// fail after [`ANSWER`].
-const IDLE: Duration = Duration::from_secs(15);
+/// Idle connections are replaced after this time: a firewall may have dropped them silently, and a command would
+/// fail after [`RESPONSE_TIMEOUT`].
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long those who come are told of an attempt that failed, before the next is made.
-const PAUSE: Duration = Duration::from_millis(100);
+/// Minimum time between connection attempts. Commands in between fail with the error of the last attempt.
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
 
-/// What all servers of a store have in common.
+/// The options of all nodes of a store.
 #[derive(Debug)]
 pub(super) struct Options {
     login: RedisConnectionInfo,
@@ -35,11 +35,11 @@ pub(super) struct Options {
 }
 
 impl Options {
-    pub(super) fn new(target: &Target, tls: &Tls) -> Self {
+    pub(super) fn new(url: &RedisUrl, tls: &Tls) -> Self {
         Self {
-            login: target.login.clone(),
-            tls: target.tls.then(|| tls.clone()),
-            cluster: target.cluster,
+            login: url.login.clone(),
+            tls: url.tls.then(|| tls.clone()),
+            cluster: url.cluster,
         }
     }
 }
@@ -48,21 +48,21 @@ impl Options {
 pub(super) struct Node {
     pub(super) address: Address,
     options: Arc<Options>,
-    idle: Duration,
-    slot: Mutex<Slot>,
+    idle_timeout: Duration,
+    state: Mutex<ConnectionState>,
 }
 
 #[derive(Debug, Default)]
-struct Slot {
-    link: Option<Link>,
-    /// How many connections there were.
+struct ConnectionState {
+    current: Option<NumberedConnection>,
+    /// The number of connections that were opened so far.
     count: u64,
-    /// When the last attempt failed, and why.
-    failed: Option<(Duration, Failure)>,
+    /// Time and error of the last failed attempt.
+    failed: Option<(Duration, CommandError)>,
 }
 
 #[derive(Clone, Debug)]
-struct Link {
+struct NumberedConnection {
     connection: MultiplexedConnection,
     number: u64,
     used_at: Duration,
@@ -73,84 +73,85 @@ impl Node {
         Self {
             address,
             options,
-            idle: IDLE,
-            slot: Mutex::default(),
+            idle_timeout: IDLE_TIMEOUT,
+            state: Mutex::default(),
         }
     }
 
-    /// Sends a command, once: where its answer is lost, whoever asks has to be told so.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut link = self.link().await?;
-        let answer = command.query_async(&mut link.connection);
-        self.answer(link.number, answer).await
+    /// Sends a command once. If the response is lost, it is unknown whether the command was executed.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, CommandError> {
+        let mut current = self.connection().await?;
+        let response = command.query_async(&mut current.connection);
+        self.response(current.number, response).await
     }
 
-    /// The same, of a slot that is on its way to this server.
-    pub(super) async fn ask_ahead(&self, command: &Cmd) -> Result<Value, Failure> {
-        let mut link = self.link().await?;
-        let mut both = Pipeline::new();
-        both.cmd("ASKING").ignore();
-        both.add_command(command.clone());
-        let answer = both.query_async(&mut link.connection);
-        let (value,) = self.answer(link.number, answer).await?;
+    /// Like [`send`](Self::send), for a slot that is migrating to this node.
+    pub(super) async fn send_asking(&self, command: &Cmd) -> Result<Value, CommandError> {
+        let mut current = self.connection().await?;
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("ASKING").ignore();
+        pipeline.add_command(command.clone());
+        let response = pipeline.query_async(&mut current.connection);
+        let (value,) = self.response(current.number, response).await?;
         Ok(value)
     }
 
-    async fn answer<T>(
+    async fn response<T>(
         &self,
         number: u64,
-        answer: impl Future<Output = redis::RedisResult<T>>,
-    ) -> Result<T, Failure> {
-        let failure = match within(&SystemClock, ANSWER, answer).await {
+        response: impl Future<Output = redis::RedisResult<T>>,
+    ) -> Result<T, CommandError> {
+        let error = match within(&SystemClock, RESPONSE_TIMEOUT, response).await {
             Some(Ok(value)) => return Ok(value),
-            Some(Err(error)) => Failure::from(error),
-            None => Failure::TimedOut,
+            Some(Err(error)) => CommandError::from(error),
+            None => CommandError::TimedOut,
         };
-        if failure.ends_connection() {
-            let mut slot = self.slot.lock().await;
-            slot.link.take_if(|link| link.number == number);
+        if error.ends_connection() {
+            let mut state = self.state.lock().await;
+            state.current.take_if(|current| current.number == number);
         }
-        Err(failure)
+        Err(error)
     }
 
-    /// The connection at hand, or a new one. While one makes it, the others wait for it.
-    async fn link(&self) -> Result<Link, Failure> {
-        let mut slot = self.slot.lock().await;
+    /// Returns the current connection or opens a new one. Concurrent callers wait for the same attempt.
+    async fn connection(&self) -> Result<NumberedConnection, CommandError> {
+        let mut state = self.state.lock().await;
         let now = SystemClock.monotonic();
-        slot.link
-            .take_if(|link| now.saturating_sub(link.used_at) >= self.idle);
-        if let Some(link) = &mut slot.link {
-            link.used_at = now;
-            return Ok(link.clone());
+        state
+            .current
+            .take_if(|current| now.saturating_sub(current.used_at) >= self.idle_timeout);
+        if let Some(current) = &mut state.current {
+            current.used_at = now;
+            return Ok(current.clone());
         }
-        if let Some((at, failure)) = &slot.failed
-            && now.saturating_sub(*at) < PAUSE
+        if let Some((at, error)) = &state.failed
+            && now.saturating_sub(*at) < RECONNECT_DELAY
         {
-            return Err(failure.clone());
+            return Err(error.clone());
         }
-        // Boxed, so that not every verb has the size of a TLS handshake.
-        let opened = within(&SystemClock, CONNECT, Box::pin(self.open())).await;
-        let opened = opened.unwrap_or(Err(Failure::TimedOut));
-        match opened.map_err(Failure::before_asking) {
+        // Boxed, so that the futures of operations do not contain that of the TLS handshake.
+        let opened = within(&SystemClock, CONNECT_TIMEOUT, Box::pin(self.open())).await;
+        let opened = opened.unwrap_or(Err(CommandError::TimedOut));
+        match opened.map_err(CommandError::before_sending) {
             Ok(connection) => {
-                slot.count += 1;
-                let number = slot.count;
-                slot.failed = None;
-                let link = Link {
+                state.count += 1;
+                let number = state.count;
+                state.failed = None;
+                let current = NumberedConnection {
                     connection,
                     number,
                     used_at: SystemClock.monotonic(),
                 };
-                Ok(slot.link.insert(link).clone())
+                Ok(state.current.insert(current).clone())
             }
-            Err(failure) => {
-                slot.failed = Some((SystemClock.monotonic(), failure.clone()));
-                Err(failure)
+            Err(error) => {
+                state.failed = Some((SystemClock.monotonic(), error.clone()));
+                Err(error)
             }
         }
     }
 
-    async fn open(&self) -> Result<MultiplexedConnection, Failure> {
+    async fn open(&self) -> Result<MultiplexedConnection, CommandError> {
         match &self.address {
             Address::Tcp(host, port) => {
                 let stream = TcpStream::connect((host.as_str(), *port)).await;
@@ -170,32 +171,37 @@ impl Node {
                     .await
             }
             #[cfg(not(unix))]
-            Address::Unix(_) => Err(Failure::NoConnection("no Unix sockets".to_owned())),
+            Address::Unix(_) => {
+                let reason = "Unix sockets are not supported on this platform";
+                Err(CommandError::NoConnection(reason.to_owned()))
+            }
         }
     }
 
     async fn log_in(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<MultiplexedConnection, Failure> {
+    ) -> Result<MultiplexedConnection, CommandError> {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let (mut connection, driver) =
             MultiplexedConnection::new_with_config(&self.options.login, stream, config).await?;
         tokio::spawn(driver);
-        // A replica outside a cluster answers reads with what may be old. Who may not ask is not told.
+        // A replica outside a cluster may return outdated entries. Skipped if the user may not run `ROLE`.
         if !self.options.cluster
             && let Ok(Value::Array(role)) = redis::cmd("ROLE").query_async(&mut connection).await
             && let Some(Value::BulkString(role)) = role.first()
             && role != b"master"
         {
-            return Err(Failure::NoConnection("it is a replica".to_owned()));
+            return Err(CommandError::NoConnection(
+                "the server is a replica".to_owned(),
+            ));
         }
         Ok(connection)
     }
 }
 
-fn no_connection(error: &std::io::Error) -> Failure {
-    Failure::NoConnection(error.kind().to_string())
+fn no_connection(error: &std::io::Error) -> CommandError {
+    CommandError::NoConnection(error.kind().to_string())
 }
 
 #[cfg(test)]
@@ -207,14 +213,14 @@ mod tests {
 
     use super::*;
 
-    /// Answers the commands of a connection with `+OK`, until it has answered `PING`; then it is silent.
-    async fn answer_until_ping(mut stream: TcpStream) {
+    /// Responds `+OK` to the commands of a connection up to and including `PING`, then stops responding.
+    async fn respond_until_ping(mut stream: TcpStream) {
         let mut buffer = [0; 4096];
         while let Ok(read) = stream.read(&mut buffer).await {
             let sent = &buffer[..read];
             let commands = sent.iter().filter(|byte| **byte == b'*').count();
-            let answer = "+OK\r\n".repeat(commands);
-            if read == 0 || stream.write_all(answer.as_bytes()).await.is_err() {
+            let response = "+OK\r\n".repeat(commands);
+            if read == 0 || stream.write_all(response.as_bytes()).await.is_err() {
                 return;
             }
             if sent.windows(4).any(|word| word == b"PING") {
@@ -224,7 +230,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    async fn an_idle_connection_is_replaced() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let connections = Arc::new(AtomicUsize::new(0));
@@ -232,22 +238,22 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.fetch_add(1, Ordering::SeqCst);
-                tokio::spawn(answer_until_ping(stream));
+                tokio::spawn(respond_until_ping(stream));
             }
         });
-        let target = Target::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
-        let options = Arc::new(Options::new(&target, &Tls::default()));
-        let mut node = Node::new(target.addresses[0].clone(), options);
-        assert!(node.idle <= Duration::from_secs(15));
-        node.idle = Duration::ZERO;
+        let url = RedisUrl::parse(&format!("redis://127.0.0.1:{port}")).unwrap();
+        let options = Arc::new(Options::new(&url, &Tls::default()));
+        let mut node = Node::new(url.addresses[0].clone(), options);
+        assert!(node.idle_timeout <= Duration::from_secs(15));
+        node.idle_timeout = Duration::ZERO;
         for used in 1..=3 {
-            node.ask(&redis::cmd("PING")).await.unwrap();
+            node.send(&redis::cmd("PING")).await.unwrap();
             assert_eq!(connections.load(Ordering::SeqCst), used);
         }
-        // Without that, the silent connection costs a verb.
-        node.idle = IDLE;
-        let failure = node.ask(&redis::cmd("PING")).await.unwrap_err();
-        assert!(matches!(failure, Failure::TimedOut), "{failure}");
-        node.ask(&redis::cmd("PING")).await.unwrap();
+        // Without the timeout, a command on the silent connection fails.
+        node.idle_timeout = IDLE_TIMEOUT;
+        let error = node.send(&redis::cmd("PING")).await.unwrap_err();
+        assert!(matches!(error, CommandError::TimedOut), "{error}");
+        node.send(&redis::cmd("PING")).await.unwrap();
     }
 }

@@ -1,23 +1,23 @@
--- KEYS: the entry, the counter of its bucket. ARGV: what is expected, milliseconds to live, the value, the class.
-local held = redis.call('GETRANGE', KEYS[1], 0, 15)
+-- KEYS: entry, version counter of its bucket. ARGV: expected version, TTL in milliseconds, value, class.
+local current = redis.call('GETRANGE', KEYS[1], 0, 15)
 if ARGV[1] == '-' then
-  if held ~= '' then return 0 end
-elseif ARGV[1] ~= '*' and held ~= ARGV[1] then
+  if current ~= '' then return 0 end
+elseif ARGV[1] ~= '*' and current ~= ARGV[1] then
   return 0
 end
--- A script whose first write needs no memory is not stopped for lack of it (documentation of EVAL, "low memory
--- conditions"): so what is replaced has its room, and a protected entry is always written.
-if held ~= '' or ARGV[4] == 'protected' then
+-- Redis does not abort a script for lack of memory if its first write needs no memory (documentation of EVAL, "low
+-- memory conditions"). The DEL ensures that replacing an entry and writing a protected entry always succeed.
+if current ~= '' or ARGV[4] == 'protected' then
   redis.call('DEL', KEYS[1])
 elseif ARGV[4] == 'unauthenticated' then
-  -- What callers without credentials create leaves an eighth to the others. A user who may not run INFO
-  -- has no such limit.
+  -- Entries of unauthenticated callers must leave an eighth of the memory to other classes. Not enforced if the user
+  -- may not run INFO.
   local memory = redis.pcall('INFO', 'memory')
   if type(memory) == 'string' then
     local used = tonumber(string.match(memory, 'used_memory:(%d+)'))
-    local most = tonumber(string.match(memory, 'maxmemory:(%d+)'))
-    if used and most and most > 0 and used > most - most / 8 then
-      return redis.error_reply('OOM no room for entries of unauthenticated callers')
+    local limit = tonumber(string.match(memory, 'maxmemory:(%d+)'))
+    if used and limit and limit > 0 and used > limit - limit / 8 then
+      return redis.error_reply('OOM no capacity for entries of unauthenticated callers')
     end
   end
 end
@@ -25,7 +25,7 @@ local time = redis.call('TIME')
 local version = string.format('%016.0f', math.max(
   time[1] * 1000000 + time[2],
   (tonumber(redis.call('GET', KEYS[2])) or 0) + 1,
-  (tonumber(held) or 0) + 1))
+  (tonumber(current) or 0) + 1))
 redis.call('SET', KEYS[2], version)
 if ARGV[2] ~= '0' then
   redis.call('SET', KEYS[1], version .. ARGV[3], 'PX', ARGV[2])

@@ -1,4 +1,4 @@
-//! TLS to Redis, by rustls with a provider of its own: that of the process is neither read nor set.
+//! TLS connections to Redis with rustls. Uses its own crypto provider; the process default is neither used nor set.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -14,15 +14,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{ClientConfig, Error, RootCertStore};
 
-use super::failure::Failure;
+use super::error::CommandError;
 
-/// Whom to trust, and who we are.
+/// Trusted certificate authorities and client certificate.
 #[derive(Clone, Default)]
 pub(super) struct Tls {
-    /// Instead of the authorities of the machine.
+    /// Replaces the certificate authorities of the operating system.
     authorities: Option<Arc<RootCertStore>>,
     certificate: Option<Arc<CertifiedKey>>,
-    /// Made at the first connection: the machine's authorities are in files.
+    /// Created at the first connection, since it reads the certificate authorities of the operating system.
     config: OnceLock<Arc<ClientConfig>>,
 }
 
@@ -32,7 +32,7 @@ impl Tls {
         for certificate in certificates(pem)? {
             authorities
                 .add(certificate)
-                .map_err(|_| "a certificate cannot be an authority's")?;
+                .map_err(|_| "a certificate is not valid as a certificate authority")?;
         }
         self.authorities = Some(Arc::new(authorities));
         self.config = OnceLock::new();
@@ -47,7 +47,7 @@ impl Tls {
         let chain = certificates(chain)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "the key is not PEM")?;
         let certified = CertifiedKey::from_der(chain, key, &aws_lc_rs::default_provider())
-            .map_err(|_| "the key is not that of the certificate")?;
+            .map_err(|_| "the key does not match the certificate")?;
         self.certificate = Some(Arc::new(certified));
         self.config = OnceLock::new();
         Ok(self)
@@ -57,12 +57,14 @@ impl Tls {
         &self,
         host: &str,
         stream: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Failure> {
+    ) -> Result<TlsStream<TcpStream>, CommandError> {
         let name = ServerName::try_from(host.to_owned())
-            .map_err(|_| Failure::NoConnection("no name for a certificate".to_owned()))?;
-        let config = self.config().map_err(|error| refused(&error))?;
+            .map_err(|_| CommandError::NoConnection("invalid host name for TLS".to_owned()))?;
+        let config = self
+            .config()
+            .map_err(|error| CommandError::NoConnection(format!("TLS: {error}")))?;
         let connected = TlsConnector::from(config).connect(name, stream).await;
-        connected.map_err(|error| Failure::NoConnection(format!("TLS: {}", error.kind())))
+        connected.map_err(|error| CommandError::NoConnection(format!("TLS: {}", error.kind())))
     }
 
     fn config(&self) -> Result<Arc<ClientConfig>, Error> {
@@ -80,9 +82,9 @@ impl Tls {
         };
         let config = match &self.certificate {
             Some(certificate) => {
-                let one: Arc<dyn ResolvesClientCert> =
+                let resolver: Arc<dyn ResolvesClientCert> =
                     Arc::new(SingleCertAndKey::from(Arc::clone(certificate)));
-                builder.with_client_cert_resolver(one)
+                builder.with_client_cert_resolver(resolver)
             }
             None => builder.with_no_client_auth(),
         };
@@ -90,16 +92,12 @@ impl Tls {
     }
 }
 
-fn refused(error: &Error) -> Failure {
-    Failure::NoConnection(format!("TLS: {error}"))
-}
-
 fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, &'static str> {
     let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
         .collect::<Result<_, _>>()
         .map_err(|_| "the certificates are not PEM")?;
     match found.is_empty() {
-        true => Err("there is no certificate in it"),
+        true => Err("the PEM has no certificate"),
         false => Ok(found),
     }
 }

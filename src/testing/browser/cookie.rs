@@ -1,8 +1,8 @@
-//! One cookie, read from a `Set-Cookie` field (RFC 6265bis §5.6).
+//! Cookies and the parser of `Set-Cookie` (RFC 6265bis §5.6).
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A cookie as the jar keeps it.
+/// A cookie in the cookie jar.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     pub(super) name: String,
@@ -12,71 +12,71 @@ pub struct Cookie {
     pub(super) path: String,
     pub(super) secure: bool,
     pub(super) http_only: bool,
-    pub(super) same_site: SameSite,
-    /// `None` for the life of the browser.
+    pub(super) same_site: CookieSameSite,
+    /// `None` for a session cookie.
     pub(super) expires: Option<SystemTime>,
 }
 
-/// When a cookie goes along with requests from other sites.
+/// The `SameSite` attribute of a cookie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum SameSite {
-    /// Always.
+pub enum CookieSameSite {
+    /// The cookie is sent with all cross-site requests.
     None,
-    /// Only with navigations by a safe method; so it is too where nothing is said.
+    /// The cookie is sent with cross-site top-level navigations by a safe method. This is the default.
     Lax,
-    /// Never.
+    /// The cookie is not sent with cross-site requests.
     Strict,
 }
 
 impl Cookie {
-    /// Its name.
+    /// Returns the name.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Its value.
+    /// Returns the value.
     pub fn value(&self) -> &str {
         &self.value
     }
 
-    /// The path it goes along with.
+    /// Returns the path.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The host it belongs to, or, where [`is_host_only`](Self::is_host_only) is false, the domain.
+    /// Returns the host, or the domain if [`is_host_only`](Self::is_host_only) is false.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether it was set without `Domain`.
+    /// Returns whether the cookie was set without `Domain`.
     pub fn is_host_only(&self) -> bool {
         self.host_only
     }
 
-    /// Whether it goes over https only.
+    /// Returns whether the cookie has the attribute `Secure`.
     pub fn is_secure(&self) -> bool {
         self.secure
     }
 
-    /// Whether scripts cannot see it.
+    /// Returns whether the cookie has the attribute `HttpOnly`.
     pub fn is_http_only(&self) -> bool {
         self.http_only
     }
 
-    /// When it goes along with requests from other sites.
-    pub fn same_site(&self) -> SameSite {
+    /// Returns the `SameSite` attribute.
+    pub fn same_site(&self) -> CookieSameSite {
         self.same_site
     }
 
-    /// When it ends; `None` for the life of the browser.
+    /// Returns the expiry, or `None` for a session cookie.
     pub fn expires(&self) -> Option<SystemTime> {
         self.expires
     }
 }
 
-/// The pieces of a `Set-Cookie` field, before they are weighed against the URL it came from.
+/// The parts of a `Set-Cookie` header, before they are checked against the URL of the response.
 #[derive(Debug, Default)]
 pub(super) struct SetCookie<'a> {
     pub(super) name: &'a str,
@@ -89,11 +89,12 @@ pub(super) struct SetCookie<'a> {
     pub(super) expires: Option<SystemTime>,
 }
 
-/// No browser keeps a cookie longer than 400 days.
+/// Browsers limit the lifetime of cookies to 400 days (in seconds).
 const MAX_AGE: u64 = 400 * 24 * 3600;
 
 impl<'a> SetCookie<'a> {
-    /// `None` for what every browser drops: no name, control characters, more than 4096 bytes.
+    /// Parses a header. `None` if browsers ignore it: no name, control characters, or more than 4096
+    /// bytes.
     pub(super) fn parse(field: &'a str, now: SystemTime) -> Option<Self> {
         if field
             .bytes()
@@ -127,7 +128,7 @@ impl<'a> SetCookie<'a> {
                 _ => {}
             }
         }
-        // Max-Age wins over Expires (§5.7 step 3).
+        // Max-Age takes precedence over Expires (§5.7 step 3).
         if let Some(seconds) = max_age {
             let seconds = u64::try_from(seconds).unwrap_or(0).min(MAX_AGE);
             let lifetime = Duration::from_secs(seconds);
@@ -141,7 +142,8 @@ impl<'a> SetCookie<'a> {
     }
 }
 
-/// A date like `Thu, 01 Jan 1970 00:00:00 GMT` (RFC 9110 §5.6.7); older forms are not read.
+/// Parses an IMF-fixdate like `Thu, 01 Jan 1970 00:00:00 GMT` (RFC 9110 §5.6.7); obsolete forms are not
+/// supported.
 fn parse_date(text: &str) -> Option<SystemTime> {
     const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
     let mut words = text.split_once(", ")?.1.split([' ', ':']);
@@ -153,7 +155,7 @@ fn parse_date(text: &str) -> Option<SystemTime> {
     if !(1970..=9999).contains(&year) || !(1..=31).contains(&day) || hours > 23 {
         return Some(UNIX_EPOCH);
     }
-    // Days since 1970, with years that begin in March so that a leap day comes last.
+    // Days since 1970, with years that begin in March so that a leap day is the last day.
     let (year, month) = if month < 2 {
         (year - 1, month + 10)
     } else {

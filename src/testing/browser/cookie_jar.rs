@@ -1,38 +1,46 @@
-//! What a browser keeps and what it sends along (RFC 6265bis §5.7, §5.8).
+//! Storage and retrieval of cookies (RFC 6265bis §5.7, §5.8).
 
 use std::time::SystemTime;
 
 use url::{Host, Url};
 
-use super::cookie::{Cookie, SameSite, SetCookie};
+use super::cookie::{Cookie, CookieSameSite, SetCookie};
 
 #[derive(Debug, Default)]
 pub(super) struct CookieJar(Vec<Cookie>);
 
-/// How a request stands to the site it goes to.
+/// Where a request comes from, for `SameSite` (RFC 6265bis §5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reach {
-    /// From the same site, or by hand.
-    SameSite,
-    /// From another site, as a navigation of the whole window by this kind of method.
-    Navigation { safe: bool },
-    /// From another site, for a part of a page or a script.
-    Subrequest,
+pub(super) enum SameSiteContext {
+    /// From the same site, or from the address bar.
+    CookieSameSite,
+    /// A cross-site top-level navigation; `safe` if its method is.
+    CrossSiteNavigation { safe: bool },
+    /// A cross-site request of a script, an element or a frame.
+    CrossSiteSubresource,
 }
 
 impl CookieJar {
-    /// Takes a `Set-Cookie` field in; what the rules refuse is dropped, as a browser drops it.
-    pub(super) fn store(&mut self, url: &Url, field: &str, reach: Reach, now: SystemTime) {
-        self.forget_expired(now);
+    /// Stores the cookie of a `Set-Cookie` header, or ignores it as a browser would.
+    pub(super) fn store(
+        &mut self,
+        url: &Url,
+        field: &str,
+        context: SameSiteContext,
+        now: SystemTime,
+    ) {
+        self.remove_expired(now);
         let Some(mut cookie) = SetCookie::parse(field, now).and_then(|set| accept(url, &set))
         else {
             return;
         };
-        // A page of another site sets cookies for itself only by a navigation (§5.7 step 19).
-        if reach == Reach::Subrequest && cookie.same_site != SameSite::None {
+        // A cross-site response sets SameSite cookies only for a navigation (§5.7 step 19).
+        if context == SameSiteContext::CrossSiteSubresource
+            && cookie.same_site != CookieSameSite::None
+        {
             return;
         }
-        // Over http nobody overwrites or shadows a cookie that came over https (§5.7 step 18).
+        // A response over http must not overwrite or shadow a Secure cookie (§5.7 step 18).
         let shadows = |other: &Cookie| {
             other.secure
                 && other.name == cookie.name
@@ -49,34 +57,39 @@ impl CookieJar {
                 && other.host_only == cookie.host_only
                 && other.path == cookie.path
         };
-        // One that is overwritten keeps its place in the order (§5.7 step 23).
+        // An overwritten cookie keeps its creation time and so its position (§5.7 step 23).
         match self.0.iter_mut().find(|other| same(other)) {
             Some(old) => std::mem::swap(old, &mut cookie),
             None => self.0.push(cookie),
         }
-        self.forget_expired(now);
+        self.remove_expired(now);
     }
 
-    /// The cookies that go along with a request: longest paths first, then the oldest.
-    pub(super) fn matching(&mut self, url: &Url, reach: Reach, now: SystemTime) -> Vec<Cookie> {
-        self.forget_expired(now);
+    /// Returns the cookies to send with a request: longest paths first, then the oldest.
+    pub(super) fn matching(
+        &mut self,
+        url: &Url,
+        context: SameSiteContext,
+        now: SystemTime,
+    ) -> Vec<Cookie> {
+        self.remove_expired(now);
         let host = host_of(url);
         let mut cookies: Vec<Cookie> = self
             .0
             .iter()
             .filter(|cookie| {
-                let host_fits = if cookie.host_only {
+                let host_matches = if cookie.host_only {
                     cookie.host == host
                 } else {
                     domain_matches(&host, &cookie.host)
                 };
-                let site_fits = match (reach, cookie.same_site) {
-                    (Reach::SameSite, _) | (_, SameSite::None) => true,
-                    (Reach::Navigation { safe }, SameSite::Lax) => safe,
+                let site_allows = match (context, cookie.same_site) {
+                    (SameSiteContext::CookieSameSite, _) | (_, CookieSameSite::None) => true,
+                    (SameSiteContext::CrossSiteNavigation { safe }, CookieSameSite::Lax) => safe,
                     _ => false,
                 };
-                host_fits
-                    && site_fits
+                host_matches
+                    && site_allows
                     && path_matches(url.path(), &cookie.path)
                     && (!cookie.secure || url.scheme() == "https")
             })
@@ -90,13 +103,13 @@ impl CookieJar {
         self.0.clear();
     }
 
-    fn forget_expired(&mut self, now: SystemTime) {
+    fn remove_expired(&mut self, now: SystemTime) {
         self.0
             .retain(|cookie| cookie.expires.is_none_or(|expires| expires > now));
     }
 }
 
-/// The rules that need only the cookie and the URL it came from.
+/// Applies the rules that depend only on the cookie and the URL of the response.
 fn accept(url: &Url, set: &SetCookie<'_>) -> Option<Cookie> {
     let host = host_of(url);
     let secure_origin = url.scheme() == "https";
@@ -108,20 +121,20 @@ fn accept(url: &Url, set: &SetCookie<'_>) -> Option<Cookie> {
         .filter(|domain| !domain.is_empty())
         .map(str::to_ascii_lowercase);
     if let Some(domain) = &domain {
-        // A single label is a public suffix: `Domain=com` is refused, unless it is the host itself.
+        // A single label counts as a public suffix: `Domain=com` is rejected unless it is the host.
         if !domain_matches(&host, domain) || (!domain.contains('.') && *domain != host) {
             return None;
         }
     }
     let same_site = match set.same_site.map(str::to_ascii_lowercase).as_deref() {
-        Some("none") => SameSite::None,
-        Some("strict") => SameSite::Strict,
-        _ => SameSite::Lax,
+        Some("none") => CookieSameSite::None,
+        Some("strict") => CookieSameSite::Strict,
+        _ => CookieSameSite::Lax,
     };
-    if same_site == SameSite::None && !set.secure {
+    if same_site == CookieSameSite::None && !set.secure {
         return None;
     }
-    // Prefixes are compared without regard to case (§4.1.3), so that none slips by.
+    // Prefixes are compared case-insensitively (§4.1.3), so that `__HOST-` is not a way around them.
     let name = set.name.to_ascii_lowercase();
     let for_host = name.starts_with("__host-");
     let for_http = name.starts_with("__http-") || name.starts_with("__host-http-");
@@ -149,7 +162,7 @@ fn host_of(url: &Url) -> String {
     url.host_str().unwrap_or_default().to_ascii_lowercase()
 }
 
-/// §5.1.3: equal, or a subdomain; an address is never a subdomain.
+/// §5.1.3: equal, or a subdomain. An IP address is never a subdomain.
 fn domain_matches(host: &str, domain: &str) -> bool {
     host == domain
         || (host
@@ -158,13 +171,13 @@ fn domain_matches(host: &str, domain: &str) -> bool {
             && matches!(Host::parse(host), Ok(Host::Domain(_))))
 }
 
-/// §5.1.4: equal, or a folder above.
-fn path_matches(path: &str, folder: &str) -> bool {
-    path.strip_prefix(folder)
-        .is_some_and(|rest| rest.is_empty() || folder.ends_with('/') || rest.starts_with('/'))
+/// §5.1.4: equal, or a parent directory.
+fn path_matches(path: &str, directory: &str) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.is_empty() || directory.ends_with('/') || rest.starts_with('/'))
 }
 
-/// §5.1.4: the folder of the URL.
+/// §5.1.4: the directory of the URL.
 fn default_path(url: &Url) -> String {
     match url.path().rfind('/') {
         Some(0) | None => "/".to_owned(),

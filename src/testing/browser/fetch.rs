@@ -1,4 +1,4 @@
-//! One request through its redirects, hop by hop (Fetch §4).
+//! Sends a request and follows redirects (Fetch §4).
 
 use bytes::Bytes;
 use http::header::{
@@ -8,13 +8,13 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use url::Url;
 
-use super::outgoing::{Mode, Outgoing, ReferrerPolicy, Source};
+use super::outgoing::{Initiator, Mode, OutgoingRequest, ReferrerPolicy};
 use super::site::is_trustworthy;
 use super::{Browser, BrowserError, transport};
 use crate::clock::Clock as _;
 
-/// What came back in the end.
-pub(super) struct Arrived {
+/// The last response after all redirects.
+pub(super) struct FinalResponse {
     pub(super) url: Url,
     pub(super) response: Response<Bytes>,
     pub(super) redirects: Vec<String>,
@@ -24,14 +24,17 @@ const MAX_REDIRECTS: usize = 20;
 const HTML: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
 
 impl Browser {
-    pub(super) async fn send(&self, mut outgoing: Outgoing) -> Result<Arrived, BrowserError> {
+    pub(super) async fn send(
+        &self,
+        mut outgoing: OutgoingRequest,
+    ) -> Result<FinalResponse, BrowserError> {
         let mut chain: Vec<Url> = Vec::new();
         let mut tainted = false;
         loop {
-            let response = self.hop(&outgoing, &chain, tainted).await?;
+            let response = self.send_once(&outgoing, &chain, tainted).await?;
             let Some(next) = location(&outgoing.url, &response) else {
                 let redirects = chain.into_iter().map(String::from).collect();
-                return Ok(Arrived {
+                return Ok(FinalResponse {
                     url: outgoing.url,
                     response,
                     redirects,
@@ -47,22 +50,24 @@ impl Browser {
                 outgoing.headers.remove(CONTENT_TYPE);
             }
             if let (
-                Source::Page {
+                Initiator::Page {
                     referrer_policy, ..
                 },
                 Some(policy),
-            ) = (&mut outgoing.source, ReferrerPolicy::of(response.headers()))
-            {
+            ) = (
+                &mut outgoing.initiator,
+                ReferrerPolicy::of(response.headers()),
+            ) {
                 *referrer_policy = policy;
             }
             chain.push(std::mem::replace(&mut outgoing.url, next));
         }
     }
 
-    /// One request and its answer, wherever that leads.
-    pub(super) async fn hop(
+    /// Sends one request without following redirects.
+    pub(super) async fn send_once(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         chain: &[Url],
         tainted: bool,
     ) -> Result<Response<Bytes>, BrowserError> {
@@ -73,11 +78,11 @@ impl Browser {
             .origins
             .iter()
             .find(|(origin, _)| *origin == url.origin());
-        let answered = match transport {
+        let result = match transport {
             Some((_, transport)) => transport.send(request).await,
             None => transport::send_over_tcp(url, request).await,
         };
-        let response = answered.map_err(|source| BrowserError::Connection {
+        let response = result.map_err(|source| BrowserError::Connection {
             url: url.to_string(),
             source,
         })?;
@@ -85,7 +90,8 @@ impl Browser {
             let now = self.clock.now();
             for field in response.headers().get_all(SET_COOKIE) {
                 let field = String::from_utf8_lossy(field.as_bytes());
-                self.jar().store(url, &field, outgoing.reach(), now);
+                self.jar()
+                    .store(url, &field, outgoing.same_site_context(), now);
             }
         }
         if outgoing.mode == Mode::Cors && !outgoing.is_same_origin() {
@@ -96,7 +102,7 @@ impl Browser {
 
     fn request(
         &self,
-        outgoing: &Outgoing,
+        outgoing: &OutgoingRequest,
         chain: &[Url],
         tainted: bool,
     ) -> Result<Request<Bytes>, BrowserError> {
@@ -136,10 +142,12 @@ impl Browser {
             set(REFERER, &referrer);
         }
         if outgoing.has_credentials() {
-            let cookies = self.jar().matching(url, outgoing.reach(), self.clock.now());
+            let cookies = self
+                .jar()
+                .matching(url, outgoing.same_site_context(), self.clock.now());
             let pairs: Vec<String> = cookies
                 .iter()
-                .map(|one| format!("{}={}", one.name, one.value))
+                .map(|cookie| format!("{}={}", cookie.name, cookie.value))
                 .collect();
             if !pairs.is_empty() {
                 set(COOKIE, &pairs.join("; "));
@@ -154,7 +162,7 @@ impl Browser {
                 HeaderName::from_static("sec-fetch-mode"),
                 outgoing.mode.name(),
             );
-            if outgoing.mode == Mode::Navigate && outgoing.by_person {
+            if outgoing.mode == Mode::Navigate && outgoing.user_activated {
                 set(HeaderName::from_static("sec-fetch-user"), "?1");
             }
             headers.insert("sec-fetch-dest", outgoing.destination.clone());
@@ -171,7 +179,7 @@ impl Browser {
     }
 }
 
-/// Where a redirect leads; a fragment stays where the new place has none (Fetch §4.4).
+/// Returns the target of a redirect. It inherits the fragment if it has none (Fetch §4.4).
 fn location(url: &Url, response: &Response<Bytes>) -> Option<Url> {
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -193,7 +201,7 @@ fn becomes_get(status: StatusCode, method: &Method) -> bool {
     }
 }
 
-/// Whether a script may read an answer of another origin, for a request without credentials.
+/// Checks whether a script can read a cross-origin response to a request without credentials.
 fn check_cors(
     url: &Url,
     response: &Response<Bytes>,

@@ -1,9 +1,9 @@
-//! A form, as a person fills it.
+//! Forms of a page.
 
 use super::html::{Element, Html};
 use super::{BrowserError, Page};
 
-/// A form of a [`Page`] with the values it came with.
+/// A form of a [`Page`] with its current values.
 #[derive(Clone, Debug)]
 pub struct Form {
     page: Page,
@@ -21,8 +21,8 @@ struct Button {
 }
 
 impl Form {
-    pub(super) fn read(page: &Page, html: &Html, form: &Element) -> Result<Self, BrowserError> {
-        let mut read = Self {
+    pub(super) fn parse(page: &Page, html: &Html, form: &Element) -> Result<Self, BrowserError> {
+        let mut parsed = Self {
             page: page.clone(),
             action: form.attribute("action").unwrap_or_default().to_owned(),
             method: form.attribute("method").unwrap_or("get").to_owned(),
@@ -34,14 +34,14 @@ impl Form {
             let value = element.attribute("value").map(str::to_owned);
             let kind = element.attribute("type").unwrap_or_default();
             match (element.name.as_str(), kind) {
-                ("button", "" | "submit") => read.buttons.push(Button {
+                ("button", "" | "submit") => parsed.buttons.push(Button {
                     text: element.text.clone(),
                     name,
                     value: value.unwrap_or_default(),
                 }),
                 ("input", "submit") => {
                     let value = value.unwrap_or_default();
-                    read.buttons.push(Button {
+                    parsed.buttons.push(Button {
                         text: value.clone(),
                         name,
                         value,
@@ -50,31 +50,33 @@ impl Form {
                 ("input", "checkbox" | "radio") if element.attribute("checked").is_none() => {}
                 ("input", "button" | "reset" | "image" | "file") => {}
                 ("input", _) => {
-                    read.fields
+                    parsed
+                        .fields
                         .extend(name.map(|name| (name, value.unwrap_or_default())));
                 }
                 ("textarea", _) => {
-                    read.fields
+                    parsed
+                        .fields
                         .extend(name.map(|name| (name, element.text.clone())));
                 }
                 _ => {}
             }
         }
-        Ok(read)
+        Ok(parsed)
     }
 
-    /// The value a field has now.
+    /// Returns the current value of a field.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.fields
             .iter()
             .find_map(|(field, value)| (field == name).then_some(value.as_str()))
     }
 
-    /// Writes into a field.
+    /// Sets the value of a field.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::NotOnPage`] where the form has no such field.
+    /// [`BrowserError::NotOnPage`] if the form has no such field.
     pub fn fill(mut self, name: &str, value: &str) -> Result<Self, BrowserError> {
         let field = self.fields.iter_mut().find(|(field, _)| field == name);
         let (_, old) = field.ok_or_else(|| self.page.missing("field", name))?;
@@ -82,31 +84,31 @@ impl Form {
         Ok(self)
     }
 
-    /// Sends the form by the button with this text or this value.
+    /// Submits the form with the button that has this text or value.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::NotOnPage`] where the form has no such button, and as
+    /// [`BrowserError::NotOnPage`] if the form has no such button, and those of
     /// [`Browser::navigate`](super::Browser::navigate).
     pub async fn press(&self, button: &str) -> Result<Page, BrowserError> {
         let pressed = self
             .buttons
             .iter()
-            .find(|one| one.text == button || one.value == button);
+            .find(|candidate| candidate.text == button || candidate.value == button);
         let pressed = pressed.ok_or_else(|| self.page.missing("button", button))?;
-        self.send(Some(pressed)).await
+        self.submit_with(Some(pressed)).await
     }
 
-    /// Sends the form as the return key does: by its first button.
+    /// Submits the form with its first button, as the return key does.
     ///
     /// # Errors
     ///
-    /// As [`Browser::navigate`](super::Browser::navigate).
+    /// Those of [`Browser::navigate`](super::Browser::navigate).
     pub async fn submit(&self) -> Result<Page, BrowserError> {
-        self.send(self.buttons.first()).await
+        self.submit_with(self.buttons.first()).await
     }
 
-    async fn send(&self, button: Option<&Button>) -> Result<Page, BrowserError> {
+    async fn submit_with(&self, button: Option<&Button>) -> Result<Page, BrowserError> {
         let mut pairs = self.fields.clone();
         if let Some(Button {
             name: Some(name),

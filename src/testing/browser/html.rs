@@ -1,15 +1,16 @@
-//! As much of HTML as finding links and forms needs: tags, attributes, text. Not a parser by the book.
+//! A minimal HTML parser for tags, attributes and text. It does not implement the HTML standard.
 
 /// A start tag with the text up to its end tag.
 #[derive(Clone, Debug)]
 pub(super) struct Element {
     pub(super) name: String,
     attributes: Vec<(String, String)>,
-    /// As [`Html::text`] would show it.
+    /// The text content, as in [`Html::text`].
     pub(super) text: String,
-    /// The elements that begin before this one ends.
-    end: usize,
+    /// Index of the start tag.
     start: usize,
+    /// Index of the end tag.
+    end: usize,
 }
 
 #[derive(Debug)]
@@ -51,8 +52,8 @@ impl Html {
             if let Some(name) = tag.strip_prefix('/') {
                 pieces.push(Piece::End(name.trim().to_ascii_lowercase()));
             } else if tag.starts_with(|first: char| first.is_ascii_alphabetic()) {
-                let (name, attributes) = read_tag(tag);
-                // What is in these two is no text and has no tags.
+                let (name, attributes) = parse_tag(tag);
+                // The content of these elements is neither text nor tags.
                 if matches!(name.as_str(), "script" | "style") {
                     let end = format!("</{name}");
                     let at = rest.to_ascii_lowercase().find(&end).unwrap_or(rest.len());
@@ -78,7 +79,7 @@ impl Html {
         self.elements(element.start + 1, element.end)
     }
 
-    /// All text but the title.
+    /// Returns all text except the title.
     pub(super) fn text(&self) -> String {
         let skip = self
             .first("title")
@@ -118,7 +119,7 @@ impl Html {
     }
 }
 
-/// The inside of a tag and what follows it; `>` in quotes does not end it.
+/// Splits text after the end of a tag. `>` in quotes does not end the tag.
 fn split_tag(text: &str) -> (&str, &str) {
     let mut quote = None;
     for (at, character) in text.char_indices() {
@@ -132,7 +133,7 @@ fn split_tag(text: &str) -> (&str, &str) {
     (text, "")
 }
 
-fn read_tag(tag: &str) -> (String, Vec<(String, String)>) {
+fn parse_tag(tag: &str) -> (String, Vec<(String, String)>) {
     let tag = tag.trim_end_matches('/');
     let (name, mut rest) = tag
         .split_once(|c: char| c.is_ascii_whitespace())
@@ -148,7 +149,7 @@ fn read_tag(tag: &str) -> (String, Vec<(String, String)>) {
             return (name.to_ascii_lowercase(), attributes);
         }
         let (value, after) = match after.trim_start().strip_prefix('=') {
-            Some(value) => read_value(value.trim_start()),
+            Some(value) => parse_value(value.trim_start()),
             None => ("", after),
         };
         attributes.push((attribute.to_ascii_lowercase(), unescape(value)));
@@ -156,7 +157,7 @@ fn read_tag(tag: &str) -> (String, Vec<(String, String)>) {
     }
 }
 
-fn read_value(text: &str) -> (&str, &str) {
+fn parse_value(text: &str) -> (&str, &str) {
     match text.chars().next() {
         Some(quote @ ('"' | '\'')) => text[1..]
             .split_once(quote)

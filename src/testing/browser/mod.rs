@@ -1,4 +1,4 @@
-//! A browser for tests: the rules that decide what a server gets to see, without a window.
+//! A browser for tests: cookies, redirects, forms and the headers that browsers send.
 
 mod cookie;
 mod cookie_jar;
@@ -20,30 +20,30 @@ use http_body_util::Full;
 use tower_service::Service;
 use url::{Origin, Url};
 
-pub use cookie::{Cookie, SameSite};
+pub use cookie::{Cookie, CookieSameSite};
 pub use form::Form;
 pub use page::Page;
 pub(super) use site::origin;
 pub(super) use transport::{Transport, send_over_tcp};
 
-use self::cookie_jar::{CookieJar, Reach};
-use self::outgoing::{Outgoing, Source};
+use self::cookie_jar::{CookieJar, SameSiteContext};
+use self::outgoing::{Initiator, OutgoingRequest};
 use super::clock::ManualClock;
 use crate::ConfigError;
 use crate::clock::Clock as _;
 
-/// A browser with a cookie jar, that follows links, redirects and forms.
+/// A browser with a cookie jar that follows links, redirects and forms.
 ///
-/// It keeps to the rules that matter to a server: cookies by RFC 6265bis with `SameSite`, `Secure`,
-/// `HttpOnly`, `Path`, `Domain` and the name prefixes; `Sec-Fetch-*`, `Origin` and `Referer` as a page
-/// would send them, over redirects too; a script's requests within the limits of CORS. It runs no
-/// scripts. Origins are services of this process, or `http` on loopback over TCP.
+/// It implements what a server can observe: cookies (RFC 6265bis) with `SameSite`, `Secure`, `HttpOnly`,
+/// `Path`, `Domain` and the name prefixes; `Sec-Fetch-*`, `Origin` and `Referer`, also across
+/// redirects; CORS for the requests of scripts. It does not run scripts. Origins are services in this
+/// process, or `http` on loopback over TCP.
 ///
-/// Two differences from browsers at large, both on the strict side: a cookie with `Secure` needs https
-/// even on loopback, and one without `SameSite` is `Lax` from its first second. The site of a host is
-/// its last two labels.
+/// It is stricter than real browsers in two ways: a `Secure` cookie requires https even on loopback,
+/// and a cookie without `SameSite` is `Lax` from the start. The site of a host is its last two
+/// labels.
 ///
-/// Clones are windows of the same browser: they share the jar.
+/// Clones share the cookie jar, like windows of one browser.
 #[derive(Clone, Debug)]
 pub struct Browser {
     origins: Vec<(Origin, Transport)>,
@@ -52,29 +52,29 @@ pub struct Browser {
     jar: Arc<Mutex<CookieJar>>,
 }
 
-/// Why the browser has no page to show.
+/// An error that kept the browser from loading a page.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BrowserError {
-    /// A URL that cannot be read.
-    #[error("{0:?} is not a URL that can be opened")]
+    /// The URL cannot be parsed.
+    #[error("{0:?} is not a valid URL")]
     Url(String),
-    /// Nobody answered.
-    #[error("no answer from {url}")]
+    /// The request failed.
+    #[error("no response from {url}")]
     Connection {
-        /// Who was asked.
+        /// The URL of the request.
         url: String,
-        /// What went wrong.
+        /// The cause.
         source: Box<dyn Error + Send + Sync>,
     },
-    /// More than 20 redirects.
-    #[error("more redirects than a browser follows, at last to {0}")]
+    /// There were more than 20 redirects.
+    #[error("too many redirects, the last one to {0}")]
     TooManyRedirects(String),
     /// The page has no such link, form, field or button.
     #[error("no {0} on the page {1}")]
     NotOnPage(String, String),
-    /// A script may not read the answer, or not send the request (Fetch, CORS protocol).
-    #[error("the origin does not allow scripts of other origins: {0}")]
+    /// CORS does not allow the script to send the request or to read the response (Fetch §3.3).
+    #[error("blocked by CORS: {0}")]
     Cors(String),
 }
 
@@ -85,7 +85,7 @@ impl Default for Browser {
 }
 
 impl Browser {
-    /// A browser without cookies that knows no origin but those on loopback, by the system's time.
+    /// Creates a browser without cookies. It uses the system clock and can reach `http` on loopback.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -96,12 +96,12 @@ impl Browser {
         }
     }
 
-    /// Sends requests for this origin, say `https://shop.example.test`, into this service: an axum
-    /// router, for instance.
+    /// Connects an origin, for example `https://shop.example.test`, to a service in this process, for
+    /// example an axum router.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is more or less than an origin.
+    /// [`ConfigError::Url`] if `origin` is not an origin.
     pub fn with_origin<S, B>(self, origin: &str, service: S) -> Result<Self, ConfigError>
     where
         S: Service<http::Request<Full<Bytes>>, Response = Response<B>>
@@ -136,58 +136,61 @@ impl Browser {
         self
     }
 
-    /// Lets cookies grow old by this clock.
+    /// Sets the clock by which cookies expire.
     #[must_use]
     pub fn with_clock(mut self, clock: ManualClock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// Sends no `Sec-Fetch-*`, as browsers from before 2023 do.
+    /// Sends no `Sec-Fetch-*` headers, as browsers before 2023.
     #[must_use]
     pub fn without_fetch_metadata(mut self) -> Self {
         self.fetch_metadata = false;
         self
     }
 
-    /// Opens a URL as if it were typed into the address bar.
+    /// Opens a URL as if typed into the address bar.
     ///
     /// # Errors
     ///
-    /// [`BrowserError`] where no page comes of it. A page with an error status is a page.
+    /// [`BrowserError`] if no response was received. A response with an error status is a page.
     pub async fn navigate(&self, url: &str) -> Result<Page, BrowserError> {
         let parsed = Url::parse(url).map_err(|_| BrowserError::Url(url.to_owned()))?;
-        self.open(Outgoing::navigation(parsed, Source::AddressBar))
+        self.open(OutgoingRequest::navigation(parsed, Initiator::AddressBar))
             .await
     }
 
-    /// A page that was never fetched: one of an attacker's, whose links and forms are then used.
+    /// Creates a page with this HTML without a request, for example the page of an attacker.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::Url`] where the URL cannot be read.
+    /// [`BrowserError::Url`] if the URL cannot be parsed.
     pub fn document(&self, url: &str, html: &str) -> Result<Page, BrowserError> {
         let parsed = Url::parse(url).map_err(|_| BrowserError::Url(url.to_owned()))?;
         let response = Response::new(Bytes::copy_from_slice(html.as_bytes()));
         Ok(Page::new(self.clone(), parsed, response, Vec::new()))
     }
 
-    /// All cookies that a request to this URL takes along from its own site.
+    /// Returns the cookies that a same-site request to this URL sends.
     pub fn cookies(&self, url: &str) -> Vec<Cookie> {
         let now = self.clock.now();
         Url::parse(url)
-            .map(|url| self.jar().matching(&url, Reach::SameSite, now))
+            .map(|url| {
+                self.jar()
+                    .matching(&url, SameSiteContext::CookieSameSite, now)
+            })
             .unwrap_or_default()
     }
 
-    /// The cookie of this name among them.
+    /// Returns the cookie of this name that a same-site request to this URL sends.
     pub fn cookie(&self, url: &str, name: &str) -> Option<Cookie> {
         self.cookies(url)
             .into_iter()
             .find(|cookie| cookie.name() == name)
     }
 
-    /// What `document.cookie` shows to a script of this page.
+    /// Returns `document.cookie` of a page at this URL.
     pub fn script_cookies(&self, url: &str) -> String {
         let visible: Vec<String> = self
             .cookies(url)
@@ -198,16 +201,17 @@ impl Browser {
         visible.join("; ")
     }
 
-    /// Puts a cookie into the jar as if this URL had answered with it in `Set-Cookie`; whether it was
-    /// taken shows in [`cookie`](Self::cookie).
+    /// Stores a cookie as if received in `Set-Cookie` from this URL. The cookie is ignored if the rules
+    /// reject it; check with [`cookie`](Self::cookie).
     pub fn set_cookie(&self, url: &str, set_cookie: &str) {
         let now = self.clock.now();
         if let Ok(url) = Url::parse(url) {
-            self.jar().store(&url, set_cookie, Reach::SameSite, now);
+            self.jar()
+                .store(&url, set_cookie, SameSiteContext::CookieSameSite, now);
         }
     }
 
-    /// Empties the jar.
+    /// Removes all cookies.
     pub fn clear_cookies(&self) {
         self.jar().clear();
     }
@@ -216,13 +220,13 @@ impl Browser {
         self.jar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn open(&self, outgoing: Outgoing) -> Result<Page, BrowserError> {
-        let arrived = self.send(outgoing).await?;
+    async fn open(&self, outgoing: OutgoingRequest) -> Result<Page, BrowserError> {
+        let last = self.send(outgoing).await?;
         Ok(Page::new(
             self.clone(),
-            arrived.url,
-            arrived.response,
-            arrived.redirects,
+            last.url,
+            last.response,
+            last.redirects,
         ))
     }
 }

@@ -1,20 +1,20 @@
-//! A request before it leaves: who asks whom, and what that lets the other side see (Fetch §3.1,
-//! Fetch Metadata §2.3, Referrer Policy §3).
+//! A request before it is sent, and the headers that follow from its initiator and its target (Fetch
+//! §3.1, Fetch Metadata §2.3, Referrer Policy §3).
 
 use bytes::Bytes;
 use http::header::REFERRER_POLICY;
 use http::{HeaderMap, HeaderValue, Method};
 use url::{Origin, Url};
 
-use super::cookie_jar::Reach;
+use super::cookie_jar::SameSiteContext;
 use super::site::is_same_site;
 
-/// Whose request it is.
+/// What started a request.
 #[derive(Clone, Debug)]
-pub(super) enum Source {
-    /// The person at the address bar.
+pub(super) enum Initiator {
+    /// The user, with the address bar.
     AddressBar,
-    /// A page: its URL, and how much it tells of itself.
+    /// A page with this URL and referrer policy.
     Page {
         url: Url,
         referrer_policy: ReferrerPolicy,
@@ -25,11 +25,11 @@ pub(super) enum Source {
 pub(super) enum ReferrerPolicy {
     NoReferrer,
     SameOrigin,
-    /// `strict-origin-when-cross-origin`, the default, and whatever is not told apart here.
+    /// `strict-origin-when-cross-origin`, the default; also stands for all other policies.
     Default,
 }
 
-/// The mode of a request, as `Sec-Fetch-Mode` spells it.
+/// The mode of a request (`Sec-Fetch-Mode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Navigate,
@@ -39,19 +39,19 @@ pub(super) enum Mode {
 }
 
 #[derive(Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingRequest {
     pub(super) method: Method,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    pub(super) source: Source,
+    pub(super) initiator: Initiator,
     pub(super) mode: Mode,
-    /// As `Sec-Fetch-Dest` spells it.
+    /// The value of `Sec-Fetch-Dest`.
     pub(super) destination: HeaderValue,
-    /// Whether the whole window goes there.
+    /// Whether this is a top-level navigation.
     pub(super) top_level: bool,
-    /// Whether a person's own act started it.
-    pub(super) by_person: bool,
+    /// Whether the user started the navigation (`Sec-Fetch-User`).
+    pub(super) user_activated: bool,
 }
 
 impl ReferrerPolicy {
@@ -64,26 +64,26 @@ impl ReferrerPolicy {
     }
 }
 
-impl Outgoing {
-    pub(super) fn navigation(url: Url, source: Source) -> Self {
+impl OutgoingRequest {
+    pub(super) fn navigation(url: Url, initiator: Initiator) -> Self {
         Self {
             method: Method::GET,
             url,
             headers: HeaderMap::new(),
             body: Bytes::new(),
-            source,
+            initiator,
             mode: Mode::Navigate,
             destination: HeaderValue::from_static("document"),
             top_level: true,
-            by_person: true,
+            user_activated: true,
         }
     }
 
-    /// The origin of the page that asks; none at the address bar.
+    /// Returns the origin of the initiating page, or `None` for the address bar.
     pub(super) fn origin(&self) -> Option<Origin> {
-        match &self.source {
-            Source::AddressBar => None,
-            Source::Page { url, .. } => Some(url.origin()),
+        match &self.initiator {
+            Initiator::AddressBar => None,
+            Initiator::Page { url, .. } => Some(url.origin()),
         }
     }
 
@@ -92,29 +92,31 @@ impl Outgoing {
             .is_none_or(|origin| origin == self.url.origin())
     }
 
-    /// Same-site or not is decided by who asks and who is asked; the redirects in between do not
-    /// count (RFC 6265bis §5.2 as it was published).
-    pub(super) fn reach(&self) -> Reach {
+    /// Compares the site of the initiator with the site of the target. Redirects in between do not count
+    /// (RFC 6265bis §5.2).
+    pub(super) fn same_site_context(&self) -> SameSiteContext {
         match self.origin() {
             Some(origin) if !is_same_site(&origin, &self.url.origin()) => {
                 if self.top_level {
-                    Reach::Navigation {
+                    SameSiteContext::CrossSiteNavigation {
                         safe: self.method.is_safe(),
                     }
                 } else {
-                    Reach::Subrequest
+                    SameSiteContext::CrossSiteSubresource
                 }
             }
-            _ => Reach::SameSite,
+            _ => SameSiteContext::CookieSameSite,
         }
     }
 
-    /// A script's request carries cookies to its own origin only (credentials mode `same-origin`).
+    /// Returns whether cookies are sent. A script sends them to its own origin only (credentials mode
+    /// `same-origin`).
     pub(super) fn has_credentials(&self) -> bool {
         self.mode != Mode::Cors || self.is_same_origin()
     }
 
-    /// `Sec-Fetch-Site` looks at every URL of the chain: once off the site, it stays off.
+    /// Returns `Sec-Fetch-Site`, which covers all URLs of the redirect chain: one cross-site URL makes it
+    /// `cross-site`.
     pub(super) fn fetch_site(&self, chain: &[Url]) -> &'static str {
         let Some(origin) = self.origin() else {
             return "none";
@@ -132,13 +134,13 @@ impl Outgoing {
         site
     }
 
-    /// `Origin`: with scripts across origins, and with every unsafe method; `null` where the page
-    /// does not want to be named, or where a redirect left a foreign origin.
+    /// Returns `Origin` for cross-origin requests of scripts and for unsafe methods. It is `null` if the
+    /// referrer policy hides the page, or after a redirect from another origin to a third one.
     pub(super) fn origin_field(&self, tainted: bool) -> Option<String> {
-        let Source::Page {
+        let Initiator::Page {
             url,
             referrer_policy,
-        } = &self.source
+        } = &self.initiator
         else {
             return (!self.method.is_safe()).then(|| "null".to_owned());
         };
@@ -158,30 +160,29 @@ impl Outgoing {
             ReferrerPolicy::SameOrigin => !self.is_same_origin(),
             ReferrerPolicy::Default => downgrade,
         };
-        let named = !hidden && !tainted;
-        Some(if named {
-            url.origin().ascii_serialization()
-        } else {
+        Some(if hidden || tainted {
             "null".to_owned()
+        } else {
+            url.origin().ascii_serialization()
         })
     }
 
     pub(super) fn referrer(&self) -> Option<String> {
-        let Source::Page {
+        let Initiator::Page {
             url,
             referrer_policy,
-        } = &self.source
+        } = &self.initiator
         else {
             return None;
         };
         if self.mode == Mode::WebSocket {
             return None;
         }
-        let mut whole = url.clone();
-        whole.set_fragment(None);
+        let mut full = url.clone();
+        full.set_fragment(None);
         match (referrer_policy, self.is_same_origin()) {
             (ReferrerPolicy::NoReferrer, _) | (ReferrerPolicy::SameOrigin, false) => None,
-            (_, true) => Some(whole.into()),
+            (_, true) => Some(full.into()),
             (_, false) if url.scheme() == "https" && self.url.scheme() != "https" => None,
             (_, false) => Some(format!("{}/", url.origin().ascii_serialization())),
         }

@@ -1,4 +1,4 @@
-//! A page: what came back, and what can be done with it.
+//! Pages and the navigation from them.
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use url::Url;
 
 use super::html::{Element, Html};
-use super::outgoing::{Outgoing, ReferrerPolicy, Source};
+use super::outgoing::{Initiator, OutgoingRequest, ReferrerPolicy};
 use super::{Browser, BrowserError, Form};
 
-/// An answer that the browser shows, and the place from which it goes on.
+/// A response that the browser shows. Links, forms and requests of scripts start from it.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub(super) browser: Browser,
@@ -33,47 +33,47 @@ impl Page {
         }
     }
 
-    /// Where it is, after all redirects.
+    /// Returns the URL after all redirects.
     pub fn url(&self) -> &str {
         self.url.as_str()
     }
 
-    /// The URLs that redirected here, in order.
+    /// Returns the URLs that redirected to this page, in order.
     pub fn redirects(&self) -> &[String] {
         &self.redirects
     }
 
-    /// Its status.
+    /// Returns the status.
     pub fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    /// Its header fields.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
-    /// A header field as text; `None` where it is absent or no text.
+    /// Returns a header as text, or `None` if it is absent or not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers().get(name)?.to_str().ok()
     }
 
-    /// Its body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         self.response.body()
     }
 
-    /// Its body as text.
+    /// Returns the body as text.
     pub fn html(&self) -> String {
         String::from_utf8_lossy(self.body()).into_owned()
     }
 
-    /// What a person reads: without tags, runs of white space as one space.
+    /// Returns the visible text, without tags and with white space collapsed.
     pub fn text(&self) -> String {
         Html::parse(&self.html()).text()
     }
 
-    /// The text of its `title`.
+    /// Returns the text of the `title` element.
     pub fn title(&self) -> String {
         Html::parse(&self.html())
             .first("title")
@@ -81,11 +81,11 @@ impl Page {
             .unwrap_or_default()
     }
 
-    /// Follows the link with this text or this `href`.
+    /// Follows the link with this text or `href`.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::NotOnPage`] where there is none, and as [`Browser::navigate`].
+    /// [`BrowserError::NotOnPage`] if there is none, and those of [`Browser::navigate`].
     pub async fn click(&self, link: &str) -> Result<Self, BrowserError> {
         let href = Html::parse(&self.html())
             .all("a")
@@ -93,33 +93,37 @@ impl Page {
             .and_then(|a| a.attribute("href").map(str::to_owned))
             .ok_or_else(|| self.missing("link", link))?;
         self.browser
-            .open(Outgoing::navigation(self.join(&href)?, self.source()))
+            .open(OutgoingRequest::navigation(
+                self.join(&href)?,
+                self.initiator(),
+            ))
             .await
     }
 
-    /// Goes where a script of the page sends the window, without a person's act.
+    /// Navigates as a script of the page does, without user activation.
     ///
     /// # Errors
     ///
-    /// As [`Browser::navigate`].
+    /// Those of [`Browser::navigate`].
     pub async fn follow(&self, url: &str) -> Result<Self, BrowserError> {
-        let outgoing = Outgoing::navigation(self.join(url)?, self.source());
+        let outgoing = OutgoingRequest::navigation(self.join(url)?, self.initiator());
         self.browser
-            .open(Outgoing {
-                by_person: false,
+            .open(OutgoingRequest {
+                user_activated: false,
                 ..outgoing
             })
             .await
     }
 
-    /// The form with this `#id` or this path in its `action`; with an empty selector, the first.
+    /// Returns the form with this `#id` or this path as its `action`. An empty selector matches the
+    /// first form.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::NotOnPage`] where there is none.
+    /// [`BrowserError::NotOnPage`] if there is none.
     pub fn form(&self, selector: &str) -> Result<Form, BrowserError> {
         let html = Html::parse(&self.html());
-        let fits = |form: &Element| match selector.strip_prefix('#') {
+        let matches = |form: &Element| match selector.strip_prefix('#') {
             Some(id) => form.attribute("id") == Some(id),
             None if selector.is_empty() => true,
             None => {
@@ -129,17 +133,17 @@ impl Page {
         };
         let form = html
             .all("form")
-            .find(fits)
+            .find(matches)
             .ok_or_else(|| self.missing("form", selector))?;
-        Form::read(self, &html, &form)
+        Form::parse(self, &html, &form)
     }
 
-    /// On the sign-in page of a [`TestServer`](crate::testing::TestServer): signs in, allows what is
-    /// asked for if it is, and goes where that leads.
+    /// Signs in on the sign-in page of a [`TestServer`](crate::testing::TestServer), gives consent if
+    /// asked, and follows the redirects.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::NotOnPage`] where this is no sign-in page, and as [`Browser::navigate`].
+    /// [`BrowserError::NotOnPage`] if this is not a sign-in page, and those of [`Browser::navigate`].
     pub async fn sign_in(&self, username: &str, password: &str) -> Result<Self, BrowserError> {
         let form = self
             .form("#sign-in")?
@@ -152,7 +156,7 @@ impl Page {
         }
     }
 
-    /// Sends a filled form.
+    /// Submits a form with these fields.
     pub(super) async fn send_form(
         &self,
         method: &str,
@@ -160,7 +164,7 @@ impl Page {
         pairs: &[(String, String)],
     ) -> Result<Self, BrowserError> {
         let mut url = self.join(action)?;
-        // A temporary, since a serializer held across an await is not Send.
+        // Not kept across an await: the serializer is not Send.
         let encoded = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(pairs)
             .finish();
@@ -168,10 +172,10 @@ impl Page {
             url.set_query(Some(&encoded));
             return self
                 .browser
-                .open(Outgoing::navigation(url, self.source()))
+                .open(OutgoingRequest::navigation(url, self.initiator()))
                 .await;
         }
-        let mut outgoing = Outgoing::navigation(url, self.source());
+        let mut outgoing = OutgoingRequest::navigation(url, self.initiator());
         outgoing.method = Method::POST;
         outgoing.body = encoded.into();
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -183,9 +187,9 @@ impl Page {
         BrowserError::NotOnPage(format!("{what} {which:?}"), self.url.to_string())
     }
 
-    pub(super) fn source(&self) -> Source {
+    pub(super) fn initiator(&self) -> Initiator {
         let referrer_policy = ReferrerPolicy::of(self.headers()).unwrap_or(ReferrerPolicy::Default);
-        Source::Page {
+        Initiator::Page {
             url: self.url.clone(),
             referrer_policy,
         }

@@ -1,26 +1,27 @@
-//! Origins and sites, as far as a test needs them.
+//! Origins and sites.
 
 use url::{Host, Origin, Url};
 
 use crate::ConfigError;
 
-/// Reads a web origin: a scheme, a host and at most a port.
+/// Parses an origin: scheme, host and an optional port.
 pub(in crate::testing) fn origin(text: &str) -> Result<Origin, ConfigError> {
     let parsed = Url::parse(text).ok().map(|url| url.origin());
-    let whole = |origin: &Origin| {
+    let is_exact = |origin: &Origin| {
         origin.is_tuple() && origin.ascii_serialization() == text.trim_end_matches('/')
     };
-    parsed.filter(whole).ok_or_else(|| ConfigError::Url {
+    parsed.filter(is_exact).ok_or_else(|| ConfigError::Url {
         setting: "origin",
         value: text.to_owned(),
-        reason: "it must be a scheme, a host and at most a port",
+        reason: "not an origin: only scheme, host and port are allowed",
     })
 }
 
-/// Whether two origins belong to one site: equal scheme and registrable domain (HTML §7.1.1).
+/// Returns whether two origins are same-site: equal scheme and registrable domain (HTML §7.1.1). Ports
+/// do not matter.
 ///
-/// There is no list of public suffixes here: the registrable domain is the last two labels of the
-/// host, and an address or a single label stands for itself. Ports do not matter.
+/// This does not use the Public Suffix List: the registrable domain is the last two labels of the host,
+/// or the whole host for an IP address or a single label.
 pub(super) fn is_same_site(one: &Origin, other: &Origin) -> bool {
     match (one, other) {
         (Origin::Tuple(scheme, host, _), Origin::Tuple(other_scheme, other_host, _)) => {
@@ -42,8 +43,8 @@ fn registrable(host: &Host) -> String {
     }
 }
 
-/// Whether browsers take a URL for one nobody can listen to (Secure Contexts §3.1): they send fetch
-/// metadata only there.
+/// Returns whether a URL is potentially trustworthy (Secure Contexts §3.1). Browsers send fetch metadata
+/// only to such URLs.
 pub(super) fn is_trustworthy(url: &Url) -> bool {
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,38 +1,39 @@
-//! What a page asks for besides itself: by its scripts, its elements and its frames.
+//! Requests of a page's scripts, elements and frames.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE};
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 
 use super::html::Html;
-use super::outgoing::{Mode, Outgoing};
+use super::outgoing::{Mode, OutgoingRequest};
 use super::{BrowserError, Page};
 
 impl Page {
-    /// What a script's `fetch()` brings, with cookies to the page's own origin only; the URL may be
-    /// relative. Redirects are followed.
+    /// Sends a request as a script's `fetch()` does and follows redirects. Cookies are sent to the
+    /// page's own origin only. The URL may be relative.
     ///
-    /// Across origins only simple requests are sent (Fetch, CORS-safelisted): there is no preflight.
+    /// There is no preflight: cross-origin requests must be simple (Fetch, CORS-safelisted).
     ///
     /// # Errors
     ///
-    /// [`BrowserError::Cors`] where the script may not send it or not read the answer, and as
+    /// [`BrowserError::Cors`] if CORS does not allow the request or reading the response, and those of
     /// [`Browser::navigate`](super::Browser::navigate).
     pub async fn fetch<B: Into<Bytes>>(
         &self,
         request: Request<B>,
     ) -> Result<Response<Bytes>, BrowserError> {
-        let outgoing = self.of_script(request.map(Into::into), Mode::Cors)?;
+        let outgoing = self.script_request(request.map(Into::into), Mode::Cors)?;
         Ok(self.browser.send(outgoing).await?.response)
     }
 
-    /// What a script sends by `fetch(.., { mode: "no-cors", credentials: "include" })`: a simple
-    /// request with the cookies that `SameSite` lets go, to any origin. The script itself would not
-    /// see the answer.
+    /// Sends a request as `fetch(.., { mode: "no-cors", credentials: "include" })` does: a simple
+    /// request to any origin, with the cookies that `SameSite` allows. A real script could not read
+    /// the response.
     ///
     /// # Errors
     ///
-    /// [`BrowserError::Cors`] where the request is not simple, and as [`Browser::navigate`](super::Browser::navigate).
+    /// [`BrowserError::Cors`] if the request is not simple, and those of
+    /// [`Browser::navigate`](super::Browser::navigate).
     pub async fn fetch_no_cors<B: Into<Bytes>>(
         &self,
         request: Request<B>,
@@ -41,19 +42,19 @@ impl Page {
         if !is_simple(request.method(), request.headers()) {
             return Err(BrowserError::Cors(request.uri().to_string()));
         }
-        let outgoing = self.of_script(request, Mode::NoCors)?;
+        let outgoing = self.script_request(request, Mode::NoCors)?;
         Ok(self.browser.send(outgoing).await?.response)
     }
 
-    /// The answer to the handshake of a script's `new WebSocket(url)` (RFC 6455 §4.1): with `Origin`,
-    /// and with the cookies that `SameSite` lets go, to any origin. Nothing is spoken after it.
+    /// Sends the opening handshake of a script's `new WebSocket(url)` (RFC 6455 §4.1) to any origin, with
+    /// `Origin` and the cookies that `SameSite` allows, and returns the response. No frames follow.
     ///
-    /// It sends fetch metadata, which not every browser does here; see
+    /// The handshake has fetch metadata, which some browsers omit; see
     /// [`Browser::without_fetch_metadata`](super::Browser::without_fetch_metadata).
     ///
     /// # Errors
     ///
-    /// As [`Browser::navigate`](super::Browser::navigate).
+    /// Those of [`Browser::navigate`](super::Browser::navigate).
     pub async fn open_web_socket(&self, url: &str) -> Result<Response<Bytes>, BrowserError> {
         let mut target = self.join(url)?;
         let scheme = match target.scheme() {
@@ -72,28 +73,28 @@ impl Page {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let outgoing = Outgoing {
+        let outgoing = OutgoingRequest {
             headers,
             mode: Mode::WebSocket,
             destination: HeaderValue::from_static("websocket"),
             top_level: false,
-            ..Outgoing::navigation(target, self.source())
+            ..OutgoingRequest::navigation(target, self.initiator())
         };
-        // A handshake follows no redirect.
-        self.browser.hop(&outgoing, &[], false).await
+        // Browsers do not follow redirects of a handshake.
+        self.browser.send_once(&outgoing, &[], false).await
     }
 
-    /// What the page gets that embeds this URL, by its destination: `image`, `script`, `iframe`.
+    /// Loads a URL as an embedded resource with this destination: `image`, `script`, `iframe`.
     ///
     /// # Errors
     ///
-    /// As [`Browser::navigate`](super::Browser::navigate).
+    /// Those of [`Browser::navigate`](super::Browser::navigate).
     pub async fn load(
         &self,
         url: &str,
         destination: &'static str,
     ) -> Result<Response<Bytes>, BrowserError> {
-        let outgoing = Outgoing {
+        let outgoing = OutgoingRequest {
             mode: if destination == "iframe" {
                 Mode::Navigate
             } else {
@@ -101,17 +102,17 @@ impl Page {
             },
             destination: HeaderValue::from_static(destination),
             top_level: false,
-            by_person: false,
-            ..Outgoing::navigation(self.join(url)?, self.source())
+            user_activated: false,
+            ..OutgoingRequest::navigation(self.join(url)?, self.initiator())
         };
         Ok(self.browser.send(outgoing).await?.response)
     }
 
-    /// What all its frames show, in order.
+    /// Loads all frames of the page, in order.
     ///
     /// # Errors
     ///
-    /// As [`Browser::navigate`](super::Browser::navigate).
+    /// Those of [`Browser::navigate`](super::Browser::navigate).
     pub async fn load_frames(&self) -> Result<Vec<Response<Bytes>>, BrowserError> {
         let sources: Vec<String> = Html::parse(&self.html())
             .all("iframe")
@@ -124,40 +125,44 @@ impl Page {
         Ok(loaded)
     }
 
-    fn of_script(&self, request: Request<Bytes>, mode: Mode) -> Result<Outgoing, BrowserError> {
+    fn script_request(
+        &self,
+        request: Request<Bytes>,
+        mode: Mode,
+    ) -> Result<OutgoingRequest, BrowserError> {
         let (parts, body) = request.into_parts();
         let url = self.join(&parts.uri.to_string())?;
         if url.origin() != self.url.origin() && !is_simple(&parts.method, &parts.headers) {
             return Err(BrowserError::Cors(url.into()));
         }
-        Ok(Outgoing {
+        Ok(OutgoingRequest {
             method: parts.method,
             headers: parts.headers,
             body,
             mode,
             destination: HeaderValue::from_static("empty"),
             top_level: false,
-            ..Outgoing::navigation(url, self.source())
+            ..OutgoingRequest::navigation(url, self.initiator())
         })
     }
 }
 
-/// What a script may send to another origin without asking first.
+/// Returns whether a cross-origin request needs no preflight.
 fn is_simple(method: &Method, headers: &HeaderMap) -> bool {
     const TYPES: [&str; 3] = [
         "application/x-www-form-urlencoded",
         "multipart/form-data",
         "text/plain",
     ];
-    let plain_type = |value: &HeaderValue| {
+    let is_simple_type = |value: &HeaderValue| {
         value
             .to_str()
-            .is_ok_and(|value| TYPES.iter().any(|plain| value.starts_with(plain)))
+            .is_ok_and(|value| TYPES.iter().any(|simple| value.starts_with(simple)))
     };
     [Method::GET, Method::HEAD, Method::POST].contains(method)
         && headers.iter().all(|(name, value)| match name.as_str() {
             "accept" | "accept-language" | "content-language" => true,
-            "content-type" => plain_type(value),
+            "content-type" => is_simple_type(value),
             _ => false,
         })
 }

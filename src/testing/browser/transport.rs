@@ -1,4 +1,4 @@
-//! How a request leaves the browser: into a service of this process, or over TCP on loopback.
+//! Transports: a service in this process, or TCP on loopback.
 
 use std::error::Error;
 use std::fmt;
@@ -15,22 +15,25 @@ use tokio::net::TcpStream;
 use tower_service::Service;
 use url::Url;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
+type TransportError = Box<dyn Error + Send + Sync>;
+type TransportFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, TransportError>> + Send>>;
 
-/// A service behind an origin, without its type.
+/// A service with its type erased.
 #[derive(Clone)]
-pub(in crate::testing) struct Transport(Arc<dyn Fn(Request<Bytes>) -> Answer + Send + Sync>);
+pub(in crate::testing) struct Transport(
+    Arc<dyn Fn(Request<Bytes>) -> TransportFuture + Send + Sync>,
+);
 
 impl Transport {
     pub(in crate::testing) fn new<S, B>(service: S) -> Self
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
+        S::Error: Into<TransportError>,
         S::Future: Send,
         B: http_body::Body + Send + 'static,
         B::Data: Send,
-        B::Error: Into<BoxError>,
+        B::Error: Into<TransportError>,
     {
         Self(Arc::new(move |request| {
             let mut service = service.clone();
@@ -52,7 +55,7 @@ impl Transport {
     pub(in crate::testing) async fn send(
         &self,
         request: Request<Bytes>,
-    ) -> Result<Response<Bytes>, BoxError> {
+    ) -> Result<Response<Bytes>, TransportError> {
         (self.0)(request).await
     }
 }
@@ -63,20 +66,20 @@ impl fmt::Debug for Transport {
     }
 }
 
-/// One request over a connection of its own.
+/// Sends one request over a new connection.
 pub(in crate::testing) async fn send_over_tcp(
     url: &Url,
     request: Request<Bytes>,
-) -> Result<Response<Bytes>, BoxError> {
-    let nowhere = || io::Error::new(io::ErrorKind::NotFound, "no service stands for this origin");
+) -> Result<Response<Bytes>, TransportError> {
+    let unknown = || io::Error::new(io::ErrorKind::NotFound, "no service for this origin");
     if url.scheme() != "http" || !super::site::is_trustworthy(url) {
-        return Err(nowhere().into());
+        return Err(unknown().into());
     }
     let addresses = url.socket_addrs(|| None)?;
     let stream = TcpStream::connect(addresses.as_slice()).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    // Ends by itself when the sender is gone and the answer has been read.
+    // The task ends when the sender is dropped and the response has been read.
     tokio::spawn(connection);
     let response = sender.send_request(request.map(Full::new)).await?;
     let (parts, body) = response.into_parts();

@@ -1,42 +1,42 @@
-//! The authorization endpoint: what happens next to a request, a page or a redirect (RFC 6749 §4.1).
+//! The authorization endpoint (RFC 6749 §4.1): shows a page or redirects to the client.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
+use super::super::browser_sessions::{Interaction, PendingInteraction, SignIn};
 use super::super::fault::Kind;
-use super::super::grants::Grant;
-use super::super::parameters::Parameters;
-use super::super::record::Endpoint;
+use super::super::grants::IssuedGrant;
+use super::super::parameters::RequestParameters;
+use super::super::request_log::Endpoint;
 use super::super::respond::{redirect, with_cookie, with_query};
-use super::super::server::{State, TestServer};
-use super::super::sessions::{Interaction, Pending, SignIn};
+use super::super::server::{ServerState, TestServer};
 use super::pages;
-use super::request::{AuthorizationRequest, Error, Rejection};
+use super::request::{Error, Rejection, ValidatedRequest};
 use crate::clock::Clock as _;
 
-/// What an authorization request needs before it can be answered.
+/// The next step of an authorization request.
 pub(super) enum Step {
     SignIn,
     Consent,
-    /// A code, for this person.
+    /// Issue a code for this sign-in.
     Grant(SignIn),
-    Refuse(Error),
+    Reject(Error),
 }
 
-pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
-    let Some(parameters) = Parameters::of_request(request) else {
-        return pages::refusal(StatusCode::BAD_REQUEST, "The request is not a form.");
+pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+    let Some(parameters) = RequestParameters::of_request(request) else {
+        return pages::error(StatusCode::BAD_REQUEST, "The request is not a valid form.");
     };
     let state = &mut *server.state();
-    let request_checked = AuthorizationRequest::check(&parameters, state);
+    let validated = ValidatedRequest::validate(&parameters, state);
     let browser = state.sessions.browser(server.cookie_name(), request);
-    let interaction = match request_checked {
+    let interaction = match validated {
         Ok(request) => Interaction {
             request,
             signed_in: false,
         },
-        Err(Rejection::Here(reason)) => return pages::refusal(StatusCode::BAD_REQUEST, reason),
-        Err(Rejection::Client {
+        Err(Rejection::ErrorPage(reason)) => return pages::error(StatusCode::BAD_REQUEST, reason),
+        Err(Rejection::Redirect {
             redirect_uri,
             state,
             error,
@@ -46,22 +46,22 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
     };
     match next_step(server, state, &interaction, browser.as_deref()) {
         Step::Grant(sign_in) => respond_code(server, state, &interaction.request, sign_in),
-        Step::Refuse(error) => refuse(server, &interaction.request, error),
+        Step::Reject(error) => reject(server, &interaction.request, error),
         Step::SignIn => {
-            let known = browser.unwrap_or_else(|| state.sessions.add_browser());
-            let page = open_page(server, state, &known, interaction.clone());
+            let browser = browser.unwrap_or_else(|| state.sessions.add_browser());
+            let page = open_page(server, state, &browser, interaction.clone());
             let response = pages::sign_in(server, &interaction.request, &page, None);
-            with_cookie(response, &server.cookie(&known))
+            with_cookie(response, &server.cookie(&browser))
         }
         Step::Consent => match browser {
             Some(browser) => {
                 let page = open_page(server, state, &browser, interaction.clone());
                 pages::consent(server, &interaction.request, &page)
             }
-            None => refuse(
+            None => reject(
                 server,
                 &interaction.request,
-                ("server_error", "nobody is signed in"),
+                ("server_error", "no user is signed in"),
             ),
         },
     }
@@ -69,24 +69,25 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
 
 pub(super) fn next_step(
     server: &TestServer,
-    state: &State,
+    state: &ServerState,
     interaction: &Interaction,
     browser: Option<&str>,
 ) -> Step {
     let request = &interaction.request;
     let fresh = |sign_in: &&SignIn| {
         let age = server.clock().unix_seconds() - sign_in.at;
-        // OpenID Connect Core §3.1.2.1: `prompt=login`, a passed `max_age` and one of 0 ask anew.
-        let enough = !request.prompt.login
+        // OpenID Connect Core §3.1.2.1: `prompt=login`, an exceeded `max_age` and `max_age=0` require
+        // a new sign-in.
+        let recent = !request.prompt.login
             && request
                 .max_age
                 .is_none_or(|max_age| max_age > 0 && age <= max_age);
         let expected = request.expected_subject.as_ref();
-        interaction.signed_in || (enough && expected.is_none_or(|sub| *sub == sign_in.subject))
+        interaction.signed_in || (recent && expected.is_none_or(|sub| *sub == sign_in.subject))
     };
     let Some(sign_in) = state.sessions.sign_in(browser).filter(fresh) else {
         if request.prompt.none {
-            return Step::Refuse(("login_required", "nobody is signed in"));
+            return Step::Reject(("login_required", "no user is signed in"));
         }
         return Step::SignIn;
     };
@@ -95,9 +96,9 @@ pub(super) fn next_step(
         .as_ref()
         .is_some_and(|subject| *subject != sign_in.subject)
     {
-        return Step::Refuse(("login_required", "somebody else signed in"));
+        return Step::Reject(("login_required", "another user signed in"));
     }
-    let asked = state
+    let needs_consent = state
         .client(&request.client_id)
         .is_none_or(|client| client.consent);
     let given = state.consents.iter().any(|(subject, client_id, scopes)| {
@@ -105,9 +106,9 @@ pub(super) fn next_step(
             && *client_id == request.client_id
             && scopes.contains_all(&request.scopes)
     });
-    if asked && (request.prompt.consent || !given) {
+    if needs_consent && (request.prompt.consent || !given) {
         if request.prompt.none {
-            return Step::Refuse(("consent_required", "nobody has consented"));
+            return Step::Reject(("consent_required", "the user has not given consent"));
         }
         return Step::Consent;
     }
@@ -116,24 +117,26 @@ pub(super) fn next_step(
 
 fn open_page(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     browser: &str,
     interaction: Interaction,
 ) -> String {
     let now = server.clock().monotonic();
-    state
-        .sessions
-        .add_page(browser, Pending::Authorization(Box::new(interaction)), now)
+    state.sessions.add_page(
+        browser,
+        PendingInteraction::Authorization(Box::new(interaction)),
+        now,
+    )
 }
 
-/// The authorization response with a code (RFC 6749 §4.1.2).
+/// Returns the authorization response with a code (RFC 6749 §4.1.2).
 pub(super) fn respond_code(
     server: &TestServer,
-    state: &mut State,
-    request: &AuthorizationRequest,
+    state: &mut ServerState,
+    request: &ValidatedRequest,
     sign_in: SignIn,
 ) -> Response<Bytes> {
-    let grant = Grant {
+    let grant = IssuedGrant {
         client_id: request.client_id.clone(),
         sign_in: Some(sign_in),
         scopes: request.scopes.clone(),
@@ -151,10 +154,10 @@ pub(super) fn respond_code(
     )
 }
 
-/// The authorization response with an error (RFC 6749 §4.1.2.1).
-pub(super) fn refuse(
+/// Returns the authorization response with an error (RFC 6749 §4.1.2.1).
+pub(super) fn reject(
     server: &TestServer,
-    request: &AuthorizationRequest,
+    request: &ValidatedRequest,
     error: Error,
 ) -> Response<Bytes> {
     respond_error(
@@ -175,7 +178,7 @@ fn respond_error(
     respond(server, redirect_uri, state, pairs)
 }
 
-/// Each response names its issuer, the refusing one too (RFC 9207 §2).
+/// Redirects to the client. Every response has `iss`, errors included (RFC 9207 §2).
 fn respond<'a>(
     server: &'a TestServer,
     redirect_uri: &str,
@@ -184,7 +187,7 @@ fn respond<'a>(
 ) -> Response<Bytes> {
     pairs.extend(state.map(|state| ("state", state)));
     pairs.push(("iss", server.issuer()));
-    redirect(&with_faulty_query(
+    redirect(&redirect_uri_with_faults(
         server,
         Endpoint::Authorization,
         redirect_uri,
@@ -192,8 +195,8 @@ fn respond<'a>(
     ))
 }
 
-/// A redirect back to a client, where faults may meddle with the parameters.
-pub(super) fn with_faulty_query(
+/// Returns the redirect URI with parameters, after faults have changed them.
+pub(super) fn redirect_uri_with_faults(
     server: &TestServer,
     endpoint: Endpoint,
     uri: &str,
@@ -217,7 +220,8 @@ pub(super) fn with_faulty_query(
 }
 
 impl TestServer {
-    /// Cookies know no ports: the name must differ from those of applications on the same host.
+    /// Cookies are not isolated by port (RFC 6265bis §8.5), so the name must differ from those of
+    /// applications on the same host.
     pub(super) fn cookie_name(&self) -> &'static str {
         if self.is_https() {
             "__Host-Http-test-server"

@@ -1,4 +1,4 @@
-//! Who sends a token request (RFC 6749 §2.3, §3.2.1).
+//! Client authentication (RFC 6749 §2.3, §3.2.1).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -6,67 +6,70 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, Response, StatusCode};
 
-use super::super::parameters::Parameters;
+use super::super::parameters::RequestParameters;
 use super::super::registry::{ClientAuthentication, TestClient};
 use super::super::respond::{oauth_error, with_header};
-use super::super::server::{State, TestServer};
+use super::super::server::{ServerState, TestServer};
 use super::client_assertion;
 use crate::protocol::ClientSecret;
 
-/// The client, where it proved to be the one it says, in the one way it was registered for.
+/// Authenticates the client with its registered method.
 pub(super) fn authenticate(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     headers: &HeaderMap,
-    form: &Parameters,
+    form: &RequestParameters,
 ) -> Result<TestClient, Box<Response<Bytes>>> {
     let by_header = headers.contains_key(AUTHORIZATION);
     let posted = form.value("client_secret").map(ClientSecret::new);
     let assertion = form.value("client_assertion");
     if [by_header, posted.is_some(), assertion.is_some()]
         .into_iter()
-        .filter(|way| *way)
+        .filter(|used| *used)
         .count()
         > 1
     {
-        // RFC 6749 §2.3: one way a request.
-        return Err(refusal_of_request("the client authenticates in two ways"));
+        // RFC 6749 §2.3: one authentication method per request.
+        return Err(invalid_request(
+            "the client used two authentication methods",
+        ));
     }
     if let Some(assertion) = assertion {
-        return client_assertion::check(server, state, form, assertion).ok_or_else(refusal);
+        return client_assertion::verify(server, state, form, assertion).ok_or_else(invalid_client);
     }
     let (id, secret) = if by_header {
-        let (id, secret) = basic(headers).ok_or_else(refusal)?;
+        let (id, secret) = basic(headers).ok_or_else(invalid_client)?;
         if form.value("client_id").is_some_and(|other| other != id) {
-            return Err(refusal_of_request(
-                "client_id is not the one that authenticates",
+            return Err(invalid_request(
+                "client_id differs from the authenticated client",
             ));
         }
         (id, Some(secret))
     } else {
-        let id = form.value("client_id").ok_or_else(refusal)?;
+        let id = form.value("client_id").ok_or_else(invalid_client)?;
         (id.to_owned(), posted)
     };
-    let client = state.client(&id).ok_or_else(refusal)?;
-    let way = match client.authentication {
+    let client = state.client(&id).ok_or_else(invalid_client)?;
+    let method_matches = match client.authentication {
         ClientAuthentication::BasicOrPost => true,
         ClientAuthentication::Basic => by_header,
         ClientAuthentication::Post => !by_header,
         ClientAuthentication::PrivateKeyJwt => false,
-        // No secret is on record, so none may come; the certificate is not looked at.
+        // The in-process server receives no certificate.
         ClientAuthentication::MutualTls => true,
     };
-    // Without a secret on record none may be sent either: somebody takes the client for another.
-    let proved = match (&client.secret, &secret) {
-        (Some(expected), Some(secret)) => way && expected == secret,
-        (None, None) => way || client.is_public(),
+    // A client without a registered secret must not send one: the request mixes up two clients.
+    let authenticated = match (&client.secret, &secret) {
+        (Some(expected), Some(secret)) => method_matches && expected == secret,
+        (None, None) => method_matches || client.is_public(),
         _ => false,
     };
     let client = client.clone();
-    proved.then_some(client).ok_or_else(refusal)
+    authenticated.then_some(client).ok_or_else(invalid_client)
 }
 
-/// Both halves are form-encoded before they are joined (RFC 6749 §2.3.1).
+/// Parses `client_secret_basic`: id and secret are form-encoded before they are joined (RFC 6749
+/// §2.3.1).
 fn basic(headers: &HeaderMap) -> Option<(String, ClientSecret)> {
     let mut fields = headers.get_all(AUTHORIZATION).iter();
     let field = fields.next()?.to_str().ok()?;
@@ -95,9 +98,10 @@ fn form_decoded(text: &str) -> Option<String> {
     )
 }
 
-/// A 401 names a scheme, whichever way was tried (RFC 6749 §5.2, RFC 9110 §15.5.2).
-pub(super) fn refusal() -> Box<Response<Bytes>> {
-    let description = "the client is unknown or did not prove who it is";
+/// Returns `invalid_client` with 401, which requires `WWW-Authenticate` (RFC 6749 §5.2, RFC 9110
+/// §15.5.2).
+pub(super) fn invalid_client() -> Box<Response<Bytes>> {
+    let description = "client authentication failed";
     let response = oauth_error(StatusCode::UNAUTHORIZED, "invalid_client", description);
     Box::new(with_header(
         response,
@@ -106,7 +110,7 @@ pub(super) fn refusal() -> Box<Response<Bytes>> {
     ))
 }
 
-fn refusal_of_request(description: &str) -> Box<Response<Bytes>> {
+fn invalid_request(description: &str) -> Box<Response<Bytes>> {
     Box::new(oauth_error(
         StatusCode::BAD_REQUEST,
         "invalid_request",

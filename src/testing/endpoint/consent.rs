@@ -1,26 +1,26 @@
-//! The consent page and its form: the person decides what the client gets.
+//! The consent page and its form.
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 
-use super::super::parameters::Parameters;
+use super::super::browser_sessions::{PendingInteraction, is_cross_origin};
+use super::super::parameters::RequestParameters;
 use super::super::server::TestServer;
-use super::super::sessions::{Pending, is_foreign};
-use super::authorization::{Step, next_step, refuse, respond_code};
+use super::authorization::{Step, next_step, reject, respond_code};
 use super::pages;
 use crate::clock::Clock as _;
 
-pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
-    let decides = request.method() == Method::POST;
-    if decides && is_foreign(&server.origin(), request) {
-        return pages::refusal(
+pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+    let is_submitted = request.method() == Method::POST;
+    if is_submitted && is_cross_origin(&server.origin(), request) {
+        return pages::error(
             StatusCode::FORBIDDEN,
-            "The form was sent from another site.",
+            "The form was submitted from another site.",
         );
     }
-    let parameters = Parameters::of_request(request).filter(|form| !form.has_repeated());
+    let parameters = RequestParameters::of_request(request).filter(|form| !form.has_repeated());
     let Some(parameters) = parameters else {
-        return pages::refusal(StatusCode::BAD_REQUEST, "The request is not a form.");
+        return pages::error(StatusCode::BAD_REQUEST, "The request is not a valid form.");
     };
     let state = &mut *server.state();
     let now = server.clock().monotonic();
@@ -28,28 +28,30 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
     let browser = state.sessions.browser(server.cookie_name(), request);
     let pending = browser
         .as_deref()
-        .and_then(|browser| state.sessions.page(page, browser, now));
-    let Some(Pending::Authorization(interaction)) = pending.map(|pending| pending.clone()) else {
-        return pages::stale();
+        .and_then(|browser| state.sessions.pending(page, browser, now));
+    let Some(PendingInteraction::Authorization(interaction)) =
+        pending.map(|pending| pending.clone())
+    else {
+        return pages::expired();
     };
-    // The sign-in page has the same hidden field: it must not lead past the sign-in.
+    // The sign-in page has the same hidden field, which must not skip the sign-in.
     let Step::Consent = next_step(server, state, &interaction, browser.as_deref()) else {
-        return pages::stale();
+        return pages::expired();
     };
     let Some(sign_in) = state.sessions.sign_in(browser.as_deref()).cloned() else {
-        return pages::stale();
+        return pages::expired();
     };
-    if !decides {
+    if !is_submitted {
         return pages::consent(server, &interaction.request, page);
     }
     match parameters.value("decision") {
         Some("allow") => {}
         Some("deny") => {
             state.sessions.close_page(page);
-            let error = ("access_denied", "the request was denied");
-            return refuse(server, &interaction.request, error);
+            let error = ("access_denied", "the user denied the request");
+            return reject(server, &interaction.request, error);
         }
-        _ => return pages::refusal(StatusCode::BAD_REQUEST, "The form brings no decision."),
+        _ => return pages::error(StatusCode::BAD_REQUEST, "The form has no decision."),
     }
     state.sessions.close_page(page);
     let request = interaction.request;

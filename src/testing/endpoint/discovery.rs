@@ -1,4 +1,4 @@
-//! What the server says of itself: metadata (OpenID Connect Discovery §3, RFC 8414 §2) and keys.
+//! Metadata (OpenID Connect Discovery §3, RFC 8414 §2) and the key set.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::super::respond;
 use super::super::server::TestServer;
 
-/// One document for both well-known places, built of what is registered.
+/// Returns the metadata document for both well-known paths.
 pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
     let mut document = json!({
         "issuer": server.issuer(),
@@ -37,7 +37,7 @@ pub(super) fn metadata(server: &TestServer) -> Response<Bytes> {
         "frontchannel_logout_session_supported": true,
         "claims_parameter_supported": false,
         "request_parameter_supported": false,
-        // Left out, this one would mean true (Discovery §3).
+        // The default is true (Discovery §3).
         "request_uri_parameter_supported": false,
     });
     if let (Value::Object(document), Value::Object(rest)) = (&mut document, rest) {

@@ -1,83 +1,86 @@
-//! Logout that an application asks for (OpenID Connect RP-Initiated Logout 1.0).
+//! The end-session endpoint (OpenID Connect RP-Initiated Logout 1.0).
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 
+use super::super::browser_sessions::{PendingInteraction, SignIn, is_cross_origin};
 use super::super::logout::frames;
-use super::super::parameters::Parameters;
-use super::super::record::Endpoint;
+use super::super::parameters::RequestParameters;
+use super::super::request_log::Endpoint;
 use super::super::respond::{redirect, with_cookie};
-use super::super::server::{State, TestServer};
-use super::super::sessions::{Pending, SignIn, is_foreign};
-use super::authorization::with_faulty_query;
+use super::super::server::{ServerState, TestServer};
+use super::authorization::redirect_uri_with_faults;
 use super::pages;
 use crate::clock::Clock as _;
 
-pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
-    let Some(parameters) = Parameters::of_request(request).filter(|all| !all.has_repeated()) else {
-        return pages::refusal(StatusCode::BAD_REQUEST, "A parameter was sent twice.");
+pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+    let Some(parameters) = RequestParameters::of_request(request).filter(|all| !all.has_repeated())
+    else {
+        return pages::error(StatusCode::BAD_REQUEST, "A parameter is repeated.");
     };
     let state = &mut *server.state();
     let browser = state.sessions.browser(server.cookie_name(), request);
     if let Some(page) = parameters.value("page") {
-        return confirmed(server, state, request, browser.as_deref(), page);
+        return confirm(server, state, request, browser.as_deref(), page);
     }
-    let (hint, leads_to) = match check(server, state, &parameters) {
+    let (hint, redirect_uri) = match validate(server, state, &parameters) {
         Ok(checked) => checked,
-        Err(reason) => return pages::refusal(StatusCode::BAD_REQUEST, reason),
+        Err(reason) => return pages::error(StatusCode::BAD_REQUEST, reason),
     };
     let Some(browser) = browser else {
-        return go_on(leads_to.as_deref());
+        return redirect_or_confirm(redirect_uri.as_deref());
     };
     let signed_in = state.sessions.sign_in(Some(&browser));
-    // The hint vouches for the request where it speaks of the sign-in at hand (§2); without it any
-    // site could sign people out.
+    // Without a hint for the current sign-in, ask the user (§2): otherwise any site could sign users
+    // out.
     if signed_in.is_none() || (hint.is_some() && signed_in == hint.as_ref()) {
-        return sign_out(server, state, &browser, leads_to.as_deref());
+        return sign_out(server, state, &browser, redirect_uri.as_deref());
     }
     let now = server.clock().monotonic();
-    let page = state
-        .sessions
-        .add_page(&browser, Pending::Logout(leads_to.clone()), now);
-    pages::confirm_logout(server, &page, leads_to.as_deref())
+    let page = state.sessions.add_page(
+        &browser,
+        PendingInteraction::Logout(redirect_uri.clone()),
+        now,
+    );
+    pages::confirm_logout(server, &page, redirect_uri.as_deref())
 }
 
-/// The sign-in that the hint speaks of and the place to go to afterwards, with `state` in it.
-fn check(
+/// Returns the sign-in of the hint, and the post-logout redirect URI with `state`.
+fn validate(
     server: &TestServer,
-    state: &State,
-    parameters: &Parameters,
+    state: &ServerState,
+    parameters: &RequestParameters,
 ) -> Result<(Option<SignIn>, Option<String>), &'static str> {
     let hint = match parameters.value("id_token_hint") {
         Some(token) => Some(
             state
                 .grants
                 .id_token(token)
-                .ok_or("The hint was not issued here.")?,
+                .ok_or("The id_token_hint was not issued by this server.")?,
         ),
         None => None,
     };
-    let named = parameters.value("client_id");
-    if let (Some(named), Some((client_id, _))) = (named, hint)
-        && named != client_id
+    let client_id = parameters.value("client_id");
+    if let (Some(client_id), Some((hinted, _))) = (client_id, hint)
+        && client_id != hinted
     {
-        return Err("The hint was issued to another client.");
+        return Err("The id_token_hint was issued to another client.");
     }
     let sign_in = hint.map(|(_, sign_in)| sign_in.clone());
     let Some(uri) = parameters.value("post_logout_redirect_uri") else {
         return Ok((sign_in, None));
     };
-    // §3: only to a place that the client registered, and so only where the client is known.
-    let client = named.or_else(|| hint.map(|(client_id, _)| client_id.as_str()));
+    // §3: the redirect URI must be registered for the client, so the client must be known.
+    let client = client_id.or_else(|| hint.map(|(client_id, _)| client_id.as_str()));
     let client = client
         .and_then(|id| state.client(id))
-        .ok_or("The request names no client.")?;
+        .ok_or("The request does not identify a client.")?;
     if !client
         .post_logout_redirect_uris
         .iter()
         .any(|registered| registered == uri)
     {
-        return Err("The place to go to after the logout is not registered for this client.");
+        return Err("The post_logout_redirect_uri is not registered for this client.");
     }
     let pairs = parameters
         .value("state")
@@ -86,50 +89,55 @@ fn check(
         .collect();
     Ok((
         sign_in,
-        Some(with_faulty_query(server, Endpoint::EndSession, uri, pairs)),
+        Some(redirect_uri_with_faults(
+            server,
+            Endpoint::EndSession,
+            uri,
+            pairs,
+        )),
     ))
 }
 
-/// The answer to the page that asked.
-fn confirmed(
+/// Handles the form of the confirmation page.
+fn confirm(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     request: &Request<Bytes>,
     browser: Option<&str>,
     page: &str,
 ) -> Response<Bytes> {
-    if request.method() != Method::POST || is_foreign(&server.origin(), request) {
-        return pages::refusal(
+    if request.method() != Method::POST || is_cross_origin(&server.origin(), request) {
+        return pages::error(
             StatusCode::FORBIDDEN,
-            "The form was sent from another site.",
+            "The form was submitted from another site.",
         );
     }
     let now = server.clock().monotonic();
-    let pending = browser.and_then(|browser| state.sessions.page(page, browser, now));
-    let (Some(browser), Some(Pending::Logout(leads_to))) = (browser, pending) else {
-        return pages::stale();
+    let pending = browser.and_then(|browser| state.sessions.pending(page, browser, now));
+    let (Some(browser), Some(PendingInteraction::Logout(redirect_uri))) = (browser, pending) else {
+        return pages::expired();
     };
-    let leads_to = leads_to.clone();
-    sign_out(server, state, browser, leads_to.as_deref())
+    let redirect_uri = redirect_uri.clone();
+    sign_out(server, state, browser, redirect_uri.as_deref())
 }
 
 fn sign_out(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     browser: &str,
-    leads_to: Option<&str>,
+    redirect_uri: Option<&str>,
 ) -> Response<Bytes> {
     let ended = state.sessions.sign_out(browser);
     let frames = ended.as_ref().map(|sign_in| frames(server, state, sign_in));
     state.ended.extend(ended);
-    // The front channel needs a page that stays until its frames are there.
+    // Front-channel logout needs a page that stays until its frames have loaded.
     let response = match frames.filter(|frames| !frames.is_empty()) {
-        Some(frames) => pages::signed_out(&frames, leads_to),
-        None => go_on(leads_to),
+        Some(frames) => pages::signed_out(&frames, redirect_uri),
+        None => redirect_or_confirm(redirect_uri),
     };
     with_cookie(response, &format!("{}; Max-Age=0", server.cookie("")))
 }
 
-fn go_on(leads_to: Option<&str>) -> Response<Bytes> {
-    leads_to.map_or_else(|| pages::signed_out(&[], None), redirect)
+fn redirect_or_confirm(redirect_uri: Option<&str>) -> Response<Bytes> {
+    redirect_uri.map_or_else(|| pages::signed_out(&[], None), redirect)
 }

@@ -1,4 +1,4 @@
-//! How the pages look: no script, one style, everything that varies escaped.
+//! The page template: no scripts, one style sheet, all variable text escaped.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,22 +12,22 @@ use http::{Response, StatusCode};
 use super::super::respond::{empty, with_header};
 use crate::crypto::digest;
 
-/// A page whose forms lead to this server or to where `leads_to` is.
+/// Renders a page whose forms may lead to this server or to `redirect_uri`.
 pub(super) fn html(
     status: StatusCode,
     title: &str,
     content: &str,
-    leads_to: Option<&str>,
+    redirect_uri: Option<&str>,
 ) -> Response<Bytes> {
-    html_with_frames(status, title, content, leads_to, &[])
+    html_with_frames(status, title, content, redirect_uri, &[])
 }
 
-/// A page that also shows frames of these sources.
+/// Renders a page that may also show frames of these sources.
 pub(super) fn html_with_frames(
     status: StatusCode,
     title: &str,
     content: &str,
-    leads_to: Option<&str>,
+    redirect_uri: Option<&str>,
     frames: &[String],
 ) -> Response<Bytes> {
     let document = format!(
@@ -37,8 +37,8 @@ pub(super) fn html_with_frames(
         escape(title),
     );
     let style = STANDARD.encode(digest::sha256(STYLE.as_bytes()));
-    // Browsers hold the redirect that follows a form against `form-action` too.
-    let target = leads_to
+    // Browsers apply `form-action` to the redirect after a form as well.
+    let target = redirect_uri
         .map(|uri| format!(" {}", source_of(uri)))
         .unwrap_or_default();
     let frames = match frames {
@@ -55,7 +55,7 @@ pub(super) fn html_with_frames(
         (CONTENT_SECURITY_POLICY, &policy),
         (HeaderName::from_static("x-frame-options"), "DENY"),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        // `no-referrer` would make the browser send `Origin: null` from our own forms.
+        // `no-referrer` would make the browser send `Origin: null` with this server's forms.
         (REFERRER_POLICY, "same-origin"),
     ];
     let response = empty(status).map(|_| Bytes::from(document));
@@ -66,7 +66,7 @@ pub(super) fn html_with_frames(
         })
 }
 
-/// The origin of a URL, or its scheme where that is no web origin: a source expression of CSP.
+/// Returns the CSP source expression of a URL: its origin, or its scheme if the origin is opaque.
 pub(super) fn source_of(uri: &str) -> String {
     let Ok(url) = url::Url::parse(uri) else {
         return String::new();

@@ -1,4 +1,4 @@
-//! The endpoints, each in a file of its own: a request and the server's state in, an answer out.
+//! The endpoints of the test server. Each handler maps a request and the server's state to a response.
 
 mod authorization;
 mod client_assertion;
@@ -20,20 +20,20 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use url::Url;
 
-pub(super) use request::AuthorizationRequest;
+pub(super) use request::ValidatedRequest;
 
 use super::fault::Kind;
-use super::record::Endpoint;
+use super::request_log::Endpoint;
 use super::respond::{empty, method_not_allowed};
 use super::server::TestServer;
 
 const OPENID_CONFIGURATION: &str = "/.well-known/openid-configuration";
 const AUTHORIZATION_SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
 
-/// Which endpoint of an issuer a path belongs to.
-pub(super) fn at(issuer: &Url, path: &str) -> Endpoint {
+/// Returns the endpoint of an issuer that a path belongs to.
+pub(super) fn endpoint_at(issuer: &Url, path: &str) -> Endpoint {
     let base = issuer.path().trim_end_matches('/');
-    // RFC 8414 §3.1 puts the issuer's path behind the well-known one.
+    // RFC 8414 §3.1: the issuer's path follows the well-known path.
     if path.strip_prefix(AUTHORIZATION_SERVER_METADATA) == Some(base) {
         return Endpoint::Metadata;
     }
@@ -52,7 +52,7 @@ pub(super) fn at(issuer: &Url, path: &str) -> Endpoint {
     }
 }
 
-pub(super) fn answer(
+pub(super) fn handle(
     server: &TestServer,
     endpoint: Endpoint,
     request: &Request<Bytes>,
@@ -70,25 +70,25 @@ pub(super) fn answer(
         _ if !get && !post => method_not_allowed("GET, POST"),
         Endpoint::Metadata => discovery::metadata(server),
         Endpoint::KeySet => discovery::key_set(server),
-        Endpoint::Authorization => authorization::answer(server, request),
-        Endpoint::SignIn => sign_in::answer(server, request),
-        Endpoint::Consent => consent::answer(server, request),
-        Endpoint::Token => token::answer(server, request, faults),
-        Endpoint::UserInfo => user_info::answer(server, request),
-        Endpoint::EndSession => end_session::answer(server, request),
-        Endpoint::Introspection => introspection::answer(server, request, faults),
-        Endpoint::Revocation => revocation::answer(server, request),
+        Endpoint::Authorization => authorization::handle(server, request),
+        Endpoint::SignIn => sign_in::handle(server, request),
+        Endpoint::Consent => consent::handle(server, request),
+        Endpoint::Token => token::handle(server, request, faults),
+        Endpoint::UserInfo => user_info::handle(server, request),
+        Endpoint::EndSession => end_session::handle(server, request),
+        Endpoint::Introspection => introspection::handle(server, request, faults),
+        Endpoint::Revocation => revocation::handle(server, request),
         Endpoint::Unknown => empty(StatusCode::NOT_FOUND),
     }
 }
 
 impl TestServer {
-    /// The URL of an endpoint.
+    /// Returns the URL of an endpoint.
     fn url(&self, path: &str) -> String {
         format!("{}{path}", self.issuer().trim_end_matches('/'))
     }
 
-    /// The origin of the pages, as a browser writes it.
+    /// Returns the server's origin as browsers serialize it.
     fn origin(&self) -> String {
         self.shared.issuer.origin().ascii_serialization()
     }

@@ -1,4 +1,4 @@
-//! What the pages say.
+//! The pages of the test server.
 
 use bytes::Bytes;
 use http::header::REFRESH;
@@ -8,18 +8,22 @@ use url::Url;
 use super::super::respond::with_header;
 use super::super::server::TestServer;
 use super::html::{escape, html, html_with_frames, source_of};
-use super::request::AuthorizationRequest;
+use super::request::ValidatedRequest;
 
-/// The sign-in form; `wrong` is the name of a failed attempt.
+/// Returns the sign-in page; `rejected_name` is the user name of a failed attempt.
 pub(super) fn sign_in(
     server: &TestServer,
-    request: &AuthorizationRequest,
+    request: &ValidatedRequest,
     page: &str,
-    wrong: Option<&str>,
+    rejected_name: Option<&str>,
 ) -> Response<Bytes> {
-    let name = wrong.or(request.login_hint.as_deref()).unwrap_or_default();
-    let error = match wrong {
-        Some(_) => "<p class=\"error\" role=\"alert\">The user name or the password is wrong.</p>",
+    let name = rejected_name
+        .or(request.login_hint.as_deref())
+        .unwrap_or_default();
+    let error = match rejected_name {
+        Some(_) => {
+            "<p class=\"error\" role=\"alert\">User name or password is incorrect. Please try again.</p>"
+        }
         None => "",
     };
     let content = format!(
@@ -41,31 +45,37 @@ pub(super) fn sign_in(
         page = escape(page),
         name = escape(name),
     );
-    // A form that fails is shown again with the status of a form that failed.
-    let status = wrong.map_or(StatusCode::OK, |_| StatusCode::UNPROCESSABLE_ENTITY);
+    // A failed attempt is not a 200.
+    let status = rejected_name.map_or(StatusCode::OK, |_| StatusCode::UNPROCESSABLE_ENTITY);
     html(status, "Sign in", &content, Some(&request.redirect_uri))
 }
 
 pub(super) fn consent(
     server: &TestServer,
-    request: &AuthorizationRequest,
+    request: &ValidatedRequest,
     page: &str,
 ) -> Response<Bytes> {
     let scopes: String = request
         .scopes
         .iter()
-        .map(|scope| format!("<li>{}<code>{}</code></li>", meaning(scope), escape(scope)))
+        .map(|scope| {
+            format!(
+                "<li>{}<code>{}</code></li>",
+                describe_scope(scope),
+                escape(scope)
+            )
+        })
         .collect();
     let content = format!(
         "<h1>Allow access?</h1>\
-         <p><strong>{client}</strong> asks to</p>\
+         <p><strong>{client}</strong> wants to</p>\
          <ul>{scopes}</ul>\
          <form id=\"consent\" method=\"post\" action=\"{action}\">\
          <input type=\"hidden\" name=\"page\" value=\"{page}\">\
          <button type=\"submit\" name=\"decision\" value=\"allow\">Allow</button>\
          <button type=\"submit\" name=\"decision\" value=\"deny\" class=\"second\">Deny</button>\
          </form>\
-         <p class=\"small\">Either way you go back to {origin}.</p>",
+         <p class=\"small\">You will return to {origin} in either case.</p>",
         client = escape(&request.client_id),
         action = escape(&server.url("/consent")),
         page = escape(page),
@@ -79,11 +89,11 @@ pub(super) fn consent(
     )
 }
 
-/// The question that stands before a logout nobody can vouch for.
+/// Returns the page that asks for confirmation of a logout without a valid hint.
 pub(super) fn confirm_logout(
     server: &TestServer,
     page: &str,
-    leads_to: Option<&str>,
+    redirect_uri: Option<&str>,
 ) -> Response<Bytes> {
     let content = format!(
         "<h1>Sign out?</h1>\
@@ -94,15 +104,15 @@ pub(super) fn confirm_logout(
         action = escape(&server.url("/end-session")),
         page = escape(page),
     );
-    html(StatusCode::OK, "Sign out?", &content, leads_to)
+    html(StatusCode::OK, "Sign out?", &content, redirect_uri)
 }
 
-/// The end. The frames tell applications of it; then the page leads on.
-pub(super) fn signed_out(frames: &[Url], leads_to: Option<&str>) -> Response<Bytes> {
+/// Returns the signed-out page. Its frames are the front-channel logout requests; afterwards it redirects.
+pub(super) fn signed_out(frames: &[Url], redirect_uri: Option<&str>) -> Response<Bytes> {
     let mut content = "<h1>Signed out</h1>".to_owned();
-    content.push_str(&match leads_to.map(escape) {
+    content.push_str(&match redirect_uri.map(escape) {
         Some(uri) => format!(
-            "<p>You will be taken back in a moment.</p><p><a href=\"{uri}\">Continue</a></p>",
+            "<p>You will be redirected in a moment.</p><p><a href=\"{uri}\">Continue</a></p>",
         ),
         None => "<p>You can close this page.</p>".to_owned(),
     });
@@ -117,36 +127,42 @@ pub(super) fn signed_out(frames: &[Url], leads_to: Option<&str>) -> Response<Byt
         .iter()
         .map(|frame| source_of(frame.as_str()))
         .collect();
-    let page = html_with_frames(StatusCode::OK, "Signed out", &content, leads_to, &sources);
-    match leads_to {
-        // Without a script nobody knows when the frames have come: a moment must do.
+    let page = html_with_frames(
+        StatusCode::OK,
+        "Signed out",
+        &content,
+        redirect_uri,
+        &sources,
+    );
+    match redirect_uri {
+        // Without a script the page cannot tell when its frames have loaded: it waits two seconds.
         Some(uri) => with_header(page, REFRESH, &format!("2; url={uri}")),
         None => page,
     }
 }
 
-/// An error that is shown here, since there is no client to send it to.
-pub(super) fn refusal(status: StatusCode, reason: &str) -> Response<Bytes> {
-    let content = format!("<h1>This does not work</h1><p>{}</p>", escape(reason));
-    html(status, "This does not work", &content, None)
+/// Returns an error page, for errors that cannot be sent to a client (RFC 6749 §4.1.2.1).
+pub(super) fn error(status: StatusCode, reason: &str) -> Response<Bytes> {
+    let content = format!("<h1>Something went wrong</h1><p>{}</p>", escape(reason));
+    html(status, "Something went wrong", &content, None)
 }
 
-pub(super) fn stale() -> Response<Bytes> {
-    refusal(
+pub(super) fn expired() -> Response<Bytes> {
+    error(
         StatusCode::BAD_REQUEST,
-        "This page is too old or belongs to another browser. Go back \
-        to the application and start again.",
+        "This page has expired or was opened in another browser. Please go back to \
+         the application and start again.",
     )
 }
 
-fn meaning(scope: &str) -> &'static str {
+fn describe_scope(scope: &str) -> &'static str {
     match scope {
-        "openid" => "know who you are ",
+        "openid" => "see your user ID ",
         "profile" => "see your profile ",
         "email" => "see your e-mail address ",
         "address" => "see your postal address ",
         "phone" => "see your telephone number ",
-        "offline_access" => "act for you while you are away ",
+        "offline_access" => "access your data while you are not using it ",
         _ => "use ",
     }
 }

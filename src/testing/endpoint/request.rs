@@ -1,14 +1,14 @@
-//! An authorization request, checked before anybody sees a page (RFC 6749 §4.1.1, RFC 7636 §4.3,
+//! Validation of authorization requests, before any page is shown (RFC 6749 §4.1.1, RFC 7636 §4.3,
 //! OpenID Connect Core §3.1.2.1).
 
-use super::super::parameters::Parameters;
-use super::super::registry::{Grant, TestClient};
-use super::super::server::State;
+use super::super::parameters::RequestParameters;
+use super::super::registry::{GrantType, TestClient};
+use super::super::server::ServerState;
 use crate::crypto::base64url;
 use crate::protocol::ScopeSet;
 
 #[derive(Clone, Debug)]
-pub(in crate::testing) struct AuthorizationRequest {
+pub(in crate::testing) struct ValidatedRequest {
     pub(super) client_id: String,
     pub(super) redirect_uri: String,
     pub(super) scopes: ScopeSet,
@@ -16,7 +16,7 @@ pub(in crate::testing) struct AuthorizationRequest {
     pub(super) nonce: Option<String>,
     pub(super) challenge: String,
     pub(super) prompt: Prompt,
-    /// Seconds.
+    /// In seconds.
     pub(super) max_age: Option<i64>,
     pub(super) login_hint: Option<String>,
     /// The subject of the `id_token_hint`.
@@ -30,45 +30,49 @@ pub(in crate::testing) struct Prompt {
     pub(super) consent: bool,
 }
 
-/// Why a request goes no further, and whom that is told.
+/// Why a request is rejected, and where the error is reported.
 pub(super) enum Rejection {
-    /// The person at the browser: there is no place that is known to belong to the client.
-    Here(&'static str),
-    /// The client, by redirect (RFC 6749 §4.1.2.1).
-    Client {
+    /// On an error page, because no redirect URI is known to belong to the client.
+    ErrorPage(&'static str),
+    /// To the client, by redirect (RFC 6749 §4.1.2.1).
+    Redirect {
         redirect_uri: String,
         state: Option<String>,
         error: Error,
     },
 }
 
-/// An error code of an authorization response and its description.
+/// The error code and description of an authorization response.
 pub(super) type Error = (&'static str, &'static str);
 
-impl AuthorizationRequest {
-    pub(super) fn check(parameters: &Parameters, state: &State) -> Result<Self, Rejection> {
-        let (client, redirect_uri) = check_client(parameters, state).map_err(Rejection::Here)?;
-        let echoed = parameters
+impl ValidatedRequest {
+    pub(super) fn validate(
+        parameters: &RequestParameters,
+        state: &ServerState,
+    ) -> Result<Self, Rejection> {
+        let (client, redirect_uri) =
+            check_client(parameters, state).map_err(Rejection::ErrorPage)?;
+        let client_state = parameters
             .value("state")
             .filter(|_| !parameters.is_repeated("state"));
-        Self::check_rest(parameters, state, client, redirect_uri).map_err(|error| {
-            Rejection::Client {
+        Self::validate_rest(parameters, state, client, redirect_uri).map_err(|error| {
+            Rejection::Redirect {
                 redirect_uri: redirect_uri.to_owned(),
-                state: echoed.map(str::to_owned),
+                state: client_state.map(str::to_owned),
                 error,
             }
         })
     }
 
-    fn check_rest(
-        parameters: &Parameters,
-        state: &State,
+    fn validate_rest(
+        parameters: &RequestParameters,
+        state: &ServerState,
         client: &TestClient,
         redirect_uri: &str,
     ) -> Result<Self, Error> {
-        // RFC 6749 §3.1: no parameter twice.
+        // RFC 6749 §3.1: parameters must not be repeated.
         if parameters.has_repeated() {
-            return Err(("invalid_request", "a parameter was sent twice"));
+            return Err(("invalid_request", "a parameter is repeated"));
         }
         if parameters.value("request").is_some() {
             return Err(("request_not_supported", "request objects are not supported"));
@@ -90,10 +94,10 @@ impl AuthorizationRequest {
         {
             return Err(("invalid_request", "only response_mode query is supported"));
         }
-        if !client.grants.contains(&Grant::AuthorizationCode) {
+        if !client.grants.contains(&GrantType::AuthorizationCode) {
             return Err((
                 "unauthorized_client",
-                "the client may not use the code flow",
+                "the client is not allowed to use the authorization code flow",
             ));
         }
         Ok(Self {
@@ -111,33 +115,33 @@ impl AuthorizationRequest {
     }
 }
 
-/// Nothing is ever sent to a redirect URI that is not registered (RFC 6749 §3.1.2.4), and it is
-/// compared as it stands (RFC 9700 §2.1).
+/// Checks client and redirect URI. The server never redirects to a URI that is not registered (RFC 6749
+/// §3.1.2.4) and compares redirect URIs exactly (RFC 9700 §2.1).
 fn check_client<'a>(
-    parameters: &'a Parameters,
-    state: &'a State,
+    parameters: &'a RequestParameters,
+    state: &'a ServerState,
 ) -> Result<(&'a TestClient, &'a str), &'static str> {
     if parameters.is_repeated("client_id") || parameters.is_repeated("redirect_uri") {
-        return Err("The request names a client or a redirect URI twice.");
+        return Err("The client_id or redirect_uri of the request is repeated.");
     }
     let client = parameters
         .value("client_id")
         .and_then(|id| state.client(id));
-    let client = client.ok_or("The request comes from a client that is not registered here.")?;
+    let client = client.ok_or("The client is not registered.")?;
     let uri = parameters
         .value("redirect_uri")
-        .ok_or("The request names no redirect URI.")?;
+        .ok_or("The request has no redirect_uri.")?;
     if !client
         .redirect_uris
         .iter()
         .any(|registered| registered == uri)
     {
-        return Err("The redirect URI of the request is not registered for this client.");
+        return Err("The redirect_uri is not registered for this client.");
     }
     Ok((client, uri))
 }
 
-fn check_scopes(parameters: &Parameters, client: &TestClient) -> Result<ScopeSet, Error> {
+fn check_scopes(parameters: &RequestParameters, client: &TestClient) -> Result<ScopeSet, Error> {
     let scopes = parameters
         .value("scope")
         .ok_or(("invalid_scope", "scope is missing"))?;
@@ -148,20 +152,23 @@ fn check_scopes(parameters: &Parameters, client: &TestClient) -> Result<ScopeSet
     Ok(scopes)
 }
 
-/// PKCE by S256 from every client (RFC 9700 §2.1.1).
-fn check_challenge(parameters: &Parameters) -> Result<String, Error> {
+/// Requires PKCE with S256 (RFC 9700 §2.1.1).
+fn check_challenge(parameters: &RequestParameters) -> Result<String, Error> {
     let challenge = parameters.value("code_challenge");
     let challenge = challenge.ok_or(("invalid_request", "code_challenge is missing"))?;
     if parameters.value("code_challenge_method") != Some("S256") {
         return Err(("invalid_request", "code_challenge_method must be S256"));
     }
     if base64url::decode(challenge).is_none_or(|digest| digest.len() != 32) {
-        return Err(("invalid_request", "code_challenge is not a digest by S256"));
+        return Err((
+            "invalid_request",
+            "code_challenge is not a base64url SHA-256 digest",
+        ));
     }
     Ok(challenge.to_owned())
 }
 
-fn check_prompt(parameters: &Parameters) -> Result<Prompt, Error> {
+fn check_prompt(parameters: &RequestParameters) -> Result<Prompt, Error> {
     let mut prompt = Prompt::default();
     for value in parameters.value("prompt").unwrap_or_default().split(' ') {
         match value {
@@ -170,32 +177,32 @@ fn check_prompt(parameters: &Parameters) -> Result<Prompt, Error> {
             "login" => prompt.login = true,
             "consent" => prompt.consent = true,
             _ => {
-                return Err((
-                    "invalid_request",
-                    "prompt has a value that is not supported",
-                ));
+                return Err(("invalid_request", "unsupported prompt value"));
             }
         }
     }
     if prompt.none && (prompt.login || prompt.consent) {
-        return Err(("invalid_request", "prompt none stands alone"));
+        return Err((
+            "invalid_request",
+            "prompt=none cannot be combined with other values",
+        ));
     }
     Ok(prompt)
 }
 
-fn check_max_age(parameters: &Parameters) -> Result<Option<i64>, Error> {
+fn check_max_age(parameters: &RequestParameters) -> Result<Option<i64>, Error> {
     let Some(text) = parameters.value("max_age") else {
         return Ok(None);
     };
     let seconds = text
         .parse::<u32>()
-        .map_err(|_| ("invalid_request", "max_age is no number"))?;
+        .map_err(|_| ("invalid_request", "max_age is not a number"))?;
     Ok(Some(seconds.into()))
 }
 
 fn check_hint(
-    parameters: &Parameters,
-    state: &State,
+    parameters: &RequestParameters,
+    state: &ServerState,
     client: &TestClient,
 ) -> Result<Option<String>, Error> {
     let Some(hint) = parameters.value("id_token_hint") else {

@@ -1,27 +1,27 @@
-//! The form of the sign-in page.
+//! The form target of the sign-in page.
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
-use super::super::parameters::Parameters;
+use super::super::browser_sessions::{Interaction, PendingInteraction, SignIn, is_cross_origin};
+use super::super::parameters::RequestParameters;
 use super::super::respond::{random_text, redirect, with_cookie, with_query};
 use super::super::server::TestServer;
-use super::super::sessions::{Interaction, Pending, SignIn, is_foreign};
-use super::authorization::{Step, next_step, refuse, respond_code};
+use super::authorization::{Step, next_step, reject, respond_code};
 use super::pages;
 use crate::clock::Clock as _;
 use crate::protocol::ClientSecret;
 
-pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
-    // The hidden field belongs to one browser, so nobody can sign another one in as somebody else.
-    if is_foreign(&server.origin(), request) {
-        return pages::refusal(
+pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+    // Prevents login CSRF, together with the hidden field, which is bound to one browser.
+    if is_cross_origin(&server.origin(), request) {
+        return pages::error(
             StatusCode::FORBIDDEN,
-            "The form was sent from another site.",
+            "The form was submitted from another site.",
         );
     }
-    let Some(form) = Parameters::of_form(request).filter(|form| !form.has_repeated()) else {
-        return pages::refusal(StatusCode::BAD_REQUEST, "The request is not a form.");
+    let Some(form) = RequestParameters::of_form(request).filter(|form| !form.has_repeated()) else {
+        return pages::error(StatusCode::BAD_REQUEST, "The request is not a valid form.");
     };
     let state = &mut *server.state();
     let now = server.clock().monotonic();
@@ -29,9 +29,10 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
     let browser = state.sessions.browser(server.cookie_name(), request);
     let pending = browser
         .as_deref()
-        .and_then(|browser| state.sessions.page(page, browser, now));
-    let (Some(browser), Some(Pending::Authorization(interaction))) = (&browser, pending) else {
-        return pages::stale();
+        .and_then(|browser| state.sessions.pending(page, browser, now));
+    let (Some(browser), Some(PendingInteraction::Authorization(interaction))) = (&browser, pending)
+    else {
+        return pages::expired();
     };
     let password = ClientSecret::new(form.value("password").unwrap_or_default());
     let user = state
@@ -39,9 +40,9 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
         .iter()
         .find(|user| form.value("username") == Some(&user.name) && user.password == password);
     let Some(user) = user else {
-        // Which of the two was wrong is nobody's business.
-        let wrong = Some(form.value("username").unwrap_or_default());
-        return pages::sign_in(server, &interaction.request, page, wrong);
+        // The page does not tell whether the user name exists.
+        let rejected_name = Some(form.value("username").unwrap_or_default());
+        return pages::sign_in(server, &interaction.request, page, rejected_name);
     };
     interaction.signed_in = true;
     let interaction: Interaction = Interaction::clone(interaction);
@@ -50,15 +51,15 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
         at: server.clock().unix_seconds(),
         sid: random_text(),
     };
-    let browser = state.sessions.signed_in(browser, sign_in);
+    let browser = state.sessions.add_sign_in(browser, sign_in);
     let response = match next_step(server, state, &interaction, Some(&browser)) {
         Step::Consent => redirect(&with_query(&server.url("/consent"), &[("page", page)])),
         step => {
             state.sessions.close_page(page);
             match step {
                 Step::Grant(sign_in) => respond_code(server, state, &interaction.request, sign_in),
-                Step::Refuse(error) => refuse(server, &interaction.request, error),
-                Step::SignIn | Step::Consent => pages::stale(),
+                Step::Reject(error) => reject(server, &interaction.request, error),
+                Step::SignIn | Step::Consent => pages::expired(),
             }
         }
     };

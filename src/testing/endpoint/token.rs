@@ -1,38 +1,38 @@
-//! The token endpoint (RFC 6749 §3.2): three grants, one way out.
+//! The token endpoint (RFC 6749 §3.2).
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 
 use super::super::fault::Kind;
-use super::super::grants::Grant;
-use super::super::parameters::Parameters;
-use super::super::registry::{self, TestClient};
+use super::super::grants::IssuedGrant;
+use super::super::parameters::RequestParameters;
+use super::super::registry::{GrantType, TestClient};
 use super::super::respond::oauth_error;
-use super::super::server::{State, TestServer};
+use super::super::server::{ServerState, TestServer};
 use super::client_authentication::authenticate;
-use super::tokens::{Granted, issue};
+use super::tokens::{GrantedRequest, issue};
 use crate::clock::Clock as _;
 use crate::protocol::ScopeSet;
 
-/// An error code of RFC 6749 §5.2 and its description.
+/// The error code (RFC 6749 §5.2) and its description.
 type Error = (&'static str, &'static str);
 
-const BAD_GRANT: Error = (
+const INVALID_GRANT: Error = (
     "invalid_grant",
-    "the grant is unknown, expired, used or of another client",
+    "the grant is invalid, expired, revoked or was issued to another client",
 );
 
-pub(super) fn answer(
+pub(super) fn handle(
     server: &TestServer,
     request: &Request<Bytes>,
     faults: &[Kind],
 ) -> Response<Bytes> {
-    let refuse = |(code, text): Error| oauth_error(StatusCode::BAD_REQUEST, code, text);
-    let Some(form) = Parameters::of_form(request) else {
-        return refuse(("invalid_request", "the request is not a form"));
+    let reject = |(code, text): Error| oauth_error(StatusCode::BAD_REQUEST, code, text);
+    let Some(form) = RequestParameters::of_form(request) else {
+        return reject(("invalid_request", "the request is not a form"));
     };
     if form.has_repeated() {
-        return refuse(("invalid_request", "a parameter was sent twice"));
+        return reject(("invalid_request", "a parameter is repeated"));
     }
     let state = &mut *server.state();
     let client = match authenticate(server, state, request.headers(), &form) {
@@ -40,27 +40,27 @@ pub(super) fn answer(
         Err(response) => return *response,
     };
     let result = match form.value("grant_type") {
-        Some("authorization_code") => by_code(server, state, &client, &form),
-        Some("refresh_token") => by_refresh_token(server, state, &client, &form),
-        Some("client_credentials") => by_client_credentials(state, &client, &form),
+        Some("authorization_code") => redeem_code(server, state, &client, &form),
+        Some("refresh_token") => refresh(server, state, &client, &form),
+        Some("client_credentials") => client_credentials(state, &client, &form),
         Some(_) => Err(("unsupported_grant_type", "this grant type is not supported")),
         None => Err(("invalid_request", "grant_type is missing")),
     };
     match result {
         Ok(granted) => {
-            issue(server, state, &client, &granted, faults).unwrap_or_else(|| refuse(BAD_GRANT))
+            issue(server, state, &client, &granted, faults).unwrap_or_else(|| reject(INVALID_GRANT))
         }
-        Err(error) => refuse(error),
+        Err(error) => reject(error),
     }
 }
 
-fn by_code(
+fn redeem_code(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     client: &TestClient,
-    form: &Parameters,
-) -> Result<Granted, Error> {
-    check_grant_type(client, registry::Grant::AuthorizationCode)?;
+    form: &RequestParameters,
+) -> Result<GrantedRequest, Error> {
+    check_grant_type(client, GrantType::AuthorizationCode)?;
     let required = |name| {
         form.value(name)
             .ok_or(("invalid_request", "a parameter is missing"))
@@ -71,92 +71,92 @@ fn by_code(
     let id = state
         .grants
         .redeem_code(code, &client.id, redirect_uri, verifier, now)
-        .map_err(|_| BAD_GRANT)?;
-    let grant = state.grants.grant(id).ok_or(BAD_GRANT)?;
-    Ok(Granted {
+        .map_err(|_| INVALID_GRANT)?;
+    let grant = state.grants.grant(id).ok_or(INVALID_GRANT)?;
+    Ok(GrantedRequest {
         id,
         scopes: grant.scopes.clone(),
-        refreshes: false,
+        is_refresh: false,
     })
 }
 
-fn by_refresh_token(
+fn refresh(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     client: &TestClient,
-    form: &Parameters,
-) -> Result<Granted, Error> {
-    check_grant_type(client, registry::Grant::RefreshToken)?;
+    form: &RequestParameters,
+) -> Result<GrantedRequest, Error> {
+    check_grant_type(client, GrantType::RefreshToken)?;
     let token = form.value("refresh_token");
     let token = token.ok_or(("invalid_request", "refresh_token is missing"))?;
     let now = server.clock().monotonic();
     let id = state
         .grants
         .check_refresh_token(token, &client.id, now)
-        .map_err(|_| BAD_GRANT)?;
-    let granted = state.grants.grant(id).ok_or(BAD_GRANT)?.scopes.clone();
-    // RFC 6749 §6: fewer scopes may be asked for, never more.
-    let mut scopes = narrowed(form, &granted)?;
-    if let Some(left) = &client.refresh.scopes {
-        scopes = ScopeSet::from_values(scopes.iter().filter(|scope| left.contains(scope)));
+        .map_err(|_| INVALID_GRANT)?;
+    let granted = state.grants.grant(id).ok_or(INVALID_GRANT)?.scopes.clone();
+    // RFC 6749 §6: a refresh can reduce the scopes, not extend them.
+    let mut scopes = requested_scopes(form, &granted)?;
+    if let Some(allowed) = &client.refresh.scopes {
+        scopes = ScopeSet::from_values(scopes.iter().filter(|scope| allowed.contains(scope)));
     }
     if client.refresh.rotates {
-        state.grants.use_up_refresh_token(token);
+        state.grants.consume_refresh_token(token);
     }
-    Ok(Granted {
+    Ok(GrantedRequest {
         id,
         scopes,
-        refreshes: true,
+        is_refresh: true,
     })
 }
 
-fn by_client_credentials(
-    state: &mut State,
+fn client_credentials(
+    state: &mut ServerState,
     client: &TestClient,
-    form: &Parameters,
-) -> Result<Granted, Error> {
-    check_grant_type(client, registry::Grant::ClientCredentials)?;
-    // RFC 6749 §4.4: for confidential clients only.
+    form: &RequestParameters,
+) -> Result<GrantedRequest, Error> {
+    check_grant_type(client, GrantType::ClientCredentials)?;
+    // RFC 6749 §4.4: confidential clients only.
     if client.is_public() {
         return Err((
             "unauthorized_client",
-            "a public client may not use this grant type",
+            "public clients are not allowed to use this grant type",
         ));
     }
-    let scopes = narrowed(form, &client.scopes)?;
-    // Nobody signed in, so there is nobody to tell about.
+    let scopes = requested_scopes(form, &client.scopes)?;
+    // This grant has no user, so there is no ID token.
     if scopes.contains("openid") {
-        return Err(("invalid_scope", "openid needs somebody who signs in"));
+        return Err(("invalid_scope", "openid is not allowed without a user"));
     }
-    let grant = Grant {
+    let grant = IssuedGrant {
         client_id: client.id.clone(),
         sign_in: None,
         scopes: scopes.clone(),
         nonce: None,
     };
-    Ok(Granted {
+    Ok(GrantedRequest {
         id: state.grants.add(grant),
         scopes,
-        refreshes: false,
+        is_refresh: false,
     })
 }
 
-fn check_grant_type(client: &TestClient, grant: registry::Grant) -> Result<(), Error> {
+fn check_grant_type(client: &TestClient, grant: GrantType) -> Result<(), Error> {
     let allowed = client.grants.contains(&grant);
     allowed.then_some(()).ok_or((
         "unauthorized_client",
-        "the client may not use this grant type",
+        "the client is not allowed to use this grant type",
     ))
 }
 
-/// The scopes of the request, all that are allowed where it names none.
-fn narrowed(form: &Parameters, allowed: &ScopeSet) -> Result<ScopeSet, Error> {
+/// Returns the requested scopes, or all allowed scopes if the request has none.
+fn requested_scopes(form: &RequestParameters, allowed: &ScopeSet) -> Result<ScopeSet, Error> {
     let Some(scope) = form.value("scope") else {
         return Ok(allowed.clone());
     };
-    let asked = ScopeSet::parse(scope).map_err(|_| ("invalid_scope", "scope is malformed"))?;
-    let allowed = allowed.contains_all(&asked);
+    let requested = ScopeSet::parse(scope).map_err(|_| ("invalid_scope", "scope is malformed"))?;
+    let allowed = allowed.contains_all(&requested);
     allowed
-        .then_some(asked)
-        .ok_or(("invalid_scope", "a scope is not allowed here"))
+        .then_some(requested)
+        .ok_or(("invalid_scope", "a scope is not allowed"))
 }

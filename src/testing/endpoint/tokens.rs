@@ -1,34 +1,35 @@
-//! The token response (RFC 6749 §5.1) and the tokens in it.
+//! The token response (RFC 6749 §5.1) and its tokens.
 
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::fault::Kind;
-use super::super::grants::{Grant, GrantId};
+use super::super::grants::{GrantId, IssuedGrant};
 use super::super::mint::TokenMint;
 use super::super::refresh::RefreshedIdToken;
-use super::super::registry::{self, TestClient};
+use super::super::registry::{GrantType, TestClient};
 use super::super::respond::private_json;
-use super::super::server::{State, TestServer};
+use super::super::server::{ServerState, TestServer};
 use crate::clock::Clock as _;
 use crate::crypto::{Algorithm, base64url, digest};
 use crate::protocol::ScopeSet;
 
-/// What a token request has earned.
-pub(super) struct Granted {
+/// A token request that was granted.
+pub(super) struct GrantedRequest {
     pub(super) id: GrantId,
     pub(super) scopes: ScopeSet,
-    /// Whether this is not the first answer of the grant.
-    pub(super) refreshes: bool,
+    /// Whether this is a refresh.
+    pub(super) is_refresh: bool,
 }
 
-/// The answer, with an ID token where somebody signed in by `openid`; `None` where the grant is gone.
+/// Issues tokens and returns the token response, with an ID token if the scopes include `openid`.
+/// `None` if the grant was revoked.
 pub(super) fn issue(
     server: &TestServer,
-    state: &mut State,
+    state: &mut ServerState,
     client: &TestClient,
-    granted: &Granted,
+    granted: &GrantedRequest,
     faults: &[Kind],
 ) -> Option<Response<Bytes>> {
     let grant = state.grants.grant(granted.id)?.clone();
@@ -56,8 +57,8 @@ pub(super) fn issue(
     let Some(sign_in) = &grant.sign_in else {
         return Some(private_json(StatusCode::OK, &response));
     };
-    let may_refresh = client.grants.contains(&registry::Grant::RefreshToken);
-    if may_refresh && (client.refresh.rotates || !granted.refreshes) {
+    let may_refresh = client.grants.contains(&GrantType::RefreshToken);
+    if may_refresh && (client.refresh.rotates || !granted.is_refresh) {
         let lifetime = client.refresh.lifetime;
         let expires_at = lifetime.map(|lifetime| now.saturating_add(lifetime));
         let token = state.grants.issue_refresh_token(granted.id, expires_at);
@@ -66,10 +67,10 @@ pub(super) fn issue(
             response["refresh_expires_in"] = lifetime.as_secs().into();
         }
     }
-    let wants_id_token = !granted.refreshes || client.refresh.id_token != RefreshedIdToken::Absent;
-    if wants_id_token && scopes.contains("openid") {
+    let has_id_token = !granted.is_refresh || client.refresh.id_token != RefreshedIdToken::Absent;
+    if has_id_token && scopes.contains("openid") {
         let with_nonce =
-            !granted.refreshes || client.refresh.id_token == RefreshedIdToken::WithNonce;
+            !granted.is_refresh || client.refresh.id_token == RefreshedIdToken::WithNonce;
         let mint = id_token(server, &grant, with_nonce, &access_token);
         let mint = faults.iter().fold(mint, |mint, fault| match fault {
             Kind::IdToken(alter) => alter.apply(mint),
@@ -82,11 +83,11 @@ pub(super) fn issue(
     Some(private_json(StatusCode::OK, &response))
 }
 
-/// RFC 9068 §2.2; where a client acts for itself, it is the subject.
+/// Creates an access token (RFC 9068 §2.2). Without a user, the subject is the client.
 fn access_token(
     server: &TestServer,
     client: &TestClient,
-    grant: &Grant,
+    grant: &IssuedGrant,
     scopes: &ScopeSet,
     lifetime: i64,
 ) -> TokenMint {
@@ -113,8 +114,13 @@ fn access_token(
     }
 }
 
-/// OpenID Connect Core §2 and §3.1.3.6.
-fn id_token(server: &TestServer, grant: &Grant, with_nonce: bool, access_token: &str) -> TokenMint {
+/// Creates an ID token (OpenID Connect Core §2, §3.1.3.6).
+fn id_token(
+    server: &TestServer,
+    grant: &IssuedGrant,
+    with_nonce: bool,
+    access_token: &str,
+) -> TokenMint {
     let mut mint = server.id_token(&grant.client_id);
     if let Some(sign_in) = &grant.sign_in {
         mint = mint
@@ -126,11 +132,14 @@ fn id_token(server: &TestServer, grant: &Grant, with_nonce: bool, access_token: 
         mint = mint.with_claim("nonce", nonce.as_str());
     }
     let algorithm = mint.algorithm();
-    mint.with_claim("at_hash", Value::from(left_half(algorithm, access_token)))
+    mint.with_claim(
+        "at_hash",
+        Value::from(access_token_hash(algorithm, access_token)),
+    )
 }
 
-/// The left half of the digest that the algorithm of the ID token uses.
-fn left_half(algorithm: Option<Algorithm>, access_token: &str) -> String {
+/// Returns `at_hash`: the left half of the digest that belongs to the ID token's algorithm.
+fn access_token_hash(algorithm: Option<Algorithm>, access_token: &str) -> String {
     let text = access_token.as_bytes();
     match algorithm {
         Some(Algorithm::Rs384 | Algorithm::Ps384 | Algorithm::Es384) => {

@@ -1,4 +1,4 @@
-//! The userinfo endpoint (OpenID Connect Core §5.3), a protected resource by RFC 6750.
+//! The userinfo endpoint (OpenID Connect Core §5.3), protected by bearer tokens (RFC 6750).
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
@@ -9,7 +9,7 @@ use super::super::respond::{empty, private_json, with_header};
 use super::super::server::TestServer;
 use crate::clock::Clock as _;
 
-pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
+pub(super) fn handle(server: &TestServer, request: &Request<Bytes>) -> Response<Bytes> {
     let mut fields = request.headers().get_all(AUTHORIZATION).iter();
     let (field, more) = (fields.next(), fields.next());
     if more.is_some() {
@@ -24,7 +24,7 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
                 .then(|| token.trim_start_matches(' '))
         });
     let Some(token) = token else {
-        // RFC 6750 §3.1: no error code for who sent no token.
+        // RFC 6750 §3.1: no error code if the request has no token.
         return challenge(StatusCode::UNAUTHORIZED, "Bearer realm=\"userinfo\"");
     };
     let state = server.state();
@@ -36,8 +36,8 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
         .as_ref()
         .and_then(|sign_in| state.user(&sign_in.subject));
     let Some(user) = user.filter(|_| scopes.contains("openid")) else {
-        let refusal = "Bearer error=\"insufficient_scope\", scope=\"openid\"";
-        return challenge(StatusCode::FORBIDDEN, refusal);
+        let value = "Bearer error=\"insufficient_scope\", scope=\"openid\"";
+        return challenge(StatusCode::FORBIDDEN, value);
     };
     let mut claims: Map<String, Value> = user
         .claims
@@ -49,7 +49,7 @@ pub(super) fn answer(server: &TestServer, request: &Request<Bytes>) -> Response<
     private_json(StatusCode::OK, &Value::Object(claims))
 }
 
-/// The scope that a standard claim is given out with (OpenID Connect Core §5.4).
+/// Returns the scope that a standard claim requires (OpenID Connect Core §5.4).
 fn scope_of(claim: &str) -> Option<&'static str> {
     Some(match claim {
         "name" | "family_name" | "given_name" | "middle_name" | "nickname"

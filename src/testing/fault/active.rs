@@ -1,17 +1,17 @@
-//! Which faults are active where, and for how long.
+//! The active faults of each endpoint.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::super::record::Endpoint;
-use super::super::registry::Grant;
+use super::super::registry::GrantType;
+use super::super::request_log::Endpoint;
 use super::super::server::TestServer;
 use super::{Fault, Kind};
 
 impl TestServer {
-    /// Makes an endpoint fail until it is [mended](Self::mend).
+    /// Makes an endpoint fail until [`clear_faults`](Self::clear_faults).
     ///
-    /// [`Fault::parameter`] changes the redirect back to the client: set it at
-    /// [`Endpoint::Authorization`] or [`Endpoint::EndSession`], whichever page the redirect comes from.
+    /// [`Fault::parameter`] changes the redirect to the client. Set it at [`Endpoint::Authorization`] or
+    /// [`Endpoint::EndSession`], even if the sign-in or consent page sends the redirect.
     pub fn fail(&self, endpoint: Endpoint, fault: Fault) {
         self.shared.faults.add(endpoint, fault, None);
     }
@@ -21,37 +21,37 @@ impl TestServer {
         self.fail_times(endpoint, 1, fault);
     }
 
-    /// Makes the next so many requests to an endpoint fail.
+    /// Makes the next `times` requests to an endpoint fail.
     pub fn fail_times(&self, endpoint: Endpoint, times: usize, fault: Fault) {
         self.shared.faults.add(endpoint, fault, Some(times));
     }
 
-    /// Ends all faults of an endpoint.
-    pub fn mend(&self, endpoint: Endpoint) {
+    /// Removes all faults of an endpoint.
+    pub fn clear_faults(&self, endpoint: Endpoint) {
         self.shared.faults.clear(endpoint);
     }
 }
 
-/// The faults that are active, and for how many requests more.
+/// The active faults and the number of requests that each still applies to.
 #[derive(Debug, Default)]
-pub(in crate::testing) struct Faults(Mutex<Vec<Active>>);
+pub(in crate::testing) struct Faults(Mutex<Vec<ActiveFault>>);
 
 #[derive(Debug)]
-struct Active {
+struct ActiveFault {
     endpoint: Endpoint,
     fault: Fault,
     left: Option<usize>,
 }
 
-impl Active {
-    fn is_of_redirect(&self) -> bool {
+impl ActiveFault {
+    fn alters_redirect(&self) -> bool {
         matches!(self.fault.kind, Kind::Parameter(..))
     }
 }
 
 impl Faults {
     pub(in crate::testing) fn add(&self, endpoint: Endpoint, fault: Fault, times: Option<usize>) {
-        self.active().push(Active {
+        self.active().push(ActiveFault {
             endpoint,
             fault,
             left: times,
@@ -62,32 +62,36 @@ impl Faults {
         self.active().retain(|active| active.endpoint != endpoint);
     }
 
-    /// The faults that one request meets; those that are used up are gone.
-    pub(in crate::testing) fn take(&self, endpoint: Endpoint, grant: Option<Grant>) -> Vec<Kind> {
+    /// Takes the faults that apply to one request.
+    pub(in crate::testing) fn take(
+        &self,
+        endpoint: Endpoint,
+        grant: Option<GrantType>,
+    ) -> Vec<Kind> {
         self.take_where(|active| {
-            let for_it = active.fault.grant.is_none() || active.fault.grant == grant;
-            active.endpoint == endpoint && for_it && !active.is_of_redirect()
+            let grant_matches = active.fault.grant.is_none() || active.fault.grant == grant;
+            active.endpoint == endpoint && grant_matches && !active.alters_redirect()
         })
     }
 
-    /// The faults that a redirect to a client meets, from whichever page it comes.
+    /// Takes the faults that apply to a redirect to a client.
     pub(in crate::testing) fn take_parameters(&self, endpoint: Endpoint) -> Vec<Kind> {
-        self.take_where(|active| active.endpoint == endpoint && active.is_of_redirect())
+        self.take_where(|active| active.endpoint == endpoint && active.alters_redirect())
     }
 
-    fn take_where(&self, meets: impl Fn(&Active) -> bool) -> Vec<Kind> {
-        let mut met = Vec::new();
+    fn take_where(&self, applies: impl Fn(&ActiveFault) -> bool) -> Vec<Kind> {
+        let mut taken = Vec::new();
         self.active().retain_mut(|active| {
-            if active.left != Some(0) && meets(active) {
-                met.push(active.fault.kind.clone());
+            if active.left != Some(0) && applies(active) {
+                taken.push(active.fault.kind.clone());
                 active.left = active.left.map(|left| left - 1);
             }
             active.left != Some(0)
         });
-        met
+        taken
     }
 
-    fn active(&self) -> MutexGuard<'_, Vec<Active>> {
+    fn active(&self) -> MutexGuard<'_, Vec<ActiveFault>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

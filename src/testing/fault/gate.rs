@@ -1,39 +1,38 @@
-//! A gate that holds requests up until a test lets them through.
+//! A gate that blocks requests until a test opens it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-/// What [`Fault::wait_for`](super::Fault::wait_for) and
-/// [`Fault::answer_waits_for`](super::Fault::answer_waits_for) wait for: closed until it is opened,
-/// and open from then on. Clones are the same gate.
+/// Blocks requests until it is opened. Clones share the gate.
 ///
-/// With it a test decides what happens while a request is under way, without time passing.
+/// Use it with [`Fault::wait_for`](super::Fault::wait_for) or
+/// [`Fault::hold_response`](super::Fault::hold_response) to run code while a request is in flight.
 #[derive(Clone, Debug, Default)]
-pub struct Gate(Arc<Shared>);
+pub struct Gate(Arc<GateState>);
 
 #[derive(Debug, Default)]
-struct Shared {
+struct GateState {
     open: AtomicBool,
     opened: Notify,
 }
 
 impl Gate {
-    /// A closed gate.
+    /// Creates a closed gate.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Lets everybody through who waits or comes later.
+    /// Opens the gate for waiting and later requests. It cannot be closed again.
     pub fn open(&self) {
         self.0.open.store(true, Ordering::SeqCst);
         self.0.opened.notify_waiters();
     }
 
     pub(in crate::testing) async fn passed(&self) {
-        // Made before the look, so that an opening in between is not missed.
+        // Created before the check, so that an opening in between is not missed.
         let opened = self.0.opened.notified();
         if !self.0.open.load(Ordering::SeqCst) {
             opened.await;

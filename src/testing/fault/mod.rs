@@ -1,4 +1,4 @@
-//! Failures on demand: what a network and a broken authorization server do.
+//! Failures of the network and of the authorization server, on demand.
 
 mod active;
 mod gate;
@@ -15,28 +15,29 @@ pub(super) use active::Faults;
 pub use gate::Gate;
 
 use super::mint::TokenMint;
-use super::registry::Grant;
+use super::registry::GrantType;
 
-/// One thing that goes wrong at an endpoint.
+/// One failure of an endpoint.
 ///
-/// Handed to [`TestServer::fail`](super::TestServer::fail) and its siblings. Several can be active at
-/// one endpoint: delays come first, then what answers in the endpoint's place, then what changes its
-/// answer, then what holds it up or loses it, each in the order they were asked for.
+/// Pass it to [`TestServer::fail`](super::TestServer::fail), `fail_once` or `fail_times`. Several faults
+/// can be active at one endpoint. They apply in this order: delays before processing, responses that
+/// replace the endpoint's, changes of the response, delays and loss of the response. Faults of one
+/// group apply in the order they were added.
 ///
 /// ```
-/// use tower_oauth::testing::{Endpoint, Fault, Grant, TestServer};
+/// use tower_oauth::testing::{Endpoint, Fault, GrantType, TestServer};
 ///
 /// let server = TestServer::new("https://id.example.test")?;
-/// // The next refresh rotates the token, and nobody hears of it; sign-ins go on.
-/// let lost = Fault::lose_answer().only_for(Grant::RefreshToken);
+/// // The next refresh rotates the token, but the client never receives the response.
+/// let lost = Fault::lose_response().only_for(GrantType::RefreshToken);
 /// server.fail_once(Endpoint::Token, lost);
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Fault {
     pub(super) kind: Kind,
-    /// Of the requests to the token endpoint only those for this grant.
-    pub(super) grant: Option<Grant>,
+    /// Limits the fault to token requests with this grant type.
+    pub(super) grant: Option<GrantType>,
 }
 
 #[derive(Clone, Debug)]
@@ -48,9 +49,9 @@ pub(super) enum Kind {
     Status(StatusCode),
     Refusal(StatusCode, String),
     Body { content_type: String, bytes: Bytes },
-    DelayAnswer(Duration),
-    AnswerWaits(Gate),
-    LoseAnswer,
+    DelayResponse(Duration),
+    HoldResponse(Gate),
+    LoseResponse,
     Header(HeaderName, Option<HeaderValue>),
     Member(String, Option<Value>),
     Parameter(String, Option<String>),
@@ -60,7 +61,7 @@ pub(super) enum Kind {
     SignedIntrospection(Alter),
 }
 
-/// What is done to a token before it is signed.
+/// Changes a token before it is signed.
 #[derive(Clone)]
 pub(super) struct Alter(Arc<dyn Fn(TokenMint) -> TokenMint + Send + Sync>);
 
@@ -69,57 +70,60 @@ impl Fault {
         Self { kind, grant: None }
     }
 
-    /// Meets only requests for this grant; for [`Endpoint::Token`](super::Endpoint::Token).
+    /// Limits the fault to token requests with this grant type. Use it with
+    /// [`Endpoint::Token`](super::Endpoint::Token).
     #[must_use]
-    pub fn only_for(mut self, grant: Grant) -> Self {
+    pub fn only_for(mut self, grant: GrantType) -> Self {
         self.grant = Some(grant);
         self
     }
 
-    /// Waits that long by the server's clock, then goes on.
+    /// Waits for `duration` of the server's clock before processing the request.
     pub fn delay(duration: Duration) -> Self {
         Self::of(Kind::Delay(duration))
     }
 
-    /// Waits until the gate opens, before anything is done.
+    /// Waits until the gate opens before processing the request.
     pub fn wait_for(gate: &Gate) -> Self {
         Self::of(Kind::Wait(gate.clone()))
     }
 
-    /// Never answers, and does nothing.
+    /// Never processes the request and never responds.
     pub fn hang() -> Self {
         Self::of(Kind::Hang)
     }
 
-    /// Drops the connection before anything is done.
+    /// Closes the connection without processing the request.
     pub fn disconnect() -> Self {
         Self::of(Kind::Disconnect)
     }
 
-    /// Does what was asked at once, and answers that much later by the server's clock.
-    pub fn delay_answer(duration: Duration) -> Self {
-        Self::of(Kind::DelayAnswer(duration))
+    /// Processes the request immediately and sends the response after `duration` of the server's clock.
+    pub fn delay_response(duration: Duration) -> Self {
+        Self::of(Kind::DelayResponse(duration))
     }
 
-    /// Does what was asked at once, and answers when the gate opens.
-    pub fn answer_waits_for(gate: &Gate) -> Self {
-        Self::of(Kind::AnswerWaits(gate.clone()))
+    /// Processes the request immediately and sends the response when the gate opens.
+    pub fn hold_response(gate: &Gate) -> Self {
+        Self::of(Kind::HoldResponse(gate.clone()))
     }
 
-    /// Does what was asked, then drops the connection instead of answering: a refresh token has
-    /// rotated, and nobody knows the new one.
-    pub fn lose_answer() -> Self {
-        Self::of(Kind::LoseAnswer)
+    /// Processes the request, then closes the connection without a response: for example, a refresh
+    /// token has been rotated and the client does not receive the new one.
+    pub fn lose_response() -> Self {
+        Self::of(Kind::LoseResponse)
     }
 
-    /// Answers with this status and no body, and does nothing. A number that is no status counts as 500.
+    /// Responds with this status and no body, without processing the request. A number that is not a
+    /// status counts as 500.
     pub fn status(status: u16) -> Self {
         Self::of(Kind::Status(
             StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
         ))
     }
 
-    /// Answers 200, or the status of another fault, with this body, and does nothing.
+    /// Responds with this body and status 200, or the status of another fault, without processing the
+    /// request.
     pub fn body(content_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
         Self::of(Kind::Body {
             content_type: content_type.into(),
@@ -127,8 +131,8 @@ impl Fault {
         })
     }
 
-    /// Refuses by the JSON of RFC 6749 §5.2 and does nothing: 401 for `invalid_client`, 400 for any
-    /// other code.
+    /// Responds with an OAuth error (RFC 6749 §5.2) without processing the request. The status is 401
+    /// for `invalid_client` and 400 for other codes.
     pub fn refusal(code: &str) -> Self {
         let status = match code {
             "invalid_client" => StatusCode::UNAUTHORIZED,
@@ -137,32 +141,32 @@ impl Fault {
         Self::of(Kind::Refusal(status, code.to_owned()))
     }
 
-    /// Sets a header field of the answer.
+    /// Sets a header of the response.
     pub fn header(name: HeaderName, value: HeaderValue) -> Self {
         Self::of(Kind::Header(name, Some(value)))
     }
 
-    /// Takes a header field away from the answer.
+    /// Removes a header from the response.
     pub fn without_header(name: HeaderName) -> Self {
         Self::of(Kind::Header(name, None))
     }
 
-    /// Sets a member of the JSON object that is answered.
+    /// Sets a member of the JSON object in the response.
     pub fn member(name: impl Into<String>, value: impl Into<Value>) -> Self {
         Self::of(Kind::Member(name.into(), Some(value.into())))
     }
 
-    /// Takes a member away from the JSON object that is answered.
+    /// Removes a member from the JSON object in the response.
     pub fn without_member(name: impl Into<String>) -> Self {
         Self::of(Kind::Member(name.into(), None))
     }
 
-    /// Sets a query parameter of the redirect that is answered: another `iss`, a foreign `state`.
+    /// Sets a query parameter of the redirect to the client, for example `iss` or `state`.
     pub fn parameter(name: impl Into<String>, value: impl Into<String>) -> Self {
         Self::of(Kind::Parameter(name.into(), Some(value.into())))
     }
 
-    /// Takes a query parameter away from the redirect that is answered.
+    /// Removes a query parameter from the redirect to the client.
     pub fn without_parameter(name: impl Into<String>) -> Self {
         Self::of(Kind::Parameter(name.into(), None))
     }
@@ -181,17 +185,17 @@ impl Fault {
         Self::of(Kind::IdToken(Alter(Arc::new(alter))))
     }
 
-    /// Changes what the introspection endpoint says of a token: the claims are the members of its
-    /// answer, `active` among them. In a signed answer, what stands in `token_introspection`.
+    /// Changes the members of introspection responses, including `active`. In a signed response these
+    /// are the members of `token_introspection`.
     ///
-    /// `Fault::introspection(|answer| answer.with_claim("active", "true"))`
+    /// `Fault::introspection(|response| response.with_claim("active", "true"))`
     pub fn introspection(alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static) -> Self {
         Self::of(Kind::Introspection(Alter(Arc::new(alter))))
     }
 
-    /// Changes a signed answer of the introspection endpoint (RFC 9701 §5) before it is signed.
+    /// Changes signed introspection responses (RFC 9701 §5) before they are signed.
     ///
-    /// `Fault::signed_introspection(|answer| answer.with_audience("another resource server"))`
+    /// `Fault::signed_introspection(|response| response.with_audience("another resource server"))`
     pub fn signed_introspection(
         alter: impl Fn(TokenMint) -> TokenMint + Send + Sync + 'static,
     ) -> Self {

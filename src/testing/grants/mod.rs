@@ -1,24 +1,24 @@
-//! What was granted: codes, refresh tokens and access tokens, each tied to the grant it came from, so
-//! that a replay takes the whole grant down (RFC 9700 §2.1.1, §4.14.2).
+//! Grants with their codes, refresh tokens and access tokens. Replay of a code or a refresh token
+//! revokes the whole grant (RFC 9700 §2.1.1, §4.14.2).
 
 mod revocation;
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
+use super::browser_sessions::SignIn;
 use super::respond::random_text;
-use super::sessions::SignIn;
 use crate::crypto::{base64url, digest};
 use crate::protocol::ScopeSet;
 
-/// How long a code is good; RFC 6749 §4.1.2 recommends ten minutes at most.
+/// The lifetime of a code; RFC 6749 §4.1.2 recommends ten minutes at most.
 const CODE_LIFETIME: Duration = Duration::from_secs(60);
 
-/// One consent of one person to one client, or what a client got for itself.
+/// The authorization that a user gave to a client, or that a client got with its own credentials.
 #[derive(Clone, Debug)]
-pub(super) struct Grant {
+pub(super) struct IssuedGrant {
     pub(super) client_id: String,
-    /// `None` where a client acts for itself.
+    /// `None` for the client credentials grant.
     pub(super) sign_in: Option<SignIn>,
     pub(super) scopes: ScopeSet,
     pub(super) nonce: Option<String>,
@@ -26,18 +26,18 @@ pub(super) struct Grant {
 
 pub(super) type GrantId = usize;
 
-/// The presented code or refresh token is no good, for whatever reason (`invalid_grant`).
+/// The code or refresh token is not valid (`invalid_grant`).
 #[derive(Debug)]
-pub(super) struct Refused;
+pub(super) struct InvalidGrant;
 
 #[derive(Debug, Default)]
 pub(super) struct Grants {
     /// `None` once revoked.
-    grants: Vec<Option<Grant>>,
+    grants: Vec<Option<IssuedGrant>>,
     codes: HashMap<String, Code>,
     refresh_tokens: HashMap<String, RefreshToken>,
     access_tokens: HashMap<String, AccessToken>,
-    /// ID tokens that were issued, to know them again as a hint: client and sign-in.
+    /// Issued ID tokens with client and sign-in, to recognize them in `id_token_hint`.
     id_tokens: HashMap<String, (String, SignIn)>,
 }
 
@@ -66,12 +66,12 @@ struct AccessToken {
 }
 
 impl Grants {
-    pub(super) fn add(&mut self, grant: Grant) -> GrantId {
+    pub(super) fn add(&mut self, grant: IssuedGrant) -> GrantId {
         self.grants.push(Some(grant));
         self.grants.len() - 1
     }
 
-    pub(super) fn grant(&self, id: GrantId) -> Option<&Grant> {
+    pub(super) fn grant(&self, id: GrantId) -> Option<&IssuedGrant> {
         self.grants.get(id)?.as_ref()
     }
 
@@ -83,7 +83,7 @@ impl Grants {
 
     pub(super) fn issue_code(
         &mut self,
-        grant: Grant,
+        grant: IssuedGrant,
         redirect_uri: &str,
         challenge: &str,
         now: Duration,
@@ -95,12 +95,12 @@ impl Grants {
             expires_at: now.saturating_add(CODE_LIFETIME),
             used: false,
         };
-        let name = random_text();
-        self.codes.insert(name.clone(), code);
-        name
+        let value = random_text();
+        self.codes.insert(value.clone(), code);
+        value
     }
 
-    /// Takes a code in: once, from the client it was issued to, with the redirect URI of the
+    /// Redeems a code: once, for the client it was issued to, with the redirect URI of the
     /// authorization request (RFC 6749 §4.1.3) and the verifier of its challenge (RFC 7636 §4.6).
     pub(super) fn redeem_code(
         &mut self,
@@ -109,29 +109,29 @@ impl Grants {
         redirect_uri: &str,
         verifier: &str,
         now: Duration,
-    ) -> Result<GrantId, Refused> {
-        let code = self.codes.get_mut(code).ok_or(Refused)?;
+    ) -> Result<GrantId, InvalidGrant> {
+        let code = self.codes.get_mut(code).ok_or(InvalidGrant)?;
         let id = code.grant;
         if code.used {
-            // RFC 6749 §4.1.2: one of the two who presented it stole it.
+            // RFC 6749 §4.1.2: a code that is presented twice may have been stolen.
             self.revoke(id);
-            return Err(Refused);
+            return Err(InvalidGrant);
         }
         let grant = self
             .grants
             .get(id)
             .and_then(Option::as_ref)
-            .ok_or(Refused)?;
+            .ok_or(InvalidGrant)?;
         if grant.client_id != client_id {
-            return Err(Refused);
+            return Err(InvalidGrant);
         }
-        // Used up even where the rest is wrong, so that verifiers cannot be tried one by one.
+        // Consumed even if the other checks fail, so that verifiers cannot be guessed.
         code.used = true;
-        let good = code.expires_at > now
+        let valid = code.expires_at > now
             && code.redirect_uri == redirect_uri
             && is_verifier(verifier)
             && base64url::encode(&digest::sha256(verifier.as_bytes())) == code.challenge;
-        good.then_some(id).ok_or(Refused)
+        valid.then_some(id).ok_or(InvalidGrant)
     }
 
     pub(super) fn issue_refresh_token(
@@ -139,37 +139,37 @@ impl Grants {
         grant: GrantId,
         expires_at: Option<Duration>,
     ) -> String {
-        let name = random_text();
+        let value = random_text();
         let token = RefreshToken {
             grant,
             used: false,
             expires_at,
         };
-        self.refresh_tokens.insert(name.clone(), token);
-        name
+        self.refresh_tokens.insert(value.clone(), token);
+        value
     }
 
-    /// Looks at a refresh token without using it up. Presented a second time, it revokes its grant
+    /// Validates a refresh token without consuming it. Reuse of a consumed token revokes its grant
     /// (RFC 9700 §4.14.2).
     pub(super) fn check_refresh_token(
         &mut self,
         token: &str,
         client_id: &str,
         now: Duration,
-    ) -> Result<GrantId, Refused> {
-        let token = *self.refresh_tokens.get(token).ok_or(Refused)?;
+    ) -> Result<GrantId, InvalidGrant> {
+        let token = *self.refresh_tokens.get(token).ok_or(InvalidGrant)?;
         let id = token.grant;
-        if self.grant(id).ok_or(Refused)?.client_id != client_id {
-            return Err(Refused);
+        if self.grant(id).ok_or(InvalidGrant)?.client_id != client_id {
+            return Err(InvalidGrant);
         }
         if token.used {
             self.revoke(id);
-            return Err(Refused);
+            return Err(InvalidGrant);
         }
-        token.is_timely(now).then_some(id).ok_or(Refused)
+        token.is_unexpired(now).then_some(id).ok_or(InvalidGrant)
     }
 
-    pub(super) fn use_up_refresh_token(&mut self, token: &str) {
+    pub(super) fn consume_refresh_token(&mut self, token: &str) {
         if let Some(token) = self.refresh_tokens.get_mut(token) {
             token.used = true;
         }
@@ -193,8 +193,12 @@ impl Grants {
         );
     }
 
-    /// The grant and the scopes of an access token that was issued here and is still good.
-    pub(super) fn access_token(&self, token: &str, now: Duration) -> Option<(&Grant, &ScopeSet)> {
+    /// Returns the grant and the scopes of an access token if this server issued it and it is valid.
+    pub(super) fn access_token(
+        &self,
+        token: &str,
+        now: Duration,
+    ) -> Option<(&IssuedGrant, &ScopeSet)> {
         let token = self
             .access_tokens
             .get(token)
@@ -202,7 +206,7 @@ impl Grants {
         Some((self.grant(token.grant)?, &token.scopes))
     }
 
-    /// Whether an access token was issued here, and it or its grant was revoked since.
+    /// Returns whether an access token of this server, or its grant, was revoked.
     pub(super) fn is_revoked(&self, token: &str) -> bool {
         self.access_tokens
             .get(token)
@@ -214,14 +218,14 @@ impl Grants {
             .insert(token.to_owned(), (client_id.to_owned(), sign_in.clone()));
     }
 
-    /// The clients that got an ID token of this sign-in.
+    /// Returns the clients that have an ID token of this sign-in.
     pub(super) fn clients_of(&self, sign_in: &SignIn) -> Vec<String> {
-        let told = self.id_tokens.values().filter(|(_, of)| of == sign_in);
-        let clients: BTreeSet<String> = told.map(|(client_id, _)| client_id.clone()).collect();
+        let issued = self.id_tokens.values().filter(|(_, of)| of == sign_in);
+        let clients: BTreeSet<String> = issued.map(|(client_id, _)| client_id.clone()).collect();
         clients.into_iter().collect()
     }
 
-    /// The client and the sign-in of an ID token that was issued here, expired or not
+    /// Returns the client and the sign-in of an ID token of this server, expired or not
     /// (RP-Initiated Logout §2).
     pub(super) fn id_token(&self, token: &str) -> Option<&(String, SignIn)> {
         self.id_tokens.get(token)
@@ -229,7 +233,7 @@ impl Grants {
 }
 
 impl RefreshToken {
-    fn is_timely(&self, now: Duration) -> bool {
+    fn is_unexpired(&self, now: Duration) -> bool {
         self.expires_at.is_none_or(|expires_at| expires_at > now)
     }
 }

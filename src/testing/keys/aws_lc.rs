@@ -1,4 +1,4 @@
-//! Keys and signatures by aws-lc-rs.
+//! Keys and signatures with aws-lc-rs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,7 +19,7 @@ pub(super) enum Pair {
     Ed25519(Ed25519KeyPair),
 }
 
-/// RSA keys of this process: making one takes as long as a whole test.
+/// All RSA keys of this process. They are reused because generating one takes as long as a whole test.
 static RSA_KEYS: Mutex<Vec<Arc<Pair>>> = Mutex::new(Vec::new());
 
 pub(super) fn generate(algorithm: Algorithm) -> Arc<Pair> {
@@ -29,18 +29,18 @@ pub(super) fn generate(algorithm: Algorithm) -> Arc<Pair> {
         Algorithm::EdDsa => Ed25519KeyPair::generate().map(Pair::Ed25519),
         _ => return unused_rsa_key(),
     };
-    let Ok(pair) = pair else { no_randomness() };
+    let Ok(pair) = pair else { random_failure() };
     Arc::new(pair)
 }
 
-/// A key that nobody holds at this moment.
+/// Returns an RSA key that is not in use.
 fn unused_rsa_key() -> Arc<Pair> {
     let mut keys = RSA_KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(key) = keys.iter().find(|key| Arc::strong_count(key) == 1) {
         return Arc::clone(key);
     }
     let Ok(pair) = rsa::KeyPair::generate(KeySize::Rsa2048) else {
-        no_randomness()
+        random_failure()
     };
     let key = Arc::new(Pair::Rsa(pair));
     keys.push(Arc::clone(&key));
@@ -51,7 +51,7 @@ impl Pair {
     pub(super) fn public(&self, _: Algorithm) -> Public {
         match self {
             Self::Rsa(pair) => {
-                // An RSAPublicKey of 2048 bits (RFC 8017 §A.1.1): both integers stand at fixed places.
+                // An RSAPublicKey of 2048 bits (RFC 8017 §A.1.1): both integers have fixed offsets.
                 let der = pair.public_key().as_ref();
                 let part =
                     |range: std::ops::Range<usize>| der.get(range).unwrap_or_default().to_vec();
@@ -61,7 +61,7 @@ impl Pair {
                 }
             }
             Self::Ec(pair) => {
-                // An uncompressed point: one byte of form, then both coordinates (SEC 1 §2.3.3).
+                // An uncompressed point: a format byte, then both coordinates (SEC 1 §2.3.3).
                 let coordinates = pair.public_key().as_ref().get(1..).unwrap_or_default();
                 let (x, y) = coordinates.split_at(coordinates.len() / 2);
                 Public::Ec {
@@ -89,7 +89,7 @@ impl Pair {
             Self::Ed25519(pair) => Ok(pair.sign(input).as_ref().to_vec()),
         };
         let Ok(signature) = signature else {
-            no_randomness()
+            random_failure()
         };
         signature
     }
@@ -106,6 +106,6 @@ fn padding(algorithm: Algorithm) -> &'static dyn RsaEncoding {
     }
 }
 
-fn no_randomness() -> ! {
-    panic!("no key and no signature without randomness of the operating system")
+fn random_failure() -> ! {
+    panic!("the operating system's random number generator failed")
 }

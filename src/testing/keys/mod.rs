@@ -1,4 +1,4 @@
-//! Signing keys, their public halves as JWKs, and compact JWS.
+//! Signing keys, public keys as JWKs, and JWS compact serialization.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,31 +17,31 @@ mod rust_crypto;
 #[cfg(not(feature = "aws-lc-rs"))]
 use rust_crypto as backend;
 
-/// A private key of an authorization server, with the algorithm it signs by and its key id.
+/// A private key of a test authorization server, with its algorithm and key id.
 ///
-/// Cheap to clone. Keys are for tests: RSA keys are made once a process and handed on when their last
-/// holder is gone, so that two keys alive at the same time always differ. With only the `rust-crypto`
-/// backend they are a small set that is part of this crate's source, and known to everybody.
+/// Cheap to clone. Never use these keys outside of tests: generating RSA keys is slow, so the process
+/// reuses an RSA key once all of its clones are dropped. With only the `rust-crypto` backend, RSA keys
+/// come from this crate's source code and are public.
 #[derive(Clone)]
-pub struct SigningKey {
+pub struct TestSigningKey {
     algorithm: Algorithm,
     kid: String,
     pair: Arc<backend::Pair>,
 }
 
-/// The public half, as big-endian bytes.
+/// A public key as big-endian bytes.
 enum Public {
     Rsa { n: Vec<u8>, e: Vec<u8> },
     Ec { x: Vec<u8>, y: Vec<u8> },
     Ed25519 { x: Vec<u8> },
 }
 
-impl SigningKey {
-    /// A fresh key; its key id is made from its public half.
+impl TestSigningKey {
+    /// Generates a key. Its key id is derived from the public key.
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness.
+    /// If the operating system's random number generator fails.
     pub fn generate(algorithm: Algorithm) -> Self {
         let pair = backend::generate(algorithm);
         let mut key = Self {
@@ -54,24 +54,24 @@ impl SigningKey {
         key
     }
 
-    /// The same key under another id.
+    /// Sets the key id.
     #[must_use]
     pub fn with_kid(mut self, kid: impl Into<String>) -> Self {
         self.kid = kid.into();
         self
     }
 
-    /// The algorithm it signs by.
+    /// Returns the algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// The `kid` in its JWK and in the header of what it signs.
+    /// Returns the key id (`kid`).
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The public half as a JWK with `kid`, `alg` and `use` (RFC 7517 §4).
+    /// Returns the public key as a JWK with `kid`, `alg` and `use` (RFC 7517 §4).
     pub fn public_jwk(&self) -> Value {
         let mut jwk = match self.pair.public(self.algorithm) {
             Public::Rsa { n, e } => {
@@ -95,11 +95,12 @@ impl SigningKey {
         jwk
     }
 
-    /// A compact JWS over exactly these bytes: neither is looked at (RFC 7515 §7.1).
+    /// Returns a JWS in compact serialization over exactly these bytes, which need not be JSON
+    /// (RFC 7515 §7.1).
     ///
     /// # Panics
     ///
-    /// Where the operating system gives no randomness.
+    /// If the operating system's random number generator fails.
     pub fn sign(&self, header: &[u8], payload: &[u8]) -> String {
         let input = signing_input(header, payload);
         compact(&input, self.signature(input.as_bytes()), false)
@@ -110,16 +111,16 @@ impl SigningKey {
     }
 }
 
-impl fmt::Debug for SigningKey {
+impl fmt::Debug for TestSigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
+        f.debug_struct("TestSigningKey")
             .field("algorithm", &self.algorithm)
             .field("kid", &self.kid)
             .finish_non_exhaustive()
     }
 }
 
-/// The part of a JWS that a signature covers (RFC 7515 §5.1).
+/// Returns the JWS signing input (RFC 7515 §5.1).
 pub(super) fn signing_input(header: &[u8], payload: &[u8]) -> String {
     format!(
         "{}.{}",
@@ -128,8 +129,8 @@ pub(super) fn signing_input(header: &[u8], payload: &[u8]) -> String {
     )
 }
 
-/// The compact form of a JWS (RFC 7515 §3.1), with one bit in the middle of the signature flipped where
-/// it is to be broken.
+/// Returns the JWS compact serialization (RFC 7515 §3.1). If `broken`, one bit in the middle of the
+/// signature is flipped.
 pub(super) fn compact(input: &str, mut signature: Vec<u8>, broken: bool) -> String {
     let middle = signature.len() / 2;
     if let Some(byte) = signature.get_mut(middle).filter(|_| broken) {

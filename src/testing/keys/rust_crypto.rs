@@ -1,4 +1,4 @@
-//! Keys and signatures by RustCrypto, through the named provider of `jsonwebtoken`.
+//! Keys and signatures with RustCrypto, through the provider of `jsonwebtoken`.
 
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -19,14 +19,14 @@ pub(super) struct Pair {
 
 type PublicParts = (Vec<u8>, Vec<u8>);
 
-/// RSA keys in PKCS #1, one a line: making one here would take minutes without optimization.
+/// RSA keys in PKCS #1, one per line: generating one takes minutes without optimization.
 static RSA_KEYS: LazyLock<Mutex<Vec<Arc<Pair>>>> = LazyLock::new(|| {
     let lines = include_str!("rsa_keys.txt").lines();
     let keys = lines.filter_map(|line| rsa_pair(&STANDARD.decode(line).ok()?));
     Mutex::new(keys.map(Arc::new).collect())
 });
 
-// PKCS #8 (RFC 5958) up to the private value, which is all that follows.
+// The PKCS #8 encoding (RFC 5958) before the private value, which ends it.
 const P256_PREFIX: &[u8] =
     b"\x30\x41\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\
     \x48\xce\x3d\x03\x01\x07\x04\x27\x30\x25\x02\x01\x01\x04\x20";
@@ -37,24 +37,24 @@ const ED25519_PREFIX: &[u8] = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70
 
 pub(super) fn generate(algorithm: Algorithm) -> Arc<Pair> {
     let pair = match algorithm {
-        // A random value above the order of the curve is no key; the next one will be.
+        // A random value above the order of the curve is not a valid key; try again.
         Algorithm::Es256 => (0..8).find_map(|_| ec_pair(P256_PREFIX, &random::<32>(), algorithm)),
         Algorithm::Es384 => (0..8).find_map(|_| ec_pair(P384_PREFIX, &random::<48>(), algorithm)),
         Algorithm::EdDsa => ed25519_pair(&random()),
         _ => return unused_rsa_key(),
     };
     let Some(pair) = pair else {
-        panic!("the backend refuses a private key it was just given")
+        panic!("the backend rejected a generated private key")
     };
     Arc::new(pair)
 }
 
-/// A key that nobody holds at this moment, while there is one.
+/// Returns an RSA key that is not in use, or the last one if all are.
 fn unused_rsa_key() -> Arc<Pair> {
     let keys = RSA_KEYS.lock().unwrap_or_else(PoisonError::into_inner);
     let unused = keys.iter().find(|key| Arc::strong_count(key) == 1);
     let Some(key) = unused.or_else(|| keys.last()) else {
-        panic!("no RSA key can be read")
+        panic!("no RSA key could be parsed")
     };
     Arc::clone(key)
 }
@@ -115,7 +115,7 @@ impl Pair {
             .ok()
             .and_then(|signer| signer.try_sign(input).ok());
         let Some(signature) = signature else {
-            panic!("the backend did not sign")
+            panic!("the backend could not sign")
         };
         signature
     }
@@ -137,7 +137,7 @@ fn foreign(algorithm: Algorithm) -> jsonwebtoken::Algorithm {
 
 fn random<const N: usize>() -> [u8; N] {
     let Ok(bytes) = Random::system().bytes() else {
-        panic!("no key without randomness")
+        panic!("the operating system's random number generator failed")
     };
     bytes
 }

@@ -1,5 +1,5 @@
-//! The end of a sign-in, told to the clients that took part in it: with a logout token on the back
-//! channel, with a frame on the front channel (OpenID Connect Back-Channel and Front-Channel Logout).
+//! Back-channel and front-channel logout of the clients that took part in a sign-in (OpenID Connect
+//! Back-Channel Logout, OpenID Connect Front-Channel Logout).
 
 mod sent;
 
@@ -12,37 +12,37 @@ use serde_json::json;
 use tower_service::Service;
 use url::Url;
 
-pub use sent::SentLogout;
+pub use sent::SentLogoutToken;
 
 use super::browser::{Transport, origin};
+use super::browser_sessions::SignIn;
 use super::mint::TokenMint;
 use super::registry::{TestClient, absolute};
 use super::respond::with_query;
-use super::server::{State, TestServer};
-use super::sessions::SignIn;
+use super::server::{ServerState, TestServer};
 use crate::ConfigError;
 
 /// The event that makes a JWT a logout token (Back-Channel Logout §2.4).
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 impl TestClient {
-    /// Where logout tokens go when a sign-in ends of which it got an ID token (Back-Channel Logout
-    /// §2.2).
+    /// Sets the URI that receives logout tokens when a sign-in ends for which the client has an ID token
+    /// (Back-Channel Logout §2.2).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is not absolute or has a fragment.
+    /// [`ConfigError::Url`] if the URI is not absolute or has a fragment.
     pub fn with_backchannel_logout_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         self.backchannel_logout_uri = Some(absolute("back-channel logout URI", uri)?);
         Ok(self)
     }
 
-    /// What the signed-out page loads in a frame, with `iss` and `sid` in its query (Front-Channel
-    /// Logout §2, §3).
+    /// Sets the URI that the signed-out page loads in a frame, with `iss` and `sid` in its query
+    /// (Front-Channel Logout §2, §3).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is not absolute or has a fragment.
+    /// [`ConfigError::Url`] if the URI is not absolute or has a fragment.
     pub fn with_frontchannel_logout_uri(mut self, uri: &str) -> Result<Self, ConfigError> {
         self.frontchannel_logout_uri = Some(absolute("front-channel logout URI", uri)?);
         Ok(self)
@@ -50,12 +50,13 @@ impl TestClient {
 }
 
 impl TestServer {
-    /// Delivers logout tokens for this origin, say `https://shop.example.test`, to this service: an
-    /// axum router, for instance. Without one they go over TCP, to `http` on loopback only.
+    /// Sends logout tokens for this origin, for example `https://shop.example.test`, to a service in
+    /// this process, for example an axum router. Without a service they are sent over TCP, to `http`
+    /// on loopback only.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] where it is more or less than an origin.
+    /// [`ConfigError::Url`] if `at` is not an origin.
     pub fn add_relying_party<S, B>(self, at: &str, service: S) -> Result<Self, ConfigError>
     where
         S: Service<Request<Full<Bytes>>, Response = Response<B>> + Clone + Send + Sync + 'static,
@@ -74,8 +75,8 @@ impl TestServer {
         Ok(self)
     }
 
-    /// A logout token for a client, about subject `alice` and without `sid`, good for two minutes
-    /// (Back-Channel Logout §2.4): to be changed, spoiled and sent by a test.
+    /// Creates a logout token for a client with subject `alice`, no `sid`, and a lifetime of two minutes
+    /// (Back-Channel Logout §2.4). Send it with [`send_logout_token`](Self::send_logout_token).
     ///
     /// ```
     /// # use tower_oauth::testing::TestServer;
@@ -83,7 +84,7 @@ impl TestServer {
     /// let all_sessions = server.logout_token("shop").sign();
     /// let one_session = server.logout_token("shop").without_claim("sub").with_claim("sid", "the sid");
     /// let an_id_token = server.logout_token("shop").with_claim("nonce", "a nonce");
-    /// let forged = server.logout_token("shop").with_foreign_key();
+    /// let forged = server.logout_token("shop").with_wrong_key();
     /// # assert!(all_sessions != one_session.sign() && an_id_token.sign() != forged.sign());
     /// # Ok::<(), tower_oauth::ConfigError>(())
     /// ```
@@ -96,26 +97,26 @@ impl TestServer {
             .with_claim("events", json!({ EVENT: {} }))
     }
 
-    /// Signs a subject out in every browser and tells the clients, as an administrator of the server
-    /// does; what was sent. Tokens that clients hold stay good.
-    pub async fn sign_out(&self, subject: &str) -> Vec<SentLogout> {
+    /// Ends all sign-ins of a subject, as an administrator of the authorization server does, and returns
+    /// the logout tokens that were sent. Tokens of the clients stay valid.
+    pub async fn sign_out(&self, subject: &str) -> Vec<SentLogoutToken> {
         let ended = self.state().sessions.sign_out_subject(subject);
-        self.tell_clients(ended).await
+        self.notify_clients(ended).await
     }
 
-    /// The `sid` of every sign-in of a subject that lasts, in no order.
+    /// Returns the `sid` of each current sign-in of a subject, in no particular order.
     pub fn session_ids(&self, subject: &str) -> Vec<String> {
         self.state().sessions.session_ids(subject)
     }
 
-    /// Tells of what ended at a page; it is told when the next page is there.
-    pub(super) async fn tell_of_pages(&self) {
+    /// Sends logout tokens for the sign-ins that ended at a page.
+    pub(super) async fn send_pending_logouts(&self) {
         let ended = std::mem::take(&mut self.state().ended);
-        self.tell_clients(ended).await;
+        self.notify_clients(ended).await;
     }
 
-    /// Sends a logout token for each of these sign-ins to each client that is to hear of it.
-    async fn tell_clients(&self, ended: Vec<SignIn>) -> Vec<SentLogout> {
+    /// Sends a logout token for each sign-in to each client that has an ID token of it.
+    async fn notify_clients(&self, ended: Vec<SignIn>) -> Vec<SentLogoutToken> {
         let mut sent = Vec::new();
         for sign_in in ended {
             let clients = self.state().grants.clients_of(&sign_in);
@@ -131,8 +132,8 @@ impl TestServer {
     }
 }
 
-/// What the signed-out page loads for a sign-in (Front-Channel Logout §3).
-pub(super) fn frames(server: &TestServer, state: &State, sign_in: &SignIn) -> Vec<Url> {
+/// Returns the URLs that the signed-out page loads in frames (Front-Channel Logout §3).
+pub(super) fn frames(server: &TestServer, state: &ServerState, sign_in: &SignIn) -> Vec<Url> {
     let clients = state.grants.clients_of(sign_in).into_iter();
     let uris = clients.filter_map(|id| state.client(&id)?.frontchannel_logout_uri.as_deref());
     let pairs = [("iss", server.issuer()), ("sid", &sign_in.sid)];

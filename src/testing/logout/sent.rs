@@ -1,4 +1,4 @@
-//! A logout token on its way (OpenID Connect Back-Channel Logout 1.0 §2.5).
+//! Delivery of logout tokens (OpenID Connect Back-Channel Logout 1.0 §2.5).
 
 use std::time::Duration;
 
@@ -11,64 +11,64 @@ use super::super::browser::send_over_tcp;
 use super::super::server::TestServer;
 use crate::clock::within;
 
-/// How long a client may take to answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a client has to respond.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One logout token that was sent to a client, and what became of it.
+/// A logout token that was sent to a client, and the response.
 #[derive(Clone, Debug)]
-pub struct SentLogout {
+pub struct SentLogoutToken {
     client_id: String,
     uri: String,
     token: String,
     status: Option<StatusCode>,
 }
 
-impl SentLogout {
-    /// The client it was for.
+impl SentLogoutToken {
+    /// Returns the client id.
     pub fn client_id(&self) -> &str {
         &self.client_id
     }
 
-    /// Where it went.
+    /// Returns the back-channel logout URI.
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// The logout token.
+    /// Returns the logout token.
     pub fn token(&self) -> &str {
         &self.token
     }
 
-    /// What the client answered: 200 where it did what it was told (§2.8); `None` where it could not
-    /// be reached or did not answer within five seconds of the server's clock.
+    /// Returns the status of the response: 200 for a completed logout (§2.8). `None` if the client could
+    /// not be reached or did not respond within five seconds of the server's clock.
     pub fn status(&self) -> Option<StatusCode> {
         self.status
     }
 }
 
 impl TestServer {
-    /// Sends a logout token, good or hostile, to the place a client registered for them, and keeps it
-    /// in [`sent_logouts`](Self::sent_logouts); nothing for a client that registered none.
-    pub async fn send_logout_token(&self, client_id: &str, token: &str) -> Option<SentLogout> {
+    /// Sends a logout token, valid or not, to the back-channel logout URI of a client and records it in
+    /// [`sent_logout_tokens`](Self::sent_logout_tokens). Returns `None` if the client has no such URI.
+    pub async fn send_logout_token(&self, client_id: &str, token: &str) -> Option<SentLogoutToken> {
         let uri = self
             .state()
             .client(client_id)
             .and_then(|client| client.backchannel_logout_uri.clone())?;
         let clock = self.clock();
-        let status = within(&clock, PATIENCE, self.deliver(&uri, token)).await;
-        let sent = SentLogout {
+        let status = within(&clock, DELIVERY_TIMEOUT, self.deliver(&uri, token)).await;
+        let sent = SentLogoutToken {
             client_id: client_id.to_owned(),
             uri,
             token: token.to_owned(),
             status: status.flatten(),
         };
-        self.state().sent_logouts.push(sent.clone());
+        self.state().sent_logout_tokens.push(sent.clone());
         Some(sent)
     }
 
-    /// Every logout token that was sent, in order.
-    pub fn sent_logouts(&self) -> Vec<SentLogout> {
-        self.state().sent_logouts.clone()
+    /// Returns all logout tokens that were sent, in order.
+    pub fn sent_logout_tokens(&self) -> Vec<SentLogoutToken> {
+        self.state().sent_logout_tokens.clone()
     }
 
     async fn deliver(&self, uri: &str, token: &str) -> Option<StatusCode> {
@@ -82,10 +82,10 @@ impl TestServer {
             .ok()?;
         let parties = self.state().relying_parties.clone();
         let party = parties.iter().find(|(origin, _)| *origin == url.origin());
-        let answer = match party {
+        let response = match party {
             Some((_, transport)) => transport.send(request).await,
             None => send_over_tcp(&url, request).await,
         };
-        Some(answer.ok()?.status())
+        Some(response.ok()?.status())
     }
 }

@@ -17,7 +17,7 @@ use super::verified::TokenInfo;
 use crate::crypto::{CacheTag, TokenTagger};
 use crate::issuer::{KeyRef, KeyStatus};
 use crate::random::Random;
-use crate::telemetry::Source;
+use crate::telemetry::TokenOrigin;
 
 /// The default size of the cache of a layer.
 pub(super) const DEFAULT_BYTES: usize = 32 * 1024 * 1024;
@@ -89,7 +89,7 @@ impl TokenCache {
         }
         match provenance.verifier.key_status(&token_info, &provenance.key) {
             KeyStatus::Current => {
-                Source::Remembered.count();
+                TokenOrigin::Cached.count();
                 tracing::trace!(
                     name: "token_cache_hit",
                     target: "tower_oauth::token",

@@ -215,7 +215,7 @@ impl Dpop {
         Ok(self)
     }
 
-    /// Uses this clock for proofs, nonces and the replay store.
+    /// Uses this clock for proofs, nonces and the replay store. The default replay store is replaced by an empty one.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         let clock: SharedClock = Arc::new(clock);

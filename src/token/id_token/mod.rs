@@ -11,7 +11,7 @@ use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, base64url, digest, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget};
-use crate::protocol::claims::{Registered, seconds};
+use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
@@ -85,7 +85,7 @@ fn check(signed: &Signed, expected: &LoginExpectations<'_>, now: i64) -> Result<
 }
 
 /// OpenID Connect Core §2: `iat` is required. §3.1.3.7 (10): it must be recent.
-fn check_age(claims: &Registered, now: i64) -> Result<(), IdTokenError> {
+fn check_age(claims: &RegisteredClaims, now: i64) -> Result<(), IdTokenError> {
     let issued_at = claims.issued_at.ok_or(IdTokenError::IssuedAt)?;
     if issued_at < now.saturating_sub(MAX_AGE + LEEWAY) {
         return Err(IdTokenError::IssuedLongAgo);
@@ -94,7 +94,7 @@ fn check_age(claims: &Registered, now: i64) -> Result<(), IdTokenError> {
 }
 
 /// OpenID Connect Core §2: at most 255 ASCII characters. NUL is rejected because it terminates strings in some databases.
-fn check_subject(claims: &Registered) -> Result<(), IdTokenError> {
+fn check_subject(claims: &RegisteredClaims) -> Result<(), IdTokenError> {
     let subject = claims.subject.as_deref().ok_or(IdTokenError::Subject)?;
     if !(1..=255).contains(&subject.len()) || !subject.is_ascii() || subject.contains('\0') {
         return Err(IdTokenError::Subject);
@@ -106,7 +106,7 @@ fn check_subject(claims: &Registered) -> Result<(), IdTokenError> {
 /// party.
 pub(super) fn check_audience(
     payload: &Object<'_>,
-    claims: &Registered,
+    claims: &RegisteredClaims,
     client_id: &str,
 ) -> Result<(), IdTokenError> {
     if !claims.audience.iter().any(|one| **one == *client_id) {

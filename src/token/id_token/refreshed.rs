@@ -5,7 +5,7 @@ use super::{LEEWAY, check_age, check_audience, check_subject, hash_matches, rule
 use crate::clock::unix_seconds;
 use crate::crypto::Jws;
 use crate::issuer::AuthorizationServer;
-use crate::protocol::claims::{Registered, seconds};
+use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, Nonce};
 use crate::token::error::VerifyErrorKind;
@@ -64,14 +64,14 @@ fn check_unverified(
 ) -> Result<(), IdTokenError> {
     let jws = Jws::read(id_token.expose()).map_err(|_| malformed())?;
     let payload = parse_object(jws.payload()).map_err(|_| malformed())?;
-    let registered = Registered::read(&payload).map_err(|_| malformed())?;
+    let registered = RegisteredClaims::read(&payload).map_err(|_| malformed())?;
     check_identity(&payload, &registered, expected)
 }
 
 /// §12.2: the same subject and audience. The audience of the first ID token was this client only.
 fn check_identity(
     payload: &Object<'_>,
-    claims: &Registered,
+    claims: &RegisteredClaims,
     expected: &RefreshExpectations<'_>,
 ) -> Result<(), IdTokenError> {
     check_subject(claims)?;

@@ -50,7 +50,7 @@ impl Introspector {
             in_flight: Arc::new(InFlight::new(&settings)),
             circuit: Circuit::default(),
             concurrency: ConcurrencyLimit::new(settings.concurrency),
-            logs: LogLimits::by_minute(),
+            logs: LogLimits::per_minute(),
             settings,
         }
     }
@@ -71,7 +71,7 @@ impl Introspector {
         self.circuit.admit(was_active, now).map_err(paused)?;
         let mut receiver = match self.join(key, token, was_active) {
             Joined::Completed(result) => {
-                return result.inspect(|_| telemetry::Source::IntrospectionRemembered.count());
+                return result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count());
             }
             Joined::Waiting(receiver) => receiver,
             Joined::Full => {
@@ -90,7 +90,7 @@ impl Introspector {
             Some(Ok(result)) => result
                 .clone()
                 .unwrap_or_else(|| Err(unavailable("no response", DEFAULT_RETRY_AFTER)))
-                .inspect(|_| telemetry::Source::Introspected.count()),
+                .inspect(|_| telemetry::TokenOrigin::Introspected.count()),
             Some(Err(_)) => {
                 let reason = "the introspection request was canceled";
                 Err(unavailable(reason, DEFAULT_RETRY_AFTER))
@@ -153,7 +153,7 @@ impl Introspector {
                         .record_response_time(now.saturating_sub(requested_at));
                 }
                 if self.circuit.succeeded(now)
-                    && self.logs.admit("introspection_recovered", "", now)
+                    && self.logs.allows("introspection_recovered", "", now)
                 {
                     tracing::info!(
                         name: "introspection_recovered",
@@ -203,7 +203,7 @@ impl Introspector {
             true => "introspection_credentials_rejected",
             false => "introspection_failed",
         };
-        match self.logs.admit(name, failure.kind(), now) {
+        match self.logs.allows(name, failure.kind(), now) {
             true if is_misconfigured => tracing::error!(
                 name: "introspection_credentials_rejected",
                 target: "tower_oauth::bearer",

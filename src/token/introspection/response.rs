@@ -1,7 +1,7 @@
 //! Parsing of the introspection response (RFC 7662 §2.2).
 
 use crate::protocol::ScopeSet;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::token::scope_mapping::ScopeMapping;
@@ -19,7 +19,7 @@ pub(super) enum IntrospectionResponse {
 pub(super) struct ActiveToken {
     /// The JSON text of the response.
     pub(super) text: String,
-    pub(super) registered: Registered,
+    pub(super) registered: RegisteredClaims,
     /// The scopes found by the scope mapping, if one is configured.
     pub(super) scopes: Option<ScopeSet>,
     pub(super) token_type: TokenType,
@@ -63,7 +63,7 @@ pub(super) fn read(
         // RFC 7662 §2.2: `active` is required and a boolean. A string "true" is not accepted.
         _ => return Err(InvalidResponse::NoActive),
     }
-    let registered = Registered::read(&members).map_err(|_| InvalidResponse::Member)?;
+    let registered = RegisteredClaims::read(&members).map_err(|_| InvalidResponse::Member)?;
     let token_type = read_token_type(&members)?;
     let confirmation = members
         .member("cnf")

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use super::response::{ActiveToken, TokenType};
 use super::settings::Settings;
 use crate::protocol::Claims;
-use crate::protocol::claims::Registered;
+use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::token::TokenInfo;
 use crate::token::audience::Audience;
@@ -52,7 +52,7 @@ pub(super) fn validate(
 
 /// Checks `exp`, `nbf` and `iat`. Also called on every use of a cached result.
 pub(super) fn check_times(
-    claims: &Registered,
+    claims: &RegisteredClaims,
     now: i64,
     leeway: i64,
 ) -> Result<(), VerifyErrorKind> {
@@ -70,7 +70,7 @@ pub(super) fn check_times(
 }
 
 /// Checks `aud`. As with JWTs, a token without `aud` is rejected unless the audience is unchecked.
-fn check_audience(settings: &Settings, claims: &Registered) -> Result<(), VerifyErrorKind> {
+fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyErrorKind> {
     if settings.audience.accepts(claims) {
         return Ok(());
     }

@@ -140,7 +140,7 @@ impl IntrospectionVerifier {
         }
         let result = self.introspector.cached(&self.key(token));
         if let Some(Ok(_)) = result {
-            telemetry::Source::IntrospectionRemembered.count();
+            telemetry::TokenOrigin::IntrospectionCached.count();
         }
         result
     }
@@ -150,7 +150,7 @@ impl IntrospectionVerifier {
         check_syntax(token)?;
         let key = self.key(token);
         match self.introspector.cached(&key) {
-            Some(result) => result.inspect(|_| telemetry::Source::IntrospectionRemembered.count()),
+            Some(result) => result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count()),
             None => self.introspector.introspect(&key, token).await,
         }
     }

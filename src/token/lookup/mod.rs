@@ -106,7 +106,7 @@ impl IssuerLookup {
                 lookup,
                 clock: Arc::new(SystemClock),
                 cache: Mutex::default(),
-                logs: LogLimits::by_second(),
+                logs: LogLimits::per_second(),
             }),
         }
     }
@@ -119,7 +119,7 @@ impl IssuerLookup {
             lookup: Arc::clone(&self.shared.lookup),
             clock: Arc::new(clock),
             cache: Mutex::default(),
-            logs: LogLimits::by_second(),
+            logs: LogLimits::per_second(),
         };
         Self {
             shared: Arc::new(shared),
@@ -216,7 +216,7 @@ impl LookupState {
     /// Logs a failure. The issuer is chosen by the caller, so it is escaped and shortened.
     fn log_failure(&self, kind: &'static str, issuer: &str, error: &str) {
         let now = self.clock.monotonic();
-        if self.logs.admit("issuer_lookup_failed", kind, now) {
+        if self.logs.allows("issuer_lookup_failed", kind, now) {
             tracing::warn!(
                 name: "issuer_lookup_failed",
                 target: "tower_oauth::bearer",

@@ -1,4 +1,4 @@
-//! Tokens that the provider binds to a key, and proofs that another library makes (RFC 9449).
+//! DPoP-bound tokens of oidc-provider, with proofs of another library (RFC 9449).
 
 use axum::Router;
 use axum::routing::get;
@@ -10,7 +10,7 @@ use super::audience;
 use crate::caller::Caller;
 use crate::provider::{Provider, SECRET};
 
-/// An API on a socket: `/v1/notes` needs a token, `/v1/notes/write` a scope that none has.
+/// Serves an API: `/v1/notes` requires a token, `/v1/notes/write` a scope that no token has.
 async fn serve(verifier: impl Into<Verifier>, change: impl FnOnce(Dpop) -> Dpop) -> String {
     async fn caller(token: VerifiedToken) -> String {
         token.client_id().unwrap().to_owned()
@@ -33,7 +33,7 @@ fn jwt(provider: &Provider) -> JwtVerifier {
     JwtVerifier::new(&provider.authorization_server(), audience("es256").as_str()).unwrap()
 }
 
-fn refused(status: u64, scheme: &str, error: &str) -> (u64, String, String) {
+fn rejected(status: u64, scheme: &str, error: &str) -> (u64, String, String) {
     (status, scheme.to_owned(), error.to_owned())
 }
 
@@ -47,14 +47,17 @@ async fn dpop_bound_tokens_are_accepted_with_proofs_of_another_library() {
         let key = json!({ "dpop": algorithm });
         let token = caller.token(&audience("es256"), &key);
         for url in [notes.clone(), format!("{notes}?page=2&q=%2F")] {
-            let answer = caller.call(&url, &token, &key);
-            assert_eq!(answer.status(), 200, "{algorithm}: {answer:?}");
-            assert_eq!(answer.body(), "svc", "{algorithm}");
+            let response = caller.call(&url, &token, &key);
+            assert_eq!(response.status(), 200, "{algorithm}: {response:?}");
+            assert_eq!(response.body(), "svc", "{algorithm}");
         }
-        let answer = caller.call(&format!("{notes}/write"), &token, &key);
-        assert_eq!(answer.refusal(), refused(403, "DPoP", "insufficient_scope"));
+        let response = caller.call(&format!("{notes}/write"), &token, &key);
+        assert_eq!(
+            response.rejection(),
+            rejected(403, "DPoP", "insufficient_scope")
+        );
         assert!(
-            answer
+            response
                 .header("www-authenticate")
                 .contains("scope=\"api:write\"")
         );
@@ -67,13 +70,13 @@ async fn dpop_bound_tokens_are_accepted_with_proofs_of_another_library() {
         );
     }
     let plain = caller.token(&audience("es256"), &json!({}));
-    let answer = caller.call(&notes, &plain, &json!({}));
-    assert_eq!(answer.status(), 200, "unbound tokens are Bearer tokens");
+    let response = caller.call(&notes, &plain, &json!({}));
+    assert_eq!(response.status(), 200, "unbound tokens are Bearer tokens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_stolen_token_or_proof_is_worth_nothing() {
+async fn a_stolen_token_or_proof_is_rejected() {
     let provider = Provider::start(&[]);
     let notes = serve(jwt(&provider), |dpop| dpop).await;
     check_thefts(&provider, &notes, &audience("es256"));
@@ -81,18 +84,18 @@ async fn a_stolen_token_or_proof_is_worth_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn dpop_bound_opaque_tokens_need_their_proof() {
+async fn dpop_bound_opaque_tokens_require_a_proof() {
     let provider = Provider::start(&[]);
     let client = Client::confidential("rs-basic", SECRET);
     let server = provider.authorization_server();
     let verifier = IntrospectionVerifier::new(&server, client, audience("opaque").as_str());
     let notes = serve(verifier.unwrap(), |dpop| dpop).await;
     check_thefts(&provider, &notes, &audience("opaque"));
-    let asked = provider.requests()["/token/introspection"];
-    assert_eq!(asked, 2, "each token once, however it was shown");
+    let calls = provider.requests()["/token/introspection"];
+    assert_eq!(calls, 2, "one call for each token");
 }
 
-/// What a thief can try with a token of another's key, and with what was sent by its owner.
+/// Tries a token and proofs of its owner with another key, without a key, and for other requests.
 fn check_thefts(provider: &Provider, notes: &str, audience: &str) {
     let mut caller = Caller::start(provider, &[]);
     let (owner, thief) = (
@@ -107,22 +110,22 @@ fn check_thefts(provider: &Provider, notes: &str, audience: &str) {
     assert_eq!(first.status(), 200, "{first:?}");
     let (scheme, proof) = (format!("DPoP {token}"), first.sent("dpop").to_owned());
     assert_eq!(first.sent("authorization"), scheme);
-    let invalid_proof = refused(401, "DPoP", "invalid_dpop_proof");
+    let invalid_proof = rejected(401, "DPoP", "invalid_dpop_proof");
 
     let both = json!({ "authorization": scheme, "dpop": proof });
-    let answer = caller.send(notes, &both, &no_key);
-    assert_eq!(answer.refusal(), invalid_proof, "sent again");
-    let answer = caller.send(notes, &json!({ "authorization": scheme }), &no_key);
-    assert_eq!(answer.refusal(), invalid_proof, "without a proof");
+    let response = caller.send(notes, &both, &no_key);
+    assert_eq!(response.rejection(), invalid_proof, "replay");
+    let response = caller.send(notes, &json!({ "authorization": scheme }), &no_key);
+    assert_eq!(response.rejection(), invalid_proof, "without a proof");
 
-    let answer = caller.call(notes, &token, &no_key);
-    let bearer = refused(401, "Bearer", "invalid_token");
-    assert_eq!(answer.refusal(), bearer, "as a bearer token");
-    let answer = caller.call(notes, &token, &thief);
-    let binding = refused(401, "DPoP", "invalid_token");
-    assert_eq!(answer.refusal(), binding, "with another key");
+    let response = caller.call(notes, &token, &no_key);
+    let bearer = rejected(401, "Bearer", "invalid_token");
+    assert_eq!(response.rejection(), bearer, "as a bearer token");
+    let response = caller.call(notes, &token, &thief);
+    let binding = rejected(401, "DPoP", "invalid_token");
+    assert_eq!(response.rejection(), binding, "with another key");
 
-    // A fresh proof of the owner's, made for one request and shown with another.
+    // A new proof of the owner, used with another request.
     let other = caller.token(audience, &owner);
     let elsewhere = format!("{notes}/write");
     for (name, url, method, with) in [
@@ -130,23 +133,23 @@ fn check_thefts(provider: &Provider, notes: &str, audience: &str) {
         ("another method", notes, "POST", &token),
         ("another token", notes, "GET", &other),
     ] {
-        let held = json!({ "dpop": "ES256 owner", "method": method, "hold": true });
-        let made = caller.call(url, with, &held);
+        let unsent = json!({ "dpop": "ES256 owner", "method": method, "hold": true });
+        let made = caller.call(url, with, &unsent);
         let stolen = json!({ "authorization": scheme, "dpop": made.sent("dpop") });
-        let answer = caller.send(notes, &stolen, &no_key);
-        assert_eq!(answer.refusal(), invalid_proof, "made for {name}");
+        let response = caller.send(notes, &stolen, &no_key);
+        assert_eq!(response.rejection(), invalid_proof, "proof for {name}");
     }
-    let answer = caller.call(notes, &own, &thief);
+    let response = caller.call(notes, &own, &thief);
     assert_eq!(
-        answer.status(),
+        response.status(),
         200,
-        "a token of one's own is good all the same"
+        "a token with its own key is accepted"
     );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn nonces_are_learnt_by_another_library() {
+async fn another_library_uses_nonces() {
     let provider = Provider::start(&[]);
     let key = DpopNonceKey::generate().unwrap();
     let notes = serve(jwt(&provider), |dpop| dpop.with_nonces(key)).await;
@@ -155,12 +158,15 @@ async fn nonces_are_learnt_by_another_library() {
     let token = caller.token(&audience("es256"), &key);
 
     let once = json!({ "dpop": "ES256", "once": true });
-    let answer = caller.call(&notes, &token, &once);
-    assert_eq!(answer.refusal(), refused(401, "DPoP", "use_dpop_nonce"));
-    assert!(!answer.header("dpop-nonce").is_empty());
-    assert!(answer.header("cache-control").contains("no-store"));
+    let response = caller.call(&notes, &token, &once);
+    assert_eq!(
+        response.rejection(),
+        rejected(401, "DPoP", "use_dpop_nonce")
+    );
+    assert!(!response.header("dpop-nonce").is_empty());
+    assert!(response.header("cache-control").contains("no-store"));
     for _ in 0..3 {
-        let answer = caller.call(&notes, &token, &once);
-        assert_eq!(answer.status(), 200, "the nonce is used on: {answer:?}");
+        let response = caller.call(&notes, &token, &once);
+        assert_eq!(response.status(), 200, "the nonce is reused: {response:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Opaque tokens: the provider is asked about them (RFC 7662), in plain and in signed answers (RFC 9701).
+//! Opaque tokens: introspection at oidc-provider (RFC 7662), with plain and signed responses (RFC 9701).
 
 use axum::Router;
 use axum::routing::get;
@@ -10,7 +10,7 @@ use super::{audience, call, challenge};
 use crate::provider::{Provider, SECRET};
 
 fn api(verifier: impl Into<Verifier>) -> Router {
-    // The provider names no subject where a client asked for itself.
+    // The provider sends no subject for the client credentials grant.
     async fn caller(token: VerifiedToken) -> String {
         format!("{:?} {}", token.client_id(), token.scopes())
     }
@@ -26,8 +26,8 @@ fn introspecting(provider: &Provider, client: Client) -> IntrospectionVerifier {
     IntrospectionVerifier::new(&server, client, audience("opaque").as_str()).unwrap()
 }
 
-/// How often the provider was asked about a token.
-fn questions(provider: &Provider) -> u64 {
+/// Returns the number of introspection requests.
+fn introspections(provider: &Provider) -> u64 {
     let requests = provider.requests();
     requests.get("/token/introspection").copied().unwrap_or(0)
 }
@@ -46,26 +46,26 @@ async fn opaque_tokens_are_introspected_by_secret_and_by_assertion() {
         ),
     ] {
         let api = api(introspecting(&provider, client));
-        let before = questions(&provider);
+        let before = introspections(&provider);
         for _ in 0..3 {
-            let answer = call(&api, "/", &token).await;
-            assert_eq!(answer.status(), StatusCode::OK, "{name}: {answer:?}");
-            let body = axum::body::to_bytes(answer.into_body(), 1024).await;
+            let response = call(&api, "/", &token).await;
+            assert_eq!(response.status(), StatusCode::OK, "{name}: {response:?}");
+            let body = axum::body::to_bytes(response.into_body(), 1024).await;
             assert_eq!(body.unwrap(), "Some(\"svc\") api:read", "{name}");
         }
-        let answer = call(&api, "/write", &token).await;
-        assert_eq!(answer.status(), StatusCode::FORBIDDEN, "{name}");
-        assert_eq!(questions(&provider) - before, 1, "{name}: asked once");
+        let response = call(&api, "/write", &token).await;
+        assert_eq!(response.status(), StatusCode::FORBIDDEN, "{name}");
+        assert_eq!(introspections(&provider) - before, 1, "{name}: one request");
 
-        let answer = call(&api, "/", "no-token-of-this-provider").await;
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{name}");
-        assert!(challenge(&answer).contains("error=\"invalid_token\""));
+        let response = call(&api, "/", "no-token-of-this-provider").await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{name}");
+        assert!(challenge(&response).contains("error=\"invalid_token\""));
     }
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn what_the_provider_does_not_say_of_a_token_is_not_believed() {
+async fn other_audiences_are_rejected_and_wrong_client_credentials_are_unavailable() {
     let provider = Provider::start(&[]);
     let server = provider.authorization_server();
     let token = provider.client_credentials(&audience("opaque"));
@@ -75,23 +75,23 @@ async fn what_the_provider_does_not_say_of_a_token_is_not_believed() {
     let elsewhere = Router::new()
         .route("/", get(async |_: VerifiedToken| "reached"))
         .layer(elsewhere.unwrap());
-    let answer = call(&elsewhere, "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert!(challenge(&answer).contains("for another audience"));
+    let response = call(&elsewhere, "/", &token).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert!(challenge(&response).contains("for another audience"));
 
-    // Credentials of ours that are wrong say nothing of the token.
+    // Wrong credentials of the API say nothing about the token.
     let unknown = api(introspecting(
         &provider,
         Client::confidential("rs-basic", "wrong"),
     ));
-    let answer = call(&unknown, "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(!answer.headers().contains_key(header::WWW_AUTHENTICATE));
+    let response = call(&unknown, "/", &token).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert!(!response.headers().contains_key(header::WWW_AUTHENTICATE));
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn signed_introspection_answers_are_verified() {
+async fn signed_introspection_responses_are_verified() {
     let provider = Provider::start(&[]);
     let token = provider.client_credentials(&audience("opaque"));
     let by_secret = || Client::confidential("rs-signed", SECRET);
@@ -102,22 +102,22 @@ async fn signed_introspection_answers_are_verified() {
     ] {
         let verifier = introspecting(&provider, client).with_signed_responses();
         let api = api(verifier);
-        let answer = call(&api, "/", &token).await;
-        assert_eq!(answer.status(), StatusCode::OK, "{name}: {answer:?}");
-        let answer = call(&api, "/", "no-token-of-this-provider").await;
-        assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{name}");
+        let response = call(&api, "/", &token).await;
+        assert_eq!(response.status(), StatusCode::OK, "{name}: {response:?}");
+        let response = call(&api, "/", "no-token-of-this-provider").await;
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED, "{name}");
     }
 
-    // The answer is signed by ES256, which is not allowed here: nothing was judged.
+    // The response is signed with ES256, which is not allowed here, so the token was not validated.
     let verifier = introspecting(&provider, by_secret()).with_signed_responses();
     let api = api(verifier.with_algorithms([Algorithm::Rs256]).unwrap());
-    let answer = call(&api, "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let response = call(&api, "/", &token).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_revoked_token_is_refused_once_it_is_forgotten() {
+async fn a_revoked_token_is_rejected_after_invalidation() {
     let provider = Provider::start(&[]);
     let token = provider.client_credentials(&audience("opaque"));
     let verifier = introspecting(&provider, Client::confidential("rs-basic", SECRET));
@@ -126,14 +126,14 @@ async fn a_revoked_token_is_refused_once_it_is_forgotten() {
 
     provider.revoke(&token);
     verifier.invalidate(&token);
-    let answer = call(&api, "/", &token).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(questions(&provider), 2);
+    let response = call(&api, "/", &token).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(introspections(&provider), 2);
 }
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn one_layer_takes_jwts_and_opaque_tokens() {
+async fn one_layer_accepts_jwts_and_opaque_tokens() {
     let provider = Provider::start(&[]);
     let server = provider.authorization_server();
     let jwt = JwtVerifier::new(&server, audience("es256").as_str()).unwrap();
@@ -142,14 +142,14 @@ async fn one_layer_takes_jwts_and_opaque_tokens() {
 
     let token = provider.client_credentials(&audience("es256"));
     assert_eq!(call(&api, "/", &token).await.status(), StatusCode::OK);
-    assert_eq!(questions(&provider), 0, "a JWT is judged here");
-    // A JWT that is no good is not good elsewhere either.
+    assert_eq!(introspections(&provider), 0, "a JWT is verified locally");
+    // An invalid JWT is not introspected.
     let foreign = provider.client_credentials(&audience("rs256"));
-    let answer = call(&api, "/", &foreign).await;
-    assert_eq!(answer.status(), StatusCode::UNAUTHORIZED);
-    assert_eq!(questions(&provider), 0);
+    let response = call(&api, "/", &foreign).await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(introspections(&provider), 0);
 
     let token = provider.client_credentials(&audience("opaque"));
     assert_eq!(call(&api, "/", &token).await.status(), StatusCode::OK);
-    assert_eq!(questions(&provider), 1);
+    assert_eq!(introspections(&provider), 1);
 }

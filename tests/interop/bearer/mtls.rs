@@ -1,4 +1,4 @@
-//! Tokens that the provider binds to the certificate of a TLS connection (RFC 8705).
+//! Certificate-bound tokens of oidc-provider (RFC 8705).
 
 use axum::Router;
 use axum::routing::get;
@@ -10,12 +10,12 @@ use tower_oauth::{BearerLayer, Client, VerifiedToken};
 use super::audience;
 use crate::caller::Caller;
 use crate::provider::{Provider, SECRET};
-use crate::tls::{Authority, Certified};
+use crate::tls::{Authority, CertifiedKey};
 
-/// A provider, an API, and a client with two certificates, all over TLS.
+/// A provider and a client with two certificates, over TLS.
 struct World {
     authority: Authority,
-    certificates: [Certified; 2],
+    certificates: [CertifiedKey; 2],
     provider: Provider,
 }
 
@@ -52,7 +52,7 @@ impl World {
         Caller::start(&self.provider, &settings)
     }
 
-    /// A token bound to a certificate is accepted over a connection with that one, and over no other.
+    /// Checks that a bound token is accepted only over a connection with its certificate.
     async fn check(&self, verifier: impl Into<Verifier>, audience: &str) {
         let caller = async |token: VerifiedToken| token.client_id().unwrap().to_owned();
         let layer = BearerLayer::new(verifier).with_mtls(Mtls::from_tls());
@@ -63,17 +63,17 @@ impl World {
         let owner = json!({ "certificate": "owner", "client": "svc-mtls" });
         let thief = json!({ "certificate": "thief", "client": "svc-mtls" });
         let token = caller.token(audience, &owner);
-        let refused = (401, "Bearer".to_owned(), "invalid_token".to_owned());
+        let rejected = (401, "Bearer".to_owned(), "invalid_token".to_owned());
         for _ in 0..2 {
-            let answer = caller.call(&api, &token, &owner);
-            assert_eq!(answer.status(), 200, "{answer:?}");
-            assert_eq!(answer.body(), "svc-mtls");
-            let answer = caller.call(&api, &token, &thief);
-            assert_eq!(answer.refusal(), refused, "another certificate");
-            let answer = caller.call(&api, &token, &json!({}));
-            assert_eq!(answer.refusal(), refused, "no certificate");
+            let response = caller.call(&api, &token, &owner);
+            assert_eq!(response.status(), 200, "{response:?}");
+            assert_eq!(response.body(), "svc-mtls");
+            let response = caller.call(&api, &token, &thief);
+            assert_eq!(response.rejection(), rejected, "another certificate");
+            let response = caller.call(&api, &token, &json!({}));
+            assert_eq!(response.rejection(), rejected, "no certificate");
         }
-        // A header is no certificate where nobody was named who may set it.
+        // A certificate in a header is ignored unless a trusted proxy is configured.
         let [certificate, _] = &self.certificates;
         let der = certificate
             .certificate
@@ -81,18 +81,18 @@ impl World {
             .filter(|line| !line.starts_with('-'));
         let header = format!(":{}:", der.collect::<String>());
         let sent = json!({ "authorization": format!("Bearer {token}"), "client-cert": header });
-        let answer = caller.send(&api, &sent, &json!({}));
-        assert_eq!(answer.refusal(), refused, "a certificate in a header");
+        let response = caller.send(&api, &sent, &json!({}));
+        assert_eq!(response.rejection(), rejected, "a certificate in a header");
 
         let plain = caller.token(audience, &json!({ "client": "svc" }));
-        let answer = caller.call(&api, &plain, &json!({}));
-        assert_eq!(answer.status(), 200, "unbound tokens need no certificate");
+        let response = caller.call(&api, &plain, &json!({}));
+        assert_eq!(response.status(), 200, "unbound tokens need no certificate");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn certificate_bound_tokens_are_accepted_with_their_certificate_alone() {
+async fn certificate_bound_tokens_require_their_certificate() {
     let world = World::new();
     let server = world.provider.authorization_server();
     let verifier = JwtVerifier::new(&server, audience("es256").as_str()).unwrap();
@@ -101,7 +101,7 @@ async fn certificate_bound_tokens_are_accepted_with_their_certificate_alone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn certificate_bound_opaque_tokens_are_checked_alike() {
+async fn certificate_bound_opaque_tokens_require_their_certificate() {
     let world = World::new();
     let server = world.provider.authorization_server();
     let client = Client::confidential("rs-basic", SECRET);

@@ -1,4 +1,4 @@
-//! A round-robin as plain as one can be: each connection goes to the next process that takes it.
+//! A minimal round-robin load balancer for TCP connections.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -17,12 +17,12 @@ pub struct Front {
 struct Backends {
     addresses: Vec<String>,
     next: usize,
-    /// By address, how many connections it took.
-    taken: BTreeMap<String, usize>,
+    /// Number of connections by address.
+    connections: BTreeMap<String, usize>,
 }
 
 impl Front {
-    /// Nobody stands behind it yet: whoever comes is turned away.
+    /// Starts without backends: connections are closed.
     pub async fn listen() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -35,19 +35,19 @@ impl Front {
         }
     }
 
-    /// The origin that people see.
+    /// Returns the public origin.
     pub fn base(&self) -> &str {
         &self.base
     }
 
-    pub fn stand_before(&self, addresses: Vec<String>) {
+    pub fn set_backends(&self, addresses: Vec<String>) {
         self.backends.lock().unwrap().addresses = addresses;
     }
 
-    /// How many connections each process took.
-    pub fn taken(&self) -> Vec<usize> {
+    /// Returns the number of connections of each backend.
+    pub fn connections(&self) -> Vec<usize> {
         let backends = self.backends.lock().unwrap();
-        backends.taken.values().copied().collect()
+        backends.connections.values().copied().collect()
     }
 }
 
@@ -65,7 +65,12 @@ async fn accept(listener: TcpListener, backends: Arc<Mutex<Backends>>) {
         tokio::spawn(async move {
             for address in order {
                 if let Ok(mut backend) = TcpStream::connect(&address).await {
-                    *backends.lock().unwrap().taken.entry(address).or_default() += 1;
+                    *backends
+                        .lock()
+                        .unwrap()
+                        .connections
+                        .entry(address)
+                        .or_default() += 1;
                     let _ = copy_bidirectional(&mut stream, &mut backend).await;
                     return;
                 }
@@ -75,7 +80,7 @@ async fn accept(listener: TcpListener, backends: Arc<Mutex<Backends>>) {
 }
 
 impl Backends {
-    /// All of them, another one first each time.
+    /// Returns all addresses, starting with a different one each time.
     fn order(&mut self) -> Vec<String> {
         let mut order = self.addresses.clone();
         self.next += 1;

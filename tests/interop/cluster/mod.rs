@@ -1,4 +1,4 @@
-//! `examples/sessions.rs` as two processes behind a round-robin, with a real Redis and the provider.
+//! `examples/sessions.rs` as two processes behind a load balancer, with Redis and oidc-provider.
 
 mod front;
 mod outages;
@@ -18,11 +18,11 @@ use self::redis::Redis;
 use crate::process::{Process, free_port};
 use crate::provider::{Provider, SECRET};
 
-/// Which of the two modes that many processes can share.
+/// The modes that several processes can share.
 const MODES: [&str; 2] = ["store", "shared"];
 
-/// Longer than a lease, by what a test on a busy machine needs.
-const LEASE: Duration = Duration::from_secs(14);
+/// The duration of a lease plus a margin for busy machines.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(14);
 
 struct Cluster {
     provider: Provider,
@@ -38,22 +38,22 @@ struct Node {
     base: String,
 }
 
-/// Somebody who signed in, and the cookies of their browser.
-struct Person {
+/// A signed-in user and the cookies of the browser.
+struct User {
     browser: Browser,
     cookies: String,
 }
 
-/// What a process answered.
+/// The response of a process.
 #[derive(Debug)]
-struct Answer {
+struct NodeResponse {
     status: StatusCode,
     headers: HeaderMap,
     body: String,
 }
 
 impl Cluster {
-    /// With access tokens of a login that live so many seconds; those of a refresh live ten minutes.
+    /// `login_ttl` is the lifetime in seconds of access tokens after a login; after a refresh it is ten minutes.
     async fn start(mode: &'static str, login_ttl: u32) -> Self {
         let front = Front::listen().await;
         let ttl = login_ttl.to_string();
@@ -69,12 +69,12 @@ impl Cluster {
         cluster
     }
 
-    /// Two new processes, behind the same address as those before.
+    /// Starts two new processes behind the same address.
     fn start_nodes(&mut self) {
         self.nodes = vec![self.node(), self.node()];
         let bases = self.nodes.iter().map(|node| &node.base);
         let addresses = bases.map(|base| base.replace("http://", "")).collect();
-        self.front.stand_before(addresses);
+        self.front.set_backends(addresses);
     }
 
     fn node(&self) -> Node {
@@ -101,8 +101,8 @@ impl Cluster {
         self.front.base()
     }
 
-    /// From the application to the provider's question; a page outside of the layer is where it would end,
-    /// so that the first request with the session is the test's own.
+    /// Starts a login up to the consent page. It returns to a page outside of the layer, so that the test
+    /// sends the first request with the session.
     async fn ask_for_consent(&self, browser: &Browser) -> Page {
         let login = format!("{}/auth/login?return_to=/health", self.base());
         let page = browser.navigate(&login).await.unwrap();
@@ -112,18 +112,18 @@ impl Cluster {
         form.submit().await.unwrap()
     }
 
-    async fn sign_in(&self) -> Person {
+    async fn sign_in(&self) -> User {
         let browser = Browser::new();
         let consent = self.ask_for_consent(&browser).await;
         let page = consent.form("").unwrap().submit().await.unwrap();
-        assert_eq!(page.text(), "good", "{}", page.url());
-        Person {
+        assert_eq!(page.text(), "ok", "{}", page.url());
+        User {
             cookies: self.cookies(&browser),
             browser,
         }
     }
 
-    /// What the browser sends along.
+    /// Returns the `Cookie` header of the browser.
     fn cookies(&self, browser: &Browser) -> String {
         let cookies = browser.cookies(self.base());
         let pairs = cookies
@@ -132,45 +132,45 @@ impl Cluster {
         pairs.collect::<Vec<_>>().join("; ")
     }
 
-    /// By the round-robin.
-    async fn get(&self, path: &str, person: &Person) -> Answer {
-        get(self.base(), path, &person.cookies).await.unwrap()
+    /// Sends a request through the load balancer.
+    async fn get(&self, path: &str, user: &User) -> NodeResponse {
+        get(self.base(), path, &user.cookies).await.unwrap()
     }
 
-    /// Which access token the session has: what one can compare, not the token.
-    async fn token(&self, person: &Person) -> String {
-        let answer = self.get("/token", person).await;
-        assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
-        answer.body
+    /// Returns a hash of the session's access token.
+    async fn token(&self, user: &User) -> String {
+        let response = self.get("/token", user).await;
+        assert_eq!(response.status, StatusCode::OK, "{response:?}");
+        response.body
     }
 
-    /// How often the provider granted a refresh, and how often it refused one.
+    /// Returns the number of granted and of rejected refreshes.
     fn refreshes(&self) -> (u64, u64) {
-        let seen = self.provider.seen();
-        let count = |event| seen["events"][event].as_u64().unwrap_or(0);
+        let state = self.provider.state();
+        let count = |event| state["events"][event].as_u64().unwrap_or(0);
         (
             count("refresh_token granted"),
             count("refresh_token refused"),
         )
     }
 
-    /// Waits until a token request is held back at the provider.
-    async fn one_is_held(&self) {
+    /// Waits until the provider holds a token request.
+    async fn wait_for_held_request(&self) {
         until("a token request", async || {
-            self.provider.seen()["held"] == 1
+            self.provider.state()["held"] == 1
         })
         .await;
     }
 }
 
 impl Node {
-    async fn get(&self, path: &str, person: &Person) -> Result<Answer, reqwest::Error> {
-        get(&self.base, path, &person.cookies).await
+    async fn get(&self, path: &str, user: &User) -> Result<NodeResponse, reqwest::Error> {
+        get(&self.base, path, &user.cookies).await
     }
 }
 
-impl Answer {
-    /// Nobody is told that they are signed out, and everybody when to come again.
+impl NodeResponse {
+    /// Checks for 503 with `Retry-After` and without `Set-Cookie`: the session continues.
     fn assert_unavailable(&self) {
         assert_eq!(self.status, StatusCode::SERVICE_UNAVAILABLE, "{self:?}");
         assert!(self.headers.contains_key(header::RETRY_AFTER), "{self:?}");
@@ -178,8 +178,8 @@ impl Answer {
     }
 }
 
-/// A request of a script on a page of the application, over a connection of its own.
-async fn get(base: &str, path: &str, cookies: &str) -> Result<Answer, reqwest::Error> {
+/// Sends a request of a script over a new connection.
+async fn get(base: &str, path: &str, cookies: &str) -> Result<NodeResponse, reqwest::Error> {
     send(reqwest::Method::GET, base, path, cookies).await
 }
 
@@ -188,8 +188,8 @@ async fn send(
     base: &str,
     path: &str,
     cookies: &str,
-) -> Result<Answer, reqwest::Error> {
-    // Made once, which takes longer than many requests.
+) -> Result<NodeResponse, reqwest::Error> {
+    // Created once, because it takes longer than many requests.
     static CLIENT: LazyLock<reqwest::Client> = LazyLock::new(|| {
         let client = reqwest::Client::builder()
             .no_proxy()
@@ -202,42 +202,42 @@ async fn send(
         .request(method, format!("{base}{path}"))
         .header(header::COOKIE, cookies)
         .header("sec-fetch-site", "same-origin");
-    let answer = request.send().await?;
-    Ok(Answer {
-        status: answer.status(),
-        headers: answer.headers().clone(),
-        body: answer.text().await?,
+    let response = request.send().await?;
+    Ok(NodeResponse {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body: response.text().await?,
     })
 }
 
-/// Looks again and again; how long it took.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) -> Duration {
+/// Polls a condition and returns how long it took.
+async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) -> Duration {
     let start = Instant::now();
-    while !holds().await {
-        assert!(start.elapsed() < 2 * LEASE, "{what} did not come");
+    while !condition().await {
+        assert!(start.elapsed() < 2 * LEASE_TIMEOUT, "timeout: {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     start.elapsed()
 }
 
-/// Beside the folder of this test; `tests/interop/run` builds it first.
+/// Returns the path of the example, which `tests/interop/run` builds.
 fn example() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let folder = test.parent().unwrap().parent().unwrap();
     folder.join("examples").join("sessions")
 }
 
-/// As its header says: with no more than a port, the example brings an authorization server along.
+/// Without `ISSUER`, the example starts a demo authorization server.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs the example: tests/interop/run"]
-async fn the_example_works_by_itself() {
+async fn the_example_works_without_settings() {
     let environment = [
         ("PORT", free_port().to_string()),
         ("ISSUER_ADDR", format!("127.0.0.1:{}", free_port())),
     ];
     let mut process = Process::start(example(), [""; 0], &environment, "sessions.log");
     let line = process.line("Listening on ");
-    let (_, base) = line.split_once("people come to ").unwrap();
+    let (_, base) = line.split_once("public address ").unwrap();
     let browser = Browser::new();
     let page = browser.navigate(&format!("{base}/token")).await.unwrap();
     let page = page.sign_in("alice", "wonderland").await.unwrap();

@@ -1,4 +1,4 @@
-//! Redis stops, processes stop: nobody is signed out, and nothing happens twice.
+//! Outages of Redis and of processes: users stay signed in, and no token is requested twice.
 
 use std::time::Duration;
 
@@ -7,18 +7,18 @@ use tokio::task::JoinSet;
 
 use super::{Cluster, MODES, get, until};
 
-/// L48: 503 as long as nobody can know, then all is as it was.
+/// Responses are 503 during the outage; afterwards the session continues.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn redis_stops_and_starts() {
+async fn sessions_survive_a_redis_outage() {
     for mode in MODES {
         let mut cluster = Cluster::start(mode, 4).await;
-        let person = cluster.sign_in().await;
-        assert!(cluster.get("/", &person).await.body.contains("alice"));
-        let token = cluster.token(&person).await;
-        // The first request has begun a refresh; it is to be over.
+        let user = cluster.sign_in().await;
+        assert!(cluster.get("/", &user).await.body.contains("alice"));
+        let token = cluster.token(&user).await;
+        // Wait for the refresh that the first request started.
         until("the new token", async || {
-            cluster.token(&person).await != token
+            cluster.token(&user).await != token
         })
         .await;
         let sessions = cluster.redis.sessions();
@@ -26,116 +26,116 @@ async fn redis_stops_and_starts() {
 
         cluster.redis.stop();
         for path in ["/", "/token"].repeat(5) {
-            cluster.get(path, &person).await.assert_unavailable();
+            cluster.get(path, &user).await.assert_unavailable();
         }
-        assert_eq!(cluster.get("/health", &person).await.status, StatusCode::OK);
+        assert_eq!(cluster.get("/health", &user).await.status, StatusCode::OK);
         assert_eq!(cluster.refreshes(), refreshes);
 
-        cluster.redis.start_again();
+        cluster.redis.restart();
         for node in &cluster.nodes {
             let back = until("the session", async || {
-                let answer = node.get("/", &person).await.unwrap();
-                if answer.status != StatusCode::OK {
-                    answer.assert_unavailable();
+                let response = node.get("/", &user).await.unwrap();
+                if response.status != StatusCode::OK {
+                    response.assert_unavailable();
                 }
-                answer.body.contains("alice")
+                response.body.contains("alice")
             });
             assert!(back.await < Duration::from_secs(10));
         }
-        cluster.token(&person).await;
+        cluster.token(&user).await;
         assert_eq!(cluster.refreshes(), refreshes, "{mode}");
         assert_eq!(cluster.redis.sessions(), sessions, "{mode}");
     }
 }
 
-/// L51: the token expires while Redis is down. Without a lease nobody asks for another, then one process does.
+/// The token expires while Redis is down. Without a lease no process refreshes; afterwards one does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
 async fn a_token_that_expires_while_redis_is_down_is_refreshed_once() {
     for mode in MODES {
         let mut cluster = Cluster::start(mode, 2).await;
-        let person = cluster.sign_in().await;
+        let user = cluster.sign_in().await;
         cluster.redis.stop();
         tokio::time::sleep(Duration::from_secs(2)).await;
         for _ in 0..6 {
-            cluster.get("/token", &person).await.assert_unavailable();
+            cluster.get("/token", &user).await.assert_unavailable();
         }
         assert_eq!(cluster.provider.requests()["/token"], 1, "{mode}: the code");
-        cluster.redis.start_again();
+        cluster.redis.restart();
         let mut requests = JoinSet::new();
         for _ in 0..50 {
-            let (base, cookies) = (cluster.base().to_owned(), person.cookies.clone());
+            let (base, cookies) = (cluster.base().to_owned(), user.cookies.clone());
             requests.spawn(async move { get(&base, "/token", &cookies).await.unwrap() });
         }
-        for answer in requests.join_all().await {
-            if answer.status != StatusCode::OK {
-                answer.assert_unavailable();
+        for response in requests.join_all().await {
+            if response.status != StatusCode::OK {
+                response.assert_unavailable();
             }
         }
         until("the session", async || {
-            cluster.get("/token", &person).await.status == StatusCode::OK
+            cluster.get("/token", &user).await.status == StatusCode::OK
         })
         .await;
         assert_eq!(cluster.refreshes(), (1, 0), "{mode}");
     }
 }
 
-/// L54: the new refresh token is there, and Redis is not. It is kept until it can be saved, and no answer leaves
-/// before.
+/// Redis is down when a refresh completes. The process keeps the new refresh token until it is saved, and sends
+/// no response before.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn redis_stops_between_a_refresh_and_its_saving() {
+async fn refreshed_tokens_are_saved_after_a_redis_outage() {
     for mode in MODES {
         let mut cluster = Cluster::start(mode, 2).await;
-        let person = cluster.sign_in().await;
+        let user = cluster.sign_in().await;
         tokio::time::sleep(Duration::from_secs(2)).await;
         cluster.provider.hold("after");
         let pending = {
-            let (base, cookies) = (cluster.nodes[0].base.clone(), person.cookies.clone());
+            let (base, cookies) = (cluster.nodes[0].base.clone(), user.cookies.clone());
             tokio::spawn(async move { get(&base, "/token", &cookies).await })
         };
-        cluster.one_is_held().await;
+        cluster.wait_for_held_request().await;
         cluster.redis.stop();
         cluster.provider.release();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(cluster.refreshes(), (1, 0), "{mode}");
-        cluster.redis.start_again();
-        let answer = pending.await.unwrap().unwrap();
-        if answer.status != StatusCode::OK {
-            answer.assert_unavailable();
+        cluster.redis.restart();
+        let response = pending.await.unwrap().unwrap();
+        if response.status != StatusCode::OK {
+            response.assert_unavailable();
         }
         until("the session", async || {
-            cluster.get("/token", &person).await.status == StatusCode::OK
+            cluster.get("/token", &user).await.status == StatusCode::OK
         })
         .await;
         let node = &cluster.nodes[1];
-        let token = node.get("/token", &person).await.unwrap().body;
-        assert_eq!(token, cluster.token(&person).await, "{mode}");
+        let token = node.get("/token", &user).await.unwrap().body;
+        assert_eq!(token, cluster.token(&user).await, "{mode}");
         assert_eq!(cluster.refreshes(), (1, 0), "{mode}");
     }
 }
 
-/// The cookie is the session, and the key is in the environment.
+/// The session is in the cookie, and the key is in the environment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn processes_restart_and_cookie_sessions_live_on() {
+async fn cookie_sessions_survive_a_restart() {
     let mut cluster = Cluster::start("cookie", 2).await;
-    let person = cluster.sign_in().await;
+    let user = cluster.sign_in().await;
     cluster.redis.stop();
     for node in &mut cluster.nodes {
         node.process.kill();
     }
-    assert!(get(cluster.base(), "/", &person.cookies).await.is_err());
+    assert!(get(cluster.base(), "/", &user.cookies).await.is_err());
     cluster.start_nodes();
-    assert!(cluster.get("/", &person).await.body.contains("alice"));
-    // With its refresh token.
+    assert!(cluster.get("/", &user).await.body.contains("alice"));
+    // The refresh token survives as well.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let answer = cluster.nodes[0].get("/token", &person).await.unwrap();
-    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    let response = cluster.nodes[0].get("/token", &user).await.unwrap();
+    assert_eq!(response.status, StatusCode::OK, "{response:?}");
     assert_eq!(cluster.refreshes(), (1, 0));
 }
 
-/// L13: one callback that arrives many times, at both processes: the code is redeemed once.
+/// A callback that is repeated at both processes redeems the code once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
 async fn a_callback_that_arrives_twenty_times_makes_one_token_request() {
@@ -143,17 +143,17 @@ async fn a_callback_that_arrives_twenty_times_makes_one_token_request() {
         let cluster = Cluster::start(mode, 600).await;
         let browser = tower_oauth::testing::Browser::new();
         let consent = cluster.ask_for_consent(&browser).await;
-        // Turned away at the door, the browser says where it wanted to go.
+        // Without backends the request fails, and the error has the callback URL.
         let addresses = cluster
             .nodes
             .iter()
             .map(|node| node.base.replace("http://", ""));
-        cluster.front.stand_before(Vec::new());
+        cluster.front.set_backends(Vec::new());
         let error = consent.form("").unwrap().submit().await.unwrap_err();
         let tower_oauth::testing::BrowserError::Connection { url, .. } = error else {
             panic!("{error}");
         };
-        cluster.front.stand_before(addresses.collect());
+        cluster.front.set_backends(addresses.collect());
         let callback = url.strip_prefix(cluster.base()).unwrap();
         assert!(callback.starts_with("/auth/callback?"), "{callback}");
 
@@ -163,15 +163,15 @@ async fn a_callback_that_arrives_twenty_times_makes_one_token_request() {
             let cookies = cluster.cookies(&browser);
             requests.spawn(async move { get(&base, &path, &cookies).await.unwrap() });
         }
-        let answers = requests.join_all().await;
-        let redirects = answers
+        let responses = requests.join_all().await;
+        let redirects = responses
             .iter()
-            .filter(|answer| answer.status == StatusCode::SEE_OTHER)
+            .filter(|response| response.status == StatusCode::SEE_OTHER)
             .count();
-        assert!(redirects > 0, "{answers:?}");
-        for answer in &answers {
-            let known = [StatusCode::SEE_OTHER, StatusCode::BAD_REQUEST];
-            assert!(known.contains(&answer.status), "{mode}: {answer:?}");
+        assert!(redirects > 0, "{responses:?}");
+        for response in &responses {
+            let allowed = [StatusCode::SEE_OTHER, StatusCode::BAD_REQUEST];
+            assert!(allowed.contains(&response.status), "{mode}: {response:?}");
         }
         assert_eq!(cluster.provider.requests()["/token"], 1, "{mode}");
     }

@@ -1,4 +1,4 @@
-//! A real Redis, that keeps what it knows when it is stopped.
+//! A Redis server with persistent data.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
@@ -23,12 +23,12 @@ impl Redis {
             data: folder().join(format!("redis-{port}")),
         };
         std::fs::create_dir_all(&redis.data).unwrap();
-        redis.start_again();
+        redis.restart();
         redis
     }
 
-    /// With all that was there when it was stopped.
-    pub fn start_again(&mut self) {
+    /// Starts the server with the data of the last run.
+    pub fn restart(&mut self) {
         let port = self.port.to_string();
         let data = self.data.to_str().unwrap();
         let arguments = [
@@ -42,13 +42,13 @@ impl Redis {
         let process = Process::start("redis-server", arguments.as_flattened(), &[], "redis.log");
         self.process = Some(process);
         let until = Instant::now() + Duration::from_secs(10);
-        while self.ask("PING").is_none_or(|answer| answer != "+PONG") {
-            assert!(Instant::now() < until, "Redis does not answer");
+        while self.send("PING").is_none_or(|response| response != "+PONG") {
+            assert!(Instant::now() < until, "Redis does not respond");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
-    /// In the middle of whatever it does.
+    /// Kills the server.
     pub fn stop(&mut self) {
         self.process = None;
     }
@@ -57,17 +57,17 @@ impl Redis {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
-    /// How many sessions it holds.
+    /// Returns the number of sessions.
     pub fn sessions(&self) -> usize {
-        let answer = self.ask("KEYS *session:*").unwrap();
-        answer.strip_prefix('*').unwrap().parse().unwrap()
+        let response = self.send("KEYS *session:*").unwrap();
+        response.strip_prefix('*').unwrap().parse().unwrap()
     }
 
-    /// The first line of the answer.
-    fn ask(&self, command: &str) -> Option<String> {
+    /// Sends a command and returns the first line of the response.
+    fn send(&self, command: &str) -> Option<String> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
-        let patience = Some(Duration::from_secs(5));
-        stream.set_read_timeout(patience).ok()?;
+        let timeout = Some(Duration::from_secs(5));
+        stream.set_read_timeout(timeout).ok()?;
         stream.write_all(format!("{command}\r\n").as_bytes()).ok()?;
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).ok()?;

@@ -1,76 +1,70 @@
-//! Signing out at one process, or at the provider, is signing out at all of them.
+//! Sign-out at one process or at the provider ends the session in all processes.
 
 use http::{StatusCode, header};
 
-use super::{Cluster, MODES, Person, send};
+use super::{Cluster, MODES, User, send};
 
-async fn assert_signed_out_everywhere(cluster: &Cluster, person: &Person) {
+async fn assert_signed_out_everywhere(cluster: &Cluster, user: &User) {
     for node in &cluster.nodes {
-        let answer = node.get("/", person).await.unwrap();
-        assert!(answer.body.contains("stranger"), "{answer:?}");
-        let answer = node.get("/token", person).await.unwrap();
-        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{answer:?}");
+        let response = node.get("/", user).await.unwrap();
+        assert!(response.body.contains("stranger"), "{response:?}");
+        let response = node.get("/token", user).await.unwrap();
+        assert_eq!(response.status, StatusCode::UNAUTHORIZED, "{response:?}");
     }
 }
 
-/// L62, L47: an answer that was under way writes the session back nowhere.
+/// A pending response does not restore the session.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn signing_out_at_one_process_is_signing_out_at_the_other() {
+async fn sign_out_at_one_process_ends_the_session_at_the_other() {
     for mode in MODES {
         let cluster = Cluster::start(mode, 600).await;
-        let person = cluster.sign_in().await;
+        let user = cluster.sign_in().await;
         for node in &cluster.nodes {
-            let answer = node.get("/", &person).await.unwrap();
-            assert!(answer.body.contains("alice"), "{answer:?}");
+            let response = node.get("/", &user).await.unwrap();
+            assert!(response.body.contains("alice"), "{response:?}");
         }
         let slow = {
-            let (base, cookies) = (cluster.nodes[1].base.clone(), person.cookies.clone());
+            let (base, cookies) = (cluster.nodes[1].base.clone(), user.cookies.clone());
             tokio::spawn(async move { super::get(&base, "/slow", &cookies).await })
         };
-        // Time enough to arrive; it takes two seconds.
+        // Time for the request to arrive; the response takes two seconds.
         tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         let post = reqwest::Method::POST;
-        let answer = send(
-            post,
-            &cluster.nodes[0].base,
-            "/auth/logout",
-            &person.cookies,
-        )
-        .await;
-        let answer = answer.unwrap();
-        assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
-        let location = answer.headers[header::LOCATION].to_str().unwrap();
+        let response = send(post, &cluster.nodes[0].base, "/auth/logout", &user.cookies).await;
+        let response = response.unwrap();
+        assert_eq!(response.status, StatusCode::SEE_OTHER, "{response:?}");
+        let location = response.headers[header::LOCATION].to_str().unwrap();
         assert!(
             location.starts_with(cluster.provider.issuer()),
             "{location}"
         );
-        assert_signed_out_everywhere(&cluster, &person).await;
+        assert_signed_out_everywhere(&cluster, &user).await;
         let slow = slow.await.unwrap().unwrap();
         assert!(slow.body.contains("alice"), "{slow:?}");
         for set in slow.headers.get_all(header::SET_COOKIE) {
             assert!(set.to_str().unwrap().contains("Max-Age=0"), "{slow:?}");
         }
-        assert_signed_out_everywhere(&cluster, &person).await;
+        assert_signed_out_everywhere(&cluster, &user).await;
     }
 }
 
-/// L66: the person signs out at the provider, whose word reaches one of the processes.
+/// The logout token of the provider reaches one of the processes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
-async fn signing_out_at_the_provider_is_signing_out_at_every_process() {
+async fn sign_out_at_the_provider_ends_the_session_at_all_processes() {
     for mode in MODES {
         let cluster = Cluster::start(mode, 600).await;
-        let person = cluster.sign_in().await;
+        let user = cluster.sign_in().await;
         let other = cluster.sign_in().await;
         let page = format!("{}/session/end", cluster.provider.issuer());
-        let page = person.browser.navigate(&page).await.unwrap();
+        let page = user.browser.navigate(&page).await.unwrap();
         page.form("").unwrap().press("yes").await.unwrap();
-        let seen = cluster.provider.seen();
-        assert_eq!(seen["events"]["backchannel.success"], 1, "{seen}");
-        assert_signed_out_everywhere(&cluster, &person).await;
-        // The same person in another browser, whose session at the provider goes on.
-        let answer = cluster.get("/", &other).await;
-        assert!(answer.body.contains("alice"), "{answer:?}");
+        let state = cluster.provider.state();
+        assert_eq!(state["events"]["backchannel.success"], 1, "{state}");
+        assert_signed_out_everywhere(&cluster, &user).await;
+        // The user's session in another browser continues.
+        let response = cluster.get("/", &other).await;
+        assert!(response.body.contains("alice"), "{response:?}");
     }
 }

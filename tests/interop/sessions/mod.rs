@@ -1,4 +1,4 @@
-//! Sessions that last, with the provider as the authorization server.
+//! Sessions with oidc-provider as the authorization server.
 
 mod refresh;
 mod sign_out;
@@ -15,7 +15,7 @@ use tower_oauth::{Client, CookieKey, LoginLayer, Session};
 
 use crate::provider::{Provider, SECRET};
 
-/// Where the sessions are, as an application says it.
+/// Where sessions are stored.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Mode {
     Cookie,
@@ -30,7 +30,7 @@ struct World {
 }
 
 impl World {
-    /// Access tokens of a login and those of a refresh live so many seconds.
+    /// `login_ttl` and `refresh_ttl` are the lifetimes in seconds of access tokens after a login and a refresh.
     async fn new(mode: Mode, login_ttl: u32, refresh_ttl: u32) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let app = format!("http://{}", listener.local_addr().unwrap());
@@ -79,11 +79,11 @@ impl World {
         self.browser.navigate(&url).await.unwrap()
     }
 
-    /// Ends outside of the layer: the first request with the session is the test's own.
+    /// Signs in and ends outside of the layer, so that the test sends the first request with the session.
     async fn sign_in(&self) {
         let page = self.open("/auth/login?return_to=/outside").await;
         let form = page.form("").unwrap();
-        // Nobody is asked for a password again who is signed in there.
+        // The provider has no password form if the user is already signed in there.
         let page = match form.fill("login", "alice") {
             Ok(form) => form
                 .fill("password", "any")
@@ -97,34 +97,34 @@ impl World {
         assert_eq!(page.text(), "outside", "{}", page.url());
     }
 
-    /// A script's request, as a page of the application makes it.
+    /// Sends a request as a script of the application does.
     async fn fetch(&self, path: &str) -> http::Response<bytes::Bytes> {
         let page = self.browser.document(&format!("{}/outside", self.app), "");
         let request = http::Request::get(path).body("").unwrap();
         page.unwrap().fetch(request).await.unwrap()
     }
 
-    /// The access token of the session, which is served.
+    /// Returns the access token of the session.
     async fn token(&self) -> String {
-        let answer = self.fetch("/token").await;
-        assert_eq!(answer.status(), StatusCode::OK, "{answer:?}");
-        String::from_utf8(answer.body().to_vec()).unwrap()
+        let response = self.fetch("/token").await;
+        assert_eq!(response.status(), StatusCode::OK, "{response:?}");
+        String::from_utf8(response.body().to_vec()).unwrap()
     }
 
-    /// The refresh tokens that were issued, in their order.
+    /// Returns the issued refresh tokens in order.
     fn refresh_tokens(&self) -> Vec<String> {
-        serde_json::from_value(self.provider.seen()["refresh_tokens"].clone()).unwrap()
+        serde_json::from_value(self.provider.state()["refresh_tokens"].clone()).unwrap()
     }
 
     fn events(&self, event: &str) -> u64 {
-        self.provider.seen()["events"][event].as_u64().unwrap_or(0)
+        self.provider.state()["events"][event].as_u64().unwrap_or(0)
     }
 
     async fn is_signed_in(&self) -> bool {
         self.open("/").await.text().contains("alice")
     }
 
-    /// As a person does who is done for today, on the provider's own page.
+    /// Signs out on the provider's page.
     async fn sign_out_at_the_provider(&self) {
         let page = format!("{}/session/end", self.provider.issuer());
         let page = self.browser.navigate(&page).await.unwrap();
@@ -133,13 +133,13 @@ impl World {
 }
 
 async fn home(session: Option<Session>) -> Html<String> {
-    let who = session.as_ref().map_or("nobody", Session::subject);
+    let user = session.as_ref().map_or("signed out", Session::subject);
     Html(format!(
-        "{who}<form method=post action=/auth/logout><button>Sign out</button></form>"
+        "{user}<form method=post action=/auth/logout><button>Sign out</button></form>"
     ))
 }
 
-/// Shows the token itself, which no application does.
+/// Returns the token itself, which applications must not do.
 async fn token(session: Session) -> Response {
     match session.access_token().await {
         Ok(token) => token.expose().to_owned().into_response(),

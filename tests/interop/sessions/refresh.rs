@@ -1,4 +1,4 @@
-//! The provider rotates refresh tokens, and takes a second use of one for a theft.
+//! Refresh with rotation: oidc-provider revokes the grant if a refresh token is reused.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::{World, seconds};
 
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_refresh_rotates_and_the_token_of_before_is_refused() {
+async fn a_refresh_rotates_and_the_old_refresh_token_is_rejected() {
     for mode in [Cookie, Shared, Store] {
         let world = World::new(mode, 2, 600).await;
         world.sign_in().await;
@@ -21,15 +21,15 @@ async fn a_refresh_rotates_and_the_token_of_before_is_refused() {
         let [old, new] = world.refresh_tokens().try_into().unwrap();
         assert!(world.provider.is_active(&new), "{mode:?}");
         let form = format!("grant_type=refresh_token&refresh_token={old}");
-        let answer = world.provider.token_request(&form);
-        assert_eq!(answer["error"], "invalid_grant", "{mode:?}: {answer}");
+        let response = world.provider.token_request(&form);
+        assert_eq!(response["error"], "invalid_grant", "{mode:?}: {response}");
     }
 }
 
-/// L52: requests that were under way bring the cookie of before.
+/// Requests that started before a refresh still have the old cookie.
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_late_request_with_the_cookie_of_before_gets_the_tokens_of_now() {
+async fn a_request_with_the_old_cookie_gets_the_current_tokens() {
     for mode in [Cookie, Shared, Store] {
         let world = World::new(mode, 2, 600).await;
         world.sign_in().await;
@@ -46,34 +46,37 @@ async fn a_late_request_with_the_cookie_of_before_gets_the_tokens_of_now() {
     }
 }
 
-/// L53: somebody else uses an old refresh token, and the provider takes all of them back.
+/// An attacker reuses an old refresh token, and the provider revokes the grant (RFC 9700 §4.14.2).
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn a_stolen_refresh_token_that_is_used_ends_the_session() {
+async fn reuse_of_a_stolen_refresh_token_ends_the_session() {
     for mode in [Cookie, Shared, Store] {
         let world = World::new(mode, 1, 6).await;
         world.sign_in().await;
         seconds(1).await;
         let token = world.token().await;
-        let renewed = Instant::now();
+        let refreshed = Instant::now();
         let [old, new] = world.refresh_tokens().try_into().unwrap();
         let form = format!("grant_type=refresh_token&refresh_token={old}");
         world.provider.token_request(&form);
         assert!(!world.provider.is_active(&new), "{mode:?}");
 
-        // The next refresh begins by itself in the second half of the token's life, and is refused.
+        // The background refresh starts in the second half of the token's lifetime and is rejected.
         seconds(3).await;
         assert_eq!(world.token().await, token, "{mode:?}");
         while world.events("refresh_token refused") < 2 {
-            assert!(renewed.elapsed() < Duration::from_secs(5), "{mode:?}");
+            assert!(refreshed.elapsed() < Duration::from_secs(5), "{mode:?}");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         if mode == Cookie {
-            // Another replica may have refreshed: the session is kept as long as its access token is good.
-            let answer = world.fetch("/token").await;
-            assert_eq!(answer.status(), StatusCode::OK, "{answer:?}");
-            assert!(!answer.headers().contains_key("set-cookie"), "{answer:?}");
-            tokio::time::sleep(Duration::from_secs(6).saturating_sub(renewed.elapsed())).await;
+            // Another replica may have refreshed, so the session continues until the access token expires.
+            let response = world.fetch("/token").await;
+            assert_eq!(response.status(), StatusCode::OK, "{response:?}");
+            assert!(
+                !response.headers().contains_key("set-cookie"),
+                "{response:?}"
+            );
+            tokio::time::sleep(Duration::from_secs(6).saturating_sub(refreshed.elapsed())).await;
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(

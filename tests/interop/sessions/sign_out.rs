@@ -1,14 +1,14 @@
-//! The provider revokes tokens, asks the person who leaves, and says it when somebody signed out there.
+//! Sign-out with oidc-provider: revocation, RP-initiated logout and back-channel logout.
 
 use http::StatusCode;
 
 use super::Mode::{Cookie, Shared, Store};
 use super::World;
 
-/// L62, L65: the session ends here, its tokens at the provider, and then the person's session there.
+/// RFC 7009 §2.1, RP-Initiated Logout §2: ends the session, its tokens, and the session at the provider.
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn signing_out_revokes_the_tokens_and_comes_back_with_its_state() {
+async fn sign_out_revokes_the_tokens_and_returns_with_state() {
     for mode in [Cookie, Shared, Store] {
         let world = World::new(mode, 600, 600).await;
         world.sign_in().await;
@@ -41,9 +41,9 @@ async fn signing_out_revokes_the_tokens_and_comes_back_with_its_state() {
             "{redirects:?}"
         );
         assert_eq!(home.url(), format!("{}/", world.app));
-        assert!(home.text().contains("nobody"), "{mode:?}");
+        assert!(home.text().contains("signed out"), "{mode:?}");
 
-        // A copy of the cookie is no session any more.
+        // A copy of the cookie is rejected.
         for cookie in &copy {
             let cookie = format!("{}={}; Path=/", cookie.name(), cookie.value());
             world.browser.set_cookie(&world.app, &cookie);
@@ -52,10 +52,10 @@ async fn signing_out_revokes_the_tokens_and_comes_back_with_its_state() {
     }
 }
 
-/// L66: the provider's word is enough, and the browser has nothing to do with it.
+/// Back-Channel Logout §2.5: the logout token ends the session without the browser.
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn signing_out_at_the_provider_ends_the_session() {
+async fn sign_out_at_the_provider_ends_the_session() {
     for mode in [Shared, Store] {
         let mut world = World::new(mode, 600, 600).await;
         world.sign_in().await;
@@ -73,20 +73,20 @@ async fn signing_out_at_the_provider_ends_the_session() {
             StatusCode::UNAUTHORIZED
         );
 
-        // The same person's session in another browser is another `sid`.
+        // A session of the same user in another browser has another `sid`.
         world.browser = elsewhere;
         assert!(world.is_signed_in().await, "{mode:?}");
         world.sign_out_at_the_provider().await;
         assert!(!world.is_signed_in().await, "{mode:?}");
         world.sign_in().await;
-        assert!(world.is_signed_in().await, "{mode:?}: and in again");
+        assert!(world.is_signed_in().await, "{mode:?}: signed in again");
     }
 }
 
-/// L66: what one process alone would forget is not promised: the provider is told that nobody listens.
+/// Without a store, a logout would be lost at a restart, so logout tokens are rejected.
 #[tokio::test]
 #[ignore = "needs oidc-provider: tests/interop/run"]
-async fn without_a_store_nobody_listens_to_the_provider() {
+async fn logout_tokens_are_rejected_without_a_store() {
     let world = World::new(Cookie, 600, 600).await;
     world.sign_in().await;
     world.sign_out_at_the_provider().await;

@@ -1,9 +1,9 @@
-//! An application that decodes tokens with jsonwebtoken, beside a layer of this crate.
+//! An application that uses jsonwebtoken itself, beside this crate.
 //!
-//! jsonwebtoken has one provider of cryptography a process. It takes the one whose feature is on, and
-//! panics at the first token where both are, since features of all crates in a build come together. So the
-//! default build of this crate must switch on neither, whichever the application chose. With our feature
-//! `rust-crypto` there is one more, and then the application has to say which it wants.
+//! jsonwebtoken has one cryptography provider per process. It selects the provider whose feature is enabled, and
+//! panics at the first token if both are, because Cargo unifies the features of a build. The default build of
+//! this crate must therefore enable neither. With the feature `rust-crypto` of this crate, an application on
+//! aws-lc-rs has to install its provider.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -16,7 +16,7 @@ use tower_layer::Layer;
 use tower_oauth::issuer::StaticKeys;
 use tower_oauth::{AuthorizationServer, BearerLayer};
 
-/// A key on P-256 for this program alone: PKCS #8, in hexadecimal.
+/// A P-256 key of this program: PKCS #8 in hexadecimal.
 const PRIVATE: &str = "308187020100301306072a8648ce3d020106082a8648ce3d030107046d306b0201010420a2e00954\
     2612d12ea054c088728a312f2eef1be979fb903bc09dad43ee868982a14403420004e1b23ef0a80f\
     ae5e2c14de41cab2c67f795fb20c9080d284ccd2d21eea0b595f8742f4117db1ccaefc0f8cf32f78\
@@ -28,20 +28,20 @@ gNKEzNLSHuoLWV+HQvQRfbHMrvwPjPMveEUJ7mEpyCQujkK5lL8AM0zuqQ==
 
 fn main() -> Result<(), Box<dyn Error>> {
     #[cfg(feature = "application-aws-lc")]
-    if std::env::args().nth(1).as_deref() == Some("chooses") {
+    if std::env::args().nth(1).as_deref() == Some("installs") {
         jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER
             .install_default()
-            .map_err(|_| "somebody installed a provider before the application did")?;
+            .map_err(|_| "another provider was installed before the application's")?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-    of_its_own()?;
-    runtime.block_on(through_the_layer())?;
-    println!("both work");
+    use_jsonwebtoken()?;
+    runtime.block_on(use_layer())?;
+    println!("ok");
     Ok(())
 }
 
-/// What the application does with jsonwebtoken.
-fn of_its_own() -> Result<(), Box<dyn Error>> {
+/// Uses jsonwebtoken as an application does.
+fn use_jsonwebtoken() -> Result<(), Box<dyn Error>> {
     let claims = json!({ "sub": "alice", "exp": 4_000_000_000_u64 });
     let token = encode(
         &Header::default(),
@@ -54,8 +54,8 @@ fn of_its_own() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A token that is signed by the application's jsonwebtoken and verified by our layer.
-async fn through_the_layer() -> Result<(), Box<dyn Error>> {
+/// Verifies a token, signed with jsonwebtoken, with the layer.
+async fn use_layer() -> Result<(), Box<dyn Error>> {
     let keys = StaticKeys::from_pem("k", tower_oauth::Algorithm::Es256, PUBLIC)?;
     let server = AuthorizationServer::new("https://id.example.com")?.with_keys(keys);
     let inner = service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(())));
@@ -72,8 +72,8 @@ async fn through_the_layer() -> Result<(), Box<dyn Error>> {
         header.kid = Some("k".to_owned());
         let token = encode(&header, &claims, &EncodingKey::from_ec_der(&private_key()?))?;
         let request = Request::get("/").header("authorization", format!("Bearer {token}"));
-        let answer = api.clone().oneshot(request.body(())?).await?;
-        assert_eq!(answer.status(), expected);
+        let response = api.clone().oneshot(request.body(())?).await?;
+        assert_eq!(response.status(), expected);
     }
     Ok(())
 }

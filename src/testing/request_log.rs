@@ -1,4 +1,4 @@
-//! What a server was asked: every request is kept, to be counted and read.
+//! The log of all requests to a test server.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Uri};
 use tokio::sync::Notify;
 
-use super::registry::Grant;
+use super::registry::GrantType;
 use super::server::TestServer;
 
-/// A place of the authorization server that can be asked, counted and made to fail.
+/// An endpoint of the authorization server, to count its requests and to make it fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Endpoint {
@@ -19,7 +19,7 @@ pub enum Endpoint {
     KeySet,
     /// The authorization endpoint (RFC 6749 §3.1).
     Authorization,
-    /// The form of the sign-in page.
+    /// The form target of the sign-in page.
     SignIn,
     /// The consent page and its form.
     Consent,
@@ -37,7 +37,7 @@ pub enum Endpoint {
     Unknown,
 }
 
-/// One request as it arrived, before any fault.
+/// A request as received, before any fault applies.
 #[derive(Clone, Debug)]
 pub struct RecordedRequest {
     endpoint: Endpoint,
@@ -48,52 +48,52 @@ pub struct RecordedRequest {
 }
 
 impl RecordedRequest {
-    /// Where it went.
+    /// Returns the endpoint.
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
 
-    /// Its method.
+    /// Returns the method.
     pub fn method(&self) -> &Method {
         &self.method
     }
 
-    /// Its target: path and query, and the origin where the caller sent one.
+    /// Returns the request target: path and query, and the origin if the client sent it.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
-    /// Its header fields.
+    /// Returns the headers.
     pub fn headers(&self) -> &HeaderMap {
         &self.headers
     }
 
-    /// A header field as text; `None` where it is absent or no text.
+    /// Returns a header as text, or `None` if it is absent or not visible ASCII.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// Its body.
+    /// Returns the body.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// The value of a parameter, from the query or a form body: of the first, if it was sent twice.
+    /// Returns the first value of a parameter of the query or the form body.
     pub fn parameter(&self, name: &str) -> Option<String> {
         self.parameters()
             .into_iter()
             .find_map(|(key, value)| (key == name).then_some(value))
     }
 
-    /// The grant type of a request to the token endpoint; `None` for one that is not known.
-    pub fn grant(&self) -> Option<Grant> {
+    /// Returns the grant type of a token request, or `None` if it is not one of [`GrantType`].
+    pub fn grant_type(&self) -> Option<GrantType> {
         if self.endpoint != Endpoint::Token {
             return None;
         }
-        Grant::named(&self.parameter("grant_type")?)
+        GrantType::from_name(&self.parameter("grant_type")?)
     }
 
-    /// All parameters of the query and then of the body, read as a form.
+    /// Returns the parameters of the query, then those of the body (parsed as a form).
     pub fn parameters(&self) -> Vec<(String, String)> {
         let query = self.uri.query().unwrap_or_default().as_bytes();
         let pairs = |text| url::form_urlencoded::parse(text).into_owned();
@@ -102,50 +102,48 @@ impl RecordedRequest {
 }
 
 impl TestServer {
-    /// Every request so far, in order of arrival.
+    /// Returns all requests in order of arrival.
     pub fn requests(&self) -> Vec<RecordedRequest> {
-        self.shared.record.all()
+        self.shared.request_log.all()
     }
 
-    /// How many requests came to an endpoint.
+    /// Returns the number of requests to an endpoint.
     pub fn count(&self, endpoint: Endpoint) -> usize {
-        self.shared.record.count(endpoint)
+        self.shared.request_log.count(endpoint)
     }
 
-    /// How many requests for this grant came to the token endpoint.
-    pub fn count_grant(&self, grant: Grant) -> usize {
-        self.shared.record.count_grant(grant)
+    /// Returns the number of token requests with this grant type.
+    pub fn count_grant(&self, grant: GrantType) -> usize {
+        self.shared.request_log.count_grant(grant)
     }
 
-    /// Completes once an endpoint was asked at least that often, counted from the start.
+    /// Waits until an endpoint has received at least `count` requests in total.
     pub async fn wait_for(&self, endpoint: Endpoint, count: usize) {
-        let record = &self.shared.record;
-        record.wait_until(|| record.count(endpoint) >= count).await;
+        let log = &self.shared.request_log;
+        log.wait_until(|| log.count(endpoint) >= count).await;
     }
 
-    /// Completes once the token endpoint was asked for this grant at least that often.
-    pub async fn wait_for_grant(&self, grant: Grant, count: usize) {
-        let record = &self.shared.record;
-        record
-            .wait_until(|| record.count_grant(grant) >= count)
-            .await;
+    /// Waits until the token endpoint has received at least `count` requests with this grant type.
+    pub async fn wait_for_grant(&self, grant: GrantType, count: usize) {
+        let log = &self.shared.request_log;
+        log.wait_until(|| log.count_grant(grant) >= count).await;
     }
 
-    /// Starts the record anew.
-    pub fn forget_requests(&self) {
-        self.shared.record.clear();
+    /// Clears the log and with it all counts.
+    pub fn clear_requests(&self) {
+        self.shared.request_log.clear();
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Record {
+pub(super) struct RequestLog {
     requests: Mutex<Vec<RecordedRequest>>,
     arrived: Notify,
 }
 
-impl Record {
-    /// Keeps a request, and says which grant it asks for.
-    pub(super) fn add(&self, endpoint: Endpoint, request: &Request<Bytes>) -> Option<Grant> {
+impl RequestLog {
+    /// Records a request and returns its grant type.
+    pub(super) fn add(&self, endpoint: Endpoint, request: &Request<Bytes>) -> Option<GrantType> {
         let recorded = RecordedRequest {
             endpoint,
             method: request.method().clone(),
@@ -153,7 +151,7 @@ impl Record {
             headers: request.headers().clone(),
             body: request.body().clone(),
         };
-        let grant = recorded.grant();
+        let grant = recorded.grant_type();
         self.requests().push(recorded);
         self.arrived.notify_waiters();
         grant
@@ -174,16 +172,16 @@ impl Record {
         self.requests().clear();
     }
 
-    fn count_grant(&self, grant: Grant) -> usize {
+    fn count_grant(&self, grant: GrantType) -> usize {
         self.requests()
             .iter()
-            .filter(|request| request.grant() == Some(grant))
+            .filter(|request| request.grant_type() == Some(grant))
             .count()
     }
 
     async fn wait_until(&self, reached: impl Fn() -> bool) {
         loop {
-            // Made before the count is read, so that an arrival in between is not missed.
+            // Created before the count is read, so that no arrival in between is missed.
             let arrived = self.arrived.notified();
             if reached() {
                 return;

@@ -1,4 +1,4 @@
-//! How long a claimed state stays in the store.
+//! How long a consumed `state` stays in the store.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ fn watched(world: &World) -> (Watched, Shop) {
     (store, shop)
 }
 
-/// The one claim: whether it is there after this time, counted from its callback.
-async fn claimed_after(world: &World, store: &Watched, times: &[u64]) -> Vec<bool> {
+/// Reports at each of these times after the callback whether the consumed state is stored.
+async fn stored_after(world: &World, store: &Watched, times: &[u64]) -> Vec<bool> {
     let [(name, _, _)] = &store.entries("state")[..] else {
         panic!("one state was claimed")
     };
@@ -31,9 +31,9 @@ async fn claimed_after(world: &World, store: &Watched, times: &[u64]) -> Vec<boo
     there
 }
 
-/// The transaction can be presented for 600 seconds, and to a replica with a clock behind for 60 more.
+/// The transaction can be presented for 600 seconds, and for 60 more to a replica whose clock is behind.
 #[tokio::test]
-async fn a_claim_is_short_only_after_a_definitive_refusal_of_the_code() {
+async fn a_consumed_state_is_shortened_only_after_a_definitive_rejection_of_the_code() {
     const TIMES: [u64; 4] = [29, 31, 659, 790];
     let short = [true, false, false, false];
     let long = [true, true, true, false];
@@ -65,12 +65,12 @@ async fn a_claim_is_short_only_after_a_definitive_refusal_of_the_code() {
     ] {
         let world = World::new();
         let (store, shop) = watched(&world);
-        let ask = made_up_callback(&shop).await;
+        let ask = forged_callback(&shop).await;
         world.channel.answer(reply);
         let answer = world.in_time(async move { shop.send(ask).await }).await;
         assert!(!answer.status.is_redirection(), "{reply:?}");
-        let there = claimed_after(&world, &store, &TIMES).await;
-        // A request that hung was claimed 5 seconds before.
+        let there = stored_after(&world, &store, &TIMES).await;
+        // A request that hung was started 5 seconds before.
         let expected = match reply {
             Reply::Hang => [true, true, true, false],
             _ => expected,
@@ -80,35 +80,35 @@ async fn a_claim_is_short_only_after_a_definitive_refusal_of_the_code() {
 }
 
 #[tokio::test]
-async fn the_claim_of_a_redeemed_code_lasts_as_long_as_its_transaction() {
+async fn the_consumed_state_of_a_redeemed_code_lasts_as_long_as_its_transaction() {
     let world = World::new();
     let (store, shop) = watched(&world);
     let (_, ask) = honest_callback(&shop).await;
     assert_eq!(shop.send(ask).await.sets(), [SESSION]);
-    let there = claimed_after(&world, &store, &[31, 659, 790]).await;
+    let there = stored_after(&world, &store, &[31, 659, 790]).await;
     assert_eq!(there, [true, true, false]);
 }
 
-/// An ID token that is refused does not make the code unused.
+/// A rejected ID token does not make the code unused.
 #[tokio::test]
-async fn the_claim_of_a_code_whose_id_token_is_refused_stays() {
+async fn the_consumed_state_of_a_code_with_a_rejected_id_token_is_kept() {
     let world = World::new();
     let (store, shop) = watched(&world);
     let (_, ask) = honest_callback(&shop).await;
     let broken = Fault::id_token(|mint| mint.with_broken_signature());
     world.server.fail(Endpoint::Token, broken);
     assert_eq!(shop.send(ask).await.status, StatusCode::BAD_GATEWAY);
-    let there = claimed_after(&world, &store, &[31, 659]).await;
+    let there = stored_after(&world, &store, &[31, 659]).await;
     assert_eq!(there, [true, true]);
 }
 
 #[tokio::test]
-async fn refused_codes_occupy_a_fixed_part_of_the_store_however_fast_they_come() {
+async fn rejected_codes_occupy_a_fixed_part_of_the_store_at_any_rate() {
     let world = World::new();
     let store = world.memory(2_000);
     let shop = world.shop(world.login().with_session_store(store.clone()));
     for _ in 0..1_500 {
-        let ask = made_up_callback(&shop).await;
+        let ask = forged_callback(&shop).await;
         assert_eq!(shop.send(ask).await.status, StatusCode::BAD_REQUEST);
         assert!(store.len() <= 257, "{}", store.len());
     }
@@ -117,16 +117,63 @@ async fn refused_codes_occupy_a_fixed_part_of_the_store_however_fast_they_come()
     assert_eq!(greeting(&shop, &jar).await, "hello alice");
 }
 
-/// The code was sent once, so a callback that reaches another replica sends it no second time.
+/// The code was sent once. A callback at another replica does not send it again.
 #[tokio::test]
-async fn a_refused_code_is_not_sent_again_by_another_replica_at_once() {
+async fn a_rejected_code_is_not_sent_again_by_another_replica_immediately() {
     let world = World::new();
     let store = world.memory(2_000);
     let shops = [1, 2].map(|_| world.shop(world.login().with_session_store(store.clone())));
-    let ask = made_up_callback(&shops[0]).await;
+    let ask = forged_callback(&shops[0]).await;
     for shop in [&shops[0], &shops[1], &shops[0]] {
         let answer = shop.send(ask.clone()).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     }
     assert_eq!(world.channel.sent(), 1);
+}
+
+/// With a clock that is ahead during the callback the transaction seems old, and a correct clock accepts it
+/// for longer.
+#[tokio::test]
+async fn a_code_is_not_sent_twice_if_the_clock_was_ahead_at_the_callback() {
+    for mode in modes() {
+        let world = World::new();
+        let store = world.memory(2_000);
+        let shops = [1, 2].map(|_| world.shop(mode(world.login(), store.clone())));
+        let (_, ask) = honest_callback(&shops[0]).await;
+        world.server.clock().adjust_wall_clock(590);
+        assert!(shops[0].send(ask.clone()).await.sets().contains(&SESSION));
+        world.server.clock().adjust_wall_clock(-590);
+        for _ in 0..4 {
+            world.advance(Duration::from_secs(140));
+            for shop in &shops {
+                shop.send(ask.clone()).await;
+            }
+        }
+        assert_eq!(shops[0].token_calls(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_code_is_not_sent_twice_if_the_clock_is_set_back() {
+    // With the store of sessions, with a shared store, and without a store.
+    for mode in [0, 1, 2] {
+        for back in [-400, -650, -720, -3600] {
+            let world = World::new();
+            let store = world.memory(2_000);
+            let login = world.login();
+            let shop = world.shop(match mode {
+                2 => login,
+                mode => modes()[mode](login, store),
+            });
+            let (_, ask) = honest_callback(&shop).await;
+            assert!(shop.send(ask.clone()).await.sets().contains(&SESSION));
+            world.advance(Duration::from_secs(725));
+            world.server.clock().adjust_wall_clock(back);
+            for _ in 0..30 {
+                shop.send(ask.clone()).await;
+                world.advance(Duration::from_secs(150));
+            }
+            assert_eq!(shop.token_calls(), 1, "{mode} {back}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! The revocation list of a process that keeps sessions in cookies: floods of it end no session of other users.
+//! The denylist of a process with sessions in cookies: floods of it end no session of other users.
 
 use super::*;
 
@@ -8,8 +8,8 @@ fn jar_of(answer: &Answer) -> Jar {
     jar
 }
 
-/// A made-up session ID.
-fn made_up(number: u64) -> SessionId {
+/// Returns a forged session ID.
+fn forged(number: u64) -> SessionId {
     let mut bytes = [0x5a; 32];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     use base64::Engine as _;
@@ -18,12 +18,12 @@ fn made_up(number: u64) -> SessionId {
 }
 
 #[tokio::test]
-async fn a_signed_out_cookie_stays_refused_after_100_000_other_ends() {
+async fn a_signed_out_cookie_is_rejected_after_100_000_other_sign_outs() {
     let nodes = Nodes::new(Mode::Cookie);
     let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
     nodes.first.send(sign_out().jar(&alice)).await;
     for number in 0..100_000 {
-        let id = made_up(number);
+        let id = forged(number);
         nodes.login.sessions().end(&id).await.unwrap();
     }
     assert_eq!(nodes.first.greeting(&alice).await, STRANGER);
@@ -31,7 +31,7 @@ async fn a_signed_out_cookie_stays_refused_after_100_000_other_ends() {
 }
 
 #[tokio::test]
-async fn a_user_who_signs_in_and_out_many_times_ends_only_older_sessions_of_their_own() {
+async fn a_user_who_signs_in_and_out_many_times_ends_only_older_sessions_of_the_same_user() {
     let logs = logs::Logs::default();
     let nodes = Nodes::new(Mode::Cookie);
     let other_device = nodes.signed_in("alice").await;
@@ -51,7 +51,7 @@ async fn a_user_who_signs_in_and_out_many_times_ends_only_older_sessions_of_thei
     for (round, jar) in cookies.iter().enumerate() {
         assert_eq!(nodes.first.greeting(jar).await, STRANGER, "{round}");
     }
-    // Her own session that is older than all of these: there is no telling it from a signed-out one.
+    // A session of the same user that is older than all of these cannot be told from a signed-out one.
     assert_eq!(nodes.first.greeting(&other_device).await, STRANGER);
     assert_eq!(nodes.first.greeting(&bob).await, "hello bob");
     // In the same second as the last sign-out.
@@ -65,7 +65,7 @@ async fn a_user_who_signs_in_and_out_many_times_ends_only_older_sessions_of_thei
     );
 }
 
-/// The same of sign-ins in a browser that was signed in: each ends the session before.
+/// The same with logins in a browser with a session: each ends the previous session.
 #[tokio::test]
 async fn a_user_who_signs_in_again_and_again_ends_no_other_session() {
     let strict = |login: LoginLayer| login.with_same_site(tower_oauth::login::SameSite::Strict);
@@ -81,7 +81,7 @@ async fn a_user_who_signs_in_again_and_again_ends_no_other_session() {
         for _ in 0..150 {
             let answer = nodes.first.start("/auth/login", &mut jar).await;
             let callback = nodes.first.approve(answer.location(), "bob").await;
-            // A Strict cookie does not come along from the authorization server.
+            // A Strict cookie is not sent with the redirect from the authorization server.
             let sent = jar.only(|name| !is_strict || name != SESSION);
             let answer = nodes.first.send(Ask::page(&callback).jar(&sent)).await;
             jar.take(&answer);
@@ -92,9 +92,9 @@ async fn a_user_who_signs_in_again_and_again_ends_no_other_session() {
     }
 }
 
-/// Ten simulated minutes: an attacker signs in and out several times a second, and keeps every old cookie.
+/// Ten simulated minutes: an attacker signs in and out several times a second and keeps every old cookie.
 #[tokio::test]
-async fn beside_a_user_who_floods_the_revocation_list_no_request_of_others_fails() {
+async fn a_user_who_floods_the_denylist_fails_no_request_of_others() {
     let nodes = Nodes::new(Mode::Cookie);
     let mut honest = nodes.signed_in("alice").await;
     let mut signed_out = Vec::new();
@@ -119,5 +119,32 @@ async fn beside_a_user_who_floods_the_revocation_list_no_request_of_others_fails
     }
     for jar in signed_out.iter().chain(&stolen) {
         assert_eq!(nodes.first.greeting(jar).await, STRANGER);
+    }
+}
+
+/// An entry expires when both clocks have passed it: a wall clock that is set forward and back restores no
+/// session.
+#[tokio::test]
+async fn a_wall_clock_that_jumps_restores_no_ended_session() {
+    for mode in ALL {
+        for jump in [-36_000, -600, 600, 36_000] {
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.first.send(sign_out().jar(&jar)).await;
+            let clock = nodes.server.clock();
+            for step in [jump, -jump] {
+                clock.adjust_wall_clock(step);
+                let bob = nodes.signed_in("bob").await;
+                nodes.first.send(sign_out().jar(&bob)).await;
+                for hours in [0, 1, 3] {
+                    clock.advance(Duration::from_secs(hours * 3600));
+                    assert_eq!(
+                        nodes.first.greeting(&jar).await,
+                        STRANGER,
+                        "{mode:?} {jump}"
+                    );
+                }
+            }
+        }
     }
 }

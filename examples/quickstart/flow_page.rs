@@ -1,7 +1,7 @@
-//! The flow that just happened, drawn from what was really sent.
+//! The page that shows the requests of a sign-in.
 //!
-//! The authorization server of the quickstart keeps the requests it got, the application notes what
-//! came back to its callback, and the ID token's `nonce` says which of them belong to a session.
+//! The test authorization server records its requests, the application records its callbacks, and the
+//! `nonce` of the ID token identifies those of a session.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -15,20 +15,20 @@ use crate::pages::escape;
 
 type Parameters = Vec<(String, String)>;
 
-/// What the application saw of the flows, by `state` and by session.
+/// Records callbacks by `state` and API calls by session.
 #[derive(Clone, Default)]
-pub(crate) struct Witness(Arc<Mutex<Seen>>);
+pub(crate) struct Recorder(Arc<Mutex<Recorded>>);
 
 #[derive(Default)]
-struct Seen {
+struct Recorded {
     callbacks: HashMap<String, Parameters>,
     calls: HashMap<String, ApiCall>,
 }
 
-/// Enough for a demonstration; then it begins anew.
-const REMEMBERED: usize = 500;
+/// The records are cleared when they reach this number.
+const MAX_RECORDED: usize = 500;
 
-/// A call of the API with an access token, and its answer.
+/// A call of the API and its response.
 #[derive(Clone)]
 pub(crate) struct ApiCall {
     pub(crate) method: &'static str,
@@ -39,23 +39,27 @@ pub(crate) struct ApiCall {
 }
 
 impl ApiCall {
-    pub(crate) async fn new(method: &'static str, token: &str, answer: reqwest::Response) -> Self {
-        let challenge = answer.headers().get("www-authenticate");
+    pub(crate) async fn new(
+        method: &'static str,
+        token: &str,
+        response: reqwest::Response,
+    ) -> Self {
+        let challenge = response.headers().get("www-authenticate");
         let challenge = challenge
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned);
-        let (status, token) = (answer.status().as_u16(), token.to_owned());
+        let (status, token) = (response.status().as_u16(), token.to_owned());
         Self {
             method,
             status,
             challenge,
-            body: answer.text().await.unwrap_or_default(),
+            body: response.text().await.unwrap_or_default(),
             token,
         }
     }
 }
 
-/// One flow, as far as it went.
+/// The recorded requests of one flow.
 #[derive(Default)]
 pub(crate) struct Flow {
     authorization: Parameters,
@@ -64,42 +68,42 @@ pub(crate) struct Flow {
     call: Option<ApiCall>,
 }
 
-impl Witness {
-    pub(crate) fn called_back(&self, query: &str) {
+impl Recorder {
+    pub(crate) fn record_callback(&self, query: &str) {
         let parameters: Parameters = url::form_urlencoded::parse(query.as_bytes())
             .into_owned()
             .collect();
         if let Some(state) = value(&parameters, "state").map(str::to_owned) {
-            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if seen.callbacks.len() >= REMEMBERED {
-                seen.callbacks.clear();
+            let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if recorded.callbacks.len() >= MAX_RECORDED {
+                recorded.callbacks.clear();
             }
-            seen.callbacks.insert(state, parameters);
+            recorded.callbacks.insert(state, parameters);
         }
     }
 
-    pub(crate) fn called(&self, session: &Session, call: ApiCall) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.calls.len() >= REMEMBERED {
-            seen.calls.clear();
+    pub(crate) fn record_call(&self, session: &Session, call: ApiCall) {
+        let mut recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorded.calls.len() >= MAX_RECORDED {
+            recorded.calls.clear();
         }
-        seen.calls.insert(nonce(session), call);
+        recorded.calls.insert(nonce(session), call);
     }
 
     pub(crate) fn flow_of(&self, session: &Session, issuer: &TestServer) -> Flow {
         let nonce = nonce(session);
         let requests = issuer.requests();
         let find = |endpoint, name: &str, wanted: &str| -> Parameters {
-            let fits = |request: &&RecordedRequest| {
+            let matches = |request: &&RecordedRequest| {
                 request.endpoint() == endpoint && request.parameter(name).as_deref() == Some(wanted)
             };
-            let found = requests.iter().rev().find(fits);
+            let found = requests.iter().rev().find(matches);
             found.map(with_client).unwrap_or_default()
         };
         let authorization = find(Endpoint::Authorization, "nonce", &nonce);
-        let seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let recorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let state = value(&authorization, "state").unwrap_or_default();
-        let callback = seen.callbacks.get(state).cloned().unwrap_or_default();
+        let callback = recorded.callbacks.get(state).cloned().unwrap_or_default();
         let token = find(
             Endpoint::Token,
             "code",
@@ -109,12 +113,12 @@ impl Witness {
             authorization,
             callback,
             token,
-            call: seen.calls.get(&nonce).cloned(),
+            call: recorded.calls.get(&nonce).cloned(),
         }
     }
 }
 
-/// The parameters of a request, and how the client proved itself.
+/// Returns the parameters of a request and the client authentication.
 fn with_client(request: &RecordedRequest) -> Parameters {
     let mut parameters = request.parameters();
     if let Some(credentials) = request.header("authorization") {
@@ -138,9 +142,9 @@ fn value<'a>(parameters: &'a Parameters, name: &str) -> Option<&'a str> {
         .find_map(|(key, value)| (key == name).then_some(value.as_str()))
 }
 
-pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
-    let mut html = "<h1>The flow that just happened</h1><p>The authorization code flow, with the \
-                    parameters that were really sent. Secrets are shortened.</p>\
+pub(crate) fn render(session: &Session, flow: &Flow) -> String {
+    let mut html = "<h1>The flow of your sign-in</h1><p>The authorization code flow with the \
+                    parameters that were sent. Secrets are shortened.</p>\
                     <div class=\"lanes\"><span>Browser</span><span>Application</span>\
                     <span>Authorization server</span><span>API</span></div>"
         .to_owned();
@@ -149,7 +153,7 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
         &mut html,
         1,
         "Authorization request",
-        "The application sends the browser away to sign in.",
+        "The application redirects the browser to the authorization server.",
     );
     arrow(&mut html, Lane::Application, Lane::Browser, "303 redirect");
     arrow(&mut html, Lane::Browser, Lane::Server, "GET /authorize");
@@ -159,8 +163,8 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
         &mut html,
         2,
         "Consent and redirect back",
-        "The user signs in and agrees; the browser \
-          brings a code back. The password was typed at the authorization server only.",
+        "The user signs in and gives consent; the authorization server redirects \
+          the browser back with a code. The application never sees the password.",
     );
     arrow(
         &mut html,
@@ -180,8 +184,8 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
         &mut html,
         3,
         "Token request",
-        "The application redeems the code, directly. Only who began \
-          the flow knows the verifier that fits the challenge of step 1.",
+        "The application redeems the code with a direct request. Only the client that started \
+          the flow knows the code verifier for the challenge of step 1.",
     );
     arrow(&mut html, Lane::Application, Lane::Server, "POST /token");
     table(&mut html, &flow.token, "");
@@ -198,8 +202,8 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
         &mut html,
         4,
         "Resource access",
-        "The access token opens the API, which verifies it by \
-          itself with the keys of the authorization server.",
+        "The application calls the API with the access token. The API verifies the token \
+          with the keys of the authorization server.",
     );
     match &flow.call {
         Some(call) => {
@@ -227,7 +231,7 @@ pub(crate) fn draw(session: &Session, flow: &Flow) -> String {
             }
         }
         None => html.push_str(
-            "<form method=\"post\" action=\"/account\"><p>Not yet. \
+            "<form method=\"post\" action=\"/account\"><p>The API has not been called yet. \
              <button name=\"call\" value=\"read\">Read my notes</button></p></form>",
         ),
     }
@@ -306,7 +310,7 @@ const SECRETS: [&str; 11] = [
     "Authorization",
 ];
 
-/// Secrets keep their first characters, so that one can see where each comes back.
+/// Shortens secrets to their first characters, which are enough to recognize them in later steps.
 pub(crate) fn shortened(name: &str, value: &str) -> String {
     if !SECRETS.contains(&name) {
         return value.to_owned();
@@ -331,7 +335,7 @@ fn claim_rows(claims: &serde_json::Map<String, Value>) -> Parameters {
         .collect()
 }
 
-/// The claims of the access token, to look at: the API is who verified them.
+/// Decodes the claims of an access token for display, without verification.
 pub(crate) fn unverified_claims(token: &str) -> serde_json::Map<String, Value> {
     use base64::Engine as _;
     let payload = token.split('.').nth(1).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Browsers at the server: who is signed in there, and which pages wait for an answer.
+//! Browser sessions at the test server: sign-ins by cookie, and forms that were not submitted yet.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,61 +7,61 @@ use bytes::Bytes;
 use http::Request;
 use http::header::{HeaderName, ORIGIN};
 
-use super::endpoint::AuthorizationRequest;
+use super::endpoint::ValidatedRequest;
 use super::respond::random_text;
 use crate::protocol::cookie::{Match, pairs};
 
-/// How long a page may stay open before its form is refused.
+/// How long a form can be submitted after its page was shown.
 const PAGE_LIFETIME: Duration = Duration::from_secs(600);
 
-/// One sign-in of one person in one browser.
+/// One sign-in of one user in one browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SignIn {
     pub(super) subject: String,
-    /// Seconds since 1970 (`auth_time`).
+    /// `auth_time`, in seconds since 1970.
     pub(super) at: i64,
     pub(super) sid: String,
 }
 
-/// What a page of ours is waiting for.
+/// The request that the form of a page continues.
 #[derive(Clone, Debug)]
-pub(super) enum Pending {
+pub(super) enum PendingInteraction {
     Authorization(Box<Interaction>),
-    /// Confirmation of a logout, and where it leads.
+    /// A logout to confirm, and the post-logout redirect URI.
     Logout(Option<String>),
 }
 
-/// An authorization request on its way through the pages.
+/// An authorization request during sign-in and consent.
 #[derive(Clone, Debug)]
 pub(super) struct Interaction {
-    pub(super) request: AuthorizationRequest,
-    /// Whether somebody signed in for this very request.
+    pub(super) request: ValidatedRequest,
+    /// Whether the user signed in during this request.
     pub(super) signed_in: bool,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Sessions {
-    /// By cookie value; nobody is signed in where it is `None`.
+pub(super) struct BrowserSessions {
+    /// By cookie value; `None` if no user is signed in.
     browsers: HashMap<String, Option<SignIn>>,
-    /// By the hidden field of a form.
-    pages: HashMap<String, Page>,
+    /// By the value of the form's hidden field.
+    pages: HashMap<String, OpenPage>,
 }
 
 #[derive(Debug)]
-struct Page {
+struct OpenPage {
     browser: String,
-    pending: Pending,
+    pending: PendingInteraction,
     expires_at: Duration,
 }
 
-impl Sessions {
-    /// The browser of a request, where its cookie is one of ours.
+impl BrowserSessions {
+    /// Returns the cookie value of a request if this server issued it.
     pub(super) fn browser(&self, cookie_name: &str, request: &Request<Bytes>) -> Option<String> {
         let mut values = pairs(request.headers())
             .filter(|pair| pair.compare(cookie_name.as_bytes()) == Match::Exact)
             .filter_map(|pair| std::str::from_utf8(pair.value()).ok());
         let value = values.next()?;
-        // Two of them mean that somebody else planted one.
+        // Two cookies of this name mean that another host or path set one: neither is trusted.
         (values.next().is_none() && self.browsers.contains_key(value)).then(|| value.to_owned())
     }
 
@@ -75,8 +75,8 @@ impl Sessions {
         self.browsers.get(browser?)?.as_ref()
     }
 
-    /// Signs somebody in under a new cookie value, so that one planted before is worth nothing.
-    pub(super) fn signed_in(&mut self, browser: &str, sign_in: SignIn) -> String {
+    /// Signs a user in under a new cookie value, which prevents session fixation.
+    pub(super) fn add_sign_in(&mut self, browser: &str, sign_in: SignIn) -> String {
         self.browsers.remove(browser);
         let id = random_text();
         self.browsers.insert(id.clone(), Some(sign_in));
@@ -87,13 +87,13 @@ impl Sessions {
         id
     }
 
-    /// Ends what a browser has, and says which sign-in that was.
+    /// Ends the session of a browser and returns its sign-in.
     pub(super) fn sign_out(&mut self, browser: &str) -> Option<SignIn> {
         self.pages.retain(|_, page| page.browser != browser);
         self.browsers.remove(browser).flatten()
     }
 
-    /// Ends the sign-ins of a person in all browsers.
+    /// Ends the sign-ins of a user in all browsers.
     pub(super) fn sign_out_subject(&mut self, subject: &str) -> Vec<SignIn> {
         let is_of = |sign_in: &SignIn| sign_in.subject == subject;
         self.browsers
@@ -104,18 +104,23 @@ impl Sessions {
 
     pub(super) fn session_ids(&self, subject: &str) -> Vec<String> {
         let sign_ins = self.browsers.values().flatten();
-        let of_them = sign_ins.filter(|sign_in| sign_in.subject == subject);
-        of_them.map(|sign_in| sign_in.sid.clone()).collect()
+        let of_subject = sign_ins.filter(|sign_in| sign_in.subject == subject);
+        of_subject.map(|sign_in| sign_in.sid.clone()).collect()
     }
 
-    /// The value of the hidden field that will bring the answer.
-    pub(super) fn add_page(&mut self, browser: &str, pending: Pending, now: Duration) -> String {
+    /// Registers a form and returns the value of its hidden field.
+    pub(super) fn add_page(
+        &mut self,
+        browser: &str,
+        pending: PendingInteraction,
+        now: Duration,
+    ) -> String {
         self.pages.retain(|_, page| page.expires_at > now);
         let id = random_text();
         let expires_at = now.saturating_add(PAGE_LIFETIME);
         self.pages.insert(
             id.clone(),
-            Page {
+            OpenPage {
                 browser: browser.to_owned(),
                 pending,
                 expires_at,
@@ -124,8 +129,13 @@ impl Sessions {
         id
     }
 
-    /// What the page was about, where it was shown to this very browser.
-    pub(super) fn page(&mut self, id: &str, browser: &str, now: Duration) -> Option<&mut Pending> {
+    /// Returns the pending request of a form if it was shown to this browser and has not expired.
+    pub(super) fn pending(
+        &mut self,
+        id: &str,
+        browser: &str,
+        now: Duration,
+    ) -> Option<&mut PendingInteraction> {
         let page = self.pages.get_mut(id)?;
         (page.browser == browser && page.expires_at > now).then_some(&mut page.pending)
     }
@@ -135,9 +145,9 @@ impl Sessions {
     }
 }
 
-/// Whether a form was sent from a page of ours, as far as the browser says: `Sec-Fetch-Site` decides
-/// alone where it is sent, else `Origin`. The hidden field is the proof where neither is.
-pub(super) fn is_foreign(origin: &str, request: &Request<Bytes>) -> bool {
+/// Returns whether a form was submitted from another origin. `Sec-Fetch-Site` decides if present,
+/// otherwise `Origin`. A request with neither depends on the hidden field alone.
+pub(super) fn is_cross_origin(origin: &str, request: &Request<Bytes>) -> bool {
     let field = |name: HeaderName| request.headers().get(name).map(|value| value.as_bytes());
     match field(HeaderName::from_static("sec-fetch-site")) {
         Some(site) => site != b"same-origin",

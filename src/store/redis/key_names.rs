@@ -1,33 +1,34 @@
-//! What entries are called in Redis, and where a cluster has them.
+//! The key names of entries in Redis, and their hash slots.
 
 use std::sync::Arc;
 
 use crate::store::{Key, KeyClass};
 
-/// Enough that they spread over the servers of a cluster, and few enough to leave a counter for each.
+/// Number of buckets: enough to distribute entries over the nodes of a cluster, and few enough to keep a counter for
+/// each.
 const BUCKETS: u16 = 1024;
 
 const SLOTS: u16 = 16384;
 
-/// The names that one verb touches. All of them are in one slot.
-pub(super) struct Names {
+/// The key names that an operation accesses. All are in one slot.
+pub(super) struct KeyNames {
     pub(super) entry: String,
-    /// The last version that any entry of the bucket was given.
+    /// The key of the last version in the bucket.
     pub(super) counter: String,
     pub(super) slot: u16,
     pub(super) class: KeyClass,
 }
 
-impl Names {
-    /// `prefix:{2a1}:session:...`. A cluster reads between the braces alone which slot a name is in, so a
-    /// bucket is in one slot whole.
+impl KeyNames {
+    /// Returns names such as `prefix:{2a1}:session:...`. A cluster computes the slot from the hash tag in braces, so
+    /// that all keys of a bucket are in one slot.
     pub(super) fn new(prefix: &Arc<str>, key: &Key) -> Self {
         let class = key.class();
         let key = key.as_str();
         let bucket = format!("{:03x}", crc16(key.as_bytes()) % BUCKETS);
         Self {
             entry: format!("{prefix}:{{{bucket}}}:{key}"),
-            // No entry is called so: their names have a colon more.
+            // Differs from all entries, whose names have one more colon.
             counter: format!("{prefix}:{{{bucket}}}:version"),
             slot: crc16(bucket.as_bytes()) % SLOTS,
             class,
@@ -35,7 +36,7 @@ impl Names {
     }
 }
 
-/// CRC-16/XMODEM, which is what a cluster counts slots by.
+/// Computes CRC-16/XMODEM, which a cluster uses to compute slots.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |mut sum, byte| {
         sum ^= u16::from(*byte) << 8;
@@ -55,32 +56,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_counted_as_the_cluster_does() {
+    fn slots_are_computed_as_a_cluster_does() {
         assert_eq!(crc16(b"123456789"), 0x31c3);
         assert_eq!(crc16(b"foo") % SLOTS, 12182);
     }
 
     #[test]
-    fn buckets_spread_over_the_servers_of_a_cluster() {
+    fn buckets_are_distributed_over_the_nodes_of_a_cluster() {
         for servers in [3, 5, 8] {
             let mut counts = vec![0; servers];
             for bucket in 0..BUCKETS {
                 let slot = crc16(format!("{bucket:03x}").as_bytes()) % SLOTS;
                 counts[usize::from(slot) * servers / usize::from(SLOTS)] += 1;
             }
-            let fair = usize::from(BUCKETS) / servers;
+            let average = usize::from(BUCKETS) / servers;
             assert!(
                 counts
                     .iter()
-                    .all(|count| (fair * 7 / 10..=fair * 13 / 10).contains(count)),
+                    .all(|count| (average * 7 / 10..=average * 13 / 10).contains(count)),
                 "{counts:?}"
             );
         }
     }
 
     #[test]
-    fn an_entry_and_its_counter_have_one_tag() {
-        let names = Names::new(&"app".into(), &Key::new("session", "{x}"));
+    fn an_entry_and_its_counter_have_the_same_hash_tag() {
+        let names = KeyNames::new(&"app".into(), &Key::new("session", "{x}"));
         let tag = names
             .counter
             .strip_prefix("app:")

@@ -1,7 +1,7 @@
-//! The three verbs as commands of Redis.
+//! The store operations as Redis commands.
 //!
-//! An entry is a string: its version as 16 decimal digits, then the value. `put` and `remove` are scripts,
-//! which Redis runs one after another and whole.
+//! An entry is a string: the version as 16 decimal digits, followed by the value. `put` and `remove` are scripts,
+//! which Redis executes atomically.
 
 use std::time::Duration;
 
@@ -9,20 +9,20 @@ use bytes::Bytes;
 use redis::{Cmd, Script, Value};
 
 use super::Servers;
-use super::failure::Failure;
-use super::names::Names;
+use super::error::CommandError;
+use super::key_names::KeyNames;
 use crate::store::{Expect, KeyClass, Put, Record, Removed};
 
 const PUT: &str = include_str!("put.lua");
 const REMOVE: &str = include_str!("remove.lua");
 
-/// Those of a version before the value.
+/// The number of digits of a version.
 const DIGITS: usize = 16;
 
-/// A hundred years: what Redis adds to its own time must not overflow.
-const LONGEST: u64 = 100 * 365 * 86_400 * 1000;
+/// A hundred years in milliseconds. Redis adds the TTL to its clock, which must not overflow.
+const MAX_TTL: u64 = 100 * 365 * 86_400 * 1000;
 
-/// The names by which a server knows the scripts once it was sent them.
+/// The scripts with their SHA-1 digests.
 pub(super) struct Scripts {
     put: Script,
     remove: Script,
@@ -37,93 +37,95 @@ impl Scripts {
     }
 }
 
-pub(super) async fn get(servers: &Servers, names: &Names) -> Result<Option<Record>, Failure> {
+pub(super) async fn get(
+    servers: &Servers,
+    names: &KeyNames,
+) -> Result<Option<Record>, CommandError> {
     let mut command = redis::cmd("GET");
     command.arg(&names.entry);
-    match servers.ask(names.slot, &command).await? {
+    match servers.send(names.slot, &command).await? {
         Value::Nil => Ok(None),
         Value::BulkString(entry) => {
-            let version = entry.get(..DIGITS).and_then(number);
-            let version = version.ok_or(Failure::Foreign)?;
+            let version = entry.get(..DIGITS).and_then(parse_version);
+            let version = version.ok_or(CommandError::Foreign)?;
             let value = Bytes::from(entry).slice(DIGITS..);
             Ok(Some(Record::new(value, version)))
         }
-        _ => Err(Failure::Unreadable),
+        _ => Err(CommandError::Unreadable),
     }
 }
 
 pub(super) async fn put(
     servers: &Servers,
     scripts: &Scripts,
-    names: &Names,
+    names: &KeyNames,
     value: &Bytes,
     ttl: Duration,
     expect: Expect,
-) -> Result<Put, Failure> {
+) -> Result<Put, CommandError> {
     let (keys, expect, ttl) = (
         [&names.entry, &names.counter],
-        expected(expect),
+        expect_argument(expect),
         milliseconds(ttl),
     );
-    let complete = |command: &mut Cmd| {
+    let add_arguments = |command: &mut Cmd| {
         command
             .arg(keys.len())
             .arg(&keys)
             .arg(&expect)
             .arg(ttl)
             .arg(&value[..])
-            .arg(class(names.class));
+            .arg(class_argument(names.class));
     };
-    match run(servers, names, &scripts.put, PUT, complete).await? {
+    match run(servers, names, &scripts.put, PUT, add_arguments).await? {
         Value::Int(0) => Ok(Put::Conflict),
         Value::BulkString(version) => {
-            let version = number(&version).ok_or(Failure::Unreadable)?;
+            let version = parse_version(&version).ok_or(CommandError::Unreadable)?;
             Ok(Put::Stored(version))
         }
-        _ => Err(Failure::Unreadable),
+        _ => Err(CommandError::Unreadable),
     }
 }
 
 pub(super) async fn remove(
     servers: &Servers,
     scripts: &Scripts,
-    names: &Names,
+    names: &KeyNames,
     expect: Expect,
-) -> Result<Removed, Failure> {
-    let expect = expected(expect);
-    let complete = |command: &mut Cmd| {
+) -> Result<Removed, CommandError> {
+    let expect = expect_argument(expect);
+    let add_arguments = |command: &mut Cmd| {
         command.arg(1).arg(&names.entry).arg(&expect);
     };
-    match run(servers, names, &scripts.remove, REMOVE, complete).await? {
+    match run(servers, names, &scripts.remove, REMOVE, add_arguments).await? {
         Value::Int(1) => Ok(Removed::Removed),
         Value::Int(0) => Ok(Removed::Absent),
         Value::Int(-1) => Ok(Removed::Conflict),
-        _ => Err(Failure::Unreadable),
+        _ => Err(CommandError::Unreadable),
     }
 }
 
-/// By the name of the script, and only to a server that does not know it yet with its text.
+/// Runs a script by its digest, and sends its text only if the server does not have it.
 async fn run(
     servers: &Servers,
-    names: &Names,
+    names: &KeyNames,
     script: &Script,
     text: &str,
-    complete: impl Fn(&mut Cmd),
-) -> Result<Value, Failure> {
+    add_arguments: impl Fn(&mut Cmd),
+) -> Result<Value, CommandError> {
     let mut command = redis::cmd("EVALSHA");
-    complete(command.arg(script.get_hash()));
-    match servers.ask(names.slot, &command).await {
-        Err(Failure::NoScript) => {
+    add_arguments(command.arg(script.get_hash()));
+    match servers.send(names.slot, &command).await {
+        Err(CommandError::NoScript) => {
             let mut command = redis::cmd("EVAL");
-            complete(command.arg(text));
-            servers.ask(names.slot, &command).await
+            add_arguments(command.arg(text));
+            servers.send(names.slot, &command).await
         }
-        answer => answer,
+        result => result,
     }
 }
 
-/// The word that the script knows.
-fn class(class: KeyClass) -> &'static str {
+fn class_argument(class: KeyClass) -> &'static str {
     match class {
         KeyClass::Unauthenticated => "unauthenticated",
         KeyClass::Authenticated => "authenticated",
@@ -131,7 +133,7 @@ fn class(class: KeyClass) -> &'static str {
     }
 }
 
-fn expected(expect: Expect) -> String {
+fn expect_argument(expect: Expect) -> String {
     match expect {
         Expect::Anything => "*".to_owned(),
         Expect::Absent => "-".to_owned(),
@@ -139,13 +141,13 @@ fn expected(expect: Expect) -> String {
     }
 }
 
-/// Parts of a millisecond count as a whole one: only what has no time to live at all is gone at once.
+/// Rounds up, so that only a TTL of zero expires immediately.
 fn milliseconds(ttl: Duration) -> u64 {
     let whole = ttl.as_nanos().div_ceil(1_000_000);
-    u64::try_from(whole).map_or(LONGEST, |whole| whole.min(LONGEST))
+    u64::try_from(whole).map_or(MAX_TTL, |whole| whole.min(MAX_TTL))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
+fn parse_version(digits: &[u8]) -> Option<u64> {
     if digits.len() != DIGITS || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -157,30 +159,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_to_live_are_whole_milliseconds_and_end_some_day() {
+    fn times_to_live_are_rounded_up_and_limited() {
         for (ttl, expected) in [
             (Duration::ZERO, 0),
             (Duration::from_nanos(1), 1),
             (Duration::from_millis(1), 1),
             (Duration::from_micros(1001), 2),
             (Duration::from_secs(60), 60_000),
-            (Duration::MAX, LONGEST),
+            (Duration::MAX, MAX_TTL),
         ] {
             assert_eq!(milliseconds(ttl), expected, "{ttl:?}");
         }
     }
 
     #[test]
-    fn a_version_is_sixteen_digits() {
-        assert_eq!(expected(Expect::Version(7)), "0000000000000007");
-        assert_eq!(number(b"0000000000000007"), Some(7));
+    fn a_version_has_sixteen_digits() {
+        assert_eq!(expect_argument(Expect::Version(7)), "0000000000000007");
+        assert_eq!(parse_version(b"0000000000000007"), Some(7));
         for other in [
             &b"7"[..],
             b"000000000000007x",
             b"+000000000000007",
             b"00000000000000077",
         ] {
-            assert_eq!(number(other), None);
+            assert_eq!(parse_version(other), None);
         }
     }
 }
