@@ -111,7 +111,7 @@ fn a_cached_token_allocates_no_more_than_a_layer_that_inserts_an_extension() {
         least(&runtime, &mark, &values),
         least(&runtime, &api, &values),
     );
-    assert!(floor > 10 && warm <= floor + 2, "P6: {warm} and {floor}");
+    assert!(floor > 10 && warm <= floor + 2, "{warm} and {floor}");
 
     // The length of the token does not matter.
     let long = usual(&server).with_claim("note", "x".repeat(5000)).sign();
@@ -138,7 +138,7 @@ fn verifying_a_token_allocates_little() {
             least(&runtime, &none, &tokens),
             least(&runtime, &api, &tokens),
         );
-        assert!(cold <= floor + 24, "P6 {name}: {cold} and {floor}");
+        assert!(cold <= floor + 24, "{name}: {cold} and {floor}");
     }
 }
 
@@ -188,13 +188,13 @@ fn a_cached_token_takes_about_a_kilobyte_and_the_layer_reports_it() {
         .map(|token| request(&runtime, &api, token).bytes_current)
         .sum();
     let held = usize::try_from(held).unwrap();
-    assert!(held / TOKENS < 1100, "P7: {} bytes each", held / TOKENS);
+    assert!(held / TOKENS < 1100, "{} bytes per token", held / TOKENS);
     let told = format!("{layer:?}");
     let told = told.split("bytes: ").nth(1).unwrap();
     let told: usize = told.split(',').next().unwrap().parse().unwrap();
     let (least, most) = (told * 8 / 10, told * 11 / 10);
     assert!(
         (least..most).contains(&held),
-        "{held} are held, {told} are told"
+        "{held} bytes are used, {told} bytes are reported"
     );
 }

@@ -336,7 +336,7 @@ async fn a_delivery_that_failed_can_be_repeated() {
             let token = nodes.all_of("alice").sign();
             nodes.store.fail_after(verbs);
             let answer = nodes.send_logout_token(&token).await;
-            nodes.store.mend();
+            nodes.store.clear_faults();
             if answer.status == StatusCode::OK {
                 assert!(verbs > 2, "{name}");
                 break;

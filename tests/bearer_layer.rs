@@ -311,7 +311,7 @@ async fn without_the_layer_the_response_is_500_and_names_the_layer() {
         let answer = present_at(&other, path, &token).await;
         assert_eq!(answer.outcome(), Outcome::Misconfigured, "{path}");
         assert!(
-            answer.body.contains("other claims"),
+            answer.body.contains("different claims types"),
             "{path}: {}",
             answer.body
         );
@@ -521,7 +521,7 @@ async fn neither_logs_nor_debug_contain_a_token_or_personal_data() {
     assert_eq!(answer.outcome(), Outcome::InvalidToken(Why::CustomClaims));
     shown.push_str(&logs.text());
     assert!(
-        shown.contains("refused") && shown.contains("key set could not be fetched"),
+        shown.contains("rejected a request") && shown.contains("key set could not be fetched"),
         "nothing was recorded"
     );
     for token in &tokens {

@@ -47,124 +47,108 @@ async fn each_field_value_is_parsed_by_the_grammar_or_rejected() {
     let (server, api, token) = setup();
     let with = |before: &str| format!("{before}{token}").into_bytes();
     let cases: Vec<(&str, Vec<u8>, Outcome)> = vec![
-        ("V2 Basic", b"Basic x".to_vec(), Outcome::NoCredentials),
-        ("V3 no token", b"Bearer".to_vec(), Outcome::InvalidRequest),
-        ("V4 a space", b"Bearer ".to_vec(), Outcome::InvalidRequest),
+        ("Basic", b"Basic x".to_vec(), Outcome::NoCredentials),
+        ("no token", b"Bearer".to_vec(), Outcome::InvalidRequest),
+        ("a space", b"Bearer ".to_vec(), Outcome::InvalidRequest),
         (
-            "V4 spaces only",
+            "spaces only",
             b"Bearer      ".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V5 two tokens",
+            "two tokens",
             b"Bearer a b".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V5 a good one and another",
+            "a good one and another",
             [with("Bearer "), b" b".to_vec()].concat(),
             Outcome::InvalidRequest,
         ),
         (
-            "V5 a space behind",
+            "a space behind",
             [with("Bearer "), b" ".to_vec()].concat(),
             Outcome::InvalidRequest,
         ),
-        ("V6 a tab", with("Bearer\t"), Outcome::InvalidRequest),
+        ("a tab", with("Bearer\t"), Outcome::InvalidRequest),
         (
-            "V6 a space and a tab",
+            "a space and a tab",
             with("Bearer \t"),
             Outcome::InvalidRequest,
         ),
-        ("V7 lower case", with("bearer "), Outcome::Accepted),
-        ("V7 upper case", with("BEARER "), Outcome::Accepted),
-        ("V7 several spaces", with("Bearer    "), Outcome::Accepted),
-        ("V8 no space", with("Bearer"), Outcome::NoCredentials),
+        ("lower case", with("bearer "), Outcome::Accepted),
+        ("upper case", with("BEARER "), Outcome::Accepted),
+        ("several spaces", with("Bearer    "), Outcome::Accepted),
+        ("no space", with("Bearer"), Outcome::NoCredentials),
+        ("a longer scheme", with("BearerX "), Outcome::NoCredentials),
+        ("another scheme", with("X-Bearer "), Outcome::NoCredentials),
         (
-            "V8 a longer scheme",
-            with("BearerX "),
-            Outcome::NoCredentials,
-        ),
-        (
-            "V8 another scheme",
-            with("X-Bearer "),
-            Outcome::NoCredentials,
-        ),
-        (
-            "V11 two in one line",
+            "two in one line",
             with("Bearer a, Bearer "),
             Outcome::InvalidRequest,
         ),
         (
-            "V11 the good one first",
+            "the good one first",
             [with("Bearer "), b",Bearer a".to_vec()].concat(),
             Outcome::InvalidRequest,
         ),
+        ("percent", b"Bearer %41".to_vec(), Outcome::InvalidRequest),
+        ("quotes", b"Bearer \"a\"".to_vec(), Outcome::InvalidRequest),
         (
-            "V16 percent",
-            b"Bearer %41".to_vec(),
-            Outcome::InvalidRequest,
-        ),
-        (
-            "V16 quotes",
-            b"Bearer \"a\"".to_vec(),
-            Outcome::InvalidRequest,
-        ),
-        (
-            "V16 brace",
+            "brace",
             b"Bearer {\"a\":1}".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V16 an equals sign inside",
+            "an equals sign inside",
             b"Bearer a=b".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V16 equals signs only",
+            "equals signs only",
             b"Bearer ==".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V16 a parameter",
+            "a parameter",
             b"Bearer token=\"a\"".to_vec(),
             Outcome::InvalidRequest,
         ),
-        ("V17 0xff", b"Bearer \xff".to_vec(), Outcome::InvalidRequest),
+        ("0xff", b"Bearer \xff".to_vec(), Outcome::InvalidRequest),
         (
-            "V17 0xff behind a good one",
+            "0xff behind a good one",
             [with("Bearer "), b"\xff".to_vec()].concat(),
             Outcome::InvalidRequest,
         ),
         (
-            "V17 0xff in the scheme",
+            "0xff in the scheme",
             b"Bear\xffer a".to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V17 letters that only look so",
+            "letters that only look so",
             "Beаrer a".as_bytes().to_vec(),
             Outcome::InvalidRequest,
         ),
         (
-            "V17 a full-width letter in the token",
+            "a full-width letter in the token",
             "Bearer ａ".as_bytes().to_vec(),
             Outcome::InvalidRequest,
         ),
         ("nothing in the line", b"".to_vec(), Outcome::InvalidRequest),
         ("no scheme", b" Bearer a".to_vec(), Outcome::InvalidRequest),
         (
-            "V19 64 KiB",
+            "64 KiB",
             [b"Bearer ".to_vec(), vec![b'a'; 65536]].concat(),
             TOO_LONG,
         ),
         (
-            "V20 dots",
+            "dots",
             [b"Bearer ".to_vec(), vec![b'.'; 100_000]].concat(),
             TOO_LONG,
         ),
         (
-            "V20 as many dots as fit",
+            "as many dots as fit",
             [b"Bearer ".to_vec(), vec![b'.'; 16384]].concat(),
             MALFORMED,
         ),
@@ -235,29 +219,29 @@ async fn a_token_outside_of_the_authorization_header_is_ignored() {
     let request = |method: &str, uri: &str| Request::builder().method(method).uri(uri);
     let elsewhere = [
         (
-            "V13 query",
+            "query",
             request("GET", &format!("/?access_token={token}")).body(Body::empty()),
         ),
         (
-            "V15 form in a GET",
+            "form in a GET",
             request("GET", "/")
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(Body::from(form.clone())),
         ),
         (
-            "V15 form in a POST",
+            "form in a POST",
             request("POST", "/")
                 .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
                 .body(Body::from(form.clone())),
         ),
         (
-            "V15 multipart",
+            "multipart",
             request("POST", "/")
                 .header(CONTENT_TYPE, "multipart/form-data; boundary=x")
                 .body(Body::from(multipart)),
         ),
         (
-            "V22 cookie",
+            "cookie",
             request("GET", "/")
                 .header(COOKIE, &form)
                 .body(Body::empty()),
@@ -312,9 +296,9 @@ async fn an_optional_layer_forwards_only_requests_without_credentials() {
             Outcome::Accepted,
             Some("Some(\"alice\")"),
         ),
-        ("V21 junk", Some("Bearer junk".to_owned()), MALFORMED, None),
+        ("junk", Some("Bearer junk".to_owned()), MALFORMED, None),
         (
-            "V21 expired",
+            "expired",
             Some(format!("Bearer {expired}")),
             Outcome::InvalidToken(VerifyErrorKind::Expired),
             None,
@@ -373,20 +357,20 @@ async fn bytes_that_are_not_allowed_in_a_field_are_rejected_over_tcp() {
     tokio::spawn(async move { axum::serve(listener, api).await });
     for (name, line, status) in [
         ("good", format!("Bearer {token}").into_bytes(), "200"),
-        ("V18 NUL", b"Bearer a\0b".to_vec(), "400"),
+        ("NUL", b"Bearer a\0b".to_vec(), "400"),
         (
-            "V18 NUL behind a good one",
+            "NUL behind a good one",
             format!("Bearer {token}\0").into_bytes(),
             "400",
         ),
-        ("V17 0xff", b"Bearer \xff\xfe".to_vec(), "400"),
+        ("0xff", b"Bearer \xff\xfe".to_vec(), "400"),
         (
-            "V3 spaces that the server trims",
+            "spaces that the server trims",
             b"Bearer    ".to_vec(),
             "400",
         ),
         (
-            "V6 a folded line",
+            "a folded line",
             format!("Bearer\r\n {token}").into_bytes(),
             "400",
         ),

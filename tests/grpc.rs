@@ -264,7 +264,10 @@ async fn a_method_reads_its_token_and_a_missing_layer_is_not_an_anonymous_call()
     let mut client = serve!(other, behind!(whoami));
     let status = check(&mut client, &[&good_line]).await.unwrap_err();
     assert_eq!(status.code(), Code::Internal);
-    assert!(status.message().contains("other claims"), "{status:?}");
+    assert!(
+        status.message().contains("different claims types"),
+        "{status:?}"
+    );
 }
 
 #[tokio::test]

@@ -48,7 +48,12 @@ fn documented(heading: &str) -> Vec<Vec<String>> {
         } else if line.starts_with("| `") {
             let cells = line.trim_matches(['|', ' ']).split(" | ");
             let cells = cells.map(|cell| cell.replace('`', "").trim().to_owned());
-            rows.push([subsection.to_owned()].into_iter().chain(cells).collect());
+            rows.push(
+                [subsection.replace('`', "")]
+                    .into_iter()
+                    .chain(cells)
+                    .collect(),
+            );
         }
     }
     rows

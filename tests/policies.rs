@@ -144,7 +144,7 @@ async fn a_role_must_equal_a_value_of_its_claim() {
             Outcome::Accepted,
         ),
         (
-            "V84 a prefix",
+            "a prefix",
             "/roles",
             "roles",
             json!(["clerks", "cler"]),

@@ -56,7 +56,7 @@ fn published(server: &TestServer) -> Router {
 fn the_well_known_path_is_inserted_between_host_and_path() {
     for (name, resource, address) in [
         (
-            "V161",
+            "with a path",
             "https://h.test/a/b",
             "https://h.test/.well-known/oauth-protected-resource/a/b",
         ),
@@ -104,7 +104,7 @@ fn the_well_known_path_is_inserted_between_host_and_path() {
             "{name}"
         );
         let document: Value = serde_json::from_str(&metadata.to_json()).unwrap();
-        assert_eq!(document["resource"], resource, "P2, {name}");
+        assert_eq!(document["resource"], resource, "{name}");
     }
 }
 
@@ -146,7 +146,6 @@ fn the_document_has_the_configured_members_and_no_empty_ones() {
     assert_eq!(
         serde_json::from_str::<Value>(&bare.to_json()).unwrap(),
         expected,
-        "P4"
     );
 
     let empty = bare
@@ -160,7 +159,6 @@ fn the_document_has_the_configured_members_and_no_empty_ones() {
     assert_eq!(
         serde_json::from_str::<Value>(&empty.to_json()).unwrap(),
         expected,
-        "P4"
     );
 
     let full = bare
@@ -220,10 +218,7 @@ fn empty_and_contradictory_members_are_rejected() {
             "{name}: {value}"
         );
     }
-    assert!(
-        metadata().with_scopes("openid offline_access").is_err(),
-        "P4"
-    );
+    assert!(metadata().with_scopes("openid offline_access").is_err());
     assert!(metadata().with_scopes("a\"b").is_err());
     assert!(
         metadata()
@@ -238,7 +233,7 @@ async fn the_document_is_served_without_authentication() {
     let app = published(&server);
 
     let got = ask(&app, request(Method::GET, PATH)).await;
-    assert_eq!(got.status, StatusCode::OK, "P5");
+    assert_eq!(got.status, StatusCode::OK);
     assert_eq!(got.headers["content-type"], "application/json");
     assert_eq!(got.headers["cache-control"], "public, max-age=3600");
     assert_eq!(got.headers["access-control-allow-origin"], "*");
@@ -309,7 +304,7 @@ async fn each_resource_of_a_host_has_its_own_document() {
         ("/t?tenant=1", "/t?tenant=1"),
     ] {
         let document = get_document(&app, &format!("{PATH}{path}")).await;
-        assert_eq!(document["resource"], format!("{AUDIENCE}{resource}"), "P1");
+        assert_eq!(document["resource"], format!("{AUDIENCE}{resource}"));
     }
     for path in ["", "/t", "/t?tenant=2", "/b"] {
         let answer = ask(&app, request(Method::GET, &format!("{PATH}{path}"))).await;
@@ -367,11 +362,7 @@ async fn a_401_has_the_scope_hint_and_a_403_the_required_scopes() {
     let bearer = layer(&server).with_scope_hint("read list").unwrap();
     let [anonymous, expired, unreadable, narrow] = refusals(&api(bearer), &server).await;
     for answer in [anonymous, expired] {
-        assert_eq!(
-            answer.challenge().parameter("scope"),
-            Some("read list"),
-            "P6"
-        );
+        assert_eq!(answer.challenge().parameter("scope"), Some("read list"));
     }
     assert_eq!(unreadable.challenge().parameter("scope"), None);
     assert_eq!(narrow.challenge().parameter("scope"), Some("read"), "C6");
@@ -438,7 +429,7 @@ fn a_document_that_contradicts_the_layer_is_rejected() {
         let refused = layer(&server).with_resource_metadata(&of(resource));
         assert!(
             matches!(refused, Err(ConfigError::Audience { .. })),
-            "P2, {resource}"
+            "{resource}"
         );
     }
     let authorization_server = server.authorization_server();
@@ -447,10 +438,10 @@ fn a_document_that_contradicts_the_layer_is_rejected() {
     let unchecked = BearerLayer::jwt(&authorization_server, Audience::Unchecked).unwrap();
     assert!(fits(unchecked, of(AUDIENCE)), "nothing is known");
 
-    assert!(
-        !fits(layer(&server), ResourceMetadata::new(AUDIENCE).unwrap()),
-        "P3"
-    );
+    assert!(!fits(
+        layer(&server),
+        ResourceMetadata::new(AUDIENCE).unwrap()
+    ));
     assert!(!fits(layer(&server), of(AUDIENCE).with_mtls()));
     assert!(fits(
         layer(&server).with_mtls(Mtls::from_tls()),
@@ -544,6 +535,6 @@ async fn an_mcp_server_requires_a_scope_for_each_tool() {
     assert_eq!(
         refused.status,
         StatusCode::UNAUTHORIZED,
-        "P6: a token for another API"
+        "a token for another API"
     );
 }

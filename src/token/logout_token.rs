@@ -207,10 +207,8 @@ impl LogoutTokenError {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
-    #![cfg(feature = "testing")]
-
     use std::time::Duration;
 
     use serde_json::json;

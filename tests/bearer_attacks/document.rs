@@ -215,7 +215,7 @@ const WARNING: &str = "resource_metadata_behind_bearer_layer";
 
 fn warnings(logs: &Logs) -> usize {
     let text = logs.take();
-    text.matches("must stand outside of BearerLayer").count()
+    text.matches("must be outside of BearerLayer").count()
 }
 
 /// With the wrong order clients cannot read the document, so one warning is logged, whatever callers send.
