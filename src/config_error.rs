@@ -32,7 +32,7 @@ pub enum ConfigError {
         /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// A scope contains a character that RFC 6749 §3.3 does not allow, or there is no scope.
+    /// A scope contains a character that RFC 6749 §3.3 does not allow, or the list of scopes is empty.
     #[error("scope {value:?}: {reason}")]
     Scope {
         /// The invalid value.

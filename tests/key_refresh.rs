@@ -538,7 +538,7 @@ async fn a_fetch_from_a_server_that_never_responds_times_out() {
     assert!(
         error
             .to_string()
-            .contains("no answer within the time limit"),
+            .contains("no response within the time limit"),
         "{error}"
     );
     // A request waits at most two seconds for it.

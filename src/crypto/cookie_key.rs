@@ -13,7 +13,7 @@ use crate::config_error::ConfigError;
 /// The key that encrypts and authenticates the cookies of a [`LoginLayer`](crate::LoginLayer), and previous keys that
 /// can still decrypt them.
 ///
-/// A key has at least 32 random bytes and is the same on every machine that serves the application. Anyone with the key
+/// A key has at least 32 random bytes and is the same on every machine that serves the application. An attacker with the key
 /// can create a session for any user, so protect it like the client secret.
 ///
 /// | Key | Use |

@@ -3,7 +3,7 @@
 /// Returns whether this big-endian modulus has the fingerprint of the generator.
 ///
 /// Its primes are powers of 65537 modulo the product of small primes, and so is the modulus. This holds for about one in
-/// 2^27 other moduli. Such a modulus can be factored, so anyone could sign with the key.
+/// 2^27 other moduli. Such a modulus can be factored, so an attacker can sign with the key.
 pub(super) fn is_vulnerable(modulus: &[u8]) -> bool {
     PRIMES
         .into_iter()

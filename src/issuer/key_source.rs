@@ -26,7 +26,7 @@ use crate::telemetry::LogLimits;
 /// How long a request waits for a fetch. The fetch itself continues.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a failed fetch is not repeated for requests, while there is no key set.
+/// How long a failed fetch is not repeated for requests, while none is cached.
 const FAILURE_TTL: Duration = Duration::from_millis(250);
 
 /// How long a fetched key set proves that a key does not exist, if no further fetch is allowed.

@@ -23,7 +23,7 @@ pub(crate) enum KeyStatus {
     Current,
     /// The cached key set no longer has this key, or has a second one that matches.
     Withdrawn,
-    /// There is no key set that may be used without a refresh.
+    /// A key set must be fetched first.
     Unknown,
 }
 

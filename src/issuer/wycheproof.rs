@@ -123,6 +123,6 @@ fn verify(keys: &Value, token: &str) -> Result<(), String> {
     match set.select(jws.key_id(), jws.algorithm()) {
         Selection::Found(key) if key.public_key().is_some_and(|key| jws.verify(key)) => Ok(()),
         Selection::Found(_) => Err("the signature is invalid".to_owned()),
-        _ => Err("there is no key".to_owned()),
+        _ => Err("no key matches".to_owned()),
     }
 }

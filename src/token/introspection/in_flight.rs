@@ -16,7 +16,7 @@ const MAX_WAITING: usize = 1024;
 
 pub(super) type IntrospectionResult = Result<Arc<TokenInfo>, VerifyError>;
 
-type ResultReceiver = watch::Receiver<Option<IntrospectionResult>>;
+type IntrospectionReceiver = watch::Receiver<Option<IntrospectionResult>>;
 
 #[derive(Debug)]
 pub(super) struct InFlight {
@@ -37,7 +37,7 @@ struct InFlightTable {
 struct InFlightRequest {
     id: u64,
     was_active: bool,
-    receiver: ResultReceiver,
+    receiver: IntrospectionReceiver,
 }
 
 /// The result of [`InFlight::join`].
@@ -45,7 +45,7 @@ pub(super) enum Joined {
     /// The result was cached in the meantime.
     Completed(IntrospectionResult),
     /// A request is in flight; it may have been started by this call.
-    Waiting(ResultReceiver),
+    Waiting(IntrospectionReceiver),
     /// Too many requests are in flight.
     Full,
 }
