@@ -88,7 +88,7 @@ where
             guard.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    guard.clients.broke(generation);
+                    guard.clients.replace_after_error(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -114,7 +114,7 @@ struct UnansweredRequest {
 impl Drop for UnansweredRequest {
     fn drop(&mut self) {
         if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
-            self.clients.fell_silent(self.generation);
+            self.clients.replace_after_timeout(self.generation);
         }
     }
 }
