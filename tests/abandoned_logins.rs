@@ -1,4 +1,4 @@
-//! What a login that nobody finishes leaves behind in the process: nothing (P15). Counted, in bytes.
+//! A login that is never completed leaves no memory behind in the process. Counted in bytes.
 #![allow(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -16,7 +16,7 @@ use tower_oauth::store::MemoryStore;
 
 const LOGINS: usize = 10_000;
 
-/// One person after another sets out for the authorization server, and never comes back.
+/// Starts logins of different users that never come back.
 fn abandon(runtime: &Runtime, shop: &Shop, times: usize) {
     runtime.block_on(async {
         for _ in 0..times {
@@ -26,10 +26,10 @@ fn abandon(runtime: &Runtime, shop: &Shop, times: usize) {
     });
 }
 
-fn left_behind(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
+fn bytes_left(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let shop = Shop::with(configure);
-    // Metadata, and the first growth of whatever grows once.
+    // Fetches the metadata, and lets caches grow to their first size.
     abandon(&runtime, &shop, 100);
     let counted = measure(|| abandon(&runtime, &shop, LOGINS));
     assert!(counted.count_total > 100_000, "nothing was counted");
@@ -41,12 +41,12 @@ fn left_behind(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> i64 {
     counted.bytes_current
 }
 
-/// Neither beside a store, which is asked nothing either.
+/// The same with a store, which is not called either.
 #[test]
-fn a_store_hears_nothing_of_logins_that_are_abandoned() {
+fn abandoned_logins_cause_no_store_operations() {
     for in_store in [false, true] {
         let store = MemoryStore::new().with_single_process();
-        let left = left_behind(|login| match in_store {
+        let left = bytes_left(|login| match in_store {
             true => login.with_session_store(store.clone()),
             false => login.with_shared_store(store.clone()),
         });
@@ -55,6 +55,6 @@ fn a_store_hears_nothing_of_logins_that_are_abandoned() {
 }
 
 #[test]
-fn ten_thousand_abandoned_logins_leave_not_a_byte_behind() {
-    assert_eq!(left_behind(|login| login), 0);
+fn ten_thousand_abandoned_logins_use_no_memory() {
+    assert_eq!(bytes_left(|login| login), 0);
 }

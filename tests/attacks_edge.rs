@@ -1,5 +1,5 @@
-//! Attacks on the edges: the relay, what shows where a request comes from, who is taken for whom, the store
-//! in Redis, and pages for people who are turned away.
+//! Attacks on the relay, on CSRF checks, on principals, on the Redis store, and on pages for
+//! rejected users.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -27,14 +27,14 @@ use tokio::net::{TcpListener, TcpStream};
 use tower::{Service, ServiceExt as _};
 use tower_oauth::extract::Principal;
 use tower_oauth::login::Csrf;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 use tower_oauth::session::LoginDecision;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, RedisStore, Store};
 use tower_oauth::{BearerLayer, Session, VerifiedToken};
 
 const API: &str = "https://api.example.com/v1";
 
-/// What a script of our own page sends.
+/// The header fields of a script of this application.
 const SCRIPT: [(&str, &str); 4] = [
     ("sec-fetch-site", "same-origin"),
     ("sec-fetch-mode", "cors"),
@@ -53,7 +53,7 @@ fn map(fields: &[(&str, &str)]) -> HeaderMap {
     map
 }
 
-/// A body of one word and a trailer section.
+/// A body of one word with trailers.
 struct Trailed(VecDeque<Frame<Bytes>>);
 
 impl Trailed {
@@ -75,7 +75,7 @@ impl http_body::Body for Trailed {
     }
 }
 
-/// An upstream that notes targets, header fields and trailers, and answers with what it was given.
+/// An upstream that records targets, header fields and trailers, and responds as configured.
 #[derive(Clone, Default)]
 struct Upstream {
     got: Arc<Mutex<Vec<(String, HeaderMap, HeaderMap)>>>,
@@ -83,7 +83,7 @@ struct Upstream {
     trailers: Fields,
 }
 
-impl Service<Request<Upload<Body>>> for Upstream {
+impl Service<Request<RequestBody<Body>>> for Upstream {
     type Response = Response<Body>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -92,7 +92,7 @@ impl Service<Request<Upload<Body>>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Upload<Body>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<Body>>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -126,9 +126,9 @@ fn script(jar: &Jar, trailers: &[(&str, &str)]) -> Request<Body> {
     request
 }
 
-/// RFC 9110 §6.5.1: a reader that merges trailers takes them for header fields.
+/// RFC 9110 §6.5.1: a recipient that merges trailers treats them as header fields.
 #[tokio::test]
-async fn what_is_taken_off_does_not_come_through_as_a_trailer() {
+async fn removed_fields_are_not_forwarded_as_trailers() {
     let upstream = Upstream {
         trailers: &[
             ("set-cookie", "__Host-Http-shop-session=x"),
@@ -170,7 +170,7 @@ async fn what_is_taken_off_does_not_come_through_as_a_trailer() {
     assert_eq!(names(body.trailers().unwrap()), ["grpc-status"]);
 }
 
-/// Every spelling that some decoder takes for dots, or for the end of a segment of dots.
+/// All spellings that some decoder reads as dot segments, or as the end of one.
 #[tokio::test]
 async fn no_spelling_of_dots_leaves_the_base_path() {
     let upstream = Upstream::default();
@@ -196,7 +196,7 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
     }
     assert!(upstream.got.lock().unwrap().is_empty());
-    // At the root of an upstream, two slashes in any spelling would be a host to some.
+    // At the root of an upstream, two slashes in any spelling are a host to some parsers.
     let relay = Relay::new("https://api.example.com").unwrap();
     let relay = relay.with_prefix("/api").unwrap();
     let app = Router::new()
@@ -212,7 +212,7 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
         let answer = send(&app, ask).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
     }
-    // What only looks like it is an honest name.
+    // Names that only look similar are allowed.
     for path in [
         "/api/%e2%82%ac",
         "/api/%e0%a4%85",
@@ -227,9 +227,10 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
     }
 }
 
-/// RFC 9213 §2.2: what a shared cache reads before `Cache-Control` makes one person's answer everybody's.
+/// RFC 9213 §2.2: a targeted field that shared caches prefer to `Cache-Control` would share a
+/// response that depends on the session.
 #[tokio::test]
-async fn no_field_for_shared_caches_makes_an_answer_everybodys() {
+async fn no_targeted_cache_field_shares_a_response() {
     const SHARED: Fields = &[
         ("cache-control", "private, max-age=60"),
         ("cdn-cache-control", "public, max-age=600"),
@@ -250,7 +251,7 @@ async fn no_field_for_shared_caches_makes_an_answer_everybodys() {
         .await;
     let relayed = answer.headers;
 
-    // A layer further in that says so of all pages.
+    // An inner layer that sets it for all pages.
     let server = server();
     let mine = |session: Session| async move { (map(SHARED), session.subject().to_owned()) };
     let app = Router::new()
@@ -266,9 +267,9 @@ async fn no_field_for_shared_caches_makes_an_answer_everybodys() {
     assert_eq!(mine["cache-control"], "private, max-age=60");
 }
 
-/// What an answer says for all of our origin, in fields younger than the list.
+/// Fields that act for the whole origin and are newer than the list.
 #[tokio::test]
-async fn an_upstream_does_not_speak_for_the_origin_in_newer_fields_either() {
+async fn an_upstream_cannot_act_for_the_origin_with_newer_fields() {
     const ALL: Fields = &[
         ("secure-session-registration", "(ES256);path=\"/x\""),
         ("secure-session-challenge", "\"x\""),
@@ -294,9 +295,10 @@ async fn an_upstream_does_not_speak_for_the_origin_in_newer_fields_either() {
     }
 }
 
-/// What an API returns is not run in a page of ours, however the relay is made.
+/// A response of an API is not executed by a page of this application, however the relay is
+/// configured.
 #[tokio::test]
-async fn no_page_runs_what_an_api_returns() {
+async fn no_page_executes_a_relayed_response() {
     type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
     let set_ups: [SetUp; 3] = [
         |relay| relay,
@@ -320,7 +322,7 @@ async fn no_page_runs_what_an_api_returns() {
             "paintworklet",
             "xslt",
         ] {
-            // A service worker of ours may have added the header.
+            // A service worker of this application may have added the header.
             let ask = Ask::new("GET", "/api/x").with(&[
                 ("sec-fetch-site", "same-origin"),
                 ("sec-fetch-mode", "no-cors"),
@@ -335,9 +337,9 @@ async fn no_page_runs_what_an_api_returns() {
     }
 }
 
-/// The names under which single sign-on in front of a service hands identities on.
+/// The header names by which single sign-on proxies pass identities on.
 #[tokio::test]
-async fn no_identity_of_a_single_sign_on_gets_through() {
+async fn no_identity_header_of_a_single_sign_on_proxy_is_forwarded() {
     const NAMES: [&str; 14] = [
         "OIDC_CLAIM_email",
         "oidc-access-token",
@@ -367,8 +369,8 @@ async fn no_identity_of_a_single_sign_on_gets_through() {
     }
 }
 
-/// A relay on sockets before an upstream that says these very bytes to whoever asks.
-async fn before_bytes(said: &'static [u8]) -> (SocketAddr, Jar) {
+/// A relay on sockets, in front of an upstream that sends these bytes to every request.
+async fn relay_to_raw_upstream(said: &'static [u8]) -> (SocketAddr, Jar) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -378,7 +380,7 @@ async fn before_bytes(said: &'static [u8]) -> (SocketAddr, Jar) {
                 let mut heard = [0; 8192];
                 let _ = stream.read(&mut heard).await;
                 let _ = stream.write_all(said).await;
-                // An upstream that keeps its connection.
+                // An upstream with persistent connections.
                 while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {}
             });
         }
@@ -396,8 +398,8 @@ async fn before_bytes(said: &'static [u8]) -> (SocketAddr, Jar) {
     (address, jar)
 }
 
-/// All that comes back to a request written by hand, until it closes or is silent.
-async fn written(address: SocketAddr, jar: &Jar, more: &str) -> String {
+/// Returns all bytes received for a hand-written request, until the connection closes or is silent.
+async fn raw_exchange(address: SocketAddr, jar: &Jar, more: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let mut request = format!(
         "{more}host: shop.example.com\r\ncookie: {}\r\n",
@@ -421,15 +423,15 @@ async fn written(address: SocketAddr, jar: &Jar, more: &str) -> String {
     String::from_utf8_lossy(&answer).to_lowercase()
 }
 
-/// RFC 9112 §6.3: of an answer that says two lengths, one is believed and the other goes no further.
+/// RFC 9112 §6.3: of two lengths one is used, and the other is not forwarded.
 #[tokio::test]
-async fn an_answer_that_says_two_lengths_is_one_answer() {
-    let (address, jar) = before_bytes(
+async fn a_response_with_two_lengths_is_one_response() {
+    let (address, jar) = relay_to_raw_upstream(
         b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n\
           2c\r\nabcHTTP/1.1 200 OK\r\nset-cookie: a=b\r\n\r\nmore!\r\n0\r\n\r\n",
     )
     .await;
-    let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(answer.starts_with("http/1.1 200"), "{answer}");
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(!head.contains("content-length: 3"), "{answer}");
@@ -440,9 +442,9 @@ async fn an_answer_that_says_two_lengths_is_one_answer() {
     );
 }
 
-/// Whatever an upstream says instead of an answer: a bad gateway, and nothing of it comes through.
+/// Any invalid response of an upstream is a bad gateway, and none of it is forwarded.
 #[tokio::test]
-async fn no_answer_of_an_upstream_becomes_two() {
+async fn no_upstream_response_becomes_two() {
     const BAD: [&[u8]; 9] = [
         b"garbage\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nx: a\r\n b\r\n\r\n",
@@ -454,36 +456,36 @@ async fn no_answer_of_an_upstream_becomes_two() {
         b"HTTP/1.1 407 No\r\nproxy-authenticate: Basic\r\ncontent-length: 0\r\n\r\n",
         b"HTTP/1.1 99 No\r\ncontent-length: 0\r\n\r\n",
     ];
-    // Heads without measure: in one field, and in many.
+    // Header sections without limit: in one field, and in many.
     let long = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(1 << 20));
     let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: a\r\n".repeat(10_000));
     let large = [long, many].map(|said| &*said.into_bytes().leak());
     for said in BAD.into_iter().chain(large) {
-        let (address, jar) = before_bytes(said).await;
-        let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+        let (address, jar) = relay_to_raw_upstream(said).await;
+        let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
         let shown = String::from_utf8_lossy(&said[..said.len().min(100)]);
         assert!(answer.starts_with("http/1.1 502"), "{shown}: {answer}");
         assert_eq!(answer.matches("http/1.1").count(), 1, "{shown}: {answer}");
     }
-    // An early hint that sets a cookie is no answer, and what follows an answer is nobody's.
-    let (address, jar) = before_bytes(
+    // An early hint with a cookie is not a response, and bytes after a response belong to none.
+    let (address, jar) = relay_to_raw_upstream(
         b"HTTP/1.1 103 Early Hints\r\nset-cookie: a=b\r\n\r\n\
           HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\
           HTTP/1.1 200 OK\r\nset-cookie: c=d\r\ncontent-length: 4\r\n\r\nevil",
     )
     .await;
-    let answer = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let answer = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(
         answer.starts_with("http/1.1 200") && answer.ends_with("ok"),
         "{answer}"
     );
     assert!(!answer.contains("set-cookie"), "{answer}");
-    let again = written(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
+    let again = raw_exchange(address, &jar, "GET /api/x HTTP/1.1\r\n").await;
     assert!(!again.contains("evil"), "{again}");
 }
 
-/// A WebSocket that both ends have agreed to, with the browser's end and the upstream's.
-async fn agreed_socket() -> (Shop, TcpStream, TcpStream) {
+/// An established WebSocket, with the ends of browser and upstream.
+async fn connected_websocket() -> (Shop, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let api = listener.local_addr().unwrap();
     let server = server();
@@ -507,7 +509,7 @@ async fn agreed_socket() -> (Shop, TcpStream, TcpStream) {
     let (mut upstream, _) = listener.accept().await.unwrap();
     let mut heard = vec![0; 4096];
     let length = upstream.read(&mut heard).await.unwrap();
-    // What was said before both had agreed waits until they have.
+    // Bytes sent before the handshake completed are delivered after it.
     assert!(!String::from_utf8_lossy(&heard[..length]).ends_with("early"));
     upstream
         .write_all(
@@ -523,7 +525,7 @@ async fn agreed_socket() -> (Shop, TcpStream, TcpStream) {
     (shop, browser, upstream)
 }
 
-/// Reads to the end while time goes by.
+/// Reads to the end while the clock advances.
 async fn ends(shop: &Shop, stream: &mut TcpStream) -> bool {
     let clock = shop.clock();
     let mut heard = Vec::new();
@@ -540,10 +542,10 @@ async fn ends(shop: &Shop, stream: &mut TcpStream) -> bool {
     false
 }
 
-/// One end that has closed lets the other one say what is left, and is not held for ever by its silence.
+/// After one end has closed, the other has a limited time to finish.
 #[tokio::test]
-async fn a_websocket_of_which_one_end_has_gone_ends() {
-    let (shop, mut browser, mut upstream) = agreed_socket().await;
+async fn a_websocket_with_one_closed_end_ends() {
+    let (shop, mut browser, mut upstream) = connected_websocket().await;
     upstream.shutdown().await.unwrap();
     let mut heard = [0; 16];
     assert_eq!(browser.read(&mut heard).await.unwrap(), 0);
@@ -551,21 +553,21 @@ async fn a_websocket_of_which_one_end_has_gone_ends() {
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 10);
     assert!(ends(&shop, &mut upstream).await, "a silent browser");
 
-    let (shop, mut browser, mut upstream) = agreed_socket().await;
+    let (shop, mut browser, mut upstream) = connected_websocket().await;
     browser.shutdown().await.unwrap();
     assert_eq!(upstream.read(&mut heard).await.unwrap(), 0);
     upstream.write_all(b"last words").await.unwrap();
     assert_eq!(browser.read(&mut heard).await.unwrap(), 10);
     assert!(ends(&shop, &mut browser).await, "a silent upstream");
 
-    // Silence of both is no end.
-    let (shop, _browser, mut upstream) = agreed_socket().await;
+    // Silence of both ends does not close it.
+    let (shop, _browser, mut upstream) = connected_websocket().await;
     assert!(!ends(&shop, &mut upstream).await);
 }
 
-/// `L59`: evidence is one exact word, or it is none.
+/// The header fields must match exactly.
 #[tokio::test]
-async fn odd_evidence_is_no_evidence() {
+async fn malformed_csrf_fields_are_not_accepted() {
     type Row = &'static [(&'static str, &'static str)];
     const ROWS: [Row; 22] = [
         &[("sec-fetch-site", "Same-Origin")],
@@ -612,7 +614,7 @@ async fn odd_evidence_is_no_evidence() {
         for row in ROWS {
             for method in ["POST", "PUT", "PURGE", "get", "CONNECT"] {
                 let ask = Ask::new(method, "/notes").with(row);
-                // An override, and a page to look at, change nothing.
+                // A method override or an `Accept` field changes nothing.
                 let ask = ask.with(&[("accept", "text/html"), ("x-http-method-override", "GET")]);
                 let answer = shop.send(ask.jar(&jar)).await;
                 assert_eq!(
@@ -651,9 +653,9 @@ async fn who(principal: Principal) -> String {
     format!("{kind} {:?} {}", principal.subject(), principal.issuer())
 }
 
-/// "Errors are escaped, and their pages allow no script and no frame": also those that `Principal` answers with.
+/// Error pages are escaped and allow no scripts or frames, also those that `Principal` sends.
 #[tokio::test]
-async fn the_page_of_a_refused_principal_is_as_closed_as_all_others() {
+async fn the_page_of_a_rejected_principal_has_the_same_policy() {
     let server = server();
     let bearer = BearerLayer::jwt(&server.authorization_server(), SHOP).unwrap();
     for login_outside in [true, false] {
@@ -683,13 +685,15 @@ async fn the_page_of_a_refused_principal_is_as_closed_as_all_others() {
     }
 }
 
-/// `H64`: one token or one session speaks for a request, and both belong to the layers around the handler.
+/// One token or one session authenticates a request, and both belong to the layers around the
+/// handler.
 #[tokio::test]
-async fn nobody_is_taken_for_somebody_of_another_layer() {
+async fn a_session_of_another_layer_authenticates_no_request() {
     let server = server();
     let authority = server.authorization_server();
     let bearer = |audience: &str| BearerLayer::jwt(&authority, audience).unwrap().optional();
-    // Two login layers with keys of their own: the session of the outer one is nobody inside.
+    // Two login layers with different keys: the session of the outer layer does not count in the
+    // inner one.
     let inner = login_with(
         &server,
         tower_oauth::CookieKey::from_bytes(&[9; 32]).unwrap(),
@@ -712,7 +716,8 @@ async fn nobody_is_taken_for_somebody_of_another_layer() {
     let jar = shop.signed_in().await;
     let ask = |path: &str| Ask::new("GET", path).jar(&jar);
     assert!(shop.send(ask("/both")).await.text().starts_with("session"));
-    // One browser, two layers that write cookies of one name: the inner one cannot open it.
+    // One browser, two layers with cookies of the same name: the inner layer cannot open the
+    // cookie.
     assert_eq!(
         shop.send(ask("/nested/both")).await.status,
         StatusCode::UNAUTHORIZED
@@ -743,7 +748,7 @@ async fn nobody_is_taken_for_somebody_of_another_layer() {
     ] {
         let answer = shop.send(bad.clone()).await;
         let refused = answer.status.is_client_error();
-        // A scheme that the layer does not know leaves the session; nothing else does.
+        // An unknown authentication scheme leaves the session; nothing else does.
         assert!(refused || answer.text().starts_with("session"), "{bad:?}");
         assert!(!answer.text().starts_with("token"), "{bad:?}");
     }
@@ -751,10 +756,10 @@ async fn nobody_is_taken_for_somebody_of_another_layer() {
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// Keys and values with every odd byte there is, and prefixes that begin like others.
+/// Keys and values with all special bytes, and prefixes of each other.
 #[tokio::test]
 #[ignore = "needs redis-server"]
-async fn no_key_of_redis_is_another_one_and_values_are_any_bytes() {
+async fn redis_keys_are_distinct_and_values_can_be_any_bytes() {
     let redis = Redis::start();
     let url = format!("redis://127.0.0.1:{}", redis.port);
     let store = |prefix: &str| RedisStore::new(&url).unwrap().with_prefix(prefix).unwrap();
@@ -814,9 +819,9 @@ async fn no_key_of_redis_is_another_one_and_values_are_any_bytes() {
     }
 }
 
-/// A server that answers anything but what it was asked: an error within two seconds, and no panic.
+/// A server that sends invalid responses: an error within two seconds, and no panic.
 #[tokio::test]
-async fn a_server_that_is_no_redis_is_unavailable_in_time() {
+async fn a_server_that_does_not_speak_redis_is_unavailable_in_time() {
     const SAID: [&[u8]; 18] = [
         b"",
         b"garbage\r\n",
@@ -883,9 +888,9 @@ async fn a_server_that_is_no_redis_is_unavailable_in_time() {
     }
 }
 
-/// A URL that is refused, and one that is not, are shown without what is secret in them.
+/// Errors and `Debug` of URLs, valid or not, do not contain the password.
 #[test]
-fn no_error_shows_the_password_of_a_url() {
+fn no_error_contains_the_password_of_a_url() {
     for url in [
         "redis://:hunter2@",
         "redis://app:hunter2@host:x",
@@ -914,9 +919,9 @@ fn no_error_shows_the_password_of_a_url() {
     );
 }
 
-/// Without a cluster, no server can send anybody elsewhere.
+/// Without a cluster, a server cannot redirect the client.
 #[tokio::test]
-async fn a_single_server_cannot_send_its_password_elsewhere() {
+async fn a_single_server_cannot_redirect_the_password() {
     let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = elsewhere.local_addr().unwrap().port();
     let redis = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -928,7 +933,7 @@ async fn a_single_server_cannot_send_its_password_elsewhere() {
     tokio::spawn(async move {
         let (mut stream, _) = redis.accept().await.unwrap();
         let mut heard = [0; 4096];
-        // The login goes well, `ROLE` may not be asked, and then all has moved.
+        // Authentication succeeds, `ROLE` is not permitted, and then all keys have moved.
         let mut said = 0;
         while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
             said += 1;
@@ -942,9 +947,9 @@ async fn a_single_server_cannot_send_its_password_elsewhere() {
     assert!(visit.is_err());
 }
 
-/// `L13` on two nodes: one callback is one session, wherever and however often it comes.
+/// On two nodes, one callback creates one session, wherever and however often it arrives.
 #[tokio::test]
-async fn one_callback_at_two_nodes_is_one_session() {
+async fn one_callback_at_two_nodes_creates_one_session() {
     let server = server();
     let store = MemoryStore::new().with_single_process();
     let node = || {
@@ -984,9 +989,9 @@ async fn one_callback_at_two_nodes_is_one_session() {
     assert_eq!(sessions.len(), 1, "{sessions:?}");
 }
 
-/// Words and targets on pages are text and nothing else, and a denied login leaves nothing to use.
+/// Texts and targets on pages are escaped, and a denied login leaves nothing to use.
 #[tokio::test]
-async fn a_denied_login_shows_words_as_text_and_leaves_nothing() {
+async fn a_denied_login_escapes_its_message_and_leaves_nothing() {
     let server = server();
     let store = MemoryStore::new().with_single_process();
     let node = || {
@@ -1024,9 +1029,9 @@ async fn a_denied_login_shows_words_as_text_and_leaves_nothing() {
     }
 }
 
-/// A target on the page for a form is none of the form's making.
+/// The page for an unauthenticated form does not take its target from the form.
 #[tokio::test]
-async fn a_form_of_nobody_names_no_target() {
+async fn an_unauthenticated_form_sets_no_return_target() {
     let app = Router::new()
         .route("/pay", post(|_: Session| async { "paid" }))
         .layer(login(&server()));

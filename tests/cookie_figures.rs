@@ -1,4 +1,4 @@
-//! What a session costs in cookies: bytes that a login sets, and bytes that every request carries.
+//! The size of session cookies: bytes that a login sets, and bytes that every request carries.
 //!
 //! `cargo test --test cookie_figures -- --nocapture` prints the table of `docs/sessions.md`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, missing_docs)]
@@ -14,7 +14,7 @@ use tower_oauth::LoginLayer;
 use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
 
-/// Where the session is.
+/// Where the session is kept.
 type Mode = (&'static str, fn(LoginLayer) -> LoginLayer);
 
 const MODES: [Mode; 2] = [
@@ -24,8 +24,8 @@ const MODES: [Mode; 2] = [
     }),
 ];
 
-/// A token set as servers give them, by the bytes of its access token, of its refresh token, and of the
-/// claims that its ID token has beyond those that every one has.
+/// A token response: the bytes of the access token, of the refresh token, and of the claims of the
+/// ID token beyond the required ones.
 struct Tokens {
     name: &'static str,
     access: usize,
@@ -65,12 +65,12 @@ const TOKENS: [Tokens; 4] = [
 
 struct Figures {
     status: StatusCode,
-    /// The length of all `Set-Cookie` fields of an answer, with their names.
+    /// The length of all `Set-Cookie` fields of a response, with their names.
     at_start: usize,
     at_login: usize,
     /// The `Cookie` field of a later request.
     in_request: usize,
-    /// Set when the use of the session is noted, at most once in six minutes.
+    /// Set when the time of the last use is updated, at most once in six minutes.
     at_touch: usize,
 }
 
@@ -107,7 +107,7 @@ async fn measure(configure: fn(LoginLayer) -> LoginLayer, tokens: &Tokens) -> Fi
     }
 }
 
-/// The header fields as a browser is sent them over HTTP/1.1, and without what clears a login's cookie.
+/// The header fields in HTTP/1.1 format, without those that clear the transaction cookie.
 fn set_cookie_bytes(answer: &Answer) -> usize {
     let cookies = answer.set_cookies();
     let kept = cookies
@@ -117,9 +117,10 @@ fn set_cookie_bytes(answer: &Answer) -> usize {
         .sum()
 }
 
-/// Decision 14: all of it stays below the 8 KiB at which proxies cut, and a session that does not fit is refused.
+/// All cookies together stay below the 8 KiB limit of common proxies, and a session that does not
+/// fit is rejected.
 #[tokio::test]
-async fn cookies_stay_below_what_proxies_cut() {
+async fn cookies_stay_below_the_limits_of_proxies() {
     let mut table = String::from(
         "| tokens | access / refresh / claims | session in | login begins | login ends | each request | now and then |\n\
          | --- | --- | --- | ---: | ---: | ---: | ---: |\n",
@@ -157,7 +158,7 @@ async fn cookies_stay_below_what_proxies_cut() {
             .unwrap();
             assert!(at_start < 1024, "{name} {at_start}");
             if mode == "store" {
-                // However large the tokens are.
+                // Independent of the size of the tokens.
                 assert!(
                     at_login < 200 && in_request < 100,
                     "{name} {at_login} {in_request}"
@@ -171,7 +172,7 @@ async fn cookies_stay_below_what_proxies_cut() {
                 };
                 assert!(in_request < most, "{name} {in_request}");
                 assert!(at_login < in_request + 256, "{name} {at_login}");
-                // The whole session is written anew.
+                // The whole session is written again.
                 assert!(
                     at_touch.abs_diff(at_login) < 16,
                     "{name} {at_touch} {at_login}"

@@ -1,4 +1,5 @@
-//! Requests that another site makes a browser send: nothing is done in the session's name for them.
+//! Cross-site request forgery: requests that another site makes a browser send do not use the
+//! session.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod evidence;
@@ -17,7 +18,7 @@ use tower_oauth::login::Csrf;
 const EVIL: &str = "https://evil.example";
 const SIBLING: &str = "https://blog.example.com";
 
-/// A shop whose every path says who asked, and counts.
+/// A shop that returns the user on every path, and counts calls.
 fn counting(
     configure: impl FnOnce(tower_oauth::LoginLayer) -> tower_oauth::LoginLayer,
 ) -> (Shop, Arc<AtomicUsize>) {
@@ -28,7 +29,7 @@ fn counting(
         .fallback(move |session: Option<Session>| async move {
             counter.fetch_add(1, Ordering::Relaxed);
             session.map_or_else(
-                || "nobody".to_owned(),
+                || "signed out".to_owned(),
                 |session| session.subject().to_owned(),
             )
         })
@@ -38,7 +39,8 @@ fn counting(
 
 type Fields = &'static [(&'static str, &'static str)];
 
-/// What a browser says of where a request comes from, and whether that is from here: nothing said is `None`.
+/// The fields by which a browser reports the origin of a request, and whether that is this
+/// application; `None` if there are none.
 const SITES: [(Fields, Option<bool>); 9] = [
     (&[], None),
     (&[("sec-fetch-site", "same-origin")], Some(true)),
@@ -89,9 +91,9 @@ const HEADERS: [(Fields, bool); 3] = [
     ),
 ];
 
-/// L59, decision 26: every combination, and no handler runs for a refused one.
+/// Every combination is tried, and no handler is called for a rejected request.
 #[tokio::test]
-async fn the_matrix_of_methods_sites_origins_and_upgrades_has_no_hole() {
+async fn every_combination_of_method_site_origin_and_upgrade_is_checked() {
     let (shop, calls) = counting(|login| login);
     let jar = shop.signed_in().await;
     let (mut passed, mut refused) = (0, 0);
@@ -121,8 +123,8 @@ async fn the_matrix_of_methods_sites_origins_and_upgrades_has_no_hole() {
                         } else {
                             let expected = (StatusCode::FORBIDDEN, 0);
                             assert_eq!((answer.status, called), expected, "{name}");
-                            let said = answer.text().contains("cross_site_request");
-                            assert!(said || method == "HEAD", "{name}");
+                            let is_reported = answer.text().contains("cross_site_request");
+                            assert!(is_reported || method == "HEAD", "{name}");
                             assert_eq!(answer.set_cookies(), [""; 0], "{name}");
                             refused += 1;
                         }
@@ -136,27 +138,27 @@ async fn the_matrix_of_methods_sites_origins_and_upgrades_has_no_hole() {
     assert_eq!(shop.send(Ask::page("/").jar(&jar)).await.text(), "alice");
 }
 
-/// L59: without a session there is nothing to abuse, and what is no session is none.
+/// Without a valid session there is nothing to forge.
 #[tokio::test]
-async fn who_is_nobody_needs_no_evidence() {
+async fn requests_without_a_session_are_not_checked() {
     let (shop, _) = counting(|login| login);
     let jar = shop.signed_in().await;
     let expired = jar.clone();
     let post = || Ask::new("POST", "/orders").with(&[("sec-fetch-site", "cross-site")]);
     for jar in [Jar::default(), Jar::of(&[(SESSION, "x")])] {
         let answer = shop.send(post().jar(&jar)).await;
-        assert_eq!(answer.text(), "nobody");
+        assert_eq!(answer.text(), "signed out");
     }
-    // A planted cookie beside a session does not hide it.
+    // A planted cookie does not hide the session.
     for jar in [jar.clone(), jar.clone().and(SESSION, "x")] {
         let answer = shop.send(post().jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
     shop.clock().advance(Duration::from_secs(3600));
-    assert_eq!(shop.send(post().jar(&expired)).await.text(), "nobody");
+    assert_eq!(shop.send(post().jar(&expired)).await.text(), "signed out");
 }
 
-/// What a row of the table in the documentation of `Csrf` sends.
+/// The request of a row in the table of `Csrf`.
 struct Row {
     name: &'static str,
     method: &'static str,
@@ -285,7 +287,7 @@ const ROWS: [Row; 26] = [
         &[("accept", "image/avif,image/*,*/*;q=0.8")],
     ),
     row(
-        "a form of a stranger's `no-referrer` page, from a browser without Fetch Metadata",
+        "a form of another origin's `no-referrer` page, from a browser without Fetch Metadata",
         "POST",
         &[("accept", "text/html"), ("origin", "null")],
     ),
@@ -387,7 +389,7 @@ const ROWS: [Row; 26] = [
     ),
 ];
 
-/// L59, decision 26: the table that people read is the one that is kept.
+/// The documented table is tested row by row.
 #[tokio::test]
 async fn every_row_of_the_documented_table_is_true_in_both_modes() {
     let source = std::fs::read_to_string(
@@ -417,25 +419,25 @@ async fn every_row_of_the_documented_table_is_true_in_both_modes() {
                 _ => "/orders",
             };
             let mut ask = Ask::new(row.method, uri).with(row.fields);
-            // Browsers send no cookie with a preflight.
+            // Preflights have no cookies.
             if row.method != "OPTIONS" {
                 ask = ask.jar(&jar);
             }
             let answer = shop.send(ask).await;
             let called = calls.load(Ordering::Relaxed) - before;
-            let said = match (answer.status.as_u16(), called) {
+            let result = match (answer.status.as_u16(), called) {
                 (200, 1) => "passes",
                 (403, 0) => "403",
                 other => panic!("{mode:?} {}: {other:?}", row.name),
             };
-            assert_eq!(said, documented[column], "{mode:?} {}", row.name);
+            assert_eq!(result, documented[column], "{mode:?} {}", row.name);
         }
     }
 }
 
-/// RFC 10017 §6.1.3.3.2: with the static header every request of a script has it, whatever else it shows.
+/// RFC 10017 §6.1.3.3.2: a script needs the static header, whatever else its requests have.
 #[tokio::test]
-async fn with_the_static_header_the_matrix_has_no_hole_either() {
+async fn every_combination_is_checked_with_the_static_header_too() {
     let (shop, calls) = counting(|login| login.with_csrf(Csrf::StaticHeader));
     let jar = shop.signed_in().await;
     let dests: [(Fields, bool); 5] = [
@@ -482,9 +484,9 @@ async fn with_the_static_header_the_matrix_has_no_hole_either() {
     assert!(passed > 300 && refused > 3000, "{passed} {refused}");
 }
 
-/// Another name for the header is the only one that counts then, and it must be one that browsers do not send.
+/// Only the configured header counts, and it must be one that browsers do not set.
 #[tokio::test]
-async fn the_header_may_have_another_name() {
+async fn the_static_header_can_be_renamed() {
     let (shop, _) = counting(|login| {
         let login = login.with_csrf(Csrf::StaticHeader);
         login.with_csrf_header("X-Shop-Script").unwrap()
@@ -513,10 +515,10 @@ async fn the_header_may_have_another_name() {
     }
 }
 
-/// The layer answers no preflight and allows no origin: what a CORS layer inside says is all there is, and
-/// even one that allows everything opens no request that is refused.
+/// The layer answers no preflight and allows no origin. A CORS layer inside decides alone, and even
+/// one that allows all origins opens no request that is rejected.
 #[tokio::test]
-async fn a_preflight_is_nobodys_and_cors_opens_nothing_that_is_refused() {
+async fn a_preflight_has_no_session_and_cors_allows_no_rejected_request() {
     let permissive = |response: axum::response::Response| async move {
         let mut response = response;
         for (name, value) in [
@@ -533,7 +535,7 @@ async fn a_preflight_is_nobodys_and_cors_opens_nothing_that_is_refused() {
         let server = server();
         let app = Router::new()
             .fallback(|session: Option<Session>| async move {
-                session.map_or_else(|| "nobody".to_owned(), |one| one.subject().to_owned())
+                session.map_or_else(|| "signed out".to_owned(), |one| one.subject().to_owned())
             })
             .layer(axum::middleware::map_response(permissive))
             .layer(login(&server).with_csrf(mode));
@@ -543,7 +545,7 @@ async fn a_preflight_is_nobodys_and_cors_opens_nothing_that_is_refused() {
             ("origin", SIBLING),
             ("access-control-request-method", "POST"),
         ]);
-        assert_eq!(shop.send(preflight).await.text(), "nobody", "{mode:?}");
+        assert_eq!(shop.send(preflight).await.text(), "signed out", "{mode:?}");
         for (method, reads) in [("GET", readable), ("POST", false)] {
             for site in [&[][..], &[("sec-fetch-site", "same-site")]] {
                 let ask = Ask::new(method, "/orders").with(site);
@@ -556,16 +558,16 @@ async fn a_preflight_is_nobodys_and_cors_opens_nothing_that_is_refused() {
                 );
             }
         }
-        // The routes of the layer itself are outside of it.
+        // The routes of the login layer are outside of the CORS layer.
         let ask = Ask::new("GET", "/auth/session").with(&[("origin", SIBLING)]);
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.header("access-control-allow-origin"), "", "{mode:?}");
     }
 }
 
-/// RFC 10017 §6.1.2.1: the route that scripts ask is held to what scripts are.
+/// RFC 10017 §6.1.2.1: the session route needs the static header too.
 #[tokio::test]
-async fn the_session_route_asks_for_the_static_header_in_that_mode() {
+async fn the_session_route_requires_the_static_header_in_that_mode() {
     let script = [
         ("sec-fetch-site", "same-origin"),
         ("sec-fetch-dest", "empty"),
@@ -585,7 +587,7 @@ async fn the_session_route_asks_for_the_static_header_in_that_mode() {
     }
 }
 
-/// L57: there is no route that gives a script a token, and none that would give one to a stranger.
+/// No route gives a token to a script, or to another origin.
 #[tokio::test]
 async fn no_route_of_the_layer_returns_a_token() {
     let server = server();
@@ -599,10 +601,10 @@ async fn no_route_of_the_layer_returns_a_token() {
         .layer(login(&server));
     let shop = Shop { server, app };
     let jar = shop.signed_in().await;
-    let asked = shop.send(Ask::page("/token-for-the-test").jar(&jar)).await;
-    let token = asked.text();
+    let answer = shop.send(Ask::page("/token-for-the-test").jar(&jar)).await;
+    let token = answer.text();
     assert!(token.len() > 40, "{token}");
-    // The layer itself has no route for it.
+    // The layer has no route for tokens.
     for route in [
         "token",
         "access_token",
@@ -623,17 +625,17 @@ async fn no_route_of_the_layer_returns_a_token() {
                 ("x-csrf", "1"),
             ]);
             let answer = shop.send(ask.jar(&jar)).await;
-            let said = format!("{} {}", answer.head(), answer.text());
+            let everything = format!("{} {}", answer.head(), answer.text());
             for part in token.split('.') {
-                assert!(!said.contains(part), "{method} {route}: {said}");
+                assert!(!everything.contains(part), "{method} {route}: {everything}");
             }
         }
     }
 }
 
-/// RFC 8441: the same over a real HTTP/2 connection, where `:protocol` makes the CONNECT an extended one.
+/// RFC 8441: the same over an HTTP/2 connection, where `:protocol` makes an extended CONNECT.
 #[tokio::test]
-async fn an_extended_connect_over_http2_needs_the_origin_too() {
+async fn an_extended_connect_over_http2_must_be_same_origin() {
     let (shop, calls) = counting(|login| login);
     let jar = shop.signed_in().await;
     let (near, far) = tokio::io::duplex(64 * 1024);
@@ -649,7 +651,7 @@ async fn an_extended_connect_over_http2_needs_the_origin_too() {
     .await
     .unwrap();
     tokio::spawn(connection);
-    // The server says that it takes extended CONNECT in its settings, which have to arrive first.
+    // The server announces extended CONNECT in its settings, which have to arrive first.
     let first = http::Request::get("https://shop.example.com/").body(String::new());
     client.send_request(first.unwrap()).await.unwrap();
     for (origin, status) in [(EVIL, 403), (SIBLING, 403), (SHOP, 200)] {
@@ -673,9 +675,9 @@ async fn an_extended_connect_over_http2_needs_the_origin_too() {
     }
 }
 
-/// Decision 26: a WebSocket over HTTP/2 begins with CONNECT.
+/// RFC 8441: a WebSocket over HTTP/2 starts with CONNECT.
 #[tokio::test]
-async fn an_extended_connect_is_a_websocket_too() {
+async fn an_extended_connect_is_checked_like_a_websocket() {
     let (shop, calls) = counting(|login| login);
     let jar = shop.signed_in().await;
     for (fields, status) in [
@@ -700,9 +702,9 @@ async fn an_extended_connect_is_a_websocket_too() {
     }
 }
 
-/// A proxy that adds `Connection: upgrade` to every request makes no WebSocket of a page.
+/// `Connection: upgrade` alone, which some proxies add to every request, does not make a WebSocket.
 #[tokio::test]
-async fn a_page_behind_a_proxy_that_always_says_upgrade_is_a_page() {
+async fn a_connection_upgrade_without_an_upgrade_field_is_not_a_websocket() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let ask = Ask::page("/account").with(&[("connection", "upgrade")]);
@@ -710,9 +712,9 @@ async fn a_page_behind_a_proxy_that_always_says_upgrade_is_a_page() {
     assert_eq!(answer.text(), "account of alice");
 }
 
-/// Decision 26: an application may do it by itself; signing out stays ours.
+/// An application may turn the check off for its routes, but not for the sign-out.
 #[tokio::test]
-async fn unchecked_frees_the_application_and_not_the_sign_out() {
+async fn unchecked_applies_to_the_application_and_not_to_the_sign_out() {
     let (shop, calls) = counting(|login| login.with_csrf(Csrf::Unchecked));
     let jar = shop.signed_in().await;
     let foreign = [("sec-fetch-site", "cross-site"), ("origin", EVIL)];
@@ -731,9 +733,9 @@ async fn unchecked_frees_the_application_and_not_the_sign_out() {
     assert_eq!(shop.send(Ask::page("/").jar(&jar)).await.text(), "alice");
 }
 
-/// A refused request is no use of the session either: it keeps nobody awake.
+/// A rejected request does not count as use of the session.
 #[tokio::test]
-async fn a_refused_request_does_not_prolong_the_session() {
+async fn a_rejected_request_does_not_extend_the_session() {
     let (shop, _) = counting(|login| login);
     let jar = shop.signed_in().await;
     shop.clock().advance(Duration::from_secs(1800));
@@ -743,9 +745,9 @@ async fn a_refused_request_does_not_prolong_the_session() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-/// The same where the server keeps the session, and would note every use.
+/// The same with sessions in a store, where each use is recorded.
 #[tokio::test]
-async fn a_refused_request_does_not_prolong_a_session_in_a_store() {
+async fn a_rejected_request_does_not_extend_a_session_in_a_store() {
     let (shop, _) = counting(|login| {
         let store = tower_oauth::store::MemoryStore::new().with_single_process();
         login.with_session_store(store)
@@ -767,9 +769,9 @@ async fn a_refused_request_does_not_prolong_a_session_in_a_store() {
     assert!(expires_at().await >= before + 1800);
 }
 
-/// L59, H101: the same in a browser, of today and of some years ago, with its own rules for cookies.
+/// The same in current and older browsers, with their cookie rules.
 #[tokio::test]
-async fn forms_of_other_sites_do_nothing_and_our_own_do_something() {
+async fn forms_of_other_sites_are_rejected_and_own_forms_pass() {
     for old in [false, true] {
         let (shop, calls) = counting(|login| login);
         let mut browser = shop.browser();
@@ -784,9 +786,9 @@ async fn forms_of_other_sites_do_nothing_and_our_own_do_something() {
         assert_eq!(page.text(), "alice");
         let form = format!("<form method=post action='{SHOP}/orders'><button>Buy</button></form>");
         for (site, status, text) in [
-            // The cookie stays at home.
-            (EVIL, 200, "nobody"),
-            // It comes along from a sibling, for whom this application does nothing.
+            // The browser sends no cookie.
+            (EVIL, 200, "signed out"),
+            // A sibling subdomain's request has the cookie and is rejected.
             (SIBLING, 403, ""),
             (SHOP, 200, "alice"),
         ] {

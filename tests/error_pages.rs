@@ -1,4 +1,4 @@
-//! What people and programs are told when something fails, and what no cache may keep.
+//! Error responses: pages for users, problem documents for programs, and no caching of either.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -18,7 +18,7 @@ use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, 
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{CookieKey, LoginLayer, Session};
 
-/// One way to fail: its name, status, code, and whether there is a link to begin anew.
+/// A failure: its name, status, code, and whether a new login is offered.
 type Failure = (&'static str, u16, &'static str, bool);
 
 const FAILURES: [Failure; 12] = [
@@ -26,7 +26,7 @@ const FAILURES: [Failure; 12] = [
     ("foreign sign-out", 403, "cross_site_request", false),
     ("no state", 400, "state_missing", true),
     ("unknown state", 400, "login_unknown", true),
-    ("spoiled transaction", 400, "login_expired", true),
+    ("invalid transaction", 400, "login_expired", true),
     ("denied", 403, "access_denied", true),
     ("error", 400, "authorization_error", true),
     ("malformed query", 400, "repeated_parameter", true),
@@ -36,7 +36,7 @@ const FAILURES: [Failure; 12] = [
     ("metadata", 503, "metadata_unavailable", true),
 ];
 
-/// Makes it fail, and asks as a person or as a program.
+/// Causes the failure, and requests HTML or JSON.
 async fn fail(configure: impl Fn(LoginLayer) -> LoginLayer, name: &str, accept: &str) -> Answer {
     let shop = Shop::with(configure);
     let send = async |ask: Ask| shop.send(ask.set("accept", accept)).await;
@@ -67,7 +67,7 @@ async fn fail(configure: impl Fn(LoginLayer) -> LoginLayer, name: &str, accept: 
     let state = start.parameter("state").unwrap();
     let error = |error: &str| format!("/auth/callback?error={error}&state={state}&iss={ISSUER}");
     match name {
-        "spoiled transaction" => {
+        "invalid transaction" => {
             for (_, value) in &mut jar.0 {
                 value.push('A');
             }
@@ -105,9 +105,9 @@ fn protected(answer: &Answer, name: &str) {
     assert!(["same-origin", "no-referrer"].contains(&referrer), "{name}");
 }
 
-/// L73
+/// Each failure has a stable code.
 #[tokio::test]
-async fn every_failure_has_a_code_a_status_a_text_and_a_correlation_id() {
+async fn every_failure_has_a_code_a_status_a_message_and_a_correlation_id() {
     let mut ids = std::collections::HashSet::new();
     for (name, status, code, start_again) in FAILURES {
         let page = fail(|login| login, name, "text/html").await;
@@ -139,10 +139,10 @@ async fn every_failure_has_a_code_a_status_a_text_and_a_correlation_id() {
     }
 }
 
-/// L73: for programs the same as a problem document; a login that a program may not start is no failure
-/// but a 401.
+/// Programs get the same as a problem document (RFC 9457). A login that a program may not start is
+/// a 401.
 #[tokio::test]
-async fn a_program_is_told_the_same_in_json() {
+async fn a_program_gets_the_same_as_a_problem_document() {
     for (name, status, code, start_again) in FAILURES {
         if ["metadata", "unknown prompt"].contains(&name) {
             continue;
@@ -167,9 +167,9 @@ async fn a_program_is_told_the_same_in_json() {
     }
 }
 
-/// L73: a page of the application's own, for people alone; its text stays under a policy without scripts.
+/// The application's own page is for browsers only, with a policy that forbids scripts.
 #[tokio::test]
-async fn an_application_may_show_its_own_page() {
+async fn an_application_can_render_its_own_error_page() {
     let own = |login: LoginLayer| {
         login.with_error_page(|page: &ErrorPage<'_>| {
             format!(
@@ -177,8 +177,8 @@ async fn an_application_may_show_its_own_page() {
                 page.status().as_u16(),
                 page.code(),
                 page.message().len(),
-                page.said(),
-                page.start_again(),
+                page.error_description(),
+                page.login_url(),
                 page.correlation_id(),
             )
         })
@@ -208,10 +208,10 @@ async fn an_application_may_show_its_own_page() {
     assert_eq!(answer.json()["code"], "access_denied");
 }
 
-/// L73: whoever names HTML as well as anything else gets a page, all others the problem document; and a
-/// request that asks for a login gets a correlation id like any failure.
+/// Requests that accept HTML get a page, all others a problem document. A 401 has a correlation id
+/// like any other error.
 #[tokio::test]
-async fn a_page_is_for_those_who_ask_for_one() {
+async fn only_requests_that_accept_html_get_a_page() {
     let logs = Logs::default();
     let _recording = logs.record();
     let shop = Shop::new();
@@ -257,20 +257,20 @@ async fn a_page_is_for_those_who_ask_for_one() {
     }
 }
 
-/// L73: an application that speaks another language can.
+/// The application's page can be in the language of the user.
 #[tokio::test]
-async fn a_page_of_ones_own_may_speak_the_readers_language() {
+async fn an_own_error_page_can_be_in_the_language_of_the_user() {
     let shop = Shop::with(|login| {
         login.with_error_page(|page| {
             let german = page
                 .accept_language()
                 .is_some_and(|all| all.starts_with("de"));
-            let words = if german {
+            let text = if german {
                 "Das ging nicht"
             } else {
                 page.message()
             };
-            format!("{words} ({})", page.code())
+            format!("{text} ({})", page.code())
         })
     });
     let ask = Ask::page("/auth/callback?code=c");
@@ -281,9 +281,9 @@ async fn a_page_of_ones_own_may_speak_the_readers_language() {
     assert!(!shop.send(ask).await.text().contains("Das"));
 }
 
-/// L73: a service that is away says when to come back.
+/// Outages have `Retry-After`.
 #[tokio::test]
-async fn an_outage_says_when_to_come_again() {
+async fn an_outage_has_retry_after() {
     for name in ["metadata", "token endpoint"] {
         let page = fail(|login| login, name, "text/html").await;
         let wait: u64 = page.header("retry-after").parse().unwrap();
@@ -291,24 +291,26 @@ async fn an_outage_says_when_to_come_again() {
     }
 }
 
-/// Decision 14: what is too much for cookies is told in words that help, and leaves no half session.
+/// A session that is too large for cookies gets an understandable error, and no partial session.
 #[tokio::test]
-async fn a_session_that_is_too_large_names_the_store_and_sets_nothing() {
+async fn a_session_too_large_for_cookies_is_reported_and_sets_no_cookie() {
+    let log = Logs::default();
+    let _recording = log.record();
     let answer = fail(|login| login, "too large", "text/html").await;
-    assert!(
-        answer.text().contains("needs a session store"),
-        "{}",
-        answer.text()
-    );
+    let page = answer.text();
+    assert!(page.contains("does not fit into browser cookies"), "{page}");
+    // What to do about it concerns the operator.
+    let log = log.take();
+    assert!(log.contains("needs a session store"), "{log}");
     assert_eq!(answer.sets(), [""; 0]);
 }
 
-/// L48, L73: a store that is away, or full, is told as such, with when to come again; nobody is called
-/// signed out, and no cookie is touched.
+/// A store that is unavailable or full is reported as such, with `Retry-After`. The user is not
+/// signed out, and no cookie is changed.
 #[tokio::test]
-async fn a_store_that_is_away_or_full_is_told_as_that() {
+async fn an_unavailable_or_full_store_is_reported_as_such() {
     let full = MemoryStore::new().with_max_entries(1).unwrap();
-    let away = Away(Arc::default());
+    let store = UnavailableStore(Arc::default());
     let shops = [
         (
             "session_store_full",
@@ -316,7 +318,7 @@ async fn a_store_that_is_away_or_full_is_told_as_that() {
         ),
         (
             "session_store_unavailable",
-            Shop::with(|login| login.with_session_store(away.clone())),
+            Shop::with(|login| login.with_session_store(store.clone())),
         ),
     ];
     for (code, shop) in shops {
@@ -324,30 +326,27 @@ async fn a_store_that_is_away_or_full_is_told_as_that() {
             let mut jar = Jar::default();
             let start = shop.start("/auth/login", &mut jar).await;
             let callback = shop.approve(start.location(), "alice").await;
-            away.0.store(true, Ordering::SeqCst);
+            store.0.store(true, Ordering::SeqCst);
             let ask = Ask::page(&callback).set("accept", accept);
             let answer = shop.send(ask.jar(&jar)).await;
             let ticket = Jar::of(&[(SESSION, &"A".repeat(43))]);
             let visit = shop
                 .send(Ask::page("/notes").set("accept", accept).jar(&ticket))
                 .await;
-            away.0.store(false, Ordering::SeqCst);
+            store.0.store(false, Ordering::SeqCst);
             let mut answers = vec![answer];
             if code == "session_store_unavailable" {
                 answers.push(visit);
             }
             for (at, answer) in answers.into_iter().enumerate() {
-                // A login can only begin anew; any other page can be asked for again.
+                // A login can only be started again; any other page can be reloaded.
                 assert_eq!(answer.text().contains("/auth/login"), at == 0, "{code}");
                 assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{code}");
                 assert_eq!(answer.header("retry-after"), "5", "{code}");
                 assert!(!answer.head().contains(SESSION), "{code} {}", answer.head());
                 protected(&answer, code);
                 if accept == "text/html" {
-                    assert!(
-                        answer.text().contains("Not possible at the moment"),
-                        "{code}"
-                    );
+                    assert!(answer.text().contains("Temporarily unavailable"), "{code}");
                     assert!(
                         answer.text().contains(&format!("503 · {code} · ")),
                         "{code}"
@@ -360,20 +359,20 @@ async fn a_store_that_is_away_or_full_is_told_as_that() {
     }
 }
 
-/// A store that may be away.
+/// A store that can be made unavailable.
 #[derive(Clone)]
-struct Away(Arc<AtomicBool>);
+struct UnavailableStore(Arc<AtomicBool>);
 
-impl Away {
+impl UnavailableStore {
     fn check(&self) -> Result<(), StoreError> {
         match self.0.load(Ordering::SeqCst) {
-            true => Err(StoreError::unavailable("redis://secret@10.0.0.1 is away")),
+            true => Err(StoreError::unavailable("redis://secret@10.0.0.1 is down")),
             false => Ok(()),
         }
     }
 }
 
-impl Store for Away {
+impl Store for UnavailableStore {
     async fn get(&self, _: &Key) -> Result<Option<Record>, StoreError> {
         self.check().map(|()| None)
     }
@@ -387,14 +386,14 @@ impl Store for Away {
     }
 }
 
-/// L7, L21, H65: every answer of the layer's own, and every answer with a cookie of ours.
+/// Every response of the layer, and every response that sets its cookies, forbids caching.
 #[tokio::test]
-async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
+async fn responses_that_set_or_depend_on_a_cookie_are_not_stored() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     shop.start("/auth/login", &mut jar).await;
     shop.clock().advance(Duration::from_secs(400));
-    let spoiled = Jar::of(&[(SESSION, "x")]);
+    let invalid = Jar::of(&[(SESSION, "x")]);
     let mut with_cookies = 0;
     for path in [
         "/",
@@ -412,7 +411,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
     ] {
         for method in ["GET", "HEAD", "POST", "PUT", "OPTIONS"] {
             for accept in ["text/html", "application/json"] {
-                for jar in [&jar, &spoiled, &Jar::default()] {
+                for jar in [&jar, &invalid, &Jar::default()] {
                     let ask = Ask::new(method, path).set("accept", accept);
                     let ask = ask.with(&[("sec-fetch-site", "same-origin")]);
                     let answer = shop.send(ask.jar(jar)).await;
@@ -431,7 +430,7 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
                     }
                 }
             }
-            // A sign-out ends the session: begin anew.
+            // A sign-out ends the session, so sign in again.
             if path == "/auth/logout" {
                 jar = shop.signed_in().await;
                 shop.clock().advance(Duration::from_secs(400));
@@ -441,10 +440,10 @@ async fn what_sets_a_cookie_or_depends_on_one_is_nobody_elses() {
     assert!(with_cookies > 50, "{with_cookies}");
 }
 
-/// L7: some shared caches do not heed `Vary`, so a page about somebody says `private` or is not stored,
-/// whatever a layer inside says of all pages.
+/// Some shared caches ignore `Vary`, so a response that depends on the session is `private` or not
+/// stored, even if an inner layer allows caching for all pages.
 #[tokio::test]
-async fn a_page_about_somebody_is_in_no_shared_cache() {
+async fn a_response_that_depends_on_the_session_is_in_no_shared_cache() {
     async fn page(
         session: Option<Session>,
         control: &'static str,
@@ -479,7 +478,7 @@ async fn a_page_about_somebody_is_in_no_shared_cache() {
         ("/short", "no-store"),
         ("/private", "Private, max-age=60"),
         ("/guarded", "no-store"),
-        // Nobody looked at the session here.
+        // The session was not read here.
         ("/asset", public),
     ] {
         for jar in [&jar, &Jar::default()] {
@@ -496,9 +495,9 @@ async fn a_page_about_somebody_is_in_no_shared_cache() {
     }
 }
 
-/// A service outside of axum finds the session in the extensions, without an extractor.
+/// A service without axum reads the session from the extensions, without an extractor.
 #[tokio::test]
-async fn a_page_of_a_service_that_reads_the_session_itself_is_in_no_shared_cache() {
+async fn a_response_of_a_service_that_reads_the_session_is_in_no_shared_cache() {
     type Read = fn(&Session) -> String;
     fn page(read: Option<Read>) -> axum::routing::MethodRouter {
         get(move |request: axum::extract::Request| async move {
@@ -546,13 +545,13 @@ async fn a_page_of_a_service_that_reads_the_session_itself_is_in_no_shared_cache
         assert_eq!(answer.header("cache-control"), control, "{path}");
         assert_eq!(answer.headers.contains_key("vary"), vary, "{path}");
     }
-    let stranger = shop.send(Ask::page("/silent")).await;
-    assert!(!stranger.headers.contains_key("cache-control"));
+    let signed_out = shop.send(Ask::page("/silent")).await;
+    assert!(!signed_out.headers.contains_key("cache-control"));
 }
 
-/// L16, H19: what the authorization server says is shown as text, shortened, and nowhere else.
+/// The text of the authorization server is escaped, shortened, and shown on the page only.
 #[tokio::test]
-async fn what_a_stranger_wrote_is_text() {
+async fn text_of_the_authorization_server_is_escaped() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let start = shop.start("/auth/login", &mut jar).await;

@@ -1,6 +1,6 @@
-//! The way back from the authorization server, for those who would bring somebody else's answer.
+//! The callback under attack: forged, replayed and mixed-up authorization responses.
 //!
-//! What is promised is counted: token requests, session cookies, cleared transactions.
+//! The tests count what matters: token requests, session cookies, cleared transactions.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -15,37 +15,38 @@ use login_support::*;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
-/// A login of Alice that has come back from the authorization server, not yet taken in.
-async fn ready_to_return(shop: &Shop) -> (Jar, String) {
+/// Starts a login of Alice, up to its callback.
+async fn callback_of_alice(shop: &Shop) -> (Jar, String) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
     (jar, callback)
 }
 
-/// A process of its own with the same configuration, so that no case uses up the state of the next.
-async fn fresh(shop: &Shop, ask: Ask) -> Answer {
+/// Sends the request to a new process with the same configuration, so that no case uses up the
+/// state of the next.
+async fn send_to_new_process(shop: &Shop, ask: Ask) -> Answer {
     send(&app(&login(&shop.server)), ask).await
 }
 
-/// As a program sees it: the refusal's code stands in a problem document.
+/// Returns the code in the problem document.
 fn code_of(answer: &Answer) -> String {
     answer.json()["code"].as_str().unwrap().to_owned()
 }
 
-/// The same layer with its callback under another name: same key, client and folder.
-fn moved(server: &TestServer) -> LoginLayer {
+/// The same layer with another callback path: same key, client and folder.
+fn with_moved_callback(server: &TestServer) -> LoginLayer {
     let client = Client::confidential("shop", "shop-secret");
     let key = CookieKey::from_bytes(&KEY).unwrap();
     let uri = format!("{SHOP}/auth/return");
     LoginLayer::new(&server.authorization_server(), client, &uri, key).unwrap()
 }
 
-/// L11: all that could be wrong at once; each check in its turn, and nothing sent before the last.
+/// Several errors at once: the checks run in their order, and nothing is sent before the last.
 #[tokio::test]
-async fn the_checks_stand_in_their_order_and_nothing_is_sent_before_the_last() {
+async fn the_checks_run_in_order_and_nothing_is_sent_before_the_last() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let code = parameter(&good, "code").unwrap();
     let before = shop.server.requests().len();
@@ -111,7 +112,7 @@ async fn the_checks_stand_in_their_order_and_nothing_is_sent_before_the_last() {
         ),
     ] {
         let ask = Ask::new(method, &format!("/auth/callback?{query}")).with(fields);
-        let answer = fresh(&shop, ask.jar(&jar)).await;
+        let answer = send_to_new_process(&shop, ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), status, "{name}");
         if !expected.is_empty() {
             assert_eq!(code_of(&answer), expected, "{name}");
@@ -119,22 +120,23 @@ async fn the_checks_stand_in_their_order_and_nothing_is_sent_before_the_last() {
         assert_eq!(answer.sets(), [""; 0], "{name}");
         assert_eq!(shop.server.requests().len(), before, "{name}");
     }
-    // Where the login was begun comes before what is said in the answer.
+    // The transaction is checked before the issuer.
     let ask = Ask::new("GET", &format!("/auth/return?state={state}&{evil}&{error}"));
-    let answer = send(&app(&moved(&shop.server)), ask.jar(&jar)).await;
+    let answer = send(&app(&with_moved_callback(&shop.server)), ask.jar(&jar)).await;
     assert_eq!(code_of(&answer), "transaction_elsewhere");
     assert_eq!(shop.server.requests().len(), before);
 
-    let answer = fresh(&shop, Ask::page(&good).jar(&jar)).await;
+    let answer = send_to_new_process(&shop, Ask::page(&good).jar(&jar)).await;
     assert_eq!(answer.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L12, L15, L18, H14, H16, H22, H23, H25: neighbours of the cases. Those whose state could be read use the login up.
+/// Variations of invalid responses (RFC 6749 §4.1.2, RFC 9207 §2.4). Those with a valid state use
+/// the login up.
 #[tokio::test]
-async fn an_answer_that_is_almost_right_is_refused_without_a_token_request() {
+async fn an_almost_valid_response_is_rejected_without_a_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let with = |name: &str, value: &str| with_parameter(&good, name, Some(value));
     let more = |text: &str| format!("{good}&{text}");
@@ -143,177 +145,177 @@ async fn an_answer_that_is_almost_right_is_refused_without_a_token_request() {
     const UNTOUCHED: bool = false;
     for (name, callback, code, cleared) in [
         (
-            "L12 error twice",
+            "error twice",
             more("error=a&error=b"),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 description twice",
+            "description twice",
             more("error_description=a&error_description=b"),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 response twice",
+            "response twice",
             more("response=a&response=b"),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 id_token twice, empty",
+            "id_token twice, empty",
             more("id_token=&id_token="),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 state twice, once escaped",
+            "state twice, once escaped",
             more(&format!("%73tate={state}")),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 code again, empty",
+            "code again, empty",
             more("code="),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 code again, bare",
+            "code again, bare",
             more("code"),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
         (
-            "L12 iss twice, once escaped",
+            "iss twice, once escaped",
             more(&format!("i%73s={ISSUER}")),
             "callback_repeated_parameter",
             UNTOUCHED,
         ),
-        ("H14 empty", with("iss", ""), "issuer_missing", CLEARED),
+        ("empty", with("iss", ""), "issuer_missing", CLEARED),
         (
-            "H14 NUL behind",
+            "NUL behind",
             with("iss", &format!("{ISSUER}\0")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 space before",
+            "space before",
             with("iss", &format!(" {ISSUER}")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 newline behind",
+            "newline behind",
             with("iss", &format!("{ISSUER}\n")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 query",
+            "query",
             with("iss", &format!("{ISSUER}?x")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 fragment",
+            "fragment",
             with("iss", &format!("{ISSUER}#x")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 path",
+            "path",
             with("iss", &format!("{ISSUER}/tenant")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 dot segment",
+            "dot segment",
             with("iss", &format!("{ISSUER}/.")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 trailing dot",
+            "trailing dot",
             with("iss", &format!("{ISSUER}.")),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 scheme in capitals",
+            "scheme in capitals",
             with("iss", "HTTPS://id.example.test"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 http",
+            "http",
             with("iss", "http://id.example.test"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 escaped letter",
+            "escaped letter",
             with("iss", "https://%69d.example.test"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 user",
+            "user",
             with("iss", "https://x@id.example.test"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 prefix",
+            "prefix",
             with("iss", "https://id.example.tes"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 look-alike",
+            "look-alike",
             with("iss", "https://\u{456}d.example.test"),
             "issuer_mismatch",
             CLEARED,
         ),
         (
-            "H14 other case of the name",
+            "other case of the name",
             format!("{}&Iss={ISSUER}", with_parameter(&good, "iss", None)),
             "issuer_missing",
             CLEARED,
         ),
         (
-            "H04 state in capitals",
+            "state in capitals",
             with("state", &state.to_uppercase()),
             "login_unknown",
             UNTOUCHED,
         ),
         (
-            "H04 state cut",
+            "state cut",
             with("state", &state[1..]),
             "login_unknown",
             UNTOUCHED,
         ),
         (
-            "H04 state with a blank",
+            "state with a blank",
             with("state", &format!("{state} ")),
             "login_unknown",
             UNTOUCHED,
         ),
         (
-            "H16 NUL behind the state",
+            "NUL behind the state",
             with("state", &format!("{state}\0")),
             "callback_malformed_value",
             UNTOUCHED,
         ),
-        ("H16 empty", with("state", ""), "state_missing", UNTOUCHED),
+        ("empty", with("state", ""), "state_missing", UNTOUCHED),
         (
-            "H16 blank before the name",
+            "blank before the name",
             format!("/auth/callback?+state={state}&code=c"),
             "state_missing",
             UNTOUCHED,
         ),
         (
-            "H16 nothing but separators",
+            "nothing but separators",
             "/auth/callback?&&&".to_owned(),
             "state_missing",
             UNTOUCHED,
@@ -325,61 +327,61 @@ async fn an_answer_that_is_almost_right_is_refused_without_a_token_request() {
             UNTOUCHED,
         ),
         (
-            "L18 code of 4097",
+            "code of 4097",
             with("code", &c(4097)),
             "callback_malformed_value",
             UNTOUCHED,
         ),
         (
-            "H22 code of 50 000",
+            "code of 50 000",
             with("code", &c(50_000)),
             "callback_malformed_value",
             UNTOUCHED,
         ),
         (
-            "H23 tab",
+            "tab",
             with("code", "a\tb"),
             "callback_malformed_value",
             UNTOUCHED,
         ),
         (
-            "H23 DEL",
+            "DEL",
             with("code", "a\u{7f}"),
             "callback_malformed_value",
             UNTOUCHED,
         ),
         (
-            "H23 CR alone",
+            "CR alone",
             with("code", "a\rSet-Cookie: x=y"),
             "callback_malformed_value",
             UNTOUCHED,
         ),
         (
-            "H23 not UTF-8",
+            "not UTF-8",
             with_parameter(&good, "code", None) + "&code=%ff%fe",
             "callback_malformed",
             UNTOUCHED,
         ),
         (
-            "H23 overlong",
+            "overlong",
             with_parameter(&good, "code", None) + "&code=%c0%80",
             "callback_malformed",
             UNTOUCHED,
         ),
         (
-            "H25 access token",
+            "access token",
             more("access_token=a&token_type=bearer"),
             "callback_token",
             UNTOUCHED,
         ),
         (
-            "H25 refresh token",
+            "refresh token",
             more("refresh_token=a"),
             "callback_token",
             UNTOUCHED,
         ),
         (
-            "H25 ID token alone",
+            "ID token alone",
             format!("/auth/callback?state={state}&id_token=e.y.J&iss={ISSUER}"),
             "callback_token",
             UNTOUCHED,
@@ -399,7 +401,7 @@ async fn an_answer_that_is_almost_right_is_refused_without_a_token_request() {
         ),
     ] {
         let ask = Ask::new("GET", &callback).jar(&jar);
-        let answer = fresh(&shop, ask).await;
+        let answer = send_to_new_process(&shop, ask).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
         assert_eq!(code_of(&answer), code, "{name}");
         assert_eq!(answer.sets(), [""; 0], "{name}");
@@ -413,9 +415,9 @@ async fn an_answer_that_is_almost_right_is_refused_without_a_token_request() {
     }
 }
 
-/// L12, L18: what is not ours to read does not disturb.
+/// RFC 6749 §4.1.2: unknown parameters are ignored.
 #[tokio::test]
-async fn unknown_parameters_and_a_code_at_the_limit_are_taken() {
+async fn unknown_parameters_and_a_code_at_the_limit_are_accepted() {
     let shop = Shop::new();
     for more in [
         "x=1&x=2&y[]=3",
@@ -427,14 +429,14 @@ async fn unknown_parameters_and_a_code_at_the_limit_are_taken() {
         "code_=x&state.=y",
         &"a=b&".repeat(120),
     ] {
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let answer = shop
             .send(Ask::page(&format!("{callback}&{more}")).jar(&jar))
             .await;
         assert_eq!(answer.sets(), [SESSION], "{more:.40}");
     }
-    // A code of 4096 characters is sent on, and refused by the server that never made it.
-    let (jar, callback) = ready_to_return(&shop).await;
+    // A code of 4096 characters is sent, and rejected by the server that never issued it.
+    let (jar, callback) = callback_of_alice(&shop).await;
     let callback = with_parameter(&callback, "code", Some(&"c".repeat(4096)));
     let calls = shop.token_calls();
     let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
@@ -442,9 +444,9 @@ async fn unknown_parameters_and_a_code_at_the_limit_are_taken() {
     assert_eq!(shop.token_calls(), calls + 1);
 }
 
-/// L15: a server that does not announce `iss` may leave it out; what it says must be right all the same.
+/// RFC 9207 §2.4: a server that does not announce `iss` may omit it, but a wrong value is rejected.
 #[tokio::test]
-async fn an_issuer_that_is_not_announced_may_be_missing_but_not_wrong() {
+async fn an_unannounced_issuer_may_be_missing_but_not_wrong() {
     for (name, issuer, error, expected) in [
         ("missing", None, None, ""),
         ("right", Some(ISSUER), None, ""),
@@ -478,7 +480,7 @@ async fn an_issuer_that_is_not_announced_may_be_missing_but_not_wrong() {
             Endpoint::Metadata,
             Fault::without_member("authorization_response_iss_parameter_supported"),
         );
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let callback = with_parameter(&callback, "iss", issuer);
         let callback = with_parameter(&callback, "error", error);
         let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
@@ -492,9 +494,9 @@ async fn an_issuer_that_is_not_announced_may_be_missing_but_not_wrong() {
     }
 }
 
-/// L13: whatever came of it, the transaction is gone, and a second use costs nothing.
+/// Whatever the result, the transaction is cleared, and a second use sends no token request.
 #[tokio::test]
-async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_twice() {
+async fn every_response_clears_its_transaction_and_none_is_redeemed_twice() {
     for (name, fault, status, session) in [
         ("success", None, 303, 1),
         ("token endpoint down", Some(Fault::status(500)), 503, 0),
@@ -516,7 +518,7 @@ async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_
         ),
     ] {
         let shop = Shop::new();
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         if let Some(fault) = fault {
             shop.server.fail(Endpoint::Token, fault);
         }
@@ -527,7 +529,7 @@ async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_
             assert_eq!(answer.clears(), jar.transactions(), "{name}");
             assert_eq!(shop.token_calls(), 1, "{name}");
         }
-        // When the result is forgotten too, the state is still known to be used.
+        // After the result has expired, the state is still known to be used.
         shop.server.clear_faults(Endpoint::Token);
         shop.clock().advance(Duration::from_secs(61));
         let answer = shop.send(Ask::new("GET", &callback).jar(&jar)).await;
@@ -537,11 +539,11 @@ async fn every_answer_that_found_its_transaction_clears_it_and_none_is_redeemed_
     }
 }
 
-/// L13, H07: fifty at once, half of them with a code of somebody else's making.
+/// Fifty concurrent callbacks, half of them with a forged code.
 #[tokio::test]
-async fn of_many_different_answers_to_one_login_only_the_first_is_looked_at() {
+async fn only_the_first_of_many_different_responses_to_one_login_is_processed() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let forged = with_parameter(&callback, "code", Some("stolen"));
     let tasks: Vec<_> = (0..50)
         .map(|number| {
@@ -558,11 +560,11 @@ async fn of_many_different_answers_to_one_login_only_the_first_is_looked_at() {
     assert_eq!(statuses.len(), 1, "{statuses:?}");
 }
 
-/// L13, L47: an answer that is sent once more after the sign-out, from a copy of every cookie.
+/// A callback that is repeated after the sign-out, with copies of all cookies.
 #[tokio::test]
-async fn an_answer_sent_again_after_the_sign_out_revives_nothing() {
+async fn a_callback_repeated_after_the_sign_out_restores_nothing() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let mut session = Jar::default();
     session.take(&shop.send(Ask::page(&callback).jar(&jar)).await);
     let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
@@ -574,12 +576,12 @@ async fn an_answer_sent_again_after_the_sign_out_revives_nothing() {
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L13: a token endpoint that hangs. Whoever gave up waiting can ask again, the code is not sent again,
-/// and in the end there is an answer.
+/// A token endpoint that hangs: a request that gave up waiting can be repeated, the code is not
+/// sent again, and the request times out.
 #[tokio::test]
-async fn a_token_endpoint_that_hangs_is_waited_for_once_and_not_for_ever() {
+async fn a_hanging_token_endpoint_is_called_once_and_times_out() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail(Endpoint::Token, Fault::hang());
     let waiting: Vec<_> = (0..10)
         .map(|_| {
@@ -600,9 +602,9 @@ async fn a_token_endpoint_that_hangs_is_waited_for_once_and_not_for_ever() {
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L14, L61: with a live session a stranger's answer leads to the default page and changes nothing.
+/// With a live session, another user's response leads to the default page and changes nothing.
 #[tokio::test]
-async fn somebody_elses_answer_does_not_replace_a_live_session() {
+async fn another_users_response_does_not_replace_a_live_session() {
     let shop = Shop::with(|login| login.with_default_return_to("/notes").unwrap());
     let jar = shop.signed_in().await;
     let mut other = Jar::default();
@@ -619,7 +621,7 @@ async fn somebody_elses_answer_does_not_replace_a_live_session() {
     }
     assert_eq!(shop.token_calls(), calls);
     assert_eq!(shop.greeting(&jar).await, "hello alice");
-    // A session that has ended is none.
+    // An ended session does not count.
     shop.clock().advance(Duration::from_secs(3600));
     let answer = shop
         .send(Ask::new("GET", "/auth/callback?state=x&code=y").jar(&jar))
@@ -627,33 +629,33 @@ async fn somebody_elses_answer_does_not_replace_a_live_session() {
     assert_eq!(code_of(&answer), "login_unknown");
 }
 
-/// L16, H17, H19, H20: whatever the server says is said to the person, and means nothing to the page,
-/// the headers and the log.
+/// The text of the authorization server is shown, but is not interpreted in the page, the header or
+/// the log.
 #[tokio::test]
-async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_log() {
+async fn text_of_the_server_is_neither_markup_nor_a_header_nor_a_log_line() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let long = "L".repeat(30_000);
     for (name, error, description) in [
-        ("H19", "<script>alert(1)</script>", "\"><img onerror=MARK>"),
-        ("H19 attribute", "x\" onmouseover=\"MARK", "' onfocus='MARK"),
-        ("H19 entity", "x", "&lt;script&gt;MARK&#60;script&#62;"),
-        ("H19 comment", "x", "--><svg/onload=MARK>"),
         (
-            "H20 lines",
-            "x",
-            "MARK\r\nSet-Cookie: MARK=1\r\n\r\n<h1>MARK",
+            "script",
+            "<script>alert(1)</script>",
+            "\"><img onerror=MARK>",
         ),
-        ("H20 NUL", "x", "MARK\0MARK"),
-        ("H20 terminal", "x", "\u{1b}[31mMARK\u{1b}]0;MARK\u{7}"),
-        ("H20 direction", "x", "MARK\u{202e}MARK\u{2066}"),
-        ("H20 long", "x", &long),
-        ("H20 long code", &long, "MARK"),
-        ("H20 lines in the code", "x\r\nMARK", "MARK"),
-        ("H20 beyond ASCII", "\u{e9}MARK", "\u{1f389}MARK"),
+        ("attribute", "x\" onmouseover=\"MARK", "' onfocus='MARK"),
+        ("entity", "x", "&lt;script&gt;MARK&#60;script&#62;"),
+        ("comment", "x", "--><svg/onload=MARK>"),
+        ("lines", "x", "MARK\r\nSet-Cookie: MARK=1\r\n\r\n<h1>MARK"),
+        ("NUL", "x", "MARK\0MARK"),
+        ("terminal", "x", "\u{1b}[31mMARK\u{1b}]0;MARK\u{7}"),
+        ("direction", "x", "MARK\u{202e}MARK\u{2066}"),
+        ("long", "x", &long),
+        ("long code", &long, "MARK"),
+        ("lines in the code", "x\r\nMARK", "MARK"),
+        ("beyond ASCII", "\u{e9}MARK", "\u{1f389}MARK"),
     ] {
         let query: String = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs([
@@ -666,7 +668,7 @@ async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_
             .finish();
         let callback = format!("/auth/callback?{query}");
         for ask in [Ask::page(&callback), Ask::new("GET", &callback)] {
-            let answer = fresh(&shop, ask.jar(&jar)).await;
+            let answer = send_to_new_process(&shop, ask.jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{name}");
             assert_eq!(answer.clears(), jar.transactions(), "{name}");
             assert_eq!(answer.sets(), [""; 0], "{name}");
@@ -706,12 +708,12 @@ async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_
         "%c3%28=1&error=x",
     ] {
         let callback = format!("/auth/callback?{query}&state={state}&iss={ISSUER}");
-        let answer = fresh(&shop, Ask::new("GET", &callback).jar(&jar)).await;
+        let answer = send_to_new_process(&shop, Ask::new("GET", &callback).jar(&jar)).await;
         assert_eq!(code_of(&answer), "callback_malformed", "{query}");
     }
     assert_eq!(shop.token_calls(), 0);
     let log = log.text();
-    assert!(log.contains("login_refused"), "{log}");
+    assert!(log.contains("login_failed"), "{log}");
     for line in log.lines() {
         assert!(line.len() < 1024, "{}", line.len());
         assert!(
@@ -722,9 +724,9 @@ async fn what_a_stranger_wrote_is_neither_markup_nor_a_header_nor_a_line_of_the_
     }
 }
 
-/// L20: nothing that could be used again is in the answer, in the page behind it or in the log.
+/// No secret is in the response, in the page after it, or in the log.
 #[tokio::test]
-async fn a_login_leaves_no_secret_in_an_address_a_page_or_the_log() {
+async fn a_login_leaves_no_secret_in_a_url_a_page_or_the_log() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
@@ -762,10 +764,10 @@ async fn a_login_leaves_no_secret_in_an_address_a_page_or_the_log() {
     assert!(!log.contains("eyJ"), "{log}");
 }
 
-/// L19, H13: an answer of one server at the callback of another, in one browser, with one key and even
-/// one cookie name.
+/// Mix-up attacks (RFC 9700 §4.4): a response of one server at the callback of another, in one
+/// browser, with one key and even one cookie name.
 #[tokio::test]
-async fn an_answer_at_the_callback_of_another_server_is_refused_everywhere() {
+async fn a_response_at_the_callback_of_another_server_is_rejected() {
     let issuers = ["https://a.example.test", "https://b.example.test"];
     let folders = ["/a", "/b"];
     let servers: Vec<TestServer> = issuers
@@ -822,17 +824,17 @@ async fn an_answer_at_the_callback_of_another_server_is_refused_everywhere() {
     for server in &servers {
         assert_eq!(server.count(Endpoint::Token), 0);
     }
-    // RFC 9207: the other way round, a code of the evil server at our own callback.
+    // RFC 9207: the reverse, a code of the attacker's server at the honest callback.
     let mixed = with_parameter(&callback, "iss", Some(issuers[1]));
     let answer = shop.send(Ask::page(&mixed).jar(&jar)).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(servers[0].count(Endpoint::Token), 0);
 }
 
-/// L19, H46: the callback of the shop moved while a person was signing in. The answer is refused, and what was sealed as
-/// a page is not offered when it has become a route of ours.
+/// The callback moved while a user was signing in. The response is rejected, and the encrypted
+/// return target is not offered if it is a route of the layer now.
 #[tokio::test]
-async fn a_sealed_target_is_checked_again_against_todays_routes() {
+async fn an_encrypted_target_is_checked_again_against_the_current_routes() {
     let shop = Shop::new();
     for (target, offered) in [
         ("/auth/return", "/"),
@@ -846,7 +848,7 @@ async fn a_sealed_target_is_checked_again_against_todays_routes() {
         let state = answer.parameter("state").unwrap();
         let callback = format!("/auth/return?state={state}&code=c&iss={ISSUER}");
         let answer = send(
-            &app(&moved(&shop.server)),
+            &app(&with_moved_callback(&shop.server)),
             Ask::new("GET", &callback).jar(&jar),
         )
         .await;
@@ -859,17 +861,17 @@ async fn a_sealed_target_is_checked_again_against_todays_routes() {
     assert_eq!(shop.token_calls(), 0);
 }
 
-/// H26, H31, H32: neighbours. Nothing is used up, and the person who then goes there is signed in.
+/// Requests that are not navigations use nothing up, and the user who then navigates is signed in.
 #[tokio::test]
-async fn no_program_takes_an_answer_in_or_uses_it_up() {
+async fn only_a_navigation_can_complete_a_login_or_use_it_up() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let page = || Ask::page(&callback);
     let form = [("content-type", "application/x-www-form-urlencoded")];
     let body = callback.split_once('?').unwrap().1;
     for (name, ask, status) in [
         (
-            "H26 form post",
+            "form post",
             Ask::new("POST", "/auth/callback")
                 .with(&PAGE)
                 .with(&form)
@@ -877,7 +879,7 @@ async fn no_program_takes_an_answer_in_or_uses_it_up() {
             405,
         ),
         (
-            "H26 both",
+            "both",
             Ask::new("POST", &callback)
                 .with(&PAGE)
                 .with(&form)
@@ -885,14 +887,14 @@ async fn no_program_takes_an_answer_in_or_uses_it_up() {
             405,
         ),
         (
-            "H26 post of 10 MiB",
+            "post of 10 MiB",
             Ask::new("POST", "/auth/callback")
                 .with(&form)
                 .body(&"a".repeat(10 << 20)),
             405,
         ),
         (
-            "H25 token in a post",
+            "token in a post",
             Ask::new("POST", "/auth/callback")
                 .with(&form)
                 .body("access_token=a&id_token=b"),
@@ -912,38 +914,38 @@ async fn no_program_takes_an_answer_in_or_uses_it_up() {
                 .with(&[("x-http-method-override", "GET")]),
             405,
         ),
-        ("H31 no-cors", page().set("sec-fetch-mode", "no-cors"), 400),
+        ("no-cors", page().set("sec-fetch-mode", "no-cors"), 400),
         (
-            "H31 same-origin",
+            "same-origin",
             page().set("sec-fetch-mode", "same-origin"),
             400,
         ),
         (
-            "H31 websocket",
+            "websocket",
             page()
                 .set("sec-fetch-mode", "websocket")
                 .set("sec-fetch-dest", "websocket"),
             400,
         ),
-        ("H31 frame", page().set("sec-fetch-dest", "frame"), 400),
+        ("frame", page().set("sec-fetch-dest", "frame"), 400),
         (
-            "H31 fenced frame",
+            "fenced frame",
             page().set("sec-fetch-dest", "fencedframe"),
             400,
         ),
-        ("H31 embed", page().set("sec-fetch-dest", "embed"), 400),
-        ("H31 object", page().set("sec-fetch-dest", "object"), 400),
-        ("H31 image", page().set("sec-fetch-dest", "image"), 400),
+        ("embed", page().set("sec-fetch-dest", "embed"), 400),
+        ("object", page().set("sec-fetch-dest", "object"), 400),
+        ("image", page().set("sec-fetch-dest", "image"), 400),
         (
-            "H31 two destinations",
+            "two destinations",
             page().with(&[("sec-fetch-dest", "document")]),
             400,
         ),
-        ("H32 old prefetch", page().set("purpose", "prefetch"), 400),
-        ("H32 Firefox", page().set("x-moz", "prefetch"), 400),
-        ("H32 preview", page().set("x-purpose", "preview"), 400),
+        ("old prefetch", page().set("purpose", "prefetch"), 400),
+        ("Firefox", page().set("x-moz", "prefetch"), 400),
+        ("preview", page().set("x-purpose", "preview"), 400),
         (
-            "H32 prefetch in capitals",
+            "prefetch in capitals",
             page().set("sec-purpose", "PREFETCH"),
             400,
         ),
@@ -962,12 +964,12 @@ async fn no_program_takes_an_answer_in_or_uses_it_up() {
     assert_eq!(answer.location(), "/notes");
 }
 
-/// H05: two tabs, their answers crossed in every way, and both still end well.
+/// Two tabs whose responses are exchanged in every way can both complete.
 #[tokio::test]
-async fn one_tabs_answer_is_nothing_to_another_tabs_cookie() {
+async fn the_response_of_one_tab_does_not_match_the_cookie_of_another() {
     let shop = Shop::new();
-    let (a, answer_a) = ready_to_return(&shop).await;
-    let (b, answer_b) = ready_to_return(&shop).await;
+    let (a, answer_a) = callback_of_alice(&shop).await;
+    let (b, answer_b) = callback_of_alice(&shop).await;
     let crossed = with_parameter(&answer_a, "state", parameter(&answer_b, "state").as_deref());
     for (callback, jar) in [(&answer_a, &b), (&answer_b, &a)] {
         let answer = shop.send(Ask::page(callback).jar(jar)).await;
@@ -975,17 +977,19 @@ async fn one_tabs_answer_is_nothing_to_another_tabs_cookie() {
         assert_eq!(answer.set_cookies(), [""; 0]);
     }
     assert_eq!(shop.token_calls(), 0);
-    // A's code under B's state: sent with B's verifier, and refused by the server (RFC 7636).
-    let answer = fresh(&shop, Ask::new("GET", &crossed).jar(&b)).await;
+    // A's code with B's state is sent with B's verifier, and rejected by the server (RFC 7636
+    // §4.6).
+    let answer = send_to_new_process(&shop, Ask::new("GET", &crossed).jar(&b)).await;
     assert_eq!(code_of(&answer), "code_refused");
     assert_eq!(answer.sets(), [""; 0]);
     let answer = shop.send(Ask::page(&answer_b).jar(&b)).await;
     assert_eq!(answer.sets(), [SESSION]);
 }
 
-/// L20, H34, H35: what was there before a login is gone after it, even a session that was good.
+/// Session fixation: nothing that was planted before a login is valid after it, not even a valid
+/// session.
 #[tokio::test]
-async fn nothing_planted_before_a_login_is_alive_after_it() {
+async fn nothing_planted_before_a_login_is_valid_after_it() {
     let shop = Shop::new();
     let mallory = {
         let mut jar = Jar::default();
@@ -1020,10 +1024,10 @@ async fn nothing_planted_before_a_login_is_alive_after_it() {
         assert_ne!(jar.value(SESSION), planted.0[0].1, "{name}");
         assert_ne!(shop.greeting(&planted).await, "hello alice", "{name}");
     }
-    // Mallory's session was looked at and ended; it did not become Alice's.
+    // Mallory's session was opened and ended; it did not become Alice's.
     assert_eq!(shop.greeting(&mallory).await, "hello stranger");
 
-    // The same person again is another session, and the one before is over.
+    // Signing in again as the same user creates a new session and ends the previous one.
     let mut jar = shop.signed_in().await;
     let before = jar.clone();
     shop.sign_in("alice", &mut jar).await;
@@ -1031,10 +1035,10 @@ async fn nothing_planted_before_a_login_is_alive_after_it() {
     assert_eq!(shop.greeting(&jar).await, "hello alice");
 }
 
-/// Our routes in other spellings are not our routes: nothing is taken in, started or ended by them, and
-/// nothing inside can take the place of ours.
+/// Other spellings of the route paths are not routes: they handle, start and end nothing, and inner
+/// routes cannot replace them.
 #[tokio::test]
-async fn only_the_exact_path_is_a_route_of_ours() {
+async fn only_the_exact_path_is_a_route_of_the_layer() {
     let server = server();
     let inside = Router::new()
         .route("/auth/callback", any(|| async { "shadow" }))
@@ -1044,11 +1048,11 @@ async fn only_the_exact_path_is_a_route_of_ours() {
         app: inside.layer(login(&server)),
         server,
     };
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let query = callback.split_once('?').unwrap().1;
     let session = shop.signed_in().await;
-    // The last two are routes only where they are switched on; switched off, nothing is exempt from the check
-    // of the origin either.
+    // The last two are routes only if they are enabled; disabled, they are not exempt from the CSRF
+    // check either.
     for word in [
         "callback",
         "login",
@@ -1097,16 +1101,16 @@ async fn only_the_exact_path_is_a_route_of_ours() {
     assert_eq!(answer.sets(), [SESSION]);
 }
 
-/// H10: a cookie field of any size is read as far as is reasonable.
+/// The bytes read from `Cookie` are limited.
 #[tokio::test]
-async fn a_flood_of_cookies_costs_a_login_at_most() {
+async fn a_flood_of_cookies_fails_at_most_one_login() {
     let shop = Shop::new();
     let junk = Jar(vec![("junk".to_owned(), "x".repeat(100_000)); 10]);
     let ours: Vec<(String, String)> = (0..500)
         .map(|n| (format!("__Host-Http-shop-tx-{n:012}"), "x".repeat(100)))
         .collect();
     for (name, flood) in [("foreign", junk), ("in our name", Jar(ours))] {
-        let (jar, callback) = ready_to_return(&shop).await;
+        let (jar, callback) = callback_of_alice(&shop).await;
         let mut before = flood.clone();
         before.0.extend(jar.0.clone());
         let answer = shop.send(Ask::page(&callback).jar(&before)).await;
@@ -1120,12 +1124,12 @@ async fn a_flood_of_cookies_costs_a_login_at_most() {
     }
 }
 
-/// A whole attack in a browser: a hostile page navigates, frames and posts to the callback with the
-/// attacker's own good answer.
+/// Login CSRF in a browser: an attacker's page navigates, frames and posts to the callback with the
+/// attacker's own valid response.
 #[tokio::test]
-async fn a_hostile_page_cannot_sign_its_visitor_in_as_somebody_else() {
+async fn an_attackers_page_cannot_sign_its_visitor_in_as_another_user() {
     let shop = Shop::new();
-    let (_, attackers) = ready_to_return(&shop).await;
+    let (_, attackers) = callback_of_alice(&shop).await;
     let url = format!("{SHOP}{attackers}");
     let browser = shop.browser();
     let page = browser

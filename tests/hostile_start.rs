@@ -1,4 +1,5 @@
-//! The start of a login, for those who would like to start other people's, or another one than ours.
+//! The start of a login under attack: planted cookies, requests that are not navigations, injected
+//! parameters and hosts.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -12,9 +13,9 @@ use serde_json::json;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer};
 
-/// L1: 256 bits each, told apart by every start of every process.
+/// State, nonce and code verifier have 256 bits each and never repeat.
 #[tokio::test]
-async fn a_thousand_logins_share_nothing() {
+async fn a_thousand_logins_share_no_value() {
     let shop = Shop::new();
     let mut seen = HashSet::new();
     for _ in 0..1000 {
@@ -28,9 +29,9 @@ async fn a_thousand_logins_share_nothing() {
     }
 }
 
-/// L2: what the browser keeps tells nothing and fits nowhere else.
+/// The transaction cookie reveals nothing and opens under its own name only.
 #[tokio::test]
-async fn a_transaction_cookie_opens_under_its_own_name_only_and_shows_nothing() {
+async fn a_transaction_cookie_opens_under_its_own_name_only_and_reveals_nothing() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let mut callbacks = Vec::new();
@@ -68,10 +69,10 @@ async fn a_transaction_cookie_opens_under_its_own_name_only_and_shows_nothing() 
     assert_eq!(shop.token_calls(), 0);
 }
 
-/// L3: whatever somebody planted, one start answers with less than 4 KiB of cookies, and the new
-/// login works.
+/// Whatever cookies were planted, the response sets less than 4 KiB of cookies, and the new login
+/// works.
 #[tokio::test]
-async fn planted_transactions_cannot_swell_the_answer_or_stop_a_login() {
+async fn planted_transactions_cannot_enlarge_the_response_or_block_a_login() {
     let prefix = "__Host-Http-shop-tx-";
     let target = "a".repeat(511);
     let words = "b".repeat(512);
@@ -87,7 +88,7 @@ async fn planted_transactions_cannot_swell_the_answer_or_stop_a_login() {
         ),
         ("one huge name", vec!["a".repeat(3000)]),
         (
-            "odd names",
+            "unusual names",
             ["a b", "a,b", "a\"b", "a\\b", "a/b", "(a)", "\u{e9}", ""]
                 .map(str::to_owned)
                 .into(),
@@ -115,22 +116,22 @@ async fn planted_transactions_cannot_swell_the_answer_or_stop_a_login() {
         let callback = format!("/auth/callback?error=access_denied&state={state}&iss={ISSUER}");
         let mut all = jar.clone();
         all.0.extend(own.0);
-        // Sixty-four cookies of our name are looked at; the browser sends old ones first.
+        // Sixty-four cookies of the name are read; browsers send older ones first.
         all.0.rotate_right(1);
         let answer = shop.send(Ask::page(&callback).jar(&all)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{name}");
     }
 }
 
-/// L4: each sign that this is no person going to a page, alone.
+/// Each sign that a request is not a navigation suffices.
 #[tokio::test]
-async fn one_sign_of_a_program_is_enough_for_a_401_without_a_cookie() {
+async fn one_sign_of_a_program_suffices_for_a_401_without_a_cookie() {
     let shop = Shop::new();
     for (name, field, value) in [
         ("mode same-origin", "sec-fetch-mode", "same-origin"),
         ("mode no-cors", "sec-fetch-mode", "no-cors"),
         ("mode websocket", "sec-fetch-mode", "websocket"),
-        ("mode nobody knows", "sec-fetch-mode", "teleport"),
+        ("unknown mode", "sec-fetch-mode", "teleport"),
         ("empty mode", "sec-fetch-mode", ""),
         ("mode of two words", "sec-fetch-mode", "navigate, cors"),
         ("frame", "sec-fetch-dest", "frame"),
@@ -177,13 +178,13 @@ async fn one_sign_of_a_program_is_enough_for_a_401_without_a_cookie() {
     let answer = shop.send(preflight).await;
     assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
     assert_eq!(answer.header("access-control-allow-origin"), "");
-    // Nothing of all that asked the authorization server anything.
+    // None of these sent a request to the authorization server.
     assert_eq!(shop.server.requests().len(), 0);
 }
 
-/// L4: a page of somebody else cannot start logins behind a person's back.
+/// Subresources of a page cannot start logins.
 #[tokio::test]
-async fn images_frames_and_scripts_of_a_hostile_page_start_nothing() {
+async fn images_frames_and_scripts_of_an_attackers_page_start_no_login() {
     let shop = Shop::new();
     let browser = shop.browser();
     let page = browser
@@ -199,7 +200,7 @@ async fn images_frames_and_scripts_of_a_hostile_page_start_nothing() {
     assert_eq!(shop.server.count(Endpoint::Authorization), 0);
 }
 
-/// L5: however the name is written, and even where the endpoint's own query says it already.
+/// Parameters of the flow cannot be injected, in any spelling, nor by the query of the endpoint.
 #[tokio::test]
 async fn no_spelling_of_a_parameter_reaches_the_authorization_request() {
     let shop = Shop::new();
@@ -243,9 +244,9 @@ async fn no_spelling_of_a_parameter_reaches_the_authorization_request() {
     assert!(!rest.contains("evil"), "{rest}");
 }
 
-/// L5, L6: what cannot be is a 400 with a page, no cookie, and nobody is sent anywhere.
+/// An invalid parameter gets a 400 page without cookie or redirect.
 #[tokio::test]
-async fn parameters_that_cannot_be_are_refused_in_words() {
+async fn invalid_parameters_are_rejected_with_a_page() {
     let shop = Shop::new();
     let long = "a".repeat(513);
     let many = "a=b&".repeat(200);
@@ -277,7 +278,7 @@ async fn parameters_that_cannot_be_are_refused_in_words() {
         assert!(text.contains(&format!("· {code} ·")), "{query:.60}: {text}");
         assert!(!text.contains("destroy"), "{text}");
     }
-    // What the server lists is what may be asked for.
+    // Values that the server announces are accepted.
     let listed = Shop::new();
     listed.server.fail(
         Endpoint::Metadata,
@@ -294,9 +295,9 @@ async fn parameters_that_cannot_be_are_refused_in_words() {
     }
 }
 
-/// L7, L21: no answer of ours may be stored, or says where it was.
+/// No response of the layer may be stored, or reveal its URL in `Referer`.
 #[tokio::test]
-async fn every_answer_of_the_layer_forbids_storing() {
+async fn every_response_of_the_layer_forbids_storing() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for (name, ask) in [
@@ -320,7 +321,7 @@ async fn every_answer_of_the_layer_forbids_storing() {
         ("guarded for a program", Ask::new("GET", "/account")),
         ("extractor", Ask::page("/mine")),
         (
-            "spoiled session",
+            "invalid session",
             Ask::page("/cached").jar(&Jar::of(&[(SESSION, "x")])),
         ),
         ("refused post", Ask::new("POST", "/notes").jar(&jar)),
@@ -337,13 +338,13 @@ async fn every_answer_of_the_layer_forbids_storing() {
         let policy = answer.header("referrer-policy");
         match name.split(' ').next().unwrap() {
             "callback" => assert_eq!(policy, "no-referrer", "{name}"),
-            "spoiled" => {}
+            "invalid" => {}
             _ => assert_eq!(policy, "same-origin", "{name}"),
         }
     }
 }
 
-/// L10, H71: never `plain`, and never silently without.
+/// RFC 7636 §4.2: never `plain`, and never without a challenge.
 #[tokio::test]
 async fn pkce_is_sent_or_the_login_is_an_error() {
     for (name, methods, status) in [
@@ -370,9 +371,9 @@ async fn pkce_is_sent_or_the_login_is_an_error() {
     }
 }
 
-/// L8: one redirect URI, whatever a proxy or a client says of the host.
+/// The redirect URI is fixed, whatever a proxy or client sends as host.
 #[tokio::test]
-async fn no_forwarded_word_changes_the_redirect_uri() {
+async fn no_host_or_forwarded_header_changes_the_redirect_uri() {
     let shop = Shop::new();
     for (field, value) in [
         ("host", "evil.example"),
@@ -415,9 +416,9 @@ async fn no_forwarded_word_changes_the_redirect_uri() {
     }
 }
 
-/// A redirect URI whose folder would make our own routes another host's.
+/// A relative redirect to such a path would lead to another host.
 #[test]
-fn a_redirect_uri_whose_path_begins_with_two_slashes_is_refused() {
+fn a_redirect_uri_whose_path_begins_with_two_slashes_is_rejected() {
     let server = AuthorizationServer::new(ISSUER).unwrap();
     for path in [
         "//callback",
@@ -436,7 +437,7 @@ fn a_redirect_uri_whose_path_begins_with_two_slashes_is_refused() {
     }
 }
 
-/// H43: a page that needs a login and a login that leads to it never go round in circles.
+/// A page that needs a session and a login that returns to it do not cause a redirect loop.
 #[tokio::test]
 async fn a_login_that_fails_does_not_start_itself_again() {
     let shop = Shop::new();
@@ -454,9 +455,9 @@ async fn a_login_that_fails_does_not_start_itself_again() {
     assert_eq!(browser.cookies(SHOP).len(), 0);
 }
 
-/// L3: the time inside the seal decides which is the oldest, not the order of the cookies.
+/// The encrypted time decides which login is the oldest, not the order of the cookies.
 #[tokio::test]
-async fn the_oldest_goes_first_in_whatever_order_they_are_sent() {
+async fn the_oldest_login_is_evicted_first_in_any_cookie_order() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let mut oldest = String::new();

@@ -1,4 +1,4 @@
-//! Requests as bytes on a socket: what no client library would send.
+//! Requests as bytes on a socket that no client library would send.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,7 +13,7 @@ use tower_oauth::testing::Endpoint;
 const TO_A_PAGE: &str =
     "Accept: text/html\r\nSec-Fetch-Mode: navigate\r\nSec-Fetch-Dest: document\r\n";
 
-/// A response, or nothing where the server hung up.
+/// A response, or nothing if the server closed the connection.
 struct Reply {
     status: u16,
     head: String,
@@ -42,7 +42,7 @@ async fn exchange(address: SocketAddr, request: impl Into<Vec<u8>>) -> Option<Re
         socket
             .set_read_timeout(Some(Duration::from_secs(20)))
             .unwrap();
-        // A server may hang up in the middle of a request that is too long.
+        // A server may close the connection in the middle of a request that is too long.
         let _ = socket.write_all(&request);
         let mut answer = Vec::new();
         let _ = socket.read_to_end(&mut answer);
@@ -60,9 +60,9 @@ fn request(line: &str, fields: &str) -> String {
     format!("{line}\r\n{fields}{TO_A_PAGE}Connection: close\r\n\r\n")
 }
 
-/// L8, H47: no host, two hosts, a host that is none, a host in the request line.
+/// No host, two hosts, an invalid host, or a host in the request line.
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_the_host_field_says_the_browser_is_sent_from_and_to_the_configured_places() {
+async fn redirects_use_the_configured_origins_whatever_the_host_field() {
     let shop = Shop::new();
     let address = listen(&shop).await;
     for (name, line, fields) in [
@@ -136,9 +136,9 @@ async fn whatever_the_host_field_says_the_browser_is_sent_from_and_to_the_config
     }
 }
 
-/// L31, H38, H49: request targets that only an attacker writes, at a page that needs a session.
+/// Malformed request targets, at a page that needs a session.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_request_target_leads_away_or_around_the_guard() {
+async fn no_request_target_redirects_elsewhere_or_bypasses_required() {
     let server = server();
     let login = login(&server);
     let app = axum::Router::new()
@@ -199,7 +199,7 @@ async fn no_request_target_leads_away_or_around_the_guard() {
         if let Some(back) = parameter(location, "return_to") {
             let url = base.join(&back).unwrap();
             assert_eq!(url.origin(), base.origin(), "{name}: {back}");
-            // A fragment that was sent all the same is no part of an address.
+            // A fragment that was sent is not part of a path.
             let (sent, _) = name.split_once('#').unwrap_or((&name, ""));
             assert!(
                 back == "/" || sent.ends_with(&back),
@@ -209,9 +209,9 @@ async fn no_request_target_leads_away_or_around_the_guard() {
     }
 }
 
-/// H20, H22, H23: what does not fit is refused, and the next request is answered as ever.
+/// A response that is too large or malformed is rejected, and the next request is handled as usual.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_of_any_size_and_bytes_are_refused_without_a_token_request() {
+async fn responses_of_any_size_and_bytes_are_rejected_without_a_token_request() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
@@ -221,28 +221,25 @@ async fn answers_of_any_size_and_bytes_are_refused_without_a_token_request() {
     let cookies = format!("Host: shop.example.com\r\nCookie: {}\r\n", jar.header());
     let cases: [(&str, Vec<u8>); 8] = [
         (
-            "H22 code of 60 KiB",
+            "code of 60 KiB",
             [b"code=".to_vec(), vec![b'c'; 60 << 10]].concat(),
         ),
         (
-            "H22 code of 100 KiB",
+            "code of 100 KiB",
             [b"code=".to_vec(), vec![b'c'; 100 << 10]].concat(),
         ),
         (
-            "H20 description of 1 MiB",
+            "description of 1 MiB",
             [b"error=x&error_description=".to_vec(), vec![b'd'; 1 << 20]].concat(),
         ),
+        ("raw bytes", b"error=x&error_description=\xff\xfe".to_vec()),
         (
-            "H20 raw bytes",
-            b"error=x&error_description=\xff\xfe".to_vec(),
-        ),
-        (
-            "H20 raw control characters",
+            "raw control characters",
             b"error=x&error_description=a\x01b".to_vec(),
         ),
-        ("H23 raw NUL", b"code=a\0b".to_vec()),
-        ("H23 raw line end", b"code=a\r\nX: y".to_vec()),
-        ("H23 raw UTF-8", b"code=\xc3\xa9".to_vec()),
+        ("raw NUL", b"code=a\0b".to_vec()),
+        ("raw line end", b"code=a\r\nX: y".to_vec()),
+        ("raw UTF-8", b"code=\xc3\xa9".to_vec()),
     ];
     for (name, query) in cases {
         let mut bytes = format!("GET /auth/callback?state={state}&iss={ISSUER}&").into_bytes();

@@ -1,4 +1,4 @@
-//! The way back from the authorization server, and those who would like to take it.
+//! The callback: which authorization responses create a session, and which do not.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -10,79 +10,79 @@ use login_support::*;
 use tower_oauth::CookieKey;
 use tower_oauth::testing::{Endpoint, Fault};
 
-/// A login of Alice that has come back from the authorization server, not yet taken in.
-async fn ready_to_return(shop: &Shop) -> (Jar, String) {
+/// Starts a login of Alice, up to its callback.
+async fn callback_of_alice(shop: &Shop) -> (Jar, String) {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
     (jar, callback)
 }
 
-/// H01, H02, H04, H14, H16, H17, H22, H23, H25, L12, L18: refused before anything is sent anywhere.
+/// Invalid authorization responses are rejected before a token request is sent.
 #[tokio::test]
-async fn a_callback_that_fits_no_login_is_refused_without_a_token_request() {
+async fn a_callback_without_a_matching_login_is_rejected_without_a_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let code = parameter(&good, "code").unwrap();
     let state = parameter(&good, "state").unwrap();
     let long = "c".repeat(60_000);
     let cases = [
-        ("H01 nothing", "/auth/callback".to_owned()),
-        ("H02 no state", format!("/auth/callback?code={code}")),
+        ("nothing", "/auth/callback".to_owned()),
+        ("no state", format!("/auth/callback?code={code}")),
         (
-            "H04 another state",
+            "another state",
             format!("/auth/callback?code={code}&state=x{state}"),
         ),
         (
-            "H16 array",
+            "array",
             format!("/auth/callback?code={code}&state[]={state}"),
         ),
         (
-            "H16 dotted",
+            "dotted",
             format!("/auth/callback?code={code}&state.x={state}"),
         ),
         (
-            "H16 other case",
+            "other case",
             format!("/auth/callback?code={code}&State={state}"),
         ),
-        ("L12 state twice", format!("{good}&state={state}")),
-        ("L12 code twice", format!("{good}&code=x")),
-        ("L12 iss twice", format!("{good}&iss={ISSUER}")),
+        ("state twice", format!("{good}&state={state}")),
+        ("code twice", format!("{good}&code=x")),
+        ("iss twice", format!("{good}&iss={ISSUER}")),
         (
-            "L12 session_state twice",
+            "session_state twice",
             format!("{good}&session_state=1&session_state=1"),
         ),
         (
-            "H14 other issuer",
+            "other issuer",
             with_parameter(&good, "iss", Some("https://evil.example")),
         ),
         (
-            "H14 trailing slash",
+            "trailing slash",
             with_parameter(&good, "iss", Some(&format!("{ISSUER}/"))),
         ),
         (
-            "H14 upper case",
+            "upper case",
             with_parameter(&good, "iss", Some("https://ID.example.test")),
         ),
         (
-            "H14 port",
+            "port",
             with_parameter(&good, "iss", Some(&format!("{ISSUER}:443"))),
         ),
-        ("H14 no issuer", with_parameter(&good, "iss", None)),
+        ("no issuer", with_parameter(&good, "iss", None)),
         (
-            "H14 other issuer with an error",
+            "other issuer with an error",
             format!("/auth/callback?error=access_denied&state={state}&iss=https://evil.example"),
         ),
-        ("H22 long code", with_parameter(&good, "code", Some(&long))),
-        ("H23 CRLF", with_parameter(&good, "code", Some("a\r\nb"))),
-        ("H23 NUL", with_parameter(&good, "code", Some("a\0b"))),
-        ("H23 beyond ASCII", with_parameter(&good, "code", Some("é"))),
-        ("H25 access token", format!("{good}&access_token=a")),
-        ("H25 ID token", format!("{good}&id_token=a")),
+        ("long code", with_parameter(&good, "code", Some(&long))),
+        ("CRLF", with_parameter(&good, "code", Some("a\r\nb"))),
+        ("NUL", with_parameter(&good, "code", Some("a\0b"))),
+        ("beyond ASCII", with_parameter(&good, "code", Some("é"))),
+        ("access token", format!("{good}&access_token=a")),
+        ("ID token", format!("{good}&id_token=a")),
         ("no code", with_parameter(&good, "code", None)),
     ];
     for (name, callback) in cases {
-        // Each case has a process of its own, so that one does not use up the state of the next.
+        // Each case has its own process, so that one does not use up the state of the next.
         let app = app(&login(&shop.server));
         let answer = send(&app, Ask::page(&callback).jar(&jar)).await;
         assert_eq!(
@@ -99,12 +99,12 @@ async fn a_callback_that_fits_no_login_is_refused_without_a_token_request() {
     assert_eq!(answer.location(), "/notes");
 }
 
-/// H04, H05, L61
+/// Login CSRF (RFC 6749 §10.12): the response belongs to the browser that started the login.
 #[tokio::test]
-async fn another_browsers_answer_makes_no_session() {
+async fn a_response_in_another_browser_creates_no_session() {
     let shop = Shop::new();
-    let (_, attackers) = ready_to_return(&shop).await;
-    let (jar, own) = ready_to_return(&shop).await;
+    let (_, attackers) = callback_of_alice(&shop).await;
+    let (jar, own) = callback_of_alice(&shop).await;
     for cookies in [&jar, &Jar::default()] {
         let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
@@ -120,11 +120,11 @@ async fn another_browsers_answer_makes_no_session() {
     assert_eq!(answer.sets(), [SESSION]);
 }
 
-/// H07, L13
+/// A double click, or a proxy that retries.
 #[tokio::test]
-async fn fifty_equal_callbacks_make_one_token_request_and_one_session() {
+async fn fifty_equal_callbacks_cause_one_token_request_and_one_session() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let answers: Vec<Answer> = {
         let tasks: Vec<_> = (0..50)
             .map(|_| {
@@ -143,7 +143,7 @@ async fn fifty_equal_callbacks_make_one_token_request_and_one_session() {
         assert_eq!(answer.status, StatusCode::SEE_OTHER);
         assert_eq!(answer.sets(), [SESSION]);
     }
-    // One session: ending it through one copy ends them all.
+    // All copies are one session: a sign-out with one ends them all.
     let mut copies: Vec<Jar> = Vec::new();
     for answer in &answers {
         let mut jar = Jar::default();
@@ -158,11 +158,11 @@ async fn fifty_equal_callbacks_make_one_token_request_and_one_session() {
     }
 }
 
-/// L13
+/// A state is used once, even with a copy of its cookie.
 #[tokio::test]
-async fn a_state_is_used_once_even_for_one_who_kept_its_cookie() {
+async fn a_state_is_used_once_even_with_a_copy_of_its_cookie() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.send(Ask::page(&callback).jar(&jar)).await;
     shop.clock().advance(Duration::from_secs(61));
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -173,11 +173,11 @@ async fn a_state_is_used_once_even_for_one_who_kept_its_cookie() {
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L14
+/// The back button after a login.
 #[tokio::test]
 async fn the_back_button_after_a_login_leads_to_the_default_page() {
     let shop = Shop::new();
-    let (mut jar, callback) = ready_to_return(&shop).await;
+    let (mut jar, callback) = callback_of_alice(&shop).await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     jar.take(&answer);
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -187,11 +187,11 @@ async fn the_back_button_after_a_login_leads_to_the_default_page() {
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// H08, H10, H11
+/// Expired, truncated and foreign transactions.
 #[tokio::test]
-async fn a_transaction_that_is_too_old_cut_or_sealed_by_others_is_refused_and_cleared() {
+async fn an_expired_truncated_or_foreign_transaction_is_rejected_and_cleared() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let value = jar.value(&name).to_owned();
     for length in 0..value.len() {
@@ -224,11 +224,12 @@ async fn a_transaction_that_is_too_old_cut_or_sealed_by_others_is_refused_and_cl
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// RFC 6265 §5.4: a browser may send two cookies of one name, and a neighboring host may have set one of them.
+/// RFC 6265 §5.4: a browser may send two cookies with one name, one of them set by a sibling
+/// domain.
 #[tokio::test]
-async fn a_planted_transaction_cookie_beside_the_real_one_does_not_stop_a_login() {
+async fn a_planted_transaction_cookie_does_not_block_a_login() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let planted = jar.clone().and(&name, "other");
     let answer = shop.send(Ask::page(&callback).jar(&planted)).await;
@@ -236,11 +237,11 @@ async fn a_planted_transaction_cookie_beside_the_real_one_does_not_stop_a_login(
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L40: a transaction is no session and a session no transaction.
+/// Cookies of different purposes cannot be exchanged.
 #[tokio::test]
-async fn cookies_cannot_be_pasted_over_one_another() {
+async fn cookies_cannot_be_exchanged_for_one_another() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     let name = jar.transactions()[0].to_owned();
     let pasted = Jar::of(&[(SESSION, jar.value(&name))]);
     assert_eq!(shop.greeting(&pasted).await, "hello stranger");
@@ -250,11 +251,11 @@ async fn cookies_cannot_be_pasted_over_one_another() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
 }
 
-/// L16, H17, H19, H20
+/// RFC 6749 §4.1.2.1: error responses.
 #[tokio::test]
-async fn an_error_is_explained_escaped_and_not_redeemed() {
+async fn an_error_response_is_shown_escaped_and_sends_no_token_request() {
     let shop = Shop::new();
-    let (jar, good) = ready_to_return(&shop).await;
+    let (jar, good) = callback_of_alice(&shop).await;
     let state = parameter(&good, "state").unwrap();
     let with = |parameters: &[(&str, &str)]| {
         let mut url = url::Url::parse(CALLBACK).unwrap();
@@ -266,9 +267,13 @@ async fn an_error_is_explained_escaped_and_not_redeemed() {
     };
     for (name, parameters, status) in [
         ("denied", &[("error", "access_denied")][..], 403),
-        ("H17", &[("error", "access_denied"), ("code", "c")], 403),
         (
-            "H19",
+            "with a code",
+            &[("error", "access_denied"), ("code", "c")],
+            403,
+        ),
+        (
+            "markup",
             &[
                 ("error", "<script>alert(1)</script>"),
                 ("error_description", "\"><img onerror=x>"),
@@ -276,7 +281,7 @@ async fn an_error_is_explained_escaped_and_not_redeemed() {
             400,
         ),
         (
-            "H20",
+            "control characters",
             &[
                 ("error", "invalid_scope"),
                 ("error_description", "a\0b\r\nSet-Cookie: c=d"),
@@ -314,9 +319,9 @@ async fn an_error_is_explained_escaped_and_not_redeemed() {
     assert_eq!(shop.token_calls(), 0);
 }
 
-/// L16
+/// OpenID Connect Core §3.1.2.6: `prompt=none` without a session.
 #[tokio::test]
-async fn a_silent_login_that_finds_nobody_just_returns() {
+async fn a_failed_silent_login_returns_to_its_target() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let answer = shop
@@ -339,31 +344,31 @@ async fn a_silent_login_that_finds_nobody_just_returns() {
     }
 }
 
-/// H26, H31, H32
+/// Only a navigation can complete a login.
 #[tokio::test]
-async fn only_going_there_takes_the_answer_in() {
+async fn only_a_navigation_completes_a_login() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     for (name, ask, status) in [
-        ("H26 post", Ask::new("POST", &callback), 405),
+        ("post", Ask::new("POST", &callback), 405),
         ("head", Ask::new("HEAD", &callback), 405),
         (
-            "H31 fetch",
+            "fetch",
             Ask::page(&callback).set("sec-fetch-mode", "cors"),
             400,
         ),
         (
-            "H31 frame",
+            "frame",
             Ask::page(&callback).set("sec-fetch-dest", "iframe"),
             400,
         ),
         (
-            "H32 prefetch",
+            "prefetch",
             Ask::page(&callback).set("sec-purpose", "prefetch"),
             400,
         ),
         (
-            "H32 prerender",
+            "prerender",
             Ask::page(&callback).set("sec-purpose", "prefetch;prerender"),
             400,
         ),
@@ -380,9 +385,9 @@ async fn only_going_there_takes_the_answer_in() {
     assert_eq!(answer.sets(), [SESSION]);
 }
 
-/// L20, H34, H35
+/// Session fixation: a login never keeps the session id.
 #[tokio::test]
-async fn a_login_begins_a_new_session_and_ends_the_one_before() {
+async fn a_login_creates_a_new_session_and_ends_the_previous_one() {
     let shop = Shop::new();
     let alice = shop.signed_in().await;
     let mut jar = alice.clone();
@@ -401,11 +406,11 @@ async fn a_login_begins_a_new_session_and_ends_the_one_before() {
     );
 }
 
-/// H76: an answer that never came may have redeemed the code; it is not sent again.
+/// A token response that was lost may have redeemed the code, so the code is not sent again.
 #[tokio::test]
 async fn a_code_is_not_sent_twice_after_a_failure() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail_once(Endpoint::Token, Fault::status(500));
     for _ in 0..3 {
         let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
@@ -416,11 +421,11 @@ async fn a_code_is_not_sent_twice_after_a_failure() {
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// H88, L25: a wrong ID token makes no session.
+/// OpenID Connect Core §3.1.3.7: an invalid ID token creates no session.
 #[tokio::test]
-async fn a_wrong_id_token_is_refused_with_a_page() {
+async fn an_invalid_id_token_is_rejected_with_a_page() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     shop.server.fail_once(
         Endpoint::Token,
         Fault::id_token(|mint| mint.with_claim("nonce", "other")),
@@ -430,11 +435,11 @@ async fn a_wrong_id_token_is_refused_with_a_page() {
     assert_eq!(answer.sets(), [""; 0]);
 }
 
-/// A connection that is closed while the code is being redeemed loses nothing.
+/// Closing the connection while the code is being redeemed loses nothing.
 #[tokio::test]
-async fn a_callback_that_was_hung_up_on_can_be_sent_again() {
+async fn a_callback_whose_connection_closed_can_be_repeated() {
     let shop = Shop::new();
-    let (jar, callback) = ready_to_return(&shop).await;
+    let (jar, callback) = callback_of_alice(&shop).await;
     {
         let request = shop.send(Ask::page(&callback).jar(&jar));
         let mut request = std::pin::pin!(request);

@@ -1,4 +1,4 @@
-//! The whole login, as a browser goes through it.
+//! The complete login in a browser.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -8,7 +8,7 @@ use login_support::*;
 use tower_oauth::testing::Endpoint;
 
 #[tokio::test]
-async fn a_browser_signs_in_is_known_and_signs_out() {
+async fn a_browser_signs_in_has_a_session_and_signs_out() {
     let shop = Shop::new();
     let browser = shop.browser();
 
@@ -69,12 +69,12 @@ async fn two_tabs_sign_in_at_the_same_time() {
 }
 
 #[tokio::test]
-async fn the_steps_say_what_the_specifications_ask_for() {
+async fn each_step_sends_what_the_specifications_require() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/account", &mut jar).await;
 
-    // L1
+    // RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1.
     assert!(
         answer.location().starts_with(ISSUER),
         "{}",
@@ -92,7 +92,7 @@ async fn the_steps_say_what_the_specifications_ask_for() {
     for name in ["state", "nonce", "code_challenge"] {
         assert!(answer.parameter(name).unwrap().len() >= 22, "{name}");
     }
-    // L2
+    // One transaction cookie.
     let [cookie] = answer.set_cookies()[..] else {
         panic!("{:?}", answer.set_cookies());
     };
@@ -105,20 +105,20 @@ async fn the_steps_say_what_the_specifications_ask_for() {
         !cookie.contains(&answer.parameter("state").unwrap()[..8]),
         "{cookie}"
     );
-    // L7
+    // Forbids caching.
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.header("vary"), "cookie");
 
     let callback = shop.approve(answer.location(), "alice").await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-    // L20, L21, L36
+    // 303 to the return target, without leaking the code in `Referer`.
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(answer.location(), "/account");
     assert_eq!(answer.header("referrer-policy"), "no-referrer");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert_eq!(answer.sets(), [SESSION]);
     assert_eq!(answer.clears(), jar.transactions());
-    // L38
+    // The attributes of the session cookie.
     let session = answer.set_cookies()[0];
     assert!(
         session.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=28800"),

@@ -1,4 +1,4 @@
-//! `required()` and the extractors: who comes through, and what is said when something is missing.
+//! `required()` and the extractors: which requests pass, and the error if a layer is missing.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -9,9 +9,9 @@ use http::StatusCode;
 use login_support::*;
 use tower_oauth::Session;
 
-/// H49
+/// Alternative spellings of a path.
 #[tokio::test]
-async fn no_spelling_of_a_path_gets_around_required() {
+async fn no_spelling_of_a_path_bypasses_required() {
     let server = server();
     let login = login(&server);
     let shop = Shop {
@@ -59,9 +59,9 @@ async fn no_spelling_of_a_path_gets_around_required() {
     );
 }
 
-/// L31, L35
+/// The return target is the original URL, if it is a path of this origin.
 #[tokio::test]
-async fn a_person_comes_back_to_the_address_they_went_to_if_it_is_one() {
+async fn a_user_returns_to_the_requested_path_if_it_is_acceptable() {
     let shop = Shop::new();
     for (path, expected) in [
         ("/account", "/auth/login?return_to=%2Faccount"),
@@ -82,7 +82,7 @@ async fn a_person_comes_back_to_the_address_they_went_to_if_it_is_one() {
             .layer(login(&shop.server).required()),
         ..shop
     };
-    // Without the layer around it, and with it.
+    // Without and with the layer around it.
     let answer = all.send(Ask::page("//evil.example/x")).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     let login = login(&all.server);
@@ -95,7 +95,7 @@ async fn a_person_comes_back_to_the_address_they_went_to_if_it_is_one() {
 }
 
 #[tokio::test]
-async fn a_missing_or_foreign_layer_is_a_500_that_says_so() {
+async fn a_missing_or_foreign_layer_is_reported_as_a_500() {
     let server = server();
     let (one, two) = (login(&server), login(&server));
     let plain = Router::new()
@@ -113,7 +113,7 @@ async fn a_missing_or_foreign_layer_is_a_500_that_says_so() {
     let answer = send(&foreign, Ask::page("/guarded")).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
 
-    // What was set on the layer afterwards does not make it another one.
+    // Later settings do not make it another layer.
     let guard = one.required();
     let same = Router::new()
         .route("/guarded", get(|| async { "in" }).layer(guard))
@@ -122,9 +122,9 @@ async fn a_missing_or_foreign_layer_is_a_500_that_says_so() {
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
 }
 
-/// In a nested router the address that people come back to is the whole one.
+/// In a nested router, users return to the full path.
 #[tokio::test]
-async fn a_nested_router_inside_the_layer_keeps_the_address() {
+async fn a_nested_router_inside_the_layer_keeps_the_full_path() {
     let server = server();
     let login = login(&server);
     let inner = Router::new().route("/x", get(|| async { "in" }).layer(login.required()));
@@ -135,7 +135,7 @@ async fn a_nested_router_inside_the_layer_keeps_the_address() {
         "/auth/login?return_to=%2Fdeep%2Fx%3Fy%3D1"
     );
 
-    // The layer itself does not belong inside: its routes are not found there.
+    // The layer itself does not work in a nested router: its routes are not found.
     let app = Router::new().nest(
         "/deep",
         Router::new()
@@ -146,9 +146,9 @@ async fn a_nested_router_inside_the_layer_keeps_the_address() {
     assert_eq!(answer.status, StatusCode::NOT_FOUND);
 }
 
-/// What the inner service reserved when it was ready is given back when the layer answers by itself.
+/// If the layer responds itself, the capacity that the inner service reserved is released.
 #[tokio::test]
-async fn our_own_answers_hold_no_place_of_the_inner_service() {
+async fn responses_of_the_layer_release_the_capacity_of_the_inner_service() {
     use bytes::Bytes;
     use http::{Request, Response};
     use http_body_util::Full;
@@ -167,7 +167,7 @@ async fn our_own_answers_hold_no_place_of_the_inner_service() {
         let request = Request::get(path).body(Full::default()).unwrap();
         let answer = outer.ready().await.unwrap().call(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::UNAUTHORIZED, "{path}");
-        // The other clone can be ready although the first one still lives.
+        // The other clone can be ready while the first one exists.
         let ready = other.ready();
         assert!(
             tokio::time::timeout(std::time::Duration::from_secs(5), ready)

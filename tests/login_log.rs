@@ -1,4 +1,4 @@
-//! The log of a login: stable names, and no secret, whatever happens.
+//! Log events of logins: stable names, and no secrets.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -10,6 +10,7 @@ use login_support::logs::Logs;
 use login_support::*;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{Client, CookieKey, Session};
+use tracing::Instrument as _;
 
 fn events(log: &str) -> Vec<String> {
     log.lines()
@@ -19,33 +20,34 @@ fn events(log: &str) -> Vec<String> {
         .collect()
 }
 
-/// L75: one event for what happened, under a name that does not change.
+/// Each action causes one event with a stable name.
 #[tokio::test]
-async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
+async fn each_action_causes_one_event_with_a_stable_name() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
     let mut jar = Jar::default();
-    let heard = |what: &str, expected: &[&str]| {
+    let logged = |what: &str, expected: &[&str]| {
         let text = log.take();
         assert_eq!(events(&text), expected, "{what}: {text}");
         text
     };
     let start = shop.start("/auth/login", &mut jar).await;
-    let text = heard("start", &["login_started"]);
+    let text = logged("start", &["login_started"]);
     assert!(
         text.contains("by_person=true") && text.contains("evicted=0"),
         "{text}"
     );
+    assert!(text.contains("redirected a browser"), "{text}");
     let callback = shop.approve(start.location(), "alice").await;
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-    heard("callback", &["login_succeeded"]);
+    logged("callback", &["login_succeeded"]);
     jar.take(&answer);
 
     shop.send(Ask::page("/").jar(&jar)).await;
-    heard("a page", &[]);
+    logged("a page", &[]);
     shop.send(Ask::new("POST", "/notes").jar(&jar)).await;
-    let text = heard("another site", &["login_refused"]);
+    let text = logged("another site", &["cross_site_request_rejected"]);
     assert!(
         text.contains("code=\"cross_site_request\"") && text.contains("status=403"),
         "{text}"
@@ -53,26 +55,26 @@ async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
 
     let planted = jar.clone().and(SESSION, "x").and(SESSION, "y");
     shop.send(Ask::page("/").jar(&planted)).await;
-    heard("cookies planted beside the session", &[]);
-    let tossed = Jar::of(&[(SESSION, "x"), (SESSION, "y")]);
-    shop.send(Ask::page("/").jar(&tossed)).await;
-    let text = heard("tossed cookies, told once", &["session_ended"]);
-    assert!(text.contains("reason=\"spoiled\""), "{text}");
+    logged("cookies planted beside the session", &[]);
+    let invalid = Jar::of(&[(SESSION, "x"), (SESSION, "y")]);
+    shop.send(Ask::page("/").jar(&invalid)).await;
+    let text = logged("invalid cookies", &["session_cookie_rejected"]);
+    assert!(text.contains("reason=\"invalid\""), "{text}");
 
     let own = [("sec-fetch-site", "same-origin")];
     shop.send(Ask::new("POST", "/auth/logout").with(&own).jar(&jar))
         .await;
-    let text = heard("sign-out", &["signed_out"]);
+    let text = logged("sign-out", &["logout_completed"]);
     assert!(text.contains("at_the_server=true"), "{text}");
     shop.send(Ask::page("/").jar(&jar)).await;
-    let text = heard("a copy", &["session_ended"]);
+    let text = logged("a copy", &["session_cookie_rejected"]);
     assert!(text.contains("reason=\"signed_out\""), "{text}");
 
     let jar = shop.signed_in().await;
     log.take();
     shop.clock().advance(Duration::from_secs(3600));
     shop.send(Ask::page("/").jar(&jar)).await;
-    let text = heard("an idle session", &["session_ended"]);
+    let text = logged("an idle session", &["session_cookie_rejected"]);
     assert!(text.contains("reason=\"expired\""), "{text}");
 
     let mut jar = Jar::default();
@@ -81,19 +83,63 @@ async fn each_thing_that_happens_is_one_event_of_a_stable_name() {
     log.take();
     let silent = format!("/auth/callback?error=login_required&state={state}&iss={ISSUER}");
     shop.send(Ask::page(&silent).jar(&jar)).await;
-    heard("nobody there", &["login_not_signed_in"]);
+    logged("no session at the server", &["silent_login_failed"]);
 
     let mut jar = Jar::default();
     for expected in [0, 0, 0, 0, 0, 1] {
         shop.start("/auth/login", &mut jar).await;
-        let text = heard("another tab", &["login_started"]);
+        let text = logged("another tab", &["login_started"]);
         assert!(text.contains(&format!("evicted={expected}")), "{text}");
     }
 }
 
-/// L73: the correlation id of the page is that of the log, and only there is the reason.
+/// The login runs in a task of its own that outlives the request, and the sign-out revokes in another one: their
+/// events belong to the request all the same.
 #[tokio::test]
-async fn the_correlation_id_leads_from_the_page_to_the_log() {
+async fn logins_and_logouts_are_logged_inside_the_span_of_the_request() {
+    let log = Logs::default();
+    let _recording = log.record();
+    let shop = Shop::new();
+    let mut jar = Jar::default();
+    let start = shop.start("/auth/login", &mut jar).await;
+    let callback = shop.approve(start.location(), "alice").await;
+    let event_in_span = async |name: &str, request: Ask| {
+        log.take();
+        let span = tracing::info_span!("http_request", request_id = "c0ffee");
+        let answer = shop.send(request).instrument(span).await;
+        let text = log.take();
+        let line = text.lines().find(|line| line.contains(name));
+        let line = line.unwrap_or_else(|| panic!("{name} is missing: {text}"));
+        assert!(
+            line.contains("http_request{request_id=\"c0ffee\"}: "),
+            "{line}"
+        );
+        (answer, line.to_owned())
+    };
+
+    let (answer, line) = event_in_span("login_succeeded", Ask::page(&callback).jar(&jar)).await;
+    jar.take(&answer);
+    assert!(line.contains("user signed in"), "{line}");
+    assert!(line.contains(&format!("provider=\"{ISSUER}\"")), "{line}");
+    assert!(line.contains("client_id=\"shop\""), "{line}");
+    let session = field(&line, "session");
+    assert_eq!(session.len(), 8, "{line}");
+
+    let same_origin = [("sec-fetch-site", "same-origin")];
+    let logout = Ask::new("POST", "/auth/logout").with(&same_origin);
+    let (_, line) = event_in_span("logout_completed", logout.jar(&jar)).await;
+    assert_eq!(field(&line, "session"), session, "the same session");
+}
+
+/// The value of a field of an event that is not quoted.
+fn field<'a>(line: &'a str, name: &str) -> &'a str {
+    let (_, value) = line.split_once(&format!(" {name}=")).unwrap();
+    value.split(' ').next().unwrap()
+}
+
+/// The correlation id of a page identifies the log event, which alone has the reason.
+#[tokio::test]
+async fn the_correlation_id_of_a_page_identifies_the_log_event() {
     let log = Logs::default();
     let _recording = log.record();
     let shop = Shop::new();
@@ -118,7 +164,7 @@ async fn the_correlation_id_leads_from_the_page_to_the_log() {
     assert!(!problem.to_string().contains("refused"), "{problem}");
 }
 
-/// L74: not a secret in it, in the way of things and in every failure, at the finest level.
+/// No secret is logged at any level, in success and failure.
 #[tokio::test]
 async fn no_secret_is_ever_logged() {
     let log = Logs::default();
@@ -162,7 +208,7 @@ async fn no_secret_is_ever_logged() {
         let tampered = with_parameter(&callback, "state", Some("leaky-state"));
         shop.send(Ask::page(&tampered).jar(&jar)).await;
         let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
-        // Again, and without the cookie.
+        // Repeated, and without the cookie.
         shop.send(Ask::page(&callback).jar(&jar)).await;
         shop.send(Ask::page(&callback)).await;
         jar.take(&answer);
@@ -193,16 +239,16 @@ async fn no_secret_is_ever_logged() {
     assert!(events(&text).len() > 30, "{text}");
     assert!(secrets.len() > 50 && secrets.iter().all(|secret| secret.len() > 5));
     for secret in &secrets {
-        // Nor a part that one could begin with.
+        // Nor its beginning.
         let part = &secret[..secret.len().min(20)];
         assert!(!text.contains(part), "{part} is in the log");
     }
     assert!(!text.contains("leaky-hint"));
 }
 
-/// L74: nor does anything print one that a developer may print.
+/// `Debug` and `Display` of public types contain no secrets.
 #[tokio::test]
-async fn nothing_that_can_be_printed_prints_a_secret() {
+async fn no_debug_or_display_output_contains_a_secret() {
     let log = Logs::default();
     let _recording = log.record();
     let material = [0x61_u8; 32];
@@ -253,36 +299,40 @@ async fn nothing_that_can_be_printed_prints_a_secret() {
     }
 }
 
-/// A trace of all header fields, as `tower_http` makes it, shows no cookie of ours, and no address that
-/// holds a state, a nonce or an ID token.
+/// A trace of all header fields, as `tower_http` makes it, contains no cookie of the layer, and no
+/// URL with a state, a nonce or an ID token.
 #[tokio::test]
-async fn a_log_of_header_fields_shows_no_cookie_and_no_way_to_the_server() {
+async fn a_log_of_header_fields_contains_no_cookie_and_no_authorization_url() {
     let shop = Shop::new();
     let mut jar = Jar::default();
-    let shown = |answer: &Answer| format!("{:?}", answer.headers);
+    let headers_of = |answer: &Answer| format!("{:?}", answer.headers);
 
     let start = shop.start("/auth/login", &mut jar).await;
     for name in ["state", "nonce"] {
         let value = start.parameter(name).unwrap();
-        assert!(!shown(&start).contains(&value), "{}", shown(&start));
+        assert!(
+            !headers_of(&start).contains(&value),
+            "{}",
+            headers_of(&start)
+        );
     }
     let callback = shop.approve(start.location(), "alice").await;
     let back = shop.send(Ask::page(&callback).jar(&jar)).await;
     jar.take(&back);
-    // A page of the application's own targets may be seen.
-    assert!(shown(&back).contains("\"location\": \"/\""));
+    // A path of the application may be logged.
+    assert!(headers_of(&back).contains("\"location\": \"/\""));
     shop.clock().advance(Duration::from_secs(600));
     let renewed = shop.send(Ask::page("/").jar(&jar)).await;
     assert_eq!(renewed.sets(), [SESSION]);
     let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
     let left = shop.send(ask.jar(&jar)).await;
     let hint = left.parameter("id_token_hint").unwrap();
-    assert!(!shown(&left).contains(&hint), "{}", shown(&left));
+    assert!(!headers_of(&left).contains(&hint), "{}", headers_of(&left));
 
     for answer in [start, back, renewed, left] {
         assert!(!answer.set_cookies().is_empty());
         for cookie in answer.headers.get_all("set-cookie") {
-            assert!(cookie.is_sensitive(), "{}", shown(&answer));
+            assert!(cookie.is_sensitive(), "{}", headers_of(&answer));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Signing out, and those who would like to sign others out.
+//! Sign-out, and attempts to sign others out.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -9,7 +9,7 @@ use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
 
-/// L62, L64, L65
+/// RP-Initiated Logout: ends the session here and at the authorization server.
 #[tokio::test]
 async fn signing_out_ends_the_session_here_there_and_for_copies_of_the_cookie() {
     let shop = Shop::new();
@@ -41,7 +41,7 @@ async fn signing_out_ends_the_session_here_there_and_for_copies_of_the_cookie() 
     assert_eq!(jar.names(), ["__Host-Http-shop-logout"]);
     assert_eq!(shop.greeting(&copy).await, "hello stranger");
 
-    // L65: back from the authorization server, with the cookie and without.
+    // Back from the authorization server, with and without the cookie.
     let back = format!("/auth/logout?state={state}");
     let other = shop.send(Ask::page(&back)).await;
     assert_eq!(other.location(), "/");
@@ -71,9 +71,9 @@ async fn signing_out_works_without_an_end_session_endpoint() {
     assert_eq!(answer.sets(), [""; 0]);
 }
 
-/// L60, H101
+/// Logout CSRF: another site cannot sign a user out.
 #[tokio::test]
-async fn nobody_else_signs_anybody_out() {
+async fn another_site_cannot_sign_a_user_out() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let html = accept_html();
@@ -144,7 +144,7 @@ async fn nobody_else_signs_anybody_out() {
 }
 
 #[tokio::test]
-async fn the_page_that_asks_signs_out_when_told() {
+async fn the_confirmation_page_signs_out() {
     let shop = Shop::new();
     let browser = shop.browser();
     let page = browser.navigate(&format!("{SHOP}/account")).await.unwrap();
@@ -154,7 +154,7 @@ async fn the_page_that_asks_signs_out_when_told() {
         .await
         .unwrap();
     assert!(page.text().contains("Sign out?"), "{}", page.text());
-    // Chromium would hold the redirect to the authorization server against it.
+    // Chromium applies `form-action` to the redirect to the authorization server.
     let policy = page.header("content-security-policy").unwrap();
     assert!(
         policy.contains("default-src 'none'") && !policy.contains("form-action"),
@@ -166,7 +166,7 @@ async fn the_page_that_asks_signs_out_when_told() {
 }
 
 #[tokio::test]
-async fn a_link_of_our_own_page_signs_out() {
+async fn a_link_in_an_own_page_signs_out() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let ask = Ask::page("/auth/logout").set("sec-fetch-site", "same-origin");
@@ -174,7 +174,7 @@ async fn a_link_of_our_own_page_signs_out() {
     assert_eq!(answer.clears(), [SESSION]);
 }
 
-/// H38
+/// Open redirects.
 #[tokio::test]
 async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {
     let shop = Shop::new();
@@ -201,9 +201,9 @@ async fn a_hostile_return_target_of_a_sign_out_becomes_the_default() {
     }
 }
 
-/// L65: the address may be a page of the application.
+/// The post-logout redirect URI may be a page of the application.
 #[tokio::test]
-async fn a_sign_out_may_come_back_to_any_page_and_goes_on_from_there() {
+async fn a_sign_out_can_return_to_any_page_and_continues_to_its_target() {
     let home = format!("{SHOP}/");
     let server = TestServer::new(ISSUER)
         .unwrap()
@@ -239,9 +239,9 @@ async fn a_sign_out_may_come_back_to_any_page_and_goes_on_from_there() {
     assert_eq!(answer.clears(), ["__Host-Http-shop-logout"]);
 }
 
-/// The way back is no route that would answer it in some other sense.
+/// The post-logout redirect URI cannot be another route of the layer.
 #[test]
-fn a_sign_out_comes_back_to_no_other_route_of_the_layer() {
+fn the_post_logout_uri_cannot_be_another_route_of_the_layer() {
     let server = server();
     for (path, taken) in [
         ("login", false),

@@ -1,4 +1,4 @@
-//! The session: who has one, how long, and what is not one.
+//! Session cookies: which are valid, how long, and when they are renewed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -12,9 +12,9 @@ use tower_oauth::testing::{Endpoint, Fault};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// L39, H56
+/// Cookies that are not a valid session.
 #[tokio::test]
-async fn a_cookie_that_is_no_session_is_nobody_and_cleared() {
+async fn an_invalid_session_cookie_is_ignored_and_cleared() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let good = jar.value(SESSION).to_owned();
@@ -41,7 +41,7 @@ async fn a_cookie_that_is_no_session_is_nobody_and_cleared() {
     assert_eq!(answers.len(), 1, "{answers:?}");
 }
 
-/// H50, H52, H53, L42, L43
+/// Planted cookies under the names of session cookies.
 #[tokio::test]
 async fn planted_cookies_beside_the_session_are_ignored() {
     let shop = Shop::new();
@@ -79,10 +79,10 @@ async fn planted_cookies_beside_the_session_are_ignored() {
     assert!(!answer.clears().contains(&SESSION) && answer.clears().len() <= 24);
 }
 
-/// L42, decision 14: a large session is cut, a larger one loses the ID token, and one that is too large
-/// is refused with a word about stores.
+/// A large session is split, a larger one loses the ID token, and one that is too large is
+/// rejected.
 #[tokio::test]
-async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
+async fn a_session_is_split_into_chunks_and_rejected_beyond_five_kibibytes() {
     let shop = Shop::new();
     let sign_in = |size: usize| {
         let shop = shop.clone();
@@ -144,7 +144,7 @@ async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
     swapped.0.reverse();
     assert_eq!(shop.greeting(&swapped).await, "hello alice");
 
-    // Growing and shrinking leaves nothing behind.
+    // Growing and shrinking leaves no stale chunks.
     let mut both = jar.clone();
     shop.sign_in("alice", &mut both).await;
     assert_eq!(both.names(), [SESSION]);
@@ -156,13 +156,17 @@ async fn a_session_is_cut_into_chunks_and_refused_beyond_five_kibibytes() {
 
     let (answer, jar) = sign_in(6000).await;
     assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
-    assert!(answer.text().contains("session store"), "{}", answer.text());
+    assert!(
+        answer.text().contains("session_too_large"),
+        "{}",
+        answer.text()
+    );
     assert_eq!(jar.names(), [""; 0]);
 }
 
-/// L44, H62, L7, H65
+/// Idle and absolute limits.
 #[tokio::test]
-async fn a_session_ends_when_idle_or_old_and_is_written_anew_now_and_then() {
+async fn a_session_ends_when_idle_or_old_and_its_cookie_is_renewed() {
     let shop = Shop::new();
     shop.forget_refresh_tokens();
     let mut jar = shop.signed_in().await;
@@ -189,7 +193,7 @@ async fn a_session_ends_when_idle_or_old_and_is_written_anew_now_and_then() {
         jar.take(&answer);
         shop.clock().advance(HOUR / 2);
     }
-    // Seven hours have passed, then half an hour more, and the eighth.
+    // After seven hours, half an hour more, and the eighth.
     shop.clock().advance(Duration::from_secs(0));
     let mut greetings = Vec::new();
     for _ in 0..3 {
@@ -202,9 +206,9 @@ async fn a_session_ends_when_idle_or_old_and_is_written_anew_now_and_then() {
     assert_eq!(jar.names(), [""; 0]);
 }
 
-/// L45
+/// Scripts that poll must not keep a session alive.
 #[tokio::test]
-async fn looking_at_the_session_does_not_keep_it_awake_unless_asked() {
+async fn the_session_route_does_not_extend_the_session_unless_requested() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     shop.clock().advance(HOUR / 2);
@@ -233,9 +237,9 @@ async fn looking_at_the_session_does_not_keep_it_awake_unless_asked() {
     assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// L59
+/// Cross-site request forgery.
 #[tokio::test]
-async fn what_could_change_something_must_come_from_our_own_pages() {
+async fn requests_that_may_change_state_must_be_same_origin() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let upgrade = ("upgrade", "websocket");
@@ -286,9 +290,9 @@ async fn what_could_change_something_must_come_from_our_own_pages() {
     assert_eq!(answer.text(), "hello alice");
 }
 
-/// L38
+/// `SameSite=Strict`.
 #[tokio::test]
-async fn a_strict_session_survives_the_way_back_from_the_authorization_server() {
+async fn a_strict_session_cookie_works_after_the_redirect_from_the_server() {
     let shop = Shop::with(|login| login.with_same_site(SameSite::Strict));
     let browser = shop.browser();
     let page = browser.navigate(&format!("{SHOP}/account")).await.unwrap();
@@ -301,9 +305,9 @@ async fn a_strict_session_survives_the_way_back_from_the_authorization_server() 
     assert_eq!(page.text(), "account of alice");
 }
 
-/// L7
+/// Caching of responses that depend on the session.
 #[tokio::test]
-async fn what_depends_on_the_session_is_not_stored() {
+async fn responses_that_depend_on_the_session_are_not_stored() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for path in ["/", "/account", "/mine"] {

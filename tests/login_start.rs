@@ -1,4 +1,5 @@
-//! The start of a login: who may start one, what it sends, and what it leaves in the browser.
+//! The start of a login: which requests start one, the authorization request, and the transaction
+//! cookie.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -11,7 +12,7 @@ use login_support::*;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer};
 
-/// L1
+/// RFC 6749 §10.10: values are not guessable and never repeat.
 #[tokio::test]
 async fn no_two_logins_share_a_state_a_nonce_or_a_challenge() {
     let shop = Shop::new();
@@ -24,7 +25,7 @@ async fn no_two_logins_share_a_state_a_nonce_or_a_challenge() {
     }
 }
 
-/// L4
+/// Only navigations are redirected.
 #[tokio::test]
 async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() {
     let shop = Shop::new();
@@ -92,9 +93,9 @@ async fn only_a_navigation_starts_a_login_and_only_a_navigation_is_redirected() 
     }
 }
 
-/// L4: a redirect would lose what was sent, and a person does not read JSON.
+/// A redirect would lose the form, and users do not read JSON.
 #[tokio::test]
-async fn a_person_who_sends_a_form_and_is_signed_out_gets_a_page_that_says_so() {
+async fn a_form_without_a_session_gets_a_page() {
     let shop = Shop::new();
     for path in ["/auth/login", "/account"] {
         let answer = shop.send(Ask::new("POST", path).with(&PAGE)).await;
@@ -110,7 +111,7 @@ async fn a_person_who_sends_a_form_and_is_signed_out_gets_a_page_that_says_so() 
 }
 
 #[tokio::test]
-async fn htmx_is_told_to_go_to_log_in_and_to_come_back_to_the_page_it_is_on() {
+async fn htmx_is_redirected_to_the_login_and_returns_to_its_page() {
     let shop = Shop::new();
     for (current, expected) in [
         (
@@ -130,9 +131,9 @@ async fn htmx_is_told_to_go_to_log_in_and_to_come_back_to_the_page_it_is_on() {
     }
 }
 
-/// L3
+/// Limits on pending logins.
 #[tokio::test]
-async fn five_logins_are_kept_and_the_oldest_goes_first() {
+async fn five_logins_are_kept_and_the_oldest_is_evicted_first() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let mut order = Vec::new();
@@ -158,9 +159,9 @@ async fn five_logins_are_kept_and_the_oldest_goes_first() {
     }
 }
 
-/// L3: an iframe of a hostile page cannot push out what the person began.
+/// A frame of an attacker's page cannot evict logins that a user started.
 #[tokio::test]
-async fn what_no_person_started_goes_before_what_one_did() {
+async fn logins_not_started_by_a_user_are_evicted_first() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let by_hand = shop.start("/auth/login", &mut jar).await.sets()[0].to_owned();
@@ -174,9 +175,9 @@ async fn what_no_person_started_goes_before_what_one_did() {
     assert_eq!(jar.transactions().len(), 5);
 }
 
-/// L3, H44
+/// Proxies limit the size of header fields.
 #[tokio::test]
-async fn transactions_stay_below_three_kibibytes_and_dead_ones_are_cleared() {
+async fn transactions_stay_below_three_kibibytes_and_invalid_ones_are_cleared() {
     let shop = Shop::new();
     let mut jar = Jar::default();
     let target = format!("/{}", "a".repeat(511));
@@ -196,9 +197,9 @@ async fn transactions_stay_below_three_kibibytes_and_dead_ones_are_cleared() {
     assert_eq!(jar.transactions().len(), 1);
 }
 
-/// L5, L6
+/// Only some parameters are forwarded.
 #[tokio::test]
-async fn a_query_can_ask_for_little() {
+async fn only_listed_parameters_are_forwarded() {
     let shop = Shop::new();
     let ask = Ask::page(
         "/auth/login?client_id=evil&redirect_uri=https%3A%2F%2Fevil.example&scope=admin&state=s&nonce=n\
@@ -240,7 +241,7 @@ async fn a_query_can_ask_for_little() {
     assert_eq!(answer.parameter("prompt").as_deref(), Some("login"));
 }
 
-/// L33, H38, H40, H41, H43, H44: whatever is asked for, the browser lands on this origin.
+/// Open redirects (RFC 9700 §4.11).
 #[tokio::test]
 async fn a_hostile_return_target_becomes_the_default() {
     let shop = Shop::new();
@@ -276,9 +277,9 @@ async fn a_hostile_return_target_becomes_the_default() {
     }
 }
 
-/// L8, H47
+/// Host headers are not trusted.
 #[tokio::test]
-async fn no_header_decides_where_anybody_is_sent() {
+async fn no_header_changes_a_redirect() {
     let shop = Shop::new();
     for path in ["/auth/login", "https://evil.example/auth/login"] {
         let ask = Ask::page(path).with(&[
@@ -296,9 +297,9 @@ async fn no_header_decides_where_anybody_is_sent() {
     }
 }
 
-/// H73
+/// An outage of the authorization server.
 #[tokio::test]
-async fn an_authorization_server_that_is_down_gives_503_and_logins_work_once_it_is_back() {
+async fn an_outage_of_the_authorization_server_is_a_503_and_logins_recover() {
     let shop = Shop::new();
     shop.server.fail(Endpoint::Metadata, Fault::status(500));
     let answer = shop.send(Ask::page("/auth/login?return_to=/notes")).await;
@@ -318,7 +319,7 @@ async fn an_authorization_server_that_is_down_gives_503_and_logins_work_once_it_
     assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
 }
 
-/// L10, H71
+/// RFC 9700 §2.1.1: PKCE with S256 is required.
 #[tokio::test]
 async fn a_server_without_s256_is_a_configuration_error() {
     let shop = Shop::new();
@@ -336,7 +337,7 @@ async fn a_server_without_s256_is_a_configuration_error() {
 }
 
 #[tokio::test]
-async fn bad_configuration_is_refused_where_it_is_given() {
+async fn invalid_configuration_is_rejected_at_construction() {
     let server = AuthorizationServer::new(ISSUER).unwrap();
     let new = |uri: &str| {
         let key = CookieKey::from_bytes(&KEY).unwrap();

@@ -337,7 +337,7 @@ async fn no_token_is_logged() {
         let text = logs.take();
         assert_eq!(secrets.len(), 3);
         assert_eq!(text.contains("revocation_failed"), failing, "{text}");
-        assert!(text.contains("signed_out"), "{text}");
+        assert!(text.contains("logout_completed"), "{text}");
         for secret in secrets {
             assert!(!text.contains(&secret), "{text}");
         }

@@ -1,4 +1,4 @@
-//! The relay: scripts reach an API with a token they never see, and nothing else gets through.
+//! The relay: scripts call an API with a token they never see, and nothing else is forwarded.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -32,13 +32,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tower::Service;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 use tower_oauth::testing::{Endpoint, Fault, GrantType, TestClient, TestServer, TestUser};
 use tower_oauth::{ConfigError, LoginLayer, Session};
 
 const API: &str = "https://api.example.com/v1";
 
-/// What a script of our own page sends.
+/// The header fields of a script of this application.
 const SCRIPT: [(&str, &str); 4] = [
     ("sec-fetch-site", "same-origin"),
     ("sec-fetch-mode", "cors"),
@@ -49,9 +49,9 @@ const SCRIPT: [(&str, &str); 4] = [
 type Fields = &'static [(&'static str, &'static str)];
 type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
 
-/// A request as the upstream got it.
+/// A request as received by the upstream.
 #[derive(Clone, Debug)]
-struct Got {
+struct Received {
     method: Method,
     uri: String,
     headers: HeaderMap,
@@ -59,17 +59,17 @@ struct Got {
     trailers: HeaderMap,
 }
 
-/// An upstream that notes what it gets, and answers what it was told to.
+/// An upstream that records requests, and responds as configured.
 #[derive(Clone, Default)]
 struct Upstream {
-    got: Arc<Mutex<Vec<Got>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     status: Option<StatusCode>,
     fields: Fields,
     silent: bool,
 }
 
 impl Upstream {
-    fn answering(status: u16, fields: Fields) -> Self {
+    fn responding(status: u16, fields: Fields) -> Self {
         Self {
             status: Some(StatusCode::from_u16(status).unwrap()),
             fields,
@@ -77,12 +77,12 @@ impl Upstream {
         }
     }
 
-    fn got(&self) -> Vec<Got> {
-        self.got.lock().unwrap().clone()
+    fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 }
 
-impl Service<Request<Upload<Body>>> for Upstream {
+impl Service<Request<RequestBody<Body>>> for Upstream {
     type Response = Response<Body>;
     type Error = std::io::Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
@@ -91,7 +91,7 @@ impl Service<Request<Upload<Body>>> for Upstream {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Upload<Body>>) -> Self::Future {
+    fn call(&mut self, request: Request<RequestBody<Body>>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move {
             let (parts, body) = request.into_parts();
@@ -99,7 +99,7 @@ impl Service<Request<Upload<Body>>> for Upstream {
             let body = body.collect().await.unwrap();
             let trailers = body.trailers().cloned().unwrap_or_default();
             let body = body.to_bytes();
-            this.got.lock().unwrap().push(Got {
+            this.received.lock().unwrap().push(Received {
                 method: parts.method,
                 uri: parts.uri.to_string(),
                 headers: parts.headers,
@@ -143,18 +143,18 @@ fn shop(upstream: &Upstream) -> Shop {
     shop_with(upstream, |relay| relay, |login| login)
 }
 
-/// What one request of a signed-in script came to, and what the upstream got of it.
-async fn asked(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Got>) {
+/// Sends a request with a session, and returns the response and what the upstream received.
+async fn relayed_request(upstream: &Upstream, ask: Ask) -> (Answer, Vec<Received>) {
     let shop = shop(upstream);
     let jar = shop.signed_in().await;
     let answer = shop.send(ask.jar(&jar)).await;
-    (answer, upstream.got())
+    (answer, upstream.received())
 }
 
-/// L57, L58: the token goes to the API and nowhere else; method, path, query and body are what they were.
+/// The token is sent to the API only; method, path, query and body are unchanged.
 #[tokio::test]
 async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
-    let upstream = Upstream::answering(201, &[("x-total", "7"), ("etag", "\"1\"")]);
+    let upstream = Upstream::responding(201, &[("x-total", "7"), ("etag", "\"1\"")]);
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let token = shop.send(Ask::page("/token").jar(&jar)).await.text();
@@ -174,25 +174,25 @@ async fn a_script_reaches_the_api_with_a_token_it_never_sees() {
         assert_eq!(answer.header("etag"), "\"1\"");
         assert_eq!(answer.header("cache-control"), "no-store");
         assert!(!answer.head().contains(&token));
-        let got = upstream.got().pop().unwrap();
-        assert_eq!(got.method.as_str(), method);
+        let received = upstream.received().pop().unwrap();
+        assert_eq!(received.method.as_str(), method);
         let rest = path.strip_prefix("/api").unwrap();
-        assert_eq!(got.uri, format!("{API}{rest}"));
-        assert_eq!(got.body, body);
-        assert_eq!(got.headers["x-trace"], "abc");
-        assert_eq!(got.headers["content-type"], "application/json");
-        let authorization = &got.headers["authorization"];
+        assert_eq!(received.uri, format!("{API}{rest}"));
+        assert_eq!(received.body, body);
+        assert_eq!(received.headers["x-trace"], "abc");
+        assert_eq!(received.headers["content-type"], "application/json");
+        let authorization = &received.headers["authorization"];
         assert_eq!(*authorization, format!("Bearer {token}"));
         assert!(authorization.is_sensitive());
-        let all = got.headers.get_all("authorization").iter().count();
-        assert_eq!((all, got.headers.contains_key("cookie")), (1, false));
+        let all = received.headers.get_all("authorization").iter().count();
+        assert_eq!((all, received.headers.contains_key("cookie")), (1, false));
     }
-    assert_eq!(upstream.got().len(), 5);
+    assert_eq!(upstream.received().len(), 5);
 }
 
-/// L58, CVE-2025-64484: whatever the browser says of who it is, in whatever spelling.
+/// CVE-2025-64484: identity headers of the browser are removed, in any spelling.
 #[tokio::test]
-async fn credentials_and_names_of_a_proxy_do_not_get_through() {
+async fn credentials_and_identity_headers_are_not_forwarded() {
     let removed = [
         "authorization",
         "Authorization",
@@ -271,9 +271,9 @@ async fn credentials_and_names_of_a_proxy_do_not_get_through() {
             StatusCode::OK,
             "{name}"
         );
-        let got = upstream.got().pop().unwrap();
-        for (_, value) in &got.headers {
-            assert_ne!(value, "admin", "{name}: {:?}", got.headers);
+        let received = upstream.received().pop().unwrap();
+        for (_, value) in &received.headers {
+            assert_ne!(value, "admin", "{name}: {:?}", received.headers);
         }
     }
     for name in [
@@ -292,14 +292,14 @@ async fn credentials_and_names_of_a_proxy_do_not_get_through() {
     ] {
         let upstream = Upstream::default();
         let ask = Ask::new("GET", "/api/x").with(&SCRIPT).set(name, SHOP);
-        let (_, got) = asked(&upstream, ask).await;
-        assert_eq!(got[0].headers[name], SHOP, "{name}");
+        let (_, received) = relayed_request(&upstream, ask).await;
+        assert_eq!(received[0].headers[name], SHOP, "{name}");
     }
 }
 
-/// What an application adds to the list and takes from it.
+/// The application can add to and remove from the list.
 #[tokio::test]
-async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
+async fn the_removed_request_fields_can_be_configured_within_limits() {
     let upstream = Upstream::default();
     let set_up = |relay: Relay<Upstream>| {
         let relay = relay.add_stripped_header("X-Tenant").unwrap();
@@ -316,7 +316,7 @@ async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
         ("x-forwarded-user", "5"),
     ]);
     shop.send(ask.jar(&jar)).await;
-    let got = upstream.got().pop().unwrap();
+    let received = upstream.received().pop().unwrap();
     let names = [
         "x_tenant",
         "x-tenants",
@@ -324,7 +324,7 @@ async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
         "x-forwarded-for",
         "x-forwarded-user",
     ];
-    let there = names.map(|name| got.headers.contains_key(name));
+    let there = names.map(|name| received.headers.contains_key(name));
     assert_eq!(there, [false, true, false, true, false]);
 
     for name in [
@@ -357,9 +357,9 @@ async fn the_list_of_what_is_taken_off_can_be_changed_but_for_its_heart() {
     }
 }
 
-/// RFC 9110 §7.6.1: what `Connection` names stays here, and cannot take our own field away.
+/// RFC 9110 §7.6.1: fields that `Connection` names are removed, except the relay's own.
 #[tokio::test]
-async fn what_connection_names_goes_no_further() {
+async fn fields_that_connection_names_are_not_forwarded() {
     let upstream = Upstream::default();
     let ask = Ask::new("POST", "/api/x").with(&SCRIPT).with(&[
         ("connection", "close, X-Secret"),
@@ -369,8 +369,8 @@ async fn what_connection_names_goes_no_further() {
         ("x-kept", "3"),
         ("te", "trailers, deflate;q=0.5"),
     ]);
-    let (_, got) = asked(&upstream, ask).await;
-    let headers = &got[0].headers;
+    let (_, received) = relayed_request(&upstream, ask).await;
+    let headers = &received[0].headers;
     assert!(
         headers["authorization"]
             .to_str()
@@ -379,13 +379,13 @@ async fn what_connection_names_goes_no_further() {
     );
     assert!(!headers.contains_key("x-secret") && !headers.contains_key("x-hop"));
     assert_eq!(headers["x-kept"], "3");
-    // Trailers are passed, so that is said anew.
+    // Trailers are forwarded, so `TE` is sent again.
     assert_eq!(
         (headers["te"].as_bytes(), headers["connection"].as_bytes()),
         (&b"trailers"[..], &b"te"[..])
     );
 
-    let upstream = Upstream::answering(
+    let upstream = Upstream::responding(
         200,
         &[
             ("connection", "x-hop, close"),
@@ -395,16 +395,16 @@ async fn what_connection_names_goes_no_further() {
             ("upgrade", "h2c"),
         ],
     );
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for gone in ["connection", "x-hop", "keep-alive", "upgrade"] {
         assert_eq!(answer.header(gone), "", "{gone}");
     }
     assert_eq!(answer.header("x-kept"), "2");
 }
 
-/// Whoever is nobody, elsewhere, or no script: the upstream is not called.
+/// Requests without a session, from another site, or not of a script do not reach the upstream.
 #[tokio::test]
-async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed_in() {
+async fn only_scripts_of_this_application_with_a_session_are_relayed() {
     let evil: [(&str, &str); 3] = [
         ("sec-fetch-site", "cross-site"),
         ("origin", "https://evil.example"),
@@ -435,7 +435,7 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
         ("origin", "https://blog.example.com"),
     ];
     type Row<'a> = &'a [(&'a str, &'a str)];
-    // The fields; who gets through as the relay is made, with downloads, and without the header.
+    // The fields, and whether they pass by default, with downloads, and without the header.
     let cases: [(&str, &str, Row<'_>, [u16; 3]); 11] = [
         ("a script", "GET", &SCRIPT, [200, 200, 200]),
         ("a script", "POST", &SCRIPT, [200, 200, 200]),
@@ -459,14 +459,14 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
         let shop = shop_with(&upstream, set_up, |login| login);
         let jar = shop.signed_in().await;
         for (name, method, fields, expected) in cases {
-            let before = upstream.got().len();
+            let before = upstream.received().len();
             let ask = Ask::new(method, "/api/x").with(fields);
             let answer = shop.send(ask.clone().jar(&jar)).await;
             assert_eq!(answer.status.as_u16(), expected[at], "{name} {method} {at}");
-            let called = upstream.got().len() - before;
+            let called = upstream.received().len() - before;
             assert_eq!(called, usize::from(expected[at] == 200), "{name} {at}");
 
-            // Without a session: words, and a way to log in only for who could use it.
+            // Without a session: an error, and a login URL only for navigations and scripts.
             let answer = shop.send(ask).await;
             let redirected = at == 1 && name == "a link of ours";
             let expected = if redirected { 303 } else { 401 };
@@ -475,14 +475,14 @@ async fn only_scripts_of_this_application_are_relayed_and_only_for_who_is_signed
                 assert_eq!(answer.json()["code"], "login_required");
                 assert_eq!(answer.header("www-authenticate"), "Cookie realm=\"login\"");
             }
-            assert_eq!(upstream.got().len(), before + called);
+            assert_eq!(upstream.received().len(), before + called);
         }
     }
 }
 
-/// An application that leaves its own routes unchecked has not opened the relay with them.
+/// An application without CSRF checks on its routes has not turned them off for the relay.
 #[tokio::test]
-async fn the_relay_asks_for_the_header_even_where_the_layer_does_not() {
+async fn the_relay_requires_the_header_even_if_the_layer_does_not() {
     let upstream = Upstream::default();
     let unchecked = |login: LoginLayer| login.with_csrf(tower_oauth::login::Csrf::Unchecked);
     let shop = shop_with(&upstream, |relay| relay, unchecked);
@@ -492,10 +492,10 @@ async fn the_relay_asks_for_the_header_even_where_the_layer_does_not() {
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN);
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }
 
-/// RFC 9110 §9.3.8: the answer to TRACE would hold the token.
+/// RFC 9110 §9.3.8: the response to TRACE would contain the token.
 #[tokio::test]
 async fn methods_that_are_not_relayed_get_405() {
     let upstream = Upstream::default();
@@ -526,10 +526,10 @@ async fn methods_that_are_not_relayed_get_405() {
             assert_eq!(answer.status, StatusCode::METHOD_NOT_ALLOWED, "{method}");
             assert!(answer.header("allow").starts_with("GET"), "{method}");
         }
-        assert!(upstream.got().is_empty());
+        assert!(upstream.received().is_empty());
         let ask = Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar);
         assert_eq!(shop.send(ask).await.status, StatusCode::OK);
-        upstream.got.lock().unwrap().clear();
+        upstream.received.lock().unwrap().clear();
     }
     for methods in [
         vec![],
@@ -542,9 +542,9 @@ async fn methods_that_are_not_relayed_get_405() {
     }
 }
 
-/// RFC 10017 §6.1.3.6: no spelling of a target reaches another origin, or leaves the path of the upstream.
+/// RFC 10017 §6.1.3.6: no target reaches another origin, or leaves the path of the upstream.
 #[tokio::test]
-async fn no_target_leads_elsewhere() {
+async fn no_target_reaches_another_origin() {
     let upstream = Upstream::default();
     let relay = Relay::new(API).unwrap().with_prefix("/api").unwrap();
     let server = server();
@@ -572,32 +572,36 @@ async fn no_target_leads_elsewhere() {
         ("/api/..;/admin", 400),
         ("/api/x%0d%0aHost:%20evil.example", 400),
     ] {
-        let before = upstream.got().len();
+        let before = upstream.received().len();
         let ask = Ask::new("GET", target)
             .with(&SCRIPT)
             .with(&[("host", "evil.example")]);
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), status, "{target}");
-        let got = upstream.got();
-        assert_eq!(got.len() - before, usize::from(status == 200), "{target}");
-        if let Some(got) = got.get(before) {
-            let uri = url::Url::parse(&got.uri).unwrap();
+        let received = upstream.received();
+        assert_eq!(
+            received.len() - before,
+            usize::from(status == 200),
+            "{target}"
+        );
+        if let Some(received) = received.get(before) {
+            let uri = url::Url::parse(&received.uri).unwrap();
             assert_eq!(
                 uri.origin().ascii_serialization(),
                 "https://api.example.com"
             );
             assert!(uri.path().starts_with("/v1"), "{target}: {uri}");
-            assert!(!got.headers.contains_key("host"));
+            assert!(!received.headers.contains_key("host"));
         } else {
             assert!(!answer.text().contains("evil"), "{target}");
         }
     }
 }
 
-/// L58: an upstream cannot speak for our origin.
+/// An upstream cannot act for the origin of the application.
 #[tokio::test]
-async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
-    let upstream = Upstream::answering(
+async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
+    let upstream = Upstream::responding(
         200,
         &[
             ("set-cookie", "__Host-Http-shop-session=x; Path=/; Secure"),
@@ -621,7 +625,7 @@ async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
             ("x-own", "1"),
         ],
     );
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     let mut names: Vec<_> = answer
         .headers
         .keys()
@@ -650,16 +654,16 @@ async fn an_answer_sets_no_cookie_asks_for_no_password_and_is_no_page() {
         .collect();
     assert_eq!(policies, ["default-src 'none'", "sandbox"]);
 
-    // What says itself that it is one person's may be kept by their browser.
-    let upstream = Upstream::answering(200, &[("cache-control", "private, max-age=60")]);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    // A response marked `private` may be cached by the browser.
+    let upstream = Upstream::responding(200, &[("cache-control", "private, max-age=60")]);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     assert_eq!(answer.header("cache-control"), "private, max-age=60");
     assert_eq!(answer.header("vary"), "cookie");
 }
 
-/// The upstream's status goes through; nothing is asked twice.
+/// The status of the upstream is forwarded, and requests are not repeated.
 #[tokio::test]
-async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
+async fn a_rejection_of_the_upstream_is_forwarded_and_not_retried() {
     let cases: [(u16, Fields, u16); 8] = [
         (
             401,
@@ -679,7 +683,7 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
         (503, &[("retry-after", "7")], 503),
     ];
     for (status, fields, expected) in cases {
-        let upstream = Upstream::answering(status, fields);
+        let upstream = Upstream::responding(status, fields);
         let shop = shop(&upstream);
         let jar = shop.signed_in().await;
         let calls = shop.server.count(Endpoint::Token);
@@ -687,7 +691,10 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
         let answer = shop.send(ask.jar(&jar)).await;
         assert_eq!(answer.status.as_u16(), expected, "{status}");
         assert_eq!(
-            (upstream.got().len(), shop.server.count(Endpoint::Token)),
+            (
+                upstream.received().len(),
+                shop.server.count(Endpoint::Token)
+            ),
             (1, calls)
         );
         assert_eq!(answer.set_cookies(), [""; 0]);
@@ -710,7 +717,7 @@ async fn a_refusal_of_the_upstream_is_told_and_nothing_is_tried_again() {
     }
 }
 
-/// A shop whose access tokens live for five minutes, with a refresh token beside them or without.
+/// A shop with access tokens of five minutes, with or without refresh tokens.
 fn shop_of(upstream: &Upstream, grants: &[GrantType]) -> Shop {
     let client = TestClient::confidential("shop", "shop-secret")
         .add_redirect_uri(CALLBACK)
@@ -732,9 +739,9 @@ fn shop_of(upstream: &Upstream, grants: &[GrantType]) -> Shop {
 
 const LIFE: Duration = Duration::from_secs(300);
 
-/// L49, L57: the API never sees a token that has expired, and one renewal serves all who wait.
+/// The API never receives an expired token, and concurrent requests share one refresh.
 #[tokio::test]
-async fn an_expired_token_is_renewed_on_the_way() {
+async fn an_expired_token_is_refreshed_before_forwarding() {
     let upstream = Upstream::default();
     let shop = shop_of(
         &upstream,
@@ -754,23 +761,29 @@ async fn an_expired_token_is_renewed_on_the_way() {
         jar.take(&answer);
     }
     assert_eq!(shop.server.count_grant(GrantType::RefreshToken), 1);
-    let got = upstream.got();
-    let tokens: std::collections::BTreeSet<_> = got
+    let received = upstream.received();
+    let tokens: std::collections::BTreeSet<_> = received
         .iter()
-        .map(|got| got.headers["authorization"].to_str().unwrap().to_owned())
+        .map(|received| {
+            received.headers["authorization"]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        })
         .collect();
-    assert_eq!((got.len(), tokens.len()), (21, 2));
-    assert!(got.iter().all(|got| got.body == "kept"));
-    // The cookies that came with the answers hold the new one.
+    assert_eq!((received.len(), tokens.len()), (21, 2));
+    assert!(received.iter().all(|received| received.body == "kept"));
+    // The cookies of the responses have the new token.
     assert_eq!(shop.send(ask().jar(&jar)).await.status, StatusCode::OK);
     assert_eq!(shop.server.count_grant(GrantType::RefreshToken), 1);
-    let last = upstream.got().pop().unwrap();
+    let last = upstream.received().pop().unwrap();
     assert!(tokens.contains(last.headers["authorization"].to_str().unwrap()));
 }
 
-/// Without a fresh token the upstream does not hear of it; who has to do something about it, the status says.
+/// Without a valid access token the upstream is not called, and the status tells whether the user,
+/// the client or the authorization server has to act.
 #[tokio::test]
-async fn without_a_fresh_token_nothing_is_sent() {
+async fn without_a_valid_token_nothing_is_sent() {
     let away = Fault::status(503).only_for(GrantType::RefreshToken);
     let refused = |code| Fault::refusal(code).only_for(GrantType::RefreshToken);
     let both = &[GrantType::AuthorizationCode, GrantType::RefreshToken][..];
@@ -806,15 +819,15 @@ async fn without_a_fresh_token_nothing_is_sent() {
         assert_eq!(answer.json()["code"], code, "{name}");
         let waits = answer.headers.contains_key("retry-after");
         assert_eq!(waits, status != 401, "{name}");
-        assert!(upstream.got().is_empty(), "{name}");
+        assert!(upstream.received().is_empty(), "{name}");
         let challenge = answer.headers.contains_key("www-authenticate");
         assert_eq!(challenge, status == 401, "{name}");
     }
 }
 
-/// 504 by the clock of the application, and not a moment sooner.
+/// 504 after the timeout by the clock of the application, and not earlier.
 #[tokio::test]
-async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
+async fn an_upstream_that_does_not_respond_times_out() {
     let upstream = Upstream {
         silent: true,
         ..Upstream::default()
@@ -828,7 +841,7 @@ async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
         let shop = shop.clone();
         async move { shop.send(ask).await }
     });
-    while upstream.got().is_empty() {
+    while upstream.received().is_empty() {
         tokio::task::yield_now().await;
     }
     clock.advance(Duration::from_millis(6_999));
@@ -836,7 +849,7 @@ async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
         tokio::task::yield_now().await;
     }
     assert!(!asking.is_finished());
-    // The end of the body was progress, and the time began anew with it.
+    // The end of the body was progress and restarted the timeout.
     let mut turns = 0;
     while !asking.is_finished() && turns < 10_000 {
         clock.advance(Duration::from_millis(10));
@@ -852,9 +865,9 @@ async fn an_upstream_that_does_not_answer_is_given_up_in_time() {
     }
 }
 
-/// A relay that nobody looks in front of is no relay.
+/// A relay without a login layer cannot authenticate requests.
 #[tokio::test]
-async fn without_a_login_layer_it_says_so() {
+async fn a_relay_without_a_login_layer_reports_it() {
     let relay = Relay::new(API).unwrap().with_transport(Upstream::default());
     let app = Router::new().nest_service("/api", relay);
     let answer = send(&app, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
@@ -862,9 +875,9 @@ async fn without_a_login_layer_it_says_so() {
     assert!(answer.text().contains("LoginLayer"));
 }
 
-// Over sockets: the transport of the crate, and a server as applications run it.
+// Over sockets: the transport of the crate, and a server as in production.
 
-/// The application on a socket, before an upstream on another one, and a connection to it.
+/// The application on a socket, in front of an upstream on another one, and a connection to it.
 struct Wire {
     client: SendRequest<Body>,
     address: SocketAddr,
@@ -936,15 +949,15 @@ impl Wire {
     }
 }
 
-/// A body that is sent as the test goes on.
-struct Piecemeal(mpsc::UnboundedReceiver<Frame<Bytes>>);
+/// A body that the test sends frame by frame.
+struct StreamedBody(mpsc::UnboundedReceiver<Frame<Bytes>>);
 
-fn piecemeal() -> (mpsc::UnboundedSender<Frame<Bytes>>, Piecemeal) {
+fn streamed_body() -> (mpsc::UnboundedSender<Frame<Bytes>>, StreamedBody) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    (sender, Piecemeal(receiver))
+    (sender, StreamedBody(receiver))
 }
 
-impl http_body::Body for Piecemeal {
+impl http_body::Body for StreamedBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -960,10 +973,10 @@ fn data(text: &'static str) -> Frame<Bytes> {
     Frame::data(Bytes::from_static(text.as_bytes()))
 }
 
-/// L58: a stream arrives while it is being sent, and its trailers too.
+/// Streams arrive while they are being sent, with their trailers.
 #[tokio::test]
 async fn events_and_trailers_arrive_as_they_are_sent() {
-    let (feed, body) = piecemeal();
+    let (feed, body) = streamed_body();
     let body = Arc::new(Mutex::new(Some(body)));
     let mut wire = Wire::to(move |request| {
         let body = body.lock().unwrap().take().unwrap();
@@ -989,7 +1002,7 @@ async fn events_and_trailers_arrive_as_they_are_sent() {
     assert_eq!(response.headers()["content-type"], "text/event-stream");
     for event in ["data: 1\n\n", "data: 2\n\n"] {
         feed.send(data(event)).unwrap();
-        // The next one is not sent before this one has come out.
+        // The next one is sent after this one has arrived.
         let frame = response.frame().await.unwrap().unwrap();
         assert_eq!(frame.into_data().unwrap(), event);
     }
@@ -1002,7 +1015,7 @@ async fn events_and_trailers_arrive_as_they_are_sent() {
     assert!(response.frame().await.is_none());
 }
 
-/// What is removed from the header is removed from the trailers of an upload too, in every spelling.
+/// Fields that are removed from the header section are removed from trailers too, in any spelling.
 #[tokio::test]
 async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
     let upstream = Upstream::default();
@@ -1039,18 +1052,18 @@ async fn trailers_of_an_upload_carry_no_credentials_and_no_identity() {
     headers.insert("cookie", jar.header().parse().unwrap());
     let response = shop.app.clone().call(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
-    let got = upstream.got().pop().unwrap();
-    let mut left: Vec<_> = got.trailers.keys().map(|name| name.as_str()).collect();
+    let received = upstream.received().pop().unwrap();
+    let mut left: Vec<_> = received.trailers.keys().map(|name| name.as_str()).collect();
     left.sort_unstable();
     assert_eq!(
-        (&*got.body, &*left),
+        (&*received.body, &*left),
         (&b"abc"[..], &["x-real-ip", "x-sum"][..])
     );
 }
 
-/// An upload is not collected either: its first part is there while its last is not written yet.
+/// Request bodies are not buffered: the first part arrives before the last is written.
 #[tokio::test]
-async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
+async fn an_upload_is_streamed_and_has_no_total_time_limit() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let mut wire = Wire::to(move |mut request| {
         let heard = heard.clone();
@@ -1063,14 +1076,14 @@ async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
         }
     })
     .await;
-    let (feed, body) = piecemeal();
+    let (feed, body) = streamed_body();
     let request = wire.request("POST", "/api/upload", Body::new(body));
     let answer = tokio::spawn(wire.client.send_request(request));
     let clock = wire.server.clock();
     for part in ["one", "two", "three", "four"] {
         feed.send(data(part)).unwrap();
         assert_eq!(hear.recv().await.unwrap(), part);
-        // In all it takes longer than the upstream may take to answer.
+        // In total it takes longer than the response timeout.
         clock.advance(Duration::from_secs(20));
     }
     drop(feed);
@@ -1080,9 +1093,9 @@ async fn an_upload_reaches_the_upstream_part_by_part_and_may_take_its_time() {
     assert_eq!(body.to_bytes(), "thanks");
 }
 
-/// Whoever does not read holds up who writes: nothing piles up in between.
+/// Back-pressure: a reader that stops stops the writer, and nothing is buffered without limit.
 #[tokio::test]
-async fn a_reader_that_stops_stops_the_upstream() {
+async fn a_reader_that_stops_applies_back_pressure_to_the_upstream() {
     let written = Arc::new(Mutex::new(0_usize));
     let counter = Arc::clone(&written);
     struct Endless(Arc<Mutex<usize>>);
@@ -1110,7 +1123,7 @@ async fn a_reader_that_stops_stops_the_upstream() {
     let request = wire.request("GET", "/api/endless", Body::empty());
     let mut response = wire.client.send_request(request).await.unwrap();
     response.frame().await.unwrap().unwrap();
-    // Written, until the buffers of the sockets are full: then it stands still.
+    // Written until the socket buffers are full; then it stops.
     let mut before = 0;
     let mut still = 0;
     while still < 200 {
@@ -1120,7 +1133,7 @@ async fn a_reader_that_stops_stops_the_upstream() {
         still = if now == before { still + 1 } else { 0 };
         before = now;
     }
-    // Whoever goes away lets the upstream go, too.
+    // A closed connection ends the request to the upstream.
     drop(response);
     drop(wire.client);
     while *written.lock().unwrap() != usize::MAX {
@@ -1128,9 +1141,9 @@ async fn a_reader_that_stops_stops_the_upstream() {
     }
 }
 
-/// RFC 6455 §4: both ends agree, and then every byte goes through, in both directions.
+/// RFC 6455 §4: after a valid handshake, bytes are forwarded in both directions.
 #[tokio::test]
-async fn a_websocket_is_joined() {
+async fn a_websocket_is_connected() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let mut wire = Wire::to(move |mut request| {
         heard.send(request.headers().clone()).unwrap();
@@ -1176,15 +1189,15 @@ async fn a_websocket_is_joined() {
     }
     let mut response = wire.client.send_request(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::SWITCHING_PROTOCOLS);
-    let got = hear.recv().await.unwrap();
+    let received = hear.recv().await.unwrap();
     assert!(
-        got["authorization"]
+        received["authorization"]
             .to_str()
             .unwrap()
             .starts_with("Bearer ")
     );
-    assert!(!got.contains_key("cookie"));
-    assert_eq!(got["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
+    assert!(!received.contains_key("cookie"));
+    assert_eq!(received["sec-websocket-key"], "dGhlIHNhbXBsZSBub25jZQ==");
     let headers = response.headers();
     assert_eq!(
         headers["sec-websocket-accept"],
@@ -1201,14 +1214,14 @@ async fn a_websocket_is_joined() {
         stream.read_exact(&mut said).await.unwrap();
         assert_eq!(&said, b"edcba");
     }
-    // What closes at one end closes at the other.
+    // Closing one end closes the other.
     stream.shutdown().await.unwrap();
     assert_eq!(stream.read(&mut said).await.unwrap(), 0);
 }
 
-/// RFC 10017 §6.1.3.6: what stands in the request line, with no library in between that would mend it.
+/// RFC 10017 §6.1.3.6: raw request lines, without a library that would normalize them.
 #[tokio::test]
-async fn no_request_line_leads_elsewhere() {
+async fn no_request_line_reaches_another_origin() {
     let (heard, mut hear) = mpsc::unbounded_channel();
     let wire = Wire::to(move |request: Request<Incoming>| {
         let host = request.headers()["host"].to_str().unwrap().to_owned();
@@ -1239,13 +1252,13 @@ async fn no_request_line_leads_elsewhere() {
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
         let answer = String::from_utf8(answer).unwrap();
-        let got = hear.try_recv().ok();
+        let received = hear.try_recv().ok();
         assert_eq!(
-            got.as_ref().map(|got| got.0.as_str()),
+            received.as_ref().map(|received| received.0.as_str()),
             expected,
             "{target}: {answer}"
         );
-        if let Some((_, host)) = got {
+        if let Some((_, host)) = received {
             assert!(host.starts_with("127.0.0.1:"), "{host}");
             assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         } else {
@@ -1254,9 +1267,9 @@ async fn no_request_line_leads_elsewhere() {
     }
 }
 
-/// The token goes to nobody whose certificate is not good for that name.
+/// The token is not sent to a server without a valid certificate for the name.
 #[tokio::test]
-async fn an_upstream_with_a_foreign_certificate_gets_nothing() {
+async fn an_upstream_with_another_certificate_receives_nothing() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let key = made.signing_key.serialize_der().try_into().unwrap();
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
@@ -1294,20 +1307,20 @@ async fn an_upstream_with_a_foreign_certificate_gets_nothing() {
     assert_eq!(bytes, b"");
 }
 
-/// Nobody listens there, or hangs up: 502, and the connection to the browser goes on.
+/// A refused or closed connection: 502, and the connection to the browser stays open.
 #[tokio::test]
-async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
+async fn an_unreachable_upstream_is_a_bad_gateway() {
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let rude = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = closed.local_addr().unwrap();
+    let closed_port = closed.local_addr().unwrap();
     drop(closed);
-    let hangs_up = rude.local_addr().unwrap();
+    let closes_connection = rude.local_addr().unwrap();
     tokio::spawn(async move {
         loop {
             drop(rude.accept().await);
         }
     });
-    for api in [nobody, hangs_up] {
+    for api in [closed_port, closes_connection] {
         let mut wire = Wire::before(api).await;
         for _ in 0..2 {
             let request = wire.request("GET", "/api/x", Body::empty());
@@ -1325,9 +1338,9 @@ async fn an_upstream_that_is_not_there_is_a_bad_gateway() {
 #[allow(dead_code)]
 mod spa;
 
-/// The example does what its first lines say.
+/// The example does what its header describes.
 #[tokio::test]
-async fn the_example_gives_its_script_everything_but_the_token() {
+async fn the_example_gives_its_script_no_token() {
     let app = "http://127.0.0.1:2";
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer_address = listener.local_addr().unwrap();

@@ -1,7 +1,8 @@
-//! Where a browser is sent afterwards: every door a target can come in by, and what stays outside.
+//! Return targets: every parameter and header that a target can come from, and what is rejected
+//! (RFC 9700 §4.11).
 //!
-//! A target that is not acceptable becomes the default, `/`; one that is acceptable arrives byte for
-//! byte. Nothing in between: whatever else came out would be somebody's mended payload.
+//! An unacceptable target becomes the default, `/`; an acceptable one is kept byte for byte. There
+//! is nothing in between: a repaired payload could be a new attack.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -12,7 +13,7 @@ use tower_oauth::login::SameSite;
 use tower_oauth::testing::{Endpoint, Fault};
 use url::Url;
 
-/// L34: what applications really use.
+/// Targets that applications use.
 const LEGITIMATE: [&str; 62] = [
     "/",
     "/account",
@@ -78,7 +79,7 @@ const LEGITIMATE: [&str; 62] = [
     "/docs/auth/login",
 ];
 
-/// Ways to leave, to be put in front of a host.
+/// Prefixes that could lead to another host.
 const WAYS: [&str; 96] = [
     "//",
     "///",
@@ -199,7 +200,8 @@ const HOSTS: [&str; 18] = [
     "[::1]",
 ];
 
-/// Whole values: no host to vary, or our own routes in the spellings a proxy might mend.
+/// Complete values without a host, and the paths of the layer in spellings that a proxy may
+/// normalize.
 const WHOLE: [&str; 73] = [
     "",
     " ",
@@ -276,7 +278,7 @@ const WHOLE: [&str; 73] = [
     "/auth/login;x=1",
 ];
 
-/// Each payload as it is and as a decoder in front of us would have made it.
+/// Each payload as it is, and as a decoder in front of the application would make it.
 fn payloads() -> Vec<String> {
     let mut all: Vec<String> = WHOLE.iter().map(|&text| text.to_owned()).collect();
     for way in WAYS {
@@ -299,7 +301,7 @@ fn encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// What a browser makes of a target: still this origin, no second host, and the same once decoded.
+/// Asserts that a browser resolves the target to this origin, also after decoding.
 fn assert_stays(location: &str, name: &str) {
     let base = Url::parse(SHOP).unwrap();
     for text in std::iter::once(location.to_owned()).chain(decode(location)) {
@@ -315,7 +317,7 @@ fn assert_stays(location: &str, name: &str) {
     );
 }
 
-/// The default or the value itself (`L33`), and in either case home.
+/// Asserts that the location is the default or the payload itself, and on this origin.
 fn assert_default_or_itself(location: &str, payload: &str) {
     assert!(
         location == "/" || location == payload,
@@ -329,7 +331,8 @@ fn assert_default_or_itself(location: &str, payload: &str) {
     }
 }
 
-/// Through the sealed cookie and back: a silent login that finds nobody ends in its target.
+/// Returns where a failed silent login redirects to, after the target was kept in the encrypted
+/// cookie.
 async fn through_a_login(shop: &Shop, address: &str) -> String {
     let mut jar = Jar::default();
     let answer = shop.start(address, &mut jar).await;
@@ -341,9 +344,9 @@ async fn through_a_login(shop: &Shop, address: &str) -> String {
     answer.location().to_owned()
 }
 
-/// L31 to L34, H38
+/// The `return_to` of a login.
 #[tokio::test]
-async fn at_login_hostile_targets_become_the_default_and_good_ones_arrive_byte_for_byte() {
+async fn at_login_hostile_targets_become_the_default_and_valid_ones_are_kept() {
     let shop = Shop::new();
     for payload in payloads() {
         let address = format!("/auth/login?prompt=none&return_to={}", encode(&payload));
@@ -357,9 +360,9 @@ async fn at_login_hostile_targets_become_the_default_and_good_ones_arrive_byte_f
     assert_eq!(shop.token_calls(), 0);
 }
 
-/// L34: all but a handful of the payloads are refused outright, not merely harmless.
+/// All but a few payloads are rejected, not merely harmless.
 #[tokio::test]
-async fn what_is_let_through_of_the_hostile_list_is_known_one_by_one() {
+async fn the_accepted_payloads_of_the_hostile_list_are_known_one_by_one() {
     let shop = Shop::new();
     assert!(payloads().len() > 1900, "{}", payloads().len());
     let mut passed = Vec::new();
@@ -377,9 +380,9 @@ async fn what_is_let_through_of_the_hostile_list_is_known_one_by_one() {
     assert_eq!(passed, [""; 0]);
 }
 
-/// L31, H38
+/// The `return_to` of a sign-out.
 #[tokio::test]
-async fn at_logout_hostile_targets_become_the_default_and_good_ones_arrive_byte_for_byte() {
+async fn at_logout_hostile_targets_become_the_default_and_valid_ones_are_kept() {
     let shop = Shop::new();
     let form = |target: &str| {
         Ask::new("POST", "/auth/logout")
@@ -404,9 +407,9 @@ async fn at_logout_hostile_targets_become_the_default_and_good_ones_arrive_byte_
     }
 }
 
-/// L31, H38: the target that waits in a sealed cookie while the browser signs out over there.
+/// The target that is kept in an encrypted cookie during the sign-out at the authorization server.
 #[tokio::test]
-async fn over_the_authorization_server_a_sign_out_ends_at_its_target() {
+async fn a_sign_out_through_the_authorization_server_ends_at_its_target() {
     let shop = Shop::new();
     for (target, expected) in [
         (
@@ -433,9 +436,9 @@ async fn over_the_authorization_server_a_sign_out_ends_at_its_target() {
     }
 }
 
-/// L31, L35, H38: the address itself, as far as a request line can hold it.
+/// The URL of the request, as far as a request line can contain it.
 #[tokio::test]
-async fn the_address_of_a_guarded_page_goes_through_the_same_check() {
+async fn the_url_of_a_guarded_page_is_checked_too() {
     let server = server();
     let login = login(&server);
     let app = axum::Router::new()
@@ -446,7 +449,7 @@ async fn the_address_of_a_guarded_page_goes_through_the_same_check() {
     let mut tried = 0;
     for payload in payloads() {
         let fits = payload.starts_with('/') && payload.parse::<http::Uri>().is_ok();
-        // Our own routes answer for themselves, and a fragment is never sent.
+        // Routes of the layer respond themselves, and a fragment is never sent.
         if !fits || payload.contains('#') || payload.starts_with("/auth/") {
             continue;
         }
@@ -475,9 +478,9 @@ async fn the_address_of_a_guarded_page_goes_through_the_same_check() {
     }
 }
 
-/// L35
+/// Only a GET can be repeated after the login.
 #[tokio::test]
-async fn the_address_of_what_is_no_get_is_never_returned_to() {
+async fn only_the_url_of_a_get_is_a_return_target() {
     let shop = Shop::new();
     for method in [
         "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "PROPFIND",
@@ -492,9 +495,9 @@ async fn the_address_of_what_is_no_get_is_never_returned_to() {
     }
 }
 
-/// L31, H38: the way to begin anew on a page of an error, for people and for programs.
+/// The login URL of error responses, for pages and programs.
 #[tokio::test]
-async fn an_error_page_offers_no_way_out() {
+async fn an_error_page_links_to_no_other_origin() {
     let shop = Shop::new();
     let mut targets = payloads();
     targets.retain(|payload| payload.len() % 3 == 0);
@@ -527,9 +530,9 @@ async fn an_error_page_offers_no_way_out() {
     }
 }
 
-/// L31: an htmx request says which page it is on; whoever sends the header can say anything.
+/// An htmx request names its page, but any client can send the header.
 #[tokio::test]
-async fn the_page_that_htmx_names_goes_through_the_same_check() {
+async fn the_page_that_htmx_names_is_checked_too() {
     let shop = Shop::new();
     for payload in payloads() {
         for current in [format!("{SHOP}{payload}"), payload.clone()] {
@@ -544,7 +547,7 @@ async fn the_page_that_htmx_names_goes_through_the_same_check() {
             let location = answer.header("hx-redirect");
             assert!(location.starts_with("/auth/login"), "{location}");
             let target = parameter(location, "return_to").unwrap_or_else(|| "/".to_owned());
-            // An address of ours in full is where the browser is, not where somebody sends it.
+            // A URL of this origin is where the browser is.
             let named = current.strip_prefix(SHOP).unwrap_or_default();
             assert_default_or_itself(&target, named);
         }
@@ -557,9 +560,9 @@ async fn the_page_that_htmx_names_goes_through_the_same_check() {
     assert_eq!(back.as_deref(), Some("/notes?a=1#b"));
 }
 
-/// L31: the default is configuration, and is refused where it is given.
+/// The default is checked at configuration.
 #[test]
-fn a_default_that_would_leave_is_refused() {
+fn a_default_on_another_origin_is_rejected() {
     let server = server();
     for payload in payloads() {
         let made = login(&server).with_default_return_to(&payload);
@@ -571,14 +574,14 @@ fn a_default_that_would_leave_is_refused() {
             "{target}"
         );
     }
-    // What is too long to be kept with a login cannot be where every login goes.
+    // A default that is too long to be stored would fail for every login.
     let long = format!("/{}", "a".repeat(600));
     assert!(login(&server).with_default_return_to(&long).is_err());
 }
 
-/// L33, H40, H41, H43, H44: the parameter itself.
+/// Repeated, encoded and long parameters.
 #[tokio::test]
-async fn a_target_that_is_said_twice_oddly_or_at_length_is_the_default() {
+async fn a_repeated_oddly_encoded_or_long_target_becomes_the_default() {
     let shop = Shop::new();
     let kept = format!("/{}", "a".repeat(511));
     let long = format!("/{}", "a".repeat(512));
@@ -590,47 +593,35 @@ async fn a_target_that_is_said_twice_oddly_or_at_length_is_the_default() {
     let chain = "/auth/login?return_to=".repeat(1000);
     for (name, query, expected) in [
         (
-            "H40 good then evil",
+            "good then evil",
             "return_to=/notes&return_to=//evil.example",
             "/",
         ),
         (
-            "H40 evil then good",
+            "evil then good",
             "return_to=//evil.example&return_to=/notes",
             "/",
         ),
+        ("twice the same", "return_to=/notes&return_to=/notes", "/"),
+        ("once escaped", "return_to=/notes&return%5Fto=/mine", "/"),
+        ("empty then good", "return_to=&return_to=/notes", "/"),
+        ("bare then good", "return_to&return_to=/notes", "/"),
+        ("escaped name", "return%5fto=/notes", "/notes"),
         (
-            "H40 twice the same",
-            "return_to=/notes&return_to=/notes",
-            "/",
-        ),
-        (
-            "H40 once escaped",
-            "return_to=/notes&return%5Fto=/mine",
-            "/",
-        ),
-        ("H40 empty then good", "return_to=&return_to=/notes", "/"),
-        ("H40 bare then good", "return_to&return_to=/notes", "/"),
-        ("H41 escaped name", "return%5fto=/notes", "/notes"),
-        (
-            "H41 wholly escaped name",
+            "wholly escaped name",
             "%72%65%74%75%72%6e%5f%74%6f=%2Fnotes",
             "/notes",
         ),
-        ("H41 escaped name, evil", "return%5fto=//evil.example", "/"),
-        ("H41 other case is another name", "Return_To=/notes", "/"),
-        ("H41 array is another name", "return_to[]=/notes", "/"),
-        (
-            "H41 a blank before is another name",
-            "+return_to=/notes",
-            "/",
-        ),
+        ("escaped name, evil", "return%5fto=//evil.example", "/"),
+        ("other case is another name", "Return_To=/notes", "/"),
+        ("array is another name", "return_to[]=/notes", "/"),
+        ("a blank before is another name", "+return_to=/notes", "/"),
         ("a semicolon separates nothing", "a=b;return_to=/notes", "/"),
-        ("H43 nested", &format!("return_to={}", encode(&nested)), "/"),
-        ("H43 a thousand times", &format!("return_to={chain}"), "/"),
-        ("H44 512 bytes", &format!("return_to={kept}"), &kept),
-        ("H44 513 bytes", &format!("return_to={long}"), "/"),
-        ("H44 8 KiB", &format!("return_to={longer}"), "/"),
+        ("nested", &format!("return_to={}", encode(&nested)), "/"),
+        ("a thousand times", &format!("return_to={chain}"), "/"),
+        ("512 bytes", &format!("return_to={kept}"), &kept),
+        ("513 bytes", &format!("return_to={long}"), "/"),
+        ("8 KiB", &format!("return_to={longer}"), "/"),
         ("nothing", "return_to", "/"),
         ("empty", "return_to=", "/"),
     ] {
@@ -639,9 +630,9 @@ async fn a_target_that_is_said_twice_oddly_or_at_length_is_the_default() {
     }
 }
 
-/// L34, L38: the page that a Strict session lands on has the target in an attribute, in a refresh.
+/// The page after a login with a Strict cookie has the target in an attribute and in a refresh.
 #[tokio::test]
-async fn on_the_landing_page_a_target_stays_one_attribute() {
+async fn on_the_signed_in_page_a_target_stays_one_attribute() {
     let shop = Shop::with(|login| login.with_same_site(SameSite::Strict));
     for target in [
         "/a?b='\"><script>alert(1)</script>&c=d;url=//evil.example",
@@ -673,7 +664,7 @@ async fn on_the_landing_page_a_target_stays_one_attribute() {
     }
 }
 
-/// L36: whatever led here, the browser goes on with a GET and without a body.
+/// RFC 9700 §4.12: after any redirect, browsers use GET without a body.
 #[tokio::test]
 async fn every_redirect_is_a_303() {
     let shop = Shop::new();

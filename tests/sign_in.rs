@@ -1,4 +1,4 @@
-//! A person signs in at the test server, with every kind of client, key and ID token.
+//! A user signs in at the test server, with each kind of client, key and ID token.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 use axum::Router;
@@ -26,7 +26,7 @@ fn server() -> TestServer {
 
 async fn home(session: Option<Session>) -> String {
     session.map_or_else(
-        || "nobody".to_owned(),
+        || "signed out".to_owned(),
         |session| session.subject().to_owned(),
     )
 }
@@ -98,7 +98,7 @@ async fn each_kind_of_client_signs_in_with_one_token_request() {
 }
 
 #[tokio::test]
-async fn a_wrong_secret_is_a_mistake_of_ours_and_no_session() {
+async fn a_wrong_client_secret_is_a_500_and_no_session() {
     let server = server();
     let browser = browser(&server, Client::confidential("shop", "wrong"));
     let page = sign_in(&browser).await;
@@ -123,7 +123,7 @@ async fn id_tokens_of_every_default_algorithm_are_verified() {
 }
 
 #[tokio::test]
-async fn new_keys_are_fetched_by_the_login_that_meets_them() {
+async fn new_keys_are_fetched_by_the_login_that_needs_them() {
     let server = server();
     let app = shop(
         &server.authorization_server(),
@@ -139,25 +139,21 @@ async fn new_keys_are_fetched_by_the_login_that_meets_them() {
 }
 
 #[tokio::test]
-async fn a_bad_id_token_is_no_session_and_asks_for_no_userinfo() {
+async fn an_invalid_id_token_creates_no_session_and_requests_no_userinfo() {
     let now = server().clock().unix_seconds();
     let claims: [(&str, &'static str, Value); 12] = [
-        ("H88 aud of another client", "aud", json!("other")),
-        ("H88 two aud", "aud", json!(["shop", "other"])),
-        ("H88 azp", "azp", json!("other")),
-        (
-            "H88 iss as a list",
-            "iss",
-            json!(["https://id.example.test"]),
-        ),
-        ("H88 sub empty", "sub", json!("")),
-        ("H88 sub a number", "sub", json!(1)),
-        ("H88 sub too long", "sub", json!("a".repeat(256))),
-        ("H88 iat ahead", "iat", json!(now + 3600)),
-        ("H88 nbf ahead", "nbf", json!(now + 3600)),
-        ("H88 exp past", "exp", json!(now - 3600)),
-        ("H88 nonce", "nonce", json!("other")),
-        ("H88 at_hash", "at_hash", json!("other")),
+        ("aud of another client", "aud", json!("other")),
+        ("two aud", "aud", json!(["shop", "other"])),
+        ("azp", "azp", json!("other")),
+        ("iss as a list", "iss", json!(["https://id.example.test"])),
+        ("sub empty", "sub", json!("")),
+        ("sub a number", "sub", json!(1)),
+        ("sub too long", "sub", json!("a".repeat(256))),
+        ("iat ahead", "iat", json!(now + 3600)),
+        ("nbf ahead", "nbf", json!(now + 3600)),
+        ("exp past", "exp", json!(now - 3600)),
+        ("nonce", "nonce", json!("other")),
+        ("at_hash", "at_hash", json!("other")),
     ];
     for (name, claim, value) in claims {
         let fault = Fault::id_token(move |mint| mint.with_claim(claim, value.clone()));
@@ -207,7 +203,7 @@ async fn refuses(name: &str, fault: Fault) {
 }
 
 #[tokio::test]
-async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
+async fn userinfo_is_requested_on_demand_and_must_have_the_same_subject() {
     let server = server();
     let browser = browser(&server, Client::confidential("shop", "secret"));
     sign_in(&browser).await;
@@ -226,7 +222,7 @@ async fn userinfo_is_asked_on_demand_and_must_be_of_the_same_person() {
 }
 
 #[tokio::test]
-async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subject() {
+async fn the_issuer_audience_and_subject_of_signed_userinfo_are_verified() {
     let server = server();
     let browser = browser(&server, Client::confidential("shop", "secret"));
     sign_in(&browser).await;
@@ -268,7 +264,7 @@ async fn a_signed_userinfo_response_is_verified_down_to_issuer_audience_and_subj
 }
 
 #[tokio::test]
-async fn a_code_is_not_sent_again_when_its_answer_was_lost() {
+async fn a_code_is_not_sent_again_if_the_token_response_was_lost() {
     let server = server();
     server.fail(Endpoint::Token, Fault::lose_response());
     let browser = browser(&server, Client::confidential("shop", "secret"));

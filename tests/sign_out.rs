@@ -1,4 +1,4 @@
-//! Signing out for good: no copy, no slow response, no leftover cookie brings anybody back.
+//! Sign-out is final: no copy of the cookie, slow response or leftover cookie restores the session.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -24,9 +24,9 @@ fn sign_out() -> Ask {
     Ask::new("POST", "/auth/logout").with(&OWN)
 }
 
-/// L62, L47: in this process the session is over, wherever else its cookie is.
+/// In this process the session has ended for all copies of its cookie.
 #[tokio::test]
-async fn a_copied_cookie_is_refused_everywhere_after_the_sign_out() {
+async fn a_copied_cookie_is_rejected_everywhere_after_the_sign_out() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let other_device = shop.signed_in().await;
@@ -51,20 +51,20 @@ async fn a_copied_cookie_is_refused_everywhere_after_the_sign_out() {
             assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
             assert_eq!(answer.sets(), [""; 0], "{path}");
         }
-        // A second sign-out with it sends nobody to the authorization server.
+        // A second sign-out with it does not redirect to the authorization server.
         let answer = shop.send(sign_out().jar(copy)).await;
         assert_eq!(answer.location(), "/");
     }
-    // Only this session: the same person on another device stays.
+    // Only this session: the user's session on another device continues.
     assert_eq!(shop.greeting(&other_device).await, "hello alice");
-    // And for as long as the cookie could have lived.
+    // For as long as the cookie could be valid.
     shop.clock().advance(Duration::from_secs(3000));
     assert_eq!(shop.greeting(&newer).await, "hello stranger");
 }
 
-/// All clones of a layer, and everything set on them since, share what was ended.
+/// All clones of a layer, with any later settings, share ended sessions.
 #[tokio::test]
-async fn clones_of_the_layer_know_of_the_sign_out() {
+async fn clones_of_the_layer_share_the_sign_out() {
     let server = server();
     let layer = login(&server);
     let first = app(&layer);
@@ -82,9 +82,9 @@ async fn clones_of_the_layer_know_of_the_sign_out() {
     );
 }
 
-/// L47: the response of a request that began before the sign-out does not undo it.
+/// The response to a request from before the sign-out does not undo it.
 #[tokio::test]
-async fn a_slow_response_does_not_bring_the_session_back() {
+async fn a_slow_response_does_not_restore_the_session() {
     let (arrived, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let waits = (Arc::clone(&arrived), Arc::clone(&go_on));
     let server = server();
@@ -98,7 +98,7 @@ async fn a_slow_response_does_not_bring_the_session_back() {
     let jar = shop.signed_in().await;
     shop.clock().advance(Duration::from_secs(600));
 
-    // Undisturbed, it writes the session anew.
+    // Otherwise it renews the cookie.
     let begin = || {
         let (shop, jar) = (shop.clone(), jar.clone());
         tokio::spawn(async move { shop.send(Ask::page("/slow").jar(&jar)).await })
@@ -117,9 +117,9 @@ async fn a_slow_response_does_not_bring_the_session_back() {
     assert_eq!(answer.set_cookies(), [""; 0]);
 }
 
-/// L64: whatever is there of ours goes, in every combination, and nothing else.
+/// All cookies of the layer are cleared, in every combination, and no others.
 #[tokio::test]
-async fn everything_of_ours_is_cleared() {
+async fn all_cookies_of_the_layer_are_cleared() {
     for end_session_endpoint in [true, false] {
         let shop = Shop::new();
         if !end_session_endpoint {
@@ -153,13 +153,13 @@ async fn everything_of_ours_is_cleared() {
     }
 }
 
-/// L62: local first; an authorization server that is down or hangs keeps nobody signed in.
+/// The local session ends first; an outage of the authorization server keeps no user signed in.
 #[tokio::test]
-async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
+async fn an_unavailable_authorization_server_keeps_no_user_signed_in() {
     for fault in [Fault::status(500), Fault::hang(), Fault::disconnect()] {
         let shop = Shop::new();
         let jar = shop.signed_in().await;
-        // A replica that has just started, and knows nothing of the server yet.
+        // A replica that has just started, and has not fetched the metadata.
         let replica = Shop {
             app: app(&login_with(
                 &shop.server,
@@ -174,7 +174,7 @@ async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
             tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await })
         };
         shop.server.wait_for(Endpoint::Metadata, 1).await;
-        // While that lasts, the session is over already.
+        // In the meantime, the session has ended already.
         assert_eq!(replica.greeting(&jar).await, "hello stranger");
         while !request.is_finished() {
             shop.clock().advance(Duration::from_secs(1));
@@ -186,9 +186,9 @@ async fn an_authorization_server_that_does_not_answer_keeps_nobody_signed_in() {
     }
 }
 
-/// L62: two seconds for the server to say where a sign-out goes on, and then it does without.
+/// After two seconds without metadata, the sign-out skips the authorization server.
 #[tokio::test]
-async fn a_sign_out_waits_two_seconds_at_most_for_a_server_that_hangs() {
+async fn a_sign_out_waits_at_most_two_seconds_for_a_hanging_server() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     let replica = Shop {
@@ -200,19 +200,19 @@ async fn a_sign_out_waits_two_seconds_at_most_for_a_server_that_hangs() {
     let request = tokio::spawn(async move { replica.send(sign_out().jar(&jar)).await });
     shop.server.wait_for(Endpoint::Metadata, 1).await;
     shop.clock().advance(Duration::from_millis(1999));
-    come_to_rest().await;
+    run_pending_tasks().await;
     assert!(!request.is_finished());
     shop.clock().advance(Duration::from_millis(1));
-    come_to_rest().await;
+    run_pending_tasks().await;
     assert!(request.is_finished());
     let answer = request.await.unwrap();
     assert_eq!(answer.location(), "/");
     assert_eq!(answer.clears(), [SESSION]);
 }
 
-/// L62: the session is over before a form is read, and a form that does not come in time is none.
+/// The session ends before the form is read, and a form that is not received in time is ignored.
 #[tokio::test]
-async fn a_form_that_never_ends_does_not_hold_up_a_sign_out() {
+async fn an_endless_form_does_not_delay_a_sign_out() {
     for (begin, expected) in [("", "/notes"), ("return_to=%2Fmine&x=", "/notes")] {
         let shop = Shop::new();
         let fault = Fault::without_member("end_session_endpoint");
@@ -225,11 +225,11 @@ async fn a_form_that_never_ends_does_not_hold_up_a_sign_out() {
             .body(axum::body::Body::new(Endless(begin)))
             .unwrap();
         let request = tokio::spawn(shop.app.clone().oneshot(request));
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert_eq!(shop.greeting(&jar).await, "hello stranger", "{begin}");
         assert!(!request.is_finished(), "{begin}");
         shop.clock().advance(Duration::from_secs(5));
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert!(request.is_finished(), "{begin}");
         let answer = Answer::read(request.await.unwrap().unwrap()).await;
         assert_eq!(answer.location(), expected, "{begin}");
@@ -237,7 +237,7 @@ async fn a_form_that_never_ends_does_not_hold_up_a_sign_out() {
     }
 }
 
-/// The beginning of a body, and nothing more.
+/// A body that never ends.
 struct Endless(&'static str);
 
 impl http_body::Body for Endless {
@@ -255,15 +255,15 @@ impl http_body::Body for Endless {
     }
 }
 
-async fn come_to_rest() {
+async fn run_pending_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// L65: the state is good once, in its browser, for ten minutes, and for its own sign-out.
+/// The state is valid once, in its browser, for ten minutes, and for its own sign-out.
 #[tokio::test]
-async fn the_way_back_is_checked_against_the_cookie() {
+async fn the_post_logout_redirect_is_checked_against_the_cookie() {
     let shop = Shop::new();
     let logout = "__Host-Http-shop-logout";
     let leave = async || {
@@ -313,7 +313,8 @@ async fn the_way_back_is_checked_against_the_cookie() {
     assert_eq!(answer.location(), "/");
 }
 
-/// L60, H101: in a browser: images, frames, scripts and forms of others, and a link that asks.
+/// In a browser: images, frames, scripts and forms of other sites, and a link that asks for
+/// confirmation.
 #[tokio::test]
 async fn no_other_site_signs_a_browser_out() {
     let shop = Shop::new();
@@ -343,7 +344,7 @@ async fn no_other_site_signs_a_browser_out() {
         assert!(asks.text().contains("Sign out?"), "{site} {}", asks.text());
         assert!(signed_in().await, "{site} link");
     }
-    // Our own pages, which somebody may have put an image into.
+    // Pages of this application into which an attacker may have injected an image.
     let page = browser.document(&format!("{SHOP}/notes"), &form).unwrap();
     for destination in ["image", "iframe", "script"] {
         page.load(LOGOUT, destination).await.unwrap();
@@ -354,9 +355,9 @@ async fn no_other_site_signs_a_browser_out() {
     assert!(!signed_in().await);
 }
 
-/// L60: the page that asks works in browsers that say nothing of where a request comes from.
+/// The confirmation works in browsers without fetch metadata.
 #[tokio::test]
-async fn an_old_browser_is_asked_and_signs_out() {
+async fn an_old_browser_confirms_and_signs_out() {
     let shop = Shop::new();
     let browser = shop.browser().without_fetch_metadata();
     let page = browser.navigate(&format!("{SHOP}/account")).await.unwrap();
@@ -375,9 +376,9 @@ async fn an_old_browser_is_asked_and_signs_out() {
     assert_eq!(shop.server.count(Endpoint::EndSession), 1);
 }
 
-/// L60: what the page that asks repeats is a target that was accepted, escaped.
+/// The confirmation page contains only an accepted target, escaped.
 #[tokio::test]
-async fn the_page_that_asks_repeats_nothing_hostile() {
+async fn the_confirmation_page_contains_no_unchecked_input() {
     let shop = Shop::new();
     let jar = shop.signed_in().await;
     for hostile in [
@@ -396,14 +397,14 @@ async fn the_page_that_asks_repeats_nothing_hostile() {
         let policy = answer.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none';"), "{policy}");
         assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
-        // Chromium and Safari hold the redirect to the authorization server against it.
+        // Chromium and Safari apply `form-action` to the redirect to the authorization server.
         assert!(!policy.contains("form-action"), "{policy}");
     }
 }
 
-/// L20, H34: who signs in as somebody else leaves no session behind that a copy could use.
+/// Signing in as another user leaves no session for a copy of the old cookie.
 #[tokio::test]
-async fn signing_in_again_ends_the_session_before() {
+async fn signing_in_again_ends_the_previous_session() {
     let shop = Shop::new();
     let mut jar = shop.signed_in().await;
     let alice = jar.clone();
@@ -412,7 +413,7 @@ async fn signing_in_again_ends_the_session_before() {
     assert_eq!(shop.greeting(&alice).await, "hello stranger");
 }
 
-/// The same where the cookie is Strict, and the callback does not see it.
+/// The same with a Strict cookie, which the callback does not see.
 #[tokio::test]
 async fn signing_in_again_ends_a_strict_session_too() {
     let shop = Shop::with(|login| login.with_same_site(SameSite::Strict));
@@ -429,12 +430,12 @@ async fn signing_in_again_ends_a_strict_session_too() {
     assert_eq!(shop.greeting(&alice).await, "hello stranger");
 }
 
-/// L47: the browser may show an older cookie than it is about to get.
+/// The browser may send an older cookie than the latest one.
 #[tokio::test]
-async fn signing_out_with_a_cookie_that_is_too_old_ends_its_younger_copy() {
+async fn signing_out_with_an_expired_cookie_ends_its_younger_copy() {
     let shop = Shop::new();
     let old = shop.signed_in().await;
-    // A refresh would make one session of the two.
+    // A refresh would make the two one session.
     shop.server.fail(Endpoint::Token, Fault::status(503));
     let mut young = old.clone();
     shop.clock().advance(Duration::from_secs(40 * 60));

@@ -6,7 +6,7 @@ use axum_core::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::request::Parts;
 
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::session::Session;
 
 /// The rejection of the [`Session`] extractor: the user is not signed in, or the layer is missing.
@@ -23,7 +23,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
         let context = login_context(parts)?;
         parts.extensions.get::<Self>().cloned().ok_or_else(|| {
-            let response = context.ask_to_log_in(&parts.method, &parts.headers);
+            let response = context.login_required(&parts.method, &parts.headers);
             SessionRejection(Box::new(response))
         })
     }
@@ -50,8 +50,8 @@ impl IntoResponse for SessionRejection {
 
 fn login_context(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
     let context = parts.extensions.get::<LoginContext>();
-    let context = context.ok_or_else(|| SessionRejection(Box::new(missing(NO_LAYER))))?;
-    context.look();
+    let context = context.ok_or_else(|| SessionRejection(Box::new(misconfigured(NO_LAYER))))?;
+    context.note_session_dependence();
     Ok(context)
 }
 

@@ -1,4 +1,4 @@
-//! Reading a small form out of a request body.
+//! Reads a small form from a request body.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -11,7 +11,8 @@ use http_body::Body;
 
 use crate::protocol::form;
 
-/// The pairs of a url-encoded form; nothing for another type, a body that breaks off or a large one.
+/// Returns the parameters of a URL-encoded form; `None` for another content type, an incomplete
+/// body or one over the limit.
 pub(super) async fn read_form<B: Body>(
     headers: &HeaderMap,
     mut body: Pin<&mut B>,
@@ -26,7 +27,7 @@ pub(super) async fn read_form<B: Body>(
     form::parse(std::str::from_utf8(&text).ok()?).ok()
 }
 
-/// Reads to the end; `None` for a body that breaks off or a large one.
+/// Reads the body to the end; `None` if it is incomplete or over the limit.
 fn poll_text<B: Body>(
     mut body: Pin<&mut B>,
     text: &mut Vec<u8>,
@@ -38,14 +39,14 @@ fn poll_text<B: Body>(
         };
         let mut data = match frame.into_data() {
             Ok(data) if data.has_remaining() => data,
-            // Pieces without content count towards no limit of size, and a body can have any number of them ready:
-            // between them the time limit of the caller has its turn.
+            // Empty frames do not count toward the size limit, and a body can have any number of
+            // them ready. Yielding between them lets the caller's timeout fire.
             _ => {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
         };
-        if text.len() + data.remaining() > MAX_FORM {
+        if text.len() + data.remaining() > MAX_FORM_BYTES {
             return Poll::Ready(None);
         }
         while data.has_remaining() {
@@ -58,5 +59,5 @@ fn poll_text<B: Body>(
     Poll::Ready(Some(()))
 }
 
-/// Our own form is empty; an application's may hold a return target.
-const MAX_FORM: usize = 16 * 1024;
+/// The form of the sign-out page has no fields; an application's may have a return target.
+const MAX_FORM_BYTES: usize = 16 * 1024;

@@ -1,6 +1,7 @@
-//! The session in its cookies: one, or numbered chunks of it where one is too small (`L42`).
+//! A session in cookies: one cookie, or numbered chunks if one is too small.
 //!
-//! How many there are is counted inside the seal: a missing, foreign or swapped chunk opens as nothing.
+//! The chunk count is part of the encrypted record, so a missing, foreign or swapped chunk does not
+//! open.
 
 use zeroize::Zeroizing;
 
@@ -10,9 +11,9 @@ use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
 
-/// Why a session cannot be written into cookies.
+/// Why a session cannot be stored in cookies.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum NotWritten {
+pub(super) enum SealSessionError {
     #[error(
         "a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store"
     )]
@@ -21,52 +22,52 @@ pub(super) enum NotWritten {
     Random(#[from] RandomError),
 }
 
-/// The cookies that hold the session: names without our prefix, and values. The raw ID token is left
-/// out where it would not fit with it.
+/// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
+/// out if it does not fit.
 pub(super) fn seal(
-    sealer: &CookieCipher,
+    cipher: &CookieCipher,
     record: &SessionRecord,
-) -> Result<Vec<(String, String)>, NotWritten> {
-    match seal_as_it_is(sealer, record) {
-        Err(NotWritten::TooLarge(_)) if record.id_token().is_some() => {
-            seal_as_it_is(sealer, &record.clone().without_id_token())
+) -> Result<Vec<(String, String)>, SealSessionError> {
+    match seal_record(cipher, record) {
+        Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
+            seal_record(cipher, &record.clone().without_id_token())
         }
         sealed => sealed,
     }
 }
 
-fn seal_as_it_is(
-    sealer: &CookieCipher,
+fn seal_record(
+    cipher: &CookieCipher,
     record: &SessionRecord,
-) -> Result<Vec<(String, String)>, NotWritten> {
+) -> Result<Vec<(String, String)>, SealSessionError> {
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
-    let count = length.div_ceil(CHUNK);
+    let count = length.div_ceil(CHUNK_BYTES);
     let names = names(count);
     let cost = length
         + names
             .iter()
-            .map(|name| CookieNames::cost(&sealer.names.full(name), ""))
+            .map(|name| CookieNames::cost(&cipher.names.full(name), ""))
             .sum::<usize>();
-    let (Ok(counted), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
-        return Err(NotWritten::TooLarge(cost));
+    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
+        return Err(SealSessionError::TooLarge(cost));
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
-    plain.push(counted);
+    plain.push(count_byte);
     plain.extend_from_slice(&record);
-    let sealed = sealer.seal(Purpose::Session, SESSION, &plain)?;
+    let sealed = cipher.seal(Purpose::Session, SESSION, &plain)?;
     let mut rest = sealed.as_str();
     Ok(names
         .into_iter()
         .map(|name| {
-            let (value, after) = rest.split_at(rest.len().min(CHUNK));
+            let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
             rest = after;
             (name, value.to_owned())
         })
         .collect())
 }
 
-/// What so many cookies of a session are called, without our prefix.
+/// Returns the names of `count` cookies of a session, without prefix.
 pub(super) fn names(count: usize) -> Vec<String> {
     match count {
         1 => vec![SESSION.to_owned()],
@@ -76,26 +77,31 @@ pub(super) fn names(count: usize) -> Vec<String> {
     }
 }
 
-/// Opens a session that is in so many cookies.
-pub(super) fn read(sealer: &CookieCipher, text: &str, count: usize) -> Option<SessionRecord> {
-    let plain = sealer.open(Purpose::Session, SESSION, text)?;
-    let (&counted, record) = plain.split_first()?;
-    if usize::from(counted) != count {
+/// Opens a session that was stored in `count` cookies.
+pub(super) fn open_chunks(
+    cipher: &CookieCipher,
+    text: &str,
+    count: usize,
+) -> Option<SessionRecord> {
+    let plain = cipher.open(Purpose::Session, SESSION, text)?;
+    let (&stored_count, record) = plain.split_first()?;
+    if usize::from(stored_count) != count {
         return None;
     }
     SessionRecord::from_bytes(record)
 }
 
-/// All session cookies together, names included, as a request carries them. With the transactions they
-/// stay below the 8 KiB at which proxies cut.
+/// Limit on all session cookies together, names included, as a request carries them. With the
+/// transaction cookies they stay below 8 KiB, at which proxies reject header fields.
 const MAX_BYTES: usize = 5 * 1024 - 64;
 
-/// A value of this length fits, with name and attributes, into the 4093 bytes of the strictest browser.
-const CHUNK: usize = 3800;
+/// A value of this length fits, with name and attributes, into 4093 bytes, the smallest limit among
+/// browsers.
+const CHUNK_BYTES: usize = 3800;
 
-const _: () = assert!(MAX_BYTES.div_ceil(CHUNK) + 1 == SESSION_NAMES.len());
+const _: () = assert!(MAX_BYTES.div_ceil(CHUNK_BYTES) + 1 == SESSION_NAMES.len());
 
-/// More than `MAX_BYTES` can need: what a request may present at all.
+/// The number of chunks that a request may present; more than `MAX_BYTES` can need.
 pub(super) const MAX_CHUNKS: usize = 8;
 
 #[cfg(test)]
@@ -108,7 +114,7 @@ mod tests {
     use crate::login::cookies::Jar;
     use crate::random::Random;
 
-    fn sealer() -> CookieCipher {
+    fn cipher() -> CookieCipher {
         CookieCipher {
             key: CookieKey::from_bytes(&[7; 32]).unwrap(),
             random: Random::system(),
@@ -117,9 +123,9 @@ mod tests {
         }
     }
 
-    /// A session as it is written, by hand: the number of chunks and the schema come first.
-    fn plain(counted: u8, schema: u8) -> Vec<u8> {
-        let mut bytes = vec![counted, schema];
+    /// A serialized session; the chunk count and the schema version come first.
+    fn plain(count: u8, schema: u8) -> Vec<u8> {
+        let mut bytes = vec![count, schema];
         bytes.extend([9; 32]);
         bytes.extend(0_u64.to_be_bytes());
         for time in [1_800_000_000_i64, 1_800_000_000, 1_800_028_800] {
@@ -141,18 +147,19 @@ mod tests {
     }
 
     fn open_plain(plain: &[u8]) -> Option<SessionRecord> {
-        let sealer = sealer();
-        let sealed = sealer.seal(Purpose::Session, SESSION, plain).unwrap();
+        let cipher = cipher();
+        let sealed = cipher.seal(Purpose::Session, SESSION, plain).unwrap();
         let mut headers = HeaderMap::new();
         let field = format!("shop-session={sealed}");
         headers.insert("cookie", HeaderValue::try_from(field).unwrap());
-        let jar = Jar::read(&headers, &sealer.names);
-        jar.one(SESSION).and_then(|text| read(&sealer, text, 1))
+        let jar = Jar::read(&headers, &cipher.names);
+        jar.one(SESSION)
+            .and_then(|text| open_chunks(&cipher, text, 1))
     }
 
-    /// `L46`, `H52`: well sealed, and still no session of this version.
+    /// Correctly encrypted, but not a session of this version.
     #[test]
-    fn a_sealed_text_of_another_version_or_number_is_nobody() {
+    fn a_sealed_record_of_another_version_or_chunk_count_is_no_session() {
         assert!(open_plain(&plain(1, 2)).is_some());
         for (name, plain) in [
             ("a newer schema", plain(1, 3)),

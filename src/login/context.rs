@@ -1,4 +1,4 @@
-//! What the layer leaves in a request for those inside: that it is there, and how to ask for a login.
+//! The request extension by which inner services and extractors find the login layer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,27 +8,27 @@ use http::uri::PathAndQuery;
 use http::{Method, Uri};
 
 use super::navigation;
-use super::response::Answer;
+use super::response::LayerResponse;
 use super::settings::Settings;
 
-/// In the extensions of every request that went through a login layer.
+/// The login layer around a service, in the extensions of every request.
 #[derive(Clone, Debug)]
-pub(crate) struct LoginContext(Arc<Inner>);
+pub(crate) struct LoginContext(Arc<LoginContextInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct LoginContextInner {
     settings: Arc<Settings>,
-    /// The address as the browser knows it: routers inside may cut it.
+    /// The path and query as sent by the browser; nested routers may shorten the URI.
     original: Option<PathAndQuery>,
-    looked: AtomicBool,
+    depends_on_session: AtomicBool,
 }
 
 impl LoginContext {
     pub(super) fn new(settings: Arc<Settings>, uri: &Uri) -> Self {
-        Self(Arc::new(Inner {
+        Self(Arc::new(LoginContextInner {
             settings,
             original: uri.path_and_query().cloned(),
-            looked: AtomicBool::new(false),
+            depends_on_session: AtomicBool::new(false),
         }))
     }
 
@@ -36,9 +36,9 @@ impl LoginContext {
         self.0.settings.layer
     }
 
-    /// Notes that the response depends on who is signed in, so that no cache keeps it for others (`L7`).
-    pub(crate) fn look(&self) {
-        self.0.looked.store(true, Ordering::Relaxed);
+    /// Records that the response depends on the session, so that no shared cache may store it.
+    pub(crate) fn note_session_dependence(&self) {
+        self.0.depends_on_session.store(true, Ordering::Relaxed);
     }
 
     #[cfg(feature = "relay")]
@@ -46,17 +46,17 @@ impl LoginContext {
         &self.0.settings
     }
 
-    pub(super) fn looked(&self) -> bool {
-        self.0.looked.load(Ordering::Relaxed)
+    pub(super) fn depends_on_session(&self) -> bool {
+        self.0.depends_on_session.load(Ordering::Relaxed)
     }
 
-    /// The answer to a request that needs a session and has none.
-    pub(crate) fn ask_to_log_in(&self, method: &Method, headers: &HeaderMap) -> Answer {
-        self.look();
-        // `L35`: only a GET is a navigation, so the address of another request is never returned to.
+    /// Returns the response to a request that needs a session and has none.
+    pub(crate) fn login_required(&self, method: &Method, headers: &HeaderMap) -> LayerResponse {
+        self.note_session_dependence();
+        // Only a GET is a navigation, so users never return to the URL of another method.
         let original = self.0.original.as_ref().map(PathAndQuery::as_str);
         let settings = &self.0.settings;
-        let kind = navigation::kind(method, headers, &settings.origin);
-        settings.ask_to_log_in(kind, headers, original)
+        let kind = navigation::request_kind(method, headers, &settings.origin);
+        settings.login_required(kind, headers, original)
     }
 }

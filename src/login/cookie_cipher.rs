@@ -1,4 +1,4 @@
-//! Sealing for one login: its key, its randomness, and whose cookies they are.
+//! Cookie encryption of one login layer.
 
 use zeroize::Zeroizing;
 
@@ -8,40 +8,40 @@ use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Purpose, SealContext};
 use crate::random::{Random, RandomError};
 
-/// Seals and opens what stands in our cookies.
+/// Encrypts and decrypts the cookies of a layer.
 #[derive(Clone, Debug)]
 pub(super) struct CookieCipher {
     pub(super) key: CookieKey,
     pub(super) random: Random,
     pub(super) names: CookieNames,
-    /// The layer that its cookies belong to: those of another layer do not open.
+    /// Binds cookies to this layer: cookies of another layer do not open.
     pub(super) binding: Binding,
 }
 
 impl CookieCipher {
-    /// `rest` is the name of the cookie without our prefix.
+    /// Encrypts the value of a cookie; `suffix` is its name without the prefix of this layer.
     pub(super) fn seal(
         &self,
         purpose: Purpose,
-        rest: &str,
+        suffix: &str,
         plain: &[u8],
     ) -> Result<String, RandomError> {
-        let name = self.names.full(rest);
-        let place = self.place(purpose, &name);
-        self.key.seal(&self.random, place, plain)
+        let name = self.names.full(suffix);
+        let context = self.context(purpose, &name);
+        self.key.seal(&self.random, context, plain)
     }
 
     pub(super) fn open(
         &self,
         purpose: Purpose,
-        rest: &str,
+        suffix: &str,
         text: &str,
     ) -> Option<Zeroizing<Vec<u8>>> {
-        let name = self.names.full(rest);
-        self.key.open(self.place(purpose, &name), text)
+        let name = self.names.full(suffix);
+        self.key.open(self.context(purpose, &name), text)
     }
 
-    fn place<'a>(&'a self, purpose: Purpose, name: &'a str) -> SealContext<'a> {
+    fn context<'a>(&'a self, purpose: Purpose, name: &'a str) -> SealContext<'a> {
         SealContext {
             purpose,
             name,

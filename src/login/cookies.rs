@@ -1,7 +1,8 @@
-//! Our cookies: their names and attributes, and how they are found in a request.
+//! The names and attributes of this layer's cookies, and how they are found in a request.
 //!
-//! https gives the prefix `__Host-Http-` (older browsers still enforce its `__Host-` part): Secure,
-//! HttpOnly, Path=/ and no Domain. http, which is for loopback only, can have neither prefix nor Secure.
+//! With https, names have the prefix `__Host-Http-` (older browsers enforce its `__Host-` part):
+//! `Secure`, `HttpOnly`, `Path=/` and no `Domain`. With http, which is allowed on loopback only,
+//! cookies can have neither the prefix nor `Secure`.
 
 use std::time::Duration;
 
@@ -13,16 +14,16 @@ use crate::crypto::digest::sha256;
 use crate::protocol::State;
 use crate::protocol::cookie::pairs;
 
-/// What our cookies are called, and the attributes they all have (`L2`, `L38`).
+/// Cookie names of a layer, and the attributes that all of its cookies have.
 #[derive(Clone, Debug)]
 pub(super) struct CookieNames {
-    /// All names begin with it.
+    /// The prefix of all names.
     prefix: String,
     logout: String,
     secure: bool,
 }
 
-/// The cookies of ours that a request carries, by what follows the prefix in their names.
+/// The cookies of this layer in a request, by the part of their names after the prefix.
 #[derive(Debug, Default)]
 pub(super) struct Jar<'a> {
     entries: Vec<(&'a str, &'a str)>,
@@ -44,18 +45,19 @@ impl CookieNames {
         &self.logout
     }
 
-    pub(super) fn full(&self, rest: &str) -> String {
-        format!("{}{rest}", self.prefix)
+    pub(super) fn full(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.prefix)
     }
 
-    /// A login's cookie is found by its state; the name is a digest, so that it tells nothing (`L2`).
+    /// Returns the name of the transaction cookie of a login. It is a digest of the state, so that
+    /// it does not reveal the state.
     pub(super) fn transaction(state: &State) -> String {
         let digest = sha256(state.expose().as_bytes());
         format!("{TRANSACTION}{}", base64url::encode(&digest[..9]))
     }
 
-    /// A `Set-Cookie` value, marked as not to be shown; nothing when the value fits no header, which ours
-    /// always do.
+    /// Returns a `Set-Cookie` value, marked as sensitive; `None` if it is not a valid header value,
+    /// which cannot happen for the values of this crate.
     pub(super) fn set(
         &self,
         name: &str,
@@ -78,14 +80,14 @@ impl CookieNames {
         self.set(name, "", Duration::ZERO, SameSite::Lax)
     }
 
-    /// Takes the bytes a cookie costs in a request.
+    /// Returns the number of bytes that a cookie adds to a request.
     pub(super) fn cost(name: &str, value: &str) -> usize {
         name.len() + value.len() + "=; ".len()
     }
 }
 
 impl<'a> Jar<'a> {
-    /// Reads every `Cookie` field; what is not ours, or is no pair, is passed over.
+    /// Reads all `Cookie` fields and ignores other cookies and malformed pairs.
     pub(super) fn read(headers: &'a HeaderMap, names: &CookieNames) -> Self {
         let mut jar = Self {
             headers: Some(headers),
@@ -100,47 +102,52 @@ impl<'a> Jar<'a> {
         if !(session || is_transaction(name) || name == LOGOUT) {
             return;
         }
-        // Counted apart: neither a flood of logins on their way nor one of names that we never write hides the session.
-        let known = is_known(name);
-        let alike = self.entries.iter().filter(|(other, _)| match known {
+        // Separate limits: neither many pending logins nor many unused names may hide the session.
+        let is_readable = is_readable_name(name);
+        let same_kind = self.entries.iter().filter(|(other, _)| match is_readable {
             true => *other == name,
-            false => is_session(other) == session && !is_known(other),
+            false => is_session(other) == session && !is_readable_name(other),
         });
-        let most = if known { MAX_VALUES } else { MAX_OURS };
+        let limit = if is_readable {
+            MAX_VALUES
+        } else {
+            MAX_OTHER_VALUES
+        };
         let mut count = 0;
-        for entry in alike {
-            // The same cookie twice is one.
+        for entry in same_kind {
+            // An exact duplicate counts once.
             if session && *entry == (name, value) {
                 return;
             }
             count += 1;
         }
-        match count < most {
+        match count < limit {
             true => self.entries.push((name, value)),
             false => self.overflow |= session,
         }
     }
 
-    /// More session cookies than we ever set: some were not read.
+    /// Returns whether there were more session cookies than the limit, so that some were not read.
     pub(super) fn overflow(&self) -> bool {
         self.overflow
     }
 
-    /// The one value of this name; two are as good as none (`L43`).
-    pub(super) fn one(&self, rest: &str) -> Option<&'a str> {
-        let mut values = self.entries.iter().filter(|(name, _)| *name == rest);
+    /// Returns the value of this name if there is exactly one: which of two is authentic cannot be
+    /// told.
+    pub(super) fn one(&self, suffix: &str) -> Option<&'a str> {
+        let mut values = self.entries.iter().filter(|(name, _)| *name == suffix);
         match (values.next(), values.next()) {
             (Some((_, value)), None) => Some(value),
             _ => None,
         }
     }
 
-    /// The different values of this name, wherever they stand among planted cookies.
-    pub(super) fn values(&self, names: &CookieNames, rest: &str) -> Vec<&'a str> {
+    /// Returns the distinct values of this name, also among planted cookies.
+    pub(super) fn values(&self, names: &CookieNames, suffix: &str) -> Vec<&'a str> {
         let mut values = Vec::new();
         if let Some(headers) = self.headers {
             scan(headers, names, |name, value| {
-                if name == rest && values.len() < MAX_VALUES && !values.contains(&value) {
+                if name == suffix && values.len() < MAX_VALUES && !values.contains(&value) {
                     values.push(value);
                 }
             });
@@ -148,11 +155,11 @@ impl<'a> Jar<'a> {
         values
     }
 
-    pub(super) fn has(&self, rest: &str) -> bool {
-        self.entries.iter().any(|(name, _)| *name == rest)
+    pub(super) fn has(&self, suffix: &str) -> bool {
+        self.entries.iter().any(|(name, _)| *name == suffix)
     }
 
-    /// The session's cookies: the rest of the name behind `session`, and the value.
+    /// Returns the session cookies as the part of the name after `session`, and the value.
     pub(super) fn session_parts(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
         self.entries
             .iter()
@@ -160,26 +167,27 @@ impl<'a> Jar<'a> {
             .filter_map(|&(name, value)| Some((name.strip_prefix(SESSION)?, value)))
     }
 
-    /// The names they are under, each once, as far as they can be cleared.
+    /// Returns the distinct names of the session cookies, up to the limit on cleared cookies.
     pub(super) fn session_names(&self) -> impl Iterator<Item = &'a str> {
-        // What a flood hides is cleared unseen.
-        let hidden: &'static [&'static str] = if self.overflow { &SESSION_NAMES } else { &[] };
-        let seen = self.distinct(move |name| is_session(name) && !hidden.contains(&name));
-        hidden.iter().copied().chain(seen).take(MAX_CLEARED)
+        // With an overflow, names may be missing from the entries; clear them all.
+        let unread: &'static [&'static str] = if self.overflow { &SESSION_NAMES } else { &[] };
+        let seen = self.distinct(move |name| is_session(name) && !unread.contains(&name));
+        unread.iter().copied().chain(seen).take(MAX_CLEARED_COOKIES)
     }
 
-    /// Each transaction's name once, and its value unless there are two.
+    /// Returns the distinct names of transaction cookies, each with its value if there is exactly
+    /// one.
     pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
         self.distinct(is_transaction)
             .map(|name| (name, self.one(name)))
     }
 
-    /// Every name that can be cleared, each once, and only as many as fit a response: the session first,
-    /// so that nothing that was planted keeps it alive.
+    /// Returns the names to clear, as many as fit into a response. The session comes first, so that
+    /// planted cookies cannot keep it.
     pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
         self.session_names()
             .chain(self.distinct(|name| !is_session(name)))
-            .take(MAX_CLEARED)
+            .take(MAX_CLEARED_COOKIES)
     }
 
     fn distinct(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
@@ -193,35 +201,35 @@ impl<'a> Jar<'a> {
     }
 }
 
-/// Goes through the pairs of every `Cookie` field whose names begin with our prefix, which is cut off.
+/// Calls `each` for all cookies whose names have the prefix of this layer, without that prefix.
 fn scan<'a>(headers: &'a HeaderMap, names: &CookieNames, mut each: impl FnMut(&'a str, &'a str)) {
-    let mut budget = MAX_SCANNED;
+    let mut budget = MAX_SCANNED_BYTES;
     for pair in pairs(headers) {
         let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
             return;
         };
         budget = left;
-        // A name is ours byte for byte: this layer never set one with white space around it.
+        // Names must match exactly: this layer never sets a name surrounded by white space.
         let name = pair
             .name()
             .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
         if let Some(Ok(name)) = name.map(std::str::from_utf8) {
-            // A value of foreign bytes is there, and opens as nothing.
+            // A value that is not UTF-8 is present but cannot be opened.
             let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
             each(name, value);
         }
     }
 }
 
-/// The session, or a part of it. A name that only begins alike is not ours to count or to clear (`H53`):
-/// another application's word may begin with ours (`shop`, `shop-admin`).
+/// Returns whether this is the name of a session cookie. Other names with the same beginning may
+/// belong to another application (`shop`, `shop-admin`), so they are neither counted nor cleared.
 fn is_session(name: &str) -> bool {
     name.strip_prefix(SESSION)
         .is_some_and(|index| index.is_empty() || is_index(index))
 }
 
-/// A name that a session may be read from.
-fn is_known(name: &str) -> bool {
+/// Returns whether a session may be read from this name.
+fn is_readable_name(name: &str) -> bool {
     name.strip_prefix(SESSION)
         .is_some_and(|index| matches!(index.as_bytes(), [] | [b'.', b'0'..=b'7']))
 }
@@ -235,37 +243,38 @@ fn is_base64url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-/// A `.` and what could be meant as a number (`H52`); any other ending is somebody else's cookie (`H53`).
-fn is_index(rest: &str) -> bool {
-    let Some(index) = rest.strip_prefix('.').filter(|index| index.len() <= 32) else {
+/// Returns whether this is `.` and a number in any notation. Any other suffix belongs to another
+/// cookie.
+fn is_index(suffix: &str) -> bool {
+    let Some(index) = suffix.strip_prefix('.').filter(|index| index.len() <= 32) else {
         return false;
     };
     let digits = index.trim_start_matches(['+', '-']);
     let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
     let hexadecimal = digits
         .strip_prefix("0x")
-        .is_some_and(|rest| rest.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        .is_some_and(|suffix| suffix.bytes().all(|byte| byte.is_ascii_hexdigit()));
     decimal || hexadecimal
 }
 
 pub(super) const SESSION: &str = "session";
-/// Every name a session is ever written under.
+/// All names that sessions are written to.
 pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
 pub(super) const LOGOUT: &str = "logout";
 const TRANSACTION: &str = "tx-";
 
-/// 72 bits of the state's digest, in base64url.
+/// Length of 72 bits of the digest, in base64url.
 const TRANSACTION_ID: usize = 12;
 
-/// Servers limit header fields on their own; this bounds the work where they do not.
-const MAX_SCANNED: usize = 64 * 1024;
-/// Of one name that a session may be read from. A browser sends several only if they were planted, with other paths or
-/// for the parent domain; each is tried.
+/// Limit on the bytes read, for servers that do not limit header fields.
+const MAX_SCANNED_BYTES: usize = 64 * 1024;
+/// Limit on values per session cookie name; each is tried. A browser sends several only if they
+/// were planted, with other paths or for the parent domain.
 pub(super) const MAX_VALUES: usize = 16;
 
-/// Of each other kind.
-const MAX_OURS: usize = 32;
-const MAX_CLEARED: usize = 24;
+/// Limit on values per other kind of cookie.
+const MAX_OTHER_VALUES: usize = 32;
+const MAX_CLEARED_COOKIES: usize = 24;
 
 #[cfg(test)]
 mod tests {
@@ -282,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn our_cookies_are_found_among_anything() {
+    fn cookies_of_the_layer_are_found_among_other_cookies() {
         let names = CookieNames::new("shop", true);
         let headers = headers(&[
             b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-one-48_chars=t",
@@ -303,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn two_values_for_one_name_are_none() {
+    fn a_name_with_two_values_has_no_value() {
         let names = CookieNames::new("shop", false);
         let headers = headers(&[
             b"shop-session=a; shop-tx-123456789012=a",
@@ -319,8 +328,8 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_a_number_however_it_is_written() {
-        for (rest, index) in [
+    fn a_chunk_index_is_a_number_in_any_notation() {
+        for (suffix, index) in [
             (".0", true),
             (".1", true),
             (".99999999", true),
@@ -333,7 +342,7 @@ mod tests {
             (".x", false),
             ("-1", false),
         ] {
-            assert_eq!(is_index(rest), index, "{rest}");
+            assert_eq!(is_index(suffix), index, "{suffix}");
         }
     }
 
@@ -344,8 +353,8 @@ mod tests {
         let headers = headers(&[many.as_bytes()]);
         let jar = Jar::read(&headers, &names);
         assert!(jar.overflow());
-        assert!(jar.session_parts().count() <= MAX_OURS + 8 * MAX_VALUES);
-        assert_eq!(jar.names().count(), MAX_CLEARED);
+        assert!(jar.session_parts().count() <= MAX_OTHER_VALUES + 8 * MAX_VALUES);
+        assert_eq!(jar.names().count(), MAX_CLEARED_COOKIES);
         let cleared: Vec<_> = jar.session_names().take(3).collect();
         assert_eq!(cleared, SESSION_NAMES);
     }
@@ -363,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cookies_of_an_application_whose_word_begins_alike_are_not_ours() {
+    fn cookies_of_an_application_with_a_longer_name_are_ignored() {
         let names = CookieNames::new("shop", false);
         for theirs in [
             "shop-cart",

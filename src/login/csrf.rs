@@ -1,27 +1,30 @@
-//! Cross-site request forgery: what a session may do is done only from our own pages (`L59`).
+//! Protection against cross-site request forgery: a request may use the session only if it comes
+//! from a page of this application (RFC 10017 §6.1.3.3).
 
 use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::{Method, StatusCode};
 
 use super::navigation::{
-    Kind, SEC_FETCH_DEST, SEC_FETCH_SITE, Sent, has_foreign_origin, kind, one,
+    FieldValue, RequestKind, SEC_FETCH_DEST, SEC_FETCH_SITE, has_cross_origin, request_kind, single,
 };
-use super::refusal::Refusal;
+use super::refusal::LoginRefusal;
 use crate::protocol::sanitize::log_safe;
 
-/// Whether a request that carries a session must show that it comes from this application's pages.
+/// Which requests with a session must show that they come from a page of this application.
 ///
-/// What shows it: `Sec-Fetch-Site: same-origin`, which decides alone where it is sent; else an `Origin`
-/// equal to that of the redirect URI; else the static header `X-CSRF: 1`
-/// ([`with_csrf_header`](super::LoginLayer::with_csrf_header) gives it another name), which no other origin can
-/// send without asking first, in a preflight. `Origin: null` shows nothing. What does not show it gets 403
-/// with the code `cross_site_request`, and no handler is called.
+/// A request is same-origin if `Sec-Fetch-Site` is `same-origin`; if the field is present, it alone
+/// decides. Without it, `Origin` must equal the origin of the redirect URI. Without both, the request
+/// needs the static header `X-CSRF: 1`
+/// ([`with_csrf_header`](super::LoginLayer::with_csrf_header) sets another name), which another
+/// origin can only send after a preflight. `Origin: null` shows nothing. A request that fails the
+/// check gets 403 with the code `cross_site_request`, and no handler is called.
 ///
-/// # What is stopped where
+/// # What is rejected
 ///
-/// A Lax cookie does not come along with most of what another *site* sends; a sibling, another subdomain of
-/// the same site, is a stranger whose requests bring it. So the rows speak of requests that carry the session.
-/// `passes` means that the handler is called, not that somebody else can read its answer.
+/// Browsers do not send a Lax cookie with most requests of another *site*. A sibling subdomain
+/// belongs to the same site, so its requests do have the cookie. The table is about requests with a
+/// session. `passes` means that the handler is called, not that the other origin can read the
+/// response.
 ///
 /// | request | `SameOrigin` | `StaticHeader` |
 /// | --- | --- | --- |
@@ -37,7 +40,7 @@ use crate::protocol::sanitize::log_safe;
 /// | an extended CONNECT of another origin | 403 | 403 |
 /// | a form of another origin, from a browser without Fetch Metadata | 403 | 403 |
 /// | an image of another origin, from a browser without Fetch Metadata | passes | 403 |
-/// | a form of a stranger's `no-referrer` page, from a browser without Fetch Metadata | 403 | 403 |
+/// | a form of another origin's `no-referrer` page, from a browser without Fetch Metadata | 403 | 403 |
 /// | a form of our own `no-referrer` page, from a browser without Fetch Metadata | 403 | 403 |
 /// | a form of our own `no-referrer` page | passes | 403 |
 /// | a form of our own page | passes | 403 |
@@ -54,106 +57,113 @@ use crate::protocol::sanitize::log_safe;
 ///
 /// # CORS
 ///
-/// The layer answers no preflight: it carries no cookie and goes to the routes inside as anybody's request. A
-/// CORS layer that allows another origin does not open what is 403 above, since the origin is compared whatever
-/// header is there. What it does open is reading: with `Access-Control-Allow-Credentials`, a sibling
-/// reads the answer of every GET that passes above. So allow no other origin on routes that know a
-/// session; with `StaticHeader` even a CORS layer that allows all of them lets none read as the person.
-/// The evidence has its limits, too: a program that is not a browser can send anything, but it has no cookie
-/// of somebody else; and a script in a page of our own can do all that the person can.
+/// The layer does not answer preflights. A preflight has no cookie and is handled by the inner routes
+/// like any request without a session. A CORS layer that allows another origin does not open what the
+/// table rejects, because the origin is compared whatever headers are present. But it allows reading:
+/// with `Access-Control-Allow-Credentials`, a sibling subdomain can read the response to every GET
+/// that passes above. So allow no other origin on routes that use the session. With `StaticHeader`,
+/// even a CORS layer that allows all origins lets none of them read as the user.
+///
+/// # Not checked
+///
+/// A program that is not a browser can send any header, but it does not have the cookie of another
+/// user. A script in a page of this application can do all that the user can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Csrf {
-    /// It must, where it could change something: an unsafe method (anything but GET, HEAD, OPTIONS and
-    /// TRACE), a WebSocket upgrade, an extended CONNECT.
+    /// Requires a same-origin request if it could change state: an unsafe method (any but GET,
+    /// HEAD, OPTIONS and TRACE), a WebSocket upgrade, or an extended CONNECT.
     #[default]
     SameOrigin,
-    /// For single-page applications ([RFC 10017 §6.1.3.3.2]): whatever its method, it must have the static
-    /// header, and nothing may say that it comes from elsewhere. So a form or a link that was smuggled into
-    /// an own page does nothing either. Without the header come three things that cannot have it: a person who
-    /// goes to a page (GET, and no `Origin` field other than ours); the scripts, styles, images and frames of an own page (GET or HEAD, with
-    /// `Sec-Fetch-Site: same-origin` and a `Sec-Fetch-Dest` other than `empty`); and WebSockets, which need the
-    /// same evidence as with [`SameOrigin`](Self::SameOrigin). The route `session` asks for the header too.
+    /// For single-page applications ([RFC 10017 §6.1.3.3.2]): requires the static header on every
+    /// request, whatever its method, and rejects it if `Sec-Fetch-Site` or `Origin` name another
+    /// origin. A form or link injected into a page of this application is rejected too.
     ///
-    /// Browsers from before 2023 send no `Sec-Fetch-Dest`: for them, serve scripts and images outside of
-    /// this layer. A `no-cors` GET of a foreign page with `Accept: text/html` looks like a navigation there, and
-    /// passes: its page cannot read the answer, and a GET must not change anything. An `EventSource` cannot send a header; `fetch` can read the same stream.
+    /// Three kinds of requests cannot have the header and pass without it: navigations (GET,
+    /// without an `Origin` field of another origin); scripts, styles, images and frames of a page
+    /// of this application (GET or HEAD with `Sec-Fetch-Site: same-origin` and a `Sec-Fetch-Dest`
+    /// other than `empty`); and WebSockets, which are checked as with
+    /// [`SameOrigin`](Self::SameOrigin). The `session` route needs the header too.
+    ///
+    /// Browsers from before 2023 send no `Sec-Fetch-Dest`; to support them, serve scripts and
+    /// images outside of this layer. From such a browser, a `no-cors` GET of another origin with
+    /// `Accept: text/html` looks like a navigation and passes: its page cannot read the response,
+    /// and a GET must not change state. `EventSource` cannot send a header; `fetch` can read the
+    /// same stream.
     ///
     /// [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
     StaticHeader,
-    /// It need not: the application protects its own routes some other way. Logging out stays protected.
+    /// Checks no request: the application protects its routes in another way. Sign-out stays
+    /// protected.
     Unchecked,
 }
 
-/// What requests are compared with.
+/// Checks where a request comes from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Evidence<'a> {
-    /// Our own origin, as browsers write it.
+pub(super) struct CsrfCheck<'a> {
+    /// The origin of this application, as serialized by browsers.
     pub(super) origin: &'a str,
     /// The static header.
     pub(super) header: &'a HeaderName,
 }
 
 impl Csrf {
-    /// Whether a request with a session may go on (`L59`).
-    pub(super) fn admits(
-        self,
-        evidence: Evidence<'_>,
-        method: &Method,
-        headers: &HeaderMap,
-    ) -> bool {
+    /// Returns whether a request with a session may use it.
+    pub(super) fn allows(self, check: CsrfCheck<'_>, method: &Method, headers: &HeaderMap) -> bool {
         match self {
             Self::Unchecked => true,
-            Self::SameOrigin => !needs_evidence(method, headers) || evidence.is_shown_by(headers),
+            Self::SameOrigin => !may_change_state(method, headers) || check.is_same_origin(headers),
             Self::StaticHeader => {
-                evidence.is_of_a_script(method, headers)
-                    || evidence.is_navigation(method, headers)
-                    || is_part_of_an_own_page(evidence, method, headers)
+                check.is_from_own_script(method, headers)
+                    || check.is_navigation(method, headers)
+                    || is_own_subresource(check, method, headers)
             }
         }
     }
 }
 
-impl Evidence<'_> {
-    /// The browser says that the request comes from our origin, or it is one that only our script can send.
-    pub(super) fn is_shown_by(self, headers: &HeaderMap) -> bool {
-        match one(headers, &SEC_FETCH_SITE) {
-            Sent::One(site) => return site == "same-origin",
-            Sent::Unclear => return false,
-            Sent::Nothing => {}
+impl CsrfCheck<'_> {
+    /// Returns whether the browser reports this origin, or the request has a header that other
+    /// origins cannot send.
+    pub(super) fn is_same_origin(self, headers: &HeaderMap) -> bool {
+        match single(headers, &SEC_FETCH_SITE) {
+            FieldValue::One(site) => return site == "same-origin",
+            FieldValue::Ambiguous => return false,
+            FieldValue::Absent => {}
         }
-        match one(headers, &ORIGIN) {
-            // What a `no-referrer` policy makes of an own form as of a foreign one: no evidence.
-            Sent::Nothing | Sent::One("null") => self.has_header(headers),
-            Sent::One(sent) => sent == self.origin,
-            Sent::Unclear => false,
+        match single(headers, &ORIGIN) {
+            // With `Referrer-Policy: no-referrer`, forms of any origin have `Origin: null`, so it
+            // shows nothing.
+            FieldValue::Absent | FieldValue::One("null") => self.has_header(headers),
+            FieldValue::One(sent) => sent == self.origin,
+            FieldValue::Ambiguous => false,
         }
     }
 
-    /// RFC 10017 §6.1.3.3.2: the static header, and nothing that speaks against it. A WebSocket cannot have
-    /// it, so there the origin alone decides.
-    pub(super) fn is_of_a_script(self, method: &Method, headers: &HeaderMap) -> bool {
+    /// Returns whether the request has the static header and no sign of another origin (RFC 10017
+    /// §6.1.3.3.2). A WebSocket cannot have the header, so its origin alone decides.
+    pub(super) fn is_from_own_script(self, method: &Method, headers: &HeaderMap) -> bool {
         let has_header = self.has_header(headers) || is_socket(method, headers);
-        has_header && self.is_shown_by(headers)
+        has_header && self.is_same_origin(headers)
     }
 
-    /// Returns whether a person goes to a page. A foreign `Origin` is never the one of a navigation, whatever
-    /// the fetch metadata says.
+    /// Returns whether the request is a navigation. A request with the `Origin` of another origin
+    /// never is, whatever its fetch metadata.
     pub(super) fn is_navigation(self, method: &Method, headers: &HeaderMap) -> bool {
-        kind(method, headers, self.origin) == Kind::Navigation
-            && !has_foreign_origin(headers, self.origin)
+        request_kind(method, headers, self.origin) == RequestKind::Navigation
+            && !has_cross_origin(headers, self.origin)
     }
 
-    /// Describes what a refused request sent and what would have passed, for the log.
+    /// Describes for the log what a rejected request sent and what was expected.
     pub(super) fn describe(self, headers: &HeaderMap) -> String {
-        let sent = |name| match one(headers, name) {
-            Sent::Nothing => "absent".to_owned(),
-            Sent::One(value) => log_safe(value),
-            Sent::Unclear => "sent twice or not ASCII".to_owned(),
+        let sent = |name| match single(headers, name) {
+            FieldValue::Absent => "absent".to_owned(),
+            FieldValue::One(value) => log_safe(value),
+            FieldValue::Ambiguous => "repeated or not ASCII".to_owned(),
         };
         format!(
             "Sec-Fetch-Site: {}, Origin: {} (that of the redirect URI is {}), {}: {}; \
-             `LoginLayer::with_csrf` says what is needed",
+             see `LoginLayer::with_csrf`",
             sent(&SEC_FETCH_SITE),
             sent(&ORIGIN),
             self.origin,
@@ -163,12 +173,12 @@ impl Evidence<'_> {
     }
 
     fn has_header(self, headers: &HeaderMap) -> bool {
-        one(headers, self.header) == Sent::One("1")
+        single(headers, self.header) == FieldValue::One("1")
     }
 }
 
-/// The request could do something in the session's name.
-fn needs_evidence(method: &Method, headers: &HeaderMap) -> bool {
+/// Returns whether the request could change state.
+fn may_change_state(method: &Method, headers: &HeaderMap) -> bool {
     !(*method == Method::GET
         || *method == Method::HEAD
         || *method == Method::OPTIONS
@@ -176,35 +186,36 @@ fn needs_evidence(method: &Method, headers: &HeaderMap) -> bool {
         || is_socket(method, headers)
 }
 
-/// A WebSocket is not held back by the same-origin policy. Its handshake is a GET, or over HTTP/2 a CONNECT
-/// (RFC 8441). `Connection: upgrade` alone upgrades to nothing, and some proxies send it with every request.
+/// Returns whether the request opens a WebSocket, which the same-origin policy does not restrict.
+/// Its handshake is a GET, or a CONNECT over HTTP/2 (RFC 8441). `Connection: upgrade` alone upgrades
+/// to nothing, and some proxies send it with every request.
 fn is_socket(method: &Method, headers: &HeaderMap) -> bool {
     *method == Method::CONNECT || headers.contains_key(UPGRADE)
 }
 
-/// What a page loads by being there, and no script asked for.
-fn is_part_of_an_own_page(evidence: Evidence<'_>, method: &Method, headers: &HeaderMap) -> bool {
+/// Returns whether a page of this application loads the request as a subresource, without a script.
+fn is_own_subresource(check: CsrfCheck<'_>, method: &Method, headers: &HeaderMap) -> bool {
     let reads = *method == Method::GET || *method == Method::HEAD;
     if !reads
         || is_socket(method, headers)
-        || one(headers, &SEC_FETCH_SITE) != Sent::One("same-origin")
+        || single(headers, &SEC_FETCH_SITE) != FieldValue::One("same-origin")
     {
         return false;
     }
-    match one(headers, &SEC_FETCH_DEST) {
-        Sent::One("" | "empty") | Sent::Nothing | Sent::Unclear => false,
-        // A navigation, which never has a foreign origin.
-        Sent::One("document") => !has_foreign_origin(headers, evidence.origin),
-        Sent::One(_) => true,
+    match single(headers, &SEC_FETCH_DEST) {
+        FieldValue::One("" | "empty") | FieldValue::Absent | FieldValue::Ambiguous => false,
+        // A navigation never has the `Origin` of another origin.
+        FieldValue::One("document") => !has_cross_origin(headers, check.origin),
+        FieldValue::One(_) => true,
     }
 }
 
-/// What a request from somewhere else is told.
-pub(super) const FOREIGN: Refusal = Refusal::new(
+/// The rejection of a request from another site.
+pub(super) const CROSS_SITE: LoginRefusal = LoginRefusal::new(
     StatusCode::FORBIDDEN,
     "cross_site_request",
-    "This request did not come from a page of this application. Nothing was changed: go back, reload the \
-     page and try again.",
+    "This request did not come from a page of this application. Nothing was changed. Please go back, reload \
+     the page and try again.",
 );
 
 pub(super) const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
@@ -216,10 +227,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fetch_metadata_decides_alone_then_origin_then_the_static_header() {
-        let ours = "https://shop.example.com";
-        let evidence = Evidence {
-            origin: ours,
+    fn fetch_metadata_takes_precedence_over_origin_and_origin_over_the_static_header() {
+        let own = "https://shop.example.com";
+        let check = CsrfCheck {
+            origin: own,
             header: &X_CSRF,
         };
         let cases: &[(&[(&str, &str)], bool)] = &[
@@ -228,7 +239,7 @@ mod tests {
                 &[("sec-fetch-site", "same-origin"), ("origin", "null")],
                 true,
             ),
-            (&[("sec-fetch-site", "same-site"), ("origin", ours)], false),
+            (&[("sec-fetch-site", "same-site"), ("origin", own)], false),
             (&[("sec-fetch-site", "cross-site"), ("x-csrf", "1")], false),
             (&[("sec-fetch-site", "none"), ("x-csrf", "1")], false),
             (
@@ -239,7 +250,7 @@ mod tests {
                 false,
             ),
             (&[("sec-fetch-site", "same-origin, cross-site")], false),
-            (&[("origin", ours)], true),
+            (&[("origin", own)], true),
             (&[("origin", "https://shop.example.com:8443")], false),
             (&[("origin", "http://shop.example.com")], false),
             (
@@ -250,7 +261,7 @@ mod tests {
                 &[("origin", "https://evil.example"), ("x-csrf", "1")],
                 false,
             ),
-            (&[("origin", ours), ("origin", ours)], false),
+            (&[("origin", own), ("origin", own)], false),
             (&[("origin", "null")], false),
             (&[("origin", "null"), ("x-csrf", "1")], true),
             (&[("x-csrf", "1")], true),
@@ -264,12 +275,12 @@ mod tests {
             for (field, value) in *fields {
                 headers.append(*field, HeaderValue::from_static(value));
             }
-            assert_eq!(evidence.is_shown_by(&headers), *expected, "{fields:?}");
+            assert_eq!(check.is_same_origin(&headers), *expected, "{fields:?}");
         }
     }
 
     #[test]
-    fn unsafe_methods_and_upgrades_need_evidence() {
+    fn unsafe_methods_and_upgrades_must_be_same_origin() {
         let none = HeaderMap::new();
         for (method, expected) in [
             ("GET", false),
@@ -284,7 +295,7 @@ mod tests {
             ("get", true),
         ] {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(needs_evidence(&method, &none), expected, "{method}");
+            assert_eq!(may_change_state(&method, &none), expected, "{method}");
         }
         for (field, value, expected) in [
             ("upgrade", "websocket", true),
@@ -294,7 +305,11 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(field, HeaderValue::from_static(value));
-            assert_eq!(needs_evidence(&Method::GET, &headers), expected, "{field}");
+            assert_eq!(
+                may_change_state(&Method::GET, &headers),
+                expected,
+                "{field}"
+            );
         }
     }
 }

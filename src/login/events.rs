@@ -1,80 +1,133 @@
-//! What the log hears, under the target `tower_oauth::login`: stable names, few values, no secret (`L75`).
-//! What a caller can cause without a session or a finished login is bounded for each kind.
+//! Log events of the target `tower_oauth::login`; `docs/observability.md` lists them.
+//!
+//! No event contains a secret. Events that callers can cause without a session or a completed login
+//! are rate-limited per kind.
 
-use super::refusal::Refusal;
+use super::csrf;
+use super::refusal::LoginRefusal;
+use crate::flow::SessionId;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";
 
-pub(super) fn started(by_person: bool, evicted: usize) {
-    tracing::debug!(target: TARGET, event = "login_started", by_person, evicted);
+pub(super) fn login_started(by_person: bool, evicted: usize) {
+    tracing::debug!(
+        name: "login_started", target: TARGET, by_person, evicted,
+        "redirected a browser to the authorization server"
+    );
 }
 
-pub(super) fn succeeded() {
-    tracing::info!(target: TARGET, event = "login_succeeded");
+pub(super) fn login_succeeded(session: &SessionId, provider: &str, client_id: &str) {
+    tracing::info!(
+        name: "login_succeeded", target: TARGET,
+        session = %Shortened(session), provider, client_id, "user signed in"
+    );
 }
 
-/// A silent login that found nobody signed in at the authorization server.
-pub(super) fn not_signed_in() {
-    tracing::debug!(target: TARGET, event = "login_not_signed_in");
+pub(super) fn silent_login_failed() {
+    tracing::debug!(
+        name: "silent_login_failed", target: TARGET,
+        "a login with prompt=none found no session at the authorization server"
+    );
 }
 
-/// A program asked for something that needs a session, and has none.
 pub(super) fn login_required(correlation_id: &str) {
-    tracing::debug!(target: TARGET, event = "login_required", correlation_id);
+    tracing::debug!(
+        name: "login_required", target: TARGET, correlation_id,
+        "a program requested a route that requires a session"
+    );
 }
 
-/// What a refusal knows; the browser is told its code and the correlation id.
-pub(super) fn refused(refusal: &Refusal, correlation_id: &str) {
+/// Logs the reason of an error response. The response has the code and the correlation id only.
+pub(super) fn rejected(refusal: &LoginRefusal, correlation_id: &str) {
     let (code, reason) = (refusal.code, refusal.reason.as_deref().unwrap_or_default());
     let status = refusal.status.as_u16();
-    if !may_log("login_refused", code) {
+    if !may_log("login_failed", code) {
         return;
     }
-    if refusal.status.is_server_error() {
-        tracing::error!(target: TARGET, event = "login_refused", code, status, reason, correlation_id);
+    if code == csrf::CROSS_SITE.code {
+        tracing::info!(
+            name: "cross_site_request_rejected", target: TARGET,
+            code, status, reason, correlation_id, "rejected a request from another site"
+        );
+    } else if refusal.status.is_server_error() {
+        tracing::error!(
+            name: "login_failed", target: TARGET,
+            code, status, reason, correlation_id, "login failed"
+        );
     } else {
-        tracing::info!(target: TARGET, event = "login_refused", code, status, reason, correlation_id);
+        tracing::info!(
+            name: "login_failed", target: TARGET,
+            code, status, reason, correlation_id, "login failed"
+        );
     }
 }
 
-pub(super) fn signed_out(at_the_server: bool) {
-    if may_log("signed_out", "") {
-        tracing::info!(target: TARGET, event = "signed_out", at_the_server);
+pub(super) fn logout_completed(session: Option<&SessionId>, at_the_server: bool) {
+    if may_log("logout_completed", "") {
+        tracing::info!(
+            name: "logout_completed", target: TARGET,
+            session = session.map(|id| tracing::field::display(Shortened(id))), at_the_server,
+            "user signed out"
+        );
     }
 }
 
-/// Told on the back channel; how many sessions were on the list that it ended.
-pub(super) fn signed_out_by_the_server(by: &'static str, sessions: usize) {
-    tracing::info!(target: TARGET, event = "signed_out_by_the_server", by, sessions);
+/// `sessions` is the number of sessions that the index listed.
+pub(super) fn backchannel_logout(by: &'static str, sessions: usize) {
+    tracing::info!(
+        name: "backchannel_logout", target: TARGET, by, sessions,
+        "the authorization server ended sessions"
+    );
 }
 
-pub(super) fn logout_token_refused(code: &'static str) {
-    if may_log("logout_token_refused", code) {
-        tracing::info!(target: TARGET, event = "logout_token_refused", code);
+pub(super) fn frontchannel_logout() {
+    if may_log("frontchannel_logout", "") {
+        tracing::info!(
+            name: "frontchannel_logout", target: TARGET,
+            "the authorization server ended a session in a frame"
+        );
     }
 }
 
-/// Told on the front channel.
-pub(super) fn signed_out_in_a_frame() {
-    if may_log("signed_out_in_a_frame", "") {
-        tracing::info!(target: TARGET, event = "signed_out_in_a_frame");
+pub(super) fn logout_token_rejected(code: &'static str) {
+    if may_log("logout_token_rejected", code) {
+        tracing::info!(
+            name: "logout_token_rejected", target: TARGET, code, "rejected a logout token"
+        );
     }
 }
 
-/// A session cookie that is nobody's any more, or never was anybody's.
-pub(super) fn session_ended(reason: &'static str) {
-    tracing::debug!(target: TARGET, event = "session_ended", reason);
+pub(super) fn session_cookie_rejected(reason: &'static str) {
+    tracing::debug!(
+        name: "session_cookie_rejected", target: TARGET, reason,
+        "a session cookie names no live session"
+    );
 }
 
-pub(super) fn session_not_renewed(reason: &dyn std::fmt::Display) {
-    if may_log("session_not_renewed", "") {
-        tracing::warn!(target: TARGET, event = "session_not_renewed", %reason);
+pub(super) fn session_cookie_not_renewed(reason: &dyn std::fmt::Display) {
+    if may_log("session_cookie_not_renewed", "") {
+        tracing::warn!(
+            name: "session_cookie_not_renewed", target: TARGET, %reason,
+            "failed to renew a session cookie"
+        );
     }
 }
 
 pub(super) fn misconfigured(reason: &'static str) {
     if may_log("login_misconfigured", reason) {
-        tracing::error!(target: TARGET, event = "misconfigured", reason);
+        tracing::error!(
+            name: "login_misconfigured", target: TARGET, reason,
+            "a layer is missing or in the wrong place"
+        );
+    }
+}
+
+/// The first characters of a session id: enough to correlate events, too few to name the session.
+struct Shortened<'a>(&'a SessionId);
+
+impl std::fmt::Display for Shortened<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.to_string()[..8])
     }
 }

@@ -1,4 +1,5 @@
-//! The response future: a session is looked up, an inner response gets its cookies, our own answers pass.
+//! The response future of the login layer: loads the session, calls the inner service, and sets
+//! cookies on its response.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,10 +14,10 @@ use tower_service::Service;
 
 use super::context::LoginContext;
 use super::cookies::Jar;
-use super::presented::SessionNames;
-use super::refusal::Refusal;
-use super::response::{self, Answer};
-use super::service::enter;
+use super::presented_cookies::SessionCookieNames;
+use super::refusal::LoginRefusal;
+use super::response::{self, LayerResponse};
+use super::service::prepare;
 use super::settings::Settings;
 use crate::protocol::cache;
 use crate::session::{OpenedSession, Session};
@@ -25,7 +26,7 @@ use crate::store::StoreError;
 pin_project! {
     /// The response future of [`Login`](super::Login).
     #[must_use = "futures do nothing unless polled"]
-    pub struct ResponseFuture<S, B, R>
+    pub struct LoginFuture<S, B, R>
     where
         S: Service<Request<B>>,
     {
@@ -35,61 +36,61 @@ pin_project! {
 }
 
 pin_project! {
-    #[project = Projected]
+    #[project = StateProjection]
     enum State<S, B, F, R> {
-        Opening { opening: OpeningFuture, parked: Option<Box<PendingRequest<S, B>>> },
-        Inner { #[pin] future: F, afterwards: Option<ResponseFinalizer> },
-        AwaitingRefresh { pending_refreshes: SettlingFuture, leaving: Option<(Response<R>, ResponseFinalizer)> },
+        Opening { opening: OpeningFuture, pending: Option<Box<PendingRequest<S, B>>> },
+        Inner { #[pin] future: F, finalizer: Option<ResponseFinalizer> },
+        AwaitingRefresh { pending_refreshes: PendingRefreshes, finished: Option<(Response<R>, ResponseFinalizer)> },
         Route { future: RouteFuture },
-        Answer { answer: Option<Response<R>> },
+        Ready { response: Option<Response<R>> },
     }
 }
 
-/// A request that waits for its session, and the service that is ready for it.
+/// A request that waits for its session, with the inner service that is ready for it.
 pub(super) struct PendingRequest<S, B> {
     pub(super) settings: Arc<Settings>,
     pub(super) inner: S,
-    /// Whether it may go on in the name of a session.
-    pub(super) admitted: bool,
-    /// The cookies that its session is in.
-    pub(super) names: SessionNames,
+    /// Whether it may use a session (see [`Csrf`](super::Csrf)).
+    pub(super) is_allowed: bool,
+    /// The names of the cookies that its session is in.
+    pub(super) names: SessionCookieNames,
     pub(super) request: Request<B>,
 }
 
-type RouteFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
-pub(super) type SettlingFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
+type RouteFuture = Pin<Box<dyn Future<Output = LayerResponse> + Send>>;
+pub(super) type PendingRefreshes = Pin<Box<dyn Future<Output = ()> + Send>>;
 type OpeningFuture = Pin<Box<dyn Future<Output = Result<OpenedSession, StoreError>> + Send>>;
 
-/// What is done to a response on its way out.
+/// What is added to a response of the inner service.
 pub(super) struct ResponseFinalizer {
     pub(super) settings: Arc<Settings>,
-    /// What clears cookies that are nobody's.
-    pub(super) clearing: Vec<HeaderValue>,
+    /// `Set-Cookie` values that clear invalid cookies.
+    pub(super) clear_cookies: Vec<HeaderValue>,
     pub(super) session: Option<Session>,
-    /// What the response waits for before it takes the session along.
-    pub(super) pending_refreshes: Option<SettlingFuture>,
-    /// The cookies that the browser sent the session in.
-    pub(super) shown: SessionNames,
-    pub(super) mark: LoginContext,
+    /// Refreshes in progress; the response waits for them, so that its cookie has the new tokens.
+    pub(super) pending_refreshes: Option<PendingRefreshes>,
+    /// The names of the cookies that the browser sent the session in.
+    pub(super) presented_names: SessionCookieNames,
+    pub(super) context: LoginContext,
 }
 
-impl<S, B, R> ResponseFuture<S, B, R>
+impl<S, B, R> LoginFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
-    pub(super) fn opening(opening: OpeningFuture, parked: PendingRequest<S, B>) -> Self {
+    pub(super) fn opening(opening: OpeningFuture, pending: PendingRequest<S, B>) -> Self {
         Self {
             state: State::Opening {
                 opening,
-                parked: Some(Box::new(parked)),
+                pending: Some(Box::new(pending)),
             },
         }
     }
 
-    pub(super) fn inner(future: S::Future, afterwards: ResponseFinalizer) -> Self {
-        let afterwards = Some(afterwards);
+    pub(super) fn inner(future: S::Future, finalizer: ResponseFinalizer) -> Self {
+        let finalizer = Some(finalizer);
         Self {
-            state: State::Inner { future, afterwards },
+            state: State::Inner { future, finalizer },
         }
     }
 
@@ -99,18 +100,18 @@ where
         }
     }
 
-    pub(super) fn answer(answer: Answer) -> Self
+    pub(super) fn ready(response: LayerResponse) -> Self
     where
         R: From<Bytes>,
     {
-        let answer = Some(answer.map(R::from));
+        let response = Some(response.map(R::from));
         Self {
-            state: State::Answer { answer },
+            state: State::Ready { response },
         }
     }
 }
 
-impl<S, B, R> Future for ResponseFuture<S, B, R>
+impl<S, B, R> Future for LoginFuture<S, B, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
@@ -121,45 +122,45 @@ where
         let mut state = self.project().state;
         loop {
             let next = match state.as_mut().project() {
-                Projected::Opening { opening, parked } => {
+                StateProjection::Opening { opening, pending } => {
                     let opened = ready!(opening.as_mut().poll(cx));
-                    match parked.take() {
-                        Some(parked) => parked.go_on(opened),
+                    match pending.take() {
+                        Some(pending) => pending.resume(opened),
                         None => return Poll::Pending,
                     }
                 }
-                Projected::Inner { future, afterwards } => {
+                StateProjection::Inner { future, finalizer } => {
                     let response = ready!(future.poll(cx))?;
-                    match afterwards.take() {
+                    match finalizer.take() {
                         None => return Poll::Ready(Ok(response)),
-                        Some(mut afterwards) => match afterwards.pending_refreshes.take() {
-                            None => return Poll::Ready(Ok(afterwards.apply(response))),
+                        Some(mut finalizer) => match finalizer.pending_refreshes.take() {
+                            None => return Poll::Ready(Ok(finalizer.apply(response))),
                             Some(pending_refreshes) => State::AwaitingRefresh {
                                 pending_refreshes,
-                                leaving: Some((response, afterwards)),
+                                finished: Some((response, finalizer)),
                             },
                         },
                     }
                 }
-                Projected::AwaitingRefresh {
+                StateProjection::AwaitingRefresh {
                     pending_refreshes,
-                    leaving,
+                    finished,
                 } => {
                     ready!(pending_refreshes.as_mut().poll(cx));
-                    return match leaving.take() {
-                        Some((response, afterwards)) => Poll::Ready(Ok(afterwards.apply(response))),
+                    return match finished.take() {
+                        Some((response, finalizer)) => Poll::Ready(Ok(finalizer.apply(response))),
                         None => Poll::Pending,
                     };
                 }
-                Projected::Route { future } => {
-                    let answer = ready!(future.as_mut().poll(cx));
-                    return Poll::Ready(Ok(answer.map(R::from)));
+                StateProjection::Route { future } => {
+                    let response = ready!(future.as_mut().poll(cx));
+                    return Poll::Ready(Ok(response.map(R::from)));
                 }
-                // Polled again after its end, it stays pending, as futures may.
-                Projected::Answer { answer } => {
-                    return answer
+                // A future that is polled after completion may stay pending.
+                StateProjection::Ready { response } => {
+                    return response
                         .take()
-                        .map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer)));
+                        .map_or(Poll::Pending, |response| Poll::Ready(Ok(response)));
                 }
             };
             state.set(next);
@@ -172,40 +173,40 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    fn go_on(mut self, opened: Result<OpenedSession, StoreError>) -> State<S, B, S::Future, R> {
+    fn resume(mut self, opened: Result<OpenedSession, StoreError>) -> State<S, B, S::Future, R> {
         let settings = &self.settings;
         let headers = self.request.headers();
-        let entered = match opened {
+        let prepared = match opened {
             Ok(opened) => {
-                let jar = Jar::read(headers, &settings.sealer.names);
-                let visit = settings.visited(opened, self.names, &jar);
-                enter(settings, visit, self.admitted, &mut self.request)
+                let jar = Jar::read(headers, &settings.cipher.names);
+                let cookie = settings.resolved(opened, self.names, &jar);
+                prepare(settings, cookie, self.is_allowed, &mut self.request)
             }
-            // `L48`: who cannot be asked after is not let in, and not sent away either.
-            Err(error) => Err(Box::new(settings.refuse(
+            // If the store is unavailable, the user is neither signed in nor signed out.
+            Err(error) => Err(Box::new(settings.reject(
                 headers,
-                &Refusal::from(&error),
+                &LoginRefusal::from(&error),
                 None,
             ))),
         };
-        match entered {
-            Ok(afterwards) => State::Inner {
+        match prepared {
+            Ok(finalizer) => State::Inner {
                 future: self.inner.call(self.request),
-                afterwards: Some(afterwards),
+                finalizer: Some(finalizer),
             },
-            Err(answer) => State::Answer {
-                answer: Some(answer.map(R::from)),
+            Err(response) => State::Ready {
+                response: Some(response.map(R::from)),
             },
         }
     }
 }
 
-impl<S, B, R> std::fmt::Debug for ResponseFuture<S, B, R>
+impl<S, B, R> std::fmt::Debug for LoginFuture<S, B, R>
 where
     S: Service<Request<B>>,
 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("LoginFuture").finish_non_exhaustive()
     }
 }
 
@@ -217,28 +218,28 @@ impl ResponseFinalizer {
 
     fn write(self, headers: &mut HeaderMap) {
         let was_read = self.session.as_ref().is_some_and(Session::was_read);
-        let depends_on_session = was_read || self.mark.looked();
+        let depends_on_session = was_read || self.context.depends_on_session();
         let is_signed_in = self.session.is_some();
-        let mut cookies = self.clearing;
+        let mut cookies = self.clear_cookies;
         if let Some(session) = self.session {
             let renewed = self
                 .settings
-                .renewed_cookies(&session.current(), self.shown);
+                .renewed_cookies(&session.current(), self.presented_names);
             cookies.extend(renewed);
         }
         if !cookies.is_empty() {
             response::forbid_storing(headers);
             response::add_cookies(headers, cookies);
         } else if depends_on_session {
-            // Some shared caches do not heed `Vary`: what is one person's is not for them, whatever a layer
-            // further in says of all pages.
+            // Some shared caches ignore `Vary`, so a response that depends on the session must not
+            // be stored, even if an inner layer set another `Cache-Control` for all pages.
             if !cache::is_private(headers) {
                 response::forbid_storing(headers);
             }
             response::forbid_sharing(headers);
         } else if is_signed_in && !headers.contains_key(CACHE_CONTROL) {
-            // A service may have seen that there is a session without reading it. What says itself that it may be
-            // shared, such as a static file, stays so.
+            // A service may have checked for a session without reading it. A response that says
+            // that it may be shared, such as a static file, stays so.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
             response::vary_by_cookie(headers);
         }

@@ -1,4 +1,4 @@
-//! Where an application has a word: at logins, refreshes and ends of sessions.
+//! Hooks of the application: at logins, refreshes and ends of sessions.
 
 use std::future::Future;
 
@@ -8,13 +8,15 @@ use crate::session::{
 };
 
 impl LoginLayer {
-    /// Asks the application about every login, after the ID token was found good and before there is a
-    /// session: to let in only whom it knows, to note who came, to keep roles with the session.
+    /// Sets a hook that approves or rejects sign-ins, after the ID token was validated and before
+    /// the session is created. It can also record the login and store application data, such as
+    /// roles, in the session.
     ///
-    /// It is called once a login, however often the browser sends the callback, in a task of its own that
-    /// a closed connection does not stop. It has 10 seconds; after that the login is refused with 503.
-    /// Where it panics, this login is refused with 500. Whoever is refused gets no session, keeps the one
-    /// they had, and the tokens of the login are revoked.
+    /// The hook is called once per login, even if the browser sends the callback several times, in
+    /// a task that a closed connection does not cancel. It times out after 10 seconds; the login is
+    /// then rejected with 503. If it panics, the login is rejected with 500. A rejected login
+    /// creates no session, keeps the session that the browser had before, and revokes the tokens of
+    /// the login.
     ///
     #[cfg_attr(feature = "testing", doc = "```")]
     #[cfg_attr(not(feature = "testing"), doc = "```ignore")]
@@ -34,13 +36,13 @@ impl LoginLayer {
     /// async fn only_staff(login: NewLogin) -> LoginDecision {
     ///     match login.subject() {
     ///         "alice" => LoginDecision::allow_with(&Staff { role: "editor".into() }),
-    ///         _ => LoginDecision::deny("This application is for the staff alone."),
+    ///         _ => LoginDecision::deny("This application is for staff only."),
     ///     }
     /// }
     ///
     /// async fn desk(session: Session) -> String {
     ///     let staff: Option<Staff> = session.app_data().unwrap_or_default();
-    ///     staff.map_or("nobody".into(), |staff| staff.role)
+    ///     staff.map_or("none".into(), |staff| staff.role)
     /// }
     /// # let redirect_uri = "https://shop.example.com/auth/callback";
     /// # let client = TestClient::confidential("shop", "secret").add_redirect_uri(redirect_uri)?;
@@ -63,7 +65,7 @@ impl LoginLayer {
     /// let page = browser.navigate("https://shop.example.com/desk").await?;
     /// let page = page.sign_in("mallory", "malice").await?;
     /// assert_eq!(page.status(), 403);
-    /// assert!(page.text().contains("for the staff alone"));
+    /// assert!(page.text().contains("for staff only"));
     /// # Ok(())
     /// # }
     /// ```
@@ -72,17 +74,18 @@ impl LoginLayer {
     where
         F: Future<Output = LoginDecision> + Send + 'static,
     {
-        self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_login = SessionHook::new(hook))
+        self.with_session_manager(|manager| {
+            manager.with_hooks(|hooks| hooks.on_login = SessionHook::new(hook))
         })
     }
 
-    /// Asks the application whenever the tokens of a session were renewed: to look again whether the
-    /// person may still be here, and to bring app data up to date.
+    /// Sets a hook that is called after each refresh of a session's tokens, to check again whether
+    /// the user may stay signed in, and to update application data.
     ///
-    /// The new tokens are saved by then, and those who wait for them wait for the hook too. It has 10
-    /// seconds. A hook that is slower or panics does not end the session: the log says so, and it is asked
-    /// again at the next refresh. Of several processes, the one that refreshed asks.
+    /// The new tokens are saved before, and requests that wait for them wait for the hook too. It
+    /// times out after 10 seconds. A hook that times out or panics does not end the session: the
+    /// failure is logged, and the hook is called again at the next refresh. Only the process that
+    /// refreshed calls it.
     ///
     /// ```
     /// use tower_oauth::LoginLayer;
@@ -105,17 +108,17 @@ impl LoginLayer {
     where
         F: Future<Output = RefreshDecision> + Send + 'static,
     {
-        self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_refresh = SessionHook::new(hook))
+        self.with_session_manager(|manager| {
+            manager.with_hooks(|hooks| hooks.on_refresh = SessionHook::new(hook))
         })
     }
 
-    /// Tells the application of every session that somebody ended, and who did: to close what is open for
-    /// it, to note it down.
+    /// Sets a hook that is called when a session is ended, with the reason: to close connections of
+    /// the session, or to record its end.
     ///
-    /// Nobody waits for it, and the session is over whatever it does. It has 10 seconds, and it is told
-    /// once, in the process where the session was ended: what must not be missed belongs elsewhere. A session that
-    /// only ran out of time is not told of.
+    /// The session has ended whatever the hook does, and no request waits for it. It times out
+    /// after 10 seconds and is called once, in the process that ended the session, without retries:
+    /// use it for nothing that must not be missed. It is not called for sessions that expire.
     ///
     /// ```
     /// use tower_oauth::LoginLayer;
@@ -132,8 +135,8 @@ impl LoginLayer {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.with_session_manager(|keeper| {
-            keeper.with_hooks(|hooks| hooks.on_logout = SessionHook::new(hook))
+        self.with_session_manager(|manager| {
+            manager.with_hooks(|hooks| hooks.on_logout = SessionHook::new(hook))
         })
     }
 }

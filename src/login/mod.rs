@@ -1,63 +1,67 @@
-//! The login of a browser: the authorization code flow as a tower layer (RFC 6749 §4.1, RFC 7636,
-//! OpenID Connect Core §3.1).
+//! Login: signs users in with the authorization code flow and keeps them signed in with a session
+//! cookie ([RFC 6749 §4.1], [RFC 7636], [OpenID Connect Core §3.1]).
 //!
-//! [`LoginLayer`] stands around all routes of an application and does this with a request:
+//! [`LoginLayer`] goes around all routes of an application. It
 //!
-//! 1. A path of its own, in the folder of the redirect URI, is answered by the layer:
-//!    `login` sends the browser to the authorization server (`return_to` says where it goes afterwards;
-//!    `login_hint`, `prompt`, `ui_locales`, `acr_values` and `max_age` are passed on), `callback` takes
-//!    the answer and begins a session, `logout` ends it here and at the authorization server, `session`
-//!    tells the application's scripts who is signed in.
-//! 2. Any other request with a session gets a [`Session`](crate::Session) in its extensions, which axum
-//!    handlers take as an argument: `Session`, or `Option<Session>`.
-//! 3. A request with a session that could change something and does not come from a page of this
-//!    application gets 403; [`Csrf`] has a table of what is stopped where.
-//! 4. [`LoginLayer::required`] makes a layer for the routes that need a session: without one, a person
-//!    who goes to a page is sent to `login` and comes back to that page; everything else (scripts,
-//!    images, forms, prefetches) gets 401 with the address of the login route in a problem document, and
-//!    `HX-Redirect` for htmx.
+//! 1. serves the routes in the folder of the redirect URI: `login` redirects the browser to the
+//!    authorization server (`return_to` is the path to return to afterwards; `login_hint`,
+//!    `prompt`, `ui_locales`, `acr_values` and `max_age` are forwarded), `callback` handles the
+//!    authorization response and creates a session, `logout` ends the session here and at the
+//!    authorization server, and `session` returns the signed-in user as JSON for scripts;
+//! 2. inserts a [`Session`](crate::Session) into the extensions of any other request with a valid
+//!    session cookie; axum handlers take it as `Session` or `Option<Session>`;
+//! 3. rejects a request with a session with 403 if it could change state and did not come from a
+//!    page of this application; [`Csrf`] has the table;
+//! 4. creates a layer for routes that need a session, [`LoginLayer::required`]. Without a session,
+//!    that layer redirects a navigation to `login` and, after sign-in, back to the page. All other
+//!    requests (scripts, images, forms, prefetches) get 401 with the URL of the login route in a
+//!    problem document ([RFC 9457]), and `HX-Redirect` for htmx.
 //!
-//! # Where the session is
+//! # Where sessions are kept
 //!
-//! In a sealed cookie, `__Host-Http-<app>-session`: there is nothing to run, and every replica with the
-//! same [`CookieKey`](crate::CookieKey) knows it. It ends 8 hours after the login or after an hour
-//! without a request. Signing out ends it in this process at once, even for a copy of the cookie; another
-//! replica knows the copy until it ends by itself. A session that does not fit into 5 KiB of cookies is
-//! refused with an error page.
+//! By default in an encrypted cookie, `__Host-Http-<app>-session`. No store is needed, and every
+//! replica with the same [`CookieKey`](crate::CookieKey) accepts the cookie. A session ends 8 hours
+//! after the login or after one hour without a request. A sign-out ends it in this process
+//! immediately, even for a copy of the cookie; other replicas accept a copy until the session
+//! expires. A session that does not fit into 5 KiB of cookies is rejected with an error page.
 //!
-//! With [`LoginLayer::with_session_store`] it is in a store, and with [`LoginLayer::with_shared_store`] a
-//! store knows what was ended: a sign-out then counts everywhere, and there is a route for the authorization
-//! server to tell of its own. The [guide](crate::session::guide) compares.
+//! With [`LoginLayer::with_session_store`], sessions are kept in a store. With
+//! [`LoginLayer::with_shared_store`], they stay in cookies, and a store records which sessions have
+//! ended. Both make a sign-out take effect on all replicas, and enable the route for back-channel
+//! logout. The [guide](crate::session::guide) compares the three.
 //!
 //! # Deployment notes
 //!
-//! * The layer stands outermost. Inside `axum::Router::nest` it would see paths without their prefix and
-//!   would not be asked about paths that no route matches; its own routes would not be found.
-//! * Behind a proxy that ends TLS nothing has to be set: the redirect URI alone says what the outside
-//!   world sees. `Host` and `X-Forwarded-*` are not read.
-//! * On http, which is for loopback only, cookies are neither Secure nor prefixed. Cookies do not know
-//!   ports: the authorization server on another port of the same host needs other cookie names.
-//! * Two applications on one host whose client ids differ only in punctuation (`shop.a`, `shop-a`) need
-//!   different cookie names too: [`LoginLayer::with_cookie_name`].
-//! * A layer that overrides the method (`X-HTTP-Method-Override`, `_method`) belongs outside of this one,
-//!   which otherwise judges a request by a method that it does not end up with.
-//! * A response gets `Cache-Control: no-store` and `Vary: Cookie` when it sets a cookie of ours, and,
-//!   unless it says `private` itself, when its handler took a `Session`, read a [`Session`](crate::Session) from the
-//!   extensions, or stood behind `required()`. Any other response to a request with a session gets
-//!   `Cache-Control: private` and `Vary: Cookie` if it has no `Cache-Control`. A service that looks only at
-//!   whether there is a session, and lets caches share the response all the same, must add `Vary: Cookie` itself.
-//! * A request may carry a session and an access token. The two layers do not know each other: a handler
-//!   gets a [`Session`](crate::Session) or a [`VerifiedToken`](crate::VerifiedToken) as it asks, or
-//!   whichever of them speaks with [`Principal`](crate::extract::Principal), never a mixture, and a
-//!   session still needs the evidence of [`Csrf`].
+//! * Add the layer last, so that it is outermost. Inside `axum::Router::nest` it would see paths
+//!   without their prefix and would not be called for unmatched paths; its own routes would not be
+//!   found.
+//! * No setting is needed behind a proxy that terminates TLS: the redirect URI alone defines the
+//!   external origin. `Host` and `X-Forwarded-*` are not read.
+//! * With http, which is allowed on loopback only, cookies have neither the `Secure` attribute nor
+//!   a name prefix. Cookies do not distinguish ports: an authorization server on another port of
+//!   the same host needs other cookie names.
+//! * Two applications on one host whose client ids differ only in punctuation (`shop.a`, `shop-a`)
+//!   need different cookie names: [`LoginLayer::with_cookie_name`].
+//! * A layer that overrides the method (`X-HTTP-Method-Override`, `_method`) belongs outside of
+//!   this layer, which otherwise checks the original method.
+//! * A response gets `Cache-Control: no-store` and `Vary: Cookie` if it sets a cookie of this
+//!   layer. It also gets them if it depends on the session (its handler extracted or read a
+//!   [`Session`](crate::Session), or is behind `required()`), unless it is `private` already. Any
+//!   other response to a request with a session gets `Cache-Control: private` and `Vary: Cookie` if
+//!   it has no `Cache-Control`. A service that only checks whether there is a session, and still
+//!   allows shared caching, must add `Vary: Cookie` itself.
+//! * A request may have a session and an access token. The two layers are independent: a handler
+//!   extracts a [`Session`](crate::Session), a [`VerifiedToken`](crate::VerifiedToken), or either
+//!   of them with [`Principal`](crate::extract::Principal), never a mixture. Requests that use the
+//!   session are still subject to [`Csrf`].
 //!
-//! # Not checked here
+//! # Not checked
 //!
-//! What a script in a page of the application does: it can do all that the person can. No route of the layer
-//! gives it a token, so there is none to take away; APIs are called through a relay (feature `relay`).
-//!
-//! Whether the person may do what they ask for; whether `email` is theirs (see
-//! [`Session::email`](crate::Session::email)); the access token, which is for the API it was issued for.
+//! * Authorization: whether the user may do what the request asks for.
+//! * Whether the e-mail address belongs to the user; see [`Session::email`](crate::Session::email).
+//! * The access token, which is meant for the API it was issued for.
+//! * Scripts in pages of the application: they can do all that the user can do. No route of the
+//!   layer returns a token to them; to call APIs from scripts, use a relay (feature `relay`).
 //!
 //! # Example
 //!
@@ -86,12 +90,17 @@
 //!
 //! let browser = server.browser().with_origin("https://shop.example.com", pages)?;
 //! let page = browser.navigate("https://shop.example.com/account").await?;
-//! assert!(page.url().starts_with("https://id.example.test/")); // nobody is signed in yet
+//! assert!(page.url().starts_with("https://id.example.test/")); // not signed in yet
 //! let page = page.sign_in("alice", "wonderland").await?;
 //! assert_eq!(page.text(), "the account of alice");
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [RFC 6749 §4.1]: https://www.rfc-editor.org/rfc/rfc6749#section-4.1
+//! [RFC 7636]: https://www.rfc-editor.org/rfc/rfc7636
+//! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
+//! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
 mod body;
 mod chunks;
@@ -105,46 +114,48 @@ mod hooks;
 mod layer;
 mod navigation;
 mod pages;
-mod presented;
-mod redeemed;
+mod presented_cookies;
 mod redemption_limit;
+mod redemption_table;
 mod redemptions;
 mod refusal;
 #[cfg(feature = "relay")]
-mod relayed;
+mod relay_access;
 mod required;
 mod response;
 mod routes;
 mod service;
 mod session_cookie;
+mod session_secrets;
 mod settings;
-mod tickets;
 mod transactions;
 
 pub use crate::flow::{FlowError, FlowErrorKind};
 pub(crate) use context::LoginContext;
 pub use csrf::Csrf;
-pub use future::ResponseFuture;
+pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use pages::ErrorPage;
 pub use required::{Required, RequiredFuture, RequiredLayer};
 pub use service::Login;
 
-use response::Answer;
+use response::LayerResponse;
 
-/// When a browser sends the session cookie along with a request that another site caused.
+/// When browsers send the session cookie with requests that another site caused (the
+/// `SameSite` attribute).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SameSite {
-    /// With navigations: who follows a link to the application is signed in there.
+    /// Also with navigations: a user who follows a link to the application is signed in there.
     #[default]
     Lax,
-    /// Never. A link from elsewhere then shows the application as to a stranger; the way back from the
-    /// authorization server goes over a page of our own, so that signing in works all the same.
+    /// Never. A link from another site shows the application as to a signed-out user. After the
+    /// authorization server redirects back, the layer shows a page of this origin that continues to
+    /// the target, so that signing in still works.
     ///
-    /// A new login ends the session before it, as with `Lax`, except where a link from elsewhere led
-    /// to the login route, by itself or over a page that needs a session: the old cookie is replaced
-    /// then, but a copy of it is good until its own limits end it.
+    /// A new login ends the previous session, as with `Lax`, with one exception: if a link from
+    /// another site led to the login route, directly or by a page that needs a session, the old
+    /// cookie is replaced, but a copy of it stays valid until the session expires.
     Strict,
 }
 
@@ -157,8 +168,9 @@ impl SameSite {
     }
 }
 
-/// The application is put together wrongly: told in the log and in words, and nothing is let through.
-pub(crate) fn missing(message: &'static str) -> Answer {
+/// Logs that the application is set up incorrectly and returns a 500 response; the request goes no
+/// further.
+pub(crate) fn misconfigured(message: &'static str) -> LayerResponse {
     events::misconfigured(message);
     response::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
 }

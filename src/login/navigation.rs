@@ -1,75 +1,81 @@
-//! What a request is: a person going to a page, or a program asking (`L4`, decision of the design:
-//! only a navigation is ever redirected, and only a navigation starts a login).
+//! Classifies requests: navigations, forms, htmx and all others. Only a navigation is redirected to
+//! the login, and only a navigation starts one: a login started by a script or image cannot
+//! complete, and would fill the browser with transaction cookies.
 
 use http::header::{ACCEPT, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::{HeaderValue, Method};
 
-/// How a request must be answered when it needs a login first.
+/// How the layer responds to a request that needs a session and has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// A browser shows the answer as a page: it can be sent to log in.
+pub(crate) enum RequestKind {
+    /// The browser shows the response as a page and can be redirected to the login.
     Navigation,
-    /// A person sent a form and looks at the answer. A redirect would lose what they sent without a word.
+    /// The user submitted a form and sees the response. A redirect would silently discard the form.
     Form,
-    /// htmx follows an `HX-Redirect` field.
+    /// htmx follows the URL of an `HX-Redirect` field.
     Htmx,
-    /// A script, an image, a prefetch, a WebSocket: told in words.
+    /// A script, an image, a prefetch or a WebSocket.
     Program,
 }
 
-/// `origin` is our own, as browsers write it. A browser that does not say that it navigates is held to it.
-pub(crate) fn kind(method: &Method, headers: &HeaderMap, origin: &str) -> Kind {
+/// Classifies a request; `origin` is that of this application, as serialized by browsers. A request
+/// without `Sec-Fetch-Mode` is not a navigation if it has the `Origin` of another origin.
+pub(crate) fn request_kind(method: &Method, headers: &HeaderMap, origin: &str) -> RequestKind {
     if headers.contains_key(HX_REQUEST) {
-        return Kind::Htmx;
+        return RequestKind::Htmx;
     }
     let becomes_a_page = wants_html(headers)
-        && goes_to_a_document(headers)
+        && is_document_request(headers)
         && !is_prefetch(headers)
         && !headers.contains_key(UPGRADE)
         && !is(headers.get(X_REQUESTED_WITH), "XMLHttpRequest");
     let may_navigate =
-        || headers.contains_key(&SEC_FETCH_MODE) || !has_foreign_origin(headers, origin);
+        || headers.contains_key(&SEC_FETCH_MODE) || !has_cross_origin(headers, origin);
     match *method {
-        Method::GET if becomes_a_page && may_navigate() => Kind::Navigation,
-        Method::POST if becomes_a_page => Kind::Form,
-        _ => Kind::Program,
+        Method::GET if becomes_a_page && may_navigate() => RequestKind::Navigation,
+        Method::POST if becomes_a_page => RequestKind::Form,
+        _ => RequestKind::Program,
     }
 }
 
-/// Where the browser says what it does, it says that it goes to a page. `empty` is what a service
-/// worker makes of a navigation it passes on.
+/// Returns whether the response will be shown as a page. Fetch metadata, if present, must say so; a
+/// service worker that forwards a navigation sends the destination `empty`.
 ///
-/// A browser that sends any fetch metadata sends `Sec-Fetch-Mode` (only `Sec-Fetch-Dest` came later), so
-/// metadata without it describes no navigation, nor does a word that the specification does not have.
-pub(super) fn goes_to_a_document(headers: &HeaderMap) -> bool {
-    let site = one(headers, &SEC_FETCH_SITE);
-    let mode = one(headers, &SEC_FETCH_MODE);
-    let dest = one(headers, &SEC_FETCH_DEST);
-    let sent_nothing = [site, mode, dest].iter().all(|one| *one == Sent::Nothing);
+/// A browser that sends any fetch metadata sends `Sec-Fetch-Mode` (only `Sec-Fetch-Dest` was added
+/// later), so metadata without it describes no navigation, nor does a value that the specification
+/// does not define.
+pub(super) fn is_document_request(headers: &HeaderMap) -> bool {
+    let site = single(headers, &SEC_FETCH_SITE);
+    let mode = single(headers, &SEC_FETCH_MODE);
+    let dest = single(headers, &SEC_FETCH_DEST);
+    let sent_nothing = [site, mode, dest]
+        .iter()
+        .all(|one| *one == FieldValue::Absent);
     sent_nothing
         || matches!(
             (site, mode, dest),
             (
-                Sent::Nothing | Sent::One("same-origin" | "same-site" | "cross-site" | "none"),
-                Sent::One("navigate"),
-                Sent::Nothing | Sent::One("document" | "empty"),
+                FieldValue::Absent
+                    | FieldValue::One("same-origin" | "same-site" | "cross-site" | "none"),
+                FieldValue::One("navigate"),
+                FieldValue::Absent | FieldValue::One("document" | "empty"),
             )
         )
 }
 
-/// Returns whether the request has an `Origin` field other than ours, once and byte for byte.
+/// Returns whether the request has an `Origin` field other than `own`, or more than one.
 ///
-/// No browser sends the field with a GET navigation; with a GET it is the mark of a script (Fetch,
-/// "append a request `Origin` header"). `null` is the origin of a sandbox, and so a foreign one.
-pub(super) fn has_foreign_origin(headers: &HeaderMap, ours: &str) -> bool {
-    match one(headers, &ORIGIN) {
-        Sent::Nothing => false,
-        Sent::One(origin) => origin != ours,
-        Sent::Unclear => true,
+/// Browsers do not send the field with a GET navigation; on a GET it marks a script (Fetch, "append
+/// a request `Origin` header"). `null` is the origin of a sandboxed frame, and thus another origin.
+pub(super) fn has_cross_origin(headers: &HeaderMap, own: &str) -> bool {
+    match single(headers, &ORIGIN) {
+        FieldValue::Absent => false,
+        FieldValue::One(origin) => origin != own,
+        FieldValue::Ambiguous => true,
     }
 }
 
-/// A page that is fetched before anybody asked for it.
+/// Returns whether the page is prefetched, without an action of the user.
 pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
     PREFETCH.iter().any(|name| {
         headers.get_all(name).iter().any(|value| {
@@ -83,7 +89,8 @@ pub(super) fn is_prefetch(headers: &HeaderMap) -> bool {
     })
 }
 
-/// `Accept` names `text/html`, and no JSON above it; `*/*` names nothing (RFC 9110 §12.5.1).
+/// Returns whether `Accept` includes `text/html` and does not prefer JSON; `*/*` does not count
+/// (RFC 9110 §12.5.1).
 pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT).iter();
     let ranges = values
@@ -91,7 +98,7 @@ pub(super) fn wants_html(headers: &HeaderMap) -> bool {
         .flat_map(|value| value.split(','));
     let (mut html, mut json) = (0.0_f32, 0.0_f32);
     for range in ranges {
-        let (name, quality) = read_range(range);
+        let (name, quality) = parse_range(range);
         if name == "text/html" {
             html = html.max(quality);
         } else if name == "application/json" || name.ends_with("+json") {
@@ -101,31 +108,33 @@ pub(super) fn wants_html(headers: &HeaderMap) -> bool {
     html > 0.0 && html >= json
 }
 
-/// A person clicked or typed: the browser did not do this by itself.
-pub(super) fn by_person(headers: &HeaderMap) -> bool {
+/// Returns whether the navigation was caused by a click or by typing, as `Sec-Fetch-User` reports.
+pub(super) fn is_user_activated(headers: &HeaderMap) -> bool {
     is(headers.get(SEC_FETCH_USER), "?1")
 }
 
-/// What a header field says that must be there once to say anything.
+/// The value of a header field that must not be repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sent<'a> {
-    Nothing,
+pub(super) enum FieldValue<'a> {
+    Absent,
     One(&'a str),
-    /// Twice, or no text: it says nothing that can be relied on.
-    Unclear,
+    /// Repeated or not ASCII, so it cannot be relied on.
+    Ambiguous,
 }
 
-pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Sent<'a> {
+pub(super) fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> FieldValue<'a> {
     let mut values = headers.get_all(name).iter();
     match (values.next(), values.next()) {
-        (None, _) => Sent::Nothing,
-        (Some(value), None) => value.to_str().map_or(Sent::Unclear, Sent::One),
-        _ => Sent::Unclear,
+        (None, _) => FieldValue::Absent,
+        (Some(value), None) => value
+            .to_str()
+            .map_or(FieldValue::Ambiguous, FieldValue::One),
+        _ => FieldValue::Ambiguous,
     }
 }
 
-/// A media range in lower case and its weight; one that cannot be read is taken for the full one.
-fn read_range(range: &str) -> (String, f32) {
+/// Parses a media range; a weight that cannot be parsed counts as 1.
+fn parse_range(range: &str) -> (String, f32) {
     let mut parts = range.split(';').map(str::trim);
     let name = parts.next().unwrap_or_default().to_ascii_lowercase();
     let weight = parts.find_map(|parameter| {
@@ -161,7 +170,7 @@ mod tests {
         &'static str,
         &'static str,
         &'static [(&'static str, &'static str)],
-        Kind,
+        RequestKind,
     );
 
     const PAGE: (&str, &str) = (
@@ -170,7 +179,7 @@ mod tests {
     );
 
     #[test]
-    fn only_a_person_going_to_a_page_navigates() {
+    fn only_a_request_for_a_page_is_a_navigation() {
         let cases: &[Case] = &[
             (
                 "a browser",
@@ -180,9 +189,9 @@ mod tests {
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "document"),
                 ],
-                Kind::Navigation,
+                RequestKind::Navigation,
             ),
-            ("an old browser", "GET", &[PAGE], Kind::Navigation),
+            ("an old browser", "GET", &[PAGE], RequestKind::Navigation),
             (
                 "a service worker",
                 "GET",
@@ -191,26 +200,31 @@ mod tests {
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "empty"),
                 ],
-                Kind::Navigation,
+                RequestKind::Navigation,
             ),
-            ("a post", "POST", &[PAGE], Kind::Form),
-            ("a head", "HEAD", &[PAGE], Kind::Program),
-            ("a preflight", "OPTIONS", &[PAGE], Kind::Program),
-            ("curl", "GET", &[("accept", "*/*")], Kind::Program),
-            ("no accept", "GET", &[], Kind::Program),
+            ("a post", "POST", &[PAGE], RequestKind::Form),
+            ("a head", "HEAD", &[PAGE], RequestKind::Program),
+            ("a preflight", "OPTIONS", &[PAGE], RequestKind::Program),
+            ("curl", "GET", &[("accept", "*/*")], RequestKind::Program),
+            ("no accept", "GET", &[], RequestKind::Program),
             (
                 "json",
                 "GET",
                 &[("accept", "application/json")],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "html unwanted",
                 "GET",
                 &[("accept", "text/html;q=0, */*")],
-                Kind::Program,
+                RequestKind::Program,
             ),
-            ("any text", "GET", &[("accept", "text/*")], Kind::Program),
+            (
+                "any text",
+                "GET",
+                &[("accept", "text/*")],
+                RequestKind::Program,
+            ),
             (
                 "fetch",
                 "GET",
@@ -219,7 +233,7 @@ mod tests {
                     ("sec-fetch-mode", "cors"),
                     ("sec-fetch-dest", "empty"),
                 ],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "a frame",
@@ -229,7 +243,7 @@ mod tests {
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-dest", "iframe"),
                 ],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "an image",
@@ -239,7 +253,7 @@ mod tests {
                     ("sec-fetch-mode", "no-cors"),
                     ("sec-fetch-dest", "image"),
                 ],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "two modes",
@@ -249,56 +263,61 @@ mod tests {
                     ("sec-fetch-mode", "navigate"),
                     ("sec-fetch-mode", "navigate"),
                 ],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "a script of another origin in an old browser",
                 "GET",
                 &[PAGE, ("origin", "https://evil.example")],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "a form of another origin",
                 "POST",
                 &[PAGE, ("origin", "https://evil.example")],
-                Kind::Form,
+                RequestKind::Form,
             ),
             (
                 "after a form of our own, in an old browser",
                 "GET",
                 &[PAGE, ("origin", "https://shop.example.com")],
-                Kind::Navigation,
+                RequestKind::Navigation,
             ),
             (
                 "a part of the fetch metadata",
                 "GET",
                 &[PAGE, ("sec-fetch-site", "cross-site")],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "a prefetch",
                 "GET",
                 &[PAGE, ("sec-purpose", "prefetch;prerender")],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "an old prefetch",
                 "GET",
                 &[PAGE, ("purpose", "prefetch")],
-                Kind::Program,
+                RequestKind::Program,
             ),
             (
                 "jquery",
                 "GET",
                 &[PAGE, ("x-requested-with", "XMLHttpRequest")],
-                Kind::Program,
+                RequestKind::Program,
             ),
-            ("htmx", "GET", &[PAGE, ("hx-request", "true")], Kind::Htmx),
+            (
+                "htmx",
+                "GET",
+                &[PAGE, ("hx-request", "true")],
+                RequestKind::Htmx,
+            ),
             (
                 "a websocket",
                 "GET",
                 &[PAGE, ("upgrade", "websocket")],
-                Kind::Program,
+                RequestKind::Program,
             ),
         ];
         for (name, method, fields, expected) in cases {
@@ -307,7 +326,7 @@ mod tests {
                 headers.append(*field, HeaderValue::from_static(value));
             }
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let kind = kind(&method, &headers, "https://shop.example.com");
+            let kind = request_kind(&method, &headers, "https://shop.example.com");
             assert_eq!(kind, *expected, "{name}");
         }
     }

@@ -1,4 +1,4 @@
-//! The few pages the layer shows: plain, readable, without a script.
+//! The pages of the layer: plain HTML, without scripts.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -7,97 +7,113 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 
-use super::refusal::Refusal;
+use super::refusal::LoginRefusal;
 use crate::crypto::digest::sha256;
 
-/// What an error page of one's own is made of.
+/// The contents of an error page, for [`LoginLayer::with_error_page`](super::LoginLayer::with_error_page).
 ///
-/// Texts are not escaped: [`said`](Self::said) above all is a stranger's. The page is sent with a policy
-/// that allows styles, images and fonts of the application's own origin, and no script.
+/// Texts are not escaped; [`error_description`](Self::error_description) and
+/// [`accept_language`](Self::accept_language) are controlled by others. The page is sent with a
+/// content security policy that allows styles, images and fonts of this origin, and no scripts.
 #[derive(Debug)]
 pub struct ErrorPage<'a> {
-    pub(super) refusal: &'a Refusal,
+    pub(super) refusal: &'a LoginRefusal,
     pub(super) correlation_id: &'a str,
     pub(super) login_url: &'a str,
     pub(super) accept_language: Option<&'a str>,
-    pub(super) go_on: Option<&'a str>,
+    pub(super) continue_url: Option<&'a str>,
 }
 
 impl ErrorPage<'_> {
-    /// The status of the response.
+    /// Returns the status of the response.
     pub fn status(&self) -> StatusCode {
         self.refusal.status
     }
 
-    /// A stable name of what happened, such as `state_mismatch`.
+    /// Returns the stable code of the error, such as `state_mismatch`.
     pub fn code(&self) -> &'static str {
         self.refusal.code
     }
 
-    /// What happened, in English, for the person at the browser.
+    /// Returns a message for the user, in English.
     pub fn message(&self) -> &str {
         &self.refusal.message
     }
 
-    /// What the authorization server wrote about it: capped, without control characters, to be escaped.
-    pub fn said(&self) -> Option<&str> {
-        self.refusal.said.as_deref()
+    /// Returns the `error` and `error_description` of the authorization server (RFC 6749 §4.1.2.1
+    /// and §5.2), shortened and without control characters. Escape it.
+    pub fn error_description(&self) -> Option<&str> {
+        self.refusal.error_description.as_deref()
     }
 
-    /// The name under which the log has the rest.
+    /// Returns the id under which the log has the reason of the error.
     pub fn correlation_id(&self) -> &str {
         self.correlation_id
     }
 
-    /// The languages that the browser asks for (RFC 9110 §12.5.4), as it wrote them: a stranger's text.
-    /// [`code`](Self::code) is what words in another language are chosen by.
+    /// Returns the `Accept-Language` field of the request (RFC 9110 §12.5.4). Escape it.
+    ///
+    /// To show the page in another language, choose the text by [`code`](Self::code).
     pub fn accept_language(&self) -> Option<&str> {
         self.accept_language
     }
 
-    /// Where to begin anew, if that may help.
-    pub fn start_again(&self) -> Option<&str> {
-        self.refusal.start_again.then_some(self.login_url)
+    /// Returns the URL of a new login, if it may help.
+    pub fn login_url(&self) -> Option<&str> {
+        self.refusal.can_restart.then_some(self.login_url)
+    }
+
+    /// Returns the URL to continue at, after a sign-out that could not be saved in the store yet: at
+    /// the authorization server, or the target of the sign-out.
+    pub fn continue_url(&self) -> Option<&str> {
+        self.continue_url
+    }
+
+    fn title(&self) -> &'static str {
+        match self.status() {
+            _ if self.code() == NOT_SIGNED_OUT => "Sign-out failed",
+            StatusCode::SERVICE_UNAVAILABLE if self.continue_url.is_some() => {
+                "Signed out in this browser"
+            }
+            StatusCode::FORBIDDEN if self.refusal.can_restart => "Access denied",
+            StatusCode::FORBIDDEN => "Request rejected",
+            StatusCode::UNAUTHORIZED => "Please sign in",
+            StatusCode::SERVICE_UNAVAILABLE => "Temporarily unavailable",
+            _ => "Sign-in failed",
+        }
     }
 }
 
-impl ErrorPage<'_> {
-    /// Returns where the browser can go on: after a sign-out that the store did not accept yet, to the authorization
-    /// server, or to the target of the sign-out.
-    pub fn go_on(&self) -> Option<&str> {
-        self.go_on
-    }
-}
-
-/// Our own error page.
+/// The default error page, as HTML.
 impl fmt::Display for ErrorPage<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let title = self.title();
         write!(f, "{}<h1>{title}</h1>", head(title))?;
         write!(f, "<p>{}</p>", Escaped(self.message()))?;
-        // The bare code says nothing to a person that our own words do not.
-        if let Some(said) = self.said().filter(|&said| said != self.code()) {
+        // The bare code adds nothing for the user.
+        let description = self.error_description();
+        if let Some(description) = description.filter(|&text| text != self.code()) {
             write!(
                 f,
-                "<p class=\"said\">The service said: <q>{}</q></p>",
-                Escaped(said)
+                "<p class=\"quote\">Message from the sign-in service: <q>{}</q></p>",
+                Escaped(description)
             )?;
         }
-        if let Some(url) = self.start_again() {
+        if let Some(url) = self.login_url() {
             let url = Escaped(url);
-            let words = match self.status() {
+            let label = match self.status() {
                 StatusCode::SERVICE_UNAVAILABLE => "Try again",
                 _ => "Sign in again",
             };
-            write!(f, "<p><a class=\"go\" href=\"{url}\">{words}</a></p>")?;
+            write!(f, "<p><a class=\"go\" href=\"{url}\">{label}</a></p>")?;
         }
-        if let Some(url) = self.go_on() {
+        if let Some(url) = self.continue_url() {
             let url = Escaped(url);
             write!(f, "<p><a class=\"go\" href=\"{url}\">Continue</a></p>")?;
         }
         write!(
             f,
-            "<p class=\"small\">{} · {} · {}<br>Quote this line if you ask for help.</p>{FOOT}",
+            "<p class=\"small\">{} · {} · {}<br>Please include this line if you contact support.</p>{FOOT}",
             self.status().as_u16(),
             Escaped(self.code()),
             Escaped(self.correlation_id())
@@ -105,22 +121,8 @@ impl fmt::Display for ErrorPage<'_> {
     }
 }
 
-impl ErrorPage<'_> {
-    fn title(&self) -> &'static str {
-        match self.status() {
-            _ if self.code() == NOT_SIGNED_OUT => "Not signed out",
-            StatusCode::SERVICE_UNAVAILABLE if self.go_on.is_some() => "Signed out here",
-            StatusCode::FORBIDDEN if self.refusal.start_again => "Access denied",
-            StatusCode::FORBIDDEN => "Request refused",
-            StatusCode::UNAUTHORIZED => "Please sign in",
-            StatusCode::SERVICE_UNAVAILABLE => "Not possible at the moment",
-            _ => "Signing in did not work",
-        }
-    }
-}
-
-/// Asks before it signs out: a link from elsewhere must not do it (`L60`).
-pub(super) fn ask_to_sign_out(action: &str) -> String {
+/// The page that asks for confirmation of a sign-out: a link from another site must not sign out.
+pub(super) fn confirm_logout(action: &str) -> String {
     format!(
         "{}<h1>Sign out?</h1><form method=\"post\" action=\"{}\"><button class=\"go\">Sign out</button>\
          </form><p><a href=\"/\">Stay signed in</a></p>{FOOT}",
@@ -129,9 +131,9 @@ pub(super) fn ask_to_sign_out(action: &str) -> String {
     )
 }
 
-/// A page of our own site between the authorization server and the target, so that the browser sends a
-/// Strict cookie with the next request.
-pub(super) fn landing(target: &str) -> String {
+/// The page that continues to `target` after a login, so that the browser sends a `SameSite=Strict`
+/// cookie with the next request.
+pub(super) fn signed_in(target: &str) -> String {
     let target = Escaped(target);
     format!(
         "{}<meta http-equiv=\"refresh\" content=\"0;url={target}\"><h1>Signed in</h1>\
@@ -140,13 +142,13 @@ pub(super) fn landing(target: &str) -> String {
     )
 }
 
-/// The code of a sign-out that could read no session cookie.
+/// The code of a sign-out whose session cookie could not be read.
 pub(super) const NOT_SIGNED_OUT: &str = "session_cookie_unreadable";
 
-/// The content security policy of our own pages: one style sheet, known by its digest (`H19`).
+/// Returns the content security policy of the pages of this layer: one style sheet, by its digest.
 ///
-/// There is no `form-action`: browsers hold the redirects that follow a form against it, and signing out
-/// goes on to the authorization server.
+/// It has no `form-action`: browsers apply it to the redirects after a form, and the sign-out form
+/// redirects to the authorization server.
 pub(super) fn policy() -> &'static str {
     static POLICY: LazyLock<String> = LazyLock::new(|| {
         let digest = STANDARD.encode(sha256(STYLE.as_bytes()));
@@ -157,8 +159,8 @@ pub(super) fn policy() -> &'static str {
     &POLICY
 }
 
-/// The policy of a page of the application's own making.
-pub(super) const OWN_PAGE_POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; \
+/// The content security policy of the application's error pages.
+pub(super) const CUSTOM_PAGE_POLICY: &str = "default-src 'none'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
 fn head(title: &str) -> String {
@@ -179,9 +181,9 @@ main{max-width:34rem;margin:12vh auto 0;padding:0 1.25rem;overflow-wrap:anywhere
 h1{font-size:1.5rem;line-height:1.25}a{color:var(--go)}\
 .go{display:inline-block;padding:.55rem 1.1rem;border:1px solid var(--go);border-radius:.4rem;\
 background:none;color:var(--go);font:inherit;text-decoration:none;cursor:pointer}\
-.said,.small{color:var(--soft)}.small{margin-top:2.5rem;font-size:.85rem}";
+.quote,.small{color:var(--soft)}.small{margin-top:2.5rem;font-size:.85rem}";
 
-/// Text inside an element or a quoted attribute.
+/// Escapes text for an element or a quoted attribute.
 struct Escaped<'a>(&'a str);
 
 impl fmt::Display for Escaped<'_> {
@@ -205,16 +207,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_a_stranger_wrote_becomes_markup() {
-        let mut refusal = Refusal::new(StatusCode::BAD_REQUEST, "authorization_error", "No.");
-        refusal.said = Some("<script>alert(1)</script>\"'&".to_owned());
-        refusal.start_again = true;
+    fn untrusted_text_is_escaped() {
+        let mut refusal = LoginRefusal::new(StatusCode::BAD_REQUEST, "authorization_error", "No.");
+        refusal.error_description = Some("<script>alert(1)</script>\"'&".to_owned());
+        refusal.can_restart = true;
         let page = ErrorPage {
             refusal: &refusal,
             correlation_id: "c0ffee",
             login_url: "/auth/login?return_to=\"><img onerror=x>",
             accept_language: Some("<script>"),
-            go_on: Some("/\"><script>"),
+            continue_url: Some("/\"><script>"),
         }
         .to_string();
         assert!(
@@ -229,7 +231,7 @@ mod tests {
             page.contains("c0ffee") && page.contains("authorization_error"),
             "{page}"
         );
-        assert!(!ask_to_sign_out("/x\"><b>").contains("<b>"));
-        assert!(!landing("/x\"><b>").contains("<b>"));
+        assert!(!confirm_logout("/x\"><b>").contains("<b>"));
+        assert!(!signed_in("/x\"><b>").contains("<b>"));
     }
 }

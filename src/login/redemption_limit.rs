@@ -1,18 +1,19 @@
 //! The limit on concurrent token requests of callbacks.
 //!
-//! A callback needs a transaction cookie of this application and nothing else, so callers without credentials can
-//! cause token requests by made-up codes. At most [`MAX_REQUESTS`] are under way at a time. The others wait longer
-//! than a token request may take, and are served in turn from both ends of the queue: the one that waits longest, then
-//! the one that came last. So a burst of made-up codes that hang holds up neither those who came before it nor those
-//! who come after it. What could not be served in time, or finds too many waiting, is answered by 503 *before* anything
-//! was sent; its transaction is left as it is, so reloading the page continues the login.
+//! A callback needs only a transaction cookie of this application, so unauthenticated callers can
+//! cause token requests with forged codes. At most [`MAX_REQUESTS`] are in flight at a time. Other
+//! callbacks wait longer than a token request can take, and are served alternately from both ends
+//! of the queue: the oldest, then the newest. So a burst of forged codes whose requests hang delays
+//! neither the callbacks before it nor those after it. A callback that is not served in time, or
+//! finds the queue full, gets 503 *before* its code is sent. Its transaction is kept, so reloading
+//! the page continues the login.
 //!
 //! # Not solved here
 //!
-//! A made-up code looks like a real one until the token endpoint has answered. If it hangs for 5 seconds on made-up
-//! codes, and callbacks with such codes come faster than 12 a second for longer than the waiting time, some callbacks of
-//! honest browsers are refused as well. Sessions, refreshes and sign-outs do not pass here. A rate limit by address in
-//! front of the callback route is the remedy.
+//! A forged code looks like a valid one until the token endpoint responds. If that takes 5 seconds
+//! per forged code, and forged callbacks arrive faster than 12 per second for longer than the
+//! waiting time, some callbacks of honest browsers are rejected too. Sessions, refreshes and
+//! sign-outs are not affected. Use a rate limit per client address on the callback route.
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -27,57 +28,57 @@ use crate::clock::{Clock, within};
 
 /// Limits the token requests of one login layer in one process.
 #[derive(Clone, Debug, Default)]
-pub(super) struct RedemptionLimit(Arc<Mutex<Queue>>);
+pub(super) struct RedemptionLimit(Arc<Mutex<WaitQueue>>);
 
 #[derive(Debug, Default)]
-struct Queue {
-    under_way: usize,
-    /// The one that waits longest first. Some may have given up.
+struct WaitQueue {
+    in_flight: usize,
+    /// Oldest first. Some may have been dropped.
     waiting: VecDeque<oneshot::Sender<RedemptionPermit>>,
     newest_is_next: bool,
 }
 
-/// The permission to send one token request; it goes to another callback when dropped.
+/// The permission to send one token request. Dropping it passes it to the next callback.
 #[derive(Debug)]
 pub(super) struct RedemptionPermit(Option<RedemptionLimit>);
 
 impl RedemptionLimit {
-    /// Waits for a permit. Returns `None` if too many wait already, none became free in time, or `given_up`
-    /// completes first.
+    /// Waits for a permit. Returns `None` if the queue is full, no permit became free in time, or
+    /// `abandoned` completes first.
     pub(super) async fn acquire(
         &self,
         clock: &dyn Clock,
-        given_up: impl Future<Output = ()>,
+        abandoned: impl Future<Output = ()>,
     ) -> Option<RedemptionPermit> {
         let granted = match self.queue().enter()? {
-            Entered::Now => return Some(RedemptionPermit(Some(self.clone()))),
-            Entered::Waiting(granted) => granted,
+            Admission::Granted => return Some(RedemptionPermit(Some(self.clone()))),
+            Admission::Queued(granted) => granted,
         };
-        let (mut granted, mut given_up) = (pin!(granted), pin!(given_up));
+        let (mut granted, mut abandoned) = (pin!(granted), pin!(abandoned));
         let either = poll_fn(|cx| {
             if let Poll::Ready(permit) = granted.as_mut().poll(cx) {
                 return Poll::Ready(permit.ok());
             }
-            given_up.as_mut().poll(cx).map(|()| None)
+            abandoned.as_mut().poll(cx).map(|()| None)
         });
         within(clock, WAIT_TIMEOUT, either).await?
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue> {
+    fn queue(&self) -> MutexGuard<'_, WaitQueue> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-enum Entered {
-    Now,
-    Waiting(oneshot::Receiver<RedemptionPermit>),
+enum Admission {
+    Granted,
+    Queued(oneshot::Receiver<RedemptionPermit>),
 }
 
-impl Queue {
-    fn enter(&mut self) -> Option<Entered> {
-        if self.under_way < MAX_REQUESTS {
-            self.under_way += 1;
-            return Some(Entered::Now);
+impl WaitQueue {
+    fn enter(&mut self) -> Option<Admission> {
+        if self.in_flight < MAX_REQUESTS {
+            self.in_flight += 1;
+            return Some(Admission::Granted);
         }
         if self.waiting.len() >= MAX_WAITING {
             self.waiting.retain(|waiter| !waiter.is_closed());
@@ -87,20 +88,20 @@ impl Queue {
         }
         let (waiter, granted) = oneshot::channel();
         self.waiting.push_back(waiter);
-        Some(Entered::Waiting(granted))
+        Some(Admission::Queued(granted))
     }
 
-    /// Returns who gets the place of a request that has ended. If nobody waits, the place is free.
+    /// Returns the next waiter to get a permit; if there is none, the permit becomes free.
     fn next(&mut self) -> Option<oneshot::Sender<RedemptionPermit>> {
         let next = match self.newest_is_next {
             true => self.waiting.pop_back(),
             false => self.waiting.pop_front(),
         };
         match &next {
-            // One that gave up is nobody's turn.
+            // A dropped waiter does not count as a turn.
             Some(waiter) if waiter.is_closed() => {}
             Some(_) => self.newest_is_next = !self.newest_is_next,
-            None => self.under_way = self.under_way.saturating_sub(1),
+            None => self.in_flight = self.in_flight.saturating_sub(1),
         }
         next
     }
@@ -117,20 +118,20 @@ impl Drop for RedemptionPermit {
             };
             match waiter.send(Self(Some(limit.clone()))) {
                 Ok(()) => return,
-                Err(mut not_wanted) => drop(not_wanted.0.take()),
+                Err(mut unclaimed) => drop(unclaimed.0.take()),
             }
         }
     }
 }
 
-/// Token requests of callbacks under way at a time.
+/// Limit on concurrent token requests of callbacks.
 const MAX_REQUESTS: usize = 64;
 
-/// RedemptionCache that wait for one of them, each a task of a few KiB.
+/// Limit on waiting callbacks, each a task of a few KiB.
 const MAX_WAITING: usize = 1024;
 
-/// How long one waits: six times as long as a token request may take, and shorter than proxies and
-/// authorization codes usually last.
+/// Six times as long as a token request can take, and shorter than the usual timeouts of proxies
+/// and lifetimes of authorization codes.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn places_go_to_the_first_and_the_last_in_turn_and_none_is_lost() {
+    async fn permits_alternate_between_oldest_and_newest_and_none_is_lost() {
         let limit = RedemptionLimit::default();
         let mut permits = Vec::new();
         for _ in 0..MAX_REQUESTS {
@@ -163,7 +164,8 @@ mod tests {
         assert_eq!(permits.len(), MAX_REQUESTS);
         let mut queue: Vec<Waiting> = (0..6).map(|_| waiting(&limit)).collect();
         assert!(queue.iter_mut().all(|one| poll(one).is_pending()));
-        // The second gives up; the last does after it was granted a place, before it has seen it.
+        // The second waiter is dropped before it was granted a permit; the last one after that,
+        // before it was polled.
         drop(queue.remove(1));
         permits.truncate(MAX_REQUESTS - 2);
         drop(queue.pop());
@@ -173,11 +175,11 @@ mod tests {
         drop(queue);
         drop(polled);
         drop(permits);
-        assert_eq!(limit.queue().under_way, 0);
+        assert_eq!(limit.queue().in_flight, 0);
     }
 
     #[tokio::test]
-    async fn those_who_gave_up_leave_room_for_others_to_wait() {
+    async fn dropped_waiters_leave_the_queue() {
         let limit = RedemptionLimit::default();
         let mut permits = Vec::new();
         for _ in 0..MAX_REQUESTS {

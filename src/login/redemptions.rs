@@ -1,13 +1,14 @@
-//! Each code is redeemed once (`L13`, `H07`).
+//! Redeems each authorization code once (RFC 6749 §4.1.2).
 //!
-//! A browser may send one callback several times: a double click, a reload, a proxy that retries. The
-//! first redeems the code, in a task of its own so that a closed connection loses nothing; the others
-//! wait for it, or get its result for a minute. After that the state is known to be used.
+//! A browser may send a callback several times: a double click, a reload, a proxy that retries. The
+//! first request redeems the code, in a task that a closed connection does not cancel. The others
+//! wait for its result, or get the cached result for a minute. After that, the state is known to be
+//! used.
 //!
-//! What this costs is bounded. Only a code to redeem gets in here, so that nothing is kept which did not
-//! cost its sender a token request. Token requests under way are [limited](super::redemption_limit), and the limits
-//! of the back channel end them; a callback whose code was not sent leaves nothing behind and can be repeated. When a
-//! redemption is done, one task for all forgets the results in time.
+//! The cost is bounded. Only requests with a code to redeem get here, so each entry costs its
+//! sender a token request. Concurrent token requests are [limited](super::redemption_limit) and
+//! time out. A callback whose code was not sent leaves no entry and can be repeated. One task
+//! removes expired results.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -15,10 +16,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
-use super::chunks::NotWritten;
-use super::redeemed::{BothClocks, Entry, Key, Redeemed, Waiters};
+use super::chunks::SealSessionError;
 use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
+use super::redemption_table::{
+    BothClocks, RedemptionEntry, RedemptionTable, RedemptionWaiters, StateDigest,
+};
 use crate::clock::{Clock, SharedClock};
 use crate::crypto::digest::sha256;
 use crate::flow::FlowError;
@@ -26,26 +30,27 @@ use crate::protocol::State;
 use crate::session::{CreateSessionError, LoadedSession, LoginRejection};
 use crate::store::StoreError;
 
-/// What the callback came to: a session, or why there is none.
-pub(super) type Outcome = Arc<Result<LoadedSession, SignInError>>;
+/// The result of a callback: a session, or an error.
+pub(super) type RedemptionResult = Arc<Result<LoadedSession, SignInError>>;
 
-/// Why a callback began no session.
+/// Why a callback created no session.
 #[derive(Clone, Debug)]
 pub(super) enum SignInError {
     Flow(FlowError),
-    /// Too many callbacks wait for their token request. Nothing was sent.
+    /// Too many callbacks wait for their token request. No request was sent.
     Busy,
     /// Another replica has redeemed the state.
     Used,
-    /// The state could not be claimed. Nothing was sent.
+    /// The state could not be consumed in the store. No request was sent.
     Store(StoreError),
     LoginRejection(LoginRejection),
     CreateSessionError(CreateSessionError),
-    NotWritten(NotWritten),
+    SealSessionError(SealSessionError),
 }
 
 impl SignInError {
-    /// Returns whether the code was certainly neither sent nor claimed, so that the same callback can be repeated.
+    /// Returns whether the code was certainly neither sent nor consumed, so that the callback can
+    /// be repeated.
     pub(super) fn can_be_repeated(&self) -> bool {
         matches!(self, Self::Busy | Self::Store(StoreError::Full))
     }
@@ -53,14 +58,14 @@ impl SignInError {
 
 #[derive(Debug, Default)]
 pub(super) struct RedemptionCache {
-    inner: Mutex<Inner>,
+    inner: Mutex<RedemptionCacheInner>,
     limit: RedemptionLimit,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    redeemed: Redeemed,
-    /// Forgets results while there are any, though no other login comes along: they hold tokens.
+struct RedemptionCacheInner {
+    table: RedemptionTable,
+    /// Removes expired results, which contain tokens, even if no other login takes place.
     sweeper: Option<JoinHandle<()>>,
 }
 
@@ -82,9 +87,9 @@ impl From<LoginRejection> for SignInError {
     }
 }
 
-impl From<NotWritten> for SignInError {
-    fn from(error: NotWritten) -> Self {
-        Self::NotWritten(error)
+impl From<SealSessionError> for SignInError {
+    fn from(error: SealSessionError) -> Self {
+        Self::SealSessionError(error)
     }
 }
 
@@ -94,123 +99,130 @@ impl From<CreateSessionError> for SignInError {
     }
 }
 
-/// The answer to one more request with the same state.
+/// The response of the cache to one more request with the same state.
 #[derive(Debug)]
-pub(super) enum Answer {
-    Outcome(Outcome),
-    /// It was carried out before, too long ago to say what came of it.
-    Used,
-    /// The task that carried it out is gone without a result.
-    Lost,
+pub(super) enum Redemption {
+    Completed(RedemptionResult),
+    /// The state was redeemed, too long ago for a cached result.
+    AlreadyRedeemed,
+    /// The task ended without a result.
+    Aborted,
 }
 
 impl RedemptionCache {
-    /// Carries out `work` for this state once it is its turn, unless that is done or being done.
+    /// Runs `work` for this state when a permit is free, unless it ran before or is running.
     pub(super) async fn once<F>(
         self: &Arc<Self>,
         state: &State,
         clock: &SharedClock,
         work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
-    ) -> Answer
+    ) -> Redemption
     where
         F: Future<Output = Result<LoadedSession, SignInError>> + Send + 'static,
     {
         let key = key(state);
         let mut receiver = {
             let mut inner = self.lock();
-            inner.redeemed.forget(BothClocks::now(&**clock));
-            match inner.redeemed.get(&key) {
-                Some(Entry::Done(outcome)) => return Answer::Outcome(Arc::clone(outcome)),
-                Some(Entry::Used) => return Answer::Used,
-                Some(Entry::Running(waiters)) => waiters.subscribe(),
+            inner.table.remove_expired(BothClocks::now(&**clock));
+            match inner.table.get(&key) {
+                Some(RedemptionEntry::Done(result)) => {
+                    return Redemption::Completed(Arc::clone(result));
+                }
+                Some(RedemptionEntry::Used) => return Redemption::AlreadyRedeemed,
+                Some(RedemptionEntry::InFlight(waiters)) => waiters.subscribe(),
                 None => {
                     let (waiters, receiver) = watch::channel(None);
                     let waiters = Arc::new(waiters);
-                    inner.redeemed.begin(key, Arc::clone(&waiters));
-                    let running = Running {
-                        callbacks: Arc::downgrade(self),
+                    inner.table.begin(key, Arc::clone(&waiters));
+                    let running = RunningRedemption {
+                        cache: Arc::downgrade(self),
                         key,
                         clock: Arc::clone(clock),
                         ended: false,
                     };
-                    tokio::spawn(running.run(self.limit.clone(), waiters, work));
+                    let redemption = running.run(self.limit.clone(), waiters, work);
+                    // Events of the login belong to the span of the request that caused it.
+                    tokio::spawn(redemption.in_current_span());
                     receiver
                 }
             }
         };
         match receiver.wait_for(Option::is_some).await {
-            Ok(outcome) => outcome.clone().map_or(Answer::Lost, Answer::Outcome),
-            Err(_) => Answer::Lost,
+            Ok(result) => result
+                .clone()
+                .map_or(Redemption::Aborted, Redemption::Completed),
+            Err(_) => Redemption::Aborted,
         }
     }
 
-    fn keep(self: &Arc<Self>, key: Key, outcome: &Outcome, clock: &SharedClock) {
+    fn insert(self: &Arc<Self>, key: StateDigest, result: &RedemptionResult, clock: &SharedClock) {
         let mut inner = self.lock();
-        if let Err(error) = outcome.as_ref()
+        if let Err(error) = result.as_ref()
             && error.can_be_repeated()
         {
-            inner.redeemed.abandon(&key);
+            inner.table.abandon(&key);
             return;
         }
-        let kept = Some(Arc::clone(outcome));
-        inner.redeemed.end(key, kept, BothClocks::now(&**clock));
-        // Finished, but still there: its runtime was shut down.
+        let cached = Some(Arc::clone(result));
+        inner.table.end(key, cached, BothClocks::now(&**clock));
+        // Finished without being removed: its runtime was shut down.
         if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
             let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
             inner.sweeper = Some(tokio::spawn(sweeper));
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, RedemptionCacheInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A redemption under way. If its task breaks off, the state counts as used.
-struct Running {
-    callbacks: Weak<RedemptionCache>,
-    key: Key,
+/// A redemption in flight. If its task is dropped, the state counts as used.
+struct RunningRedemption {
+    cache: Weak<RedemptionCache>,
+    key: StateDigest,
     clock: SharedClock,
     ended: bool,
 }
 
-impl Running {
+impl RunningRedemption {
     async fn run<F>(
         mut self,
         limit: RedemptionLimit,
-        waiters: Arc<Waiters>,
+        waiters: Arc<RedemptionWaiters>,
         work: impl FnOnce(RedemptionPermit) -> F,
     ) where
         F: Future<Output = Result<LoadedSession, SignInError>>,
     {
-        // Where the browsers that wanted it are gone, others need the place: nothing was sent.
+        // If all requests for this state are gone before the code was sent, other callbacks get the
+        // permit.
         let permit = limit.acquire(&*self.clock, abandoned(&waiters)).await;
-        let outcome = match permit {
+        let result = match permit {
             Some(permit) => work(permit).await,
             None => Err(SignInError::Busy),
         };
-        let outcome = Arc::new(outcome);
-        if let Some(callbacks) = self.callbacks.upgrade() {
-            callbacks.keep(self.key, &outcome, &self.clock);
+        let result = Arc::new(result);
+        if let Some(cache) = self.cache.upgrade() {
+            cache.insert(self.key, &result, &self.clock);
         }
         self.ended = true;
-        waiters.send_replace(Some(outcome));
+        waiters.send_replace(Some(result));
     }
 }
 
-impl Drop for Running {
+impl Drop for RunningRedemption {
     fn drop(&mut self) {
         if !self.ended
-            && let Some(callbacks) = self.callbacks.upgrade()
+            && let Some(cache) = self.cache.upgrade()
         {
             let now = BothClocks::now(&*self.clock);
-            callbacks.lock().redeemed.end(self.key, None, now);
+            cache.lock().table.end(self.key, None, now);
         }
     }
 }
 
-/// Completes once no request waits any more.
-async fn abandoned(waiters: &Waiters) {
+/// Completes when no request waits any more.
+async fn abandoned(waiters: &RedemptionWaiters) {
     loop {
         waiters.closed().await;
         if waiters.receiver_count() == 0 {
@@ -219,22 +231,23 @@ async fn abandoned(waiters: &Waiters) {
     }
 }
 
-async fn sweep(callbacks: Weak<RedemptionCache>, clock: SharedClock) {
-    let rest = || {
-        let callbacks = callbacks.upgrade()?;
-        callbacks.lock().sweep(&*clock)
+async fn sweep(cache: Weak<RedemptionCache>, clock: SharedClock) {
+    let next_sleep = || {
+        let cache = cache.upgrade()?;
+        cache.lock().sweep(&*clock)
     };
-    while let Some(rest) = rest() {
-        clock.sleep(rest).await;
+    while let Some(duration) = next_sleep() {
+        clock.sleep(duration).await;
     }
 }
 
-impl Inner {
-    /// Forgets what is due, and says how long until there is something again; `None` when that was all.
+impl RedemptionCacheInner {
+    /// Removes expired results and returns the time until the next one expires; `None` if there are
+    /// none.
     fn sweep(&mut self, clock: &dyn Clock) -> Option<Duration> {
         let now = BothClocks::now(clock);
-        self.redeemed.forget(now);
-        let next = self.redeemed.next_due();
+        self.table.remove_expired(now);
+        let next = self.table.next_expiry();
         if next.is_none() {
             self.sweeper = None;
         }
@@ -242,7 +255,7 @@ impl Inner {
     }
 }
 
-fn key(state: &State) -> Key {
+fn key(state: &State) -> StateDigest {
     let mut key = [0; 16];
     key.copy_from_slice(&sha256(state.expose().as_bytes())[..16]);
     key
@@ -254,14 +267,14 @@ mod tests {
 
     use super::*;
     use crate::clock::Sleep;
-    use crate::login::redeemed::{MAX_OUTCOMES, OUTCOME_KEPT};
+    use crate::login::redemption_table::{MAX_RESULTS, RESULT_TTL};
     use crate::protocol::authorization_response::AuthorizationResponse;
 
-    /// A monotonic clock that is turned by hand.
+    /// A monotonic clock that the test sets.
     #[derive(Debug)]
-    struct Turned(watch::Sender<Duration>);
+    struct ManualClock(watch::Sender<Duration>);
 
-    impl Clock for Turned {
+    impl Clock for ManualClock {
         fn now(&self) -> SystemTime {
             SystemTime::UNIX_EPOCH
         }
@@ -277,60 +290,66 @@ mod tests {
         }
     }
 
-    /// What is still known of a login that failed.
-    async fn fail(callbacks: &Arc<RedemptionCache>, clock: &SharedClock, name: &str) -> Weak<Kept> {
+    /// Returns a weak reference to the cached result of a failed login.
+    async fn fail(
+        cache: &Arc<RedemptionCache>,
+        clock: &SharedClock,
+        name: &str,
+    ) -> Weak<CachedResult> {
         let error = FlowError::from(AuthorizationResponse::parse("").unwrap_err());
         let error = SignInError::Flow(error);
         let work = |_| async move { Err(error) };
-        match callbacks.once(&State::new(name), clock, work).await {
-            Answer::Outcome(outcome) => Arc::downgrade(&outcome),
+        match cache.once(&State::new(name), clock, work).await {
+            Redemption::Completed(result) => Arc::downgrade(&result),
             other => panic!("{other:?}"),
         }
     }
 
-    type Kept = Result<LoadedSession, SignInError>;
+    type CachedResult = Result<LoadedSession, SignInError>;
 
-    async fn come_to_rest() {
+    async fn run_pending_tasks() {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
     }
 
     #[tokio::test]
-    async fn a_result_is_gone_after_a_minute_though_nobody_comes_along() {
-        let turned = Arc::new(Turned(watch::Sender::new(Duration::ZERO)));
-        let clock: SharedClock = Arc::<Turned>::clone(&turned);
-        let callbacks = Arc::new(RedemptionCache::default());
-        // The second time, with a sweeper that ended in between.
+    async fn a_result_is_removed_after_a_minute_without_further_requests() {
+        let manual = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
+        let clock: SharedClock = Arc::<ManualClock>::clone(&manual);
+        let cache = Arc::new(RedemptionCache::default());
+        // The second time, the sweeper has ended in between.
         for _ in 0..2 {
-            let first = fail(&callbacks, &clock, &format!("{:?}", clock.monotonic())).await;
-            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
-            let second = fail(&callbacks, &clock, &format!("{:?}", clock.monotonic())).await;
-            come_to_rest().await;
+            let first = fail(&cache, &clock, &format!("{:?}", clock.monotonic())).await;
+            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
+            let second = fail(&cache, &clock, &format!("{:?}", clock.monotonic())).await;
+            run_pending_tasks().await;
             assert_eq!((first.strong_count(), second.strong_count()), (1, 1));
-            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
-            come_to_rest().await;
+            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
+            run_pending_tasks().await;
             assert_eq!((first.strong_count(), second.strong_count()), (0, 1));
-            turned.0.send_modify(|now| *now += OUTCOME_KEPT / 2);
-            come_to_rest().await;
+            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
+            run_pending_tasks().await;
             assert_eq!(second.strong_count(), 0);
-            assert!(callbacks.lock().sweeper.is_none());
+            assert!(cache.lock().sweeper.is_none());
         }
     }
 
     #[tokio::test]
     async fn results_are_bounded_and_states_stay_used() {
-        let clock: SharedClock = Arc::new(Turned(watch::Sender::new(Duration::ZERO)));
-        let callbacks = Arc::new(RedemptionCache::default());
-        let mut kept = Vec::new();
-        for n in 0..=MAX_OUTCOMES {
-            kept.push(fail(&callbacks, &clock, &n.to_string()).await);
+        let clock: SharedClock = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
+        let cache = Arc::new(RedemptionCache::default());
+        let mut cached = Vec::new();
+        for n in 0..=MAX_RESULTS {
+            cached.push(fail(&cache, &clock, &n.to_string()).await);
         }
-        come_to_rest().await;
-        let alive = |kept: &[Weak<Kept>]| kept.iter().filter(|it| it.strong_count() > 0).count();
-        assert_eq!((alive(&kept[..1]), alive(&kept)), (0, MAX_OUTCOMES));
+        run_pending_tasks().await;
+        let alive = |cached: &[Weak<CachedResult>]| {
+            cached.iter().filter(|it| it.strong_count() > 0).count()
+        };
+        assert_eq!((alive(&cached[..1]), alive(&cached)), (0, MAX_RESULTS));
         let state = State::new("0");
-        let again = callbacks.once(&state, &clock, |_| async { panic!("twice") });
-        assert!(matches!(again.await, Answer::Used));
+        let again = cache.once(&state, &clock, |_| async { panic!("twice") });
+        assert!(matches!(again.await, Redemption::AlreadyRedeemed));
     }
 }

@@ -1,53 +1,54 @@
-//! What is said of a login that did not come about: the one place where errors become answers.
+//! Maps errors of logins and sessions to responses.
 //!
-//! The log gets what we know, the browser a status, a stable code and a text of ours (`L73`).
+//! The response has a status, a stable code and a text of this crate. The log has the reason, which may
+//! contain details that a browser must not see.
 
 use std::borrow::Cow;
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::chunks::NotWritten;
+use super::chunks::SealSessionError;
 use super::redemptions::SignInError;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
 use crate::session::{CreateSessionError, LoginRejection};
 use crate::store::StoreError;
 
-/// A refusal on its way to the browser.
+/// An error response before it is rendered as a page or problem document.
 #[derive(Clone, Debug)]
-pub(crate) struct Refusal {
+pub(crate) struct LoginRefusal {
     pub(super) status: StatusCode,
-    /// Stable, for machines and for support.
+    /// Stable code, for programs and for support.
     pub(super) code: &'static str,
-    /// For the person, in words that help.
+    /// Message for the user.
     pub(super) message: Cow<'static, str>,
-    /// What the authorization server wrote: a stranger's text, capped, to be escaped.
-    pub(super) said: Option<String>,
+    /// Text of the authorization server: shortened, to be escaped.
+    pub(super) error_description: Option<String>,
     pub(super) retry_after: Option<Duration>,
-    /// Beginning anew may help.
-    pub(super) start_again: bool,
-    /// For the log alone.
+    /// Whether a new login may help.
+    pub(super) can_restart: bool,
+    /// The reason, for the log only.
     pub(super) reason: Option<Cow<'static, str>>,
 }
 
-impl Refusal {
+impl LoginRefusal {
     pub(crate) const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
         Self {
             status,
             code,
             message: Cow::Borrowed(message),
-            said: None,
+            error_description: None,
             retry_after: None,
-            start_again: false,
+            can_restart: false,
             reason: None,
         }
     }
 
-    /// The browser's request is at fault, and a new login is the way out.
+    /// A 400 response that a new login resolves.
     pub(super) const fn stale(code: &'static str, message: &'static str) -> Self {
         let mut refusal = Self::new(StatusCode::BAD_REQUEST, code, message);
-        refusal.start_again = true;
+        refusal.can_restart = true;
         refusal
     }
 
@@ -57,90 +58,90 @@ impl Refusal {
     }
 }
 
-/// To a person who sent a form and is not signed in, any more or yet.
-pub(super) const SIGNED_OUT: Refusal = {
-    let mut refusal = Refusal::stale(
+/// The response to a form of a user who is not signed in.
+pub(super) const SIGNED_OUT: LoginRefusal = {
+    let mut refusal = LoginRefusal::stale(
         "login_required",
-        "You are not signed in, or not any more. Nothing was changed: sign in, and send it again.",
+        "You are not signed in, or your session has ended. Nothing was changed. Please sign in and submit \
+         the form again.",
     );
     refusal.status = StatusCode::UNAUTHORIZED;
     refusal
 };
 
-impl From<&FlowError> for Refusal {
+impl From<&FlowError> for LoginRefusal {
     fn from(error: &FlowError) -> Self {
-        let (status, message, start_again) = match error.kind() {
-            FlowErrorKind::Request => (StatusCode::BAD_REQUEST, MISFIT, true),
+        let (status, message, can_restart) = match error.kind() {
+            FlowErrorKind::Request => (StatusCode::BAD_REQUEST, MISMATCH, true),
             FlowErrorKind::Refused if error.code() == "access_denied" => {
                 (StatusCode::FORBIDDEN, DENIED, true)
             }
-            FlowErrorKind::Refused => (StatusCode::BAD_REQUEST, REFUSED, true),
+            FlowErrorKind::Refused => (StatusCode::BAD_REQUEST, REJECTED, true),
             FlowErrorKind::NotSignedIn => (StatusCode::UNAUTHORIZED, NOT_SIGNED_IN, true),
-            FlowErrorKind::Server => (StatusCode::BAD_GATEWAY, UNUSABLE, true),
+            FlowErrorKind::Server => (StatusCode::BAD_GATEWAY, INVALID_RESPONSE, true),
             FlowErrorKind::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, UNAVAILABLE, true),
             FlowErrorKind::Configuration => {
                 (StatusCode::INTERNAL_SERVER_ERROR, MISCONFIGURED, false)
             }
-            FlowErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, OUR_FAULT, true),
+            FlowErrorKind::Internal => (StatusCode::INTERNAL_SERVER_ERROR, INTERNAL_ERROR, true),
         };
         Self {
             status,
             code: error.code(),
             message: message.into(),
-            said: said(error),
+            error_description: error_description(error),
             retry_after: error.retry_after(),
-            start_again,
+            can_restart,
             reason: Some(error.to_string().into()),
         }
     }
 }
 
-impl From<NotWritten> for Refusal {
-    fn from(error: NotWritten) -> Self {
+impl From<SealSessionError> for LoginRefusal {
+    fn from(error: SealSessionError) -> Self {
         let code = match error {
-            NotWritten::TooLarge(_) => "session_too_large",
-            NotWritten::Random(_) => "no_randomness",
+            SealSessionError::TooLarge(_) => "session_too_large",
+            SealSessionError::Random(_) => "no_randomness",
         };
         let refusal = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             code,
             match error {
-                NotWritten::TooLarge(_) => TOO_LARGE,
-                NotWritten::Random(_) => OUR_FAULT,
+                SealSessionError::TooLarge(_) => TOO_LARGE,
+                SealSessionError::Random(_) => INTERNAL_ERROR,
             },
         );
         refusal.because(error.to_string())
     }
 }
 
-/// `L48`: nobody is taken for signed out, or for signed in, because a store cannot be asked. It is worth
-/// coming back.
-impl From<&StoreError> for Refusal {
+/// If the store is unavailable, a user is neither signed in nor signed out; a later request may succeed.
+impl From<&StoreError> for LoginRefusal {
     fn from(error: &StoreError) -> Self {
         let (code, message) = match error {
             StoreError::Full => ("session_store_full", FULL),
-            StoreError::Unavailable(_) => ("session_store_unavailable", NO_STORE),
+            StoreError::Unavailable(_) => ("session_store_unavailable", STORE_UNAVAILABLE),
         };
         let mut refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
-        refusal.retry_after = Some(STORE_RETRY);
-        // What a store says of itself may name its address.
+        refusal.retry_after = Some(RETRY_AFTER);
+        // The text of a store error may contain its address.
         refusal.because(error.to_string())
     }
 }
 
-impl From<&SignInError> for Refusal {
+impl From<&SignInError> for LoginRefusal {
     fn from(error: &SignInError) -> Self {
         match error {
             SignInError::Flow(error) => Self::from(error),
             SignInError::Busy => busy(),
-            // The callback has been used up: to try again is to begin anew.
+            // The code was already sent, so only a new login can succeed.
             SignInError::CreateSessionError(CreateSessionError::Store(error))
             | SignInError::Store(error) => Self {
-                start_again: true,
+                can_restart: true,
                 ..Self::from(error)
             },
             SignInError::LoginRejection(error) => Self::from(error),
-            SignInError::NotWritten(error) => Self::from(*error),
+            SignInError::SealSessionError(error) => Self::from(*error),
             SignInError::CreateSessionError(CreateSessionError::Random(error)) => {
                 Self::from(*error)
             }
@@ -150,14 +151,14 @@ impl From<&SignInError> for Refusal {
     }
 }
 
-/// What the application itself says to a login (`L76`).
-impl From<&LoginRejection> for Refusal {
+/// A login that the hook of the application rejected.
+impl From<&LoginRejection> for LoginRefusal {
     fn from(error: &LoginRejection) -> Self {
         let refusal = match error {
-            LoginRejection::Denied(words) => {
-                let mut refusal = Self::new(StatusCode::FORBIDDEN, "login_denied", NOT_LET_IN);
-                if !words.trim().is_empty() {
-                    refusal.message = words.clone();
+            LoginRejection::Denied(message) => {
+                let mut refusal = Self::new(StatusCode::FORBIDDEN, "login_denied", LOGIN_DENIED);
+                if !message.trim().is_empty() {
+                    refusal.message = message.clone();
                 }
                 refusal
             }
@@ -169,43 +170,45 @@ impl From<&LoginRejection> for Refusal {
             }
             LoginRejection::Failed(_) => {
                 let status = StatusCode::INTERNAL_SERVER_ERROR;
-                Self::new(status, "login_hook_failed", OUR_FAULT)
+                Self::new(status, "login_hook_failed", INTERNAL_ERROR)
             }
         };
         let mut refusal = refusal.because(error.to_string());
-        refusal.start_again = true;
+        refusal.can_restart = true;
         refusal
     }
 }
 
-/// The state was redeemed before.
-pub(super) const USED: Refusal =
-    Refusal::stale("login_used", "This sign-in was already completed.");
-
-const LOGGED_OUT: Refusal = Refusal::stale(
-    "logged_out_meanwhile",
-    "You were signed out while you signed in.",
+/// The response to a state that was already redeemed.
+pub(super) const USED: LoginRefusal = LoginRefusal::stale(
+    "login_used",
+    "This sign-in was already completed. If you are not signed in, please sign in again.",
 );
 
-/// The transaction is kept, so the same address completes the login later.
-fn busy() -> Refusal {
-    let mut refusal = Refusal::stale("login_busy", BUSY).because(
-        "64 token requests of callbacks are under way and none ended in time: the token endpoint is slow, or \
-         callbacks with made-up codes arrive; a rate limit in front of the callback route helps against those",
+const LOGGED_OUT: LoginRefusal = LoginRefusal::stale(
+    "logged_out_meanwhile",
+    "You were signed out during sign-in. Please sign in again.",
+);
+
+/// The transaction cookie is kept, so reloading the callback completes the login later.
+fn busy() -> LoginRefusal {
+    let mut refusal = LoginRefusal::stale("login_busy", BUSY).because(
+        "64 token requests of callbacks are in progress and none finished in time: the token endpoint is slow, \
+         or callbacks with forged codes arrive; a rate limit on the callback route helps against those",
     );
     refusal.status = StatusCode::SERVICE_UNAVAILABLE;
-    refusal.retry_after = Some(STORE_RETRY);
+    refusal.retry_after = Some(RETRY_AFTER);
     refusal
 }
 
-impl From<RandomError> for Refusal {
+impl From<RandomError> for LoginRefusal {
     fn from(error: RandomError) -> Self {
-        NotWritten::from(error).into()
+        SealSessionError::from(error).into()
     }
 }
 
-/// The server's code and its explanation, as one line.
-fn said(error: &FlowError) -> Option<String> {
+/// The `error` and `error_description` of the authorization server, as one line.
+fn error_description(error: &FlowError) -> Option<String> {
     let code = error.oauth_error()?;
     Some(match error.description() {
         Some(description) => format!("{code}: {description}"),
@@ -213,24 +216,28 @@ fn said(error: &FlowError) -> Option<String> {
     })
 }
 
-const MISFIT: &str = "This sign-in cannot be completed: it has expired, was already used, or began in \
-                      another browser.";
-const DENIED: &str = "The sign-in was cancelled, or access was denied.";
-const REFUSED: &str = "The sign-in service refused the request.";
-const NOT_SIGNED_IN: &str = "You are not signed in.";
-const UNUSABLE: &str = "The sign-in service gave an answer that cannot be used.";
-const UNAVAILABLE: &str = "The sign-in service cannot be reached at the moment. Try again shortly.";
-const MISCONFIGURED: &str = "This application is not set up correctly for signing in.";
-const OUR_FAULT: &str = "Something went wrong here.";
-const NOT_LET_IN: &str = "You have signed in, but this application is not open to you.";
-const UNDECIDED: &str = "Whether you may sign in cannot be told at the moment. Try again shortly.";
-const BUSY: &str =
-    "Too many sign-ins are being completed right now. Please reload this page in a moment.";
-const FULL: &str = "There is no room for another session at the moment. Try again shortly.";
-const NO_STORE: &str = "Whether you are signed in cannot be told at the moment. You have not been signed \
-                        out: try again shortly.";
-const TOO_LARGE: &str = "The sign-in succeeded, but what the sign-in service says of you is too much for \
-                         cookies. This application needs a session store.";
+const MISMATCH: &str = "We couldn't complete your sign-in. It has expired, was already used, or started in \
+                        another browser. Please sign in again.";
+const DENIED: &str =
+    "The sign-in was canceled, or access was denied. To try again, please sign in again.";
+const REJECTED: &str = "We couldn't complete your sign-in. The sign-in service rejected the request. Please try \
+                        again, and contact support if this happens again.";
+const NOT_SIGNED_IN: &str = "You are not signed in at the sign-in service. Please sign in.";
+const INVALID_RESPONSE: &str = "We couldn't complete your sign-in. The sign-in service sent an invalid response. \
+                                Please try again, and contact support if this happens again.";
+const UNAVAILABLE: &str = "We couldn't complete your sign-in. The sign-in service did not respond. Please try \
+                           again in a moment.";
+const MISCONFIGURED: &str = "We couldn't complete your sign-in. Sign-in is not set up correctly here. Please contact support.";
+pub(super) const INTERNAL_ERROR: &str =
+    "We couldn't complete your sign-in because of an internal error. Please try again.";
+const LOGIN_DENIED: &str = "You have signed in, but you don't have access to this application.";
+const UNDECIDED: &str = "We can't complete sign-in right now. Please try again shortly.";
+const BUSY: &str = "Many users are signing in right now. Please reload this page in a moment.";
+const FULL: &str = "We can't start another session right now. Please try again shortly.";
+const STORE_UNAVAILABLE: &str = "We can't check your session right now. You have not been signed out. Please try \
+                                 again shortly.";
+const TOO_LARGE: &str = "We couldn't complete your sign-in. Your account data does not fit into browser cookies. \
+                         Please contact support.";
 
-/// When to come again while a store is away, or too many come at once.
-const STORE_RETRY: Duration = Duration::from_secs(5);
+/// The `Retry-After` while the store is unavailable or too many logins complete at once.
+const RETRY_AFTER: Duration = Duration::from_secs(5);

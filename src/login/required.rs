@@ -1,4 +1,4 @@
-//! `login.required()`: only those who are signed in come through.
+//! The layer for routes that need a session.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -11,15 +11,16 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::missing;
-use super::response::Answer;
+use super::misconfigured;
+use super::response::LayerResponse;
 use crate::session::Session;
 
-/// Lets a request through only with a session; made by [`LoginLayer::required`](super::LoginLayer::required).
+/// Requires a session; created by [`LoginLayer::required`](super::LoginLayer::required).
 ///
-/// It looks at the session alone and at no path, so that no spelling of a path gets around it. What has
-/// no session is answered as [`LoginLayer`](super::LoginLayer) describes: 303 to the login route for a
-/// navigation, 401 for everything else. Without the login layer around it the answer is a 500.
+/// The layer checks the session only and never the path, so no alternative spelling of a path
+/// bypasses it. A request without a session is answered as [`LoginLayer`](super::LoginLayer)
+/// describes: 303 to the login route for a navigation, 401 for all others. Without the login layer
+/// around it, every request gets 500.
 #[derive(Clone, Copy, Debug)]
 pub struct RequiredLayer {
     layer: u64,
@@ -39,7 +40,7 @@ pin_project! {
     pub struct RequiredFuture<F, R> {
         #[pin]
         inner: Option<F>,
-        answer: Option<Response<R>>,
+        response: Option<Response<R>>,
     }
 }
 
@@ -74,17 +75,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.refusal(&request) {
+        match self.rejection(&request) {
             None => RequiredFuture {
                 inner: Some(self.inner.call(request)),
-                answer: None,
+                response: None,
             },
-            Some(answer) => {
-                // What the inner service reserved in `poll_ready` is given back.
+            Some(response) => {
+                // Releases the capacity that the inner service reserved in `poll_ready`.
                 self.inner = self.inner.clone();
                 RequiredFuture {
                     inner: None,
-                    answer: Some(answer.map(R::from)),
+                    response: Some(response.map(R::from)),
                 }
             }
         }
@@ -101,29 +102,31 @@ where
         let this = self.project();
         match this.inner.as_pin_mut() {
             Some(inner) => inner.poll(cx),
-            // Polled again after its end, it stays pending, as futures may.
+            // A future that is polled after completion may stay pending.
             None => this
-                .answer
+                .response
                 .take()
-                .map_or(Poll::Pending, |answer| Poll::Ready(Ok(answer))),
+                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
         }
     }
 }
 
 impl<S> Required<S> {
-    fn refusal<B>(&self, request: &Request<B>) -> Option<Answer> {
+    fn rejection<B>(&self, request: &Request<B>) -> Option<LayerResponse> {
         let extensions = request.extensions();
         match extensions.get::<LoginContext>() {
-            Some(mark) if mark.layer() == self.layer => {
-                mark.look();
-                let asks = || mark.ask_to_log_in(request.method(), request.headers());
-                extensions.get::<Session>().is_none().then(asks)
+            Some(context) if context.layer() == self.layer => {
+                context.note_session_dependence();
+                let reject = || context.login_required(request.method(), request.headers());
+                extensions.get::<Session>().is_none().then(reject)
             }
-            Some(_) => Some(missing(FOREIGN)),
-            None => Some(missing(MISSING)),
+            Some(_) => Some(misconfigured(WRONG_LAYER)),
+            None => Some(misconfigured(MISSING_LAYER)),
         }
     }
 }
 
-const MISSING: &str = "`login.required()` has no LoginLayer around it: add `.layer(login)` outside";
-const FOREIGN: &str = "`login.required()` belongs to another LoginLayer than the one around it";
+const MISSING_LAYER: &str =
+    "`login.required()` has no LoginLayer around it: add `.layer(login)` after it";
+const WRONG_LAYER: &str =
+    "`login.required()` was created by another LoginLayer than the one around it";

@@ -1,4 +1,5 @@
-//! The responses the layer writes itself. None of them may be kept by a cache (`L7`).
+//! Responses of the layer itself. Each forbids caching: most depend on the session (RFC 9111
+//! §5.2.2.5).
 
 use std::time::Duration;
 
@@ -11,60 +12,63 @@ use http::{HeaderValue, Response, StatusCode};
 
 use crate::protocol::cache;
 
-/// A response of our own, before it gets the body type of the service around.
-pub(super) type Answer = Response<Bytes>;
+/// A response of the layer, before its body is converted to the body type of the inner service.
+pub(super) type LayerResponse = Response<Bytes>;
 
-/// Goes to `location` on this origin with a GET, whatever the request was (`L36`).
-pub(super) fn redirect(location: &str) -> Answer {
-    go_to(location, false)
+/// Redirects to a path on this origin with 303, so that browsers use GET even after a form (RFC
+/// 9700 §4.12).
+pub(super) fn redirect(location: &str) -> LayerResponse {
+    see_other(location, false)
 }
 
-/// Goes to the authorization server. A state, a nonce or an ID token stands in that address, so it is
-/// marked for those who print or compress header fields (`L20`, `L63`).
-pub(super) fn redirect_to_server(location: &str) -> Answer {
-    go_to(location, true)
+/// Redirects to the authorization server. The URL contains a state, a nonce or an ID token, so the
+/// header value is marked as sensitive for layers that log or compress header fields.
+pub(super) fn redirect_to_server(location: &str) -> LayerResponse {
+    see_other(location, true)
 }
 
-fn go_to(location: &str, sensitive: bool) -> Answer {
+fn see_other(location: &str, sensitive: bool) -> LayerResponse {
     let Ok(mut location) = HeaderValue::from_str(location) else {
         return empty(StatusCode::INTERNAL_SERVER_ERROR);
     };
     location.set_sensitive(sensitive);
-    let mut answer = empty(StatusCode::SEE_OTHER);
-    answer.headers_mut().insert(LOCATION, location);
-    answer
+    let mut response = empty(StatusCode::SEE_OTHER);
+    response.headers_mut().insert(LOCATION, location);
+    response
 }
 
-pub(super) fn html(status: StatusCode, page: String, policy: &str) -> Answer {
-    let mut answer = with_body(status, "text/html; charset=utf-8", page);
+pub(super) fn html(status: StatusCode, page: String, policy: &str) -> LayerResponse {
+    let mut response = with_body(status, "text/html; charset=utf-8", page);
     let policy = HeaderValue::from_str(policy).unwrap_or(NOTHING_ALLOWED);
-    answer.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
-    answer
+    response
+        .headers_mut()
+        .insert(CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
-pub(super) fn json(value: &serde_json::Value) -> Answer {
+pub(super) fn json(value: &serde_json::Value) -> LayerResponse {
     json_with(StatusCode::OK, value)
 }
 
-pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> Answer {
+pub(super) fn json_with(status: StatusCode, value: &serde_json::Value) -> LayerResponse {
     with_body(status, "application/json", value.to_string())
 }
 
-/// RFC 9457: a problem for programs.
-pub(super) fn problem(status: StatusCode, value: &serde_json::Value) -> Answer {
+/// A problem document (RFC 9457).
+pub(super) fn problem(status: StatusCode, value: &serde_json::Value) -> LayerResponse {
     with_body(status, "application/problem+json", value.to_string())
 }
 
-pub(super) fn text(status: StatusCode, words: &str) -> Answer {
-    with_body(status, "text/plain; charset=utf-8", words.to_owned())
+pub(super) fn text(status: StatusCode, message: &str) -> LayerResponse {
+    with_body(status, "text/plain; charset=utf-8", message.to_owned())
 }
 
-pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
-    let mut answer = empty(StatusCode::METHOD_NOT_ALLOWED);
-    answer
+pub(super) fn method_not_allowed(allowed: &'static str) -> LayerResponse {
+    let mut response = empty(StatusCode::METHOD_NOT_ALLOWED);
+    response
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
-    answer
+    response
 }
 
 pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {
@@ -73,14 +77,15 @@ pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<It
     }
 }
 
-/// Marks a response as one browser's alone (`L7`, `H65`): caches that would store it otherwise have
-/// handed one person's session to another.
+/// Forbids caching of a response that belongs to one browser: a shared cache could send the session
+/// of one user to another.
 pub(super) fn forbid_storing(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, NO_STORE);
     forbid_sharing(headers);
 }
 
-/// No shared cache may keep it for others, whatever it reads in the place of `Cache-Control` (`L7`).
+/// Forbids shared caching, also by caches that prefer a targeted field (RFC 9213) over
+/// `Cache-Control`.
 pub(super) fn forbid_sharing(headers: &mut HeaderMap) {
     cache::remove_targeted(headers);
     vary_by_cookie(headers);
@@ -90,44 +95,46 @@ pub(super) fn vary_by_cookie(headers: &mut HeaderMap) {
     cache::vary_by(headers, &COOKIE);
 }
 
-fn with_body(status: StatusCode, content_type: &'static str, body: String) -> Answer {
-    let mut answer = empty(status);
+fn with_body(status: StatusCode, content_type: &'static str, body: String) -> LayerResponse {
+    let mut response = empty(status);
     let content_type = HeaderValue::from_static(content_type);
-    answer.headers_mut().insert(CONTENT_TYPE, content_type);
-    *answer.body_mut() = Bytes::from(body);
-    answer
+    response.headers_mut().insert(CONTENT_TYPE, content_type);
+    *response.body_mut() = Bytes::from(body);
+    response
 }
 
-pub(super) fn empty(status: StatusCode) -> Answer {
-    let mut answer = Response::new(Bytes::new());
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+pub(super) fn empty(status: StatusCode) -> LayerResponse {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     forbid_storing(headers);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    // `L21`: the address of a callback holds a code. `same-origin` would do for that, and keeps the
-    // `Origin` of our own form from becoming `null`; the callback says `no-referrer` itself.
+    // The URL of a callback contains a code, which must not leak in `Referer`. `same-origin`
+    // suffices for that, and keeps the `Origin` of the sign-out form from becoming `null`; the
+    // callback itself sends `no-referrer`.
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
-    answer
+    response
 }
 
 pub(super) fn send_no_referrer(headers: &mut HeaderMap) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-/// When it is worth coming back, in whole seconds.
+/// Sets `Retry-After`, in whole seconds.
 pub(super) fn retry_after(headers: &mut HeaderMap, wait: Duration) {
-    let begun = u64::from(wait.subsec_nanos() > 0);
-    let seconds = wait.as_secs().saturating_add(begun);
+    let partial = u64::from(wait.subsec_nanos() > 0);
+    let seconds = wait.as_secs().saturating_add(partial);
     headers.insert(RETRY_AFTER, seconds.max(1).into());
 }
 
-/// Lets pages of other origins have it in a frame, as far as its policy names them.
+/// Allows other origins to embed the response in a frame, as far as its content security policy
+/// does.
 pub(super) fn allow_embedding(headers: &mut HeaderMap) {
     headers.insert(RESOURCE_POLICY, HeaderValue::from_static("cross-origin"));
 }
 
-/// `L64`: what the browser has kept of this origin goes, cookies apart.
+/// Clears the cache and script storage of this origin, but not its cookies.
 pub(super) fn clear_site_data(headers: &mut HeaderMap) {
     let what = HeaderValue::from_static("\"cache\", \"storage\"");
     headers.insert(HeaderName::from_static("clear-site-data"), what);

@@ -1,4 +1,4 @@
-//! The service: our own routes are answered here, everything else learns who is signed in.
+//! The service: handles the routes of the layer, and adds the session to all other requests.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -10,8 +10,8 @@ use tower_service::Service;
 
 use super::context::LoginContext;
 use super::cookies::Jar;
-use super::future::{PendingRequest, ResponseFinalizer, ResponseFuture, SettlingFuture};
-use super::response::Answer;
+use super::future::{LoginFuture, PendingRefreshes, PendingRequest, ResponseFinalizer};
+use super::response::LayerResponse;
 use super::routes;
 use super::session_cookie::{Resolved, SessionCookie};
 use super::settings::Settings;
@@ -39,7 +39,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResponseFuture<S, B, R>;
+    type Future = LoginFuture<S, B, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -49,102 +49,103 @@ where
         let settings = &self.settings;
         if let Some(route) = settings.route(request.uri().path()) {
             let (parts, body) = request.into_parts();
-            let answer = routes::answer(route, Arc::clone(settings), parts, body);
-            self.ready_inner();
-            return ResponseFuture::route(Box::pin(answer));
+            let response = routes::handle(route, Arc::clone(settings), parts, body);
+            self.take_inner();
+            return LoginFuture::route(Box::pin(response));
         }
-        if settings.is_after_sign_out(request.uri().path())
-            && let Some(answer) = routes::come_back(settings, request.uri(), request.headers())
+        if settings.is_post_logout_path(request.uri().path())
+            && let Some(response) =
+                routes::return_from_server(settings, request.uri(), request.headers())
         {
-            self.ready_inner();
-            return ResponseFuture::answer(answer);
+            self.take_inner();
+            return LoginFuture::ready(response);
         }
-        let jar = Jar::read(request.headers(), &settings.sealer.names);
-        match settings.glance(&jar) {
-            Resolved::Known(mut visit) => {
-                let admitted =
-                    visit.session.is_none() || settings.admits(request.method(), request.headers());
-                if admitted {
-                    let touch = |held| settings.keeper.touch_cached(held);
-                    visit.session = visit.session.map(touch);
+        let jar = Jar::read(request.headers(), &settings.cipher.names);
+        match settings.resolve_cached(&jar) {
+            Resolved::Cached(mut cookie) => {
+                let is_allowed = cookie.session.is_none()
+                    || settings.allows(request.method(), request.headers());
+                if is_allowed {
+                    let touch = |loaded| settings.manager.touch_cached(loaded);
+                    cookie.session = cookie.session.map(touch);
                 }
-                match enter(settings, visit, admitted, &mut request) {
-                    Ok(afterwards) => ResponseFuture::inner(self.inner.call(request), afterwards),
-                    Err(answer) => {
-                        self.ready_inner();
-                        ResponseFuture::answer(*answer)
+                match prepare(settings, cookie, is_allowed, &mut request) {
+                    Ok(finalizer) => LoginFuture::inner(self.inner.call(request), finalizer),
+                    Err(response) => {
+                        self.take_inner();
+                        LoginFuture::ready(*response)
                     }
                 }
             }
-            Resolved::Unknown(presented, names) => {
-                let admitted = settings.admits(request.method(), request.headers());
-                let keeper = Arc::clone(&settings.keeper);
+            Resolved::NeedsStore(presented, names) => {
+                let is_allowed = settings.allows(request.method(), request.headers());
+                let manager = Arc::clone(&settings.manager);
                 let opening = async move {
-                    Ok(match keeper.open_presented(presented).await? {
-                        OpenedSession::Session(held) if admitted => {
-                            OpenedSession::Session(keeper.touch(held).await)
+                    Ok(match manager.open_presented(presented).await? {
+                        OpenedSession::Session(loaded) if is_allowed => {
+                            OpenedSession::Session(manager.touch(loaded).await)
                         }
-                        found => found,
+                        other => other,
                     })
                 };
-                let parked = PendingRequest {
+                let pending = PendingRequest {
                     settings: Arc::clone(settings),
-                    inner: self.ready_inner(),
-                    admitted,
+                    inner: self.take_inner(),
+                    is_allowed,
                     names,
                     request,
                 };
-                ResponseFuture::opening(Box::pin(opening), parked)
+                LoginFuture::opening(Box::pin(opening), pending)
             }
         }
     }
 }
 
 impl<S: Clone> Login<S> {
-    /// The service that `poll_ready` has made ready, and with it whatever it reserved; another takes its
-    /// place here. Where it is not called, dropping it gives that back.
-    fn ready_inner(&mut self) -> S {
+    /// Takes the inner service that `poll_ready` has made ready, with the capacity it reserved, and
+    /// leaves a clone. Dropping the returned service releases the capacity.
+    fn take_inner(&mut self) -> S {
         let fresh = self.inner.clone();
         std::mem::replace(&mut self.inner, fresh)
     }
 }
 
-/// Puts into the request what those inside need to know, or says why it does not come through.
-pub(super) fn enter<B>(
+/// Adds the session to the request, or returns the response that rejects the request.
+pub(super) fn prepare<B>(
     settings: &Arc<Settings>,
-    visit: SessionCookie,
-    admitted: bool,
+    cookie: SessionCookie,
+    is_allowed: bool,
     request: &mut Request<B>,
-) -> Result<ResponseFinalizer, Box<Answer>> {
-    // `L59`: in the session's name only from our own pages. Refused, it was no use of the session either.
-    if visit.session.is_some() && !admitted {
-        let refused = settings.refuse_foreign(request.headers());
+) -> Result<ResponseFinalizer, Box<LayerResponse>> {
+    // A request from another site is rejected before it counts as use of the session.
+    if cookie.session.is_some() && !is_allowed {
+        let refused = settings.reject_cross_site(request.headers());
         return Err(Box::new(refused));
     }
-    let keeper = &settings.keeper;
-    let session = visit
+    let manager = &settings.manager;
+    let session = cookie
         .session
-        .map(|held| Session::new(Arc::clone(keeper), held));
+        .map(|loaded| Session::new(Arc::clone(manager), loaded));
     if let Some(session) = &session {
         session.refresh_proactively();
     }
     let pending_refreshes = session.as_ref().and_then(Session::pending_refresh);
     let pending_refreshes = pending_refreshes
-        .map(|pending_refreshes| -> SettlingFuture { Box::pin(pending_refreshes) });
-    let mark = LoginContext::new(Arc::clone(settings), request.uri());
+        .map(|pending_refreshes| -> PendingRefreshes { Box::pin(pending_refreshes) });
+    let context = LoginContext::new(Arc::clone(settings), request.uri());
     let extensions = request.extensions_mut();
-    extensions.insert(mark.clone());
-    // A session of another layer around this one is not a session here.
+    extensions.insert(context.clone());
+    // A session of an outer login layer does not count here.
     extensions.remove::<Session>();
     if let Some(session) = &session {
         extensions.insert(session.clone());
     }
     Ok(ResponseFinalizer {
         settings: Arc::clone(settings),
-        clearing: visit.cookies,
+        clear_cookies: cookie.set_cookies,
         session,
         pending_refreshes,
-        shown: visit.names,
-        mark,
+        presented_names: cookie.names,
+        context,
     })
 }

@@ -1,119 +1,120 @@
-//! Who a request comes from, by its session cookies.
+//! Resolves the session of a request from its cookies.
 
 use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::chunks::{self, NotWritten};
+use super::chunks::{self, SealSessionError};
 use super::cookies::{Jar, SESSION};
-use super::presented::{self, Found, SessionNames};
+use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
-use super::{events, tickets};
+use super::{events, session_secrets};
 use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
 use crate::store::StoreError;
 
-/// What the session cookies of a request came to, and what is to be set on its response.
+/// The session of a request, and the cookies to set on its response.
 #[derive(Debug, Default)]
 pub(super) struct SessionCookie {
     pub(super) session: Option<LoadedSession>,
-    pub(super) cookies: Vec<HeaderValue>,
-    /// The cookies that the session is in.
-    pub(super) names: SessionNames,
+    pub(super) set_cookies: Vec<HeaderValue>,
+    /// The names of the cookies that the session is in.
+    pub(super) names: SessionCookieNames,
 }
 
-/// What is known of a request without asking anybody.
+/// The result of resolving the session cookies without I/O.
 #[derive(Debug)]
 pub(super) enum Resolved {
-    Known(SessionCookie),
-    /// A store has to be asked.
-    Unknown(PresentedSessions, SessionNames),
+    Cached(SessionCookie),
+    /// The store must be read.
+    NeedsStore(PresentedSessions, SessionCookieNames),
 }
 
-/// The cookies of a session.
+/// The cookies that a session is written to.
 #[derive(Debug)]
-pub(super) struct SessionCookies {
-    /// Their names without our prefix.
+pub(super) struct WrittenSessionCookies {
+    /// Their names, without prefix.
     pub(super) names: Vec<String>,
     pub(super) values: Vec<HeaderValue>,
 }
 
 impl Settings {
-    /// The sessions that the cookies open, alive or not.
-    pub(super) fn found(&self, jar: &Jar<'_>) -> Found {
-        match self.keeper.keeps_sessions_in_store() {
-            true => tickets::open(jar),
-            false => presented::open(&self.sealer, jar),
+    /// Returns the sessions in the cookies, ended or not.
+    pub(super) fn presented_sessions(&self, jar: &Jar<'_>) -> SessionCookieContents {
+        match self.manager.keeps_sessions_in_store() {
+            true => session_secrets::open(jar),
+            false => presented_cookies::open(&self.cipher, jar),
         }
     }
 
-    /// Who it is, as far as that is at hand.
-    pub(super) fn glance(&self, jar: &Jar<'_>) -> Resolved {
-        let found = self.found(jar);
-        let names = found.names;
-        match found.presented {
-            None if !found.is_broken => Resolved::Known(SessionCookie::default()),
-            None => Resolved::Known(self.nobody("spoiled", jar)),
-            Some(presented) => match self.keeper.cached(presented) {
-                Ok(opened) => Resolved::Known(self.visited(opened, names, jar)),
-                Err(presented) => Resolved::Unknown(presented, names),
+    /// Resolves the session without I/O, if possible.
+    pub(super) fn resolve_cached(&self, jar: &Jar<'_>) -> Resolved {
+        let contents = self.presented_sessions(jar);
+        let names = contents.names;
+        match contents.presented {
+            None if !contents.has_invalid => Resolved::Cached(SessionCookie::default()),
+            None => Resolved::Cached(self.clear_invalid("invalid", jar)),
+            Some(presented) => match self.manager.cached(presented) {
+                Ok(opened) => Resolved::Cached(self.resolved(opened, names, jar)),
+                Err(presented) => Resolved::NeedsStore(presented, names),
             },
         }
     }
 
-    /// Who it is, whoever has to be asked.
-    pub(super) async fn visit(&self, jar: &Jar<'_>) -> Result<SessionCookie, StoreError> {
-        match self.glance(jar) {
-            Resolved::Known(visit) => Ok(visit),
-            Resolved::Unknown(presented, names) => {
-                let opened = self.keeper.open_presented(presented).await?;
-                Ok(self.visited(opened, names, jar))
+    /// Resolves the session, and reads the store if necessary.
+    pub(super) async fn resolve(&self, jar: &Jar<'_>) -> Result<SessionCookie, StoreError> {
+        match self.resolve_cached(jar) {
+            Resolved::Cached(cookie) => Ok(cookie),
+            Resolved::NeedsStore(presented, names) => {
+                let opened = self.manager.open_presented(presented).await?;
+                Ok(self.resolved(opened, names, jar))
             }
         }
     }
 
-    pub(super) fn visited(
+    pub(super) fn resolved(
         &self,
         opened: OpenedSession,
-        names: SessionNames,
+        names: SessionCookieNames,
         jar: &Jar<'_>,
     ) -> SessionCookie {
         match opened {
-            OpenedSession::Session(held) => SessionCookie {
-                session: Some(held),
-                cookies: self.clear_planted(names, jar),
+            OpenedSession::Session(loaded) => SessionCookie {
+                session: Some(loaded),
+                set_cookies: self.clear_planted(names, jar),
                 names,
             },
-            OpenedSession::Ended(reason) => self.nobody(reason, jar),
+            OpenedSession::Ended(reason) => self.clear_invalid(reason, jar),
             OpenedSession::Unreadable => SessionCookie::default(),
         }
     }
 
-    /// What is no part of the session goes, so that it does not come again.
-    fn clear_planted(&self, names: SessionNames, jar: &Jar<'_>) -> Vec<HeaderValue> {
-        let planted = jar.session_names().filter(|name| !names.has(name));
+    /// Clears cookies that are not part of the session, so that browsers stop sending them.
+    fn clear_planted(&self, names: SessionCookieNames, jar: &Jar<'_>) -> Vec<HeaderValue> {
+        let planted = jar.session_names().filter(|name| !names.contains(name));
         planted.filter_map(|name| self.clear(name)).collect()
     }
 
-    /// `L39`: what is unknown, changed, too old or ended is nobody, and its cookies are cleared.
-    fn nobody(&self, reason: &'static str, jar: &Jar<'_>) -> SessionCookie {
-        events::session_ended(reason);
+    /// Clears the cookies of a session that is invalid, expired or ended. The request continues
+    /// without a session.
+    fn clear_invalid(&self, reason: &'static str, jar: &Jar<'_>) -> SessionCookie {
+        events::session_cookie_rejected(reason);
         let names = jar.session_names();
         SessionCookie {
             session: None,
-            cookies: names.filter_map(|name| self.clear(name)).collect(),
-            names: SessionNames::default(),
+            set_cookies: names.filter_map(|name| self.clear(name)).collect(),
+            names: SessionCookieNames::default(),
         }
     }
 
-    /// The cookies of a session whose cookie is older than it is; nothing for all others. `shown` are those that the
-    /// browser sent it in.
+    /// Returns the cookies to set if the browser's cookie is older than the session, otherwise
+    /// none. `presented` are the cookies that the browser sent.
     pub(super) fn renewed_cookies(
         &self,
-        held: &LoadedSession,
-        shown: SessionNames,
+        loaded: &LoadedSession,
+        presented: SessionCookieNames,
     ) -> Vec<HeaderValue> {
-        // `L47`: a slow response must not bring back a session that was ended or renewed meanwhile.
-        let Some(newest) = self.keeper.newest_cached(held) else {
+        // A slow response must not restore a session that was ended or renewed in the meantime.
+        let Some(newest) = self.manager.newest_cached(loaded) else {
             return Vec::new();
         };
         if !newest.wants_cookie() {
@@ -121,14 +122,14 @@ impl Settings {
         }
         match self.session_cookies(&newest) {
             Ok(written) => {
-                self.keeper.note_sent(&newest);
-                let stale = shown.iter();
+                self.manager.note_sent(&newest);
+                let stale = presented.iter();
                 let stale = stale.filter(|name| !written.names.contains(name));
                 let cleared = stale.filter_map(|name| self.clear(&name));
                 written.values.into_iter().chain(cleared).collect()
             }
             Err(reason) => {
-                events::session_not_renewed(&reason);
+                events::session_cookie_not_renewed(&reason);
                 Vec::new()
             }
         }
@@ -136,17 +137,17 @@ impl Settings {
 
     pub(super) fn session_cookies(
         &self,
-        held: &LoadedSession,
-    ) -> Result<SessionCookies, NotWritten> {
-        let left = self
-            .keeper
-            .latest_expiry(held.record())
+        loaded: &LoadedSession,
+    ) -> Result<WrittenSessionCookies, SealSessionError> {
+        let remaining = self
+            .manager
+            .latest_expiry(loaded.record())
             .saturating_sub(self.now());
-        let lifetime = Duration::from_secs(u64::try_from(left).unwrap_or_default());
-        let names = &self.sealer.names;
-        let cookies = match held.secret() {
-            Some(ticket) => vec![(SESSION.to_owned(), ticket.to_text().to_string())],
-            None => chunks::seal(&self.sealer, held.record())?,
+        let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
+        let names = &self.cipher.names;
+        let cookies = match loaded.secret() {
+            Some(secret) => vec![(SESSION.to_owned(), secret.to_text().to_string())],
+            None => chunks::seal(&self.cipher, loaded.record())?,
         };
         let values = cookies
             .iter()
@@ -154,7 +155,7 @@ impl Settings {
                 names.set(&names.full(name), value, lifetime, self.same_site)
             })
             .collect();
-        Ok(SessionCookies {
+        Ok(WrittenSessionCookies {
             names: cookies.into_iter().map(|(name, _)| name).collect(),
             values,
         })

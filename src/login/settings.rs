@@ -1,4 +1,4 @@
-//! What a login layer is set up with, shared by its services.
+//! The settings of a login layer, shared by its services.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use http::{HeaderValue, Method, StatusCode};
 use serde_json::json;
 
 use super::cookie_cipher::CookieCipher;
-use super::csrf::{self, Evidence};
-use super::navigation::{self, Kind};
+use super::csrf::{self, CsrfCheck};
+use super::navigation::{self, RequestKind};
 use super::pages::{self, ErrorPage};
 use super::redemptions::RedemptionCache;
-use super::refusal::{self, Refusal};
-use super::response::{self, Answer};
+use super::refusal::{self, LoginRefusal};
+use super::response::{self, LayerResponse};
 use super::routes::{Route, Routes};
 use super::{Csrf, SameSite, events};
 use crate::flow::Flow;
@@ -23,63 +23,69 @@ use crate::session::SessionManager;
 
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// Which layer's settings these are, whatever was set since.
+    /// Identifies the layer, unchanged by later settings.
     pub(super) layer: u64,
-    pub(super) keeper: Arc<SessionManager>,
-    pub(super) sealer: CookieCipher,
+    pub(super) manager: Arc<SessionManager>,
+    pub(super) cipher: CookieCipher,
     pub(super) routes: Routes,
-    /// The origin of the redirect URI, as browsers write it.
+    /// The origin of the redirect URI, as serialized by browsers.
     pub(super) origin: String,
     pub(super) default_return_to: String,
-    /// The path of the post-logout redirect URI.
-    pub(super) after_sign_out: Option<String>,
-    /// Whether a sign-out has the browser forget what it kept of this origin.
+    /// The path of the post-logout redirect URI, if it is set.
+    pub(super) post_logout_path: Option<String>,
+    /// Whether a sign-out response has `Clear-Site-Data`.
     pub(super) clears_site_data: bool,
     pub(super) csrf: Csrf,
-    /// The static header of our own scripts.
+    /// The static header that scripts of this application send.
     pub(super) csrf_header: HeaderName,
     pub(super) same_site: SameSite,
-    pub(super) error_page: Option<OwnErrorPage>,
-    pub(super) callbacks: Arc<RedemptionCache>,
+    pub(super) error_page: Option<ErrorPageRenderer>,
+    pub(super) redemptions: Arc<RedemptionCache>,
 }
 
-/// An error page of the application's own making.
+/// Renders the error pages of the application.
 #[derive(Clone)]
-pub(super) struct OwnErrorPage(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
+pub(super) struct ErrorPageRenderer(pub(super) Arc<dyn Fn(&ErrorPage<'_>) -> String + Send + Sync>);
 
 impl Settings {
-    /// `L59`: whether a request with a session may go on.
-    pub(super) fn admits(&self, method: &Method, headers: &HeaderMap) -> bool {
-        self.csrf.admits(self.evidence(), method, headers)
+    /// Returns whether a request with a session passes the CSRF check.
+    pub(super) fn allows(&self, method: &Method, headers: &HeaderMap) -> bool {
+        self.csrf.allows(self.csrf_check(), method, headers)
     }
 
-    pub(super) fn evidence(&self) -> Evidence<'_> {
-        Evidence {
+    pub(super) fn csrf_check(&self) -> CsrfCheck<'_> {
+        CsrfCheck {
             origin: &self.origin,
             header: &self.csrf_header,
         }
     }
 
     pub(super) fn flow(&self) -> &Arc<Flow> {
-        self.keeper.flow()
+        self.manager.flow()
     }
 
     pub(super) fn now(&self) -> i64 {
-        self.keeper.now()
+        self.manager.now()
     }
 
-    /// Returns the time at which something of this second is to be judged: a wall clock that was set back since
-    /// does not make it younger.
+    /// Returns the time to compare a timestamp with. A wall clock that was set back does not make
+    /// the timestamp younger.
     pub(super) fn now_for(&self, moment: i64) -> i64 {
-        self.keeper.now_for(moment)
+        self.manager.now_for(moment)
     }
 
-    /// `L31`: everything that becomes a `Location` of ours on this origin has passed here.
+    /// Returns `value` if it is a path of this origin that may be redirected to. Every target from
+    /// a request is checked here: open redirects are attacks (RFC 9700 §4.11).
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
-        check_return_to(value, self.flow().redirect_uri(), &self.routes.no_targets())
+        check_return_to(
+            value,
+            self.flow().redirect_uri(),
+            &self.routes.forbidden_targets(),
+        )
     }
 
-    /// The `return_to` of a query or a form, if it is there once (`H40`) and acceptable.
+    /// Returns the `return_to` of a query or form if it is present once and acceptable. A repeated
+    /// parameter could be read differently by another parser.
     pub(super) fn one_return_to<'a>(&self, pairs: &'a [(String, String)]) -> Option<&'a str> {
         let mut values = pairs.iter().filter(|(name, _)| name == RETURN_TO);
         match (values.next(), values.next()) {
@@ -98,70 +104,73 @@ impl Settings {
         }
     }
 
-    /// What a request that needs a login is told, by what it is: only a navigation is redirected.
-    pub(super) fn ask_to_log_in(
+    /// Returns the response to a request that needs a session and has none. Only a navigation is
+    /// redirected: a script that follows a redirect to the authorization server gets an opaque CORS
+    /// failure.
+    pub(super) fn login_required(
         &self,
-        kind: Kind,
+        kind: RequestKind,
         headers: &HeaderMap,
         original: Option<&str>,
-    ) -> Answer {
+    ) -> LayerResponse {
         let target = match kind {
-            Kind::Navigation => original,
-            // The page the person is looking at, not the part of it that was asked for.
-            Kind::Htmx => self.page_of_htmx(headers),
-            Kind::Form | Kind::Program => None,
+            RequestKind::Navigation => original,
+            // The page that the user is on, not the fragment that was requested.
+            RequestKind::Htmx => self.current_htmx_page(headers),
+            RequestKind::Form | RequestKind::Program => None,
         };
         let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
-        if kind == Kind::Navigation {
+        if kind == RequestKind::Navigation {
             return response::redirect(&login_url);
         }
-        if kind == Kind::Form {
-            let mut answer = self.refuse(headers, &refusal::SIGNED_OUT, None);
-            answer.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
-            return answer;
+        if kind == RequestKind::Form {
+            let mut response = self.reject(headers, &refusal::SIGNED_OUT, None);
+            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+            return response;
         }
         let correlation_id = self.correlation_id();
         events::login_required(&correlation_id);
         let problem = json!({
             "type": "about:blank",
-            "title": "Signing in is required",
+            "title": "Sign-in required",
             "status": 401,
             "code": "login_required",
             "correlation_id": correlation_id,
             "login_url": login_url,
         });
-        let mut answer = response::problem(StatusCode::UNAUTHORIZED, &problem);
-        let headers = answer.headers_mut();
+        let mut response = response::problem(StatusCode::UNAUTHORIZED, &problem);
+        let headers = response.headers_mut();
         headers.insert(WWW_AUTHENTICATE, CHALLENGE);
-        if kind == Kind::Htmx
+        if kind == RequestKind::Htmx
             && let Ok(location) = HeaderValue::try_from(login_url)
         {
             headers.insert(HX_REDIRECT, location);
         }
-        answer
+        response
     }
 
-    /// The one way a refusal leaves: a page for a person, a problem for a program (`L73`).
-    pub(super) fn refuse(
+    /// Returns an error response: a page for browsers, a problem document (RFC 9457) for all
+    /// others. Every rejection of this layer is sent and logged here.
+    pub(super) fn reject(
         &self,
         headers: &HeaderMap,
-        refusal: &Refusal,
+        refusal: &LoginRefusal,
         return_to: Option<&str>,
-    ) -> Answer {
-        self.answer(headers, refusal, return_to, None)
+    ) -> LayerResponse {
+        self.error_response(headers, refusal, return_to, None)
     }
 
-    fn answer(
+    fn error_response(
         &self,
         headers: &HeaderMap,
-        refusal: &Refusal,
+        refusal: &LoginRefusal,
         return_to: Option<&str>,
-        go_on: Option<&str>,
-    ) -> Answer {
+        continue_url: Option<&str>,
+    ) -> LayerResponse {
         let correlation_id = self.correlation_id();
-        events::refused(refusal, &correlation_id);
+        events::rejected(refusal, &correlation_id);
         let login_url = self.login_url(return_to);
-        let mut answer = if navigation::wants_html(headers) {
+        let mut response = if navigation::wants_html(headers) {
             let page = ErrorPage {
                 refusal,
                 correlation_id: &correlation_id,
@@ -169,10 +178,12 @@ impl Settings {
                 accept_language: headers
                     .get(ACCEPT_LANGUAGE)
                     .and_then(|value| value.to_str().ok()),
-                go_on,
+                continue_url,
             };
             match &self.error_page {
-                Some(own) => response::html(refusal.status, own.0(&page), pages::OWN_PAGE_POLICY),
+                Some(renderer) => {
+                    response::html(refusal.status, renderer.0(&page), pages::CUSTOM_PAGE_POLICY)
+                }
                 None => response::html(refusal.status, page.to_string(), pages::policy()),
             }
         } else {
@@ -183,74 +194,77 @@ impl Settings {
                 "code": refusal.code,
                 "correlation_id": correlation_id,
             });
-            if refusal.start_again {
+            if refusal.can_restart {
                 problem["login_url"] = login_url.into();
             }
-            if let Some(location) = go_on {
+            if let Some(location) = continue_url {
                 problem["location"] = location.into();
             }
             response::problem(refusal.status, &problem)
         };
         if let Some(wait) = refusal.retry_after {
-            response::retry_after(answer.headers_mut(), wait);
+            response::retry_after(response.headers_mut(), wait);
         }
-        answer
+        response
     }
 
-    /// The same with a link: on the page, or as `location` for a program.
-    pub(super) fn refuse_and_link(
+    /// Returns an error response with a link: on the page, or as `location` in the problem
+    /// document.
+    pub(super) fn reject_with_link(
         &self,
         headers: &HeaderMap,
-        refusal: &Refusal,
+        refusal: &LoginRefusal,
         location: &str,
-    ) -> Answer {
-        self.answer(headers, refusal, None, Some(location))
+    ) -> LayerResponse {
+        self.error_response(headers, refusal, None, Some(location))
     }
 
-    /// Refuses a request that does not come from this application, as far as it shows.
-    pub(super) fn refuse_foreign(&self, headers: &HeaderMap) -> Answer {
-        let refusal = csrf::FOREIGN.because(self.evidence().describe(headers));
-        self.refuse(headers, &refusal, None)
+    /// Rejects a request that did not come from this application.
+    pub(super) fn reject_cross_site(&self, headers: &HeaderMap) -> LayerResponse {
+        let refusal = csrf::CROSS_SITE.because(self.csrf_check().describe(headers));
+        self.reject(headers, &refusal, None)
     }
 
     pub(super) fn clear(&self, rest: &str) -> Option<HeaderValue> {
-        let names = &self.sealer.names;
+        let names = &self.cipher.names;
         names.clear(&names.full(rest))
     }
 
-    /// Which of our routes a path is: a logout token is only taken where what it says reaches every process.
+    /// Returns the route of this layer at `path`. Back-channel logout is a route only if an ended
+    /// session is known to all replicas; otherwise the 200 response would promise too much.
     pub(super) fn route(&self, path: &str) -> Option<Route> {
-        let there = |route: &Route| {
-            *route != Route::BackchannelLogout || self.keeper.accepts_logout_tokens()
+        let is_enabled = |route: &Route| {
+            *route != Route::BackchannelLogout || self.manager.accepts_logout_tokens()
         };
-        self.routes.find(path).filter(there)
+        self.routes.find(path).filter(is_enabled)
     }
 
-    /// Whether the authorization server sends the browser to this path after a sign-out.
-    pub(super) fn is_after_sign_out(&self, path: &str) -> bool {
-        self.after_sign_out.as_deref() == Some(path)
+    /// Returns whether this is the path of the post-logout redirect URI.
+    pub(super) fn is_post_logout_path(&self, path: &str) -> bool {
+        self.post_logout_path.as_deref() == Some(path)
     }
 
-    fn page_of_htmx<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+    fn current_htmx_page<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
         let url = headers.get(HX_CURRENT_URL)?.to_str().ok()?;
         url.strip_prefix(self.origin.as_str())
     }
 
     fn correlation_id(&self) -> String {
-        let bytes = self.sealer.random.bytes::<8>().unwrap_or_default();
+        let bytes = self.cipher.random.bytes::<8>().unwrap_or_default();
         format!("{:016x}", u64::from_be_bytes(bytes))
     }
 }
 
-impl fmt::Debug for OwnErrorPage {
+impl fmt::Debug for ErrorPageRenderer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("OwnErrorPage(..)")
+        f.write_str("ErrorPageRenderer(..)")
     }
 }
 
 const RETURN_TO: &str = "return_to";
 
-/// A scheme of the cookie kind: no browser opens a password window for it.
+/// A 401 needs a challenge (RFC 9110 §15.5.2). Browsers show no password prompt for an unknown
+/// scheme.
 const CHALLENGE: HeaderValue = HeaderValue::from_static("Cookie realm=\"login\"");
 const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 const HX_CURRENT_URL: HeaderName = HeaderName::from_static("hx-current-url");

@@ -1,4 +1,4 @@
-//! What no request can bring about: a transaction that was sealed under other rules.
+//! Transactions that another version of this layer could have encrypted.
 
 use bytes::Bytes;
 use http::header::{COOKIE, LOCATION};
@@ -19,9 +19,9 @@ use crate::protocol::{CodeVerifier, Nonce, State};
 const ISSUER: &str = "https://id.example.com";
 const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
 
-/// `H46`: a release with a weaker check, or none, sealed these.
+/// A release with a weaker check may have encrypted these.
 #[tokio::test]
-async fn a_target_that_was_sealed_is_checked_again_before_it_is_used() {
+async fn an_encrypted_return_target_is_checked_again_before_the_redirect() {
     for (target, expected) in [
         ("/notes?x=1#y", "/notes?x=1#y"),
         ("//evil.example", "/"),
@@ -34,12 +34,12 @@ async fn a_target_that_was_sealed_is_checked_again_before_it_is_used() {
         ("", "/"),
     ] {
         let layer = layer().unwrap();
-        // A silent login that found nobody, and one that was denied: no token request is needed.
-        let silent = come_back(&layer, target, "login_required").await;
+        // A failed silent login and a denied one: neither needs a token request.
+        let silent = callback(&layer, target, "login_required").await;
         assert_eq!(silent.status(), StatusCode::SEE_OTHER, "{target:?}");
         assert_eq!(silent.headers()[LOCATION], expected, "{target:?}");
 
-        let denied = come_back(&layer, target, "access_denied").await;
+        let denied = callback(&layer, target, "access_denied").await;
         assert_eq!(denied.status(), StatusCode::FORBIDDEN, "{target:?}");
         let body: serde_json::Value = serde_json::from_slice(denied.body()).unwrap();
         let login_url = layer.settings.login_url(Some(expected));
@@ -53,7 +53,7 @@ fn layer() -> Result<LoginLayer, ConfigError> {
     LoginLayer::new(&server, Client::public("shop"), REDIRECT_URI, key)
 }
 
-async fn come_back(layer: &LoginLayer, target: &str, error: &str) -> Response<Bytes> {
+async fn callback(layer: &LoginLayer, target: &str, error: &str) -> Response<Bytes> {
     let settings = &layer.settings;
     let transaction = Transaction {
         state: State::new(error),
@@ -70,9 +70,9 @@ async fn come_back(layer: &LoginLayer, target: &str, error: &str) -> Response<By
         acr_values: None,
     };
     let name = CookieNames::transaction(&transaction.state);
-    let sealer = &settings.sealer;
-    let sealed = sealer.seal(Purpose::Transaction, &name, &transaction.to_bytes());
-    let cookie = format!("{}={}", sealer.names.full(&name), sealed.unwrap());
+    let cipher = &settings.cipher;
+    let sealed = cipher.seal(Purpose::Transaction, &name, &transaction.to_bytes());
+    let cookie = format!("{}={}", cipher.names.full(&name), sealed.unwrap());
     let request = Request::get(format!(
         "/auth/callback?error={error}&state={error}&iss={ISSUER}"
     ))

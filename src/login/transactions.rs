@@ -1,6 +1,6 @@
-//! The logins on their way, each in a sealed cookie of its own (`L2`, `L3`).
+//! Pending logins, each in an encrypted transaction cookie.
 //!
-//! A started login costs this process no memory: all of it is in the browser.
+//! A pending login uses no memory on the server: its state is in the browser only.
 
 use http::HeaderValue;
 
@@ -12,134 +12,135 @@ use crate::flow::Transaction;
 use crate::protocol::State;
 use crate::random::RandomError;
 
-/// A login of this browser that has not come back yet.
+/// A pending login of this browser.
 #[derive(Debug)]
-struct Pending<'a> {
+struct PendingLogin<'a> {
     name: &'a str,
     cost: usize,
     by_person: bool,
     started_at: i64,
 }
 
-/// What a callback's state leads to.
+/// The result of looking up the transaction of a callback.
 #[derive(Debug)]
-pub(super) enum Lookup {
-    /// This browser has no cookie for it.
-    Nothing,
-    /// It has one that does not open or is too old. The name is to be cleared.
-    Spoiled(String),
+pub(super) enum TransactionLookup {
+    /// The browser has no cookie for the state.
+    Missing,
+    /// The cookie does not open or has expired. Clear the cookie of this name.
+    Invalid(String),
     Found(String, Box<Transaction>),
 }
 
-/// Looks for the login of a callback. `now` is the time at which something of a given second is to be judged.
+/// Finds the transaction of a callback. `now` returns the time to compare a timestamp with.
 pub(super) fn find(
-    sealer: &CookieCipher,
+    cipher: &CookieCipher,
     jar: &Jar<'_>,
     state: &State,
     now: impl Fn(i64) -> i64,
-) -> Lookup {
+) -> TransactionLookup {
     let name = CookieNames::transaction(state);
-    let values = jar.values(&sealer.names, &name);
+    let values = jar.values(&cipher.names, &name);
     if values.is_empty() {
-        return Lookup::Nothing;
+        return TransactionLookup::Missing;
     }
-    // A value that was planted beside it does not open.
+    // Planted values do not open.
     let mut opened = values
         .into_iter()
-        .filter_map(|value| open(sealer, &name, value, &now));
+        .filter_map(|value| open(cipher, &name, value, &now));
     match opened.find(|transaction| transaction.state == *state) {
-        Some(transaction) => Lookup::Found(name, Box::new(transaction)),
-        None => Lookup::Spoiled(name),
+        Some(transaction) => TransactionLookup::Found(name, Box::new(transaction)),
+        None => TransactionLookup::Invalid(name),
     }
 }
 
-/// The `Set-Cookie` values of a new login: its own, and those that make room for it. What nobody
-/// started by hand goes first, then the oldest by the time inside the seal; what does not open or is
-/// too old goes anyway.
-pub(super) fn admit(
-    sealer: &CookieCipher,
+/// Returns the `Set-Cookie` values of a new login: its own cookie, and those that clear others.
+/// Invalid and expired cookies are cleared first, then logins that were not started by a user, then
+/// the oldest by the encrypted time.
+pub(super) fn add(
+    cipher: &CookieCipher,
     jar: &Jar<'_>,
     transaction: &Transaction,
     now: impl Fn(i64) -> i64,
-) -> Result<Admitted, RandomError> {
+) -> Result<AddedLogin, RandomError> {
     let name = CookieNames::transaction(&transaction.state);
-    let value = sealer.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
-    let names = &sealer.names;
+    let value = cipher.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
+    let names = &cipher.names;
 
-    let mut dead = Vec::new();
-    let mut alive = Vec::new();
+    let mut invalid = Vec::new();
+    let mut pending = Vec::new();
     for (name, value) in jar.transactions() {
-        match value.and_then(|value| Some((value, open(sealer, name, value, &now)?))) {
-            Some((value, transaction)) => alive.push(Pending {
+        match value.and_then(|value| Some((value, open(cipher, name, value, &now)?))) {
+            Some((value, transaction)) => pending.push(PendingLogin {
                 name,
                 cost: CookieNames::cost(&names.full(name), value),
                 by_person: transaction.by_person,
                 started_at: transaction.started_at,
             }),
-            None => dead.push(name),
+            None => invalid.push(name),
         }
     }
-    alive.sort_by_key(|pending| (pending.by_person, pending.started_at));
+    pending.sort_by_key(|login| (login.by_person, login.started_at));
     let mut bytes = CookieNames::cost(&names.full(&name), &value)
-        + alive.iter().map(|pending| pending.cost).sum::<usize>();
+        + pending.iter().map(|login| login.cost).sum::<usize>();
     let mut evicted = 0;
-    while alive.len() - evicted >= MAX_ALIVE || (bytes > MAX_BYTES && evicted < alive.len()) {
-        bytes -= alive[evicted].cost;
+    while pending.len() - evicted >= MAX_PENDING || (bytes > MAX_BYTES && evicted < pending.len()) {
+        bytes -= pending[evicted].cost;
         evicted += 1;
     }
 
-    let gone = alive[..evicted]
+    let removed = pending[..evicted]
         .iter()
-        .map(|pending| pending.name)
-        .chain(dead);
+        .map(|login| login.name)
+        .chain(invalid);
     let new = names.set(
         &names.full(&name),
         &value,
         Transaction::LIFETIME,
         SameSite::Lax,
     );
-    let mut room = MAX_ANSWER.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
-    let cleared = gone
+    let mut remaining =
+        MAX_SET_COOKIE_BYTES.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
+    let cleared = removed
         .filter_map(|name| names.clear(&names.full(name)))
         .take_while(|cookie| {
-            let left = room.checked_sub(cookie.len());
-            room = left.unwrap_or_default();
-            left.is_some()
+            let rest = remaining.checked_sub(cookie.len());
+            remaining = rest.unwrap_or_default();
+            rest.is_some()
         });
-    Ok(Admitted {
-        cookies: new.into_iter().chain(cleared).collect(),
+    Ok(AddedLogin {
+        set_cookies: new.into_iter().chain(cleared).collect(),
         evicted,
     })
 }
 
-/// A new login among those on their way.
+/// The cookies of a new login.
 #[derive(Debug)]
-pub(super) struct Admitted {
-    pub(super) cookies: Vec<HeaderValue>,
-    /// How many live ones had to go for it.
+pub(super) struct AddedLogin {
+    pub(super) set_cookies: Vec<HeaderValue>,
+    /// The number of pending logins that were evicted.
     pub(super) evicted: usize,
 }
 
 fn open(
-    sealer: &CookieCipher,
+    cipher: &CookieCipher,
     name: &str,
     value: &str,
     now: impl Fn(i64) -> i64,
 ) -> Option<Transaction> {
-    let plain = sealer.open(Purpose::Transaction, name, value)?;
+    let plain = cipher.open(Purpose::Transaction, name, value)?;
     let transaction = Transaction::from_bytes(&plain)?;
     (!transaction.expired(now(transaction.started_at))).then_some(transaction)
 }
 
-/// Logins of one browser on their way at once, the new one counted.
-const MAX_ALIVE: usize = 5;
+/// Limit on pending logins per browser, including the new one.
+const MAX_PENDING: usize = 5;
 
-/// All of them together, as a request carries them.
+/// Limit on their size in a request.
 const MAX_BYTES: usize = 3 * 1024 - 64;
 
-/// `L3`: what is cleared with a new login stays, together with it, below 4 KiB. The rest waits for the
-/// next one.
-const MAX_ANSWER: usize = 4 * 1024 - 64;
+/// Limit on the `Set-Cookie` fields of a response, so that it stays below the 4 KiB header buffers
+/// of proxies. Remaining cookies are cleared with the next login.
+const MAX_SET_COOKIE_BYTES: usize = 4 * 1024 - 64;
 
-/// A return target that is kept for later; a longer one becomes the default.
+/// Limit on stored return targets; a longer one is replaced by the default.
 pub(super) const MAX_RETURN_TO: usize = 512;

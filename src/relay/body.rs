@@ -1,4 +1,4 @@
-//! The bodies: handed on frame by frame, trailers too, and never collected.
+//! Bodies of requests and responses: streamed, trailers included, and never buffered.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,40 +9,40 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
 
-use super::fields::Fields;
+use super::request_fields::RequestFields;
 use super::response_fields::ResponseFields;
 use crate::bearer::StrippedBody;
 
 pin_project! {
-    /// The body of a request on its way to the upstream.
+    /// The body of a request to the upstream.
     #[derive(Debug)]
-    pub struct Upload<B> {
+    pub struct RequestBody<B> {
         #[pin]
         inner: StrippedBody<B>,
-        progress: Progress,
+        progress: RequestProgress,
     }
 }
 
-/// How many frames of an upload went through: as long as some do, nobody is late with an answer.
+/// Counts the frames of an upload: the response timeout is extended while frames are sent.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Arc<AtomicU64>);
+pub(super) struct RequestProgress(Arc<AtomicU64>);
 
-impl Progress {
+impl RequestProgress {
     pub(super) fn count(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-impl<B> Upload<B> {
-    pub(super) fn new(inner: B, progress: Progress, fields: &Fields) -> Self {
+impl<B> RequestBody<B> {
+    pub(super) fn new(inner: B, progress: RequestProgress, fields: &RequestFields) -> Self {
         Self {
-            inner: StrippedBody::new(inner, fields.outward_trailers()),
+            inner: StrippedBody::new(inner, fields.request_trailers()),
             progress,
         }
     }
 }
 
-impl<B: Body> Body for Upload<B> {
+impl<B: Body> Body for RequestBody<B> {
     type Data = B::Data;
     type Error = B::Error;
 
@@ -68,37 +68,37 @@ impl<B: Body> Body for Upload<B> {
 }
 
 pin_project! {
-    /// The body of an answer: the upstream's, or the few words of the relay itself.
+    /// The body of a response: that of the upstream, or the text of the relay itself.
     #[derive(Debug)]
-    pub struct Download<R> {
+    pub struct ResponseBody<R> {
         #[pin]
-        state: State<R>,
+        state: ResponseBodyState<R>,
     }
 }
 
 pin_project! {
-    #[project = Projected]
+    #[project = ResponseBodyProjection]
     #[derive(Debug)]
-    enum State<R> {
+    enum ResponseBodyState<R> {
         Upstream { #[pin] body: StrippedBody<R> },
-        Own { words: Bytes },
+        Own { text: Bytes },
     }
 }
 
-impl<R> Download<R> {
+impl<R> ResponseBody<R> {
     pub(super) fn upstream(body: R, fields: &ResponseFields) -> Self {
-        let body = StrippedBody::new(body, fields.inward_trailers());
-        let state = State::Upstream { body };
+        let body = StrippedBody::new(body, fields.response_trailers());
+        let state = ResponseBodyState::Upstream { body };
         Self { state }
     }
 
-    pub(super) fn own(words: Bytes) -> Self {
-        let state = State::Own { words };
+    pub(super) fn own(text: Bytes) -> Self {
+        let state = ResponseBodyState::Own { text };
         Self { state }
     }
 }
 
-impl<R: Body<Data = Bytes>> Body for Download<R> {
+impl<R: Body<Data = Bytes>> Body for ResponseBody<R> {
     type Data = Bytes;
     type Error = R::Error;
 
@@ -107,24 +107,26 @@ impl<R: Body<Data = Bytes>> Body for Download<R> {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, R::Error>>> {
         match self.project().state.project() {
-            Projected::Upstream { body } => body.poll_frame(cx),
-            Projected::Own { words } if words.is_empty() => Poll::Ready(None),
-            Projected::Own { words } => Poll::Ready(Some(Ok(Frame::data(std::mem::take(words))))),
+            ResponseBodyProjection::Upstream { body } => body.poll_frame(cx),
+            ResponseBodyProjection::Own { text } if text.is_empty() => Poll::Ready(None),
+            ResponseBodyProjection::Own { text } => {
+                Poll::Ready(Some(Ok(Frame::data(std::mem::take(text)))))
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match &self.state {
-            State::Upstream { body } => body.is_end_stream(),
-            State::Own { words } => words.is_empty(),
+            ResponseBodyState::Upstream { body } => body.is_end_stream(),
+            ResponseBodyState::Own { text } => text.is_empty(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.state {
-            State::Upstream { body } => body.size_hint(),
-            State::Own { words } => {
-                SizeHint::with_exact(u64::try_from(words.len()).unwrap_or(u64::MAX))
+            ResponseBodyState::Upstream { body } => body.size_hint(),
+            ResponseBodyState::Own { text } => {
+                SizeHint::with_exact(u64::try_from(text.len()).unwrap_or(u64::MAX))
             }
         }
     }

@@ -1,70 +1,78 @@
-//! The relay: scripts call an API through this application, which adds the access token they never see (the
-//! pattern "backend for frontend", [RFC 10017 §6.1]).
+//! Relay: scripts call an API through this application, which adds the access token (the pattern
+//! "backend for frontend", [RFC 10017 §6.1]). The scripts never see the token.
 //!
-//! A [`Relay`] is a service for some path inside of a [`LoginLayer`](crate::LoginLayer). A request passes when
+//! A [`Relay`] is a service for a path inside a [`LoginLayer`](crate::LoginLayer). It forwards a
+//! request if
 //!
-//! 1. somebody is signed in; else 401 with the address of the login route, in a problem document;
-//! 2. it is of a script of this application: with the static header `X-CSRF: 1` and nothing that speaks
-//!    against it, whatever its method (a WebSocket, which cannot have the header, by its origin); else 403
-//!    ([RFC 10017 §6.1.3.3.2]);
-//! 3. its method is relayed (else 405 with `Allow`): GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, or the
-//!    [list of the application](Relay::with_methods);
-//! 4. its path is below the prefix (else 404) and can be read in one way only (else 400): the table of
-//!    [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) applies, so no `%2F`, no `;`, no
-//!    `//`, no dot segment in any spelling;
-//! 5. if it has `Upgrade`, it is the handshake of a WebSocket (else 400, or 426 for another version);
-//! 6. there is a fresh access token: [`Session::access_token`](crate::Session::access_token) renews it. 401
-//!    where the person has to sign in again, 503 with `Retry-After` where the authorization server is down,
-//!    502 where it refuses this application.
+//! 1. the request has a session; otherwise it gets 401 with the URL of the login route in a problem
+//!    document ([RFC 9457]);
+//! 2. it comes from a script of this application: it has the static header `X-CSRF: 1` and no sign of
+//!    another origin, whatever its method; a WebSocket, which cannot have the header, is checked by
+//!    its origin; otherwise 403 ([RFC 10017 §6.1.3.3.2]);
+//! 3. its method is relayed: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS, or the
+//!    [list of the application](Relay::with_methods); otherwise 405 with `Allow`;
+//! 4. its path is below the prefix (otherwise 404) and unambiguous (otherwise 400): the table of
+//!    [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) applies, so `%2F`, `;`,
+//!    `//` and dot segments in any encoding are rejected;
+//! 5. it has no `Upgrade`, or is a WebSocket handshake; otherwise 400, or 426 for another version;
+//! 6. an access token is available; [`Session::access_token`](crate::Session::access_token) refreshes
+//!    it if necessary. The response is 401 if the user has to sign in again, 503 with `Retry-After`
+//!    if the authorization server is unavailable, and 502 if it rejects this client.
 //!
-//! It goes to the configured origin and nowhere else: neither `Host` nor an absolute request target is looked
-//! at, and no redirect is followed. Bodies are handed on as they come, in both directions; nothing is
-//! collected. So are trailers, but for the fields that are taken off below (by the body of
+//! Requests go to the configured origin only: `Host` and an absolute request target are not read, and
+//! redirects are not followed. Bodies are streamed in both directions, with their trailers except for
+//! the fields that are removed (by the body of
 //! [`StripTrailersLayer`](crate::bearer::StripTrailersLayer)).
 //!
-//! WebSockets over HTTP/1.1 are joined once both ends sent a valid handshake ([RFC 6455 §4.2.1]): a GET without
-//! a body, with `Upgrade: websocket` alone, `Connection: upgrade`, `Sec-WebSocket-Version: 13` and a key of 16
-//! bytes; a 101 with the same two fields and the `Sec-WebSocket-Accept` of that key (else 502). A request with
-//! any other `Upgrade`, such as `h2c`, is refused.
+//! WebSockets over HTTP/1.1 are connected once both sides have sent a valid handshake
+//! ([RFC 6455 §4.2.1]): a GET without a body, with `Upgrade: websocket` only, `Connection: upgrade`,
+//! `Sec-WebSocket-Version: 13` and a key of 16 bytes; and a 101 response with the same two fields and
+//! the `Sec-WebSocket-Accept` of that key (otherwise 502). A request with any other `Upgrade`, such as
+//! `h2c`, is rejected.
 //!
-//! # What is taken off
+//! # Removed header fields
 //!
 //! | direction | header fields |
 //! | --- | --- |
-//! | to the upstream, always | `Authorization` (ours takes its place), `Cookie`, `DPoP`, `Host`, `Referer`, `Expect`, `Proxy-*`, the fields of a connection and whatever `Connection` names |
-//! | to the upstream, unless [passed](Relay::add_passed_header) | `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Remote-*`, `X-Auth-*`, `X-User*`, `X-Original-*`, `X-HTTP-Method-Override` and others that services behind a gateway believe, also with `_` or another sign for `-`; [more](Relay::add_stripped_header) by name |
-//! | to the browser, always | `Set-Cookie` (it could replace our session), `WWW-Authenticate` (it could ask for a password in our name), `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Service-Worker-Allowed`, `Set-Login` and the like, and the fields of a connection |
-//! | to the browser, unless [passed](Relay::add_passed_response_header) | all fields but those that describe a response (`Content-*`, `ETag`, `Location`, `Cache-Control`, `Retry-After`, `RateLimit-*`, `Sunset`, `traceparent`, `Request-Id`, …) and an API's own `X-*`; and of these, what script libraries and proxies act upon (`X-Up-*`, `X-Inertia-*`, `X-Turbo-*`, `X-Accel-*`, `X-Sendfile`, `X-Envoy-*`, …); [more](Relay::add_stripped_response_header) by name |
+//! | to the upstream, always | `Authorization` (replaced by the access token), `Cookie`, `DPoP`, `Host`, `Referer`, `Expect`, `Proxy-*`, hop-by-hop fields ([RFC 9110 §7.6.1]) and all fields that `Connection` names |
+//! | to the upstream, unless [passed](Relay::add_passed_header) | `Forwarded`, `X-Forwarded-*`, `X-Real-IP`, `Remote-*`, `X-Auth-*`, `X-User*`, `X-Original-*`, `X-HTTP-Method-Override` and others that services behind a gateway trust, also with `_` or another character for `-`; [more](Relay::add_stripped_header) by name |
+//! | to the browser, always | `Set-Cookie` (it could replace the session), `WWW-Authenticate` (it could prompt for a password under the name of this application), `Access-Control-*`, `Clear-Site-Data`, `Strict-Transport-Security`, `Alt-Svc`, `Service-Worker-Allowed`, `Set-Login` and similar fields, and hop-by-hop fields |
+//! | to the browser, unless [passed](Relay::add_passed_response_header) | all fields except those that describe a response (`Content-*`, `ETag`, `Location`, `Cache-Control`, `Retry-After`, `RateLimit-*`, `Sunset`, `traceparent`, `Request-Id`, …) and an API's own `X-*`; of these, those that script libraries and proxies act on are removed too (`X-Up-*`, `X-Inertia-*`, `X-Turbo-*`, `X-Accel-*`, `X-Sendfile`, `X-Envoy-*`, …); [more](Relay::add_stripped_response_header) by name |
 //!
-//! So `HX-*`, `Turbo-*`, `Refresh`, `Speculation-Rules`, `Link`, `SourceMap`, `Reporting-Endpoints` and whatever
-//! browsers learn next are removed. The log names each field that a setting would pass
-//! (`relay_removed_response_field`, debug).
+//! So `HX-*`, `Turbo-*`, `Refresh`, `Speculation-Rules`, `Link`, `SourceMap`, `Reporting-Endpoints` and
+//! any field that browsers learn in the future are removed. The log names each removed field that a
+//! setting would pass (`relay_response_field_removed`, debug).
 //!
-//! Every answer gets `X-Content-Type-Options: nosniff`, `Content-Security-Policy: sandbox` and
-//! `Cross-Origin-Resource-Policy: same-origin`: what an API returns must not become a page or a script of
-//! this origin. What a page loads to run it, which browsers say in `Sec-Fetch-Dest` (a script, a worker, a
-//! style sheet), gets 403. Every answer gets `Cache-Control: no-store` too, unless the upstream says `private`.
+//! Every response gets `X-Content-Type-Options: nosniff`, `Content-Security-Policy: sandbox` and
+//! `Cross-Origin-Resource-Policy: same-origin`, so that a response of the API cannot become a page or a
+//! script of this origin. A request for a script, a worker or a style sheet, as browsers report in
+//! `Sec-Fetch-Dest`, gets 403. Every response gets `Cache-Control: no-store` too, unless the upstream
+//! sent `private`.
 //!
-//! # What the upstream answers
+//! # Responses of the upstream
 //!
-//! Its status goes through, also 401: the browser then gets a challenge of ours that opens no window. The
-//! two kinds of 401 differ in their body: only ours has the code `login_required`. Nothing is asked twice,
-//! and no token is renewed for a 401. A redirect goes to the script as it is. An upstream that cannot be reached
-//! is 502 (as is one that answers 407), one that does not begin to answer [in time](Relay::with_timeout) 504.
+//! The status is forwarded, also 401; the browser then gets a challenge that opens no password prompt.
+//! Only a 401 of the relay itself has the code `login_required`. Requests are not repeated, and a 401
+//! causes no refresh. Redirects are forwarded to the script. If the upstream cannot be reached, or
+//! responds with 407, the response is 502. If it sends no response head [in time](Relay::with_timeout),
+//! the response is 504.
 //!
 //! # Deployment notes
 //!
-//! * The access token must be for this API: ask for its audience or scopes at the login
+//! * The access token must be meant for this API: request its audience or scopes at the login
 //!   ([`with_scopes`](crate::LoginLayer::with_scopes)).
-//! * [`Csrf::StaticHeader`](crate::login::Csrf::StaticHeader) on the layer asks the same of the routes beside the relay.
-//! * No CORS layer is needed, since the page and the relay have one origin; see [`Csrf`](crate::login::Csrf).
-//! * `Origin` goes through: an upstream that knows origins sees that of the page.
+//! * [`Csrf::StaticHeader`](crate::login::Csrf::StaticHeader) on the layer requires the static header
+//!   on the other routes too.
+//! * No CORS layer is needed, because the page and the relay have the same origin; see
+//!   [`Csrf`](crate::login::Csrf).
+//! * `Origin` is forwarded: the upstream sees the origin of the page.
 //!
-//! # Not checked here
+//! # Not checked
 //!
-//! What the upstream does with the token: one that prints it in an answer tells the browser. What a script in
-//! a page of this application does. How long a WebSocket or a stream goes on: it outlives the session, so an
-//! upstream should end it when the token that began it expires.
+//! * What the upstream does with the token: if a response contains it, the browser sees it.
+//! * What scripts in pages of this application do.
+//! * How long a WebSocket or a stream lasts: it outlives the session, so the upstream should end it
+//!   when its token expires.
 //!
 //! # Example
 //!
@@ -93,19 +101,21 @@
 //!
 //! [RFC 10017 §6.1]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1
 //! [RFC 6455 §4.2.1]: https://www.rfc-editor.org/rfc/rfc6455#section-4.2.1
+//! [RFC 9110 §7.6.1]: https://www.rfc-editor.org/rfc/rfc9110#section-7.6.1
+//! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [RFC 10017 §6.1.3.3.2]: https://www.rfc-editor.org/rfc/rfc10017#section-6.1.3.3.2
 
 mod body;
-mod fields;
 mod refusal;
+mod request_fields;
 mod response_fields;
 mod service;
 mod settings;
-mod socket;
 mod target;
 mod transport;
+mod websocket;
 
-pub use body::{Download, Upload};
+pub use body::{RequestBody, ResponseBody};
 pub use service::ResponseFuture;
 pub use settings::Relay;
 pub use transport::{HttpBody, HttpTransport};

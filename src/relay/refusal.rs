@@ -1,4 +1,5 @@
-//! What the relay says itself: a problem (RFC 9457), since only scripts are answered, and a line in the log.
+//! Responses of the relay itself: problem documents (RFC 9457), since its callers are scripts, and
+//! log events.
 
 use std::error::Error;
 
@@ -10,120 +11,139 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::socket::Flaw;
-use super::target::Astray;
+use super::target::TargetError;
+use super::websocket::HandshakeError;
 use crate::login::LoginContext;
 use crate::protocol::sanitize::log_safe;
 use crate::session::SessionError;
 use crate::telemetry::may_log;
 
-/// A response before it gets the body type of a relay.
-pub(super) type Answer = Response<Bytes>;
+/// A response before its body is converted to the body type of the relay.
+pub(super) type RelayResponse = Response<Bytes>;
 
 const TARGET: &str = "tower_oauth::relay";
 
-pub(super) fn astray(reason: Astray, path: &str) -> Answer {
+pub(super) fn invalid_target(reason: TargetError, path: &str) -> RelayResponse {
     match reason {
-        Astray::Elsewhere => problem(
+        TargetError::NotBelowPrefix => problem(
             StatusCode::NOT_FOUND,
             "not_relayed",
-            "Nothing is relayed from here.",
+            "This path is not relayed.",
         ),
-        Astray::Ambiguous(found) => {
+        TargetError::Ambiguous(found) => {
             let path = log_safe(path);
-            tracing::debug!(target: TARGET, event = "relay_refused_path", %found, path);
+            tracing::debug!(
+                name: "relay_path_rejected", target: TARGET, reason = %found, path,
+                "rejected an ambiguous path"
+            );
             problem(
                 StatusCode::BAD_REQUEST,
                 "unclear_path",
-                "This path can be read as another one.",
+                "The path is ambiguous.",
             )
         }
     }
 }
 
-/// RFC 6455 §4.2.2: 426 names the version that would do.
-pub(super) fn no_handshake(flaw: Flaw) -> Answer {
-    tracing::debug!(target: TARGET, event = "relay_refused_upgrade", found = %flaw);
-    let status = match flaw {
-        Flaw::Version => StatusCode::UPGRADE_REQUIRED,
-        Flaw::NoConnection => StatusCode::NOT_IMPLEMENTED,
+/// RFC 6455 §4.2.2: 426 with the supported version.
+pub(super) fn invalid_handshake(error: HandshakeError) -> RelayResponse {
+    tracing::debug!(
+        name: "relay_upgrade_rejected", target: TARGET, reason = %error,
+        "rejected an upgrade that is not a WebSocket handshake"
+    );
+    let status = match error {
+        HandshakeError::Version => StatusCode::UPGRADE_REQUIRED,
+        HandshakeError::NoConnection => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::BAD_REQUEST,
     };
-    let mut answer = problem(
+    let mut response = problem(
         status,
         "upgrade_refused",
         "Only WebSocket handshakes over HTTP/1.1 are relayed.",
     );
-    if flaw == Flaw::Version {
-        let headers = answer.headers_mut();
+    if error == HandshakeError::Version {
+        let headers = response.headers_mut();
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     }
-    answer
+    response
 }
 
-pub(super) fn not_to_run() -> Answer {
+pub(super) fn executable_destination() -> RelayResponse {
     problem(
         StatusCode::FORBIDDEN,
         "not_to_run",
-        "What is relayed is data, and no script or style sheet.",
+        "Relayed responses cannot be loaded as scripts or style sheets.",
     )
 }
 
-pub(super) fn method_not_allowed(allowed: HeaderValue) -> Answer {
-    let mut answer = problem(
+pub(super) fn method_not_allowed(allowed: HeaderValue) -> RelayResponse {
+    let mut response = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_relayed",
         "This method is not relayed.",
     );
     // RFC 9110 §15.5.6.
-    answer.headers_mut().insert(ALLOW, allowed);
-    answer
+    response.headers_mut().insert(ALLOW, allowed);
+    response
 }
 
-/// An ended session is for the person to mend; an outage mends itself, and nobody is logged out for it.
-pub(super) fn no_token(error: &SessionError, mark: &LoginContext, headers: &HeaderMap) -> Answer {
+/// An ended session needs a new login. An outage does not, and signs the user out of nothing.
+pub(super) fn token_unavailable(
+    error: &SessionError,
+    context: &LoginContext,
+    headers: &HeaderMap,
+) -> RelayResponse {
     let (status, retry_after) = match error {
         SessionError::Unavailable { retry_after, .. } => {
             (StatusCode::SERVICE_UNAVAILABLE, *retry_after)
         }
         SessionError::Refused { retry_after, .. } => (StatusCode::BAD_GATEWAY, *retry_after),
         _ => {
-            tracing::debug!(target: TARGET, event = "relay_without_token", reason = %error);
-            return mark.ask_script_to_log_in(headers);
+            tracing::debug!(
+                name: "relay_token_unavailable", target: TARGET, reason = %error,
+                "the session has no usable access token"
+            );
+            return context.login_required_for_script(headers);
         }
     };
     if may_log(
-        "relay_without_token",
+        "relay_token_unavailable",
         status.canonical_reason().unwrap_or_default(),
     ) {
-        tracing::warn!(target: TARGET, event = "relay_without_token", reason = %error);
+        tracing::warn!(
+            name: "relay_token_unavailable", target: TARGET, reason = %error,
+            "the session has no usable access token"
+        );
     }
-    let mut answer = problem(
+    let mut response = problem(
         status,
         "token_unavailable",
-        "The sign-in service gives no access token at the moment.",
+        "No access token is available right now.",
     );
     let seconds = retry_after.as_secs() + u64::from(retry_after.subsec_nanos() > 0);
     let seconds = seconds.max(1).into();
-    answer.headers_mut().insert(RETRY_AFTER, seconds);
-    answer
+    response.headers_mut().insert(RETRY_AFTER, seconds);
+    response
 }
 
-/// The upstream cannot be reached, or what it says is no answer.
-pub(super) fn bad_gateway(reason: &str) -> Answer {
-    if may_log("relay_failed", "bad_gateway") {
-        tracing::warn!(target: TARGET, event = "relay_failed", reason);
+/// The upstream cannot be reached, or its response is not valid.
+pub(super) fn bad_gateway(reason: &str) -> RelayResponse {
+    if may_log("relay_upstream_failed", "bad_gateway") {
+        tracing::warn!(
+            name: "relay_upstream_failed", target: TARGET, reason,
+            "the upstream did not respond, or its response is not valid"
+        );
     }
     problem(
         StatusCode::BAD_GATEWAY,
         "upstream_failed",
-        "The service behind did not answer.",
+        "The upstream service did not respond.",
     )
 }
 
-pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
+pub(super) fn unreachable(error: &(dyn Error + 'static)) -> RelayResponse {
     let mut reason = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
@@ -133,30 +153,33 @@ pub(super) fn unreachable(error: &(dyn Error + 'static)) -> Answer {
     bad_gateway(&reason)
 }
 
-pub(super) fn too_late() -> Answer {
-    if may_log("relay_failed", "too_late") {
-        tracing::warn!(target: TARGET, event = "relay_failed", reason = "no answer in time");
+pub(super) fn timed_out() -> RelayResponse {
+    if may_log("relay_upstream_failed", "timeout") {
+        tracing::warn!(
+            name: "relay_upstream_failed", target: TARGET, reason = "timeout",
+            "the upstream did not respond in time"
+        );
     }
     problem(
         StatusCode::GATEWAY_TIMEOUT,
         "upstream_too_late",
-        "The service behind did not answer in time.",
+        "The upstream service did not respond in time.",
     )
 }
 
-fn problem(status: StatusCode, code: &'static str, title: &'static str) -> Answer {
+fn problem(status: StatusCode, code: &'static str, title: &'static str) -> RelayResponse {
     let problem = json!({
         "type": "about:blank",
         "title": title,
         "status": status.as_u16(),
         "code": code,
     });
-    let mut answer = Response::new(Bytes::from(problem.to_string()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
+    let mut response = Response::new(Bytes::from(problem.to_string()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
     let content_type = HeaderValue::from_static("application/problem+json");
     headers.insert(CONTENT_TYPE, content_type);
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    answer
+    response
 }

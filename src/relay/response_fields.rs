@@ -1,9 +1,10 @@
-//! Which header fields of a response go through.
+//! Which header fields of a response are forwarded.
 //!
-//! A response of the relay has our origin, so a field that browsers, scripts of the page or proxies act upon
-//! acts with the authority of this application. Fields with registered names pass only if they are listed:
-//! browsers learn new ones every year. `X-` fields are an API's own, and no specification may define one any
-//! more (RFC 6648), so they pass unless a script library or a proxy is known to act upon them.
+//! A response of the relay has the origin of this application, so a field that browsers, scripts of
+//! the page or proxies act on has the authority of this application. Fields with registered names
+//! are forwarded only if they are listed, because browsers add new ones every year. `X-` fields
+//! belong to the API, since specifications may not define new ones (RFC 6648), so they are
+//! forwarded unless a script library or a proxy is known to act on them.
 
 use http::header::{
     CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, TRANSFER_ENCODING,
@@ -11,12 +12,13 @@ use http::header::{
 };
 use http::{HeaderValue, StatusCode};
 
-use super::fields::{HOP_BY_HOP, OF_THE_HEAD, listed_in};
+use super::request_fields::{HEAD_ONLY_FIELDS, HOP_BY_HOP, listed_in};
 use crate::bearer::{TrailerFilter, field_name_setting};
 use crate::config_error::ConfigError;
 use crate::protocol::field_name::{is_one_of, remove};
 
-/// What the application adds to the lists below; folded, and a prefix if it ends with `-`.
+/// The names that the application adds to the lists below; normalized, and prefixes if they end
+/// with `-`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ResponseFields {
     stripped: Vec<String>,
@@ -32,7 +34,7 @@ impl ResponseFields {
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
         let folded = field_name_setting("passed response header", name)?;
-        if folded.ends_with('-') || is_never_passed(&folded) {
+        if folded.ends_with('-') || is_never_forwarded(&folded) {
             return Err(ConfigError::Setting {
                 setting: "passed response header",
                 value: name.to_owned(),
@@ -44,67 +46,71 @@ impl ResponseFields {
         Ok(())
     }
 
-    /// Turns the header of the upstream's response into that of the relay's.
-    pub(super) fn inward(&self, status: StatusCode, headers: &mut HeaderMap) {
+    /// Turns the header fields of the upstream's response into those for the browser.
+    pub(super) fn rewrite(&self, status: StatusCode, headers: &mut HeaderMap) {
         let listed = listed_in(headers, &CONNECTION);
-        // RFC 9112 §6.3, as on the way out: the server here frames the response anew.
+        // RFC 9112 §6.3: with `Transfer-Encoding`, `Content-Length` must not be forwarded.
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }
         remove(headers, |name, folded| {
             let passes = self.passes(folded) && !listed.iter().any(|one| one == folded);
-            if !passes && !is_never_passed(folded) {
+            if !passes && !is_never_forwarded(folded) {
                 tracing::debug!(
+                    name: "relay_response_field_removed",
                     target: "tower_oauth::relay",
-                    event = "relay_removed_response_field",
                     field = name.as_str(),
-                    setting = "add_passed_response_header"
+                    setting = "add_passed_response_header",
+                    "removed a header field from a response"
                 );
             }
             !passes
         });
         if status == StatusCode::UNAUTHORIZED {
-            // RFC 9110 §15.5.2 wants a challenge; this one opens no password window.
+            // A 401 needs a challenge (RFC 9110 §15.5.2). Browsers show no password prompt for this
+            // one.
             headers.insert(
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static("Cookie realm=\"relay\""),
             );
         }
-        // What an API returns is data, whoever wrote it: as a page of our origin it could do all we can.
+        // As a page of this origin, a response could do all that the application can do.
         headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
         headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
     }
 
-    /// The same for what follows the body: no more passes than in the header.
-    pub(super) fn inward_trailers(&self) -> TrailerFilter {
+    /// Returns the same filter for trailers, where no more fields are forwarded than in the header
+    /// section.
+    pub(super) fn response_trailers(&self) -> TrailerFilter {
         let fields = self.clone();
         TrailerFilter::new(move |folded| {
-            is_one_of(OF_THE_HEAD, folded)
+            is_one_of(HEAD_ONLY_FIELDS, folded)
                 || !Self::default().passes(folded)
                 || !fields.passes(folded)
         })
     }
 
-    /// Whether a field of this folded name goes to the browser.
+    /// Returns whether a field of this normalized name is forwarded to the browser.
     pub(super) fn passes(&self, folded: &str) -> bool {
-        if is_never_passed(folded) {
+        if is_never_forwarded(folded) {
             return false;
         }
         let passed = self.passed.iter().any(|name| name == folded);
         let stripped = is_one_of(&self.stripped, folded);
-        passed || !stripped && is_one_of(OF_AN_API, folded) && !is_one_of(ACTED_UPON, folded)
+        passed || !stripped && is_one_of(API_FIELDS, folded) && !is_one_of(ACTIVE_FIELDS, folded)
     }
 }
 
-fn is_never_passed(folded: &str) -> bool {
-    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_PASSED, folded)
+fn is_never_forwarded(folded: &str) -> bool {
+    is_one_of(HOP_BY_HOP, folded) || is_one_of(NEVER_FORWARDED, folded)
 }
 
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
-/// What changes cookies, credentials, access by other origins, TLS or stored data of the whole origin.
-const NEVER_PASSED: &[&str] = &[
+/// Fields that change cookies, credentials, cross-origin access, TLS or stored data of the whole
+/// origin.
+const NEVER_FORWARDED: &[&str] = &[
     "access-control-",
     "activate-storage-access",
     "alt-svc",
@@ -124,9 +130,9 @@ const NEVER_PASSED: &[&str] = &[
     "www-authenticate",
 ];
 
-/// Fields that describe a response of an API and make a browser do nothing but read it. A
-/// `Content-Security-Policy` only takes away; `Location` is the script's to follow.
-const OF_AN_API: &[&str] = &[
+/// Fields that describe a response of an API and that browsers do not act on.
+/// `Content-Security-Policy` can only restrict, and `Location` is followed by the script.
+const API_FIELDS: &[&str] = &[
     "accept-patch",
     "accept-post",
     "accept-ranges",
@@ -190,8 +196,8 @@ const OF_AN_API: &[&str] = &[
     "x-",
 ];
 
-/// `X-` fields that something in the page, or a proxy in front of it, acts upon.
-const ACTED_UPON: &[&str] = &[
+/// `X-` fields that scripts of the page, or a proxy in front of it, act on.
+const ACTIVE_FIELDS: &[&str] = &[
     // Browsers.
     "x-allow-fledge",
     "x-content-security-policy",

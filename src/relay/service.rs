@@ -1,4 +1,4 @@
-//! A request on its way through: who asks, whether they may, where it goes, what comes back.
+//! The relay service: checks a request, forwards it, and returns the response of the upstream.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -14,37 +14,37 @@ use http::{Request, Response, StatusCode, Uri, Version};
 use tower_service::Service;
 
 use super::Relay;
-use super::body::{Download, Progress, Upload};
-use super::fields;
-use super::refusal::{self, Answer};
+use super::body::{RequestBody, RequestProgress, ResponseBody};
+use super::refusal::{self, RelayResponse};
+use super::request_fields;
 use super::settings::Settings;
-use super::socket::{self, Socket};
-use super::target::Astray;
+use super::target::TargetError;
+use super::websocket::{self, WebSocketHandshake};
 use crate::clock::{SharedClock, within};
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::protocol::request_target::find_ambiguity;
 use crate::session::Session;
 use crate::token::original_uri;
 
-/// The future of a [`Relay`]'s response.
+/// The response future of [`Relay`].
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<R>(Boxed<R>);
 
-type Boxed<R> = Pin<Box<dyn Future<Output = Response<Download<R>>> + Send>>;
+type Boxed<R> = Pin<Box<dyn Future<Output = Response<ResponseBody<R>>> + Send>>;
 
 impl<T, B, R> Service<Request<B>> for Relay<T>
 where
-    T: Service<Request<Upload<B>>, Response = Response<R>> + Clone + Send + 'static,
+    T: Service<Request<RequestBody<B>>, Response = Response<R>> + Clone + Send + 'static,
     T::Future: Send,
     T::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Send + 'static,
     R: Send + 'static,
 {
-    type Response = Response<Download<R>>;
+    type Response = Response<ResponseBody<R>>;
     type Error = Infallible;
     type Future = ResponseFuture<R>;
 
-    /// Always ready: whether the transport is, only those find out who may use it.
+    /// Always ready. The transport is polled for permitted requests only.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
     }
@@ -53,8 +53,8 @@ where
         let settings = Arc::clone(&self.settings);
         let transport = self.transport.clone();
         ResponseFuture(Box::pin(async move {
-            let answer = settings.relay(transport, request).await;
-            answer.unwrap_or_else(|own| own.map(Download::own))
+            let result = settings.relay(transport, request).await;
+            result.unwrap_or_else(|response| response.map(ResponseBody::own))
         }))
     }
 }
@@ -64,78 +64,89 @@ impl Settings {
         &self,
         mut transport: T,
         request: Request<B>,
-    ) -> Result<Response<Download<R>>, Answer>
+    ) -> Result<Response<ResponseBody<R>>, RelayResponse>
     where
-        T: Service<Request<Upload<B>>, Response = Response<R>>,
+        T: Service<Request<RequestBody<B>>, Response = Response<R>>,
         T::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let (mut parts, body) = request.into_parts();
-        let mark = parts.extensions.remove::<LoginContext>();
-        let mark = mark.ok_or_else(|| missing(NO_LAYER))?;
-        let session = self.admit(&mark, &parts).map_err(|own| *own)?;
-        let uri = self.find_target(&parts).map_err(|own| *own)?;
-        let socket = Socket::take(&mut parts).map_err(refusal::no_handshake)?;
+        let context = parts.extensions.remove::<LoginContext>();
+        let context = context.ok_or_else(|| misconfigured(NO_LAYER))?;
+        let session = self
+            .authorize(&context, &parts)
+            .map_err(|response| *response)?;
+        let uri = self.find_target(&parts).map_err(|response| *response)?;
+        let handshake = WebSocketHandshake::take(&mut parts).map_err(refusal::invalid_handshake)?;
         let token = session.access_token().await;
-        let token = token.map_err(|error| refusal::no_token(&error, &mark, &parts.headers))?;
+        let token =
+            token.map_err(|error| refusal::token_unavailable(&error, &context, &parts.headers))?;
 
-        let progress = Progress::default();
-        let mut outward = Request::new(Upload::new(body, progress.clone(), &self.fields));
-        *outward.method_mut() = parts.method;
-        *outward.uri_mut() = uri;
-        *outward.version_mut() = Version::HTTP_11;
-        // Nothing of the extensions: what layers here know is not for the transport.
-        *outward.headers_mut() = parts.headers;
+        let progress = RequestProgress::default();
+        let mut upstream_request =
+            Request::new(RequestBody::new(body, progress.clone(), &self.fields));
+        *upstream_request.method_mut() = parts.method;
+        *upstream_request.uri_mut() = uri;
+        *upstream_request.version_mut() = Version::HTTP_11;
+        // Extensions are dropped: the session and other data of outer layers are not for the
+        // transport.
+        *upstream_request.headers_mut() = parts.headers;
         self.fields
-            .outward(outward.headers_mut(), &token, socket.is_some())
-            .map_err(|_| refusal::bad_gateway("the access token cannot be sent"))?;
+            .rewrite(upstream_request.headers_mut(), &token, handshake.is_some())
+            .map_err(|_| refusal::bad_gateway("the access token is not a valid header value"))?;
 
-        let mut answer = Box::pin(async move {
+        let mut call = Box::pin(async move {
             poll_fn(|cx| transport.poll_ready(cx)).await?;
-            transport.call(outward).await
+            transport.call(upstream_request).await
         });
         let response = loop {
             let before = progress.count();
-            if let Some(response) = within(&**mark.clock(), self.patience, answer.as_mut()).await {
+            if let Some(response) = within(&**context.clock(), self.timeout, call.as_mut()).await {
                 break response.map_err(|error| refusal::unreachable(&*error.into()))?;
             }
-            // An upload may take its time as long as it goes on.
+            // An upload may take longer as long as it makes progress.
             if progress.count() == before {
-                return Err(refusal::too_late());
+                return Err(refusal::timed_out());
             }
         };
-        self.inward(response, socket, mark.clock())
-            .map_err(|own| *own)
+        self.forward_response(response, handshake, context.clock())
+            .map_err(|response| *response)
     }
 
-    /// A router that removes a prefix may remove a second slash with it, so the path that came is looked at
-    /// as well.
-    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<Answer>> {
+    /// Returns the upstream URI. A router that removes a prefix may remove a second slash with it,
+    /// so the original path is checked too.
+    fn find_target(&self, parts: &Parts) -> Result<Uri, Box<RelayResponse>> {
         let original = original_uri(&parts.uri, &parts.extensions).path();
-        let found = self.target.find(&parts.uri);
-        let found = found.and_then(|uri| match find_ambiguity(original) {
-            Some(found) => Err(Astray::Ambiguous(found)),
+        let target = self.target.find(&parts.uri);
+        let target = target.and_then(|uri| match find_ambiguity(original) {
+            Some(ambiguity) => Err(TargetError::Ambiguous(ambiguity)),
             None => Ok(uri),
         });
-        found.map_err(|reason| Box::new(refusal::astray(reason, original)))
+        target.map_err(|reason| Box::new(refusal::invalid_target(reason, original)))
     }
 
-    /// `L57`, `L59`: only for who is signed in, and only for the scripts of this application.
-    fn admit(&self, mark: &LoginContext, parts: &Parts) -> Result<Session, Box<Answer>> {
+    /// Returns the session if the request may be relayed.
+    fn authorize(
+        &self,
+        context: &LoginContext,
+        parts: &Parts,
+    ) -> Result<Session, Box<RelayResponse>> {
         let (method, headers) = (&parts.method, &parts.headers);
-        mark.look();
-        let own_navigation = self.downloads && mark.is_own_navigation(method, headers);
+        context.note_session_dependence();
+        let own_navigation = self.downloads && context.is_own_navigation(method, headers);
         let Some(session) = parts.extensions.get::<Session>() else {
             return Err(Box::new(match own_navigation {
-                true => mark.ask_to_log_in(method, headers),
-                false => mark.ask_script_to_log_in(headers),
+                true => context.login_required(method, headers),
+                false => context.login_required_for_script(headers),
             }));
         };
-        if fields::asks_for_what_runs(headers) {
-            return Err(Box::new(refusal::not_to_run()));
+        if request_fields::requests_executable(headers) {
+            return Err(Box::new(refusal::executable_destination()));
         }
-        let shown = !self.demands_header || mark.is_of_a_script(method, headers) || own_navigation;
-        if !shown {
-            return Err(Box::new(mark.refuse_foreign(headers)));
+        let is_allowed = !self.requires_csrf_header
+            || context.is_from_own_script(method, headers)
+            || own_navigation;
+        if !is_allowed {
+            return Err(Box::new(context.reject_cross_site(headers)));
         }
         if !self.methods.allow(method) {
             let allowed = self.methods.list();
@@ -144,40 +155,42 @@ impl Settings {
         Ok(session.clone())
     }
 
-    /// Turns the upstream's response into the one that the browser gets.
-    fn inward<R>(
+    /// Turns the upstream's response into the response for the browser.
+    fn forward_response<R>(
         &self,
         mut response: Response<R>,
-        socket: Option<Socket>,
+        handshake: Option<WebSocketHandshake>,
         clock: &SharedClock,
-    ) -> Result<Response<Download<R>>, Box<Answer>> {
+    ) -> Result<Response<ResponseBody<R>>, Box<RelayResponse>> {
         let bad = |reason| Box::new(refusal::bad_gateway(reason));
         let status = response.status();
         let fields = &self.response_fields;
         if status == StatusCode::SWITCHING_PROTOCOLS {
-            let socket = socket.ok_or_else(|| bad("it switched protocols unasked"))?;
-            let joined = socket.join(&mut response, Arc::clone(clock));
-            joined.map_err(bad)?;
-            fields.inward(status, response.headers_mut());
-            socket::agree(response.headers_mut());
-            let mut agreed = Response::new(Download::own(Bytes::new()));
-            *agreed.status_mut() = status;
-            *agreed.headers_mut() = std::mem::take(response.headers_mut());
-            return Ok(agreed);
+            let handshake = handshake
+                .ok_or_else(|| bad("the upstream switched protocols without a handshake"))?;
+            let connected = handshake.connect(&mut response, Arc::clone(clock));
+            connected.map_err(bad)?;
+            fields.rewrite(status, response.headers_mut());
+            websocket::add_upgrade(response.headers_mut());
+            let mut switching = Response::new(ResponseBody::own(Bytes::new()));
+            *switching.status_mut() = status;
+            *switching.headers_mut() = std::mem::take(response.headers_mut());
+            return Ok(switching);
         }
-        // RFC 9110 §15.5.8: a proxy between us and the upstream wants something of us, not of the browser.
+        // RFC 9110 §15.5.8: a proxy on the way to the upstream requires credentials of this
+        // application, not of the browser.
         if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-            return Err(bad("a proxy demands credentials"));
+            return Err(bad("a proxy requires credentials"));
         }
-        fields.inward(status, response.headers_mut());
+        fields.rewrite(status, response.headers_mut());
         response.extensions_mut().clear();
         *response.version_mut() = Version::HTTP_11;
-        Ok(response.map(|body| Download::upstream(body, fields)))
+        Ok(response.map(|body| ResponseBody::upstream(body, fields)))
     }
 }
 
 impl<R> Future for ResponseFuture<R> {
-    type Output = Result<Response<Download<R>>, Infallible>;
+    type Output = Result<Response<ResponseBody<R>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.0.as_mut().poll(cx).map(Ok)
@@ -190,4 +203,4 @@ impl<R> fmt::Debug for ResponseFuture<R> {
     }
 }
 
-const NO_LAYER: &str = "a Relay has no LoginLayer around it: add `.layer(login)` outside";
+const NO_LAYER: &str = "a Relay has no LoginLayer around it: add `.layer(login)` after it";

@@ -1,4 +1,5 @@
-//! Where requests go: an origin and a path that are fixed when the relay is made (RFC 10017 §6.1.3.6).
+//! The upstream of a relay: an origin and a path that are fixed at construction (RFC 10017
+//! §6.1.3.6).
 
 use http::Uri;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -10,49 +11,49 @@ use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 
 #[derive(Clone, Debug)]
-pub(super) struct Target {
+pub(super) struct UpstreamTarget {
     scheme: Scheme,
     authority: Authority,
-    /// What every path there begins with; no slash at its end.
+    /// The prefix of all upstream paths, without trailing slash.
     base: String,
-    /// What is taken off of every path here; no slash at its end.
+    /// The prefix that is removed from request paths, without trailing slash.
     prefix: String,
 }
 
-/// Why a request goes nowhere.
+/// Why a request is not forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Astray {
-    /// It is not below the prefix.
-    Elsewhere,
-    /// A service behind could read its path as another one.
+pub(super) enum TargetError {
+    /// The path is not below the prefix.
+    NotBelowPrefix,
+    /// The upstream could read the path as another one.
     Ambiguous(AmbiguousPath),
 }
 
-impl Target {
+impl UpstreamTarget {
     pub(super) fn new(upstream: &str) -> Result<Self, ConfigError> {
-        let refused = |reason| ConfigError::Url {
+        let invalid = |reason| ConfigError::Url {
             setting: "upstream",
             value: upstream.to_owned(),
             reason,
         };
         let printable = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
         if !upstream.bytes().all(printable) {
-            return Err(refused(
+            return Err(invalid(
                 "it must be printable ASCII without spaces and backslashes",
             ));
         }
-        let url = Url::parse(upstream).map_err(|_| refused("it is not a URL"))?;
-        // RFC 6750 §5.3: the token goes over TLS, or does not leave this machine.
+        let url = Url::parse(upstream).map_err(|_| invalid("it must be an absolute URL"))?;
+        // RFC 6750 §5.3: the token is sent over TLS, or does not leave this machine.
         let scheme = match url.scheme() {
             "https" => Scheme::HTTPS,
             "http" if is_loopback(&url) => Scheme::HTTP,
-            _ => return Err(refused("it must be https, or http on a loopback host")),
+            _ => return Err(invalid("it must be https, or http on a loopback host")),
         };
         if !url.username().is_empty() || url.password().is_some() {
-            return Err(refused("it must have no user name"));
+            return Err(invalid("it must not have a user name or password"));
         }
         if upstream.contains(['?', '#']) {
-            return Err(refused("it must have no query and no fragment"));
+            return Err(invalid("it must not have a query or fragment"));
         }
         let host = url.host_str().unwrap_or_default();
         let authority = match url.port() {
@@ -61,14 +62,14 @@ impl Target {
         };
         let base = url.path().trim_end_matches('/');
         if !is_unambiguous(base) {
-            return Err(refused(
-                "its path must not have encoded slashes or dots, dot segments, `;`, `//` and the like",
+            return Err(invalid(
+                "its path must be unambiguous: no encoded slashes or dots, dot segments, `;` or `//`",
             ));
         }
         Ok(Self {
             scheme,
             authority: Authority::try_from(authority)
-                .map_err(|_| refused("its host cannot be used"))?,
+                .map_err(|_| invalid("its host is not valid"))?,
             base: base.to_owned(),
             prefix: String::new(),
         })
@@ -88,30 +89,30 @@ impl Target {
         Ok(self)
     }
 
-    /// `L58`: of the request's target only the path below the prefix and the query go on. Its host, if it
-    /// names one, is not looked at.
-    pub(super) fn find(&self, uri: &Uri) -> Result<Uri, Astray> {
-        let Some(asked) = uri.path_and_query() else {
-            return Err(Astray::Ambiguous(AmbiguousPath::NoPath));
+    /// Returns the upstream URI of a request. Only the path below the prefix and the query are
+    /// forwarded; a host in the request target is ignored.
+    pub(super) fn find(&self, uri: &Uri) -> Result<Uri, TargetError> {
+        let Some(requested) = uri.path_and_query() else {
+            return Err(TargetError::Ambiguous(AmbiguousPath::NoPath));
         };
-        let rest = asked.path().strip_prefix(self.prefix.as_str());
-        let rest = rest.ok_or(Astray::Elsewhere)?;
+        let rest = requested.path().strip_prefix(self.prefix.as_str());
+        let rest = rest.ok_or(TargetError::NotBelowPrefix)?;
         if !rest.is_empty() && !rest.starts_with('/') {
-            return Err(Astray::Elsewhere);
+            return Err(TargetError::NotBelowPrefix);
         }
         let mut path = format!("{}{rest}", self.base);
         if path.is_empty() {
             path.push('/');
         }
-        // As it is sent on: the prefix and the base were checked when they were set.
-        if let Some(found) = find_ambiguity(&path) {
-            return Err(Astray::Ambiguous(found));
+        // Check the path as it is sent; the prefix and the base were checked at construction.
+        if let Some(mapped) = find_ambiguity(&path) {
+            return Err(TargetError::Ambiguous(mapped));
         }
-        if let Some(query) = asked.query() {
+        if let Some(query) = requested.query() {
             path.push('?');
             path.push_str(query);
         }
-        let unusable = Astray::Ambiguous(AmbiguousPath::Control);
+        let unusable = TargetError::Ambiguous(AmbiguousPath::Control);
         let path = PathAndQuery::try_from(path).map_err(|_| unusable)?;
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(self.scheme.clone());
@@ -121,7 +122,7 @@ impl Target {
     }
 }
 
-/// Below an upstream without a path there is nothing to check.
+/// An upstream without a path adds nothing to check.
 fn is_unambiguous(path: &str) -> bool {
     path.is_empty() || find_ambiguity(path).is_none()
 }
@@ -132,8 +133,8 @@ mod tests {
 
     use super::*;
 
-    fn to(upstream: &str, prefix: &str) -> Target {
-        let target = Target::new(upstream).unwrap();
+    fn to(upstream: &str, prefix: &str) -> UpstreamTarget {
+        let target = UpstreamTarget::new(upstream).unwrap();
         match prefix {
             "" => target,
             prefix => target.with_prefix(prefix).unwrap(),
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn only_one_origin_over_tls_or_on_this_machine_is_an_upstream() {
+    fn an_upstream_is_one_origin_over_tls_or_on_loopback() {
         for good in [
             "https://api.example.com",
             "https://api.example.com/",
@@ -150,7 +151,7 @@ mod tests {
             "http://[::1]:4000/v1",
             "http://localhost:4000",
         ] {
-            assert!(Target::new(good).is_ok(), "{good}");
+            assert!(UpstreamTarget::new(good).is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -169,19 +170,19 @@ mod tests {
             "https://api.example.com /v1",
             "unix:/run/api",
         ] {
-            let refused = Target::new(bad);
-            assert!(matches!(refused, Err(ConfigError::Url { .. })), "{bad}");
+            let invalid = UpstreamTarget::new(bad);
+            assert!(matches!(invalid, Err(ConfigError::Url { .. })), "{bad}");
         }
         for bad in [
             "", "/", "api", "//api", "/api?x", "/api/..", "/%2e%2e", "/a b",
         ] {
-            let refused = to("https://api.example.com", "").with_prefix(bad);
-            assert!(matches!(refused, Err(ConfigError::Setting { .. })), "{bad}");
+            let invalid = to("https://api.example.com", "").with_prefix(bad);
+            assert!(matches!(invalid, Err(ConfigError::Setting { .. })), "{bad}");
         }
     }
 
     #[test]
-    fn a_path_is_moved_from_below_the_prefix_to_below_the_upstream() {
+    fn a_path_below_the_prefix_is_mapped_to_a_path_below_the_upstream() {
         let cases = [
             (
                 "https://a.example",
@@ -216,7 +217,7 @@ mod tests {
                 "https://a.example:8443/",
             ),
             ("http://[::1]:4000", "", "/x", "http://[::1]:4000/x"),
-            // The absolute form of a request's target: its host is not looked at.
+            // The host of an absolute request target is ignored.
             (
                 "https://a.example",
                 "/api",
@@ -229,7 +230,7 @@ mod tests {
                 "https://u:p@evil.example:1/api/x",
                 "https://a.example/x",
             ),
-            // Encodings stay what they are.
+            // Percent-encodings are kept.
             (
                 "https://a.example/v1",
                 "",
@@ -261,19 +262,19 @@ mod tests {
                 "https://a.example/https:/evil.example/?u=https://evil.example/",
             ),
         ];
-        for (upstream, prefix, asked, expected) in cases {
-            let found = to(upstream, prefix).find(&asked.parse().unwrap());
+        for (upstream, prefix, requested, expected) in cases {
+            let mapped = to(upstream, prefix).find(&requested.parse().unwrap());
             assert_eq!(
-                found.map(|uri| uri.to_string()),
+                mapped.map(|uri| uri.to_string()),
                 Ok(expected.to_owned()),
-                "{asked}"
+                "{requested}"
             );
         }
     }
 
     #[test]
-    fn no_spelling_of_a_path_leaves_what_is_allowed() {
-        for (asked, reason) in [
+    fn no_spelling_of_a_path_escapes_the_upstream_path() {
+        for (requested, reason) in [
             ("/", None),
             ("/apix", None),
             ("/API/x", None),
@@ -319,7 +320,7 @@ mod tests {
             ),
             ("/api/.%09./x", Some(AmbiguousPath::Control)),
             ("/api/%7f", Some(AmbiguousPath::Control)),
-            // With nothing before it, this would be a host to some readers.
+            // Without a prefix, some parsers would read this as a host.
             ("/api//evil.example/x", Some(AmbiguousPath::EmptySegment)),
             ("/api/\\", Some(AmbiguousPath::Backslash)),
             ("/api/\\evil.example/x", Some(AmbiguousPath::Backslash)),
@@ -340,15 +341,15 @@ mod tests {
             ("/api/x//y", Some(AmbiguousPath::EmptySegment)),
             ("/api/100%", Some(AmbiguousPath::MalformedEscape)),
         ] {
-            let found = to("https://a.example", "/api").find(&asked.parse().unwrap());
-            let reason = reason.map_or(Astray::Elsewhere, Astray::Ambiguous);
-            assert_eq!(found, Err(reason), "{asked}");
+            let mapped = to("https://a.example", "/api").find(&requested.parse().unwrap());
+            let reason = reason.map_or(TargetError::NotBelowPrefix, TargetError::Ambiguous);
+            assert_eq!(mapped, Err(reason), "{requested}");
         }
     }
 
     proptest! {
         #[test]
-        fn whatever_is_asked_an_independent_reader_finds_the_configured_origin_and_path(
+        fn an_independent_parser_finds_the_configured_origin_and_path_for_any_request(
             pieces in proptest::collection::vec(
                 prop_oneof![
                     Just("/"), Just("//"), Just("."), Just(".."), Just("%2e"), Just("%2F"), Just("%5C"),
@@ -360,17 +361,18 @@ mod tests {
             base in prop_oneof![Just(""), Just("/v1")],
         ) {
             let target = to(&format!("https://a.example:8443{base}"), "/api");
-            for asked in [pieces.concat(), format!("/api{}", pieces.concat())] {
-                let Ok(uri) = asked.parse::<Uri>() else { continue };
-                let Ok(found) = target.find(&uri) else { continue };
-                prop_assert_eq!(found.authority().map(Authority::as_str), Some("a.example:8443"));
-                // The whole address, and its path alone as a reference: a reader that resolves either stays.
-                let read = Url::parse(&found.to_string()).unwrap();
+            for requested in [pieces.concat(), format!("/api{}", pieces.concat())] {
+                let Ok(uri) = requested.parse::<Uri>() else { continue };
+                let Ok(mapped) = target.find(&uri) else { continue };
+                prop_assert_eq!(mapped.authority().map(Authority::as_str), Some("a.example:8443"));
+                // The whole URL, and its path as a relative reference: both must keep origin and
+                // base.
+                let read = Url::parse(&mapped.to_string()).unwrap();
                 let origin = Url::parse("https://a.example:8443").unwrap();
-                let relative = origin.join(found.path()).unwrap();
+                let relative = origin.join(mapped.path()).unwrap();
                 for read in [read, relative] {
                     prop_assert_eq!(read.origin(), origin.origin());
-                    prop_assert!(read.path().starts_with(base), "{} {}", asked, read);
+                    prop_assert!(read.path().starts_with(base), "{} {}", requested, read);
                     prop_assert!(read.username().is_empty());
                 }
             }

@@ -1,4 +1,4 @@
-//! The connection to the upstream that comes with the crate: HTTP/1.1 by hyper, TLS by rustls.
+//! The default transport: HTTP/1.1 by hyper, TLS by rustls.
 
 use std::error::Error;
 use std::fmt;
@@ -22,20 +22,21 @@ use tower_service::Service;
 
 use crate::issuer::Renewable;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, BoxError>>;
+type TransportError = Box<dyn Error + Send + Sync>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, TransportError>>;
 
-/// Carries requests over HTTP/1.1, with TLS as the platform trusts it.
+/// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
 ///
-/// It follows no redirect, uses no proxy of the environment, changes no header field but `Host`, and keeps
-/// up to 32 idle connections for 15 seconds. After a connection broke, or a request was given up that had no
-/// response for a second, further requests use new connections. The client is made at the first request, so that constructors
-/// read no certificates. Cheap to clone; clones share their connections.
+/// It follows no redirects, ignores proxy environment variables, changes no header field but
+/// `Host`, and keeps up to 32 idle connections for 15 seconds. After a connection failed, or a
+/// request was dropped that had no response for a second, further requests use new connections. The
+/// client is created at the first request, so that constructors read no certificates. Cloning is
+/// cheap; clones share their connections.
 #[derive(Clone, Default)]
 pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn make() -> Result<HttpsClient, BoxError> {
+    fn make() -> Result<HttpsClient, TransportError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -43,7 +44,8 @@ impl HttpTransport {
         tcp.set_keepalive(Some(KEEP_ALIVE));
         tcp.set_keepalive_interval(Some(KEEP_ALIVE));
         tcp.set_keepalive_retries(Some(KEEP_ALIVE_RETRIES));
-        // The provider by name: an application may have another one for its process, or two.
+        // The provider is explicit: the application may have installed another one for the process,
+        // or none.
         let connector = HttpsConnectorBuilder::new()
             .with_provider_and_platform_verifier(default_provider())?
             .https_or_http()
@@ -60,13 +62,13 @@ impl HttpTransport {
 impl<B> Service<Request<B>> for HttpTransport
 where
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
+    B::Error: Into<TransportError>,
 {
     type Response = Response<HttpBody>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+    type Error = TransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -76,17 +78,17 @@ where
         let clients = self.0.clone();
         Box::pin(async move {
             let (client, generation) = client?;
-            let mut unanswered = Unanswered {
+            let mut guard = UnansweredRequest {
                 clients,
                 generation,
                 since: Instant::now(),
                 ended: false,
             };
             let response = client.request(request).await;
-            unanswered.ended = true;
+            guard.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    unanswered.clients.broke(generation);
+                    guard.clients.broke(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -100,35 +102,35 @@ impl fmt::Debug for HttpTransport {
     }
 }
 
-/// Gives up the connections of a request that is dropped after it had no response for some time: a pooled
-/// connection whose other end has disappeared stays silent.
-struct Unanswered {
+/// Discards the pooled connections if a request is dropped after some time without a response: a
+/// pooled connection to a peer that has disappeared stays silent.
+struct UnansweredRequest {
     clients: Renewable<HttpsClient>,
     generation: u64,
     since: Instant,
     ended: bool,
 }
 
-impl Drop for Unanswered {
+impl Drop for UnansweredRequest {
     fn drop(&mut self) {
-        if !self.ended && self.since.elapsed() >= SILENCE {
+        if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
             self.clients.fell_silent(self.generation);
         }
     }
 }
 
-/// The body of an upstream's answer, as it arrives.
+/// The body of an upstream's response, streamed.
 #[derive(Debug)]
 pub struct HttpBody(Incoming);
 
 impl Body for HttpBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = TransportError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(Into::into)
     }
@@ -143,12 +145,12 @@ impl Body for HttpBody {
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection that was idle for longer may have been dropped on the way without a word.
+/// A connection that was idle for longer may have been dropped on the network path.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
-/// After so long without traffic on a connection the peer is asked whether it is still there.
+/// The time without traffic after which keep-alive probes are sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
-const SILENCE: Duration = Duration::from_secs(1);
+const SILENCE_THRESHOLD: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 32;
 
 #[cfg(test)]
@@ -162,12 +164,13 @@ mod tests {
 
     use super::*;
 
-    /// Answers one request on the first connection and then nothing, and all requests on others.
-    async fn answer(mut stream: TcpStream, first: bool) {
+    /// Responds to one request on the first connection and then no more, and to all requests on
+    /// others.
+    async fn respond(mut stream: TcpStream, first: bool) {
         let mut buffer = [0; 4096];
         while stream.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            if stream.write_all(answer).await.is_err() {
+            let response = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.write_all(response).await.is_err() {
                 return;
             }
             while first {
@@ -185,21 +188,21 @@ mod tests {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-                tokio::spawn(answer(stream, first));
+                tokio::spawn(respond(stream, first));
             }
         });
         let transport = HttpTransport::default();
-        let ask = || {
+        let send = || {
             let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
             let response = transport.clone().call(request);
-            tokio::time::timeout(SILENCE + Duration::from_millis(50), response)
+            tokio::time::timeout(SILENCE_THRESHOLD + Duration::from_millis(50), response)
         };
-        assert!(ask().await.unwrap().is_ok());
-        // The connection goes back to the pool.
+        assert!(send().await.unwrap().is_ok());
+        // The connection returns to the pool.
         tokio::task::yield_now().await;
-        assert!(ask().await.is_err(), "no answer in time");
+        assert!(send().await.is_err(), "no response in time");
         for _ in 0..5 {
-            assert!(ask().await.unwrap().is_ok());
+            assert!(send().await.unwrap().is_ok());
         }
         assert!(connections.load(Ordering::SeqCst) <= 6);
     }

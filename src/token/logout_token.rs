@@ -207,10 +207,9 @@ impl LogoutTokenError {
     }
 }
 
+#[cfg(feature = "testing")]
 #[cfg(test)]
 mod tests {
-    #![cfg(feature = "testing")]
-
     use std::time::Duration;
 
     use serde_json::json;

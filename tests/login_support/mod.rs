@@ -28,7 +28,7 @@ pub const LOGOUT: &str = "https://shop.example.com/auth/logout";
 pub const SESSION: &str = "__Host-Http-shop-session";
 pub const KEY: [u8; 32] = [7; 32];
 
-/// What a browser sends when a person goes to a page.
+/// The header fields of a navigation.
 pub const PAGE: [(&str, &str); 5] = [
     ("accept", "text/html,application/xhtml+xml,*/*;q=0.8"),
     ("sec-fetch-mode", "navigate"),
@@ -128,7 +128,7 @@ impl Shop {
         send(&self.app, request).await
     }
 
-    /// Starts a login as a person would, and keeps its cookies.
+    /// Starts a login by a user, and keeps its cookies.
     pub async fn start(&self, path: &str, jar: &mut Jar) -> Answer {
         let answer = self.send(Ask::page(path).jar(jar)).await;
         assert_eq!(answer.status, StatusCode::SEE_OTHER, "{answer:?}");
@@ -136,7 +136,7 @@ impl Shop {
         answer
     }
 
-    /// Signs in at the authorization server: the callback's path and query.
+    /// Signs in at the authorization server, and returns the path and query of the callback.
     pub async fn approve(&self, location: &str, user: &str) -> String {
         let browser = self
             .server
@@ -153,7 +153,7 @@ impl Shop {
         page.url().strip_prefix(SHOP).unwrap().to_owned()
     }
 
-    /// A whole login, step by step.
+    /// Performs a whole login, step by step.
     pub async fn sign_in(&self, user: &str, jar: &mut Jar) -> Answer {
         let answer = self.start("/auth/login", jar).await;
         let callback = self.approve(answer.location(), user).await;
@@ -169,12 +169,12 @@ impl Shop {
         jar
     }
 
-    /// Who the home page greets.
+    /// Returns the user that the home page greets.
     pub async fn greeting(&self, jar: &Jar) -> String {
         self.send(Ask::page("/").jar(jar)).await.text()
     }
 
-    /// Logins from now on bring no refresh token, so that no cookie is written for its sake.
+    /// Makes further logins return no refresh token, which would cause a cookie to be written.
     pub fn forget_refresh_tokens(&self) {
         let client =
             client().with_grant_types([tower_oauth::testing::GrantType::AuthorizationCode]);
@@ -191,7 +191,7 @@ pub async fn send(app: &Router, request: Ask) -> Answer {
     Answer::read(response).await
 }
 
-/// A request, put together by hand.
+/// A request built by hand.
 #[derive(Clone, Debug)]
 pub struct Ask {
     method: Method,
@@ -260,7 +260,7 @@ impl Ask {
     }
 }
 
-/// A response, read to its end.
+/// A response with its whole body.
 #[derive(Clone, Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -288,7 +288,7 @@ impl Answer {
             .map_or("", |value| value.to_str().unwrap())
     }
 
-    /// All header fields as they are sent, also those whose values `Debug` hides.
+    /// All header fields as sent, also those whose values `Debug` hides.
     pub fn head(&self) -> String {
         let line = |(name, value): (&http::HeaderName, &HeaderValue)| {
             format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))
@@ -317,7 +317,7 @@ impl Answer {
             .collect()
     }
 
-    /// The names of the cookies it sets (not: clears).
+    /// The names of the cookies it sets (but does not clear).
     pub fn sets(&self) -> Vec<&str> {
         self.cookies(false)
     }
@@ -339,7 +339,7 @@ impl Answer {
     }
 }
 
-/// A parameter of a URL's query.
+/// Returns a parameter of a URL's query.
 pub fn parameter(url: &str, name: &str) -> Option<String> {
     let base = url::Url::parse(SHOP).unwrap();
     let url = base.join(url).unwrap();
@@ -348,7 +348,7 @@ pub fn parameter(url: &str, name: &str) -> Option<String> {
         .map(|(_, value)| value.into_owned())
 }
 
-/// The same URL with another value of one parameter.
+/// Returns the URL with another value of one parameter.
 pub fn with_parameter(url: &str, name: &str, value: Option<&str>) -> String {
     let base = url::Url::parse(SHOP).unwrap();
     let mut url = base.join(url).unwrap();
@@ -362,7 +362,7 @@ pub fn with_parameter(url: &str, name: &str, value: Option<&str>) -> String {
     url.as_str().strip_prefix(SHOP).unwrap().to_owned()
 }
 
-/// A browser's cookies, without any of its rules.
+/// The cookies of a browser, without its rules.
 #[derive(Clone, Debug, Default)]
 pub struct Jar(pub Vec<(String, String)>);
 
@@ -426,7 +426,7 @@ impl Jar {
         self
     }
 
-    /// What a request's `Cookie` field costs.
+    /// The size of the `Cookie` field.
     pub fn bytes(&self) -> usize {
         self.header().len()
     }

@@ -14,7 +14,7 @@ use tower_oauth::bearer::{
     TokenSource,
 };
 use tower_oauth::login::Csrf;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 use tower_oauth::testing::TestServer;
 use tower_oauth::{BearerLayer, LoginLayer, ScopeLayer};
 
@@ -213,7 +213,7 @@ impl World {
     pub(crate) async fn relay(&self) -> Guarded {
         let executed = Recorder::default();
         let upstream = executed.clone();
-        let upstream = service_fn(move |request: Request<Upload<Body>>| {
+        let upstream = service_fn(move |request: Request<RequestBody<Body>>| {
             let upstream = upstream.clone();
             let answer = async move { Ok(upstream.execute(request).await) };
             Box::pin(answer) as Pin<Box<dyn Future<Output = io::Result<Response<Body>>> + Send>>

@@ -1,9 +1,10 @@
-//! What an upstream says to the browser, to scripts of the page or to proxies in the name of our origin.
+//! Response fields by which an upstream would act for the origin of the application: on browsers,
+//! scripts and proxies.
 
 use super::*;
 
 const ACTING: Fields = &[
-    // Libraries in the page.
+    // Script libraries.
     ("hx-redirect", "https://evil.example/"),
     ("hx-location", "/"),
     ("hx-trigger", "deleted"),
@@ -92,17 +93,17 @@ const ACTING: Fields = &[
     ("surrogate-control", "max-age=600"),
 ];
 
-/// L58: with the authority of our origin only this application speaks.
+/// Only this application acts with the authority of its origin.
 #[tokio::test]
-async fn no_field_of_an_upstream_acts_with_our_authority() {
-    let upstream = Upstream::answering(200, ACTING);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+async fn no_upstream_field_acts_for_the_origin() {
+    let upstream = Upstream::responding(200, ACTING);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for (name, value) in ACTING {
         assert_eq!(answer.header(name), "", "{name}: {value}");
     }
 }
 
-/// What describes a response, or is an API's own, is the script's to read.
+/// Fields that describe a response, or belong to the API, are readable by scripts.
 #[tokio::test]
 async fn fields_of_an_api_reach_the_script() {
     const OWN: Fields = &[
@@ -125,15 +126,15 @@ async fn fields_of_an_api_reach_the_script() {
         ("x-ratelimit-remaining", "8"),
         ("x-next-page", "2"),
     ];
-    let upstream = Upstream::answering(200, OWN);
-    let (answer, _) = asked(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
+    let upstream = Upstream::responding(200, OWN);
+    let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
     for (name, value) in OWN {
         assert_eq!(answer.header(name), *value, "{name}");
     }
 }
 
 #[tokio::test]
-async fn the_list_of_response_fields_can_be_changed_but_for_its_heart() {
+async fn the_removed_response_fields_can_be_configured_within_limits() {
     const SENT: Fields = &[
         ("link", "</v1/orders?page=2>; rel=next"),
         ("hx-trigger", "saved"),
@@ -148,7 +149,7 @@ async fn the_list_of_response_fields_can_be_changed_but_for_its_heart() {
         let relay = relay.add_stripped_response_header("X-Shop-").unwrap();
         relay.add_stripped_response_header("etag").unwrap()
     };
-    let shop = shop_with(&Upstream::answering(200, SENT), set_up, |login| login);
+    let shop = shop_with(&Upstream::responding(200, SENT), set_up, |login| login);
     let jar = shop.signed_in().await;
     let ask = Ask::new("GET", "/api/x").with(&SCRIPT);
     let answer = shop.send(ask.jar(&jar)).await;
@@ -183,10 +184,10 @@ async fn the_list_of_response_fields_can_be_changed_but_for_its_heart() {
     assert!(matches!(refused, Err(ConfigError::Setting { .. })));
 }
 
-/// For the first day with an API whose fields are missing: the log names field and setting.
+/// The log names the removed field and the setting that would forward it.
 #[tokio::test]
 async fn a_removed_field_is_named_in_the_log() {
-    let upstream = Upstream::answering(200, &[("acme-page", "7"), ("set-cookie", "a=b")]);
+    let upstream = Upstream::responding(200, &[("acme-page", "7"), ("set-cookie", "a=b")]);
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let logs = logs::Logs::default();

@@ -1,8 +1,8 @@
-//! Paths that the upstream could read as other paths are refused before a token is sent.
+//! Ambiguous paths are rejected before a token is sent.
 
 use super::*;
 
-/// Paths below `/api` and what each is.
+/// Paths below `/api`, and the ambiguity of each.
 const AMBIGUOUS: &[(&str, &str)] = &[
     ("/%u002e%u002e/admin", "IIS escapes"),
     ("/%U002E%U002E%U002Fadmin", "IIS escapes"),
@@ -47,9 +47,9 @@ const AMBIGUOUS: &[(&str, &str)] = &[
     ("/caf\u{e9}", "raw UTF-8"),
 ];
 
-/// RFC 10017 §6.1.3.6: an upstream decodes as it likes, and must find the path that was checked here.
+/// RFC 10017 §6.1.3.6: however an upstream decodes, it must find the path that was checked.
 #[tokio::test]
-async fn what_an_upstream_could_read_as_another_path_gets_no_token() {
+async fn an_ambiguous_path_gets_no_token() {
     let upstream = Upstream::default();
     let nested = shop(&upstream);
     let jar = nested.signed_in().await;
@@ -65,7 +65,7 @@ async fn what_an_upstream_could_read_as_another_path_gets_no_token() {
             assert_eq!(answer.json()["code"], "unclear_path", "{what}");
         }
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
     for path in [
         "/a%20b/caf%C3%A9",
         "/%E2%82%AC/%F0%9F%98%80",
@@ -78,13 +78,16 @@ async fn what_an_upstream_could_read_as_another_path_gets_no_token() {
         let ask = Ask::new("GET", &format!("/api{path}")).with(&SCRIPT);
         let answer = nested.send(ask.jar(&jar)).await;
         assert_eq!(answer.status, StatusCode::OK, "{path}");
-        assert_eq!(upstream.got().pop().unwrap().uri, format!("{API}{path}"));
+        assert_eq!(
+            upstream.received().pop().unwrap().uri,
+            format!("{API}{path}")
+        );
     }
 }
 
-/// The operator reads in the log what was found; the caller gets one sentence.
+/// The log has the ambiguity; the response has one sentence.
 #[tokio::test]
-async fn the_log_says_what_made_a_path_ambiguous() {
+async fn the_log_names_the_ambiguity_of_a_path() {
     let shop = shop(&Upstream::default());
     let jar = shop.signed_in().await;
     let logs = logs::Logs::default();
@@ -97,9 +100,9 @@ async fn the_log_says_what_made_a_path_ambiguous() {
     assert!(text.contains("/api/%u002e%u002e/admin"), "{text}");
 }
 
-/// A base that would make every path ambiguous is a mistake at the start, not at each request.
+/// An ambiguous base is a configuration error, not an error of each request.
 #[test]
-fn an_ambiguous_base_or_prefix_is_refused_where_it_is_set() {
+fn an_ambiguous_base_or_prefix_is_rejected_at_construction() {
     for upstream in [
         "https://api.example.com/v1%2Fx",
         "https://api.example.com/v1;x",

@@ -1,4 +1,4 @@
-//! Upgrades: a perfect WebSocket handshake on both sides, or nothing.
+//! Upgrades: a valid WebSocket handshake on both sides, or nothing.
 
 use tower::ServiceExt as _;
 
@@ -14,38 +14,42 @@ const HANDSHAKE: Fields = &[
     ("sec-websocket-key", KEY),
 ];
 
-/// An upstream that says `said` to whatever it hears, and counts how often.
-async fn saying(said: String) -> (SocketAddr, Arc<Mutex<usize>>) {
+/// An upstream that sends `response` to every request, and counts them.
+async fn raw_upstream(response: String) -> (SocketAddr, Arc<Mutex<usize>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let asked = Arc::new(Mutex::new(0));
-    let counter = Arc::clone(&asked);
+    let requests = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&requests);
     tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let (said, counter) = (said.clone(), Arc::clone(&counter));
+            let (response, counter) = (response.clone(), Arc::clone(&counter));
             tokio::spawn(async move {
-                let mut heard = [0; 8192];
-                while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
+                let mut buffer = [0; 8192];
+                while stream
+                    .read(&mut buffer)
+                    .await
+                    .is_ok_and(|length| length > 0)
+                {
                     *counter.lock().unwrap() += 1;
-                    let _ = stream.write_all(said.as_bytes()).await;
+                    let _ = stream.write_all(response.as_bytes()).await;
                 }
             });
         }
     });
-    (address, asked)
+    (address, requests)
 }
 
 fn switching(fields: &[(&str, &str)]) -> String {
-    let mut said = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
+    let mut response = "HTTP/1.1 101 Switching Protocols\r\n".to_owned();
     for (name, value) in fields {
-        said.push_str(&format!("{name}: {value}\r\n"));
+        response.push_str(&format!("{name}: {value}\r\n"));
     }
-    said + "\r\n"
+    response + "\r\n"
 }
 
-/// The head that comes back to a request of our own page, written by hand.
-async fn written(wire: &Wire, line: &str, fields: &[(&str, &str)], body: &str) -> String {
+/// Returns the response head of a hand-written request of this application.
+async fn raw_exchange(wire: &Wire, line: &str, fields: &[(&str, &str)], body: &str) -> String {
     let mut stream = TcpStream::connect(wire.address).await.unwrap();
     let mut request = format!(
         "{line}\r\nhost: shop.example.com\r\norigin: {SHOP}\r\nx-csrf: 1\r\ncookie: {}\r\n",
@@ -70,15 +74,15 @@ fn status(answer: &str) -> u16 {
     answer.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// RFC 6455 §4.2.1, RFC 9110 §7.8: what is not quite a handshake must not become a tunnel.
+/// RFC 6455 §4.2.1, RFC 9110 §7.8: an invalid handshake must not create a tunnel.
 #[tokio::test]
-async fn what_is_not_quite_a_handshake_opens_nothing() {
+async fn an_invalid_handshake_opens_no_tunnel() {
     let agreed = switching(&[
         ("connection", "upgrade"),
         ("upgrade", "websocket"),
         ("sec-websocket-accept", ACCEPT),
     ]);
-    let (upstream, asked) = saying(agreed).await;
+    let (upstream, requests) = raw_upstream(agreed).await;
     let wire = Wire::before(upstream).await;
     const GET: &str = "GET /api/x HTTP/1.1";
     type Row = (
@@ -87,7 +91,8 @@ async fn what_is_not_quite_a_handshake_opens_nothing() {
         &'static [(&'static str, &'static str)],
         u16,
     );
-    // A request line, fields in the place of those of one name (none for an empty value), the status.
+    // A request line, fields that replace those of the same name (or remove them, if empty), and
+    // the status.
     let rows: [Row; 33] = [
         ("HTTP/1.0", "GET /api/x HTTP/1.0", &[], 400),
         ("POST", "POST /api/x HTTP/1.1", &[], 400),
@@ -177,7 +182,7 @@ async fn what_is_not_quite_a_handshake_opens_nothing() {
         ("as it should be", GET, &[], 101),
     ];
     for (what, line, changed, expected) in rows {
-        assert_eq!(*asked.lock().unwrap(), 0, "before {what}");
+        assert_eq!(*requests.lock().unwrap(), 0, "before {what}");
         let changes = |name: &str| changed.iter().any(|(other, _)| *other == name);
         let kept = HANDSHAKE.iter().filter(|(name, _)| !changes(name));
         let fields: Vec<_> = kept
@@ -189,20 +194,20 @@ async fn what_is_not_quite_a_handshake_opens_nothing() {
             Some(("transfer-encoding", _)) => "5\r\nhello\r\n0\r\n\r\n",
             _ => "",
         };
-        let answer = written(&wire, line, &fields, body).await;
+        let answer = raw_exchange(&wire, line, &fields, body).await;
         assert_eq!(status(&answer), expected, "{what}: {answer}");
         let names_version = answer.contains("sec-websocket-version: 13");
         assert_eq!(names_version, expected == 426, "{what}: {answer}");
     }
-    assert_eq!(*asked.lock().unwrap(), 1);
-    // `Connection: upgrade` alone asks for nothing, and some proxies send it with every request.
-    let answer = written(&wire, GET, &[("connection", "upgrade")], "").await;
+    assert_eq!(*requests.lock().unwrap(), 1);
+    // `Connection: upgrade` alone requests nothing, and some proxies add it to every request.
+    let answer = raw_exchange(&wire, GET, &[("connection", "upgrade")], "").await;
     assert_eq!(status(&answer), 502, "101 unasked: {answer}");
 }
 
-/// RFC 6455 §4.1: an upstream that did not read the handshake has not agreed to anything.
+/// RFC 6455 §4.1: an upstream that did not read the handshake has not accepted it.
 #[tokio::test]
-async fn an_upstream_that_agrees_to_something_else_is_a_bad_gateway() {
+async fn an_upstream_that_accepts_another_protocol_is_a_bad_gateway() {
     const OTHER: &str = "HSmrc0sMlYUkAGmm5OPpG2HaGWk=";
     let rows: [(&str, Fields, u16); 13] = [
         ("nothing", &[], 502),
@@ -247,16 +252,16 @@ async fn an_upstream_that_agrees_to_something_else_is_a_bad_gateway() {
             "nothing" => Vec::new(),
             _ => kept.chain(sent).copied().collect(),
         };
-        let (upstream, _) = saying(switching(&fields)).await;
+        let (upstream, _) = raw_upstream(switching(&fields)).await;
         let wire = Wire::before(upstream).await;
-        let answer = written(&wire, "GET /api/x HTTP/1.1", HANDSHAKE, "").await;
+        let answer = raw_exchange(&wire, "GET /api/x HTTP/1.1", HANDSHAKE, "").await;
         assert_eq!(status(&answer), expected, "{what}: {answer}");
     }
 }
 
-/// There is no upgrade in HTTP/2 (RFC 9113 §8.2.2), and none where the server keeps its connections.
+/// HTTP/2 has no upgrade (RFC 9113 §8.2.2), and some servers do not support it.
 #[tokio::test]
-async fn without_a_connection_of_http_1_1_nothing_is_sent() {
+async fn an_upgrade_without_an_http_1_1_connection_is_rejected() {
     let upstream = Upstream::default();
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
@@ -278,12 +283,12 @@ async fn without_a_connection_of_http_1_1_nothing_is_sent() {
         let response = shop.app.clone().oneshot(request).await.unwrap();
         assert_eq!(response.status().as_u16(), expected, "{version:?}");
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }
 
-/// An upgrade to anything else would be a tunnel past all that is checked, whatever the method.
+/// An upgrade to another protocol would create a tunnel past all checks, whatever the method.
 #[tokio::test]
-async fn no_other_upgrade_is_handed_on() {
+async fn no_other_upgrade_is_forwarded() {
     let upstream = Upstream::default();
     let shop = shop(&upstream);
     let jar = shop.signed_in().await;
@@ -303,5 +308,5 @@ async fn no_other_upgrade_is_handed_on() {
             assert_eq!(answer.json()["code"], "upgrade_refused");
         }
     }
-    assert!(upstream.got().is_empty());
+    assert!(upstream.received().is_empty());
 }

@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode};
 use tower::service_fn;
 use tower_oauth::BearerLayer;
 use tower_oauth::extract::Principal;
-use tower_oauth::relay::{Relay, Upload};
+use tower_oauth::relay::{Relay, RequestBody};
 
 use super::{ADMIN, ALICE, Admission, Common, STRANGER, Site};
 use crate::login_support::*;
@@ -93,7 +93,7 @@ async fn the_relay_sends_the_token_of_the_inner_session_only() {
         let pair = Pair::new(mode).await;
         let sent = Arc::new(Mutex::new(Vec::new()));
         let noted = Arc::clone(&sent);
-        let upstream = service_fn(move |request: Request<Upload<Body>>| {
+        let upstream = service_fn(move |request: Request<RequestBody<Body>>| {
             let token = request.headers()["authorization"].to_str().unwrap();
             noted.lock().unwrap().push(token.to_owned());
             async { Ok::<_, Infallible>(Response::new(Body::empty())) }

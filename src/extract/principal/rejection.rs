@@ -8,7 +8,7 @@ use http::{Extensions, HeaderMap, Method, Response, StatusCode, Uri};
 
 use super::Principal;
 use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse};
-use crate::login::{LoginContext, missing};
+use crate::login::{LoginContext, misconfigured};
 use crate::telemetry::may_log;
 use crate::token::VerifiedToken;
 
@@ -29,7 +29,7 @@ impl PrincipalRejection {
     }
 
     fn misconfigured(message: &'static str) -> Self {
-        Self(Box::new(missing(message)))
+        Self(Box::new(misconfigured(message)))
     }
 }
 
@@ -54,7 +54,7 @@ impl PrincipalRequest<'_> {
     }
 
     fn reject_anonymous(&self, auth: &AuthState, login: &LoginContext) -> PrincipalRejection {
-        let page = login.ask_to_log_in(self.method, self.headers);
+        let page = login.login_required(self.method, self.headers);
         if page.status() != StatusCode::UNAUTHORIZED {
             return PrincipalRejection(Box::new(page));
         }
@@ -99,7 +99,7 @@ pub(super) fn resolve<C: Send + Sync + 'static>(
     let Some(auth) = extensions.get::<AuthState>() else {
         return Err(PrincipalRejection::misconfigured(NO_BEARER_LAYER));
     };
-    login.look();
+    login.note_session_dependence();
     let principal = match (&auth.token_info, extensions.get::<VerifiedToken<C>>()) {
         (Some(_), Some(token)) => Some(Principal::Token(token.clone())),
         (Some(_), None) => {

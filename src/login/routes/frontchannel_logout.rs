@@ -1,68 +1,69 @@
-//! `frontchannel-logout`: a page of the authorization server loads this in a frame when somebody signs out
-//! there, OpenID Connect Front-Channel Logout §2 (`L67`).
+//! `frontchannel-logout`: a page of the authorization server loads this route in a frame when the
+//! user signs out there (OpenID Connect Front-Channel Logout §2).
 //!
-//! It is a GET from elsewhere, so it ends only what names itself: the session of this very browser, told by
-//! `iss` and `sid` together. Browsers that keep cookies from frames make it do nothing; the back channel is
-//! the one to rely on.
+//! It is a GET from another site, so it ends only the session that `iss` and `sid` name together,
+//! and only if this browser has it. In browsers that block third-party cookies it has no effect;
+//! rely on the back channel.
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
 use crate::login::cookies::Jar;
 use crate::login::events;
-use crate::login::refusal::Refusal;
-use crate::login::response::{self, Answer};
+use crate::login::refusal::LoginRefusal;
+use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 use crate::session::{EndReason, OpenedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
-pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
+pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
     if parts.method != Method::GET {
         return response::method_not_allowed("GET");
     }
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
-    // `H104`: one without the other says nothing of whose session is meant.
-    let (Some(issuer), Some(sid)) = (one(&pairs, "iss"), one(&pairs, "sid")) else {
+    // Each parameter must be present exactly once: `sid` is only unique within `iss`.
+    let (Some(issuer), Some(sid)) = (single(&pairs, "iss"), single(&pairs, "sid")) else {
         return page(settings, StatusCode::BAD_REQUEST);
     };
     match end(settings, parts, issuer, sid).await {
         Ok(cookies) => {
-            let mut answer = page(settings, StatusCode::OK);
-            response::add_cookies(answer.headers_mut(), cookies);
-            answer
+            let mut response = page(settings, StatusCode::OK);
+            response::add_cookies(response.headers_mut(), cookies);
+            response
         }
-        Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        Err(error) => settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
     }
 }
 
-/// Ends the session of this browser if it is the one that is named; what clears its cookies.
+/// Ends the session of this browser if it is the named one, and returns the `Set-Cookie` values
+/// that clear its cookies.
 async fn end(
     settings: &Settings,
     parts: &Parts,
     issuer: &str,
     sid: &str,
 ) -> Result<Vec<HeaderValue>, StoreError> {
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    let found = settings.found(&jar);
+    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let contents = settings.presented_sessions(&jar);
     let mut ended = false;
-    // Each by itself: a session that was planted beside it must not keep the one that is named.
-    for shown in found
+    // Each session separately: a planted session must not keep the named one.
+    for presented in contents
         .presented
         .into_iter()
         .flat_map(PresentedSessions::into_iter)
     {
-        let one = PresentedSessions::from(shown.clone());
-        let OpenedSession::Session(held) = settings.keeper.open_presented(one).await? else {
+        let session = PresentedSessions::from(presented.clone());
+        let OpenedSession::Session(loaded) = settings.manager.open_presented(session).await? else {
             continue;
         };
-        let record = held.record();
+        let record = loaded.record();
         if record.issuer() != issuer || record.sid() != Some(sid) {
             continue;
         }
         match settings
-            .keeper
-            .sign_out(shown, EndReason::FrontChannel)
+            .manager
+            .sign_out(presented, EndReason::FrontChannel)
             .await
         {
             SignOut::Failed(error) => return Err(error),
@@ -72,15 +73,15 @@ async fn end(
     if !ended {
         return Ok(Vec::new());
     }
-    events::signed_out_in_a_frame();
+    events::frontchannel_logout();
     Ok(jar
         .names()
         .filter_map(|name| settings.clear(name))
         .collect())
 }
 
-/// A parameter that is there once and says something.
-fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
+/// Returns the value of a parameter that is present once and not empty.
+fn single<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     let mut values = pairs.iter().filter(|(other, _)| other == name);
     match (values.next(), values.next()) {
         (Some((_, value)), None) if !value.is_empty() => Some(value),
@@ -88,18 +89,18 @@ fn one<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
     }
 }
 
-/// Nothing to see, and only for frames of the authorization server (§2). Whether somebody was signed out
-/// it does not say.
-fn page(settings: &Settings, status: StatusCode) -> Answer {
+/// Returns an empty page that only the authorization server may embed (§2). It does not reveal
+/// whether a session ended.
+fn page(settings: &Settings, status: StatusCode) -> LayerResponse {
     let issuer = settings.flow().server().issuer();
     let origin = url::Url::parse(issuer).map(|url| url.origin().ascii_serialization());
     let policy = format!(
         "default-src 'none'; frame-ancestors {}",
         origin.as_deref().unwrap_or("'none'")
     );
-    let mut answer = response::html(status, PAGE.to_owned(), &policy);
-    response::allow_embedding(answer.headers_mut());
-    answer
+    let mut response = response::html(status, PAGE.to_owned(), &policy);
+    response::allow_embedding(response.headers_mut());
+    response
 }
 
 const PAGE: &str = "<!doctype html><html lang=\"en\"><title>Sign out</title></html>";

@@ -1,8 +1,8 @@
-//! `logout`: here first, then at the authorization server, then back (`L62`).
+//! `logout`: ends the session here, then at the authorization server (RP-Initiated Logout).
 //!
-//! A POST with same-origin evidence signs out, and so does a link of our own pages. Anything else gets
-//! a page that asks. The authorization server sends the browser back with a state that a sealed cookie
-//! knows (`L65`).
+//! A same-origin POST signs out, and so does a link in a page of this application. Any other GET
+//! gets a page that asks for confirmation. The authorization server redirects back with a state,
+//! which an encrypted cookie ties to this browser.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -14,14 +14,15 @@ use http_body::Body;
 use subtle::ConstantTimeEq as _;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::{EndSession, SessionRecord};
 use crate::login::cookies::{Jar, LOGOUT};
-use crate::login::navigation::{self, SEC_FETCH_SITE, Sent};
-use crate::login::refusal::Refusal;
-use crate::login::response::{self, Answer};
+use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
+use crate::login::refusal::LoginRefusal;
+use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
@@ -29,55 +30,63 @@ use crate::protocol::form;
 use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
-pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B) -> Answer {
+pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
     if parts.method == Method::POST {
-        // `L59`, `H101`: whoever sent it must be us. Nothing is cleared either: a foreign form brings
-        // no Lax cookie along, and would otherwise sign out by the answer.
-        if !settings.evidence().is_shown_by(&parts.headers) {
-            return settings.refuse_foreign(&parts.headers);
+        // The form must come from this application. No cookie is cleared otherwise: a form of
+        // another site brings no Lax cookie, and clearing it in the response would sign the user
+        // out.
+        if !settings.csrf_check().is_same_origin(&parts.headers) {
+            return settings.reject_cross_site(&parts.headers);
         }
-        let leaving = match AwaitingRefresh::begin(settings, parts).await {
-            Ok(leaving) => leaving,
-            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+        let logout = match PendingLogout::begin(settings, parts).await {
+            Ok(logout) => logout,
+            Err(error) => {
+                return settings.reject(&parts.headers, &LoginRefusal::from(&error), None);
+            }
         };
         let mut pairs = pairs;
         let body = pin!(body);
         let form = body::read_form(&parts.headers, body);
-        // The form may be sent as slowly as somebody likes: what is not there in time was not said.
-        if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_PATIENCE, form).await {
+        // A form that is not received in time is ignored; the sessions have ended already.
+        if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_TIMEOUT, form).await {
             pairs.extend(more);
         }
-        return leaving.go_to(target(settings, &pairs)).await;
+        return logout.finish(target(settings, &pairs)).await;
     }
     if parts.method != Method::GET {
         return response::method_not_allowed("GET, POST");
     }
-    if let Some(answer) = come_back(settings, &parts.uri, &parts.headers) {
-        return answer;
+    if let Some(response) = return_from_server(settings, &parts.uri, &parts.headers) {
+        return response;
     }
     let target = target(settings, &pairs);
-    // `L60`: a link on our own page. Not its prefetch, and not an image that somebody put there.
-    let own_link = navigation::one(&parts.headers, &SEC_FETCH_SITE) == Sent::One("same-origin")
-        && navigation::goes_to_a_document(&parts.headers)
-        && !navigation::has_foreign_origin(&parts.headers, &settings.origin)
+    // A link in a page of this application, but not its prefetch, and not an image in a page.
+    let is_own_link = navigation::single(&parts.headers, &SEC_FETCH_SITE)
+        == FieldValue::One("same-origin")
+        && navigation::is_document_request(&parts.headers)
+        && !navigation::has_cross_origin(&parts.headers, &settings.origin)
         && !navigation::is_prefetch(&parts.headers);
-    if own_link {
-        return match AwaitingRefresh::begin(settings, parts).await {
-            Ok(leaving) => leaving.go_to(target).await,
-            Err(error) => settings.refuse(&parts.headers, &Refusal::from(&error), None),
+    if is_own_link {
+        return match PendingLogout::begin(settings, parts).await {
+            Ok(logout) => logout.finish(target).await,
+            Err(error) => settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
         };
     }
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    // A Lax cookie comes along with every navigation, so without one nobody is signed in.
+    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    // Every navigation has the Lax cookie, so without it the user is not signed in.
     if settings.same_site == SameSite::Lax {
-        match settings.visit(&jar).await {
-            // With a broken cookie the page asks: the POST that follows says what came of it.
-            Ok(visit) if visit.session.is_none() && !settings.found(&jar).is_broken => {
+        match settings.resolve(&jar).await {
+            // With an invalid cookie, the confirmation page is shown; the POST reports the result.
+            Ok(cookie)
+                if cookie.session.is_none() && !settings.presented_sessions(&jar).has_invalid =>
+            {
                 return response::redirect(target);
             }
             Ok(_) => {}
-            Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+            Err(error) => {
+                return settings.reject(&parts.headers, &LoginRefusal::from(&error), None);
+            }
         }
     }
     let action = format!(
@@ -87,83 +96,85 @@ pub(super) async fn answer<B: Body>(settings: &Settings, parts: &Parts, body: B)
     );
     response::html(
         StatusCode::OK,
-        pages::ask_to_sign_out(&action),
+        pages::confirm_logout(&action),
         pages::policy(),
     )
 }
 
-/// A sign-out: every session that the cookies open is over, and nothing that is waited for can keep it.
-struct AwaitingRefresh<'a> {
+/// A sign-out in progress: all sessions in the cookies have ended, whatever happens to the rest.
+struct PendingLogout<'a> {
     settings: &'a Settings,
     headers: &'a HeaderMap,
     jar: Jar<'a>,
-    left: Vec<Left>,
-    /// A cookie was part of no session.
-    is_broken: bool,
-    /// The store did not accept the end of a session.
-    is_pending: bool,
+    ended: Vec<EndedBrowserSession>,
+    /// Whether a cookie belonged to no session.
+    has_invalid: bool,
+    /// Whether the store could not save the end of a session.
+    store_failed: bool,
 }
 
-/// A session that is over, and the revocation of its tokens, which goes on though nobody waits for it.
-struct Left {
+/// An ended session, and the task that revokes its tokens.
+struct EndedBrowserSession {
     record: Option<Arc<SessionRecord>>,
     revocation: JoinHandle<()>,
 }
 
-impl Left {
-    /// In a task of its own: a connection that is closed in between leaves nothing half done (`L62`).
-    async fn leave(
-        keeper: &Arc<SessionManager>,
-        shown: PresentedSession,
+impl EndedBrowserSession {
+    /// Ends a session in a separate task, so that a closed connection does not interrupt it.
+    async fn end(
+        manager: &Arc<SessionManager>,
+        presented: PresentedSession,
     ) -> (SignOut, JoinHandle<()>) {
-        let (tell, told) = oneshot::channel();
-        let keeper = Arc::clone(keeper);
-        let revocation = tokio::spawn(async move {
-            let outcome = keeper.sign_out(shown, EndReason::SignedOut).await;
+        let (sender, receiver) = oneshot::channel();
+        let manager = Arc::clone(manager);
+        let ending = async move {
+            let outcome = manager.sign_out(presented, EndReason::SignedOut).await;
             let record = match &outcome {
                 SignOut::Ended(record) => Some(Arc::clone(record)),
                 SignOut::EndedLocally(record) => record.clone(),
                 SignOut::AlreadyEnded | SignOut::Failed(_) => None,
             };
-            // Nobody may be listening any more.
-            let _ = tell.send(outcome);
+            // The request may be gone.
+            let _ = sender.send(outcome);
             if let Some(record) = record {
-                keeper.flow().revoke(&record).await;
+                manager.flow().revoke(&record).await;
             }
-        });
-        let lost = |_| {
+        };
+        let revocation = tokio::spawn(ending.in_current_span());
+        let task_failed = |_| {
             SignOut::Failed(StoreError::unavailable(
                 "the task that ends a session is gone",
             ))
         };
-        (told.await.unwrap_or_else(lost), revocation)
+        (receiver.await.unwrap_or_else(task_failed), revocation)
     }
 }
 
-impl<'a> AwaitingRefresh<'a> {
+impl<'a> PendingLogout<'a> {
     async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
-        let jar = Jar::read(&parts.headers, &settings.sealer.names);
-        let found = settings.found(&jar);
-        let mut leaving = Self {
+        let jar = Jar::read(&parts.headers, &settings.cipher.names);
+        let contents = settings.presented_sessions(&jar);
+        let mut logout = Self {
             settings,
             headers: &parts.headers,
             jar,
-            left: Vec::new(),
-            is_broken: found.is_broken,
-            is_pending: false,
+            ended: Vec::new(),
+            has_invalid: contents.has_invalid,
+            store_failed: false,
         };
-        let shown = found
+        let presented = contents
             .presented
             .into_iter()
             .flat_map(PresentedSessions::into_iter);
         let mut failure = None;
-        // One that fails keeps no other.
-        for shown in shown {
-            let (outcome, revocation) = Left::leave(&settings.keeper, shown).await;
+        // A failure does not stop the others.
+        for presented in presented {
+            let (outcome, revocation) =
+                EndedBrowserSession::end(&settings.manager, presented).await;
             let record = match outcome {
                 SignOut::Ended(record) => Some(record),
                 SignOut::EndedLocally(record) => {
-                    leaving.is_pending = true;
+                    logout.store_failed = true;
                     record
                 }
                 SignOut::AlreadyEnded => continue,
@@ -172,106 +183,115 @@ impl<'a> AwaitingRefresh<'a> {
                     continue;
                 }
             };
-            leaving.left.push(Left { record, revocation });
+            logout
+                .ended
+                .push(EndedBrowserSession { record, revocation });
         }
         match failure {
             Some(error) => Err(error),
-            None => Ok(leaving),
+            None => Ok(logout),
         }
     }
 
-    async fn go_to(self, target: &str) -> Answer {
+    async fn finish(self, target: &str) -> LayerResponse {
         let settings = self.settings;
         let mut location = None;
         let mut cookies = Vec::new();
-        let ended = self.left.len();
-        let mut records = self.left.iter().filter_map(|left| left.record.as_ref());
-        if let Some(record) = records.next()
-            && let Some((end, cookie)) = at_the_server(settings, record, target).await
+        let ended = self.ended.len();
+        let mut records = self
+            .ended
+            .iter()
+            .filter_map(|session| session.record.as_ref());
+        let record = records.next().cloned();
+        if let Some(record) = &record
+            && let Some((end, cookie)) = logout_at_server(settings, record, target).await
         {
             location = Some(end);
             cookies.extend(cookie);
         }
-        for left in self.left {
-            // All began at the same time and take two seconds at most; how each went is in the log.
-            let _ = left.revocation.await;
+        for session in self.ended {
+            // All started concurrently and take at most two seconds; failures are logged.
+            let _ = session.revocation.await;
         }
-        events::signed_out(location.is_some());
-        // `L64`: everything of ours, except what was just set.
+        let session_id = record.as_ref().map(|record| record.id());
+        events::logout_completed(session_id, location.is_some());
+        // Clears all cookies of this layer except the one set above.
         let keeps_state = !cookies.is_empty();
         let names = self.jar.names();
         for name in names.filter(|&name| !(keeps_state && name == LOGOUT)) {
             cookies.extend(settings.clear(name));
         }
-        let mut answer = if self.is_pending {
-            // A script can read this response, and no script gets a token.
-            let on = location
+        let mut response = if self.store_failed {
+            // Scripts can read this response, and no script may get a token.
+            let continue_url = location
                 .as_ref()
                 .map_or(target, |end| &end.url_without_hint);
-            settings.refuse_and_link(self.headers, &ENDED_HERE, on)
-        } else if self.is_broken && ended == 0 {
-            settings.refuse(self.headers, &UNREADABLE, None)
+            settings.reject_with_link(self.headers, &ENDED_LOCALLY, continue_url)
+        } else if self.has_invalid && ended == 0 {
+            settings.reject(self.headers, &UNREADABLE, None)
         } else {
             match location {
                 Some(end) => response::redirect_to_server(&end.url),
                 None => response::redirect(target),
             }
         };
-        response::add_cookies(answer.headers_mut(), cookies);
+        response::add_cookies(response.headers_mut(), cookies);
         if settings.clears_site_data {
-            response::clear_site_data(answer.headers_mut());
+            response::clear_site_data(response.headers_mut());
         }
-        answer
+        response
     }
 }
 
-/// Where the session at the authorization server is ended, and the cookie that knows the way back.
-async fn at_the_server(
+/// Returns the URL that ends the session at the authorization server, and the cookie for the
+/// redirect back.
+async fn logout_at_server(
     settings: &Settings,
     record: &SessionRecord,
     target: &str,
 ) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
-    let kept = format!("{} {} {target}", state.expose(), settings.now());
+    let expected = format!("{} {} {target}", state.expose(), settings.now());
     let sealed = settings
-        .sealer
-        .seal(Purpose::Logout, LOGOUT, kept.as_bytes())
+        .cipher
+        .seal(Purpose::Logout, LOGOUT, expected.as_bytes())
         .ok()?;
-    let names = &settings.sealer.names;
-    let cookie = names.set(names.logout(), &sealed, LIFETIME, SameSite::Lax);
+    let names = &settings.cipher.names;
+    let cookie = names.set(names.logout(), &sealed, RETURN_TTL, SameSite::Lax);
     let cookie = cookie.filter(|_| end.returns_state);
     Some((end, cookie))
 }
 
-/// The way back from the authorization server, if this is one: a state that this browser's cookie has.
-pub(in crate::login) fn come_back(
+/// Handles the redirect back from the authorization server, if the state matches the cookie of this
+/// browser.
+pub(in crate::login) fn return_from_server(
     settings: &Settings,
     uri: &Uri,
     headers: &HeaderMap,
-) -> Option<Answer> {
+) -> Option<LayerResponse> {
     let pairs = form::parse(uri.query()?).ok()?;
     let mut states = pairs.iter().filter(|(name, _)| name == "state");
     let (Some((_, state)), None) = (states.next(), states.next()) else {
         return None;
     };
-    let jar = Jar::read(headers, &settings.sealer.names);
+    let jar = Jar::read(headers, &settings.cipher.names);
     let sealed = jar.one(LOGOUT)?;
-    let plain = settings.sealer.open(Purpose::Logout, LOGOUT, sealed)?;
-    let mut words = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
-    let (kept, at, target) = (words.next()?, words.next()?, words.next()?);
+    let plain = settings.cipher.open(Purpose::Logout, LOGOUT, sealed)?;
+    let mut parts = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
+    let (expected, at, target) = (parts.next()?, parts.next()?, parts.next()?);
     let age = settings.now().saturating_sub(at.parse().ok()?);
-    let in_time = u64::try_from(age).is_ok_and(|age| age < LIFETIME.as_secs());
-    let same: bool = kept.as_bytes().ct_eq(state.as_bytes()).into();
+    let in_time = u64::try_from(age).is_ok_and(|age| age < RETURN_TTL.as_secs());
+    let same: bool = expected.as_bytes().ct_eq(state.as_bytes()).into();
     if !(same && in_time) {
         return None;
     }
     let target = settings
         .return_to(target)
         .unwrap_or(&settings.default_return_to);
-    let mut answer = response::redirect(target);
-    response::add_cookies(answer.headers_mut(), settings.clear(LOGOUT));
-    Some(answer)
+    let mut response = response::redirect(target);
+    response::add_cookies(response.headers_mut(), settings.clear(LOGOUT));
+    Some(response)
 }
 
 fn target<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str {
@@ -281,21 +301,21 @@ fn target<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str 
         .unwrap_or(&settings.default_return_to)
 }
 
-/// How long the form of a sign-out may take to arrive.
-const FORM_PATIENCE: Duration = Duration::from_secs(5);
+/// Timeout for receiving the form.
+const FORM_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a person may take to confirm at the authorization server.
-const LIFETIME: Duration = Duration::from_secs(600);
+/// How long the user may take to confirm at the authorization server.
+const RETURN_TTL: Duration = Duration::from_secs(600);
 
-const ENDED_HERE: Refusal = Refusal::new(
+const ENDED_LOCALLY: LoginRefusal = LoginRefusal::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "signed_out_here",
-    "You are signed out in this browser. The sign-out could not be stored yet: other servers of this application may \
-     accept a copy of your session for some time. Storing is tried again.",
+    "You are signed out in this browser. We couldn't save your sign-out yet: until we can, our other servers may \
+     accept a copy of your session. We keep trying.",
 );
-const UNREADABLE: Refusal = Refusal::new(
+const UNREADABLE: LoginRefusal = LoginRefusal::new(
     StatusCode::BAD_REQUEST,
     pages::NOT_SIGNED_OUT,
-    "The session cookie of this browser could not be read, so no session was ended. The cookie was removed. If you \
-     were signed in, sign in and sign out again to end your sessions.",
+    "We couldn't read your session cookie, so no session was ended. The cookie was removed. If you were signed in, \
+     please sign in and sign out again to end your sessions.",
 );

@@ -1,4 +1,4 @@
-//! The routes of the layer itself, in the folder of the redirect URI.
+//! The routes of the layer, in the folder of the redirect URI.
 
 mod backchannel_logout;
 mod callback;
@@ -7,19 +7,19 @@ mod login;
 mod logout;
 mod session;
 
-pub(super) use logout::come_back;
+pub(super) use logout::return_from_server;
 
 use std::sync::Arc;
 
 use http::request::Parts;
 use http_body::Body;
 
-use super::response::Answer;
+use super::response::LayerResponse;
 use super::settings::Settings;
 use crate::config_error::ConfigError;
 use crate::flow::route_folder;
 
-/// Which of our routes a path is.
+/// A route of the layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     Login,
@@ -30,7 +30,7 @@ pub(super) enum Route {
     FrontchannelLogout,
 }
 
-/// Their paths.
+/// The paths of the routes.
 #[derive(Clone, Debug)]
 pub(super) struct Routes {
     pub(super) login: String,
@@ -44,25 +44,25 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn beside(redirect_uri: &url::Url) -> Result<Self, ConfigError> {
         let callback = redirect_uri.path();
-        let refused = |reason| ConfigError::Url {
+        let invalid = |reason| ConfigError::Url {
             setting: "redirect URI",
             value: redirect_uri.to_string(),
             reason,
         };
-        // A relative redirect to such a path is one to another host.
+        // A browser would read a redirect to such a path as a URL of another host.
         if callback.starts_with("//") {
-            return Err(refused("its path must not begin with two slashes"));
+            return Err(invalid("its path must not begin with two slashes"));
         }
         let folder = route_folder(redirect_uri);
         let name = callback
             .strip_prefix(folder)
             .and_then(|name| name.strip_prefix('/'))
             .filter(|name| !name.is_empty())
-            .ok_or_else(|| refused("its path must not end in a slash"))?;
-        if OTHERS.contains(&name) {
-            return Err(refused(
-                "`login`, `logout`, `session`, `backchannel-logout` and `frontchannel-logout` beside it \
-                 are routes of this layer",
+            .ok_or_else(|| invalid("its path must not end in a slash"))?;
+        if OTHER_ROUTES.contains(&name) {
+            return Err(invalid(
+                "its last segment must not be `login`, `logout`, `session`, `backchannel-logout` or \
+                 `frontchannel-logout`: these are other routes of this layer",
             ));
         }
         Ok(Self {
@@ -88,8 +88,9 @@ impl Routes {
         .find_map(|(own, route)| (path == own).then_some(route))
     }
 
-    /// Where nobody may be sent afterwards: it would go round in circles (`L32`).
-    pub(super) fn no_targets(&self) -> [&str; 5] {
+    /// The routes that are not allowed as return targets: they would cause redirect loops, or sign
+    /// out.
+    pub(super) fn forbidden_targets(&self) -> [&str; 5] {
         [
             &self.login,
             &self.callback,
@@ -100,19 +101,19 @@ impl Routes {
     }
 }
 
-pub(super) async fn answer<B: Body>(
+pub(super) async fn handle<B: Body>(
     route: Route,
     settings: Arc<Settings>,
     parts: Parts,
     body: B,
-) -> Answer {
+) -> LayerResponse {
     match route {
-        Route::Login => login::answer(&settings, &parts).await,
-        Route::Callback => callback::answer(&settings, &parts).await,
-        Route::Logout => logout::answer(&settings, &parts, body).await,
-        Route::Session => session::answer(&settings, &parts).await,
-        Route::BackchannelLogout => backchannel_logout::answer(&settings, &parts, body).await,
-        Route::FrontchannelLogout => frontchannel_logout::answer(&settings, &parts).await,
+        Route::Login => login::handle(&settings, &parts).await,
+        Route::Callback => callback::handle(&settings, &parts).await,
+        Route::Logout => logout::handle(&settings, &parts, body).await,
+        Route::Session => session::handle(&settings, &parts).await,
+        Route::BackchannelLogout => backchannel_logout::handle(&settings, &parts, body).await,
+        Route::FrontchannelLogout => frontchannel_logout::handle(&settings, &parts).await,
     }
 }
 
@@ -121,7 +122,7 @@ const LOGOUT: &str = "logout";
 const SESSION: &str = "session";
 const BACKCHANNEL_LOGOUT: &str = "backchannel-logout";
 const FRONTCHANNEL_LOGOUT: &str = "frontchannel-logout";
-const OTHERS: [&str; 5] = [
+const OTHER_ROUTES: [&str; 5] = [
     LOGIN,
     LOGOUT,
     SESSION,

@@ -1,4 +1,5 @@
-//! `session`: who is signed in, and how long still, for the scripts of the application. No token.
+//! `session`: returns the signed-in user and the expiry of the session as JSON, for scripts. No
+//! token.
 
 use bytes::Bytes;
 use http::Method;
@@ -7,45 +8,46 @@ use serde_json::{Map, Value};
 
 use crate::flow::SessionRecord;
 use crate::login::cookies::Jar;
-use crate::login::navigation::Kind;
-use crate::login::refusal::Refusal;
-use crate::login::response::{self, Answer};
+use crate::login::navigation::RequestKind;
+use crate::login::refusal::LoginRefusal;
+use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 
-/// Looking does not keep the session awake (`L45`) unless the query says `extend=true`.
-pub(super) async fn answer(settings: &Settings, parts: &Parts) -> Answer {
+/// A request does not extend the session unless its query has `extend=true`: scripts that poll must
+/// not keep an unattended session alive.
+pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return response::method_not_allowed("GET, HEAD");
     }
-    let jar = Jar::read(&parts.headers, &settings.sealer.names);
-    let visit = match settings.visit(&jar).await {
-        Ok(visit) => visit,
-        Err(error) => return settings.refuse(&parts.headers, &Refusal::from(&error), None),
+    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let cookie = match settings.resolve(&jar).await {
+        Ok(cookie) => cookie,
+        Err(error) => return settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
     };
-    let mut cookies = visit.cookies;
-    let mut answer = match visit.session {
-        // RFC 10017 §6.1.2.1: where scripts must show themselves, those that ask who is there must, too.
-        Some(_) if !settings.admits(&parts.method, &parts.headers) => {
-            settings.refuse_foreign(&parts.headers)
+    let mut cookies = cookie.set_cookies;
+    let mut response = match cookie.session {
+        // RFC 10017 §6.1.2.1: if requests need the static header, this route needs it too.
+        Some(_) if !settings.allows(&parts.method, &parts.headers) => {
+            settings.reject_cross_site(&parts.headers)
         }
-        Some(mut held) => {
+        Some(mut loaded) => {
             if wants_extension(parts) {
-                held = settings.keeper.touch(held).await;
-                cookies.extend(settings.renewed_cookies(&held, visit.names));
+                loaded = settings.manager.touch(loaded).await;
+                cookies.extend(settings.renewed_cookies(&loaded, cookie.names));
             }
-            response::json(&view(settings, held.record()))
+            response::json(&session_info(settings, loaded.record()))
         }
-        None => settings.ask_to_log_in(Kind::Program, &parts.headers, None),
+        None => settings.login_required(RequestKind::Program, &parts.headers, None),
     };
     if parts.method == Method::HEAD {
-        *answer.body_mut() = Bytes::new();
+        *response.body_mut() = Bytes::new();
     }
-    response::add_cookies(answer.headers_mut(), cookies);
-    answer
+    response::add_cookies(response.headers_mut(), cookies);
+    response
 }
 
-fn view(settings: &Settings, record: &SessionRecord) -> Value {
+fn session_info(settings: &Settings, record: &SessionRecord) -> Value {
     let mut members = Map::new();
     members.insert("issuer".to_owned(), record.issuer().into());
     members.insert("subject".to_owned(), record.subject().into());
@@ -54,13 +56,13 @@ fn view(settings: &Settings, record: &SessionRecord) -> Value {
             members.insert(name.to_owned(), value);
         }
     }
-    let absolute = settings.keeper.ends_at(record);
+    let ends_at = settings.manager.ends_at(record);
     members.insert("signed_in_at".to_owned(), record.created_at().into());
     members.insert(
         "expires_at".to_owned(),
-        settings.keeper.expires_at(record).into(),
+        settings.manager.expires_at(record).into(),
     );
-    members.insert("ends_at".to_owned(), absolute.into());
+    members.insert("ends_at".to_owned(), ends_at.into());
     Value::Object(members)
 }
 

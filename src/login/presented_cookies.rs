@@ -1,28 +1,29 @@
-//! The sessions that the cookies of a request hold, among cookies that were planted beside them.
+//! Opens the sessions in the cookies of a request, among cookies that an attacker may have planted
+//! beside them.
 
-use super::chunks::{MAX_CHUNKS, read};
+use super::chunks::{MAX_CHUNKS, open_chunks};
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, MAX_VALUES, SESSION};
 use crate::flow::SessionRecord;
 use crate::session::{PresentedSession, PresentedSessions};
 
-/// What the session cookies of a request hold.
+/// What the session cookies of a request contain.
 #[derive(Debug, Default)]
-pub(super) struct Found {
-    /// The different sessions that they open, usually one.
+pub(super) struct SessionCookieContents {
+    /// The distinct sessions, usually one.
     pub(super) presented: Option<PresentedSessions>,
     /// The names of the cookies that these sessions are in.
-    pub(super) names: SessionNames,
-    /// Whether there are cookies that are part of no session: planted, cut or sealed with another key.
-    pub(super) is_broken: bool,
+    pub(super) names: SessionCookieNames,
+    /// Whether any cookie belongs to no session: planted, truncated or encrypted with another key.
+    pub(super) has_invalid: bool,
 }
 
-/// Some of the names under which sessions are written: `session`, and `session.0` to `session.7`.
+/// A set of session cookie names: `session`, and `session.0` to `session.7`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct SessionNames(u16);
+pub(super) struct SessionCookieNames(u16);
 
-impl SessionNames {
-    /// `session` alone.
+impl SessionCookieNames {
+    /// The name `session` only.
     pub(super) const WHOLE: Self = Self(1);
 
     fn first(count: usize) -> Self {
@@ -36,15 +37,15 @@ impl SessionNames {
         Self(self.0 | other.0)
     }
 
-    /// Whether this name, without our prefix, is among them.
-    pub(super) fn has(self, name: &str) -> bool {
+    /// Returns whether the set contains this name (without prefix).
+    pub(super) fn contains(self, name: &str) -> bool {
         let index = name.strip_prefix(SESSION);
         index
-            .and_then(place)
+            .and_then(slot)
             .is_some_and(|bit| self.0 & (1 << bit) != 0)
     }
 
-    /// The names without our prefix.
+    /// Returns the names without prefix.
     pub(super) fn iter(self) -> impl Iterator<Item = String> {
         let bits = (0..=MAX_CHUNKS).filter(move |bit| self.0 & (1 << bit) != 0);
         bits.map(|bit| match bit {
@@ -54,63 +55,63 @@ impl SessionNames {
     }
 }
 
-/// Opens every session that the cookies hold. What is part of none is passed over: whoever can plant a cookie must
-/// not sign the user out by it.
-pub(super) fn open(sealer: &CookieCipher, jar: &Jar<'_>) -> Found {
+/// Opens every session in the cookies, and ignores cookies that belong to none: an attacker who can
+/// plant a cookie (from a subdomain, or over http) must not be able to sign the user out.
+pub(super) fn open(cipher: &CookieCipher, jar: &Jar<'_>) -> SessionCookieContents {
     let mut parts = jar.session_parts();
     let Some(first) = parts.next() else {
-        return Found::default();
+        return SessionCookieContents::default();
     };
-    // Nearly always there is one cookie, and it is good.
+    // Fast path: one valid cookie.
     if first.0.is_empty() && parts.next().is_none() {
-        let record = read(sealer, first.1, 1);
-        return Found {
-            is_broken: record.is_none() || jar.overflow(),
-            names: SessionNames::WHOLE,
-            presented: record.map(shown),
+        let record = open_chunks(cipher, first.1, 1);
+        return SessionCookieContents {
+            has_invalid: record.is_none() || jar.overflow(),
+            names: SessionCookieNames::WHOLE,
+            presented: record.map(single_session),
         };
     }
-    Attempt::new(sealer, jar).open()
+    ChunkAssembly::new(cipher, jar).open()
 }
 
-/// Tries the values of the session cookies in every combination that may be a session.
-struct Attempt<'a> {
-    sealer: &'a CookieCipher,
-    /// The whole session, then its chunks.
+/// Tries each combination of cookie values that may be a session.
+struct ChunkAssembly<'a> {
+    cipher: &'a CookieCipher,
+    /// Values by slot: the whole session, then its chunks.
     values: [Vec<&'a str>; 1 + MAX_CHUNKS],
     used: Vec<&'a str>,
     records: Vec<SessionRecord>,
-    names: SessionNames,
-    is_broken: bool,
-    tries: usize,
+    names: SessionCookieNames,
+    has_invalid: bool,
+    attempts: usize,
 }
 
-impl<'a> Attempt<'a> {
-    fn new(sealer: &'a CookieCipher, jar: &Jar<'a>) -> Self {
+impl<'a> ChunkAssembly<'a> {
+    fn new(cipher: &'a CookieCipher, jar: &Jar<'a>) -> Self {
         let mut values = [const { Vec::new() }; 1 + MAX_CHUNKS];
-        let mut is_broken = jar.overflow();
+        let mut has_invalid = jar.overflow();
         for (index, value) in jar.session_parts() {
-            match place(index) {
+            match slot(index) {
                 Some(place) => values[place].push(value),
-                None => is_broken = true,
+                None => has_invalid = true,
             }
         }
         Self {
-            sealer,
+            cipher,
             values,
             used: Vec::new(),
             records: Vec::new(),
-            names: SessionNames::default(),
-            is_broken,
-            tries: 0,
+            names: SessionCookieNames::default(),
+            has_invalid,
+            attempts: 0,
         }
     }
 
-    fn open(mut self) -> Found {
+    fn open(mut self) -> SessionCookieContents {
         for value in self.values[0].clone() {
-            self.try_one(&[value]);
+            self.try_open(&[value]);
         }
-        // One chunk is never cut into chunks.
+        // A session is never written as one chunk.
         for count in 2..=MAX_CHUNKS {
             self.try_chunks(&mut Vec::with_capacity(count), count);
         }
@@ -121,21 +122,21 @@ impl<'a> Attempt<'a> {
             others: records
                 .map(|one| PresentedSession::Record(Box::new(one)))
                 .collect(),
-            ..shown(first)
+            ..single_session(first)
         });
-        Found {
+        SessionCookieContents {
             presented,
             names: self.names,
-            is_broken: self.is_broken || unused > 0,
+            has_invalid: self.has_invalid || unused > 0,
         }
     }
 
     fn try_chunks(&mut self, chosen: &mut Vec<&'a str>, count: usize) {
-        if self.tries >= MAX_TRIES {
+        if self.attempts >= MAX_ATTEMPTS {
             return;
         }
         if chosen.len() == count {
-            return self.try_one(chosen);
+            return self.try_open(chosen);
         }
         for value in self.values[1 + chosen.len()].clone() {
             chosen.push(value);
@@ -144,32 +145,32 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn try_one(&mut self, chosen: &[&'a str]) {
-        self.tries += 1;
+    fn try_open(&mut self, chosen: &[&'a str]) {
+        self.attempts += 1;
         if self.records.len() == MAX_SESSIONS {
             return;
         }
-        let Some(record) = read(self.sealer, &chosen.concat(), chosen.len()) else {
+        let Some(record) = open_chunks(self.cipher, &chosen.concat(), chosen.len()) else {
             return;
         };
         self.used.extend_from_slice(chosen);
-        self.names = self.names.with(SessionNames::first(chosen.len()));
+        self.names = self.names.with(SessionCookieNames::first(chosen.len()));
         match self.records.iter_mut().find(|one| one.id() == record.id()) {
-            Some(known) => *known = known.merged(&record),
+            Some(existing) => *existing = existing.merged(&record),
             None => self.records.push(record),
         }
     }
 }
 
-fn shown(record: SessionRecord) -> PresentedSessions {
+fn single_session(record: SessionRecord) -> PresentedSessions {
     PresentedSessions::from(PresentedSession::Record(Box::new(record)))
 }
 
-/// Where a cookie stands in a session, by what follows `session` in its name: 0 is the whole of it.
-pub(super) fn place(index: &str) -> Option<usize> {
+/// Returns the slot of a cookie by the part of its name after `session`: 0 is the whole session.
+pub(super) fn slot(index: &str) -> Option<usize> {
     match index.strip_prefix('.') {
         None => Some(0),
-        // One digit, as we write it, or nothing of ours.
+        // One digit, as this layer writes it; anything else is not a chunk.
         Some(index) => chunk_number(index).map(|number| number + 1),
     }
 }
@@ -181,9 +182,9 @@ fn chunk_number(index: &str) -> Option<usize> {
     Some(usize::from(digit - b'0')).filter(|&number| number < MAX_CHUNKS)
 }
 
-/// Combinations of planted cookies that are tried at one request: every value of the whole session, and every pair of
-/// its chunks, of which we never write more.
-const MAX_TRIES: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
+/// Limit on combinations tried per request: every value of the whole session, and every pair of its
+/// two chunks, more than which are never written.
+const MAX_ATTEMPTS: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
 
-/// Different sessions of one request that are looked at.
+/// Limit on distinct sessions per request.
 pub(super) const MAX_SESSIONS: usize = 4;

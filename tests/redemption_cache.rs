@@ -1,4 +1,5 @@
-//! What callbacks leave behind in the process, and that nobody's login suffers from those of others.
+//! What callbacks leave behind in the process, and that no login suffers from the callbacks of
+//! others.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod login_support;
@@ -13,14 +14,14 @@ fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
 
-async fn come_to_rest() {
+async fn run_pending_tasks() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
 }
 
-/// A login of a browser of its own that comes back with this in place of an answer.
-async fn come_back_with(shop: &Shop, query: &str) -> StatusCode {
+/// Starts a login in a new browser and sends this query to its callback.
+async fn callback_status(shop: &Shop, query: &str) -> StatusCode {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login", &mut jar).await;
     let state = answer.parameter("state").unwrap();
@@ -28,8 +29,8 @@ async fn come_back_with(shop: &Shop, query: &str) -> StatusCode {
     shop.send(Ask::page(&callback).jar(&jar)).await.status
 }
 
-/// A login of Alice that went well, and what a second click on its callback would send.
-async fn signed_in_once(shop: &Shop) -> Ask {
+/// Signs Alice in, and returns the request that a second click on the callback sends.
+async fn repeated_callback(shop: &Shop) -> Ask {
     let mut jar = Jar::default();
     let answer = shop.start("/auth/login?return_to=/notes", &mut jar).await;
     let callback = shop.approve(answer.location(), "alice").await;
@@ -38,9 +39,9 @@ async fn signed_in_once(shop: &Shop) -> Ask {
     click
 }
 
-/// L11: what comes before the token request is answered on the spot.
+/// A response that needs no token request is sent without a task.
 #[tokio::test]
-async fn a_callback_without_a_code_to_redeem_leaves_no_task_behind() {
+async fn a_callback_without_a_code_to_redeem_spawns_no_task() {
     let shop = Shop::new();
     for (query, status) in [
         (format!("error=access_denied&iss={ISSUER}"), 403),
@@ -49,63 +50,63 @@ async fn a_callback_without_a_code_to_redeem_leaves_no_task_behind() {
         ("code=c".to_owned(), 400),
         (format!("iss={ISSUER}"), 400),
     ] {
-        assert_eq!(come_back_with(&shop, &query).await, status, "{query}");
-        come_to_rest().await;
+        assert_eq!(callback_status(&shop, &query).await, status, "{query}");
+        run_pending_tasks().await;
         let (before, sleepers) = (tasks(), shop.clock().sleepers());
         for _ in 0..50 {
-            assert_eq!(come_back_with(&shop, &query).await, status, "{query}");
+            assert_eq!(callback_status(&shop, &query).await, status, "{query}");
         }
-        come_to_rest().await;
+        run_pending_tasks().await;
         assert_eq!(tasks(), before, "{query}");
         assert_eq!(shop.clock().sleepers(), sleepers, "{query}");
     }
     assert_eq!(shop.token_calls(), 0);
 }
 
-/// L13: a thousand people who cancel do not make a double click a stranger's.
+/// A thousand canceled logins do not evict the result that a double click needs.
 #[tokio::test]
-async fn refused_logins_of_others_do_not_take_away_what_a_login_came_to() {
+async fn canceled_logins_of_other_users_do_not_evict_the_result_of_a_login() {
     let shop = Shop::new();
-    let click = signed_in_once(&shop).await;
+    let click = repeated_callback(&shop).await;
     let query = format!("error=access_denied&iss={ISSUER}");
     for _ in 0..1001 {
-        assert_eq!(come_back_with(&shop, &query).await, 403);
+        assert_eq!(callback_status(&shop, &query).await, 403);
     }
     assert_eq!(shop.send(click).await.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1);
 }
 
-/// L13: neither do a thousand codes that somebody made up.
+/// A thousand forged codes do not evict it either.
 #[tokio::test]
-async fn made_up_codes_of_others_do_not_take_away_what_a_login_came_to() {
+async fn forged_codes_do_not_evict_the_result_of_a_login() {
     let shop = Shop::new();
-    let click = signed_in_once(&shop).await;
+    let click = repeated_callback(&shop).await;
     let query = format!("code=made-up&iss={ISSUER}");
     for _ in 0..1001 {
-        assert!(!come_back_with(&shop, &query).await.is_redirection());
+        assert!(!callback_status(&shop, &query).await.is_redirection());
     }
     assert_eq!(shop.send(click).await.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1002);
 }
 
-/// However many codes were redeemed, one task forgets what came of them, and ends with the last of it.
+/// One task removes all expired results, and ends with the last of them.
 #[tokio::test]
-async fn one_task_forgets_what_many_logins_came_to() {
+async fn one_task_removes_the_results_of_many_logins() {
     let shop = Shop::new();
-    signed_in_once(&shop).await;
+    repeated_callback(&shop).await;
     shop.clock().advance(Duration::from_secs(61));
-    come_to_rest().await;
+    run_pending_tasks().await;
     let (before, sleepers) = (tasks(), shop.clock().sleepers());
     for _ in 0..20 {
-        signed_in_once(&shop).await;
+        repeated_callback(&shop).await;
         shop.clock().advance(Duration::from_secs(2));
-        come_to_rest().await;
+        run_pending_tasks().await;
     }
     assert_eq!(tasks(), before + 1);
     assert_eq!(shop.clock().sleepers(), sleepers + 1);
     for _ in 0..70 {
         shop.clock().advance(Duration::from_secs(1));
-        come_to_rest().await;
+        run_pending_tasks().await;
     }
     assert_eq!(tasks(), before);
     assert_eq!(shop.clock().sleepers(), sleepers);

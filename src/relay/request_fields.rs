@@ -1,4 +1,4 @@
-//! Which header fields of a request go through, and what may stand in trailers.
+//! Which header fields of a request are forwarded, and which may be trailers.
 
 use http::HeaderValue;
 use http::header::{
@@ -11,14 +11,15 @@ use crate::config_error::ConfigError;
 use crate::protocol::AccessToken;
 use crate::protocol::field_name::{is_one_of, normalize_header_name, remove};
 
-/// What the application adds to the lists below; folded, and a prefix where it ends with `-`.
+/// The names that the application adds to the lists below; normalized, and prefixes if they end
+/// with `-`.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct RequestFields {
     stripped: Vec<String>,
     passed: Vec<String>,
 }
 
-impl Fields {
+impl RequestFields {
     pub(super) fn strip(&mut self, name: &str) -> Result<(), ConfigError> {
         self.stripped
             .push(field_name_setting("stripped header", name)?);
@@ -27,19 +28,19 @@ impl Fields {
 
     pub(super) fn pass(&mut self, name: &str) -> Result<(), ConfigError> {
         let name_folded = field_name_setting("passed header", name)?;
-        if name_folded.ends_with('-') || is_one_of(NEVER, &name_folded) {
+        if name_folded.ends_with('-') || is_one_of(NEVER_FORWARDED, &name_folded) {
             return Err(ConfigError::Setting {
                 setting: "passed header",
                 value: name.to_owned(),
-                reason: "it must be a whole name, and none that the relay itself answers for",
+                reason: "it must be a complete header name, and not one that the relay always removes",
             });
         }
         self.passed.push(name_folded);
         Ok(())
     }
 
-    /// `L58`: what the browser sent becomes what the relay sends.
-    pub(super) fn outward(
+    /// Turns the header fields of the browser's request into those for the upstream.
+    pub(super) fn rewrite(
         &self,
         headers: &mut HeaderMap,
         token: &AccessToken,
@@ -49,52 +50,59 @@ impl Fields {
         authorization.set_sensitive(true);
         let listed = listed_in(headers, &CONNECTION);
         let trailers = listed_in(headers, &TE).iter().any(|one| one == "trailers");
-        // RFC 9112 §6.3: what says two lengths is told by one of them alone.
+        // RFC 9112 §6.3: with `Transfer-Encoding`, `Content-Length` must not be forwarded (request
+        // smuggling).
         if headers.contains_key(TRANSFER_ENCODING) {
             headers.remove(CONTENT_LENGTH);
         }
         remove(headers, |name, folded| {
-            let imitates = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
-            imitates || self.stays_here(folded) || listed.iter().any(|one| one == folded)
+            let is_look_alike = folded == CONTENT_LENGTH.as_str() && *name != CONTENT_LENGTH;
+            is_look_alike || self.is_removed(folded) || listed.iter().any(|one| one == folded)
         });
         headers.insert(AUTHORIZATION, authorization);
         if socket {
             headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         } else if trailers {
-            // RFC 9110 §10.1.4: said anew for the next hop, since trailers are passed.
+            // RFC 9110 §10.1.4: `TE` is hop-by-hop, so it is set for the next hop; trailers are
+            // forwarded.
             headers.insert(TE, HeaderValue::from_static("trailers"));
             headers.insert(CONNECTION, HeaderValue::from_static("te"));
         }
         Ok(())
     }
 
-    /// `L58`: a reader may merge trailers into the head (RFC 9110 §6.5.1), so nothing gets through there either.
-    pub(super) fn outward_trailers(&self) -> TrailerFilter {
+    /// A recipient may merge trailers into the header section (RFC 9110 §6.5.1), so the same fields
+    /// are removed from trailers.
+    pub(super) fn request_trailers(&self) -> TrailerFilter {
         let fields = self.clone();
         TrailerFilter::new(move |folded| {
-            is_one_of(OF_THE_HEAD, folded) || fields.stays_here(folded)
+            is_one_of(HEAD_ONLY_FIELDS, folded) || fields.is_removed(folded)
         })
     }
 
-    fn stays_here(&self, folded: &str) -> bool {
-        is_one_of(NEVER, folded) || self.is_stripped(folded)
+    fn is_removed(&self, folded: &str) -> bool {
+        is_one_of(NEVER_FORWARDED, folded) || self.is_stripped(folded)
     }
 
     fn is_stripped(&self, folded: &str) -> bool {
         let passed = self.passed.iter().any(|name| name == folded);
-        !passed && (is_one_of(LOOK_ALIKES, folded) || is_one_of(&self.stripped, folded))
+        !passed && (is_one_of(GATEWAY_FIELDS, folded) || is_one_of(&self.stripped, folded))
     }
 }
 
-/// A page wants to run the answer as a part of itself. The static header keeps that out already, but for
-/// relays that ask for none and pages whose service worker adds it.
-pub(super) fn asks_for_what_runs(headers: &HeaderMap) -> bool {
-    let mut wanted = headers.get_all(FETCH_DEST).iter();
-    wanted.any(|dest| RUNS.iter().any(|one| dest.as_bytes() == one.as_bytes()))
+/// Returns whether a page would execute the response. The static header excludes that already,
+/// except for relays without it and for pages whose service worker adds it.
+pub(super) fn requests_executable(headers: &HeaderMap) -> bool {
+    let mut destinations = headers.get_all(FETCH_DEST).iter();
+    destinations.any(|dest| {
+        EXECUTABLE_DESTINATIONS
+            .iter()
+            .any(|one| dest.as_bytes() == one.as_bytes())
+    })
 }
 
-/// The members of a list without parameters, folded.
+/// Returns the members of a comma-separated list, normalized.
 pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> {
     let lines = headers.get_all(field).iter();
     lines
@@ -106,8 +114,8 @@ pub(super) fn listed_in(headers: &HeaderMap, field: &HeaderName) -> Vec<String> 
 
 const FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Fetch §2.2.5: destinations that are like a script, and style sheets.
-const RUNS: &[&str] = &[
+/// Script-like destinations (Fetch §2.2.5), and style sheets.
+const EXECUTABLE_DESTINATIONS: &[&str] = &[
     "audioworklet",
     "paintworklet",
     "script",
@@ -118,7 +126,7 @@ const RUNS: &[&str] = &[
     "xslt",
 ];
 
-/// RFC 9110 §7.6.1: what one connection says of itself.
+/// Hop-by-hop fields (RFC 9110 §7.6.1).
 pub(super) const HOP_BY_HOP: &[&str] = &[
     "connection",
     "http2-settings",
@@ -129,16 +137,17 @@ pub(super) const HOP_BY_HOP: &[&str] = &[
     "upgrade",
 ];
 
-/// What no request takes along: who the browser is to us, where it thought to be, and the hop.
-const NEVER: &[&str] = &[
+/// Fields that are never forwarded: credentials for this application, the origin that the browser
+/// addressed, and hop-by-hop fields.
+const NEVER_FORWARDED: &[&str] = &[
     "authorization",
     "cookie",
     "cookie2",
     "dpop",
-    // The server here has answered it.
+    // The server of this application has answered it.
     "expect",
     "host",
-    // A browser would give another origin no more than our own.
+    // Browsers send other origins at most the origin of the page.
     "referer",
     "connection",
     "http2-settings",
@@ -149,8 +158,8 @@ const NEVER: &[&str] = &[
     "upgrade",
 ];
 
-/// RFC 9110 §6.5.1: how a message is framed, read and kept is said before its body, or not at all.
-pub(super) const OF_THE_HEAD: &[&str] = &[
+/// Fields about framing, processing or caching, which must not be trailers (RFC 9110 §6.5.1).
+pub(super) const HEAD_ONLY_FIELDS: &[&str] = &[
     "cache-control",
     "content-encoding",
     "content-length",
@@ -163,8 +172,8 @@ pub(super) const OF_THE_HEAD: &[&str] = &[
     "x-content-type-options",
 ];
 
-/// What services behind a gateway believe of who asks, from where, and for what.
-pub(super) const LOOK_ALIKES: &[&str] = &[
+/// Fields that services behind a gateway trust: identities, addresses, and request targets.
+pub(super) const GATEWAY_FIELDS: &[&str] = &[
     "cf-access-",
     "cf-connecting-ip",
     "client-cert",

@@ -1,4 +1,5 @@
-//! WebSockets: the two connections are joined once both ends have agreed (RFC 6455 §4, RFC 9110 §7.8).
+//! WebSockets: connects browser and upstream after both have sent a valid handshake (RFC 6455 §4,
+//! RFC 9110 §7.8).
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -19,98 +20,104 @@ use hyper_util::rt::TokioIo;
 use sha1_smol::Sha1;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy, split};
 
-use super::fields::listed_in;
+use super::request_fields::listed_in;
 use crate::clock::{SharedClock, within};
 
-/// The browser's end of a WebSocket whose handshake is being relayed.
+/// A WebSocket handshake that is being relayed.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct WebSocketHandshake {
     browser: OnUpgrade,
-    /// What the upstream has to answer in `Sec-WebSocket-Accept`.
+    /// The `Sec-WebSocket-Accept` that the upstream has to send.
     accept: String,
 }
 
-/// Why a request with `Upgrade` is not the handshake of a WebSocket.
+/// Why a request with `Upgrade` is not a WebSocket handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Flaw {
-    #[error("an upgrade in a request that is not HTTP/1.1")]
+pub(super) enum HandshakeError {
+    #[error("an upgrade requires HTTP/1.1")]
     HttpVersion,
-    #[error("an upgrade in a request that is not a GET")]
+    #[error("an upgrade requires GET")]
     Method,
-    #[error("an upgrade to something else than `websocket` alone")]
+    #[error("the upgrade is not to `websocket` only")]
     Protocol,
-    #[error("`Upgrade` that `Connection` does not name")]
+    #[error("`Connection` does not name `Upgrade`")]
     Connection,
-    #[error("an upgrade in a request with a body")]
+    #[error("an upgrade request must not have a body")]
     Body,
-    #[error("a `Sec-WebSocket-Version` that is not 13")]
+    #[error("the `Sec-WebSocket-Version` is not 13")]
     Version,
-    #[error("a `Sec-WebSocket-Key` that is not 16 bytes in base64")]
+    #[error("the `Sec-WebSocket-Key` is not 16 bytes in base64")]
     Key,
-    #[error("no `OnUpgrade` in the extensions: the server here does not hand over connections")]
+    #[error("the server does not support upgrades: the request has no `OnUpgrade` extension")]
     NoConnection,
 }
 
-impl Socket {
-    /// The handshake of a WebSocket (RFC 6455 §4.2.1), `None` where no upgrade is asked for. What is not
-    /// quite one is refused: whatever the upstream made of it would be a tunnel past all that is checked.
-    pub(super) fn take(parts: &mut Parts) -> Result<Option<Self>, Flaw> {
+impl WebSocketHandshake {
+    /// Takes the WebSocket handshake (RFC 6455 §4.2.1) from the request; `None` if it has no
+    /// `Upgrade`. An invalid handshake is rejected: an upstream that accepts it would create a
+    /// tunnel past all checks.
+    pub(super) fn take(parts: &mut Parts) -> Result<Option<Self>, HandshakeError> {
         let headers = &parts.headers;
         if !headers.contains_key(UPGRADE) {
             return Ok(None);
         }
-        // RFC 9110 §7.8: there is no upgrade in HTTP/1.0, and RFC 9113 §8.2.2: nor in HTTP/2.
+        // HTTP/1.0 has no upgrade (RFC 9110 §7.8), nor has HTTP/2 (RFC 9113 §8.2.2).
         if parts.version != Version::HTTP_11 {
-            return Err(Flaw::HttpVersion);
+            return Err(HandshakeError::HttpVersion);
         }
         if parts.method != Method::GET {
-            return Err(Flaw::Method);
+            return Err(HandshakeError::Method);
         }
         if !names_websocket(headers) {
-            return Err(Flaw::Protocol);
+            return Err(HandshakeError::Protocol);
         }
         if !names_upgrade(headers) {
-            return Err(Flaw::Connection);
+            return Err(HandshakeError::Connection);
         }
         let is_empty = |length: &HeaderValue| length.as_bytes() == b"0";
         if headers.contains_key(TRANSFER_ENCODING)
             || !headers.get_all(CONTENT_LENGTH).iter().all(is_empty)
         {
-            return Err(Flaw::Body);
+            return Err(HandshakeError::Body);
         }
-        if only(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|one| one.as_bytes() != b"13") {
-            return Err(Flaw::Version);
+        if single(headers, &SEC_WEBSOCKET_VERSION).is_none_or(|one| one.as_bytes() != b"13") {
+            return Err(HandshakeError::Version);
         }
-        let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(Flaw::Key)?;
-        let accept = accept_for(key).ok_or(Flaw::Key)?;
+        let key = single(headers, &SEC_WEBSOCKET_KEY).ok_or(HandshakeError::Key)?;
+        let accept = accept_for(key).ok_or(HandshakeError::Key)?;
         let browser = parts.extensions.remove::<OnUpgrade>();
-        let browser = browser.ok_or(Flaw::NoConnection)?;
+        let browser = browser.ok_or(HandshakeError::NoConnection)?;
         Ok(Some(Self { browser, accept }))
     }
 
-    /// Joins the two connections in a task of their own, which ends when both are closed, one breaks, or one
-    /// has been closed for a while.
+    /// Connects both sides in a separate task, which ends when both sides have closed, one fails,
+    /// or one has been closed for a while.
     ///
     /// # Errors
     ///
     /// What is wrong with the upstream's response (RFC 6455 §4.1), for the log.
-    pub(super) fn join<R>(
+    pub(super) fn connect<R>(
         self,
         response: &mut Response<R>,
         clock: SharedClock,
     ) -> Result<(), &'static str> {
         let headers = response.headers();
         if !names_websocket(headers) || !names_upgrade(headers) {
-            return Err("it switched to another protocol than `websocket`");
+            return Err("the upstream switched to another protocol than `websocket`");
         }
-        let accept = only(headers, &SEC_WEBSOCKET_ACCEPT);
+        let accept = single(headers, &SEC_WEBSOCKET_ACCEPT);
         if accept.is_none_or(|one| one.as_bytes() != self.accept.as_bytes()) {
-            return Err("its `Sec-WebSocket-Accept` does not answer the key of the handshake");
+            return Err(
+                "the upstream's `Sec-WebSocket-Accept` does not match the key of the handshake",
+            );
         }
         let upstream = response.extensions_mut().remove::<OnUpgrade>();
-        let upstream = upstream.ok_or("the transport leaves no `OnUpgrade` in the response")?;
+        let upstream = upstream.ok_or(
+            "the transport does not support upgrades: the response has no `OnUpgrade` extension",
+        )?;
         tokio::spawn(async move {
-            // Ours comes when the browser has got the answer; the upstream's is there by then.
+            // The browser's side is ready when it has the response; by then the upstream's side is
+            // ready too.
             let (Ok(browser), Ok(upstream)) = (self.browser.await, upstream.await) else {
                 return;
             };
@@ -120,8 +127,8 @@ impl Socket {
     }
 }
 
-/// Carries bytes in both directions. Where one end has closed, the other one has a while for its last words:
-/// its silence must not hold the connections of both.
+/// Copies bytes in both directions. After one side has closed, the other has a limited time to
+/// finish: an idle peer must not keep both connections open.
 async fn exchange<A, B>(browser: A, upstream: B, clock: &SharedClock)
 where
     A: AsyncRead + AsyncWrite,
@@ -129,20 +136,20 @@ where
 {
     let (from_browser, to_browser) = split(browser);
     let (from_upstream, to_upstream) = split(upstream);
-    let mut out = pin!(carry(from_browser, to_upstream));
-    let mut back = pin!(carry(from_upstream, to_browser));
+    let mut out = pin!(copy_until_closed(from_browser, to_upstream));
+    let mut back = pin!(copy_until_closed(from_upstream, to_browser));
     let first = poll_fn(|cx| match out.as_mut().poll(cx) {
         Poll::Ready(ended) => Poll::Ready((ended, true)),
         Poll::Pending => back.as_mut().poll(cx).map(|ended| (ended, false)),
     });
     let _ = match first.await {
-        (Ok(()), true) => within(&**clock, LAST_WORDS, back).await,
-        (Ok(()), false) => within(&**clock, LAST_WORDS, out).await,
+        (Ok(()), true) => within(&**clock, HALF_CLOSED_TIMEOUT, back).await,
+        (Ok(()), false) => within(&**clock, HALF_CLOSED_TIMEOUT, out).await,
         (Err(_), _) => None,
     };
 }
 
-async fn carry(
+async fn copy_until_closed(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
@@ -150,14 +157,14 @@ async fn carry(
     to.shutdown().await
 }
 
-/// What was agreed, said to the browser.
-pub(super) fn agree(headers: &mut HeaderMap) {
+/// Adds the upgrade to the response for the browser.
+pub(super) fn add_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 fn names_websocket(headers: &HeaderMap) -> bool {
-    only(headers, &UPGRADE).is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    single(headers, &UPGRADE).is_some_and(|one| one.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 fn names_upgrade(headers: &HeaderMap) -> bool {
@@ -166,14 +173,14 @@ fn names_upgrade(headers: &HeaderMap) -> bool {
         .any(|one| one == UPGRADE.as_str())
 }
 
-/// The value of a field that is there once.
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
+/// Returns the value of a field that is present once.
+fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a HeaderValue> {
     let mut values = headers.get_all(name).iter();
     values.next().filter(|_| values.next().is_none())
 }
 
-/// RFC 6455 §4.2.2 (5.4): shows that the upstream read this handshake. The key has 16 bytes, in base64. SHA-1
-/// protects nothing here.
+/// Returns the `Sec-WebSocket-Accept` of a key (RFC 6455 §4.2.2), which shows that the upstream
+/// read this handshake; `None` unless the key is 16 bytes in base64. SHA-1 protects nothing here.
 fn accept_for(key: &HeaderValue) -> Option<String> {
     let bytes = STANDARD.decode(key.as_bytes()).ok()?;
     if bytes.len() != 16 {
@@ -184,4 +191,4 @@ fn accept_for(key: &HeaderValue) -> Option<String> {
     Some(STANDARD.encode(digest.digest().bytes()))
 }
 
-const LAST_WORDS: Duration = Duration::from_secs(10);
+const HALF_CLOSED_TIMEOUT: Duration = Duration::from_secs(10);
