@@ -86,7 +86,7 @@ async fn static_keys_verify_without_a_fetch() {
     }
     assert!(
         server.requests().is_empty(),
-        "keys at hand, and still a request"
+        "cached keys, and still a request"
     );
 }
 

@@ -22,8 +22,8 @@ use tower_service::Service;
 
 use crate::issuer::Renewable;
 
-type TransportError = Box<dyn Error + Send + Sync>;
-type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, TransportError>>;
+type RelayTransportError = Box<dyn Error + Send + Sync>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, RelayTransportError>>;
 
 /// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
 ///
@@ -36,7 +36,7 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, Tr
 pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn make() -> Result<HttpsClient, TransportError> {
+    fn make() -> Result<HttpsClient, RelayTransportError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -62,13 +62,13 @@ impl HttpTransport {
 impl<B> Service<Request<B>> for HttpTransport
 where
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<TransportError>,
+    B::Error: Into<RelayTransportError>,
 {
     type Response = Response<HttpBody>;
-    type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
+    type Error = RelayTransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, RelayTransportError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RelayTransportError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -78,7 +78,7 @@ where
         let clients = self.0.clone();
         Box::pin(async move {
             let (client, generation) = client?;
-            let mut guard = UnansweredRequest {
+            let mut guard = UnansweredUpload {
                 clients,
                 generation,
                 since: Instant::now(),
@@ -104,14 +104,14 @@ impl fmt::Debug for HttpTransport {
 
 /// Discards the pooled connections if a request is dropped after some time without a response: a
 /// pooled connection to a peer that has disappeared stays silent.
-struct UnansweredRequest {
+struct UnansweredUpload {
     clients: Renewable<HttpsClient>,
     generation: u64,
     since: Instant,
     ended: bool,
 }
 
-impl Drop for UnansweredRequest {
+impl Drop for UnansweredUpload {
     fn drop(&mut self) {
         if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
             self.clients.replace_after_timeout(self.generation);
@@ -125,12 +125,12 @@ pub struct HttpBody(Incoming);
 
 impl Body for HttpBody {
     type Data = Bytes;
-    type Error = TransportError;
+    type Error = RelayTransportError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RelayTransportError>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(Into::into)
     }
@@ -173,8 +173,8 @@ mod tests {
             if stream.write_all(response).await.is_err() {
                 return;
             }
-            while first {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+            if first {
+                std::future::pending::<()>().await;
             }
         }
     }
