@@ -482,7 +482,7 @@ async fn the_log_says_why_a_path_is_not_a_method() {
         .unwrap();
     let token = good(&server).with_scope("read").sign();
     for (path, found) in [
-        ("/a.C/%44elete", "an escape of a character that needs none"),
+        ("/a.C/%44elete", "an escape of an unreserved character"),
         ("/a.C/..%2fx", "a dot segment"),
         ("/a.C/x%2fDelete", "an encoded slash"),
         ("/a.C/D-elete", "other characters or segments"),
