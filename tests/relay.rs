@@ -1363,7 +1363,10 @@ async fn the_example_gives_its_script_no_token() {
         .await
         .unwrap();
     let page = page.sign_in("alice", "wonderland").await.unwrap();
-    assert!(page.text().contains("What the script of this page can read"));
+    assert!(
+        page.text()
+            .contains("What the script of this page can read")
+    );
     assert_eq!(browser.script_cookies(app), "");
     let cookie = browser.cookie(app, "notes-spa-session").unwrap();
     let jar = Jar::of(&[("notes-spa-session", cookie.value())]);
