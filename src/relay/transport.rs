@@ -22,8 +22,8 @@ use tower_service::Service;
 
 use crate::issuer::Renewable;
 
-type TransportError = Box<dyn Error + Send + Sync>;
-type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, TransportError>>;
+type UpstreamError = Box<dyn Error + Send + Sync>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, UpstreamError>>;
 
 /// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
 ///
@@ -36,7 +36,7 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, Tr
 pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn make() -> Result<HttpsClient, TransportError> {
+    fn make() -> Result<HttpsClient, UpstreamError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -62,13 +62,13 @@ impl HttpTransport {
 impl<B> Service<Request<B>> for HttpTransport
 where
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<TransportError>,
+    B::Error: Into<UpstreamError>,
 {
     type Response = Response<HttpBody>;
-    type Error = TransportError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, TransportError>> + Send>>;
+    type Error = UpstreamError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), TransportError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -125,12 +125,12 @@ pub struct HttpBody(Incoming);
 
 impl Body for HttpBody {
     type Data = Bytes;
-    type Error = TransportError;
+    type Error = UpstreamError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, TransportError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(Into::into)
     }
@@ -173,8 +173,8 @@ mod tests {
             if stream.write_all(response).await.is_err() {
                 return;
             }
-            while first {
-                tokio::time::sleep(Duration::from_secs(60)).await;
+            if first {
+                std::future::pending::<()>().await;
             }
         }
     }
