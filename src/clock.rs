@@ -1,7 +1,7 @@
-//! The one clock: wall time for claims, monotonic time for lifetimes, and timers.
+//! The clock: wall-clock time for claims, monotonic time for lifetimes, and timers.
 //!
-//! A wall clock can jump; a lifetime read from it could then be prolonged. So caches and waits read
-//! [`Clock::monotonic`], and only what a token says of itself is compared with [`Clock::now`].
+//! A wall clock can be set back, which would prolong lifetimes. Caches and timeouts therefore use [`Clock::monotonic`].
+//! Only claims are compared with [`Clock::now`].
 
 use std::fmt;
 use std::future::Future;
@@ -9,25 +9,25 @@ use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A timer handed out by [`Clock::sleep`].
+/// The future returned by [`Clock::sleep`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Where time comes from.
+/// A source of time.
 ///
-/// Applications use [`SystemClock`], which is the default everywhere. A test hands in
-/// `testing::ManualClock` (feature `testing`) and turns it by hand.
+/// The default is [`SystemClock`]. Tests use `testing::ManualClock` (feature `testing`), which advances only when the
+/// test says so.
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
-    /// Wall-clock time, compared with `exp`, `nbf`, `iat` and `auth_time`.
+    /// Returns the wall-clock time, which is compared with `exp`, `nbf`, `iat` and `auth_time`.
     fn now(&self) -> SystemTime;
 
-    /// Time since some fixed moment, never running backwards.
+    /// Returns the time since a fixed instant. It never decreases.
     fn monotonic(&self) -> Duration;
 
-    /// Completes once the monotonic time has advanced by `duration`.
+    /// Returns a future that completes when the monotonic time has advanced by `duration`.
     fn sleep(&self, duration: Duration) -> Sleep;
 }
 
-/// The machine's clock, with Tokio's timers.
+/// The system clock, with the timers of Tokio.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct SystemClock;
@@ -48,17 +48,17 @@ impl Clock for SystemClock {
     }
 }
 
-/// The shared handle that the floors pass around.
+/// A shared handle of the clock.
 pub(crate) type SharedClock = Arc<dyn Clock>;
 
-/// Whole seconds since 1970, as claims count them; 0 for a clock set before that.
+/// Returns the Unix time in whole seconds, as in claims. A clock before 1970 gives 0.
 pub(crate) fn unix_seconds(clock: &dyn Clock) -> i64 {
     clock.now().duration_since(UNIX_EPOCH).map_or(0, |since| {
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     })
 }
 
-/// Runs `future`, but no longer than `limit`; `None` when the time ran out.
+/// Runs `future` for at most `limit`. Returns `None` if it has not completed by then.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
     limit: Duration,

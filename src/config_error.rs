@@ -1,61 +1,61 @@
-//! The one error of configuration.
+//! [`ConfigError`], the error of all configuration methods.
 
-/// A setting that cannot be used, refused by the very call that was given it.
+/// An invalid setting. The method that sets the value returns the error.
 ///
-/// The message carries the bad value, except where the value is a secret.
+/// The message contains the invalid value, unless it is a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The issuer is not an https URL (or http on loopback) without query and fragment.
+    /// The issuer is not an https URL (or http, on loopback) without query and fragment.
     #[error("issuer {value:?}: {reason}")]
     Issuer {
-        /// What was given.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// A URL cannot be used for the purpose it was given for.
+    /// A URL is not allowed for its purpose.
     #[error("{setting} {value:?}: {reason}")]
     Url {
-        /// The setting it was given for.
+        /// The name of the setting.
         setting: &'static str,
-        /// What was given.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// An audience is empty, or the list of audiences is.
+    /// An audience, or the list of audiences, is empty.
     #[error("audience {value:?}: {reason}")]
     Audience {
-        /// What was given.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// A scope holds a character that RFC 6749 §3.3 does not allow, or none was given.
+    /// A scope contains a character that RFC 6749 §3.3 does not allow, or the list of scopes is empty.
     #[error("scope {value:?}: {reason}")]
     Scope {
-        /// What was given.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// A setting with a closed range or alphabet was given something outside it.
+    /// A value is outside the allowed range or set.
     #[error("{setting} {value:?}: {reason}")]
     Setting {
         /// The name of the setting.
         setting: &'static str,
-        /// What was given.
+        /// The invalid value.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
-    /// A key or a secret cannot be used; its value is not repeated here.
+    /// A key or a secret is invalid. The error does not contain it.
     #[error("{setting}: {reason}")]
     Secret {
         /// The name of the setting.
         setting: &'static str,
-        /// What is wrong with it.
+        /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
 }

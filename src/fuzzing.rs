@@ -1,5 +1,5 @@
-//! The door of the fuzz targets in `fuzz/`: parsers that nothing public shows by themselves. It is there
-//! under `--cfg fuzzing` alone, which cargo-fuzz sets, and no part of the API.
+//! Access to private parsers for the fuzz targets in `fuzz/`. It exists only with `--cfg fuzzing`, which cargo-fuzz sets,
+//! and is not part of the API.
 #![allow(missing_docs, clippy::exhaustive_structs)]
 
 use std::sync::Arc;
@@ -18,13 +18,13 @@ use crate::protocol::json::parse_object;
 use crate::random::Random;
 use crate::{Algorithm, AuthorizationServer, Client, CookieKey};
 
-/// The token of a request and its scheme, `None` where there is none of an accepted scheme; an error is a 400.
+/// Returns the scheme and token of a request, `None` without an accepted scheme. An error corresponds to a 400.
 #[allow(clippy::result_unit_err)]
 pub fn credentials(
     headers: &HeaderMap,
-    takes_dpop: bool,
+    accepts_dpop: bool,
 ) -> Result<Option<(&'static str, String)>, ()> {
-    match credentials::read(headers, takes_dpop) {
+    match credentials::read(headers, accepts_dpop) {
         Ok(Credentials::Absent | Credentials::Unsupported(_)) => Ok(None),
         Ok(Credentials::Token(found)) => {
             let presented = found.checked().map_err(|_| ())?;
@@ -37,9 +37,9 @@ pub fn credentials(
     }
 }
 
-/// A JWS that was read, and whether a key of the set made its signature.
+/// A parsed JWS, and whether its signature verifies with a key of the set.
 #[derive(Debug)]
-pub struct ReadJws {
+pub struct ParsedJws {
     pub algorithm: Algorithm,
     pub key_id: Option<String>,
     pub media_type: Option<String>,
@@ -47,11 +47,11 @@ pub struct ReadJws {
     pub is_signed: bool,
 }
 
-pub fn jws(token: &str, keys: &Keys) -> Option<ReadJws> {
+pub fn jws(token: &str, keys: &Keys) -> Option<ParsedJws> {
     let jws: Result<Jws<'_>, JwsError> = Jws::read(token);
     let jws = jws.ok()?;
     let key = keys.0.find(jws.key_id(), jws.algorithm());
-    Some(ReadJws {
+    Some(ParsedJws {
         algorithm: jws.algorithm(),
         key_id: jws.key_id().map(str::to_owned),
         media_type: jws.media_type().map(str::to_owned),
@@ -62,7 +62,7 @@ pub fn jws(token: &str, keys: &Keys) -> Option<ReadJws> {
     })
 }
 
-/// The claims of a payload as if it had been signed.
+/// Returns the claims of a payload as if it had been signed.
 pub fn claims(payload: &[u8]) -> Option<Claims> {
     let text: Arc<str> = std::str::from_utf8(payload).ok()?.into();
     let object = parse_object(text.as_bytes()).ok()?;
@@ -70,7 +70,7 @@ pub fn claims(payload: &[u8]) -> Option<Claims> {
     Some(Claims::new(Arc::clone(&text), registered))
 }
 
-/// The binding of a login layer.
+/// The identity of a login layer.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer(Binding);
 
@@ -82,35 +82,33 @@ impl Layer {
     }
 }
 
-/// What only somebody with the key of the cookies could send: any text, sealed as the session of this
-/// cookie and of this layer.
+/// Seals any text as the session in this cookie of this layer, which requires the cookie key.
 pub fn sealed(key: &CookieKey, cookie: &str, layer: Layer, plain: &[u8]) -> String {
-    let place = SealContext {
+    let context = SealContext {
         purpose: Purpose::Session,
         name: cookie,
         binding: layer.0,
-        ticket: None,
+        session_secret: None,
     };
-    let sealed = key.seal(&Random::system(), place, plain);
+    let sealed = key.seal(&Random::system(), context, plain);
     sealed.unwrap_or_default()
 }
 
-/// What only somebody with the key and with the ticket of a browser could put into a store: any text, sealed
-/// as the session of this name.
+/// Seals any text as the stored session with this name, which requires the cookie key and the session secret.
 pub fn sealed_in_store(
     key: &CookieKey,
-    ticket: &[u8; 32],
+    session_secret: &[u8; 32],
     session: &str,
     layer: Layer,
     plain: &[u8],
 ) -> Vec<u8> {
-    let place = SealContext {
+    let context = SealContext {
         purpose: Purpose::Stored,
         name: session,
         binding: layer.0,
-        ticket: Some(ticket),
+        session_secret: Some(session_secret),
     };
-    let sealed = key.seal_bytes(&Random::system(), place, plain);
+    let sealed = key.seal_bytes(&Random::system(), context, plain);
     sealed.unwrap_or_default()
 }
 
@@ -126,7 +124,7 @@ impl Keys {
         self.0.count()
     }
 
-    /// Whether one key, and no other, is for this token.
+    /// Returns whether exactly one key matches this token.
     pub fn has(&self, key_id: Option<&str>, algorithm: Algorithm) -> bool {
         self.0.find(key_id, algorithm).is_some()
     }

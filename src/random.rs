@@ -1,12 +1,12 @@
-//! The one source of randomness: the operating system's.
+//! Random bytes from the operating system.
 
-/// Fills buffers with random bytes.
+/// The random number generator of the operating system.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Random(());
 
-/// The operating system gave no randomness.
+/// The random number generator of the operating system failed.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the operating system gave no randomness")]
+#[error("the random number generator of the operating system failed")]
 pub(crate) struct RandomError;
 
 impl Random {
@@ -20,7 +20,7 @@ impl Random {
         Ok(buffer)
     }
 
-    /// A factor between 0 and 1 for jitter; without randomness, the middle.
+    /// Returns a factor between 0 and 1 for jitter; 0.5 if the generator fails.
     pub(crate) fn fraction(self) -> f64 {
         self.bytes()
             .map_or(0.5, |bytes| f64::from(u16::from_be_bytes(bytes)) / 65535.0)

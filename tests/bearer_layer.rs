@@ -521,7 +521,7 @@ async fn neither_logs_nor_debug_contain_a_token_or_personal_data() {
     assert_eq!(answer.outcome(), Outcome::InvalidToken(Why::CustomClaims));
     shown.push_str(&logs.text());
     assert!(
-        shown.contains("rejected a request") && shown.contains("key set could not be fetched"),
+        shown.contains("rejected a request") && shown.contains("failed to fetch the key set"),
         "nothing was recorded"
     );
     for token in &tokens {

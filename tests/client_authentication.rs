@@ -1,5 +1,5 @@
-//! How this application proves who it is at the authorization server: `private_key_jwt` (RFC 7523) and
-//! certificates (RFC 8705), at the introspection endpoint and at the token endpoint.
+//! Client authentication with `private_key_jwt` (RFC 7523) and certificates (RFC 8705) at the introspection endpoint and
+//! the token endpoint.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod support;
@@ -40,7 +40,7 @@ fn p256() -> String {
         .serialize_pem()
 }
 
-/// Keys of every kind, with the algorithm that each signs by.
+/// Returns keys of every type with their algorithms.
 fn keys() -> Vec<(&'static str, SigningKey, Algorithm)> {
     let pem = |pair: Result<KeyPair, rcgen::Error>| pair.unwrap().serialize_pem();
     let rsa = pem(KeyPair::generate_rsa_for(
@@ -94,14 +94,14 @@ fn api_as(server: &TestServer, client: Client) -> Router {
     api(layer.unwrap())
 }
 
-/// What was sent to an endpoint, in order.
+/// Returns the requests that were sent to an endpoint, in order.
 fn sent_to(server: &TestServer, endpoint: Endpoint) -> Vec<RecordedRequest> {
     let mut requests = server.requests();
     requests.retain(|one| one.endpoint() == endpoint);
     requests
 }
 
-/// Header and claims of the assertion in a request.
+/// Returns header and claims of the assertion in a request.
 fn assertion(request: &RecordedRequest) -> (Value, Value) {
     let names: Vec<_> = request
         .parameters()
@@ -123,14 +123,14 @@ fn assertion(request: &RecordedRequest) -> (Value, Value) {
 }
 
 #[tokio::test]
-async fn keys_of_every_kind_sign_the_client_in() {
+async fn a_client_authenticates_with_keys_of_every_type() {
     for (name, key, algorithm) in keys() {
         assert_eq!(key.algorithm(), algorithm, "{name}");
         let key = key.with_key_id("key-1");
         let server = server_knowing(&key);
         let api = api_as(&server, Client::private_key_jwt("api", key.clone()));
         let outcome = present(&api, &good(&server).opaque()).await.outcome();
-        assert_eq!(outcome, Outcome::Accepted, "I1 {name}");
+        assert_eq!(outcome, Outcome::Accepted, "{name}");
 
         let [request] = sent_to(&server, Endpoint::Introspection)
             .try_into()
@@ -160,12 +160,12 @@ async fn keys_of_every_kind_sign_the_client_in() {
 }
 
 #[tokio::test]
-async fn every_request_has_an_assertion_of_its_own() {
+async fn every_request_has_a_new_assertion() {
     let key = SigningKey::from_jwk(P256).unwrap();
     let server = server_knowing(&key);
     let api = api_as(&server, Client::private_key_jwt("api", key));
     for _ in 0..20 {
-        // The server refuses an assertion that it has seen.
+        // The server rejects an assertion that it has seen before.
         let outcome = present(&api, &good(&server).opaque()).await.outcome();
         assert_eq!(outcome, Outcome::Accepted, "7523-3-b");
     }
@@ -179,7 +179,7 @@ async fn every_request_has_an_assertion_of_its_own() {
 }
 
 #[tokio::test]
-async fn what_a_server_of_another_age_wants_can_be_said() {
+async fn audience_and_type_of_assertions_are_configurable() {
     let key = SigningKey::from_jwk(ED25519).unwrap();
     let endpoint = "https://id.example.test/token";
     let client = TestClient::private_key_jwt("api", key.public_jwk());
@@ -188,10 +188,10 @@ async fn what_a_server_of_another_age_wants_can_be_said() {
     let plain = Client::private_key_jwt("api", key);
     let api = api_as(&server, plain.clone());
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
-    let fitting = plain
+    let configured = plain
         .with_assertion_audience(endpoint)
         .with_typed_assertions();
-    let api = api_as(&server, fitting);
+    let api = api_as(&server, configured);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     let (header, claims) = assertion(sent_to(&server, Endpoint::Introspection).last().unwrap());
     assert_eq!(header["typ"], "client-authentication+jwt", "7523bis-4-b");
@@ -199,13 +199,13 @@ async fn what_a_server_of_another_age_wants_can_be_said() {
 }
 
 #[tokio::test]
-async fn a_key_that_the_server_does_not_know_is_our_fault_and_not_the_callers() {
+async fn a_key_that_the_server_does_not_know_is_503() {
     let server = server_knowing(&SigningKey::from_jwk(P256).unwrap());
-    let stranger = SigningKey::from_pem(&p256()).unwrap();
-    let api = api_as(&server, Client::private_key_jwt("api", stranger));
+    let unknown = SigningKey::from_pem(&p256()).unwrap();
+    let api = api_as(&server, Client::private_key_jwt("api", unknown));
     let outcome = present(&api, &good(&server).opaque()).await.outcome();
-    assert_eq!(outcome, Outcome::Unavailable, "V120");
-    // Nor does the server take one client's key for another.
+    assert_eq!(outcome, Outcome::Unavailable);
+    // The server does not accept the key of another client.
     let api = api_as(
         &server,
         Client::private_key_jwt("api-2", SigningKey::from_jwk(P256).unwrap()),
@@ -215,15 +215,11 @@ async fn a_key_that_the_server_does_not_know_is_our_fault_and_not_the_callers() 
 }
 
 #[tokio::test]
-async fn a_client_with_a_certificate_sends_its_name_alone() {
+async fn a_client_with_a_certificate_sends_only_its_id() {
     let server = support::server().add_client(TestClient::mutual_tls("api"));
     let api = api_as(&server, Client::mutual_tls("api"));
     let token = good(&server).opaque();
-    assert_eq!(
-        present(&api, &token).await.outcome(),
-        Outcome::Accepted,
-        "I1"
-    );
+    assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     let [request] = sent_to(&server, Endpoint::Introspection)
         .try_into()
         .unwrap();
@@ -237,7 +233,7 @@ async fn a_client_with_a_certificate_sends_its_name_alone() {
 }
 
 #[tokio::test]
-async fn a_login_is_redeemed_with_an_assertion_too() {
+async fn a_code_is_redeemed_with_an_assertion() {
     let key = SigningKey::from_jwk(P256).unwrap();
     let client = TestClient::private_key_jwt("shop", key.public_jwk())
         .add_redirect_uri(CALLBACK)
@@ -281,7 +277,7 @@ async fn a_login_is_redeemed_with_an_assertion_too() {
 }
 
 #[test]
-fn a_public_half_is_what_the_numbers_say() {
+fn the_public_jwk_is_that_of_the_private_key() {
     let key = SigningKey::from_jwk(ED25519).unwrap().with_key_id("a");
     assert_eq!(
         key.public_jwk(),
@@ -313,7 +309,7 @@ fn a_public_half_is_what_the_numbers_say() {
 }
 
 #[test]
-fn a_key_that_cannot_sign_is_refused_and_not_repeated() {
+fn an_unusable_private_key_is_rejected_and_not_in_the_error() {
     let refused = |name: &str, result: Result<SigningKey, ConfigError>, hidden: &str| {
         let error = result.expect_err(name);
         assert!(matches!(error, ConfigError::Secret { .. }), "{name}");
@@ -354,7 +350,7 @@ fn a_key_that_cannot_sign_is_refused_and_not_repeated() {
         ),
         ("its private half is of another key", "jpsQnnGQ", "jpsQnnGR"),
         ("private half missing", "\"d\"", "\"e\""),
-        ("private half cut", "9-E9LI", "9-E9"),
+        ("private value truncated", "9-E9LI", "9-E9"),
         ("another curve", "P-256", "P-384"),
         ("unknown curve", "P-256", "P-256K"),
         ("symmetric", "\"EC\"", "\"oct\""),
@@ -377,7 +373,7 @@ fn a_key_that_cannot_sign_is_refused_and_not_repeated() {
 }
 
 #[tokio::test]
-async fn no_private_key_and_no_assertion_is_in_a_log_or_a_debug_text() {
+async fn logs_and_debug_output_contain_no_private_key_or_assertion() {
     let logs = Logs::default();
     let _recording = logs.record();
     let key = SigningKey::from_jwk(P256).unwrap();
@@ -401,6 +397,6 @@ async fn no_private_key_and_no_assertion_is_in_a_log_or_a_debug_text() {
         assertion.rsplit('.').next().unwrap(),
         "f83OJ3D2",
     ] {
-        assert!(!shown.contains(secret), "X3 {secret}: {shown}");
+        assert!(!shown.contains(secret), "{secret}: {shown}");
     }
 }

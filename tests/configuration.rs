@@ -1,4 +1,4 @@
-//! A setting that cannot be used is refused by the very call that is given it, with its value.
+//! An invalid setting is rejected by the method that sets it, with its value in the error.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -15,7 +15,7 @@ use support::server;
 use tower_oauth::token::Audience;
 use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError, ScopeLayer};
 
-/// The message shows the value as Rust would write it.
+/// Asserts that the error contains the debug form of the value.
 fn shows(error: &ConfigError, value: &str) {
     let message = error.to_string();
     assert!(
@@ -25,7 +25,7 @@ fn shows(error: &ConfigError, value: &str) {
 }
 
 #[test]
-fn an_issuer_is_an_https_url_written_out_in_full() {
+fn an_issuer_is_an_absolute_https_url() {
     for issuer in [
         "",
         " ",
@@ -88,7 +88,7 @@ fn an_issuer_is_an_https_url_written_out_in_full() {
 }
 
 #[test]
-fn an_audience_is_there_and_not_empty() {
+fn an_audience_is_required_and_not_empty() {
     let server = server().authorization_server();
     for (audience, value) in [
         (Audience::from(""), ""),
@@ -106,9 +106,8 @@ fn an_audience_is_there_and_not_empty() {
     assert!(BearerLayer::jwt(&server, Audience::Unchecked).is_ok());
 }
 
-/// `V158`.
 #[test]
-fn a_scope_is_of_the_alphabet_of_rfc_6749() {
+fn a_scope_has_only_characters_that_rfc_6749_allows() {
     for (list, value) in [
         ("a\"b", "a\"b"),
         ("fine a\"b", "a\"b"),
@@ -136,9 +135,8 @@ fn a_scope_is_of_the_alphabet_of_rfc_6749() {
     assert!(ScopeLayer::all("https://api.example.test/orders.read !#[]~").is_ok());
 }
 
-/// `V158`.
 #[test]
-fn a_realm_needs_no_escape() {
+fn a_realm_has_only_characters_that_need_no_escaping() {
     let layer = || support::layer(&server());
     for realm in [
         "",
@@ -165,7 +163,7 @@ fn a_realm_needs_no_escape() {
 }
 
 #[test]
-fn times_have_their_bounds_and_nothing_overflows() {
+fn durations_are_bounded_and_do_not_overflow() {
     let verifier = || support::verifier(&server());
     for (leeway, fine) in [
         (Duration::ZERO, true),
@@ -202,10 +200,10 @@ fn times_have_their_bounds_and_nothing_overflows() {
 }
 
 #[test]
-fn a_list_of_algorithms_is_not_empty_and_has_no_name_for_symmetric_ones() {
+fn algorithms_are_asymmetric_and_at_least_one_is_required() {
     let verifier = || support::verifier(&server());
     assert!(verifier().with_algorithms([]).is_err());
-    // What can be allowed is what the type can say; its names are all of asymmetric ones.
+    // Only algorithms of the type can be allowed, and all of them are asymmetric.
     let all = [
         tower_oauth::Algorithm::Rs256,
         tower_oauth::Algorithm::Rs384,

@@ -778,7 +778,7 @@ async fn claims_are_strict_json() {
                 malformed,
             ),
             (
-                "a nonce nobody asked for",
+                "a nonce that was not requested",
                 scene.good().with_nonce("any"),
                 None,
             ),
@@ -788,7 +788,7 @@ async fn claims_are_strict_json() {
                 Some(ProofError::Claims),
             ),
             (
-                "claims nobody knows",
+                "unknown claims",
                 scene.good().with_claim("x", json!({"y": [1]})),
                 None,
             ),

@@ -1,5 +1,4 @@
-//! Several issuers behind one layer, known from the start or looked up (`Verifier::issuers`,
-//! `IssuerLookup`).
+//! Several issuers behind one layer, configured or looked up (`Verifier::issuers`, `IssuerLookup`).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,7 +26,7 @@ use tower_oauth::token::{
 };
 use tower_oauth::{Algorithm, BearerLayer, Client, ConfigError, JwtVerifier};
 
-const ISSUER_REFUSED: Outcome = Outcome::InvalidToken(Why::Issuer);
+const ISSUER_REJECTED: Outcome = Outcome::InvalidToken(Why::Issuer);
 
 fn server(issuer: &str) -> TestServer {
     support::logs::listen();
@@ -45,7 +44,7 @@ fn behind(verifier: impl Into<Verifier>) -> Router {
 }
 
 #[tokio::test]
-async fn each_issuer_is_judged_by_its_own_verifier() {
+async fn each_issuer_has_its_own_verifier() {
     let (a, b) = (
         server("https://a.example.test"),
         server("https://b.example.test"),
@@ -65,7 +64,7 @@ async fn each_issuer_is_judged_by_its_own_verifier() {
             .with_audience("b-api")
             .with_claim("permissions", json!(["read"]))
     };
-    // Each before the other is known, and asked of its own server only.
+    // Each token causes fetches at its own server only.
     assert_eq!(
         present(&api, &to_a().sign()).await.outcome(),
         Outcome::Accepted
@@ -102,7 +101,7 @@ async fn each_issuer_is_judged_by_its_own_verifier() {
         ),
     ];
     check(&api, &cases).await;
-    // A's scopes are in `scope`, B's in `permissions`, and neither is the other's.
+    // A has its scopes in `scope`, B in `permissions`; each mapping applies to its own issuer only.
     for (token, expect) in [
         (to_a().with_scope("read"), Outcome::Accepted),
         (
@@ -149,16 +148,16 @@ async fn a_key_of_one_issuer_never_verifies_a_token_of_another() {
             token(&c, &key_of_b),
             Outcome::Accepted,
         ),
-        case("V82 A by B, equal kid", token(&a, &key_of_b), signature),
-        case("V82 B by A, equal kid", token(&b, &key_of_a), signature),
-        case("V82 C by A, equal kid", token(&c, &key_of_a), signature),
+        case("A by B, equal kid", token(&a, &key_of_b), signature),
+        case("B by A, equal kid", token(&b, &key_of_a), signature),
+        case("C by A, equal kid", token(&c, &key_of_a), signature),
         case(
-            "V82 A by a key that only B has",
+            "A by a key that only B has",
             token(&a, &only_bs),
             Outcome::InvalidToken(Why::UnknownKey),
         ),
         case(
-            "V82 C by a key that only B has",
+            "C by a key that only B has",
             token(&c, &only_bs),
             Outcome::InvalidToken(Why::UnknownKey),
         ),
@@ -168,7 +167,7 @@ async fn a_key_of_one_issuer_never_verifies_a_token_of_another() {
 }
 
 #[tokio::test]
-async fn a_token_of_no_known_issuer_is_refused_without_a_fetch() {
+async fn a_token_of_an_unknown_issuer_is_rejected_without_a_fetch() {
     let (a, b) = (
         server("https://a.example.test"),
         server("https://b.example.test"),
@@ -179,18 +178,30 @@ async fn a_token_of_no_known_issuer_is_refused_without_a_fetch() {
     let long = format!("https://a.example.test/{}", "x".repeat(2000));
     let malformed = Outcome::InvalidToken(Why::Malformed);
     let cases = [
-        case("a stranger", of("https://c.example.test"), ISSUER_REFUSED),
-        case("a slash", of("https://a.example.test/"), ISSUER_REFUSED),
-        case("another case", of("https://A.example.test"), ISSUER_REFUSED),
-        case("empty", of(""), ISSUER_REFUSED),
-        case("very long", of(&long), ISSUER_REFUSED),
-        case("none", good(&a).without_claim("iss").sign(), ISSUER_REFUSED),
+        case(
+            "an unknown issuer",
+            of("https://c.example.test"),
+            ISSUER_REJECTED,
+        ),
+        case("a slash", of("https://a.example.test/"), ISSUER_REJECTED),
+        case(
+            "another case",
+            of("https://A.example.test"),
+            ISSUER_REJECTED,
+        ),
+        case("empty", of(""), ISSUER_REJECTED),
+        case("very long", of(&long), ISSUER_REJECTED),
+        case(
+            "none",
+            good(&a).without_claim("iss").sign(),
+            ISSUER_REJECTED,
+        ),
         case(
             "both",
             good(&a)
                 .with_claim("iss", json!([a.issuer(), b.issuer()]))
                 .sign(),
-            ISSUER_REFUSED,
+            ISSUER_REJECTED,
         ),
         case(
             "twice",
@@ -220,7 +231,7 @@ async fn a_token_of_no_known_issuer_is_refused_without_a_fetch() {
 }
 
 #[tokio::test]
-async fn an_outage_of_one_issuer_is_nothing_to_another() {
+async fn an_outage_of_one_issuer_does_not_affect_others() {
     let (a, b) = (
         server("https://a.example.test"),
         server("https://b.example.test"),
@@ -239,7 +250,7 @@ async fn an_outage_of_one_issuer_is_nothing_to_another() {
 }
 
 #[tokio::test]
-async fn opaque_tokens_stand_beside_those_of_several_issuers() {
+async fn opaque_tokens_can_be_combined_with_several_issuers() {
     let a = server("https://a.example.test").add_client(TestClient::confidential("api", "secret"));
     let b = server("https://b.example.test");
     let client = Client::confidential("api", "secret");
@@ -247,11 +258,11 @@ async fn opaque_tokens_stand_beside_those_of_several_issuers() {
     let opaque = IntrospectionVerifier::new(&handle, client, AUDIENCE).unwrap();
     let jwts = Verifier::issuers([verifier(&a, AUDIENCE), verifier(&b, AUDIENCE)]).unwrap();
     let api = behind(Verifier::jwt_or_opaque(jwts, opaque));
-    let stranger = good(&a).with_issuer("https://c.example.test").sign();
+    let unknown = good(&a).with_issuer("https://c.example.test").sign();
     let cases = [
         case("A's", good(&a).sign(), Outcome::Accepted),
         case("B's", good(&b).sign(), Outcome::Accepted),
-        case("a stranger's", stranger, ISSUER_REFUSED),
+        case("an unknown issuer", unknown, ISSUER_REJECTED),
         case("opaque", good(&a).opaque(), Outcome::Accepted),
     ];
     check(&api, &cases).await;
@@ -259,7 +270,7 @@ async fn opaque_tokens_stand_beside_those_of_several_issuers() {
 }
 
 #[test]
-fn issuers_are_named_once_and_at_least_one_is() {
+fn at_least_one_issuer_is_required_and_none_twice() {
     let a = server("https://a.example.test");
     let twice = Verifier::issuers([verifier(&a, "one"), verifier(&a, "two")]);
     assert!(matches!(twice, Err(ConfigError::Issuer { .. })));
@@ -267,7 +278,7 @@ fn issuers_are_named_once_and_at_least_one_is() {
     assert!(matches!(none, Err(ConfigError::Setting { .. })));
 }
 
-/// Tenants that are looked up, by a clock of their own and counted.
+/// A lookup of tenants with a manual clock, which counts its calls.
 #[derive(Clone)]
 struct Tenants {
     clock: ManualClock,
@@ -351,7 +362,7 @@ async fn outcome(api: &Router, token: &TokenMint) -> Outcome {
 }
 
 #[tokio::test]
-async fn an_issuer_is_looked_up_once_for_all_who_wait_and_then_remembered() {
+async fn concurrent_requests_share_one_lookup_and_its_result_is_cached() {
     let tenants = Tenants::new();
     let (acme, umbrella) = (tenants.add("acme"), tenants.add("umbrella"));
     let api = tenants.api();
@@ -371,7 +382,7 @@ async fn an_issuer_is_looked_up_once_for_all_who_wait_and_then_remembered() {
         assert_eq!(outcome(&api, &of(&acme)).await, Outcome::Accepted);
     }
     assert_eq!((tenants.asked(), fetches(&acme)), (2, (1, 1)));
-    // A tenant's key is a tenant's own.
+    // A key of one tenant does not verify the tokens of another.
     let stolen = of(&acme).with_key(&umbrella.key(Algorithm::Es256));
     assert_eq!(
         outcome(&api, &stolen).await,
@@ -380,7 +391,7 @@ async fn an_issuer_is_looked_up_once_for_all_who_wait_and_then_remembered() {
 }
 
 #[tokio::test]
-async fn an_issuer_that_is_not_allowed_is_refused_before_anything_is_asked() {
+async fn an_issuer_that_is_not_allowed_is_rejected_before_any_lookup() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
@@ -393,42 +404,42 @@ async fn an_issuer_that_is_not_allowed_is_refused_before_anything_is_asked() {
     ] {
         assert_eq!(
             outcome(&api, &of(&acme).with_issuer(issuer)).await,
-            ISSUER_REFUSED,
+            ISSUER_REJECTED,
             "{issuer}"
         );
     }
     let long = format!("{HOST}{}", "x".repeat(2000));
     assert_eq!(
         outcome(&api, &of(&acme).with_issuer(&long)).await,
-        ISSUER_REFUSED
+        ISSUER_REJECTED
     );
     assert_eq!(
         outcome(&api, &of(&acme).without_claim("iss")).await,
-        ISSUER_REFUSED
+        ISSUER_REJECTED
     );
     assert_eq!(tenants.asked(), 0);
     assert!(acme.requests().is_empty());
 }
 
 #[tokio::test]
-async fn that_there_is_no_such_issuer_is_remembered_for_a_minute() {
+async fn an_issuer_that_was_not_found_is_cached_for_a_minute() {
     let tenants = Tenants::new();
     let api = tenants.api();
     let late = server(&format!("{HOST}late")).with_clock(tenants.clock.clone());
     for _ in 0..5 {
-        assert_eq!(outcome(&api, &of(&late)).await, ISSUER_REFUSED);
+        assert_eq!(outcome(&api, &of(&late)).await, ISSUER_REJECTED);
     }
     assert_eq!(tenants.asked(), 1);
     let late = tenants.add("late");
     tenants.clock.advance(Duration::from_secs(59));
-    assert_eq!(outcome(&api, &of(&late)).await, ISSUER_REFUSED);
+    assert_eq!(outcome(&api, &of(&late)).await, ISSUER_REJECTED);
     tenants.clock.advance(Duration::from_secs(1));
     assert_eq!(outcome(&api, &of(&late)).await, Outcome::Accepted);
     assert_eq!(tenants.asked(), 2);
 }
 
 #[tokio::test]
-async fn a_lookup_that_fails_is_an_outage_and_mends_itself() {
+async fn a_failed_lookup_is_503_and_is_retried() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
@@ -452,7 +463,7 @@ async fn a_lookup_that_fails_is_an_outage_and_mends_itself() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_hangs_keeps_nobody_for_more_than_two_seconds() {
+async fn a_request_waits_at_most_two_seconds_for_a_lookup() {
     let tenants = Tenants::new();
     let (acme, umbrella) = (tenants.add("acme"), tenants.add("umbrella"));
     let api = tenants.api();
@@ -464,11 +475,11 @@ async fn a_lookup_that_hangs_keeps_nobody_for_more_than_two_seconds() {
     };
     until(|| tenants.asked() == 2).await;
     support::settle().await;
-    // Who is known does not wait for who is not.
+    // A known tenant does not wait for an unknown one.
     assert_eq!(outcome(&api, &of(&umbrella)).await, Outcome::Accepted);
     tenants.clock.advance(Duration::from_secs(2));
     assert_eq!(waiting.await.unwrap(), Outcome::Unavailable);
-    // The lookup itself ends, too, and the next one may try.
+    // The lookup times out as well, and the next request starts another one.
     tenants.clock.advance(Duration::from_secs(8));
     support::settle().await;
     tenants.is(Mood::Answers);
@@ -478,7 +489,7 @@ async fn a_lookup_that_hangs_keeps_nobody_for_more_than_two_seconds() {
 }
 
 #[tokio::test]
-async fn a_tenant_is_looked_up_again_and_gone_when_it_was_withdrawn() {
+async fn a_removed_tenant_is_rejected_after_the_next_lookup() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
@@ -491,13 +502,13 @@ async fn a_tenant_is_looked_up_again_and_gone_when_it_was_withdrawn() {
     assert_eq!(tenants.asked(), 1);
     tenants.clock.advance(Duration::from_secs(1));
     for _ in 0..3 {
-        assert_eq!(present(&api, &token).await.outcome(), ISSUER_REFUSED);
+        assert_eq!(present(&api, &token).await.outcome(), ISSUER_REJECTED);
     }
     assert_eq!(tenants.asked(), 2);
 }
 
 #[tokio::test]
-async fn while_lookups_fail_a_tenant_is_served_for_another_hour() {
+async fn a_cached_tenant_is_used_for_another_hour_while_lookups_fail() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
@@ -518,7 +529,7 @@ async fn while_lookups_fail_a_tenant_is_served_for_another_hour() {
 }
 
 #[tokio::test]
-async fn while_a_lookup_hangs_only_those_who_began_it_wait_for_a_known_tenant() {
+async fn while_a_lookup_hangs_later_requests_use_the_cached_tenant_without_waiting() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
@@ -540,19 +551,19 @@ async fn while_a_lookup_hangs_only_those_who_began_it_wait_for_a_known_tenant() 
 }
 
 #[tokio::test]
-async fn issuers_that_strangers_make_up_push_out_none_that_was_found() {
+async fn invented_issuers_do_not_evict_known_ones() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();
     assert_eq!(outcome(&api, &of(&acme)).await, Outcome::Accepted);
     for at in 0..600 {
         let made_up = of(&acme).with_issuer(&format!("{HOST}{at}"));
-        assert_eq!(outcome(&api, &made_up).await, ISSUER_REFUSED);
+        assert_eq!(outcome(&api, &made_up).await, ISSUER_REJECTED);
     }
     assert_eq!(tenants.asked(), 601);
     assert_eq!(outcome(&api, &of(&acme)).await, Outcome::Accepted);
     assert_eq!(tenants.asked(), 601);
-    // With as many lookups under way as there may be, one more is not begun.
+    // At the limit of concurrent lookups, no further one begins.
     tenants.is(Mood::Hangs);
     let waiting: Vec<_> = (0..256)
         .map(|at| {
@@ -574,7 +585,7 @@ async fn issuers_that_strangers_make_up_push_out_none_that_was_found() {
 }
 
 #[tokio::test]
-async fn lookups_that_hang_for_made_up_issuers_keep_no_tenant_from_being_looked_up() {
+async fn hanging_lookups_of_invented_issuers_do_not_block_the_lookup_of_a_tenant() {
     let tenants = Tenants::new();
     let acme = tenants.add("acme");
     let api = tenants.api();

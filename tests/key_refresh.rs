@@ -1,4 +1,4 @@
-//! When keys are fetched, how often, and what happens to requests meanwhile.
+//! When and how often keys are fetched, and how requests behave in the meantime.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -33,7 +33,7 @@ const fn secs(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// An API that has fetched its keys, and a token that stays good for a day.
+/// Returns an API that has fetched its keys, and a token that is valid for a day.
 async fn warm(server: &TestServer) -> (AuthorizationServer, Router, String) {
     let handle = server.authorization_server();
     let api = api(layer_of(&handle));
@@ -44,13 +44,13 @@ async fn warm(server: &TestServer) -> (AuthorizationServer, Router, String) {
     (handle, api, token)
 }
 
-/// A token whose key id nobody has. Its signature is never looked at.
-fn junk(server: &TestServer, number: usize) -> String {
+/// Returns a token with an unknown key id. Its signature is never checked.
+fn unknown_key(server: &TestServer, number: usize) -> String {
     good(server)
         .with_expires_in(86_400)
-        .with_hmac("cheap to make")
+        .with_hmac("fast to sign")
         .with_header("alg", "ES256")
-        .with_header("kid", format!("junk-{number}"))
+        .with_header("kid", format!("unknown-{number}"))
         .sign()
 }
 
@@ -59,12 +59,12 @@ fn spawn(api: &Router, token: &str) -> JoinHandle<Answer> {
     tokio::spawn(async move { present(&api, &token).await })
 }
 
-/// Holds the next fetch of keys back until the clock is turned by 100 ms.
+/// Delays the next key fetch by 100 ms.
 fn hold_next_fetch(server: &TestServer) {
     server.fail_once(Endpoint::KeySet, Fault::delay(Duration::from_millis(100)));
 }
 
-/// Two hundred requests with a key that is new, all in flight before the fetch for it is answered.
+/// Sends 200 requests with a new key, all in flight before the key fetch gets its response.
 async fn rush(
     server: &TestServer,
     api: &Router,
@@ -76,7 +76,7 @@ async fn rush(
         hold_next_fetch(server);
     }
     let requests: Vec<_> = (0..200).map(|_| spawn(api, &token)).collect();
-    // Each waits with a time limit; the fetch has one as well, and the server sleeps.
+    // Each request has a timeout, the fetch has another one, and the server sleeps.
     let others = if before.is_none() { 2 } else { 0 };
     soon(server.clock().wait_for_sleepers(asleep + 200 + others)).await;
     drop(before.inspect(JoinHandle::abort));
@@ -115,9 +115,8 @@ async fn a_thousand_requests_on_several_threads_share_one_fetch() {
     assert_eq!(fetches(&server), (1, 1));
 }
 
-/// `V111`.
 #[tokio::test]
-async fn a_request_that_is_given_up_takes_nothing_from_the_others() {
+async fn a_canceled_request_does_not_cancel_the_shared_fetch() {
     let server = server();
     let api = api(layer(&server));
     let token = good(&server).sign();
@@ -134,7 +133,7 @@ async fn a_request_that_is_given_up_takes_nothing_from_the_others() {
 }
 
 #[tokio::test]
-async fn a_fetch_that_everybody_gave_up_is_finished_all_the_same() {
+async fn a_fetch_completes_even_if_all_requests_are_canceled() {
     let server = server();
     let handle = server.authorization_server();
     let api = api(layer_of(&handle));
@@ -163,9 +162,8 @@ async fn a_request_with_a_new_key_waits_for_it_and_succeeds() {
     assert_eq!(server.count(Endpoint::KeySet), 2);
 }
 
-/// `V109`.
 #[tokio::test]
-async fn a_rotation_under_load_costs_one_fetch_and_no_request() {
+async fn a_rotation_under_load_takes_one_fetch_and_fails_no_request() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     server.rotate_keys();
@@ -176,12 +174,14 @@ async fn a_rotation_under_load_costs_one_fetch_and_no_request() {
     assert_eq!(server.count(Endpoint::KeySet), 2);
 }
 
-/// `V109`.
 #[tokio::test]
-async fn a_rotation_shortly_after_a_junk_key_id_costs_one_fetch_and_no_request() {
+async fn a_rotation_after_an_unknown_key_id_takes_one_fetch_and_fails_no_request() {
     let server = server();
     let (_, api, _) = warm(&server).await;
-    assert_eq!(present(&api, &junk(&server, 0)).await.outcome(), UNKNOWN);
+    assert_eq!(
+        present(&api, &unknown_key(&server, 0)).await.outcome(),
+        UNKNOWN
+    );
     server.clock().advance(secs(2));
     server.rotate_keys();
     assert_eq!(
@@ -191,13 +191,12 @@ async fn a_rotation_shortly_after_a_junk_key_id_costs_one_fetch_and_no_request()
     assert_eq!(
         server.count(Endpoint::KeySet),
         3,
-        "one of them for the junk"
+        "one of them for the unknown key id"
     );
 }
 
-/// `V109`.
 #[tokio::test]
-async fn a_rotation_whose_first_request_hangs_up_costs_one_fetch_and_no_other_request() {
+async fn a_rotation_whose_first_request_is_canceled_takes_one_fetch_and_fails_no_other_request() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     server.rotate_keys();
@@ -209,21 +208,21 @@ async fn a_rotation_whose_first_request_hangs_up_costs_one_fetch_and_no_other_re
         rush(&server, &api, Some(first)).await,
         vec![Outcome::Accepted; 200]
     );
-    // Those who came to a fetch under way could not know that it had begun late enough, and need not.
+    // The requests that joined the fetch in flight do not start another one.
     assert_eq!(server.count(Endpoint::KeySet), 2);
 }
 
 #[tokio::test]
-async fn a_fetch_that_began_before_the_rotation_is_not_believed_to_lack_the_key() {
+async fn a_fetch_that_began_before_a_rotation_does_not_prove_that_a_key_is_unknown() {
     let server = server();
     let (_, api, _) = warm(&server).await;
-    let set_of_before = server.key(Algorithm::Es256).public_jwk();
+    let previous_key = server.key(Algorithm::Es256).public_jwk();
     server.fail_once(
         Endpoint::KeySet,
-        Fault::member("keys", serde_json::json!([set_of_before])),
+        Fault::member("keys", serde_json::json!([previous_key])),
     );
     hold_next_fetch(&server);
-    let waiting = spawn(&api, &junk(&server, 0));
+    let waiting = spawn(&api, &unknown_key(&server, 0));
     soon(server.wait_for(Endpoint::KeySet, 2)).await;
     server.rotate_keys();
     let fresh = spawn(&api, &good(&server).sign());
@@ -234,14 +233,13 @@ async fn a_fetch_that_began_before_the_rotation_is_not_believed_to_lack_the_key(
     assert_eq!(server.count(Endpoint::KeySet), 3);
 }
 
-/// `V106`.
 #[tokio::test]
-async fn ten_thousand_junk_key_ids_cost_three_fetches_and_good_tokens_nothing() {
+async fn ten_thousand_unknown_key_ids_cause_three_fetches_and_do_not_affect_valid_tokens() {
     let server = server();
     let (_, api, token) = warm(&server).await;
     for number in 0..10_000 {
         assert_eq!(
-            present(&api, &junk(&server, number)).await.outcome(),
+            present(&api, &unknown_key(&server, number)).await.outcome(),
             UNKNOWN
         );
         if number % 100 == 0 {
@@ -251,14 +249,13 @@ async fn ten_thousand_junk_key_ids_cost_three_fetches_and_good_tokens_nothing() 
     assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
 }
 
-/// `V106`.
 #[tokio::test]
-async fn ten_thousand_junk_key_ids_in_five_minutes_cost_one_fetch_each_half_minute() {
+async fn unknown_key_ids_cause_one_fetch_every_thirty_seconds() {
     let server = server();
     let (_, api, token) = warm(&server).await;
     for number in 0..10_000 {
-        // With the bucket empty it is 401 while a fetch of the last 30 seconds has lacked the key.
-        let outcome = present(&api, &junk(&server, number)).await.outcome();
+        // Without budget it is 401 if a fetch within the last 30 seconds did not contain the key.
+        let outcome = present(&api, &unknown_key(&server, number)).await.outcome();
         assert!([UNKNOWN, Outcome::Unavailable].contains(&outcome));
         if number % 100 == 0 {
             assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
@@ -269,13 +266,12 @@ async fn ten_thousand_junk_key_ids_in_five_minutes_cost_one_fetch_each_half_minu
     assert!((3 + 9..=3 + 10).contains(&fetches), "{fetches}");
 }
 
-/// `V106`.
 #[tokio::test]
-async fn a_thousand_junk_key_ids_at_once_cost_three_fetches() {
+async fn a_thousand_concurrent_unknown_key_ids_cause_three_fetches() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     let requests: Vec<_> = (0..1000)
-        .map(|number| spawn(&api, &junk(&server, number)))
+        .map(|number| spawn(&api, &unknown_key(&server, number)))
         .collect();
     for request in requests {
         assert_eq!(soon(request).await.unwrap().outcome(), UNKNOWN);
@@ -284,34 +280,40 @@ async fn a_thousand_junk_key_ids_at_once_cost_three_fetches() {
 }
 
 #[tokio::test]
-async fn failed_fetches_count_and_then_nobody_knows_without_asking() {
+async fn failed_fetches_use_up_the_budget_and_unknown_keys_are_then_503() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.clock().advance(secs(31));
     server.fail(Endpoint::KeySet, Fault::status(500));
     for number in 0..3 {
         assert_eq!(
-            present(&api, &junk(&server, number)).await.outcome(),
+            present(&api, &unknown_key(&server, number)).await.outcome(),
             Outcome::Unavailable
         );
         assert_eq!(server.count(Endpoint::KeySet), 2 + number);
     }
-    // The last fetch that succeeded is too long ago to say that the key does not exist.
+    // The last successful fetch is too old to prove that the key does not exist.
     for number in 3..100 {
         assert_eq!(
-            present(&api, &junk(&server, number)).await.outcome(),
+            present(&api, &unknown_key(&server, number)).await.outcome(),
             Outcome::Unavailable
         );
     }
     assert_eq!(server.count(Endpoint::KeySet), 4);
     assert_eq!(handle.health().failures, 3);
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
-    // The bucket gains one; a fetch that works is then believed for 30 seconds.
+    // The bucket gains one fetch, whose result counts for 30 seconds.
     server.clear_faults(Endpoint::KeySet);
     server.clock().advance(secs(30));
-    assert_eq!(present(&api, &junk(&server, 100)).await.outcome(), UNKNOWN);
+    assert_eq!(
+        present(&api, &unknown_key(&server, 100)).await.outcome(),
+        UNKNOWN
+    );
     server.clock().advance(secs(29));
-    assert_eq!(present(&api, &junk(&server, 101)).await.outcome(), UNKNOWN);
+    assert_eq!(
+        present(&api, &unknown_key(&server, 101)).await.outcome(),
+        UNKNOWN
+    );
     assert_eq!(server.count(Endpoint::KeySet), 5);
 }
 
@@ -320,7 +322,7 @@ async fn a_known_key_never_waits_while_the_endpoint_hangs() {
     let server = server();
     let (_, api, token) = warm(&server).await;
     server.fail(Endpoint::KeySet, Fault::hang());
-    let stuck = spawn(&api, &junk(&server, 0));
+    let stuck = spawn(&api, &unknown_key(&server, 0));
     soon(server.wait_for(Endpoint::KeySet, 2)).await;
     for _ in 0..100 {
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
@@ -334,17 +336,17 @@ async fn a_known_key_never_waits_while_the_endpoint_hangs() {
         Outcome::Unavailable,
         "who waits, waits for two seconds"
     );
-    // Through a whole life of the set and beyond, second by second, none waits.
+    // No request waits, during the lifetime of the set and beyond.
     for _ in 0..700 {
         server.clock().advance(secs(1));
-        // Lets the refresher and its fetch come to their timers.
+        // Lets the background task and its fetch reach their timers.
         settle().await;
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Accepted);
     }
 }
 
 #[tokio::test]
-async fn keys_are_renewed_ahead_of_their_end_without_any_request() {
+async fn keys_are_refreshed_in_the_background_before_they_expire() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.clock().advance(secs(419));
@@ -357,7 +359,7 @@ async fn keys_are_renewed_ahead_of_their_end_without_any_request() {
     server.clock().advance(secs(61));
     soon(server.wait_for(Endpoint::KeySet, 2)).await;
     until(|| matches!(handle.health().keys, KeySetHealth::Fresh { age } if age.is_zero())).await;
-    // And again, for as long as the server is in use.
+    // It repeats as long as the server is in use.
     for round in 3..6 {
         soon(server.clock().wait_for_sleepers(1)).await;
         server.clock().advance(secs(480));
@@ -365,12 +367,12 @@ async fn keys_are_renewed_ahead_of_their_end_without_any_request() {
         until(|| matches!(handle.health().keys, KeySetHealth::Fresh { age } if age.is_zero()))
             .await;
     }
-    // The document is read again after an hour at the earliest.
+    // The metadata is fetched again after an hour at the earliest.
     assert_eq!(server.count(Endpoint::Metadata), 1);
 }
 
 #[tokio::test]
-async fn the_task_that_renews_keys_ends_with_the_last_handle() {
+async fn the_background_task_ends_with_the_last_handle() {
     let server = server();
     let (handle, api, _) = warm(&server).await;
     drop((handle, api));
@@ -380,7 +382,7 @@ async fn the_task_that_renews_keys_ends_with_the_last_handle() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
+async fn a_failed_refresh_is_retried_with_back_off() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.fail(Endpoint::KeySet, Fault::status(500));
@@ -389,7 +391,7 @@ async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
     for wait in [1, 2, 4, 8, 16, 32, 60, 60] {
         until(|| handle.health().failures == failures).await;
         soon(server.clock().wait_for_sleepers(1)).await;
-        // A tenth of each wait is jitter.
+        // A tenth of each delay is jitter.
         let (most, rest) = (secs(wait).mul_f64(0.89), secs(wait).mul_f64(0.11));
         server.clock().advance(most);
         settle().await;
@@ -406,9 +408,8 @@ async fn a_renewal_that_fails_is_tried_again_at_growing_distances() {
     assert!(handle.health().last_error.is_none());
 }
 
-/// `V107`.
 #[tokio::test]
-async fn an_outage_is_survived_for_an_hour_past_the_life_of_the_keys_and_then_said() {
+async fn keys_are_used_for_an_hour_beyond_their_lifetime_during_an_outage() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     assert!(matches!(handle.health().keys, KeySetHealth::Fresh { .. }));
@@ -451,7 +452,7 @@ async fn an_outage_is_survived_for_an_hour_past_the_life_of_the_keys_and_then_sa
 }
 
 #[tokio::test]
-async fn without_a_grace_time_an_outage_is_said_at_the_end_of_the_keys() {
+async fn without_an_outage_limit_requests_are_503_when_the_keys_expire() {
     let server = server();
     let handle = server
         .authorization_server()
@@ -467,9 +468,8 @@ async fn without_a_grace_time_an_outage_is_said_at_the_end_of_the_keys() {
     assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
 }
 
-/// `V108`.
 #[tokio::test]
-async fn a_cold_start_during_an_outage_mends_itself() {
+async fn a_cold_start_during_an_outage_recovers() {
     let server = server();
     let handle = server.authorization_server();
     let api = api(layer_of(&handle));
@@ -481,7 +481,7 @@ async fn a_cold_start_during_an_outage_mends_itself() {
     assert_eq!(answer.outcome(), Outcome::Unavailable);
     assert_eq!(answer.headers[RETRY_AFTER], "1");
     assert!(soon(handle.ready()).await.is_err());
-    // Those who come shortly after share the failure; nobody asks while nobody comes.
+    // Requests shortly after share the failure. Without requests there is no fetch.
     for _ in 0..100 {
         assert_eq!(present(&api, &token).await.outcome(), Outcome::Unavailable);
     }
@@ -489,9 +489,9 @@ async fn a_cold_start_during_an_outage_mends_itself() {
     server.clock().advance(secs(3600));
     settle().await;
     assert_eq!(server.requests().len(), 1);
-    // What is unreadable is refused all the same: for that nobody has to be asked.
+    // A malformed token is rejected without keys.
     assert_eq!(
-        present(&api, "junk").await.outcome(),
+        present(&api, "malformed").await.outcome(),
         Outcome::InvalidToken(Why::Malformed)
     );
     server.clear_faults(Endpoint::Metadata);
@@ -508,7 +508,7 @@ async fn a_cold_start_during_an_outage_mends_itself() {
 }
 
 #[tokio::test]
-async fn ready_fetches_once_and_a_layer_needs_nothing_more() {
+async fn ready_fetches_once_and_layers_use_the_result() {
     let server = server();
     let handle = server.authorization_server();
     soon(handle.ready()).await.unwrap();
@@ -523,7 +523,7 @@ async fn ready_fetches_once_and_a_layer_needs_nothing_more() {
 }
 
 #[tokio::test]
-async fn a_server_that_never_answers_is_given_up_in_time() {
+async fn a_fetch_from_a_server_that_never_responds_times_out() {
     let server = server();
     let handle = server.authorization_server();
     server.fail(Endpoint::KeySet, Fault::hang());
@@ -538,10 +538,10 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
     assert!(
         error
             .to_string()
-            .contains("no answer within the time limit"),
+            .contains("no response within the time limit"),
         "{error}"
     );
-    // A request waits no longer than two seconds for the same.
+    // A request waits at most two seconds for it.
     let request = spawn(&api(layer_of(&handle)), &good(&server).sign());
     server.clock().advance(secs(1));
     soon(server.clock().wait_for_sleepers(1)).await;
@@ -553,9 +553,8 @@ async fn a_server_that_never_answers_is_given_up_in_time() {
     assert_eq!(soon(request).await.unwrap().outcome(), Outcome::Unavailable);
 }
 
-/// `V112`.
 #[tokio::test]
-async fn the_life_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
+async fn the_lifetime_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
     for (header, life) in [
         ("max-age=300", 300),
         ("public, MAX-AGE=300, must-revalidate", 300),
@@ -589,17 +588,20 @@ async fn the_life_of_keys_follows_cache_control_within_a_minute_and_an_hour() {
 }
 
 #[tokio::test]
-async fn a_shorter_life_counts_as_soon_as_it_is_said() {
+async fn a_shorter_lifetime_takes_effect_immediately() {
     let server = server();
     let long = Fault::header(CACHE_CONTROL, HeaderValue::from_static("max-age=3600"));
     server.fail_once(Endpoint::KeySet, long);
     let (_, api, token) = warm(&server).await;
-    // Ahead of a rotation the server has caches expire sooner; an unknown key brings the news.
+    // Before a rotation the server shortens the lifetime; an unknown key causes the fetch that sees it.
     server.fail(
         Endpoint::KeySet,
         Fault::header(CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
     );
-    assert_eq!(present(&api, &junk(&server, 0)).await.outcome(), UNKNOWN);
+    assert_eq!(
+        present(&api, &unknown_key(&server, 0)).await.outcome(),
+        UNKNOWN
+    );
     for _ in 0..48 {
         server.clock().advance(secs(1));
         settle().await;
@@ -613,7 +615,7 @@ async fn a_shorter_life_counts_as_soon_as_it_is_said() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_withdrawn_stops_within_the_life_of_the_set() {
+async fn a_withdrawn_key_is_rejected_within_the_lifetime_of_the_set() {
     let server = server();
     let (handle, api, old) = warm(&server).await;
     server.rotate_keys();
@@ -621,7 +623,7 @@ async fn a_key_that_was_withdrawn_stops_within_the_life_of_the_set() {
     assert_eq!(
         present(&api, &old).await.outcome(),
         Outcome::Accepted,
-        "nobody has asked yet"
+        "no fetch yet"
     );
     server.clock().advance(secs(480));
     soon(server.wait_for(Endpoint::KeySet, 2)).await;
@@ -634,18 +636,18 @@ async fn a_key_that_was_withdrawn_stops_within_the_life_of_the_set() {
 }
 
 #[tokio::test]
-async fn a_key_that_was_withdrawn_while_the_machine_slept_is_not_taken_on_waking() {
+async fn a_key_withdrawn_while_the_machine_was_suspended_is_rejected_on_resume() {
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
     server.remove_retired_keys();
     server.clock().advance(secs(3000));
-    // No task has run since; the request itself has to wait for the new set.
+    // The background task has not run since, so the request waits for the new set.
     assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
 }
 
 #[tokio::test]
-async fn a_key_that_was_withdrawn_in_an_emergency_is_gone_with_the_next_set() {
+async fn a_withdrawn_key_is_rejected_once_the_next_set_is_fetched() {
     let server = server();
     let (_, api, old) = warm(&server).await;
     server.rotate_keys();
@@ -654,12 +656,12 @@ async fn a_key_that_was_withdrawn_in_an_emergency_is_gone_with_the_next_set() {
         present(&api, &good(&server).sign()).await.outcome(),
         Outcome::Accepted
     );
-    // The set that brought the new key has replaced the old one whole.
+    // The set with the new key has replaced the old one completely.
     assert_eq!(present(&api, &old).await.outcome(), UNKNOWN);
 }
 
 #[tokio::test]
-async fn keys_that_moved_are_found_again_within_the_first_hour() {
+async fn a_changed_jwks_uri_is_discovered_within_an_hour() {
     let server = server();
     server.fail(
         Endpoint::Metadata,
@@ -674,12 +676,12 @@ async fn keys_that_moved_are_found_again_within_the_first_hour() {
     assert_eq!(server.count(Endpoint::Metadata), 2);
 }
 
-/// The test server's back channel, with a count of what is under way at the same time.
+/// The back channel of the test server, which counts requests in flight.
 #[derive(Clone, Default)]
 struct Gauge(Arc<(AtomicUsize, AtomicUsize)>);
 
 #[tokio::test]
-async fn there_is_never_more_than_one_fetch_under_way() {
+async fn at_most_one_fetch_is_in_flight() {
     let server = server();
     let gauge = Gauge::default();
     let (counted, channel) = (gauge.clone(), server.back_channel());
@@ -702,7 +704,7 @@ async fn there_is_never_more_than_one_fetch_under_way() {
             server.rotate_keys();
         }
         requests.push(spawn(&api, &good(&server).with_expires_in(86_400).sign()));
-        requests.push(spawn(&api, &junk(&server, 0)));
+        requests.push(spawn(&api, &unknown_key(&server, 0)));
         server.clock().advance(secs(100));
         settle().await;
     }
@@ -720,7 +722,7 @@ async fn there_is_never_more_than_one_fetch_under_way() {
 }
 
 #[tokio::test]
-async fn a_back_channel_that_panics_takes_one_attempt_with_it() {
+async fn a_panic_in_the_back_channel_fails_only_one_attempt() {
     let server = server();
     let (calls, channel) = (Arc::new(AtomicUsize::new(0)), server.back_channel());
     let counted = Arc::clone(&calls);
@@ -740,7 +742,7 @@ async fn a_back_channel_that_panics_takes_one_attempt_with_it() {
 }
 
 #[tokio::test]
-async fn a_back_channel_that_fails_to_get_ready_is_an_outage() {
+async fn a_back_channel_that_is_not_ready_is_503() {
     #[derive(Clone)]
     struct NeverReady;
     impl tower::Service<Request<Bytes>> for NeverReady {
@@ -777,12 +779,12 @@ async fn a_back_channel_that_fails_to_get_ready_is_an_outage() {
 }
 
 #[tokio::test]
-async fn a_wall_clock_that_is_turned_prolongs_no_key() {
+async fn setting_the_wall_clock_back_does_not_prolong_keys() {
     let server = server();
     let (handle, api, token) = warm(&server).await;
     server.fail(Endpoint::KeySet, Fault::status(500));
     server.clock().adjust_wall_clock(-1_000_000);
-    // The token is from the future now; it is the keys that must not follow the wall clock.
+    // The token is not yet valid now. The keys must not follow the wall clock.
     assert_eq!(
         present(&api, &token).await.outcome(),
         Outcome::InvalidToken(Why::NotYetValid)
@@ -794,7 +796,7 @@ async fn a_wall_clock_that_is_turned_prolongs_no_key() {
 }
 
 #[tokio::test]
-async fn a_foreign_key_is_asked_for_again_only_while_the_bucket_lasts() {
+async fn an_unknown_key_is_fetched_again_only_within_the_budget() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     let foreign = good(&server)
@@ -806,10 +808,10 @@ async fn a_foreign_key_is_asked_for_again_only_while_the_bucket_lasts() {
     assert_eq!(server.count(Endpoint::KeySet), 1 + 3);
 }
 
-/// Junk key ids beside good tokens for ten minutes, with the key endpoint failing in one way after the other.
-/// The life of the set ends in that time.
+/// Unknown key ids and valid tokens for twelve minutes, while the key endpoint fails in different ways. The lifetime of
+/// the set ends in that time.
 #[tokio::test]
-async fn junk_key_ids_fail_no_token_of_a_known_key_while_the_key_endpoint_answers_oddly() {
+async fn unknown_key_ids_do_not_affect_known_keys_while_the_key_endpoint_fails() {
     let server = server();
     let (_, api, _) = warm(&server).await;
     let faults: [fn() -> Fault; 12] = [
@@ -833,7 +835,7 @@ async fn junk_key_ids_fail_no_token_of_a_known_key_while_the_key_endpoint_answer
         for second in 0..60 {
             for _ in 0..5 {
                 number += 1;
-                spawn(&api, &junk(&server, number));
+                spawn(&api, &unknown_key(&server, number));
             }
             let token = good(&server).sign();
             let answer = present(&api, &token).await;
@@ -842,6 +844,6 @@ async fn junk_key_ids_fail_no_token_of_a_known_key_while_the_key_endpoint_answer
             settle().await;
         }
     }
-    // A burst of three and one each half minute, beside those of the refresher.
+    // A burst of three and one every 30 seconds, and those of the background task.
     assert!(server.count(Endpoint::KeySet) < 60);
 }

@@ -49,7 +49,7 @@ async fn static_keys_verify_without_a_fetch() {
     });
     for keys in [from_jwks, from_pem] {
         let handle = given(&server, keys);
-        assert_eq!(handle.health().keys, KeySetHealth::Given);
+        assert_eq!(handle.health().keys, KeySetHealth::Static);
         assert!(handle.health().is_ready());
         handle.ready().await.unwrap();
         let verifier = JwtVerifier::new(&handle, AUDIENCE).unwrap();
@@ -78,7 +78,7 @@ async fn static_keys_verify_without_a_fetch() {
             );
         }
         server.clock().advance(Duration::from_secs(86_400));
-        assert_eq!(handle.health().keys, KeySetHealth::Given);
+        assert_eq!(handle.health().keys, KeySetHealth::Static);
         assert_eq!(
             present(&api, &good(&server).sign()).await.outcome(),
             Outcome::Accepted
@@ -86,7 +86,7 @@ async fn static_keys_verify_without_a_fetch() {
     }
     assert!(
         server.requests().is_empty(),
-        "keys at hand, and still a request"
+        "cached keys, and still a request"
     );
 }
 

@@ -137,7 +137,7 @@ async fn a_client_must_use_its_registered_authentication_method() {
     let shop = basic("shop", "shop secret:1");
     let wrong = basic("cli", "other");
     let posting = basic("posting", "secret");
-    let unknown = basic("nobody", "x");
+    let unknown = basic("unknown", "x");
     let grant = ("grant_type", "client_credentials");
     type Case<'a> = (
         &'a str,
@@ -176,7 +176,7 @@ async fn a_client_must_use_its_registered_authentication_method() {
             401,
             "invalid_client",
         ),
-        ("nobody", None, vec![grant], 401, "invalid_client"),
+        ("unknown", None, vec![grant], 401, "invalid_client"),
         (
             "garbage",
             Some("Basic !"),

@@ -1,48 +1,48 @@
-//! Queries of the callback: a code is redeemed where any reader of the query finds one code, the state of
-//! this browser's login and the issuer that was asked, and then once; and nobody is signed in by a query.
+//! Queries of the callback. A code is redeemed only if an independent parser also finds exactly one code, the state of
+//! this browser's login and its issuer, and it is redeemed once. No query alone signs a user in.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 
 use shop::{ISSUER, PLAIN, SESSION, set_cookies};
 
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 #[allow(dead_code)]
 #[path = "support/shop.rs"]
 mod shop;
-#[path = "support/still.rs"]
-mod still;
 
 fuzz_target!(|data: &str| {
     let login = PLAIN.start();
     let query = data.replace("$STATE", &login.state);
     let cookie = [login.cookie.parse().unwrap()];
-    PLAIN.server().asked.clear();
+    PLAIN.server().requests.clear();
     let uri = format!("/auth/callback?{query}");
-    let Some(answer) = PLAIN.go(&uri, &cookie) else {
+    let Some(response) = PLAIN.get(&uri, &cookie) else {
         return;
     };
-    let status = answer.status().as_u16();
+    let status = response.status().as_u16();
     assert!([303, 400, 403, 502, 503].contains(&status), "{status}");
     let session = |(name, value): &(String, String)| name.starts_with(SESSION) && !value.is_empty();
-    assert!(!set_cookies(answer.headers()).iter().any(session));
-    let body = std::str::from_utf8(answer.body()).unwrap();
-    // The page says what the server is said to have said, and has no such element of its own.
+    assert!(!set_cookies(response.headers()).iter().any(session));
+    let body = std::str::from_utf8(response.body()).unwrap();
+    // The page contains text of the query, and its template has neither of these elements.
     assert!(!body.contains("<script") && !body.contains("<b>"));
 
-    let asked = PLAIN.server().asked.clone();
-    if let [request] = &asked[..] {
-        // What stands behind the `#` of a URL is no part of its query.
+    let requests = PLAIN.server().requests.clone();
+    if let [request] = &requests[..] {
+        // The fragment is not part of the query.
         let query = query.split('#').next().unwrap();
         check(query, &login.state, &request["code"]);
-        assert!(PLAIN.go(&uri, &cookie).is_some());
-        assert_eq!(PLAIN.server().asked.len(), 1, "a code is sent once");
+        assert!(PLAIN.get(&uri, &cookie).is_some());
+        assert_eq!(PLAIN.server().requests.len(), 1, "a code is sent once");
     } else {
-        assert!(asked.is_empty());
-        let good = [
+        assert!(requests.is_empty());
+        let valid = [
             include_str!("../seeds/callback/code"),
             include_str!("../seeds/callback/more"),
         ];
-        assert!(!good.contains(&data));
+        assert!(!valid.contains(&data));
     }
 });
 

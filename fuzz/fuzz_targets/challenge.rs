@@ -1,4 +1,4 @@
-//! Challenges: whatever realm and scopes are configured, what is sent keeps the grammar and says just that.
+//! Challenges: for every configured realm the challenge is grammatical and contains exactly that realm.
 #![no_main]
 
 use std::convert::Infallible;
@@ -29,27 +29,30 @@ fuzz_target!(|data: &str| {
     if let Ok(line) = credentials.parse() {
         request.headers_mut().insert(AUTHORIZATION, line);
     }
-    // Nothing can be verified without a back channel: every answer is a refusal, and none has to wait
-    // but for a key.
-    let mut answer = pin!(service.call(request));
-    let Poll::Ready(Ok(answer)) = answer
+    // Without a back channel no token can be verified, so every response is a rejection. A response that waits for a
+    // key is skipped.
+    let mut response = pin!(service.call(request));
+    let Poll::Ready(Ok(response)) = response
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))
     else {
         return;
     };
-    assert!([400, 401].contains(&answer.status().as_u16()), "{answer:?}");
-    let challenges = challenge::parse(answer.headers()).unwrap();
+    assert!(
+        [400, 401].contains(&response.status().as_u16()),
+        "{response:?}"
+    );
+    let challenges = challenge::parse(response.headers()).unwrap();
     let [challenge] = challenges.as_slice() else {
         panic!("{challenges:?}");
     };
     assert_eq!(challenge.scheme, "Bearer");
     assert_eq!(challenge.parameter("realm"), Some(realm));
-    let known = ["realm", "error", "error_description"];
+    let allowed = ["realm", "error", "error_description"];
     assert!(
         challenge
             .parameters
             .iter()
-            .all(|(name, _)| known.contains(&name.as_str()))
+            .all(|(name, _)| allowed.contains(&name.as_str()))
     );
 });

@@ -1,4 +1,4 @@
-//! Payloads: every claim that is read is the one that another JSON reader sees, and within its range.
+//! Payloads: each claim has the value that an independent JSON parser finds, and is within its range.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,14 +9,14 @@ fuzz_target!(|data: &[u8]| {
         assert_ne!(data, include_bytes!("../seeds/claims/all"));
         return;
     };
-    let seen: Value = serde_json::from_slice(data).unwrap();
-    let seen = seen.as_object().unwrap();
-    let text = |name: &str| seen.get(name).map(|one| one.as_str().unwrap());
+    let expected: Value = serde_json::from_slice(data).unwrap();
+    let expected = expected.as_object().unwrap();
+    let text = |name: &str| expected.get(name).map(|one| one.as_str().unwrap());
     assert_eq!(claims.issuer(), text("iss"));
     assert_eq!(claims.subject(), text("sub"));
     assert_eq!(claims.client_id(), text("client_id"));
 
-    let seconds = |name: &str| seen.get(name).map(|one| one.as_f64().unwrap());
+    let seconds = |name: &str| expected.get(name).map(|one| one.as_f64().unwrap());
     for (read, sent) in [
         (claims.expires_at(), seconds("exp")),
         (claims.issued_at(), seconds("iat")),
@@ -27,7 +27,7 @@ fuzz_target!(|data: &[u8]| {
             assert!((read as f64 - sent).abs() <= 1.0, "{read} {sent}");
         }
     }
-    let audience: Vec<&str> = match seen.get("aud") {
+    let audience: Vec<&str> = match expected.get("aud") {
         None => vec![],
         Some(Value::String(one)) => vec![one],
         Some(many) => many
@@ -39,8 +39,8 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(claims.audience().eq(audience));
 
-    // The text is printed again without loss, by either reader.
+    // Both parsers preserve the whole text.
     let again: serde_json::Map<String, Value> = claims.deserialize().unwrap();
-    assert_eq!(&again, seen);
+    assert_eq!(&again, expected);
     let _ = format!("{claims:?}");
 });

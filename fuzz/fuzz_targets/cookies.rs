@@ -1,9 +1,8 @@
-//! Session cookies: any `Cookie` field is somebody or nobody, never a failure; what is nobody is cleared,
-//! and what is somebody is still the same person after it was written anew.
+//! Session cookies: any `Cookie` field gives a session or none, and never fails. An invalid cookie is cleared, and a
+//! session has the same user after its cookie was written again.
 //!
-//! The first byte says what the rest is. `c`: `Cookie` fields, one a line, with `$SESSION` for a good
-//! session. Anything else: the plain text of a session, sealed with the right key and cut into as many
-//! cookies as it says to be.
+//! The first byte selects the kind of input. `c`: `Cookie` fields, one per line, with `$SESSION` for a valid session.
+//! Anything else: the plaintext of a session, encrypted with the right key and split into as many cookies as it states.
 #![no_main]
 
 use std::collections::HashSet;
@@ -15,48 +14,53 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_oauth::fuzzing::sealed;
 
-use shop::{ISSUER, PLAIN, PREFIX, SESSION, seen, set_cookies};
+use shop::{ISSUER, PLAIN, PREFIX, SESSION, set_cookies, user_of};
 
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 #[allow(dead_code)]
 #[path = "support/shop.rs"]
 mod shop;
-#[path = "support/still.rs"]
-mod still;
 
-const GOOD: &[u8] = include_bytes!("../seeds/cookies/session");
+const VALID: &[u8] = include_bytes!("../seeds/cookies/session");
 
-static GOOD_TEXT: LazyLock<String> = LazyLock::new(|| seal(&GOOD[1..]));
+static VALID_TEXT: LazyLock<String> = LazyLock::new(|| seal(&VALID[1..]));
 
 fuzz_target!(|data: &[u8]| {
     let (fields, is_sealed) = match data.split_first() {
         Some((b'c', text)) => (fields(text), false),
-        Some((_, plain)) => (cut(plain), true),
+        Some((_, plain)) => (split(plain), true),
         None => return,
     };
-    let answer = PLAIN.go("/", &fields).unwrap();
-    let who = seen(&answer);
-    if data == GOOD || data == include_bytes!("../seeds/cookies/field") {
-        assert!(who.is_some());
+    let response = PLAIN.get("/", &fields).unwrap();
+    let user = user_of(&response);
+    if data == VALID || data == include_bytes!("../seeds/cookies/field") {
+        assert!(user.is_some());
     }
-    match who {
-        Some(who) => is_somebody(&fields, &answer, &who, is_sealed),
-        None => is_nobody(&fields, &answer),
+    match user {
+        Some(user) => check_session(&fields, &response, &user, is_sealed),
+        None => check_no_session(&fields, &response),
     }
 });
 
-fn is_somebody(fields: &[HeaderValue], answer: &Response<Bytes>, who: &Value, is_sealed: bool) {
-    assert!(who["issuer"].is_string() && who["subject"].is_string());
+fn check_session(
+    fields: &[HeaderValue],
+    response: &Response<Bytes>,
+    user: &Value,
+    is_sealed: bool,
+) {
+    assert!(user["issuer"].is_string() && user["subject"].is_string());
     if !is_sealed {
-        // Nothing else that was sealed is at hand.
-        assert_eq!(who["subject"], "alice");
+        // There is only one encrypted session.
+        assert_eq!(user["subject"], "alice");
         let all: Vec<u8> = fields
             .iter()
             .flat_map(|one| one.as_bytes().to_vec())
             .collect();
-        let text = GOOD_TEXT.as_bytes();
+        let text = VALID_TEXT.as_bytes();
         assert!(all.windows(text.len()).any(|part| part == text));
     }
-    let set = set_cookies(answer.headers());
+    let set = set_cookies(response.headers());
     let written: Vec<_> = set.iter().filter(|(_, value)| !value.is_empty()).collect();
     if written.is_empty() {
         return;
@@ -67,33 +71,33 @@ fn is_somebody(fields: &[HeaderValue], answer: &Response<Bytes>, who: &Value, is
         .collect();
     let jar = HeaderValue::try_from(jar.join("; ")).unwrap();
     assert!(jar.len() < 5 * 1024);
-    let again = PLAIN.go("/", &[jar]).unwrap();
-    assert_eq!(seen(&again).as_ref(), Some(who));
+    let again = PLAIN.get("/", &[jar]).unwrap();
+    assert_eq!(user_of(&again).as_ref(), Some(user));
 }
 
-fn is_nobody(fields: &[HeaderValue], answer: &Response<Bytes>) {
-    let set = set_cookies(answer.headers());
+fn check_no_session(fields: &[HeaderValue], response: &Response<Bytes>) {
+    let set = set_cookies(response.headers());
     let names: HashSet<_> = set.iter().map(|(name, _)| name).collect();
     assert_eq!(names.len(), set.len(), "one name, one time");
     assert!(set.len() <= 64, "{}", set.len());
-    let mut spoiled = false;
+    let mut is_cleared = false;
     for (name, value) in &set {
         assert!(name.starts_with(PREFIX) && value.is_empty(), "{name}");
-        spoiled = true;
+        is_cleared = true;
     }
-    // A lone cookie under the very name that opens as nobody is taken back.
+    // A single invalid cookie with the name of the session cookie is cleared.
     if let [field] = fields
         && let Some(value) = field.as_bytes().strip_prefix(SESSION.as_bytes())
         && value.starts_with(b"=")
         && !value.contains(&b';')
     {
-        assert!(spoiled, "{ISSUER}");
+        assert!(is_cleared, "{ISSUER}");
     }
 }
 
 fn fields(text: &[u8]) -> Vec<HeaderValue> {
     let text: Vec<u8> = match std::str::from_utf8(text) {
-        Ok(text) => text.replace("$SESSION", &GOOD_TEXT).into_bytes(),
+        Ok(text) => text.replace("$SESSION", &VALID_TEXT).into_bytes(),
         Err(_) => text.to_vec(),
     };
     text.split(|&byte| byte == b'\n')
@@ -101,7 +105,7 @@ fn fields(text: &[u8]) -> Vec<HeaderValue> {
         .collect()
 }
 
-fn cut(plain: &[u8]) -> Vec<HeaderValue> {
+fn split(plain: &[u8]) -> Vec<HeaderValue> {
     let text = seal(plain);
     let count = usize::from(plain.first().copied().unwrap_or(1)).clamp(1, 9);
     let name = |number: usize| match count {

@@ -1,11 +1,11 @@
-//! Field lines of `Authorization`, against a reading of the grammar that shares nothing with the crate's.
+//! Field lines of `Authorization`, compared with an independent parser of the grammar.
 #![no_main]
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    // Lines are set off by a byte that no field value can hold.
+    // Lines are separated by a byte that a field value cannot contain.
     let lines: Vec<HeaderValue> = data
         .split(|byte| *byte == b'\n')
         .filter_map(|line| HeaderValue::from_bytes(line).ok())
@@ -15,29 +15,29 @@ fuzz_target!(|data: &[u8]| {
     for line in &lines {
         headers.append(AUTHORIZATION, line.clone());
     }
-    for takes_dpop in [false, true] {
-        let read = tower_oauth::fuzzing::credentials(&headers, takes_dpop);
-        assert_eq!(read, expected(&lines, takes_dpop), "{lines:?}");
+    for accepts_dpop in [false, true] {
+        let read = tower_oauth::fuzzing::credentials(&headers, accepts_dpop);
+        assert_eq!(read, expected(&lines, accepts_dpop), "{lines:?}");
         if let Ok(Some((scheme, token))) = read {
             let mut again = HeaderMap::new();
             again.insert(AUTHORIZATION, format!("{scheme}  {token}").parse().unwrap());
-            let read = tower_oauth::fuzzing::credentials(&again, takes_dpop);
+            let read = tower_oauth::fuzzing::credentials(&again, accepts_dpop);
             assert_eq!(read, Ok(Some((scheme, token))));
         }
     }
 });
 
-type Read = Result<Option<(&'static str, String)>, ()>;
+type Parsed = Result<Option<(&'static str, String)>, ()>;
 
-/// RFC 9110 §11.4: a scheme, then nothing, or spaces and what that scheme wants: one token68 here.
-fn expected(lines: &[HeaderValue], takes_dpop: bool) -> Read {
+/// Parses RFC 9110 §11.4: a scheme, then nothing, or spaces and one token68.
+fn expected(lines: &[HeaderValue], accepts_dpop: bool) -> Parsed {
     let line = match lines {
         [] => return Ok(None),
         [line] => line.as_bytes(),
         _ => return Err(()),
     };
     let (scheme, rest) = match line.iter().position(|byte| *byte == b' ') {
-        Some(at) => (&line[..at], Some(&line[at..])),
+        Some(space) => (&line[..space], Some(&line[space..])),
         None => (line, None),
     };
     let is_tchar = |byte: &u8| match byte {
@@ -49,7 +49,7 @@ fn expected(lines: &[HeaderValue], takes_dpop: bool) -> Read {
     }
     let scheme = match scheme.to_ascii_lowercase().as_slice() {
         b"bearer" => "Bearer",
-        b"dpop" if takes_dpop => "DPoP",
+        b"dpop" if accepts_dpop => "DPoP",
         _ => return Ok(None),
     };
     let token = std::str::from_utf8(rest.ok_or(())?).map_err(|_| ())?;

@@ -1,5 +1,5 @@
-//! DPoP proofs, header and payload by the fuzzer and the signature by the right key: what is accepted is
-//! for this request, this token, this key and this minute, and once.
+//! DPoP proofs with header and payload of the fuzzer and a signature of the right key. A proof is accepted only for this
+//! request, this token, this key and this minute, and once.
 #![no_main]
 
 use std::convert::Infallible;
@@ -20,12 +20,12 @@ use tower_oauth::issuer::StaticKeys;
 use tower_oauth::token::Dpop;
 use tower_oauth::{AuthorizationServer, BearerLayer};
 
-use still::{NOW, Still};
+use fixed_clock::{FixedClock, NOW};
 
-#[path = "support/still.rs"]
-mod still;
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 
-struct Setting {
+struct Fixture {
     key: Ed25519KeyPair,
     jwk: Value,
     token: String,
@@ -33,7 +33,7 @@ struct Setting {
     layer: BearerLayer,
 }
 
-static SETTING: LazyLock<Setting> = LazyLock::new(|| {
+static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let key = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
     let x = encode(key.public_key().as_ref());
     let jwk = json!({ "crv": "Ed25519", "kty": "OKP", "x": x });
@@ -48,8 +48,8 @@ static SETTING: LazyLock<Setting> = LazyLock::new(|| {
     );
     let keys = StaticKeys::from_jwks(&json!({ "keys": [jwk] }).to_string()).unwrap();
     let server = AuthorizationServer::new("https://id.example.com").unwrap();
-    let server = server.with_clock(Still).with_keys(keys);
-    Setting {
+    let server = server.with_clock(FixedClock).with_keys(keys);
+    Fixture {
         key,
         jwk,
         token_digest: encode(digest(&SHA256, token.as_bytes())),
@@ -69,45 +69,45 @@ fn sign(key: &Ed25519KeyPair, header: &str, payload: &str) -> String {
 }
 
 fuzz_target!(|data: &str| {
-    let setting = &*SETTING;
-    // What no fuzzer would find by itself.
-    let text = data.replace("$JWK", &setting.jwk.to_string());
-    let text = text.replace("$ATH", &setting.token_digest);
+    let fixture = &*FIXTURE;
+    // Values that a fuzzer cannot find by itself.
+    let text = data.replace("$JWK", &fixture.jwk.to_string());
+    let text = text.replace("$ATH", &fixture.token_digest);
     let (header, payload) = text.split_once('\n').unwrap_or((&text, "{}"));
-    let proof = sign(&setting.key, header, payload);
+    let proof = sign(&fixture.key, header, payload);
 
     let dpop = Dpop::new("https://api.example.com")
         .unwrap()
-        .with_clock(Still);
-    let layer = setting.layer.clone().with_dpop(dpop);
-    let status = show(&layer, &proof);
+        .with_clock(FixedClock);
+    let layer = fixture.layer.clone().with_dpop(dpop);
+    let status = present(&layer, &proof);
     if status == 200 {
         check(header, payload);
-        assert_eq!(show(&layer, &proof), 401, "a proof is good once");
+        assert_eq!(present(&layer, &proof), 401, "a proof is accepted once");
     } else {
         assert_eq!(status, 401);
-        let good = [
+        let valid = [
             include_str!("../seeds/dpop/good"),
             include_str!("../seeds/dpop/odd"),
         ];
-        assert!(!good.contains(&data));
+        assert!(!valid.contains(&data));
     }
 });
 
-fn show(layer: &BearerLayer, proof: &str) -> u16 {
+fn present(layer: &BearerLayer, proof: &str) -> u16 {
     let mut service = layer.layer(tower::service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(()))
     }));
     let request = Request::get("https://api.example.com/a?b")
-        .header("authorization", format!("DPoP {}", SETTING.token))
+        .header("authorization", format!("DPoP {}", FIXTURE.token))
         .header("dpop", proof);
-    let mut answer = pin!(service.call(request.body(()).unwrap()));
-    // Memory and the keys at hand: nothing has to be waited for.
-    match answer
+    let mut response = pin!(service.call(request.body(()).unwrap()));
+    // Replay detection in memory and static keys: nothing has to wait.
+    match response
         .as_mut()
         .poll(&mut Context::from_waker(Waker::noop()))
     {
-        Poll::Ready(Ok(answer)) => answer.status().as_u16(),
+        Poll::Ready(Ok(response)) => response.status().as_u16(),
         other => panic!("{other:?}"),
     }
 }
@@ -116,13 +116,13 @@ fn check(header: &str, payload: &str) {
     let header: Value = serde_json::from_str(header).unwrap();
     assert_eq!(header["typ"], "dpop+jwt");
     assert!(["EdDSA", "Ed25519"].contains(&header["alg"].as_str().unwrap()));
-    assert_eq!(header["jwk"]["x"], SETTING.jwk["x"]);
+    assert_eq!(header["jwk"]["x"], FIXTURE.jwk["x"]);
     assert!(header["jwk"].get("d").is_none());
     assert!(header.get("crit").is_none());
 
     let claims: Value = serde_json::from_str(payload).unwrap();
     assert_eq!(claims["htm"], "GET");
-    assert_eq!(claims["ath"], SETTING.token_digest.as_str());
+    assert_eq!(claims["ath"], FIXTURE.token_digest.as_str());
     assert!((1..=256).contains(&claims["jti"].as_str().unwrap().len()));
     let age = NOW as f64 - claims["iat"].as_f64().unwrap();
     assert!((-11.0..=60.0).contains(&age), "{age}");

@@ -1,4 +1,4 @@
-//! Answers of an introspection endpoint: what lets a request through says so by itself, to any reader.
+//! Introspection responses: a request is accepted only if an independent parser also finds an acceptable token.
 #![no_main]
 
 use std::cell::Cell;
@@ -15,12 +15,12 @@ use tower::{Layer as _, ServiceExt as _};
 use tower_oauth::token::IntrospectionVerifier;
 use tower_oauth::{AuthorizationServer, BearerLayer, Client};
 
-use still::{NOW, Still};
+use fixed_clock::{FixedClock, NOW};
 
-#[path = "support/still.rs"]
-mod still;
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 
-static ANSWER: LazyLock<Arc<Mutex<Bytes>>> = LazyLock::new(Arc::default);
+static RESPONSE: LazyLock<Arc<Mutex<Bytes>>> = LazyLock::new(Arc::default);
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_current_thread()
         .build()
@@ -28,14 +28,14 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
 });
 static LAYER: LazyLock<BearerLayer> = LazyLock::new(|| {
     let endpoint = tower::service_fn(async |_: Request<Bytes>| {
-        let answer = ANSWER.lock().unwrap().clone();
-        let answer = Response::builder()
+        let response = RESPONSE.lock().unwrap().clone();
+        let response = Response::builder()
             .header(CONTENT_TYPE, "application/json")
-            .body(answer);
-        Ok::<_, Infallible>(answer.unwrap())
+            .body(response);
+        Ok::<_, Infallible>(response.unwrap())
     });
     let server = AuthorizationServer::new("https://id.example.com").unwrap();
-    let server = server.with_clock(Still).with_back_channel(endpoint);
+    let server = server.with_clock(FixedClock).with_back_channel(endpoint);
     let client = Client::confidential("api", "secret");
     let verifier = IntrospectionVerifier::new(&server, client, "api").unwrap();
     let verifier = verifier
@@ -49,17 +49,17 @@ thread_local! {
 }
 
 fuzz_target!(|data: &[u8]| {
-    *ANSWER.lock().unwrap() = Bytes::copy_from_slice(data);
-    // A token of its own for each answer, or the one before would be remembered.
+    *RESPONSE.lock().unwrap() = Bytes::copy_from_slice(data);
+    // A new token for each response, because results are cached.
     let number = COUNT.replace(COUNT.get() + 1);
     let service = LAYER.layer(tower::service_fn(async |_: Request<()>| {
         Ok::<_, Infallible>(Response::new(()))
     }));
     let request = Request::get("/").header("authorization", format!("Bearer t{number}"));
-    let answer = RUNTIME
+    let response = RUNTIME
         .block_on(service.oneshot(request.body(()).unwrap()))
         .unwrap();
-    match answer.status().as_u16() {
+    match response.status().as_u16() {
         200 => check(data),
         status => {
             assert!([401, 503].contains(&status), "{status}");
@@ -68,20 +68,20 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn check(answer: &[u8]) {
-    let answer: Value = serde_json::from_slice(answer).unwrap();
-    assert_eq!(answer["active"], true);
-    let named = match &answer["aud"] {
+fn check(response: &[u8]) {
+    let response: Value = serde_json::from_slice(response).unwrap();
+    assert_eq!(response["active"], true);
+    let has_audience = match &response["aud"] {
         Value::Array(many) => many.iter().any(|one| one == "api"),
         one => one == "api",
     };
-    assert!(named);
+    assert!(has_audience);
     assert!(
-        answer
+        response
             .get("iss")
             .is_none_or(|iss| iss == "https://id.example.com")
     );
-    let time = |name: &str| answer.get(name).map(|time| time.as_f64().unwrap());
+    let time = |name: &str| response.get(name).map(|time| time.as_f64().unwrap());
     assert!(time("exp").is_none_or(|exp| exp.floor() + 30.0 > NOW as f64));
     for name in ["nbf", "iat"] {
         assert!(
@@ -89,9 +89,11 @@ fn check(answer: &[u8]) {
             "{name}"
         );
     }
-    // Nothing here checks what a token is bound to.
-    assert!(answer.get("cnf").is_none());
-    let kind = answer.get("token_type").map(|kind| kind.as_str().unwrap());
-    assert!(kind.is_none_or(|kind| kind.eq_ignore_ascii_case("Bearer")));
-    assert!(answer.get("at_hash").is_none() && answer.get("c_hash").is_none());
+    // The layer accepts no sender-constrained tokens.
+    assert!(response.get("cnf").is_none());
+    let token_type = response
+        .get("token_type")
+        .map(|value| value.as_str().unwrap());
+    assert!(token_type.is_none_or(|value| value.eq_ignore_ascii_case("Bearer")));
+    assert!(response.get("at_hash").is_none() && response.get("c_hash").is_none());
 }

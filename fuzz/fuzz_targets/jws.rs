@@ -1,5 +1,5 @@
-//! Tokens: what is read has one spelling and says what another JSON reader sees, and nothing has a good
-//! signature but what the owner of the key signed.
+//! Tokens: a parsed token has a canonical encoding and the content that an independent JSON parser finds. A signature
+//! verifies only for the tokens that the owner of the key has signed.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_oauth::fuzzing::{Keys, jws};
 
-/// The key of RFC 8037 appendix A.2, and all that was ever signed with it.
+/// The key of RFC 8037 §A.2, and all texts that were signed with it.
 static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let key = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     Keys::read(format!("{{\"keys\":[{key}]}}").as_bytes()).unwrap()
@@ -22,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     check(token);
-    // The same as the text of a header, since few inputs get through base64url by chance.
+    // Also as the text of a header, since few inputs are valid base64url by chance.
     let (header, rest) = token.split_once('\n').unwrap_or((token, "{}"));
     let [header, payload] = [header, rest].map(|part| URL_SAFE_NO_PAD.encode(part));
     check(&format!("{header}.{payload}.c2lnbmF0dXJl"));

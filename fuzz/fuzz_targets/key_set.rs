@@ -1,4 +1,4 @@
-//! Key sets: what is used of one is there, is public, and is for the algorithm it is used for.
+//! Key sets: a selected key is in the document, is public, and is for the algorithm that it is selected for.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

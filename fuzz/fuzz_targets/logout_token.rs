@@ -1,5 +1,5 @@
-//! Logout tokens, header and payload by the fuzzer and the signature by the right key: what ends sessions
-//! says so to any reader, is for this client and of this hour, and is good once.
+//! Logout tokens with header and payload of the fuzzer and a signature of the right key. A token that ends sessions is a
+//! recent logout token for this client by an independent parser too, and is accepted once.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -8,21 +8,23 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tower_oauth::store::MemoryStore;
 
+use fixed_clock::{FixedClock, NOW};
 use shop::{ISSUER, Shop};
-use still::{NOW, Still};
 
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 #[allow(dead_code)]
 #[path = "support/shop.rs"]
 mod shop;
-#[path = "support/still.rs"]
-mod still;
 
 const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 fuzz_target!(|data: &str| {
-    // A memory of its own, or what was seen before would be refused.
+    // A store for replay detection, which starts empty.
     static SHOP: LazyLock<Shop> = LazyLock::new(|| {
-        let store = MemoryStore::new().with_clock(Still).with_single_process();
+        let store = MemoryStore::new()
+            .with_clock(FixedClock)
+            .with_single_process();
         Shop::new(|login| login.with_shared_store(store))
     });
     static COUNT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
@@ -33,21 +35,25 @@ fuzz_target!(|data: &str| {
         .split_once('\n')
         .unwrap_or((r#"{"alg":"EdDSA"}"#, &text));
     let token = SHOP.sign(header, payload);
-    match SHOP.tell(&token) {
+    match SHOP.post_logout_token(&token) {
         200 => {
             check(header, payload);
-            assert_eq!(SHOP.tell(&token), 400, "a logout token is good once");
+            assert_eq!(
+                SHOP.post_logout_token(&token),
+                400,
+                "a logout token is accepted once"
+            );
         }
-        // The memory is full by and by; nothing is judged then.
+        // The store fills up. Then no token is accepted.
         503 => {}
         status => {
             assert_eq!(status, 400);
-            let good = [
+            let valid = [
                 include_str!("../seeds/logout_token/session"),
                 include_str!("../seeds/logout_token/person"),
             ];
-            let good = good.map(|good| good.replace("$EVENT", &format!(r#""{EVENT}":{{}}"#)));
-            assert!(!good.contains(&data));
+            let valid = valid.map(|text| text.replace("$EVENT", &format!(r#""{EVENT}":{{}}"#)));
+            assert!(!valid.contains(&data));
         }
     }
 });
@@ -63,11 +69,11 @@ fn check(header: &str, payload: &str) {
     }
     let claims: Value = serde_json::from_str(payload).unwrap();
     assert_eq!(claims["iss"], ISSUER);
-    let ours = match &claims["aud"] {
+    let is_for_client = match &claims["aud"] {
         Value::Array(all) => !all.is_empty() && all.iter().all(|one| one == "shop"),
         one => one == "shop",
     };
-    assert!(ours, "{}", claims["aud"]);
+    assert!(is_for_client, "{}", claims["aud"]);
     assert!(claims["events"][EVENT].is_object());
     assert!(claims.get("nonce").is_none());
     assert!(!claims["jti"].as_str().unwrap().is_empty());

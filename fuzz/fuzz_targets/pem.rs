@@ -1,4 +1,4 @@
-//! Keys in PEM: what is read is a canonical encoding, of the kind that the algorithm needs.
+//! Keys in PEM: an accepted key has a canonical encoding and the type that the algorithm requires.
 #![no_main]
 
 use base64::Engine as _;
@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use tower_oauth::Algorithm;
 use tower_oauth::issuer::StaticKeys;
 
-/// The last bytes of the object identifier that a key for the algorithm has.
+/// The last bytes of the object identifier of keys for the algorithm.
 const KINDS: [(Algorithm, &[u8]); 4] = [
     (Algorithm::Rs256, &[0x86, 0xf7, 0x0d, 1, 1, 1]),
     (Algorithm::Es256, &[0x86, 0x48, 0xce, 0x3d, 3, 1, 7]),
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(read, usize::from(read > 0 || seeds.contains(&data)));
 });
 
-/// How many of the algorithms it is a key for.
+/// Returns the number of algorithms that accept the key.
 fn check(pem: &str) -> usize {
     let mut read = 0;
     for (algorithm, identifier) in KINDS {
@@ -45,7 +45,7 @@ fn check(pem: &str) -> usize {
         let body = body.strip_suffix("-----ENDPUBLICKEY-----").unwrap();
         let der = STANDARD.decode(body).unwrap();
         assert_eq!(der[0], 0x30, "a sequence");
-        // Nothing follows it, and its length is in the shortest form.
+        // There is no trailing data, and the length has its shortest form.
         let length = match der[1] {
             short @ 0..0x80 => 2 + usize::from(short),
             0x81 => 3 + usize::from(der[2]),

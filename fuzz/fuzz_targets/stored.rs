@@ -1,8 +1,8 @@
-//! What a store holds: any bytes are a session of the one who has its ticket, or nobody's, and lists of any
-//! kind cost no more work than they have entries.
+//! Store content: any bytes give the session of the browser with its secret, or none, and the work for an index is
+//! proportional to its entries.
 //!
-//! The first byte says what the rest is. `s`: the plain text of a session, sealed as it is in a store, with
-//! its name put in. `r`: a session as raw bytes. Anything else: whatever stands under all other keys.
+//! The first byte selects the kind of input. `s`: the plaintext of a session, encrypted as in a store, with its name
+//! inserted. `r`: a session as raw bytes. Anything else: the value of all other keys.
 #![no_main]
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -17,33 +17,36 @@ use serde_json::json;
 use tower_oauth::fuzzing::sealed_in_store;
 use tower_oauth::store::{Expect, Key, Put, Record, Removed, Store, StoreError};
 
-use shop::{ISSUER, SESSION, Shop, encode, seen};
-use still::NOW;
+use fixed_clock::NOW;
+use shop::{ISSUER, SESSION, Shop, encode, user_of};
 
+#[path = "support/fixed_clock.rs"]
+mod fixed_clock;
 #[allow(dead_code)]
 #[path = "support/shop.rs"]
 mod shop;
-#[path = "support/still.rs"]
-mod still;
 
-const TICKET: [u8; 32] = [9; 32];
-const GOOD: &[u8] = include_bytes!("../seeds/stored/session");
+const SECRET: [u8; 32] = [9; 32];
+const VALID: &[u8] = include_bytes!("../seeds/stored/session");
 
-static SHOP: LazyLock<Shop> = LazyLock::new(|| Shop::new(|login| login.with_session_store(Held)));
-static HELD: Mutex<Vec<u8>> = Mutex::new(Vec::new());
-static VERBS: AtomicUsize = AtomicUsize::new(0);
+static SHOP: LazyLock<Shop> =
+    LazyLock::new(|| Shop::new(|login| login.with_session_store(FixedContent)));
+static CONTENT: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static OPERATIONS: AtomicUsize = AtomicUsize::new(0);
 
 fuzz_target!(|data: &[u8]| {
-    *HELD.lock().unwrap() = data.to_vec();
-    VERBS.store(0, Relaxed);
-    let cookie = format!("{SESSION}={}", encode(TICKET)).parse().unwrap();
-    let page = SHOP.go("/", &[cookie]).unwrap();
-    let who = seen(&page);
-    match (&who, data.first()) {
-        (Some(who), Some(b's')) => assert!(who["issuer"].is_string() && who["subject"].is_string()),
-        // Whoever can write to the store and nothing else signs nobody in.
-        (Some(_), _) => panic!("nobody sealed it"),
-        (None, _) => assert_ne!(data, GOOD),
+    *CONTENT.lock().unwrap() = data.to_vec();
+    OPERATIONS.store(0, Relaxed);
+    let cookie = format!("{SESSION}={}", encode(SECRET)).parse().unwrap();
+    let page = SHOP.get("/", &[cookie]).unwrap();
+    let user = user_of(&page);
+    match (&user, data.first()) {
+        (Some(user), Some(b's')) => {
+            assert!(user["issuer"].is_string() && user["subject"].is_string())
+        }
+        // Write access to the store alone does not sign a user in.
+        (Some(_), _) => panic!("it was not encrypted"),
+        (None, _) => assert_ne!(data, VALID),
     }
     if !matches!(data.first(), Some(b's' | b'r')) {
         let claims = json!({
@@ -51,31 +54,34 @@ fuzz_target!(|data: &[u8]| {
             "events": { "http://schemas.openid.net/event/backchannel-logout": {} },
         });
         let token = SHOP.sign(r#"{"alg":"EdDSA"}"#, &claims.to_string());
-        let status = SHOP.tell(&token);
+        let status = SHOP.post_logout_token(&token);
         assert!([200, 400, 503].contains(&status), "{status}");
     }
-    let verbs = VERBS.load(Relaxed);
-    assert!(verbs <= 500 + data.len() / 4, "{verbs} verbs");
+    let operations = OPERATIONS.load(Relaxed);
+    assert!(
+        operations <= 500 + data.len() / 4,
+        "{operations} operations"
+    );
 });
 
-struct Held;
+struct FixedContent;
 
-impl Store for Held {
+impl Store for FixedContent {
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
-        VERBS.fetch_add(1, Relaxed);
-        let held = HELD.lock().unwrap();
-        let Some((what, rest)) = held.split_first() else {
+        OPERATIONS.fetch_add(1, Relaxed);
+        let content = CONTENT.lock().unwrap();
+        let Some((kind, rest)) = content.split_first() else {
             return Ok(None);
         };
         let (purpose, name) = key.as_str().split_once(':').unwrap();
-        let value = match (purpose, what) {
+        let value = match (purpose, kind) {
             ("session", b's') => {
                 let mut plain = rest.to_vec();
-                // The name of the session stands behind the schema.
+                // The name of the session follows the schema version.
                 if let Some(place) = plain.get_mut(1..33) {
                     place.copy_from_slice(&URL_SAFE_NO_PAD.decode(name).unwrap());
                 }
-                sealed_in_store(&SHOP.key, &TICKET, name, SHOP.layer(), &plain)
+                sealed_in_store(&SHOP.key, &SECRET, name, SHOP.layer(), &plain)
             }
             ("session", b'r') => rest.to_vec(),
             ("session", _) | (_, b's' | b'r') => return Ok(None),
@@ -85,12 +91,12 @@ impl Store for Held {
     }
 
     async fn put(&self, _: &Key, _: Bytes, _: Duration, _: Expect) -> Result<Put, StoreError> {
-        VERBS.fetch_add(1, Relaxed);
+        OPERATIONS.fetch_add(1, Relaxed);
         Ok(Put::Stored(2))
     }
 
     async fn remove(&self, _: &Key, _: Expect) -> Result<Removed, StoreError> {
-        VERBS.fetch_add(1, Relaxed);
+        OPERATIONS.fetch_add(1, Relaxed);
         Ok(Removed::Removed)
     }
 }

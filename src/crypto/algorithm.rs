@@ -1,11 +1,12 @@
-//! The signature algorithms that can be allowed, RFC 7518 §3.1 and RFC 8037 §3.1.
+//! The supported signature algorithms (RFC 7518 §3.1, RFC 8037 §3.1).
 
 use std::fmt;
 
 /// A signature algorithm for JWTs.
 ///
-/// All are asymmetric. `none` and the HMAC family have no name here, so no setting can let them in
-/// (RFC 8725 §3.1).
+/// All are asymmetric. `none` and the HMAC algorithms have no variant, so no setting can allow them ([RFC 8725 §3.1]).
+///
+/// [RFC 8725 §3.1]: https://www.rfc-editor.org/rfc/rfc8725#section-3.1
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Algorithm {
@@ -25,11 +26,11 @@ pub enum Algorithm {
     Es256,
     /// ECDSA on P-384 with SHA-384.
     Es384,
-    /// EdDSA on Curve25519, sent as `EdDSA` or, by RFC 9864, as `Ed25519`.
+    /// EdDSA on Curve25519, named `EdDSA` or `Ed25519` (RFC 9864).
     EdDsa,
 }
 
-/// What a layer allows when nothing else is said.
+/// The algorithms that a verifier allows by default.
 pub(crate) const DEFAULT_ALGORITHMS: &[Algorithm] = &[
     Algorithm::Rs256,
     Algorithm::Ps256,
@@ -38,7 +39,7 @@ pub(crate) const DEFAULT_ALGORITHMS: &[Algorithm] = &[
     Algorithm::EdDsa,
 ];
 
-/// The kind of key an algorithm needs.
+/// The type of key that an algorithm requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyKind {
     Rsa,
@@ -48,7 +49,7 @@ pub(crate) enum KeyKind {
 }
 
 impl Algorithm {
-    /// The exact, case-sensitive name in a header or a key; `None` for all that is not listed here.
+    /// Returns the algorithm with this case-sensitive name (`alg`), if it is supported.
     pub(crate) fn from_name(name: &str) -> Option<Self> {
         Some(match name {
             "RS256" => Self::Rs256,
@@ -64,7 +65,7 @@ impl Algorithm {
         })
     }
 
-    /// The registered name.
+    /// Returns the registered name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Rs256 => "RS256",

@@ -1,4 +1,4 @@
-//! What sealed records are bound to besides their purpose and name.
+//! The login layer that sealed records are bound to.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use super::digest::sha256;
 
 /// The identity of the login layer that seals a record, as a digest.
 ///
-/// It is part of the associated data of every record, so a record opens only at a layer with the same
-/// identity. Layers with equal parts are one layer, in whichever process they are.
+/// It is part of the associated data of every record, so a record can be opened only by a layer with the same identity.
+/// Layers with equal parts have the same identity, also in different processes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Binding([u8; 32]);
 
@@ -33,7 +33,7 @@ impl Binding {
 }
 
 impl fmt::LowerHex for Binding {
-    /// Prints as many bytes as the precision says; all without one.
+    /// Writes as many bytes as the precision; all bytes without one.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = f.precision().unwrap_or(self.0.len());
         let mut bytes = self.0.iter().take(bytes);
@@ -41,7 +41,7 @@ impl fmt::LowerHex for Binding {
     }
 }
 
-/// Joins parts with the length of each in front, so that different lists of parts have different encodings.
+/// Joins parts, each preceded by its length, so that different lists of parts have different encodings.
 pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(parts.iter().map(|part| part.len() + LENGTH).sum());
     for part in parts {
@@ -52,7 +52,7 @@ pub(crate) fn join(parts: &[&[u8]]) -> Vec<u8> {
     joined
 }
 
-/// The version of what a binding is made of.
+/// The version of the parts of a binding.
 const LABEL: &[u8] = b"tower-oauth binding 1";
 const LENGTH: usize = 8;
 
@@ -80,10 +80,10 @@ mod tests {
             &["a", "", "b"],
             &["\0\0\0\0\0\0\0\u{1}a"],
         ];
-        for (at, one) in lists.iter().enumerate() {
-            for (other_at, other) in lists.iter().enumerate() {
-                let equal = Binding::new(one) == Binding::new(other);
-                assert_eq!(equal, at == other_at, "{one:?} {other:?}");
+        for (index, list) in lists.iter().enumerate() {
+            for (other_index, other) in lists.iter().enumerate() {
+                let equal = Binding::new(list) == Binding::new(other);
+                assert_eq!(equal, index == other_index, "{list:?} {other:?}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The keys that seal cookies: where they come from and how they are rotated.
+//! [`CookieKey`]: the keys that encrypt cookies, and their rotation.
 
 use std::fmt;
 use std::path::Path;
@@ -10,26 +10,25 @@ use super::seal::SealingKey;
 use super::{key_file, key_text};
 use crate::config_error::ConfigError;
 
-/// The key that seals the cookies of a [`LoginLayer`](crate::LoginLayer), and older ones that may
-/// still open them.
+/// The key that encrypts and authenticates the cookies of a [`LoginLayer`](crate::LoginLayer), and previous keys that
+/// can still decrypt them.
 ///
-/// At least 32 bytes that nobody can guess, the same on every machine that serves the application.
-/// Whoever holds the key can make a session for any user: keep it where the client secret is kept.
+/// A key has at least 32 random bytes and is the same on every machine that serves the application. An attacker with the key
+/// can create a session for any user, so protect it like the client secret.
 ///
-/// | where the key is | how it comes in |
+/// | Key | Use |
 /// | --- | --- |
-/// | nowhere yet: tests, first steps | [`generate`](Self::generate): everybody is signed out at a restart |
-/// | on one machine with a disk | [`from_file_or_create`](Self::from_file_or_create): made at the first start |
-/// | in an environment variable | [`from_env`](Self::from_env) |
-/// | in a mounted secret | [`from_file`](Self::from_file) |
-/// | in a secret manager | [`from_text`](Self::from_text), [`from_bytes`](Self::from_bytes) |
+/// | none yet: tests, development | [`generate`](Self::generate): a restart signs all users out |
+/// | file on a single machine | [`from_file_or_create`](Self::from_file_or_create): created on first start |
+/// | environment variable | [`from_env`](Self::from_env) |
+/// | mounted secret | [`from_file`](Self::from_file) |
+/// | secret manager | [`from_text`](Self::from_text), [`from_bytes`](Self::from_bytes) |
 ///
-/// A key for any of them is printed by `openssl rand -base64 32`, and by
-/// [`generate_text`](Self::generate_text) where there is no `openssl`.
+/// To create a key, run `openssl rand -base64 32` or call [`generate_text`](Self::generate_text).
 ///
-/// To rotate: put the new key first and keep the old one behind it until the sessions sealed with it
-/// have ended (8 hours by default), as in `COOKIE_KEY=new,old` or with [`add_previous`](Self::add_previous).
-/// A session is sealed with the new key the next time it is written.
+/// To rotate keys, put the new key first and keep the old one until the sessions encrypted with it have ended (8 hours
+/// by default): `COOKIE_KEY=new,old`, or [`add_previous`](Self::add_previous). A session is encrypted with the new key
+/// the next time its cookie is written.
 ///
 /// ```
 /// use tower_oauth::CookieKey;
@@ -41,16 +40,16 @@ use crate::config_error::ConfigError;
 /// ```
 #[derive(Clone)]
 pub struct CookieKey {
-    /// The first seals; all open (`L41`).
+    /// The first key encrypts; all of them decrypt.
     ring: Vec<SealingKey>,
 }
 
 impl CookieKey {
-    /// Takes 32 or more bytes of key material, as they come out of a random generator.
+    /// Creates a key from 32 or more bytes of a random number generator.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] for fewer than 32 bytes.
+    /// [`ConfigError::Secret`] if there are fewer than 32 bytes.
     pub fn from_bytes(material: &[u8]) -> Result<Self, ConfigError> {
         key_text::check_length(SETTING, material)?;
         Ok(Self {
@@ -58,22 +57,22 @@ impl CookieKey {
         })
     }
 
-    /// Reads the environment variable `name`: 32 or more bytes in base64 (either alphabet, padded or
-    /// not) or in hexadecimal, as `openssl rand -base64 32` prints them.
+    /// Reads keys from the environment variable `name`: 32 or more bytes in base64 (either alphabet, padded or not) or
+    /// in hexadecimal, as printed by `openssl rand -base64 32`.
     ///
-    /// Several keys are separated by commas or stand on lines of their own: the first seals, the others only open. A passphrase is
-    /// refused, since what one can remember another can guess.
+    /// Separate several keys by commas or line breaks: the first encrypts, the others only decrypt. A passphrase is
+    /// rejected, because it can be guessed.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] when the variable is missing or holds anything else. The message never
-    /// repeats the value.
+    /// [`ConfigError::Secret`] if the variable is not set or contains anything else. The error does not contain the
+    /// value.
     pub fn from_env(name: &str) -> Result<Self, ConfigError> {
         let value = key_text::from_env(SETTING, name)?;
         Self::from_text(&value)
     }
 
-    /// The same from a text that came some other way, from a secret manager for example.
+    /// Reads keys from a text in the format of [`from_env`](Self::from_env), for example from a secret manager.
     ///
     /// # Errors
     ///
@@ -87,24 +86,24 @@ impl CookieKey {
         Ok(Self { ring })
     }
 
-    /// The same from a file, such as a secret that is mounted into a container. It is read once, at this
-    /// call, which waits for the disk.
+    /// Reads keys from a file in the format of [`from_env`](Self::from_env), such as a secret that is mounted into a
+    /// container. The file is read once, with blocking I/O.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where the file cannot be read, is longer than 64 KiB or holds anything but
-    /// keys. The message repeats neither the content nor the path.
+    /// [`ConfigError::Secret`] if the file cannot be read, is longer than 64 KiB or contains anything but keys. The error
+    /// contains neither the content nor the path.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let text = key_text::from_file(SETTING, path.as_ref())?;
         Self::from_text(&text)
     }
 
-    /// The same, and where there is no file yet, one is made with a new key: nothing to prepare, and
-    /// sessions live on over restarts.
+    /// Reads keys from a file, and first creates it with a new key if it does not exist. Sessions survive restarts
+    /// without any preparation.
     ///
-    /// For one machine whose disk outlives the process. Several machines would each make a key of their
-    /// own, and each would sign out whom another signed in. On Unix only its owner can read the file.
-    /// Processes that start at once agree on one key.
+    /// For a single machine with a persistent disk. Several machines would each create a different key and could not
+    /// decrypt each other's cookies. On Unix, only the owner can read the file. Processes that start at the same time
+    /// use the same key.
     ///
     /// ```
     /// use tower_oauth::CookieKey;
@@ -120,17 +119,17 @@ impl CookieKey {
     ///
     /// # Errors
     ///
-    /// As [`from_file`](Self::from_file), and where the file cannot be written.
+    /// As [`from_file`](Self::from_file), and if the file cannot be written.
     pub fn from_file_or_create(path: impl AsRef<Path>) -> Result<Self, ConfigError> {
         let path = path.as_ref();
         if !path.exists() {
-            let text = key_text::write(&*key_text::generate(SETTING)?);
+            let text = key_text::encode(&*key_text::generate(SETTING)?);
             key_file::create(SETTING, path, &text)?;
         }
         Self::from_file(path)
     }
 
-    /// A new key as text, for where the others read it from: print it once, and keep it.
+    /// Generates a new key as text in the format of [`from_env`](Self::from_env). Print it once and store it.
     ///
     /// ```
     /// use tower_oauth::CookieKey;
@@ -143,24 +142,24 @@ impl CookieKey {
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] when the operating system gives no randomness.
+    /// [`ConfigError::Secret`] if the random number generator of the operating system fails.
     pub fn generate_text() -> Result<String, ConfigError> {
-        let text = key_text::write(&*key_text::generate(SETTING)?);
+        let text = key_text::encode(&*key_text::generate(SETTING)?);
         Ok(text.as_str().to_owned())
     }
 
-    /// A key that lives as long as this process: every restart signs everybody out, and no two
-    /// machines share it. Good for tests and first steps.
+    /// Generates a key that exists only in this process: a restart signs all users out, and machines do not share it.
+    /// For tests and development.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] when the operating system gives no randomness.
+    /// [`ConfigError::Secret`] if the random number generator of the operating system fails.
     pub fn generate() -> Result<Self, ConfigError> {
         let material = key_text::generate(SETTING)?;
         Self::from_bytes(&*material)
     }
 
-    /// Adds a key that no longer seals but still opens what it sealed.
+    /// Adds a previous key, which decrypts cookies but does not encrypt them.
     #[must_use]
     pub fn add_previous(mut self, previous: Self) -> Self {
         self.ring.extend(previous.ring);
@@ -184,20 +183,20 @@ impl fmt::Debug for CookieKey {
 }
 
 impl SealingKey {
-    /// The key and its id come from the material by digests with different prefixes, so that neither
-    /// tells the other.
+    /// Derives key and id from the material by digests with different prefixes, so that the public id reveals nothing
+    /// about the key.
     fn derive(material: &[u8]) -> Self {
         let mut key = Zeroizing::new([0; 32]);
-        key.copy_from_slice(&prefixed(b"tower-oauth cookie key 1\0", material));
+        key.copy_from_slice(&prefixed_digest(b"tower-oauth cookie key 1\0", material));
         let mut root = Zeroizing::new([0; 32]);
-        root.copy_from_slice(&prefixed(b"tower-oauth ticket root 1\0", material));
+        root.copy_from_slice(&prefixed_digest(b"tower-oauth ticket root 1\0", material));
         let mut id = [0; 4];
-        id.copy_from_slice(&prefixed(b"tower-oauth cookie key id 1\0", material)[..4]);
+        id.copy_from_slice(&prefixed_digest(b"tower-oauth cookie key id 1\0", material)[..4]);
         Self::new(id, &key, root)
     }
 }
 
-fn prefixed(prefix: &[u8], material: &[u8]) -> Zeroizing<Vec<u8>> {
+fn prefixed_digest(prefix: &[u8], material: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut input = Zeroizing::new(Vec::with_capacity(prefix.len() + material.len()));
     input.extend_from_slice(prefix);
     input.extend_from_slice(material);
@@ -214,7 +213,7 @@ mod tests {
     #[test]
     fn a_key_is_32_bytes_in_base64_or_hexadecimal_and_nothing_else() {
         let hex = "00112233445566778899aabbccddeeff00112233445566778899AABBCCDDEEFF";
-        for (text, good) in [
+        for (text, is_valid) in [
             (hex, true),
             (&hex[..62], false),
             (&hex[..63], false),
@@ -228,7 +227,7 @@ mod tests {
             (",", false),
         ] {
             let key = CookieKey::from_text(text);
-            assert_eq!(key.is_ok(), good, "{text}");
+            assert_eq!(key.is_ok(), is_valid, "{text}");
             if let Err(error) = key {
                 assert!(
                     text.len() < 2 || !error.to_string().contains(text),
@@ -242,17 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn one_key_in_two_spellings_is_one_key() {
+    fn different_encodings_of_a_key_are_the_same_key() {
         let material = [7_u8; 32];
-        let spellings = [
+        let encodings = [
             CookieKey::from_bytes(&material).unwrap(),
             CookieKey::from_text(&"07".repeat(32)).unwrap(),
             CookieKey::from_text(&base64url::encode(&material)).unwrap(),
         ];
         assert!(
-            spellings
+            encodings
                 .iter()
-                .all(|key| key.ring[0].id() == spellings[0].ring[0].id())
+                .all(|key| key.ring[0].id() == encodings[0].ring[0].id())
         );
     }
 }

@@ -1,11 +1,11 @@
-//! HMAC with SHA-256 (RFC 2104), over the digest of whichever backend is in use.
+//! HMAC-SHA-256 (RFC 2104) with the digest of the enabled backend.
 
 use super::digest::sha256;
 use zeroize::Zeroizing;
 
 const BLOCK: usize = 64;
 
-/// The whole tag, 32 bytes.
+/// Returns the untruncated tag of 32 bytes.
 pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
     let mut block = Zeroizing::new([0_u8; BLOCK]);
     if key.len() > BLOCK {
@@ -28,7 +28,7 @@ mod tests {
     use crate::crypto::base64url;
 
     #[test]
-    fn the_hmac_is_the_one_of_rfc_4231() {
+    fn tags_match_the_examples_of_rfc_4231() {
         let tag = hmac_sha256(b"Jefe", b"what do ya want for nothing?");
         assert_eq!(
             base64url::encode(&tag),

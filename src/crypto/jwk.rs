@@ -1,10 +1,10 @@
-//! A public key as it stands in a key set, RFC 7517 §4: read strictly, prepared once.
+//! A public key of a key set (RFC 7517 §4), parsed strictly and prepared once.
 
 use super::backend::PublicKey;
 use super::{Algorithm, KeyKind, base64url, pem, roca};
 use crate::protocol::json::Object;
 
-/// The numbers of a public key, of the right size for their kind.
+/// The parameters of a public key, of the right size for its type.
 #[derive(Debug, PartialEq)]
 pub(crate) enum KeyMaterial {
     Rsa {
@@ -18,7 +18,7 @@ pub(crate) enum KeyMaterial {
     Ed25519(Vec<u8>),
 }
 
-/// A key that may verify signatures, with each algorithm it may verify prepared.
+/// A key for verifying signatures, prepared for each algorithm that it may verify.
 #[derive(Debug)]
 pub(crate) struct Jwk {
     key_id: Option<Box<str>>,
@@ -26,7 +26,7 @@ pub(crate) struct Jwk {
     prepared: Vec<(Algorithm, PublicKey)>,
 }
 
-/// Every algorithm a key can be prepared for.
+/// All algorithms that a key can be prepared for.
 const ALL: [Algorithm; 9] = [
     Algorithm::Rs256,
     Algorithm::Ps256,
@@ -39,11 +39,11 @@ const ALL: [Algorithm; 9] = [
     Algorithm::Ps512,
 ];
 
-/// Members that only a private or a symmetric key has (RFC 7518 §6).
-const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+/// Members of private and symmetric keys (RFC 7518 §6).
+const PRIVATE_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 impl Jwk {
-    /// Reads a key; the error says why it is dropped, for the log (`J16`).
+    /// Parses a key. The error says why it is ignored, for the log.
     pub(crate) fn read(jwk: &Object<'_>) -> Result<Self, &'static str> {
         check_public(jwk)?;
         check_purpose(jwk)?;
@@ -51,7 +51,7 @@ impl Jwk {
         let material = read_material(jwk)?;
         let algorithms: Vec<Algorithm> =
             match jwk.string("alg").map_err(|_| "its alg is not a string")? {
-                // One key, one algorithm, where the server says which (`A3`, RFC 8725 §3.1).
+                // RFC 8725 §3.1: a key is used with one algorithm, if the server specifies it.
                 Some(name) => vec![Algorithm::from_name(name).ok_or("its alg is not supported")?],
                 None => ALL
                     .into_iter()
@@ -63,7 +63,7 @@ impl Jwk {
             .filter_map(|one| PublicKey::prepare(&material, one).map(|key| (one, key)))
             .collect();
         if prepared.is_empty() {
-            return Err("its numbers are not a key of its kind, or its alg is of another kind");
+            return Err("its parameters are invalid, or its alg does not fit its type");
         }
         Ok(Self {
             key_id: key_id.map(Box::from),
@@ -72,7 +72,7 @@ impl Jwk {
         })
     }
 
-    /// Reads a key in PEM that was given by hand, for the one algorithm it is meant for (`A3`).
+    /// Parses a configured key in PEM, for one algorithm.
     pub(crate) fn from_pem(
         key_id: Option<&str>,
         algorithm: Algorithm,
@@ -82,7 +82,8 @@ impl Jwk {
         if material.kind() != algorithm.key_kind() {
             return Err("it is not a key for this algorithm");
         }
-        let key = PublicKey::prepare(&material, algorithm).ok_or("its point is off the curve")?;
+        let key =
+            PublicKey::prepare(&material, algorithm).ok_or("its point is not on the curve")?;
         Ok(Self {
             key_id: key_id.map(Box::from),
             material,
@@ -94,7 +95,7 @@ impl Jwk {
         self.key_id.as_deref()
     }
 
-    /// Whether both are the same key: same id, same numbers, for the same algorithms.
+    /// Returns whether both have the same id, parameters and algorithms.
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let algorithms = |key: &Self| key.prepared.iter().map(|(one, _)| *one).collect::<Vec<_>>();
         self.key_id == other.key_id
@@ -102,13 +103,13 @@ impl Jwk {
             && algorithms(self) == algorithms(other)
     }
 
-    /// Whether there is an algorithm that both may verify.
+    /// Returns whether both may verify a common algorithm.
     pub(crate) fn shares_algorithm_with(&self, other: &Self) -> bool {
         let mut ours = self.prepared.iter();
         ours.any(|(one, _)| other.for_algorithm(*one).is_some())
     }
 
-    /// The key prepared for this algorithm, where it may be used for it.
+    /// Returns the key prepared for this algorithm, if the key may be used with it.
     pub(crate) fn for_algorithm(&self, algorithm: Algorithm) -> Option<&PublicKey> {
         self.prepared
             .iter()
@@ -127,18 +128,21 @@ impl KeyMaterial {
     }
 }
 
-/// Whoever shows a private key has lost it; what it signs proves nothing.
+/// Rejects a key with private members: a published private key proves nothing.
 pub(super) fn check_public(jwk: &Object<'_>) -> Result<(), &'static str> {
-    if PRIVATE.iter().any(|name| jwk.member(name).is_some()) {
+    if PRIVATE_MEMBERS
+        .iter()
+        .any(|name| jwk.member(name).is_some())
+    {
         return Err("it has private members");
     }
     Ok(())
 }
 
-/// Twice as many as there are names for (RFC 7517 §4.3).
+/// Twice the number of registered operations (RFC 7517 §4.3), which bounds the search for duplicates.
 const MAX_OPERATIONS: usize = 16;
 
-/// `use` and `key_ops`, where present, must allow verifying (RFC 7517 §4.2, §4.3).
+/// Checks that `use` and `key_ops`, if present, allow verification (RFC 7517 §4.2, §4.3).
 pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
         Ok(None | Some("sig")) => {}
@@ -146,18 +150,18 @@ pub(super) fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     }
     let Some(operations) = jwk
         .strings("key_ops")
-        .map_err(|_| "its key_ops is no list of strings")?
+        .map_err(|_| "its key_ops is not a list of strings")?
     else {
         return Ok(());
     };
     if operations.len() > MAX_OPERATIONS {
         return Err("its key_ops is too long");
     }
-    let repeated = operations
+    let has_duplicates = operations
         .iter()
         .enumerate()
-        .any(|(at, one)| operations[..at].contains(one));
-    if repeated || !operations.contains(&"verify") {
+        .any(|(index, one)| operations[..index].contains(one));
+    if has_duplicates || !operations.contains(&"verify") {
         return Err("its key_ops does not allow verify");
     }
     Ok(())
@@ -169,8 +173,8 @@ pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static st
             .string(name)
             .ok()
             .flatten()
-            .ok_or("a number of it is missing")?;
-        base64url::decode(text).ok_or("a number of it is not base64url")
+            .ok_or("a parameter is missing")?;
+        base64url::decode(text).ok_or("a parameter is not base64url")
     };
     let curve = jwk.string("crv").map_err(|_| "its crv is not a string")?;
     match (jwk.string("kty").ok().flatten(), curve) {
@@ -186,15 +190,15 @@ pub(super) fn read_material(jwk: &Object<'_>) -> Result<KeyMaterial, &'static st
             if key.len() == 32 {
                 Ok(KeyMaterial::Ed25519(key))
             } else {
-                Err("its x has a wrong length")
+                Err("its x has the wrong length")
             }
         }
         _ => Err("its kty or crv is not supported"),
     }
 }
 
-/// An odd number of 2048 to 8192 bits and an odd exponent from 3 to 2^33: below is forgeable, above is
-/// a way to make every verification expensive (`J16`, `X9`).
+/// Checks an RSA key: an odd modulus of 2048 to 8192 bits and an odd exponent from 3 to 2^33. Smaller keys can be
+/// forged (RFC 7518 §3.3); larger ones would make every verification expensive.
 pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &'static str> {
     let modulus = without_leading_zeros(modulus);
     let exponent = without_leading_zeros(exponent);
@@ -202,7 +206,7 @@ pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &
         modulus.len() * 8 - usize::try_from(first.leading_zeros()).unwrap_or(0)
     });
     if !(2048..=8192).contains(&bits) {
-        return Err("its modulus is not of 2048 to 8192 bits");
+        return Err("its modulus does not have 2048 to 8192 bits");
     }
     if modulus.last().is_none_or(|last| last % 2 == 0) {
         return Err("its modulus is even");
@@ -214,8 +218,8 @@ pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &
     if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
         return Err("its exponent is even, 1 or too large");
     }
-    if roca::has_mark(modulus) {
-        return Err("its modulus is of a generator that is broken");
+    if roca::is_vulnerable(modulus) {
+        return Err("its modulus is vulnerable to ROCA (CVE-2017-15361)");
     }
     Ok(KeyMaterial::Rsa {
         modulus: modulus.to_vec(),
@@ -228,10 +232,10 @@ fn without_leading_zeros(number: &[u8]) -> &[u8] {
     &number[zeros..]
 }
 
-/// Coordinates have the full length of the field (RFC 7518 §6.2.1.2).
+/// Returns the uncompressed point. Coordinates have the full length of the field (RFC 7518 §6.2.1.2).
 fn point(x: &[u8], y: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
     if x.len() != length || y.len() != length {
-        return Err("a coordinate has a wrong length");
+        return Err("a coordinate has the wrong length");
     }
     Ok([&[0x04], x, y].concat())
 }

@@ -1,4 +1,4 @@
-//! A file for a key that nobody has yet.
+//! Creation of a key file.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
@@ -8,37 +8,37 @@ use super::base64url;
 use crate::config_error::ConfigError;
 use crate::random::Random;
 
-/// Makes the file, whole and at once. Where somebody else made it meanwhile, theirs stays.
+/// Creates the file atomically. If another process has created it in the meantime, that file stays.
 pub(super) fn create(setting: &'static str, path: &Path, text: &str) -> Result<(), ConfigError> {
-    let refused = |_| ConfigError::Secret {
+    let failed = |_| ConfigError::Secret {
         setting,
-        reason: "the file is not there and cannot be made",
+        reason: "the file does not exist and cannot be created",
     };
-    let draft = draft_beside(setting, path)?;
-    // A link appears with all of the text in it, and is refused where there is a file: whoever reads
-    // finds a whole key, and the same as everybody else.
-    let made = write(&draft, text).and_then(|()| match fs::hard_link(&draft, path) {
+    let temporary = temporary_path(setting, path)?;
+    // A hard link appears with its full content and fails if the file exists, so every process reads the same
+    // complete key.
+    let created = write(&temporary, text).and_then(|()| match fs::hard_link(&temporary, path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
-        // Some file systems know no links; two processes that start at once on one of them may each make
-        // a key.
-        Err(_) => fs::rename(&draft, path),
+        // Some file systems have no hard links. There, two processes that start at the same time can each create a
+        // key.
+        Err(_) => fs::rename(&temporary, path),
         Ok(()) => Ok(()),
     });
-    // The draft is gone already where it was renamed, and a key that is left lying about helps nobody.
-    let _ = fs::remove_file(&draft);
-    made.map_err(refused)
+    // No copy of the key may stay behind. After a rename the temporary file no longer exists.
+    let _ = fs::remove_file(&temporary);
+    created.map_err(failed)
 }
 
-fn draft_beside(setting: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
-    let salt = Random::system()
+fn temporary_path(setting: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
+    let suffix = Random::system()
         .bytes::<9>()
         .map_err(|_| ConfigError::Secret {
             setting,
-            reason: "the operating system gave no randomness",
+            reason: "the random number generator of the operating system failed",
         })?;
     let mut name = path.as_os_str().to_owned();
     name.push(".");
-    name.push(base64url::encode(&salt));
+    name.push(base64url::encode(&suffix));
     Ok(name.into())
 }
 

@@ -1,5 +1,5 @@
-//! Keys as people hand them over: 32 bytes or more, in base64 or hexadecimal, several with commas or on
-//! lines of their own.
+//! The text format of keys: 32 bytes or more in base64 or hexadecimal, several of them separated by commas or line
+//! breaks.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read as _};
@@ -15,7 +15,7 @@ use crate::random::Random;
 
 pub(crate) const MIN_BYTES: usize = 32;
 
-/// The value of an environment variable.
+/// Returns the value of an environment variable.
 pub(crate) fn from_env(
     setting: &'static str,
     name: &str,
@@ -29,37 +29,37 @@ pub(crate) fn from_env(
     })
 }
 
-/// The text of a file, which is read here and now. Whatever goes wrong, its path and its text stay unsaid:
-/// somebody may have handed over the key where the path belongs.
+/// Reads a file with blocking I/O. No error contains the path or the text: a key may have been passed as the path by
+/// mistake.
 pub(crate) fn from_file(
     setting: &'static str,
     path: &Path,
 ) -> Result<Zeroizing<String>, ConfigError> {
-    let refused = |reason| ConfigError::Secret { setting, reason };
+    let invalid = |reason| ConfigError::Secret { setting, reason };
     let file = File::open(path).map_err(|error| {
-        refused(match error.kind() {
-            ErrorKind::NotFound => NO_FILE,
+        invalid(match error.kind() {
+            ErrorKind::NotFound => NOT_FOUND,
             _ => UNREADABLE,
         })
     })?;
-    let mut bytes = Zeroizing::new(Vec::with_capacity(USUAL_FILE));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(TYPICAL_FILE));
     let limit = u64::try_from(MAX_FILE).unwrap_or(u64::MAX);
     file.take(limit.saturating_add(1))
         .read_to_end(&mut bytes)
-        .map_err(|_| refused(UNREADABLE))?;
+        .map_err(|_| invalid(UNREADABLE))?;
     if bytes.len() > MAX_FILE {
-        return Err(refused(TOO_LONG));
+        return Err(invalid(TOO_LONG));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|_| refused(NOT_ENCODED))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| invalid(NOT_ENCODED))?;
     Ok(Zeroizing::new(text.to_owned()))
 }
 
-/// The keys of a text, at least one.
+/// Parses the keys of a text, at least one.
 pub(crate) fn read(
     setting: &'static str,
     text: &str,
 ) -> Result<Vec<Zeroizing<Vec<u8>>>, ConfigError> {
-    // The last line ends with a line break, and a blank one in between is no key.
+    // Blank lines, and the line break at the end, are ignored.
     let lines = text.trim().lines().filter(|line| !line.trim().is_empty());
     let words = lines.flat_map(|line| line.split(','));
     let keys: Vec<_> = words
@@ -77,12 +77,12 @@ pub(crate) fn read(
     Ok(keys)
 }
 
-/// A key as [`read`] takes it.
-pub(crate) fn write(material: &[u8]) -> Zeroizing<String> {
+/// Encodes a key in the format of [`read`].
+pub(crate) fn encode(material: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(BASE64.encode(material))
 }
 
-/// Whether there is enough of it.
+/// Rejects a key that is too short.
 pub(crate) fn check_length(setting: &'static str, material: &[u8]) -> Result<(), ConfigError> {
     if material.len() < MIN_BYTES {
         let reason = TOO_SHORT;
@@ -91,17 +91,17 @@ pub(crate) fn check_length(setting: &'static str, material: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// A key that nobody else has.
+/// Generates a random key.
 pub(crate) fn generate(setting: &'static str) -> Result<Zeroizing<[u8; MIN_BYTES]>, ConfigError> {
-    let reason = "the operating system gave no randomness";
+    let reason = "the random number generator of the operating system failed";
     Random::system()
         .bytes()
         .map(Zeroizing::new)
         .map_err(|_| ConfigError::Secret { setting, reason })
 }
 
-/// Text made of hexadecimal digits alone is hexadecimal: as base64 it would be a truncated key more
-/// often than a whole one.
+/// Decodes a key. Text of hexadecimal digits alone is hexadecimal: as base64 it would more often be a truncated key than
+/// a complete one.
 fn decode(word: &str) -> Option<Zeroizing<Vec<u8>>> {
     let material = if !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         from_hex(word)
@@ -127,20 +127,20 @@ fn from_hex(word: &str) -> Option<Vec<u8>> {
     Some(pairs.iter().map(|[high, low]| high << 4 | low).collect())
 }
 
-const MISSING: &str = "the environment variable is not set; `openssl rand -base64 32` makes a key, \
-                       and so does CookieKey::generate_text()";
-const TOO_SHORT: &str = "fewer than 32 bytes; `openssl rand -base64 32` makes a key, and so does \
-                         CookieKey::generate_text()";
-const NO_FILE: &str = "there is no such file";
+const MISSING: &str = "the environment variable is not set; create a key with \
+                       `openssl rand -base64 32` or CookieKey::generate_text()";
+const TOO_SHORT: &str = "it has fewer than 32 bytes; create a key with `openssl rand -base64 32` \
+                         or CookieKey::generate_text()";
+const NOT_FOUND: &str = "the file does not exist";
 const UNREADABLE: &str = "the file cannot be read";
 const TOO_LONG: &str = "the file is longer than 64 KiB";
-const NOT_ENCODED: &str = "neither base64 nor hexadecimal; `openssl rand -base64 32` makes a key, and \
-                           so does CookieKey::generate_text()";
+const NOT_ENCODED: &str = "it is neither base64 nor hexadecimal; create a key with \
+                           `openssl rand -base64 32` or CookieKey::generate_text()";
 
-/// Room for more keys than anybody rotates.
+/// Bounds the memory for a file that is not a key file.
 const MAX_FILE: usize = 64 * 1024;
-/// Enough for most files, so that no copy is left behind where the text grew.
-const USUAL_FILE: usize = 4096;
+/// The initial capacity: growing the buffer would leave copies of the key in memory.
+const TYPICAL_FILE: usize = 4096;
 
 const CONFIG: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);

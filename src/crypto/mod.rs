@@ -1,5 +1,4 @@
-//! Cryptography: JWS and JWK read strictly, which key may verify what, digests,
-//! sealing.
+//! Cryptography: strict parsing of JWS and JWK, signatures, digests, and the encryption of cookies and records.
 
 mod algorithm;
 #[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc.rs")]

@@ -1,7 +1,6 @@
-//! Private keys as they are kept in files: PKCS#8 in PEM (RFC 5958, RFC 7468) and JWK (RFC 7517).
+//! Parsing of private keys: PKCS#8 in PEM (RFC 5958, RFC 7468) and JWK (RFC 7517).
 //!
-//! Only as much of DER is read as tells what kind of key it is; whether the numbers are a key is for the
-//! backend to say.
+//! It parses only as much DER as determines the type of the key. The backend validates the parameters.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -11,10 +10,10 @@ use super::pem::{Der, EC, ED25519, INTEGER, OBJECT_IDENTIFIER, P256, P384, RSA, 
 use super::{KeyKind, base64url};
 use crate::protocol::json::Object;
 
-/// A private key in the encoding that both backends read.
+/// A private key in the encoding that both backends accept.
 pub(super) struct PrivateMaterial {
     pub(super) kind: KeyKind,
-    /// `RSAPrivateKey` of PKCS#1 for RSA, PKCS#8 without the public half for all others.
+    /// PKCS#1 `RSAPrivateKey` for RSA, PKCS#8 without the public key for all others.
     pub(super) der: Zeroizing<Vec<u8>>,
 }
 
@@ -30,7 +29,7 @@ impl PrivateMaterial {
             .strip_prefix(BEGIN)
             .and_then(|rest| rest.strip_suffix(END))
             .ok_or(
-                "it is no PKCS#8 key in PEM (BEGIN PRIVATE KEY); `openssl pkcs8 -topk8 -nocrypt` makes one",
+                "it is not a PKCS#8 key in PEM (BEGIN PRIVATE KEY); convert it with `openssl pkcs8 -topk8 -nocrypt`",
             )?;
         let text: Zeroizing<Vec<u8>> = Zeroizing::new(
             inner
@@ -41,7 +40,7 @@ impl PrivateMaterial {
         let der = Zeroizing::new(
             STANDARD
                 .decode(&*text)
-                .map_err(|_| "its base64 is broken")?,
+                .map_err(|_| "its content is not base64")?,
         );
         Self::from_pkcs8(&der)
     }
@@ -52,9 +51,9 @@ impl PrivateMaterial {
         outer.end()?;
         info.natural()?;
         let mut algorithm = Der(info.element(SEQUENCE)?);
-        // Attributes and a public half may follow; neither is needed.
+        // Attributes and the public key may follow; neither is used.
         let key = info.element(OCTET_STRING)?;
-        let unsupported = Err("its kind or curve is not supported");
+        let unsupported = Err("its type or curve is not supported");
         let kind = match algorithm.element(OBJECT_IDENTIFIER)? {
             RSA => {
                 return Ok(Self {
@@ -78,10 +77,10 @@ impl PrivateMaterial {
             key.natural()?;
             key.element(OCTET_STRING)?
         };
-        Self::from_value(kind, private).ok_or("its private value has a wrong length")
+        Self::from_value(kind, private).ok_or("its private value has the wrong length")
     }
 
-    /// Reads the private members of a JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
+    /// Parses the private members of a JWK (RFC 7518 §6.2.2, §6.3.2, RFC 8037 §2).
     pub(super) fn from_jwk(jwk: &Object<'_>) -> Result<Self, &'static str> {
         let number = |name| {
             jwk.string(name)
@@ -89,7 +88,7 @@ impl PrivateMaterial {
                 .flatten()
                 .and_then(base64url::decode)
                 .map(Zeroizing::new)
-                .ok_or("a number of it is missing or not base64url")
+                .ok_or("a parameter is missing or not base64url")
         };
         let kind = match (
             jwk.string("kty").ok().flatten(),
@@ -102,7 +101,7 @@ impl PrivateMaterial {
                     write_integer(&mut content, &number(name)?);
                 }
                 let mut der = Zeroizing::new(Vec::with_capacity(content.len() + 4));
-                write_head(&mut der, SEQUENCE, content.len());
+                write_header(&mut der, SEQUENCE, content.len());
                 der.extend_from_slice(&content);
                 return Ok(Self {
                     kind: KeyKind::Rsa,
@@ -114,10 +113,10 @@ impl PrivateMaterial {
             (Some("OKP"), Some("Ed25519")) => KeyKind::Ed25519,
             _ => return Err("its kty or crv is not supported"),
         };
-        Self::from_value(kind, &number("d")?).ok_or("its d has a wrong length")
+        Self::from_value(kind, &number("d")?).ok_or("its d has the wrong length")
     }
 
-    /// PKCS#8 around the private value alone.
+    /// Encodes the private value as PKCS#8 without the public key.
     fn from_value(kind: KeyKind, private: &[u8]) -> Option<Self> {
         let (prefix, length): (&[u8], _) = match kind {
             KeyKind::P256 => (
@@ -142,7 +141,7 @@ impl PrivateMaterial {
         })
     }
 
-    /// Modulus and exponent of an RSA key.
+    /// Returns modulus and exponent of an RSA key.
     pub(super) fn rsa_public(&self) -> Result<(&[u8], &[u8]), &'static str> {
         let mut key = Der(Der(&self.der).element(SEQUENCE)?);
         key.natural()?;
@@ -150,19 +149,19 @@ impl PrivateMaterial {
     }
 }
 
-/// An integer that is not negative: a first bit that is set gets a zero in front.
+/// Writes a non-negative integer, with a leading zero byte if its first bit is set.
 fn write_integer(der: &mut Vec<u8>, number: &[u8]) {
     let zeros = number.iter().take_while(|byte| **byte == 0).count();
     let number = &number[zeros..];
     let padded = number.first().is_none_or(|first| *first >= 0x80);
-    write_head(der, INTEGER, number.len() + usize::from(padded));
+    write_header(der, INTEGER, number.len() + usize::from(padded));
     if padded {
         der.push(0);
     }
     der.extend_from_slice(number);
 }
 
-fn write_head(der: &mut Vec<u8>, tag: u8, length: usize) {
+fn write_header(der: &mut Vec<u8>, tag: u8, length: usize) {
     der.push(tag);
     match u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes() {
         [0, short @ 0..=0x7f] => der.push(short),
@@ -179,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_a_key_or_none(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             let _ = PrivateMaterial::from_pkcs8(&bytes);
             let mut head = vec![SEQUENCE, 0x82, 0, 100, INTEGER, 1, 0, SEQUENCE];
             head.extend(bytes);
@@ -187,14 +186,14 @@ mod tests {
         }
 
         #[test]
-        fn integers_are_read_as_they_were_written(number in prop::collection::vec(any::<u8>(), 1..400)) {
+        fn integers_round_trip(number in prop::collection::vec(any::<u8>(), 1..400)) {
             let mut der = Vec::new();
             write_integer(&mut der, &number);
             let mut der = Der(&der);
             let read = der.natural().unwrap();
-            let bare = |bytes: &[u8]| bytes.iter().copied().skip_while(|b| *b == 0).collect::<Vec<_>>();
+            let trimmed = |bytes: &[u8]| bytes.iter().copied().skip_while(|b| *b == 0).collect::<Vec<_>>();
             prop_assert!(der.end().is_ok());
-            prop_assert_eq!(bare(read), bare(&number));
+            prop_assert_eq!(trimmed(read), trimmed(&number));
         }
     }
 }

@@ -1,7 +1,8 @@
-//! Sealing of what a browser keeps for us: XChaCha20-Poly1305 under a fresh 192-bit random nonce.
+//! Authenticated encryption of cookies and stored records: XChaCha20-Poly1305 with a random 192-bit nonce.
 //!
-//! A sealed text is base64url of: format (1 byte), key id (4), nonce (24), ciphertext and tag. What it
-//! was sealed as is associated data, so a text opens only in the place it was made for (`L40`, `H55`).
+//! A sealed text is the base64url of format (1 byte), key id (4), nonce (24), ciphertext and tag. Its context is
+//! associated data, so that a text can be opened only in the context that it was sealed for: a cookie cannot be replayed
+//! under another name, for another purpose or at another layer.
 
 use std::borrow::Cow;
 
@@ -14,56 +15,58 @@ use super::digest::sha256;
 use super::{CookieKey, base64url};
 use crate::random::{Random, RandomError};
 
-/// One key of a ring, with the id that names it in what it sealed.
+/// One key of a key ring, with the id that identifies it in sealed texts.
 #[derive(Clone)]
 pub(crate) struct SealingKey {
     id: [u8; 4],
     cipher: XChaCha20Poly1305,
-    /// What the keys of single tickets are made from.
+    /// The key material from which the key of each session secret is derived.
     root: Zeroizing<[u8; 32]>,
 }
 
-/// What a sealed text is for.
+/// The purpose of a sealed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// A session in its cookie.
+    /// A session in a cookie.
     Session,
+    /// A login in progress.
     Transaction,
+    /// A logout in progress.
     Logout,
     /// A session in a store.
     Stored,
-    /// What a cookie's session has become since, in a store.
+    /// The newest record of a session in a cookie, in a store.
     Successor,
 }
 
-/// Where a sealed text belongs: it opens nowhere else.
+/// The context of a sealed text, which is needed to open it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SealContext<'a> {
     pub(crate) purpose: Purpose,
-    /// The name of its cookie, or of its session.
+    /// The name of the cookie, or of the session.
     pub(crate) name: &'a str,
-    /// The login layer that it belongs to.
+    /// The login layer.
     pub(crate) binding: Binding,
-    /// The secret that opens it beside the key, where it is kept in a store: whoever reads the store has
-    /// none, and whoever has one does not have the key.
-    pub(crate) ticket: Option<&'a [u8; 32]>,
+    /// For a record in a store: the secret of the session cookie, which is needed besides the key. The store contains
+    /// neither, so an attacker who can read the store cannot open its records.
+    pub(crate) session_secret: Option<&'a [u8; 32]>,
 }
 
 impl CookieKey {
-    /// Sealed, as text.
+    /// Encrypts `plain` and returns it as text.
     pub(crate) fn seal(
         &self,
         random: &Random,
-        place: SealContext<'_>,
+        context: SealContext<'_>,
         plain: &[u8],
     ) -> Result<String, RandomError> {
-        Ok(base64url::encode(&self.seal_bytes(random, place, plain)?))
+        Ok(base64url::encode(&self.seal_bytes(random, context, plain)?))
     }
 
     pub(crate) fn seal_bytes(
         &self,
         random: &Random,
-        place: SealContext<'_>,
+        context: SealContext<'_>,
         plain: &[u8],
     ) -> Result<Vec<u8>, RandomError> {
         let Some(key) = self.ring().first() else {
@@ -75,13 +78,13 @@ impl CookieKey {
         sealed.extend_from_slice(&key.id);
         sealed.extend_from_slice(&nonce);
         sealed.extend_from_slice(plain);
-        let tag = key.cipher(place).encrypt_inout_detached(
+        let tag = key.cipher(context).encrypt_inout_detached(
             &XNonce::from(nonce),
-            &associated_data(place, key.id),
+            &associated_data(context, key.id),
             (&mut sealed[HEAD..]).into(),
         );
         let Ok(tag) = tag else {
-            // Only beyond 256 GiB; the plain text must not leave in any case.
+            // Fails only beyond 256 GiB. The plaintext must not be returned in any case.
             sealed.zeroize();
             return Err(RandomError);
         };
@@ -89,14 +92,14 @@ impl CookieKey {
         Ok(sealed)
     }
 
-    /// The plain text, or nothing: why it does not open is nobody's business (`H56`).
-    pub(crate) fn open(&self, place: SealContext<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
-        self.open_bytes(place, base64url::decode(text)?)
+    /// Decrypts a text. The reason of a failure is not returned, so that it cannot be used as an oracle.
+    pub(crate) fn open(&self, context: SealContext<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.open_bytes(context, base64url::decode(text)?)
     }
 
     pub(crate) fn open_bytes(
         &self,
-        place: SealContext<'_>,
+        context: SealContext<'_>,
         sealed: Vec<u8>,
     ) -> Option<Zeroizing<Vec<u8>>> {
         let mut sealed = Zeroizing::new(sealed);
@@ -107,10 +110,10 @@ impl CookieKey {
         let id: [u8; 4] = sealed[1..5].try_into().ok()?;
         let nonce: [u8; NONCE] = sealed[5..HEAD].try_into().ok()?;
         let tag: [u8; TAG] = sealed[body_end..].try_into().ok()?;
-        let data = associated_data(place, id);
-        // Two keys with one id are a chance of 2^-32: the first that verifies is the right one.
-        let opened = self.ring().iter().filter(|key| key.id == id).any(|key| {
-            key.cipher(place)
+        let data = associated_data(context, id);
+        // Two keys have the same id with a probability of 2^-32. The tag decides which of them is the right one.
+        let is_opened = self.ring().iter().filter(|key| key.id == id).any(|key| {
+            key.cipher(context)
                 .decrypt_inout_detached(
                     &XNonce::from(nonce),
                     &data,
@@ -119,7 +122,7 @@ impl CookieKey {
                 )
                 .is_ok()
         });
-        if !opened {
+        if !is_opened {
             return None;
         }
         sealed.truncate(body_end);
@@ -129,8 +132,8 @@ impl CookieKey {
 }
 
 impl CookieKey {
-    /// Returns whether `sealed` names a format and a key that this process has. If not, failing to open it says
-    /// nothing about `sealed`: a replica with a newer key ring or release may open it.
+    /// Returns whether this process has the format and the key of `sealed`. If not, a failure to open it does not mean
+    /// that `sealed` is invalid: a replica with a newer key ring or release may be able to open it.
     pub(crate) fn names_own_key(&self, sealed: &[u8]) -> bool {
         let id = sealed.get(1..5);
         sealed.first() == Some(&FORMAT) && self.ring().iter().any(|key| id == Some(&key.id[..]))
@@ -146,15 +149,15 @@ impl SealingKey {
         }
     }
 
-    /// The cipher of this place: that of the key, or one that needs the ticket too.
-    fn cipher(&self, place: SealContext<'_>) -> Cow<'_, XChaCha20Poly1305> {
-        let Some(ticket) = place.ticket else {
+    /// Returns the cipher for a context: that of the key, or one that is derived from key and session secret.
+    fn cipher(&self, context: SealContext<'_>) -> Cow<'_, XChaCha20Poly1305> {
+        let Some(session_secret) = context.session_secret else {
             return Cow::Borrowed(&self.cipher);
         };
-        let mut input = Zeroizing::new(Vec::with_capacity(TICKET_KEY.len() + 64));
-        input.extend_from_slice(TICKET_KEY);
+        let mut input = Zeroizing::new(Vec::with_capacity(SESSION_SECRET_LABEL.len() + 64));
+        input.extend_from_slice(SESSION_SECRET_LABEL);
         input.extend_from_slice(&*self.root);
-        input.extend_from_slice(ticket);
+        input.extend_from_slice(session_secret);
         let mut key = Zeroizing::new([0; 32]);
         key.copy_from_slice(&Zeroizing::new(sha256(&input)));
         Cow::Owned(XChaCha20Poly1305::new((&*key).into()))
@@ -166,15 +169,15 @@ impl SealingKey {
     }
 }
 
-/// How long a text is once `plain` bytes are sealed: known before, so that chunks can be counted
-/// inside the seal.
+/// Returns the length of the sealed text of `plain` bytes. The number of cookie chunks is part of the plaintext, so the
+/// length must be known before sealing.
 pub(crate) const fn sealed_len(plain: usize) -> usize {
     ((OVERHEAD + plain) * 4).div_ceil(3)
 }
 
-/// Returns the encoding of a place, which no other place has.
-fn associated_data(place: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
-    let purpose: &[u8] = match place.purpose {
+/// Returns the encoding of a context, which is unique for each context.
+fn associated_data(context: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
+    let purpose: &[u8] = match context.purpose {
         Purpose::Session => b"session",
         Purpose::Transaction => b"transaction",
         Purpose::Logout => b"logout",
@@ -185,14 +188,14 @@ fn associated_data(place: SealContext<'_>, key_id: [u8; 4]) -> Vec<u8> {
         &[FORMAT],
         &key_id,
         purpose,
-        place.name.as_bytes(),
-        place.binding.as_bytes(),
+        context.name.as_bytes(),
+        context.binding.as_bytes(),
     ])
 }
 
-/// The format of a sealed text and of what is bound to it: part of the associated data too.
+/// The version of the format, which is also part of the associated data.
 const FORMAT: u8 = 1;
-const TICKET_KEY: &[u8] = b"tower-oauth ticket key 1\0";
+const SESSION_SECRET_LABEL: &[u8] = b"tower-oauth ticket key 1\0";
 const NONCE: usize = 24;
 const TAG: usize = 16;
 const HEAD: usize = 1 + 4 + NONCE;
@@ -202,11 +205,11 @@ const OVERHEAD: usize = HEAD + TAG;
 mod tests {
     use super::*;
 
-    const PLACE: SealContext<'_> = SealContext {
+    const CONTEXT: SealContext<'_> = SealContext {
         purpose: Purpose::Session,
         name: "shop-session",
         binding: Binding::of_test(1),
-        ticket: None,
+        session_secret: None,
     };
 
     fn key(byte: u8) -> CookieKey {
@@ -214,53 +217,56 @@ mod tests {
     }
 
     #[test]
-    fn what_is_sealed_opens_in_its_own_place_only() {
-        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
-        assert_eq!(key(1).open(PLACE, &sealed).unwrap().as_slice(), b"hello");
+    fn a_sealed_text_opens_in_its_own_context_only() {
+        let sealed = key(1).seal(&Random::system(), CONTEXT, b"hello").unwrap();
+        assert_eq!(key(1).open(CONTEXT, &sealed).unwrap().as_slice(), b"hello");
         assert_eq!(sealed.len(), sealed_len(5));
-        for (what, place) in [
+        for (name, context) in [
             (
                 "another name",
                 SealContext {
                     name: "shop-tx-1",
-                    ..PLACE
+                    ..CONTEXT
                 },
             ),
             (
                 "another purpose",
                 SealContext {
                     purpose: Purpose::Transaction,
-                    ..PLACE
+                    ..CONTEXT
                 },
             ),
             (
                 "another binding",
                 SealContext {
                     binding: Binding::of_test(2),
-                    ..PLACE
+                    ..CONTEXT
                 },
             ),
             (
-                "with a ticket",
+                "a session secret",
                 SealContext {
-                    ticket: Some(&[0; 32]),
-                    ..PLACE
+                    session_secret: Some(&[0; 32]),
+                    ..CONTEXT
                 },
             ),
         ] {
-            assert!(key(1).open(place, &sealed).is_none(), "{what}");
+            assert!(key(1).open(context, &sealed).is_none(), "{name}");
         }
     }
 
-    /// `L37`: neither the key alone nor the ticket alone opens what a store keeps.
+    /// An attacker with only the key, or only the session cookie, cannot open a stored record.
     #[test]
-    fn what_was_sealed_with_a_ticket_needs_the_key_and_that_ticket() {
+    fn a_stored_record_opens_only_with_both_key_and_session_secret() {
         let random = Random::system();
-        let with = |ticket| SealContext { ticket, ..PLACE };
+        let with = |session_secret| SealContext {
+            session_secret,
+            ..CONTEXT
+        };
         let sealed = key(1)
             .seal(&random, with(Some(&[5; 32])), b"hello")
             .unwrap();
-        let opens = |key: CookieKey, ticket| key.open(with(ticket), &sealed).is_some();
+        let opens = |key: CookieKey, secret| key.open(with(secret), &sealed).is_some();
         assert!(opens(key(1), Some(&[5; 32])));
         assert!(opens(key(2).add_previous(key(1)), Some(&[5; 32])));
         assert!(!opens(key(1), Some(&[6; 32])));
@@ -270,50 +276,50 @@ mod tests {
 
     #[test]
     fn a_changed_or_shortened_text_does_not_open() {
-        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
+        let sealed = key(1).seal(&Random::system(), CONTEXT, b"hello").unwrap();
         for end in 0..sealed.len() {
-            assert!(key(1).open(PLACE, &sealed[..end]).is_none(), "{end}");
+            assert!(key(1).open(CONTEXT, &sealed[..end]).is_none(), "{end}");
         }
         for at in 0..sealed.len() {
             let mut changed = sealed.clone().into_bytes();
             changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(changed).unwrap();
-            assert!(key(1).open(PLACE, &changed).is_none(), "{at}");
+            assert!(key(1).open(CONTEXT, &changed).is_none(), "{at}");
         }
-        assert!(key(1).open(PLACE, &format!("{sealed}A")).is_none());
-        assert!(key(1).open(PLACE, "\u{fc}").is_none());
+        assert!(key(1).open(CONTEXT, &format!("{sealed}A")).is_none());
+        assert!(key(1).open(CONTEXT, "\u{fc}").is_none());
     }
 
     #[test]
-    fn the_first_key_of_a_ring_seals_and_every_one_opens() {
-        let old = key(1).seal(&Random::system(), PLACE, b"old").unwrap();
+    fn the_first_key_of_a_ring_seals_and_all_keys_open() {
+        let old = key(1).seal(&Random::system(), CONTEXT, b"old").unwrap();
         let ring = key(2).add_previous(key(1));
-        assert_eq!(ring.open(PLACE, &old).unwrap().as_slice(), b"old");
-        let new = ring.seal(&Random::system(), PLACE, b"new").unwrap();
-        assert!(key(2).open(PLACE, &new).is_some());
-        assert!(key(1).open(PLACE, &new).is_none());
-        assert!(key(2).open(PLACE, &old).is_none());
+        assert_eq!(ring.open(CONTEXT, &old).unwrap().as_slice(), b"old");
+        let new = ring.seal(&Random::system(), CONTEXT, b"new").unwrap();
+        assert!(key(2).open(CONTEXT, &new).is_some());
+        assert!(key(1).open(CONTEXT, &new).is_none());
+        assert!(key(2).open(CONTEXT, &old).is_none());
     }
 
-    /// `H55`: every seal draws a nonce of its own, and of a million that are drawn no two are equal.
+    /// Each seal uses a new random nonce: reuse would break the confidentiality of XChaCha20.
     #[test]
-    fn no_two_seals_share_a_nonce() {
+    fn nonces_are_unique() {
         const SEALS: usize = 1 << 13;
         const MANY: usize = 1 << 20;
         let (key, random) = (key(1), Random::system());
         let mut nonces = std::collections::HashSet::with_capacity(MANY);
         for _ in 0..SEALS {
-            let sealed = base64url::decode(&key.seal(&random, PLACE, b"").unwrap()).unwrap();
+            let sealed = base64url::decode(&key.seal(&random, CONTEXT, b"").unwrap()).unwrap();
             nonces.insert(<[u8; NONCE]>::try_from(&sealed[5..HEAD]).unwrap());
         }
         nonces.extend((SEALS..MANY).map(|_| random.bytes::<NONCE>().unwrap()));
         assert_eq!(nonces.len(), MANY);
     }
 
-    /// `H55`: what one key sealed says so, and says so inside the seal: another key's id is not enough.
+    /// The key id is part of the associated data: replacing it does not make another key open the text.
     #[test]
-    fn a_text_opens_under_the_key_it_names_and_under_no_other() {
-        let sealed = key(1).seal(&Random::system(), PLACE, b"hello").unwrap();
+    fn a_text_opens_only_with_the_key_that_it_identifies() {
+        let sealed = key(1).seal(&Random::system(), CONTEXT, b"hello").unwrap();
         let mut renamed = base64url::decode(&sealed).unwrap();
         renamed[1..5].copy_from_slice(&key(2).ring()[0].id());
         let renamed = base64url::encode(&renamed);
@@ -327,17 +333,17 @@ mod tests {
             key(1).add_previous(key(2)),
             same_key_other_id,
         ] {
-            assert!(ring.open(PLACE, &renamed).is_none());
+            assert!(ring.open(CONTEXT, &renamed).is_none());
         }
-        // Two keys of one id, as chance might make them: each opens its own.
-        let twin = CookieKey::of_ring(vec![SealingKey {
+        // Two keys with the same id: each opens its own texts.
+        let same_id = CookieKey::of_ring(vec![SealingKey {
             id: key(1).ring()[0].id(),
             ..key(2).ring()[0].clone()
         }]);
-        let ring = twin.add_previous(key(1));
-        assert_eq!(ring.open(PLACE, &sealed).unwrap().as_slice(), b"hello");
-        let twins = ring.seal(&Random::system(), PLACE, b"twin").unwrap();
-        assert_eq!(ring.open(PLACE, &twins).unwrap().as_slice(), b"twin");
-        assert!(key(1).open(PLACE, &twins).is_none());
+        let ring = same_id.add_previous(key(1));
+        assert_eq!(ring.open(CONTEXT, &sealed).unwrap().as_slice(), b"hello");
+        let other = ring.seal(&Random::system(), CONTEXT, b"other").unwrap();
+        assert_eq!(ring.open(CONTEXT, &other).unwrap().as_slice(), b"other");
+        assert!(key(1).open(CONTEXT, &other).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! The private key of a client, with which it signs who it is.
+//! [`SigningKey`]: the private key of a client, for `private_key_jwt`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,12 +14,11 @@ use crate::protocol::json::{Object, parse_object};
 
 const SETTING: &str = "signing key";
 
-/// A private key to sign with: of RSA from 2048 bits on, P-256, P-384 or Ed25519.
+/// The private key of a client that authenticates with `private_key_jwt`: RSA of at least 2048 bits, P-256, P-384 or
+/// Ed25519.
 ///
-/// For a client that proves who it is by `private_key_jwt`; see
-/// [`Client::private_key_jwt`](crate::Client::private_key_jwt). Cheap to clone. It cannot be printed or
-/// handed out again, and is wiped from memory when the last clone is gone, as far as the cryptography
-/// backend does so.
+/// See [`Client::private_key_jwt`](crate::Client::private_key_jwt). Cloning is cheap. The key cannot be exported or
+/// printed. It is erased from memory when the last clone is dropped, as far as the cryptography backend supports it.
 ///
 /// ```
 /// use tower_oauth::{Algorithm, Client, SigningKey};
@@ -32,7 +31,7 @@ const SETTING: &str = "signing key";
 /// assert_eq!(key.algorithm(), Algorithm::EdDsa);
 /// assert!(!format!("{key:?}").contains("nWGxne"));
 ///
-/// // What the authorization server has to know of it.
+/// // Register the public key at the authorization server.
 /// assert_eq!(key.public_jwk()["x"], "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
 /// let client = Client::private_key_jwt("shop", key);
 /// # Ok::<(), tower_oauth::ConfigError>(())
@@ -46,30 +45,30 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a private key in PEM: PKCS#8, not encrypted (`BEGIN PRIVATE KEY`). It has no key id yet.
+    /// Parses a private key in PEM: unencrypted PKCS#8 (`BEGIN PRIVATE KEY`). It has no key id.
     ///
-    /// An RSA key signs by RS256 unless [told otherwise](Self::with_algorithm), the others by the one
-    /// algorithm of their curve.
+    /// The algorithm of an RSA key is RS256 unless [set](Self::with_algorithm). Other keys have the algorithm of their
+    /// curve.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where it is no such key; the message does not repeat it.
+    /// [`ConfigError::Secret`] if the text is not such a key. The error does not contain the text.
     pub fn from_pem(pem: &str) -> Result<Self, ConfigError> {
         PrivateMaterial::from_pem(pem)
             .and_then(|material| Self::new(&material, None))
-            .map_err(refusal)
+            .map_err(invalid)
     }
 
-    /// Reads a private key from the JSON text of a JWK (RFC 7517), with its `kid` and `alg` where it has
-    /// them.
+    /// Parses a private key from the JSON text of a JWK ([RFC 7517](https://www.rfc-editor.org/rfc/rfc7517)), with its
+    /// `kid` and `alg`, if present.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where it is no such key, where `use` or `key_ops` forbid to sign with it,
-    /// and where its public half is not that of its private half.
+    /// [`ConfigError::Secret`] if the text is not such a key, if `use` or `key_ops` do not allow signing, and if the
+    /// public key does not belong to the private key.
     pub fn from_jwk(jwk: &str) -> Result<Self, ConfigError> {
-        let jwk = parse_object(jwk.as_bytes()).map_err(|_| refusal("it is no JSON object"))?;
-        Self::read_jwk(&jwk).map_err(refusal)
+        let jwk = parse_object(jwk.as_bytes()).map_err(|_| invalid("it is not a JSON object"))?;
+        Self::read_jwk(&jwk).map_err(invalid)
     }
 
     fn read_jwk(jwk: &Object<'_>) -> Result<Self, &'static str> {
@@ -83,43 +82,44 @@ impl SigningKey {
         match jwk.string("alg").map_err(|_| "its alg is not a string")? {
             Some(name) => {
                 let algorithm = Algorithm::from_name(name).ok_or("its alg is not supported")?;
-                key.with(algorithm)
+                key.set_algorithm(algorithm)
             }
             None => Ok(key),
         }
     }
 
-    /// Signs by this algorithm: PS256 instead of RS256, for instance.
+    /// Sets the algorithm, for example PS256 instead of RS256.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] where it is for keys of another kind.
+    /// [`ConfigError::Setting`] if the algorithm requires another type of key.
     pub fn with_algorithm(self, algorithm: Algorithm) -> Result<Self, ConfigError> {
-        self.with(algorithm).map_err(|reason| ConfigError::Setting {
-            setting: "algorithm",
-            value: algorithm.name().to_owned(),
-            reason,
-        })
+        self.set_algorithm(algorithm)
+            .map_err(|reason| ConfigError::Setting {
+                setting: "algorithm",
+                value: algorithm.name().to_owned(),
+                reason,
+            })
     }
 
-    /// Names the key in what it signs (`kid`): the id under which the authorization server knows it.
+    /// Sets the key id (`kid`) under which the key is registered at the authorization server.
     #[must_use]
     pub fn with_key_id(mut self, key_id: impl Into<String>) -> Self {
         self.key_id = Some(key_id.into());
         self
     }
 
-    /// The algorithm it signs by.
+    /// Returns the signature algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 
-    /// `kid`.
+    /// Returns the key id (`kid`).
     pub fn key_id(&self) -> Option<&str> {
         self.key_id.as_deref()
     }
 
-    /// The public half as a JWK, to be registered at the authorization server.
+    /// Returns the public key as a JWK, for registration at the authorization server.
     pub fn public_jwk(&self) -> Value {
         let mut jwk = match &*self.public {
             KeyMaterial::Rsa { modulus, exponent } => json!({
@@ -127,8 +127,8 @@ impl SigningKey {
                 "n": base64url::encode(modulus),
                 "e": base64url::encode(exponent),
             }),
-            KeyMaterial::P256(point) => curve("P-256", point),
-            KeyMaterial::P384(point) => curve("P-384", point),
+            KeyMaterial::P256(point) => ec_jwk("P-256", point),
+            KeyMaterial::P384(point) => ec_jwk("P-384", point),
             KeyMaterial::Ed25519(key) => {
                 json!({ "kty": "OKP", "crv": "Ed25519", "x": base64url::encode(key) })
             }
@@ -141,7 +141,7 @@ impl SigningKey {
         jwk
     }
 
-    /// A JWS in compact serialization; `None` where the backend does not sign, for want of randomness.
+    /// Returns a JWS in compact serialization, or `None` if the backend fails, for lack of randomness.
     pub(crate) fn sign(&self, media_type: &str, claims: &Value) -> Option<String> {
         let mut header = json!({ "alg": self.algorithm.name(), "typ": media_type });
         if let Some(key_id) = &self.key_id {
@@ -157,7 +157,7 @@ impl SigningKey {
     }
 
     fn new(material: &PrivateMaterial, public: Option<KeyMaterial>) -> Result<Self, &'static str> {
-        let signer = Signer::prepare(material).ok_or("its numbers are not a key of its kind")?;
+        let signer = Signer::prepare(material).ok_or("its parameters are invalid")?;
         let public = match (public, material.kind) {
             (Some(public), _) => public,
             (None, KeyKind::Rsa) => {
@@ -179,30 +179,30 @@ impl SigningKey {
             },
             key_id: None,
         };
-        key.check_halves().then_some(key).ok_or(
-            "it does not sign what its public half verifies, or the system gave no randomness",
-        )
+        key.is_consistent()
+            .then_some(key)
+            .ok_or("its public key does not belong to its private key, or signing failed")
     }
 
-    /// One signature now, so that a key whose halves do not fit is known before a server refuses it.
-    fn check_halves(&self) -> bool {
-        let signature = self.signer.sign(self.algorithm, b"halves");
+    /// Creates and verifies a signature, so that an inconsistent key is detected before a server rejects it.
+    fn is_consistent(&self) -> bool {
+        let signature = self.signer.sign(self.algorithm, b"consistency");
         let public = PublicKey::prepare(&self.public, self.algorithm);
         public
             .zip(signature)
-            .is_some_and(|(public, signature)| public.verify(b"halves", &signature))
+            .is_some_and(|(public, signature)| public.verify(b"consistency", &signature))
     }
 
-    fn with(mut self, algorithm: Algorithm) -> Result<Self, &'static str> {
+    fn set_algorithm(mut self, algorithm: Algorithm) -> Result<Self, &'static str> {
         if algorithm.key_kind() != self.public.kind() {
-            return Err("the algorithm is for keys of another kind");
+            return Err("the algorithm requires another type of key");
         }
         self.algorithm = algorithm;
         Ok(self)
     }
 }
 
-/// The public half of it is for everybody; the rest is not even counted.
+/// Omits the key itself.
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey")
@@ -212,19 +212,19 @@ impl fmt::Debug for SigningKey {
     }
 }
 
-/// An uncompressed point as its two coordinates.
-fn curve(name: &str, point: &[u8]) -> Value {
+/// Returns the JWK of an uncompressed point.
+fn ec_jwk(curve: &str, point: &[u8]) -> Value {
     let coordinates = point.get(1..).unwrap_or_default();
     let (x, y) = coordinates.split_at(coordinates.len() / 2);
     json!({
         "kty": "EC",
-        "crv": name,
+        "crv": curve,
         "x": base64url::encode(x),
         "y": base64url::encode(y),
     })
 }
 
-/// `use` and `key_ops`, where present, must allow signing (RFC 7517 §4.2, §4.3).
+/// Checks that `use` and `key_ops`, if present, allow signing (RFC 7517 §4.2, §4.3).
 fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     match jwk.string("use") {
         Ok(None | Some("sig")) => {}
@@ -237,7 +237,7 @@ fn check_purpose(jwk: &Object<'_>) -> Result<(), &'static str> {
     }
 }
 
-fn refusal(reason: &'static str) -> ConfigError {
+fn invalid(reason: &'static str) -> ConfigError {
     ConfigError::Secret {
         setting: SETTING,
         reason,

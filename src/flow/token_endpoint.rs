@@ -7,7 +7,7 @@ use http::{HeaderValue, Request, Response};
 use super::error::{FlowError, FlowErrorKind};
 use super::settings::{Flow, token_endpoint};
 use crate::clock::unix_seconds;
-use crate::issuer::{BackChannelError, FetchTrigger, Parameters};
+use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters};
 use crate::protocol::form;
 
 /// A token request without a response.
@@ -38,7 +38,7 @@ impl Flow {
     /// Sends one token request, within the limits of the back channel. Never retries.
     pub(super) async fn send_token_request(
         &self,
-        parameters: Parameters<'_>,
+        parameters: FormParameters<'_>,
     ) -> Result<Response<Bytes>, TokenRequestError> {
         let metadata = self.server.metadata().await.map_err(FlowError::from)?;
         let request = self.authenticated_form(token_endpoint(&metadata)?, parameters)?;
@@ -58,9 +58,9 @@ impl Flow {
     pub(super) fn authenticated_form<'a>(
         &'a self,
         endpoint: &str,
-        mut parameters: Parameters<'a>,
+        mut parameters: FormParameters<'a>,
     ) -> Result<Request<Bytes>, FlowError> {
-        let context = FetchTrigger {
+        let context = AuthenticationContext {
             issuer: self.server.issuer(),
             now: unix_seconds(&**self.server.clock()),
             random: *self.random(),

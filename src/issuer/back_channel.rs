@@ -1,4 +1,4 @@
-//! Direct requests to the authorization server, whoever carries them, within fixed limits.
+//! The back channel: direct requests to the authorization server, with a timeout and a size limit.
 
 use std::error::Error;
 use std::fmt;
@@ -14,131 +14,133 @@ use tower_service::Service;
 
 use crate::clock::{SharedClock, within};
 
-/// How long one request may take in all.
+/// The time limit of one request, including its response.
 pub(crate) const TOTAL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A request that is given up after this time without an answer gives its connections up as well.
-const SILENCE: Duration = Duration::from_secs(1);
+/// If a request is dropped after this time without a response, its connections are replaced.
+const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
-/// How long an answer may be.
+/// The maximum length of a response body.
 pub(crate) const MAX_BODY: usize = 1 << 20;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-pub(super) type Answer = Pin<Box<dyn Future<Output = Result<Response<Bytes>, BoxError>> + Send>>;
+type ServiceError = Box<dyn Error + Send + Sync>;
+pub(super) type BackChannelFuture =
+    Pin<Box<dyn Future<Output = Result<Response<Bytes>, ServiceError>> + Send>>;
 
-/// A request to the authorization server that brought no answer.
+/// The error of a request to the authorization server that got no usable response.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackChannelError {
-    /// No answer within 5 seconds.
-    #[error("no answer within the time limit")]
+    /// No response arrived within 5 seconds.
+    #[error("no response within the time limit")]
     Timeout,
-    /// The answer is longer than 1 MiB.
-    #[error("the answer is longer than the limit")]
+    /// The response body is longer than 1 MiB.
+    #[error("the response is longer than the limit")]
     TooLarge,
-    /// The URL is neither https nor http of an issuer that is itself on loopback.
+    /// The URL is not https, nor http for an issuer on loopback.
     #[error("the URL is not https")]
     Insecure,
-    /// There is no back channel: feature `reqwest` is off and none was handed in.
+    /// There is no back channel: feature `reqwest` is disabled and none was configured.
     #[error("there is no back channel: enable feature `reqwest` or call `with_back_channel`")]
     Missing,
     /// Nothing of the request was sent: name resolution, the connection or the TLS handshake failed.
     ///
-    /// A service of [`with_back_channel`](super::AuthorizationServer::with_back_channel) that knows this
-    /// returns it as its error, boxed or as a source of its error. Introspection pauses after failures of
-    /// this kind only, and a refresh token that was not sent is known to be unused.
+    /// A service of [`with_back_channel`](super::AuthorizationServer::with_back_channel) should return this error,
+    /// or an error that has it as a source, if it knows that nothing was sent. Introspection pauses only after
+    /// this error, and a refresh token that was not sent is known to be unused.
     #[error("the request was not sent: {0}")]
     NotSent(Arc<str>),
-    /// The service that carries the requests failed. The request may have been received.
+    /// The service that sends the requests failed. The server may have received the request.
     #[error("the request failed: {0}")]
     Transport(Arc<str>),
 }
 
-/// The service that carries requests, without its type.
-pub(super) trait Carrier: Send + Sync {
-    fn carry(&self, request: Request<Bytes>) -> Carried;
+/// The type-erased service that sends requests.
+pub(super) trait BackChannelTransport: Send + Sync {
+    fn send(&self, request: Request<Bytes>) -> SentRequest;
 
-    /// Uses no connection of this generation for further requests.
-    fn give_up(&self, _generation: u64) {}
+    /// Discards the connections of this generation.
+    fn discard_connections(&self, _generation: u64) {}
 }
 
-/// A request on its way, and the generation of the connections that carry it.
-pub(super) struct Carried {
-    pub(super) answer: Answer,
+/// A request in flight, and the generation of the connections that it uses.
+pub(super) struct SentRequest {
+    pub(super) response: BackChannelFuture,
     pub(super) generation: u64,
 }
 
-struct Erased<S>(S);
+struct ServiceTransport<S>(S);
 
-impl<S> Carrier for Erased<S>
+impl<S> BackChannelTransport for ServiceTransport<S>
 where
     S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
-    S::Error: Into<BoxError>,
+    S::Error: Into<ServiceError>,
     S::Future: Send,
 {
-    fn carry(&self, request: Request<Bytes>) -> Carried {
+    fn send(&self, request: Request<Bytes>) -> SentRequest {
         let mut service = self.0.clone();
-        let answer = Box::pin(async move {
+        let response = Box::pin(async move {
             std::future::poll_fn(|cx| service.poll_ready(cx))
                 .await
                 .map_err(Into::into)?;
             service.call(request).await.map_err(Into::into)
         });
-        Carried {
-            answer,
+        SentRequest {
+            response,
             generation: 0,
         }
     }
 }
 
-/// Gives up the connections of a request that is dropped after it went unanswered for some time:
-/// a pooled connection whose other end has disappeared stays silent.
-struct Unanswered<'a> {
-    channel: &'a BackChannel,
-    carrier: &'a dyn Carrier,
+/// Discards the connections of a request that is dropped after it got no response for some time: a pooled
+/// connection whose peer has disappeared never reports an error.
+struct UnansweredRequest<'a> {
+    channel: &'a BackChannelClient,
+    transport: &'a dyn BackChannelTransport,
     generation: u64,
-    since: Duration,
-    answered: bool,
+    sent_at: Duration,
+    is_answered: bool,
 }
 
-impl Drop for Unanswered<'_> {
+impl Drop for UnansweredRequest<'_> {
     fn drop(&mut self) {
-        let silent = self.channel.clock.monotonic().saturating_sub(self.since);
-        if !self.answered && silent >= SILENCE {
-            self.carrier.give_up(self.generation);
+        let elapsed = self.channel.clock.monotonic().saturating_sub(self.sent_at);
+        if !self.is_answered && elapsed >= UNRESPONSIVE_AFTER {
+            self.transport.discard_connections(self.generation);
         }
     }
 }
 
 /// The back channel of one authorization server.
 #[derive(Clone)]
-pub(crate) struct BackChannel {
-    carrier: Option<Arc<dyn Carrier>>,
+pub(crate) struct BackChannelClient {
+    transport: Option<Arc<dyn BackChannelTransport>>,
     clock: SharedClock,
-    plain_http: bool,
+    allows_http: bool,
 }
 
-impl BackChannel {
-    /// `plain_http` says that the issuer itself is on loopback, where http is all there is.
-    pub(crate) fn new(clock: SharedClock, plain_http: bool) -> Self {
+impl BackChannelClient {
+    /// Creates a back channel. `allows_http` is for an issuer on loopback.
+    pub(crate) fn new(clock: SharedClock, allows_http: bool) -> Self {
         #[cfg(feature = "reqwest")]
-        let carrier: Option<Arc<dyn Carrier>> = Some(Arc::new(super::reqwest::Reqwest::default()));
+        let transport: Option<Arc<dyn BackChannelTransport>> =
+            Some(Arc::new(super::reqwest::ReqwestTransport::default()));
         #[cfg(not(feature = "reqwest"))]
-        let carrier = None;
+        let transport = None;
         Self {
-            carrier,
+            transport,
             clock,
-            plain_http,
+            allows_http,
         }
     }
 
     pub(crate) fn with_service<S>(mut self, service: S) -> Self
     where
         S: Service<Request<Bytes>, Response = Response<Bytes>> + Clone + Send + Sync + 'static,
-        S::Error: Into<BoxError>,
+        S::Error: Into<ServiceError>,
         S::Future: Send,
     {
-        self.carrier = Some(Arc::new(Erased(service)));
+        self.transport = Some(Arc::new(ServiceTransport(service)));
         self
     }
 
@@ -147,21 +149,24 @@ impl BackChannel {
         self
     }
 
-    /// Whether a URL may be asked at all: https, or http where the issuer itself is on loopback, and
-    /// no user name in it (`J15`, `J20`).
+    /// Returns whether requests may be sent to `url`: https, or http if the issuer is on loopback, and without a
+    /// user name. URLs come from the metadata, which must not redirect credentials to an insecure endpoint.
     pub(crate) fn allows(&self, url: &str) -> bool {
         let Ok(url) = url::Url::parse(url) else {
             return false;
         };
-        let scheme = match url.scheme() {
+        let is_scheme_allowed = match url.scheme() {
             "https" => true,
-            "http" => self.plain_http && is_loopback(&url),
+            "http" => self.allows_http && is_loopback(&url),
             _ => false,
         };
-        scheme && url.username().is_empty() && url.password().is_none() && url.fragment().is_none()
+        is_scheme_allowed
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.fragment().is_none()
     }
 
-    /// Sends a request and returns the answer with whatever status it has.
+    /// Sends a request and returns the response, whatever its status.
     pub(crate) async fn send(
         &self,
         request: Request<Bytes>,
@@ -169,45 +174,49 @@ impl BackChannel {
         if !self.allows(&request.uri().to_string()) {
             return Err(BackChannelError::Insecure);
         }
-        let carrier = self.carrier.as_ref().ok_or(BackChannelError::Missing)?;
-        let Carried { answer, generation } = carrier.carry(request);
-        let mut unanswered = Unanswered {
-            channel: self,
-            carrier: &**carrier,
+        let transport = self.transport.as_ref().ok_or(BackChannelError::Missing)?;
+        let SentRequest {
+            response,
             generation,
-            since: self.clock.monotonic(),
-            answered: false,
+        } = transport.send(request);
+        let mut unanswered = UnansweredRequest {
+            channel: self,
+            transport: &**transport,
+            generation,
+            sent_at: self.clock.monotonic(),
+            is_answered: false,
         };
-        let answer = within(&*self.clock, TOTAL_TIMEOUT, answer)
+        let response = within(&*self.clock, TOTAL_TIMEOUT, response)
             .await
             .ok_or(BackChannelError::Timeout)?;
-        unanswered.answered = true;
-        let answer = answer.map_err(classify)?;
-        if answer.body().len() > MAX_BODY {
+        unanswered.is_answered = true;
+        let response = response.map_err(classify)?;
+        if response.body().len() > MAX_BODY {
             return Err(BackChannelError::TooLarge);
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    /// Fetches a JSON document; any status but 200 is a failure, a redirect as well (`J15`).
+    /// Fetches a JSON document. Any status but 200 is a failure. Redirects are not followed: the target would not be
+    /// a URL of the trusted metadata.
     pub(crate) async fn fetch_json(&self, url: &str) -> Result<Response<Bytes>, FetchError> {
         let request = Request::get(url)
             .header(http::header::ACCEPT, "application/json")
             .body(Bytes::new())
             .map_err(|_| BackChannelError::Insecure)?;
-        let answer = self.send(request).await?;
-        match answer.status() {
-            http::StatusCode::OK => Ok(answer),
+        let response = self.send(request).await?;
+        match response.status() {
+            http::StatusCode::OK => Ok(response),
             status => Err(FetchError::Status(status)),
         }
     }
 }
 
-/// What the error of a carrier says. Only what certainly failed before anything was sent is `NotSent`.
-fn classify(error: BoxError) -> BackChannelError {
+/// Classifies the error of a service. It is `NotSent` only if the request certainly failed before it was sent.
+fn classify(error: ServiceError) -> BackChannelError {
     let error = match error.downcast::<BackChannelError>() {
-        Ok(known) => return *known,
-        Err(other) => other,
+        Ok(error) => return *error,
+        Err(error) => error,
     };
     let mut source: Option<&(dyn Error + 'static)> = Some(&*error);
     let mut not_sent = false;
@@ -215,7 +224,7 @@ fn classify(error: BoxError) -> BackChannelError {
         not_sent |= is_not_sent(cause);
         source = cause.source();
     }
-    let text = with_causes(&*error).into();
+    let text = with_sources(&*error).into();
     match not_sent {
         true => BackChannelError::NotSent(text),
         false => BackChannelError::Transport(text),
@@ -228,7 +237,7 @@ fn is_not_sent(cause: &(dyn Error + 'static)) -> bool {
         return error.is_connect() || error.is_builder();
     }
     if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-        // Only an attempt to connect can be refused.
+        // A connection is refused only when it is established.
         return error.kind() == std::io::ErrorKind::ConnectionRefused;
     }
     matches!(
@@ -237,8 +246,8 @@ fn is_not_sent(cause: &(dyn Error + 'static)) -> bool {
     )
 }
 
-/// The text of an error and of what lies behind it: "connection refused" stands at the very end.
-fn with_causes(error: &dyn Error) -> String {
+/// Formats an error and its sources: the cause, such as "connection refused", is the last source.
+fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
@@ -249,15 +258,15 @@ fn with_causes(error: &dyn Error) -> String {
     text
 }
 
-impl fmt::Debug for BackChannel {
+impl fmt::Debug for BackChannelClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BackChannel")
-            .field("plain_http", &self.plain_http)
+        f.debug_struct("BackChannelClient")
+            .field("allows_http", &self.allows_http)
             .finish_non_exhaustive()
     }
 }
 
-/// Why a document of the authorization server could not be had.
+/// The error of fetching a document from the authorization server.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum FetchError {
     #[error(transparent)]
@@ -269,25 +278,24 @@ pub(crate) enum FetchError {
 }
 
 impl FetchError {
-    /// What is logged apart from other failures.
+    /// Returns the kind, by which log events are rate limited.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::BackChannel(BackChannelError::NotSent(_)) => "not_sent",
-            Self::BackChannel(_) => "no_answer",
+            Self::BackChannel(_) => "no_response",
             Self::Status(_) => "status",
             Self::Document(text) => text,
         }
     }
 }
 
-/// When an answer asks to be asked again, in seconds (RFC 9110 §10.2.3). A date is not worth the trouble
-/// here.
+/// Reads `Retry-After` in seconds (RFC 9110 §10.2.3). The form with a date is ignored.
 pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Some(Duration::from_secs(seconds))
 }
 
-/// Whether a URL names this very machine.
+/// Returns whether the host of a URL is a loopback address or `localhost`.
 pub(crate) fn is_loopback(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

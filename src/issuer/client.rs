@@ -1,4 +1,4 @@
-//! Who this application is at the authorization server, and how it proves it.
+//! The client registration of this application and its client authentication (RFC 6749 §2).
 
 use std::borrow::Cow;
 
@@ -7,17 +7,19 @@ use base64::engine::general_purpose::STANDARD;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::client_assertion::{self, ASSERTION_TYPE, FetchTrigger};
+use super::client_assertion::{self, ASSERTION_TYPE, AuthenticationContext};
 use crate::config_error::ConfigError;
 use crate::crypto::SigningKey;
 use crate::protocol::ClientSecret;
 use crate::protocol::form::encode_component;
 use crate::random::RandomError;
 
-/// The parameters of a request to the authorization server; they hold secrets.
-pub(crate) type Parameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
+/// The form parameters of a request to the authorization server. They contain secrets.
+pub(crate) type FormParameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 
-/// The client as it is registered at the authorization server (RFC 6749 §2).
+/// The client as registered at the authorization server ([RFC 6749 §2]), with its credentials.
+///
+/// The constructors validate nothing. The layer or verifier that takes the client rejects an empty id or secret.
 ///
 /// ```
 /// use tower_oauth::Client;
@@ -27,13 +29,13 @@ pub(crate) type Parameters<'a> = Vec<(&'static str, Cow<'a, str>)>;
 /// assert!(!format!("{shop:?}").contains("secret from"));
 /// ```
 ///
-/// Nothing is checked here; the layer that takes the client refuses an empty id or secret.
+/// [RFC 6749 §2]: https://www.rfc-editor.org/rfc/rfc6749#section-2
 #[derive(Clone, Debug)]
 pub struct Client {
     id: String,
     authentication: Authentication,
     assertion_audience: Option<String>,
-    typed_assertion: bool,
+    has_typed_assertions: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -46,29 +48,35 @@ enum Authentication {
 }
 
 impl Client {
-    /// A client with a secret, sent in the `Authorization` header: `client_secret_basic`
-    /// (RFC 6749 §2.3.1), which is what a server expects unless it was told otherwise.
+    /// Creates a client that sends its secret in the `Authorization` header: `client_secret_basic`
+    /// ([RFC 6749 §2.3.1]), the default of most servers.
+    ///
+    /// [RFC 6749 §2.3.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1
     pub fn confidential(id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
         Self::new(id.into(), Authentication::Basic(secret.into()))
     }
 
-    /// A client with a secret, sent in the body of the request: `client_secret_post`. For clients
-    /// that are registered so.
+    /// Creates a client that sends its secret in the request body: `client_secret_post`
+    /// ([RFC 6749 §2.3.1](https://www.rfc-editor.org/rfc/rfc6749#section-2.3.1)). Use it if the client is
+    /// registered with that method.
     pub fn confidential_post(id: impl Into<String>, secret: impl Into<ClientSecret>) -> Self {
         Self::new(id.into(), Authentication::Post(secret.into()))
     }
 
-    /// A client that cannot keep a secret and proves nothing but possession of the code verifier
-    /// (RFC 6749 §2.1, RFC 7636): `none`.
+    /// Creates a public client, which has no credentials: `none` ([RFC 6749 §2.1]). The authorization code is
+    /// protected by PKCE ([RFC 7636]).
+    ///
+    /// [RFC 6749 §2.1]: https://www.rfc-editor.org/rfc/rfc6749#section-2.1
+    /// [RFC 7636]: https://www.rfc-editor.org/rfc/rfc7636
     pub fn public(id: impl Into<String>) -> Self {
         Self::new(id.into(), Authentication::None)
     }
 
-    /// A client that signs its way in: `private_key_jwt` ([RFC 7523 §2.2], OpenID Connect Core §9).
+    /// Creates a client that authenticates with signed assertions: `private_key_jwt` ([RFC 7523 §2.2], OpenID
+    /// Connect Core §9).
     ///
-    /// Each request carries an assertion of its own, signed with this key: from and about the client, for
-    /// the authorization server, good for 60 seconds and once. Nothing that could be used elsewhere
-    /// leaves the process.
+    /// Each request contains a new assertion, signed with `key`: issued by the client for the authorization server,
+    /// valid for 60 seconds and once. The key never leaves the process.
     ///
     /// ```
     /// use tower_oauth::{Client, SigningKey};
@@ -86,13 +94,13 @@ impl Client {
         Self::new(id.into(), Authentication::PrivateKeyJwt(key))
     }
 
-    /// A client whose TLS certificate proves who it is: `tls_client_auth` or
+    /// Creates a client that authenticates with a TLS certificate: `tls_client_auth` or
     /// `self_signed_tls_client_auth` ([RFC 8705 §2]).
     ///
-    /// Requests carry the client id alone. The certificate is shown by the connection, so hand in a back
-    /// channel that has it:
-    /// [`AuthorizationServer::with_back_channel`](super::AuthorizationServer::with_back_channel). Nothing
-    /// here can check that it does; without it the server refuses the client.
+    /// Requests contain only the client id. The certificate is presented by the connection, so configure a back
+    /// channel with that certificate:
+    /// [`AuthorizationServer::with_back_channel`](super::AuthorizationServer::with_back_channel). This is not
+    /// checked; without the certificate the server rejects the client.
     ///
     /// [RFC 8705 §2]: https://www.rfc-editor.org/rfc/rfc8705#section-2
     pub fn mutual_tls(id: impl Into<String>) -> Self {
@@ -104,41 +112,41 @@ impl Client {
             id,
             authentication,
             assertion_audience: None,
-            typed_assertion: false,
+            has_typed_assertions: false,
         }
     }
 
-    /// Sets `aud` of the assertions of [`private_key_jwt`](Self::private_key_jwt), for a server that wants
-    /// the URL of its token endpoint there. The issuer identifier unless said otherwise.
+    /// Sets `aud` of the assertions of [`private_key_jwt`](Self::private_key_jwt), for a server that requires the
+    /// URL of its token endpoint. Default: the issuer identifier.
     ///
-    /// A client that is registered under one key at several servers must not do that: one of them could
-    /// name another's endpoint as its own and use the assertion there.
+    /// Do not use it for a key that is registered at several servers: one of them could publish the endpoint of
+    /// another as its own, and replay the assertion there.
     #[must_use]
     pub fn with_assertion_audience(mut self, audience: impl Into<String>) -> Self {
         self.assertion_audience = Some(audience.into());
         self
     }
 
-    /// Marks assertions by `typ: client-authentication+jwt`, as the successor of RFC 7523 in the making
-    /// asks for. They say `JWT` otherwise, since many servers of today take nothing else.
+    /// Sets the `typ` of assertions to `client-authentication+jwt`, as the draft that updates RFC 7523 requires.
+    /// Default: `JWT`, because many servers accept nothing else.
     #[must_use]
     pub fn with_typed_assertions(mut self) -> Self {
-        self.typed_assertion = true;
+        self.has_typed_assertions = true;
         self
     }
 
-    /// `client_id`.
+    /// Returns the client id.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// Refuses what no server can have registered (RFC 6749 §A.1, §A.2).
+    /// Rejects an id or secret that cannot be registered (RFC 6749 §A.1, §A.2).
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if self.id.is_empty() || self.id.chars().any(char::is_control) {
             return Err(ConfigError::Setting {
                 setting: "client id",
                 value: self.id.clone(),
-                reason: "it is empty or holds a control character",
+                reason: "it must not be empty or contain control characters",
             });
         }
         match &self.authentication {
@@ -147,7 +155,7 @@ impl Client {
             {
                 Err(ConfigError::Secret {
                     setting: "client secret",
-                    reason: "it is empty or holds a control character, such as a line end",
+                    reason: "it must not be empty or contain control characters, such as a line break",
                 })
             }
             Authentication::PrivateKeyJwt(_)
@@ -159,26 +167,26 @@ impl Client {
                 Err(ConfigError::Setting {
                     setting: "assertion audience",
                     value: String::new(),
-                    reason: "it is empty",
+                    reason: "it must not be empty",
                 })
             }
             _ => Ok(()),
         }
     }
 
-    /// Whether it can prove who it is at all.
+    /// Returns whether the client has no credentials.
     pub(crate) fn is_public(&self) -> bool {
         matches!(self.authentication, Authentication::None)
     }
 
-    /// Adds who we are to the form of a request, and the proof to the form or, returned here, to the
-    /// `Authorization` header: one of the two (RFC 6749 §2.3), never the URL.
+    /// Adds the client id and the credentials to a request: to `parameters`, or to the `Authorization` header, whose
+    /// value it returns. A request has credentials in one of the two (RFC 6749 §2.3), never in the URL.
     ///
-    /// Call it anew for every request, a repeated one as well: an assertion is good once (RFC 7523 §3).
+    /// Call it for every request, also when a request is retried: an assertion is valid once (RFC 7523 §3).
     pub(crate) fn authenticate<'a>(
         &'a self,
-        occasion: &FetchTrigger<'_>,
-        parameters: &mut Parameters<'a>,
+        context: &AuthenticationContext<'_>,
+        parameters: &mut FormParameters<'a>,
     ) -> Result<Option<HeaderValue>, RandomError> {
         parameters.push(("client_id", Cow::Borrowed(&self.id)));
         match &self.authentication {
@@ -188,12 +196,12 @@ impl Client {
             }
             Authentication::PrivateKeyJwt(key) => {
                 let audience = self.assertion_audience.as_deref();
-                let assertion = client_assertion::make(
+                let assertion = client_assertion::create(
                     &self.id,
                     key,
-                    audience.unwrap_or(occasion.issuer),
-                    self.typed_assertion,
-                    occasion,
+                    audience.unwrap_or(context.issuer),
+                    self.has_typed_assertions,
+                    context,
                 )?;
                 parameters.push(("client_assertion_type", Cow::Borrowed(ASSERTION_TYPE)));
                 parameters.push(("client_assertion", Cow::Owned(assertion)));
@@ -203,16 +211,17 @@ impl Client {
         Ok(None)
     }
 
-    /// RFC 6749 §2.3.1 (`L72`): both halves are form-encoded before they are joined, so that a colon
-    /// in the id does not end it.
+    /// Returns the value of the `Authorization` header. Id and secret are form-encoded first (RFC 6749 §2.3.1), so
+    /// that a colon in the id does not end it.
     fn basic(&self, secret: &ClientSecret) -> HeaderValue {
-        let pair = Zeroizing::new(format!(
+        let user_pass = Zeroizing::new(format!(
             "{}:{}",
             encode_component(&self.id),
             encode_component(secret.expose())
         ));
-        let credentials = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
-        // Base64 is made of characters that every header may hold.
+        let credentials =
+            Zeroizing::new(format!("Basic {}", STANDARD.encode(user_pass.as_bytes())));
+        // Base64 has only characters that are allowed in a field value.
         let mut value = HeaderValue::from_str(&credentials)
             .unwrap_or_else(|_| HeaderValue::from_static("Basic"));
         value.set_sensitive(true);
@@ -226,29 +235,29 @@ mod tests {
     use crate::random::Random;
 
     #[test]
-    fn each_method_proves_who_we_are_in_one_place() {
-        let odd = " %&+£€:";
+    fn each_method_sends_credentials_in_exactly_one_place() {
+        let secret = " %&+£€:";
         for (client, header, body) in [
             (
-                Client::confidential("a:b", odd),
+                Client::confidential("a:b", secret),
                 Some("a%3Ab:+%25%26%2B%C2%A3%E2%82%AC%3A"),
                 &[("client_id", "a:b")][..],
             ),
             (
-                Client::confidential_post("a:b", odd),
+                Client::confidential_post("a:b", secret),
                 None,
-                &[("client_id", "a:b"), ("client_secret", odd)],
+                &[("client_id", "a:b"), ("client_secret", secret)],
             ),
             (Client::public("a:b"), None, &[("client_id", "a:b")]),
             (Client::mutual_tls("a:b"), None, &[("client_id", "a:b")]),
         ] {
             let mut parameters = Vec::new();
-            let occasion = FetchTrigger {
+            let context = AuthenticationContext {
                 issuer: "https://id.example.test",
                 now: 0,
                 random: Random::system(),
             };
-            let value = client.authenticate(&occasion, &mut parameters).unwrap();
+            let value = client.authenticate(&context, &mut parameters).unwrap();
             let sent: Vec<_> = parameters
                 .iter()
                 .map(|(name, value)| (*name, &**value))
@@ -269,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_registered_is_refused_and_the_secret_is_not_repeated() {
+    fn invalid_ids_and_secrets_are_rejected_and_the_secret_is_not_in_the_error() {
         assert!(Client::public("").check().is_err());
         assert!(Client::public("a\n").check().is_err());
         assert!(Client::confidential("a", "").check().is_err());

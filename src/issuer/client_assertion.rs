@@ -1,4 +1,4 @@
-//! The assertion of `private_key_jwt`: a JWT in which a client says who it is (RFC 7523 §3).
+//! The client assertion of `private_key_jwt` (RFC 7523 §3).
 
 use serde_json::json;
 
@@ -7,12 +7,12 @@ use crate::random::{Random, RandomError};
 
 pub(super) const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// Time for one request, no more.
-const LIFETIME: i64 = 60;
+/// In seconds: long enough for one request.
+const ASSERTION_LIFETIME: i64 = 60;
 
-/// To whom, when and with what randomness a client proves who it is.
+/// What client authentication needs besides the credentials.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FetchTrigger<'a> {
+pub(crate) struct AuthenticationContext<'a> {
     /// The issuer identifier of the authorization server.
     pub(crate) issuer: &'a str,
     /// In seconds since 1970.
@@ -20,23 +20,24 @@ pub(crate) struct FetchTrigger<'a> {
     pub(crate) random: Random,
 }
 
-pub(super) fn make(
+/// Creates a signed assertion, which is valid once.
+pub(super) fn create(
     client_id: &str,
     key: &SigningKey,
     audience: &str,
-    typed: bool,
-    occasion: &FetchTrigger<'_>,
+    is_typed: bool,
+    context: &AuthenticationContext<'_>,
 ) -> Result<String, RandomError> {
     let claims = json!({
         "iss": client_id,
         "sub": client_id,
-        // One string, not a list: a list could name a second server (OpenID Connect Core §9).
+        // One string, not a list: a list could contain a second server, which could replay the assertion.
         "aud": audience,
-        "jti": base64url::encode(&occasion.random.bytes::<16>()?),
-        "iat": occasion.now,
-        "exp": occasion.now.saturating_add(LIFETIME),
+        "jti": base64url::encode(&context.random.bytes::<16>()?),
+        "iat": context.now,
+        "exp": context.now.saturating_add(ASSERTION_LIFETIME),
     });
-    let media_type = if typed {
+    let media_type = if is_typed {
         "client-authentication+jwt"
     } else {
         "JWT"

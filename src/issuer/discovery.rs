@@ -1,143 +1,148 @@
-//! The metadata document: where it is, whether it can be believed, and how long.
+//! Metadata discovery: fetches, validates and caches the metadata document.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::back_channel::{BackChannel, FetchError};
-use super::flight::{Flight, Seat, lock};
+use super::back_channel::{BackChannelClient, FetchError};
+use super::single_flight::{SingleFlight, Waiter, lock};
 use crate::clock::SharedClock;
 use crate::protocol::Metadata;
 use crate::telemetry::LogLimits;
 
-/// After this, the next fetch of keys or the next login reads the document again; until that has
-/// worked, the old one stays in use.
-const LIFETIME: Duration = Duration::from_secs(3600);
+/// After this time the next key fetch or login fetches the document again. The old one stays in use until that has
+/// succeeded.
+const METADATA_TTL: Duration = Duration::from_secs(3600);
 
-/// While there is none, those who ask share one attempt in this time.
-const RETRY: Duration = Duration::from_millis(250);
+/// How long a failure is returned to further callers while there is no metadata.
+const FAILURE_TTL: Duration = Duration::from_millis(250);
 
-pub(super) type Outcome = Result<Arc<Metadata>, FetchError>;
+pub(super) type MetadataResult = Result<Arc<Metadata>, FetchError>;
 
-/// The metadata of one issuer: given by hand, or discovered when first needed.
+/// The metadata of one issuer: configured, or discovered on first use.
 #[derive(Debug)]
 pub(super) struct MetadataSource {
     issuer: String,
     clock: SharedClock,
-    given: bool,
-    held: Mutex<Held>,
-    flight: Flight<Outcome>,
+    is_static: bool,
+    state: Mutex<MetadataState>,
+    flight: SingleFlight<MetadataResult>,
     logs: LogLimits,
 }
 
 #[derive(Debug, Default)]
-struct Held {
-    /// With the moment from which it is time to read it again.
+struct MetadataState {
+    /// The metadata and the time from which it is due for a refresh.
     metadata: Option<(Arc<Metadata>, Duration)>,
     last_failure: Option<(FetchError, Duration)>,
 }
 
 impl MetadataSource {
-    pub(super) fn new(issuer: String, clock: SharedClock, given: Option<Arc<Metadata>>) -> Self {
-        let metadata = given.map(|metadata| (metadata, Duration::MAX));
+    pub(super) fn new(
+        issuer: String,
+        clock: SharedClock,
+        configured: Option<Arc<Metadata>>,
+    ) -> Self {
+        let metadata = configured.map(|metadata| (metadata, Duration::MAX));
         Self {
             issuer,
             clock,
-            given: metadata.is_some(),
-            held: Mutex::new(Held {
+            is_static: metadata.is_some(),
+            state: Mutex::new(MetadataState {
                 metadata,
                 last_failure: None,
             }),
-            flight: Flight::default(),
+            flight: SingleFlight::default(),
             logs: LogLimits::per_minute(),
         }
     }
 
-    /// What is known, and whether it is time to read it again.
-    pub(super) fn known(&self) -> Option<(Arc<Metadata>, bool)> {
-        let held = lock(&self.held);
-        let (metadata, due) = held.metadata.as_ref()?;
-        Some((Arc::clone(metadata), self.clock.monotonic() >= *due))
+    /// Returns the cached metadata and whether it is due for a refresh.
+    pub(super) fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
+        let state = lock(&self.state);
+        let (metadata, due_at) = state.metadata.as_ref()?;
+        Some((Arc::clone(metadata), self.clock.monotonic() >= *due_at))
     }
 
-    /// Has the document read again at the next occasion, since an endpoint in it has failed.
-    pub(super) fn doubt(&self) {
-        if let (false, Some((_, due))) = (self.given, lock(&self.held).metadata.as_mut()) {
-            *due = Duration::ZERO;
+    /// Marks the metadata as due for a refresh, after a request to one of its endpoints failed.
+    pub(super) fn mark_stale(&self) {
+        if let (false, Some((_, due_at))) = (self.is_static, lock(&self.state).metadata.as_mut()) {
+            *due_at = Duration::ZERO;
         }
     }
 
-    /// A seat in the one attempt to read the document, or the error of one just failed.
-    pub(super) fn read(
+    /// Joins or begins the fetch of the document. Returns the error of the last fetch if it has just failed.
+    pub(super) fn refresh(
         self: &Arc<Self>,
-        channel: &BackChannel,
-    ) -> Result<Seat<Outcome>, FetchError> {
+        channel: &BackChannelClient,
+    ) -> Result<Waiter<MetadataResult>, FetchError> {
         let start = || {
             let (source, channel) = (Arc::clone(self), channel.clone());
             let now = self.clock.monotonic();
-            let waiting = lock(&self.held)
+            let has_just_failed = lock(&self.state)
                 .last_failure
                 .as_ref()
-                .is_some_and(|(_, at)| now.saturating_sub(*at) < RETRY);
-            (!waiting).then_some(async move { source.attempt(&channel).await })
+                .is_some_and(|(_, at)| now.saturating_sub(*at) < FAILURE_TTL);
+            (!has_just_failed).then_some(async move { source.attempt(&channel).await })
         };
         self.flight.join_or(start).ok_or_else(|| {
-            let held = lock(&self.held);
-            let failure = held.last_failure.as_ref().map(|(error, _)| error.clone());
-            failure.unwrap_or(FetchError::Document("the metadata could not be read"))
+            let state = lock(&self.state);
+            let failure = state.last_failure.as_ref().map(|(error, _)| error.clone());
+            failure.unwrap_or(FetchError::Document("the metadata could not be fetched"))
         })
     }
 
-    async fn attempt(&self, channel: &BackChannel) -> Outcome {
+    async fn attempt(&self, channel: &BackChannelClient) -> MetadataResult {
         let outcome = self.fetch(channel).await.map(Arc::new);
         let now = self.clock.monotonic();
-        let mut held = lock(&self.held);
+        let mut state = lock(&self.state);
         match &outcome {
             Ok(metadata) => {
-                held.metadata = Some((Arc::clone(metadata), now + LIFETIME));
-                held.last_failure = None;
+                state.metadata = Some((Arc::clone(metadata), now + METADATA_TTL));
+                state.last_failure = None;
             }
             Err(error) => {
-                if self.logs.allows("metadata_failed", error.kind(), now) {
+                if self.logs.allows("metadata_fetch_failed", error.kind(), now) {
                     tracing::warn!(
-                        name: "metadata_failed",
+                        name: "metadata_fetch_failed",
                         target: "tower_oauth::issuer",
                         issuer = self.issuer,
                         %error,
-                        "metadata could not be read"
+                        "failed to fetch the metadata"
                     );
                 } else {
                     tracing::debug!(
-                        name: "metadata_failed_again",
+                        name: "metadata_fetch_failed_again",
                         target: "tower_oauth::issuer",
                         issuer = self.issuer,
                         %error,
-                        "metadata could not be read"
+                        "failed to fetch the metadata"
                     );
                 }
-                held.last_failure = Some((error.clone(), now));
+                state.last_failure = Some((error.clone(), now));
             }
         }
         outcome
     }
 
-    /// OpenID Connect Discovery §4 first; a server without it is asked by RFC 8414 §3.
-    async fn fetch(&self, channel: &BackChannel) -> Result<Metadata, FetchError> {
+    /// Fetches the document from the location of OpenID Connect Discovery §4. If the server has none there, from that
+    /// of RFC 8414 §3.
+    async fn fetch(&self, channel: &BackChannelClient) -> Result<Metadata, FetchError> {
         let issuer = self.issuer.trim_end_matches('/');
         let openid = format!("{issuer}/.well-known/openid-configuration");
-        let answer = match channel.fetch_json(&openid).await {
+        let response = match channel.fetch_json(&openid).await {
             Err(FetchError::Status(status)) if status.is_client_error() => {
-                channel.fetch_json(&well_known(issuer)).await?
+                channel.fetch_json(&well_known_url(issuer)).await?
             }
             other => other?,
         };
-        let metadata = Metadata::parse(answer.body())
-            .map_err(|_| FetchError::Document("the metadata is not a metadata document"))?;
+        let metadata = Metadata::parse(response.body())
+            .map_err(|_| FetchError::Document("the response is not a metadata document"))?;
         self.check(&metadata, channel)?;
         Ok(metadata)
     }
 
-    fn check(&self, metadata: &Metadata, channel: &BackChannel) -> Result<(), FetchError> {
-        // RFC 8414 §3.3: byte for byte, or another server could speak for this one (`J20`).
+    fn check(&self, metadata: &Metadata, channel: &BackChannelClient) -> Result<(), FetchError> {
+        // RFC 8414 §3.3: the issuer is compared byte for byte. Otherwise another server could impersonate this one.
         if metadata.issuer() != self.issuer {
             return Err(FetchError::Document("the metadata is of another issuer"));
         }
@@ -150,8 +155,8 @@ impl MetadataSource {
     }
 }
 
-/// The well-known part goes between host and path (RFC 8414 §3.1).
-fn well_known(issuer: &str) -> String {
+/// Returns the metadata URL of RFC 8414 §3.1, with the well-known part between host and path.
+fn well_known_url(issuer: &str) -> String {
     const NAME: &str = "/.well-known/oauth-authorization-server";
     let host = issuer.find("://").map_or(0, |at| at + 3);
     match issuer[host..].find('/') {

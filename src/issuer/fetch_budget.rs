@@ -1,26 +1,26 @@
-//! The bucket that bounds what unknown key ids may cost.
+//! Rate limits for the key fetches that unknown key ids cause.
 
 use std::time::Duration;
 
-/// How many fetches for unknown keys may follow one another at once.
+/// The capacity of a bucket.
 const BURST: u32 = 3;
 
-/// How long the bucket takes to gain one fetch.
-const REFILL: Duration = Duration::from_secs(30);
+/// The time in which a bucket gains one fetch.
+const REFILL_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How a token came to us.
+/// The budget that a fetch for an unknown key is counted against, by the origin of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum FetchBudget {
-    /// With a request, from whoever.
+    /// An access token in a request, from any caller.
     Request,
-    /// From the authorization server itself, over the back channel.
+    /// A token that the authorization server sent over the back channel.
     BackChannel,
-    /// With a request that tells of a sign-out, from whoever.
+    /// A logout token in a request, from any caller.
     LogoutToken,
 }
 
-/// A bucket for each source, so that junk which strangers send to an API uses up nothing that somebody
-/// who signs in needs, and junk told of sign-outs nothing of either (`H103`).
+/// A token bucket per budget, so that forged access tokens cannot exhaust the fetches that logins need, and forged
+/// logout tokens those of neither.
 #[derive(Debug)]
 pub(super) struct Buckets {
     request: Bucket,
@@ -37,9 +37,9 @@ impl Buckets {
         }
     }
 
-    /// Takes one fetch, if there is one.
-    pub(super) fn take(&mut self, source: FetchBudget, now: Duration) -> bool {
-        match source {
+    /// Takes one fetch from the bucket. Returns whether one was left.
+    pub(super) fn take(&mut self, budget: FetchBudget, now: Duration) -> bool {
+        match budget {
             FetchBudget::Request => self.request.take(now),
             FetchBudget::BackChannel => self.back_channel.take(now),
             FetchBudget::LogoutToken => self.logout_token.take(now),
@@ -47,9 +47,9 @@ impl Buckets {
     }
 }
 
-/// A bucket of three fetches that gains one every 30 seconds (`J4`, `J6`).
+/// A bucket of three fetches that gains one every 30 seconds.
 ///
-/// A burst, not a single fetch, so that one junk key id does not hide a rotation that follows it.
+/// The burst lets a key rotation be noticed immediately even if a forged key id has just caused a fetch.
 #[derive(Debug)]
 struct Bucket {
     left: u32,
@@ -64,11 +64,11 @@ impl Bucket {
         }
     }
 
-    /// Takes one fetch, if there is one.
+    /// Takes one fetch from the bucket. Returns whether one was left.
     fn take(&mut self, now: Duration) -> bool {
-        while self.left < BURST && now.saturating_sub(self.refilled_at) >= REFILL {
+        while self.left < BURST && now.saturating_sub(self.refilled_at) >= REFILL_INTERVAL {
             self.left += 1;
-            self.refilled_at += REFILL;
+            self.refilled_at += REFILL_INTERVAL;
         }
         if self.left == BURST {
             self.refilled_at = now;
@@ -91,7 +91,7 @@ mod tests {
         let granted = (0..10_000_u64)
             .filter(|step| bucket.take(Duration::from_millis(step * 30)))
             .count();
-        // 300 seconds of flood.
+        // Attempts over 300 seconds.
         assert_eq!(granted, 3 + 9);
     }
 }

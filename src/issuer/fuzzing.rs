@@ -1,4 +1,4 @@
-//! The key set for the fuzz targets; see `crate::fuzzing`.
+//! Access to key sets for the fuzz targets; see `crate::fuzzing`.
 
 use super::key_set::{self, SelectedKey, Selection};
 use crate::crypto::Algorithm;

@@ -1,51 +1,51 @@
-//! What a readiness probe wants to know.
+//! The state of an authorization server, for a readiness probe.
 
 use std::time::Duration;
 
-/// The state of what is known of an authorization server; see
+/// The state of the cached data of an authorization server; see
 /// [`AuthorizationServer::health`](super::AuthorizationServer::health).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// The key set.
+    /// The state of the key set.
     pub keys: KeySetHealth,
-    /// Attempts to fetch the key set that failed since the last that succeeded.
+    /// The number of failed key set fetches since the last successful one.
     pub failures: u32,
-    /// What the last of them failed with.
+    /// The error of the last failed fetch.
     pub last_error: Option<String>,
 }
 
-/// How good the key set at hand is.
+/// The state of the cached key set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum KeySetHealth {
-    /// None was fetched yet: requests with a well-formed token get 503.
+    /// No key set was fetched yet. Requests with a well-formed token are rejected with 503.
     Empty,
-    /// Given by hand, and never fetched: see [`StaticKeys`](super::StaticKeys).
-    Given,
-    /// Within its lifetime.
+    /// The keys are configured and never fetched; see [`StaticKeys`](super::StaticKeys).
+    Static,
+    /// The key set is within its lifetime.
     Fresh {
-        /// Time since it was fetched.
+        /// The time since it was fetched.
         age: Duration,
     },
-    /// Past its lifetime and still used, because the server cannot be reached.
+    /// The key set is past its lifetime and still used, because the server is unreachable.
     Stale {
-        /// Time since it was fetched.
+        /// The time since it was fetched.
         age: Duration,
     },
-    /// Past what an outage may last: no longer used.
+    /// The key set is past the [outage limit](super::AuthorizationServer::with_outage_limit) and no longer used.
     Expired {
-        /// Time since it was fetched.
+        /// The time since it was fetched.
         age: Duration,
     },
 }
 
 impl Health {
-    /// Whether tokens can be judged now.
+    /// Returns whether signatures can be verified now.
     pub fn is_ready(&self) -> bool {
         matches!(
             self.keys,
-            KeySetHealth::Given | KeySetHealth::Fresh { .. } | KeySetHealth::Stale { .. }
+            KeySetHealth::Static | KeySetHealth::Fresh { .. } | KeySetHealth::Stale { .. }
         )
     }
 }

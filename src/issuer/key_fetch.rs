@@ -1,4 +1,4 @@
-//! How a key set comes to hand: the fetch itself, and the task that renews the set ahead of its end.
+//! Fetches the key set, and refreshes it in the background before it expires.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -6,60 +6,62 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use super::back_channel::FetchError;
-use super::flight::lock;
 use super::key_set::{KeySet, lifetime};
-use super::key_source::{Failure, Held, KeySource, Outcome, State};
+use super::key_source::{CachedKeySet, FetchFailure, KeySetResult, KeySource, KeySourceState};
+use super::single_flight::lock;
 use crate::clock::within;
 use crate::telemetry;
 
+/// The longest interval between background refreshes that fail.
 pub(super) const MAX_BACKOFF: Duration = Duration::from_secs(60);
 
 impl KeySource {
-    pub(super) async fn attempt(self: Arc<Self>) -> Outcome {
+    /// Fetches the key set once and records the outcome.
+    pub(super) async fn attempt(self: Arc<Self>) -> KeySetResult {
         let issuer = self.issuer.as_str();
         let span = tracing::debug_span!(target: "tower_oauth::issuer", "fetch_key_set", issuer);
         let outcome = self.fetch().instrument(span).await;
         let now = self.clock.monotonic();
         match &outcome {
-            Ok(held) => {
+            Ok(key_set) => {
                 telemetry::KeyFetch::Success.count();
                 tracing::debug!(
                     name: "key_set_fetched",
                     target: "tower_oauth::issuer",
                     issuer = self.issuer,
-                    keys = held.keys.len(),
-                    "key set fetched"
+                    keys = key_set.keys.len(),
+                    "fetched the key set"
                 );
-                *self.held.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(held));
-                self.pulse.follow(held);
+                *self.cached.write().unwrap_or_else(PoisonError::into_inner) =
+                    Some(Arc::clone(key_set));
+                self.epoch.store(key_set);
                 let mut state = lock(&self.state);
                 (state.failures, state.last_failure) = (0, None);
-                self.keep_fresh(&mut state);
+                self.refresh_in_background(&mut state);
             }
             Err(error) => {
                 telemetry::KeyFetch::Failure.count();
-                let news = self.logs.allows("key_set_failed", error.kind(), now);
-                if news {
+                if self.logs.allows("key_fetch_failed", error.kind(), now) {
                     tracing::warn!(
-                        name: "key_set_failed",
+                        name: "key_fetch_failed",
                         target: "tower_oauth::issuer",
                         issuer = self.issuer,
                         %error,
-                        "key set could not be fetched"
+                        "failed to fetch the key set"
                     );
                 } else {
                     tracing::debug!(
-                        name: "key_set_failed_again",
+                        name: "key_fetch_failed_again",
                         target: "tower_oauth::issuer",
                         issuer = self.issuer,
                         %error,
-                        "key set could not be fetched"
+                        "failed to fetch the key set"
                     );
                 }
-                self.metadata.doubt();
+                self.metadata.mark_stale();
                 let mut state = lock(&self.state);
                 state.failures = state.failures.saturating_add(1);
-                state.last_failure = Some(Failure {
+                state.last_failure = Some(FetchFailure {
                     error: error.clone(),
                     at: now,
                     retry_at: now + self.backoff(state.failures),
@@ -69,19 +71,19 @@ impl KeySource {
         outcome
     }
 
-    /// The whole set replaces the one before, and only when it could be read (`J8`).
-    async fn fetch(&self) -> Outcome {
-        let metadata = match self.metadata.known() {
+    /// Fetches the key set. Only a set that was parsed replaces the cached one, as a whole.
+    async fn fetch(&self) -> KeySetResult {
+        let metadata = match self.metadata.cached() {
             Some((metadata, false)) => metadata,
-            known => {
-                let seat = self.metadata.read(&self.channel);
-                let fresh = match seat {
-                    Ok(seat) => seat.outcome().await.unwrap_or(Err(FetchError::Document(
-                        "reading the metadata was torn down",
-                    ))),
+            cached => {
+                let fresh = match self.metadata.refresh(&self.channel) {
+                    Ok(waiter) => waiter
+                        .outcome()
+                        .await
+                        .unwrap_or(Err(FetchError::Document("the metadata fetch was canceled"))),
                     Err(error) => Err(error),
                 };
-                match (fresh, known) {
+                match (fresh, cached) {
                     (Ok(metadata), _) | (Err(_), Some((metadata, _))) => metadata,
                     (Err(error), None) => return Err(error),
                 }
@@ -89,52 +91,52 @@ impl KeySource {
         };
         let uri = metadata
             .jwks_uri()
-            .ok_or(FetchError::Document("the metadata names no jwks_uri"))?;
-        let answer = self.channel.fetch_json(uri).await?;
-        let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(answer.headers()));
-        // Jitter, so that a fleet that started together does not ask together for ever.
-        let early = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
-        let mut keys = KeySet::read(answer.body())?;
-        let generation = match self.held() {
+            .ok_or(FetchError::Document("the metadata has no jwks_uri"))?;
+        let response = self.channel.fetch_json(uri).await?;
+        let (fetched_at, lifetime) = (self.clock.monotonic(), lifetime(response.headers()));
+        // Jitter, so that processes that started together do not keep refreshing together.
+        let refresh_after = lifetime.mul_f64(0.8 - 0.1 * self.random.fraction());
+        let mut keys = KeySet::read(response.body())?;
+        let generation = match self.cached() {
             None => 1,
-            Some(before) if keys.take_over(&before.keys) => before.generation,
-            Some(before) => before.generation + 1,
+            Some(previous) if keys.reuse_keys_of(&previous.keys) => previous.generation,
+            Some(previous) => previous.generation + 1,
         };
-        Ok(Arc::new(Held {
+        Ok(Arc::new(CachedKeySet {
             keys,
             generation,
             fetched_at,
             lifetime,
-            refresh_at: fetched_at + early,
+            refresh_at: fetched_at + refresh_after,
         }))
     }
 
-    /// A task that renews the set at four fifths of its life, and more often while that fails; it
-    /// ends with the last handle of the server (`J11`).
-    fn keep_fresh(self: &Arc<Self>, state: &mut State) {
+    /// Starts the task that refreshes the set after about three quarters of its lifetime, and with back-off while
+    /// that fails. The task ends with the last handle of the server.
+    fn refresh_in_background(self: &Arc<Self>, state: &mut KeySourceState) {
         if state
             .refresher
             .as_ref()
             .is_some_and(|task| !task.is_finished())
         {
-            self.renewed.notify_one();
+            self.refreshed.notify_one();
             return;
         }
         let (source, clock) = (Arc::downgrade(self), Arc::clone(&self.clock));
-        let renewed = Arc::clone(&self.renewed);
+        let refreshed = Arc::clone(&self.refreshed);
         state.refresher = Some(tokio::spawn(async move {
             while let Some(wait) = source.upgrade().map(|source| source.until_refresh()) {
-                within(&*clock, wait, renewed.notified()).await;
+                within(&*clock, wait, refreshed.notified()).await;
                 let Some(source) = source.upgrade() else {
                     return;
                 };
                 if source.until_refresh().is_zero() {
-                    let seat = source
+                    let waiter = source
                         .flight
                         .join_or(|| Some(Arc::clone(&source).attempt()));
                     drop(source);
-                    if let Some(seat) = seat {
-                        seat.outcome().await;
+                    if let Some(waiter) = waiter {
+                        waiter.outcome().await;
                     }
                 }
             }
@@ -144,15 +146,15 @@ impl KeySource {
     fn until_refresh(&self) -> Duration {
         let now = self.clock.monotonic();
         let state = lock(&self.state);
-        let due = match (&state.last_failure, self.held()) {
+        let due_at = match (&state.last_failure, self.cached()) {
             (Some(failure), _) => failure.retry_at,
-            (None, Some(held)) => held.refresh_at,
+            (None, Some(key_set)) => key_set.refresh_at,
             (None, None) => now + MAX_BACKOFF,
         };
-        due.saturating_sub(now)
+        due_at.saturating_sub(now)
     }
 
-    /// 1, 2, 4 … 60 seconds, and up to a tenth less, so that a fleet does not come back as one (`J15`).
+    /// Returns 1, 2, 4 … 60 seconds, reduced by up to a tenth, so that many processes do not retry at the same time.
     fn backoff(&self, failures: u32) -> Duration {
         let steps = failures.saturating_sub(1).min(6);
         let full = Duration::from_secs(1 << steps).min(MAX_BACKOFF);

@@ -1,4 +1,4 @@
-//! A fetched key set: each key read by itself, and the choice of the one key for a token.
+//! A key set (RFC 7517 §5), and the selection of the key that verifies a token.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use super::back_channel::FetchError;
 use crate::crypto::{Algorithm, Jwk, PublicKey};
 use crate::protocol::json::{Json, parse_object};
 
-/// More keys than any server publishes; the rest is not read.
+/// Bounds the work of parsing a key set. Further keys are ignored.
 const MAX_KEYS: usize = 128;
 
 /// The usable keys of one key set.
@@ -16,34 +16,33 @@ pub(super) struct KeySet {
     keys: Vec<Arc<Jwk>>,
 }
 
-/// A key of a set, for one algorithm.
+/// A key that was selected for a token, for one algorithm.
 #[derive(Clone, Debug)]
 pub(crate) struct SelectedKey {
     key: Arc<Jwk>,
     algorithm: Algorithm,
-    /// Whether the token named it.
-    named: bool,
+    /// Whether it was selected by a `kid`.
+    has_key_id: bool,
 }
 
-/// What a key set has for a token.
+/// The result of selecting a key.
 pub(super) enum Selection {
     Found(SelectedKey),
-    /// No key of this id; a newer set may have it.
+    /// No key has this id. A newer key set may have one.
     Unknown,
-    /// The id is known, but its key may not verify this algorithm (`J17`).
+    /// A key has this id but is not for this algorithm (RFC 8725 §3.1).
     Unfit,
-    /// Several keys would do, and none is named (`J17`, `J18`).
+    /// Several keys match. Trying each would let a token be verified by a key that was not meant for it.
     Ambiguous,
 }
 
 impl KeySet {
-    /// Reads a JWK set (RFC 7517 §5). A key that cannot be used spoils only itself; a set without any
-    /// usable key is no key set (`J16`).
+    /// Parses a fetched JWK set (RFC 7517 §5). Unusable keys are ignored; a set without any usable key is an error.
     pub(super) fn read(document: &[u8]) -> Result<Self, FetchError> {
         Self::parse(document).map_err(FetchError::Document)
     }
 
-    /// The same, for a set that was not fetched; the error says what is wrong with it.
+    /// Parses a JWK set. The error says what is wrong with it.
     pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
         let object = parse_object(document).map_err(|_| "the key set is not strict JSON")?;
         let members = object
@@ -59,10 +58,10 @@ impl KeySet {
             match read {
                 Ok(key) => keys.push(Arc::new(key)),
                 Err(reason) => tracing::debug!(
-                    name: "key_left_out",
+                    name: "key_ignored",
                     target: "tower_oauth::issuer",
                     reason,
-                    "a key of the key set is left out"
+                    "ignored a key of the key set"
                 ),
             }
         }
@@ -72,35 +71,35 @@ impl KeySet {
         Ok(Self { keys })
     }
 
-    /// Takes over the keys that the set before had too, so that what rests on a key can tell by its
-    /// place whether it is still the same; `true` where that is all of them.
-    pub(super) fn take_over(&mut self, before: &Self) -> bool {
+    /// Reuses the allocations of keys that `previous` has too, so that an unchanged key can be recognized by its
+    /// pointer. Returns whether all keys are unchanged.
+    pub(super) fn reuse_keys_of(&mut self, previous: &Self) -> bool {
         for key in &mut self.keys {
-            if let Some(known) = before.keys.iter().find(|known| known.is_same(key)) {
-                *key = Arc::clone(known);
+            if let Some(same) = previous.keys.iter().find(|other| other.is_same(key)) {
+                *key = Arc::clone(same);
             }
         }
-        let same = |(one, other)| Arc::ptr_eq(one, other);
-        self.keys.len() == before.keys.len() && self.keys.iter().zip(&before.keys).all(same)
+        let is_same = |(one, other)| Arc::ptr_eq(one, other);
+        self.keys.len() == previous.keys.len() && self.keys.iter().zip(&previous.keys).all(is_same)
     }
 
-    /// Whether the token that this key was chosen for would be given this very key again.
-    pub(super) fn still_selects(&self, chosen: &SelectedKey) -> bool {
-        let key_id = chosen.key.key_id().filter(|_| chosen.named);
-        match self.select(key_id, chosen.algorithm) {
-            Selection::Found(now) => Arc::ptr_eq(&now.key, &chosen.key),
+    /// Returns whether the token that `selected` was selected for would get the same key again.
+    pub(super) fn still_selects(&self, selected: &SelectedKey) -> bool {
+        let key_id = selected.key.key_id().filter(|_| selected.has_key_id);
+        match self.select(key_id, selected.algorithm) {
+            Selection::Found(current) => Arc::ptr_eq(&current.key, &selected.key),
             _ => false,
         }
     }
 
-    /// A set with this key too; `None` where it is full, or where a token could not say which of two
-    /// keys it means.
+    /// Returns a set that also has this key. Returns `None` if the set is full, or if another key has the same id
+    /// and a common algorithm.
     pub(super) fn with(&self, key: Jwk) -> Option<Self> {
-        let taken = self
+        let is_duplicate = self
             .keys
             .iter()
             .any(|one| one.key_id() == key.key_id() && one.shares_algorithm_with(&key));
-        if taken || self.keys.len() >= MAX_KEYS {
+        if is_duplicate || self.keys.len() >= MAX_KEYS {
             return None;
         }
         let mut keys = self.keys.clone();
@@ -108,18 +107,18 @@ impl KeySet {
         Some(Self { keys })
     }
 
-    /// Key id and algorithm together choose one key; nothing is ever tried in turn.
+    /// Selects the key with this id and algorithm. Keys are never tried one after the other.
     pub(super) fn select(&self, key_id: Option<&str>, algorithm: Algorithm) -> Selection {
-        let mut fitting = self
+        let mut matching = self
             .keys
             .iter()
             .filter(|key| key_id.is_none() || key.key_id() == key_id)
             .filter(|key| key.for_algorithm(algorithm).is_some());
-        match (fitting.next(), fitting.next()) {
+        match (matching.next(), matching.next()) {
             (Some(key), None) => Selection::Found(SelectedKey {
                 key: Arc::clone(key),
                 algorithm,
-                named: key_id.is_some(),
+                has_key_id: key_id.is_some(),
             }),
             (Some(_), Some(_)) => Selection::Ambiguous,
             (None, _) if key_id.is_some() && self.keys.iter().any(|key| key.key_id() == key_id) => {
@@ -144,8 +143,8 @@ const DEFAULT_LIFETIME: Duration = Duration::from_secs(600);
 pub(super) const MIN_LIFETIME: Duration = Duration::from_secs(60);
 pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(3600);
 
-/// How long a key set lives: what `Cache-Control` says, within a minute and an hour, or 10 minutes
-/// (`J10`, RFC 9111 §5.2.2). A directive that cannot be read counts as the shortest.
+/// Returns the lifetime of a key set: the `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1), clamped to between a minute
+/// and an hour, or 10 minutes without it. An invalid directive counts as the minimum.
 pub(super) fn lifetime(headers: &http::HeaderMap) -> Duration {
     let directives = headers
         .get_all(http::header::CACHE_CONTROL)
@@ -160,7 +159,7 @@ pub(super) fn lifetime(headers: &http::HeaderMap) -> Duration {
         }
         if let Some(age) = directive.strip_prefix("max-age=") {
             let digits = !age.is_empty() && age.bytes().all(|byte| byte.is_ascii_digit());
-            // More digits than fit mean a very long time (RFC 9111 §1.2.2).
+            // RFC 9111 §1.2.2: a value that overflows counts as the greatest one.
             let seconds = if digits {
                 age.parse().unwrap_or(u64::MAX)
             } else {
@@ -177,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes_are_clamped_whatever_the_server_says() {
+    fn lifetimes_are_clamped() {
         for (header, expected) in [
             ("max-age=300", 300),
             ("public, MAX-AGE=300, must-revalidate", 300),

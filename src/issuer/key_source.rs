@@ -1,5 +1,7 @@
-//! The engine that keeps a key set at hand: fetched once for all who wait, refreshed ahead of its end,
-//! kept through an outage, and asked again for a key id it does not have.
+//! The cached key set of an authorization server.
+//!
+//! Concurrent requests share one fetch. The set is refreshed before it expires, kept during an outage, and fetched
+//! again for an unknown key id.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
@@ -7,46 +9,46 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::back_channel::{BackChannel, FetchError};
+use super::back_channel::{BackChannelClient, FetchError};
 use super::discovery::MetadataSource;
 use super::fetch_budget::{Buckets, FetchBudget};
-use super::flight::{Flight, lock};
 use super::health::{Health, KeySetHealth};
 use super::key_fetch::MAX_BACKOFF;
 use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::key_status::KeySetEpoch;
 use super::server::Unavailable;
+use super::single_flight::{SingleFlight, lock};
 use crate::clock::{SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
 use crate::telemetry::LogLimits;
 
-/// How long a request waits for a fetch.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for a fetch. The fetch itself continues.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// While no set is held, requests share one attempt in this time.
-const RETRY: Duration = Duration::from_millis(250);
+/// How long a failed fetch is not repeated for requests, while none is cached.
+const FAILURE_TTL: Duration = Duration::from_millis(250);
 
-/// For so long a fetch that succeeded is believed when it lacked a key.
-const BELIEVED: Duration = Duration::from_secs(30);
+/// How long a fetched key set proves that a key does not exist, if no further fetch is allowed.
+const UNKNOWN_KEY_TTL: Duration = Duration::from_secs(30);
 
-/// No pause is longer than the shortest life of a key set, so that none outlasts what it guards (`J21`).
+/// No delay is longer than the shortest lifetime of a key set, so that none outlasts the set it is about.
 const _: () = assert!(
-    BELIEVED.as_secs() <= MIN_LIFETIME.as_secs()
+    UNKNOWN_KEY_TTL.as_secs() <= MIN_LIFETIME.as_secs()
         && MAX_BACKOFF.as_secs() <= MIN_LIFETIME.as_secs()
-        && RETRY.as_secs() < PATIENCE.as_secs()
+        && FAILURE_TTL.as_secs() < WAIT_TIMEOUT.as_secs()
 );
 
-pub(super) type Outcome = Result<Arc<Held>, FetchError>;
+pub(super) type KeySetResult = Result<Arc<CachedKeySet>, FetchError>;
 
-/// Why there is no key for a token.
+/// The error of selecting the key for a token.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum KeyError {
     #[error("the key set has no such key")]
     Unknown,
     #[error("the key is not for this algorithm")]
     Unfit,
-    #[error("several keys would do")]
+    #[error("several keys match")]
     Ambiguous,
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
@@ -56,23 +58,23 @@ pub(crate) enum KeyError {
 pub(super) struct KeySource {
     pub(super) issuer: String,
     pub(super) metadata: Arc<MetadataSource>,
-    pub(super) channel: BackChannel,
+    pub(super) channel: BackChannelClient,
     pub(super) clock: SharedClock,
     pub(super) outage_limit: Duration,
     pub(super) random: Random,
-    pub(super) held: RwLock<Option<Arc<Held>>>,
-    pub(super) pulse: KeySetEpoch,
-    pub(super) state: Mutex<State>,
-    pub(super) flight: Flight<Outcome>,
-    /// Tells the refresher that a set has come whose life may be shorter than that of the last.
-    pub(super) renewed: Arc<Notify>,
+    pub(super) cached: RwLock<Option<Arc<CachedKeySet>>>,
+    pub(super) epoch: KeySetEpoch,
+    pub(super) state: Mutex<KeySourceState>,
+    pub(super) flight: SingleFlight<KeySetResult>,
+    /// Wakes the background task: the lifetime of a new set may be shorter than that of the previous one.
+    pub(super) refreshed: Arc<Notify>,
     pub(super) logs: LogLimits,
 }
 
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct CachedKeySet {
     pub(super) keys: KeySet,
-    /// Counts the sets that had other keys than the one before, from 1.
+    /// Incremented, from 1, whenever a fetched set has other keys than the previous one.
     pub(super) generation: u64,
     pub(super) fetched_at: Duration,
     pub(super) lifetime: Duration,
@@ -80,18 +82,18 @@ pub(super) struct Held {
 }
 
 #[derive(Debug)]
-pub(super) struct State {
+pub(super) struct KeySourceState {
     pub(super) buckets: Buckets,
     pub(super) failures: u32,
-    pub(super) last_failure: Option<Failure>,
+    pub(super) last_failure: Option<FetchFailure>,
     pub(super) refresher: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct FetchFailure {
     pub(super) error: FetchError,
     pub(super) at: Duration,
-    /// When the refresher tries again.
+    /// When the background task tries again.
     pub(super) retry_at: Duration,
 }
 
@@ -99,11 +101,11 @@ impl KeySource {
     pub(super) fn new(
         issuer: String,
         metadata: Arc<MetadataSource>,
-        channel: BackChannel,
+        channel: BackChannelClient,
         clock: SharedClock,
         outage_limit: Duration,
     ) -> Self {
-        let state = State {
+        let state = KeySourceState {
             buckets: Buckets::new(clock.monotonic()),
             failures: 0,
             last_failure: None,
@@ -116,48 +118,47 @@ impl KeySource {
             clock,
             outage_limit,
             random: Random::system(),
-            held: RwLock::new(None),
-            pulse: KeySetEpoch::default(),
+            cached: RwLock::new(None),
+            epoch: KeySetEpoch::default(),
             state: Mutex::new(state),
-            flight: Flight::default(),
-            renewed: Arc::default(),
+            flight: SingleFlight::default(),
+            refreshed: Arc::default(),
             logs: LogLimits::per_minute(),
         }
     }
 
-    /// The key for a token, where that can be said without waiting: always for a key that is held
-    /// (`J5`, `J11`).
+    /// Returns the key for a token if it can be selected without waiting. A cached key never waits for a refresh.
     pub(super) fn cached_key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        let held = self.current()?;
-        settle(held.keys.select(key_id, algorithm))
+        let key_set = self.current()?;
+        resolve(key_set.keys.select(key_id, algorithm))
     }
 
-    /// The key for a token; waits for a fetch where one is needed, at most 2 seconds.
+    /// Returns the key for a token. Waits at most 2 seconds if a fetch is necessary.
     pub(super) async fn key(
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: FetchBudget,
+        budget: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
-        if let Some(decided) = self.cached_key(key_id, algorithm) {
-            return decided;
+        if let Some(result) = self.cached_key(key_id, algorithm) {
+            return result;
         }
         within(
             &*self.clock,
-            PATIENCE,
-            self.key_after_fetch(key_id, algorithm, source),
+            WAIT_TIMEOUT,
+            self.key_after_fetch(key_id, algorithm, budget),
         )
         .await
         .unwrap_or_else(|| {
-            // Who waited in vain for a refresh still has the keys of before (`J12`).
-            let held = self
+            // If the refresh takes too long, the stale key set is used.
+            let stale = self
                 .usable()
-                .and_then(|held| settle(held.keys.select(key_id, algorithm)));
-            held.unwrap_or_else(|| Err(self.unavailable("no answer in time").into()))
+                .and_then(|key_set| resolve(key_set.keys.select(key_id, algorithm)));
+            stale.unwrap_or_else(|| Err(self.unavailable("no response in time").into()))
         })
     }
 
@@ -165,71 +166,74 @@ impl KeySource {
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: FetchBudget,
+        budget: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
-        let held = match self.usable() {
-            Some(held) if !self.is_overdue(&held) => held,
-            stale => match (self.renew().await, stale) {
-                (Ok(held), _) | (Err(_), Some(held)) => held,
+        let key_set = match self.usable() {
+            Some(key_set) if !self.is_overdue(&key_set) => key_set,
+            stale => match (self.refresh().await, stale) {
+                (Ok(key_set), _) | (Err(_), Some(key_set)) => key_set,
                 (Err(error), None) => return Err(self.unavailable(&error.to_string()).into()),
             },
         };
-        if let Some(decided) = settle(held.keys.select(key_id, algorithm)) {
-            return decided;
+        if let Some(result) = resolve(key_set.keys.select(key_id, algorithm)) {
+            return result;
         }
-        // An attempt that was already under way may have read the set before the key was published,
-        // so after it there is one of our own.
+        // A fetch that was in flight already may have read the set before the key was published, so another one
+        // follows it.
         loop {
-            let Some(seat) = self.flight.join_or(|| self.unknown_key_attempt(source)) else {
-                return Err(self.verdict_without_fetch());
+            let Some(waiter) = self.flight.join_or(|| self.unknown_key_attempt(budget)) else {
+                return Err(self.error_without_fetch());
             };
-            let own = seat.started();
-            let held = match seat.outcome().await {
-                Some(Ok(held)) => held,
+            let has_started = waiter.has_started();
+            let key_set = match waiter.outcome().await {
+                Some(Ok(key_set)) => key_set,
                 Some(Err(error)) => return Err(self.unavailable(&error.to_string()).into()),
-                None => return Err(self.unavailable("the fetch was torn down").into()),
+                None => return Err(self.unavailable("the fetch was canceled").into()),
             };
-            match settle(held.keys.select(key_id, algorithm)) {
-                Some(decided) => return decided,
-                None if own => return Err(KeyError::Unknown),
+            match resolve(key_set.keys.select(key_id, algorithm)) {
+                Some(result) => return result,
+                None if has_started => return Err(KeyError::Unknown),
                 None => {}
             }
         }
     }
 
-    /// An attempt for a key id that is not held, as long as the bucket gives one (`J4`).
+    /// Begins a fetch for an unknown key id, unless its budget is exhausted.
     fn unknown_key_attempt(
         self: &Arc<Self>,
-        source: FetchBudget,
-    ) -> Option<impl Future<Output = Outcome> + Send + use<>> {
+        budget: FetchBudget,
+    ) -> Option<impl Future<Output = KeySetResult> + Send + use<>> {
         let now = self.clock.monotonic();
-        let granted = lock(&self.state).buckets.take(source, now);
-        granted.then(|| Arc::clone(self).attempt())
+        let is_allowed = lock(&self.state).buckets.take(budget, now);
+        is_allowed.then(|| Arc::clone(self).attempt())
     }
 
-    /// With the bucket empty: the key does not exist if a fetch of late lacked it, else nobody knows.
-    fn verdict_without_fetch(&self) -> KeyError {
+    /// Returns the error for an unknown key if the budget is exhausted: the key does not exist if the set is recent.
+    /// Otherwise it is not known whether it exists.
+    fn error_without_fetch(&self) -> KeyError {
         let now = self.clock.monotonic();
         match self.usable() {
-            Some(held) if now.saturating_sub(held.fetched_at) < BELIEVED => KeyError::Unknown,
+            Some(key_set) if now.saturating_sub(key_set.fetched_at) < UNKNOWN_KEY_TTL => {
+                KeyError::Unknown
+            }
             _ => self.unavailable("too many unknown keys").into(),
         }
     }
 
-    /// Waits for the attempt under way, or for a new one.
-    pub(super) async fn renew(self: &Arc<Self>) -> Result<Arc<Held>, FetchError> {
-        // Whoever comes just after an attempt has landed looked at what was held before: `J1` wants no second.
-        let is_fresh = |held: &Arc<Held>| {
-            self.clock.monotonic().saturating_sub(held.fetched_at) < held.lifetime
+    /// Waits for the fetch in flight, or for a new one.
+    pub(super) async fn refresh(self: &Arc<Self>) -> KeySetResult {
+        // A fetch may have completed since the caller looked at the cache. Then there must not be a second one.
+        let is_fresh = |key_set: &Arc<CachedKeySet>| {
+            self.clock.monotonic().saturating_sub(key_set.fetched_at) < key_set.lifetime
         };
-        let landed = || self.held().filter(is_fresh);
-        let start = || match landed() {
+        let completed = || self.cached().filter(is_fresh);
+        let start = || match completed() {
             Some(_) => None,
-            None => self.spaced_attempt(),
+            None => self.attempt_unless_just_failed(),
         };
-        let Some(seat) = self.flight.join_or(start) else {
-            if let Some(held) = landed() {
-                return Ok(held);
+        let Some(waiter) = self.flight.join_or(start) else {
+            if let Some(key_set) = completed() {
+                return Ok(key_set);
             }
             let state = lock(&self.state);
             let failure = state
@@ -238,49 +242,53 @@ impl KeySource {
                 .map(|failure| failure.error.clone());
             return Err(failure.unwrap_or(FetchError::Document("no attempt was made")));
         };
-        seat.outcome()
+        waiter
+            .outcome()
             .await
-            .unwrap_or(Err(FetchError::Document("the fetch was torn down")))
+            .unwrap_or(Err(FetchError::Document("the fetch was canceled")))
     }
 
-    fn spaced_attempt(self: &Arc<Self>) -> Option<impl Future<Output = Outcome> + Send + use<>> {
+    fn attempt_unless_just_failed(
+        self: &Arc<Self>,
+    ) -> Option<impl Future<Output = KeySetResult> + Send + use<>> {
         let now = self.clock.monotonic();
-        let failed_just_now = lock(&self.state)
+        let has_just_failed = lock(&self.state)
             .last_failure
             .as_ref()
-            .is_some_and(|failure| now.saturating_sub(failure.at) < RETRY);
-        (!failed_just_now).then(|| Arc::clone(self).attempt())
+            .is_some_and(|failure| now.saturating_sub(failure.at) < FAILURE_TTL);
+        (!has_just_failed).then(|| Arc::clone(self).attempt())
     }
 
-    pub(super) fn held(&self) -> Option<Arc<Held>> {
-        self.held
+    pub(super) fn cached(&self) -> Option<Arc<CachedKeySet>> {
+        self.cached
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
-    /// The set at hand, where no request has to ask for another first.
-    pub(super) fn current(&self) -> Option<Arc<Held>> {
-        let held = self.held()?;
-        let age = self.clock.monotonic().saturating_sub(held.fetched_at);
-        if age < held.lifetime {
-            return Some(held);
+    /// Returns the cached set if requests may use it without waiting for a refresh.
+    pub(super) fn current(&self) -> Option<Arc<CachedKeySet>> {
+        let key_set = self.cached()?;
+        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+        if age < key_set.lifetime {
+            return Some(key_set);
         }
-        self.usable().filter(|held| !self.is_overdue(held))
+        self.usable().filter(|key_set| !self.is_overdue(key_set))
     }
 
-    /// The set at hand, unless it has outlived even what an outage may last (`J12`).
-    fn usable(&self) -> Option<Arc<Held>> {
-        let held = self.held()?;
-        let age = self.clock.monotonic().saturating_sub(held.fetched_at);
-        (age < held.lifetime + self.outage_limit).then_some(held)
+    /// Returns the cached set unless it is past the outage limit.
+    fn usable(&self) -> Option<Arc<CachedKeySet>> {
+        let key_set = self.cached()?;
+        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+        (age < key_set.lifetime + self.outage_limit).then_some(key_set)
     }
 
-    /// Past its life without a failure on record: the refresher did not get to run, as after a machine
-    /// slept. Then a key that was withdrawn must not pass for lack of asking (`J19`).
-    fn is_overdue(&self, held: &Held) -> bool {
-        let age = self.clock.monotonic().saturating_sub(held.fetched_at);
-        age >= held.lifetime && lock(&self.state).last_failure.is_none()
+    /// Returns whether a set is past its lifetime although no refresh failed: the background task did not run, for
+    /// example because the machine was suspended. A key may have been withdrawn in the meantime, so requests
+    /// wait for a refresh.
+    fn is_overdue(&self, key_set: &CachedKeySet) -> bool {
+        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+        age >= key_set.lifetime && lock(&self.state).last_failure.is_none()
     }
 
     fn unavailable(&self, reason: &str) -> Unavailable {
@@ -288,13 +296,13 @@ impl KeySource {
     }
 
     pub(super) fn health(&self) -> Health {
-        let keys = match self.held() {
+        let keys = match self.cached() {
             None => KeySetHealth::Empty,
-            Some(held) => {
-                let age = self.clock.monotonic().saturating_sub(held.fetched_at);
-                if age < held.lifetime {
+            Some(key_set) => {
+                let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+                if age < key_set.lifetime {
                     KeySetHealth::Fresh { age }
-                } else if age < held.lifetime + self.outage_limit {
+                } else if age < key_set.lifetime + self.outage_limit {
                     KeySetHealth::Stale { age }
                 } else {
                     KeySetHealth::Expired { age }
@@ -314,8 +322,8 @@ impl KeySource {
     }
 }
 
-/// What a selection decides; `None` where a newer set could decide otherwise.
-pub(super) fn settle(selection: Selection) -> Option<Result<SelectedKey, KeyError>> {
+/// Converts a selection into a result. Returns `None` if a newer key set could have the key.
+pub(super) fn resolve(selection: Selection) -> Option<Result<SelectedKey, KeyError>> {
     match selection {
         Selection::Found(key) => Some(Ok(key)),
         Selection::Unfit => Some(Err(KeyError::Unfit)),

@@ -1,28 +1,29 @@
-//! Whether a key that vouched for a token is still what the token would be given: asked at every
-//! remembered token, so it takes no lock as long as nothing has changed.
+//! Whether the key that verified a token is still current.
+//!
+//! This is checked on every hit of the token cache, so it takes no lock as long as the key set is unchanged.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::key_set::SelectedKey;
-use super::key_source::{Held, KeySource};
+use super::key_source::{CachedKeySet, KeySource};
 
-/// A key whose word is still relied upon after its token was verified.
+/// A reference to the key that verified a cached token.
 #[derive(Debug)]
 pub(crate) struct KeyRef {
     key: SelectedKey,
-    /// The generation of the key set that was last seen to have the key; no set has number 0.
-    seen: AtomicU64,
+    /// The generation of the last key set that was found to have the key. No set has generation 0.
+    seen_in: AtomicU64,
 }
 
-/// What can be said of a [`KeyRef`] without waiting.
+/// The status of a [`KeyRef`], determined without waiting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyStatus {
-    /// The key set at hand may be used, and the token would be given this key again.
+    /// The cached key set is valid, and the token would get this key again.
     Current,
-    /// The key set at hand has no such key any more, or a second one that would do.
+    /// The cached key set no longer has this key, or has a second one that matches.
     Withdrawn,
-    /// There is no key set that may be used without asking for it.
+    /// A key set must be fetched first.
     Unknown,
 }
 
@@ -30,31 +31,31 @@ impl KeyRef {
     pub(crate) fn new(key: SelectedKey) -> Self {
         Self {
             key,
-            seen: AtomicU64::new(0),
+            seen_in: AtomicU64::new(0),
         }
     }
 }
 
-/// The two numbers of the key set at hand that tell most of the time that nothing has changed.
+/// Generation and expiry of the cached key set, which usually suffice to see that nothing has changed.
 #[derive(Debug, Default)]
 pub(super) struct KeySetEpoch {
-    /// The monotonic time in nanoseconds at which the set's life ends.
+    /// The monotonic time in nanoseconds at which the lifetime of the set ends.
     fresh_until: AtomicU64,
     generation: AtomicU64,
 }
 
 impl KeySetEpoch {
-    /// To be called once the set is at hand.
-    pub(super) fn follow(&self, held: &Held) {
-        // In this order: whoever sees the new life sees the new generation too.
-        self.generation.store(held.generation, Ordering::Release);
-        let end = nanoseconds(held.fetched_at + held.lifetime);
+    /// Stores the epoch of a set that was just cached.
+    pub(super) fn store(&self, key_set: &CachedKeySet) {
+        // In this order, a reader that sees the new expiry also sees the new generation.
+        self.generation.store(key_set.generation, Ordering::Release);
+        let end = nanoseconds(key_set.fetched_at + key_set.lifetime);
         self.fresh_until.store(end, Ordering::Release);
     }
 
-    fn refers_to(&self, voucher: &KeyRef, now: Duration) -> bool {
+    fn is_current(&self, key: &KeyRef, now: Duration) -> bool {
         nanoseconds(now) < self.fresh_until.load(Ordering::Acquire)
-            && self.generation.load(Ordering::Acquire) == voucher.seen.load(Ordering::Relaxed)
+            && self.generation.load(Ordering::Acquire) == key.seen_in.load(Ordering::Relaxed)
     }
 }
 
@@ -63,20 +64,19 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 impl KeySource {
-    /// Says no more than [`cached_key`](Self::cached_key) would for the same token: a withdrawn key
-    /// and one that became ambiguous are gone, and past the end of the set's life one has to ask
-    /// (`J12`, `J19`).
-    pub(super) fn key_status(&self, voucher: &KeyRef) -> KeyStatus {
-        if self.pulse.refers_to(voucher, self.clock.monotonic()) {
+    /// Returns the status of a key. It agrees with [`cached_key`](Self::cached_key) for the same token: a key that
+    /// became ambiguous counts as withdrawn, and the status is unknown past the lifetime of the set.
+    pub(super) fn key_status(&self, key: &KeyRef) -> KeyStatus {
+        if self.epoch.is_current(key, self.clock.monotonic()) {
             return KeyStatus::Current;
         }
-        let Some(held) = self.current() else {
+        let Some(key_set) = self.current() else {
             return KeyStatus::Unknown;
         };
-        if !held.keys.still_selects(&voucher.key) {
+        if !key_set.keys.still_selects(&key.key) {
             return KeyStatus::Withdrawn;
         }
-        voucher.seen.store(held.generation, Ordering::Relaxed);
+        key.seen_in.store(key_set.generation, Ordering::Relaxed);
         KeyStatus::Current
     }
 }

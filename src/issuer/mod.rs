@@ -1,15 +1,18 @@
-//! The authorization server as this application sees it: its metadata, its key set, and the back
-//! channel over which both are fetched.
+//! The authorization server: its metadata, its signing keys, and the back channel over which both are fetched.
 //!
-//! Nothing is fetched before it is needed, what is fetched is fetched once for all who wait, and what
-//! was good stays in use while the server is away.
+//! Metadata and keys are discovered on first use, cached, refreshed in the background and kept for up to an hour if
+//! the authorization server is unreachable. Concurrent requests share one fetch.
+//!
+//! - [`AuthorizationServer`] is the handle that layers are created from.
+//! - [`Client`] is the registration of this application, with its client authentication.
+//! - [`StaticKeys`] replaces the fetched key set.
+//! - [`Health`] is the state for a readiness probe.
 
 mod back_channel;
 mod client;
 mod client_assertion;
 mod discovery;
 mod fetch_budget;
-mod flight;
 #[cfg(fuzzing)]
 pub(crate) mod fuzzing;
 mod health;
@@ -22,6 +25,7 @@ mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
+mod single_flight;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
@@ -29,10 +33,9 @@ mod wycheproof;
 pub use back_channel::BackChannelError;
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
-pub(crate) use client::Parameters;
-pub(crate) use client_assertion::FetchTrigger;
+pub(crate) use client::FormParameters;
+pub(crate) use client_assertion::AuthenticationContext;
 pub(crate) use fetch_budget::FetchBudget;
-pub(crate) use flight::{Flight, Seat};
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_set::SelectedKey;
 pub(crate) use key_source::KeyError;
@@ -40,4 +43,5 @@ pub(crate) use key_status::{KeyRef, KeyStatus};
 #[cfg(feature = "relay")]
 pub(crate) use renewable::Renewable;
 pub use server::{AuthorizationServer, Unavailable};
+pub(crate) use single_flight::{SingleFlight, Waiter};
 pub use static_keys::StaticKeys;

@@ -1,4 +1,4 @@
-//! The handle of an authorization server.
+//! [`AuthorizationServer`], the handle of an authorization server.
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::back_channel::{BackChannel, BackChannelError, TOTAL_TIMEOUT, is_loopback};
+use super::back_channel::{BackChannelClient, BackChannelError, TOTAL_TIMEOUT, is_loopback};
 use super::discovery::MetadataSource;
 use super::fetch_budget::FetchBudget;
 use super::health::{Health, KeySetHealth};
@@ -22,18 +22,18 @@ use crate::clock::{Clock, SharedClock, SystemClock, within};
 use crate::crypto::Algorithm;
 use crate::protocol::Metadata;
 
-/// How long an outage may last before keys are no longer believed.
-const OUTAGE_LIMIT: Duration = Duration::from_secs(3600);
+/// How long keys are used beyond their lifetime while the server is unreachable.
+const DEFAULT_OUTAGE_LIMIT: Duration = Duration::from_secs(3600);
 const MAX_OUTAGE_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-/// An authorization server, known by its issuer identifier.
+/// An authorization server, identified by its issuer identifier.
 ///
-/// One for each issuer, cheap to clone, shared by all layers. Nothing is fetched here: metadata
-/// (OpenID Connect Discovery, or [RFC 8414]) and keys come when a request needs them, are fetched once
-/// for all who wait, renewed ahead of their end, and kept for an hour while the server is away. While
-/// nothing is known yet, requests get 503 with `Retry-After`, and that mends itself.
+/// Create one per issuer and pass it to all layers; cloning is cheap, and clones share one cache. Constructors perform
+/// no I/O. Metadata (OpenID Connect Discovery, or [RFC 8414]) and signing keys are fetched on first use, cached,
+/// refreshed in the background and kept for up to an hour if the server is unreachable. Concurrent requests share one
+/// fetch. Until the first fetch succeeds, requests are rejected with 503 and `Retry-After`.
 ///
-/// Fetches run in tasks of their own: use it within a Tokio runtime.
+/// Fetches run in their own tasks, so it must be used within a Tokio runtime.
 ///
 /// ```
 /// use tower_oauth::AuthorizationServer;
@@ -56,13 +56,13 @@ pub struct AuthorizationServer {
 struct Settings {
     issuer: String,
     clock: SharedClock,
-    channel: BackChannel,
-    given: Option<Arc<Metadata>>,
-    given_keys: Option<StaticKeys>,
+    channel: BackChannelClient,
+    static_metadata: Option<Arc<Metadata>>,
+    static_keys: Option<StaticKeys>,
     outage_limit: Duration,
 }
 
-/// The authorization server could not be asked, so nothing can be said yet. Not the caller's fault.
+/// The error if metadata or keys could not be fetched. It is not the caller's fault and says nothing about a token.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the authorization server is unavailable: {reason}")]
 pub struct Unavailable {
@@ -78,56 +78,56 @@ impl Unavailable {
         }
     }
 
-    /// When it is worth asking again.
+    /// Returns the time after which a new attempt is worthwhile.
     pub fn retry_after(&self) -> Duration {
         self.retry_after
     }
 }
 
 impl AuthorizationServer {
-    /// The server with this issuer identifier, compared byte for byte with `iss` everywhere
+    /// Creates the handle of the server with this issuer identifier, which is compared byte for byte with `iss`
     /// ([RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Issuer`] unless it is an https URL without query, fragment and user name; http
-    /// is accepted for a loopback host, for development.
+    /// [`ConfigError::Issuer`] unless the issuer is an https URL without query, fragment and user name. For
+    /// development, http is accepted for a loopback host.
     pub fn new(issuer: &str) -> Result<Self, ConfigError> {
-        let refuse = |reason| {
+        let invalid = |reason| {
             Err(ConfigError::Issuer {
                 value: issuer.to_owned(),
                 reason,
             })
         };
         let Ok(url) = url::Url::parse(issuer) else {
-            return refuse("it is not a URL");
+            return invalid("it is not a URL");
         };
-        let plain_http = match url.scheme() {
+        let allows_http = match url.scheme() {
             "https" => false,
             "http" if is_loopback(&url) => true,
-            _ => return refuse("it must be https, or http on a loopback host"),
+            _ => return invalid("it must be https, or http on a loopback host"),
         };
         if issuer.contains(['?', '#']) || !url.username().is_empty() || url.password().is_some() {
-            return refuse("it must have no query, no fragment and no user name");
+            return invalid("it must not have a query, a fragment or a user name");
         }
-        // The URL reader above forgives much that would not be the same text in `iss` and on the wire:
-        // missing or turned slashes, spaces, letters that are not ASCII.
-        let in_full = issuer.parse::<http::Uri>().is_ok_and(|uri| {
+        // The URL parser normalizes missing slashes, backslashes, spaces and non-ASCII characters. The issuer must
+        // be the same text in `iss` and in requests, so these are rejected.
+        let is_absolute = issuer.parse::<http::Uri>().is_ok_and(|uri| {
             let host = uri.authority().map_or("@", |one| one.as_str());
             uri.scheme().is_some() && !host.contains('@')
         });
-        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
-        if !in_full || !issuer.bytes().all(plain) {
-            return refuse("it must be written out in full, in ASCII and without backslash");
+        let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
+        if !is_absolute || !issuer.bytes().all(is_allowed) {
+            return invalid("it must be an absolute URL in ASCII without backslashes");
         }
         let clock: SharedClock = Arc::new(SystemClock);
         Ok(Self::from_settings(Settings {
             issuer: issuer.to_owned(),
-            channel: BackChannel::new(Arc::clone(&clock), plain_http),
+            channel: BackChannelClient::new(Arc::clone(&clock), allows_http),
             clock,
-            given: None,
-            given_keys: None,
-            outage_limit: OUTAGE_LIMIT,
+            static_metadata: None,
+            static_keys: None,
+            outage_limit: DEFAULT_OUTAGE_LIMIT,
         }))
     }
 
@@ -135,7 +135,7 @@ impl AuthorizationServer {
         let metadata = Arc::new(MetadataSource::new(
             settings.issuer.clone(),
             Arc::clone(&settings.clock),
-            settings.given.clone(),
+            settings.static_metadata.clone(),
         ));
         let keys = Arc::new(KeySource::new(
             settings.issuer.clone(),
@@ -151,18 +151,17 @@ impl AuthorizationServer {
         }
     }
 
-    /// Sends every request to the authorization server through this service: for a proxy, client
-    /// certificates, retries or a recorder.
+    /// Sends all requests to the authorization server through `service`: for a proxy, client certificates, retries or
+    /// a recorder.
     ///
-    /// Whatever it does, an answer must come within 5 seconds and have at most 1 MiB, and URLs must be
-    /// https unless the issuer itself is on loopback. It should not follow redirects.
+    /// The limits still apply: a response must arrive within 5 seconds and have at most 1 MiB, and URLs must be https
+    /// unless the issuer is on loopback. The service should not follow redirects.
     ///
-    /// If nothing of a request was sent, let the error be [`BackChannelError::NotSent`] or have it as a source:
-    /// introspection pauses only then, and a refresh is known not to have happened. Close pooled connections
-    /// that were idle for 15 seconds, and use new ones after a timeout.
+    /// If nothing of a request was sent, return [`BackChannelError::NotSent`], or an error that has it as a source:
+    /// introspection pauses only after this error, and a refresh token is then known to be unused. Close pooled
+    /// connections that were idle for 15 seconds, and open new ones after a timeout.
     ///
-    /// Like every setting here, call it before layers are made from the server: what was fetched so
-    /// far is forgotten.
+    /// Call this and the other `with_` methods before creating layers: the returned handle has an empty cache.
     #[must_use]
     pub fn with_back_channel<S>(mut self, service: S) -> Self
     where
@@ -174,7 +173,7 @@ impl AuthorizationServer {
         Self::from_settings(self.settings)
     }
 
-    /// Reads time from this clock; layers made from the server read the same one.
+    /// Sets the clock of the server and of the layers created from it.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -185,12 +184,12 @@ impl AuthorizationServer {
         Self::from_settings(self.settings)
     }
 
-    /// Uses metadata given by hand instead of discovering it.
+    /// Sets the metadata instead of discovering it.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Issuer`] where it is of another issuer, [`ConfigError::Url`] where an endpoint
-    /// is not https (or http, for an issuer on loopback).
+    /// [`ConfigError::Issuer`] if the metadata is of another issuer, [`ConfigError::Url`] if an endpoint is not https
+    /// (or http, for an issuer on loopback).
     pub fn with_metadata(mut self, metadata: Metadata) -> Result<Self, ConfigError> {
         if metadata.issuer() != self.settings.issuer {
             return Err(ConfigError::Issuer {
@@ -205,25 +204,25 @@ impl AuthorizationServer {
             return Err(ConfigError::Url {
                 setting,
                 value: url.to_owned(),
-                reason: "it must be https, without user name and fragment",
+                reason: "it must be https, without a user name or a fragment",
             });
         }
-        self.settings.given = Some(Arc::new(metadata));
+        self.settings.static_metadata = Some(Arc::new(metadata));
         Ok(Self::from_settings(self.settings))
     }
 
-    /// Verifies with these keys instead of those the server publishes, which is then never asked for
-    /// them: not by a layer, not by [`ready`](Self::ready), not in the background.
+    /// Sets the signing keys instead of fetching the key set, which is then never fetched: not by a layer, not by
+    /// [`ready`](Self::ready), not in the background.
     ///
-    /// For tests, and for networks without a way to the authorization server.
+    /// For tests, and for networks without access to the authorization server.
     #[must_use]
     pub fn with_keys(mut self, keys: StaticKeys) -> Self {
-        self.settings.given_keys = Some(keys);
+        self.settings.static_keys = Some(keys);
         Self::from_settings(self.settings)
     }
 
-    /// Sets how long keys are used past their life while the server cannot be reached: 1 hour unless
-    /// said otherwise, zero to stop at once. After it, requests get 503.
+    /// Sets how long keys are used beyond their lifetime while the server is unreachable: 1 hour by default. With zero
+    /// they are not. After that time requests are rejected with 503.
     ///
     /// # Errors
     ///
@@ -240,18 +239,18 @@ impl AuthorizationServer {
         Ok(Self::from_settings(self.settings))
     }
 
-    /// The issuer identifier.
+    /// Returns the issuer identifier.
     pub fn issuer(&self) -> &str {
         &self.settings.issuer
     }
 
-    /// Fetches metadata and keys now, for an application that wants to know before it serves.
+    /// Fetches metadata and keys now, so that an application can check them before it serves requests.
     ///
-    /// One attempt: call it again to try again. Layers work without it.
+    /// Makes one attempt and does not retry. Calling it is optional.
     ///
     /// # Errors
     ///
-    /// [`Unavailable`] where the attempt failed.
+    /// [`Unavailable`] if the attempt failed.
     pub async fn ready(&self) -> Result<(), Unavailable> {
         if self.health().is_ready() {
             return Ok(());
@@ -259,17 +258,17 @@ impl AuthorizationServer {
         let failed =
             |error: &dyn fmt::Display| Unavailable::new(&error.to_string(), Duration::from_secs(1));
         self.keys
-            .renew()
+            .refresh()
             .await
             .map(|_| ())
             .map_err(|error| failed(&error))
     }
 
-    /// What is known of the server at this moment, for a readiness probe. No I/O.
+    /// Returns the state of the cached keys, for a readiness probe. Performs no I/O.
     pub fn health(&self) -> Health {
-        match &self.settings.given_keys {
+        match &self.settings.static_keys {
             Some(_) => Health {
-                keys: KeySetHealth::Given,
+                keys: KeySetHealth::Static,
                 failures: 0,
                 last_error: None,
             },
@@ -281,32 +280,32 @@ impl AuthorizationServer {
         &self.settings.clock
     }
 
-    /// The metadata: what is held, even where it is time to read it again, or what one shared attempt
-    /// brings.
+    /// Returns the cached metadata, even if it is due for a refresh, which then begins in the background. Waits for a
+    /// fetch if there is none.
     pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, Unavailable> {
         let failed = |reason: &str| Unavailable::new(reason, Duration::from_secs(1));
-        let known = self.metadata.known();
-        if let Some((metadata, false)) = known {
+        let cached = self.metadata.cached();
+        if let Some((metadata, false)) = cached {
             return Ok(metadata);
         }
-        let seat = self.metadata.read(&self.settings.channel);
-        if let Some((metadata, _)) = known {
+        let waiter = self.metadata.refresh(&self.settings.channel);
+        if let Some((metadata, _)) = cached {
             return Ok(metadata);
         }
-        let seat = seat.map_err(|error| failed(&error.to_string()))?;
-        let outcome = within(&**self.clock(), 2 * TOTAL_TIMEOUT, seat.outcome()).await;
+        let waiter = waiter.map_err(|error| failed(&error.to_string()))?;
+        let outcome = within(&**self.clock(), 2 * TOTAL_TIMEOUT, waiter.outcome()).await;
         match outcome.flatten() {
             Some(outcome) => outcome.map_err(|error| failed(&error.to_string())),
-            None => Err(failed("no answer in time")),
+            None => Err(failed("no response in time")),
         }
     }
 
-    /// Whether requests to this URL are sent at all.
+    /// Returns whether requests may be sent to this URL.
     pub(crate) fn allows(&self, url: &str) -> bool {
         self.settings.channel.allows(url)
     }
 
-    /// A request over the back channel, answered with whatever status.
+    /// Sends a request over the back channel and returns the response, whatever its status.
     pub(crate) async fn send(
         &self,
         request: Request<Bytes>,
@@ -319,18 +318,18 @@ impl AuthorizationServer {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Option<Result<SelectedKey, KeyError>> {
-        match &self.settings.given_keys {
+        match &self.settings.static_keys {
             Some(keys) => Some(keys.key(key_id, algorithm)),
             None => self.keys.cached_key(key_id, algorithm),
         }
     }
 
-    /// Whether a key that vouched for a token still does.
-    pub(crate) fn key_status(&self, voucher: &KeyRef) -> KeyStatus {
-        match &self.settings.given_keys {
-            // What was given by hand never changes.
+    /// Returns whether the key that verified a token is still current.
+    pub(crate) fn key_status(&self, key: &KeyRef) -> KeyStatus {
+        match &self.settings.static_keys {
+            // Configured keys never change.
             Some(_) => KeyStatus::Current,
-            None => self.keys.key_status(voucher),
+            None => self.keys.key_status(key),
         }
     }
 
@@ -338,11 +337,11 @@ impl AuthorizationServer {
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
-        source: FetchBudget,
+        budget: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
-        match &self.settings.given_keys {
+        match &self.settings.static_keys {
             Some(keys) => keys.key(key_id, algorithm),
-            None => self.keys.key(key_id, algorithm, source).await,
+            None => self.keys.key(key_id, algorithm, budget).await,
         }
     }
 }

@@ -1,18 +1,18 @@
-//! Keys given by hand, for tests and for networks that the authorization server cannot be asked from.
+//! Configured keys, for tests and for networks without access to the authorization server.
 
 use std::fmt;
 use std::sync::Arc;
 
 use super::key_set::{KeySet, SelectedKey};
-use super::key_source::{KeyError, settle};
+use super::key_source::{KeyError, resolve};
 use crate::ConfigError;
 use crate::crypto::{Algorithm, Jwk};
 
-/// The public keys of an authorization server, given by hand; see
+/// Configured public keys of an authorization server; see
 /// [`AuthorizationServer::with_keys`](super::AuthorizationServer::with_keys).
 ///
-/// They are what they are until the application starts again: a key that the authorization server
-/// withdraws goes on verifying here. Where it can be asked, let it be asked.
+/// They do not change until the application restarts: a key that the authorization server withdraws still verifies
+/// tokens. Use them only if the key set cannot be fetched.
 ///
 /// ```
 /// use tower_oauth::issuer::StaticKeys;
@@ -32,31 +32,30 @@ pub struct StaticKeys {
 }
 
 impl StaticKeys {
-    /// A JWK set ([RFC 7517 §5]) as the authorization server publishes it.
+    /// Parses a JWK set ([RFC 7517 §5]) as published by the authorization server.
     ///
-    /// A key of it that cannot be used (for encryption, of an unknown kind, with private members) is
-    /// left out, as it is when a set is fetched.
+    /// Unusable keys (for encryption, of an unknown type, with private members) are ignored, as in a fetched set.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] where it is not strict JSON, no key set, or has no usable key. The text
-    /// is not repeated: it might be the private half.
+    /// [`ConfigError::Secret`] if the text is not strict JSON, not a key set, or has no usable key. The error does not
+    /// contain the text, which could be a private key.
     ///
     /// [RFC 7517 §5]: https://www.rfc-editor.org/rfc/rfc7517#section-5
     pub fn from_jwks(document: &str) -> Result<Self, ConfigError> {
-        let keys = KeySet::parse(document.as_bytes()).map_err(refused)?;
+        let keys = KeySet::parse(document.as_bytes()).map_err(invalid_key)?;
         Ok(Self {
             keys: Arc::new(keys),
         })
     }
 
-    /// One key in PEM: a `PUBLIC KEY` block ([RFC 7468 §13]) with an RSA, P-256, P-384 or Ed25519 key,
-    /// for the tokens with this `kid` and this algorithm.
+    /// Parses one key in PEM: a `PUBLIC KEY` block ([RFC 7468 §13]) with an RSA, P-256, P-384 or Ed25519 key. It
+    /// verifies tokens with this `kid` and this algorithm.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Secret`] for any other block (`RSA PUBLIC KEY`, a certificate, a private key), for
-    /// an RSA key below 2048 or above 8192 bits, and where the algorithm needs another kind of key.
+    /// [`ConfigError::Secret`] for any other block (`RSA PUBLIC KEY`, a certificate, a private key), for an RSA key
+    /// below 2048 or above 8192 bits, and if the algorithm requires another type of key.
     ///
     /// [RFC 7468 §13]: https://www.rfc-editor.org/rfc/rfc7468#section-13
     pub fn from_pem(key_id: &str, algorithm: Algorithm, pem: &str) -> Result<Self, ConfigError> {
@@ -66,37 +65,39 @@ impl StaticKeys {
         keys.add_pem(key_id, algorithm, pem)
     }
 
-    /// One more key in PEM, for a server that rotates between keys that are all known beforehand.
+    /// Adds a key in PEM, for a server that rotates between keys that are known in advance.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem); and where there is a key with this id and algorithm already,
-    /// since a token could not say which of them it means.
+    /// As [`from_pem`](Self::from_pem), and if there is already a key with this id and algorithm: the selection would
+    /// be ambiguous.
     pub fn add_pem(
         mut self,
         key_id: &str,
         algorithm: Algorithm,
         pem: &str,
     ) -> Result<Self, ConfigError> {
-        let key = Jwk::from_pem(Some(key_id), algorithm, pem).map_err(refused)?;
+        let key = Jwk::from_pem(Some(key_id), algorithm, pem).map_err(invalid_key)?;
         let keys = self.keys.with(key).ok_or_else(|| {
-            refused("there is a key with this id and algorithm already, or there are too many keys")
+            invalid_key(
+                "there is already a key with this id and algorithm, or the maximum number of keys is reached",
+            )
         })?;
         self.keys = Arc::new(keys);
         Ok(self)
     }
 
-    /// The key for a token: what is not there now will never be.
+    /// Returns the key for a token. An unknown key stays unknown, since the set does not change.
     pub(super) fn key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<SelectedKey, KeyError> {
-        settle(self.keys.select(key_id, algorithm)).unwrap_or(Err(KeyError::Unknown))
+        resolve(self.keys.select(key_id, algorithm)).unwrap_or(Err(KeyError::Unknown))
     }
 }
 
-fn refused(reason: &'static str) -> ConfigError {
+fn invalid_key(reason: &'static str) -> ConfigError {
     ConfigError::Secret {
         setting: "public key",
         reason,

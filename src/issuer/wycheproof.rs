@@ -1,8 +1,7 @@
-//! The JOSE vectors of Project Wycheproof against the way a signed token goes: key set, choice of the key,
-//! JWS, signature. Their payloads are no JWTs, so they stop where claims would be read.
+//! The JOSE test vectors of Project Wycheproof against the path of a signed token: key set, key selection, JWS,
+//! signature. Their payloads are not JWTs, so claims are not validated.
 //!
-//! `WYCHEPROOF_JOSE` names the folder that has the three files; without it nothing is judged, and a line
-//! says so.
+//! `WYCHEPROOF_JOSE` is the path of the folder with the three files. Without it the test prints a line and passes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,15 +12,14 @@ use serde_json::{Value, json};
 use super::key_set::{KeySet, Selection};
 use crate::crypto::Jws;
 
-/// Vectors of one file, the first and the last, that are valid there and refused here, and why. Nothing
-/// that is invalid there is accepted here.
+/// The ranges (first, last) of valid vectors that this crate rejects, and why. It accepts no invalid vector.
 type Deviations = &'static [(u64, u64, &'static str)];
 
-/// A secret that verifies could sign as well, so the HMAC family has no name here.
+/// A secret that verifies can also sign, so HMAC algorithms are not supported.
 const HMAC: &str = "HMAC";
-/// An access token without claims is none.
+/// A token without claims is malformed.
 const EMPTY: &str = "empty payload";
-/// The key is for another algorithm than the token says: PS256 and PS384.
+/// The key is for another algorithm than that of the token: PS256 and PS384.
 const OTHER_ALGORITHM: &str = "one key, one algorithm";
 /// P-521 is not supported, and the `ES521` of the key is not registered.
 const P521: &str = "P-521";
@@ -43,7 +41,7 @@ const SIGNATURES: Deviations = &[
     (351, 351, P521),
     (352, 352, HMAC),
     (357, 359, HMAC),
-    // Two of these have a foreign character in them, which is refused whatever the algorithm.
+    // Two of these contain an invalid character, which is rejected for every algorithm.
     (372, 373, HMAC),
     (376, 377, HMAC),
 ];
@@ -51,12 +49,12 @@ const KEYS: Deviations = &[(2, 2, HMAC), (13, 15, HMAC)];
 const CRYPTO: Deviations = &[(1, 1, HMAC), (48, 48, HMAC), (50, 50, JWE), (67, 67, JWE)];
 
 #[test]
-fn the_vectors_of_wycheproof_are_judged_as_expected_but_for_the_deviations_listed() {
+fn wycheproof_vectors_have_the_expected_result_except_for_the_listed_deviations() {
     let Ok(folder) = std::env::var("WYCHEPROOF_JOSE") else {
         println!("not run: WYCHEPROOF_JOSE names no folder");
         return;
     };
-    // So many vectors, so many of them accepted.
+    // The number of vectors, and how many of them are accepted.
     for (file, deviations, count, accepted) in [
         ("json_web_signature_test.json", SIGNATURES, 401, 26),
         ("json_web_key_test.json", KEYS, 26, 1),
@@ -72,7 +70,7 @@ fn the_vectors_of_wycheproof_are_judged_as_expected_but_for_the_deviations_liste
     }
 }
 
-/// Judges each vector of a file; gives how many there were and how many of them were accepted.
+/// Checks each vector of a file. Returns their number and the number of those accepted.
 fn check(file: &str, vectors: &Value, deviations: Deviations) -> (usize, usize) {
     let mut listed: BTreeMap<u64, &str> = BTreeMap::new();
     for (first, last, reason) in deviations {
@@ -80,14 +78,14 @@ fn check(file: &str, vectors: &Value, deviations: Deviations) -> (usize, usize) 
     }
     let (mut count, mut accepted, mut wrong) = (0, 0, Vec::new());
     for group in vectors["testGroups"].as_array().unwrap() {
-        // Keys of the HMAC family have no public half.
+        // HMAC keys have no public part.
         let keys = group
             .get("public")
             .or_else(|| group.get("private"))
             .unwrap();
         for test in group["tests"].as_array().unwrap() {
             let (number, comment) = (test["tcId"].as_u64().unwrap(), &test["comment"]);
-            let outcome = judge(keys, &token_of(test));
+            let outcome = verify(keys, &token_of(test));
             count += 1;
             accepted += usize::from(outcome.is_ok());
             let as_expected = match (test["result"].as_str().unwrap(), &outcome) {
@@ -106,7 +104,7 @@ fn check(file: &str, vectors: &Value, deviations: Deviations) -> (usize, usize) 
     (count, accepted)
 }
 
-/// The token as it would be sent: text as it is, JSON serializations as JSON.
+/// Returns the token as it would be sent: compact serializations as text, others as JSON.
 fn token_of(test: &Value) -> String {
     let token = test.get("jws").or_else(|| test.get("jwe")).unwrap();
     token
@@ -114,8 +112,8 @@ fn token_of(test: &Value) -> String {
         .map_or_else(|| token.to_string(), str::to_owned)
 }
 
-/// The way of a token, from the text of a key set to its signature.
-fn judge(keys: &Value, token: &str) -> Result<(), String> {
+/// Verifies a token with the text of a key set.
+fn verify(keys: &Value, token: &str) -> Result<(), String> {
     let document = match keys.get("keys") {
         Some(_) => keys.clone(),
         None => json!({ "keys": [keys] }),
@@ -124,7 +122,7 @@ fn judge(keys: &Value, token: &str) -> Result<(), String> {
     let jws = Jws::read(token).map_err(|error| error.to_string())?;
     match set.select(jws.key_id(), jws.algorithm()) {
         Selection::Found(key) if key.public_key().is_some_and(|key| jws.verify(key)) => Ok(()),
-        Selection::Found(_) => Err("the signature is wrong".to_owned()),
-        _ => Err("there is no key".to_owned()),
+        Selection::Found(_) => Err("the signature is invalid".to_owned()),
+        _ => Err("no key matches".to_owned()),
     }
 }

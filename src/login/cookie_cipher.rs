@@ -46,7 +46,7 @@ impl CookieCipher {
             purpose,
             name,
             binding: self.binding,
-            ticket: None,
+            session_secret: None,
         }
     }
 }

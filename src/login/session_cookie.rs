@@ -146,7 +146,7 @@ impl Settings {
         let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
         let names = &self.cipher.names;
         let cookies = match loaded.secret() {
-            Some(ticket) => vec![(SESSION.to_owned(), ticket.to_text().to_string())],
+            Some(secret) => vec![(SESSION.to_owned(), secret.to_text().to_string())],
             None => chunks::seal(&self.cipher, loaded.record())?,
         };
         let values = cookies

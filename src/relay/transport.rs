@@ -22,8 +22,8 @@ use tower_service::Service;
 
 use crate::issuer::Renewable;
 
-type UpstreamError = Box<dyn Error + Send + Sync>;
-type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, UpstreamError>>;
+type RelayTransportError = Box<dyn Error + Send + Sync>;
+type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, RelayTransportError>>;
 
 /// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
 ///
@@ -36,7 +36,7 @@ type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, Up
 pub struct HttpTransport(Renewable<HttpsClient>);
 
 impl HttpTransport {
-    fn make() -> Result<HttpsClient, UpstreamError> {
+    fn make() -> Result<HttpsClient, RelayTransportError> {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -62,13 +62,13 @@ impl HttpTransport {
 impl<B> Service<Request<B>> for HttpTransport
 where
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<UpstreamError>,
+    B::Error: Into<RelayTransportError>,
 {
     type Response = Response<HttpBody>;
-    type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, UpstreamError>> + Send>>;
+    type Error = RelayTransportError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, RelayTransportError>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), RelayTransportError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -125,12 +125,12 @@ pub struct HttpBody(Incoming);
 
 impl Body for HttpBody {
     type Data = Bytes;
-    type Error = UpstreamError;
+    type Error = RelayTransportError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, UpstreamError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, RelayTransportError>>> {
         let frame = Pin::new(&mut self.0).poll_frame(cx);
         frame.map_err(Into::into)
     }

@@ -237,7 +237,7 @@ impl SessionManager {
             purpose,
             name,
             binding: self.flow.binding(),
-            ticket: secret,
+            session_secret: secret,
         }
     }
 

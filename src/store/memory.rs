@@ -53,15 +53,15 @@ pub struct MemoryStore {
 #[derive(Default)]
 struct MemoryEntries {
     by_key: HashMap<Key, MemoryEntry>,
-    unauthenticated: ExpiryQueue,
-    authenticated: ExpiryQueue,
-    protected: ExpiryQueue,
+    unauthenticated: EntriesByExpiry,
+    authenticated: EntriesByExpiry,
+    protected: EntriesByExpiry,
     /// One counter for all keys, so that a version is never reused after a removal.
     last_version: u64,
 }
 
 /// The entries of a class, ordered by expiration time. The version distinguishes equal times.
-type ExpiryQueue = BTreeMap<(Duration, u64), Key>;
+type EntriesByExpiry = BTreeMap<(Duration, u64), Key>;
 
 struct MemoryEntry {
     value: Bytes,
@@ -197,7 +197,7 @@ impl MemoryEntries {
         }
     }
 
-    fn queue_of(&mut self, class: KeyClass) -> &mut ExpiryQueue {
+    fn queue_of(&mut self, class: KeyClass) -> &mut EntriesByExpiry {
         match class {
             KeyClass::Unauthenticated => &mut self.unauthenticated,
             KeyClass::Authenticated => &mut self.authenticated,

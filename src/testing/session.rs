@@ -109,9 +109,9 @@ impl TestSession {
     /// If a claim has a type that an ID token cannot have (a number as `sub`), or if the layer's store
     /// cannot save the session.
     pub async fn create(&self, login: &LoginLayer) -> Session {
-        let keeper = login.manager();
-        let flow = keeper.flow();
-        let now = keeper.now();
+        let manager = login.manager();
+        let flow = manager.flow();
+        let now = manager.now();
         let mut claims = self.claims.clone();
         for (name, value) in [
             ("iss", Value::from(flow.server().issuer())),
@@ -141,8 +141,8 @@ impl TestSession {
         let Ok(record) = flow.inject(injected, now) else {
             panic!("the operating system's random number generator failed")
         };
-        match keeper.begin(record).await {
-            Ok(held) => Session::new(keeper.clone(), held),
+        match manager.begin(record).await {
+            Ok(held) => Session::new(manager.clone(), held),
             Err(error) => panic!("the session could not be created: {error}"),
         }
     }

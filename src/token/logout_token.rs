@@ -207,7 +207,8 @@ impl LogoutTokenError {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(feature = "testing")]
+#[cfg(test)]
 mod tests {
     use std::time::Duration;
 

@@ -227,7 +227,7 @@ impl Verifier {
     /// Returns whether this verifier is still the one for the tokens of its issuer.
     fn is_current(&self, verifier: &JwtVerifier) -> bool {
         match &self.strategy {
-            Strategy::Lookup(lookup) => lookup.still_finds(verifier),
+            Strategy::Lookup(lookup) => lookup.is_current(verifier),
             Strategy::ByShape(both) => both.jwt.is_current(verifier),
             // These are fixed by the configuration.
             Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
@@ -237,14 +237,14 @@ impl Verifier {
     fn validate_now(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
         match &self.strategy {
             Strategy::Jwt(verifier) => verifier.verify_now(token),
-            Strategy::Introspection(verifier) => verifier.at_hand(token),
+            Strategy::Introspection(verifier) => verifier.verify_now(token),
             Strategy::ByShape(both) if is_jwt(token) => both.jwt.validate_now(token),
-            Strategy::ByShape(both) => both.opaque.at_hand(token),
+            Strategy::ByShape(both) => both.opaque.verify_now(token),
             Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
                 Ok(verifier) => verifier.verify_now(token),
                 Err(error) => Some(Err(error)),
             },
-            Strategy::Lookup(lookup) => match lookup.judge_at_hand(token)? {
+            Strategy::Lookup(lookup) => match lookup.cached_verifier_for(token)? {
                 Ok(verifier) => verifier.verify_now(token),
                 Err(error) => Some(Err(error)),
             },

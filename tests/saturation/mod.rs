@@ -1,4 +1,4 @@
-//! One caller whose tokens upset the introspection endpoint, beside callers with good tokens.
+//! A caller whose tokens make the introspection endpoint fail, and other callers with valid tokens.
 
 mod silent;
 
@@ -21,68 +21,68 @@ use super::support::logs::Logs;
 use super::support::{AUDIENCE, Outcome, good, present, settle, soon};
 use super::{api_of, client, server};
 
-/// What the endpoint does when it is asked about a token that begins with `junk`.
+/// How the endpoint responds to a token that begins with `bad`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Oddity {
+enum Misbehavior {
     Status(u16),
-    /// The same with `Retry-After: 30`.
+    /// A status with `Retry-After: 30`.
     SlowDown(u16),
     Reset,
     Hang,
-    /// About every token: the server cannot be reached.
+    /// For every token: the server is unreachable.
     NotSent,
     Nothing,
 }
 
-const ODDITIES: [Oddity; 12] = [
-    Oddity::Status(401),
-    Oddity::Status(403),
-    Oddity::Status(429),
-    Oddity::SlowDown(429),
-    Oddity::Status(500),
-    Oddity::Status(502),
-    Oddity::Status(503),
-    Oddity::SlowDown(503),
-    Oddity::Status(504),
-    Oddity::Reset,
-    Oddity::Hang,
-    Oddity::Nothing,
+const MISBEHAVIORS: [Misbehavior; 12] = [
+    Misbehavior::Status(401),
+    Misbehavior::Status(403),
+    Misbehavior::Status(429),
+    Misbehavior::SlowDown(429),
+    Misbehavior::Status(500),
+    Misbehavior::Status(502),
+    Misbehavior::Status(503),
+    Misbehavior::SlowDown(503),
+    Misbehavior::Status(504),
+    Misbehavior::Reset,
+    Misbehavior::Hang,
+    Misbehavior::Nothing,
 ];
 
 #[derive(Clone)]
 struct Endpoint {
-    oddity: Arc<Mutex<Oddity>>,
+    misbehavior: Arc<Mutex<Misbehavior>>,
     calls: Arc<AtomicUsize>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Endpoint {
-    fn new(oddity: Oddity) -> Self {
+    fn new(misbehavior: Misbehavior) -> Self {
         Self {
-            oddity: Arc::new(Mutex::new(oddity)),
+            misbehavior: Arc::new(Mutex::new(misbehavior)),
             calls: Arc::default(),
         }
     }
 
-    fn turn(&self, oddity: Oddity) {
-        *self.oddity.lock().unwrap() = oddity;
+    fn set(&self, misbehavior: Misbehavior) {
+        *self.misbehavior.lock().unwrap() = misbehavior;
     }
 
     fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst)
     }
 
-    async fn answer(
+    async fn respond(
         self,
         server: TestServer,
         request: Request<Bytes>,
     ) -> Result<Response<Bytes>, BoxError> {
-        let is_junk = request.body().starts_with(b"token=junk");
-        let is_question = request.body().starts_with(b"token=");
+        let is_bad = request.body().starts_with(b"token=bad");
+        let is_introspection = request.body().starts_with(b"token=");
         self.calls
-            .fetch_add(usize::from(is_question), Ordering::SeqCst);
-        let oddity = *self.oddity.lock().unwrap();
+            .fetch_add(usize::from(is_introspection), Ordering::SeqCst);
+        let misbehavior = *self.misbehavior.lock().unwrap();
         let status = |status, wait: Option<u64>| {
             let mut response = Response::new(Bytes::new());
             *response.status_mut() = StatusCode::from_u16(status).unwrap();
@@ -91,14 +91,14 @@ impl Endpoint {
             }
             Ok(response)
         };
-        match oddity {
-            Oddity::NotSent if is_question => {
+        match misbehavior {
+            Misbehavior::NotSent if is_introspection => {
                 Err(BackChannelError::NotSent("no route to host".into()).into())
             }
-            Oddity::Status(code) if is_junk => status(code, None),
-            Oddity::SlowDown(code) if is_junk => status(code, Some(30)),
-            Oddity::Reset if is_junk => Err("connection reset by peer".into()),
-            Oddity::Hang if is_junk => std::future::pending().await,
+            Misbehavior::Status(code) if is_bad => status(code, None),
+            Misbehavior::SlowDown(code) if is_bad => status(code, Some(30)),
+            Misbehavior::Reset if is_bad => Err("connection reset by peer".into()),
+            Misbehavior::Hang if is_bad => std::future::pending().await,
             _ => Ok(server.back_channel().oneshot(request).await?),
         }
     }
@@ -106,7 +106,7 @@ impl Endpoint {
     fn verifier(&self, server: &TestServer) -> IntrospectionVerifier {
         let (endpoint, of) = (self.clone(), server.clone());
         let service =
-            tower::service_fn(move |request| endpoint.clone().answer(of.clone(), request));
+            tower::service_fn(move |request| endpoint.clone().respond(of.clone(), request));
         let server = server.authorization_server().with_back_channel(service);
         IntrospectionVerifier::new(&server, client(), AUDIENCE).unwrap()
     }
@@ -117,7 +117,7 @@ fn later(api: &Router, token: String) -> JoinHandle<Outcome> {
     tokio::spawn(async move { present(&api, &token).await.outcome() })
 }
 
-/// Lets time pass until a request is answered.
+/// Advances the clock until a request has its response.
 async fn answered(clock: &ManualClock, request: JoinHandle<Outcome>) -> Outcome {
     settle().await;
     while !request.is_finished() {
@@ -127,7 +127,7 @@ async fn answered(clock: &ManualClock, request: JoinHandle<Outcome>) -> Outcome 
     soon(request).await.unwrap()
 }
 
-/// The requests of an attacker, all of them unlike.
+/// An attacker that sends a different token in each request.
 struct Attacker {
     api: Router,
     sent: usize,
@@ -147,21 +147,21 @@ impl Attacker {
         for _ in 0..count {
             self.sent += 1;
             self.waiting
-                .push_back(later(&self.api, format!("junk-{}", self.sent)));
+                .push_back(later(&self.api, format!("bad-{}", self.sent)));
         }
         settle().await;
         self.waiting.retain(|request| !request.is_finished());
     }
 }
 
-/// Each second so many odd tokens, a good token that is new, and one that is asked about again.
+/// Sends some failing tokens, a new valid token and a previously active one each second.
 async fn beside_an_attacker(
     seconds: usize,
-    junk_a_second: usize,
-    oddity: impl Fn(usize) -> Oddity,
+    bad_per_second: usize,
+    misbehavior: impl Fn(usize) -> Misbehavior,
 ) {
     let server = server();
-    let endpoint = Endpoint::new(Oddity::Nothing);
+    let endpoint = Endpoint::new(Misbehavior::Nothing);
     let verifier = endpoint.verifier(&server);
     let api = api_of(verifier.with_cache_ttl(Duration::ZERO).unwrap());
     let mut attacker = Attacker::new(&api);
@@ -170,14 +170,14 @@ async fn beside_an_attacker(
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     let mut failed = Vec::new();
     for second in 0..seconds {
-        let oddity = oddity(second);
-        endpoint.turn(oddity);
-        attacker.send(junk_a_second).await;
+        let misbehavior = misbehavior(second);
+        endpoint.set(misbehavior);
+        attacker.send(bad_per_second).await;
         let new = good(&server).opaque();
         for (name, token) in [("new", new), ("known", known.clone())] {
             let outcome = answered(&clock, later(&api, token)).await;
             if outcome != Outcome::Accepted {
-                failed.push((oddity, second, name, outcome));
+                failed.push((misbehavior, second, name, outcome));
             }
         }
         clock.advance(Duration::from_secs(1));
@@ -187,21 +187,21 @@ async fn beside_an_attacker(
 }
 
 #[tokio::test]
-async fn odd_tokens_of_one_caller_fail_no_request_of_another() {
-    let each = 600 / ODDITIES.len();
-    beside_an_attacker(600, 20, |second| ODDITIES[second / each]).await;
+async fn tokens_that_cause_failures_do_not_affect_other_callers() {
+    let each = 600 / MISBEHAVIORS.len();
+    beside_an_attacker(600, 20, |second| MISBEHAVIORS[second / each]).await;
 }
 
 #[tokio::test]
-async fn tokens_that_hang_leave_turns_for_others() {
-    beside_an_attacker(30, 100, |_| Oddity::Hang).await;
+async fn hanging_tokens_leave_permits_for_others() {
+    beside_an_attacker(30, 100, |_| Misbehavior::Hang).await;
 }
 
 #[tokio::test]
-async fn the_first_good_token_after_minutes_of_odd_ones_is_asked_about() {
-    for oddity in ODDITIES {
+async fn the_first_valid_token_after_minutes_of_failures_is_introspected() {
+    for misbehavior in MISBEHAVIORS {
         let server = server();
-        let endpoint = Endpoint::new(oddity);
+        let endpoint = Endpoint::new(misbehavior);
         let verifier = endpoint.verifier(&server);
         let api = api_of(verifier.clone());
         let clock = server.clock();
@@ -212,28 +212,28 @@ async fn the_first_good_token_after_minutes_of_odd_ones_is_asked_about() {
                 clock.advance(Duration::from_secs(1));
                 settle().await;
             }
-            assert!(verifier.health().is_ready(), "{oddity:?}");
+            assert!(verifier.health().is_ready(), "{misbehavior:?}");
             let token = good(&server).opaque();
             let outcome = answered(&clock, later(&api, token)).await;
-            assert_eq!(outcome, Outcome::Accepted, "{oddity:?} {minute}");
+            assert_eq!(outcome, Outcome::Accepted, "{misbehavior:?} {minute}");
         }
     }
 }
 
 #[tokio::test]
-async fn tokens_that_were_active_have_turns_that_no_other_token_takes() {
+async fn previously_active_tokens_have_reserved_permits() {
     let server = server();
-    let endpoint = Endpoint::new(Oddity::Hang);
+    let endpoint = Endpoint::new(Misbehavior::Hang);
     let verifier = endpoint.verifier(&server).with_concurrency(2).unwrap();
     let api = api_of(verifier.with_cache_ttl(Duration::ZERO).unwrap());
     let known = good(&server).opaque();
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
-    // More than can wait, and the clock stands still.
+    // More requests than can wait, while the clock stands still.
     Attacker::new(&api).send(1500).await;
     for _ in 0..3 {
         assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     }
-    // What it was does not decide what it is.
+    // A previously active token is still introspected.
     server.revoke(&known);
     let inactive = Outcome::InvalidToken(super::VerifyErrorKind::Inactive);
     assert_eq!(present(&api, &known).await.outcome(), inactive);
@@ -244,16 +244,16 @@ async fn tokens_that_were_active_have_turns_that_no_other_token_takes() {
 }
 
 #[tokio::test]
-async fn only_requests_that_were_not_sent_pause_the_questions() {
+async fn only_unsent_requests_pause_introspection() {
     let server = server();
-    let endpoint = Endpoint::new(Oddity::Nothing);
+    let endpoint = Endpoint::new(Misbehavior::Nothing);
     let verifier = endpoint.verifier(&server);
     let api = api_of(verifier.clone());
     let known = good(&server).without_claim("exp").opaque();
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     let new = || good(&server).opaque();
 
-    endpoint.turn(Oddity::NotSent);
+    endpoint.set(Misbehavior::NotSent);
     let before = endpoint.calls();
     for _ in 0..50 {
         let outcome = present(&api, &new()).await.outcome();
@@ -262,7 +262,7 @@ async fn only_requests_that_were_not_sent_pause_the_questions() {
     assert_eq!(endpoint.calls() - before, 5);
     assert!(!verifier.health().is_ready() && verifier.health().is_paused);
 
-    // After the pause one request finds out, and the next pause is twice as long.
+    // After the pause a failed request begins the next pause, which is twice as long.
     for (advance, calls) in [(1, 6), (1, 6), (1, 7), (3, 7), (1, 8)] {
         server.clock().advance(Duration::from_secs(advance));
         for _ in 0..10 {
@@ -270,27 +270,27 @@ async fn only_requests_that_were_not_sent_pause_the_questions() {
         }
         assert_eq!(endpoint.calls() - before, calls);
     }
-    // Any answer ends it, also one about an odd token.
+    // Any response ends the pause, also one to a failing token.
     server.clock().advance(Duration::from_secs(8));
-    endpoint.turn(Oddity::Status(500));
-    present(&api, "junk").await;
+    endpoint.set(Misbehavior::Status(500));
+    present(&api, "bad").await;
     assert!(verifier.health().is_ready());
     let outcome = present(&api, &new()).await.outcome();
     assert_eq!(outcome, Outcome::Accepted);
 }
 
 #[tokio::test]
-async fn a_token_that_was_active_finds_out_that_the_server_is_back() {
+async fn a_previously_active_token_probes_whether_the_server_is_reachable() {
     let server = server();
-    let endpoint = Endpoint::new(Oddity::Nothing);
+    let endpoint = Endpoint::new(Misbehavior::Nothing);
     let verifier = endpoint.verifier(&server);
     let api = api_of(verifier.clone());
     let known = good(&server).without_claim("exp").opaque();
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     server.clock().advance(Duration::from_secs(60));
-    endpoint.turn(Oddity::NotSent);
-    for junk in 0..20 {
-        let outcome = present(&api, &format!("junk-{junk}")).await.outcome();
+    endpoint.set(Misbehavior::NotSent);
+    for bad in 0..20 {
+        let outcome = present(&api, &format!("bad-{bad}")).await.outcome();
         assert_eq!(outcome, Outcome::Unavailable);
     }
     let calls = endpoint.calls();
@@ -298,26 +298,26 @@ async fn a_token_that_was_active_finds_out_that_the_server_is_back() {
         assert_eq!(present(&api, &known).await.outcome(), Outcome::Unavailable);
     }
     assert_eq!(endpoint.calls() - calls, 1, "one probe a second");
-    endpoint.turn(Oddity::Nothing);
+    endpoint.set(Misbehavior::Nothing);
     server.clock().advance(Duration::from_millis(999));
-    assert_eq!(present(&api, "junk").await.outcome(), Outcome::Unavailable);
+    assert_eq!(present(&api, "bad").await.outcome(), Outcome::Unavailable);
     server.clock().advance(Duration::from_millis(1));
     assert_eq!(present(&api, &known).await.outcome(), Outcome::Accepted);
     assert!(verifier.health().is_ready());
 }
 
 #[tokio::test]
-async fn odd_tokens_fill_no_log_and_hide_no_other_failure() {
+async fn failures_are_logged_once_per_kind() {
     let logs = Logs::default();
     let _recording = logs.record();
     let server = server();
-    let endpoint = Endpoint::new(Oddity::Status(500));
+    let endpoint = Endpoint::new(Misbehavior::Status(500));
     let api = api_of(endpoint.verifier(&server));
     let clock = server.clock();
     for second in 0..600 {
         for number in 0..5 {
-            present(&api, &format!("junk-{second}-{number}")).await;
-            // Each answer ends a series of failures.
+            present(&api, &format!("bad-{second}-{number}")).await;
+            // Each response ends a series of failures.
             present(&api, &format!("unknown-{second}-{number}")).await;
         }
         clock.advance(Duration::from_secs(1));
@@ -327,20 +327,20 @@ async fn odd_tokens_fill_no_log_and_hide_no_other_failure() {
     for word in ["WARN", "INFO"] {
         assert!((1..=33).contains(&lines(word)), "{word}: {}", lines(word));
     }
-    // In the middle of the flood, a failure of another kind has its line.
-    for (oddity, word) in [
-        (Oddity::Status(503), "503"),
-        (Oddity::Reset, "connection reset"),
-        (Oddity::Status(401), "401"),
+    // A failure of another kind is logged in the middle of the flood.
+    for (misbehavior, word) in [
+        (Misbehavior::Status(503), "503"),
+        (Misbehavior::Reset, "connection reset"),
+        (Misbehavior::Status(401), "401"),
     ] {
-        present(&api, "junk-first").await;
+        present(&api, "bad-first").await;
         logs.take();
-        endpoint.turn(oddity);
-        present(&api, "junk-then").await;
+        endpoint.set(misbehavior);
+        present(&api, "bad-then").await;
         let text = logs.take();
         let line = text.lines().find(|line| line.contains(word));
         let line = line.unwrap_or_else(|| panic!("{text}"));
         assert!(line.contains("WARN"), "{line}");
-        endpoint.turn(Oddity::Status(500));
+        endpoint.set(Misbehavior::Status(500));
     }
 }

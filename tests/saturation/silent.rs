@@ -1,4 +1,4 @@
-//! Pooled connections whose other end has disappeared without a word.
+//! Pooled connections whose peer has disappeared without closing them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,7 +21,7 @@ const POOLED: usize = 8;
 struct Peer {
     connections: AtomicUsize,
     requests: AtomicUsize,
-    /// Connections up to this number answer nothing more.
+    /// Connections up to this number get no further response.
     silent: AtomicUsize,
 }
 
@@ -54,7 +54,7 @@ impl Peer {
     }
 }
 
-/// Reads a head and its body; false at the end of the connection.
+/// Reads a request. Returns false at the end of the connection.
 async fn read_request(stream: &mut TcpStream) -> bool {
     let mut read = Vec::new();
     loop {
@@ -74,7 +74,7 @@ async fn read_request(stream: &mut TcpStream) -> bool {
 }
 
 #[tokio::test]
-async fn after_one_request_on_a_silent_connection_the_next_use_new_ones() {
+async fn a_timeout_replaces_the_connection_pool() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let issuer = format!("http://{}", listener.local_addr().unwrap());
     let (peer, together) = (Arc::new(Peer::default()), Arc::new(Barrier::new(POOLED)));
@@ -96,7 +96,7 @@ async fn after_one_request_on_a_silent_connection_the_next_use_new_ones() {
     let connections = peer.connections.load(Ordering::SeqCst);
     assert_eq!(connections, POOLED);
 
-    // All of them at once, as behind a gateway that has lost its state.
+    // All connections at the same time, as behind a gateway that has lost its state.
     peer.silent.store(connections, Ordering::SeqCst);
     let stuck = later(&api, "stuck".to_owned());
     until(|| peer.requests.load(Ordering::SeqCst) > POOLED).await;

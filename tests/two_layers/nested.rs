@@ -125,14 +125,14 @@ async fn the_principal_is_that_of_the_inner_session_only() {
         let server = pair.inner.server.authorization_server();
         let bearer = BearerLayer::jwt(&server, SHOP).unwrap().optional();
         let who = |principal: Option<Principal>| async move {
-            principal.map_or("anonymous", |_| "somebody")
+            principal.map_or("anonymous", |_| "authenticated")
         };
         let app = Router::new().route("/who", get(who)).layer(bearer);
         let nested = pair.around(app);
         for (jar, expected) in [
             (&pair.outer_jar, "anonymous"),
-            (&pair.inner_jar, "somebody"),
-            (&pair.both(), "somebody"),
+            (&pair.inner_jar, "authenticated"),
+            (&pair.both(), "authenticated"),
         ] {
             let answer = send(&nested, Ask::page("/who").jar(jar)).await;
             assert_eq!(answer.text(), expected, "{mode:?}");

@@ -1,4 +1,4 @@
-//! A shop behind a login layer, and an authorization server whose answers the fuzzer writes.
+//! A shop behind a login layer, and an authorization server whose responses come from the fuzzer.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use tower::util::BoxCloneSyncService;
 use tower::{Layer as _, ServiceExt as _};
 use tower_oauth::{AuthorizationServer, Client, CookieKey, LoginLayer, Session, fuzzing};
 
-use crate::still::Still;
+use crate::fixed_clock::FixedClock;
 
 pub const ISSUER: &str = "https://id.example.com";
 pub const SESSION: &str = "__Host-Http-shop-session";
@@ -35,14 +35,14 @@ pub struct Shop {
     runtime: Runtime,
 }
 
-/// What the token endpoint answers next, and what it was asked.
+/// The next response of the token endpoint, and the requests that it received.
 pub struct Server {
     pub status: u16,
-    pub answer: Bytes,
-    pub asked: Vec<HashMap<String, String>>,
+    pub response: Bytes,
+    pub requests: Vec<HashMap<String, String>>,
 }
 
-/// A login on its way.
+/// A login in progress.
 pub struct Started {
     pub state: String,
     pub nonce: String,
@@ -50,27 +50,27 @@ pub struct Started {
 }
 
 impl Shop {
-    /// The layer as `configure` leaves it.
+    /// Creates a shop with the layer that `configure` returns.
     pub fn new(configure: impl FnOnce(LoginLayer) -> LoginLayer) -> Self {
         let signer = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let jwk = json!({
             "kty": "OKP", "crv": "Ed25519", "kid": "k", "x": encode(signer.public_key().as_ref()),
         });
-        let refused = r#"{"error":"invalid_grant"}"#;
+        let error_body = r#"{"error":"invalid_grant"}"#;
         let state = Arc::new(Mutex::new(Server {
             status: 400,
-            answer: refused.into(),
-            asked: Vec::new(),
+            response: error_body.into(),
+            requests: Vec::new(),
         }));
         let endpoint = {
             let (state, keys) = (Arc::clone(&state), json!({ "keys": [jwk] }).to_string());
             tower::service_fn(move |request: Request<Bytes>| {
-                let answer = answer(&mut state.lock().unwrap(), &keys, &request);
-                async move { Ok::<_, Infallible>(answer) }
+                let response = respond(&mut state.lock().unwrap(), &keys, &request);
+                async move { Ok::<_, Infallible>(response) }
             })
         };
         let server = AuthorizationServer::new(ISSUER).unwrap();
-        let server = server.with_clock(Still).with_back_channel(endpoint);
+        let server = server.with_clock(FixedClock).with_back_channel(endpoint);
         let key = CookieKey::from_bytes(&[7; 32]).unwrap();
         let client = Client::confidential("shop", "secret");
         let login = LoginLayer::new(&server, client, CALLBACK, key.clone()).unwrap();
@@ -86,7 +86,7 @@ impl Shop {
         }
     }
 
-    /// What its sealed records are bound to.
+    /// Returns the identity of the layer, which encrypted records are bound to.
     pub fn layer(&self) -> fuzzing::Layer {
         fuzzing::Layer::new(ISSUER, "shop", CALLBACK).unwrap()
     }
@@ -95,8 +95,8 @@ impl Shop {
         self.server.lock().unwrap()
     }
 
-    /// A person goes to `uri` with these `Cookie` fields; `None` where that is no URI.
-    pub fn go(&self, uri: &str, cookies: &[HeaderValue]) -> Option<Response<Bytes>> {
+    /// Navigates to `uri` with these `Cookie` fields. Returns `None` if it is not a URI.
+    pub fn get(&self, uri: &str, cookies: &[HeaderValue]) -> Option<Response<Bytes>> {
         let mut request = Request::get(uri)
             .header("accept", "text/html")
             .header("sec-fetch-mode", "navigate")
@@ -106,12 +106,12 @@ impl Shop {
         for cookie in cookies {
             request.headers_mut().append(COOKIE, cookie.clone());
         }
-        let answer = self.runtime.block_on(self.app.clone().oneshot(request));
-        Some(answer.unwrap())
+        let response = self.runtime.block_on(self.app.clone().oneshot(request));
+        Some(response.unwrap())
     }
 
-    /// The authorization server tells of a sign-out.
-    pub fn tell(&self, logout_token: &str) -> u16 {
+    /// Sends a back-channel logout request.
+    pub fn post_logout_token(&self, logout_token: &str) -> u16 {
         let request = Request::post("/auth/backchannel-logout")
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(Full::from(format!("logout_token={logout_token}")));
@@ -120,15 +120,15 @@ impl Shop {
     }
 
     pub fn start(&self) -> Started {
-        let answer = self.go("/auth/login", &[]).unwrap();
-        let location = answer.headers()[LOCATION].to_str().unwrap();
+        let response = self.get("/auth/login", &[]).unwrap();
+        let location = response.headers()[LOCATION].to_str().unwrap();
         let url = url::Url::parse(location).unwrap();
         let value = |name: &str| {
             let (_, value) = url.query_pairs().find(|(other, _)| other == name).unwrap();
             value.into_owned()
         };
-        let [(name, cookie)] = &set_cookies(answer.headers())[..] else {
-            panic!("{answer:?}");
+        let [(name, cookie)] = &set_cookies(response.headers())[..] else {
+            panic!("{response:?}");
         };
         Started {
             state: value("state"),
@@ -144,13 +144,13 @@ impl Shop {
     }
 }
 
-fn answer(server: &mut Server, keys: &str, request: &Request<Bytes>) -> Response<Bytes> {
+fn respond(server: &mut Server, keys: &str, request: &Request<Bytes>) -> Response<Bytes> {
     let json = Response::builder().header(CONTENT_TYPE, "application/json");
     let (status, body) = match request.uri().path() {
         "/token" => {
-            let asked = url::form_urlencoded::parse(request.body());
-            server.asked.push(asked.into_owned().collect());
-            (server.status, server.answer.clone())
+            let form = url::form_urlencoded::parse(request.body());
+            server.requests.push(form.into_owned().collect());
+            (server.status, server.response.clone())
         }
         "/keys" => (200, Bytes::copy_from_slice(keys.as_bytes())),
         _ => {
@@ -171,33 +171,33 @@ fn answer(server: &mut Server, keys: &str, request: &Request<Bytes>) -> Response
     json.status(status).body(body).unwrap()
 }
 
-/// Who the request comes from, as the handler sees it; 204 for nobody.
+/// Returns the user of the request, or 204 without a session.
 async fn whoami(request: Request<Full<Bytes>>) -> Result<Response<Bytes>, Infallible> {
     let Some(session) = request.extensions().get::<Session>() else {
-        let mut answer = Response::new(Bytes::new());
-        *answer.status_mut() = StatusCode::NO_CONTENT;
-        return Ok(answer);
+        let mut response = Response::new(Bytes::new());
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        return Ok(response);
     };
     let access_token = session.access_token().await.ok();
-    let seen = json!({
+    let user = json!({
         "issuer": session.issuer(),
         "subject": session.subject(),
         "scopes": session.scopes().to_string(),
         "access_token": access_token.map(|token| token.expose().to_owned()),
     });
-    Ok(Response::new(seen.to_string().into()))
+    Ok(Response::new(user.to_string().into()))
 }
 
-/// What the handler saw, where it saw somebody.
-pub fn seen(answer: &Response<Bytes>) -> Option<Value> {
-    match answer.status() {
-        StatusCode::OK => Some(serde_json::from_slice(answer.body()).unwrap()),
+/// Returns the user that the handler has seen, if any.
+pub fn user_of(response: &Response<Bytes>) -> Option<Value> {
+    match response.status() {
+        StatusCode::OK => Some(serde_json::from_slice(response.body()).unwrap()),
         StatusCode::NO_CONTENT => None,
         status => panic!("{status}"),
     }
 }
 
-/// Names and values of the cookies that are set, those included that are cleared.
+/// Returns names and values of the cookies that are set or cleared.
 pub fn set_cookies(headers: &HeaderMap) -> Vec<(String, String)> {
     headers
         .get_all(SET_COOKIE)
@@ -214,10 +214,10 @@ pub fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// OpenID Connect Core §3.1.3.6, for EdDSA with Ed25519.
+/// Computes `at_hash` (OpenID Connect Core §3.1.3.6) for EdDSA with Ed25519.
 pub fn half_digest(text: &str) -> String {
     encode(&digest(&SHA512, text.as_bytes()).as_ref()[..32])
 }
 
-/// The shop as it is without a store.
+/// A shop without a store.
 pub static PLAIN: LazyLock<Shop> = LazyLock::new(|| Shop::new(|login| login));

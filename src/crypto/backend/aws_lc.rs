@@ -1,4 +1,4 @@
-//! The backend on aws-lc-rs: keys are parsed once and then only used.
+//! The aws-lc-rs backend. Keys are parsed once.
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::signature::{
@@ -16,7 +16,7 @@ use super::jwk::KeyMaterial;
 pub(crate) struct PublicKey(ParsedPublicKey);
 
 impl PublicKey {
-    /// `None` where the key cannot be one for this algorithm: another kind, or a point off the curve.
+    /// Parses a key. Returns `None` if the key does not fit the algorithm, or if its point is not on the curve.
     pub(crate) fn prepare(material: &KeyMaterial, algorithm: Algorithm) -> Option<Self> {
         let parsed = match (material, algorithm) {
             (KeyMaterial::Rsa { modulus, exponent }, _) => {
@@ -52,7 +52,7 @@ impl PublicKey {
     }
 }
 
-/// Digests of the SHA-2 family.
+/// SHA-2 digests.
 pub(crate) mod digest {
     use aws_lc_rs::digest::{SHA256, SHA384, SHA512, digest};
 
@@ -69,17 +69,16 @@ pub(crate) mod digest {
     }
 }
 
-/// What a table knows a token by.
+/// The key of a token in the token cache.
 pub(crate) type CacheTag = [u8; 16];
 
-/// Names tokens by GMAC, in a fifth of the time of SHA-256: the tag of AES-256-GCM over nothing, with
+/// Computes cache tags by GMAC, in a fifth of the time of SHA-256: the tag of AES-256-GCM over an empty plaintext, with
 /// the token as associated data (NIST SP 800-38D).
 ///
-/// The nonce is always the same, which would give the hash key away to whoever saw two tags. Here
-/// nobody sees one: a tag is looked up and compared inside the process, and is neither logged nor sent
-/// nor stored elsewhere, and the key is used for nothing else. Under a secret hash key two different
-/// tokens of 16 KiB share a tag with a chance of at most 2^-117, and all that a stranger learns from
-/// an answer is that this did not happen.
+/// The nonce is constant, which would reveal the hash key to an attacker who sees two tags. No tag leaves the process:
+/// tags are only compared in memory, never logged, sent or stored elsewhere, and the key is used for nothing else. With
+/// a secret hash key, two different tokens of 16 KiB have the same tag with a probability of at most 2^-117, and a
+/// response tells an attacker only that they do not.
 #[derive(Debug)]
 pub(crate) struct TokenTagger(LessSafeKey);
 
@@ -89,7 +88,7 @@ impl TokenTagger {
         Some(Self(LessSafeKey::new(key)))
     }
 
-    pub(crate) fn name(&self, token: &[u8]) -> Option<CacheTag> {
+    pub(crate) fn tag(&self, token: &[u8]) -> Option<CacheTag> {
         let nonce = Nonce::assume_unique_for_key([0; NONCE_LEN]);
         let tag = self
             .0

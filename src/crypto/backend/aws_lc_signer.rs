@@ -1,4 +1,4 @@
-//! Signatures by aws-lc-rs. Its randomness is the one of the library, as its interface wants it.
+//! Signing with aws-lc-rs, whose interface requires its own random number generator.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa;
@@ -11,7 +11,7 @@ use aws_lc_rs::signature::{
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind};
 
-/// A private key, parsed once.
+/// A parsed private key.
 #[derive(Debug)]
 pub(crate) enum Signer {
     Rsa(rsa::KeyPair),
@@ -36,7 +36,7 @@ impl Signer {
         }
     }
 
-    /// The public half of a key on a curve: the uncompressed point, or the 32 bytes of Ed25519.
+    /// Returns the public part of an elliptic curve key: the uncompressed point, or the 32 bytes of Ed25519.
     pub(super) fn public_point(&self) -> Vec<u8> {
         match self {
             Self::Rsa(_) => Vec::new(),
@@ -45,7 +45,7 @@ impl Signer {
         }
     }
 
-    /// `None` for an algorithm of another kind of key.
+    /// Signs a message. Returns `None` if the algorithm requires another type of key.
     pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         let random = SystemRandom::new();
         match self {

@@ -1,7 +1,7 @@
-//! The backend on RustCrypto, through the provider that jsonwebtoken names.
+//! The RustCrypto backend, through the provider of jsonwebtoken.
 //!
-//! The provider is called by its name. Its process-wide twin is never read or installed: that one
-//! belongs to the application.
+//! The provider is called directly. The process-wide default provider is neither read nor installed: it belongs to the
+//! application.
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
@@ -10,8 +10,8 @@ use super::Algorithm;
 use super::base64url;
 use super::jwk::KeyMaterial;
 
-/// A public key checked for one algorithm. The provider's verifiers cannot be shared between
-/// threads, so one is made for each signature.
+/// A public key checked for one algorithm. The verifiers of the provider are not `Sync`, so one is created for each
+/// signature.
 #[derive(Debug)]
 pub(crate) struct PublicKey {
     key: DecodingKey,
@@ -19,7 +19,7 @@ pub(crate) struct PublicKey {
 }
 
 impl PublicKey {
-    /// `None` where the key cannot be one for this algorithm: another kind, or a point off the curve.
+    /// Parses a key. Returns `None` if the key does not fit the algorithm, or if its point is not on the curve.
     pub(crate) fn prepare(material: &KeyMaterial, algorithm: Algorithm) -> Option<Self> {
         let key = match material {
             KeyMaterial::Rsa { modulus, exponent } => {
@@ -46,7 +46,7 @@ impl PublicKey {
             (KeyMaterial::Ed25519(_), Algorithm::EdDsa) => jsonwebtoken::Algorithm::EdDSA,
             _ => return None,
         };
-        // Making a verifier is what checks the point or the modulus.
+        // Creating a verifier checks the point or the modulus.
         (DEFAULT_PROVIDER.verifier_factory)(&algorithm, &key).ok()?;
         Some(Self { key, algorithm })
     }
@@ -57,7 +57,7 @@ impl PublicKey {
     }
 }
 
-/// Digests of the SHA-2 family.
+/// SHA-2 digests.
 pub(crate) mod digest {
     use sha2::{Digest, Sha256, Sha384, Sha512};
 
@@ -74,11 +74,11 @@ pub(crate) mod digest {
     }
 }
 
-/// What a table knows a token by.
+/// The key of a token in the token cache.
 pub(crate) type CacheTag = [u8; 32];
 
-/// Names tokens by SHA-256 over a secret of the process and the token. The secret has one length, so
-/// what is hashed has one reading.
+/// Computes cache tags by SHA-256 over a secret of the process and the token. The length of the secret is fixed, so the
+/// input is unambiguous.
 pub(crate) struct TokenTagger([u8; 32]);
 
 impl TokenTagger {
@@ -86,15 +86,15 @@ impl TokenTagger {
         Some(Self(*key))
     }
 
-    pub(crate) fn name(&self, token: &[u8]) -> Option<CacheTag> {
+    pub(crate) fn tag(&self, token: &[u8]) -> Option<CacheTag> {
         use sha2::Digest as _;
 
-        let named = sha2::Sha256::new_with_prefix(self.0).chain_update(token);
-        Some(named.finalize().into())
+        let hasher = sha2::Sha256::new_with_prefix(self.0).chain_update(token);
+        Some(hasher.finalize().into())
     }
 }
 
-/// The secret is not shown.
+/// Omits the secret.
 impl std::fmt::Debug for TokenTagger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("TokenTagger(..)")

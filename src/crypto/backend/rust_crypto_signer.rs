@@ -1,4 +1,4 @@
-//! Signatures by RustCrypto, through the provider that jsonwebtoken names.
+//! Signing with RustCrypto, through the provider of jsonwebtoken.
 
 use jsonwebtoken::EncodingKey;
 use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
@@ -7,8 +7,7 @@ use jsonwebtoken::jwk::EllipticCurve;
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind};
 
-/// A private key; the provider's signers cannot be shared between threads, so one is made for each
-/// signature.
+/// A private key. The signers of the provider are not `Sync`, so one is created for each signature.
 pub(crate) struct Signer {
     key: EncodingKey,
     public: Vec<u8>,
@@ -46,12 +45,12 @@ impl Signer {
         })
     }
 
-    /// The public half of a key on a curve: the uncompressed point, or the 32 bytes of Ed25519.
+    /// Returns the public part of an elliptic curve key: the uncompressed point, or the 32 bytes of Ed25519.
     pub(super) fn public_point(&self) -> Vec<u8> {
         self.public.clone()
     }
 
-    /// `None` for an algorithm of another kind of key.
+    /// Signs a message. Returns `None` if the algorithm requires another type of key.
     pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Option<Vec<u8>> {
         let algorithm = match algorithm {
             Algorithm::Rs256 => jsonwebtoken::Algorithm::RS256,

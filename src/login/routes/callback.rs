@@ -192,7 +192,7 @@ async fn end_previous_session(
     {
         let is_this = match &presented {
             PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::Secret(ticket) => manager.name_of(ticket) == *id,
+            PresentedSession::Secret(secret) => manager.name_of(secret) == *id,
         };
         if is_this {
             continue;

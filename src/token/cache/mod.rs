@@ -73,7 +73,7 @@ impl TokenCache {
         if token.len() > MAX_TOKEN_LENGTH {
             return None;
         }
-        self.tagger.name(token)
+        self.tagger.tag(token)
     }
 
     /// Returns the entry of a token if the token is still valid and `is_current` accepts its verifier.

@@ -1,159 +1,164 @@
-//! Answers at hand: good ones and refusals in segments of their own, so that no flood of junk drives
-//! out what is good (`I7`).
+//! The cache of introspection results. Active and negative results have separate segments, so that a flood of
+//! invalid tokens cannot evict active ones.
 //!
-//! The times that decide are compared with the crate's clock at each look; those of the cache itself
-//! only give memory back.
+//! Expiry is decided by the crate's clock on every lookup. The TTLs of the cache itself only free memory.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::cache_key::Key;
+use super::cache_key::CacheKey;
 use super::settings::Settings;
 use super::validate;
 use crate::clock::unix_seconds;
 use crate::token::TokenInfo;
 use crate::token::error::VerifyErrorKind;
 
-/// What the cache itself keeps beside a token_info.
-const OVERHEAD: u32 = 512;
+/// The bytes that the cache itself needs for an entry.
+const ENTRY_OVERHEAD: u32 = 512;
 
-/// Tokens that were active are known for so long, unless their `exp` comes first.
-const WERE_ACTIVE_FOR: Duration = Duration::from_secs(24 * 3600);
-const MAX_WERE_ACTIVE: u64 = 16 * 1024;
+/// How long a token counts as previously active, unless its `exp` is earlier.
+const PREVIOUSLY_ACTIVE_TTL: Duration = Duration::from_secs(24 * 3600);
+const MAX_PREVIOUSLY_ACTIVE: u64 = 16 * 1024;
 
-/// Refusals are all of one size, and there is no use in more.
-const MAX_REFUSALS: u64 = 16 * 1024;
+/// Negative entries all have the same size, so their number is limited instead of their bytes.
+const MAX_NEGATIVE_ENTRIES: u64 = 16 * 1024;
 
 #[derive(Clone, Debug)]
 pub(super) struct IntrospectionCache {
-    good: Cache<Key, Good>,
-    refused: Cache<Key, Refused>,
-    /// Until when a token counts as one that was active before. It grants nothing: such a token is asked
-    /// about like any other, with turns of its own.
-    were_active: Cache<Key, Duration>,
+    active: Cache<CacheKey, ActiveEntry>,
+    negative: Cache<CacheKey, NegativeEntry>,
+    /// Until when a token counts as previously active. This grants no access: the token is introspected again,
+    /// with a reserved share of the concurrency limit.
+    previously_active: Cache<CacheKey, Duration>,
 }
 
 #[derive(Clone, Debug)]
-struct Good {
+struct ActiveEntry {
     token_info: Arc<TokenInfo>,
-    /// By the monotonic clock: a wall clock that jumps back prolongs nothing.
-    until: Duration,
+    /// By the monotonic clock: setting the wall clock back does not prolong an entry.
+    expires_at: Duration,
     weight: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Refused {
+struct NegativeEntry {
     kind: VerifyErrorKind,
-    until: Duration,
+    expires_at: Duration,
 }
 
 impl IntrospectionCache {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
-            good: Cache::builder()
-                .max_capacity(settings.memory)
-                .weigher(|_, good: &Good| good.weight)
-                .time_to_live(settings.remembered_for)
+            active: Cache::builder()
+                .max_capacity(settings.cache_size)
+                .weigher(|_, entry: &ActiveEntry| entry.weight)
+                .time_to_live(settings.cache_ttl)
                 .build(),
-            refused: Cache::builder()
-                .max_capacity(MAX_REFUSALS)
-                .time_to_live(settings.refusals_for)
+            negative: Cache::builder()
+                .max_capacity(MAX_NEGATIVE_ENTRIES)
+                .time_to_live(settings.negative_cache_ttl)
                 .build(),
-            were_active: Cache::builder()
-                .max_capacity(MAX_WERE_ACTIVE)
-                .time_to_live(WERE_ACTIVE_FOR)
+            previously_active: Cache::builder()
+                .max_capacity(MAX_PREVIOUSLY_ACTIVE)
+                .time_to_live(PREVIOUSLY_ACTIVE_TTL)
                 .build(),
         }
     }
 
-    /// Whether the last answer about this token was good.
-    pub(super) fn was_active(&self, key: &Key, now: Duration) -> bool {
-        self.were_active.get(key).is_some_and(|until| now < until)
+    /// Returns whether the token was active at its last introspection.
+    pub(super) fn was_active(&self, key: &CacheKey, now: Duration) -> bool {
+        self.previously_active
+            .get(key)
+            .is_some_and(|expires_at| now < expires_at)
     }
 
-    /// What is known of a token, and still holds.
-    pub(super) fn look(
+    /// Returns the cached result if it is still valid.
+    pub(super) fn get(
         &self,
-        key: &Key,
+        key: &CacheKey,
         settings: &Settings,
     ) -> Option<Result<Arc<TokenInfo>, VerifyErrorKind>> {
         let clock = &**settings.server.clock();
         let now = clock.monotonic();
-        if let Some(good) = self.good.get(key) {
-            let registered = good.token_info.claims.registered();
+        if let Some(entry) = self.active.get(key) {
+            let registered = entry.token_info.claims.registered();
             let wall = unix_seconds(clock);
-            // RFC 7662 §4 (`I5`): never past `exp`, which the leeway does not move here.
-            let over = registered.expires_at.is_some_and(|exp| wall >= exp);
-            if now >= good.until || over {
-                self.good.invalidate(key);
+            // RFC 7662 §4: a cached result is not used after `exp`. The leeway does not apply here.
+            let is_expired = registered.expires_at.is_some_and(|exp| wall >= exp);
+            if now >= entry.expires_at || is_expired {
+                self.active.invalidate(key);
                 return None;
             }
-            let timely = validate::check_times(registered, wall, settings.leeway);
-            return Some(timely.map(|()| good.token_info));
+            let times = validate::check_times(registered, wall, settings.leeway);
+            return Some(times.map(|()| entry.token_info));
         }
-        let refused = self.refused.get(key)?;
-        (now < refused.until).then_some(Err(refused.kind))
+        let entry = self.negative.get(key)?;
+        (now < entry.expires_at).then_some(Err(entry.kind))
     }
 
-    /// Keeps a good answer from the moment it was asked for: for as long as set, and never past `exp`.
-    pub(super) fn keep(
+    /// Caches an active result. Its TTL begins when the request was sent and ends at `exp` at the latest.
+    pub(super) fn insert_active(
         &self,
-        key: Key,
+        key: CacheKey,
         token_info: &Arc<TokenInfo>,
         settings: &Settings,
-        asked_at: Duration,
+        requested_at: Duration,
     ) {
-        let left = token_info.claims.registered().expires_at.map(|exp| {
-            let left = exp.saturating_sub(unix_seconds(&**settings.server.clock()));
-            Duration::from_secs(u64::try_from(left).unwrap_or(0))
+        let remaining = token_info.claims.registered().expires_at.map(|exp| {
+            let remaining = exp.saturating_sub(unix_seconds(&**settings.server.clock()));
+            Duration::from_secs(u64::try_from(remaining).unwrap_or(0))
         });
-        let known_for = left.map_or(WERE_ACTIVE_FOR, |left| left.min(WERE_ACTIVE_FOR));
-        self.were_active.insert(key, asked_at + known_for);
-        let lifetime = left.map_or(settings.remembered_for, |left| {
-            left.min(settings.remembered_for)
+        let active_ttl = remaining.map_or(PREVIOUSLY_ACTIVE_TTL, |remaining| {
+            remaining.min(PREVIOUSLY_ACTIVE_TTL)
         });
-        if lifetime.is_zero() {
+        self.previously_active
+            .insert(key, requested_at + active_ttl);
+        let ttl = remaining.map_or(settings.cache_ttl, |remaining| {
+            remaining.min(settings.cache_ttl)
+        });
+        if ttl.is_zero() {
             return;
         }
-        let good = Good {
+        let entry = ActiveEntry {
             token_info: Arc::clone(token_info),
-            until: asked_at + lifetime,
+            expires_at: requested_at + ttl,
             weight: u32::try_from(token_info.heap_bytes())
                 .unwrap_or(u32::MAX)
-                .saturating_add(OVERHEAD),
+                .saturating_add(ENTRY_OVERHEAD),
         };
-        self.refused.invalidate(&key);
-        self.good.insert(key, good);
-        // An answer may be long, so what is too much goes now and not with the next few dozen.
-        self.good.run_pending_tasks();
+        self.negative.invalidate(&key);
+        self.active.insert(key, entry);
+        // A response can be long, so entries above the size limit are evicted now and not in the next batch.
+        self.active.run_pending_tasks();
     }
 
-    pub(super) fn keep_refusal(
+    /// Caches a negative result, unless it can change with time alone.
+    pub(super) fn insert_negative(
         &self,
-        key: Key,
+        key: CacheKey,
         kind: VerifyErrorKind,
         settings: &Settings,
-        asked_at: Duration,
+        requested_at: Duration,
     ) {
-        self.good.invalidate(&key);
-        self.were_active.invalidate(&key);
-        // What time alone decides is decided anew each time.
-        let lasting = !matches!(
+        self.active.invalidate(&key);
+        self.previously_active.invalidate(&key);
+        let is_cacheable = !matches!(
             kind,
             VerifyErrorKind::Expired | VerifyErrorKind::NotYetValid
         );
-        if lasting && !settings.refusals_for.is_zero() {
-            let until = asked_at + settings.refusals_for;
-            self.refused.insert(key, Refused { kind, until });
+        if is_cacheable && !settings.negative_cache_ttl.is_zero() {
+            let expires_at = requested_at + settings.negative_cache_ttl;
+            self.negative
+                .insert(key, NegativeEntry { kind, expires_at });
         }
     }
 
-    pub(super) fn forget(&self, key: &Key) {
-        self.good.invalidate(key);
-        self.refused.invalidate(key);
-        self.were_active.invalidate(key);
+    pub(super) fn remove(&self, key: &CacheKey) {
+        self.active.invalidate(key);
+        self.negative.invalidate(key);
+        self.previously_active.invalidate(key);
     }
 }
 
@@ -162,25 +167,25 @@ mod tests {
     use super::*;
     use crate::issuer::{AuthorizationServer, Client};
 
-    /// `V129`, without the requests: each key is one token of a stranger.
+    /// A client that sends invalid tokens must not be able to exhaust memory: each key is one such token.
     #[test]
-    fn two_hundred_thousand_refusals_take_up_no_more_than_their_segment() {
+    fn two_hundred_thousand_negative_results_stay_within_the_limit() {
         let server = AuthorizationServer::new("https://id.example.test").unwrap();
         let client = Client::confidential("api", "secret");
         let settings = Settings::new(&server, client, "api".into()).unwrap();
-        let remembered = IntrospectionCache::new(&settings);
-        for junk in 0..200_000_u32 {
+        let cache = IntrospectionCache::new(&settings);
+        for invalid in 0..200_000_u32 {
             let mut key = [0; 32];
-            key[..4].copy_from_slice(&junk.to_be_bytes());
-            remembered.keep_refusal(key, VerifyErrorKind::Inactive, &settings, Duration::ZERO);
-            if junk % 20_000 == 0 {
-                // What waits to be sorted out is bounded as well.
-                assert!(remembered.refused.entry_count() <= MAX_REFUSALS + 1024);
+            key[..4].copy_from_slice(&invalid.to_be_bytes());
+            cache.insert_negative(key, VerifyErrorKind::Inactive, &settings, Duration::ZERO);
+            if invalid % 20_000 == 0 {
+                // Entries that wait for eviction are bounded as well.
+                assert!(cache.negative.entry_count() <= MAX_NEGATIVE_ENTRIES + 1024);
             }
         }
-        remembered.refused.run_pending_tasks();
-        assert!(remembered.refused.entry_count() <= MAX_REFUSALS);
-        assert!(remembered.refused.entry_count() > 0);
-        assert_eq!(remembered.good.entry_count(), 0);
+        cache.negative.run_pending_tasks();
+        assert!(cache.negative.entry_count() <= MAX_NEGATIVE_ENTRIES);
+        assert!(cache.negative.entry_count() > 0);
+        assert_eq!(cache.active.entry_count(), 0);
     }
 }

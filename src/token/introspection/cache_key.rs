@@ -1,31 +1,35 @@
-//! What is asked about: that it can be a token at all, and the key that its answers are kept under.
+//! The syntax check of a token, and the key under which its result is cached.
 
 use super::settings::Settings;
 use crate::crypto::digest;
 use crate::token::error::VerifyErrorKind;
 
-/// The digest that stands for a token and the whole context of its answer.
-pub(super) type Key = [u8; 32];
+/// The SHA-256 of a token and of everything that its result depends on.
+pub(super) type CacheKey = [u8; 32];
 
-/// No server gives out opaque tokens half as long (`I2`).
+/// Opaque tokens are far shorter. The limit bounds what one request can send to the authorization server.
 const MAX_TOKEN_LENGTH: usize = 8 * 1024;
 
-/// `b64token` of RFC 6750 §2.1 and not too long, before anything is asked (`I2`). Nothing is ever cut.
-pub(super) fn check_shape(token: &str) -> Result<(), VerifyErrorKind> {
+/// Rejects a token that is not a `b64token` ([RFC 6750 §2.1]) or is too long, before any request is sent.
+///
+/// [RFC 6750 §2.1]: https://www.rfc-editor.org/rfc/rfc6750#section-2.1
+pub(super) fn check_syntax(token: &str) -> Result<(), VerifyErrorKind> {
     if token.len() > MAX_TOKEN_LENGTH {
         return Err(VerifyErrorKind::TooLong);
     }
-    let bare = token.trim_end_matches('=');
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
-    if bare.is_empty() || !bare.bytes().all(allowed) {
+    let unpadded = token.trim_end_matches('=');
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(&byte);
+    if unpadded.is_empty() || !unpadded.bytes().all(is_allowed) {
         return Err(VerifyErrorKind::Malformed);
     }
     Ok(())
 }
 
-/// `I6`: of the whole token and of whom was asked as whom, each with its length in front, so that no
-/// two contexts share an encoding.
-pub(super) fn key(settings: &Settings, token: &str) -> Key {
+/// Returns the key of a token: a digest of endpoint, client, issuer and token.
+///
+/// A result is valid only for the client and the endpoint it was requested with. Each part is preceded by its
+/// length, so that two contexts never have the same encoding.
+pub(super) fn cache_key(settings: &Settings, token: &str) -> CacheKey {
     let endpoint = settings.endpoint.as_deref().unwrap_or_default();
     let parts = [
         endpoint,
@@ -42,6 +46,6 @@ pub(super) fn key(settings: &Settings, token: &str) -> Key {
     let mut key = [0; 32];
     key.iter_mut()
         .zip(digest::sha256(&context))
-        .for_each(|(place, byte)| *place = byte);
+        .for_each(|(target, byte)| *target = byte);
     key
 }

@@ -1,64 +1,68 @@
-//! Whether the introspection endpoint is asked now.
+//! The circuit breaker in front of the introspection endpoint.
 //!
-//! A caller chooses the token that is asked about, and some servers answer odd tokens with 401, 429 or 5xx,
-//! close the connection or hang. So the circuit opens only after failures that no token can cause: nothing
-//! of the request was sent. After any other failure the endpoint is still asked about every token; if
-//! nothing succeeds for some seconds, requests about unknown tokens wait for less time.
+//! A caller chooses the token that is introspected, and some servers respond to malformed tokens with 401, 429 or
+//! 5xx, close the connection or hang. So the circuit opens only after failures that no token can cause: nothing
+//! of the request was sent. After any other failure every token is still introspected. If nothing succeeds for
+//! some seconds, requests with tokens that were not active before wait for less time.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::failure::Failure;
+use super::failure::IntrospectionFailure;
 use super::health::IntrospectionHealth;
 
-/// So many requests in a row that were not sent open the circuit.
+/// The number of consecutive requests that were not sent after which the circuit opens.
 const UNSENT_LIMIT: u32 = 5;
 
-/// So many failures without a success in between, over at least this time, are a failing endpoint.
+/// The endpoint counts as failing after this many consecutive failures over at least this time.
 const FAILURE_LIMIT: u32 = 5;
 const FAILING_AFTER: Duration = Duration::from_secs(5);
 
-/// The first pause; each that follows is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// The first open period; each later one is twice as long, up to the maximum.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 
-/// While the circuit is open, one token that was active before is asked about in this time.
+/// While the circuit is open, one previously active token per interval is introspected.
 const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A success this long ago shows that our credentials are accepted.
-const RECENT: Duration = Duration::from_secs(60);
+/// A success within this time shows that the credentials of the client are accepted.
+const RECENT_SUCCESS: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Default)]
-pub(super) struct Circuit(Mutex<State>);
+pub(super) struct Circuit(Mutex<CircuitState>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// All failures since the last success, and the time of the first of them.
+struct CircuitState {
+    /// The failures since the last success, and the time of the first of them.
     failures: u32,
     failing_since: Duration,
-    /// Requests in a row that were not sent.
+    /// Consecutive requests that were not sent.
     unsent: u32,
     last_error: Option<String>,
     last_success: Option<Duration>,
-    open: Option<Open>,
+    open: Option<OpenState>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Open {
+struct OpenState {
     until: Duration,
     pause: Duration,
     next_probe: Duration,
 }
 
 impl Circuit {
-    /// The rest of the pause, if the circuit is open.
+    /// Returns the remaining time of the pause if the circuit is open.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
         let until = self.state().open?.until;
-        until.checked_sub(now).filter(|rest| !rest.is_zero())
+        until
+            .checked_sub(now)
+            .filter(|remaining| !remaining.is_zero())
     }
 
-    /// Whether a token may be asked about, else the rest of the pause. After the pause every token may,
-    /// until another request cannot be sent: the token that finds out must not be an attacker's choice.
+    /// Admits the introspection of a token, or returns the remaining time of the pause.
+    ///
+    /// After the pause every token is admitted until another request cannot be sent. A single probe would
+    /// let an attacker choose the token that decides whether the circuit stays open.
     pub(super) fn admit(&self, was_active: bool, now: Duration) -> Result<(), Duration> {
         let mut state = self.state();
         match &mut state.open {
@@ -73,52 +77,52 @@ impl Circuit {
         }
     }
 
-    /// Whether nothing has succeeded for some seconds.
+    /// Returns whether all requests of the last seconds failed.
     pub(super) fn is_failing(&self, now: Duration) -> bool {
         let state = self.state();
         state.failures >= FAILURE_LIMIT && now.saturating_sub(state.failing_since) >= FAILING_AFTER
     }
 
-    /// Whether the endpoint gave an answer about some token a short time ago.
+    /// Returns whether any token was introspected successfully within the last minute.
     pub(super) fn succeeded_recently(&self, now: Duration) -> bool {
         let last_success = self.state().last_success;
-        last_success.is_some_and(|at| now.saturating_sub(at) < RECENT)
+        last_success.is_some_and(|at| now.saturating_sub(at) < RECENT_SUCCESS)
     }
 
-    /// Records an answer; true if it ends a series of failures.
+    /// Records a success. Returns whether it ends a series of failures.
     pub(super) fn succeeded(&self, now: Duration) -> bool {
         let mut state = self.state();
-        let ended = state.failures > 0;
-        *state = State {
+        let had_failed = state.failures > 0;
+        *state = CircuitState {
             last_success: Some(now),
-            ..State::default()
+            ..CircuitState::default()
         };
-        ended
+        had_failed
     }
 
     /// Records a failure.
-    pub(super) fn failed(&self, failure: &Failure, now: Duration) {
+    pub(super) fn failed(&self, failure: &IntrospectionFailure, now: Duration) {
         let mut state = self.state();
         if state.failures == 0 {
             state.failing_since = now;
         }
         state.failures = state.failures.saturating_add(1);
         state.last_error = Some(failure.to_string());
-        if !matches!(failure, Failure::NotSent(_)) {
-            // Whatever came of it, the server can be reached.
+        if !matches!(failure, IntrospectionFailure::NotSent(_)) {
+            // The request was sent, so the server is reachable.
             state.unsent = 0;
             state.open = None;
             return;
         }
         state.unsent = state.unsent.saturating_add(1);
         let pause = match state.open {
-            // One of those that were under way when the circuit opened, or a probe.
+            // A request that was in flight when the circuit opened, or a probe.
             Some(open) if now < open.until => return,
-            Some(open) => (open.pause * 2).min(LONGEST_PAUSE),
-            None if state.unsent >= UNSENT_LIMIT => FIRST_PAUSE,
+            Some(open) => (open.pause * 2).min(MAX_PAUSE),
+            None if state.unsent >= UNSENT_LIMIT => MIN_PAUSE,
             None => return,
         };
-        state.open = Some(Open {
+        state.open = Some(OpenState {
             until: now + pause,
             pause,
             next_probe: now,
@@ -136,7 +140,7 @@ impl Circuit {
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, CircuitState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,84 +1,84 @@
-//! Why an authorization server gave no answer. None of it is the caller's fault (`I8`).
+//! Why an introspection request failed. A failure says nothing about the token: the caller gets 503, not 401.
 
 use std::time::Duration;
 
 use http::StatusCode;
 
-use super::response::BrokenAnswer;
+use super::response::InvalidResponse;
 use crate::issuer::{BackChannelError, Unavailable};
 use crate::random::RandomError;
 
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// Nothing was asked: no token can be the cause of that.
+pub(super) enum IntrospectionFailure {
+    /// Nothing was sent, so the token cannot be the cause.
     #[error("{0}")]
     NotSent(String),
-    /// It did not answer, or says that it cannot answer now.
+    /// The server did not respond, or responded that it is unavailable.
     #[error("{reason}")]
-    Away {
+    Unavailable {
         kind: &'static str,
         reason: String,
         retry_after: Option<Duration>,
     },
-    /// 401 or 403: it does not take us for who we are (RFC 7662 §2.3).
-    #[error("the introspection endpoint refused our own credentials with status {0}")]
+    /// 401 or 403: the server rejected the credentials of the client (RFC 7662 §2.3).
+    #[error("the introspection endpoint rejected the client credentials with status {0}")]
     Credentials(StatusCode),
-    /// It answered, but not what an introspection endpoint answers.
+    /// The response is not a valid introspection response.
     #[error("{0}")]
-    Broken(String),
+    InvalidResponse(String),
 }
 
-impl Failure {
-    /// What is logged apart from other failures.
+impl IntrospectionFailure {
+    /// Returns the kind, by which log events are rate limited.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "not_sent",
-            Self::Away { kind, .. } => kind,
+            Self::Unavailable { kind, .. } => kind,
             Self::Credentials(_) => "credentials",
-            Self::Broken(_) => "broken",
+            Self::InvalidResponse(_) => "invalid_response",
         }
     }
 
-    /// What the server asked for, if it did.
+    /// Returns the `Retry-After` of the server.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Away { retry_after, .. } => *retry_after,
+            Self::Unavailable { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
 
-    /// Without its metadata, it is not known where to ask.
+    /// Creates the failure of a request whose endpoint is unknown without the metadata.
     pub(super) fn no_metadata(error: &Unavailable) -> Self {
         Self::NotSent(error.to_string())
     }
 
-    pub(super) fn of_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
+    pub(super) fn from_status(status: StatusCode, retry_after: Option<Duration>) -> Self {
         match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Self::Credentials(status),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::BAD_GATEWAY
             | StatusCode::SERVICE_UNAVAILABLE
-            | StatusCode::GATEWAY_TIMEOUT => Self::Away {
+            | StatusCode::GATEWAY_TIMEOUT => Self::Unavailable {
                 kind: "status",
-                reason: format!("the introspection endpoint answered with status {status}"),
+                reason: format!("the introspection endpoint responded with status {status}"),
                 retry_after,
             },
-            _ => Self::Broken(format!(
-                "the introspection endpoint answered with status {status}"
+            _ => Self::InvalidResponse(format!(
+                "the introspection endpoint responded with status {status}"
             )),
         }
     }
 }
 
-impl From<BackChannelError> for Failure {
+impl From<BackChannelError> for IntrospectionFailure {
     fn from(error: BackChannelError) -> Self {
         match error {
-            BackChannelError::TooLarge => Self::Broken(error.to_string()),
+            BackChannelError::TooLarge => Self::InvalidResponse(error.to_string()),
             BackChannelError::NotSent(_)
             | BackChannelError::Insecure
             | BackChannelError::Missing => Self::NotSent(error.to_string()),
-            BackChannelError::Timeout | BackChannelError::Transport(_) => Self::Away {
-                kind: "no_answer",
+            BackChannelError::Timeout | BackChannelError::Transport(_) => Self::Unavailable {
+                kind: "no_response",
                 reason: error.to_string(),
                 retry_after: None,
             },
@@ -86,10 +86,10 @@ impl From<BackChannelError> for Failure {
     }
 }
 
-/// The keys of a signed answer could not be fetched.
-impl From<Unavailable> for Failure {
+/// The keys that verify a signed response could not be fetched.
+impl From<Unavailable> for IntrospectionFailure {
     fn from(error: Unavailable) -> Self {
-        Self::Away {
+        Self::Unavailable {
             kind: "keys",
             reason: error.to_string(),
             retry_after: Some(error.retry_after()),
@@ -97,14 +97,14 @@ impl From<Unavailable> for Failure {
     }
 }
 
-impl From<BrokenAnswer> for Failure {
-    fn from(error: BrokenAnswer) -> Self {
-        Self::Broken(error.to_string())
+impl From<InvalidResponse> for IntrospectionFailure {
+    fn from(error: InvalidResponse) -> Self {
+        Self::InvalidResponse(error.to_string())
     }
 }
 
-impl From<RandomError> for Failure {
+impl From<RandomError> for IntrospectionFailure {
     fn from(error: RandomError) -> Self {
-        Self::Broken(error.to_string())
+        Self::InvalidResponse(error.to_string())
     }
 }

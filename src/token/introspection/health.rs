@@ -1,27 +1,31 @@
-//! What a readiness probe wants to know of introspection.
+//! The state of introspection, for a readiness probe.
 
 use std::time::Duration;
 
-/// How introspection fares; see
+/// The state of an introspection endpoint; see
 /// [`IntrospectionVerifier::health`](super::IntrospectionVerifier::health).
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct IntrospectionHealth {
-    /// Time since the last answer; `None` where there was none yet.
+    /// Time since the last valid response; `None` before the first one.
     pub last_success: Option<Duration>,
-    /// Questions that brought no answer since the last that did.
+    /// The number of requests that failed since the last valid response.
     pub failures: u32,
-    /// What the last of them failed with; it may hold text of the network stack, so it is for operators.
+    /// The error of the last failed request. It can contain text of the network stack, so show it to
+    /// operators only.
     pub last_error: Option<String>,
-    /// Whether no token is asked about for a while, because several requests in a row could not be sent.
-    /// Tokens that are not remembered get 503 meanwhile, without delay. Other failures, which a caller's
-    /// token may cause, never set this.
+    /// Whether introspection is paused because several consecutive requests could not be sent.
+    ///
+    /// Requests with tokens that are not cached are then rejected with 503 immediately. Other failures, which
+    /// the token of a caller can cause, never set this.
     pub is_paused: bool,
 }
 
 impl IntrospectionHealth {
-    /// Whether tokens can be judged now, as far as is known: nothing is asked for this. False only while the
-    /// authorization server cannot be reached, so that no caller can have this process taken out of service.
+    /// Returns whether tokens can be introspected now, without sending a request.
+    ///
+    /// False only while the authorization server is unreachable, so that no caller can make a load balancer
+    /// take this process out of service.
     pub fn is_ready(&self) -> bool {
         !self.is_paused
     }

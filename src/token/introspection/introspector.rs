@@ -1,4 +1,4 @@
-//! The asking: one question for all who bring a token, in a task of its own, and what its answer means.
+//! Sends introspection requests: one per token at a time, each in its own task, and caches their results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use tracing::Instrument as _;
 
 use super::cache::IntrospectionCache;
-use super::cache_key::Key;
-use super::calls::{Boarding, Calls, Outcome, Ticket};
+use super::cache_key::CacheKey;
 use super::circuit::Circuit;
-use super::failure::Failure;
-use super::response::Answer;
+use super::concurrency::ConcurrencyLimit;
+use super::failure::IntrospectionFailure;
+use super::in_flight::{InFlight, InFlightGuard, IntrospectionResult, Joined};
+use super::response::IntrospectionResponse;
 use super::settings::Settings;
-use super::turns::Turns;
 use super::{request, validate};
 use crate::clock::{unix_seconds, within};
 use crate::issuer::Unavailable;
@@ -21,197 +21,220 @@ use crate::telemetry::{self, LogLimits, Stopwatch};
 use crate::token::TokenInfo;
 use crate::token::error::{VerifyError, VerifyErrorKind};
 
-/// How long a request waits for an answer, and a question for its turn.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a caller waits for a response, and an introspection request for its permit.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The same for a token that is not known, while nothing has succeeded for some seconds: an outage must not
-/// keep every request waiting. The question itself goes on.
-const SHORT_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a caller with a token that was not active before waits while the endpoint is failing, so that an
+/// outage does not delay every request. The introspection request itself continues.
+const FAILING_WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// What a server may have a caller wait for.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(30);
+/// The upper limit on the `Retry-After` that is passed on to a caller.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// Unless anything better is known, when a request is worth repeating.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The `Retry-After` if the authorization server sends none.
+const DEFAULT_RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// What is known, what is being asked, and how the authorization server fares.
 pub(super) struct Introspector {
     pub(super) settings: Settings,
-    pub(super) remembered: IntrospectionCache,
-    pub(super) calls: Arc<Calls>,
+    pub(super) cache: IntrospectionCache,
+    pub(super) in_flight: Arc<InFlight>,
     pub(super) circuit: Circuit,
-    turns: Turns,
+    concurrency: ConcurrencyLimit,
     logs: LogLimits,
 }
 
 impl Introspector {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
-            remembered: IntrospectionCache::new(&settings),
-            calls: Arc::new(Calls::new(&settings)),
+            cache: IntrospectionCache::new(&settings),
+            in_flight: Arc::new(InFlight::new(&settings)),
             circuit: Circuit::default(),
-            turns: Turns::new(settings.concurrency),
+            concurrency: ConcurrencyLimit::new(settings.concurrency),
             logs: LogLimits::per_minute(),
             settings,
         }
     }
 
-    pub(super) fn look(&self, key: &Key) -> Option<Outcome> {
-        let known = self.remembered.look(key, &self.settings)?;
-        Some(known.map_err(VerifyError::from))
+    pub(super) fn cached(&self, key: &CacheKey) -> Option<IntrospectionResult> {
+        let cached = self.cache.get(key, &self.settings)?;
+        Some(cached.map_err(VerifyError::from))
     }
 
-    /// What the question about a token of which nothing is known brings.
-    pub(super) async fn ask(self: &Arc<Self>, key: &Key, token: &str) -> Outcome {
+    /// Introspects a token that is not cached, or joins the request in flight for it.
+    pub(super) async fn introspect(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        token: &str,
+    ) -> IntrospectionResult {
         let now = self.monotonic();
-        let was_active = self.remembered.was_active(key, now);
+        let was_active = self.cache.was_active(key, now);
         self.circuit.admit(was_active, now).map_err(paused)?;
-        let mut outcome = match self.board(key, token, was_active) {
-            Boarding::Decided(outcome) => {
-                return outcome.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count());
+        let mut receiver = match self.join(key, token, was_active) {
+            Joined::Completed(result) => {
+                return result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count());
             }
-            Boarding::Waits(outcome) => outcome,
-            Boarding::Full => return Err(unavailable("too many questions wait", RETRY_AFTER)),
+            Joined::Waiting(receiver) => receiver,
+            Joined::Full => {
+                let reason = "too many introspection requests are waiting";
+                return Err(unavailable(reason, DEFAULT_RETRY_AFTER));
+            }
         };
         let clock = &**self.settings.server.clock();
-        let arrived = within(
+        let received = within(
             clock,
-            self.patience(was_active),
-            outcome.wait_for(Option::is_some),
+            self.wait_timeout(was_active),
+            receiver.wait_for(Option::is_some),
         )
         .await;
-        match arrived {
-            Some(Ok(arrived)) => arrived
+        match received {
+            Some(Ok(result)) => result
                 .clone()
-                .unwrap_or_else(|| Err(unavailable("no answer", RETRY_AFTER)))
+                .unwrap_or_else(|| Err(unavailable("no response", DEFAULT_RETRY_AFTER)))
                 .inspect(|_| telemetry::TokenOrigin::Introspected.count()),
-            Some(Err(_)) => Err(unavailable("the question was torn down", RETRY_AFTER)),
-            None => Err(unavailable("no answer in time", RETRY_AFTER)),
+            Some(Err(_)) => {
+                let reason = "the introspection request was canceled";
+                Err(unavailable(reason, DEFAULT_RETRY_AFTER))
+            }
+            None => Err(unavailable("no response in time", DEFAULT_RETRY_AFTER)),
         }
     }
 
-    /// How long a request waits for the answer about its token.
-    fn patience(&self, was_active: bool) -> Duration {
+    /// Returns how long a caller waits for the response about its token.
+    fn wait_timeout(&self, was_active: bool) -> Duration {
         match self.circuit.is_failing(self.monotonic()) && !was_active {
-            true => self.turns.slow_after().max(SHORT_PATIENCE),
-            false => PATIENCE,
+            true => self.concurrency.slow_after().max(FAILING_WAIT_TIMEOUT),
+            false => WAIT_TIMEOUT,
         }
     }
 
-    /// Joins the question about this token or begins one, in a task that outlives whoever waits.
-    fn board(self: &Arc<Self>, key: &Key, token: &str, was_active: bool) -> Boarding {
-        let start = |ticket: Ticket| {
-            let (inquiries, token) = (Arc::clone(self), AccessToken::new(token));
-            tokio::spawn(async move { inquiries.fly(ticket, &token, was_active).await });
+    /// Joins the request in flight for this token or begins one, in a task that continues if the caller leaves.
+    fn join(self: &Arc<Self>, key: &CacheKey, token: &str, was_active: bool) -> Joined {
+        let start = |guard: InFlightGuard| {
+            let (introspector, token) = (Arc::clone(self), AccessToken::new(token));
+            tokio::spawn(async move { introspector.run(guard, &token, was_active).await });
         };
-        self.calls.board(key, was_active, || self.look(key), start)
+        self.in_flight
+            .join(key, was_active, || self.cached(key), start)
     }
 
-    async fn fly(&self, ticket: Ticket, token: &AccessToken, was_active: bool) {
+    async fn run(&self, guard: InFlightGuard, token: &AccessToken, was_active: bool) {
         let settings = &self.settings;
         let clock = &**settings.server.clock();
-        let Some(turn) = self.turns.take(clock, was_active, PATIENCE).await else {
-            let error = unavailable("too many questions are under way", RETRY_AFTER);
-            return ticket.land(Err(error), |_| {});
+        let permit = self.concurrency.acquire(clock, was_active, WAIT_TIMEOUT);
+        let Some(permit) = permit.await else {
+            let reason = "too many introspection requests are in flight";
+            return guard.complete(Err(unavailable(reason, DEFAULT_RETRY_AFTER)), |_| {});
         };
-        // While this one waited for its turn, others may have found that the server cannot be reached.
+        // The circuit may have opened while this request waited for its permit.
         if let Some(pause) = self.circuit.pause(self.monotonic()).filter(|_| !was_active) {
-            return ticket.land(Err(paused(pause)), |_| {});
+            return guard.complete(Err(paused(pause)), |_| {});
         }
-        let asked_at = self.monotonic();
-        let watch = Stopwatch::start(|| asked_at);
+        let requested_at = self.monotonic();
+        let watch = Stopwatch::start(|| requested_at);
         let issuer = settings.server.issuer();
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "introspect", issuer);
-        let question = request::ask(settings, token).instrument(span);
-        let Some(answer) = self.turns.ask(clock, turn, question).await else {
+        let request = request::introspect(settings, token).instrument(span);
+        let Some(response) = self.concurrency.run(clock, permit, request).await else {
             telemetry::Introspection::Failure.count();
-            let error = unavailable("no answer yet, and other tokens wait", RETRY_AFTER);
-            return ticket.land(Err(error), |_| {});
+            let reason = "the introspection request was abandoned for others that wait";
+            return guard.complete(Err(unavailable(reason, DEFAULT_RETRY_AFTER)), |_| {});
         };
         watch.introspection(|| self.monotonic());
-        match &answer {
-            Ok(Answer::Active(_)) => telemetry::Introspection::Active.count(),
-            Ok(Answer::Inactive) => telemetry::Introspection::Inactive.count(),
+        match &response {
+            Ok(IntrospectionResponse::Active(_)) => telemetry::Introspection::Active.count(),
+            Ok(IntrospectionResponse::Inactive) => telemetry::Introspection::Inactive.count(),
             Err(_) => telemetry::Introspection::Failure.count(),
         }
-        let outcome = match answer {
-            Ok(answer) => {
+        let result = match response {
+            Ok(response) => {
                 let now = self.monotonic();
-                if matches!(answer, Answer::Active(_)) {
-                    self.turns.learn(now.saturating_sub(asked_at));
+                if matches!(response, IntrospectionResponse::Active(_)) {
+                    self.concurrency
+                        .record_response_time(now.saturating_sub(requested_at));
                 }
-                if self.circuit.succeeded(now) && self.logs.allows("introspection_mended", "", now)
+                if self.circuit.succeeded(now)
+                    && self.logs.allows("introspection_recovered", "", now)
                 {
                     tracing::info!(
-                        name: "introspection_mended",
+                        name: "introspection_recovered",
                         target: "tower_oauth::bearer",
                         issuer,
-                        "introspection works again"
+                        "introspection succeeded after failures"
                     );
                 }
-                self.judge(answer).map_err(VerifyError::from)
+                self.validate(response).map_err(VerifyError::from)
             }
-            Err(failure) => Err(self.note(&failure)),
+            Err(failure) => Err(self.record_failure(&failure)),
         };
-        let key = *ticket.key();
-        ticket.land(outcome, |outcome| match outcome {
-            Ok(token_info) => self.remembered.keep(key, token_info, settings, asked_at),
-            // A failure says nothing of the token (`I8`).
+        let key = *guard.key();
+        guard.complete(result, |result| match result {
+            Ok(token_info) => self
+                .cache
+                .insert_active(key, token_info, settings, requested_at),
+            // A failure says nothing about the token, so it is not cached.
             Err(error) if error.unavailable().is_some() => {}
             Err(error) => {
-                self.remembered
-                    .keep_refusal(key, error.kind(), settings, asked_at);
+                self.cache
+                    .insert_negative(key, error.kind(), settings, requested_at);
             }
         });
     }
 
-    fn judge(&self, answer: Answer) -> Result<Arc<TokenInfo>, VerifyErrorKind> {
-        match answer {
-            Answer::Inactive => Err(VerifyErrorKind::Inactive),
-            Answer::Active(active) => {
+    fn validate(&self, response: IntrospectionResponse) -> Result<Arc<TokenInfo>, VerifyErrorKind> {
+        match response {
+            IntrospectionResponse::Inactive => Err(VerifyErrorKind::Inactive),
+            IntrospectionResponse::Active(active) => {
                 let now = unix_seconds(&**self.settings.server.clock());
-                validate::judge(&self.settings, *active, now).map(Arc::new)
+                validate::validate(&self.settings, *active, now).map(Arc::new)
             }
         }
     }
 
-    /// Counts a failure and logs it, once a minute for each kind: wrong credentials of ours need a person.
-    fn note(&self, failure: &Failure) -> VerifyError {
+    /// Counts a failure and logs it, once a minute per kind. Rejected client credentials are logged as an error,
+    /// since only an operator can correct them.
+    fn record_failure(&self, failure: &IntrospectionFailure) -> VerifyError {
         let now = self.monotonic();
         let other_tokens_work = self.circuit.succeeded_recently(now);
         self.circuit.failed(failure, now);
         let issuer = self.settings.server.issuer();
-        let is_ours = matches!(failure, Failure::Credentials(_)) && !other_tokens_work;
-        let name = match is_ours {
-            true => "introspection_forbidden",
+        let is_misconfigured =
+            matches!(failure, IntrospectionFailure::Credentials(_)) && !other_tokens_work;
+        let name = match is_misconfigured {
+            true => "introspection_credentials_rejected",
             false => "introspection_failed",
         };
         match self.logs.allows(name, failure.kind(), now) {
-            true if is_ours => tracing::error!(
-                name: "introspection_forbidden",
+            true if is_misconfigured => tracing::error!(
+                name: "introspection_credentials_rejected",
                 target: "tower_oauth::bearer",
                 issuer,
                 client_id = self.settings.client.id(),
-                "{failure}; callers get 503 until that is set right"
+                error = %failure,
+                "the introspection endpoint rejected the client credentials; requests get 503 until they \
+                 are corrected"
             ),
             true => tracing::warn!(
                 name: "introspection_failed",
                 target: "tower_oauth::bearer",
                 issuer,
+                error = %failure,
                 other_tokens_work,
-                "introspection failed: {failure}"
+                "failed to introspect a token"
             ),
             false => tracing::debug!(
                 name: "introspection_failed_again",
                 target: "tower_oauth::bearer",
                 issuer,
-                "introspection failed: {failure}"
+                error = %failure,
+                "failed to introspect a token"
             ),
         }
-        let told = failure.retry_after().unwrap_or(RETRY_AFTER);
-        let wait = self.circuit.pause(now);
-        let wait = wait.unwrap_or_else(|| told.clamp(RETRY_AFTER, LONGEST_RETRY_AFTER));
-        unavailable(&failure.to_string(), wait)
+        let requested = failure.retry_after().unwrap_or(DEFAULT_RETRY_AFTER);
+        let retry_after = self
+            .circuit
+            .pause(now)
+            .unwrap_or_else(|| requested.clamp(DEFAULT_RETRY_AFTER, MAX_RETRY_AFTER));
+        unavailable(&failure.to_string(), retry_after)
     }
 
     pub(super) fn monotonic(&self) -> Duration {
@@ -220,10 +243,7 @@ impl Introspector {
 }
 
 fn paused(pause: Duration) -> VerifyError {
-    unavailable(
-        "the introspection endpoint is left alone for a while",
-        pause,
-    )
+    unavailable("introspection is paused after failures", pause)
 }
 
 fn unavailable(reason: &str, retry_after: Duration) -> VerifyError {

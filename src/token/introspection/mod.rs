@@ -1,21 +1,24 @@
-//! An access token that only the authorization server can judge: it is asked (RFC 7662), plainly or for
-//! a signed answer (RFC 9701).
+//! Token introspection ([RFC 7662], and signed responses by [RFC 9701]): validates access tokens, opaque ones
+//! in particular, by a request to the authorization server.
 //!
-//! One question for all who bring the same token at once, in a task of its own; good answers are
-//! remembered for a minute at most, refusals apart and for less, failures never.
+//! Concurrent requests with one token share one introspection request. Active results are cached for at most
+//! a minute by default, negative results separately and for less time, failures never.
+//!
+//! [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
+//! [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
 
 mod cache;
 mod cache_key;
-mod calls;
 mod circuit;
+mod concurrency;
 mod failure;
 mod health;
+mod in_flight;
 mod introspector;
 mod request;
 mod response;
 mod settings;
 mod signed;
-mod turns;
 mod validate;
 mod verifier;
 

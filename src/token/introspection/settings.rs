@@ -1,4 +1,4 @@
-//! How an [`IntrospectionVerifier`] asks, what it believes, and for how long.
+//! The settings of an [`IntrospectionVerifier`].
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,18 +11,18 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::token::audience::Audience;
 use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
 
-const LEEWAY: i64 = 30;
+const DEFAULT_LEEWAY: i64 = 30;
 const MAX_LEEWAY: Duration = Duration::from_secs(300);
 
-/// How long a token that was revoked may still be taken.
-const REMEMBERED_FOR: Duration = Duration::from_secs(60);
-const MAX_REMEMBERED_FOR: Duration = Duration::from_secs(60);
-const MAX_INSECURELY_REMEMBERED_FOR: Duration = Duration::from_secs(3600);
-const REFUSALS_FOR: Duration = Duration::from_secs(10);
-const MAX_REFUSALS_FOR: Duration = Duration::from_secs(60);
+/// A revoked token is accepted for at most this time.
+const DEFAULT_CACHE_TTL: Duration = Duration::from_secs(60);
+const MAX_CACHE_TTL: Duration = Duration::from_secs(60);
+const MAX_INSECURE_CACHE_TTL: Duration = Duration::from_secs(3600);
+const DEFAULT_NEGATIVE_CACHE_TTL: Duration = Duration::from_secs(10);
+const MAX_NEGATIVE_CACHE_TTL: Duration = Duration::from_secs(60);
 
-const MEMORY: u64 = 16 * 1024 * 1024;
-const CONCURRENCY: usize = 64;
+const DEFAULT_CACHE_SIZE: u64 = 16 * 1024 * 1024;
+const DEFAULT_CONCURRENCY: usize = 64;
 const MAX_CONCURRENCY: usize = 4096;
 
 #[derive(Clone, Debug)]
@@ -30,19 +30,19 @@ pub(super) struct Settings {
     pub(super) server: AuthorizationServer,
     pub(super) client: Client,
     pub(super) audience: Audience,
-    /// By hand, instead of that of the metadata.
+    /// Overrides the `introspection_endpoint` of the metadata.
     pub(super) endpoint: Option<String>,
     pub(super) signed: bool,
     pub(super) scopes: Option<ScopeMapping>,
     pub(super) algorithms: Vec<Algorithm>,
     pub(super) leeway: i64,
-    pub(super) remembered_for: Duration,
-    pub(super) refusals_for: Duration,
+    pub(super) cache_ttl: Duration,
+    pub(super) negative_cache_ttl: Duration,
     /// In bytes.
-    pub(super) memory: u64,
+    pub(super) cache_size: u64,
     pub(super) concurrency: usize,
-    /// Whether the word about a missing audience was said; once is enough.
-    pub(super) hinted: Arc<AtomicBool>,
+    /// Whether the missing audience was logged: it is logged once per verifier.
+    pub(super) audience_warning_logged: Arc<AtomicBool>,
 }
 
 impl Settings {
@@ -52,12 +52,12 @@ impl Settings {
         audience: Audience,
     ) -> Result<Self, ConfigError> {
         client.check()?;
-        // RFC 7662 §2.1: who cannot prove who they are is told nothing.
+        // RFC 7662 §2.1: the endpoint requires authorization, so that tokens cannot be guessed by scanning.
         if client.is_public() {
             return Err(ConfigError::Setting {
                 setting: "client",
                 value: client.id().to_owned(),
-                reason: "introspection needs a client with a secret, a key or a certificate",
+                reason: "introspection requires a client with a secret, a key or a certificate",
             });
         }
         Ok(Self {
@@ -68,52 +68,49 @@ impl Settings {
             signed: false,
             scopes: None,
             algorithms: DEFAULT_ALGORITHMS.to_vec(),
-            leeway: LEEWAY,
-            remembered_for: REMEMBERED_FOR,
-            refusals_for: REFUSALS_FOR,
-            memory: MEMORY,
-            concurrency: CONCURRENCY,
-            hinted: Arc::default(),
+            leeway: DEFAULT_LEEWAY,
+            cache_ttl: DEFAULT_CACHE_TTL,
+            negative_cache_ttl: DEFAULT_NEGATIVE_CACHE_TTL,
+            cache_size: DEFAULT_CACHE_SIZE,
+            concurrency: DEFAULT_CONCURRENCY,
+            audience_warning_logged: Arc::default(),
         })
     }
 }
 
-/// Like every setting of a server, each of these forgets what was remembered so far: call them before
-/// layers are made.
+/// Each of these methods returns a verifier with an empty cache. Call them before creating layers.
 impl IntrospectionVerifier {
-    /// Asks at this URL instead of the `introspection_endpoint` of the metadata (RFC 8414 §2).
+    /// Sends introspection requests to `url` instead of the `introspection_endpoint` of the metadata
+    /// ([RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)).
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Url`] unless it is https, or http where the issuer itself is on loopback, without
-    /// user name and fragment.
+    /// [`ConfigError::Url`] unless the URL is https (or http, if the issuer is on loopback) and has no user name
+    /// and no fragment.
     pub fn with_endpoint(self, url: &str) -> Result<Self, ConfigError> {
         if !self.settings().server.allows(url) {
             return Err(ConfigError::Url {
                 setting: "introspection endpoint",
                 value: url.to_owned(),
-                reason: "it must be https, without user name and fragment",
+                reason: "it must be https, without a user name or a fragment",
             });
         }
         Ok(self.change(|settings| settings.endpoint = Some(url.to_owned())))
     }
 
-    /// Asks for signed answers ([RFC 9701]) and takes nothing else: a plain answer is refused as a
-    /// downgrade.
+    /// Requires signed introspection responses ([RFC 9701]). A plain response fails as a downgrade.
     ///
-    /// An answer counts if it is a JWT of type `token-introspection+jwt`, signed by the authorization
-    /// server with a key of its key set, for this client (`aud`), not older than a minute, and not longer
-    /// than 16 KiB; only what stands in its `token_introspection` is read. Encrypted answers are not
-    /// supported.
+    /// A response is accepted if it is a JWT of type `token-introspection+jwt`, signed by the authorization server
+    /// with a key of its key set, issued to this client (`aud`) within the last minute, and at most 16 KiB long.
+    /// Only its `token_introspection` claim is used. Encrypted responses are not supported.
     ///
     /// [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
     #[must_use]
-    pub fn with_signed_answers(self) -> Self {
+    pub fn with_signed_responses(self) -> Self {
         self.change(|settings| settings.signed = true)
     }
 
-    /// The algorithms that signed answers may have: RS256, PS256, ES256, ES384 and EdDSA unless said
-    /// otherwise.
+    /// Sets the algorithms that are allowed for signed responses. Default: RS256, PS256, ES256, ES384 and EdDSA.
     ///
     /// # Errors
     ///
@@ -129,7 +126,7 @@ impl IntrospectionVerifier {
         Ok(self.change(|settings| settings.algorithms = algorithms))
     }
 
-    /// The members whose values count as scopes, instead of `scope`; see [`ScopeClaim`].
+    /// Reads scopes from these members of the response instead of `scope`; see [`ScopeClaim`].
     ///
     /// # Errors
     ///
@@ -142,22 +139,23 @@ impl IntrospectionVerifier {
         Ok(self.change(|settings| settings.scopes = Some(mapping)))
     }
 
-    /// How far the clocks of both servers may be apart: 30 seconds unless said otherwise, 5 minutes at
-    /// most. Fractions of a second are cut off. What is remembered is not used past `exp` in any case.
+    /// Sets the clock skew that is tolerated for `exp`, `nbf` and `iat`: 30 seconds by default, at most 5 minutes.
+    ///
+    /// Fractions of a second are truncated. A cached result is never used after `exp`, whatever the leeway.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above 5 minutes.
     pub fn with_leeway(self, leeway: Duration) -> Result<Self, ConfigError> {
-        check_longest("leeway", leeway, MAX_LEEWAY, "it must be at most 5 minutes")?;
-        let leeway = i64::try_from(leeway.as_secs()).unwrap_or(LEEWAY);
+        check_max("leeway", leeway, MAX_LEEWAY, "it must be at most 5 minutes")?;
+        let leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
         Ok(self.change(|settings| settings.leeway = leeway))
     }
 
-    /// How long a good answer is used again: 60 seconds unless said otherwise, and at most; zero asks
-    /// for every request. Never past `exp` ([RFC 7662 §4]).
+    /// Sets how long an active result is cached: 60 seconds by default and at most. Zero disables caching.
     ///
-    /// A token that is revoked may be taken for so long; see [`invalidate`](Self::invalidate).
+    /// A result is never used after `exp` ([RFC 7662 §4]). A token that is revoked is accepted until its result
+    /// expires; see [`invalidate`](Self::invalidate).
     ///
     /// # Errors
     ///
@@ -165,77 +163,76 @@ impl IntrospectionVerifier {
     /// [`with_insecure_cache_ttl`](Self::with_insecure_cache_ttl).
     ///
     /// [RFC 7662 §4]: https://www.rfc-editor.org/rfc/rfc7662#section-4
-    pub fn with_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
-        let reason = "it must be at most 60 seconds, or be set by `with_insecure_cache_ttl`";
-        check_longest("remembered for", time, MAX_REMEMBERED_FOR, reason)?;
-        Ok(self.change(|settings| settings.remembered_for = time))
+    pub fn with_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        let reason = "it must be at most 60 seconds; `with_insecure_cache_ttl` allows more";
+        check_max("cache TTL", ttl, MAX_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.cache_ttl = ttl))
     }
 
-    /// Uses a good answer again for longer than a minute, up to an hour: **so long a revoked token keeps
-    /// working here**. Only for tokens that nobody revokes.
+    /// Caches active results for longer than a minute, up to an hour. **A revoked token is accepted for that
+    /// long.** Use it only for tokens that are never revoked.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above one hour.
-    pub fn with_insecure_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
+    pub fn with_insecure_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most one hour";
-        check_longest(
-            "remembered for",
-            time,
-            MAX_INSECURELY_REMEMBERED_FOR,
-            reason,
-        )?;
-        Ok(self.change(|settings| settings.remembered_for = time))
+        check_max("cache TTL", ttl, MAX_INSECURE_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.cache_ttl = ttl))
     }
 
-    /// How long a refusal is used again: 10 seconds unless said otherwise, 60 at most; zero asks for
-    /// every request. They are kept apart from good answers, and 16 384 at most.
+    /// Sets how long a negative result is cached: 10 seconds by default, at most 60. Zero disables negative
+    /// caching.
+    ///
+    /// At most 16 384 negative results are cached, separately from active ones.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] above 60 seconds.
-    pub fn with_negative_cache_ttl(self, time: Duration) -> Result<Self, ConfigError> {
+    pub fn with_negative_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most 60 seconds";
-        check_longest("refusals remembered for", time, MAX_REFUSALS_FOR, reason)?;
-        Ok(self.change(|settings| settings.refusals_for = time))
+        check_max("negative cache TTL", ttl, MAX_NEGATIVE_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.negative_cache_ttl = ttl))
     }
 
-    /// How many bytes good answers may take up: 16 MiB unless said otherwise, about 10 000 answers of
-    /// common size. When it is full, what is used often stays.
+    /// Sets the size of the cache of active results in bytes: 16 MiB by default, about 10 000 results of common
+    /// size. When the cache is full, it keeps the results that are used most often.
     #[must_use]
-    pub fn with_memory(self, bytes: u64) -> Self {
-        self.change(|settings| settings.memory = bytes)
+    pub fn with_cache_size(self, bytes: u64) -> Self {
+        self.change(|settings| settings.cache_size = bytes)
     }
 
-    /// Sets how many questions may be under way at once: 64 by default. More wait for their turn, 5 seconds at
-    /// most; beyond 1024 that wait, requests get 503 at once.
+    /// Sets the maximum number of concurrent introspection requests: 64 by default. Further ones wait at most 5
+    /// seconds for a permit. If 1024 wait already, requests are rejected with 503 immediately.
     ///
-    /// Two kinds of questions have places beside these. A question that takes four times as long as answers
-    /// about active tokens took (at least 250 milliseconds; one second as long as none is known) moves to one
-    /// of half as many places for slow questions. If these are taken and others wait for a turn, it is given
-    /// up with 503. And tokens that were active at their last answer have a quarter as many turns of their
-    /// own, and a waiting line of their own.
+    /// Two kinds of requests have additional permits:
+    ///
+    /// - *Slow* requests, which take four times as long as the average request about an active token (at least 250
+    ///   milliseconds; one second until an active token was seen), move to half as many separate slots. If these
+    ///   are occupied and others wait for a permit, a slow request is abandoned with 503.
+    /// - Tokens that were active at their last introspection have a quarter as many reserved permits and a queue
+    ///   of their own.
     ///
     /// # Errors
     ///
     /// [`ConfigError::Setting`] for zero, and above 4096.
-    pub fn with_concurrency(self, calls: usize) -> Result<Self, ConfigError> {
-        if !(1..=MAX_CONCURRENCY).contains(&calls) {
-            let reason = "it must be 1 to 4096";
-            return Err(setting("concurrency", &calls.to_string(), reason));
+    pub fn with_concurrency(self, limit: usize) -> Result<Self, ConfigError> {
+        if !(1..=MAX_CONCURRENCY).contains(&limit) {
+            let reason = "it must be between 1 and 4096";
+            return Err(setting("concurrency", &limit.to_string(), reason));
         }
-        Ok(self.change(|settings| settings.concurrency = calls))
+        Ok(self.change(|settings| settings.concurrency = limit))
     }
 }
 
-fn check_longest(
+fn check_max(
     name: &'static str,
-    time: Duration,
-    longest: Duration,
+    value: Duration,
+    max: Duration,
     reason: &'static str,
 ) -> Result<(), ConfigError> {
-    if time > longest {
-        return Err(setting(name, &format!("{time:?}"), reason));
+    if value > max {
+        return Err(setting(name, &format!("{value:?}"), reason));
     }
     Ok(())
 }

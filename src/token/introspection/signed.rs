@@ -1,8 +1,10 @@
-//! A signed answer, RFC 9701 §5: whoever stands between the authorization server and here can neither
-//! change it nor use it another day. It does not name the token that was asked about, so what keeps it
-//! from being given out for another one's within that minute is TLS alone.
+//! Verification of a signed introspection response (RFC 9701 §5).
+//!
+//! The signature protects the response from modification between the authorization server and this process, and
+//! its age limit from replay at a later time. The response does not name the token, so within that minute only TLS
+//! protects it from being used for another token.
 
-use super::failure::Failure;
+use super::failure::IntrospectionFailure;
 use super::settings::Settings;
 use crate::clock::unix_seconds;
 use crate::crypto::same_media_type;
@@ -12,13 +14,19 @@ use crate::token::jws::{self, Rules};
 
 pub(super) const MEDIA_TYPE: &str = "application/token-introspection+jwt";
 
-/// An answer is made for the question that was just asked; in seconds, the leeway comes on top.
+/// The maximum age of a response in seconds; the leeway is added.
 const MAX_AGE: i64 = 60;
 
-/// The JSON text of `token_introspection`: nothing beside it speaks of the token (`I12`).
-pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Failure> {
-    let broken = |reason: &str| Failure::Broken(format!("the signed answer: {reason}"));
-    let text = std::str::from_utf8(body).map_err(|_| broken("it is no text"))?;
+/// Verifies a response and returns the JSON text of its `token_introspection` claim. The other claims are about
+/// the response, not the token.
+pub(super) async fn verify(
+    settings: &Settings,
+    body: &[u8],
+) -> Result<String, IntrospectionFailure> {
+    let invalid = |reason: &str| {
+        IntrospectionFailure::InvalidResponse(format!("the signed response: {reason}"))
+    };
+    let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
     let rules = Rules {
         algorithms: settings.algorithms.clone(),
         media_type: |sent| {
@@ -30,32 +38,37 @@ pub(super) async fn open(settings: &Settings, body: &[u8]) -> Result<String, Fai
     };
     let signed = jws::verify(&settings.server, text, &rules)
         .await
-        .map_err(|error| explain(&error))?;
-    let us = settings.client.id();
-    if !signed.registered.audience.iter().any(|one| **one == *us) {
-        return Err(broken("it is for another resource server"));
+        .map_err(|error| to_failure(&error))?;
+    let client_id = settings.client.id();
+    if !signed
+        .registered
+        .audience
+        .iter()
+        .any(|one| **one == *client_id)
+    {
+        return Err(invalid("its audience is another resource server"));
     }
     let issued_at = signed
         .registered
         .issued_at
-        .ok_or_else(|| broken("iat is missing"))?;
+        .ok_or_else(|| invalid("iat is missing"))?;
     let limit = issued_at.saturating_add(MAX_AGE + settings.leeway);
     if unix_seconds(&**settings.server.clock()) > limit {
-        return Err(broken("it is too old"));
+        return Err(invalid("it is too old"));
     }
-    // Already read as strict JSON; this keeps its numbers as they are.
+    // The payload was parsed as strict JSON before; this conversion keeps numbers unchanged.
     let payload: serde_json::Value =
-        serde_json::from_str(&signed.payload).map_err(|_| broken("it is no JSON"))?;
+        serde_json::from_str(&signed.payload).map_err(|_| invalid("it is not JSON"))?;
     match payload.get("token_introspection") {
-        Some(inner) if inner.is_object() => Ok(inner.to_string()),
-        _ => Err(broken("token_introspection is missing")),
+        Some(claims) if claims.is_object() => Ok(claims.to_string()),
+        _ => Err(invalid("token_introspection is missing")),
     }
 }
 
-/// Whatever is wrong with the signature is the server's fault, not that of the token asked about.
-fn explain(error: &VerifyError) -> Failure {
+/// Converts the error of the response's signature, which says nothing about the introspected token.
+fn to_failure(error: &VerifyError) -> IntrospectionFailure {
     match error.unavailable() {
         Some(unavailable) => unavailable.clone().into(),
-        None => Failure::Broken(format!("the signed answer: {error}")),
+        None => IntrospectionFailure::InvalidResponse(format!("the signed response: {error}")),
     }
 }

@@ -1,9 +1,10 @@
-//! Whether a token that is active is also good here (`I4`): an authorization server accepts_resource many.
+//! Validation of an active token (RFC 7662 §4): the authorization server also introspects tokens for other
+//! resource servers.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::response::{Active, Kind};
+use super::response::{ActiveToken, TokenType};
 use super::settings::Settings;
 use crate::protocol::Claims;
 use crate::protocol::claims::RegisteredClaims;
@@ -13,16 +14,17 @@ use crate::token::audience::Audience;
 use crate::token::cache::CacheData;
 use crate::token::error::VerifyErrorKind;
 
-pub(super) fn judge(
+/// Validates issuer, times, audience and type of an active token.
+pub(super) fn validate(
     settings: &Settings,
-    active: Active,
+    active: ActiveToken,
     now: i64,
 ) -> Result<TokenInfo, VerifyErrorKind> {
-    let Active {
+    let ActiveToken {
         text,
         mut registered,
         scopes,
-        kind,
+        token_type,
         confirmation,
     } = active;
     let issuer = settings.server.issuer();
@@ -36,8 +38,9 @@ pub(super) fn judge(
     check_times(&registered, now, settings.leeway)?;
     check_audience(settings, &registered)?;
     let confirmation = confirmation.map_err(|()| VerifyErrorKind::Bound)?;
-    check_kind(kind, confirmation.as_ref())?;
-    // Whoever was asked issued the token; a subject means nothing without its issuer.
+    check_token_type(token_type, confirmation.as_ref())?;
+    // Without `iss` the token was issued by the server that introspected it. A subject identifies a user
+    // only together with its issuer.
     registered.issuer.get_or_insert_with(|| issuer.into());
     Ok(TokenInfo {
         claims: Arc::new(Claims::new(text.into(), registered)),
@@ -47,7 +50,7 @@ pub(super) fn judge(
     })
 }
 
-/// What of a token_info time can change, looked at whenever it is used.
+/// Checks `exp`, `nbf` and `iat`. Also called on every use of a cached result.
 pub(super) fn check_times(
     claims: &RegisteredClaims,
     now: i64,
@@ -66,32 +69,40 @@ pub(super) fn check_times(
     Ok(())
 }
 
-/// As with JWTs, missing is nobody (`A9`): a server that says for whom a token is must say so of each.
+/// Checks `aud`. As with JWTs, a token without `aud` is rejected unless the audience is unchecked.
 fn check_audience(settings: &Settings, claims: &RegisteredClaims) -> Result<(), VerifyErrorKind> {
     if settings.audience.accepts(claims) {
         return Ok(());
     }
-    let unsaid = claims.audience.is_empty() && matches!(settings.audience, Audience::AnyOf(_));
-    if unsaid && !settings.hinted.swap(true, Ordering::Relaxed) {
+    let is_missing = claims.audience.is_empty() && matches!(settings.audience, Audience::AnyOf(_));
+    if is_missing
+        && !settings
+            .audience_warning_logged
+            .swap(true, Ordering::Relaxed)
+    {
         tracing::warn!(
-            name: "answers_without_audience",
+            name: "introspection_without_audience",
             target: "tower_oauth::bearer",
             issuer = settings.server.issuer(),
-            "a token was refused because the introspection endpoint says nothing of its audience; \
-             if it gives each resource server only what is meant for it, `Audience::Unchecked` would \
-             take it, and `Audience::clients` names the clients to take it from"
+            "a token was rejected because the introspection response has no `aud`; use `Audience::clients` \
+             to accept the tokens of certain clients, or `Audience::Unchecked` if the authorization server \
+             introspects only tokens that are intended for this resource server"
         );
     }
     Err(VerifyErrorKind::Audience)
 }
 
-/// RFC 9449 §6.2 (`D17`): a token bound to a proof key is of type DPoP, and the other way round.
-fn check_kind(kind: Kind, confirmation: Option<&Confirmation>) -> Result<(), VerifyErrorKind> {
+/// Checks that `token_type` is `DPoP` if and only if the token is bound to a proof key (RFC 9449 §6.2). A server
+/// that omits `token_type` is accepted.
+fn check_token_type(
+    token_type: TokenType,
+    confirmation: Option<&Confirmation>,
+) -> Result<(), VerifyErrorKind> {
     let needs_proof = confirmation.is_some_and(|one| one.jwk_thumbprint.is_some());
-    match kind {
-        Kind::Other => Err(VerifyErrorKind::NotAnAccessToken),
-        Kind::Bearer { said: true } if needs_proof => Err(VerifyErrorKind::Bound),
-        Kind::Dpop if !needs_proof => Err(VerifyErrorKind::Bound),
+    match token_type {
+        TokenType::Other => Err(VerifyErrorKind::NotAnAccessToken),
+        TokenType::Bearer { is_explicit: true } if needs_proof => Err(VerifyErrorKind::Bound),
+        TokenType::Dpop if !needs_proof => Err(VerifyErrorKind::Bound),
         _ => Ok(()),
     }
 }
@@ -100,9 +111,9 @@ fn check_kind(kind: Kind, confirmation: Option<&Confirmation>) -> Result<(), Ver
 mod tests {
     use super::*;
 
-    /// Whoever checks the proof sees only the confirmation, so the type is looked at here (`V130`).
+    /// The layer that checks the proof sees only the confirmation, so `token_type` is checked here.
     #[test]
-    fn type_and_confirmation_agree() {
+    fn the_token_type_must_match_the_confirmation() {
         let proof_key = Confirmation {
             jwk_thumbprint: Some([0; 32]),
             certificate_thumbprint: None,
@@ -111,38 +122,41 @@ mod tests {
             jwk_thumbprint: None,
             certificate_thumbprint: Some([0; 32]),
         };
-        let (said, unsaid) = (Kind::Bearer { said: true }, Kind::Bearer { said: false });
-        for (name, kind, confirmation, expect) in [
-            ("Bearer", said, None, Ok(())),
+        let (explicit, implicit) = (
+            TokenType::Bearer { is_explicit: true },
+            TokenType::Bearer { is_explicit: false },
+        );
+        for (name, token_type, confirmation, expect) in [
+            ("Bearer", explicit, None, Ok(())),
             (
-                "V130 Bearer, proof key",
-                said,
+                "Bearer, proof key",
+                explicit,
                 Some(&proof_key),
                 Err(VerifyErrorKind::Bound),
             ),
-            ("Bearer, certificate", said, Some(&certificate), Ok(())),
-            ("no type, proof key", unsaid, Some(&proof_key), Ok(())),
-            ("DPoP, proof key", Kind::Dpop, Some(&proof_key), Ok(())),
+            ("Bearer, certificate", explicit, Some(&certificate), Ok(())),
+            ("no type, proof key", implicit, Some(&proof_key), Ok(())),
+            ("DPoP, proof key", TokenType::Dpop, Some(&proof_key), Ok(())),
             (
                 "DPoP, nothing",
-                Kind::Dpop,
+                TokenType::Dpop,
                 None,
                 Err(VerifyErrorKind::Bound),
             ),
             (
                 "DPoP, certificate",
-                Kind::Dpop,
+                TokenType::Dpop,
                 Some(&certificate),
                 Err(VerifyErrorKind::Bound),
             ),
             (
                 "other",
-                Kind::Other,
+                TokenType::Other,
                 None,
                 Err(VerifyErrorKind::NotAnAccessToken),
             ),
         ] {
-            assert_eq!(check_kind(kind, confirmation), expect, "{name}");
+            assert_eq!(check_token_type(token_type, confirmation), expect, "{name}");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! [`IntrospectionVerifier`]: what is remembered, else one question, then the judgement.
+//! [`IntrospectionVerifier`]: the cached result of a token, or an introspection request.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::cache_key::{Key, check_shape, key};
-use super::calls::Outcome;
+use super::cache_key::{CacheKey, cache_key, check_syntax};
 use super::health::IntrospectionHealth;
+use super::in_flight::IntrospectionResult;
 use super::introspector::Introspector;
 use super::settings::Settings;
 use crate::ConfigError;
@@ -14,34 +14,39 @@ use crate::issuer::{AuthorizationServer, Client};
 use crate::telemetry;
 use crate::token::audience::Audience;
 
-/// Judges access tokens by asking the authorization server about them
-/// ([RFC 7662](https://www.rfc-editor.org/rfc/rfc7662)): opaque ones, or JWTs whose revocation must be
-/// seen within a minute.
+/// Validates access tokens by introspection ([RFC 7662]): opaque tokens, or JWTs whose revocation must take effect
+/// within a minute.
 ///
-/// The client is who this API is at the authorization server, with its secret, key or certificate. A
-/// token is good if the server says so (`active` is the JSON value `true`) *and* what it says of the token
-/// fits: `aud` names this API, `iss` where present is this server, `exp` and `nbf` where present have not
-/// and have come, it is an access token, and it is bound to nothing that the layer cannot check.
+/// The client is the registration of this API at the authorization server, with its secret, key or certificate. A
+/// token is accepted if
 ///
-/// Good answers are used again for [60 seconds](Self::with_cache_ttl), refusals for
-/// [10](Self::with_negative_cache_ttl), failures never. However many requests bring a token at once,
-/// it is asked about once. If the question fails, the request gets 503 with `Retry-After`: its token was not
-/// validated. If the endpoint refuses this client, that is logged as an error.
+/// 1. `active` in the response is the JSON value `true`;
+/// 2. `aud` contains the audience of this API, and `iss`, if present, is this server;
+/// 3. the current time is within `nbf` and `exp`, if present;
+/// 4. it is an access token;
+/// 5. its confirmation (`cnf`), if any, is of a kind that the layer can check.
+///
+/// Active results are cached for [60 seconds](Self::with_cache_ttl), negative ones for
+/// [10](Self::with_negative_cache_ttl), failures never. Concurrent requests with one token share one introspection
+/// request. If it fails, the response is 503 with `Retry-After`, because the token was not validated.
 ///
 /// # Failures
 ///
-/// Some servers answer 401, 429 or 5xx for odd tokens, close the connection or hang, and every caller may send
-/// odd tokens. So a failure concerns the token that was asked about, and others are still asked about:
+/// Some servers respond to malformed tokens with 401, 429 or 5xx, close the connection or hang, and every caller
+/// can send such tokens. A failure therefore affects only the token of that request; other tokens are still
+/// introspected:
 ///
-/// - After five requests in a row that could not be *sent* (name resolution, connection, TLS) no token is asked
-///   about for 1, 2, 4 … 30 seconds, except one each second that was active before.
-/// - If nothing else succeeds for 5 seconds, requests with tokens that were not active before wait 2 seconds
-///   instead of 5 for the answer.
-/// - Tokens that were active before have turns of their own; see [`with_concurrency`](Self::with_concurrency).
+/// - After five consecutive requests that could not be *sent* (name resolution, connection, TLS), introspection
+///   pauses for 1, 2, 4 … 30 seconds, except for one previously active token each second.
+/// - If no request succeeds for 5 seconds, callers with tokens that were not active before wait 2 seconds instead
+///   of 5 for the response.
+/// - Previously active tokens have reserved permits; see [`with_concurrency`](Self::with_concurrency).
 ///
-/// Tokens that hang can still delay *new* tokens if they come faster than turns become free: about 250 a second
-/// with the default settings and an endpoint that answers good tokens within 60 milliseconds. Limit requests by
-/// caller in front of the layer if that matters.
+/// Tokens for which the endpoint hangs can still delay *new* tokens if they arrive faster than permits become
+/// free: about 250 a second with the default settings and an endpoint that responds to active tokens within 60
+/// milliseconds. If that matters, put a rate limit per client in front of the layer.
+///
+/// # Example
 ///
 /// ```
 /// use tower_oauth::token::IntrospectionVerifier;
@@ -50,30 +55,33 @@ use crate::token::audience::Audience;
 /// let server = AuthorizationServer::new("https://id.example.com")?;
 /// let client = Client::confidential("orders-api", "a secret from the environment");
 /// let verifier = IntrospectionVerifier::new(&server, client, "https://api.example.com")?
-///     .with_signed_answers();
+///     .with_signed_responses();
 /// let layer = BearerLayer::new(verifier.clone());
 /// # Ok::<(), tower_oauth::ConfigError>(())
 /// ```
 ///
-/// # Not checked here
+/// # Not checked
 ///
-/// Whether the person is still the one of before, and anything only the application knows. A token that
-/// is revoked works until its answer is forgotten, unless [`invalidate`](Self::invalidate) is called.
+/// Whether the account of the subject still exists, and anything that only the application knows. A revoked token
+/// is accepted until its cached result expires, unless [`invalidate`](Self::invalidate) is called.
 ///
-/// Cheap to clone; clones remember together. Use it within a Tokio runtime.
+/// Cloning is cheap; clones share one cache. It must be used within a Tokio runtime.
+///
+/// [RFC 7662]: https://www.rfc-editor.org/rfc/rfc7662
 #[derive(Clone)]
 pub struct IntrospectionVerifier {
-    inquiries: Arc<Introspector>,
+    introspector: Arc<Introspector>,
 }
 
 impl IntrospectionVerifier {
-    /// Asks this server as this client, about tokens for this audience: the identifier of *this* API, as
-    /// the server puts it into `aud`.
+    /// Creates a verifier that introspects tokens at `server`, authenticating as `client`, and accepts tokens for
+    /// `audience`: the identifier of *this* API, as the server sets it in `aud`.
     ///
     /// # Errors
     ///
-    /// [`ConfigError::Audience`] where the audience is empty; [`ConfigError::Setting`] or
-    /// [`ConfigError::Secret`] where the client cannot be one, or can prove nothing.
+    /// - [`ConfigError::Audience`] if the audience is empty.
+    /// - [`ConfigError::Setting`] if the client id is invalid or the client is public.
+    /// - [`ConfigError::Secret`] if the client secret is invalid.
     pub fn new(
         server: &AuthorizationServer,
         client: Client,
@@ -84,68 +92,71 @@ impl IntrospectionVerifier {
 
     fn from_settings(settings: Settings) -> Self {
         Self {
-            inquiries: Arc::new(Introspector::new(settings)),
+            introspector: Arc::new(Introspector::new(settings)),
         }
     }
 
     pub(super) fn settings(&self) -> &Settings {
-        &self.inquiries.settings
+        &self.introspector.settings
     }
 
-    /// An answer was good under the settings it was judged by, so a change begins with nothing known.
+    /// Results are valid only for the settings they were validated with, so a change begins with an empty cache.
     pub(super) fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
-        let mut settings = self.inquiries.settings.clone();
+        let mut settings = self.introspector.settings.clone();
         change(&mut settings);
         Self::from_settings(settings)
     }
 
-    /// Forgets what is known of a token: for an application that learns of a revocation. A question that
-    /// is under way is not used for requests that come later.
+    /// Removes the cached result of a token: for an application that learns of a revocation.
+    ///
+    /// The result of an introspection request in flight is not used for later requests.
     pub fn invalidate(&self, token: &str) {
         let key = self.key(token);
-        let calls = &self.inquiries.calls;
-        calls.cut_off(&key, || self.inquiries.remembered.forget(&key));
+        let introspector = &self.introspector;
+        introspector
+            .in_flight
+            .detach(&key, || introspector.cache.remove(&key));
     }
 
-    /// How introspection fares at this moment, for a readiness probe. No I/O.
+    /// Returns the current state of introspection, for a readiness probe. Performs no I/O.
     pub fn health(&self) -> IntrospectionHealth {
-        self.inquiries.circuit.health(self.inquiries.monotonic())
+        self.introspector
+            .circuit
+            .health(self.introspector.monotonic())
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
-        self.inquiries.settings.server.clock()
+        self.introspector.settings.server.clock()
     }
 
     pub(crate) fn audience(&self) -> &Audience {
-        &self.inquiries.settings.audience
+        &self.introspector.settings.audience
     }
 
-    /// The token_info, where it can be given without asking.
-    pub(crate) fn at_hand(&self, token: &str) -> Option<Outcome> {
-        if let Err(kind) = check_shape(token) {
+    /// Returns the result for a token if no introspection request is necessary.
+    pub(crate) fn verify_now(&self, token: &str) -> Option<IntrospectionResult> {
+        if let Err(kind) = check_syntax(token) {
             return Some(Err(kind.into()));
         }
-        let outcome = self.inquiries.look(&self.key(token));
-        if let Some(Ok(_)) = outcome {
+        let result = self.introspector.cached(&self.key(token));
+        if let Some(Ok(_)) = result {
             telemetry::TokenOrigin::IntrospectionCached.count();
         }
-        outcome
+        result
     }
 
-    /// The token_info, after a question where one is needed.
-    pub(crate) async fn verify(&self, token: &str) -> Outcome {
-        check_shape(token)?;
+    /// Returns the result for a token: the cached one, or that of an introspection request.
+    pub(crate) async fn verify(&self, token: &str) -> IntrospectionResult {
+        check_syntax(token)?;
         let key = self.key(token);
-        match self.inquiries.look(&key) {
-            Some(outcome) => {
-                outcome.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count())
-            }
-            None => self.inquiries.ask(&key, token).await,
+        match self.introspector.cached(&key) {
+            Some(result) => result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count()),
+            None => self.introspector.introspect(&key, token).await,
         }
     }
 
-    fn key(&self, token: &str) -> Key {
-        key(self.settings(), token)
+    fn key(&self, token: &str) -> CacheKey {
+        cache_key(self.settings(), token)
     }
 }
 
@@ -165,26 +176,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_contexts_share_a_key() {
+    fn different_contexts_have_different_cache_keys() {
         let verifier = |issuer: &str, client: &str| {
             let server = AuthorizationServer::new(issuer).unwrap();
             let client = Client::confidential(client, "secret");
             IntrospectionVerifier::new(&server, client, "api").unwrap()
         };
         let (a, b) = ("https://a.example.test", "https://b.example.test");
-        let elsewhere = verifier(a, "api").with_endpoint("https://a.example.test/x");
+        let other_endpoint = verifier(a, "api").with_endpoint("https://a.example.test/x");
         let keys = [
             verifier(a, "api").key("token"),
             verifier(a, "api").key("toke"),
             verifier(a, "api").key("token="),
             verifier(b, "api").key("token"),
             verifier(a, "ap").key("token"),
-            elsewhere.unwrap().key("token"),
+            other_endpoint.unwrap().key("token"),
         ];
         for (at, key) in keys.iter().enumerate() {
             assert!(!keys[..at].contains(key), "{at}");
         }
-        // Clones are one verifier, and one context always gives one key.
+        // The same context always has the same key.
         assert_eq!(keys[0], verifier(a, "api").clone().key("token"));
     }
 }

@@ -1,6 +1,6 @@
-//! [`IssuerLookup`]: issuers that are not known from the start, one for each tenant for instance.
+//! [`IssuerLookup`]: looks up the verifier of an issuer at run time, for example one issuer per tenant.
 
-mod memory;
+mod cache;
 
 use std::error::Error;
 use std::fmt;
@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use self::memory::{Answer, Memory, Turn};
+use self::cache::{LookupCache, LookupJoin, LookupOutcome};
 use super::error::{VerifyError, VerifyErrorKind};
 use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
@@ -18,34 +18,38 @@ use crate::issuer::Unavailable;
 use crate::protocol::sanitize::log_safe;
 use crate::telemetry::LogLimits;
 
-/// How long a request waits for a lookup; the lookup itself goes on.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a request waits for a lookup. The lookup itself continues.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a lookup may take.
-const LIMIT: Duration = Duration::from_secs(10);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Finds the verifier of an issuer when its first token comes: for tenants that come and go while the
-/// application runs.
+/// Looks up the verifier of an issuer when its first token arrives: for tenants that are added and removed while
+/// the application runs.
 ///
-/// `allow` is asked for every token, and an issuer that it does not let pass is refused before anything
-/// else happens. For one that it does, `lookup` is called, once for all requests that wait for it. It answers with a [`JwtVerifier`] for just
-/// this issuer, or with `None` where there is no such tenant. Either is remembered:
+/// `allow` is called for every token. If it returns `false`, the token is rejected before anything else happens.
+/// Otherwise `lookup` is called; concurrent requests share one lookup. It returns a [`JwtVerifier`] for this
+/// issuer, or `None` if there is no such tenant. The result is cached:
 ///
-/// - a verifier for ten minutes; then the next request has it looked up again. While that fails, the
-///   one at hand is used for another hour;
-/// - that there is none for one minute: 401;
-/// - a failure for a quarter of a second: 503 with `Retry-After`.
+/// - a verifier for 10 minutes; then the next request looks it up again. While lookups fail, the cached verifier
+///   is used for another hour;
+/// - `None` for one minute; tokens are rejected with 401;
+/// - a failure for a quarter of a second; requests are rejected with 503 and `Retry-After`.
 ///
-/// At most 1000 verifiers are held, the longest unused goes first, and at most 256 issuers for which
-/// there is none yet; with as many lookups of the last two seconds under way, requests for others get 503.
+/// A request waits at most 2 seconds for a lookup, and a lookup may take 10 seconds. At most 1000 verifiers are
+/// cached (the least recently used one is evicted first), and at most 256 issuers without a verifier. If as many
+/// lookups began within the last 2 seconds, requests for further issuers are rejected with 503.
 ///
-/// What a token says of its issuer is a stranger's word until its signature was checked. So `allow` has
-/// to compare whole issuers, or a prefix that ends in a slash: `https://id.example.com` is also how
-/// `https://id.example.com.evil.test` begins. And `lookup` must not fetch from an issuer that it does not
-/// know.
+/// # Security
 ///
-/// Hand out clones of one [`AuthorizationServer`](crate::AuthorizationServer) for each tenant where you can:
-/// its keys stay at hand then when the tenant is looked up again.
+/// The `iss` claim is chosen by the caller until the signature is verified. `allow` must therefore compare whole
+/// issuers, or a prefix that ends in a slash: `https://id.example.com` is also a prefix of
+/// `https://id.example.com.evil.test`. `lookup` must not send requests to an issuer that it does not know.
+///
+/// Return clones of one [`AuthorizationServer`](crate::AuthorizationServer) per tenant if possible: its keys then
+/// stay cached when the tenant is looked up again.
+///
+/// # Example
 ///
 /// ```
 /// use std::convert::Infallible;
@@ -53,7 +57,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// use tower_oauth::{AuthorizationServer, BearerLayer, ConfigError};
 ///
 /// async fn tenant(issuer: String) -> Result<Option<JwtVerifier>, ConfigError> {
-///     // Ask the database here whether there is such a tenant, and for its audience.
+///     // Query the database for the tenant and its audience here.
 ///     if issuer != "https://id.example.com/acme" {
 ///         return Ok(None);
 ///     }
@@ -66,23 +70,24 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// ```
 #[derive(Clone)]
 pub struct IssuerLookup {
-    shared: Arc<Shared>,
+    shared: Arc<LookupState>,
 }
 
-struct Shared {
+struct LookupState {
     allow: Arc<dyn Fn(&str) -> bool + Send + Sync>,
-    lookup: Lookup,
+    lookup: LookupFn,
     clock: SharedClock,
-    memory: Mutex<Memory>,
+    cache: Mutex<LookupCache>,
     logs: LogLimits,
 }
 
-type Lookup = Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = Found> + Send>> + Send + Sync>;
+type LookupFn =
+    Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = LookupResult> + Send>> + Send + Sync>;
 
-type Found = Result<Option<JwtVerifier>, Box<dyn Error + Send + Sync>>;
+type LookupResult = Result<Option<JwtVerifier>, Box<dyn Error + Send + Sync>>;
 
 impl IssuerLookup {
-    /// Which issuers may be asked for at all, and the function that is asked.
+    /// Creates a lookup that calls `lookup` for the issuers that `allow` accepts.
     pub fn new<F, E>(
         allow: impl Fn(&str) -> bool + Send + Sync + 'static,
         lookup: impl Fn(String) -> F + Send + Sync + 'static,
@@ -91,29 +96,29 @@ impl IssuerLookup {
         F: Future<Output = Result<Option<JwtVerifier>, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        let lookup: Lookup = Arc::new(move |issuer| {
-            let found = lookup(issuer);
-            Box::pin(async move { found.await.map_err(Into::into) })
+        let lookup: LookupFn = Arc::new(move |issuer| {
+            let result = lookup(issuer);
+            Box::pin(async move { result.await.map_err(Into::into) })
         });
         Self {
-            shared: Arc::new(Shared {
+            shared: Arc::new(LookupState {
                 allow: Arc::new(allow),
                 lookup,
                 clock: Arc::new(SystemClock),
-                memory: Mutex::default(),
+                cache: Mutex::default(),
                 logs: LogLimits::per_second(),
             }),
         }
     }
 
-    /// Reads time from this clock; call it first, what was looked up is forgotten.
+    /// Sets the clock. The returned lookup has an empty cache.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
-        let shared = Shared {
+        let shared = LookupState {
             allow: Arc::clone(&self.shared.allow),
             lookup: Arc::clone(&self.shared.lookup),
             clock: Arc::new(clock),
-            memory: Mutex::default(),
+            cache: Mutex::default(),
             logs: LogLimits::per_second(),
         };
         Self {
@@ -125,50 +130,53 @@ impl IssuerLookup {
         &self.shared.clock
     }
 
-    /// Who judges this token, where that can be said without waiting.
-    pub(super) fn judge_at_hand(&self, compact: &str) -> Option<Result<JwtVerifier, VerifyError>> {
+    /// Returns the verifier for a token if it is cached, or if the token is rejected without a lookup.
+    pub(super) fn cached_verifier_for(
+        &self,
+        compact: &str,
+    ) -> Option<Result<JwtVerifier, VerifyError>> {
         let issuer = match self.shared.claimed(compact) {
             Ok(issuer) => issuer,
             Err(error) => return Some(Err(error)),
         };
         let now = self.shared.clock.monotonic();
-        let answer = self.shared.memory().recall(&issuer, now)?;
-        Some(settle(answer))
+        let outcome = self.shared.cache().get(&issuer, now)?;
+        Some(into_result(outcome))
     }
 
-    /// Whether this verifier is the one that its issuer's tokens come before now, said without waiting.
-    pub(super) fn still_finds(&self, verifier: &JwtVerifier) -> bool {
+    /// Returns whether `verifier` is still the cached verifier of its issuer, without waiting.
+    pub(super) fn is_current(&self, verifier: &JwtVerifier) -> bool {
         let now = self.shared.clock.monotonic();
         let issuer = verifier.server().issuer();
-        // The application may have changed its mind since the token was judged.
+        // `allow` may have changed since the token was validated.
         if !(self.shared.allow)(issuer) {
             return false;
         }
-        let found = self.shared.memory().recall(issuer, now);
-        matches!(found, Some(Answer::Found(found)) if found.is_same(verifier))
+        let outcome = self.shared.cache().get(issuer, now);
+        matches!(outcome, Some(LookupOutcome::Found(found)) if found.is_same(verifier))
     }
 
-    /// Who judges this token, after a lookup where one is needed.
+    /// Returns the verifier for a token, after a lookup if it is not cached.
     pub(super) async fn verifier_for(&self, compact: &str) -> Result<JwtVerifier, VerifyError> {
         let issuer = self.shared.claimed(compact)?;
         let now = self.shared.clock.monotonic();
         let start = || Arc::clone(&self.shared).attempt(issuer.clone());
-        let (seat, fallback) = match self.shared.memory().turn(&issuer, now, start) {
-            Turn::Known(answer) => return settle(answer),
-            Turn::Wait { seat, fallback } => (seat, fallback),
-            Turn::Full => return settle(Answer::Failed),
+        let (waiter, fallback) = match self.shared.cache().get_or_join(&issuer, now, start) {
+            LookupJoin::Cached(outcome) => return into_result(outcome),
+            LookupJoin::Waiting { waiter, fallback } => (waiter, fallback),
+            LookupJoin::Full => return into_result(LookupOutcome::Failed),
         };
-        let outcome = within(&*self.shared.clock, PATIENCE, seat.outcome()).await;
-        let answer = match (outcome.flatten(), fallback) {
-            (None | Some(Answer::Failed), Some(verifier)) => Answer::Found(verifier),
-            (outcome, _) => outcome.unwrap_or(Answer::Failed),
-        };
-        settle(answer)
+        let outcome = within(&*self.shared.clock, WAIT_TIMEOUT, waiter.outcome()).await;
+        into_result(match (outcome.flatten(), fallback) {
+            (None | Some(LookupOutcome::Failed), Some(verifier)) => LookupOutcome::Found(verifier),
+            (outcome, _) => outcome.unwrap_or(LookupOutcome::Failed),
+        })
     }
 }
 
-impl Shared {
-    /// The issuer, if it may be asked for: an allow-list before any I/O (`J20`).
+impl LookupState {
+    /// Returns the issuer of a token if `allow` accepts it. This check comes before any I/O: otherwise a caller could
+    /// make this process send requests to any host.
     fn claimed(&self, compact: &str) -> Result<Box<str>, VerifyError> {
         let issuer = claimed_issuer(compact)?;
         if (self.allow)(&issuer) {
@@ -178,35 +186,35 @@ impl Shared {
         }
     }
 
-    /// One lookup, in a task of its own.
-    async fn attempt(self: Arc<Self>, issuer: Box<str>) -> Answer {
-        let asked = (self.lookup)(issuer.to_string());
-        let answer = match within(&*self.clock, LIMIT, asked).await {
+    /// Performs one lookup and caches its outcome.
+    async fn attempt(self: Arc<Self>, issuer: Box<str>) -> LookupOutcome {
+        let lookup = (self.lookup)(issuer.to_string());
+        let outcome = match within(&*self.clock, LOOKUP_TIMEOUT, lookup).await {
             Some(Ok(Some(verifier))) if verifier.server().issuer() == &*issuer => {
-                Answer::Found(verifier)
+                LookupOutcome::Found(verifier)
             }
             Some(Ok(Some(_))) => {
-                let error = "the verifier that was found is of another issuer";
-                self.tell("other_issuer", &issuer, error);
-                Answer::Failed
+                let error = "the lookup returned the verifier of another issuer";
+                self.log_failure("other_issuer", &issuer, error);
+                LookupOutcome::Failed
             }
-            Some(Ok(None)) => Answer::Nobody,
+            Some(Ok(None)) => LookupOutcome::NotFound,
             Some(Err(error)) => {
-                self.tell("failed", &issuer, &error.to_string());
-                Answer::Failed
+                self.log_failure("failed", &issuer, &error.to_string());
+                LookupOutcome::Failed
             }
             None => {
-                self.tell("no_answer", &issuer, "no answer in time");
-                Answer::Failed
+                self.log_failure("timeout", &issuer, "no result within 10 seconds");
+                LookupOutcome::Failed
             }
         };
         let now = self.clock.monotonic();
-        self.memory().keep(&issuer, answer.clone(), now);
-        answer
+        self.cache().insert(&issuer, outcome.clone(), now);
+        outcome
     }
 
-    /// The issuer is a stranger's word: in quotes, and not all of it.
-    fn tell(&self, kind: &'static str, issuer: &str, error: &str) {
+    /// Logs a failure. The issuer is chosen by the caller, so it is escaped and shortened.
+    fn log_failure(&self, kind: &'static str, issuer: &str, error: &str) {
         let now = self.clock.monotonic();
         if self.logs.allows("issuer_lookup_failed", kind, now) {
             tracing::warn!(
@@ -214,26 +222,24 @@ impl Shared {
                 target: "tower_oauth::bearer",
                 issuer = log_safe(issuer),
                 error,
-                "an issuer could not be looked up"
+                "failed to look up an issuer"
             );
         }
     }
 
-    /// A poisoned lock is only one whose holder panicked; what it holds stays valid.
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Locks the cache. It stays consistent if a holder of the lock panicked, so poisoning is ignored.
+    fn cache(&self) -> MutexGuard<'_, LookupCache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn settle(answer: Answer) -> Result<JwtVerifier, VerifyError> {
-    match answer {
-        Answer::Found(verifier) => Ok(verifier),
-        Answer::Nobody => Err(VerifyErrorKind::Issuer.into()),
-        Answer::Failed => Err(Unavailable::new(
-            "the issuer could not be looked up",
-            Duration::from_secs(1),
-        )
-        .into()),
+fn into_result(outcome: LookupOutcome) -> Result<JwtVerifier, VerifyError> {
+    match outcome {
+        LookupOutcome::Found(verifier) => Ok(verifier),
+        LookupOutcome::NotFound => Err(VerifyErrorKind::Issuer.into()),
+        LookupOutcome::Failed => {
+            Err(Unavailable::new("the issuer lookup failed", Duration::from_secs(1)).into())
+        }
     }
 }
 

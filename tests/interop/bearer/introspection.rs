@@ -100,7 +100,7 @@ async fn signed_introspection_responses_are_verified() {
         ("ES256, basic", by_secret()),
         ("PS256, private_key_jwt", by_key),
     ] {
-        let verifier = introspecting(&provider, client).with_signed_answers();
+        let verifier = introspecting(&provider, client).with_signed_responses();
         let api = api(verifier);
         let response = call(&api, "/", &token).await;
         assert_eq!(response.status(), StatusCode::OK, "{name}: {response:?}");
@@ -109,7 +109,7 @@ async fn signed_introspection_responses_are_verified() {
     }
 
     // The response is signed with ES256, which is not allowed here, so the token was not validated.
-    let verifier = introspecting(&provider, by_secret()).with_signed_answers();
+    let verifier = introspecting(&provider, by_secret()).with_signed_responses();
     let api = api(verifier.with_algorithms([Algorithm::Rs256]).unwrap());
     let response = call(&api, "/", &token).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);

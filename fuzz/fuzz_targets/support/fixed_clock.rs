@@ -1,4 +1,4 @@
-//! A clock that stands still.
+//! A clock that does not advance.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -7,9 +7,9 @@ use tower_oauth::clock::{Clock, Sleep};
 pub const NOW: u64 = 1_700_000_000;
 
 #[derive(Debug)]
-pub struct Still;
+pub struct FixedClock;
 
-impl Clock for Still {
+impl Clock for FixedClock {
     fn now(&self) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(NOW)
     }

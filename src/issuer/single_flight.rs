@@ -1,25 +1,26 @@
-//! One attempt shared by all who wait for it.
+//! Single flight: concurrent callers share one attempt.
 
 use std::future::Future;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-/// At most one attempt at a time, in a task of its own: it goes on when those who wait leave, and
-/// whoever comes meanwhile gets the same result (`J1`, `J2`).
+/// Runs at most one attempt at a time, in its own task.
+///
+/// The attempt continues if its callers leave, and callers that arrive in the meantime get the same result.
 #[derive(Debug)]
-pub(crate) struct Flight<T> {
+pub(crate) struct SingleFlight<T> {
     current: Mutex<Option<watch::Receiver<Option<T>>>>,
 }
 
-/// A place among those who wait.
+/// A caller that waits for an attempt.
 #[derive(Debug)]
-pub(crate) struct Seat<T> {
+pub(crate) struct Waiter<T> {
     receiver: watch::Receiver<Option<T>>,
-    started: bool,
+    has_started: bool,
 }
 
-impl<T> Default for Flight<T> {
+impl<T> Default for SingleFlight<T> {
     fn default() -> Self {
         Self {
             current: Mutex::new(None),
@@ -27,18 +28,18 @@ impl<T> Default for Flight<T> {
     }
 }
 
-impl<T: Clone + Send + Sync + 'static> Flight<T> {
-    /// A seat in the attempt under way, or in a new one where `start` makes one.
-    pub(crate) fn join_or<F>(&self, start: impl FnOnce() -> Option<F>) -> Option<Seat<T>>
+impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
+    /// Joins the attempt in flight, or begins a new one if `start` returns one.
+    pub(crate) fn join_or<F>(&self, start: impl FnOnce() -> Option<F>) -> Option<Waiter<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
         let mut current = lock(&self.current);
-        // A receiver whose sender is gone belongs to an attempt that ended.
+        // A receiver without a sender belongs to an attempt that has ended.
         if let Some(receiver) = current.as_ref().filter(|one| one.has_changed().is_ok()) {
-            return Some(Seat {
+            return Some(Waiter {
                 receiver: receiver.clone(),
-                started: false,
+                has_started: false,
             });
         }
         let attempt = start()?;
@@ -48,27 +49,27 @@ impl<T: Clone + Send + Sync + 'static> Flight<T> {
             let outcome = attempt.await;
             sender.send_replace(Some(outcome));
         });
-        Some(Seat {
+        Some(Waiter {
             receiver,
-            started: true,
+            has_started: true,
         })
     }
 }
 
-impl<T: Clone> Seat<T> {
-    /// Whether this seat began the attempt; others came when it was already under way.
-    pub(super) fn started(&self) -> bool {
-        self.started
+impl<T: Clone> Waiter<T> {
+    /// Returns whether this waiter began the attempt, instead of joining one in flight.
+    pub(super) fn has_started(&self) -> bool {
+        self.has_started
     }
 
-    /// The outcome; `None` where the attempt was torn down with its runtime.
+    /// Waits for the outcome. Returns `None` if the attempt panicked or its runtime shut down.
     pub(crate) async fn outcome(mut self) -> Option<T> {
         let outcome = self.receiver.wait_for(Option::is_some).await.ok()?;
         outcome.clone()
     }
 }
 
-/// A poisoned lock is only one whose holder panicked; what these locks hold stays valid.
+/// Locks a mutex whose content stays consistent if a holder panicked, so poisoning is ignored.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
