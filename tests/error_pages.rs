@@ -109,7 +109,7 @@ fn protected(answer: &Answer, name: &str) {
 #[tokio::test]
 async fn every_failure_has_a_code_a_status_a_message_and_a_correlation_id() {
     let mut ids = std::collections::HashSet::new();
-    for (name, status, code, start_again) in FAILURES {
+    for (name, status, code, has_login_url) in FAILURES {
         let page = fail(|login| login, name, "text/html").await;
         assert_eq!(page.status.as_u16(), status, "{name}");
         assert_eq!(
@@ -132,7 +132,7 @@ async fn every_failure_has_a_code_a_status_a_message_and_a_correlation_id() {
         assert!(ids.insert(small[2].to_owned()), "{name}");
         assert_eq!(
             html.contains("href=\"/auth/login"),
-            start_again,
+            has_login_url,
             "{name} {html}"
         );
         assert!(!html.contains("<script"), "{name}");
@@ -143,7 +143,7 @@ async fn every_failure_has_a_code_a_status_a_message_and_a_correlation_id() {
 /// a 401.
 #[tokio::test]
 async fn a_program_gets_the_same_as_a_problem_document() {
-    for (name, status, code, start_again) in FAILURES {
+    for (name, status, code, has_login_url) in FAILURES {
         if ["metadata", "unknown prompt"].contains(&name) {
             continue;
         }
@@ -163,7 +163,7 @@ async fn a_program_gets_the_same_as_a_problem_document() {
             "{name}"
         );
         assert!(!problem["title"].as_str().unwrap().is_empty(), "{name}");
-        assert_eq!(problem.get("login_url").is_some(), start_again, "{name}");
+        assert_eq!(problem.get("login_url").is_some(), has_login_url, "{name}");
     }
 }
 
@@ -183,7 +183,7 @@ async fn an_application_can_render_its_own_error_page() {
             )
         })
     };
-    for (name, status, code, start_again) in FAILURES {
+    for (name, status, code, has_login_url) in FAILURES {
         let page = fail(own, name, "text/html").await;
         assert_eq!(page.status.as_u16(), status, "{name}");
         let text = page.text();
@@ -193,7 +193,7 @@ async fn an_application_can_render_its_own_error_page() {
         );
         assert_eq!(
             text.contains("Some(\"/auth/login"),
-            start_again,
+            has_login_url,
             "{name}: {text}"
         );
         protected(&page, name);

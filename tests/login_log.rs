@@ -131,10 +131,10 @@ async fn logins_and_logouts_are_logged_inside_the_span_of_the_request() {
     assert_eq!(field(&line, "session"), session, "the same session");
 }
 
-/// The value of a field of an event that is not quoted.
+/// The value of a text field of an event.
 fn field<'a>(line: &'a str, name: &str) -> &'a str {
-    let (_, value) = line.split_once(&format!(" {name}=")).unwrap();
-    value.split(' ').next().unwrap()
+    let (_, value) = line.split_once(&format!(" {name}=\"")).unwrap();
+    value.split('"').next().unwrap()
 }
 
 /// The correlation id of a page identifies the log event, which alone has the reason.

@@ -31,6 +31,12 @@ impl SessionId {
         Self(bytes)
     }
 
+    /// Returns the beginning of the id for log events: enough to correlate them, too little to name
+    /// the session.
+    pub(crate) fn log_prefix(&self) -> String {
+        base64url::encode(&self.0[..6])
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }

@@ -20,7 +20,7 @@ pub(super) fn login_started(by_person: bool, evicted: usize) {
 pub(super) fn login_succeeded(session: &SessionId, provider: &str, client_id: &str) {
     tracing::info!(
         name: "login_succeeded", target: TARGET,
-        session = %Shortened(session), provider, client_id, "user signed in"
+        session = session.log_prefix(), provider, client_id, "user signed in"
     );
 }
 
@@ -67,7 +67,7 @@ pub(super) fn logout_completed(session: Option<&SessionId>, at_the_server: bool)
     if may_log("logout_completed", "") {
         tracing::info!(
             name: "logout_completed", target: TARGET,
-            session = session.map(|id| tracing::field::display(Shortened(id))), at_the_server,
+            session = session.map(SessionId::log_prefix), at_the_server,
             "user signed out"
         );
     }
@@ -120,14 +120,5 @@ pub(super) fn misconfigured(reason: &'static str) {
             name: "login_misconfigured", target: TARGET, reason,
             "a layer is missing or in the wrong place"
         );
-    }
-}
-
-/// The first characters of a session id: enough to correlate events, too few to name the session.
-struct Shortened<'a>(&'a SessionId);
-
-impl std::fmt::Display for Shortened<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0.to_string()[..8])
     }
 }

@@ -103,6 +103,7 @@ impl fmt::Display for ErrorPage<'_> {
             let url = Escaped(url);
             let label = match self.status() {
                 StatusCode::SERVICE_UNAVAILABLE => "Try again",
+                StatusCode::UNAUTHORIZED => "Sign in",
                 _ => "Sign in again",
             };
             write!(f, "<p><a class=\"go\" href=\"{url}\">{label}</a></p>")?;

@@ -38,9 +38,9 @@ pub(super) enum RedemptionEntry {
 #[derive(Debug, Default)]
 struct FinishedRedemptions {
     /// Expiry of results.
-    results: ExpiryQueue,
+    results: ExpiryOrder,
     /// Expiry of whole entries.
-    entries: ExpiryQueue,
+    entries: ExpiryOrder,
 }
 
 /// A point in time on both clocks. The lifetime of a state is measured by the wall clock, so an
@@ -54,7 +54,7 @@ pub(super) struct BothClocks {
 }
 
 /// Keys by expiry.
-type ExpiryQueue = VecDeque<(BothClocks, StateDigest)>;
+type ExpiryOrder = VecDeque<(BothClocks, StateDigest)>;
 
 impl BothClocks {
     pub(super) fn now(clock: &dyn Clock) -> Self {
@@ -164,7 +164,7 @@ fn drop_result(entries: &mut HashMap<StateDigest, RedemptionEntry>, key: &StateD
 
 /// Removes and returns the first key if it has expired.
 fn take_expired(
-    queue: &mut ExpiryQueue,
+    queue: &mut ExpiryOrder,
     has_expired: impl Fn(BothClocks) -> bool,
 ) -> Option<StateDigest> {
     queue.front().filter(|(until, _)| has_expired(*until))?;

@@ -230,7 +230,8 @@ const UNAVAILABLE: &str = "We couldn't complete your sign-in. The sign-in servic
 const MISCONFIGURED: &str = "We couldn't complete your sign-in. Sign-in is not set up correctly here. Please contact support.";
 pub(super) const INTERNAL_ERROR: &str =
     "We couldn't complete your sign-in because of an internal error. Please try again.";
-const LOGIN_DENIED: &str = "You have signed in, but you don't have access to this application.";
+const LOGIN_DENIED: &str = "You have signed in, but you don't have access to this application. Please sign in \
+                            with another account, or contact support.";
 const UNDECIDED: &str = "We can't complete sign-in right now. Please try again shortly.";
 const BUSY: &str = "Many users are signing in right now. Please reload this page in a moment.";
 const FULL: &str = "We can't start another session right now. Please try again shortly.";

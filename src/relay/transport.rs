@@ -78,7 +78,7 @@ where
         let clients = self.0.clone();
         Box::pin(async move {
             let (client, generation) = client?;
-            let mut guard = UnansweredUpload {
+            let mut guard = UnansweredRequest {
                 clients,
                 generation,
                 since: Instant::now(),
@@ -88,7 +88,7 @@ where
             guard.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    guard.clients.replace_after_error(generation);
+                    guard.clients.broke(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -104,17 +104,17 @@ impl fmt::Debug for HttpTransport {
 
 /// Discards the pooled connections if a request is dropped after some time without a response: a
 /// pooled connection to a peer that has disappeared stays silent.
-struct UnansweredUpload {
+struct UnansweredRequest {
     clients: Renewable<HttpsClient>,
     generation: u64,
     since: Instant,
     ended: bool,
 }
 
-impl Drop for UnansweredUpload {
+impl Drop for UnansweredRequest {
     fn drop(&mut self) {
         if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
-            self.clients.replace_after_timeout(self.generation);
+            self.clients.fell_silent(self.generation);
         }
     }
 }

@@ -41,9 +41,8 @@ pub(super) fn touch_failed(reason: &dyn Display) {
 }
 
 pub(super) fn refreshed(id: &SessionId) {
-    let session = &id.to_string()[..ID_PREFIX_LEN];
     tracing::debug!(
-        name: "session_refreshed", target: TARGET, session,
+        name: "session_refreshed", target: TARGET, session = id.log_prefix(),
         "refreshed the tokens of a session"
     );
 }
@@ -161,6 +160,3 @@ pub(super) fn sid_is_shared() {
          does not end all of them"
     );
 }
-
-/// Enough to correlate events. The ID is a digest of the secret in the cookie.
-const ID_PREFIX_LEN: usize = 8;
