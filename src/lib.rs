@@ -66,17 +66,18 @@
 //! | To | Use |
 //! | --- | --- |
 //! | **APIs** | guide: [`bearer`] |
-//! | accept tokens of a server that does not send `at+jwt` | [`JwtVerifier::with_profile`], [`TokenProfile`](token::TokenProfile) |
+//! | accept tokens of Keycloak, Entra, Okta, Auth0, Cognito or any server that does not send `at+jwt` | [`JwtVerifier::with_profile`], [`TokenProfile`](token::TokenProfile) |
 //! | accept opaque tokens | [`BearerLayer::introspect`] |
 //! | accept several issuers, tenants, or JWTs and opaque tokens | [`Verifier`](token::Verifier) |
 //! | read scopes from another claim | [`JwtVerifier::with_scopes_from`] |
+//! | require different scopes by HTTP method | `get(list).layer(read).merge(post(create).layer(write))` with a [`ScopeLayer`] each |
 //! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
 //! | require a recent or stronger login | [`StepUpLayer`](bearer::StepUpLayer) |
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
 //! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
 //! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |
 //! | protect gRPC methods | [`MethodScopesLayer`](bearer::MethodScopesLayer), module `grpc` (feature `tonic`) |
-//! | find out why a request was rejected | [`BearerLayer::on_refusal`], [`observability`] |
+//! | find out why a request was rejected | [`BearerLayer::on_refusal`], `response.extensions().get::<Refusal>()` ([`Refusal`](bearer::Refusal)), [`observability`] |
 //! | **Browser routes** | guide: [`login`] |
 //! | keep sessions in Redis, end them everywhere at once | [`LoginLayer::with_session_store`]; guide: [`session::guide`] |
 //! | call an API on behalf of the user | [`Session::access_token`] |
@@ -158,6 +159,8 @@ pub use protocol::Claims;
 pub use session::Session;
 pub use token::{JwtVerifier, VerifiedToken};
 
+/// Explains how the crate is built, and why.
+///
 // The pictures are part of this page here, and files beside it in the repository.
 #[doc = "<style>.in-repository { display: none }</style>\n"]
 #[doc = include_str!("../docs/images/modules.svg")]
@@ -166,6 +169,8 @@ pub use token::{JwtVerifier, VerifiedToken};
 #[doc = include_str!("../docs/design.md")]
 pub mod design {}
 
+/// Lists the log events, spans and metrics of the crate.
+///
 #[doc = include_str!("../docs/observability.md")]
 pub mod observability {}
 

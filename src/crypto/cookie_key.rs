@@ -28,7 +28,8 @@ use crate::config_error::ConfigError;
 ///
 /// To rotate keys, put the new key first and keep the old one until the sessions encrypted with it have ended (8 hours
 /// by default): `COOKIE_KEY=new,old`, or [`add_previous`](Self::add_previous). A session is encrypted with the new key
-/// the next time its cookie is written.
+/// the next time its cookie is written. With several processes, deploy `old,new` everywhere first, so that all of them
+/// can decrypt with the new key.
 ///
 /// ```
 /// use tower_oauth::CookieKey;
