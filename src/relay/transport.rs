@@ -78,7 +78,7 @@ where
         let clients = self.0.clone();
         Box::pin(async move {
             let (client, generation) = client?;
-            let mut guard = UnansweredRequest {
+            let mut guard = UnansweredUpload {
                 clients,
                 generation,
                 since: Instant::now(),
@@ -88,7 +88,7 @@ where
             guard.ended = true;
             let response = response.inspect_err(|error| {
                 if !error.is_connect() {
-                    guard.clients.broke(generation);
+                    guard.clients.replace_after_error(generation);
                 }
             })?;
             Ok(response.map(HttpBody))
@@ -104,17 +104,17 @@ impl fmt::Debug for HttpTransport {
 
 /// Discards the pooled connections if a request is dropped after some time without a response: a
 /// pooled connection to a peer that has disappeared stays silent.
-struct UnansweredRequest {
+struct UnansweredUpload {
     clients: Renewable<HttpsClient>,
     generation: u64,
     since: Instant,
     ended: bool,
 }
 
-impl Drop for UnansweredRequest {
+impl Drop for UnansweredUpload {
     fn drop(&mut self) {
         if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
-            self.clients.fell_silent(self.generation);
+            self.clients.replace_after_timeout(self.generation);
         }
     }
 }
