@@ -87,7 +87,7 @@ async fn a_token_for_another_audience_is_rejected() {
         "{response:?}"
     );
     assert!(
-        challenge(&response).contains("for another audience"),
+        challenge(&response).contains("for a different audience"),
         "{response:?}"
     );
 }

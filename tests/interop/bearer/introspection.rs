@@ -77,7 +77,7 @@ async fn other_audiences_are_rejected_and_wrong_client_credentials_are_unavailab
         .layer(elsewhere.unwrap());
     let response = call(&elsewhere, "/", &token).await;
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    assert!(challenge(&response).contains("for another audience"));
+    assert!(challenge(&response).contains("for a different audience"));
 
     // Wrong credentials of the API say nothing about the token.
     let unknown = api(introspecting(

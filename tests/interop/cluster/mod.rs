@@ -202,6 +202,14 @@ async fn send(
         .request(method, format!("{base}{path}"))
         .header(header::COOKIE, cookies)
         .header("sec-fetch-site", "same-origin");
+    // The callback is for navigations only.
+    let request = match path.starts_with("/auth/callback?") {
+        true => request
+            .header(header::ACCEPT, "text/html")
+            .header("sec-fetch-mode", "navigate")
+            .header("sec-fetch-dest", "document"),
+        false => request,
+    };
     let response = request.send().await?;
     Ok(NodeResponse {
         status: response.status(),

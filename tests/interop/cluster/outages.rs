@@ -119,7 +119,8 @@ async fn refreshed_tokens_are_saved_after_a_redis_outage() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs oidc-provider and Redis: tests/interop/run"]
 async fn cookie_sessions_survive_a_restart() {
-    let mut cluster = Cluster::start("cookie", 2).await;
+    // The nodes have half of this time to start before the token is refreshed.
+    let mut cluster = Cluster::start("cookie", 8).await;
     let user = cluster.sign_in().await;
     cluster.redis.stop();
     for node in &mut cluster.nodes {
@@ -129,7 +130,7 @@ async fn cookie_sessions_survive_a_restart() {
     cluster.start_nodes();
     assert!(cluster.get("/", &user).await.body.contains("alice"));
     // The refresh token survives as well.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     let response = cluster.nodes[0].get("/token", &user).await.unwrap();
     assert_eq!(response.status, StatusCode::OK, "{response:?}");
     assert_eq!(cluster.refreshes(), (1, 0));
