@@ -7,7 +7,7 @@ use http::{Method, StatusCode, Uri};
 
 use super::refusal::{Refusal, wire_refusal};
 
-/// A rejected request, for logs and metrics.
+/// Describes a rejected request: the argument of [`on_refusal`](crate::BearerLayer::on_refusal).
 ///
 /// It does not give access to header fields, body and query, because they may contain tokens, cookies and proofs.
 #[derive(Clone, Copy)]

@@ -1,4 +1,4 @@
-//! Resource server: validates access tokens on incoming requests ([RFC 6750], [RFC 9068]).
+//! Validates access tokens on incoming requests (resource server, [RFC 6750], [RFC 9068]).
 //!
 //! [`BearerLayer`] accepts a request if
 //!
@@ -48,7 +48,7 @@
 //!
 //! | layer | purpose |
 //! | --- | --- |
-//! | [`StripTrailersLayer`] | removes request trailers, which layers that remove header fields do not see |
+//! | [`StripTrailersLayer`] | removes request trailers, because the layers below only check header fields |
 //! | [`RejectAmbiguousPathsLayer`] | rejects paths that an inner service can interpret as other paths |
 //! | [`RefusalBodyLayer`] | error bodies (`application/problem+json`) |
 //! | [`ResourceMetadataLayer`] | serves the protected resource metadata ([RFC 9728]); see [`BearerLayer::with_resource_metadata`] |

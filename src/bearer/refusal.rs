@@ -10,7 +10,7 @@ use crate::protocol::credentials::Scheme;
 use crate::protocol::{BearerErrorCode, ScopeSet};
 use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 
-/// Why a request was rejected, for outer layers and logs.
+/// States why a request was rejected; the layers leave it in the extensions of the response.
 ///
 /// [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer) and the other layers of this module insert it
 /// into the extensions of the response. Its `Display` and `Debug` output is more detailed than the response: do not send

@@ -10,7 +10,7 @@ use crate::protocol::token_response::TokenResponseError;
 use crate::random::RandomError;
 use crate::token::id_token::IdTokenError;
 
-/// A login failed.
+/// The error of a failed login.
 ///
 /// Intended for logs, metrics and tests; the user sees an error page instead. Never contains a token, a code
 /// or a `state`.

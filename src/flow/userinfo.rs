@@ -49,7 +49,7 @@ impl From<VerifyError> for UserInfoError {
     }
 }
 
-/// A userinfo response about the user of the session.
+/// The claims of the user that [`Session::userinfo`](crate::Session::userinfo) returns.
 #[derive(Clone, PartialEq)]
 pub struct UserInfo {
     members: Map<String, Value>,

@@ -1,4 +1,4 @@
-//! The authorization server: its metadata, its signing keys, and the back channel over which both are fetched.
+//! Discovers and caches the metadata and signing keys of an authorization server, over the back channel.
 //!
 //! Metadata and keys are discovered on first use, cached, refreshed in the background and kept for up to an hour if
 //! the authorization server is unreachable. Concurrent requests share one fetch.

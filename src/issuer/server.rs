@@ -26,7 +26,7 @@ use crate::protocol::Metadata;
 const DEFAULT_OUTAGE_LIMIT: Duration = Duration::from_secs(3600);
 const MAX_OUTAGE_LIMIT: Duration = Duration::from_secs(24 * 3600);
 
-/// An authorization server, identified by its issuer identifier.
+/// Discovers and caches the metadata and keys of an authorization server, which its issuer identifies.
 ///
 /// Create one per issuer and pass it to all layers; cloning is cheap, and clones share one cache. Constructors perform
 /// no I/O. Metadata (OpenID Connect Discovery, or [RFC 8414]) and signing keys are fetched on first use, cached,
@@ -62,7 +62,7 @@ struct Settings {
     outage_limit: Duration,
 }
 
-/// The error if metadata or keys could not be fetched. It is not the caller's fault and says nothing about a token.
+/// The error if metadata or keys could not be fetched. No token was validated.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("the authorization server is unavailable: {reason}")]
 pub struct Unavailable {

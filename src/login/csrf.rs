@@ -10,7 +10,7 @@ use super::navigation::{
 use super::refusal::LoginRefusal;
 use crate::protocol::sanitize::log_safe;
 
-/// Which requests with a session must show that they come from a page of this application.
+/// Selects which requests with a session must prove that they come from a page of this application.
 ///
 /// A request is same-origin if `Sec-Fetch-Site` is `same-origin`; if the field is present, it alone
 /// decides. Without it, `Origin` must equal the origin of the redirect URI. Without both, the request

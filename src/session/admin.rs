@@ -54,7 +54,7 @@ use crate::store::{SharedStore, StoreError};
 #[derive(Clone)]
 pub struct SessionAdmin(Arc<SessionManager>);
 
-/// One listed session. It has no claims and no tokens.
+/// A session in the lists of [`SessionAdmin`], without claims and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionInfo {
     id: SessionId,

@@ -1,4 +1,4 @@
-//! Token validation, independent of HTTP.
+//! Validates tokens, independent of HTTP.
 
 mod audience;
 mod binding;

@@ -61,7 +61,7 @@ impl fmt::Debug for ClientCertificate {
     }
 }
 
-/// Certificate-bound access tokens ([RFC 8705 §3]), and the source of the client certificate.
+/// Verifies certificate-bound access tokens ([RFC 8705 §3]); names the source of the client certificate.
 ///
 /// A bound token (`cnf` with `x5t#S256`) is accepted only with the certificate that it is bound to. Without it, or with
 /// another one, the request is rejected with 401.

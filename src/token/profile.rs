@@ -8,7 +8,9 @@ use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object};
 
-/// How an authorization server marks its access tokens, so that no other token is accepted as one.
+/// Selects the server whose access tokens are accepted: Keycloak, Entra, Okta, Auth0, Cognito, or any by RFC 9068.
+///
+/// Servers mark their access tokens in different ways; a profile knows the mark, so that no other token is accepted.
 ///
 /// An ID token has the same issuer, a valid signature and sometimes even a matching audience. The mark of an access
 /// token is `typ: at+jwt` ([RFC 9068 §2.1]). For authorization servers that do not send it, choose the profile that

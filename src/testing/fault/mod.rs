@@ -17,7 +17,7 @@ pub use gate::Gate;
 use super::mint::TokenMint;
 use super::registry::GrantType;
 
-/// One failure of an endpoint.
+/// Makes an endpoint of the test server fail once or until it is cleared.
 ///
 /// Pass it to [`TestServer::fail`](super::TestServer::fail), `fail_once` or `fail_times`. Several faults
 /// can be active at one endpoint. They apply in this order: delays before processing, responses that

@@ -21,7 +21,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(60);
 /// In seconds: how far the wall clock can be set back before recorded proofs become valid again.
 const CLOCK_ROLLBACK_ALLOWANCE: i64 = 60;
 
-/// Sender-constrained access tokens by DPoP ([RFC 9449]), for
+/// Verifies the DPoP proofs of sender-constrained access tokens ([RFC 9449]), for
 /// [`BearerLayer::with_dpop`](crate::BearerLayer::with_dpop).
 ///
 /// A token that is bound to a key (`cnf.jkt`) is accepted with the `DPoP` scheme if the request has a proof that
