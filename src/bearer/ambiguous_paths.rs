@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 
 use http::header::CACHE_CONTROL;
@@ -15,6 +14,7 @@ use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
+use crate::telemetry::LogLimits;
 use crate::token::original_uri;
 
 /// Rejects requests whose path can be interpreted in more than one way, with 400 and an empty body, including gRPC
@@ -92,21 +92,15 @@ impl RejectAmbiguousPathsLayer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            log: Arc::new(AmbiguityLog {
-                clock: Arc::new(SystemClock),
-                warned_until: AtomicU64::new(0),
-            }),
+            log: Arc::new(AmbiguityLog::new(Arc::new(SystemClock))),
         }
     }
 
-    /// Sets the clock that limits warnings to one in ten seconds. The default is the system clock.
+    /// Sets the clock that limits warnings to one of each kind in ten seconds. The default is the system clock.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
         Self {
-            log: Arc::new(AmbiguityLog {
-                clock: Arc::new(clock),
-                warned_until: AtomicU64::new(0),
-            }),
+            log: Arc::new(AmbiguityLog::new(Arc::new(clock))),
         }
     }
 }
@@ -117,31 +111,33 @@ impl Default for RejectAmbiguousPathsLayer {
     }
 }
 
-/// Logs one warning in ten seconds, because every caller can cause these events.
+/// Logs one warning of each kind in ten seconds, because every caller can cause these events.
 struct AmbiguityLog {
     clock: SharedClock,
-    /// The monotonic second from which the next warning is allowed.
-    warned_until: AtomicU64,
+    limits: LogLimits,
 }
 
-const SECONDS_BETWEEN_WARNINGS: u64 = 10;
-
 impl AmbiguityLog {
+    fn new(clock: SharedClock) -> Self {
+        Self {
+            clock,
+            limits: LogLimits::per_ten_seconds(),
+        }
+    }
+
     fn write(&self, found: AmbiguousPath, path: &str) {
-        let now = self.clock.monotonic().as_secs();
-        let next = now + SECONDS_BETWEEN_WARNINGS;
-        let due = |until| (until <= now).then_some(next);
-        let order = Ordering::Relaxed;
         let path = log_safe(path);
-        match self.warned_until.fetch_update(order, order, due) {
-            Ok(_) => tracing::warn!(
+        let now = self.clock.monotonic();
+        if self.limits.allows("ambiguous_path", found.as_str(), now) {
+            tracing::warn!(
                 name: "ambiguous_path", target: "tower_oauth::bearer", %found, path,
                 "rejected a request whose path can be interpreted as another one"
-            ),
-            Err(_) => tracing::debug!(
+            );
+        } else {
+            tracing::debug!(
                 name: "ambiguous_path_again", target: "tower_oauth::bearer", %found, path,
                 "rejected another request whose path can be interpreted as another one"
-            ),
+            );
         }
     }
 }

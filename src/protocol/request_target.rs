@@ -4,6 +4,7 @@
 //! never repaired: an ambiguous path is rejected with the reason.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use AmbiguousPath as Kind;
 
@@ -11,64 +12,80 @@ use AmbiguousPath as Kind;
 ///
 /// [`RejectAmbiguousPathsLayer`](crate::bearer::RejectAmbiguousPathsLayer) inserts it into the extensions of
 /// its responses. The `Display` text is for logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AmbiguousPath {
     /// The target is `*` or an authority (RFC 9112 §3.2.3, §3.2.4), so it has no path.
-    #[error("no path (asterisk or authority form of the request target)")]
     NoPath,
     /// A control character or a line separator, raw or encoded, or a raw space.
-    #[error("a control character or a raw space")]
     Control,
     /// `%u002e`: an escape that is not part of RFC 3986 and that only some servers decode, such as IIS.
-    #[error("a %u escape")]
     PercentU,
     /// `%` without two hexadecimal digits (RFC 3986 §2.1).
-    #[error("a percent sign without two hexadecimal digits")]
     MalformedEscape,
     /// A segment that is `.` or `..` after decoding, also with spaces, invisible characters or parameters
     /// around the dots.
-    #[error("a dot segment")]
     DotSegment,
     /// `\`, raw or as `%5C`: browsers and Windows treat it as a slash.
-    #[error("a backslash")]
     Backslash,
     /// `%2F`: data to some services, a separator to others.
-    #[error("an encoded slash")]
     EncodedSlash,
     /// `%2E`.
-    #[error("an encoded dot")]
     EncodedDot,
     /// An escape that appears only after decoding, such as `%252e`.
-    #[error("a double-encoded character")]
     DoubleEncoding,
     /// A character encoded in more bytes than necessary, such as `%c0%ae` (RFC 3629 §10).
-    #[error("overlong UTF-8")]
     OverlongUtf8,
     /// Bytes that are not UTF-8 after decoding.
-    #[error("bytes that are not UTF-8")]
     InvalidUtf8,
     /// A character that normalization (NFKC), IDNA or a legacy code page maps to a dot, a slash or another
     /// delimiter, such as U+FF0E.
-    #[error("a character that looks like a dot, a slash or another delimiter")]
     LookAlike,
     /// A byte outside ASCII that is not encoded (RFC 3986 §2).
-    #[error("a raw byte outside ASCII")]
     NonAscii,
     /// `;`, raw or as `%3B`: some servers remove parameters before they compare a path.
-    #[error("a path parameter")]
     PathParameter,
     /// `%3F` or `%23`: they end the path if a service parses the decoded text.
-    #[error("an encoded question mark or number sign")]
     EncodedDelimiter,
     /// Two consecutive slashes: some services merge them, and at the beginning they can start a host name
     /// (RFC 3986 §4.2).
-    #[error("an empty segment")]
     EmptySegment,
     /// An escaped letter, digit, `-`, `_` or `~`, which needs no escape (RFC 3986 §6.2.2.2).
-    #[error("an escape of an unreserved character")]
     EncodedUnreserved,
 }
+
+impl AmbiguousPath {
+    /// Returns the description for logs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::NoPath => "no path (asterisk or authority form of the request target)",
+            Self::Control => "a control character or a raw space",
+            Self::PercentU => "a %u escape",
+            Self::MalformedEscape => "a percent sign without two hexadecimal digits",
+            Self::DotSegment => "a dot segment",
+            Self::Backslash => "a backslash",
+            Self::EncodedSlash => "an encoded slash",
+            Self::EncodedDot => "an encoded dot",
+            Self::DoubleEncoding => "a double-encoded character",
+            Self::OverlongUtf8 => "overlong UTF-8",
+            Self::InvalidUtf8 => "bytes that are not UTF-8",
+            Self::LookAlike => "a character that looks like a dot, a slash or another delimiter",
+            Self::NonAscii => "a raw byte outside ASCII",
+            Self::PathParameter => "a path parameter",
+            Self::EncodedDelimiter => "an encoded question mark or number sign",
+            Self::EmptySegment => "an empty segment",
+            Self::EncodedUnreserved => "an escape of an unreserved character",
+        }
+    }
+}
+
+impl fmt::Display for AmbiguousPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for AmbiguousPath {}
 
 /// Returns the first reason why `path` is ambiguous. Escapes that are not in the table, such as `%20`, are
 /// content.

@@ -123,12 +123,25 @@ async fn the_log_contains_the_kind_of_ambiguity_and_a_flood_is_one_warning() {
     assert_eq!(text.lines().count(), 100);
     assert!(text.lines().all(|line| line.len() < 500));
     assert!(text.contains("a control character"), "{text}");
+    // A flood of one kind does not hide another kind.
+    ask(&layer, "//admin").await;
+    let text = logs.take();
+    assert!(
+        text.contains("WARN") && text.contains("an empty segment"),
+        "{text}"
+    );
     clock.advance(std::time::Duration::from_secs(10));
+    ask(&layer, &long).await;
     ask(&layer, "/%u002e").await;
     drop(recording);
     let text = logs.text();
+    let warned = |kind: &str| {
+        text.lines()
+            .any(|line| line.contains("WARN") && line.contains(kind))
+    };
     assert!(
-        text.contains("WARN") && text.contains("a %u escape"),
+        warned("a control character") && warned("a %u escape"),
         "{text}"
     );
+    assert!(text.contains("suppressed=99"), "{text}");
 }
