@@ -144,6 +144,7 @@ mod random;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
+mod response_future;
 pub mod session;
 #[allow(dead_code)]
 mod single_flight;

@@ -12,6 +12,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("random", 0),
     ("config_error", 0),
     ("expiring_map", 0),
+    ("response_future", 0),
     ("protocol", 0),
     ("telemetry", 1),
     ("single_flight", 1),
