@@ -8,8 +8,8 @@ use zeroize::Zeroizing;
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
-use crate::flow::SessionRecord;
 use crate::random::RandomError;
+use crate::record::SessionRecord;
 
 /// Why a session cannot be stored in cookies.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
@@ -29,7 +29,7 @@ pub(super) fn seal(
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, SealSessionError> {
     match seal_record(cipher, record) {
-        Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
+        Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
             seal_record(cipher, &record.clone().without_id_token())
         }
         sealed => sealed,

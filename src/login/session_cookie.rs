@@ -1,7 +1,5 @@
 //! Resolves the session of a request from its cookies.
 
-use std::time::Duration;
-
 use http::HeaderValue;
 
 use super::chunks::{self, SealSessionError};
@@ -9,6 +7,7 @@ use super::cookies::{Jar, SESSION};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use super::{events, session_secrets};
+use crate::clock::time_until;
 use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
 use crate::store::StoreError;
 
@@ -139,11 +138,7 @@ impl Settings {
         &self,
         loaded: &LoadedSession,
     ) -> Result<WrittenSessionCookies, SealSessionError> {
-        let remaining = self
-            .manager
-            .latest_expiry(loaded.record())
-            .saturating_sub(self.now());
-        let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
+        let lifetime = time_until(self.manager.latest_expiry(loaded.record()), self.now());
         let names = &self.cipher.names;
         let cookies = match loaded.secret() {
             Some(secret) => vec![(SESSION.to_owned(), secret.to_text().to_string())],

@@ -5,8 +5,8 @@ use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use super::shared::both;
-use crate::flow::SessionRecord;
 use crate::random::RandomError;
+use crate::record::SessionRecord;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
 /// The reason why a session was not created. Nothing of it is left in the store.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, Transaction};
 use crate::login::chunks;
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
@@ -19,6 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::record::SessionRef;
 use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
 use crate::store::StoreError;
 
