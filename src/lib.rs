@@ -142,6 +142,7 @@ mod record;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
+mod response_future;
 pub mod session;
 pub mod store;
 mod telemetry;

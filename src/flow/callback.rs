@@ -6,14 +6,21 @@ use super::error::FlowError;
 use super::settings::Flow;
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
-use crate::protocol::AuthorizationCode;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
+use crate::protocol::{AuthorizationCode, State};
 
 /// A validated authorization response with a code, which can be redeemed in one token request.
 #[derive(Debug)]
 pub(crate) struct AuthorizationGrant {
     pub(super) transaction: Transaction,
     pub(super) code: AuthorizationCode,
+}
+
+impl AuthorizationGrant {
+    /// Returns the state of the login.
+    pub(crate) fn state(&self) -> &State {
+        &self.transaction.state
+    }
 }
 
 impl Flow {

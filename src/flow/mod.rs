@@ -31,6 +31,7 @@ mod token_endpoint;
 mod transaction;
 mod userinfo;
 
+pub(crate) use callback::AuthorizationGrant;
 pub use error::{FlowError, FlowErrorKind};
 pub(crate) use logout::EndSession;
 pub(crate) use redeem::RedemptionOutcome;
