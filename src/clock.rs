@@ -96,6 +96,26 @@ impl BothClocks {
     }
 }
 
+/// Returns the Unix time that is `duration` later, in whole seconds.
+pub(crate) fn seconds_after(time: i64, duration: Duration) -> i64 {
+    time.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Returns the time between two Unix times, or zero if `end` has passed.
+pub(crate) fn time_until(end: i64, now: i64) -> Duration {
+    Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or_default())
+}
+
+/// Converts a Unix time for the public API: at most the end of the year 9999, which every platform can represent.
+pub(crate) fn system_time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
+}
+
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// How far the wall clocks of two replicas may be apart.
+pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
 /// Runs `future` for at most `limit`. Returns `None` if it has not completed by then.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
