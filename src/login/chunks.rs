@@ -18,7 +18,7 @@ pub(super) fn seal(
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, SealSessionError> {
     match seal_record(cipher, record) {
-        Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
+        Err(SealSessionError::TooLarge { .. }) if record.tokens().id_token.is_some() => {
             seal_record(cipher, &record.clone().without_id_token())
         }
         sealed => sealed,
@@ -39,7 +39,10 @@ fn seal_record(
             .map(|name| CookieNames::cost(&cipher.names.full(name), ""))
             .sum::<usize>();
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
-        return Err(SealSessionError::TooLarge(cost));
+        return Err(SealSessionError::TooLarge {
+            bytes: cost,
+            limit: MAX_COOKIE_BYTES,
+        });
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);

@@ -20,7 +20,7 @@ use super::response::{self, LayerResponse};
 use super::service::prepare;
 use super::settings::Settings;
 use crate::protocol::cache;
-use crate::session::{OpenedSession, Session};
+use crate::session::{OpenedSession, Session, SessionTime};
 use crate::store::StoreError;
 
 pin_project! {
@@ -59,7 +59,8 @@ pub(super) struct PendingRequest<S, B> {
 
 type RouteFuture = Pin<Box<dyn Future<Output = LayerResponse> + Send>>;
 pub(super) type PendingRefreshes = Pin<Box<dyn Future<Output = ()> + Send>>;
-type OpeningFuture = Pin<Box<dyn Future<Output = Result<OpenedSession, StoreError>> + Send>>;
+type OpeningFuture =
+    Pin<Box<dyn Future<Output = Result<(OpenedSession, SessionTime), StoreError>> + Send>>;
 
 /// What is added to a response of the inner service.
 pub(super) struct ResponseFinalizer {
@@ -173,13 +174,16 @@ where
     S: Service<Request<B>, Response = Response<R>>,
     R: From<Bytes>,
 {
-    fn resume(mut self, opened: Result<OpenedSession, StoreError>) -> State<S, B, S::Future, R> {
+    fn resume(
+        mut self,
+        opened: Result<(OpenedSession, SessionTime), StoreError>,
+    ) -> State<S, B, S::Future, R> {
         let settings = &self.settings;
         let headers = self.request.headers();
         let prepared = match opened {
-            Ok(opened) => {
+            Ok((opened, now)) => {
                 let jar = Jar::read(headers, &settings.cipher.names);
-                let cookie = settings.resolved(opened, self.names, &jar);
+                let cookie = settings.resolved(opened, now, self.names, &jar);
                 prepare(settings, cookie, self.is_allowed, &mut self.request)
             }
             // If the store is unavailable, the user is neither signed in nor signed out.

@@ -23,7 +23,7 @@ use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::return_to::check_return_to;
-use crate::session::{SessionAdmin, SessionManager};
+use crate::session::{MAX_PER_USER, SessionAdmin, SessionManager};
 use crate::store::{SharedStore, Store};
 
 /// Signs users in with the authorization code flow and adds their [`Session`](crate::Session) to
@@ -281,16 +281,14 @@ impl LoginLayer {
     /// [`with_session_store`](Self::with_session_store) or
     /// [`with_shared_store`](Self::with_shared_store): without a store, sessions cannot be counted.
     pub fn with_max_sessions_per_user(self, max: usize) -> Result<Self, ConfigError> {
-        let manager = SessionManager::clone(&self.settings.manager);
-        let manager =
-            manager
-                .with_max_sessions_per_user(max)
-                .ok_or_else(|| ConfigError::Setting {
-                    setting: "max sessions per user",
-                    value: max.to_string(),
-                    reason: "it must be 1 to 256, and a store must be set before",
-                })?;
-        Ok(self.with_session_manager(|_| manager))
+        if !(1..=MAX_PER_USER).contains(&max) {
+            return Err(ConfigError::Setting {
+                setting: "max sessions per user",
+                value: max.to_string(),
+                reason: "it must be 1 to 256",
+            });
+        }
+        Ok(self.with_session_manager(|manager| manager.with_max_sessions_per_user(max)))
     }
 
     /// Clears the browser's cache and script storage for this origin on sign-out (`Clear-Site-Data:

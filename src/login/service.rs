@@ -66,7 +66,7 @@ where
                 let is_allowed = cookie.session.is_none()
                     || settings.allows(request.method(), request.headers());
                 if is_allowed {
-                    let touch = |loaded| settings.manager.touch_cached(loaded);
+                    let touch = |(loaded, now)| (settings.manager.touch_cached(loaded, &now), now);
                     cookie.session = cookie.session.map(touch);
                 }
                 match prepare(settings, cookie, is_allowed, &mut request) {
@@ -81,12 +81,14 @@ where
                 let is_allowed = settings.allows(request.method(), request.headers());
                 let manager = Arc::clone(&settings.manager);
                 let opening = async move {
-                    Ok(match manager.open_presented(presented).await? {
+                    let now = manager.time();
+                    let opened = match manager.open_presented(presented, &now).await? {
                         OpenedSession::Session(loaded) if is_allowed => {
-                            OpenedSession::Session(manager.touch(loaded).await)
+                            OpenedSession::Session(manager.touch(loaded, &now).await)
                         }
                         other => other,
-                    })
+                    };
+                    Ok((opened, now))
                 };
                 let pending = PendingRequest {
                     settings: Arc::clone(settings),
@@ -123,12 +125,11 @@ pub(super) fn prepare<B>(
         return Err(Box::new(refused));
     }
     let manager = &settings.manager;
-    let session = cookie
-        .session
-        .map(|loaded| Session::new(Arc::clone(manager), loaded));
-    if let Some(session) = &session {
-        session.refresh_proactively();
-    }
+    let session = cookie.session.map(|(loaded, now)| {
+        let session = Session::new(Arc::clone(manager), loaded, &now);
+        session.refresh_proactively(&now);
+        session
+    });
     let pending_refreshes = session.as_ref().and_then(Session::pending_refresh);
     let pending_refreshes = pending_refreshes
         .map(|pending_refreshes| -> PendingRefreshes { Box::pin(pending_refreshes) });

@@ -9,13 +9,16 @@ use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use super::{events, session_secrets};
 use crate::clock::time_until;
-use crate::session::{LoadedSession, OpenedSession, PresentedSessions, SealSessionError};
+use crate::session::{
+    LoadedSession, OpenedSession, PresentedSessions, SealSessionError, SessionTime,
+};
 use crate::store::StoreError;
 
 /// The session of a request, and the cookies to set on its response.
 #[derive(Debug, Default)]
 pub(super) struct SessionCookie {
-    pub(super) session: Option<LoadedSession>,
+    /// With the time at which it was opened.
+    pub(super) session: Option<(LoadedSession, SessionTime)>,
     pub(super) set_cookies: Vec<HeaderValue>,
     /// The names of the cookies that the session is in.
     pub(super) names: SessionCookieNames,
@@ -53,10 +56,13 @@ impl Settings {
         match contents.presented {
             None if !contents.has_invalid => Resolved::Cached(SessionCookie::default()),
             None => Resolved::Cached(self.clear_invalid("invalid", jar)),
-            Some(presented) => match self.manager.cached(presented) {
-                Ok(opened) => Resolved::Cached(self.resolved(opened, names, jar)),
-                Err(presented) => Resolved::NeedsStore(presented, names),
-            },
+            Some(presented) => {
+                let now = self.manager.time();
+                match self.manager.open_cached(presented, &now) {
+                    Ok(opened) => Resolved::Cached(self.resolved(opened, now, names, jar)),
+                    Err(presented) => Resolved::NeedsStore(presented, names),
+                }
+            }
         }
     }
 
@@ -65,8 +71,9 @@ impl Settings {
         match self.resolve_cached(jar) {
             Resolved::Cached(cookie) => Ok(cookie),
             Resolved::NeedsStore(presented, names) => {
-                let opened = self.manager.open_presented(presented).await?;
-                Ok(self.resolved(opened, names, jar))
+                let now = self.manager.time();
+                let opened = self.manager.open_presented(presented, &now).await?;
+                Ok(self.resolved(opened, now, names, jar))
             }
         }
     }
@@ -74,12 +81,13 @@ impl Settings {
     pub(super) fn resolved(
         &self,
         opened: OpenedSession,
+        now: SessionTime,
         names: SessionCookieNames,
         jar: &Jar<'_>,
     ) -> SessionCookie {
         match opened {
             OpenedSession::Session(loaded) => SessionCookie {
-                session: Some(loaded),
+                session: Some((loaded, now)),
                 set_cookies: self.clear_planted(names, jar),
                 names,
             },
@@ -142,7 +150,9 @@ impl Settings {
         loaded: &LoadedSession,
         sealed: &[(String, String)],
     ) -> WrittenSessionCookies {
-        let lifetime = time_until(self.manager.latest_expiry(loaded.record()), self.now());
+        let now = self.manager.time();
+        let end = self.manager.latest_expiry(loaded.record(), &now);
+        let lifetime = time_until(end, now.wall());
         let names = &self.cipher.names;
         let values = sealed
             .iter()

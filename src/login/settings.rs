@@ -65,13 +65,14 @@ impl Settings {
     }
 
     pub(super) fn now(&self) -> i64 {
-        self.manager.now()
+        self.manager.time().wall()
     }
 
     /// Returns the time to compare a timestamp with. A wall clock that was set back does not make
     /// the timestamp younger.
     pub(super) fn now_for(&self, moment: i64) -> i64 {
-        self.manager.now_for(moment)
+        let now = self.manager.time();
+        now.wall().saturating_add(now.rolled_back_since(moment))
     }
 
     /// Returns `value` if it is a path of this origin that may be redirected to. Every target from

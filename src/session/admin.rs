@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::bulk_logout::BulkLogout;
 use super::hooks::EndReason;
 use super::index::{IndexEntry, SessionIndex};
+use super::logout::BulkLogout;
 use super::manager::SessionManager;
 use crate::clock::system_time;
 use crate::record::SessionId;
@@ -107,11 +107,7 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
-        let is_live = match self.0.store() {
-            Some(store) => self.0.is_live(store, id).await?,
-            None => !self.0.local.denylist.contains_id(id),
-        };
-        if is_live {
+        if self.0.is_live(id).await? {
             self.0.end_by_id(id).await?;
             let reason = EndReason::Administrator;
             self.0.notify_ended_unopened(Some(*id), None, reason);
@@ -156,7 +152,7 @@ impl SessionAdmin {
             list,
             sid: None,
             user,
-            issued_until: self.0.now(),
+            issued_until: self.0.time().wall(),
             only_before: false,
             reason: EndReason::Administrator,
         };

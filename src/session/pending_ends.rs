@@ -7,9 +7,8 @@ use std::time::Duration;
 use super::bounded_map::BoundedMap;
 use super::events;
 use super::hooks::EndReason;
-use super::logout::SignOut;
+use super::loaded::PresentedSession;
 use super::manager::SessionManager;
-use super::open::PresentedSession;
 use crate::record::{SessionId, SessionRecord, SessionRef, UserDigest};
 use crate::store::StoreError;
 
@@ -147,8 +146,8 @@ impl SessionManager {
         for (id, end) in pending {
             let expired = self.flow.clock().monotonic() >= end.until;
             if !expired {
-                match self.sign_out_in_store(end.presented).await {
-                    Ok(SignOut::Ended(record)) => {
+                match self.end_presented(end.presented).await {
+                    Ok(Some(record)) => {
                         if end.revoked_generation.is_none() {
                             self.notify_ended(&record, end.reason);
                         }
@@ -159,8 +158,8 @@ impl SessionManager {
                             self.flow.revoke(&record).await;
                         }
                     }
-                    Ok(_) => {}
-                    Err(error) => {
+                    Ok(None) => {}
+                    Err((error, _)) => {
                         outcome = Err(error);
                         if let Some(end) = self.local.pending_ends.lock().ends.get_mut(&id) {
                             end.failures = end.failures.saturating_add(1);

@@ -21,9 +21,7 @@ use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
-use crate::session::{
-    EndReason, LoadedSession, PresentedSession, PresentedSessions, SignInError, SignOut,
-};
+use crate::session::{EndReason, LoadedSession, PresentedSessions, SignInError, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -162,11 +160,7 @@ async fn end_previous_session(
         .into_iter()
         .flat_map(PresentedSessions::into_iter)
     {
-        let is_this = match &presented {
-            PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::Secret(secret) => manager.name_of(secret) == *id,
-        };
-        if is_this {
+        if manager.id_of(&presented) == *id {
             continue;
         }
         // Also one that has expired: a younger cookie of the same session may be on its way.

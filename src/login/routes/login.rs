@@ -44,7 +44,7 @@ async fn start(
             .map_err(|error| LoginRefusal::from(&error))?;
         request.replaces = cookie
             .session
-            .map(|loaded| SessionRef::from(&**loaded.record()));
+            .map(|(loaded, _)| SessionRef::from(&**loaded.record()));
     }
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = LoginRefusal::from(&error);

@@ -13,6 +13,7 @@ use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 use crate::record::SessionRecord;
+use crate::session::SessionTime;
 
 /// A request does not extend the session unless its query has `extend=true`: scripts that poll must
 /// not keep an unattended session alive.
@@ -31,12 +32,12 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
         Some(_) if !settings.allows(&parts.method, &parts.headers) => {
             settings.reject_cross_site(&parts.headers)
         }
-        Some(mut loaded) => {
+        Some((mut loaded, now)) => {
             if wants_extension(parts) {
-                loaded = settings.manager.touch(loaded).await;
+                loaded = settings.manager.touch(loaded, &now).await;
                 cookies.extend(settings.renewed_cookies(&loaded, cookie.names));
             }
-            response::json(&session_info(settings, loaded.record()))
+            response::json(&session_info(settings, loaded.record(), &now))
         }
         None => settings.login_required(RequestKind::Program, &parts.headers, None),
     };
@@ -47,7 +48,7 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     response
 }
 
-fn session_info(settings: &Settings, record: &SessionRecord) -> Value {
+fn session_info(settings: &Settings, record: &SessionRecord, now: &SessionTime) -> Value {
     let mut members = Map::new();
     members.insert("issuer".to_owned(), record.issuer().into());
     members.insert("subject".to_owned(), record.subject().into());
@@ -56,11 +57,11 @@ fn session_info(settings: &Settings, record: &SessionRecord) -> Value {
             members.insert(name.to_owned(), value);
         }
     }
-    let ends_at = settings.manager.ends_at(record);
+    let ends_at = settings.manager.ends_at(record, now);
     members.insert("signed_in_at".to_owned(), record.created_at().into());
     members.insert(
         "expires_at".to_owned(),
-        settings.manager.expires_at(record).into(),
+        settings.manager.expires_at(record, now).into(),
     );
     members.insert("ends_at".to_owned(), ends_at.into());
     Value::Object(members)

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use super::due::RefreshMode;
+use super::due::{RefreshMode, can_refresh};
 use super::error::RefreshError;
 use super::flights::RefreshResult;
 use super::lease::{LEASE_TTL, Lease};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
-use crate::session::backend::{SaveResult, SessionBackend};
 use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
@@ -83,9 +82,7 @@ impl SessionManager {
             if self.is_done(loaded.record(), base, mode)? {
                 return Ok(LeaseOutcome::Done(loaded));
             }
-            let (SessionBackend::SharedCookie(store) | SessionBackend::Store(store)) =
-                &self.backend
-            else {
+            let Some(store) = self.store() else {
                 return Ok(LeaseOutcome::Acquired(loaded, None));
             };
             if let Some(mut lease) = Lease::acquire(store, clock, loaded.record().id()).await? {
@@ -124,7 +121,8 @@ impl SessionManager {
         &self,
         loaded: &LoadedSession,
     ) -> Result<LoadedSession, RefreshError> {
-        self.load(loaded).await?.ok_or(RefreshError::Ended)
+        let newest = self.load(loaded, &self.time()).await?;
+        newest.ok_or(RefreshError::Ended)
     }
 
     /// Reports whether the session needs no refresh. Returns an error if it needs one that is not possible
@@ -135,22 +133,25 @@ impl SessionManager {
         base: u64,
         mode: RefreshMode,
     ) -> Result<bool, RefreshError> {
-        if !self.needs_refresh(record, base, mode) {
+        let now = self.time();
+        if !self.needs_refresh(record, base, mode, &now) {
             return Ok(true);
         }
         let refreshes = &self.local.refreshes;
         if refreshes.rejected.contains(record) {
             return Err(RefreshError::Ended);
         }
-        if !self.can_refresh(record) {
+        if !can_refresh(record, &now) {
             return Err(RefreshError::Expired);
         }
-        let now = self.flow.clock().monotonic();
         // Without room for the result, a rotated refresh token would be lost.
-        if self.is_cookie_only() && !self.has_room_for(record) {
+        if !self.has_room_for(record) {
             return Err(RefreshError::TOO_MANY);
         }
-        match refreshes.backoff.active_failure(record.id(), now) {
+        match refreshes
+            .backoff
+            .active_failure(record.id(), now.monotonic())
+        {
             Some(failure) => Err(failure),
             None => Ok(false),
         }
@@ -237,13 +238,14 @@ impl SessionManager {
         let mut conflicts = 0;
         loop {
             let record = new.applied_to(loaded.record(), generation);
-            let ended = self.has_ended(&record);
-            let current = match self.save(&loaded, record.clone()).await {
-                Ok(SaveResult::Stored(newer)) => {
+            let now = self.time();
+            let ended = self.has_ended(&record, &now);
+            let current = match self.save(&loaded, record.clone(), &now).await {
+                Ok(Some(newer)) => {
                     self.warn_about_rotation(rotated);
                     return Ok(newer);
                 }
-                Ok(SaveResult::Conflict) => self.load(&loaded).await,
+                Ok(None) => self.load(&loaded, &now).await,
                 Err(error) => Err(error),
             };
             match current {
@@ -283,19 +285,15 @@ impl SessionManager {
         if newest.record().tokens().refresh_token != loaded.record().tokens().refresh_token {
             return Ok(newest);
         }
-        match self.backend {
+        if self.is_cookie_only() {
             // Another process may have used the refresh token, and the browser may have that response. So the
             // cookie is not changed, and the access token is used until it expires.
-            SessionBackend::Cookie => {
-                events::refresh_reuse_suspected(error);
-                self.local.refreshes.rejected.insert(loaded.record());
-                Err(RefreshError::Ended)
-            }
-            SessionBackend::SharedCookie(_) | SessionBackend::Store(_) => {
-                events::refresh_token_rejected(error);
-                self.end_after_refresh(&newest).await
-            }
+            events::refresh_reuse_suspected(error);
+            self.local.refreshes.rejected.insert(loaded.record());
+            return Err(RefreshError::Ended);
         }
+        events::refresh_token_rejected(error);
+        self.end_after_refresh(&newest).await
     }
 
     /// If the store fails, the next attempt ends the session, since the refresh token stays invalid.
@@ -310,8 +308,7 @@ impl SessionManager {
 
     /// Warns once, since the reason is the same for all sessions.
     fn warn_about_rotation(&self, rotated: bool) {
-        let is_cookie_only = matches!(self.backend, SessionBackend::Cookie);
-        if rotated && is_cookie_only && self.local.refreshes.is_first_warning() {
+        if rotated && self.is_cookie_only() && self.local.refreshes.is_first_warning() {
             events::rotation_without_store();
         }
     }

@@ -1,6 +1,7 @@
 //! Decides when a session needs new tokens.
 
 use crate::record::SessionRecord;
+use crate::session::clock_rollback::SessionTime;
 use crate::session::manager::SessionManager;
 
 /// How long before its expiry an access token is refreshed, in seconds.
@@ -28,40 +29,42 @@ impl SessionManager {
         record: &SessionRecord,
         base: u64,
         mode: RefreshMode,
+        now: &SessionTime,
     ) -> bool {
         match mode {
-            RefreshMode::Proactive => self.can_refresh(record) && self.now() >= self.due_at(record),
-            RefreshMode::IfExpired => !self.has_valid_token(record),
+            RefreshMode::Proactive => can_refresh(record, now) && now.wall() >= due_at(record, now),
+            RefreshMode::IfExpired => !has_valid_token(record, now),
             RefreshMode::Forced => record.generation() <= base,
         }
     }
+}
 
-    pub(in crate::session) fn has_valid_token(&self, record: &SessionRecord) -> bool {
-        self.now() < self.token_ends_at(record)
-    }
+/// Reports whether the access token has not expired.
+pub(in crate::session) fn has_valid_token(record: &SessionRecord, now: &SessionTime) -> bool {
+    now.wall() < token_ends_at(record, now)
+}
 
-    pub(super) fn can_refresh(&self, record: &SessionRecord) -> bool {
-        let end = record.tokens().refresh_token_expires_at;
-        record.tokens().refresh_token.is_some() && end.is_none_or(|end| self.now() < end)
-    }
+pub(super) fn can_refresh(record: &SessionRecord, now: &SessionTime) -> bool {
+    let tokens = record.tokens();
+    let end = tokens.refresh_token_expires_at;
+    tokens.refresh_token.is_some() && end.is_none_or(|end| now.wall() < end)
+}
 
-    /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
-    /// so that a short-lived token is not refreshed on each request.
-    fn due_at(&self, record: &SessionRecord) -> i64 {
-        let end = self.token_ends_at(record);
-        let since = record.tokens().access_token_since;
-        let life = record
-            .tokens()
-            .access_token_expires_at
-            .saturating_sub(since);
-        end.saturating_sub((REFRESH_WINDOW - jitter(record)).min(life / 2).max(0))
-    }
+/// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
+/// so that a short-lived token is not refreshed on each request.
+fn due_at(record: &SessionRecord, now: &SessionTime) -> i64 {
+    let end = token_ends_at(record, now);
+    let tokens = record.tokens();
+    let since = tokens.access_token_since;
+    let life = tokens.access_token_expires_at.saturating_sub(since);
+    end.saturating_sub((REFRESH_WINDOW - jitter(record)).min(life / 2).max(0))
+}
 
-    /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
-    fn token_ends_at(&self, record: &SessionRecord) -> i64 {
-        let lost = self.rolled_back_since(record.tokens().access_token_since);
-        record.tokens().access_token_expires_at.saturating_sub(lost)
-    }
+/// Returns the expiry of the access token, adjusted for a wall clock that was set back.
+fn token_ends_at(record: &SessionRecord, now: &SessionTime) -> i64 {
+    let tokens = record.tokens();
+    let lost = now.rolled_back_since(tokens.access_token_since);
+    tokens.access_token_expires_at.saturating_sub(lost)
 }
 
 fn jitter(record: &SessionRecord) -> i64 {

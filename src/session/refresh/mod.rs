@@ -11,6 +11,7 @@ mod backoff;
 mod due;
 mod error;
 mod flights;
+mod hook;
 mod lease;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,10 +20,12 @@ use std::time::Duration;
 
 use self::backoff::Backoff;
 use self::due::RefreshMode;
+pub(super) use self::due::has_valid_token;
 pub(super) use self::error::RefreshError;
 use self::flights::RefreshFlights;
 pub(super) use self::flights::RefreshWaiter;
 use super::bounded_map::BoundedMap;
+use super::clock_rollback::SessionTime;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
@@ -84,13 +87,19 @@ impl SessionManager {
 
     /// Starts a refresh if one is due, without waiting for it, since the access token is still valid. Returns
     /// a waiter for callers that need the result.
-    pub(super) fn refresh_proactively(&self, loaded: &LoadedSession) -> Option<RefreshWaiter> {
+    pub(super) fn refresh_proactively(
+        &self,
+        loaded: &LoadedSession,
+        now: &SessionTime,
+    ) -> Option<RefreshWaiter> {
         let record = loaded.record();
         let refreshes = &self.local.refreshes;
-        let now = self.flow.clock().monotonic();
-        if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
+        if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive, now)
             || refreshes.rejected.contains(record)
-            || refreshes.backoff.active_failure(record.id(), now).is_some()
+            || refreshes
+                .backoff
+                .active_failure(record.id(), now.monotonic())
+                .is_some()
         {
             return None;
         }
@@ -99,8 +108,8 @@ impl SessionManager {
 
     /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
     /// token was rejected.
-    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord) -> bool {
-        self.local.refreshes.rejected.contains(record) && !self.has_valid_token(record)
+    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord, now: &SessionTime) -> bool {
+        !has_valid_token(record, now) && self.local.refreshes.rejected.contains(record)
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
@@ -125,8 +134,8 @@ impl SessionManager {
                 .ok_or(RefreshError::TIMED_OUT)?
                 .unwrap_or(Err(RefreshError::ABORTED))?;
             // An attempt that another caller started may have required no refresh for its mode.
-            if is_first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode)
-            {
+            let (base, now) = (loaded.record().generation(), self.time());
+            if is_first || !self.needs_refresh(newest.record(), base, mode, &now) {
                 return Ok(newest);
             }
         }
