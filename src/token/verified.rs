@@ -49,6 +49,8 @@ pub struct VerifiedToken<C = Claims> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
     presented: PresentedToken,
+    /// In seconds since the Unix epoch.
+    validated_at: i64,
 }
 
 impl<C> VerifiedToken<C> {
@@ -56,12 +58,23 @@ impl<C> VerifiedToken<C> {
         token_info: Arc<TokenInfo>,
         claims: Arc<C>,
         presented: PresentedToken,
+        validated_at: i64,
     ) -> Self {
         Self {
             token_info,
             claims,
             presented,
+            validated_at,
         }
+    }
+
+    pub(crate) fn info(&self) -> &TokenInfo {
+        &self.token_info
+    }
+
+    /// Returns when the token was validated, in seconds since the Unix epoch.
+    pub(crate) fn validated_at(&self) -> i64 {
+        self.validated_at
     }
 
     /// Returns the claims as the application's type.
@@ -170,6 +183,7 @@ impl<C> Clone for VerifiedToken<C> {
             token_info: Arc::clone(&self.token_info),
             claims: Arc::clone(&self.claims),
             presented: self.presented.clone(),
+            validated_at: self.validated_at,
         }
     }
 }
