@@ -105,9 +105,7 @@ impl AuthState {
                 "{other_type}"
             );
         }
-        token
-            .map(Some)
-            .ok_or(Refusal::MissingLayer(other_type))
+        token.map(Some).ok_or(Refusal::MissingLayer(other_type))
     }
 
     /// Returns the scheme whose challenge contains an error about the token.
@@ -132,8 +130,22 @@ pub(crate) fn refuse<'a>(
 ) -> Box<Response<()>> {
     let request = request.into();
     match request.extensions.get::<AuthState>() {
-        Some(state) => state.challenge.refuse(refusal, state.used_scheme(), request),
+        Some(state) => state
+            .challenge
+            .refuse(refusal, state.used_scheme(), request),
         None => ChallengeParams::default().refuse(refusal, None, request),
+    }
+}
+
+/// Creates the response that the outer layer of a gRPC call would send, without a call of the application's hook.
+#[cfg(feature = "tonic")]
+pub(crate) fn grpc_response(refusal: Refusal, extensions: &Extensions) -> Box<Response<()>> {
+    let wire_format = super::response::WireFormat::Grpc("application/grpc");
+    match extensions.get::<AuthState>() {
+        Some(state) => state
+            .challenge
+            .respond(refusal, state.used_scheme(), wire_format),
+        None => ChallengeParams::default().respond(refusal, None, wire_format),
     }
 }
 

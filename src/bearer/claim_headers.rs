@@ -171,7 +171,8 @@ fn encode(value: &str, text: &mut String) {
 impl Requirement for ClaimFields {
     fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
         self.strip(&mut head.headers);
-        self.add_claims(head).map_err(|refusal| refuse(refusal, &*head))
+        self.add_claims(head)
+            .map_err(|refusal| refuse(refusal, &*head))
     }
 }
 

@@ -80,7 +80,10 @@ impl Condition {
             }
             Self::Claim { description, check } => {
                 let is_met = check(&*token_info.claims).or_else(|| check(typed_claims()?));
-                (is_met.ok_or(Refusal::MissingLayer(WRONG_TYPE))?, *description)
+                (
+                    is_met.ok_or(Refusal::MissingLayer(WRONG_TYPE))?,
+                    *description,
+                )
             }
         };
         if is_met {

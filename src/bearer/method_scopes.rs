@@ -158,7 +158,8 @@ fn log_not_a_method(path: &str) {
 
 impl Requirement for MethodTable {
     fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
-        self.enforce(head).map_err(|refusal| refuse(refusal, &*head))
+        self.enforce(head)
+            .map_err(|refusal| refuse(refusal, &*head))
     }
 }
 

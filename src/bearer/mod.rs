@@ -142,17 +142,15 @@ mod strip_trailers;
 mod token_source;
 
 pub use ambiguous_paths::RejectAmbiguousPathsLayer;
+#[cfg(feature = "tonic")]
+pub(crate) use auth_state::grpc_response;
 pub(crate) use auth_state::{AuthState, refuse};
 pub use challenge::RefusedRequest;
-#[cfg(feature = "tonic")]
-pub(crate) use challenge::ChallengeParams;
 pub use claim_headers::ClaimHeadersLayer;
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use guard::Guard;
 pub use layer::BearerLayer;
-pub use metadata::{
-    BearerMethod, ResourceMetadata, ResourceMetadataLayer, ServeResourceMetadata,
-};
+pub use metadata::{BearerMethod, ResourceMetadata, ResourceMetadataLayer, ServeResourceMetadata};
 pub use method_scopes::MethodScopesLayer;
 pub use policy::Policy;
 pub use refusal::Refusal;

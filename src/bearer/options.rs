@@ -51,7 +51,11 @@ impl<C> BearerLayer<C> {
         metadata: &ResourceMetadata,
     ) -> Result<Self, ConfigError> {
         // RFC 8707 §2: a client requests a token for `resource`, and receives it with this value in `aud`.
-        if !self.settings().verifier.accepts_resource(metadata.resource()) {
+        if !self
+            .settings()
+            .verifier
+            .accepts_resource(metadata.resource())
+        {
             return Err(ConfigError::Audience {
                 value: metadata.resource().to_owned(),
                 reason: "the resource must equal an audience of the layer byte for byte",

@@ -194,7 +194,9 @@ impl Policy {
         values: impl IntoIterator<Item = &'a str>,
     ) -> Result<Self, ConfigError> {
         let values: Vec<&str> = values.into_iter().collect();
-        self.authentication.get_or_insert_default().add_acr(&values)?;
+        self.authentication
+            .get_or_insert_default()
+            .add_acr(&values)?;
         Ok(self)
     }
 
@@ -209,7 +211,9 @@ impl Policy {
     ///
     /// [`ConfigError::Setting`] if it is less than a second.
     pub fn and_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
-        self.authentication.get_or_insert_default().add_max_age(max_age)?;
+        self.authentication
+            .get_or_insert_default()
+            .add_max_age(max_age)?;
         Ok(self)
     }
 

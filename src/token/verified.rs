@@ -19,7 +19,8 @@ pub(crate) struct TokenInfo {
     pub(crate) claims: Arc<Claims>,
     /// The scopes of a configured claim mapping, which replaces the registered `scope`.
     pub(crate) scopes: Option<ScopeSet>,
-    pub(crate) confirmation: Option<Confirmation>,
+    /// Boxed, because most tokens have none.
+    pub(crate) confirmation: Option<Box<Confirmation>>,
     pub(crate) cache: CacheData,
 }
 
@@ -31,7 +32,11 @@ impl TokenInfo {
     /// Returns the size on the heap including `self`, close to what an allocator counts.
     pub(super) fn heap_bytes(&self) -> usize {
         let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
-        allocated(size_of::<Self>() + 16) + self.claims.heap_bytes() + scopes
+        let confirmation = self.confirmation.as_deref().map_or(0, size_of_val);
+        allocated(size_of::<Self>() + 16)
+            + self.claims.heap_bytes()
+            + scopes
+            + allocated(confirmation)
     }
 }
 

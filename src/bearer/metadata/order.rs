@@ -33,10 +33,7 @@ impl LayerOrder {
     pub(in crate::bearer) fn check(&self, head: &Parts) {
         let method = &head.method;
         if (method == Method::GET || method == Method::HEAD)
-            && matches_address(
-                original_uri(&head.uri, &head.extensions),
-                &self.address,
-            )
+            && matches_address(original_uri(&head.uri, &head.extensions), &self.address)
             && head.extensions.get::<PassedMetadataLayer>().is_none()
         {
             self.warning.write(&self.address);
