@@ -112,6 +112,26 @@ pub(crate) fn unix_seconds(clock: &dyn Clock) -> i64 {
     })
 }
 
+/// Returns the Unix time that is `duration` later, in whole seconds.
+pub(crate) fn seconds_after(time: i64, duration: Duration) -> i64 {
+    time.saturating_add(i64::try_from(duration.as_secs()).unwrap_or(i64::MAX))
+}
+
+/// Returns the time between two Unix times, or zero if `end` has passed.
+pub(crate) fn time_until(end: i64, now: i64) -> Duration {
+    Duration::from_secs(u64::try_from(end.saturating_sub(now)).unwrap_or_default())
+}
+
+/// Converts a Unix time for the public API: at most the end of the year 9999, which every platform can represent.
+pub(crate) fn system_time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
+}
+
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// How far the wall clocks of two replicas may be apart.
+pub(crate) const MAX_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
 /// A point in time on both clocks, for what must not expire early if the wall clock is set forward, nor be valid again
 /// if it is set back: it has passed when both clocks have passed it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,10 +150,9 @@ impl BothClocks {
     }
 
     pub(crate) fn after(self, duration: Duration) -> Self {
-        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         Self {
             monotonic: self.monotonic.saturating_add(duration),
-            wall: self.wall.saturating_add(seconds),
+            wall: seconds_after(self.wall, duration),
         }
     }
 

@@ -141,6 +141,7 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+mod record;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;

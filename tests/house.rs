@@ -21,6 +21,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("issuer", 2),
     ("store", 2),
     ("token", 3),
+    ("record", 3),
     ("bearer", 4),
     ("flow", 4),
     ("session", 5),
