@@ -157,6 +157,7 @@ mod telemetry;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod token;
+mod verification;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
