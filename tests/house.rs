@@ -13,6 +13,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("config_error", 0),
     ("expiring_map", 0),
     ("response_future", 0),
+    ("verification", 0),
     ("protocol", 0),
     ("telemetry", 1),
     ("single_flight", 1),
