@@ -275,11 +275,13 @@ impl LoginLayer {
     /// Sets the maximum number of concurrent sessions per user. A login beyond it ends the oldest
     /// session. Default: 256.
     ///
+    /// Needs [`with_session_store`](Self::with_session_store) or
+    /// [`with_shared_store`](Self::with_shared_store), in any order: without a store, sessions
+    /// cannot be counted, so [`ready`](Self::ready) fails and logins are rejected with 500.
+    ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for 0 or more than 256, and before
-    /// [`with_session_store`](Self::with_session_store) or
-    /// [`with_shared_store`](Self::with_shared_store): without a store, sessions cannot be counted.
+    /// [`ConfigError::Setting`] for 0 or more than 256.
     pub fn with_max_sessions_per_user(self, max: usize) -> Result<Self, ConfigError> {
         if !(1..=MAX_PER_USER).contains(&max) {
             return Err(ConfigError::Setting {
@@ -369,6 +371,7 @@ impl LoginLayer {
     /// code challenge methods without S256, or an endpoint is missing), `Unavailable` if the
     /// metadata cannot be fetched.
     pub async fn ready(&self) -> Result<(), FlowError> {
+        self.settings.manager.check_settings()?;
         self.settings.flow().ready().await
     }
 

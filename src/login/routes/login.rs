@@ -46,6 +46,10 @@ async fn start(
             .session
             .map(|(loaded, _)| SessionRef::from(&**loaded.record()));
     }
+    let manager = &settings.manager;
+    manager
+        .check_settings()
+        .map_err(|error| LoginRefusal::from(&error))?;
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = LoginRefusal::from(&error);
         if error.kind() == FlowErrorKind::Request {

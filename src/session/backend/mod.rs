@@ -11,6 +11,7 @@ use super::clock_rollback::SessionTime;
 use super::error::CreateSessionError;
 use super::loaded::{LoadedSession, OpenedSession, PresentedSession, PresentedSessions};
 use super::manager::{SessionBackend, SessionManager};
+use crate::flow::FlowError;
 use crate::random::RandomError;
 use crate::record::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, SharedStore, StoreError};
@@ -31,6 +32,18 @@ impl SessionManager {
     /// Reports whether the browser has the only durable copy of a session.
     pub(super) fn is_cookie_only(&self) -> bool {
         matches!(self.backend, SessionBackend::Cookie)
+    }
+
+    /// Checks the settings that depend on each other, which may be set in any order.
+    pub(crate) fn check_settings(&self) -> Result<(), FlowError> {
+        match &self.backend {
+            SessionBackend::Cookie if self.max_per_user.is_some() => Err(FlowError::settings(
+                "sessions_not_counted",
+                "with_max_sessions_per_user needs with_session_store or with_shared_store: sessions in cookies alone \
+                 cannot be counted",
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the session of a completed login, which is not stored yet. Its ID is new: an ID from before the
