@@ -5,8 +5,8 @@
 
 use zeroize::Zeroizing;
 
-use super::cookie_cipher::CookieCipher;
-use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
+use super::cookies::Cookies;
+use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
@@ -25,19 +25,19 @@ pub(super) enum SealSessionError {
 /// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
 /// out if it does not fit.
 pub(super) fn seal(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, SealSessionError> {
-    match seal_record(cipher, record) {
+    match seal_record(cookies, record) {
         Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
-            seal_record(cipher, &record.clone().without_id_token())
+            seal_record(cookies, &record.clone().without_id_token())
         }
         sealed => sealed,
     }
 }
 
 fn seal_record(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, SealSessionError> {
     let record = record.to_bytes();
@@ -47,7 +47,7 @@ fn seal_record(
     let cost = length
         + names
             .iter()
-            .map(|name| CookieNames::cost(&cipher.names.full(name), ""))
+            .map(|name| cookies.cost(name, ""))
             .sum::<usize>();
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
         return Err(SealSessionError::TooLarge(cost));
@@ -55,7 +55,7 @@ fn seal_record(
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);
     plain.extend_from_slice(&record);
-    let sealed = cipher.seal(Purpose::Session, SESSION, &plain)?;
+    let sealed = cookies.seal(Purpose::Session, SESSION, &plain)?;
     let mut rest = sealed.as_str();
     Ok(names
         .into_iter()
@@ -79,11 +79,11 @@ pub(super) fn names(count: usize) -> Vec<String> {
 
 /// Opens a session that was stored in `count` cookies.
 pub(super) fn open_chunks(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     text: &str,
     count: usize,
 ) -> Option<SessionRecord> {
-    let plain = cipher.open(Purpose::Session, SESSION, text)?;
+    let plain = cookies.open(Purpose::Session, SESSION, text)?;
     let (&stored_count, record) = plain.split_first()?;
     if usize::from(stored_count) != count {
         return None;
@@ -109,19 +109,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::crypto::CookieKey;
-    use crate::crypto::binding::Binding;
-    use crate::login::cookies::Jar;
-    use crate::random::Random;
-
-    fn cipher() -> CookieCipher {
-        CookieCipher {
-            key: CookieKey::from_bytes(&[7; 32]).unwrap(),
-            random: Random::system(),
-            names: CookieNames::new("shop", false),
-            binding: Binding::new(&["https://id.example.com", "shop"]),
-        }
-    }
+    use crate::login::jar::Jar;
 
     /// A serialized session; the chunk count and the schema version come first.
     fn plain(count: u8, schema: u8) -> Vec<u8> {
@@ -147,14 +135,14 @@ mod tests {
     }
 
     fn open_plain(plain: &[u8]) -> Option<SessionRecord> {
-        let cipher = cipher();
-        let sealed = cipher.seal(Purpose::Session, SESSION, plain).unwrap();
+        let cookies = Cookies::of_test("shop", false);
+        let sealed = cookies.seal(Purpose::Session, SESSION, plain).unwrap();
         let mut headers = HeaderMap::new();
         let field = format!("shop-session={sealed}");
         headers.insert("cookie", HeaderValue::try_from(field).unwrap());
-        let jar = Jar::read(&headers, &cipher.names);
+        let jar = Jar::read(&headers, &cookies);
         jar.one(SESSION)
-            .and_then(|text| open_chunks(&cipher, text, 1))
+            .and_then(|text| open_chunks(&cookies, text, 1))
     }
 
     /// Correctly encrypted, but not a session of this version.

@@ -13,7 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::cookies::Jar;
+use super::jar::Jar;
 use super::presented_cookies::SessionCookieNames;
 use super::refusal::LoginRefusal;
 use super::response::{self, LayerResponse};
@@ -178,7 +178,7 @@ where
         let headers = self.request.headers();
         let prepared = match opened {
             Ok(opened) => {
-                let jar = Jar::read(headers, &settings.cipher.names);
+                let jar = Jar::read(headers, &settings.cookies);
                 let cookie = settings.resolved(opened, self.names, &jar);
                 prepare(settings, cookie, self.is_allowed, &mut self.request)
             }

@@ -11,8 +11,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::misconfigured;
-use super::response::LayerResponse;
+use super::response::{LayerResponse, misconfigured};
 use crate::session::Session;
 
 /// Requires a session; created by [`LoginLayer::required`](super::LoginLayer::required).

@@ -9,7 +9,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::cookies::Jar;
+use super::jar::Jar;
 use super::future::{LoginFuture, PendingRefreshes, PendingRequest, ResponseFinalizer};
 use super::response::LayerResponse;
 use super::routes;
@@ -60,7 +60,7 @@ where
             self.take_inner();
             return LoginFuture::ready(response);
         }
-        let jar = Jar::read(request.headers(), &settings.cipher.names);
+        let jar = Jar::read(request.headers(), &settings.cookies);
         match settings.resolve_cached(&jar) {
             Resolved::Cached(mut cookie) => {
                 let is_allowed = cookie.session.is_none()

@@ -5,10 +5,10 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::chunks::{self, SealSessionError};
-use super::cookies::{Jar, SESSION};
+use super::events;
+use super::jar::{Jar, SESSION};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
-use super::{events, session_secrets};
 use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
 use crate::store::StoreError;
 
@@ -41,8 +41,8 @@ impl Settings {
     /// Returns the sessions in the cookies, ended or not.
     pub(super) fn presented_sessions(&self, jar: &Jar<'_>) -> SessionCookieContents {
         match self.manager.keeps_sessions_in_store() {
-            true => session_secrets::open(jar),
-            false => presented_cookies::open(&self.cipher, jar),
+            true => presented_cookies::read_secrets(jar),
+            false => presented_cookies::open_sessions(&self.cookies, jar),
         }
     }
 
@@ -91,7 +91,7 @@ impl Settings {
     /// Clears cookies that are not part of the session, so that browsers stop sending them.
     fn clear_planted(&self, names: SessionCookieNames, jar: &Jar<'_>) -> Vec<HeaderValue> {
         let planted = jar.session_names().filter(|name| !names.contains(name));
-        planted.filter_map(|name| self.clear(name)).collect()
+        planted.filter_map(|name| self.cookies.clear(name)).collect()
     }
 
     /// Clears the cookies of a session that is invalid, expired or ended. The request continues
@@ -101,7 +101,7 @@ impl Settings {
         let names = jar.session_names();
         SessionCookie {
             session: None,
-            set_cookies: names.filter_map(|name| self.clear(name)).collect(),
+            set_cookies: names.filter_map(|name| self.cookies.clear(name)).collect(),
             names: SessionCookieNames::default(),
         }
     }
@@ -125,7 +125,7 @@ impl Settings {
                 self.manager.note_sent(&newest);
                 let stale = presented.iter();
                 let stale = stale.filter(|name| !written.names.contains(name));
-                let cleared = stale.filter_map(|name| self.clear(&name));
+                let cleared = stale.filter_map(|name| self.cookies.clear(&name));
                 written.values.into_iter().chain(cleared).collect()
             }
             Err(reason) => {
@@ -142,17 +142,16 @@ impl Settings {
         let remaining = self
             .manager
             .latest_expiry(loaded.record())
-            .saturating_sub(self.now());
+            .saturating_sub(self.manager.now());
         let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
-        let names = &self.cipher.names;
         let cookies = match loaded.secret() {
             Some(secret) => vec![(SESSION.to_owned(), secret.to_text().to_string())],
-            None => chunks::seal(&self.cipher, loaded.record())?,
+            None => chunks::seal(&self.cookies, loaded.record())?,
         };
         let values = cookies
             .iter()
             .filter_map(|(name, value)| {
-                names.set(&names.full(name), value, lifetime, self.same_site)
+                self.cookies.set(name, value, lifetime, self.same_site)
             })
             .collect();
         Ok(WrittenSessionCookies {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use serde_json::{Map, Value};
 
 use crate::flow::SessionRecord;
-use crate::login::cookies::Jar;
+use crate::login::jar::Jar;
 use crate::login::navigation::RequestKind;
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
@@ -20,7 +20,7 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return response::method_not_allowed("GET, HEAD");
     }
-    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let jar = Jar::read(&parts.headers, &settings.cookies);
     let cookie = match settings.resolve(&jar).await {
         Ok(cookie) => cookie,
         Err(error) => return settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
