@@ -58,6 +58,44 @@ pub(crate) fn unix_seconds(clock: &dyn Clock) -> i64 {
     })
 }
 
+/// A point in time on both clocks, for what must not expire early if the wall clock is set forward, nor be valid again
+/// if it is set back: it has passed when both clocks have passed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct BothClocks {
+    pub(crate) monotonic: Duration,
+    /// Unix time in seconds.
+    pub(crate) wall: i64,
+}
+
+impl BothClocks {
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self {
+            monotonic: clock.monotonic(),
+            wall: unix_seconds(clock),
+        }
+    }
+
+    pub(crate) fn after(self, duration: Duration) -> Self {
+        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
+        Self {
+            monotonic: self.monotonic.saturating_add(duration),
+            wall: self.wall.saturating_add(seconds),
+        }
+    }
+
+    pub(crate) fn has_passed(self, now: Self) -> bool {
+        self.monotonic <= now.monotonic && self.wall <= now.wall
+    }
+
+    /// Returns the later time of each clock.
+    pub(crate) fn later(self, other: Self) -> Self {
+        Self {
+            monotonic: self.monotonic.max(other.monotonic),
+            wall: self.wall.max(other.wall),
+        }
+    }
+}
+
 /// Runs `future` for at most `limit`. Returns `None` if it has not completed by then.
 pub(crate) async fn within<T>(
     clock: &dyn Clock,
