@@ -12,6 +12,7 @@ use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
 use super::pages::ErrorPage;
 use super::paths::{Route, RoutePaths};
+use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
 use super::service::Login;
 use super::settings::{ErrorPageRenderer, Settings};
@@ -61,6 +62,7 @@ impl LoginLayer {
         let paths = RoutePaths::beside(flow.redirect_uri())?;
         let (random, binding) = (*flow.random(), flow.binding());
         let cookies = Cookies::new(&app, secure, cookie_key.clone(), random, binding);
+        let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             settings: Arc::new(Settings {
@@ -76,7 +78,7 @@ impl LoginLayer {
                 csrf_header: X_CSRF,
                 same_site: SameSite::default(),
                 error_page: None,
-                redemptions: Arc::default(),
+                redemptions: Arc::new(redemptions),
             }),
         })
     }

@@ -53,7 +53,7 @@ where
             self.take_inner();
             return LoginFuture::route(Box::pin(response));
         }
-        if settings.is_post_logout_path(request.uri().path())
+        if settings.post_logout_path.as_deref() == Some(request.uri().path())
             && let Some(response) =
                 routes::return_from_server(settings, request.uri(), request.headers())
         {

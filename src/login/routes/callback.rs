@@ -145,8 +145,7 @@ async fn finish(
                     }
                 }
             };
-            let clock = settings.flow().clock();
-            settings.redemptions.once(&state, clock, redeem).await
+            settings.redemptions.once(&state, redeem).await
         }
         // Detected without a token request, so callers can cause it at no cost: do not cache it.
         Err(error) => redemptions::Redemption::Completed(Arc::new(Err(error.into()))),
