@@ -9,28 +9,24 @@ use super::cookies::Cookies;
 use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
-use crate::random::RandomError;
+use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 
-/// Why a session cannot be stored in cookies.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum SealSessionError {
-    #[error(
-        "a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store"
-    )]
-    TooLarge(usize),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
+/// The cookies of a session: suffixes and values.
+pub(super) type SealedCookies = Vec<(String, String)>;
 
-/// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
+/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token is left
 /// out if it does not fit.
 pub(super) fn seal(
     cookies: &Cookies,
-    record: &SessionRecord,
-) -> Result<Vec<(String, String)>, SealSessionError> {
+    loaded: &LoadedSession,
+) -> Result<SealedCookies, SealSessionError> {
+    if let Some(secret) = loaded.secret() {
+        return Ok(vec![(SESSION.to_owned(), secret.to_text().to_string())]);
+    }
+    let record = loaded.record();
     match seal_record(cookies, record) {
         Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
-            seal_record(cookies, &record.clone().without_id_token())
+            seal_record(cookies, &SessionRecord::clone(record).without_id_token())
         }
         sealed => sealed,
     }
@@ -39,7 +35,7 @@ pub(super) fn seal(
 fn seal_record(
     cookies: &Cookies,
     record: &SessionRecord,
-) -> Result<Vec<(String, String)>, SealSessionError> {
+) -> Result<SealedCookies, SealSessionError> {
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK_BYTES);
@@ -49,7 +45,7 @@ fn seal_record(
             .iter()
             .map(|name| cookies.cost(name, ""))
             .sum::<usize>();
-    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
+    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
         return Err(SealSessionError::TooLarge(cost));
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
@@ -68,7 +64,7 @@ fn seal_record(
 }
 
 /// Returns the names of `count` cookies of a session, without prefix.
-pub(super) fn names(count: usize) -> Vec<String> {
+fn names(count: usize) -> Vec<String> {
     match count {
         1 => vec![SESSION.to_owned()],
         _ => (0..count)
@@ -78,11 +74,7 @@ pub(super) fn names(count: usize) -> Vec<String> {
 }
 
 /// Opens a session that was stored in `count` cookies.
-pub(super) fn open_chunks(
-    cookies: &Cookies,
-    text: &str,
-    count: usize,
-) -> Option<SessionRecord> {
+pub(super) fn open_chunks(cookies: &Cookies, text: &str, count: usize) -> Option<SessionRecord> {
     let plain = cookies.open(Purpose::Session, SESSION, text)?;
     let (&stored_count, record) = plain.split_first()?;
     if usize::from(stored_count) != count {
@@ -91,17 +83,13 @@ pub(super) fn open_chunks(
     SessionRecord::from_bytes(record)
 }
 
-/// Limit on all session cookies together, names included, as a request carries them. With the
-/// transaction cookies they stay below 8 KiB, at which proxies reject header fields.
-const MAX_BYTES: usize = 5 * 1024 - 64;
-
 /// A value of this length fits, with name and attributes, into 4093 bytes, the smallest limit among
 /// browsers.
 const CHUNK_BYTES: usize = 3800;
 
-const _: () = assert!(MAX_BYTES.div_ceil(CHUNK_BYTES) + 1 == SESSION_NAMES.len());
+const _: () = assert!(MAX_COOKIE_BYTES.div_ceil(CHUNK_BYTES) + 1 == SESSION_NAMES.len());
 
-/// The number of chunks that a request may present; more than `MAX_BYTES` can need.
+/// The number of chunks that a request may present; more than `MAX_COOKIE_BYTES` can need.
 pub(super) const MAX_CHUNKS: usize = 8;
 
 #[cfg(test)]

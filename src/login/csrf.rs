@@ -1,8 +1,8 @@
 //! Protection against cross-site request forgery: a request may use the session only if it comes
 //! from a page of this application (RFC 10017 §6.1.3.3).
 
-use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::Method;
+use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
 
 use super::navigation::{
     FieldValue, RequestKind, SEC_FETCH_DEST, SEC_FETCH_SITE, has_cross_origin, request_kind, single,

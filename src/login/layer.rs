@@ -380,11 +380,6 @@ impl LoginLayer {
         &self.settings.manager
     }
 
-    #[cfg(test)]
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.settings));
         self

@@ -102,6 +102,7 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
+mod admit;
 mod chunks;
 mod context;
 mod cookies;
@@ -129,13 +130,14 @@ mod settings;
 mod transactions;
 
 pub use crate::flow::{FlowError, FlowErrorKind};
+pub use crate::response_future::ResponseFuture;
 pub(crate) use context::LoginContext;
 pub use cookies::SameSite;
 pub use csrf::Csrf;
 pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use pages::ErrorPage;
-pub use required::{Required, RequiredFuture, RequiredLayer};
+pub use required::{Required, RequiredLayer};
 pub(crate) use response::misconfigured;
 pub use service::Login;
 

@@ -192,8 +192,7 @@ mod tests {
         // Callbacks that arrive later do not overtake.
         taken.pop();
         assert!(poll(&mut waiting(&permits)).is_pending());
-        queue.remove(3);
-        queue.remove(0);
+        drop((queue.remove(3), queue.remove(0)));
         assert_eq!(served(&mut queue, &mut granted), [0]);
         drop((queue, granted, taken));
         assert_eq!(permits.free.available_permits(), MAX_REQUESTS);

@@ -17,46 +17,22 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use super::chunks::SealSessionError;
+use super::chunks::SealedCookies;
 use super::redemption_permits::{RedemptionPermit, RedemptionPermits};
 use crate::clock::{BothClocks, SharedClock};
 use crate::crypto::digest::sha256;
 use crate::expiring_map::ExpiringMap;
-use crate::flow::{FlowError, Transaction};
+use crate::flow::Transaction;
 use crate::protocol::State;
-use crate::session::{CreateSessionError, LoadedSession, LoginRejection};
+use crate::session::{LoadedSession, SignInError};
 use crate::single_flight::{NewFlight, SingleFlight};
-use crate::store::StoreError;
 use crate::sync::Mutex;
 
-/// The result of a callback: a session, or an error.
-pub(super) type RedemptionResult = Arc<Result<LoadedSession, SignInError>>;
+/// The result of a callback: a session with its cookies, or an error.
+pub(super) type RedemptionResult = Arc<Result<SignedIn, SignInError>>;
 
-/// Why a callback created no session.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error(transparent)]
-pub(super) enum SignInError {
-    Flow(#[from] FlowError),
-    /// Too many callbacks wait for their token request. No request was sent.
-    #[error("too many callbacks wait for their token request")]
-    Busy,
-    /// Another replica has redeemed the state.
-    #[error("the state is used")]
-    Used,
-    /// The state could not be consumed in the store. No request was sent.
-    Store(#[from] StoreError),
-    LoginRejection(#[from] LoginRejection),
-    CreateSessionError(#[from] CreateSessionError),
-    SealSessionError(#[from] SealSessionError),
-}
-
-impl SignInError {
-    /// Returns whether the code was certainly neither sent nor consumed, so that the callback can
-    /// be repeated.
-    pub(super) fn can_be_repeated(&self) -> bool {
-        matches!(self, Self::Busy | Self::Store(StoreError::Full))
-    }
-}
+/// A new session, and its cookies.
+pub(super) type SignedIn = (LoadedSession, SealedCookies);
 
 /// The response of the cache to one more request with the same state.
 #[derive(Debug)]
@@ -74,6 +50,13 @@ pub(super) struct RedemptionCache {
     finished: Arc<Mutex<FinishedRedemptions>>,
     permits: RedemptionPermits,
     clock: SharedClock,
+}
+
+/// The place of a redemption in the queue for permits.
+pub(super) struct PermitRequest {
+    permits: RedemptionPermits,
+    clock: SharedClock,
+    flight: NewFlight<RedemptionResult>,
 }
 
 /// A truncated digest of the state.
@@ -108,32 +91,28 @@ impl RedemptionCache {
         }
     }
 
-    /// Runs `work` for this state when a permit is free, unless it ran before or is running.
+    /// Redeems the code of this state, unless that was done before or is being done.
     pub(super) async fn once<F>(
         &self,
         state: &State,
-        work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
+        redeem: impl FnOnce(PermitRequest) -> F,
     ) -> Redemption
     where
-        F: Future<Output = Result<LoadedSession, SignInError>> + Send + 'static,
+        F: Future<Output = Result<SignedIn, SignInError>> + Send + 'static,
     {
         let key = key(state);
-        let (permits, clock) = (self.permits.clone(), Arc::clone(&self.clock));
-        let start = |flight: NewFlight<RedemptionResult>| {
-            self.finished.lock().begin(key, BothClocks::now(&*clock))?;
-            let redemption = async move {
-                // If all requests for this state are gone before the code was sent, other callbacks
-                // get the permit.
-                let permit = permits.acquire(&*clock, flight.abandoned()).await;
-                Arc::new(match permit {
-                    Some(permit) => work(permit).await,
-                    None => Err(SignInError::Busy),
-                })
-            };
-            // Events of the login belong to the span of the request that caused it.
-            Ok(redemption.in_current_span())
-        };
         let (finished, clock) = (Arc::clone(&self.finished), Arc::clone(&self.clock));
+        let start = |flight| {
+            let now = BothClocks::now(&*self.clock);
+            self.finished.lock().begin(key, now)?;
+            let redemption = redeem(PermitRequest {
+                permits: self.permits.clone(),
+                clock: Arc::clone(&self.clock),
+                flight,
+            });
+            // Events of the login belong to the span of the request that caused it.
+            Ok(async move { Arc::new(redemption.await) }.in_current_span())
+        };
         let store = move |result: &RedemptionResult| {
             let mut redemptions = finished.lock();
             redemptions.end(key, result, BothClocks::now(&*clock));
@@ -146,6 +125,15 @@ impl RedemptionCache {
                 .map_or(Redemption::Aborted, Redemption::Completed),
             Err(known) => known,
         }
+    }
+}
+
+impl PermitRequest {
+    /// Waits for a permit, at most while a request waits for the redemption: if all of them are
+    /// gone before the code was sent, other callbacks get the permit.
+    pub(super) async fn wait(self) -> Option<RedemptionPermit> {
+        let abandoned = self.flight.abandoned();
+        self.permits.acquire(&*self.clock, abandoned).await
     }
 }
 
@@ -181,7 +169,11 @@ impl FinishedRedemptions {
     fn remove_expired(&mut self, now: BothClocks) {
         for kind in [&mut self.sessions, &mut self.failures] {
             kind.results.remove_expired(now.monotonic);
-            while kind.used.pop_first_if(|until| until.has_passed(now)).is_some() {}
+            while kind
+                .used
+                .pop_first_if(|until| until.has_passed(now))
+                .is_some()
+            {}
         }
     }
 
@@ -196,7 +188,10 @@ impl FinishedRedemptions {
 
     fn next_expiry(&self) -> Option<Duration> {
         let kinds = [&self.sessions, &self.failures];
-        kinds.iter().filter_map(|kind| kind.results.next_expiry()).min()
+        kinds
+            .iter()
+            .filter_map(|kind| kind.results.next_expiry())
+            .min()
     }
 }
 
@@ -260,6 +255,7 @@ mod tests {
 
     use super::*;
     use crate::clock::{Clock, Sleep};
+    use crate::flow::FlowError;
     use crate::protocol::authorization_response::AuthorizationResponse;
 
     /// A monotonic clock that the test sets.
@@ -300,7 +296,7 @@ mod tests {
         ))
     }
 
-    type CachedResult = Result<LoadedSession, SignInError>;
+    type CachedResult = Result<SignedIn, SignInError>;
 
     /// Returns a weak reference to the cached result of a failed login.
     async fn fail(cache: &RedemptionCache, name: &str) -> Weak<CachedResult> {
@@ -363,7 +359,9 @@ mod tests {
         let again = cache.once(&aborted, |_| async { panic!("twice") });
         assert!(matches!(again.await, Redemption::AlreadyRedeemed));
         for _ in 0..2 {
-            let busy = cache.once(&busy, |_| async { Err(SignInError::Busy) }).await;
+            let busy = cache
+                .once(&busy, |_| async { Err(SignInError::Busy) })
+                .await;
             assert!(matches!(busy, Redemption::Completed(_)));
             assert_eq!(cache.finished.lock().failures.results.len(), 0);
         }
@@ -376,7 +374,10 @@ mod tests {
             monotonic: Duration::ZERO,
             wall: 1_800_000_000,
         };
-        finished.sessions.used.insert([9; 16], (), now.after(ENTRY_TTL));
+        finished
+            .sessions
+            .used
+            .insert([9; 16], (), now.after(ENTRY_TTL));
         let failure: RedemptionResult = Arc::new(Err(failure()));
         for n in 0..2 * MAX_ENTRIES {
             let mut key = [0; 16];

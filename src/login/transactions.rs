@@ -80,8 +80,8 @@ pub(super) fn add(
         }
     }
     pending.sort_by_key(|login| (login.by_person, login.started_at));
-    let mut bytes = cookies.cost(&name, &value)
-        + pending.iter().map(|login| login.cost).sum::<usize>();
+    let mut bytes =
+        cookies.cost(&name, &value) + pending.iter().map(|login| login.cost).sum::<usize>();
     let mut evicted = 0;
     while pending.len() - evicted >= MAX_PENDING || (bytes > MAX_BYTES && evicted < pending.len()) {
         bytes -= pending[evicted].cost;
@@ -143,4 +143,3 @@ const MAX_BYTES: usize = 3 * 1024 - 64;
 /// Limit on the `Set-Cookie` fields of a response, so that it stays below the 4 KiB header buffers
 /// of proxies. Remaining cookies are cleared with the next login.
 const MAX_SET_COOKIE_BYTES: usize = 4 * 1024 - 64;
-

@@ -15,10 +15,10 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::clock::within;
+use crate::login::events;
 use crate::login::form::{read_form, single};
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
-use crate::login::events;
 use crate::session::EndSessionError;
 use crate::token::logout_token::{self, LogoutTokenError};
 

@@ -6,21 +6,20 @@
 use std::sync::Arc;
 
 use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode};
+use http::{Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
-use crate::login::chunks;
+use crate::flow::{FlowError, FlowErrorKind, SessionRef, Transaction};
 use crate::login::cookies::SameSite;
 use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES};
-use crate::login::navigation;
-use crate::login::redemptions::{self, SignInError};
+use crate::login::navigation::{is_document_request, is_prefetch};
+use crate::login::redemptions::{PermitRequest, Redemption, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
-use crate::login::{events, pages};
+use crate::login::{chunks, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
+use crate::session::{EndReason, PresentedSession, PresentedSessions, SignInError, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -39,7 +38,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let reject = |refusal: &LoginRefusal| settings.reject(headers, refusal, None);
 
     // A script, a frame or a prefetch cannot complete a login, and must not use it up.
-    if !navigation::is_document_request(headers) || navigation::is_prefetch(headers) {
+    if !is_document_request(headers) || is_prefetch(headers) {
         return reject(&NOT_A_NAVIGATION);
     }
     let query = parts.uri.query().unwrap_or_default();
@@ -50,12 +49,26 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
     let jar = Jar::read(headers, &settings.cookies);
     let now = |started_at| settings.manager.now_for(started_at);
     let lookup = transactions::find(&settings.cookies, &jar, authorization.state(), now);
-    let (name, transaction) = match lookup {
-        TransactionLookup::Found(name, transaction) => (name, *transaction),
+    let (mut response, name) = match lookup {
+        TransactionLookup::Found(name, transaction) => {
+            let target = transaction.return_to.clone();
+            // Check the target again: the configuration may have changed since it was encrypted.
+            let target = settings.return_to(&target);
+            let target = target.unwrap_or(&settings.default_return_to);
+            match complete(settings, &jar, *transaction, authorization, target).await {
+                Ok(response) => (response, name),
+                Err(Rejection::Used(refusal)) => {
+                    (settings.reject(headers, &refusal, Some(target)), name)
+                }
+                Err(Rejection::CanBeRepeated(refusal)) => {
+                    return settings.reject(headers, &refusal, Some(target));
+                }
+            }
+        }
         // Without a transaction cookie of this browser there is no session: login CSRF (RFC 6749
         // §10.12).
         TransactionLookup::Missing => {
-            return match settings.resolve(&jar).await {
+            return match settings.session(headers, false).await {
                 // The back button after a successful login.
                 Ok(cookie) if cookie.session.is_some() => {
                     response::redirect(&settings.default_return_to)
@@ -65,131 +78,81 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
             };
         }
         // Expired, or not written by this layer.
-        TransactionLookup::Invalid(name) => {
-            let mut response = reject(&EXPIRED);
-            clear(settings, &mut response, &name);
-            return response;
-        }
+        TransactionLookup::Invalid(name) => (reject(&EXPIRED), name),
     };
-    match finish(settings, parts, &jar, transaction, authorization).await {
-        CallbackOutcome::Used(mut response) => {
-            // The transaction is used, whatever the result.
-            clear(settings, &mut response, &name);
-            response
-        }
-        CallbackOutcome::CanBeRepeated(response) => response,
-    }
+    // The transaction is used, whatever the result.
+    response::add_cookies(response.headers_mut(), settings.cookies.clear(&name));
+    response
 }
 
-/// The response to a callback with a transaction.
-enum CallbackOutcome {
-    Used(LayerResponse),
+/// Why a callback with a transaction is rejected.
+enum Rejection {
+    Used(LoginRefusal),
     /// The code was not sent. The browser keeps its transaction, so a reload continues the login.
-    CanBeRepeated(LayerResponse),
+    CanBeRepeated(LoginRefusal),
 }
 
-async fn finish(
+/// Completes the login of a transaction.
+async fn complete(
     settings: &Settings,
-    parts: &Parts,
     jar: &Jar<'_>,
     transaction: Transaction,
     authorization: AuthorizationResponse,
-) -> CallbackOutcome {
-    // Check the target again: the configuration may have changed since it was encrypted.
-    let target = settings
-        .return_to(&transaction.return_to)
-        .unwrap_or(&settings.default_return_to)
-        .to_owned();
-    let state = transaction.state.clone();
+    target: &str,
+) -> Result<LayerResponse, Rejection> {
     let replaces = transaction.replaces;
-    let outcome = match settings.flow().accept(transaction, authorization).await {
+    let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
-            let (manager, claimed) = (Arc::clone(&settings.manager), state.clone());
-            let cookies = settings.cookies.clone();
-            let redeem = move |permit| async move {
-                let Some(claim) = manager.consume_state(&claimed).await? else {
-                    return Err(SignInError::Used);
-                };
-                let tokens = match manager.flow().redeem(&grant).await {
-                    Ok(tokens) => tokens,
-                    Err(failure) => {
-                        // The state of a code that may have been redeemed stays consumed until it
-                        // expires.
-                        if failure.outcome == RedemptionOutcome::Refused {
-                            manager.shorten_consumed_state(claim).await;
-                        }
-                        return Err(failure.error.into());
-                    }
-                };
-                // The rest needs no permit.
-                drop(permit);
-                let record = manager.flow().complete(grant, tokens).await?;
-                let record = manager.admit(record).await?;
-                // A session that does not fit into cookies is not created: it could never be ended.
-                if !manager.keeps_sessions_in_store()
-                    && let Err(error) = chunks::seal(&cookies, &record)
-                {
-                    manager.flow().revoke(&record).await;
-                    return Err(error.into());
-                }
-                match manager.begin(record.clone()).await {
-                    Ok(session) => {
-                        let client_id = manager.flow().client().id();
-                        events::login_succeeded(record.id(), record.issuer(), client_id);
-                        Ok(session)
-                    }
-                    // Its tokens will never be used.
-                    Err(error) => {
-                        manager.flow().revoke(&record).await;
-                        Err(error.into())
-                    }
-                }
+            let (manager, cookies) = (Arc::clone(&settings.manager), settings.cookies.clone());
+            let state = grant.state().clone();
+            let sign_in = |permit: PermitRequest| async move {
+                let seal = |new: &_| chunks::seal(&cookies, new);
+                let signed_in = manager.sign_in(grant, permit.wait(), seal).await?;
+                let (record, client_id) = (signed_in.0.record(), manager.flow().client().id());
+                events::login_succeeded(record.id(), record.issuer(), client_id);
+                Ok(signed_in)
             };
-            settings.redemptions.once(&state, redeem).await
+            settings.redemptions.once(&state, sign_in).await
         }
         // Detected without a token request, so callers can cause it at no cost: do not cache it.
-        Err(error) => redemptions::Redemption::Completed(Arc::new(Err(error.into()))),
+        Err(error) => Redemption::Completed(Arc::new(Err(error.into()))),
     };
-    let reject = |refusal: &LoginRefusal| settings.reject(&parts.headers, refusal, Some(&target));
-    let outcome = match outcome {
-        redemptions::Redemption::Completed(outcome) => outcome,
-        redemptions::Redemption::AlreadyRedeemed => return CallbackOutcome::Used(reject(&USED)),
-        redemptions::Redemption::Aborted => return CallbackOutcome::Used(reject(&ABORTED)),
+    let result = match redemption {
+        Redemption::Completed(result) => result,
+        Redemption::AlreadyRedeemed => return Err(Rejection::Used(USED)),
+        Redemption::Aborted => return Err(Rejection::Used(ABORTED)),
     };
-    CallbackOutcome::Used(match outcome.as_ref() {
-        Ok(session) => match end_previous_session(settings, jar, session, replaces).await {
-            Ok(()) => {
-                sign_in(settings, jar, session, &target).unwrap_or_else(|refusal| reject(&refusal))
+    match result.as_ref() {
+        Ok(signed_in) => {
+            let ended = end_previous_session(settings, jar, signed_in, replaces).await;
+            ended.map_err(|error| Rejection::Used(LoginRefusal::from(&error)))?;
+            // A cached result must not restore a session that has ended since.
+            if settings.manager.is_denied(signed_in.0.record()) {
+                return Err(Rejection::Used(USED));
             }
-            Err(error) => reject(&LoginRefusal::from(&error)),
-        },
-        Err(error) if error.can_be_repeated() => {
-            return CallbackOutcome::CanBeRepeated(reject(&LoginRefusal::from(error)));
+            Ok(sign_in(settings, jar, signed_in, target))
         }
         // A silent login without a session at the authorization server is an expected result
         // (OpenID Connect Core §3.1.2.6).
         Err(SignInError::Flow(error)) if error.kind() == FlowErrorKind::NotSignedIn => {
             events::silent_login_failed();
-            response::redirect(&target)
+            Ok(response::redirect(target))
         }
-        Err(error) => reject(&LoginRefusal::from(error)),
-    })
+        Err(error) if error.can_be_repeated() => Err(Rejection::CanBeRepeated(error.into())),
+        Err(error) => Err(Rejection::Used(error.into())),
+    }
 }
 
 /// Ends the previous session of this browser, so that no copy of its cookie stays valid.
 async fn end_previous_session(
     settings: &Settings,
     jar: &Jar<'_>,
-    session: &LoadedSession,
+    (session, _): &SignedIn,
     replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
     let (manager, id) = (&settings.manager, session.record().id());
-    for presented in settings
-        .presented_sessions(jar)
-        .presented
-        .into_iter()
-        .flat_map(PresentedSessions::into_iter)
-    {
+    let presented = settings.presented_sessions(jar).presented.into_iter();
+    for presented in presented.flat_map(PresentedSessions::into_iter) {
         let is_this = match &presented {
             PresentedSession::Record(record) => record.id() == id,
             PresentedSession::Secret(secret) => manager.name_of(secret) == *id,
@@ -210,44 +173,31 @@ async fn end_previous_session(
     Ok(())
 }
 
+/// Returns the response that sets the cookies of a new session.
 fn sign_in(
     settings: &Settings,
     jar: &Jar<'_>,
-    session: &LoadedSession,
+    (session, sealed): &SignedIn,
     target: &str,
-) -> Result<LayerResponse, LoginRefusal> {
-    // A cached result must not restore a session that has ended since.
-    if settings.manager.is_denied(session.record()) {
-        return Err(USED);
-    }
-    let mut cookies = settings.session_cookies(session)?;
-    let written = cookies.names;
+) -> LayerResponse {
     // Clear what is not overwritten: older chunks, and planted cookies. A Strict cookie is not sent
     // with this request, so clear its names without seeing them.
-    let mut stale: Vec<&str> = jar.session_names().collect();
+    let mut others: Vec<&str> = jar.session_names().collect();
     if settings.same_site == SameSite::Strict {
-        stale.extend(SESSION_NAMES.iter().filter(|&name| !jar.has(name)));
+        others.extend(SESSION_NAMES.iter().filter(|&name| !jar.has(name)));
     }
     // The cookie of an unfinished sign-out would not fit beside a large session.
-    stale.extend(jar.has(LOGOUT).then_some(LOGOUT));
-    for name in stale {
-        if !written.iter().any(|new| new == name) {
-            cookies.values.extend(settings.cookies.clear(name));
-        }
-    }
+    others.extend(jar.has(LOGOUT).then_some(LOGOUT));
+    let others = others.into_iter().map(str::to_owned);
     let mut response = match settings.same_site {
         SameSite::Strict => {
             response::html(StatusCode::OK, pages::signed_in(target), pages::policy())
         }
         SameSite::Lax => response::redirect(target),
     };
-    response::add_cookies(response.headers_mut(), cookies.values);
-    Ok(response)
-}
-
-fn clear(settings: &Settings, response: &mut LayerResponse, name: &str) {
-    let cookie: Option<HeaderValue> = settings.cookies.clear(name);
-    response::add_cookies(response.headers_mut(), cookie);
+    let cookies = settings.session_cookies(session, sealed, others);
+    response::add_cookies(response.headers_mut(), cookies);
+    response
 }
 
 const NOT_A_NAVIGATION: LoginRefusal = LoginRefusal::new(

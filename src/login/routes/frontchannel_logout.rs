@@ -8,9 +8,9 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
+use crate::login::events;
 use crate::login::form::single;
 use crate::login::jar::Jar;
-use crate::login::events;
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;

@@ -37,10 +37,8 @@ async fn start(
     let jar = Jar::read(&parts.headers, &settings.cookies);
     // A Strict cookie is sent with this request, but not with the callback.
     if settings.same_site == SameSite::Strict {
-        let cookie = settings
-            .resolve(&jar)
-            .await
-            .map_err(|error| LoginRefusal::from(&error))?;
+        let cookie = settings.session(&parts.headers, false).await;
+        let cookie = cookie.map_err(|error| LoginRefusal::from(&error))?;
         request.replaces = cookie
             .session
             .map(|loaded| SessionRef::from(&**loaded.record()));

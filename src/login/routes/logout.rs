@@ -75,7 +75,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     let jar = Jar::read(&parts.headers, &settings.cookies);
     // Every navigation has the Lax cookie, so without it the user is not signed in.
     if settings.same_site == SameSite::Lax {
-        match settings.resolve(&jar).await {
+        match settings.session(&parts.headers, false).await {
             // With an invalid cookie, the confirmation page is shown; the POST reports the result.
             Ok(cookie)
                 if cookie.session.is_none() && !settings.presented_sessions(&jar).has_invalid =>
