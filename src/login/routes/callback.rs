@@ -57,10 +57,10 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
             let target = target.unwrap_or(&settings.default_return_to);
             match complete(settings, &jar, *transaction, authorization, target).await {
                 Ok(response) => (response, name),
-                Err(Rejection::Used(refusal)) => {
+                Err(CallbackRejection::Used(refusal)) => {
                     (settings.reject(headers, &refusal, Some(target)), name)
                 }
-                Err(Rejection::CanBeRepeated(refusal)) => {
+                Err(CallbackRejection::CanBeRepeated(refusal)) => {
                     return settings.reject(headers, &refusal, Some(target));
                 }
             }
@@ -86,7 +86,7 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
 }
 
 /// Why a callback with a transaction is rejected.
-enum Rejection {
+enum CallbackRejection {
     Used(LoginRefusal),
     /// The code was not sent. The browser keeps its transaction, so a reload continues the login.
     CanBeRepeated(LoginRefusal),
@@ -99,7 +99,7 @@ async fn complete(
     transaction: Transaction,
     authorization: AuthorizationResponse,
     target: &str,
-) -> Result<LayerResponse, Rejection> {
+) -> Result<LayerResponse, CallbackRejection> {
     let replaces = transaction.replaces;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
@@ -119,16 +119,16 @@ async fn complete(
     };
     let result = match redemption {
         Redemption::Completed(result) => result,
-        Redemption::AlreadyRedeemed => return Err(Rejection::Used(USED)),
-        Redemption::Aborted => return Err(Rejection::Used(ABORTED)),
+        Redemption::AlreadyRedeemed => return Err(CallbackRejection::Used(USED)),
+        Redemption::Aborted => return Err(CallbackRejection::Used(ABORTED)),
     };
     match result.as_ref() {
         Ok(signed_in) => {
             let ended = end_previous_session(settings, jar, signed_in, replaces).await;
-            ended.map_err(|error| Rejection::Used(LoginRefusal::from(&error)))?;
+            ended.map_err(|error| CallbackRejection::Used(LoginRefusal::from(&error)))?;
             // A cached result must not restore a session that has ended since.
             if settings.manager.is_denied(signed_in.0.record()) {
-                return Err(Rejection::Used(USED));
+                return Err(CallbackRejection::Used(USED));
             }
             Ok(sign_in(settings, jar, signed_in, target))
         }
@@ -138,8 +138,10 @@ async fn complete(
             events::silent_login_failed();
             Ok(response::redirect(target))
         }
-        Err(error) if error.can_be_repeated() => Err(Rejection::CanBeRepeated(error.into())),
-        Err(error) => Err(Rejection::Used(error.into())),
+        Err(error) if error.can_be_repeated() => {
+            Err(CallbackRejection::CanBeRepeated(error.into()))
+        }
+        Err(error) => Err(CallbackRejection::Used(error.into())),
     }
 }
 
