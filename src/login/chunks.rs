@@ -3,6 +3,8 @@
 //! The chunk count is part of the encrypted record, so a missing, foreign or swapped chunk does not
 //! open.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
 use super::cookies::Cookies;
@@ -11,8 +13,8 @@ use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
 use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 
-/// The cookies of a session: suffixes and values.
-pub(super) type SealedCookies = Vec<(String, String)>;
+/// The cookies of a session: suffixes and values, which are credentials.
+pub(super) struct SealedCookies(Vec<(String, String)>);
 
 /// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token is left
 /// out if it does not fit.
@@ -21,7 +23,8 @@ pub(super) fn seal(
     loaded: &LoadedSession,
 ) -> Result<SealedCookies, SealSessionError> {
     if let Some(secret) = loaded.secret() {
-        return Ok(vec![(SESSION.to_owned(), secret.to_text().to_string())]);
+        let value = secret.to_text().to_string();
+        return Ok(SealedCookies(vec![(SESSION.to_owned(), value)]));
     }
     let record = loaded.record();
     match seal_record(cookies, record) {
@@ -53,14 +56,25 @@ fn seal_record(
     plain.extend_from_slice(&record);
     let sealed = cookies.seal(Purpose::Session, SESSION, &plain)?;
     let mut rest = sealed.as_str();
-    Ok(names
-        .into_iter()
-        .map(|name| {
-            let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
-            rest = after;
-            (name, value.to_owned())
-        })
-        .collect())
+    let cookies = names.into_iter().map(|name| {
+        let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
+        rest = after;
+        (name, value.to_owned())
+    });
+    Ok(SealedCookies(cookies.collect()))
+}
+
+impl SealedCookies {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(suffix, value)| (&**suffix, &**value))
+    }
+}
+
+/// Shows no value.
+impl fmt::Debug for SealedCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedCookies(..)")
+    }
 }
 
 /// Returns the names of `count` cookies of a session, without prefix.

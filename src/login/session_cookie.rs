@@ -173,7 +173,7 @@ impl Settings {
         let written = sealed
             .iter()
             .filter_map(|(name, value)| cookies.set(name, value, lifetime, self.same_site));
-        let stale = others.filter(|name| !sealed.iter().any(|(written, _)| written == name));
+        let stale = others.filter(|name| !sealed.iter().any(|(written, _)| written == *name));
         let cleared = stale.filter_map(|name| cookies.clear(&name));
         written.chain(cleared).collect()
     }
