@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 use super::cookies::Cookies;
 use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 
 /// The cookies of a session: suffixes and values, which are credentials.
@@ -28,7 +28,7 @@ pub(super) fn seal(
     }
     let record = loaded.record();
     match seal_record(cookies, record) {
-        Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
+        Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
             seal_record(cookies, &SessionRecord::clone(record).without_id_token())
         }
         sealed => sealed,

@@ -4,7 +4,7 @@
 //! are rate-limited per kind.
 
 use super::refusal::{CROSS_SITE, LoginRefusal};
-use crate::flow::SessionId;
+use crate::record::SessionId;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";

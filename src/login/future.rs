@@ -13,7 +13,7 @@ use tower_service::Service;
 
 use super::admit::{BoxFuture, ResponseFinalizer, admit};
 use super::response::LayerResponse;
-use super::session_cookie::OpeningFuture;
+use super::session_cookie::OpenedCookies;
 use super::settings::Settings;
 use crate::response_future::ResponseFuture;
 
@@ -33,7 +33,7 @@ pin_project! {
     #[project = StateProjection]
     enum State<S, B, F, R> {
         Route { response: BoxFuture<LayerResponse> },
-        Opening { opening: OpeningFuture, pending: Option<Box<PendingRequest<S, B>>> },
+        Opening { opening: BoxFuture<OpenedCookies>, pending: Option<Box<PendingRequest<S, B>>> },
         Responding { #[pin] response: ResponseFuture<F, R>, finalizer: Option<ResponseFinalizer> },
         AwaitingRefresh { refresh: BoxFuture<()>, finished: Option<(Response<R>, ResponseFinalizer)> },
     }
@@ -60,7 +60,7 @@ where
 
     /// Waits for the session of a request, and calls the inner service.
     pub(super) fn opening(
-        opening: OpeningFuture,
+        opening: BoxFuture<OpenedCookies>,
         settings: Arc<Settings>,
         inner: S,
         request: Request<B>,

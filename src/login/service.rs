@@ -11,8 +11,8 @@ use tower_service::Service;
 use super::admit::admit;
 use super::future::LoginFuture;
 use super::routes;
-use super::session_cookie::CookieOpening;
 use super::settings::Settings;
+use crate::verification::Verification;
 
 /// The service of a [`LoginLayer`](super::LoginLayer).
 #[derive(Clone, Debug)]
@@ -61,14 +61,14 @@ where
         // A request from another site is rejected before it counts as use of the session.
         let touch = settings.allows(request.method(), request.headers());
         match settings.open_cookies(request.headers(), touch) {
-            CookieOpening::Ready(opened) => match admit(settings, opened, &mut request) {
+            Verification::Ready(opened) => match admit(settings, opened, &mut request) {
                 Ok(finalizer) => LoginFuture::inner(self.inner.call(request), finalizer),
                 Err(response) => {
                     self.take_inner();
                     LoginFuture::own(*response)
                 }
             },
-            CookieOpening::Pending(opening) => {
+            Verification::Pending(opening) => {
                 let settings = Arc::clone(settings);
                 LoginFuture::opening(opening, settings, self.take_inner(), request)
             }

@@ -1,8 +1,6 @@
 //! The session of a request: opened from its cookies, and written to the cookies of its response.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::HeaderValue;
 use http::header::HeaderMap;
@@ -12,8 +10,10 @@ use super::events;
 use super::jar::Jar;
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
+use crate::clock::time_until;
 use crate::session::{LoadedSession, OpenedSession};
 use crate::store::StoreError;
+use crate::verification::Verification;
 
 /// The session of a request, and the cookies to set on its response.
 #[derive(Debug, Default)]
@@ -33,14 +33,6 @@ pub(super) struct OpenedCookies {
     has_invalid: bool,
 }
 
-/// The session cookies of a request, if opening them requires no I/O, or the task to do so.
-pub(super) enum CookieOpening {
-    Ready(OpenedCookies),
-    Pending(OpeningFuture),
-}
-
-pub(super) type OpeningFuture = Pin<Box<dyn Future<Output = OpenedCookies> + Send>>;
-
 impl Settings {
     /// Returns the sessions in the cookies, ended or not.
     pub(super) fn presented_sessions(&self, jar: &Jar<'_>) -> SessionCookieContents {
@@ -51,7 +43,11 @@ impl Settings {
     }
 
     /// Opens the session cookies of a request. `touch` if that counts as use of the session.
-    pub(super) fn open_cookies(&self, headers: &HeaderMap, touch: bool) -> CookieOpening {
+    pub(super) fn open_cookies(
+        &self,
+        headers: &HeaderMap,
+        touch: bool,
+    ) -> Verification<OpenedCookies> {
         let contents = self.presented_sessions(&Jar::read(headers, &self.cookies));
         let (names, has_invalid) = (contents.names, contents.has_invalid);
         let opened = move |session| OpenedCookies {
@@ -60,24 +56,24 @@ impl Settings {
             has_invalid,
         };
         let Some(presented) = contents.presented else {
-            return CookieOpening::Ready(opened(None));
+            return Verification::Ready(opened(None));
         };
         match self.manager.cached(presented) {
             Ok(OpenedSession::Session(loaded)) if touch => {
                 let touched = OpenedSession::Session(self.manager.touch_cached(loaded));
-                CookieOpening::Ready(opened(Some(Ok(touched))))
+                Verification::Ready(opened(Some(Ok(touched))))
             }
-            Ok(session) => CookieOpening::Ready(opened(Some(Ok(session)))),
+            Ok(session) => Verification::Ready(opened(Some(Ok(session)))),
             Err(presented) => {
                 let manager = Arc::clone(&self.manager);
-                CookieOpening::Pending(Box::pin(async move {
+                Verification::pending(async move {
                     opened(Some(match manager.open_presented(presented).await {
                         Ok(OpenedSession::Session(loaded)) if touch => {
                             Ok(OpenedSession::Session(manager.touch(loaded).await))
                         }
                         session => session,
                     }))
-                }))
+                })
             }
         }
     }
@@ -88,10 +84,7 @@ impl Settings {
         headers: &HeaderMap,
         touch: bool,
     ) -> Result<SessionCookie, StoreError> {
-        let opened = match self.open_cookies(headers, touch) {
-            CookieOpening::Ready(opened) => opened,
-            CookieOpening::Pending(opening) => opening.await,
-        };
+        let opened = self.open_cookies(headers, touch).outcome().await;
         self.resolve(opened, headers)
     }
 
@@ -167,8 +160,7 @@ impl Settings {
         others: impl Iterator<Item = String>,
     ) -> Vec<HeaderValue> {
         let ends_at = self.manager.latest_expiry(loaded.record());
-        let remaining = ends_at.saturating_sub(self.manager.now());
-        let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
+        let lifetime = time_until(ends_at, self.manager.now());
         let cookies = &self.cookies;
         let written = sealed
             .iter()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, SessionRef, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, Transaction};
 use crate::login::cookies::SameSite;
 use crate::login::jar::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation::{is_document_request, is_prefetch};
@@ -19,6 +19,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{chunks, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::record::SessionRef;
 use crate::session::{EndReason, PresentedSession, PresentedSessions, SignInError, SignOut};
 use crate::store::StoreError;
 

@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::flow::{FlowErrorKind, SessionRef, StartRequest};
+use crate::flow::{FlowErrorKind, StartRequest};
 use crate::login::cookies::SameSite;
 use crate::login::jar::Jar;
 use crate::login::navigation::{self, RequestKind};
@@ -11,6 +11,7 @@ use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::login::{events, transactions};
 use crate::protocol::form;
+use crate::record::SessionRef;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
     let request = match parse_request(settings, parts) {

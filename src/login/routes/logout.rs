@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
-use crate::flow::{EndSession, SessionRecord};
+use crate::flow::EndSession;
 use crate::login::cookies::SameSite;
 use crate::login::form::{self, read_form};
 use crate::login::jar::{Jar, LOGOUT};
@@ -27,6 +27,7 @@ use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::login::{events, pages};
 use crate::protocol::form::{encode_component, parse};
+use crate::record::SessionRecord;
 use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
