@@ -141,6 +141,7 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+mod record;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
@@ -156,6 +157,7 @@ mod telemetry;
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod token;
+mod verification;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;
