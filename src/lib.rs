@@ -141,6 +141,7 @@ mod random;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
+mod response_future;
 pub mod session;
 pub mod store;
 mod telemetry;

@@ -9,11 +9,11 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::require::RequirementFuture;
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
+use crate::response_future::ResponseFuture;
 use crate::telemetry::LogLimits;
 use crate::token::original_uri;
 
@@ -167,7 +167,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequirementFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -179,10 +179,10 @@ where
         for path in [original.path(), request.uri().path()] {
             if let Some(found) = find_ambiguity(path) {
                 self.layer.log.write(found, path);
-                return RequirementFuture::rejected(bad_request(found));
+                return ResponseFuture::own(bad_request(found));
             }
         }
-        RequirementFuture::forwarded(self.inner.call(request))
+        ResponseFuture::inner(self.inner.call(request))
     }
 }
 

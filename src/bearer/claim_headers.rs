@@ -9,11 +9,12 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::refusal::{ChallengeHints, Refusal};
-use super::require::{RequirementFuture, auth_state, refuse_request};
+use super::require::{auth_state, refuse_request};
 use crate::ConfigError;
 use crate::protocol::field_name::{
     announces_trailer, normalize_header_name, remove, remove_members,
 };
+use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// Passes claims of the verified token to the inner service in header fields, for services that cannot read tokens.
@@ -170,7 +171,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequirementFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -180,17 +181,17 @@ where
         self.layer.strip(request.headers_mut());
         let state = match auth_state(&request, NO_LAYER) {
             Ok(state) => state.clone(),
-            Err(response) => return RequirementFuture::rejected(*response),
+            Err(response) => return ResponseFuture::own(*response),
         };
         if announces_trailer(request.headers(), |name| self.layer.has_prefix(name)) {
             let (refusal, used) = (Refusal::ForbiddenTrailer, Some(state.scheme));
             let (challenge, hints) = (&state.challenge, ChallengeHints::default());
             let response = refuse_request(refusal, &request, challenge, used, hints);
-            return RequirementFuture::rejected(*response);
+            return ResponseFuture::own(*response);
         }
         if let Some(token_info) = &state.token_info {
             self.layer.add(request.headers_mut(), token_info);
         }
-        RequirementFuture::forwarded(self.inner.call(request))
+        ResponseFuture::inner(self.inner.call(request))
     }
 }

@@ -10,11 +10,12 @@ use tower_service::Service;
 
 use super::challenge_params::AuthState;
 use super::refusal::Refusal;
-use super::require::{self, Requirement, RequirementFuture};
+use super::require::{self, Requirement};
 use super::scope::ScopeLayer;
 use crate::ConfigError;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
+use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// Requires scopes by gRPC method, and rejects unlisted methods.
@@ -167,7 +168,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequirementFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -178,8 +179,8 @@ where
         match self.methods.rule(request.uri().path()) {
             Some(MethodRule::Scopes(scopes)) => require::call(scopes, inner, request),
             Some(MethodRule::Unscoped) => match require::auth_state(&request, NO_LAYER) {
-                Ok(_) => RequirementFuture::forwarded(inner.call(request)),
-                Err(response) => RequirementFuture::rejected(*response),
+                Ok(_) => ResponseFuture::inner(inner.call(request)),
+                Err(response) => ResponseFuture::own(*response),
             },
             None => require::call(&Unlisted, inner, request),
         }

@@ -150,21 +150,18 @@ pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
 pub use future::BearerFuture;
 pub use hook::RefusedRequest;
 pub use layer::BearerLayer;
-pub use metadata::{
-    BearerMethod, ResourceMetadata, ResourceMetadataFuture, ResourceMetadataLayer,
-    ServeResourceMetadata,
-};
+pub use metadata::{BearerMethod, ResourceMetadata, ResourceMetadataLayer, ServeResourceMetadata};
 pub use method_scopes::{MethodScopesLayer, RequireMethodScope};
 pub use policy::Policy;
 pub(crate) use refusal::ChallengeHints;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
-pub use require::RequirementFuture;
 pub(crate) use response::{WireFormat, refuse};
 pub use scope::{RequireScope, ScopeLayer};
 pub use service::Bearer;
 pub use token_source::TokenSource;
 
+pub use crate::response_future::ResponseFuture;
 pub use crate::token::{CertificateFormat, ClientCertificate, Mtls};
 pub use step_up::{RequireStepUp, StepUpLayer};
 pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};

@@ -1,12 +1,7 @@
 //! Enforces a requirement (scopes, step-up authentication, gRPC methods) on a request that an outer layer
 //! authenticated.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
 use http::{Extensions, Request, Response};
-use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::challenge_params::{AuthState, ChallengeParams};
@@ -14,6 +9,7 @@ use super::refusal::{ChallengeHints, Refusal};
 use super::response::{WireFormat, refuse};
 use crate::protocol::ScopeSet;
 use crate::protocol::credentials::Scheme;
+use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// A requirement on the token of a request.
@@ -40,14 +36,14 @@ pub(super) fn call<S, B, R>(
     requirement: &impl Requirement,
     inner: &mut S,
     request: Request<B>,
-) -> RequirementFuture<S::Future, R>
+) -> ResponseFuture<S::Future, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Default,
 {
     match check(requirement, &request) {
-        Ok(()) => RequirementFuture::forwarded(inner.call(request)),
-        Err(response) => RequirementFuture::rejected(*response),
+        Ok(()) => ResponseFuture::inner(inner.call(request)),
+        Err(response) => ResponseFuture::own(*response),
     }
 }
 
@@ -106,58 +102,4 @@ pub(super) fn refuse_request<B, R: Default>(
     challenge.report(&refusal, request.method(), request.uri());
     let wire_format = WireFormat::of(request.method(), request.headers());
     Box::new(refuse(refusal, challenge, used, hints, wire_format))
-}
-
-pin_project! {
-    /// The response future of [`RequireScope`](super::RequireScope), [`RequireStepUp`](super::RequireStepUp),
-    /// [`RequireMethodScope`](super::RequireMethodScope), [`ForwardClaims`](super::ForwardClaims) and
-    /// [`RejectAmbiguousPaths`](super::RejectAmbiguousPaths).
-    #[derive(Debug)]
-    pub struct RequirementFuture<F, R> {
-        #[pin]
-        state: State<F, R>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    #[derive(Debug)]
-    enum State<F, R> {
-        Rejected { response: Option<Response<R>> },
-        Forwarded { #[pin] inner: F },
-    }
-}
-
-impl<F, R> RequirementFuture<F, R> {
-    pub(super) fn rejected(response: Response<R>) -> Self {
-        Self {
-            state: State::Rejected {
-                response: Some(response),
-            },
-        }
-    }
-
-    pub(super) fn forwarded(inner: F) -> Self {
-        Self {
-            state: State::Forwarded { inner },
-        }
-    }
-}
-
-impl<F, R, E> Future for RequirementFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<R>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Rejected { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled after completion.
-                None => Poll::Pending,
-            },
-            StateProjection::Forwarded { inner } => inner.poll(cx),
-        }
-    }
 }

@@ -10,8 +10,9 @@ use tower_service::Service;
 use super::challenge_params::AuthState;
 use super::policy::{Policy, Unmet};
 use super::refusal::Refusal;
-use super::require::{self, Requirement, RequirementFuture};
+use super::require::{self, Requirement};
 use crate::ConfigError;
+use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// Requires scopes, roles or conditions on claims of the token that an outer [`BearerLayer`](crate::BearerLayer)
@@ -134,7 +135,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequirementFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)

@@ -10,12 +10,13 @@ use tower_service::Service;
 
 use super::challenge_params::AuthState;
 use super::refusal::{ChallengeHints, Refusal};
-use super::require::{self, Requirement, RequirementFuture};
+use super::require::{self, Requirement};
 use crate::ConfigError;
 use crate::clock::unix_seconds;
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{Claims, ScopeSet};
+use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// Requires a recent or a strong authentication of the user ([RFC 9470]).
@@ -195,7 +196,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequirementFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)

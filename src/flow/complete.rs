@@ -9,9 +9,9 @@ use super::session_id::SessionId;
 use super::settings::Flow;
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
-use crate::protocol::AuthorizationCode;
 use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::token_response::TokenResponse;
+use crate::protocol::{AuthorizationCode, State};
 use crate::token::id_token::{self, LoginExpectations};
 
 /// A validated authorization response with a code, which can be redeemed in one token request.
@@ -24,6 +24,11 @@ pub(crate) struct AuthorizationGrant {
 impl AuthorizationGrant {
     pub(super) fn code(&self) -> &AuthorizationCode {
         &self.code
+    }
+
+    /// Returns the state of the login.
+    pub(crate) fn state(&self) -> &State {
+        &self.transaction.state
     }
 
     pub(super) fn transaction(&self) -> &Transaction {

@@ -30,6 +30,7 @@ mod token_endpoint;
 mod transaction;
 mod userinfo;
 
+pub(crate) use complete::AuthorizationGrant;
 pub use email::Email;
 pub use error::{FlowError, FlowErrorKind};
 #[cfg(feature = "testing")]

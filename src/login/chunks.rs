@@ -9,18 +9,7 @@ use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::flow::SessionRecord;
-use crate::random::RandomError;
-
-/// Why a session cannot be stored in cookies.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(super) enum SealSessionError {
-    #[error(
-        "a session of {0} bytes does not fit into cookies, which hold {MAX_BYTES}: it needs a session store"
-    )]
-    TooLarge(usize),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
+use crate::session::{MAX_COOKIE_BYTES, SealSessionError};
 
 /// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
 /// out if it does not fit.
@@ -49,7 +38,7 @@ fn seal_record(
             .iter()
             .map(|name| CookieNames::cost(&cipher.names.full(name), ""))
             .sum::<usize>();
-    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_BYTES) else {
+    let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
         return Err(SealSessionError::TooLarge(cost));
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
@@ -91,17 +80,13 @@ pub(super) fn open_chunks(
     SessionRecord::from_bytes(record)
 }
 
-/// Limit on all session cookies together, names included, as a request carries them. With the
-/// transaction cookies they stay below 8 KiB, at which proxies reject header fields.
-const MAX_BYTES: usize = 5 * 1024 - 64;
-
 /// A value of this length fits, with name and attributes, into 4093 bytes, the smallest limit among
 /// browsers.
 const CHUNK_BYTES: usize = 3800;
 
-const _: () = assert!(MAX_BYTES.div_ceil(CHUNK_BYTES) + 1 == SESSION_NAMES.len());
+const _: () = assert!(MAX_COOKIE_BYTES.div_ceil(CHUNK_BYTES) + 1 == SESSION_NAMES.len());
 
-/// The number of chunks that a request may present; more than `MAX_BYTES` can need.
+/// The number of chunks that a request may present; more than `MAX_COOKIE_BYTES` can need.
 pub(super) const MAX_CHUNKS: usize = 8;
 
 #[cfg(test)]

@@ -189,8 +189,8 @@ const MAX_ENTRIES: usize = 100_000;
 mod tests {
     use super::*;
     use crate::flow::FlowError;
-    use crate::login::redemptions::SignInError;
     use crate::protocol::authorization_response::AuthorizationResponse;
+    use crate::session::SignInError;
 
     fn key(n: usize) -> StateDigest {
         let mut key = [9; 16];

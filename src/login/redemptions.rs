@@ -18,43 +18,20 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use super::chunks::SealSessionError;
 use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
 use super::redemption_table::{
     BothClocks, RedemptionEntry, RedemptionTable, RedemptionWaiters, StateDigest,
 };
 use crate::clock::{Clock, SharedClock};
 use crate::crypto::digest::sha256;
-use crate::flow::FlowError;
 use crate::protocol::State;
-use crate::session::{CreateSessionError, LoadedSession, LoginRejection};
-use crate::store::StoreError;
+use crate::session::{LoadedSession, SignInError};
 
-/// The result of a callback: a session, or an error.
-pub(super) type RedemptionResult = Arc<Result<LoadedSession, SignInError>>;
+/// The result of a callback: a session with its cookies, or an error.
+pub(super) type RedemptionResult = Arc<Result<SignedIn, SignInError>>;
 
-/// Why a callback created no session.
-#[derive(Clone, Debug)]
-pub(super) enum SignInError {
-    Flow(FlowError),
-    /// Too many callbacks wait for their token request. No request was sent.
-    Busy,
-    /// Another replica has redeemed the state.
-    Used,
-    /// The state could not be consumed in the store. No request was sent.
-    Store(StoreError),
-    LoginRejection(LoginRejection),
-    CreateSessionError(CreateSessionError),
-    SealSessionError(SealSessionError),
-}
-
-impl SignInError {
-    /// Returns whether the code was certainly neither sent nor consumed, so that the callback can
-    /// be repeated.
-    pub(super) fn can_be_repeated(&self) -> bool {
-        matches!(self, Self::Busy | Self::Store(StoreError::Full))
-    }
-}
+/// A new session, and the names and values of its cookies.
+pub(super) type SignedIn = (LoadedSession, Vec<(String, String)>);
 
 #[derive(Debug, Default)]
 pub(super) struct RedemptionCache {
@@ -67,36 +44,6 @@ struct RedemptionCacheInner {
     table: RedemptionTable,
     /// Removes expired results, which contain tokens, even if no other login takes place.
     sweeper: Option<JoinHandle<()>>,
-}
-
-impl From<FlowError> for SignInError {
-    fn from(error: FlowError) -> Self {
-        Self::Flow(error)
-    }
-}
-
-impl From<StoreError> for SignInError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error)
-    }
-}
-
-impl From<LoginRejection> for SignInError {
-    fn from(error: LoginRejection) -> Self {
-        Self::LoginRejection(error)
-    }
-}
-
-impl From<SealSessionError> for SignInError {
-    fn from(error: SealSessionError) -> Self {
-        Self::SealSessionError(error)
-    }
-}
-
-impl From<CreateSessionError> for SignInError {
-    fn from(error: CreateSessionError) -> Self {
-        Self::CreateSessionError(error)
-    }
 }
 
 /// The response of the cache to one more request with the same state.
@@ -118,7 +65,7 @@ impl RedemptionCache {
         work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
     ) -> Redemption
     where
-        F: Future<Output = Result<LoadedSession, SignInError>> + Send + 'static,
+        F: Future<Output = Result<SignedIn, SignInError>> + Send + 'static,
     {
         let key = key(state);
         let mut receiver = {
@@ -192,7 +139,7 @@ impl RunningRedemption {
         waiters: Arc<RedemptionWaiters>,
         work: impl FnOnce(RedemptionPermit) -> F,
     ) where
-        F: Future<Output = Result<LoadedSession, SignInError>>,
+        F: Future<Output = Result<SignedIn, SignInError>>,
     {
         // If all requests for this state are gone before the code was sent, other callbacks get the
         // permit.
@@ -267,6 +214,7 @@ mod tests {
 
     use super::*;
     use crate::clock::Sleep;
+    use crate::flow::FlowError;
     use crate::login::redemption_table::{MAX_RESULTS, RESULT_TTL};
     use crate::protocol::authorization_response::AuthorizationResponse;
 
@@ -305,7 +253,7 @@ mod tests {
         }
     }
 
-    type CachedResult = Result<LoadedSession, SignInError>;
+    type CachedResult = Result<SignedIn, SignInError>;
 
     async fn run_pending_tasks() {
         for _ in 0..100 {

@@ -8,11 +8,9 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::chunks::SealSessionError;
-use super::redemptions::SignInError;
 use crate::flow::{FlowError, FlowErrorKind};
 use crate::random::RandomError;
-use crate::session::{CreateSessionError, LoginRejection};
+use crate::session::{CreateSessionError, LoginRejection, SealSessionError, SignInError};
 use crate::store::StoreError;
 
 /// An error response before it is rendered as a page or problem document.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use http::HeaderValue;
 
-use super::chunks::{self, SealSessionError};
+use super::chunks;
+use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, SESSION};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use super::{events, session_secrets};
-use crate::session::{LoadedSession, OpenedSession, PresentedSessions};
+use crate::session::{LoadedSession, OpenedSession, PresentedSessions, SealSessionError};
 use crate::store::StoreError;
 
 /// The session of a request, and the cookies to set on its response.
@@ -120,8 +121,9 @@ impl Settings {
         if !newest.wants_cookie() {
             return Vec::new();
         }
-        match self.session_cookies(&newest) {
-            Ok(written) => {
+        match seal_session(&self.cipher, &newest) {
+            Ok(sealed) => {
+                let written = self.session_cookies(&newest, &sealed);
                 self.manager.note_sent(&newest);
                 let stale = presented.iter();
                 let stale = stale.filter(|name| !written.names.contains(name));
@@ -135,29 +137,38 @@ impl Settings {
         }
     }
 
+    /// Returns the `Set-Cookie` values of an encrypted session.
     pub(super) fn session_cookies(
         &self,
         loaded: &LoadedSession,
-    ) -> Result<WrittenSessionCookies, SealSessionError> {
+        sealed: &[(String, String)],
+    ) -> WrittenSessionCookies {
         let remaining = self
             .manager
             .latest_expiry(loaded.record())
             .saturating_sub(self.now());
         let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
         let names = &self.cipher.names;
-        let cookies = match loaded.secret() {
-            Some(secret) => vec![(SESSION.to_owned(), secret.to_text().to_string())],
-            None => chunks::seal(&self.cipher, loaded.record())?,
-        };
-        let values = cookies
+        let values = sealed
             .iter()
             .filter_map(|(name, value)| {
                 names.set(&names.full(name), value, lifetime, self.same_site)
             })
             .collect();
-        Ok(WrittenSessionCookies {
-            names: cookies.into_iter().map(|(name, _)| name).collect(),
+        WrittenSessionCookies {
+            names: sealed.iter().map(|(name, _)| name.clone()).collect(),
             values,
-        })
+        }
+    }
+}
+
+/// Returns the names (without prefix) and values of the cookies of a session.
+pub(super) fn seal_session(
+    cipher: &CookieCipher,
+    loaded: &LoadedSession,
+) -> Result<Vec<(String, String)>, SealSessionError> {
+    match loaded.secret() {
+        Some(secret) => Ok(vec![(SESSION.to_owned(), secret.to_text().to_string())]),
+        None => chunks::seal(cipher, loaded.record()),
     }
 }

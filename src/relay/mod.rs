@@ -116,6 +116,6 @@ mod transport;
 mod websocket;
 
 pub use body::{RequestBody, ResponseBody};
-pub use service::ResponseFuture;
+pub use service::RelayFuture;
 pub use settings::Relay;
 pub use transport::{HttpBody, HttpTransport};

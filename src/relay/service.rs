@@ -28,7 +28,7 @@ use crate::token::original_uri;
 
 /// The response future of [`Relay`].
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<R>(Boxed<R>);
+pub struct RelayFuture<R>(Boxed<R>);
 
 type Boxed<R> = Pin<Box<dyn Future<Output = Response<ResponseBody<R>>> + Send>>;
 
@@ -42,7 +42,7 @@ where
 {
     type Response = Response<ResponseBody<R>>;
     type Error = Infallible;
-    type Future = ResponseFuture<R>;
+    type Future = RelayFuture<R>;
 
     /// Always ready. The transport is polled for permitted requests only.
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
@@ -52,7 +52,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let settings = Arc::clone(&self.settings);
         let transport = self.transport.clone();
-        ResponseFuture(Box::pin(async move {
+        RelayFuture(Box::pin(async move {
             let result = settings.relay(transport, request).await;
             result.unwrap_or_else(|response| response.map(ResponseBody::own))
         }))
@@ -189,7 +189,7 @@ impl Settings {
     }
 }
 
-impl<R> Future for ResponseFuture<R> {
+impl<R> Future for RelayFuture<R> {
     type Output = Result<Response<ResponseBody<R>>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -197,9 +197,9 @@ impl<R> Future for ResponseFuture<R> {
     }
 }
 
-impl<R> fmt::Debug for ResponseFuture<R> {
+impl<R> fmt::Debug for RelayFuture<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("RelayFuture").finish_non_exhaustive()
     }
 }
 

@@ -192,8 +192,12 @@ pub(super) fn from_json<T: DeserializeOwned>(
 const MAX_IN_COOKIES: usize = 1024;
 const MAX_IN_STORE: usize = 64 * 1024;
 
-/// The size of all session cookies without their longest names.
-const MAX_COOKIE_LEN: usize = 5 * 1024 - 64 - 2 * 64;
+/// Limit on all session cookies together, names included, as a request carries them. With the cookies of pending
+/// logins they stay below 8 KiB, at which proxies reject header fields.
+pub(crate) const MAX_COOKIE_BYTES: usize = 5 * 1024 - 64;
+
+/// The same without their longest names.
+const MAX_COOKIE_LEN: usize = MAX_COOKIE_BYTES - 2 * 64;
 
 /// Of concurrent writers, at least one succeeds in each round.
 const MAX_ATTEMPTS: usize = 64;

@@ -1,41 +1,53 @@
-//! Creates sessions after a login.
+//! Creates sessions.
 
 use super::backend::SessionBackend;
 use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use super::shared::both;
+use super::sign_in::CreateSessionError;
 use crate::flow::SessionRecord;
 use crate::random::RandomError;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
-/// The reason why a session was not created. Nothing of it is left in the store.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum CreateSessionError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// The authorization server ended the user's sessions during the login.
-    #[error("a logout ended the session during the login")]
-    LoggedOut,
-}
-
 impl SessionManager {
-    /// Creates the session of a completed login, with a new ID: an ID from before the login is never
-    /// continued, which prevents session fixation.
+    /// Returns the session of a completed login, which is not stored yet. Its ID is new: an ID from before the
+    /// login is never continued, which prevents session fixation.
+    pub(super) fn new_session(&self, record: SessionRecord) -> Result<LoadedSession, RandomError> {
+        // The index and the end marker are stored for as long as this limit allows, so the record must keep
+        // it even if the configuration changes.
+        let record = self.after_watermark(record).with_limit(self.absolute);
+        Ok(match &self.backend {
+            SessionBackend::Cookie | SessionBackend::SharedCookie(_) => {
+                LoadedSession::new(record, Revision::Cookie(None))
+            }
+            SessionBackend::Store(_) => {
+                let secret = SessionSecret::random(self.random())?;
+                let record = record.with_id(secret.id(self.flow.binding()));
+                LoadedSession::new(record, Revision::Stored { secret, version: 0 })
+            }
+        })
+    }
+
+    /// Creates a new session where sessions are kept.
+    pub(super) async fn create(
+        &self,
+        new: LoadedSession,
+    ) -> Result<LoadedSession, CreateSessionError> {
+        match &self.backend {
+            SessionBackend::Cookie => Ok(new),
+            SessionBackend::SharedCookie(store) => self.create_shared(store, new).await,
+            SessionBackend::Store(store) => self.create_stored(store, new).await,
+        }
+    }
+
+    /// Creates a session that needs no cookie.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) async fn begin(
         &self,
         record: SessionRecord,
     ) -> Result<LoadedSession, CreateSessionError> {
-        // The index and the end marker are stored for as long as this limit allows, so the record must keep
-        // it even if the configuration changes.
-        let record = self.after_watermark(record).with_limit(self.absolute);
-        match &self.backend {
-            SessionBackend::Cookie => Ok(LoadedSession::new(record, Revision::Cookie(None))),
-            SessionBackend::SharedCookie(store) => self.begin_shared(store, record).await,
-            SessionBackend::Store(store) => self.begin_stored(store, record).await,
-        }
+        self.create(self.new_session(record)?).await
     }
 
     /// Moves the creation time past the watermark of the user, which would otherwise cover a login in the
@@ -48,29 +60,32 @@ impl SessionManager {
         }
     }
 
-    async fn begin_shared(
+    async fn create_shared(
         &self,
         store: &SharedStore,
-        record: SessionRecord,
+        new: LoadedSession,
     ) -> Result<LoadedSession, CreateSessionError> {
-        self.index_add(store, &record).await?;
+        let record = new.record();
+        self.index_add(store, record).await?;
         // Each request checks this again. Here the login can still be rejected with an error page.
-        if self.is_logged_out(store, &record).await? {
-            return Err(self.undo_creation(&record).await);
+        if self.is_logged_out(store, record).await? {
+            return Err(self.undo_creation(record).await);
         }
-        Ok(LoadedSession::new(record, Revision::Cookie(None)))
+        Ok(new)
     }
 
-    async fn begin_stored(
+    async fn create_stored(
         &self,
         store: &SharedStore,
-        record: SessionRecord,
+        new: LoadedSession,
     ) -> Result<LoadedSession, CreateSessionError> {
-        let secret = SessionSecret::random(self.random())?;
-        let record = record.with_id(secret.id(self.flow.binding()));
-        self.index_add(store, &record).await?;
+        let Revision::Stored { secret, .. } = new.revision().clone() else {
+            return Err(StoreError::unavailable("a session without a secret").into());
+        };
+        let record = new.record();
+        self.index_add(store, record).await?;
         let put = self
-            .put_stored(store, &secret, &record, Expect::Absent)
+            .put_stored(store, &secret, record, Expect::Absent)
             .await?;
         let Put::Stored(version) = put else {
             return Err(StoreError::unavailable("the ID of a new session is taken").into());
@@ -78,18 +93,15 @@ impl SessionManager {
         // A bulk logout either found the session in the index or stored a watermark before. A login that
         // makes room for itself may have removed this session from the index before it was stored.
         let (logged_out, indexed) = both(
-            self.is_logged_out(store, &record),
-            self.is_indexed(store, &record),
+            self.is_logged_out(store, record),
+            self.is_indexed(store, record),
         )
         .await;
         if logged_out? || !indexed? {
-            return Err(self.undo_creation(&record).await);
+            return Err(self.undo_creation(record).await);
         }
-        self.local.pending_ends.record_opened(&record);
-        Ok(LoadedSession::new(
-            record,
-            Revision::Stored { secret, version },
-        ))
+        self.local.pending_ends.record_opened(record);
+        Ok(new.with_revision(Revision::Stored { secret, version }))
     }
 
     /// Removes what was stored for a login that a logout overtook. The caller revokes its tokens.

@@ -66,6 +66,7 @@ mod pending_ends;
 mod refresh;
 mod secret;
 mod shared;
+mod sign_in;
 mod stored;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
@@ -74,7 +75,7 @@ mod tests;
 pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
 pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
 pub use app_data::AppDataError;
-pub(crate) use begin::CreateSessionError;
+pub(crate) use app_data::MAX_COOKIE_BYTES;
 pub(crate) use bulk_logout::EndSessionError;
 pub use error::SessionError;
 pub use handle::{Session, UserKey};
@@ -87,6 +88,7 @@ pub(crate) use logout::SignOut;
 pub(crate) use manager::SessionManager;
 pub(crate) use open::{OpenedSession, PresentedSession, PresentedSessions};
 pub(crate) use secret::SessionSecret;
+pub(crate) use sign_in::{CreateSessionError, SealSessionError, SignInError};
 
 #[doc = include_str!("../../docs/sessions.md")]
 pub mod guide {}

@@ -10,6 +10,7 @@ const LEVELS: &[(&str, u8)] = &[
     ("random", 0),
     ("config_error", 0),
     ("telemetry", 0),
+    ("response_future", 0),
     ("protocol", 0),
     ("crypto", 1),
     ("issuer", 2),

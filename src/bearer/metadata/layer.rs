@@ -1,8 +1,6 @@
 //! [`ResourceMetadataLayer`]: serves the metadata documents without authentication.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +12,6 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -22,6 +19,7 @@ use super::ResourceMetadata;
 use super::document::WELL_KNOWN;
 use super::order::{PassedMetadataLayer, WarnOnce, matches_address};
 use crate::bearer::challenge_params::AuthState;
+use crate::response_future::ResponseFuture;
 use crate::token::original_uri;
 
 /// The default `max-age` of a document.
@@ -233,7 +231,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = ResourceMetadataFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -246,56 +244,15 @@ where
             if found.is_some() {
                 request.extensions_mut().insert(PassedMetadataLayer);
             }
-            let inner = self.inner.call(request);
-            return ResourceMetadataFuture {
-                state: State::Forwarded { inner },
-            };
+            return ResponseFuture::inner(self.inner.call(request));
         };
         if request.extensions().get::<AuthState>().is_some() {
             layer.warning.write(&document.path);
         }
-        let response = Some(layer.respond(request.method(), document));
+        let response = layer.respond(request.method(), document);
         // Releases what `poll_ready` may have reserved, since the inner service is not called.
         self.inner = self.inner.clone();
-        ResourceMetadataFuture {
-            state: State::Served { response },
-        }
-    }
-}
-
-pin_project! {
-    /// The response future of [`ServeResourceMetadata`].
-    #[derive(Debug)]
-    pub struct ResourceMetadataFuture<F, R> {
-        #[pin]
-        state: State<F, R>,
-    }
-}
-
-pin_project! {
-    #[project = StateProjection]
-    #[derive(Debug)]
-    enum State<F, R> {
-        Served { response: Option<Response<R>> },
-        Forwarded { #[pin] inner: F },
-    }
-}
-
-impl<F, R, E> Future for ResourceMetadataFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = Result<Response<R>, E>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProjection::Served { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
-                // Polled after completion.
-                None => Poll::Pending,
-            },
-            StateProjection::Forwarded { inner } => inner.poll(cx),
-        }
+        ResponseFuture::own(response)
     }
 }
 

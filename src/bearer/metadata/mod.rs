@@ -11,7 +11,7 @@ mod members;
 mod order;
 
 pub use document::ResourceMetadata;
-pub use layer::{ResourceMetadataFuture, ResourceMetadataLayer, ServeResourceMetadata};
+pub use layer::{ResourceMetadataLayer, ServeResourceMetadata};
 pub use members::BearerMethod;
 pub(super) use members::resource_scopes;
 pub(super) use order::LayerOrder;

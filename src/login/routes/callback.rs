@@ -3,23 +3,26 @@
 //! No request is sent anywhere before the state has led to a transaction cookie of this browser.
 //! The checks are ordered accordingly.
 
+use std::future::ready;
 use std::sync::Arc;
 
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, RedemptionOutcome, SessionRef, Transaction};
-use crate::login::chunks;
+use crate::flow::{FlowError, FlowErrorKind, SessionRef, Transaction};
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
-use crate::login::redemptions::{self, SignInError};
+use crate::login::redemptions::{self, SignedIn};
 use crate::login::refusal::{INTERNAL_ERROR, LoginRefusal, USED};
 use crate::login::response::{self, LayerResponse};
+use crate::login::session_cookie::seal_session;
 use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
-use crate::session::{EndReason, LoadedSession, PresentedSession, PresentedSessions, SignOut};
+use crate::session::{
+    EndReason, LoadedSession, PresentedSession, PresentedSessions, SignInError, SignOut,
+};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -103,46 +106,15 @@ async fn finish(
     let replaces = transaction.replaces;
     let outcome = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
-            let (manager, claimed) = (Arc::clone(&settings.manager), state.clone());
+            let manager = Arc::clone(&settings.manager);
             let cipher = settings.cipher.clone();
             let redeem = move |permit| async move {
-                let Some(claim) = manager.consume_state(&claimed).await? else {
-                    return Err(SignInError::Used);
-                };
-                let tokens = match manager.flow().redeem(&grant).await {
-                    Ok(tokens) => tokens,
-                    Err(failure) => {
-                        // The state of a code that may have been redeemed stays consumed until it
-                        // expires.
-                        if failure.outcome == RedemptionOutcome::Refused {
-                            manager.shorten_consumed_state(claim).await;
-                        }
-                        return Err(failure.error.into());
-                    }
-                };
-                // The rest needs no permit.
-                drop(permit);
-                let record = manager.flow().complete(grant, tokens).await?;
-                let record = manager.admit(record).await?;
-                // A session that does not fit into cookies is not created: it could never be ended.
-                if !manager.keeps_sessions_in_store()
-                    && let Err(error) = chunks::seal(&cipher, &record)
-                {
-                    manager.flow().revoke(&record).await;
-                    return Err(error.into());
-                }
-                match manager.begin(record.clone()).await {
-                    Ok(session) => {
-                        let client_id = manager.flow().client().id();
-                        events::login_succeeded(record.id(), record.issuer(), client_id);
-                        Ok(session)
-                    }
-                    // Its tokens will never be used.
-                    Err(error) => {
-                        manager.flow().revoke(&record).await;
-                        Err(error.into())
-                    }
-                }
+                let seal = |new: &_| seal_session(&cipher, new);
+                let (session, cookies) = manager.sign_in(grant, ready(Some(permit)), seal).await?;
+                let record = session.record();
+                let client_id = manager.flow().client().id();
+                events::login_succeeded(record.id(), record.issuer(), client_id);
+                Ok((session, cookies))
             };
             let clock = settings.flow().clock();
             settings.redemptions.once(&state, clock, redeem).await
@@ -157,10 +129,9 @@ async fn finish(
         redemptions::Redemption::Aborted => return CallbackOutcome::Used(reject(&ABORTED)),
     };
     CallbackOutcome::Used(match outcome.as_ref() {
-        Ok(session) => match end_previous_session(settings, jar, session, replaces).await {
-            Ok(()) => {
-                sign_in(settings, jar, session, &target).unwrap_or_else(|refusal| reject(&refusal))
-            }
+        Ok(signed_in) => match end_previous_session(settings, jar, &signed_in.0, replaces).await {
+            Ok(()) => sign_in(settings, jar, signed_in, &target)
+                .unwrap_or_else(|refusal| reject(&refusal)),
             Err(error) => reject(&LoginRefusal::from(&error)),
         },
         Err(error) if error.can_be_repeated() => {
@@ -213,14 +184,14 @@ async fn end_previous_session(
 fn sign_in(
     settings: &Settings,
     jar: &Jar<'_>,
-    session: &LoadedSession,
+    (session, sealed): &SignedIn,
     target: &str,
 ) -> Result<LayerResponse, LoginRefusal> {
     // A cached result must not restore a session that has ended since.
     if settings.manager.is_denied(session.record()) {
         return Err(USED);
     }
-    let mut cookies = settings.session_cookies(session)?;
+    let mut cookies = settings.session_cookies(session, sealed);
     let written = cookies.names;
     // Clear what is not overwritten: older chunks, and planted cookies. A Strict cookie is not sent
     // with this request, so clear its names without seeing them.

@@ -129,8 +129,8 @@ impl LoginDecision {
 }
 
 impl SessionManager {
-    /// Calls the login hook, once for each login. Revokes the tokens of a rejected login.
-    pub(crate) async fn admit(
+    /// Calls the login hook, once for each login.
+    pub(in crate::session) async fn approve_login(
         &self,
         record: SessionRecord,
     ) -> Result<SessionRecord, LoginRejection> {
@@ -139,19 +139,15 @@ impl SessionManager {
             record: Arc::new(record.clone()),
         };
         let clock = self.flow.clock().as_ref();
-        let approved = match self.hooks.on_login.call(clock, new).await {
-            None | Some(Ok(LoginDecision(LoginAction::Allow))) => return Ok(record),
+        match self.hooks.on_login.call(clock, new).await {
+            None | Some(Ok(LoginDecision(LoginAction::Allow))) => Ok(record),
             Some(Ok(LoginDecision(decision))) => self.apply(decision, &record),
             Some(Err(error @ super::HookError::TooSlow)) => Err(LoginRejection::Later {
                 reason: error.to_string(),
                 retry_after: HOOK_RETRY_AFTER,
             }),
             Some(Err(error)) => Err(LoginRejection::Failed(error.to_string())),
-        };
-        if approved.is_err() {
-            self.flow.revoke(&record).await;
         }
-        approved
     }
 
     fn apply(

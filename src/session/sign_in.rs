@@ -1,0 +1,119 @@
+//! Completes a login: from the authorization response to the new session.
+
+use std::future::Future;
+
+use super::app_data::MAX_COOKIE_BYTES;
+use super::hooks::LoginRejection;
+use super::loaded::LoadedSession;
+use super::manager::SessionManager;
+use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, SessionRecord};
+use crate::protocol::token_response::TokenResponse;
+use crate::random::RandomError;
+use crate::store::StoreError;
+
+/// Why a login created no session. Tokens that were received have been revoked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum SignInError {
+    #[error(transparent)]
+    Flow(#[from] FlowError),
+    /// There was no permit for the token request. No request was sent.
+    #[error("too many token requests are in progress")]
+    Busy,
+    /// Another replica has redeemed the code.
+    #[error("the state was used before")]
+    Used,
+    /// The state could not be consumed in the store. No request was sent.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    LoginRejection(#[from] LoginRejection),
+    #[error(transparent)]
+    SealSessionError(#[from] SealSessionError),
+    #[error(transparent)]
+    CreateSessionError(#[from] CreateSessionError),
+}
+
+/// Why a session cannot be written to cookies.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum SealSessionError {
+    #[error(
+        "a session of {0} bytes does not fit into cookies, which hold {MAX_COOKIE_BYTES}: it needs a session store"
+    )]
+    TooLarge(usize),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// The reason why a session was not created. Nothing of it is left in the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CreateSessionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The authorization server ended the user's sessions during the login.
+    #[error("a logout ended the session during the login")]
+    LoggedOut,
+}
+
+impl SignInError {
+    /// Reports whether the code was certainly neither sent nor consumed, so that the callback can be repeated.
+    pub(crate) fn can_be_repeated(&self) -> bool {
+        matches!(self, Self::Busy | Self::Store(StoreError::Full))
+    }
+}
+
+impl SessionManager {
+    /// Redeems the code of a validated authorization response and creates the session of its user.
+    ///
+    /// `permit` completes with a permit for the token request, or with `None` if none is available.
+    /// `seal` writes the new session to cookies. It is called before anything of the session is stored, since a
+    /// session that does not fit into cookies could never be ended.
+    ///
+    /// A code is sent at most once. Run this in a task: dropped halfway, it leaves tokens that nothing revokes.
+    pub(crate) async fn sign_in<P, C>(
+        &self,
+        grant: AuthorizationGrant,
+        permit: impl Future<Output = Option<P>>,
+        seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
+    ) -> Result<(LoadedSession, C), SignInError> {
+        let permit = permit.await.ok_or(SignInError::Busy)?;
+        let tokens = self.redeem_once(&grant).await?;
+        // The rest needs no permit.
+        drop(permit);
+        let record = self.flow.complete(grant, tokens).await?;
+        let created = self.create_approved(record.clone(), seal).await;
+        if created.is_err() {
+            // These tokens will never be used.
+            self.flow.revoke(&record).await;
+        }
+        created
+    }
+
+    /// Redeems the code, unless its state was consumed here or by another process.
+    async fn redeem_once(&self, grant: &AuthorizationGrant) -> Result<TokenResponse, SignInError> {
+        let consumed = self.consume_state(grant.state()).await?;
+        let consumed = consumed.ok_or(SignInError::Used)?;
+        match self.flow.redeem(grant).await {
+            Ok(tokens) => Ok(tokens),
+            Err(failure) => {
+                // The state of a code that may have been redeemed stays consumed until it expires.
+                if failure.outcome == RedemptionOutcome::Refused {
+                    self.shorten_consumed_state(consumed).await;
+                }
+                Err(failure.error.into())
+            }
+        }
+    }
+
+    async fn create_approved<C>(
+        &self,
+        record: SessionRecord,
+        seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
+    ) -> Result<(LoadedSession, C), SignInError> {
+        let record = self.approve_login(record).await?;
+        let new = self.new_session(record).map_err(CreateSessionError::from)?;
+        let cookies = seal(&new)?;
+        Ok((self.create(new).await?, cookies))
+    }
+}
