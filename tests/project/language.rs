@@ -111,7 +111,10 @@ fn no_text_uses_a_word_that_the_language_rules_replace() {
     );
     assert!(texts.len() > 100, "the sources were not found");
     let mut wrong = Vec::new();
-    for (path, text) in texts.iter().filter(|(path, _)| path != "tests/project/language.rs") {
+    for (path, text) in texts
+        .iter()
+        .filter(|(path, _)| path != "tests/project/language.rs")
+    {
         let text = flowing(text);
         let found = REPLACED.iter().filter(|word| contains_word(&text, word));
         wrong.extend(found.map(|word| format!("{path}: {word:?}")));
