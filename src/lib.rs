@@ -123,9 +123,12 @@ compile_error!(
 );
 
 pub mod bearer;
+#[allow(dead_code)]
 pub mod clock;
 mod config_error;
 mod crypto;
+#[allow(dead_code)]
+mod expiring_map;
 pub mod extract;
 mod flow;
 #[cfg(fuzzing)]
@@ -138,17 +141,23 @@ pub mod issuer;
 pub mod login;
 pub mod protocol;
 mod random;
+mod record;
 #[cfg(feature = "relay")]
 #[cfg_attr(docsrs, doc(cfg(feature = "relay")))]
 pub mod relay;
 mod response_future;
 pub mod session;
+#[allow(dead_code)]
+mod single_flight;
 pub mod store;
+#[allow(unused_imports)]
+mod sync;
 mod telemetry;
 #[cfg(feature = "testing")]
 #[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
 pub mod testing;
 pub mod token;
+mod verification;
 
 pub use bearer::{BearerLayer, ScopeLayer};
 pub use config_error::ConfigError;

@@ -136,9 +136,11 @@ where
         }
     }
 
-    pub(super) fn verifying(call: DeferredCall<S, C, B>, presented: PresentedToken) -> Self {
-        let (verifier, token) = (call.settings.verifier.clone(), presented.clone());
-        let verification = async move { verifier.verify(token.token()).await };
+    pub(super) fn verifying(
+        call: DeferredCall<S, C, B>,
+        presented: PresentedToken,
+        verification: VerifyFuture<Arc<TokenInfo>>,
+    ) -> Self {
         let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
         let verification = Box::pin(verification.instrument(span));
         let call = Some(Box::new((call, presented)));

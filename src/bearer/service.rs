@@ -12,6 +12,7 @@ use super::future::{BearerFuture, DeferredCall, ResponseHeaders};
 use super::layer::Settings;
 use super::refusal::Refusal;
 use super::response::WireFormat;
+use crate::clock::Now;
 use crate::protocol::credentials::{
     self, Credentials, InvalidCredentials, PresentedToken, Scheme, UncheckedToken,
 };
@@ -20,6 +21,7 @@ use crate::token::{
     CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifiedToken, VerifyError,
     VerifyErrorKind,
 };
+use crate::verification::{PendingVerification, Verification};
 
 /// The service created by [`BearerLayer`](super::BearerLayer).
 pub struct Bearer<S, C = crate::protocol::Claims> {
@@ -65,9 +67,9 @@ where
                 challenge.report(&failure.refusal, request.method(), request.uri());
                 BearerFuture::rejected(failure, &self.settings, wire_format)
             }
-            AuthOutcome::NeedsVerification(presented) => {
+            AuthOutcome::NeedsVerification(presented, verification) => {
                 let call = self.defer(request, wire_format);
-                BearerFuture::verifying(call, presented)
+                BearerFuture::verifying(call, presented, verification)
             }
             AuthOutcome::NeedsReplayCheck(authenticated, check) => {
                 let call = self.defer(request, wire_format);
@@ -101,7 +103,10 @@ enum AuthOutcome<C> {
     Anonymous,
     Rejected(AuthFailure),
     /// A key has to be fetched or the token introspected.
-    NeedsVerification(PresentedToken),
+    NeedsVerification(
+        PresentedToken,
+        PendingVerification<Result<Arc<TokenInfo>, VerifyError>>,
+    ),
     /// The request is authenticated unless the proof is a replay.
     NeedsReplayCheck(Authenticated<C>, PendingReplayCheck),
 }
@@ -167,16 +172,19 @@ fn authenticate<C: Send + Sync + 'static, B>(
         Ok(Credentials::Token(found)) => found,
     };
     let is_elsewhere = found.is_elsewhere();
+    let now = Now::new(&settings.challenge.clock);
     // The syntax of a cached token was checked when it was verified.
-    let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes()) {
+    let (token_info, presented) = match settings.verifier.lookup_cached(found.bytes(), &now) {
         CacheLookup::Hit(token_info) => (Ok(token_info), found.into_verified()),
         CacheLookup::Miss(tag) => {
             let Ok(presented) = found.checked() else {
                 return reject(Refusal::InvalidRequest);
             };
-            match settings.verifier.verify_now(presented.token(), tag) {
-                Some(token_info) => (token_info, presented),
-                None => return AuthOutcome::NeedsVerification(presented),
+            match settings.verifier.verify_at(presented.token(), tag, &now) {
+                Verification::Ready(token_info) => (token_info, presented),
+                Verification::Pending(pending) => {
+                    return AuthOutcome::NeedsVerification(presented, pending);
+                }
             }
         }
     };

@@ -1,109 +1,14 @@
-//! The callback: validation of the authorization response and of the tokens.
-//!
-//! The token request happens in between. Validating the response is cheap, so it can be done for every caller;
-//! only a valid response leads to a token request.
+//! The end of a login: validation of the tokens (OpenID Connect Core §3.1.3.3, §3.1.3.7).
 
+use super::callback::AuthorizationGrant;
 use super::error::FlowError;
-use super::record::{NewRecord, SessionRecord};
-use super::session_id::SessionId;
 use super::settings::Flow;
-use super::transaction::Transaction;
 use crate::clock::unix_seconds;
-use crate::protocol::authorization_response::{AuthorizationOutcome, AuthorizationResponse};
 use crate::protocol::token_response::TokenResponse;
-use crate::protocol::{AuthorizationCode, State};
+use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
 use crate::token::id_token::{self, LoginExpectations};
 
-/// A validated authorization response with a code, which can be redeemed in one token request.
-#[derive(Debug)]
-pub(crate) struct AuthorizationGrant {
-    transaction: Transaction,
-    code: AuthorizationCode,
-}
-
-impl AuthorizationGrant {
-    pub(super) fn code(&self) -> &AuthorizationCode {
-        &self.code
-    }
-
-    /// Returns the state of the login.
-    pub(crate) fn state(&self) -> &State {
-        &self.transaction.state
-    }
-
-    pub(super) fn transaction(&self) -> &Transaction {
-        &self.transaction
-    }
-}
-
 impl Flow {
-    /// Validates an authorization response against the transaction of its login, before the token request.
-    ///
-    /// Consumes both, so that neither can be used again. A response that does not match its transaction causes
-    /// no request. A response without `iss` may have to wait for the metadata.
-    pub(crate) async fn accept(
-        &self,
-        transaction: Transaction,
-        response: AuthorizationResponse,
-    ) -> Result<AuthorizationGrant, FlowError> {
-        self.check_binding(&transaction, &response)?;
-        self.check_issuer(&response).await?;
-        let code = code_of(response, transaction.silent)?;
-        Ok(AuthorizationGrant { transaction, code })
-    }
-
-    /// Checks that the response belongs to a recent login of this browser, at this authorization server and for
-    /// this redirect URI (RFC 6749 §10.12, RFC 9700 §4.4.2).
-    fn check_binding(
-        &self,
-        transaction: &Transaction,
-        response: &AuthorizationResponse,
-    ) -> Result<(), FlowError> {
-        if transaction.state != *response.state() {
-            return Err(FlowError::request(
-                "state_mismatch",
-                "the state belongs to another login",
-            ));
-        }
-        if transaction.expired(unix_seconds(&**self.clock())) {
-            return Err(FlowError::request(
-                "transaction_expired",
-                "the login took too long",
-            ));
-        }
-        if transaction.issuer != self.server.issuer()
-            || transaction.redirect_uri != self.redirect_uri
-        {
-            return Err(FlowError::request(
-                "transaction_elsewhere",
-                "the login was started at another authorization server or for another redirect URI",
-            ));
-        }
-        Ok(())
-    }
-
-    /// Checks that the response comes from the expected issuer (RFC 9207 §2.4), for error responses as well.
-    /// Compares byte for byte, and requires `iss` if the server declares that it always sends it.
-    async fn check_issuer(&self, response: &AuthorizationResponse) -> Result<(), FlowError> {
-        match response.issuer() {
-            Some(issuer) if issuer == self.server.issuer() => Ok(()),
-            Some(_) => Err(FlowError::request(
-                "issuer_mismatch",
-                "the response comes from another authorization server",
-            )),
-            None => {
-                let metadata = self.server.metadata().await?;
-                if metadata.authorization_response_iss_parameter_supported() {
-                    return Err(FlowError::request(
-                        "issuer_missing",
-                        "the response does not name its issuer",
-                    ));
-                }
-                Ok(())
-            }
-        }
-    }
-
     /// Completes the login with the tokens of the token response.
     ///
     /// No token is used before the ID token is verified, whose nonce binds the code to this browser (RFC 9700
@@ -111,11 +16,11 @@ impl Flow {
     pub(crate) async fn complete(
         &self,
         grant: AuthorizationGrant,
-        tokens: TokenResponse,
+        mut tokens: TokenResponse,
     ) -> Result<SessionRecord, FlowError> {
         let AuthorizationGrant { transaction, code } = &grant;
         // OpenID Connect Core §3.1.3.3: required, since the request had the scope `openid`.
-        let id_token = tokens.id_token.ok_or_else(FlowError::no_id_token)?;
+        let id_token = tokens.id_token.take().ok_or_else(FlowError::no_id_token)?;
         let expected = LoginExpectations {
             client_id: self.client.id(),
             nonce: Some(&transaction.nonce),
@@ -129,37 +34,21 @@ impl Flow {
         let claims = id_token::verify(&self.server, &id_token, &expected).await?;
 
         let now = unix_seconds(&**self.clock());
-        let lifetime = tokens
-            .expires_in
-            .unwrap_or(self.default_token_lifetime.as_secs());
+        let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
         Ok(SessionRecord::new(NewRecord {
             id: SessionId::new(self.random().bytes()?),
             now,
             claims,
-            // RFC 6749 §5.1: the requested scopes, unless the response has `scope`.
-            scopes: tokens.scope.unwrap_or_else(|| self.scopes.clone()),
-            access_token: tokens.access_token,
-            access_token_expires_at: now
-                .saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX)),
-            refresh_token: tokens.refresh_token,
-            refresh_token_expires_at: tokens
-                .refresh_expires_in
-                .map(|lifetime| now.saturating_add(i64::try_from(lifetime).unwrap_or(i64::MAX))),
-            id_token,
+            tokens: SessionTokens {
+                // RFC 6749 §5.1: the requested scopes, unless the response has `scope`.
+                scopes: tokens.scope.unwrap_or_else(|| self.scopes.clone()),
+                access_token: tokens.access_token,
+                access_token_since: now,
+                access_token_expires_at,
+                refresh_token: tokens.refresh_token,
+                refresh_token_expires_at,
+                id_token: Some(id_token),
+            },
         }))
-    }
-}
-
-/// Returns the code of a response, or the error that it reports (RFC 6749 §4.1.2.1).
-fn code_of(response: AuthorizationResponse, silent: bool) -> Result<AuthorizationCode, FlowError> {
-    match response.into_outcome() {
-        AuthorizationOutcome::Code(code) => Ok(code),
-        AuthorizationOutcome::Error { code, description } => {
-            Err(FlowError::refused(code, description, silent))
-        }
-        AuthorizationOutcome::Nothing => Err(FlowError::request(
-            "code_missing",
-            "the response has neither a code nor an error",
-        )),
     }
 }

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::record::SessionRecord;
-use super::settings::{Flow, redirect_target};
+use super::settings::{CLIENT_ID, CustomEndSession, Flow};
 use crate::clock::within;
-use crate::config_error::ConfigError;
 use crate::protocol::{State, form};
+use crate::record::SessionRecord;
 
 /// Maximum length of the logout URL. Servers and proxies commonly limit the request head to 8 KiB, which also
 /// contains the cookies of the authorization server.
@@ -16,16 +15,6 @@ const MAX_URL: usize = 4096;
 
 /// Maximum time that a logout waits for metadata.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
-
-const CLIENT_ID: &str = "client_id";
-
-/// A configured logout endpoint, for an authorization server whose metadata has no usable one.
-#[derive(Clone, Debug)]
-pub(super) struct CustomEndSession {
-    endpoint: Url,
-    /// The name of the parameter that corresponds to `post_logout_redirect_uri`.
-    redirect_parameter: String,
-}
 
 /// The URL that the browser is redirected to for logout at the authorization server.
 #[derive(Clone, Debug)]
@@ -38,31 +27,6 @@ pub(crate) struct EndSession {
 }
 
 impl Flow {
-    /// Sets a logout endpoint that does not follow the specification.
-    pub(crate) fn with_end_session_endpoint(
-        mut self,
-        url: &str,
-        redirect_parameter: &str,
-    ) -> Result<Self, ConfigError> {
-        let endpoint = redirect_target("end session endpoint", url)?;
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
-        let usable = !redirect_parameter.is_empty()
-            && redirect_parameter != CLIENT_ID
-            && redirect_parameter.bytes().all(plain);
-        if !usable {
-            return Err(ConfigError::Setting {
-                setting: "redirect parameter",
-                value: redirect_parameter.to_owned(),
-                reason: "it must consist of letters, digits, `_`, `-` and `.`, and must not be `client_id`",
-            });
-        }
-        self.end_session = Some(CustomEndSession {
-            endpoint,
-            redirect_parameter: redirect_parameter.to_owned(),
-        });
-        Ok(self)
-    }
-
     /// Returns the logout URL of the authorization server, or `None` if the server has no logout endpoint or its
     /// metadata is not available within two seconds. The local session has ended in any case.
     ///
@@ -104,7 +68,9 @@ impl Flow {
             .ok()?;
         let endpoint = Url::parse(metadata.end_session_endpoint()?).ok()?;
         let hint = record
-            .id_token()
+            .tokens()
+            .id_token
+            .as_ref()
             .map(|id_token| ("id_token_hint", id_token.expose()));
         let mut parameters = vec![(CLIENT_ID, self.client.id())];
         if let Some(uri) = &self.post_logout_redirect_uri {

@@ -1,6 +1,6 @@
 //! The token request that redeems the authorization code (RFC 6749 §4.1.3).
 
-use super::complete::AuthorizationGrant;
+use super::callback::AuthorizationGrant;
 use super::error::FlowError;
 use super::settings::Flow;
 use super::token_endpoint::TokenRequestError;
@@ -35,9 +35,9 @@ impl Flow {
         grant: &AuthorizationGrant,
     ) -> Result<TokenResponse, RedemptionError> {
         let request = TokenRequest {
-            code: grant.code(),
+            code: &grant.code,
             redirect_uri: &self.redirect_uri,
-            code_verifier: &grant.transaction().verifier,
+            code_verifier: &grant.transaction.verifier,
         };
         let response = self.send_token_request(request.parameters()).await;
         let response = response.map_err(|error| RedemptionError {

@@ -4,7 +4,6 @@ use bytes::Bytes;
 use http::Response;
 
 use super::error::{FlowError, FlowErrorKind};
-use super::record::SessionRecord;
 use super::settings::Flow;
 use super::token_endpoint::TokenRequestError;
 use crate::clock::unix_seconds;
@@ -12,6 +11,7 @@ use crate::issuer::retry_after;
 use crate::protocol::token_request::RefreshRequest;
 use crate::protocol::token_response::{TokenResponse, TokenResponseError};
 use crate::protocol::{AccessToken, Claims, IdToken, OAuthErrorCode, RefreshToken, ScopeSet};
+use crate::record::SessionRecord;
 use crate::token::id_token::refreshed::{self, RefreshExpectations};
 
 /// The verified result of a refresh.
@@ -100,7 +100,9 @@ impl Flow {
         record: &SessionRecord,
     ) -> Result<Refreshed, RefreshFailure> {
         let refresh_token = record
-            .refresh_token()
+            .tokens()
+            .refresh_token
+            .as_ref()
             .ok_or_else(|| RefreshFailure::Refused(FlowError::no_refresh_token()))?;
         let request = RefreshRequest { refresh_token };
         let response = match self.send_token_request(request.parameters()).await {
@@ -156,63 +158,45 @@ impl Flow {
             }
         };
         let now = unix_seconds(&**self.clock());
-        let after = |seconds: u64| now.saturating_add(i64::try_from(seconds).unwrap_or(i64::MAX));
+        let (access_token_expires_at, refresh_token_expires_at) = self.expiry_of(&tokens, now);
         Ok(Refreshed {
-            access_token_since: now,
-            // RFC 6749 §5.1: without `expires_in`, the lifetime is unknown and not unlimited.
-            access_token_expires_at: after(
-                tokens
-                    .expires_in
-                    .unwrap_or(self.default_token_lifetime.as_secs()),
-            ),
             access_token: tokens.access_token,
+            access_token_since: now,
+            access_token_expires_at,
             refresh_token: tokens.refresh_token,
-            refresh_token_expires_at: tokens.refresh_expires_in.map(after),
+            refresh_token_expires_at,
             // RFC 6749 §6: a refresh cannot add scopes.
             scopes: tokens
                 .scope
-                .map(|scopes| record.scopes().intersection(&scopes)),
+                .map(|scopes| record.tokens().scopes.intersection(&scopes)),
             id_token: tokens.id_token.zip(claims),
         })
     }
 }
 
-impl SessionRecord {
-    /// Returns the record with new tokens.
+impl Refreshed {
+    /// Returns the record with the new tokens.
     ///
     /// The claims stay those of the login: later ID tokens are compared with them and may omit some (`nonce`,
     /// `sid`; OpenID Connect Core §12.2).
-    pub(crate) fn refreshed(&self, new: Refreshed, generation: u64) -> Self {
-        let (refresh_token, refresh_token_expires_at) = match new.refresh_token {
-            Some(rotated) => (Some(rotated), new.refresh_token_expires_at),
-            None => (
-                self.refresh_token().cloned(),
-                new.refresh_token_expires_at
-                    .or_else(|| self.refresh_token_expires_at()),
-            ),
-        };
-        let id_token = new.id_token.map(|(id_token, _)| id_token);
-        self.with_tokens(SessionTokens {
-            generation,
-            scopes: new.scopes.unwrap_or_else(|| self.scopes().clone()),
-            access_token: new.access_token,
-            access_token_since: new.access_token_since,
-            access_token_expires_at: new.access_token_expires_at,
-            refresh_token,
-            refresh_token_expires_at,
-            id_token: id_token.or_else(|| self.id_token().cloned()),
-        })
+    pub(crate) fn applied_to(&self, record: &SessionRecord, generation: u64) -> SessionRecord {
+        let mut tokens = record.tokens().clone();
+        tokens.access_token = self.access_token.clone();
+        tokens.access_token_since = self.access_token_since;
+        tokens.access_token_expires_at = self.access_token_expires_at;
+        if let Some(scopes) = &self.scopes {
+            tokens.scopes = scopes.clone();
+        }
+        if let Some((id_token, _)) = &self.id_token {
+            tokens.id_token = Some(id_token.clone());
+        }
+        // The lifetime of a rotated token is unknown unless the response has it.
+        if self.refresh_token.is_some() || self.refresh_token_expires_at.is_some() {
+            tokens.refresh_token_expires_at = self.refresh_token_expires_at;
+        }
+        if let Some(rotated) = &self.refresh_token {
+            tokens.refresh_token = Some(rotated.clone());
+        }
+        record.with_tokens(tokens, generation)
     }
-}
-
-/// The part of a record that a refresh changes.
-pub(super) struct SessionTokens {
-    pub(super) generation: u64,
-    pub(super) scopes: ScopeSet,
-    pub(super) access_token: AccessToken,
-    pub(super) access_token_since: i64,
-    pub(super) access_token_expires_at: i64,
-    pub(super) refresh_token: Option<RefreshToken>,
-    pub(super) refresh_token_expires_at: Option<i64>,
-    pub(super) id_token: Option<IdToken>,
 }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::record::SessionRecord;
 use super::settings::Flow;
 use crate::clock::within;
 use crate::protocol::json::parse_object;
+use crate::record::SessionRecord;
 use crate::telemetry::may_log;
 
 /// Maximum time for both requests.
@@ -52,10 +52,10 @@ impl Flow {
         let Some(endpoint) = metadata.revocation_endpoint() else {
             return Ok(());
         };
-        let refresh_token = record
-            .refresh_token()
-            .map(|token| (token.expose(), "refresh_token"));
-        let access_token = (record.access_token().expose(), "access_token");
+        let tokens = record.tokens();
+        let refresh_token = tokens.refresh_token.as_ref();
+        let refresh_token = refresh_token.map(|token| (token.expose(), "refresh_token"));
+        let access_token = (tokens.access_token.expose(), "access_token");
         for (token, hint) in refresh_token.into_iter().chain([access_token]) {
             match self.revoke_one(endpoint, token, hint).await {
                 RevocationResult::Revoked => {}

@@ -2,15 +2,18 @@
 
 use std::fmt;
 
+use url::Url;
+
 use super::error::{FlowError, FlowErrorKind};
-use super::session_ref::SessionRef;
-use super::settings::{Flow, authorization_endpoint, check_pkce};
+use super::settings::Flow;
+use super::token_endpoint::token_endpoint;
 use super::transaction::Transaction;
 use crate::clock::unix_seconds;
 use crate::crypto::{base64url, digest};
 use crate::protocol::authorization_request::AuthorizationRequest;
 use crate::protocol::pkce::CodeChallenge;
 use crate::protocol::{CodeVerifier, Metadata, Nonce};
+use crate::record::SessionRef;
 
 /// Maximum length of a parameter that a request may set, in bytes.
 const MAX_PARAMETER: usize = 512;
@@ -46,6 +49,14 @@ impl fmt::Debug for StartedLogin {
 }
 
 impl Flow {
+    /// Returns an error unless a login could be started now.
+    pub(crate) async fn ready(&self) -> Result<(), FlowError> {
+        let metadata = self.server.metadata().await?;
+        check_pkce(&metadata)?;
+        authorization_endpoint(&metadata)?;
+        token_endpoint(&metadata).map(|_| ())
+    }
+
     /// Starts a login with a new `state`, `nonce` and code verifier of 256 random bits each.
     pub(crate) async fn start(&self, request: StartRequest) -> Result<StartedLogin, FlowError> {
         let metadata = self.server.metadata().await?;
@@ -139,6 +150,32 @@ impl StartRequest {
             None => Ok(()),
         }
     }
+}
+
+/// Rejects a server that lists PKCE methods without `S256`, since it would not check the challenge (RFC 9700
+/// §2.1.1). A server that lists no methods receives the challenge; `state` and `nonce` protect the login as well.
+fn check_pkce(metadata: &Metadata) -> Result<(), FlowError> {
+    match metadata.code_challenge_methods_supported() {
+        Some(methods) if !methods.iter().any(|method| method == "S256") => Err(FlowError::new(
+            FlowErrorKind::Configuration,
+            "pkce_unsupported",
+            "the authorization server does not support the code challenge method S256",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn authorization_endpoint(metadata: &Metadata) -> Result<Url, FlowError> {
+    metadata
+        .authorization_endpoint()
+        .and_then(|endpoint| Url::parse(endpoint).ok())
+        .ok_or_else(|| {
+            FlowError::new(
+                FlowErrorKind::Configuration,
+                "no_authorization_endpoint",
+                "the metadata of the authorization server has no authorization endpoint",
+            )
+        })
 }
 
 /// Checks that the server supports all values of `prompt` and that `none` is the only value (OpenID Connect Core

@@ -1,14 +1,17 @@
 //! Requests to the token endpoint with client authentication, for all grant types.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE};
 use http::{HeaderValue, Request, Response};
 
 use super::error::{FlowError, FlowErrorKind};
-use super::settings::{Flow, token_endpoint};
-use crate::clock::unix_seconds;
+use super::settings::Flow;
+use crate::clock::{seconds_after, unix_seconds};
 use crate::issuer::{AuthenticationContext, BackChannelError, FormParameters};
-use crate::protocol::form;
+use crate::protocol::token_response::TokenResponse;
+use crate::protocol::{Metadata, form};
 
 /// A token request without a response.
 #[derive(Debug)]
@@ -86,4 +89,25 @@ impl Flow {
                 )
             })
     }
+
+    /// Returns when the access token and the refresh token of a response expire. Without `expires_in`, the lifetime
+    /// of the access token is unknown and not unlimited (RFC 6749 §5.1).
+    pub(super) fn expiry_of(&self, tokens: &TokenResponse, now: i64) -> (i64, Option<i64>) {
+        let after = |seconds| seconds_after(now, Duration::from_secs(seconds));
+        let lifetime = tokens.expires_in.map(Duration::from_secs);
+        (
+            seconds_after(now, lifetime.unwrap_or(self.default_token_lifetime)),
+            tokens.refresh_expires_in.map(after),
+        )
+    }
+}
+
+pub(super) fn token_endpoint(metadata: &Metadata) -> Result<&str, FlowError> {
+    metadata.token_endpoint().ok_or_else(|| {
+        FlowError::new(
+            FlowErrorKind::Configuration,
+            "no_token_endpoint",
+            "the metadata of the authorization server has no token endpoint",
+        )
+    })
 }

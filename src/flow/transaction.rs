@@ -4,16 +4,12 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use super::encoding::{Reader, Writer};
-use super::session_id::SessionId;
-use super::session_ref::{SessionRef, UserDigest};
+use crate::clock::{MAX_CLOCK_SKEW, seconds_after};
 use crate::protocol::pkce::parse_verifier;
 use crate::protocol::{CodeVerifier, Nonce, State};
+use crate::record::{Reader, SessionId, SessionRef, UserDigest, Writer};
 
 const SCHEMA: u8 = 3;
-
-/// Maximum difference between the clocks of two replicas, in seconds.
-pub(super) const CLOCK_SKEW_ALLOWANCE: i64 = 60;
 
 /// Binds an authorization response to its authorization request and to the browser that sent the request
 /// (RFC 9700 §4.4.2, §4.7.1). Encrypted before it is stored in a cookie.
@@ -45,9 +41,8 @@ impl Transaction {
 
     /// Returns whether the transaction is too old, or further in the future than clock skew explains.
     pub(crate) fn expired(&self, now: i64) -> bool {
-        let lifetime = i64::try_from(Self::LIFETIME.as_secs()).unwrap_or(0);
-        let age = now.saturating_sub(self.started_at);
-        age >= lifetime || age < -CLOCK_SKEW_ALLOWANCE
+        now >= seconds_after(self.started_at, Self::LIFETIME)
+            || self.started_at > seconds_after(now, MAX_CLOCK_SKEW)
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {

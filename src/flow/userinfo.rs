@@ -6,11 +6,11 @@ use http::{HeaderValue, Request, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::email::Email;
 use super::settings::Flow;
 use crate::issuer::{BackChannelError, Unavailable};
 use crate::protocol::AccessToken;
 use crate::protocol::json::parse_object;
+use crate::record::Email;
 use crate::token::{VerifyError, signed_userinfo};
 
 /// Why a userinfo request failed.

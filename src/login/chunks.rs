@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::session::{MAX_COOKIE_BYTES, SealSessionError};
 
 /// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
@@ -18,7 +18,7 @@ pub(super) fn seal(
     record: &SessionRecord,
 ) -> Result<Vec<(String, String)>, SealSessionError> {
     match seal_record(cipher, record) {
-        Err(SealSessionError::TooLarge(_)) if record.id_token().is_some() => {
+        Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
             seal_record(cipher, &record.clone().without_id_token())
         }
         sealed => sealed,

@@ -5,7 +5,7 @@
 
 use super::csrf;
 use super::refusal::LoginRefusal;
-use crate::flow::SessionId;
+use crate::record::SessionId;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::login";

@@ -4,7 +4,7 @@
 use super::chunks::{MAX_CHUNKS, open_chunks};
 use super::cookie_cipher::CookieCipher;
 use super::cookies::{Jar, MAX_VALUES, SESSION};
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::session::{PresentedSession, PresentedSessions};
 
 /// What the session cookies of a request contain.

@@ -1,7 +1,5 @@
 //! Resolves the session of a request from its cookies.
 
-use std::time::Duration;
-
 use http::HeaderValue;
 
 use super::chunks;
@@ -10,6 +8,7 @@ use super::cookies::{Jar, SESSION};
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use super::{events, session_secrets};
+use crate::clock::time_until;
 use crate::session::{LoadedSession, OpenedSession, PresentedSessions, SealSessionError};
 use crate::store::StoreError;
 
@@ -143,11 +142,7 @@ impl Settings {
         loaded: &LoadedSession,
         sealed: &[(String, String)],
     ) -> WrittenSessionCookies {
-        let remaining = self
-            .manager
-            .latest_expiry(loaded.record())
-            .saturating_sub(self.now());
-        let lifetime = Duration::from_secs(u64::try_from(remaining).unwrap_or_default());
+        let lifetime = time_until(self.manager.latest_expiry(loaded.record()), self.now());
         let names = &self.cipher.names;
         let values = sealed
             .iter()

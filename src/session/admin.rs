@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::bulk_logout::BulkLogout;
-use super::handle::system_time;
 use super::hooks::EndReason;
 use super::index::{IndexEntry, SessionIndex};
 use super::manager::SessionManager;
-use crate::flow::SessionId;
+use crate::clock::system_time;
+use crate::record::SessionId;
 use crate::store::{SharedStore, StoreError};
 
 /// Lists and ends the sessions of a [`LoginLayer`](crate::LoginLayer), for example after a password change or

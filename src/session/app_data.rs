@@ -11,7 +11,7 @@ use super::handle::Session;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::crypto::seal::sealed_len;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::store::StoreError;
 
 /// The error of reading or writing app data.

@@ -3,7 +3,7 @@
 use super::events;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use crate::flow::{SessionId, SessionRecord, SessionRef};
+use crate::record::{SessionId, SessionRecord, SessionRef};
 use crate::store::{SharedStore, StoreError};
 
 #[derive(Clone, Debug)]

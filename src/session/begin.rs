@@ -6,8 +6,8 @@ use super::manager::SessionManager;
 use super::secret::SessionSecret;
 use super::shared::both;
 use super::sign_in::CreateSessionError;
-use crate::flow::SessionRecord;
 use crate::random::RandomError;
+use crate::record::SessionRecord;
 use crate::store::{Expect, Put, SharedStore, StoreError};
 
 impl SessionManager {

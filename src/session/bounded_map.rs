@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::flow::SessionId;
+use crate::record::SessionId;
 
 /// A map that evicts the entry that was inserted first. Inserting a key again makes it the newest.
 #[derive(Debug)]

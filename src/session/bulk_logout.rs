@@ -3,14 +3,13 @@
 //!
 //! [OpenID Connect Back-Channel Logout]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 
-use std::time::Duration;
-
 use bytes::Bytes;
 
 use super::backend::SessionBackend;
 use super::hooks::EndReason;
 use super::index::{self, IndexEntry, IndexTag, SessionIndex};
-use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager};
+use super::manager::SessionManager;
+use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::flow::Flow;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
@@ -67,9 +66,7 @@ impl SessionManager {
             reason: EndReason::BackChannel,
         };
         let ended = self.end_all(store, &all).await?;
-        let left = token.valid_until.saturating_sub(self.now());
-        let ttl =
-            Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
+        let ttl = time_until(token.valid_until, self.now()) + MAX_CLOCK_SKEW;
         // Exactly one of two concurrent deliveries succeeds.
         match store
             .put(&used_jti, Bytes::new(), ttl, Expect::Absent)

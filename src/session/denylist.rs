@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use self::entries::DenylistEntries;
 use crate::clock::{Clock, unix_seconds};
-use crate::flow::{SessionId, SessionRecord, SessionRef};
+use crate::record::{SessionId, SessionRecord, SessionRef};
 
 /// Ended sessions. Each entry lasts for as long as a copy of the cookie could be accepted otherwise.
 #[derive(Debug, Default)]

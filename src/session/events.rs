@@ -4,7 +4,8 @@ use std::fmt::Display;
 
 use super::denylist::WatermarkScope;
 use super::manager::UnsealError;
-use crate::flow::{FlowError, SessionId};
+use crate::flow::FlowError;
+use crate::record::SessionId;
 use crate::telemetry::may_log;
 
 const TARGET: &str = "tower_oauth::session";

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use super::refresh::RefreshWaiter;
-use crate::clock::within;
-use crate::flow::{Email, SessionId, SessionRecord, UserInfo};
+use crate::clock::{system_time, within};
+use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
+use crate::record::{Email, SessionId, SessionRecord};
 
 /// An authenticated user session.
 ///
@@ -90,7 +91,7 @@ impl Session {
     ///
     /// [RFC 6749 §5.1]: https://www.rfc-editor.org/rfc/rfc6749#section-5.1
     pub fn scopes(&self) -> &ScopeSet {
-        self.opened().scopes()
+        &self.opened().tokens().scopes
     }
 
     /// Returns when the user signed in to this application.
@@ -134,14 +135,14 @@ impl Session {
         self.refresh_proactively();
         let loaded = self.current();
         if manager.has_valid_token(loaded.record()) {
-            return Ok(loaded.record().access_token().clone());
+            return Ok(loaded.record().tokens().access_token.clone());
         }
         let newest = manager.refresh_if_expired(&loaded).await?;
         if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
         let is_valid = manager.has_valid_token(newest.record());
-        let token = newest.record().access_token().clone();
+        let token = newest.record().tokens().access_token.clone();
         self.adopt(newest);
         if is_valid {
             Ok(token)
@@ -282,12 +283,5 @@ impl fmt::Debug for Session {
     }
 }
 
-pub(super) fn system_time(seconds: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0).min(LAST_SECOND))
-}
-
 /// How long a response waits for the tokens that it must carry.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// The end of the year 9999, which every platform can represent.
-const LAST_SECOND: u64 = 253_402_300_799;

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager};
+use super::manager::SessionManager;
+use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::crypto::base64url;
 use crate::crypto::binding::join;
 use crate::crypto::digest::sha256;
-use crate::flow::{Flow, SessionId, SessionRecord};
+use crate::flow::Flow;
+use crate::record::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// The index of one user or of one `sid`.
@@ -225,14 +227,12 @@ async fn change<T>(
         };
         let outcome = change(&mut entries);
         let longest = entries.iter().map(|entry| entry.ends_at).max();
-        let left = longest.unwrap_or(now).saturating_sub(now);
+        let left = time_until(longest.unwrap_or(now), now);
         let min_ttl = match list.is_of_a_user() {
             true => MIN_USER_TTL,
-            false => CLOCK_SKEW_ALLOWANCE,
+            false => MAX_CLOCK_SKEW,
         };
-        let ttl =
-            Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE;
-        let ttl = ttl.max(min_ttl);
+        let ttl = (left + MAX_CLOCK_SKEW).max(min_ttl);
         if let Put::Stored(_) = store.put(&key, encode(&entries), ttl, expect).await? {
             return Ok(outcome);
         }

@@ -6,7 +6,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::bounded_map::BoundedMap;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 
 /// Seconds since 1970, by session.
 #[derive(Debug, Default)]

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::flow::{SessionId, SessionRecord, UserDigest};
+use crate::record::{SessionId, SessionRecord, UserDigest};
 
 /// The latest records, bounded by [`MAX`]. Each is as large as its tokens, some 40 MB in total.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use super::hooks::EndReason;
 use super::index::{self, IndexEntry, IndexTag, SessionIndex};
 use super::manager::SessionManager;
 use super::{shared, stored};
-use crate::flow::{SessionId, SessionRecord};
+use crate::record::{SessionId, SessionRecord};
 use crate::store::{SharedStore, StoreError};
 
 impl SessionManager {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::secret::SessionSecret;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 
 /// A session as a request has loaded it.
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::open::{OpenedSession, PresentedSession};
 use super::{shared, stored};
-use crate::flow::{SessionId, SessionRecord, SessionRef};
+use crate::record::{SessionId, SessionRecord, SessionRef};
 use crate::store::{Expect, Put, Removed, StoreError};
 
 /// The result of a sign-out.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::index::{IndexTag, SessionIndex};
 use super::manager::SessionManager;
 use super::shared::both;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
 /// The ended sessions of one index.

@@ -14,11 +14,12 @@ use super::latest::LatestRecords;
 use super::lists::MAX_PER_USER;
 use super::pending_ends::PendingEnds;
 use super::refresh::Refreshes;
-use crate::clock::Clock;
+use crate::clock::{Clock, MAX_CLOCK_SKEW, time_until};
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
-use crate::flow::{Flow, SessionId, SessionRecord};
+use crate::flow::Flow;
 use crate::random::{Random, RandomError};
+use crate::record::{SessionId, SessionRecord};
 use crate::store::SharedStore;
 
 /// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
@@ -175,14 +176,12 @@ impl SessionManager {
 
     /// Returns how long the latest record of a session is kept.
     pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        let left = self.latest_expiry(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default())
-            .saturating_add(CLOCK_SKEW_ALLOWANCE)
+        time_until(self.latest_expiry(record), self.now()).saturating_add(MAX_CLOCK_SKEW)
     }
 
     /// Returns how long an end marker is kept: the session may have been created just before.
     pub(super) fn max_lifetime(&self) -> Duration {
-        self.absolute.saturating_add(CLOCK_SKEW_ALLOWANCE)
+        self.absolute.saturating_add(MAX_CLOCK_SKEW)
     }
 
     pub(super) fn random(&self) -> Random {
@@ -252,6 +251,3 @@ impl SessionManager {
 
 const DEFAULT_ABSOLUTE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
-
-/// How far the clocks of two replicas may be apart.
-pub(super) const CLOCK_SKEW_ALLOWANCE: Duration = Duration::from_secs(60);

@@ -72,7 +72,8 @@ mod stored;
 #[cfg(feature = "aws-lc-rs")]
 mod tests;
 
-pub use crate::flow::{Email, InvalidSessionId, SessionId, UserInfo, UserInfoError};
+pub use crate::flow::{UserInfo, UserInfoError};
+pub use crate::record::{Email, InvalidSessionId, SessionId};
 pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
 pub use app_data::AppDataError;
 pub(crate) use app_data::MAX_COOKIE_BYTES;

@@ -5,7 +5,7 @@ use super::events;
 use super::loaded::{LoadedSession, Revision};
 use super::manager::SessionManager;
 use super::secret::SessionSecret;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::store::StoreError;
 
 /// A session as a cookie presents it, decrypted but not yet loaded.

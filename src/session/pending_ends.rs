@@ -10,7 +10,7 @@ use super::hooks::EndReason;
 use super::logout::SignOut;
 use super::manager::SessionManager;
 use super::open::PresentedSession;
-use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
+use crate::record::{SessionId, SessionRecord, SessionRef, UserDigest};
 use crate::store::StoreError;
 
 /// Sessions whose end is not in the store yet.

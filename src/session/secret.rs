@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 use crate::crypto::base64url;
 use crate::crypto::binding::Binding;
 use crate::crypto::digest::sha256;
-use crate::flow::SessionId;
 use crate::random::{Random, RandomError};
+use crate::record::SessionId;
 
 /// 256 random bits that only the browser has. The store has a digest of them.
 #[derive(Clone)]

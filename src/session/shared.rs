@@ -12,7 +12,7 @@ use super::events;
 use super::loaded::{LoadedSession, Revision};
 use super::manager::{SessionManager, UnsealError};
 use crate::crypto::seal::Purpose;
-use crate::flow::SessionId;
+use crate::record::SessionId;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
 impl SessionManager {

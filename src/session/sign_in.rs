@@ -6,9 +6,10 @@ use super::app_data::MAX_COOKIE_BYTES;
 use super::hooks::LoginRejection;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, SessionRecord};
+use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome};
 use crate::protocol::token_response::TokenResponse;
 use crate::random::RandomError;
+use crate::record::SessionRecord;
 use crate::store::StoreError;
 
 /// Why a login created no session. Tokens that were received have been revoked.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::backend::{LoadResult, SaveResult};
 use super::events;
 use super::loaded::{LoadedSession, Revision};
-use super::manager::{CLOCK_SKEW_ALLOWANCE, SessionManager, UnsealError};
+use super::manager::{SessionManager, UnsealError};
 use super::secret::SessionSecret;
+use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::crypto::seal::Purpose;
-use crate::flow::{SessionId, SessionRecord};
+use crate::record::{SessionId, SessionRecord};
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 impl SessionManager {
@@ -95,8 +96,7 @@ impl SessionManager {
 
     /// Returns the remaining lifetime of an unused session, with an allowance for clock skew.
     fn time_to_live(&self, record: &SessionRecord) -> Duration {
-        let left = self.expires_at(record).saturating_sub(self.now());
-        Duration::from_secs(u64::try_from(left).unwrap_or_default()) + CLOCK_SKEW_ALLOWANCE
+        time_until(self.expires_at(record), self.now()) + MAX_CLOCK_SKEW
     }
 }
 

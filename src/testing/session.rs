@@ -6,11 +6,12 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::registry;
+use crate::clock::seconds_after;
 use crate::crypto::base64url;
-use crate::flow::Injected;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object;
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
+use crate::record::{NewRecord, SessionId, SessionRecord, SessionTokens};
 use crate::{ConfigError, LoginLayer, Session};
 
 /// Creates a [`Session`] without a login, for tests that call a handler directly.
@@ -130,17 +131,23 @@ impl TestSession {
             base64url::encode(b"{\"alg\":\"none\"}"),
             base64url::encode(text.as_bytes())
         );
-        let injected = Injected {
-            claims,
-            scopes: self.scopes.clone(),
-            access_token: self.access_token.clone(),
-            access_token_lifetime: self.access_token_lifetime,
-            refresh_token: self.refresh_token.clone(),
-            id_token: IdToken::new(unsigned),
-        };
-        let Ok(record) = flow.inject(injected, now) else {
+        let Ok(id) = flow.random().bytes() else {
             panic!("the operating system's random number generator failed")
         };
+        let record = SessionRecord::new(NewRecord {
+            id: SessionId::new(id),
+            now,
+            claims,
+            tokens: SessionTokens {
+                scopes: self.scopes.clone(),
+                access_token: self.access_token.clone(),
+                access_token_since: now,
+                access_token_expires_at: seconds_after(now, self.access_token_lifetime),
+                refresh_token: self.refresh_token.clone(),
+                refresh_token_expires_at: None,
+                id_token: Some(IdToken::new(unsigned)),
+            },
+        });
         match manager.begin(record).await {
             Ok(held) => Session::new(manager.clone(), held),
             Err(error) => panic!("the session could not be created: {error}"),

@@ -17,7 +17,7 @@ async fn a_code_is_redeemed_with_one_token_request() {
 
     assert_eq!((record.issuer(), record.subject()), (ISSUER, "alice"));
     assert_eq!((record.created_at(), record.last_seen()), (NOW, NOW));
-    assert!(record.scopes().contains("openid"));
+    assert!(record.tokens().scopes.contains("openid"));
 
     let requests = server.requests("/token");
     assert_eq!(requests.len(), 1);
@@ -327,9 +327,13 @@ async fn scopes_and_lifetime_of_the_access_token_are_those_of_the_response() {
         }
         server.answer_token_request(200, &body.to_string());
         let record = login.call_back().await.unwrap();
-        assert_eq!(record.scopes().to_string(), scopes, "{members}");
+        assert_eq!(record.tokens().scopes.to_string(), scopes, "{members}");
         let expires_at = NOW + i64::from(lifetime);
-        assert_eq!(record.access_token_expires_at(), expires_at, "{members}");
+        assert_eq!(
+            record.tokens().access_token_expires_at,
+            expires_at,
+            "{members}"
+        );
     }
 }
 

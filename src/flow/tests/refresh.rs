@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::support::{ISSUER, Login, NOW, Server, sign_in};
 use crate::crypto::{Algorithm, SigningKey};
-use crate::flow::{Flow, RefreshFailure, Refreshed, SessionRecord};
+use crate::flow::{Flow, RefreshFailure, Refreshed};
 use crate::issuer::Client;
 use crate::protocol::form;
+use crate::record::SessionRecord;
 use crate::token::id_token::half_hash;
 
 const KEY: &str = "-----BEGIN PRIVATE KEY-----
@@ -383,25 +384,29 @@ async fn omitted_members_keep_their_value_or_use_the_default() {
         let granted = json!({ "refresh_expires_in": 3600 });
         let (flow, record) = signed_in_with(&server, granted).await;
         let flow = flow.with_default_token_lifetime(Duration::from_secs(120));
-        assert_eq!(record.refresh_token_expires_at(), Some(NOW + 3600));
+        assert_eq!(record.tokens().refresh_token_expires_at, Some(NOW + 3600));
         server.answer_token_request(200, &response(&members));
         server.clock.advance(10);
         let refreshed = flow.refresh(&record).await.unwrap();
-        let after = record.refreshed(refreshed, 7);
-        assert_eq!(after.access_token().expose(), "a2", "{name}");
+        let after = refreshed.applied_to(&record, 7);
+        assert_eq!(after.tokens().access_token.expose(), "a2", "{name}");
         assert_eq!(
-            after.access_token_expires_at(),
+            after.tokens().access_token_expires_at,
             NOW + 10 + token_end,
             "{name}"
         );
-        let kept = after.refresh_token().map(|token| token.expose());
+        let kept = after
+            .tokens()
+            .refresh_token
+            .as_ref()
+            .map(|token| token.expose());
         assert_eq!(kept, Some(refresh_token), "{name}");
         let end = refresh_end.map(|end| NOW + end);
-        assert_eq!(after.refresh_token_expires_at(), end, "{name}");
+        assert_eq!(after.tokens().refresh_token_expires_at, end, "{name}");
         assert_eq!(after.generation(), 7, "{name}");
         assert_eq!(after.id(), record.id(), "{name}");
         assert_eq!(after.claims().as_json(), record.claims().as_json());
-        assert_eq!(after.id_token(), record.id_token());
+        assert_eq!(after.tokens().id_token, record.tokens().id_token);
         assert_eq!(after.created_at(), record.created_at());
     }
 }
@@ -435,14 +440,18 @@ async fn a_refresh_can_remove_scopes_but_not_add_any() {
         let granted = json!({ "scope": "openid notes:read notes:write" });
         let (flow, record) = signed_in_with(&server, granted).await;
         server.answer_token_request(200, &response(&json!({ "scope": scope })));
-        let once = record.refreshed(flow.refresh(&record).await.unwrap(), 1);
-        assert_eq!(once.scopes().to_string(), left, "{name}");
+        let once = flow.refresh(&record).await.unwrap().applied_to(&record, 1);
+        assert_eq!(once.tokens().scopes.to_string(), left, "{name}");
         server.answer_token_request(
             200,
             &response(&json!({ "scope": "openid notes:read notes:write" })),
         );
-        let twice = once.refreshed(flow.refresh(&once).await.unwrap(), 2);
-        assert_eq!(twice.scopes().to_string(), left, "{name}: removed for good");
+        let twice = flow.refresh(&once).await.unwrap().applied_to(&once, 2);
+        assert_eq!(
+            twice.tokens().scopes.to_string(),
+            left,
+            "{name}: removed for good"
+        );
     }
 }
 
@@ -476,8 +485,8 @@ async fn refresh_with_id_token(
     server.answer_token_request(200, &response(&json!({ "id_token": id_token })));
     let outcome = flow.refresh(&record).await;
     if let Ok(refreshed) = &outcome {
-        let after = record.refreshed(refreshed.clone(), 1);
-        assert_eq!(after.id_token().unwrap().expose(), id_token);
+        let after = refreshed.applied_to(&record, 1);
+        assert_eq!(after.tokens().id_token.as_ref().unwrap().expose(), id_token);
         assert_eq!(after.claims().as_json(), record.claims().as_json());
     }
     name_of(outcome)
@@ -657,9 +666,12 @@ async fn without_keys_a_rotated_refresh_token_is_kept_and_other_subjects_are_rej
         response(&json!({ "id_token": id_token, "refresh_token": "r2" }))
     };
     server.answer_token_request(200, &claims("alice", "shop"));
-    let after = record.refreshed(flow.refresh(&record).await.unwrap(), 1);
-    assert_eq!(after.refresh_token().unwrap().expose(), "r2");
-    assert_eq!(after.id_token(), record.id_token());
+    let after = flow.refresh(&record).await.unwrap().applied_to(&record, 1);
+    assert_eq!(
+        after.tokens().refresh_token.as_ref().unwrap().expose(),
+        "r2"
+    );
+    assert_eq!(after.tokens().id_token, record.tokens().id_token);
 
     server.answer_token_request(200, &claims("mallory", "shop"));
     let outcome = name_of(flow.refresh(&record).await);

@@ -2,8 +2,9 @@ use http::header::AUTHORIZATION;
 use serde_json::json;
 
 use super::support::{ISSUER, Login, Server, sign_in};
-use crate::flow::{SessionRecord, UserInfoError};
+use crate::flow::UserInfoError;
 use crate::protocol::{State, form};
+use crate::record::SessionRecord;
 
 #[tokio::test]
 async fn a_record_is_unchanged_by_encoding_and_decoding() {
@@ -12,7 +13,7 @@ async fn a_record_is_unchanged_by_encoding_and_decoding() {
     assert_eq!(*again.to_bytes(), *record.to_bytes());
     assert!(!format!("{again:?}").contains("the-access-token"));
     let again = again.without_id_token();
-    assert!(again.id_token().is_none());
+    assert!(again.tokens().id_token.is_none());
     assert_eq!(again.subject(), "alice");
 }
 
@@ -26,10 +27,15 @@ async fn each_userinfo_request_sends_the_token_in_the_header() {
         "Application/JSON; charset=utf-8",
         r#"{"sub":"alice","x":{"y":1}}"#,
     );
-    let userinfo = flow.userinfo(record.access_token(), "alice").await.unwrap();
+    let userinfo = flow
+        .userinfo(&record.tokens().access_token, "alice")
+        .await
+        .unwrap();
     assert_eq!(userinfo.subject(), "alice");
     assert_eq!(userinfo.get("x"), Some(&json!({ "y": 1 })));
-    flow.userinfo(record.access_token(), "alice").await.unwrap();
+    flow.userinfo(&record.tokens().access_token, "alice")
+        .await
+        .unwrap();
     let requests = server.requests("/userinfo");
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[0].method(), "GET");
@@ -79,7 +85,7 @@ async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
         let (flow, record) = sign_in(&server).await;
         server.answer_userinfo(status, media_type, body);
         let error = flow
-            .userinfo(record.access_token(), "alice")
+            .userinfo(&record.tokens().access_token, "alice")
             .await
             .unwrap_err();
         assert!(expected(&error), "{name}: {error:?}");
@@ -97,7 +103,7 @@ async fn the_logout_url_has_client_redirect_uri_state_and_hint() {
     assert!(end.returns_state);
     let (endpoint, query) = end.url.split_once('?').unwrap();
     assert_eq!(endpoint, format!("{ISSUER}/logout"));
-    let id_token = record.id_token().unwrap().expose();
+    let id_token = record.tokens().id_token.as_ref().unwrap().expose();
     let expected = [
         ("client_id", "shop"),
         (

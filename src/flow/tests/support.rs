@@ -16,10 +16,11 @@ use tower_service::Service;
 use crate::clock::{Clock, Sleep};
 use crate::crypto::base64url;
 use crate::flow::start::StartedLogin;
-use crate::flow::{Flow, FlowError, SessionRecord, StartRequest};
+use crate::flow::{Flow, FlowError, StartRequest};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::form;
+use crate::record::SessionRecord;
 
 pub(crate) const ISSUER: &str = "https://id.example.com";
 pub(crate) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::flow::{FlowError, FlowErrorKind, SessionRef, Transaction};
+use crate::flow::{FlowError, FlowErrorKind, Transaction};
 use crate::login::cookies::{Jar, LOGOUT, SESSION_NAMES};
 use crate::login::navigation;
 use crate::login::redemptions::{self, SignedIn};
@@ -20,6 +20,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{SameSite, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::record::SessionRef;
 use crate::session::{
     EndReason, LoadedSession, PresentedSession, PresentedSessions, SignInError, SignOut,
 };

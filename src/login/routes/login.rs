@@ -2,7 +2,7 @@
 
 use http::request::Parts;
 
-use crate::flow::{FlowErrorKind, SessionRef, StartRequest};
+use crate::flow::{FlowErrorKind, StartRequest};
 use crate::login::cookies::Jar;
 use crate::login::navigation::{self, RequestKind};
 use crate::login::refusal::LoginRefusal;
@@ -11,6 +11,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::{self, MAX_RETURN_TO};
 use crate::login::{SameSite, events};
 use crate::protocol::form;
+use crate::record::SessionRef;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
     let request = match parse_request(settings, parts) {

@@ -18,7 +18,7 @@ use tracing::Instrument as _;
 
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
-use crate::flow::{EndSession, SessionRecord};
+use crate::flow::EndSession;
 use crate::login::cookies::{Jar, LOGOUT};
 use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
 use crate::login::refusal::LoginRefusal;
@@ -27,6 +27,7 @@ use crate::login::settings::Settings;
 use crate::login::transactions::MAX_RETURN_TO;
 use crate::login::{SameSite, body, events, pages};
 use crate::protocol::form;
+use crate::record::SessionRecord;
 use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 

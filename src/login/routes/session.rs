@@ -6,13 +6,13 @@ use http::Method;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
-use crate::flow::SessionRecord;
 use crate::login::cookies::Jar;
 use crate::login::navigation::RequestKind;
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
+use crate::record::SessionRecord;
 
 /// A request does not extend the session unless its query has `extend=true`: scripts that poll must
 /// not keep an unattended session alive.

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::WatermarkScope;
-use crate::clock::{Clock, unix_seconds};
-use crate::flow::{SessionId, SessionRecord, UserDigest};
+use crate::clock::{Clock, MAX_CLOCK_SKEW, seconds_after, unix_seconds};
+use crate::record::{SessionId, SessionRecord, UserDigest};
 
 /// A time on both clocks, in seconds. An entry expires when both clocks have passed it, so that a clock set
 /// forward does not make an ended session valid again.
@@ -61,11 +61,10 @@ impl Deadline {
     }
 
     fn after(self, duration: Duration) -> Self {
-        let seconds = i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
         Self {
             // Whole seconds are rounded down.
             monotonic: self.monotonic.saturating_add(duration.as_secs() + 1),
-            wall: self.wall.saturating_add(seconds),
+            wall: seconds_after(self.wall, duration),
         }
     }
 
@@ -219,7 +218,7 @@ impl DenylistEntries {
         let surplus = times.len() - TARGET_LEN;
         let level = *times.select_nth_unstable(surplus).1;
         // A session that was created later than this is rejected anyway, as it is from the future.
-        let raised = level.min(now.wall.saturating_add(CLOCK_SKEW_SECONDS));
+        let raised = level.min(seconds_after(now.wall, MAX_CLOCK_SKEW));
         self.watermark_of_all = self.watermark_of_all.max(Some(raised));
         let covered = |entry: &DenylistEntry| entry.created_at <= level;
         let ids = self.sessions.iter().filter(|(_, entry)| covered(entry));
@@ -266,8 +265,5 @@ pub(super) const MAX: usize = 1 << 17;
 
 /// The number of entries that remain after making room, so that the next inserts need no scan.
 const TARGET_LEN: usize = MAX - MAX / 16;
-
-/// How far the clocks of two replicas may be apart, in seconds.
-const CLOCK_SKEW_SECONDS: i64 = 60;
 
 const SECONDS_BETWEEN_WARNINGS: u64 = 60;

@@ -6,7 +6,7 @@ use super::entries::{MAX, MAX_PER_USER};
 use super::{Denylist, WatermarkScope};
 use crate::clock::{Clock, Sleep};
 use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
-use crate::flow::{SessionId, SessionRecord, SessionRef, UserDigest};
+use crate::record::{SessionId, SessionRecord, SessionRef, UserDigest};
 
 const HOUR: Duration = Duration::from_secs(3600);
 

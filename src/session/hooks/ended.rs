@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::flow::{SessionId, SessionRecord};
 use crate::protocol::Claims;
+use crate::record::{SessionId, SessionRecord};
 use crate::session::events;
 use crate::session::handle::UserKey;
 use crate::session::manager::SessionManager;

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::flow::{Email, Flow, SessionRecord, UserInfo, UserInfoError};
+use crate::flow::{Flow, UserInfo, UserInfoError};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
+use crate::record::{Email, SessionRecord};
 use crate::session::app_data::{self, AppDataError};
 use crate::session::handle::UserKey;
 use crate::session::manager::SessionManager;
@@ -79,12 +80,12 @@ impl NewLogin {
 
     /// Returns the granted scopes.
     pub fn scopes(&self) -> &ScopeSet {
-        self.record.scopes()
+        &self.record.tokens().scopes
     }
 
     /// Returns the access token, for requests about the user before the decision.
     pub fn access_token(&self) -> &AccessToken {
-        self.record.access_token()
+        &self.record.tokens().access_token
     }
 
     /// Requests the claims of the userinfo endpoint ([OpenID Connect Core §5.3]), with one request for each

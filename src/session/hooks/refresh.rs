@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::flow::{Flow, SessionId, SessionRecord, UserInfo, UserInfoError};
+use crate::flow::{Flow, UserInfo, UserInfoError};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
+use crate::record::{SessionId, SessionRecord};
 use crate::session::app_data::{self, AppDataError};
 use crate::session::events;
 use crate::session::handle::UserKey;
@@ -77,12 +78,12 @@ impl RefreshedSession {
 
     /// Returns the scopes of the new access token.
     pub fn scopes(&self) -> &ScopeSet {
-        self.record.scopes()
+        &self.record.tokens().scopes
     }
 
     /// Returns the new access token.
     pub fn access_token(&self) -> &AccessToken {
-        self.record.access_token()
+        &self.record.tokens().access_token
     }
 
     /// Returns the app data of the session.

@@ -6,7 +6,8 @@ use super::due::RefreshMode;
 use super::error::RefreshError;
 use super::flights::RefreshResult;
 use super::lease::{LEASE_TTL, Lease};
-use crate::flow::{FlowError, RefreshFailure, Refreshed, SessionRecord};
+use crate::flow::{FlowError, RefreshFailure, Refreshed};
+use crate::record::SessionRecord;
 use crate::session::backend::{SaveResult, SessionBackend};
 use crate::session::events;
 use crate::session::hooks::EndReason;
@@ -228,14 +229,14 @@ impl SessionManager {
         new: Refreshed,
         fence: u64,
     ) -> RefreshResult {
-        let sent = loaded.record().refresh_token().cloned();
+        let sent = loaded.record().tokens().refresh_token.clone();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
         let generation = fence.max(loaded.record().generation().saturating_add(1));
         let clock = self.flow.clock();
         let mut delay = FIRST_RETRY_DELAY;
         let mut conflicts = 0;
         loop {
-            let record = loaded.record().refreshed(new.clone(), generation);
+            let record = new.applied_to(loaded.record(), generation);
             let ended = self.has_ended(&record);
             let current = match self.save(&loaded, record.clone()).await {
                 Ok(SaveResult::Stored(newer)) => {
@@ -279,7 +280,7 @@ impl SessionManager {
     ) -> RefreshResult {
         Refresh::Refused.count();
         let newest = self.newest(loaded).await?;
-        if newest.record().refresh_token() != loaded.record().refresh_token() {
+        if newest.record().tokens().refresh_token != loaded.record().tokens().refresh_token {
             return Ok(newest);
         }
         match self.backend {

@@ -4,8 +4,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::RefreshError;
-use crate::flow::SessionId;
 use crate::random::Random;
+use crate::record::SessionId;
 use crate::session::bounded_map::BoundedMap;
 
 /// The failed refreshes of this process, by session.

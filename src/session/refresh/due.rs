@@ -1,6 +1,6 @@
 //! Decides when a session needs new tokens.
 
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 use crate::session::manager::SessionManager;
 
 /// How long before its expiry an access token is refreshed, in seconds.
@@ -41,23 +41,26 @@ impl SessionManager {
     }
 
     pub(super) fn can_refresh(&self, record: &SessionRecord) -> bool {
-        let end = record.refresh_token_expires_at();
-        record.refresh_token().is_some() && end.is_none_or(|end| self.now() < end)
+        let end = record.tokens().refresh_token_expires_at;
+        record.tokens().refresh_token.is_some() && end.is_none_or(|end| self.now() < end)
     }
 
     /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
     /// so that a short-lived token is not refreshed on each request.
     fn due_at(&self, record: &SessionRecord) -> i64 {
         let end = self.token_ends_at(record);
-        let since = record.access_token_since();
-        let life = record.access_token_expires_at().saturating_sub(since);
+        let since = record.tokens().access_token_since;
+        let life = record
+            .tokens()
+            .access_token_expires_at
+            .saturating_sub(since);
         end.saturating_sub((REFRESH_WINDOW - jitter(record)).min(life / 2).max(0))
     }
 
     /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
     fn token_ends_at(&self, record: &SessionRecord) -> i64 {
-        let lost = self.rolled_back_since(record.access_token_since());
-        record.access_token_expires_at().saturating_sub(lost)
+        let lost = self.rolled_back_since(record.tokens().access_token_since);
+        record.tokens().access_token_expires_at.saturating_sub(lost)
     }
 }
 

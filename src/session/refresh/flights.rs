@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use super::RefreshError;
-use crate::flow::SessionId;
+use crate::record::SessionId;
 use crate::session::LoadedSession;
 
 pub(super) type RefreshResult = Result<LoadedSession, RefreshError>;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::clock::SharedClock;
-use crate::flow::SessionId;
+use crate::record::SessionId;
 use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// How long a lease lasts without renewal, for example after a crash of its holder.

@@ -26,7 +26,7 @@ use super::bounded_map::BoundedMap;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
-use crate::flow::SessionRecord;
+use crate::record::SessionRecord;
 
 /// How long a caller waits for a refresh. The attempt continues after that.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);

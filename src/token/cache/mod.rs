@@ -14,6 +14,7 @@ use self::table::Table;
 use super::jws::MAX_TOKEN_LENGTH;
 use super::jwt::JwtVerifier;
 use super::verified::TokenInfo;
+use crate::clock::Now;
 use crate::crypto::{CacheTag, TokenTagger};
 use crate::issuer::{KeyRef, KeyStatus};
 use crate::random::Random;
@@ -81,13 +82,17 @@ impl TokenCache {
         &self,
         tag: &CacheTag,
         is_current: impl FnOnce(&JwtVerifier) -> bool,
+        now: &Now<'_>,
     ) -> Option<Arc<TokenInfo>> {
         let token_info = self.entries.get(tag)?;
         let provenance = token_info.cache.provenance.as_ref()?;
         if !is_current(&provenance.verifier) {
             return None;
         }
-        match provenance.verifier.key_status(&token_info, &provenance.key) {
+        match provenance
+            .verifier
+            .key_status(&token_info, &provenance.key, now)
+        {
             KeyStatus::Current => {
                 TokenOrigin::Cached.count();
                 tracing::trace!(

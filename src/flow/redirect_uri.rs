@@ -1,0 +1,89 @@
+//! Redirect URIs (RFC 6749 §3.1.2) and what is derived from them.
+
+use url::Url;
+
+use crate::config_error::ConfigError;
+use crate::crypto::binding::Binding;
+use crate::issuer::is_loopback;
+
+/// Returns the binding of a login layer.
+///
+/// The URL parser has normalized the URL: scheme and host in lower case, no default port, no dot segments. The
+/// percent-encoding of the path is kept, since routes are compared byte for byte.
+pub(super) fn binding(issuer: &str, client_id: &str, redirect_uri: &Url) -> Binding {
+    let origin = redirect_uri.origin().ascii_serialization();
+    Binding::new(&[issuer, client_id, &origin, route_folder(redirect_uri)])
+}
+
+/// Returns the path of a redirect URI without its last segment and the slash before it.
+pub(crate) fn route_folder(redirect_uri: &Url) -> &str {
+    let path = redirect_uri.path();
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
+
+/// Parses a redirect URI (RFC 6749 §3.1.2, RFC 9700 §2.6): `https`, or `http` on a loopback host, and without
+/// parts that browsers and servers interpret differently.
+pub(super) fn redirect_target(setting: &'static str, value: &str) -> Result<Url, ConfigError> {
+    let invalid = |reason| {
+        Err(ConfigError::Url {
+            setting,
+            value: value.to_owned(),
+            reason,
+        })
+    };
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) || value.contains('\\') {
+        return invalid("it must be printable ASCII without spaces and backslashes");
+    }
+    let Ok(url) = Url::parse(value) else {
+        return invalid("it is not an absolute URL");
+    };
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        _ => return invalid("it must use https, or http on a loopback host"),
+    }
+    if value.contains('#') {
+        return invalid("it must not have a fragment");
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return invalid("it must not have a user name or password");
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn invalid_redirect_uris_are_rejected_and_named_in_the_error() {
+        for (value, accepted) in [
+            ("https://shop.example.com/auth/callback", true),
+            ("https://shop.example.com/auth/callback?tenant=1", true),
+            ("http://127.0.0.1:3000/auth/callback", true),
+            ("http://[::1]:3000/auth/callback", true),
+            ("http://localhost:3000/auth/callback", true),
+            ("http://shop.example.com/auth/callback", false),
+            ("http://localhost.example.com/auth/callback", false),
+            ("https://shop.example.com/auth/callback#top", false),
+            ("https://shop.example.com/auth/callback#", false),
+            ("https://user@shop.example.com/auth/callback", false),
+            ("https://:pass@shop.example.com/auth/callback", false),
+            ("https://shop.example.com/auth callback", false),
+            ("https://shop.example.com\\auth", false),
+            ("https://shöp.example.com/auth/callback", false),
+            ("shop://callback", false),
+            ("javascript:alert(1)", false),
+            ("/auth/callback", false),
+            ("", false),
+        ] {
+            match redirect_target("redirect URI", value) {
+                Ok(_) => assert!(accepted, "{value}"),
+                Err(error) => {
+                    let named = error.to_string().contains(&format!("{value:?}"));
+                    assert!(!accepted && named, "{value}");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+//! The record of a session: what it contains, how long it lasts, and how it is encoded.
+//!
+//! The code flow creates and refreshes records, the session backends seal and keep them.
+
+mod email;
+mod encoding;
+mod identifiers;
+mod lifetime;
+mod session;
+
+pub use email::Email;
+pub(crate) use encoding::{Reader, Writer};
+pub use identifiers::{InvalidSessionId, SessionId};
+pub(crate) use identifiers::{SessionRef, UserDigest};
+#[cfg(test)]
+pub(crate) use session::tests::record_of;
+pub(crate) use session::{NewRecord, SessionRecord, SessionTokens};
