@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, Once};
 use std::{fmt, io};
 
 use tracing::Subscriber;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
@@ -30,14 +29,15 @@ pub fn listen() {
             .with_ansi(false)
             .without_time()
             .event_format(WithName)
-            .with_writer(|| ToThisThread)
-            .with_filter(dynamic_filter_fn(|metadata, _| {
-                RECORDING.with_borrow(|recording| match recording {
-                    Some((_, only)) => only.is_none_or(|name| name == metadata.name()),
-                    None => false,
-                })
-            }));
-        let subscriber = tracing_subscriber::registry().with(lines);
+            .with_writer(|| ToThisThread);
+        // A filter of the whole subscriber, since `tracing::enabled!` does not see those of a layer.
+        let is_recorded = dynamic_filter_fn(|metadata, _| {
+            RECORDING.with_borrow(|recording| match recording {
+                Some((_, only)) => only.is_none_or(|name| name == metadata.name()),
+                None => false,
+            })
+        });
+        let subscriber = tracing_subscriber::registry().with(lines).with(is_recorded);
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
 }
