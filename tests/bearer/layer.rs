@@ -15,7 +15,7 @@ use axum::routing::get;
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_oauth::bearer::{Bearer, BearerFuture, Refusal, RequireScope, ResponseFuture};
+use tower_oauth::bearer::{Bearer, BearerFuture, Guard, Refusal, ResponseFuture};
 use tower_oauth::testing::{Endpoint, Fault, TestServer};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Claims, ScopeLayer, VerifiedToken};
@@ -590,8 +590,8 @@ async fn layers_can_be_shared_between_threads_and_runtimes() {
     shared::<Claims>();
     shared::<Refusal>();
     shared::<Bearer<Touchy>>();
-    shared::<RequireScope<Touchy>>();
-    sent::<BearerFuture<Touchy, Claims, Body>>();
+    shared::<Guard<Touchy>>();
+    sent::<BearerFuture<Touchy, Body, Body>>();
     sent::<ResponseFuture<Ready<()>, Body>>();
     // A server that outlives the runtime it was first used on, like a `static` in tests.
     let server = server();

@@ -417,7 +417,10 @@ async fn the_document_is_served_to_requests_with_an_invalid_token() {
 #[test]
 fn a_document_that_contradicts_the_layer_is_rejected() {
     let server = server();
-    let fits = |layer: BearerLayer, metadata| layer.with_resource_metadata(&metadata).is_ok();
+    let fits = |layer: BearerLayer, metadata| {
+        let layer = layer.with_resource_metadata(&metadata);
+        layer.and_then(|layer| layer.check()).is_ok()
+    };
     let of = |resource| metadata(&server, resource);
     assert!(fits(layer(&server), of(AUDIENCE)));
     for resource in ["https://api.example.test/", "https://other.example.test"] {

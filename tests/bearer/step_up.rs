@@ -1,4 +1,4 @@
-//! Step-up authentication (`StepUpLayer`, RFC 9470).
+//! Step-up authentication (`Policy::and_acr`, `Policy::and_max_age`, RFC 9470).
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use axum::routing::{get, post};
 use http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{Request, StatusCode};
 use serde_json::{Value, json};
-use tower_oauth::bearer::{Refusal, StepUpLayer};
+use tower_oauth::bearer::{Policy, Refusal};
 use tower_oauth::testing::{TestClient, TestServer, TokenMint};
 use tower_oauth::token::VerifyErrorKind as Why;
 use tower_oauth::{BearerLayer, Client, ConfigError, ScopeLayer};
@@ -22,9 +22,10 @@ fn api(server: &TestServer) -> Router {
 }
 
 fn routes(layer: BearerLayer) -> Router {
-    let acr = StepUpLayer::acr(["phrh", "phr"]).unwrap();
-    let age = StepUpLayer::max_age(Duration::from_secs(300)).unwrap();
-    let both = acr.clone().with_max_age(Duration::from_secs(300)).unwrap();
+    let acr = Policy::acr(["phrh", "phr"]).unwrap();
+    let age = Policy::max_age(Duration::from_secs(300)).unwrap();
+    let both = acr.clone().and_max_age(Duration::from_secs(300)).unwrap();
+    let [acr, age, both] = [acr, age, both].map(ScopeLayer::new);
     let route = || get(async || "in");
     Router::new()
         .route("/", route())
@@ -47,7 +48,7 @@ fn is_challenged(answer: &Answer) -> bool {
     let stepped = answer.status == StatusCode::UNAUTHORIZED
         && matches!(
             answer.refusal,
-            Some(Refusal::InsufficientUserAuthentication)
+            Some(Refusal::InsufficientUserAuthentication { .. })
         );
     if stepped {
         let challenge = answer.challenge();
@@ -198,7 +199,7 @@ async fn the_requirement_is_revealed_only_to_callers_with_a_valid_token() {
 #[tokio::test]
 async fn a_step_up_without_an_outer_layer_is_500_and_for_grpc_unauthenticated() {
     let server = server();
-    let step_up = StepUpLayer::acr(["phr"]).unwrap();
+    let step_up = ScopeLayer::new(Policy::acr(["phr"]).unwrap());
     let alone = Router::new().route("/", get(async || "in").layer(step_up.clone()));
     let strong = signed_in(&server, json!("phr"), json!(NOW)).sign();
     assert_eq!(
@@ -221,15 +222,15 @@ async fn a_step_up_without_an_outer_layer_is_500_and_for_grpc_unauthenticated() 
 fn values_that_are_invalid_in_a_challenge_are_rejected() {
     let empty: [&str; 0] = [];
     for refused in [
-        StepUpLayer::acr(empty),
-        StepUpLayer::acr([""]),
-        StepUpLayer::acr(["phr", "a b"]),
-        StepUpLayer::acr(["a\"b"]),
-        StepUpLayer::acr(["a\\b"]),
-        StepUpLayer::acr(["caf\u{e9}"]),
-        StepUpLayer::acr(["a\r\nb"]),
-        StepUpLayer::max_age(Duration::ZERO),
-        StepUpLayer::max_age(Duration::from_millis(999)),
+        Policy::acr(empty),
+        Policy::acr([""]),
+        Policy::acr(["phr", "a b"]),
+        Policy::acr(["a\"b"]),
+        Policy::acr(["a\\b"]),
+        Policy::acr(["caf\u{e9}"]),
+        Policy::acr(["a\r\nb"]),
+        Policy::max_age(Duration::ZERO),
+        Policy::max_age(Duration::from_millis(999)),
     ] {
         assert!(
             matches!(refused, Err(ConfigError::Setting { .. })),
@@ -237,6 +238,6 @@ fn values_that_are_invalid_in_a_challenge_are_rejected() {
         );
     }
     let urn = "https://refeds.org/profile/mfa";
-    assert!(StepUpLayer::acr([urn]).is_ok());
-    assert!(StepUpLayer::max_age(Duration::MAX).is_ok());
+    assert!(Policy::acr([urn]).is_ok());
+    assert!(Policy::max_age(Duration::MAX).is_ok());
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{any, get};
-use tower_oauth::bearer::{FormTokenLayer, StepUpLayer};
+use tower_oauth::bearer::{FormTokenLayer, Policy};
 use tower_oauth::testing::{DpopKey, Endpoint, Fault, TestClient, TestServer};
 use tower_oauth::token::{Dpop, IntrospectionVerifier, JwtVerifier};
 use tower_oauth::{Algorithm, BearerLayer, Client, ScopeLayer};
@@ -52,7 +52,7 @@ fn issuer() -> TestServer {
 }
 
 fn api(layer: BearerLayer) -> Router {
-    let old = StepUpLayer::max_age(Duration::from_secs(300)).unwrap();
+    let old = ScopeLayer::new(Policy::max_age(Duration::from_secs(300)).unwrap());
     Router::new()
         .route("/", any(|| async { "in" }))
         .route(

@@ -8,7 +8,7 @@ use axum::routing::{any, post};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode, Version};
 use tower::{Layer as _, ServiceExt as _, service_fn};
-use tower_oauth::bearer::{MethodScopesLayer, Policy, RefusalBodyLayer, StepUpLayer};
+use tower_oauth::bearer::{MethodScopesLayer, Policy, RefusalBodyLayer};
 use tower_oauth::{BearerLayer, ScopeLayer, VerifiedToken};
 
 use crate::support::api::{ask, good, layer, server, soon};
@@ -49,7 +49,7 @@ fn app(bearer: BearerLayer) -> Router {
         )
         .route(
             "/step-up",
-            post(handler).layer(StepUpLayer::acr(["gold"]).unwrap()),
+            post(handler).layer(ScopeLayer::new(Policy::acr(["gold"]).unwrap())),
         )
         .route(
             "/shop.Orders/List",

@@ -1,19 +1,15 @@
 //! [`Principal`]: the authenticated caller, with an access token or a session.
 
-#[cfg(feature = "axum")]
-mod extractor;
-mod rejection;
-
-pub use rejection::PrincipalRejection;
-
 use std::fmt;
 
 use http::{Extensions, Request};
 
+use super::rejection::PrincipalRejection;
+use crate::bearer::{AuthState, RequestHead};
+use crate::login::LoginContext;
 use crate::protocol::{Claims, ScopeSet};
 use crate::session::{Session, UserKey};
 use crate::token::VerifiedToken;
-use rejection::{PrincipalRequest, resolve};
 
 /// The authenticated caller: a program with an access token, or a user with a session.
 ///
@@ -116,13 +112,7 @@ impl<C: Send + Sync + 'static> Principal<C> {
     ///
     /// [`PrincipalRejection`] if the request is anonymous or a layer is missing.
     pub fn of<B>(request: &Request<B>) -> Result<Self, PrincipalRejection> {
-        let request = PrincipalRequest {
-            extensions: request.extensions(),
-            method: request.method(),
-            uri: request.uri(),
-            headers: request.headers(),
-        };
-        request.principal()
+        Self::required(request)
     }
 
     /// Returns the principal from the request extensions, or `None` for an anonymous request.
@@ -131,7 +121,36 @@ impl<C: Send + Sync + 'static> Principal<C> {
     ///
     /// [`PrincipalRejection`] if a layer is missing.
     pub fn find(extensions: &Extensions) -> Result<Option<Self>, PrincipalRejection> {
-        resolve(extensions).map(|resolved| resolved.principal)
+        Self::resolve(extensions).map(|(principal, _)| principal)
+    }
+
+    pub(super) fn required<'a>(
+        request: impl Into<RequestHead<'a>>,
+    ) -> Result<Self, PrincipalRejection> {
+        let request = request.into();
+        let (principal, login) = Self::resolve(request.extensions)?;
+        principal.ok_or_else(|| PrincipalRejection::anonymous(request, login))
+    }
+
+    /// The access token takes precedence over the session. A request with an invalid token was already rejected by
+    /// `BearerLayer`.
+    fn resolve(
+        extensions: &Extensions,
+    ) -> Result<(Option<Self>, &LoginContext), PrincipalRejection> {
+        let Some(login) = extensions.get::<LoginContext>() else {
+            return Err(PrincipalRejection::misconfigured(NO_LOGIN_LAYER));
+        };
+        let auth = AuthState::of(extensions, NO_BEARER_LAYER)
+            .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
+        login.note_session_dependence();
+        let token = auth
+            .token(extensions, OTHER_TYPE)
+            .map_err(|refusal| PrincipalRejection::misconfigured(refusal.message()))?;
+        let principal = match token {
+            Some(token) => Some(Self::Token(VerifiedToken::clone(token))),
+            None => extensions.get().cloned().map(Self::Session),
+        };
+        Ok((principal, login))
     }
 }
 
@@ -208,6 +227,10 @@ impl<C> Principal<C> {
         }
     }
 }
+
+const NO_LOGIN_LAYER: &str = "the Principal extractor requires an outer LoginLayer";
+const NO_BEARER_LAYER: &str = "the Principal extractor requires an outer BearerLayer";
+const OTHER_TYPE: &str = "the Principal extractor and its BearerLayer have different claims types";
 
 /// Does not print the access token.
 impl<C> fmt::Debug for Principal<C> {
