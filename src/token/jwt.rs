@@ -271,7 +271,7 @@ impl JwtVerifier {
         Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
-            confirmation,
+            confirmation: confirmation.map(Box::new),
             cache: CacheData::new(self, KeyRef::new(key)),
         }))
     }
