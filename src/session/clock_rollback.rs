@@ -35,6 +35,13 @@ impl SessionTime {
         self.clocks.wall
     }
 
+    /// Returns the time to compare a timestamp with. A wall clock that was set back does not make the timestamp
+    /// younger.
+    pub(crate) fn wall_for(&self, timestamp: i64) -> i64 {
+        self.wall()
+            .saturating_add(self.rolled_back_since(timestamp))
+    }
+
     pub(crate) fn monotonic(&self) -> Duration {
         self.clocks.monotonic
     }
