@@ -3,6 +3,7 @@
 //! A wall clock can be set back, which would prolong lifetimes. Caches and timeouts therefore use [`Clock::monotonic`].
 //! Only claims are compared with [`Clock::now`].
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -50,6 +51,59 @@ impl Clock for SystemClock {
 
 /// A shared handle of the clock.
 pub(crate) type SharedClock = Arc<dyn Clock>;
+
+/// Returns the system clock. All handles share one allocation, so that [`Now`] recognizes them.
+pub(crate) fn system_clock() -> SharedClock {
+    static CLOCK: LazyLock<SharedClock> = LazyLock::new(|| Arc::new(SystemClock));
+    Arc::clone(&CLOCK)
+}
+
+/// The time of one request. The clock is read when a check first needs it, and at most once.
+///
+/// Each check names the clock that it depends on: the monotonic times of two clocks cannot be compared. Another clock
+/// than that of the request is read on every call.
+#[derive(Debug)]
+pub(crate) struct Now<'a> {
+    clock: &'a SharedClock,
+    unix_seconds: Cell<Option<i64>>,
+    monotonic: Cell<Option<Duration>>,
+}
+
+impl<'a> Now<'a> {
+    pub(crate) fn new(clock: &'a SharedClock) -> Self {
+        Self {
+            clock,
+            unix_seconds: Cell::new(None),
+            monotonic: Cell::new(None),
+        }
+    }
+
+    /// Returns the Unix time of `clock` in whole seconds.
+    pub(crate) fn unix_seconds(&self, clock: &SharedClock) -> i64 {
+        self.read(&self.unix_seconds, clock, unix_seconds)
+    }
+
+    /// Returns the monotonic time of `clock`.
+    pub(crate) fn monotonic(&self, clock: &SharedClock) -> Duration {
+        self.read(&self.monotonic, clock, |clock| clock.monotonic())
+    }
+
+    fn read<T: Copy>(
+        &self,
+        known: &Cell<Option<T>>,
+        clock: &SharedClock,
+        read: impl FnOnce(&dyn Clock) -> T,
+    ) -> T {
+        if !Arc::ptr_eq(self.clock, clock) {
+            return read(&**clock);
+        }
+        known.get().unwrap_or_else(|| {
+            let time = read(&**clock);
+            known.set(Some(time));
+            time
+        })
+    }
+}
 
 /// Returns the Unix time in whole seconds, as in claims. A clock before 1970 gives 0.
 pub(crate) fn unix_seconds(clock: &dyn Clock) -> i64 {
@@ -130,4 +184,43 @@ pub(crate) async fn within<T>(
         timer.as_mut().poll(cx).map(|()| None)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[derive(Debug)]
+    struct CountingClock(AtomicU64);
+
+    impl Clock for CountingClock {
+        fn now(&self) -> SystemTime {
+            UNIX_EPOCH + self.monotonic()
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.0.fetch_add(1, Ordering::Relaxed))
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[test]
+    fn the_clock_of_a_request_is_read_once_and_another_clock_on_every_call() {
+        let clock: SharedClock = Arc::new(CountingClock(AtomicU64::new(0)));
+        let other: SharedClock = Arc::new(CountingClock(AtomicU64::new(100)));
+        let now = Now::new(&clock);
+        let same = Arc::clone(&clock);
+        let seconds = |clock| now.unix_seconds(clock);
+        assert_eq!([seconds(&clock), seconds(&same)], [0, 0]);
+        let monotonic = |clock| now.monotonic(clock).as_secs();
+        assert_eq!([monotonic(&clock), monotonic(&same)], [1, 1]);
+        assert_eq!([monotonic(&other), monotonic(&other)], [100, 101]);
+        assert_eq!(seconds(&other), 102);
+        assert_eq!(seconds(&clock), 0);
+    }
 }

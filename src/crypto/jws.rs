@@ -1,5 +1,7 @@
 //! Strict parsing of a JWS in compact serialization (RFC 7515 §7.1), before its signature is verified.
 
+use std::borrow::Cow;
+
 use super::backend::PublicKey;
 use super::{Algorithm, base64url};
 use crate::protocol::json::{Object, parse_object};
@@ -7,7 +9,7 @@ use crate::protocol::json::{Object, parse_object};
 /// A parsed token. Its content is not trustworthy until [`Jws::verify`] has returned `true`.
 #[derive(Debug)]
 pub(crate) struct Jws<'a> {
-    signing_input: &'a str,
+    signing_input: Cow<'a, str>,
     signature: Vec<u8>,
     payload: Vec<u8>,
     algorithm: Algorithm,
@@ -72,7 +74,7 @@ impl<'a> Jws<'a> {
             return Err(JwsError::Malformed);
         }
         let jws = Self {
-            signing_input,
+            signing_input: Cow::Borrowed(signing_input),
             signature,
             payload,
             algorithm,
@@ -80,6 +82,18 @@ impl<'a> Jws<'a> {
             media_type: media_type.map(str::to_owned),
         };
         Ok((jws, more))
+    }
+
+    /// Copies the text, so that the token can be verified after its key was fetched.
+    pub(crate) fn into_owned(self) -> Jws<'static> {
+        Jws {
+            signing_input: Cow::Owned(self.signing_input.into_owned()),
+            signature: self.signature,
+            payload: self.payload,
+            algorithm: self.algorithm,
+            key_id: self.key_id,
+            media_type: self.media_type,
+        }
     }
 
     pub(crate) fn algorithm(&self) -> Algorithm {

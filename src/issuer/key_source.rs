@@ -18,10 +18,11 @@ use super::key_set::{KeySet, MIN_LIFETIME, SelectedKey, Selection};
 use super::key_status::KeySetEpoch;
 use super::server::Unavailable;
 use super::single_flight::{SingleFlight, lock};
-use crate::clock::{SharedClock, within};
+use crate::clock::{Now, SharedClock, within};
 use crate::crypto::Algorithm;
 use crate::random::Random;
 use crate::telemetry::LogLimits;
+use crate::verification::Verification;
 
 /// How long a request waits for a fetch. The fetch itself continues.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -127,38 +128,32 @@ impl KeySource {
         }
     }
 
-    /// Returns the key for a token if it can be selected without waiting. A cached key never waits for a refresh.
-    pub(super) fn cached_key(
-        &self,
-        key_id: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Option<Result<SelectedKey, KeyError>> {
-        let key_set = self.current()?;
-        resolve(key_set.keys.select(key_id, algorithm))
-    }
-
-    /// Returns the key for a token. Waits at most 2 seconds if a fetch is necessary.
-    pub(super) async fn key(
+    /// Returns the key for a token. A cached key never waits for a refresh; otherwise the fetch is waited for at most 2
+    /// seconds.
+    pub(super) fn key(
         self: &Arc<Self>,
         key_id: Option<&str>,
         algorithm: Algorithm,
         budget: FetchBudget,
-    ) -> Result<SelectedKey, KeyError> {
-        if let Some(result) = self.cached_key(key_id, algorithm) {
-            return result;
+        now: &Now<'_>,
+    ) -> Verification<Result<SelectedKey, KeyError>> {
+        let key_set = self.current(now.monotonic(&self.clock));
+        if let Some(result) =
+            key_set.and_then(|key_set| resolve(key_set.keys.select(key_id, algorithm)))
+        {
+            return Verification::Ready(result);
         }
-        within(
-            &*self.clock,
-            WAIT_TIMEOUT,
-            self.key_after_fetch(key_id, algorithm, budget),
-        )
-        .await
-        .unwrap_or_else(|| {
+        let (source, key_id) = (Arc::clone(self), key_id.map(str::to_owned));
+        Verification::pending(async move {
+            let fetched = source.key_after_fetch(key_id.as_deref(), algorithm, budget);
+            if let Some(result) = within(&*source.clock, WAIT_TIMEOUT, fetched).await {
+                return result;
+            }
             // If the refresh takes too long, the stale key set is used.
-            let stale = self
-                .usable()
-                .and_then(|key_set| resolve(key_set.keys.select(key_id, algorithm)));
-            stale.unwrap_or_else(|| Err(self.unavailable("no response in time").into()))
+            let stale = source
+                .usable(source.clock.monotonic())
+                .and_then(|key_set| resolve(key_set.keys.select(key_id.as_deref(), algorithm)));
+            stale.unwrap_or_else(|| Err(source.unavailable("no response in time").into()))
         })
     }
 
@@ -168,8 +163,9 @@ impl KeySource {
         algorithm: Algorithm,
         budget: FetchBudget,
     ) -> Result<SelectedKey, KeyError> {
-        let key_set = match self.usable() {
-            Some(key_set) if !self.is_overdue(&key_set) => key_set,
+        let now = self.clock.monotonic();
+        let key_set = match self.usable(now) {
+            Some(key_set) if !self.is_overdue(&key_set, now) => key_set,
             stale => match (self.refresh().await, stale) {
                 (Ok(key_set), _) | (Err(_), Some(key_set)) => key_set,
                 (Err(error), None) => return Err(self.unavailable(&error.to_string()).into()),
@@ -212,7 +208,7 @@ impl KeySource {
     /// Otherwise it is not known whether it exists.
     fn error_without_fetch(&self) -> KeyError {
         let now = self.clock.monotonic();
-        match self.usable() {
+        match self.usable(now) {
             Some(key_set) if now.saturating_sub(key_set.fetched_at) < UNKNOWN_KEY_TTL => {
                 KeyError::Unknown
             }
@@ -267,27 +263,23 @@ impl KeySource {
     }
 
     /// Returns the cached set if requests may use it without waiting for a refresh.
-    pub(super) fn current(&self) -> Option<Arc<CachedKeySet>> {
-        let key_set = self.cached()?;
-        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
-        if age < key_set.lifetime {
-            return Some(key_set);
-        }
-        self.usable().filter(|key_set| !self.is_overdue(key_set))
+    pub(super) fn current(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
+        let key_set = self.usable(now)?;
+        (!self.is_overdue(&key_set, now)).then_some(key_set)
     }
 
     /// Returns the cached set unless it is past the outage limit.
-    fn usable(&self) -> Option<Arc<CachedKeySet>> {
+    fn usable(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
         let key_set = self.cached()?;
-        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+        let age = now.saturating_sub(key_set.fetched_at);
         (age < key_set.lifetime + self.outage_limit).then_some(key_set)
     }
 
     /// Returns whether a set is past its lifetime although no refresh failed: the background task did not run, for
     /// example because the machine was suspended. A key may have been withdrawn in the meantime, so requests
     /// wait for a refresh.
-    fn is_overdue(&self, key_set: &CachedKeySet) -> bool {
-        let age = self.clock.monotonic().saturating_sub(key_set.fetched_at);
+    fn is_overdue(&self, key_set: &CachedKeySet, now: Duration) -> bool {
+        let age = now.saturating_sub(key_set.fetched_at);
         age >= key_set.lifetime && lock(&self.state).last_failure.is_none()
     }
 

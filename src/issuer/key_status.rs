@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::key_set::SelectedKey;
 use super::key_source::{CachedKeySet, KeySource};
+use crate::clock::Now;
 
 /// A reference to the key that verified a cached token.
 #[derive(Debug)]
@@ -64,13 +65,14 @@ fn nanoseconds(time: Duration) -> u64 {
 }
 
 impl KeySource {
-    /// Returns the status of a key. It agrees with [`cached_key`](Self::cached_key) for the same token: a key that
-    /// became ambiguous counts as withdrawn, and the status is unknown past the lifetime of the set.
-    pub(super) fn key_status(&self, key: &KeyRef) -> KeyStatus {
-        if self.epoch.is_current(key, self.clock.monotonic()) {
+    /// Returns the status of a key. It agrees with [`key`](Self::key) for the same token: a key that became ambiguous
+    /// counts as withdrawn, and the status is unknown past the lifetime of the set.
+    pub(super) fn key_status(&self, key: &KeyRef, now: &Now<'_>) -> KeyStatus {
+        let now = now.monotonic(&self.clock);
+        if self.epoch.is_current(key, now) {
             return KeyStatus::Current;
         }
-        let Some(key_set) = self.current() else {
+        let Some(key_set) = self.current(now) else {
             return KeyStatus::Unknown;
         };
         if !key_set.keys.still_selects(&key.key) {

@@ -18,9 +18,10 @@ use super::key_source::{KeyError, KeySource};
 use super::key_status::{KeyRef, KeyStatus};
 use super::static_keys::StaticKeys;
 use crate::ConfigError;
-use crate::clock::{Clock, SharedClock, SystemClock, within};
+use crate::clock::{Clock, Now, SharedClock, system_clock, within};
 use crate::crypto::Algorithm;
 use crate::protocol::Metadata;
+use crate::verification::Verification;
 
 /// How long keys are used beyond their lifetime while the server is unreachable.
 const DEFAULT_OUTAGE_LIMIT: Duration = Duration::from_secs(3600);
@@ -120,7 +121,7 @@ impl AuthorizationServer {
         if !is_absolute || !issuer.bytes().all(is_allowed) {
             return invalid("it must be an absolute URL in ASCII without backslashes");
         }
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock = system_clock();
         Ok(Self::from_settings(Settings {
             issuer: issuer.to_owned(),
             channel: BackChannelClient::new(Arc::clone(&clock), allows_http),
@@ -313,35 +314,26 @@ impl AuthorizationServer {
         self.settings.channel.send(request).await
     }
 
-    pub(crate) fn cached_key(
-        &self,
-        key_id: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Option<Result<SelectedKey, KeyError>> {
-        match &self.settings.static_keys {
-            Some(keys) => Some(keys.key(key_id, algorithm)),
-            None => self.keys.cached_key(key_id, algorithm),
-        }
-    }
-
-    /// Returns whether the key that verified a token is still current.
-    pub(crate) fn key_status(&self, key: &KeyRef) -> KeyStatus {
-        match &self.settings.static_keys {
-            // Configured keys never change.
-            Some(_) => KeyStatus::Current,
-            None => self.keys.key_status(key),
-        }
-    }
-
-    pub(crate) async fn key(
+    /// Returns the key for a token: immediately if it is cached, else after a fetch that `budget` allows.
+    pub(crate) fn key(
         &self,
         key_id: Option<&str>,
         algorithm: Algorithm,
         budget: FetchBudget,
-    ) -> Result<SelectedKey, KeyError> {
+        now: &Now<'_>,
+    ) -> Verification<Result<SelectedKey, KeyError>> {
         match &self.settings.static_keys {
-            Some(keys) => keys.key(key_id, algorithm),
-            None => self.keys.key(key_id, algorithm, budget).await,
+            Some(keys) => Verification::Ready(keys.key(key_id, algorithm)),
+            None => self.keys.key(key_id, algorithm, budget, now),
+        }
+    }
+
+    /// Returns whether the key that verified a token is still current.
+    pub(crate) fn key_status(&self, key: &KeyRef, now: &Now<'_>) -> KeyStatus {
+        match &self.settings.static_keys {
+            // Configured keys never change.
+            Some(_) => KeyStatus::Current,
+            None => self.keys.key_status(key, now),
         }
     }
 }

@@ -37,6 +37,9 @@ pub(crate) struct RegisteredClaims {
     pub(crate) scope: ScopeSet,
     /// Whether a provider-specific claim marks a client-credentials token.
     pub(crate) client_only: bool,
+    /// `acr` and `auth_time` (RFC 9470 §6.1). A value of another type counts as absent.
+    pub(crate) acr: Option<SharedText>,
+    pub(crate) auth_time: Option<i64>,
 }
 
 impl RegisteredClaims {
@@ -73,6 +76,8 @@ impl RegisteredClaims {
                 .map(scope)
                 .unwrap_or_default(),
             client_only: false,
+            acr: payload.member("acr").and_then(Json::as_str).map(&share),
+            auth_time: seconds(payload.member("auth_time"), f64::floor).unwrap_or_default(),
         })
     }
 }
@@ -127,6 +132,7 @@ impl Claims {
             &shared.subject,
             &shared.jwt_id,
             &shared.client_id,
+            &shared.acr,
         ];
         let strings = strings.into_iter().flatten().chain(&shared.audience);
         let beside: usize = strings.map(|one| one.heap_bytes_beside(&self.text)).sum();

@@ -8,11 +8,12 @@ use std::sync::Arc;
 use super::error::{VerifyError, VerifyErrorKind};
 use super::profile::TypeMarkers;
 use super::scope_mapping::{ClaimMapping, MappedClaims};
-use crate::clock::unix_seconds;
+use crate::clock::Now;
 use crate::crypto::{Algorithm, Jws};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyError, SelectedKey};
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::json::parse_object_text;
+use crate::verification::Verification;
 
 /// In bytes. Issuers send shorter tokens, and few servers accept a longer header field.
 pub(crate) const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -60,8 +61,12 @@ pub(crate) async fn verify(
     compact: &str,
     rules: &Rules,
 ) -> Result<Signed, VerifyError> {
-    let token = UnverifiedToken::read(server, compact, rules, None)?;
-    token.verify(server, rules).await
+    let verification = {
+        let now = Now::new(server.clock());
+        let token = UnverifiedToken::read(server, compact, rules, None, &now)?;
+        token.verify(server, rules.fetch_budget, &now)
+    };
+    verification.outcome().await
 }
 
 impl<'a> UnverifiedToken<'a> {
@@ -71,6 +76,7 @@ impl<'a> UnverifiedToken<'a> {
         compact: &'a str,
         rules: &Rules,
         mapping: Option<&ClaimMapping>,
+        now: &Now<'_>,
     ) -> Result<Self, VerifyError> {
         if compact.len() > MAX_TOKEN_LENGTH {
             return Err(VerifyErrorKind::TooLong.into());
@@ -95,7 +101,7 @@ impl<'a> UnverifiedToken<'a> {
         let markers = TypeMarkers::read(&payload);
         let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();
-        check_times(&registered, unix_seconds(&**server.clock()), rules)?;
+        check_times(&registered, now.unix_seconds(server.clock()), rules)?;
         Ok(Self {
             jws,
             payload: text,
@@ -105,30 +111,34 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// Verifies the signature, after a fetch of keys if one is required.
-    pub(crate) async fn verify(
+    /// Verifies the signature: immediately if the key is cached, else after a fetch that `budget` allows.
+    pub(crate) fn verify(
         self,
         server: &AuthorizationServer,
-        rules: &Rules,
-    ) -> Result<Signed, VerifyError> {
-        let (key_id, algorithm) = (self.jws.key_id(), self.jws.algorithm());
-        let key = server.key(key_id, algorithm, rules.fetch_budget).await;
-        self.verify_with(key)
+        budget: FetchBudget,
+        now: &Now<'_>,
+    ) -> Verification<Result<Signed, VerifyError>> {
+        match server.key(self.jws.key_id(), self.jws.algorithm(), budget, now) {
+            Verification::Ready(key) => Verification::Ready(self.verify_with(key)),
+            Verification::Pending(key) => {
+                let token = self.into_owned();
+                Verification::pending(async move { token.verify_with(key.await) })
+            }
+        }
     }
 
-    /// Returns the cached key, or `None` if it has to be fetched.
-    pub(crate) fn cached_key(
-        &self,
-        server: &AuthorizationServer,
-    ) -> Option<Result<SelectedKey, KeyError>> {
-        server.cached_key(self.jws.key_id(), self.jws.algorithm())
+    fn into_owned(self) -> UnverifiedToken<'static> {
+        UnverifiedToken {
+            jws: self.jws.into_owned(),
+            payload: self.payload,
+            registered: self.registered,
+            markers: self.markers,
+            mapped: self.mapped,
+        }
     }
 
     /// Verifies the signature with a key. After this the claims can be trusted as those of the issuer.
-    pub(crate) fn verify_with(
-        self,
-        key: Result<SelectedKey, KeyError>,
-    ) -> Result<Signed, VerifyError> {
+    fn verify_with(self, key: Result<SelectedKey, KeyError>) -> Result<Signed, VerifyError> {
         let key = key.map_err(|error| match error {
             KeyError::Unknown => VerifyErrorKind::UnknownKey.into(),
             KeyError::Unfit => VerifyErrorKind::UnfitKey.into(),

@@ -12,12 +12,13 @@ use super::profile_advice::ProfileAdvice;
 use super::scope_mapping::{ClaimMapping, ScopeClaim, ScopeMapping};
 use super::verified::TokenInfo;
 use crate::ConfigError;
-use crate::clock::unix_seconds;
+use crate::clock::Now;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
 use crate::protocol::Claims;
 use crate::protocol::claims::RegisteredClaims;
 use crate::telemetry::{self, Stopwatch};
+use crate::verification::Verification;
 
 /// In seconds.
 const DEFAULT_LEEWAY: i64 = 30;
@@ -195,34 +196,46 @@ impl JwtVerifier {
         &self.settings.server
     }
 
-    /// Validates a token. Returns `None` if the key has to be fetched first.
-    pub(super) fn verify_now(&self, compact: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
+    /// Validates a token: immediately if its key is cached.
+    pub(super) fn verify_at(
+        &self,
+        compact: &str,
+        now: &Now<'_>,
+    ) -> Verification<Result<Arc<TokenInfo>, VerifyError>> {
         let settings = &*self.settings;
-        let clock = settings.server.clock();
+        let (server, rules) = (&settings.server, &settings.rules);
+        let clock = server.clock();
         let watch = Stopwatch::start(|| clock.monotonic());
-        let token = match settings.read(compact) {
+        let mapping = Some(&settings.mapping);
+        let token = match UnverifiedToken::read(server, compact, rules, mapping, now) {
             Ok(token) => token,
             Err(error) => {
                 if error.kind() == VerifyErrorKind::Type {
-                    settings.advice.log(self, &settings.rules, compact);
+                    settings.advice.log(self, rules, compact, now);
                 }
-                return Some(Err(error));
+                return Verification::Ready(Err(error));
             }
         };
-        let key = token.cached_key(&settings.server)?;
-        let token_info = token
-            .verify_with(key)
-            .and_then(|signed| self.check_claims(signed, settings.profile));
-        watch.verification(|| clock.monotonic());
-        Some(token_info.inspect(|_| telemetry::TokenOrigin::Verified.count()))
+        match token.verify(server, rules.fetch_budget, now) {
+            Verification::Ready(signed) => {
+                let token_info = signed.and_then(|signed| self.accept(signed, now));
+                watch.verification(|| clock.monotonic());
+                Verification::Ready(token_info)
+            }
+            Verification::Pending(signed) => {
+                let verifier = self.clone();
+                Verification::pending(async move {
+                    let signed = signed.await?;
+                    // The request waited for the key.
+                    verifier.accept(signed, &Now::new(verifier.server().clock()))
+                })
+            }
+        }
     }
 
-    /// Validates a token, after a fetch of keys if one is required.
-    pub(super) async fn verify(&self, compact: &str) -> Result<Arc<TokenInfo>, VerifyError> {
-        let settings = &*self.settings;
-        let token = settings.read(compact)?;
-        let signed = token.verify(&settings.server, &settings.rules).await?;
-        self.check_claims(signed, settings.profile)
+    /// Runs the checks that follow the signature check, and counts the accepted token.
+    fn accept(&self, signed: Signed, now: &Now<'_>) -> Result<Arc<TokenInfo>, VerifyError> {
+        self.check_claims(signed, self.settings.profile, now)
             .inspect(|_| telemetry::TokenOrigin::Verified.count())
     }
 
@@ -231,6 +244,7 @@ impl JwtVerifier {
         &self,
         signed: Signed,
         profile: TokenProfile,
+        now: &Now<'_>,
     ) -> Result<Arc<TokenInfo>, VerifyError> {
         let Signed {
             payload,
@@ -244,9 +258,7 @@ impl JwtVerifier {
             return Err(VerifyErrorKind::Audience.into());
         }
         profile.check(&registered, &markers)?;
-        self.check_age(&registered, || {
-            unix_seconds(&**self.settings.server.clock())
-        })?;
+        self.check_age(&registered, now)?;
         let confirmation = match markers.confirmation {
             Some(None) => return Err(VerifyErrorKind::Bound.into()),
             Some(confirmation) => confirmation,
@@ -259,29 +271,34 @@ impl JwtVerifier {
         Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
-            confirmation,
+            confirmation: confirmation.map(Box::new),
             cache: CacheData::new(self, KeyRef::new(key)),
         }))
     }
 
     /// Checks a cached token again: its times against the clock, and its key against the cached key set, so that an
     /// expired token or one of a withdrawn key is not accepted from the cache.
-    pub(super) fn key_status(&self, token_info: &TokenInfo, key: &KeyRef) -> KeyStatus {
+    pub(super) fn key_status(
+        &self,
+        token_info: &TokenInfo,
+        key: &KeyRef,
+        now: &Now<'_>,
+    ) -> KeyStatus {
+        let Settings { server, rules, .. } = &*self.settings;
         let registered = token_info.claims.registered();
-        let now = unix_seconds(&**self.settings.server.clock());
-        let is_timely = check_times(registered, now, &self.settings.rules).is_ok()
-            && self.check_age(registered, || now).is_ok();
+        let is_timely = check_times(registered, now.unix_seconds(server.clock()), rules).is_ok()
+            && self.check_age(registered, now).is_ok();
         if !is_timely {
             return KeyStatus::Withdrawn;
         }
-        self.settings.server.key_status(key)
+        server.key_status(key, now)
     }
 
     /// Checks the maximum age, if one is configured. This requires `iat`.
     fn check_age(
         &self,
         registered: &RegisteredClaims,
-        now: impl FnOnce() -> i64,
+        now: &Now<'_>,
     ) -> Result<(), VerifyErrorKind> {
         let settings = &*self.settings;
         let Some(max_age) = settings.max_age else {
@@ -289,7 +306,7 @@ impl JwtVerifier {
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
         let limit = max_age.saturating_add(settings.rules.leeway);
-        if now() >= issued_at.saturating_add(limit) {
+        if now.unix_seconds(settings.server.clock()) >= issued_at.saturating_add(limit) {
             return Err(VerifyErrorKind::TooOld);
         }
         Ok(())
@@ -297,10 +314,6 @@ impl JwtVerifier {
 }
 
 impl Settings {
-    fn read<'a>(&self, compact: &'a str) -> Result<UnverifiedToken<'a>, VerifyError> {
-        UnverifiedToken::read(&self.server, compact, &self.rules, Some(&self.mapping))
-    }
-
     /// Combines the configured scope claims with the mapping of the profile, independent of the order of calls.
     fn update_mapping(&mut self) {
         self.mapping = self.profile.claim_mapping();

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::jws::{Rules, UnverifiedToken};
 use super::jwt::JwtVerifier;
 use super::profile::TokenProfile;
+use crate::clock::Now;
 
 /// The profiles for authorization servers that do not send `at+jwt`, the most specific first.
 const CANDIDATES: [TokenProfile; 6] = [
@@ -28,7 +29,7 @@ impl ProfileAdvice {
     ///
     /// Only tokens with a valid signature are considered, so an attacker cannot cause the warning. Keys are not
     /// fetched for it.
-    pub(super) fn log(&self, verifier: &JwtVerifier, rules: &Rules, compact: &str) {
+    pub(super) fn log(&self, verifier: &JwtVerifier, rules: &Rules, compact: &str, now: &Now<'_>) {
         if self.logged.load(Ordering::Relaxed) {
             return;
         }
@@ -37,16 +38,23 @@ impl ProfileAdvice {
             ..rules.clone()
         };
         let accepting_profile = || {
-            let token = UnverifiedToken::read(verifier.server(), compact, &rules, None).ok()?;
-            let key = token.cached_key(verifier.server())?;
-            let signed = token.verify_with(key).ok()?;
-            let issuer = verifier.server().issuer();
+            let server = verifier.server();
+            let token = UnverifiedToken::read(server, compact, &rules, None, now).ok()?;
+            // The future of a fetch is dropped before it begins.
+            let signed = token
+                .verify(server, rules.fetch_budget, now)
+                .ready()?
+                .ok()?;
+            let issuer = server.issuer();
             let accepts = |profile: &&TokenProfile| {
                 profile.is_plausible(issuer, &signed.markers)
                     && profile.check(&signed.registered, &signed.markers).is_ok()
             };
             let profile = *CANDIDATES.iter().find(accepts)?;
-            verifier.check_claims(signed, profile).ok().map(|_| profile)
+            verifier
+                .check_claims(signed, profile, now)
+                .ok()
+                .map(|_| profile)
         };
         if let Some(profile) =
             accepting_profile().filter(|_| !self.logged.swap(true, Ordering::Relaxed))

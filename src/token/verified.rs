@@ -19,7 +19,8 @@ pub(crate) struct TokenInfo {
     pub(crate) claims: Arc<Claims>,
     /// The scopes of a configured claim mapping, which replaces the registered `scope`.
     pub(crate) scopes: Option<ScopeSet>,
-    pub(crate) confirmation: Option<Confirmation>,
+    /// Boxed, because most tokens have none.
+    pub(crate) confirmation: Option<Box<Confirmation>>,
     pub(crate) cache: CacheData,
 }
 
@@ -31,7 +32,11 @@ impl TokenInfo {
     /// Returns the size on the heap including `self`, close to what an allocator counts.
     pub(super) fn heap_bytes(&self) -> usize {
         let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
-        allocated(size_of::<Self>() + 16) + self.claims.heap_bytes() + scopes
+        let confirmation = self.confirmation.as_deref().map_or(0, size_of_val);
+        allocated(size_of::<Self>() + 16)
+            + self.claims.heap_bytes()
+            + scopes
+            + allocated(confirmation)
     }
 }
 
@@ -49,6 +54,8 @@ pub struct VerifiedToken<C = Claims> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
     presented: PresentedToken,
+    /// In seconds since the Unix epoch.
+    validated_at: i64,
 }
 
 impl<C> VerifiedToken<C> {
@@ -56,12 +63,23 @@ impl<C> VerifiedToken<C> {
         token_info: Arc<TokenInfo>,
         claims: Arc<C>,
         presented: PresentedToken,
+        validated_at: i64,
     ) -> Self {
         Self {
             token_info,
             claims,
             presented,
+            validated_at,
         }
+    }
+
+    pub(crate) fn info(&self) -> &TokenInfo {
+        &self.token_info
+    }
+
+    /// Returns when the token was validated, in seconds since the Unix epoch.
+    pub(crate) fn validated_at(&self) -> i64 {
+        self.validated_at
     }
 
     /// Returns the claims as the application's type.
@@ -170,6 +188,7 @@ impl<C> Clone for VerifiedToken<C> {
             token_info: Arc::clone(&self.token_info),
             claims: Arc::clone(&self.claims),
             presented: self.presented.clone(),
+            validated_at: self.validated_at,
         }
     }
 }

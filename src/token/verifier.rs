@@ -12,9 +12,10 @@ use super::jwt::JwtVerifier;
 use super::lookup::IssuerLookup;
 use super::verified::TokenInfo;
 use crate::ConfigError;
-use crate::clock::SharedClock;
+use crate::clock::{Now, SharedClock};
 use crate::crypto::{CacheTag, base64url};
 use crate::protocol::json::parse_object;
+use crate::verification::Verification;
 
 /// Validates the access tokens of a layer: JWTs of one issuer, opaque tokens, or a combination.
 ///
@@ -189,65 +190,70 @@ impl Verifier {
     }
 
     /// Looks up a credential in the cache. The bytes need not be checked before.
-    pub(crate) fn lookup_cached(&self, token: &[u8]) -> CacheLookup {
+    pub(crate) fn lookup_cached(&self, token: &[u8], now: &Now<'_>) -> CacheLookup {
         let Some(cache) = &self.cache else {
             return CacheLookup::Miss(None);
         };
         let tag = cache.tag(token);
         let cached = tag
             .as_ref()
-            .and_then(|tag| cache.get(tag, |verifier| self.is_current(verifier)));
+            .and_then(|tag| cache.get(tag, |verifier| self.is_current(verifier, now), now));
         cached.map_or(CacheLookup::Miss(tag), CacheLookup::Hit)
     }
 
-    /// Validates a token that is not cached. Returns `None` if this requires waiting for I/O.
-    pub(crate) fn verify_now(
+    /// Validates a token that is not cached, and caches it under `tag`: immediately unless it requires a fetch of keys,
+    /// an issuer lookup or an introspection request.
+    pub(crate) fn verify_at(
         &self,
         token: &str,
         tag: Option<CacheTag>,
-    ) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
-        let result = self.validate_now(token)?;
-        if let (Some(cache), Some(tag), Ok(token_info)) = (&self.cache, tag, &result) {
-            cache.insert(tag, token_info);
-        }
-        Some(result)
+        now: &Now<'_>,
+    ) -> Verification<Result<Arc<TokenInfo>, VerifyError>> {
+        let verification = self.validate(token, now);
+        let (Some(cache), Some(tag)) = (&self.cache, tag) else {
+            return verification;
+        };
+        let cache = Arc::clone(cache);
+        verification.map(move |result| result.inspect(|token_info| cache.insert(tag, token_info)))
     }
 
-    /// Validates a token, after a fetch of keys or an introspection request if one is required.
-    pub(crate) async fn verify(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
-        let token_info = self.validate(token).await?;
-        if let Some(cache) = &self.cache
-            && let Some(tag) = cache.tag(token.as_bytes())
-        {
-            cache.insert(tag, &token_info);
+    fn validate(
+        &self,
+        token: &str,
+        now: &Now<'_>,
+    ) -> Verification<Result<Arc<TokenInfo>, VerifyError>> {
+        match &self.strategy {
+            Strategy::Jwt(verifier) => verifier.verify_at(token, now),
+            Strategy::Introspection(verifier) => verifier.verify_at(token, now),
+            Strategy::ByShape(both) if is_jwt(token) => both.jwt.validate(token, now),
+            Strategy::ByShape(both) => both.opaque.verify_at(token, now),
+            Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
+                Ok(verifier) => verifier.verify_at(token, now),
+                Err(error) => Verification::Ready(Err(error)),
+            },
+            Strategy::Lookup(lookup) => match lookup.verifier_for(token, now) {
+                Verification::Ready(Ok(verifier)) => verifier.verify_at(token, now),
+                Verification::Ready(Err(error)) => Verification::Ready(Err(error)),
+                Verification::Pending(verifier) => {
+                    let token = token.to_owned();
+                    Verification::pending(async move {
+                        let verifier = verifier.await?;
+                        let now = Now::new(verifier.server().clock());
+                        let verification = verifier.verify_at(&token, &now);
+                        verification.outcome().await
+                    })
+                }
+            },
         }
-        Ok(token_info)
     }
 
     /// Returns whether this verifier is still the one for the tokens of its issuer.
-    fn is_current(&self, verifier: &JwtVerifier) -> bool {
+    fn is_current(&self, verifier: &JwtVerifier, now: &Now<'_>) -> bool {
         match &self.strategy {
-            Strategy::Lookup(lookup) => lookup.is_current(verifier),
-            Strategy::ByShape(both) => both.jwt.is_current(verifier),
+            Strategy::Lookup(lookup) => lookup.is_current(verifier, now),
+            Strategy::ByShape(both) => both.jwt.is_current(verifier, now),
             // These are fixed by the configuration.
             Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
-        }
-    }
-
-    fn validate_now(&self, token: &str) -> Option<Result<Arc<TokenInfo>, VerifyError>> {
-        match &self.strategy {
-            Strategy::Jwt(verifier) => verifier.verify_now(token),
-            Strategy::Introspection(verifier) => verifier.verify_now(token),
-            Strategy::ByShape(both) if is_jwt(token) => both.jwt.validate_now(token),
-            Strategy::ByShape(both) => both.opaque.verify_now(token),
-            Strategy::Issuers(issuers) => match issuers.verifier_for(token) {
-                Ok(verifier) => verifier.verify_now(token),
-                Err(error) => Some(Err(error)),
-            },
-            Strategy::Lookup(lookup) => match lookup.cached_verifier_for(token)? {
-                Ok(verifier) => verifier.verify_now(token),
-                Err(error) => Some(Err(error)),
-            },
         }
     }
 
@@ -263,18 +269,6 @@ impl Verifier {
             }
             Strategy::Issuers(issuers) => issuers.accepts_resource(resource),
             Strategy::Lookup(_) => true,
-        }
-    }
-
-    async fn validate(&self, token: &str) -> Result<Arc<TokenInfo>, VerifyError> {
-        match &self.strategy {
-            Strategy::Jwt(verifier) => verifier.verify(token).await,
-            Strategy::Introspection(verifier) => verifier.verify(token).await,
-            // Boxed because the type of this future would otherwise contain itself.
-            Strategy::ByShape(both) if is_jwt(token) => Box::pin(both.jwt.validate(token)).await,
-            Strategy::ByShape(both) => both.opaque.verify(token).await,
-            Strategy::Issuers(issuers) => issuers.verifier_for(token)?.verify(token).await,
-            Strategy::Lookup(lookup) => lookup.verifier_for(token).await?.verify(token).await,
         }
     }
 }

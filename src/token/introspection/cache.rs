@@ -11,7 +11,7 @@ use moka::sync::Cache;
 use super::cache_key::CacheKey;
 use super::settings::Settings;
 use super::validate;
-use crate::clock::unix_seconds;
+use crate::clock::{Now, unix_seconds};
 use crate::token::TokenInfo;
 use crate::token::error::VerifyErrorKind;
 
@@ -79,15 +79,16 @@ impl IntrospectionCache {
         &self,
         key: &CacheKey,
         settings: &Settings,
+        now: &Now<'_>,
     ) -> Option<Result<Arc<TokenInfo>, VerifyErrorKind>> {
-        let clock = &**settings.server.clock();
-        let now = clock.monotonic();
+        let clock = settings.server.clock();
+        let monotonic = now.monotonic(clock);
         if let Some(entry) = self.active.get(key) {
             let registered = entry.token_info.claims.registered();
-            let wall = unix_seconds(clock);
+            let wall = now.unix_seconds(clock);
             // RFC 7662 §4: a cached result is not used after `exp`. The leeway does not apply here.
             let is_expired = registered.expires_at.is_some_and(|exp| wall >= exp);
-            if now >= entry.expires_at || is_expired {
+            if monotonic >= entry.expires_at || is_expired {
                 self.active.invalidate(key);
                 return None;
             }
@@ -95,7 +96,7 @@ impl IntrospectionCache {
             return Some(times.map(|()| entry.token_info));
         }
         let entry = self.negative.get(key)?;
-        (now < entry.expires_at).then_some(Err(entry.kind))
+        (monotonic < entry.expires_at).then_some(Err(entry.kind))
     }
 
     /// Caches an active result. Its TTL begins when the request was sent and ends at `exp` at the latest.

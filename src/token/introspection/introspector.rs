@@ -14,7 +14,7 @@ use super::in_flight::{InFlight, InFlightGuard, IntrospectionResult, Joined};
 use super::response::IntrospectionResponse;
 use super::settings::Settings;
 use super::{request, validate};
-use crate::clock::{unix_seconds, within};
+use crate::clock::{Now, unix_seconds, within};
 use crate::issuer::Unavailable;
 use crate::protocol::AccessToken;
 use crate::telemetry::{self, LogLimits, Stopwatch};
@@ -55,24 +55,27 @@ impl Introspector {
         }
     }
 
-    pub(super) fn cached(&self, key: &CacheKey) -> Option<IntrospectionResult> {
-        let cached = self.cache.get(key, &self.settings)?;
-        Some(cached.map_err(VerifyError::from))
+    /// Returns the cached result of a token.
+    pub(super) fn cached(&self, key: &CacheKey, now: &Now<'_>) -> Option<IntrospectionResult> {
+        let cached = self.cache.get(key, &self.settings, now)?;
+        Some(
+            cached
+                .map_err(VerifyError::from)
+                .inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count()),
+        )
     }
 
     /// Introspects a token that is not cached, or joins the request in flight for it.
     pub(super) async fn introspect(
         self: &Arc<Self>,
         key: &CacheKey,
-        token: &str,
+        token: AccessToken,
     ) -> IntrospectionResult {
         let now = self.monotonic();
         let was_active = self.cache.was_active(key, now);
         self.circuit.admit(was_active, now).map_err(paused)?;
         let mut receiver = match self.join(key, token, was_active) {
-            Joined::Completed(result) => {
-                return result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count());
-            }
+            Joined::Completed(result) => return result,
             Joined::Waiting(receiver) => receiver,
             Joined::Full => {
                 let reason = "too many introspection requests are waiting";
@@ -108,13 +111,13 @@ impl Introspector {
     }
 
     /// Joins the request in flight for this token or begins one, in a task that continues if the caller leaves.
-    fn join(self: &Arc<Self>, key: &CacheKey, token: &str, was_active: bool) -> Joined {
+    fn join(self: &Arc<Self>, key: &CacheKey, token: AccessToken, was_active: bool) -> Joined {
         let start = |guard: InFlightGuard| {
-            let (introspector, token) = (Arc::clone(self), AccessToken::new(token));
+            let introspector = Arc::clone(self);
             tokio::spawn(async move { introspector.run(guard, &token, was_active).await });
         };
-        self.in_flight
-            .join(key, was_active, || self.cached(key), start)
+        let cached = || self.cached(key, &Now::new(self.settings.server.clock()));
+        self.in_flight.join(key, was_active, cached, start)
     }
 
     async fn run(&self, guard: InFlightGuard, token: &AccessToken, was_active: bool) {

@@ -9,10 +9,11 @@ use super::in_flight::IntrospectionResult;
 use super::introspector::Introspector;
 use super::settings::Settings;
 use crate::ConfigError;
-use crate::clock::SharedClock;
+use crate::clock::{Now, SharedClock};
 use crate::issuer::{AuthorizationServer, Client};
-use crate::telemetry;
+use crate::protocol::AccessToken;
 use crate::token::audience::Audience;
+use crate::verification::Verification;
 
 /// Validates access tokens by introspection ([RFC 7662]): opaque tokens, or JWTs whose revocation must take effect
 /// within a minute.
@@ -133,26 +134,21 @@ impl IntrospectionVerifier {
         &self.introspector.settings.audience
     }
 
-    /// Returns the result for a token if no introspection request is necessary.
-    pub(crate) fn verify_now(&self, token: &str) -> Option<IntrospectionResult> {
-        if let Err(kind) = check_syntax(token) {
-            return Some(Err(kind.into()));
-        }
-        let result = self.introspector.cached(&self.key(token));
-        if let Some(Ok(_)) = result {
-            telemetry::TokenOrigin::IntrospectionCached.count();
-        }
-        result
-    }
-
     /// Returns the result for a token: the cached one, or that of an introspection request.
-    pub(crate) async fn verify(&self, token: &str) -> IntrospectionResult {
-        check_syntax(token)?;
-        let key = self.key(token);
-        match self.introspector.cached(&key) {
-            Some(result) => result.inspect(|_| telemetry::TokenOrigin::IntrospectionCached.count()),
-            None => self.introspector.introspect(&key, token).await,
+    pub(crate) fn verify_at(
+        &self,
+        token: &str,
+        now: &Now<'_>,
+    ) -> Verification<IntrospectionResult> {
+        if let Err(kind) = check_syntax(token) {
+            return Verification::Ready(Err(kind.into()));
         }
+        let key = self.key(token);
+        if let Some(result) = self.introspector.cached(&key, now) {
+            return Verification::Ready(result);
+        }
+        let (introspector, token) = (Arc::clone(&self.introspector), AccessToken::new(token));
+        Verification::pending(async move { introspector.introspect(&key, token).await })
     }
 
     fn key(&self, token: &str) -> CacheKey {

@@ -13,10 +13,11 @@ use self::cache::{LookupCache, LookupJoin, LookupOutcome};
 use super::error::{VerifyError, VerifyErrorKind};
 use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
-use crate::clock::{Clock, SharedClock, SystemClock, within};
+use crate::clock::{Clock, Now, SharedClock, system_clock, within};
 use crate::issuer::Unavailable;
 use crate::protocol::sanitize::log_safe;
 use crate::telemetry::LogLimits;
+use crate::verification::Verification;
 
 /// How long a request waits for a lookup. The lookup itself continues.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -104,7 +105,7 @@ impl IssuerLookup {
             shared: Arc::new(LookupState {
                 allow: Arc::new(allow),
                 lookup,
-                clock: Arc::new(SystemClock),
+                clock: system_clock(),
                 cache: Mutex::default(),
                 logs: LogLimits::per_second(),
             }),
@@ -130,23 +131,27 @@ impl IssuerLookup {
         &self.shared.clock
     }
 
-    /// Returns the verifier for a token if it is cached, or if the token is rejected without a lookup.
-    pub(super) fn cached_verifier_for(
+    /// Returns the verifier for a token: immediately if it is cached or the token is rejected, else after a lookup.
+    pub(super) fn verifier_for(
         &self,
         compact: &str,
-    ) -> Option<Result<JwtVerifier, VerifyError>> {
+        now: &Now<'_>,
+    ) -> Verification<Result<JwtVerifier, VerifyError>> {
         let issuer = match self.shared.claimed(compact) {
             Ok(issuer) => issuer,
-            Err(error) => return Some(Err(error)),
+            Err(error) => return Verification::Ready(Err(error)),
         };
-        let now = self.shared.clock.monotonic();
-        let outcome = self.shared.cache().get(&issuer, now)?;
-        Some(into_result(outcome))
+        let now = now.monotonic(&self.shared.clock);
+        if let Some(outcome) = self.shared.cache().get(&issuer, now) {
+            return Verification::Ready(into_result(outcome));
+        }
+        let state = Arc::clone(&self.shared);
+        Verification::pending(async move { into_result(state.lookup(issuer).await) })
     }
 
     /// Returns whether `verifier` is still the cached verifier of its issuer, without waiting.
-    pub(super) fn is_current(&self, verifier: &JwtVerifier) -> bool {
-        let now = self.shared.clock.monotonic();
+    pub(super) fn is_current(&self, verifier: &JwtVerifier, now: &Now<'_>) -> bool {
+        let now = now.monotonic(&self.shared.clock);
         let issuer = verifier.server().issuer();
         // `allow` may have changed since the token was validated.
         if !(self.shared.allow)(issuer) {
@@ -154,23 +159,6 @@ impl IssuerLookup {
         }
         let outcome = self.shared.cache().get(issuer, now);
         matches!(outcome, Some(LookupOutcome::Found(found)) if found.is_same(verifier))
-    }
-
-    /// Returns the verifier for a token, after a lookup if it is not cached.
-    pub(super) async fn verifier_for(&self, compact: &str) -> Result<JwtVerifier, VerifyError> {
-        let issuer = self.shared.claimed(compact)?;
-        let now = self.shared.clock.monotonic();
-        let start = || Arc::clone(&self.shared).attempt(issuer.clone());
-        let (waiter, fallback) = match self.shared.cache().get_or_join(&issuer, now, start) {
-            LookupJoin::Cached(outcome) => return into_result(outcome),
-            LookupJoin::Waiting { waiter, fallback } => (waiter, fallback),
-            LookupJoin::Full => return into_result(LookupOutcome::Failed),
-        };
-        let outcome = within(&*self.shared.clock, WAIT_TIMEOUT, waiter.outcome()).await;
-        into_result(match (outcome.flatten(), fallback) {
-            (None | Some(LookupOutcome::Failed), Some(verifier)) => LookupOutcome::Found(verifier),
-            (outcome, _) => outcome.unwrap_or(LookupOutcome::Failed),
-        })
     }
 }
 
@@ -183,6 +171,23 @@ impl LookupState {
             Ok(issuer)
         } else {
             Err(VerifyErrorKind::Issuer.into())
+        }
+    }
+
+    /// Waits for the lookup of an issuer that is not cached.
+    async fn lookup(self: Arc<Self>, issuer: Box<str>) -> LookupOutcome {
+        let now = self.clock.monotonic();
+        let start = || Arc::clone(&self).attempt(issuer.clone());
+        let joined = self.cache().get_or_join(&issuer, now, start);
+        let (waiter, fallback) = match joined {
+            LookupJoin::Cached(outcome) => return outcome,
+            LookupJoin::Waiting { waiter, fallback } => (waiter, fallback),
+            LookupJoin::Full => return LookupOutcome::Failed,
+        };
+        let outcome = within(&*self.clock, WAIT_TIMEOUT, waiter.outcome()).await;
+        match (outcome.flatten(), fallback) {
+            (None | Some(LookupOutcome::Failed), Some(verifier)) => LookupOutcome::Found(verifier),
+            (outcome, _) => outcome.unwrap_or(LookupOutcome::Failed),
         }
     }
 
