@@ -46,10 +46,6 @@ impl SessionTime {
         self.clocks.monotonic
     }
 
-    pub(crate) fn both_clocks(&self) -> BothClocks {
-        self.clocks
-    }
-
     /// Returns how many seconds the wall clock was set back since `time`.
     pub(crate) fn rolled_back_since(&self, time: i64) -> i64 {
         match time < self.offsets.set_back_at {

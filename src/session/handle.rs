@@ -9,7 +9,8 @@ use super::clock_rollback::SessionTime;
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refresh::{RefreshError, RefreshWaiter, has_valid_token};
+use super::refresh::has_valid_token;
+use super::refresh::state::RefreshWaiter;
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
@@ -118,9 +119,7 @@ impl Session {
         self.note_read();
         let manager = &self.0.manager;
         let now = manager.time();
-        let newest = manager.load(&self.current(), &now).await;
-        let newest = newest.map_err(RefreshError::from)?;
-        self.adopt(newest.ok_or(SessionError::Ended)?);
+        self.adopt(manager.newest(&self.current(), &now).await?);
         self.refresh_proactively(&now);
         let loaded = self.current();
         if has_valid_token(loaded.record(), &now) {
@@ -236,7 +235,7 @@ impl Session {
         let session = self.clone();
         self.0.manager.is_cookie_only().then_some(async move {
             let clock = Arc::clone(session.0.manager.flow().clock());
-            let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.wait()).await;
+            let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.outcome()).await;
             if let Some(Some(Ok(newest))) = outcome {
                 session.adopt(newest);
             }

@@ -1,20 +1,15 @@
 //! The settings of sessions, and the state of this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::clock_rollback::{RollbackGuard, SessionTime};
-use super::consumed_state::RejectedStates;
-use super::denylist::Denylist;
+use super::clock_rollback::SessionTime;
+use super::denylist::WatermarkScope;
 use super::error::UnsealError;
 use super::events;
 use super::hooks::{EndReason, EndedSession, Hooks};
-use super::last_use::LastUses;
-use super::latest::LatestRecords;
-use super::pending_ends::PendingEnds;
-use super::refresh::Refreshes;
-use crate::clock::{Clock, MAX_CLOCK_SKEW, time_until};
+use super::local_state::LocalState;
+use crate::clock::{BothClocks, MAX_CLOCK_SKEW, time_until};
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{Purpose, SealContext};
 use crate::flow::Flow;
@@ -45,34 +40,6 @@ pub(super) enum SessionBackend {
     SharedCookie(SharedStore),
     /// In a store. The cookie has a [`SessionSecret`](super::secret::SessionSecret).
     Store(SharedStore),
-}
-
-/// The state of this process.
-#[derive(Debug, Default)]
-pub(super) struct LocalState {
-    pub(super) denylist: Denylist,
-    pub(super) pending_ends: PendingEnds,
-    pub(super) shared_sids: LogLimit,
-    pub(super) pending_ends_logged: LogLimit,
-    pub(super) latest: LatestRecords,
-    pub(super) rollback_guard: RollbackGuard,
-    pub(super) refreshes: Refreshes,
-    pub(super) rejected_states: RejectedStates,
-    pub(super) last_uses: LastUses,
-}
-
-/// Limits how often a warning is logged that a caller can cause.
-#[derive(Debug, Default)]
-pub(super) struct LogLimit(AtomicU64);
-
-impl LogLimit {
-    /// Reports whether the warning is due, which is at most once a minute.
-    pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
-        let now = clock.monotonic().as_secs().saturating_add(1);
-        let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
-        let order = Ordering::Relaxed;
-        self.0.fetch_update(order, order, due).is_ok()
-    }
 }
 
 impl SessionManager {
@@ -172,18 +139,24 @@ impl SessionManager {
 
     /// Rejects the session in this process from now on.
     pub(super) fn deny(&self, session: &SessionRef) {
-        let clock = self.flow.clock().as_ref();
+        let now = BothClocks::now(&**self.flow.clock());
         let denylist = &self.local.denylist;
-        let raised = denylist.insert(session, clock, self.max_lifetime());
-        raised.into_iter().for_each(events::watermark_raised);
+        self.warn_about_watermark(denylist.insert(session, now, self.max_lifetime()));
     }
 
     /// Like [`deny`](Self::deny), for a session whose user is not known.
     pub(super) fn deny_id(&self, id: &SessionId) {
-        let clock = self.flow.clock().as_ref();
+        let now = BothClocks::now(&**self.flow.clock());
         let denylist = &self.local.denylist;
-        let raised = denylist.insert_id(id, clock, self.max_lifetime());
-        raised.into_iter().for_each(events::watermark_raised);
+        self.warn_about_watermark(denylist.insert_id(id, now, self.max_lifetime()));
+    }
+
+    fn warn_about_watermark(&self, raised: Option<WatermarkScope>) {
+        if let Some(raised) = raised
+            && self.warning_is_due("denylist_watermark_raised", "")
+        {
+            events::watermark_raised(raised);
+        }
     }
 
     /// Returns the record with the time of this use, if the time in the record is old enough.
@@ -211,6 +184,12 @@ impl SessionManager {
     ) {
         let ended = EndedSession::unopened(id, user, reason);
         self.hooks.notify_ended(self.flow.clock(), ended);
+    }
+
+    /// Reports whether a warning about a lasting condition is due, which is at most once a minute.
+    pub(super) fn warning_is_due(&self, event: &'static str, detail: &'static str) -> bool {
+        let now = self.flow.clock().monotonic();
+        self.local.log_limits.allows(event, detail, now)
     }
 
     pub(super) fn random(&self) -> Random {

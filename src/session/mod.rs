@@ -43,7 +43,6 @@
 mod admin;
 mod app_data;
 mod backend;
-mod bounded_map;
 mod clock_rollback;
 mod consumed_state;
 mod denylist;
@@ -52,9 +51,9 @@ mod events;
 mod handle;
 mod hooks;
 mod index;
-mod last_use;
 mod latest;
 mod loaded;
+mod local_state;
 mod logout;
 mod logout_watermark;
 mod manager;

@@ -61,7 +61,7 @@ impl SessionManager {
             self.end_replaced(surplus, record).await?;
         }
         // The session is then only in the index of its user, so a logout token must name the user to end it.
-        if added.is_full && self.local.shared_sids.is_due(&**self.flow.clock()) {
+        if added.is_full && self.warning_is_due("sid_is_shared", "") {
             events::sid_is_shared();
         }
         Ok(())

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::RefreshError;
+use super::state::RefreshResult;
 use crate::protocol::Claims;
 use crate::record::SessionRecord;
-use crate::session::error::AppDataError;
+use crate::session::error::{AppDataError, SessionError};
 use crate::session::events;
 use crate::session::hooks::{EndReason, RefreshAction, RefreshedSession};
 use crate::session::loaded::LoadedSession;
@@ -20,7 +20,7 @@ impl SessionManager {
         &self,
         loaded: LoadedSession,
         new_claims: Option<Claims>,
-    ) -> Result<LoadedSession, RefreshError> {
+    ) -> RefreshResult {
         let record = Arc::clone(loaded.record());
         let refreshed = RefreshedSession::new(Arc::clone(&self.flow), record, new_claims);
         let decision = self.hooks.after_refresh(self.flow.clock(), refreshed).await;
@@ -32,12 +32,12 @@ impl SessionManager {
             RefreshAction::KeepWith(Err(error)) => Err(error),
             RefreshAction::End => {
                 self.end_after_hook(loaded.record()).await;
-                return Err(RefreshError::Ended);
+                return Err(SessionError::Ended);
             }
         };
         match saved {
             Ok(newer) => Ok(newer),
-            Err(AppDataError::Ended) => Err(RefreshError::Ended),
+            Err(AppDataError::Ended) => Err(SessionError::Ended),
             Err(error) => {
                 events::hook_failed("on_refresh", &error);
                 Ok(loaded)
