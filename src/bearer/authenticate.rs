@@ -8,8 +8,7 @@ use tracing::Instrument as _;
 
 use super::auth_state::AuthState;
 use super::refusal::Refusal;
-use super::response_headers::{DPOP_NONCE, ResponseHeaders};
-use super::settings::Settings;
+use super::settings::{DPOP_NONCE, ResponseHeaders, Settings};
 use crate::clock::Now;
 use crate::protocol::cache;
 use crate::protocol::credentials::{self, Credentials, InvalidCredentials, PresentedToken, Scheme};
