@@ -16,6 +16,7 @@ use super::layer::Settings;
 use super::refusal::ChallengeHints;
 use super::response::{WireFormat, refuse};
 use super::service::{AuthFailure, Authenticated, check_binding, insert_token, token_failure};
+use crate::clock::Now;
 use crate::protocol::cache;
 use crate::protocol::credentials::PresentedToken;
 use crate::telemetry;
@@ -226,7 +227,9 @@ where
     where
         C: Send + Sync + 'static,
     {
-        match check_binding(&self.settings, &self.request, token_info, presented) {
+        // The request waited for its verification.
+        let now = Now::new(&self.settings.challenge.clock);
+        match check_binding(&self.settings, &self.request, token_info, presented, &now) {
             Ok((authenticated, None)) => self.forward(authenticated, None),
             Ok((authenticated, Some(pending))) => self.check_replay(authenticated, pending),
             Err(failure) => self.reject(failure),

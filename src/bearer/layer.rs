@@ -89,7 +89,7 @@ impl BearerLayer {
     pub fn new(verifier: impl Into<Verifier>) -> Self {
         let verifier = verifier.into();
         let challenge = ChallengeParams {
-            clock: verifier.clock(),
+            clock: Arc::clone(verifier.clock()),
             ..ChallengeParams::default()
         };
         let settings = Settings {

@@ -188,7 +188,7 @@ fn authenticate<C: Send + Sync + 'static, B>(
             }
         }
     };
-    match check_binding(settings, request, token_info, presented) {
+    match check_binding(settings, request, token_info, presented, &now) {
         Ok((authenticated, None)) => {
             insert_token(settings, request, authenticated);
             AuthOutcome::Authenticated { is_elsewhere }
@@ -227,6 +227,7 @@ pub(super) fn check_binding<C, B>(
     request: &Request<B>,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
     presented: PresentedToken,
+    now: &Now<'_>,
 ) -> Result<(Authenticated<C>, Option<PendingReplayCheck>), AuthFailure> {
     let scheme = presented.scheme;
     if let Ok(token_info) = &token_info
@@ -245,6 +246,7 @@ pub(super) fn check_binding<C, B>(
             uri: request.uri(),
             headers: request.headers(),
             extensions: request.extensions(),
+            now,
         };
         let pending = settings.bindings.check(&token_info, &parts)?;
         let claims = (settings.convert)(&token_info)?;

@@ -13,9 +13,8 @@ use super::refusal::{ChallengeHints, Refusal};
 use super::require::{self, Requirement};
 use crate::ConfigError;
 use crate::clock::unix_seconds;
-use crate::protocol::claims::seconds;
-use crate::protocol::json::{Json, parse_object};
-use crate::protocol::{Claims, ScopeSet};
+use crate::protocol::ScopeSet;
+use crate::protocol::claims::RegisteredClaims;
 use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
@@ -125,7 +124,7 @@ impl Requirement for StepUpLayer {
         _: &Extensions,
     ) -> Result<(), Refusal> {
         let now = unix_seconds(&*state.challenge.clock);
-        if self.required.is_met(&token_info.claims, now) {
+        if self.required.is_met(token_info.claims.registered(), now) {
             Ok(())
         } else {
             Err(Refusal::InsufficientUserAuthentication)
@@ -146,12 +145,8 @@ const CLOCK_SKEW: i64 = 30;
 
 impl RequiredAuthentication {
     /// RFC 9470 §6.1: a token whose claim is missing or malformed does not meet the requirement.
-    fn is_met(&self, claims: &Claims, now: i64) -> bool {
-        // Cannot fail: the claims were parsed when the token was verified.
-        let Ok(claims) = parse_object(claims.as_json().as_bytes()) else {
-            return false;
-        };
-        let acr = claims.member("acr").and_then(Json::as_str);
+    fn is_met(&self, claims: &RegisteredClaims, now: i64) -> bool {
+        let acr = claims.acr.as_deref();
         let is_strong = self
             .acr_values
             .as_ref()
@@ -160,13 +155,10 @@ impl RequiredAuthentication {
             return is_strong;
         };
         let max_age = i64::try_from(max_age).unwrap_or(i64::MAX);
-        let is_recent = seconds(claims.member("auth_time"), f64::floor)
-            .ok()
-            .flatten()
-            .is_some_and(|at| {
-                at <= now.saturating_add(CLOCK_SKEW)
-                    && now <= at.saturating_add(max_age).saturating_add(CLOCK_SKEW)
-            });
+        let is_recent = claims.auth_time.is_some_and(|at| {
+            at <= now.saturating_add(CLOCK_SKEW)
+                && now <= at.saturating_add(max_age).saturating_add(CLOCK_SKEW)
+        });
         is_strong && is_recent
     }
 }

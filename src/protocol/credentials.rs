@@ -32,6 +32,12 @@ pub(crate) struct PresentedToken {
 }
 
 impl PresentedToken {
+    /// Creates the credentials of a token that did not come with a request.
+    pub(crate) fn without_request(token: &str) -> Result<Self, InvalidCredentials> {
+        let value = HeaderValue::try_from(token).map_err(|_| InvalidCredentials)?;
+        UncheckedToken::bare(value).checked()
+    }
+
     pub(crate) fn token(&self) -> &str {
         // Checked to be ASCII before this value is constructed.
         std::str::from_utf8(self.bytes()).unwrap_or_default()

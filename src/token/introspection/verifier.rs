@@ -12,7 +12,9 @@ use crate::ConfigError;
 use crate::clock::{Now, SharedClock};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::AccessToken;
+use crate::token::VerifiedToken;
 use crate::token::audience::Audience;
+use crate::token::error::VerifyError;
 use crate::verification::Verification;
 
 /// Validates access tokens by introspection ([RFC 7662]): opaque tokens, or JWTs whose revocation must take effect
@@ -106,6 +108,25 @@ impl IntrospectionVerifier {
         let mut settings = self.introspector.settings.clone();
         change(&mut settings);
         Self::from_settings(settings)
+    }
+
+    /// Validates a token that did not arrive in a request, such as one in a message of a queue or a WebSocket.
+    ///
+    /// Uses the cache of this verifier. Waits at most 5 seconds for an introspection request.
+    ///
+    /// # Not checked
+    ///
+    /// As for [`JwtVerifier::verify`](crate::token::JwtVerifier::verify), except that a revoked token is rejected once
+    /// its cached result expires.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyErrorKind::Unavailable`](crate::token::VerifyErrorKind::Unavailable) if the token could not be
+    /// introspected, [`VerifyErrorKind::Bound`](crate::token::VerifyErrorKind::Bound) if it is sender-constrained, and
+    /// the other kinds if it is not valid.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let verification = self.verify_at(token, &Now::new(self.clock()));
+        VerifiedToken::without_request(verification.outcome().await?, token)
     }
 
     /// Removes the cached result of a token: for an application that learns of a revocation.
