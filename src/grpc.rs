@@ -31,8 +31,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use crate::ScopeLayer;
-use crate::bearer::{AuthState, ChallengeHints, Refusal, WireFormat, refuse as respond};
-use crate::protocol::ScopeSet;
+use crate::bearer::{AuthState, Refusal, grpc_response};
 use crate::token::{VerifiedToken, VerifyError};
 
 /// Returns the verified token of a call. `C` is the claims type of the layer, by default [`Claims`](crate::Claims).
@@ -60,14 +59,9 @@ where
     C: Send + Sync + 'static,
 {
     let extensions = request.extensions();
-    let Some(state) = extensions.get::<AuthState>() else {
-        return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
-    };
-    match (extensions.get::<VerifiedToken<C>>(), &state.token_info) {
-        (Some(token), Some(_)) => Ok(Some(token)),
-        (None, Some(_)) => Err(refuse(request, &Refusal::MissingLayer(OTHER_TYPE))),
-        (_, None) => Ok(None),
-    }
+    AuthState::of(extensions, NO_LAYER)
+        .and_then(|state| state.token(extensions, OTHER_TYPE))
+        .map_err(|refusal| refuse(request, &refusal))
 }
 
 const NO_LAYER: &str = "the gRPC method requires an outer BearerLayer";
@@ -80,14 +74,9 @@ const OTHER_TYPE: &str = "the gRPC method and its BearerLayer have different cla
 /// A status to return from the method: `PermissionDenied` with the scopes in the challenge; `Unauthenticated` and
 /// `Internal` as [`token`].
 pub fn require(request: &Request<impl Sized>, scopes: &ScopeLayer) -> Result<(), Status> {
-    let Some(state) = request.extensions().get::<AuthState>() else {
-        return Err(refuse(request, &Refusal::MissingLayer(NO_LAYER)));
-    };
-    let Some(token_info) = &state.token_info else {
-        return Err(refuse(request, &Refusal::NoCredentials));
-    };
-    scopes
-        .check(token_info, request.extensions())
+    let extensions = request.extensions();
+    AuthState::of(extensions, NO_LAYER)
+        .and_then(|state| state.require(&scopes.policy, extensions))
         .map_err(|refusal| refuse(request, &refusal))
 }
 
@@ -111,23 +100,10 @@ impl From<VerifyError> for Status {
 }
 
 fn status(refusal: &Refusal, extensions: &Extensions) -> Status {
-    let state = extensions.get::<AuthState>();
-    let challenge = state.map(|state| state.challenge.clone());
-    let used = state
-        .filter(|state| state.token_info.is_some())
-        .map(|state| state.scheme);
-    let scope = match refusal {
-        Refusal::InsufficientScope { required } => ScopeSet::parse(required).ok(),
-        _ => None,
-    };
-    let hints = ChallengeHints {
-        scope: scope.as_ref(),
-        ..ChallengeHints::default()
-    };
-    let wire_format = WireFormat::Grpc("application/grpc");
-    let challenge = challenge.unwrap_or_default();
-    let response = respond::<()>(refusal.clone(), &challenge, used, hints, wire_format);
-    let mut headers = response.headers().clone();
+    let mut headers = grpc_response(refusal.clone(), extensions)
+        .into_parts()
+        .0
+        .headers;
     // tonic sets the content type of the method's response.
     headers.remove(http::header::CONTENT_TYPE);
     Status::from_header_map(&headers)

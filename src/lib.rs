@@ -72,7 +72,7 @@
 //! | read scopes from another claim | [`JwtVerifier::with_scopes_from`] |
 //! | require different scopes by HTTP method | `get(list).layer(read).merge(post(create).layer(write))` with a [`ScopeLayer`] each |
 //! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
-//! | require a recent or stronger login | [`StepUpLayer`](bearer::StepUpLayer) |
+//! | require a recent or stronger login | [`Policy::and_max_age`](bearer::Policy::and_max_age), [`Policy::and_acr`](bearer::Policy::and_acr) |
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
 //! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
 //! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |

@@ -219,7 +219,7 @@ impl<K, T> Default for SingleFlight<K, T> {
     fn default() -> Self {
         Self(Arc::new(Flights {
             by_key: Mutex::default(),
-            tasks: watch::Sender::new(()),
+            tasks: watch::channel(()).0,
         }))
     }
 }

@@ -2,18 +2,17 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use http::header::CACHE_CONTROL;
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
 use tower_layer::Layer;
-use tower_service::Service;
 
+use super::guard::{Guard, Requirement};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::protocol::AmbiguousPath;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
-use crate::response_future::ResponseFuture;
 use crate::telemetry::LogLimits;
 use crate::token::original_uri;
 
@@ -142,57 +141,42 @@ impl AmbiguityLog {
     }
 }
 
-impl<S> Layer<S> for RejectAmbiguousPathsLayer {
-    type Service = RejectAmbiguousPaths<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RejectAmbiguousPaths {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// The service created by [`RejectAmbiguousPathsLayer`].
-#[derive(Clone, Debug)]
-pub struct RejectAmbiguousPaths<S> {
-    inner: S,
-    layer: RejectAmbiguousPathsLayer,
-}
-
-impl<S, B, R> Service<Request<B>> for RejectAmbiguousPaths<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Default,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let original = original_uri(request.uri(), request.extensions());
+impl Requirement for AmbiguityLog {
+    fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
+        let original = original_uri(&head.uri, &head.extensions);
         // A layer in between may have rewritten the path, so both are checked.
-        for path in [original.path(), request.uri().path()] {
+        for path in [original.path(), head.uri.path()] {
             if let Some(found) = find_ambiguity(path) {
-                self.layer.log.write(found, path);
-                return ResponseFuture::own(bad_request(found));
+                self.write(found, path);
+                return Err(Box::new(bad_request(found)));
             }
         }
-        ResponseFuture::inner(self.inner.call(request))
+        Ok(())
     }
 }
 
-fn bad_request<R: Default>(found: AmbiguousPath) -> Response<R> {
-    let mut response = Response::new(R::default());
+fn bad_request(found: AmbiguousPath) -> Response<()> {
+    let mut response = Response::new(());
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, no_store);
     response.extensions_mut().insert(found);
     response
+}
+
+impl<S> Layer<S> for RejectAmbiguousPathsLayer {
+    type Service = Guard<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        let log = Arc::clone(&self.log);
+        Guard::new(inner, log)
+    }
+}
+
+impl fmt::Debug for AmbiguityLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AmbiguityLog")
+    }
 }
 
 impl fmt::Debug for RejectAmbiguousPathsLayer {

@@ -1,20 +1,20 @@
 //! [`ClaimHeadersLayer`]: passes claims to the inner service in header fields.
 
 use std::fmt::Write as _;
-use std::task::{Context, Poll};
+use std::sync::Arc;
 
 use http::header::CONNECTION;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::refusal::{ChallengeHints, Refusal};
-use super::require::{auth_state, refuse_request};
+use super::auth_state::{AuthState, refuse};
+use super::guard::{Guard, Requirement};
+use super::refusal::Refusal;
 use crate::ConfigError;
 use crate::protocol::field_name::{
     announces_trailer, normalize_header_name, remove, remove_members,
 };
-use crate::response_future::ResponseFuture;
 use crate::token::TokenInfo;
 
 /// Passes claims of the verified token to the inner service in header fields, for services that cannot read tokens.
@@ -57,6 +57,11 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug)]
 pub struct ClaimHeadersLayer {
+    fields: Arc<ClaimFields>,
+}
+
+#[derive(Debug)]
+struct ClaimFields {
     /// Normalized by [`normalize_header_name`].
     prefix: Box<str>,
     names: [HeaderName; 4],
@@ -80,7 +85,7 @@ impl ClaimHeadersLayer {
                 reason: "it must be the start of a header name and end with a hyphen",
             })
         };
-        Ok(Self {
+        let fields = ClaimFields {
             names: [
                 name("iss")?,
                 name("sub")?,
@@ -88,9 +93,14 @@ impl ClaimHeadersLayer {
                 name("scope")?,
             ],
             prefix: normalize_header_name(prefix).into(),
+        };
+        Ok(Self {
+            fields: Arc::new(fields),
         })
     }
+}
 
+impl ClaimFields {
     /// Removes the fields that the caller sent, because they are not claims of a verified token.
     ///
     /// RFC 9110 §7.6.1: intermediaries remove the fields that `Connection` names before they forward a request. A
@@ -102,6 +112,18 @@ impl ClaimHeadersLayer {
 
     fn has_prefix(&self, folded_name: &str) -> bool {
         folded_name.starts_with(&*self.prefix)
+    }
+
+    /// Adds the claims of the token.
+    fn add_claims(&self, head: &mut Parts) -> Result<(), Refusal> {
+        let state = AuthState::of(&head.extensions, NO_LAYER)?;
+        if announces_trailer(&head.headers, |name| self.has_prefix(name)) {
+            return Err(Refusal::ForbiddenTrailer);
+        }
+        if let Some(token_info) = &state.token_info {
+            self.add(&mut head.headers, token_info);
+        }
+        Ok(())
     }
 
     fn add(&self, headers: &mut HeaderMap, token_info: &TokenInfo) {
@@ -146,52 +168,21 @@ fn encode(value: &str, text: &mut String) {
     }
 }
 
-impl<S> Layer<S> for ClaimHeadersLayer {
-    type Service = ForwardClaims<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        let layer = self.clone();
-        ForwardClaims { inner, layer }
+impl Requirement for ClaimFields {
+    fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
+        self.strip(&mut head.headers);
+        self.add_claims(head)
+            .map_err(|refusal| refuse(refusal, &*head))
     }
 }
 
 const NO_LAYER: &str = "ClaimHeadersLayer requires an outer BearerLayer";
 
-/// The service created by [`ClaimHeadersLayer`].
-#[derive(Clone, Debug)]
-pub struct ForwardClaims<S> {
-    inner: S,
-    layer: ClaimHeadersLayer,
-}
+impl<S> Layer<S> for ClaimHeadersLayer {
+    type Service = Guard<S>;
 
-impl<S, B, R> Service<Request<B>> for ForwardClaims<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Default,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        self.layer.strip(request.headers_mut());
-        let state = match auth_state(&request, NO_LAYER) {
-            Ok(state) => state.clone(),
-            Err(response) => return ResponseFuture::own(*response),
-        };
-        if announces_trailer(request.headers(), |name| self.layer.has_prefix(name)) {
-            let (refusal, used) = (Refusal::ForbiddenTrailer, Some(state.scheme));
-            let (challenge, hints) = (&state.challenge, ChallengeHints::default());
-            let response = refuse_request(refusal, &request, challenge, used, hints);
-            return ResponseFuture::own(*response);
-        }
-        if let Some(token_info) = &state.token_info {
-            self.layer.add(request.headers_mut(), token_info);
-        }
-        ResponseFuture::inner(self.inner.call(request))
+    fn layer(&self, inner: S) -> Self::Service {
+        let fields = Arc::clone(&self.fields);
+        Guard::new(inner, fields)
     }
 }

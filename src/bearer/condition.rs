@@ -3,16 +3,13 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use http::Extensions;
-
-use super::policy::Unmet;
+use super::refusal::{Refusal, is_description};
 use crate::ConfigError;
-use crate::protocol::challenge::is_plain;
 use crate::protocol::json::parse_object;
-use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
-
-const NO_ROLE: &str = "the access token lacks a required role";
+use crate::protocol::{Claims, ScopeSet};
+use crate::token::{ConditionId, ScopeClaim, TokenInfo};
 
 /// A condition on the claims.
 #[derive(Clone)]
@@ -20,6 +17,7 @@ pub(super) enum Condition {
     Role {
         from: ScopeClaim,
         role: Box<str>,
+        id: Option<ConditionId>,
     },
     Claim {
         /// The `error_description` if the condition is not met.
@@ -28,10 +26,8 @@ pub(super) enum Condition {
     },
 }
 
-type ClaimCheck = Arc<dyn Fn(&TokenInfo, &Extensions) -> Result<bool, WrongType> + Send + Sync>;
-
-/// The claims of the request are not of the type that a condition expects.
-pub(super) struct WrongType;
+/// Returns `None` if the claims are of another type than the condition expects.
+type ClaimCheck = Arc<dyn Fn(&dyn Any) -> Option<bool> + Send + Sync>;
 
 impl Condition {
     /// Requires one of the values of the claim to equal `role`.
@@ -43,8 +39,11 @@ impl Condition {
                 reason: "the role and the claim must not be empty, and the role must not contain a space",
             });
         }
-        let role = role.into();
-        Ok(Self::Role { from, role })
+        Ok(Self::Role {
+            from,
+            role: role.into(),
+            id: ConditionId::next(),
+        })
     }
 
     /// `C` is `Claims` or the claims type of the layer.
@@ -52,7 +51,7 @@ impl Condition {
         description: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
-        if description.is_empty() || !is_plain(description) || description.contains('%') {
+        if !is_description(description) {
             return Err(ConfigError::Setting {
                 setting: "description of a policy",
                 value: description.to_owned(),
@@ -60,48 +59,142 @@ impl Condition {
                          signs",
             });
         }
-        let check: ClaimCheck = Arc::new(move |token_info, extensions| {
-            let plain: &dyn Any = &*token_info.claims;
-            let claims = plain.downcast_ref::<C>().or_else(|| {
-                extensions
-                    .get::<VerifiedToken<C>>()
-                    .map(VerifiedToken::claims)
-            });
-            claims.map(&check).ok_or(WrongType)
-        });
+        let check: ClaimCheck = Arc::new(move |claims| claims.downcast_ref().map(&check));
         Ok(Self::Claim { description, check })
     }
 
-    pub(super) fn check(
+    /// `typed_claims` are the claims as the type of the layer.
+    pub(super) fn check<'a>(
         &self,
         token_info: &TokenInfo,
-        extensions: &Extensions,
-    ) -> Result<(), Unmet<'static>> {
+        typed_claims: impl Fn() -> Option<&'a dyn Any>,
+    ) -> Result<(), Refusal> {
         let (is_met, description) = match self {
-            Self::Role { from, role } => {
-                // Cannot fail: the claims were parsed when the token was verified.
-                let claims =
-                    parse_object(token_info.claims.as_json().as_bytes()).unwrap_or_default();
-                (from.values(&claims).contains(&&**role), NO_ROLE)
+            Self::Role { from, role, id } => {
+                let has_role = || {
+                    // Cannot fail: the claims were parsed when the token was verified.
+                    let claims = parse_object(token_info.claims.as_json().as_bytes());
+                    from.values(&claims.unwrap_or_default()).contains(&&**role)
+                };
+                (token_info.cache.meets(*id, has_role), NO_ROLE)
             }
             Self::Claim { description, check } => {
-                let is_met = check(token_info, extensions).map_err(|_| Unmet::WrongType)?;
-                (is_met, *description)
+                let is_met = check(&*token_info.claims).or_else(|| check(typed_claims()?));
+                (
+                    is_met.ok_or(Refusal::MissingLayer(WRONG_TYPE))?,
+                    *description,
+                )
             }
         };
         if is_met {
             Ok(())
         } else {
-            Err(Unmet::Condition(description))
+            Err(Refusal::Policy { description })
         }
     }
 }
 
+const NO_ROLE: &str = "the access token lacks a required role";
+const WRONG_TYPE: &str =
+    "a Policy expects claims of another type than the BearerLayer deserializes";
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Role { from, role } => write!(f, "role {role} in {}", from.describe()),
+            Self::Role { from, role, .. } => write!(f, "role {role} in {}", from.describe()),
             Self::Claim { description, .. } => write!(f, "unless: {description}"),
+        }
+    }
+}
+
+/// The required authentication of the user (RFC 9470).
+#[derive(Clone, Default)]
+pub(super) struct RequiredAuthentication {
+    /// Space-separated, in order of preference.
+    acr_values: Option<Box<str>>,
+    /// In seconds.
+    max_age: Option<u64>,
+}
+
+/// The allowed clock skew, in seconds.
+const CLOCK_SKEW: i64 = 30;
+
+impl RequiredAuthentication {
+    pub(super) fn add_acr(&mut self, values: &[&str]) -> Result<(), ConfigError> {
+        let invalid = |reason| {
+            Err(ConfigError::Setting {
+                setting: "acr values",
+                value: format!("{values:?}"),
+                reason,
+            })
+        };
+        let is_value = |value: &&str| {
+            !value.is_empty()
+                && !value.contains(' ')
+                && ScopeSet::parse(value).is_ok_and(|one| !one.is_empty())
+        };
+        if values.is_empty() || !values.iter().all(is_value) {
+            return invalid(
+                "there must be at least one, each printable ASCII without spaces, quotes and backslashes",
+            );
+        }
+        // A challenge has only one list, and a token only one value.
+        if self.acr_values.is_some() {
+            return invalid("the policy already requires an acr");
+        }
+        self.acr_values = Some(values.join(" ").into());
+        Ok(())
+    }
+
+    /// A policy only narrows, so the shortest age counts.
+    pub(super) fn add_max_age(&mut self, max_age: Duration) -> Result<(), ConfigError> {
+        let seconds = max_age.as_secs();
+        if seconds == 0 {
+            return Err(ConfigError::Setting {
+                setting: "max age of an authentication",
+                value: format!("{max_age:?}"),
+                reason: "it must be at least one second",
+            });
+        }
+        self.max_age = Some(self.max_age.map_or(seconds, |before| before.min(seconds)));
+        Ok(())
+    }
+
+    /// RFC 9470 §6.1: a token whose claim is missing or malformed does not meet the requirement.
+    pub(super) fn check(&self, claims: &Claims, now: i64) -> Result<(), Refusal> {
+        let claims = claims.registered();
+        let is_strong = self.acr_values.as_ref().is_none_or(|values| {
+            let acr = claims.acr.as_deref();
+            acr.is_some_and(|acr| values.split(' ').any(|one| one == acr))
+        });
+        let is_recent = self.max_age.is_none_or(|max_age| {
+            let max_age = i64::try_from(max_age).unwrap_or(i64::MAX);
+            claims.auth_time.is_some_and(|at| {
+                at <= now.saturating_add(CLOCK_SKEW)
+                    && now <= at.saturating_add(max_age).saturating_add(CLOCK_SKEW)
+            })
+        });
+        if is_strong && is_recent {
+            return Ok(());
+        }
+        Err(Refusal::InsufficientUserAuthentication {
+            acr_values: self.acr_values.as_deref().map(str::to_owned),
+            max_age: self.max_age.map(Duration::from_secs),
+        })
+    }
+}
+
+impl fmt::Display for RequiredAuthentication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(acr_values) = &self.acr_values {
+            write!(f, "acr {}", acr_values.replace(' ', " or "))?;
+        }
+        if self.acr_values.is_some() && self.max_age.is_some() {
+            f.write_str("; ")?;
+        }
+        match self.max_age {
+            Some(max_age) => write!(f, "authentication at most {max_age} seconds ago"),
+            None => Ok(()),
         }
     }
 }

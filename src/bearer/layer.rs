@@ -1,53 +1,31 @@
 //! [`BearerLayer`] and its settings.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 
-use http::HeaderValue;
+use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
-use super::challenge_params::ChallengeParams;
-use super::hook::{RefusalHook, RefusedRequest};
-use super::metadata::LayerOrder;
+use super::auth_state::ClaimsType;
+use super::challenge::{RefusalHook, RefusedRequest};
+use super::refusal::Refusal;
 use super::service::Bearer;
-use super::token_source::TokenSource;
+use super::settings::Settings;
 use crate::ConfigError;
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::Claims;
 use crate::protocol::challenge::Realm;
-use crate::token::{
-    Audience, Bindings, Dpop, IntrospectionVerifier, JwtVerifier, TokenInfo, Verifier,
-    VerifyErrorKind,
-};
+use crate::token::{Audience, Dpop, IntrospectionVerifier, JwtVerifier, Verifier};
 
 /// Validates access tokens and rejects requests without a valid one; see the [module documentation](super).
 ///
 /// `C` is the type of the claims that handlers receive: [`Claims`] unless changed by [`with_claims`](Self::with_claims).
 pub struct BearerLayer<C = Claims> {
-    pub(super) settings: Arc<Settings<C>>,
+    settings: Arc<Settings>,
+    claims: PhantomData<fn() -> C>,
 }
-
-pub(super) struct Settings<C> {
-    pub(super) verifier: Verifier,
-    pub(super) bindings: Bindings,
-    pub(super) challenge: Arc<ChallengeParams>,
-    pub(super) optional: bool,
-    pub(super) private: bool,
-    /// Sources of tokens beside `Authorization`.
-    pub(super) token_sources: Vec<TokenSource>,
-    /// Whether credentials are removed before the request reaches the inner service.
-    pub(super) strip: bool,
-    /// The members of `Vary` for the sources.
-    pub(super) vary: Arc<[HeaderValue]>,
-    /// Whether responses to tokens of the sources are kept out of shared caches.
-    pub(super) protects_caches: bool,
-    pub(super) layer_order: Option<LayerOrder>,
-    pub(super) convert: Convert<C>,
-}
-
-/// Converts the claims to the type that handlers receive.
-type Convert<C> = fn(&Arc<TokenInfo>) -> Result<Arc<C>, VerifyErrorKind>;
 
 impl BearerLayer {
     /// Creates a layer that validates JWT access tokens issued by `server` for `audience`.
@@ -87,26 +65,9 @@ impl BearerLayer {
     ///
     /// By default the realm is `api`, and a token is required.
     pub fn new(verifier: impl Into<Verifier>) -> Self {
-        let verifier = verifier.into();
-        let challenge = ChallengeParams {
-            clock: Arc::clone(verifier.clock()),
-            ..ChallengeParams::default()
-        };
-        let settings = Settings {
-            verifier,
-            bindings: Bindings::default(),
-            challenge: Arc::new(challenge),
-            optional: false,
-            private: false,
-            token_sources: Vec::new(),
-            strip: false,
-            vary: Arc::new([]),
-            protects_caches: true,
-            layer_order: None,
-            convert: |token_info| Ok(Arc::clone(&token_info.claims)),
-        };
         Self {
-            settings: Arc::new(settings),
+            settings: Arc::new(Settings::new(verifier.into())),
+            claims: PhantomData,
         }
     }
 }
@@ -219,54 +180,60 @@ impl<C> BearerLayer<C> {
     where
         T: DeserializeOwned + Send + Sync + 'static,
     {
-        let settings = Settings {
-            verifier: self
-                .settings
-                .verifier
-                .clone()
-                .with_claims_size(size_of::<T>()),
-            bindings: self.settings.bindings.clone(),
-            challenge: Arc::clone(&self.settings.challenge),
-            optional: self.settings.optional,
-            private: self.settings.private,
-            token_sources: self.settings.token_sources.clone(),
-            strip: self.settings.strip,
-            vary: Arc::clone(&self.settings.vary),
-            protects_caches: self.settings.protects_caches,
-            layer_order: self.settings.layer_order.clone(),
-            convert: |token_info| {
-                token_info
-                    .cache
-                    .converted(|| read_as::<T>(&token_info.claims))
-            },
-        };
+        let mut settings = Settings::clone(&self.settings);
+        settings.verifier = settings.verifier.with_claims_size(size_of::<T>());
+        settings.claims_type = ClaimsType::of::<T>();
         BearerLayer {
             settings: Arc::new(settings),
+            claims: PhantomData,
         }
     }
 
+    /// Returns an error if two settings contradict each other, in whatever order they were made: if the document of
+    /// [`with_resource_metadata`](Self::with_resource_metadata) announces what the layer does not accept.
+    ///
+    /// The layer rejects every request with 500 in this case, and logs the reason as an error. Call this to fail at the
+    /// start of the application instead.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] with the setting to change.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match (self.settings.contradiction, &self.settings.metadata) {
+            (Some(reason), Some(metadata)) => Err(ConfigError::Setting {
+                setting: "resource metadata",
+                value: metadata.resource().to_owned(),
+                reason,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Creates the response to a request that a service rejects itself, with the challenges of this layer: for a service
+    /// that validates tokens with a [`Verifier`] and has no layer around it. Inside of a layer, use
+    /// [`Refusal::respond_to`].
+    ///
+    /// The body is `R::default()`. The hook of [`on_refusal`](Self::on_refusal) is called, and the refusal is logged,
+    /// counted, and inserted into the extensions of the response.
+    pub fn refuse<B, R: Default>(&self, refusal: Refusal, request: &Request<B>) -> Response<R> {
+        let response = self.settings.challenge.refuse(refusal, None, request);
+        response.map(|()| R::default())
+    }
+
     /// Changes a copy of the settings, because services that were already created share the current ones.
-    pub(super) fn change<T>(&mut self, change: impl FnOnce(&mut Settings<C>) -> T) -> T {
-        change(Arc::make_mut(&mut self.settings))
+    pub(super) fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        let settings = Arc::make_mut(&mut self.settings);
+        change(settings);
+        settings.contradiction = settings.find_contradiction();
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
     }
 }
 
-fn read_as<T: DeserializeOwned>(claims: &Claims) -> Result<T, VerifyErrorKind> {
-    claims.deserialize().map_err(|error| {
-        // The text of the error would contain personal data from the claim.
-        let column = error.column();
-        tracing::debug!(
-            name: "claims_not_deserialized",
-            target: "tower_oauth::bearer",
-            column,
-            "the claims cannot be deserialized as the application's type"
-        );
-        VerifyErrorKind::CustomClaims
-    })
-}
-
 impl<C, S> Layer<S> for BearerLayer<C> {
-    type Service = Bearer<S, C>;
+    type Service = Bearer<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
         Bearer::new(inner, Arc::clone(&self.settings))
@@ -277,24 +244,7 @@ impl<C> Clone for BearerLayer<C> {
     fn clone(&self) -> Self {
         Self {
             settings: Arc::clone(&self.settings),
-        }
-    }
-}
-
-impl<C> Clone for Settings<C> {
-    fn clone(&self) -> Self {
-        Self {
-            verifier: self.verifier.clone(),
-            bindings: self.bindings.clone(),
-            challenge: Arc::clone(&self.challenge),
-            optional: self.optional,
-            private: self.private,
-            token_sources: self.token_sources.clone(),
-            strip: self.strip,
-            vary: Arc::clone(&self.vary),
-            protects_caches: self.protects_caches,
-            layer_order: self.layer_order.clone(),
-            convert: self.convert,
+            claims: PhantomData,
         }
     }
 }

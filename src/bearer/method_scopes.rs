@@ -2,21 +2,19 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::Response;
+use http::request::Parts;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::challenge_params::AuthState;
+use super::auth_state::{AuthState, refuse};
+use super::guard::{Guard, Requirement};
+use super::policy::Policy;
 use super::refusal::Refusal;
-use super::require::{self, Requirement};
 use super::scope::ScopeLayer;
 use crate::ConfigError;
 use crate::protocol::request_target::find_ambiguity;
 use crate::protocol::sanitize::log_safe;
-use crate::response_future::ResponseFuture;
-use crate::token::TokenInfo;
 
 /// Requires scopes by gRPC method, and rejects unlisted methods.
 ///
@@ -42,12 +40,16 @@ use crate::token::TokenInfo;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct MethodScopesLayer {
-    methods: Arc<HashMap<Box<str>, MethodRule>>,
+    methods: Arc<MethodTable>,
 }
+
+/// The rules by path; that of a wildcard by `/package.Service/`, which is not a method.
+#[derive(Clone, Debug, Default)]
+struct MethodTable(HashMap<Box<str>, MethodRule>);
 
 #[derive(Clone, Debug)]
 enum MethodRule {
-    Scopes(ScopeLayer),
+    Scopes(Arc<Policy>),
     /// Every request that the outer layer forwards.
     Unscoped,
 }
@@ -67,7 +69,7 @@ impl MethodScopesLayer {
     /// [`ConfigError::Setting`] if it is not such a path, if a name has characters other than ASCII letters, digits, `_`
     /// and `.`, or if it was already added.
     pub fn add(self, method: &str, scopes: ScopeLayer) -> Result<Self, ConfigError> {
-        self.insert(method, MethodRule::Scopes(scopes))
+        self.insert(method, MethodRule::Scopes(scopes.policy))
     }
 
     /// Adds a method that requires no scope: it accepts every valid token, and anonymous requests if the
@@ -96,13 +98,24 @@ impl MethodScopesLayer {
         if !is_method(&example) {
             return invalid("it must be /package.Service/Method or /package.Service/*");
         }
-        // The key of a wildcard is `/package.Service/`, which is not a method.
         let key = method.strip_suffix('*').filter(|key| key.ends_with('/'));
-        let methods = Arc::make_mut(&mut self.methods);
+        let methods = &mut Arc::make_mut(&mut self.methods).0;
         if methods.insert(key.unwrap_or(method).into(), rule).is_some() {
             return invalid("it was already added");
         }
         Ok(self)
+    }
+}
+
+impl MethodTable {
+    fn enforce(&self, head: &Parts) -> Result<(), Refusal> {
+        let state = AuthState::of(&head.extensions, NO_LAYER)?;
+        match self.rule(head.uri.path()) {
+            Some(MethodRule::Scopes(policy)) => state.require(policy, &head.extensions),
+            Some(MethodRule::Unscoped) => Ok(()),
+            None if state.token_info.is_none() => Err(Refusal::NoCredentials),
+            None => Err(Refusal::UnlistedMethod),
+        }
     }
 
     fn rule(&self, path: &str) -> Option<&MethodRule> {
@@ -110,10 +123,10 @@ impl MethodScopesLayer {
             log_not_a_method(path);
             return None;
         }
-        self.methods.get(path).or_else(|| {
+        self.0.get(path).or_else(|| {
             let service = path.rfind('/')?;
-            let all = self.methods.get(&path[..=service])?;
-            let mut listed = self.methods.keys();
+            let all = self.0.get(&path[..=service])?;
+            let mut listed = self.0.keys();
             let is_look_alike = listed.any(|one| one.eq_ignore_ascii_case(path));
             (!is_look_alike).then_some(all)
         })
@@ -143,59 +156,20 @@ fn log_not_a_method(path: &str) {
     );
 }
 
-impl<S> Layer<S> for MethodScopesLayer {
-    type Service = RequireMethodScope<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequireMethodScope {
-            inner,
-            methods: self.clone(),
-        }
-    }
-}
-
-/// The service created by [`MethodScopesLayer`].
-#[derive(Clone, Debug)]
-pub struct RequireMethodScope<S> {
-    inner: S,
-    methods: MethodScopesLayer,
-}
-
-impl<S, B, R> Service<Request<B>> for RequireMethodScope<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Default,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let inner = &mut self.inner;
-        match self.methods.rule(request.uri().path()) {
-            Some(MethodRule::Scopes(scopes)) => require::call(scopes, inner, request),
-            Some(MethodRule::Unscoped) => match require::auth_state(&request, NO_LAYER) {
-                Ok(_) => ResponseFuture::inner(inner.call(request)),
-                Err(response) => ResponseFuture::own(*response),
-            },
-            None => require::call(&Unlisted, inner, request),
-        }
+impl Requirement for MethodTable {
+    fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
+        self.enforce(head)
+            .map_err(|refusal| refuse(refusal, &*head))
     }
 }
 
 const NO_LAYER: &str = "MethodScopesLayer requires an outer BearerLayer";
 
-/// The requirement that no token meets.
-struct Unlisted;
+impl<S> Layer<S> for MethodScopesLayer {
+    type Service = Guard<S>;
 
-impl Requirement for Unlisted {
-    const NO_LAYER: &'static str = NO_LAYER;
-
-    fn enforce(&self, _: &AuthState, _: &TokenInfo, _: &Extensions) -> Result<(), Refusal> {
-        Err(Refusal::UnlistedMethod)
+    fn layer(&self, inner: S) -> Self::Service {
+        let methods = Arc::clone(&self.methods);
+        Guard::new(inner, methods)
     }
 }

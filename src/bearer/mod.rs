@@ -54,9 +54,8 @@
 //! | [`ResourceMetadataLayer`] | serves the protected resource metadata ([RFC 9728]); see [`BearerLayer::with_resource_metadata`] |
 //! | [`FormTokenLayer`] | reads the token from a form body ([RFC 6750 §2.2]) |
 //! | [`BearerLayer`] | validates the token and proof of possession, with [`with_dpop`](BearerLayer::with_dpop) or [`with_mtls`](BearerLayer::with_mtls) |
-//! | [`ScopeLayer`] | requires scopes, roles or conditions on claims (a [`Policy`]) |
+//! | [`ScopeLayer`] | requires scopes, roles, conditions on claims, or a recent or stronger authentication ([RFC 9470]; a [`Policy`]) |
 //! | [`MethodScopesLayer`] | requires scopes by gRPC method, and rejects unlisted methods |
-//! | [`StepUpLayer`] | requires a recent or stronger authentication ([RFC 9470]) |
 //! | [`ClaimHeadersLayer`] | passes claims to the inner service in header fields |
 //!
 //! Only the `Authorization` header is searched for a token unless a [`TokenSource`] adds a cookie or another header
@@ -82,7 +81,7 @@
 //! | an unmet condition on the claims | 403 | `insufficient_scope`, with the description of the condition |
 //! | a method that [`MethodScopesLayer`] does not list, or a path that is not a gRPC method | 403 | none |
 //! | keys, introspection or a store are unavailable | 503 | none; `Retry-After` |
-//! | a missing layer | 500 | none |
+//! | a missing layer, or settings that contradict each other | 500 | none |
 //!
 //! The response body is `R::default()`, which is empty for the common body types; [`RefusalBodyLayer`] replaces it. A
 //! [`Refusal`] with the reason is inserted into the response extensions for outer layers. To log or count rejections,
@@ -120,12 +119,13 @@
 //! [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
 
 mod ambiguous_paths;
-mod challenge_params;
+mod auth_state;
+mod authenticate;
+mod challenge;
 mod claim_headers;
 mod condition;
 mod form_token;
-mod future;
-mod hook;
+mod guard;
 mod layer;
 mod metadata;
 mod method_scopes;
@@ -133,37 +133,35 @@ mod options;
 mod policy;
 mod refusal;
 mod refusal_body;
-mod require;
 mod response;
+mod response_headers;
 mod scope;
 mod service;
-mod step_up;
+mod settings;
 mod strip_trailers;
 mod token_source;
 
-pub use ambiguous_paths::{RejectAmbiguousPaths, RejectAmbiguousPathsLayer};
-pub(crate) use challenge_params::AuthState;
-#[cfg(feature = "axum")]
-pub(crate) use challenge_params::ChallengeParams;
-pub use claim_headers::{ClaimHeadersLayer, ForwardClaims};
+pub use ambiguous_paths::RejectAmbiguousPathsLayer;
+#[cfg(feature = "tonic")]
+pub(crate) use auth_state::grpc_response;
+pub(crate) use auth_state::{AuthState, refuse};
+pub use challenge::RefusedRequest;
+pub use claim_headers::ClaimHeadersLayer;
 pub use form_token::{FormTokenFuture, FormTokenLayer, ReadFormToken};
-pub use future::BearerFuture;
-pub use hook::RefusedRequest;
+pub use guard::Guard;
 pub use layer::BearerLayer;
 pub use metadata::{BearerMethod, ResourceMetadata, ResourceMetadataLayer, ServeResourceMetadata};
-pub use method_scopes::{MethodScopesLayer, RequireMethodScope};
+pub use method_scopes::MethodScopesLayer;
 pub use policy::Policy;
-pub(crate) use refusal::ChallengeHints;
 pub use refusal::Refusal;
 pub use refusal_body::{RefusalBodyFuture, RefusalBodyLayer, RenderRefusal};
-pub(crate) use response::{WireFormat, refuse};
-pub use scope::{RequireScope, ScopeLayer};
-pub use service::Bearer;
+pub(crate) use response::{RequestHead, WireFormat};
+pub use scope::ScopeLayer;
+pub use service::{Bearer, BearerFuture};
+pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};
+#[cfg(feature = "relay")]
+pub(crate) use strip_trailers::{TrailerFilter, field_name_setting};
 pub use token_source::TokenSource;
 
 pub use crate::response_future::ResponseFuture;
 pub use crate::token::{CertificateFormat, ClientCertificate, Mtls};
-pub use step_up::{RequireStepUp, StepUpLayer};
-pub use strip_trailers::{StripTrailers, StripTrailersLayer, StrippedBody};
-#[cfg(feature = "relay")]
-pub(crate) use strip_trailers::{TrailerFilter, field_name_setting};

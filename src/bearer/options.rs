@@ -2,20 +2,16 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
-use http::header::AUTHORIZATION;
-
-use super::layer::{BearerLayer, Settings};
+use super::layer::BearerLayer;
 use super::metadata::{LayerOrder, ResourceMetadata, resource_scopes};
 use super::token_source::TokenSource;
 use crate::ConfigError;
-use crate::protocol::field_name::announces_trailer;
-use crate::token::{Dpop, Mtls};
+use crate::token::Mtls;
 
 impl<C> BearerLayer<C> {
     /// Adds the URL of the resource metadata to every challenge, as `resource_metadata`
     /// ([RFC 9728 §5.1](https://www.rfc-editor.org/rfc/rfc9728#section-5.1)), so that clients can discover the
-    /// authorization server. Call it last: it checks the document against the other settings.
+    /// authorization server.
     ///
     /// This layer does not serve the document, and rejects requests for it without a token. Serve it with a
     /// [`ResourceMetadataLayer`](crate::bearer::ResourceMetadataLayer) *outside* of this layer:
@@ -46,50 +42,34 @@ impl<C> BearerLayer<C> {
     /// # Errors
     ///
     /// - [`ConfigError::Audience`] if the resource is not an accepted audience of this layer.
-    /// - [`ConfigError::Setting`] if the document has no authorization server, or if its members for DPoP and mTLS
-    ///   contradict the settings of this layer.
+    /// - [`ConfigError::Setting`] if the document has no authorization server.
+    ///
+    /// A document that announces DPoP or mTLS and contradicts [`with_dpop`](Self::with_dpop) or
+    /// [`with_mtls`](Self::with_mtls), which may follow, is an error of [`check`](Self::check).
     pub fn with_resource_metadata(
         mut self,
         metadata: &ResourceMetadata,
     ) -> Result<Self, ConfigError> {
-        let settings = &self.settings;
         // RFC 8707 §2: a client requests a token for `resource`, and receives it with this value in `aud`.
-        if !settings.verifier.accepts_resource(metadata.resource()) {
+        if !self
+            .settings()
+            .verifier
+            .accepts_resource(metadata.resource())
+        {
             return Err(ConfigError::Audience {
                 value: metadata.resource().to_owned(),
                 reason: "the resource must equal an audience of the layer byte for byte",
             });
         }
-        let refuse = |reason| ConfigError::Setting {
-            setting: "resource metadata",
-            value: metadata.resource().to_owned(),
-            reason,
-        };
         if !metadata.has("authorization_servers") {
-            return Err(refuse("it must have at least one authorization server"));
-        }
-        if metadata.has("tls_client_certificate_bound_access_tokens")
-            && settings.bindings.mtls.is_none()
-        {
-            return Err(refuse(
-                "it announces certificate-bound tokens, but the layer does not accept them: call `with_mtls`",
-            ));
-        }
-        let dpop = settings.bindings.dpop.as_ref();
-        let accepted = dpop.map(Dpop::algorithms).unwrap_or_default();
-        let mut announced = metadata.dpop_algorithms();
-        if !announced.all(|one| accepted.split(' ').any(|accepted| accepted == one)) {
-            return Err(refuse(
-                "it announces a DPoP algorithm that the layer does not accept",
-            ));
-        }
-        let is_required = dpop.is_some_and(Dpop::is_required);
-        if metadata.has("dpop_bound_access_tokens_required") && !is_required {
-            return Err(refuse(
-                "it announces that DPoP is required, but the layer also accepts other tokens",
-            ));
+            return Err(ConfigError::Setting {
+                setting: "resource metadata",
+                value: metadata.resource().to_owned(),
+                reason: "it must have at least one authorization server",
+            });
         }
         self.change(|settings| {
+            settings.metadata = Some(metadata.clone());
             settings.layer_order = Some(LayerOrder::new(metadata.path()));
             let challenge = Arc::make_mut(&mut settings.challenge);
             challenge.resource_metadata = Some(metadata.url().into());
@@ -184,39 +164,5 @@ impl<C> BearerLayer<C> {
     pub fn without_forwarding(mut self) -> Self {
         self.change(|settings| settings.strip = true);
         self
-    }
-}
-
-impl<C> Settings<C> {
-    /// Removes the credentials. A certificate header is always removed: unless the proxy set it, it proves nothing.
-    pub(super) fn strip_credentials(&self, headers: &mut HeaderMap) {
-        if let Some(mtls) = &self.bindings.mtls {
-            mtls.strip(headers);
-        }
-        if !self.strip {
-            return;
-        }
-        headers.remove(AUTHORIZATION);
-        headers.remove("dpop");
-        for source in &self.token_sources {
-            source.remove(headers);
-        }
-    }
-
-    /// Returns whether the request announces a trailer that could replace a removed field.
-    pub(super) fn has_forbidden_trailer(&self, headers: &HeaderMap) -> bool {
-        let certificate = self.bindings.mtls.as_ref();
-        // Most layers remove nothing, and every request passes here.
-        if !self.strip && certificate.is_none() {
-            return false;
-        }
-        announces_trailer(headers, |name| {
-            let credentials = ["authorization", "dpop"].contains(&name)
-                || self
-                    .token_sources
-                    .iter()
-                    .any(|source| source.is_in_field(name));
-            self.strip && credentials || certificate.is_some_and(|mtls| mtls.strips(name))
-        })
     }
 }

@@ -1,18 +1,20 @@
-//! [`Policy`]: the scopes, roles and claims that a route requires.
+//! [`Policy`]: the scopes, roles, claims and authentication of the user that a route requires.
 
+use std::any::Any;
 use std::fmt;
+use std::time::Duration;
 
-use http::Extensions;
-
-use super::condition::Condition;
+use super::condition::{Condition, RequiredAuthentication};
+use super::refusal::Refusal;
 use crate::ConfigError;
 use crate::protocol::ScopeSet;
-use crate::token::{ScopeClaim, TokenInfo};
+use crate::token::{ScopeClaim, TokenInfo, VerifiedToken};
 
-/// The scopes, roles and conditions on claims that a route requires.
+/// The scopes, roles, conditions on claims, and authentication of the user that a route requires.
 ///
 /// A token must satisfy every part. A policy cannot be empty and parts cannot be removed, so a policy only narrows what
-/// the layer around it accepts. Policies can be cloned, shared by routes and printed.
+/// the layer around it accepts. Policies can be cloned, shared by routes and printed. [`ScopeLayer`](super::ScopeLayer)
+/// enforces a policy on a route, [`check`](Self::check) inside of a handler.
 ///
 /// The requirements are sent to a caller that does not meet them: scopes in the `scope` of the challenge
 /// ([RFC 6750 §3]), the description of a condition in its `error_description`. Do not put confidential information
@@ -41,16 +43,7 @@ pub struct Policy {
     /// The token must have every scope of at least one of these; empty if no scopes are required.
     alternatives: Vec<ScopeSet>,
     conditions: Vec<Condition>,
-}
-
-/// Why a token does not satisfy a policy.
-#[derive(Debug)]
-pub(super) enum Unmet<'a> {
-    /// The alternative with the fewest missing scopes, for the challenge.
-    Scope(&'a ScopeSet),
-    Condition(&'static str),
-    /// The application expects claims of another type than the layer deserializes.
-    WrongType,
+    authentication: Option<RequiredAuthentication>,
 }
 
 impl Policy {
@@ -93,7 +86,7 @@ impl Policy {
         }
         Ok(Self {
             alternatives,
-            conditions: Vec::new(),
+            ..Self::empty()
         })
     }
 
@@ -155,30 +148,124 @@ impl Policy {
         Ok(self)
     }
 
+    /// Requires an authentication context class, without any scope; see [`and_acr`](Self::and_acr).
+    ///
+    /// # Errors
+    ///
+    /// As [`and_acr`](Self::and_acr).
+    pub fn acr<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
+        Self::empty().and_acr(values)
+    }
+
+    /// Requires a recent authentication, without any scope; see [`and_max_age`](Self::and_max_age).
+    ///
+    /// # Errors
+    ///
+    /// As [`and_max_age`](Self::and_max_age).
+    pub fn max_age(max_age: Duration) -> Result<Self, ConfigError> {
+        Self::empty().and_max_age(max_age)
+    }
+
+    /// Also requires the user to have authenticated with one of these authentication context class references (`acr`),
+    /// compared byte for byte ([RFC 9470]).
+    ///
+    /// A token with another `acr` or without one is rejected with 401 `insufficient_user_authentication` and `acr_values`
+    /// in this order, so that the client can have the user authenticate again and obtain a new token; put the preferred
+    /// value first. With introspection, `acr` and `auth_time` are read from the introspection response.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_oauth::bearer::Policy;
+    ///
+    /// let strong_and_recent = Policy::all("payments:write")?
+    ///     .and_acr(["phrh", "phr"])?
+    ///     .and_max_age(Duration::from_secs(300))?;
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if the list is empty, a value is empty or contains a space, a quote, a backslash or a
+    /// character that is not printable ASCII, or the policy already requires an `acr`.
+    ///
+    /// [RFC 9470]: https://www.rfc-editor.org/rfc/rfc9470
+    pub fn and_acr<'a>(
+        mut self,
+        values: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, ConfigError> {
+        let values: Vec<&str> = values.into_iter().collect();
+        self.authentication
+            .get_or_insert_default()
+            .add_acr(&values)?;
+        Ok(self)
+    }
+
+    /// Also requires the user to have authenticated at most `max_age` ago, in whole seconds
+    /// ([RFC 9470](https://www.rfc-editor.org/rfc/rfc9470)). Of several ages the shortest counts.
+    ///
+    /// The age is measured from `auth_time`, which a token refresh does not change, and not from `iat`; 30 seconds of clock
+    /// skew are allowed. A token with an older `auth_time` or without one is rejected with 401
+    /// `insufficient_user_authentication` and `max_age`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] if it is less than a second.
+    pub fn and_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
+        self.authentication
+            .get_or_insert_default()
+            .add_max_age(max_age)?;
+        Ok(self)
+    }
+
     /// Private, because a policy without any requirement must not leave this module.
     fn empty() -> Self {
         Self {
             alternatives: Vec::new(),
             conditions: Vec::new(),
+            authentication: None,
         }
     }
 
-    /// Checks scopes first, because a client can request scopes but cannot change claims.
-    pub(super) fn check(
+    /// Checks a token, for services and handlers whose requirements depend on more than the route.
+    ///
+    /// The maximum age of an authentication is compared with the time when the token was validated. To reject the request,
+    /// use [`Refusal::respond_to`].
+    ///
+    /// # Errors
+    ///
+    /// What the token lacks; the `Display` output states what is required:
+    ///
+    /// - [`Refusal::InsufficientScope`], checked first, because a client can request scopes but cannot change claims;
+    /// - [`Refusal::Policy`] if a role or a condition is not met;
+    /// - [`Refusal::InsufficientUserAuthentication`], checked last, so that no user authenticates again in vain;
+    /// - [`Refusal::MissingLayer`] if a condition expects claims of another type than [`Claims`](crate::Claims) and `C`.
+    pub fn check<C: Send + Sync + 'static>(&self, token: &VerifiedToken<C>) -> Result<(), Refusal> {
+        self.check_token(token.info(), token.validated_at(), || Some(token.claims()))
+    }
+
+    /// `typed_claims` are the claims as the type of the layer.
+    pub(super) fn check_token<'a>(
         &self,
         token_info: &TokenInfo,
-        extensions: &Extensions,
-    ) -> Result<(), Unmet<'_>> {
+        now: i64,
+        typed_claims: impl Fn() -> Option<&'a dyn Any>,
+    ) -> Result<(), Refusal> {
         let granted = token_info.scopes();
         let missing = |one: &&ScopeSet| one.iter().filter(|scope| !granted.contains(scope)).count();
+        // The challenge contains the alternative with the fewest missing scopes.
         if let Some(nearest) = self.alternatives.iter().min_by_key(missing)
             && !granted.contains_all(nearest)
         {
-            return Err(Unmet::Scope(nearest));
+            let required = nearest.to_string();
+            return Err(Refusal::InsufficientScope { required });
         }
-        self.conditions
-            .iter()
-            .try_for_each(|condition| condition.check(token_info, extensions))
+        for condition in &self.conditions {
+            condition.check(token_info, &typed_claims)?;
+        }
+        match &self.authentication {
+            Some(required) => required.check(&token_info.claims, now),
+            None => Ok(()),
+        }
     }
 }
 
@@ -209,6 +296,7 @@ impl fmt::Display for Policy {
         for condition in &self.conditions {
             parts.push(condition.to_string());
         }
+        parts.extend(self.authentication.as_ref().map(ToString::to_string));
         f.write_str(&parts.join("; "))
     }
 }

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use super::challenge_params::ChallengeParams;
-use crate::protocol::challenge::Challenge;
-use crate::protocol::credentials::Scheme;
-use crate::protocol::{BearerErrorCode, ScopeSet};
+use crate::protocol::BearerErrorCode;
+use crate::protocol::challenge::is_plain;
 use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 
 /// States why a request was rejected; the layers leave it in the extensions of the response.
@@ -15,6 +13,9 @@ use crate::token::{ProofError, VerifyError, VerifyErrorKind};
 /// [`BearerLayer`](crate::BearerLayer), [`ScopeLayer`](crate::ScopeLayer) and the other layers of this module insert it
 /// into the extensions of the response. Its `Display` and `Debug` output is more detailed than the response: do not send
 /// it to callers. [`status`](Self::status), [`error`](Self::error) and [`message`](Self::message) return what was sent.
+///
+/// A service that rejects requests itself creates the response with [`respond_to`](Self::respond_to), or with
+/// [`BearerLayer::refuse`](crate::BearerLayer::refuse) if there is no layer around it.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
@@ -52,14 +53,25 @@ pub enum Refusal {
         /// The `error_description` of the response.
         description: &'static str,
     },
-    /// The token is valid, and the authentication of its user is too old or too weak
-    /// ([`StepUpLayer`](super::StepUpLayer)): 401.
-    #[error("a more recent or stronger authentication is required")]
-    InsufficientUserAuthentication,
+    /// The token is valid, and the authentication of its user is too old or too weak for a
+    /// [`Policy`](super::Policy::and_acr): 401.
+    #[error(
+        "a more recent or stronger authentication is required: acr {}, max_age {}",
+        acr_values.as_deref().unwrap_or("any"),
+        max_age.map_or_else(|| "any".to_owned(), |age| age.as_secs().to_string())
+    )]
+    #[non_exhaustive]
+    InsufficientUserAuthentication {
+        /// The required authentication context classes, space-separated, in order of preference.
+        acr_values: Option<String>,
+        /// The maximum age of the authentication, in whole seconds.
+        max_age: Option<Duration>,
+    },
     /// [`MethodScopesLayer`](super::MethodScopesLayer) does not list the method: 403 for every caller.
     #[error("the method is not listed")]
     UnlistedMethod,
-    /// A layer or an extractor has no outer `BearerLayer`, or expects other claims than it: 500.
+    /// A layer or an extractor has no outer `BearerLayer` or expects other claims than it, or two settings of the
+    /// `BearerLayer` contradict each other ([`check`](crate::BearerLayer::check)): 500.
     #[error("{0}")]
     MissingLayer(&'static str),
 }
@@ -82,15 +94,6 @@ impl Refusal {
     }
 }
 
-/// What a challenge requests beside a token.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct ChallengeHints<'a> {
-    pub(crate) scope: Option<&'a ScopeSet>,
-    pub(crate) acr_values: Option<&'a str>,
-    /// In seconds.
-    pub(crate) max_age: Option<u64>,
-}
-
 /// The part of a refusal that is sent to the caller.
 pub(super) struct WireRefusal {
     pub(super) status: StatusCode,
@@ -100,41 +103,6 @@ pub(super) struct WireRefusal {
     pub(super) retry_after: Option<Duration>,
     /// For `error_description`, `grpc-message` and problem details.
     pub(super) message: &'static str,
-}
-
-impl WireRefusal {
-    /// Returns a challenge for each accepted scheme (RFC 9110 §11.6.1). Only that of the used scheme has the error
-    /// (RFC 9449 §7.1).
-    pub(super) fn challenges<'a>(
-        &self,
-        params: &'a ChallengeParams,
-        used: Option<Scheme>,
-        hints: ChallengeHints<'a>,
-    ) -> impl Iterator<Item = Challenge<'a>> {
-        let error = self.error.map(|code| (code, self.message));
-        let offers = params.schemes.iter().filter(|_| self.has_challenges);
-        offers.map(move |offer| {
-            let is_used = used.is_none_or(|used| used == offer.scheme);
-            let mut hints = if is_used {
-                hints
-            } else {
-                ChallengeHints::default()
-            };
-            if is_used && self.status == StatusCode::UNAUTHORIZED {
-                hints.scope = hints.scope.or(params.scope_hint.as_ref());
-            }
-            Challenge {
-                scheme: offer.scheme,
-                realm: &params.realm,
-                error: error.filter(|_| is_used),
-                scope: hints.scope,
-                acr_values: hints.acr_values,
-                max_age: hints.max_age,
-                algorithms: offer.algorithms.as_deref(),
-                resource_metadata: params.resource_metadata.as_deref(),
-            }
-        })
-    }
 }
 
 /// Converts a refusal to what is sent. No other code decides about status, error code and message.
@@ -204,10 +172,13 @@ pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
         Refusal::Policy { description } => with_error(
             StatusCode::FORBIDDEN,
             BearerErrorCode::InsufficientScope,
-            description,
+            // An application can create this value, too.
+            Some(*description)
+                .filter(|text| is_description(text))
+                .unwrap_or("the access token does not meet a condition"),
         ),
         // RFC 9470 §3: 401, because the client has to obtain a new token.
-        Refusal::InsufficientUserAuthentication => with_error(
+        Refusal::InsufficientUserAuthentication { .. } => with_error(
             StatusCode::UNAUTHORIZED,
             BearerErrorCode::InsufficientUserAuthentication,
             "a more recent or stronger authentication is required",
@@ -228,6 +199,11 @@ pub(super) fn wire_refusal(refusal: &Refusal) -> WireRefusal {
             message,
         },
     }
+}
+
+/// Returns whether a text can be sent in header fields unescaped, as `error_description` and `grpc-message`.
+pub(super) fn is_description(text: &str) -> bool {
+    !text.is_empty() && is_plain(text) && !text.contains('%')
 }
 
 /// RFC 9449 §7.1, §9: an invalid proof has another error code than an invalid token.

@@ -1,10 +1,11 @@
 //! Converts a [`Refusal`] to a response for HTTP and gRPC callers.
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+use http::request::Parts;
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri};
 
-use super::challenge_params::ChallengeParams;
-use super::refusal::{ChallengeHints, Refusal, wire_refusal};
+use super::challenge::ChallengeParams;
+use super::refusal::{Refusal, wire_refusal};
 use crate::protocol::credentials::Scheme;
 use crate::telemetry;
 use crate::token::VerifyErrorKind;
@@ -44,42 +45,91 @@ const GRPC: [&str; 3] = [
     "application/grpc-web-text",
 ];
 
-/// Creates the response for a refusal, with the refusal in its extensions; logs and counts it once.
-pub(crate) fn refuse<R: Default>(
-    refusal: Refusal,
-    challenge: &ChallengeParams,
-    used: Option<Scheme>,
-    hints: ChallengeHints<'_>,
-    wire_format: WireFormat,
-) -> Response<R> {
-    let wire = wire_refusal(&refusal);
-    let (status, message) = (wire.status, wire.message);
-    metric_reason(&refusal).count();
-    log(&refusal, status);
-    let mut response = Response::new(R::default());
-    let headers = response.headers_mut();
-    for challenge in wire.challenges(challenge, used, hints) {
-        headers.append(WWW_AUTHENTICATE, challenge.to_header_value());
-    }
-    // A cache could store a rejected gRPC call, which is a 200 with an empty body.
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if let Some(retry_after) = wire.retry_after {
-        headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
-    }
-    match wire_format {
-        WireFormat::Http => {}
-        WireFormat::Grpc(content_type) => {
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-            headers.insert("grpc-status", HeaderValue::from_static(grpc_code(status)));
-            // The messages are printable ASCII without `%`, so they need no percent-encoding.
-            headers.insert("grpc-message", HeaderValue::from_static(message));
+/// The parts of a request that the response to it depends on.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestHead<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) uri: &'a Uri,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) extensions: &'a Extensions,
+}
+
+impl<'a> From<&'a Parts> for RequestHead<'a> {
+    fn from(parts: &'a Parts) -> Self {
+        Self {
+            method: &parts.method,
+            uri: &parts.uri,
+            headers: &parts.headers,
+            extensions: &parts.extensions,
         }
     }
-    if wire_format == WireFormat::Http || !challenge.trailers_only {
-        *response.status_mut() = status;
+}
+
+impl<'a, B> From<&'a Request<B>> for RequestHead<'a> {
+    fn from(request: &'a Request<B>) -> Self {
+        Self {
+            method: request.method(),
+            uri: request.uri(),
+            headers: request.headers(),
+            extensions: request.extensions(),
+        }
     }
-    response.extensions_mut().insert(refusal);
-    response
+}
+
+impl ChallengeParams {
+    /// Creates the response to a rejected request, and calls the application's hook. Every place that rejects a request
+    /// calls this exactly once. `used` is the scheme whose challenge contains the error; `None` for all of them.
+    pub(crate) fn refuse<'a>(
+        &self,
+        refusal: Refusal,
+        used: Option<Scheme>,
+        request: impl Into<RequestHead<'a>>,
+    ) -> Box<Response<()>> {
+        let RequestHead {
+            method,
+            uri,
+            headers,
+            ..
+        } = request.into();
+        self.on_refusal.call(&refusal, method, uri);
+        self.respond(refusal, used, WireFormat::of(method, headers))
+    }
+
+    /// Creates the response for a refusal, with the refusal in its extensions; logs and counts it once.
+    pub(crate) fn respond(
+        &self,
+        refusal: Refusal,
+        used: Option<Scheme>,
+        wire_format: WireFormat,
+    ) -> Box<Response<()>> {
+        let wire = wire_refusal(&refusal);
+        metric_reason(&refusal).count();
+        log(&refusal, wire.status);
+        let mut response = Response::new(());
+        let headers = response.headers_mut();
+        for challenge in self.challenges(&refusal, used) {
+            headers.append(WWW_AUTHENTICATE, challenge);
+        }
+        // A cache could store a rejected gRPC call, which is a 200 with an empty body.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Some(retry_after) = wire.retry_after {
+            headers.insert(RETRY_AFTER, retry_after.as_secs().max(1).into());
+        }
+        if let WireFormat::Grpc(content_type) = wire_format {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+            let code = HeaderValue::from_static(grpc_code(wire.status));
+            headers.insert("grpc-status", code);
+            // The messages are printable ASCII without `%`, so they need no percent-encoding.
+            if let Ok(message) = HeaderValue::try_from(wire.message) {
+                headers.insert("grpc-message", message);
+            }
+        }
+        if wire_format == WireFormat::Http || !self.trailers_only {
+            *response.status_mut() = wire.status;
+        }
+        response.extensions_mut().insert(refusal);
+        Box::new(response)
+    }
 }
 
 /// Logs the reason, which is more detailed than the response.
@@ -125,7 +175,7 @@ fn metric_reason(refusal: &Refusal) -> telemetry::Reason {
         },
         Refusal::InsufficientScope { .. } => telemetry::Reason::InsufficientScope,
         Refusal::Policy { .. } => telemetry::Reason::Policy,
-        Refusal::InsufficientUserAuthentication => telemetry::Reason::StepUp,
+        Refusal::InsufficientUserAuthentication { .. } => telemetry::Reason::StepUp,
         Refusal::UnlistedMethod => telemetry::Reason::UnlistedMethod,
         Refusal::MissingLayer(_) => telemetry::Reason::Misconfigured,
     }

@@ -1,19 +1,15 @@
 //! [`ScopeLayer`]: requires scopes or another policy for a route.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use http::{Extensions, Request, Response};
+use http::Response;
+use http::request::Parts;
 use tower_layer::Layer;
-use tower_service::Service;
 
-use super::challenge_params::AuthState;
-use super::policy::{Policy, Unmet};
-use super::refusal::Refusal;
-use super::require::{self, Requirement};
+use super::auth_state::{AuthState, refuse};
+use super::guard::{Guard, Requirement};
+use super::policy::Policy;
 use crate::ConfigError;
-use crate::response_future::ResponseFuture;
-use crate::token::TokenInfo;
 
 /// Requires scopes, roles or conditions on claims of the token that an outer [`BearerLayer`](crate::BearerLayer)
 /// verified.
@@ -37,7 +33,7 @@ use crate::token::TokenInfo;
 /// [RFC 6750 §3.1]: https://www.rfc-editor.org/rfc/rfc6750#section-3.1
 #[derive(Clone, Debug)]
 pub struct ScopeLayer {
-    policy: Arc<Policy>,
+    pub(crate) policy: Arc<Policy>,
 }
 
 impl ScopeLayer {
@@ -76,72 +72,24 @@ impl ScopeLayer {
     ) -> Result<Self, ConfigError> {
         Policy::any_of_all(alternatives).map(Self::new)
     }
+}
 
-    /// Checks the policy, and returns why the token does not satisfy it.
-    pub(crate) fn check(
-        &self,
-        token_info: &TokenInfo,
-        extensions: &Extensions,
-    ) -> Result<(), Refusal> {
-        self.policy
-            .check(token_info, extensions)
-            .map_err(|unmet| match unmet {
-                Unmet::Scope(nearest) => Refusal::InsufficientScope {
-                    required: nearest.to_string(),
-                },
-                Unmet::Condition(description) => Refusal::Policy { description },
-                Unmet::WrongType => Refusal::MissingLayer(
-                    "a Policy expects claims of another type than the BearerLayer deserializes",
-                ),
-            })
+/// The token of the request must satisfy the policy.
+impl Requirement for Policy {
+    fn check(&self, head: &mut Parts) -> Result<(), Box<Response<()>>> {
+        AuthState::of(&head.extensions, NO_LAYER)
+            .and_then(|state| state.require(self, &head.extensions))
+            .map_err(|refusal| refuse(refusal, &*head))
     }
 }
 
-impl Requirement for ScopeLayer {
-    const NO_LAYER: &'static str = "ScopeLayer requires an outer BearerLayer";
-
-    fn enforce(
-        &self,
-        _: &AuthState,
-        token_info: &TokenInfo,
-        extensions: &Extensions,
-    ) -> Result<(), Refusal> {
-        self.check(token_info, extensions)
-    }
-}
+const NO_LAYER: &str = "ScopeLayer requires an outer BearerLayer";
 
 impl<S> Layer<S> for ScopeLayer {
-    type Service = RequireScope<S>;
+    type Service = Guard<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        RequireScope {
-            inner,
-            layer: self.clone(),
-        }
-    }
-}
-
-/// The service created by [`ScopeLayer`].
-#[derive(Clone, Debug)]
-pub struct RequireScope<S> {
-    inner: S,
-    layer: ScopeLayer,
-}
-
-impl<S, B, R> Service<Request<B>> for RequireScope<S>
-where
-    S: Service<Request<B>, Response = Response<R>>,
-    R: Default,
-{
-    type Response = Response<R>;
-    type Error = S::Error;
-    type Future = ResponseFuture<S::Future, R>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        require::call(&self.layer, &mut self.inner, request)
+        let policy = Arc::clone(&self.policy);
+        Guard::new(inner, policy)
     }
 }

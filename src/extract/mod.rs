@@ -10,16 +10,13 @@
 //! extensions. If the layer is missing, the response is 500 with a message that names it; the request never counts as
 //! anonymous.
 
+#[cfg(feature = "axum")]
+mod extractors;
 mod principal;
-#[cfg(feature = "axum")]
-mod session;
-#[cfg(feature = "axum")]
-mod token;
+mod rejection;
 
-pub use principal::{Principal, PrincipalRejection};
 #[cfg(feature = "axum")]
 #[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub use session::SessionRejection;
-#[cfg(feature = "axum")]
-#[cfg_attr(docsrs, doc(cfg(feature = "axum")))]
-pub use token::TokenRejection;
+pub use extractors::{SessionRejection, TokenRejection};
+pub use principal::Principal;
+pub use rejection::PrincipalRejection;

@@ -37,7 +37,7 @@ pub(crate) struct RegisteredClaims {
     pub(crate) client_id: Option<SharedText>,
     /// `scope`, if it is a string (RFC 9068 §2.2.3). Any other type grants no scopes.
     pub(crate) scope: ScopeSet,
-    /// `auth_time` and `acr`, which only step-up authentication needs: another type counts as absent (RFC 9068 §2.2.1).
+    /// `auth_time` and `acr` (RFC 9470 §6.1). A value of another type counts as absent.
     pub(crate) auth_time: Option<i64>,
     pub(crate) acr: Option<SharedText>,
     /// Whether a provider-specific claim marks a client-credentials token.

@@ -35,11 +35,15 @@ impl PresentedToken {
     /// Creates the credentials of a token that did not come with a request.
     pub(crate) fn without_request(token: &str) -> Result<Self, InvalidCredentials> {
         let value = HeaderValue::try_from(token).map_err(|_| InvalidCredentials)?;
-        UncheckedToken::bare(value).checked()
+        let presented = Self::bare(value);
+        match presented.is_token68() {
+            true => Ok(presented),
+            false => Err(InvalidCredentials),
+        }
     }
 
     pub(crate) fn token(&self) -> &str {
-        // Checked to be ASCII before this value is constructed.
+        // A `token68` is ASCII, and anything else is rejected.
         std::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 
@@ -48,48 +52,25 @@ impl PresentedToken {
         self.token_at == 0
     }
 
-    fn bytes(&self) -> &[u8] {
+    pub(crate) fn bytes(&self) -> &[u8] {
         self.value
             .as_bytes()
             .get(self.token_at..)
             .unwrap_or_default()
     }
-}
 
-/// Credentials whose token syntax has not been checked yet.
-pub(crate) struct UncheckedToken(PresentedToken);
-
-impl UncheckedToken {
     /// Wraps a token that was sent without a scheme, such as in a cookie or a header field of its own.
     pub(crate) fn bare(value: HeaderValue) -> Self {
-        Self(PresentedToken {
+        Self {
             scheme: Scheme::Bearer,
             value,
             token_at: 0,
-        })
-    }
-
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.0.bytes()
-    }
-
-    /// Rejects anything but exactly one `token68` (RFC 6750 §2.1).
-    pub(crate) fn checked(self) -> Result<PresentedToken, InvalidCredentials> {
-        if is_token68(self.bytes()) {
-            Ok(self.0)
-        } else {
-            Err(InvalidCredentials)
         }
     }
 
-    /// Returns whether the token was not sent in `Authorization`, where a scheme precedes every token.
-    pub(crate) fn is_elsewhere(&self) -> bool {
-        self.0.is_elsewhere()
-    }
-
-    /// Skips the check, for bytes that equal those of a token that was verified before.
-    pub(crate) fn into_verified(self) -> PresentedToken {
-        self.0
+    /// Returns whether the token is exactly one `token68` (RFC 6750 §2.1).
+    pub(crate) fn is_token68(&self) -> bool {
+        is_token68(self.bytes())
     }
 }
 
@@ -97,7 +78,8 @@ impl UncheckedToken {
 pub(crate) enum Credentials {
     /// No credentials, or a scheme that another layer may handle, such as `Basic`.
     Absent,
-    Token(UncheckedToken),
+    /// The syntax of the token is not checked yet.
+    Token(PresentedToken),
     /// An access token with a scheme that is not accepted; contains the description for the log.
     Unsupported(&'static str),
 }
@@ -139,11 +121,11 @@ pub(crate) fn read(
     };
     // RFC 6750 §2.1: at least one space, then the token and nothing else.
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-    Ok(Credentials::Token(UncheckedToken(PresentedToken {
+    Ok(Credentials::Token(PresentedToken {
         scheme,
         value: value.clone(),
         token_at: scheme_length + spaces,
-    })))
+    }))
 }
 
 /// Classifies credentials whose scheme is not accepted. If an access token were ignored, the request would be
@@ -279,8 +261,8 @@ mod tests {
             let mut headers = HeaderMap::new();
             if let Ok(value) = HeaderValue::from_bytes(&bytes) {
                 headers.insert(AUTHORIZATION, value);
-                if let Ok(Credentials::Token(token)) = read(&headers, true) {
-                    let _ = token.checked();
+                if let Ok(Credentials::Token(presented)) = read(&headers, true) {
+                    let _ = presented.is_token68();
                 }
             }
         }
@@ -293,10 +275,10 @@ mod tests {
         ) {
             let mut headers = HeaderMap::new();
             headers.insert(AUTHORIZATION, format!("{scheme}{spaces}{sent}").parse().unwrap());
-            let Ok(Credentials::Token(token)) = read(&headers, false) else {
+            let Ok(Credentials::Token(presented)) = read(&headers, false) else {
                 return Err(TestCaseError::fail("rejected"));
             };
-            let presented = token.checked().unwrap();
+            prop_assert!(presented.is_token68());
             prop_assert_eq!(presented.token(), sent);
         }
     }

@@ -212,7 +212,11 @@ impl JwtVerifier {
     /// sender-constrained (`cnf`), and the other kinds if the token is not valid.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let verification = self.verify_at(token, &Now::new(self.server().clock()));
-        VerifiedToken::without_request(verification.outcome().await?, token)
+        VerifiedToken::without_request(
+            verification.outcome().await?,
+            token,
+            &**self.server().clock(),
+        )
     }
 
     /// Layers share the settings, so they are copied on write.
@@ -308,7 +312,7 @@ impl JwtVerifier {
         Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
-            confirmation,
+            confirmation: confirmation.map(Box::new),
             cache: CacheData::new(self, KeyRef::new(key)),
         }))
     }

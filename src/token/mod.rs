@@ -24,6 +24,7 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::{Bindings, RequestParts, original_uri};
+pub(crate) use cache::ConditionId;
 pub use certificate_format::CertificateFormat;
 pub(crate) use dpop::PendingReplayCheck;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};

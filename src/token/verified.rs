@@ -20,7 +20,8 @@ pub(crate) struct TokenInfo {
     pub(crate) claims: Arc<Claims>,
     /// The scopes of a configured claim mapping, which replaces the registered `scope`.
     pub(crate) scopes: Option<ScopeSet>,
-    pub(crate) confirmation: Option<Confirmation>,
+    /// Boxed, because most tokens have none.
+    pub(crate) confirmation: Option<Box<Confirmation>>,
     pub(crate) cache: CacheData,
 }
 
@@ -32,7 +33,11 @@ impl TokenInfo {
     /// Returns the size on the heap including `self`, close to what an allocator counts.
     pub(super) fn heap_bytes(&self) -> usize {
         let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
-        allocated(size_of::<Self>() + 16) + self.claims.heap_bytes() + scopes
+        let confirmation = self.confirmation.as_deref().map_or(0, size_of_val);
+        allocated(size_of::<Self>() + 16)
+            + self.claims.heap_bytes()
+            + scopes
+            + allocated(confirmation)
     }
 }
 
@@ -50,6 +55,8 @@ pub struct VerifiedToken<C = Claims> {
     token_info: Arc<TokenInfo>,
     claims: Arc<C>,
     presented: PresentedToken,
+    /// In seconds since the Unix epoch.
+    validated_at: i64,
 }
 
 impl<C> VerifiedToken<C> {
@@ -57,12 +64,23 @@ impl<C> VerifiedToken<C> {
         token_info: Arc<TokenInfo>,
         claims: Arc<C>,
         presented: PresentedToken,
+        validated_at: i64,
     ) -> Self {
         Self {
             token_info,
             claims,
             presented,
+            validated_at,
         }
+    }
+
+    pub(crate) fn info(&self) -> &TokenInfo {
+        &self.token_info
+    }
+
+    /// Returns when the token was validated, in seconds since the Unix epoch.
+    pub(crate) fn validated_at(&self) -> i64 {
+        self.validated_at
     }
 
     /// Returns the claims as the application's type.
@@ -173,6 +191,7 @@ impl VerifiedToken {
     pub(super) fn without_request(
         token_info: Arc<TokenInfo>,
         token: &str,
+        clock: &dyn Clock,
     ) -> Result<Self, VerifyError> {
         if token_info.confirmation.is_some() {
             return Err(VerifyErrorKind::Bound.into());
@@ -180,7 +199,12 @@ impl VerifiedToken {
         let presented =
             PresentedToken::without_request(token).map_err(|_| VerifyErrorKind::Malformed)?;
         let claims = Arc::clone(&token_info.claims);
-        Ok(Self::new(token_info, claims, presented))
+        Ok(Self::new(
+            token_info,
+            claims,
+            presented,
+            unix_seconds(clock),
+        ))
     }
 }
 
@@ -190,6 +214,7 @@ impl<C> Clone for VerifiedToken<C> {
             token_info: Arc::clone(&self.token_info),
             claims: Arc::clone(&self.claims),
             presented: self.presented.clone(),
+            validated_at: self.validated_at,
         }
     }
 }

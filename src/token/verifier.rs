@@ -207,7 +207,7 @@ impl Verifier {
     /// As for [`JwtVerifier::verify`].
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let verification = self.cached_or_verify(token);
-        VerifiedToken::without_request(verification.outcome().await?, token)
+        VerifiedToken::without_request(verification.outcome().await?, token, &**self.clock())
     }
 
     fn cached_or_verify(&self, token: &str) -> Verification<Result<Arc<TokenInfo>, VerifyError>> {

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::ResourceMetadata;
 use super::document::WELL_KNOWN;
 use super::order::{PassedMetadataLayer, WarnOnce, matches_address};
-use crate::bearer::challenge_params::AuthState;
+use crate::bearer::auth_state::AuthState;
 use crate::response_future::ResponseFuture;
 use crate::token::original_uri;
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use http::{Method, Request, Uri};
+use http::request::Parts;
+use http::{Method, Uri};
 
 use crate::token::original_uri;
 
@@ -29,14 +30,11 @@ impl LayerOrder {
 
     /// Checks a request without an access token. An outer `ResourceMetadataLayer` would have responded to a plain
     /// request for the document, and would have marked any other.
-    pub(in crate::bearer) fn check<B>(&self, request: &Request<B>) {
-        let method = request.method();
+    pub(in crate::bearer) fn check(&self, head: &Parts) {
+        let method = &head.method;
         if (method == Method::GET || method == Method::HEAD)
-            && matches_address(
-                original_uri(request.uri(), request.extensions()),
-                &self.address,
-            )
-            && request.extensions().get::<PassedMetadataLayer>().is_none()
+            && matches_address(original_uri(&head.uri, &head.extensions), &self.address)
+            && head.extensions.get::<PassedMetadataLayer>().is_none()
         {
             self.warning.write(&self.address);
         }

@@ -8,6 +8,7 @@ mod table;
 
 use std::any::Any;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use self::table::Table;
@@ -39,6 +40,23 @@ pub(crate) struct CacheData {
     provenance: Option<Provenance>,
     /// The claims as the application's type, deserialized on first use.
     converted: OnceLock<Arc<dyn Any + Send + Sync>>,
+    /// Which conditions on the claims are known to be met, one bit each.
+    met: AtomicU64,
+}
+
+/// Identifies a condition that depends on nothing but the claims, so that its result can be cached with the token. The
+/// first 64 conditions of the process have an identifier; others are checked on every request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConditionId(u64);
+
+impl ConditionId {
+    pub(crate) fn next() -> Option<Self> {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        // The last bit shifts out, and zero is not an identifier.
+        let shift = |bit: u64| (bit != 0).then_some(bit << 1);
+        let bit = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shift);
+        bit.ok().map(Self)
+    }
 }
 
 /// The verifier and the key that validated a token.
@@ -131,8 +149,21 @@ impl CacheData {
         };
         Self {
             provenance: Some(provenance),
-            converted: OnceLock::new(),
+            ..Self::default()
         }
+    }
+
+    /// Returns whether the claims meet a condition. Calls `check` unless they are known to.
+    pub(crate) fn meets(&self, id: Option<ConditionId>, check: impl FnOnce() -> bool) -> bool {
+        let bit = id.map_or(0, |id| id.0);
+        if self.met.load(Ordering::Relaxed) & bit != 0 {
+            return true;
+        }
+        let is_met = check();
+        if is_met {
+            self.met.fetch_or(bit, Ordering::Relaxed);
+        }
+        is_met
     }
 
     /// Returns the claims as type `T`. Calls `convert` unless they were converted to `T` before.

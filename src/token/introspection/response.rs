@@ -140,7 +140,7 @@ pub(super) fn validate(
     Ok(TokenInfo {
         claims: Arc::new(Claims::new(text.into(), registered)),
         scopes,
-        confirmation,
+        confirmation: confirmation.map(Box::new),
         cache: CacheData::default(),
     })
 }

@@ -133,7 +133,7 @@ impl IntrospectionVerifier {
     /// the other kinds if it is not valid.
     pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
         let verification = self.verify_at(token, &Now::new(self.clock()));
-        VerifiedToken::without_request(verification.outcome().await?, token)
+        VerifiedToken::without_request(verification.outcome().await?, token, &**self.clock())
     }
 
     /// Removes the cached result of a token: for an application that learns of a revocation.

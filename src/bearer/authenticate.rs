@@ -1,0 +1,217 @@
+//! Authentication of a request: a function of the settings and the head of the request.
+
+use std::sync::Arc;
+
+use http::Response;
+use http::request::Parts;
+use tracing::Instrument as _;
+
+use super::auth_state::AuthState;
+use super::refusal::Refusal;
+use super::response_headers::{DPOP_NONCE, ResponseHeaders};
+use super::settings::Settings;
+use crate::clock::Now;
+use crate::protocol::cache;
+use crate::protocol::credentials::{self, Credentials, InvalidCredentials, PresentedToken, Scheme};
+use crate::telemetry;
+use crate::token::{
+    CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifyError, VerifyErrorKind,
+};
+use crate::verification::Verification;
+
+/// A request to forward, with the result of authentication in its extensions, and the changes to its response; or the
+/// response to a rejected request.
+pub(super) type Authenticated = Result<(Parts, ResponseHeaders), Box<Response<()>>>;
+
+/// Authenticates a request: immediately unless a key has to be fetched, the token introspected, or a DPoP proof recorded.
+pub(super) fn authenticate(
+    settings: &Arc<Settings>,
+    mut head: Parts,
+) -> Verification<Authenticated> {
+    let presented = match find_token(settings, &head) {
+        Ok(Some(presented)) => presented,
+        Ok(None) => {
+            let extensions = &mut head.extensions;
+            AuthState::insert_anonymous(extensions, &settings.challenge, settings.claims_type);
+            // Credentials of other schemes were not validated, so they must not reach the inner service either.
+            settings.strip_credentials(&mut head.headers);
+            telemetry::Request::Anonymous.count();
+            return Verification::Ready(Ok((head, ResponseHeaders::of_anonymous(settings))));
+        }
+        Err(refusal) => return Verification::Ready(Err(reject(settings, &head, refusal, None))),
+    };
+    let now = Now::new(&settings.clock);
+    let verification = match settings.verifier.lookup_cached(presented.bytes(), &now) {
+        CacheLookup::Hit(token_info) => Verification::Ready(Ok(token_info)),
+        // The syntax of a cached token was checked when it was verified.
+        CacheLookup::Miss(_) if !presented.is_token68() => {
+            let response = reject(settings, &head, Refusal::InvalidRequest, None);
+            return Verification::Ready(Err(response));
+        }
+        CacheLookup::Miss(tag) => settings.verifier.verify_at(presented.token(), tag, &now),
+    };
+    match verification {
+        Verification::Ready(token_info) => accept(settings, head, presented, token_info, &now),
+        Verification::Pending(verification) => {
+            let settings = Arc::clone(settings);
+            let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
+            Verification::pending(async move {
+                let token_info = verification.instrument(span).await;
+                // The request waited, so the clock is read again.
+                let now = Now::new(&settings.clock);
+                let accepted = accept(&settings, head, presented, token_info, &now);
+                accepted.outcome().await
+            })
+        }
+    }
+}
+
+/// Finds the token of a request. Returns `None` if the request is forwarded as anonymous.
+fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken>, Refusal> {
+    if let Some(reason) = settings.contradiction {
+        return Err(Refusal::MissingLayer(reason));
+    }
+    if settings.has_forbidden_trailer(&head.headers) {
+        return Err(Refusal::ForbiddenTrailer);
+    }
+    match read_credentials(settings, head) {
+        Ok(Credentials::Token(presented)) => return Ok(Some(presented)),
+        Ok(Credentials::Unsupported(found)) => {
+            return Err(Refusal::UnsupportedCredentials { found });
+        }
+        Ok(Credentials::Absent) => {}
+        Err(InvalidCredentials) => return Err(Refusal::InvalidRequest),
+    }
+    if let Some(order) = &settings.layer_order {
+        order.check(head);
+    }
+    if !settings.optional {
+        return Err(Refusal::NoCredentials);
+    }
+    // A client that sends a proof of possession intends to present a token.
+    if head.headers.contains_key("dpop") {
+        return Err(Refusal::UnsupportedCredentials { found: LONE_PROOF });
+    }
+    let bindings = &settings.bindings;
+    if !bindings.is_certificate_readable(&head.headers, &head.extensions) {
+        return Err(Refusal::InvalidRequest);
+    }
+    Ok(None)
+}
+
+const LONE_PROOF: &str = "a DPoP proof without an access token";
+
+/// Reads the token from the header or from a token source. RFC 6750 §2: a request that uses more than one method
+/// is malformed, even if the tokens are equal.
+fn read_credentials(settings: &Settings, head: &Parts) -> Result<Credentials, InvalidCredentials> {
+    let mut found = credentials::read(&head.headers, settings.bindings.takes_dpop())?;
+    for source in &settings.token_sources {
+        let Some(value) = source.find(&head.headers, &head.extensions)? else {
+            continue;
+        };
+        if !matches!(found, Credentials::Absent) {
+            return Err(InvalidCredentials);
+        }
+        found = Credentials::Token(PresentedToken::bare(value));
+    }
+    Ok(found)
+}
+
+/// Accepts a request whose token was verified, after the checks of the request itself.
+fn accept(
+    settings: &Arc<Settings>,
+    mut head: Parts,
+    presented: PresentedToken,
+    token_info: Result<Arc<TokenInfo>, VerifyError>,
+    now: &Now<'_>,
+) -> Verification<Authenticated> {
+    let scheme = Some(presented.scheme);
+    let mut headers = ResponseHeaders::of_token(settings, presented.is_elsewhere());
+    let checked = token_info
+        .map_err(Refusal::Token)
+        .and_then(|token_info| check_request(settings, &mut head, presented, token_info, now));
+    match checked {
+        Ok(None) => {
+            telemetry::Request::Accepted.count();
+            Verification::Ready(Ok((head, headers)))
+        }
+        Ok(Some(replay)) => {
+            let settings = Arc::clone(settings);
+            Verification::pending(async move {
+                if let Err(error) = replay.record().await {
+                    // The head is dropped, and the token in its extensions with it.
+                    return Err(reject(&settings, &head, Refusal::Token(error), scheme));
+                }
+                telemetry::Request::Accepted.count();
+                headers.nonce = replay.into_nonce();
+                Ok((head, headers))
+            })
+        }
+        Err(refusal) => Verification::Ready(Err(reject(settings, &head, refusal, scheme))),
+    }
+}
+
+/// Checks the proof of possession, which is part of this request and never cached, and inserts the token into the request
+/// extensions. The replay check of a returned proof is still pending: it is the last one, so that a request which is
+/// rejected for another reason does not use up its proof.
+fn check_request(
+    settings: &Settings,
+    head: &mut Parts,
+    presented: PresentedToken,
+    token_info: Arc<TokenInfo>,
+    now: &Now<'_>,
+) -> Result<Option<PendingReplayCheck>, Refusal> {
+    let bindings = &settings.bindings;
+    if bindings.has_unreadable_certificate(&token_info, &head.headers, &head.extensions) {
+        return Err(Refusal::InvalidRequest);
+    }
+    let parts = RequestParts {
+        presented: &presented,
+        method: &head.method,
+        uri: &head.uri,
+        headers: &head.headers,
+        extensions: &head.extensions,
+        now,
+    };
+    let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
+    let replay = bindings.check(&token_info, &parts).map_err(invalid)?;
+    AuthState::insert_token(
+        &mut head.extensions,
+        &settings.challenge,
+        settings.claims_type,
+        token_info,
+        presented,
+        now.unix_seconds(&settings.clock),
+    )
+    .map_err(invalid)?;
+    settings.strip_credentials(&mut head.headers);
+    Ok(replay)
+}
+
+/// Creates the response to a rejected request. `scheme` is that of the presented token.
+fn reject(
+    settings: &Settings,
+    head: &Parts,
+    refusal: Refusal,
+    scheme: Option<Scheme>,
+) -> Box<Response<()>> {
+    let (used, nonce) = match &refusal {
+        Refusal::Token(error) => {
+            // If DPoP is required, there is no `Bearer` challenge that could contain the error.
+            let is_offered = error.kind() != VerifyErrorKind::DpopRequired;
+            // The nonce that the next proof must contain (RFC 9449 §9).
+            let nonce = settings.bindings.nonce_for(error.kind());
+            (scheme.filter(|_| is_offered), nonce)
+        }
+        _ => (None, None),
+    };
+    telemetry::Request::Refused.count();
+    let mut response = settings.challenge.refuse(refusal, used, head);
+    if let Some(nonce) = nonce {
+        response.headers_mut().insert(DPOP_NONCE, nonce);
+    }
+    for member in settings.vary().into_iter().flat_map(|vary| vary.iter()) {
+        cache::vary_by(response.headers_mut(), member);
+    }
+    response
+}
