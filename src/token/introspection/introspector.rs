@@ -43,7 +43,7 @@ pub(super) type IntrospectionResult = Result<Arc<TokenInfo>, VerifyError>;
 pub(super) struct Introspector {
     pub(super) settings: Settings,
     cache: IntrospectionCache,
-    flights: SingleFlight<CacheKey, Introspected>,
+    flights: SingleFlight<CacheKey, IntrospectionOutcome>,
     /// The requests in progress about tokens that were not active before, and about those that were.
     in_progress: [Arc<AtomicUsize>; 2],
     circuit: Circuit,
@@ -53,7 +53,7 @@ pub(super) struct Introspector {
 
 /// The outcome of an introspection request.
 #[derive(Clone)]
-struct Introspected {
+struct IntrospectionOutcome {
     result: IntrospectionResult,
     requested_at: Duration,
 }
@@ -139,7 +139,7 @@ impl Introspector {
         key: CacheKey,
         token: AccessToken,
         was_active: bool,
-    ) -> Result<Waiter<Introspected>, NotStarted> {
+    ) -> Result<Waiter<IntrospectionOutcome>, NotStarted> {
         let start = |_| {
             // A request that has just completed left its result in the cache.
             let now = Now::new(self.settings.server.clock());
@@ -156,13 +156,14 @@ impl Introspector {
             })
         };
         let introspector = Arc::clone(self);
-        let store = move |introspected: &Introspected| introspector.store(key, introspected);
+        let store =
+            move |introspected: &IntrospectionOutcome| introspector.store(key, introspected);
         self.flights.join_and_store(key, start, store)
     }
 
-    async fn run(&self, token: &AccessToken, was_active: bool) -> Introspected {
+    async fn run(&self, token: &AccessToken, was_active: bool) -> IntrospectionOutcome {
         let clock = &**self.settings.server.clock();
-        let not_sent = |error| Introspected {
+        let not_sent = |error| IntrospectionOutcome {
             result: Err(error),
             requested_at: self.monotonic(),
         };
@@ -191,7 +192,7 @@ impl Introspector {
                 Err(unavailable(reason, DEFAULT_RETRY_AFTER))
             }
         };
-        Introspected {
+        IntrospectionOutcome {
             result,
             requested_at,
         }
@@ -233,7 +234,7 @@ impl Introspector {
     }
 
     /// Caches a result, unless it is a failure, which says nothing about the token.
-    fn store(&self, key: CacheKey, introspected: &Introspected) {
+    fn store(&self, key: CacheKey, introspected: &IntrospectionOutcome) {
         let (settings, requested_at) = (&self.settings, introspected.requested_at);
         match &introspected.result {
             Ok(token_info) => self
@@ -305,7 +306,7 @@ mod tests {
     #[tokio::test]
     async fn a_caller_that_joins_just_after_completion_starts_no_second_request() {
         let introspector = introspector();
-        let completed = Introspected {
+        let completed = IntrospectionOutcome {
             result: Err(VerifyErrorKind::Inactive.into()),
             requested_at: introspector.monotonic(),
         };
