@@ -42,7 +42,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(verifier: Verifier) -> Self {
         Self {
-            clock: verifier.clock(),
+            clock: Arc::clone(verifier.clock()),
             verifier,
             bindings: Bindings::default(),
             challenge: Arc::default(),
