@@ -113,6 +113,7 @@ mod hooks;
 mod jar;
 mod layer;
 mod navigation;
+mod options;
 mod pages;
 mod paths;
 mod presented_cookies;
