@@ -43,5 +43,4 @@ pub(crate) use key_status::{KeyRef, KeyStatus};
 #[cfg(feature = "relay")]
 pub(crate) use renewable::Renewable;
 pub use server::{AuthorizationServer, Unavailable};
-pub(crate) use single_flight::{SingleFlight, Waiter};
 pub use static_keys::StaticKeys;
