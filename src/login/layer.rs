@@ -24,11 +24,13 @@ use crate::session::{SessionAdmin, SessionManager};
 /// Signs users in with the authorization code flow and adds their [`Session`](crate::Session) to
 /// requests.
 ///
-/// The [module documentation](super) describes how each request is handled. Cloning is cheap; all
-/// clones, and all services created from them, share their state.
-#[derive(Clone, Debug)]
+/// The [module documentation](super) describes how each request is handled. Settings apply in any
+/// order. Cloning is cheap; all clones, and all services created from them, share their state.
+#[derive(Debug)]
 pub struct LoginLayer {
     pub(super) settings: Arc<Settings>,
+    /// Follows later settings.
+    pub(super) sessions: SessionAdmin,
 }
 
 impl LoginLayer {
@@ -59,23 +61,21 @@ impl LoginLayer {
         let cookies = Cookies::new(&flow, cookie_key.clone());
         let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
         static LAYERS: AtomicU64 = AtomicU64::new(0);
-        Ok(Self {
-            settings: Arc::new(Settings {
-                layer: LAYERS.fetch_add(1, Ordering::Relaxed),
-                origin: flow.redirect_uri().origin().ascii_serialization(),
-                manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
-                cookies,
-                paths,
-                default_return_to: "/".to_owned(),
-                post_logout_path: None,
-                clears_site_data: false,
-                csrf: Csrf::default(),
-                csrf_header: X_CSRF,
-                same_site: SameSite::default(),
-                error_page: None,
-                redemptions: Arc::new(redemptions),
-            }),
-        })
+        Ok(Self::from_settings(Arc::new(Settings {
+            layer: LAYERS.fetch_add(1, Ordering::Relaxed),
+            origin: flow.redirect_uri().origin().ascii_serialization(),
+            manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
+            cookies,
+            paths,
+            default_return_to: "/".to_owned(),
+            post_logout_path: None,
+            clears_site_data: false,
+            csrf: Csrf::default(),
+            csrf_header: X_CSRF,
+            same_site: SameSite::default(),
+            error_page: None,
+            redemptions: Arc::new(redemptions),
+        })))
     }
 
     /// Returns the URL for a link that signs users in and then sends them to `return_to`, such as
@@ -174,10 +174,11 @@ impl LoginLayer {
         self.settings.flow().ready().await
     }
 
-    /// Returns a handle that lists and ends sessions, for administration. Call it after all other
-    /// settings.
+    /// Returns a handle that lists and ends sessions, for administration.
+    ///
+    /// Later settings of this value apply to the handle too, those of its clones do not.
     pub fn sessions(&self) -> SessionAdmin {
-        SessionAdmin::new(Arc::clone(&self.settings.manager))
+        self.sessions.clone()
     }
 
     /// Creates a layer for routes that need a session. This layer must be around it.
@@ -186,17 +187,28 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
+    fn from_settings(settings: Arc<Settings>) -> Self {
+        let sessions = SessionAdmin::new(Arc::clone(&settings.manager));
+        Self { settings, sessions }
+    }
+
     /// Returns the layer around the service that received a request with these extensions.
     #[cfg_attr(not(feature = "axum"), expect(dead_code))]
     pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
         let context = extensions.get::<LoginContext>()?;
-        let settings = Arc::clone(context.settings());
-        Some(Self { settings })
+        Some(Self::from_settings(Arc::clone(context.settings())))
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn manager(&self) -> &Arc<SessionManager> {
         &self.settings.manager
+    }
+}
+
+/// The settings of a clone are its own from then on.
+impl Clone for LoginLayer {
+    fn clone(&self) -> Self {
+        Self::from_settings(Arc::clone(&self.settings))
     }
 }
 

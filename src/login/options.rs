@@ -285,8 +285,9 @@ impl LoginLayer {
         self,
         change: impl FnOnce(SessionManager) -> SessionManager,
     ) -> Self {
-        let manager = change(SessionManager::clone(&self.settings.manager));
-        self.with(|settings| settings.manager = Arc::new(manager))
+        let manager = Arc::new(change(SessionManager::clone(&self.settings.manager)));
+        self.sessions.set_manager(Arc::clone(&manager));
+        self.with(|settings| settings.manager = manager)
     }
 
     fn with_flow(
