@@ -5,12 +5,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use tower_oauth::LoginLayer;
-use tower_oauth::login::{Csrf, FlowErrorKind, SameSite};
+use tower_oauth::login::{Csrf, SameSite};
 use tower_oauth::session::{LoginDecision, RefreshDecision};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::TestServer;
 
-use crate::support::*;
+use crate::support::shop::*;
 
 type Setting = (&'static str, fn(LoginLayer) -> LoginLayer);
 
@@ -37,9 +36,6 @@ const SETTINGS: &[Setting] = &[
     ("store", |login| {
         login.with_session_store(MemoryStore::new())
     }),
-    ("maximum", |login| {
-        login.with_max_sessions_per_user(3).unwrap()
-    }),
     ("site data", LoginLayer::with_clear_site_data),
     ("token lifetime", |login| {
         login.with_default_token_lifetime(Duration::from_secs(77))
@@ -62,8 +58,9 @@ const SETTINGS: &[Setting] = &[
 ];
 
 /// What the layer is, and what it does: a started login, an error page, a session and a sign-out.
-async fn behavior(server: &TestServer, order: &[usize]) -> String {
-    let login = login(server);
+async fn behavior(order: &[usize]) -> String {
+    let server = server();
+    let login = login(&server);
     let sessions = login.sessions();
     let login = order.iter().fold(login, |login, n| SETTINGS[*n].1(login));
     login.ready().await.unwrap();
@@ -73,7 +70,7 @@ async fn behavior(server: &TestServer, order: &[usize]) -> String {
     let after = after.trim_start_matches(|one: char| one.is_ascii_digit());
     let mut behavior = format!("{before}{after}\n");
     let shop = Shop {
-        server: server.clone(),
+        server,
         app: app(&login),
     };
     let mut jar = Jar::default();
@@ -110,9 +107,8 @@ async fn behavior(server: &TestServer, order: &[usize]) -> String {
 
 #[tokio::test]
 async fn settings_apply_in_any_order() {
-    let server = server();
     let mut order: Vec<usize> = (0..SETTINGS.len()).collect();
-    let expected = behavior(&server, &order).await;
+    let expected = behavior(&order).await;
     for part in [
         "openid email",
         "own: ",
@@ -124,7 +120,7 @@ async fn settings_apply_in_any_order() {
         assert!(expected.contains(part), "{part} in {expected}");
     }
     order.reverse();
-    assert_eq!(behavior(&server, &order).await, expected, "reversed");
+    assert_eq!(behavior(&order).await, expected, "reversed");
     let mut random = 1_u64;
     for _ in 0..12 {
         for n in (1..order.len()).rev() {
@@ -134,22 +130,8 @@ async fn settings_apply_in_any_order() {
             order.swap(n, (random >> 33) as usize % (n + 1));
         }
         let names: Vec<_> = order.iter().map(|n| SETTINGS[*n].0).collect();
-        assert_eq!(behavior(&server, &order).await, expected, "{names:?}");
+        assert_eq!(behavior(&order).await, expected, "{names:?}");
     }
-}
-
-/// Without a store, sessions cannot be counted.
-#[tokio::test]
-async fn a_limit_of_sessions_without_a_store_rejects_logins() {
-    let server = server();
-    let login = login(&server).with_max_sessions_per_user(2).unwrap();
-    let login = login.with_cookie_name("own").unwrap();
-    let error = login.ready().await.unwrap_err();
-    assert_eq!(error.kind(), FlowErrorKind::Configuration);
-    assert_eq!(
-        send(&app(&login), Ask::page("/auth/login")).await.status,
-        500
-    );
 }
 
 /// A clone has settings of its own, and so has its handle.
