@@ -17,7 +17,6 @@ pub(crate) struct SingleFlight<T> {
 #[derive(Debug)]
 pub(crate) struct Waiter<T> {
     receiver: watch::Receiver<Option<T>>,
-    has_started: bool,
 }
 
 impl<T> Default for SingleFlight<T> {
@@ -39,7 +38,6 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
         if let Some(receiver) = current.as_ref().filter(|one| one.has_changed().is_ok()) {
             return Some(Waiter {
                 receiver: receiver.clone(),
-                has_started: false,
             });
         }
         let attempt = start()?;
@@ -49,19 +47,11 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
             let outcome = attempt.await;
             sender.send_replace(Some(outcome));
         });
-        Some(Waiter {
-            receiver,
-            has_started: true,
-        })
+        Some(Waiter { receiver })
     }
 }
 
 impl<T: Clone> Waiter<T> {
-    /// Returns whether this waiter began the attempt, instead of joining one in flight.
-    pub(super) fn has_started(&self) -> bool {
-        self.has_started
-    }
-
     /// Waits for the outcome. Returns `None` if the attempt panicked or its runtime shut down.
     pub(crate) async fn outcome(mut self) -> Option<T> {
         let outcome = self.receiver.wait_for(Option::is_some).await.ok()?;
