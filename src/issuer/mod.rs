@@ -24,7 +24,6 @@ mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
-mod single_flight;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
@@ -46,5 +45,4 @@ pub(crate) use renewable::UNRESPONSIVE_AFTER;
 #[cfg(feature = "relay")]
 pub(crate) use renewable::{Connections, Renewable};
 pub use server::AuthorizationServer;
-pub(crate) use single_flight::{SingleFlight, Waiter};
 pub use static_keys::StaticKeys;

@@ -3,32 +3,42 @@
 //! The chunk count is part of the encrypted record, so a missing, foreign or swapped chunk does not
 //! open.
 
+use std::fmt;
+
 use zeroize::Zeroizing;
 
-use super::cookie_cipher::CookieCipher;
-use super::cookies::{CookieNames, SESSION, SESSION_NAMES};
+use super::cookies::Cookies;
+use super::jar::{SESSION, SESSION_NAMES};
 use crate::crypto::seal::{Purpose, sealed_len};
 use crate::record::SessionRecord;
-use crate::session::{MAX_COOKIE_BYTES, SealSessionError};
+use crate::session::{LoadedSession, MAX_COOKIE_BYTES, SealSessionError};
 
-/// Returns the cookies of a session as names without prefix, and values. The raw ID token is left
+/// The cookies of a session: suffixes and values, which are credentials.
+pub(super) struct SealedCookies(Vec<(String, String)>);
+
+/// Returns the cookies of a session: its secret, or the encrypted session. The raw ID token is left
 /// out if it does not fit.
 pub(super) fn seal(
-    cipher: &CookieCipher,
-    record: &SessionRecord,
-) -> Result<Vec<(String, String)>, SealSessionError> {
-    match seal_record(cipher, record) {
+    cookies: &Cookies,
+    loaded: &LoadedSession,
+) -> Result<SealedCookies, SealSessionError> {
+    if let Some(secret) = loaded.secret() {
+        let value = secret.to_text().to_string();
+        return Ok(SealedCookies(vec![(SESSION.to_owned(), value)]));
+    }
+    let record = loaded.record();
+    match seal_record(cookies, record) {
         Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
-            seal_record(cipher, &record.clone().without_id_token())
+            seal_record(cookies, &SessionRecord::clone(record).without_id_token())
         }
         sealed => sealed,
     }
 }
 
 fn seal_record(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     record: &SessionRecord,
-) -> Result<Vec<(String, String)>, SealSessionError> {
+) -> Result<SealedCookies, SealSessionError> {
     let record = record.to_bytes();
     let length = sealed_len(1 + record.len());
     let count = length.div_ceil(CHUNK_BYTES);
@@ -36,7 +46,7 @@ fn seal_record(
     let cost = length
         + names
             .iter()
-            .map(|name| CookieNames::cost(&cipher.names.full(name), ""))
+            .map(|name| cookies.cost(name, ""))
             .sum::<usize>();
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
         return Err(SealSessionError::TooLarge(cost));
@@ -44,20 +54,31 @@ fn seal_record(
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);
     plain.extend_from_slice(&record);
-    let sealed = cipher.seal(Purpose::Session, SESSION, &plain)?;
+    let sealed = cookies.seal(Purpose::Session, SESSION, &plain)?;
     let mut rest = sealed.as_str();
-    Ok(names
-        .into_iter()
-        .map(|name| {
-            let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
-            rest = after;
-            (name, value.to_owned())
-        })
-        .collect())
+    let cookies = names.into_iter().map(|name| {
+        let (value, after) = rest.split_at(rest.len().min(CHUNK_BYTES));
+        rest = after;
+        (name, value.to_owned())
+    });
+    Ok(SealedCookies(cookies.collect()))
+}
+
+impl SealedCookies {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(suffix, value)| (&**suffix, &**value))
+    }
+}
+
+/// Shows no value.
+impl fmt::Debug for SealedCookies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SealedCookies(..)")
+    }
 }
 
 /// Returns the names of `count` cookies of a session, without prefix.
-pub(super) fn names(count: usize) -> Vec<String> {
+fn names(count: usize) -> Vec<String> {
     match count {
         1 => vec![SESSION.to_owned()],
         _ => (0..count)
@@ -67,12 +88,8 @@ pub(super) fn names(count: usize) -> Vec<String> {
 }
 
 /// Opens a session that was stored in `count` cookies.
-pub(super) fn open_chunks(
-    cipher: &CookieCipher,
-    text: &str,
-    count: usize,
-) -> Option<SessionRecord> {
-    let plain = cipher.open(Purpose::Session, SESSION, text)?;
+pub(super) fn open_chunks(cookies: &Cookies, text: &str, count: usize) -> Option<SessionRecord> {
+    let plain = cookies.open(Purpose::Session, SESSION, text)?;
     let (&stored_count, record) = plain.split_first()?;
     if usize::from(stored_count) != count {
         return None;
@@ -94,19 +111,7 @@ mod tests {
     use http::{HeaderMap, HeaderValue};
 
     use super::*;
-    use crate::crypto::CookieKey;
-    use crate::crypto::binding::Binding;
-    use crate::login::cookies::Jar;
-    use crate::random::Random;
-
-    fn cipher() -> CookieCipher {
-        CookieCipher {
-            key: CookieKey::from_bytes(&[7; 32]).unwrap(),
-            random: Random::system(),
-            names: CookieNames::new("shop", false),
-            binding: Binding::new(&["https://id.example.com", "shop"]),
-        }
-    }
+    use crate::login::jar::Jar;
 
     /// A serialized session; the chunk count and the schema version come first.
     fn plain(count: u8, schema: u8) -> Vec<u8> {
@@ -132,14 +137,14 @@ mod tests {
     }
 
     fn open_plain(plain: &[u8]) -> Option<SessionRecord> {
-        let cipher = cipher();
-        let sealed = cipher.seal(Purpose::Session, SESSION, plain).unwrap();
+        let cookies = Cookies::of_test("shop", false);
+        let sealed = cookies.seal(Purpose::Session, SESSION, plain).unwrap();
         let mut headers = HeaderMap::new();
         let field = format!("shop-session={sealed}");
         headers.insert("cookie", HeaderValue::try_from(field).unwrap());
-        let jar = Jar::read(&headers, &cipher.names);
+        let jar = Jar::read(&headers, &cookies);
         jar.one(SESSION)
-            .and_then(|text| open_chunks(&cipher, text, 1))
+            .and_then(|text| open_chunks(&cookies, text, 1))
     }
 
     /// Correctly encrypted, but not a session of this version.

@@ -10,6 +10,8 @@ use http::{Method, Uri};
 use super::navigation;
 use super::response::LayerResponse;
 use super::settings::Settings;
+#[cfg(feature = "relay")]
+use crate::clock::SharedClock;
 
 /// The login layer around a service, in the extensions of every request.
 #[derive(Clone, Debug)]
@@ -41,11 +43,6 @@ impl LoginContext {
         self.0.depends_on_session.store(true, Ordering::Relaxed);
     }
 
-    #[cfg(feature = "relay")]
-    pub(super) fn settings(&self) -> &Settings {
-        &self.0.settings
-    }
-
     pub(super) fn depends_on_session(&self) -> bool {
         self.0.depends_on_session.load(Ordering::Relaxed)
     }
@@ -58,5 +55,38 @@ impl LoginContext {
         let settings = &self.0.settings;
         let kind = navigation::request_kind(method, headers, &settings.origin);
         settings.login_required(kind, headers, original)
+    }
+}
+
+/// What a relay inside the layer needs of it.
+#[cfg(feature = "relay")]
+impl LoginContext {
+    /// Returns whether a script of this application sent the request. A WebSocket handshake needs a
+    /// matching origin only.
+    pub(crate) fn is_from_own_script(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let check = self.0.settings.csrf_check();
+        check.is_from_own_script(method, headers)
+    }
+
+    /// Returns whether the request is a navigation from a page of this application.
+    pub(crate) fn is_own_navigation(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let check = self.0.settings.csrf_check();
+        check.is_navigation(method, headers) && check.is_same_origin(headers)
+    }
+
+    /// Returns the response to a request from another site.
+    pub(crate) fn reject_cross_site(&self, headers: &HeaderMap) -> LayerResponse {
+        self.0.settings.reject_cross_site(headers)
+    }
+
+    /// Returns the response to a script without a session: 401, never a redirect.
+    pub(crate) fn login_required_for_script(&self, headers: &HeaderMap) -> LayerResponse {
+        self.note_session_dependence();
+        let settings = &self.0.settings;
+        settings.login_required(navigation::RequestKind::Program, headers, None)
+    }
+
+    pub(crate) fn clock(&self) -> &SharedClock {
+        self.0.settings.flow().clock()
     }
 }

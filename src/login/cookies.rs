@@ -1,4 +1,4 @@
-//! The names and attributes of this layer's cookies, and how they are found in a request.
+//! The names, attributes and encryption of this layer's cookies.
 //!
 //! With https, names have the prefix `__Host-Http-` (older browsers enforce its `__Host-` part):
 //! `Secure`, `HttpOnly`, `Path=/` and no `Domain`. With http, which is allowed on loopback only,
@@ -6,406 +6,164 @@
 
 use std::time::Duration;
 
-use http::header::{HeaderMap, HeaderValue};
+use http::header::HeaderValue;
+use zeroize::Zeroizing;
 
-use super::SameSite;
-use crate::crypto::base64url;
-use crate::crypto::digest::sha256;
-use crate::protocol::State;
-use crate::protocol::cookie::pairs;
+use crate::crypto::CookieKey;
+use crate::crypto::binding::Binding;
+use crate::crypto::seal::{Purpose, SealContext};
+use crate::random::{Random, RandomError};
 
-/// Cookie names of a layer, and the attributes that all of its cookies have.
+/// When browsers send the session cookie with requests that another site caused (the
+/// `SameSite` attribute).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameSite {
+    /// Also with navigations: a user who follows a link to the application is signed in there.
+    #[default]
+    Lax,
+    /// Never. A link from another site shows the application as to a signed-out user. After the
+    /// authorization server redirects back, the layer shows a page of this origin that continues to
+    /// the target, so that signing in still works.
+    ///
+    /// A new login ends the previous session, as with `Lax`, with one exception: if a link from
+    /// another site led to the login route, directly or by a page that needs a session, the old
+    /// cookie is replaced, but a copy of it stays valid until the session expires.
+    Strict,
+}
+
+/// The cookies of a layer. A suffix is the name of a cookie without the prefix of the layer.
 #[derive(Clone, Debug)]
-pub(super) struct CookieNames {
-    /// The prefix of all names.
+pub(super) struct Cookies {
     prefix: String,
-    logout: String,
     secure: bool,
+    key: CookieKey,
+    random: Random,
+    /// Binds cookies to this layer: cookies of another layer do not open.
+    binding: Binding,
 }
 
-/// The cookies of this layer in a request, by the part of their names after the prefix.
-#[derive(Debug, Default)]
-pub(super) struct Jar<'a> {
-    entries: Vec<(&'a str, &'a str)>,
-    overflow: bool,
-    headers: Option<&'a HeaderMap>,
-}
-
-impl CookieNames {
-    pub(super) fn new(app: &str, secure: bool) -> Self {
-        let prefix = format!("{}{app}-", if secure { "__Host-Http-" } else { "" });
+impl Cookies {
+    /// Creates the cookies of the application `app`; `secure` if its redirect URI is https.
+    pub(super) fn new(
+        app: &str,
+        secure: bool,
+        key: CookieKey,
+        random: Random,
+        binding: Binding,
+    ) -> Self {
         Self {
-            logout: format!("{prefix}{LOGOUT}"),
-            prefix,
+            prefix: String::new(),
             secure,
+            key,
+            random,
+            binding,
         }
+        .with_app(app)
     }
 
-    pub(super) fn logout(&self) -> &str {
-        &self.logout
+    pub(super) fn with_app(self, app: &str) -> Self {
+        let prefix = if self.secure { "__Host-Http-" } else { "" };
+        let prefix = format!("{prefix}{app}-");
+        Self { prefix, ..self }
     }
 
-    pub(super) fn full(&self, suffix: &str) -> String {
+    pub(super) fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    pub(super) fn name(&self, suffix: &str) -> String {
         format!("{}{suffix}", self.prefix)
     }
 
-    /// Returns the name of the transaction cookie of a login. It is a digest of the state, so that
-    /// it does not reveal the state.
-    pub(super) fn transaction(state: &State) -> String {
-        let digest = sha256(state.expose().as_bytes());
-        format!("{TRANSACTION}{}", base64url::encode(&digest[..9]))
+    /// Returns the number of bytes that a cookie adds to a request.
+    pub(super) fn cost(&self, suffix: &str, value: &str) -> usize {
+        self.prefix.len() + suffix.len() + value.len() + "=; ".len()
     }
 
     /// Returns a `Set-Cookie` value, marked as sensitive; `None` if it is not a valid header value,
     /// which cannot happen for the values of this crate.
     pub(super) fn set(
         &self,
-        name: &str,
+        suffix: &str,
         value: &str,
         lifetime: Duration,
         same_site: SameSite,
     ) -> Option<HeaderValue> {
+        let prefix = &self.prefix;
         let secure = if self.secure { "; Secure" } else { "" };
-        let same_site = same_site.as_str();
+        let same_site = match same_site {
+            SameSite::Lax => "Lax",
+            SameSite::Strict => "Strict",
+        };
         let seconds = lifetime.as_secs();
         let text = format!(
-            "{name}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}; Max-Age={seconds}"
+            "{prefix}{suffix}={value}; Path=/{secure}; HttpOnly; SameSite={same_site}; Max-Age={seconds}"
         );
         let mut cookie = HeaderValue::try_from(text).ok()?;
         cookie.set_sensitive(true);
         Some(cookie)
     }
 
-    pub(super) fn clear(&self, name: &str) -> Option<HeaderValue> {
-        self.set(name, "", Duration::ZERO, SameSite::Lax)
+    /// Returns the `Set-Cookie` value that removes a cookie.
+    pub(super) fn clear(&self, suffix: &str) -> Option<HeaderValue> {
+        self.set(suffix, "", Duration::ZERO, SameSite::Lax)
     }
 
-    /// Returns the number of bytes that a cookie adds to a request.
-    pub(super) fn cost(name: &str, value: &str) -> usize {
-        name.len() + value.len() + "=; ".len()
-    }
-}
-
-impl<'a> Jar<'a> {
-    /// Reads all `Cookie` fields and ignores other cookies and malformed pairs.
-    pub(super) fn read(headers: &'a HeaderMap, names: &CookieNames) -> Self {
-        let mut jar = Self {
-            headers: Some(headers),
-            ..Self::default()
-        };
-        scan(headers, names, |name, value| jar.add(name, value));
-        jar
+    /// Encrypts the value of a cookie.
+    pub(super) fn seal(
+        &self,
+        purpose: Purpose,
+        suffix: &str,
+        plain: &[u8],
+    ) -> Result<String, RandomError> {
+        let name = self.name(suffix);
+        self.key
+            .seal(&self.random, self.context(purpose, &name), plain)
     }
 
-    fn add(&mut self, name: &'a str, value: &'a str) {
-        let session = is_session(name);
-        if !(session || is_transaction(name) || name == LOGOUT) {
-            return;
-        }
-        // Separate limits: neither many pending logins nor many unused names may hide the session.
-        let is_readable = is_readable_name(name);
-        let same_kind = self.entries.iter().filter(|(other, _)| match is_readable {
-            true => *other == name,
-            false => is_session(other) == session && !is_readable_name(other),
-        });
-        let limit = if is_readable {
-            MAX_VALUES
-        } else {
-            MAX_OTHER_VALUES
-        };
-        let mut count = 0;
-        for entry in same_kind {
-            // An exact duplicate counts once.
-            if session && *entry == (name, value) {
-                return;
-            }
-            count += 1;
-        }
-        match count < limit {
-            true => self.entries.push((name, value)),
-            false => self.overflow |= session,
+    /// Decrypts the value of a cookie that was sealed for this purpose under this name.
+    pub(super) fn open(
+        &self,
+        purpose: Purpose,
+        suffix: &str,
+        value: &str,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let name = self.name(suffix);
+        self.key.open(self.context(purpose, &name), value)
+    }
+
+    fn context<'a>(&'a self, purpose: Purpose, name: &'a str) -> SealContext<'a> {
+        SealContext {
+            purpose,
+            name,
+            binding: self.binding,
+            session_secret: None,
         }
     }
 
-    /// Returns whether there were more session cookies than the limit, so that some were not read.
-    pub(super) fn overflow(&self) -> bool {
-        self.overflow
-    }
-
-    /// Returns the value of this name if there is exactly one: which of two is authentic cannot be
-    /// told.
-    pub(super) fn one(&self, suffix: &str) -> Option<&'a str> {
-        let mut values = self.entries.iter().filter(|(name, _)| *name == suffix);
-        match (values.next(), values.next()) {
-            (Some((_, value)), None) => Some(value),
-            _ => None,
-        }
-    }
-
-    /// Returns the distinct values of this name, also among planted cookies.
-    pub(super) fn values(&self, names: &CookieNames, suffix: &str) -> Vec<&'a str> {
-        let mut values = Vec::new();
-        if let Some(headers) = self.headers {
-            scan(headers, names, |name, value| {
-                if name == suffix && values.len() < MAX_VALUES && !values.contains(&value) {
-                    values.push(value);
-                }
-            });
-        }
-        values
-    }
-
-    pub(super) fn has(&self, suffix: &str) -> bool {
-        self.entries.iter().any(|(name, _)| *name == suffix)
-    }
-
-    /// Returns the session cookies as the part of the name after `session`, and the value.
-    pub(super) fn session_parts(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.entries
-            .iter()
-            .filter(|(name, _)| is_session(name))
-            .filter_map(|&(name, value)| Some((name.strip_prefix(SESSION)?, value)))
-    }
-
-    /// Returns the distinct names of the session cookies, up to the limit on cleared cookies.
-    pub(super) fn session_names(&self) -> impl Iterator<Item = &'a str> {
-        // With an overflow, names may be missing from the entries; clear them all.
-        let unread: &'static [&'static str] = if self.overflow { &SESSION_NAMES } else { &[] };
-        let seen = self.distinct(move |name| is_session(name) && !unread.contains(&name));
-        unread.iter().copied().chain(seen).take(MAX_CLEARED_COOKIES)
-    }
-
-    /// Returns the distinct names of transaction cookies, each with its value if there is exactly
-    /// one.
-    pub(super) fn transactions(&self) -> impl Iterator<Item = (&'a str, Option<&'a str>)> {
-        self.distinct(is_transaction)
-            .map(|name| (name, self.one(name)))
-    }
-
-    /// Returns the names to clear, as many as fit into a response. The session comes first, so that
-    /// planted cookies cannot keep it.
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
-        self.session_names()
-            .chain(self.distinct(|name| !is_session(name)))
-            .take(MAX_CLEARED_COOKIES)
-    }
-
-    fn distinct(&self, wanted: impl Fn(&str) -> bool) -> impl Iterator<Item = &'a str> {
-        self.entries
-            .iter()
-            .enumerate()
-            .filter(move |(at, (name, _))| {
-                wanted(name) && !self.entries[..*at].iter().any(|(other, _)| other == name)
-            })
-            .map(|(_, &(name, _))| name)
+    #[cfg(test)]
+    pub(super) fn of_test(app: &str, secure: bool) -> Self {
+        let key = CookieKey::from_bytes(&[7; 32]).unwrap();
+        let binding = Binding::new(&["https://id.example.com", "shop"]);
+        Self::new(app, secure, key, Random::system(), binding)
     }
 }
-
-/// Calls `each` for all cookies whose names have the prefix of this layer, without that prefix.
-fn scan<'a>(headers: &'a HeaderMap, names: &CookieNames, mut each: impl FnMut(&'a str, &'a str)) {
-    let mut budget = MAX_SCANNED_BYTES;
-    for pair in pairs(headers) {
-        let Some(left) = budget.checked_sub(pair.text().len() + 1) else {
-            return;
-        };
-        budget = left;
-        // Names must match exactly: this layer never sets a name surrounded by white space.
-        let name = pair
-            .name()
-            .and_then(|name| name.strip_prefix(names.prefix.as_bytes()));
-        if let Some(Ok(name)) = name.map(std::str::from_utf8) {
-            // A value that is not UTF-8 is present but cannot be opened.
-            let value = std::str::from_utf8(pair.value().trim_ascii_start()).unwrap_or_default();
-            each(name, value);
-        }
-    }
-}
-
-/// Returns whether this is the name of a session cookie. Other names with the same beginning may
-/// belong to another application (`shop`, `shop-admin`), so they are neither counted nor cleared.
-fn is_session(name: &str) -> bool {
-    name.strip_prefix(SESSION)
-        .is_some_and(|index| index.is_empty() || is_index(index))
-}
-
-/// Returns whether a session may be read from this name.
-fn is_readable_name(name: &str) -> bool {
-    name.strip_prefix(SESSION)
-        .is_some_and(|index| matches!(index.as_bytes(), [] | [b'.', b'0'..=b'7']))
-}
-
-fn is_transaction(name: &str) -> bool {
-    name.strip_prefix(TRANSACTION)
-        .is_some_and(|id| id.len() == TRANSACTION_ID && id.bytes().all(is_base64url))
-}
-
-fn is_base64url(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
-
-/// Returns whether this is `.` and a number in any notation. Any other suffix belongs to another
-/// cookie.
-fn is_index(suffix: &str) -> bool {
-    let Some(index) = suffix.strip_prefix('.').filter(|index| index.len() <= 32) else {
-        return false;
-    };
-    let digits = index.trim_start_matches(['+', '-']);
-    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let hexadecimal = digits
-        .strip_prefix("0x")
-        .is_some_and(|suffix| suffix.bytes().all(|byte| byte.is_ascii_hexdigit()));
-    decimal || hexadecimal
-}
-
-pub(super) const SESSION: &str = "session";
-/// All names that sessions are written to.
-pub(super) const SESSION_NAMES: [&str; 3] = [SESSION, "session.0", "session.1"];
-pub(super) const LOGOUT: &str = "logout";
-const TRANSACTION: &str = "tx-";
-
-/// Length of 72 bits of the digest, in base64url.
-const TRANSACTION_ID: usize = 12;
-
-/// Limit on the bytes read, for servers that do not limit header fields.
-const MAX_SCANNED_BYTES: usize = 64 * 1024;
-/// Limit on values per session cookie name; each is tried. A browser sends several only if they
-/// were planted, with other paths or for the parent domain.
-pub(super) const MAX_VALUES: usize = 16;
-
-/// Limit on values per other kind of cookie.
-const MAX_OTHER_VALUES: usize = 32;
-const MAX_CLEARED_COOKIES: usize = 24;
 
 #[cfg(test)]
 mod tests {
-    use http::header::COOKIE;
-
     use super::*;
-
-    fn headers(fields: &[&[u8]]) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for field in fields {
-            headers.append(COOKIE, HeaderValue::from_bytes(field).unwrap());
-        }
-        headers
-    }
-
-    #[test]
-    fn cookies_of_the_layer_are_found_among_other_cookies() {
-        let names = CookieNames::new("shop", true);
-        let headers = headers(&[
-            b"a=b; __Host-Http-shop-session=x=y ;;=; lonely; \xff=\xfe; __Host-Http-shop-tx-one-48_chars=t",
-            b"__Host-Http-shop-logout=;__Host-Http-shop-\xff=1; shop-session=no; __Host-Http-shops-session=no",
-            b"__Host-Http-shop-tx-two-48_chars=\xff\xfe",
-        ]);
-        let jar = Jar::read(&headers, &names);
-        assert_eq!(jar.one(SESSION), Some("x=y"));
-        assert_eq!(jar.one(LOGOUT), Some(""));
-        let found: Vec<_> = jar.transactions().collect();
-        assert_eq!(
-            found,
-            [
-                ("tx-one-48_chars", Some("t")),
-                ("tx-two-48_chars", Some(""))
-            ]
-        );
-    }
-
-    #[test]
-    fn a_name_with_two_values_has_no_value() {
-        let names = CookieNames::new("shop", false);
-        let headers = headers(&[
-            b"shop-session=a; shop-tx-123456789012=a",
-            b"shop-session=b; shop-tx-123456789012=a",
-        ]);
-        let jar = Jar::read(&headers, &names);
-        assert_eq!(jar.one(SESSION), None);
-        assert!(jar.has(SESSION));
-        assert_eq!(
-            jar.transactions().collect::<Vec<_>>(),
-            [("tx-123456789012", None)]
-        );
-    }
-
-    #[test]
-    fn a_chunk_index_is_a_number_in_any_notation() {
-        for (suffix, index) in [
-            (".0", true),
-            (".1", true),
-            (".99999999", true),
-            (".-1", true),
-            (".0x1", true),
-            (".00", true),
-            ("X", false),
-            (".0evil", false),
-            (".", false),
-            (".x", false),
-            ("-1", false),
-        ] {
-            assert_eq!(is_index(suffix), index, "{suffix}");
-        }
-    }
-
-    #[test]
-    fn a_flood_of_cookies_is_cut() {
-        let names = CookieNames::new("shop", false);
-        let many: String = (0..5000).map(|n| format!("shop-session.{n}=x; ")).collect();
-        let headers = headers(&[many.as_bytes()]);
-        let jar = Jar::read(&headers, &names);
-        assert!(jar.overflow());
-        assert!(jar.session_parts().count() <= MAX_OTHER_VALUES + 8 * MAX_VALUES);
-        assert_eq!(jar.names().count(), MAX_CLEARED_COOKIES);
-        let cleared: Vec<_> = jar.session_names().take(3).collect();
-        assert_eq!(cleared, SESSION_NAMES);
-    }
-
-    #[test]
-    fn logins_on_their_way_do_not_hide_the_session() {
-        let names = CookieNames::new("shop", false);
-        let mut many: String = (0..100).map(|n| format!("shop-tx-{n:012}=x; ")).collect();
-        many.push_str("shop-session=s");
-        let headers = headers(&[many.as_bytes()]);
-        let jar = Jar::read(&headers, &names);
-        assert!(!jar.overflow());
-        assert_eq!(jar.one(SESSION), Some("s"));
-        assert_eq!(jar.names().next(), Some(SESSION));
-    }
-
-    #[test]
-    fn cookies_of_an_application_with_a_longer_name_are_ignored() {
-        let names = CookieNames::new("shop", false);
-        for theirs in [
-            "shop-cart",
-            "shop-admin-session",
-            "shop-admin-tx-123456789012",
-            "shop-tx-session",
-            "shop-tx-tx-123456789012",
-            "shop-tx-logout",
-            "shop-session-session",
-            "shop-logout-logout",
-        ] {
-            let headers = headers(&[format!("{theirs}=x").as_bytes()]);
-            let jar = Jar::read(&headers, &names);
-            assert_eq!(jar.entries, [], "{theirs}");
-        }
-    }
 
     #[test]
     fn the_attributes_follow_the_scheme() {
-        let secure = CookieNames::new("shop", true);
-        let value = secure.set(
-            &secure.full(SESSION),
-            "v",
-            Duration::from_secs(60),
-            SameSite::Lax,
-        );
+        let minute = Duration::from_secs(60);
+        let value = Cookies::of_test("shop", true).set("session", "v", minute, SameSite::Lax);
         assert_eq!(
             value.unwrap(),
             "__Host-Http-shop-session=v; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=60"
         );
-        let plain = CookieNames::new("shop", false);
         assert_eq!(
-            plain.clear(&plain.full(SESSION)).unwrap(),
+            Cookies::of_test("shop", false).clear("session").unwrap(),
             "shop-session=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
         );
     }

@@ -1,13 +1,12 @@
 //! Protection against cross-site request forgery: a request may use the session only if it comes
 //! from a page of this application (RFC 10017 §6.1.3.3).
 
+use http::Method;
 use http::header::{HeaderMap, HeaderName, ORIGIN, UPGRADE};
-use http::{Method, StatusCode};
 
 use super::navigation::{
     FieldValue, RequestKind, SEC_FETCH_DEST, SEC_FETCH_SITE, has_cross_origin, request_kind, single,
 };
-use super::refusal::LoginRefusal;
 use crate::protocol::sanitize::log_safe;
 
 /// Selects which requests with a session must prove that they come from a page of this application.
@@ -209,14 +208,6 @@ fn is_own_subresource(check: CsrfCheck<'_>, method: &Method, headers: &HeaderMap
         FieldValue::One(_) => true,
     }
 }
-
-/// The rejection of a request from another site.
-pub(super) const CROSS_SITE: LoginRefusal = LoginRefusal::new(
-    StatusCode::FORBIDDEN,
-    "cross_site_request",
-    "This request did not come from a page of this application. Nothing was changed. Please go back, reload \
-     the page and try again.",
-);
 
 pub(super) const X_CSRF: HeaderName = HeaderName::from_static("x-csrf");
 

@@ -3,8 +3,7 @@
 //! No event contains a secret. Events that callers can cause without a session or a completed login
 //! are rate-limited per kind.
 
-use super::csrf;
-use super::refusal::LoginRefusal;
+use super::refusal::{CROSS_SITE, LoginRefusal};
 use crate::record::SessionId;
 use crate::telemetry::may_log;
 
@@ -45,7 +44,7 @@ pub(super) fn rejected(refusal: &LoginRefusal, correlation_id: &str) {
     if !may_log("login_failed", code) {
         return;
     }
-    if code == csrf::CROSS_SITE.code {
+    if code == CROSS_SITE.code {
         tracing::info!(
             name: "cross_site_request_rejected", target: TARGET,
             code, status, reason, correlation_id, "rejected a request from another site"

@@ -8,21 +8,18 @@ use http::HeaderName;
 use tower_layer::Layer;
 use url::Url;
 
-use super::SameSite;
-use super::cookie_cipher::CookieCipher;
-use super::cookies::CookieNames;
+use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
 use super::pages::ErrorPage;
+use super::paths::{Route, RoutePaths};
+use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
-use super::routes::{Route, Routes};
 use super::service::Login;
 use super::settings::{ErrorPageRenderer, Settings};
-use super::transactions::MAX_RETURN_TO;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError, route_folder};
 use crate::issuer::{AuthorizationServer, Client};
-use crate::protocol::return_to::check_return_to;
 use crate::session::{SessionAdmin, SessionManager};
 use crate::store::{SharedStore, Store};
 
@@ -62,21 +59,18 @@ impl LoginLayer {
         let flow = Flow::new(server, client, redirect_uri)?;
         let app = default_cookie_name(&flow);
         let secure = flow.redirect_uri().scheme() == "https";
-        let routes = Routes::beside(flow.redirect_uri())?;
-        let cipher = CookieCipher {
-            key: cookie_key,
-            random: *flow.random(),
-            names: CookieNames::new(&app, secure),
-            binding: flow.binding(),
-        };
+        let paths = RoutePaths::beside(flow.redirect_uri())?;
+        let (random, binding) = (*flow.random(), flow.binding());
+        let cookies = Cookies::new(&app, secure, cookie_key.clone(), random, binding);
+        let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
         static LAYERS: AtomicU64 = AtomicU64::new(0);
         Ok(Self {
             settings: Arc::new(Settings {
                 layer: LAYERS.fetch_add(1, Ordering::Relaxed),
                 origin: flow.redirect_uri().origin().ascii_serialization(),
-                manager: Arc::new(SessionManager::new(Arc::new(flow), cipher.key.clone())),
-                cipher,
-                routes,
+                manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
+                cookies,
+                paths,
                 default_return_to: "/".to_owned(),
                 post_logout_path: None,
                 clears_site_data: false,
@@ -84,7 +78,7 @@ impl LoginLayer {
                 csrf_header: X_CSRF,
                 same_site: SameSite::default(),
                 error_page: None,
-                redemptions: Arc::default(),
+                redemptions: Arc::new(redemptions),
             }),
         })
     }
@@ -137,7 +131,7 @@ impl LoginLayer {
         if url.origin() != self.settings.flow().redirect_uri().origin() {
             return Err(invalid("its origin must be that of the redirect URI"));
         }
-        let route = self.settings.routes.find(url.path());
+        let route = self.settings.paths.find(url.path());
         if route.is_some_and(|route| route != Route::Logout) {
             return Err(invalid("it must not be another route of this layer"));
         }
@@ -178,12 +172,7 @@ impl LoginLayer {
     ///
     /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
     pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
-        let settings = &self.settings;
-        let forbidden_targets = settings.routes.forbidden_targets();
-        // The target is stored with each login, so it must fit into the transaction cookie.
-        let fits = path.len() <= MAX_RETURN_TO
-            && check_return_to(path, settings.flow().redirect_uri(), &forbidden_targets).is_some();
-        if !fits {
+        if self.settings.stored_target(path).is_none() {
             return Err(ConfigError::Url {
                 setting: "default return target",
                 value: path.to_owned(),
@@ -213,8 +202,8 @@ impl LoginLayer {
                 reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
             });
         }
-        let secure = self.settings.flow().redirect_uri().scheme() == "https";
-        Ok(self.with(|settings| settings.cipher.names = CookieNames::new(name, secure)))
+        let cookies = self.settings.cookies.clone().with_app(name);
+        Ok(self.with(|settings| settings.cookies = cookies))
     }
 
     /// Sets the maximum duration of a session, and the maximum time without a request. Default: 8
@@ -389,11 +378,6 @@ impl LoginLayer {
     #[cfg(feature = "testing")]
     pub(crate) fn manager(&self) -> &Arc<SessionManager> {
         &self.settings.manager
-    }
-
-    #[cfg(test)]
-    pub(super) fn settings(&self) -> &Settings {
-        &self.settings
     }
 
     fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {

@@ -102,78 +102,44 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
-mod body;
+mod admit;
 mod chunks;
 mod context;
-mod cookie_cipher;
 mod cookies;
 mod csrf;
 mod events;
+mod form;
 mod future;
 mod hooks;
+mod jar;
 mod layer;
 mod navigation;
 mod pages;
+mod paths;
 mod presented_cookies;
-mod redemption_limit;
-mod redemption_table;
+mod redemption_permits;
 mod redemptions;
 mod refusal;
-#[cfg(feature = "relay")]
-mod relay_access;
+mod reject;
 mod required;
 mod response;
 mod routes;
 mod service;
 mod session_cookie;
-mod session_secrets;
 mod settings;
 mod transactions;
 
 pub use crate::flow::{FlowError, FlowErrorKind};
+pub use crate::response_future::ResponseFuture;
 pub(crate) use context::LoginContext;
+pub use cookies::SameSite;
 pub use csrf::Csrf;
 pub use future::LoginFuture;
 pub use layer::LoginLayer;
 pub use pages::ErrorPage;
-pub use required::{Required, RequiredFuture, RequiredLayer};
+pub use required::{Required, RequiredLayer};
+pub(crate) use response::misconfigured;
 pub use service::Login;
-
-use response::LayerResponse;
-
-/// When browsers send the session cookie with requests that another site caused (the
-/// `SameSite` attribute).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum SameSite {
-    /// Also with navigations: a user who follows a link to the application is signed in there.
-    #[default]
-    Lax,
-    /// Never. A link from another site shows the application as to a signed-out user. After the
-    /// authorization server redirects back, the layer shows a page of this origin that continues to
-    /// the target, so that signing in still works.
-    ///
-    /// A new login ends the previous session, as with `Lax`, with one exception: if a link from
-    /// another site led to the login route, directly or by a page that needs a session, the old
-    /// cookie is replaced, but a copy of it stays valid until the session expires.
-    Strict,
-}
-
-impl SameSite {
-    fn as_str(self) -> &'static str {
-        match self {
-            Self::Lax => "Lax",
-            Self::Strict => "Strict",
-        }
-    }
-}
-
-/// Logs that the application is set up incorrectly and returns a 500 response; the request goes no
-/// further.
-pub(crate) fn misconfigured(message: &'static str) -> LayerResponse {
-    events::misconfigured(message);
-    response::text(http::StatusCode::INTERNAL_SERVER_ERROR, message)
-}
 
 #[cfg(test)]
 mod tests;

@@ -2,10 +2,10 @@
 //! beside them.
 
 use super::chunks::{MAX_CHUNKS, open_chunks};
-use super::cookie_cipher::CookieCipher;
-use super::cookies::{Jar, MAX_VALUES, SESSION};
+use super::cookies::Cookies;
+use super::jar::{Jar, MAX_VALUES, SESSION};
 use crate::record::SessionRecord;
-use crate::session::{PresentedSession, PresentedSessions};
+use crate::session::{PresentedSession, PresentedSessions, SessionSecret};
 
 /// What the session cookies of a request contain.
 #[derive(Debug, Default)]
@@ -24,7 +24,7 @@ pub(super) struct SessionCookieNames(u16);
 
 impl SessionCookieNames {
     /// The name `session` only.
-    pub(super) const WHOLE: Self = Self(1);
+    const WHOLE: Self = Self(1);
 
     fn first(count: usize) -> Self {
         match count {
@@ -55,28 +55,54 @@ impl SessionCookieNames {
     }
 }
 
+/// Reads the secrets of sessions in a store. Any other cookie under a session name is ignored.
+pub(super) fn read_secrets(jar: &Jar<'_>) -> SessionCookieContents {
+    let mut count = 0;
+    let mut secrets = Vec::new();
+    for (index, value) in jar.session_parts() {
+        count += 1;
+        if index.is_empty()
+            && secrets.len() < MAX_SESSIONS
+            && let Some(secret) = SessionSecret::parse(value)
+        {
+            secrets.push(PresentedSession::Secret(secret));
+        }
+    }
+    let has_invalid = jar.overflow() || secrets.len() < count;
+    let mut secrets = secrets.into_iter();
+    let presented = secrets.next().map(|first| PresentedSessions {
+        first,
+        others: secrets.collect(),
+    });
+    SessionCookieContents {
+        presented,
+        names: SessionCookieNames::WHOLE,
+        has_invalid,
+    }
+}
+
 /// Opens every session in the cookies, and ignores cookies that belong to none: an attacker who can
 /// plant a cookie (from a subdomain, or over http) must not be able to sign the user out.
-pub(super) fn open(cipher: &CookieCipher, jar: &Jar<'_>) -> SessionCookieContents {
+pub(super) fn open_sessions(cookies: &Cookies, jar: &Jar<'_>) -> SessionCookieContents {
     let mut parts = jar.session_parts();
     let Some(first) = parts.next() else {
         return SessionCookieContents::default();
     };
     // Fast path: one valid cookie.
     if first.0.is_empty() && parts.next().is_none() {
-        let record = open_chunks(cipher, first.1, 1);
+        let record = open_chunks(cookies, first.1, 1);
         return SessionCookieContents {
             has_invalid: record.is_none() || jar.overflow(),
             names: SessionCookieNames::WHOLE,
             presented: record.map(single_session),
         };
     }
-    ChunkAssembly::new(cipher, jar).open()
+    ChunkAssembly::new(cookies, jar).open()
 }
 
 /// Tries each combination of cookie values that may be a session.
 struct ChunkAssembly<'a> {
-    cipher: &'a CookieCipher,
+    cookies: &'a Cookies,
     /// Values by slot: the whole session, then its chunks.
     values: [Vec<&'a str>; 1 + MAX_CHUNKS],
     used: Vec<&'a str>,
@@ -87,7 +113,7 @@ struct ChunkAssembly<'a> {
 }
 
 impl<'a> ChunkAssembly<'a> {
-    fn new(cipher: &'a CookieCipher, jar: &Jar<'a>) -> Self {
+    fn new(cookies: &'a Cookies, jar: &Jar<'a>) -> Self {
         let mut values = [const { Vec::new() }; 1 + MAX_CHUNKS];
         let mut has_invalid = jar.overflow();
         for (index, value) in jar.session_parts() {
@@ -97,7 +123,7 @@ impl<'a> ChunkAssembly<'a> {
             }
         }
         Self {
-            cipher,
+            cookies,
             values,
             used: Vec::new(),
             records: Vec::new(),
@@ -150,7 +176,7 @@ impl<'a> ChunkAssembly<'a> {
         if self.records.len() == MAX_SESSIONS {
             return;
         }
-        let Some(record) = open_chunks(self.cipher, &chosen.concat(), chosen.len()) else {
+        let Some(record) = open_chunks(self.cookies, &chosen.concat(), chosen.len()) else {
             return;
         };
         self.used.extend_from_slice(chosen);
@@ -167,7 +193,7 @@ fn single_session(record: SessionRecord) -> PresentedSessions {
 }
 
 /// Returns the slot of a cookie by the part of its name after `session`: 0 is the whole session.
-pub(super) fn slot(index: &str) -> Option<usize> {
+fn slot(index: &str) -> Option<usize> {
     match index.strip_prefix('.') {
         None => Some(0),
         // One digit, as this layer writes it; anything else is not a chunk.
@@ -187,4 +213,4 @@ fn chunk_number(index: &str) -> Option<usize> {
 const MAX_ATTEMPTS: usize = MAX_VALUES + MAX_VALUES * MAX_VALUES;
 
 /// Limit on distinct sessions per request.
-pub(super) const MAX_SESSIONS: usize = 4;
+const MAX_SESSIONS: usize = 4;

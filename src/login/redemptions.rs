@@ -6,45 +6,33 @@
 //! used.
 //!
 //! The cost is bounded. Only requests with a code to redeem get here, so each entry costs its
-//! sender a token request. Concurrent token requests are [limited](super::redemption_limit) and
+//! sender a token request. Concurrent token requests are [limited](super::redemption_permits) and
 //! time out. A callback whose code was not sent leaves no entry and can be repeated. One task
 //! removes expired results.
 
 use std::future::Future;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tracing::Instrument as _;
 
-use super::redemption_limit::{RedemptionLimit, RedemptionPermit};
-use super::redemption_table::{
-    BothClocks, RedemptionEntry, RedemptionTable, RedemptionWaiters, StateDigest,
-};
-use crate::clock::{Clock, SharedClock};
+use super::chunks::SealedCookies;
+use super::redemption_permits::{RedemptionPermit, RedemptionPermits};
+use crate::clock::{BothClocks, SharedClock};
 use crate::crypto::digest::sha256;
+use crate::expiring_map::ExpiringMap;
+use crate::flow::Transaction;
 use crate::protocol::State;
 use crate::session::{LoadedSession, SignInError};
+use crate::single_flight::{NewFlight, SingleFlight};
+use crate::sync::Mutex;
 
 /// The result of a callback: a session with its cookies, or an error.
 pub(super) type RedemptionResult = Arc<Result<SignedIn, SignInError>>;
 
-/// A new session, and the names and values of its cookies.
-pub(super) type SignedIn = (LoadedSession, Vec<(String, String)>);
-
-#[derive(Debug, Default)]
-pub(super) struct RedemptionCache {
-    inner: Mutex<RedemptionCacheInner>,
-    limit: RedemptionLimit,
-}
-
-#[derive(Debug, Default)]
-struct RedemptionCacheInner {
-    table: RedemptionTable,
-    /// Removes expired results, which contain tokens, even if no other login takes place.
-    sweeper: Option<JoinHandle<()>>,
-}
+/// A new session, and its cookies.
+pub(super) type SignedIn = (LoadedSession, SealedCookies);
 
 /// The response of the cache to one more request with the same state.
 #[derive(Debug)]
@@ -56,149 +44,172 @@ pub(super) enum Redemption {
     Aborted,
 }
 
+#[derive(Debug)]
+pub(super) struct RedemptionCache {
+    flights: SingleFlight<StateDigest, RedemptionResult>,
+    finished: Arc<Mutex<FinishedRedemptions>>,
+    permits: RedemptionPermits,
+    clock: SharedClock,
+}
+
+/// The place of a redemption in the queue for permits.
+pub(super) struct PermitRequest {
+    permits: RedemptionPermits,
+    clock: SharedClock,
+    flight: NewFlight<RedemptionResult>,
+}
+
+/// A truncated digest of the state.
+type StateDigest = [u8; 16];
+
+/// Sessions and failures have separate limits: forged codes cannot evict the result of an honest
+/// login.
+#[derive(Debug)]
+struct FinishedRedemptions {
+    sessions: RedemptionResults,
+    failures: RedemptionResults,
+    /// Removes expired results, which contain tokens, even if no other login takes place.
+    sweeper: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug)]
+struct RedemptionResults {
+    results: ExpiringMap<StateDigest, RedemptionResult>,
+    /// The states whose code was sent. The lifetime of a state is measured by the wall clock, so
+    /// both clocks must have passed it: setting the clock back must not allow a code to be sent
+    /// again.
+    used: ExpiringMap<StateDigest, (), BothClocks>,
+}
+
 impl RedemptionCache {
-    /// Runs `work` for this state when a permit is free, unless it ran before or is running.
+    pub(super) fn new(clock: SharedClock) -> Self {
+        Self {
+            flights: SingleFlight::default(),
+            finished: Arc::default(),
+            permits: RedemptionPermits::default(),
+            clock,
+        }
+    }
+
+    /// Redeems the code of this state, unless that was done before or is being done.
     pub(super) async fn once<F>(
-        self: &Arc<Self>,
+        &self,
         state: &State,
-        clock: &SharedClock,
-        work: impl FnOnce(RedemptionPermit) -> F + Send + 'static,
+        redeem: impl FnOnce(PermitRequest) -> F,
     ) -> Redemption
     where
         F: Future<Output = Result<SignedIn, SignInError>> + Send + 'static,
     {
         let key = key(state);
-        let mut receiver = {
-            let mut inner = self.lock();
-            inner.table.remove_expired(BothClocks::now(&**clock));
-            match inner.table.get(&key) {
-                Some(RedemptionEntry::Done(result)) => {
-                    return Redemption::Completed(Arc::clone(result));
-                }
-                Some(RedemptionEntry::Used) => return Redemption::AlreadyRedeemed,
-                Some(RedemptionEntry::InFlight(waiters)) => waiters.subscribe(),
-                None => {
-                    let (waiters, receiver) = watch::channel(None);
-                    let waiters = Arc::new(waiters);
-                    inner.table.begin(key, Arc::clone(&waiters));
-                    let running = RunningRedemption {
-                        cache: Arc::downgrade(self),
-                        key,
-                        clock: Arc::clone(clock),
-                        ended: false,
-                    };
-                    let redemption = running.run(self.limit.clone(), waiters, work);
-                    // Events of the login belong to the span of the request that caused it.
-                    tokio::spawn(redemption.in_current_span());
-                    receiver
-                }
-            }
-        };
-        match receiver.wait_for(Option::is_some).await {
-            Ok(result) => result
-                .clone()
-                .map_or(Redemption::Aborted, Redemption::Completed),
-            Err(_) => Redemption::Aborted,
-        }
-    }
-
-    fn insert(self: &Arc<Self>, key: StateDigest, result: &RedemptionResult, clock: &SharedClock) {
-        let mut inner = self.lock();
-        if let Err(error) = result.as_ref()
-            && error.can_be_repeated()
-        {
-            inner.table.abandon(&key);
-            return;
-        }
-        let cached = Some(Arc::clone(result));
-        inner.table.end(key, cached, BothClocks::now(&**clock));
-        // Finished without being removed: its runtime was shut down.
-        if inner.sweeper.as_ref().is_none_or(JoinHandle::is_finished) {
-            let sweeper = sweep(Arc::downgrade(self), Arc::clone(clock));
-            inner.sweeper = Some(tokio::spawn(sweeper));
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RedemptionCacheInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A redemption in flight. If its task is dropped, the state counts as used.
-struct RunningRedemption {
-    cache: Weak<RedemptionCache>,
-    key: StateDigest,
-    clock: SharedClock,
-    ended: bool,
-}
-
-impl RunningRedemption {
-    async fn run<F>(
-        mut self,
-        limit: RedemptionLimit,
-        waiters: Arc<RedemptionWaiters>,
-        work: impl FnOnce(RedemptionPermit) -> F,
-    ) where
-        F: Future<Output = Result<SignedIn, SignInError>>,
-    {
-        // If all requests for this state are gone before the code was sent, other callbacks get the
-        // permit.
-        let permit = limit.acquire(&*self.clock, abandoned(&waiters)).await;
-        let result = match permit {
-            Some(permit) => work(permit).await,
-            None => Err(SignInError::Busy),
-        };
-        let result = Arc::new(result);
-        if let Some(cache) = self.cache.upgrade() {
-            cache.insert(self.key, &result, &self.clock);
-        }
-        self.ended = true;
-        waiters.send_replace(Some(result));
-    }
-}
-
-impl Drop for RunningRedemption {
-    fn drop(&mut self) {
-        if !self.ended
-            && let Some(cache) = self.cache.upgrade()
-        {
+        let (finished, clock) = (Arc::clone(&self.finished), Arc::clone(&self.clock));
+        let start = |flight| {
             let now = BothClocks::now(&*self.clock);
-            cache.lock().table.end(self.key, None, now);
+            self.finished.lock().begin(key, now)?;
+            let redemption = redeem(PermitRequest {
+                permits: self.permits.clone(),
+                clock: Arc::clone(&self.clock),
+                flight,
+            });
+            // Events of the login belong to the span of the request that caused it.
+            Ok(async move { Arc::new(redemption.await) }.in_current_span())
+        };
+        let store = move |result: &RedemptionResult| {
+            let mut redemptions = finished.lock();
+            redemptions.end(key, result, BothClocks::now(&*clock));
+            redemptions.sweep_with(&finished, clock);
+        };
+        match self.flights.join_and_store(key, start, store) {
+            Ok(waiter) => waiter
+                .outcome()
+                .await
+                .map_or(Redemption::Aborted, Redemption::Completed),
+            Err(known) => known,
         }
     }
 }
 
-/// Completes when no request waits any more.
-async fn abandoned(waiters: &RedemptionWaiters) {
-    loop {
-        waiters.closed().await;
-        if waiters.receiver_count() == 0 {
-            return;
-        }
+impl PermitRequest {
+    /// Waits for a permit, at most while a request waits for the redemption: if all of them are
+    /// gone before the code was sent, other callbacks get the permit.
+    pub(super) async fn wait(self) -> Option<RedemptionPermit> {
+        let abandoned = self.flight.abandoned();
+        self.permits.acquire(&*self.clock, abandoned).await
     }
 }
 
-async fn sweep(cache: Weak<RedemptionCache>, clock: SharedClock) {
+impl FinishedRedemptions {
+    /// Marks a state as used before its redemption begins, so that it stays used if the task is
+    /// aborted. Returns an error if the state was used before.
+    fn begin(&mut self, key: StateDigest, now: BothClocks) -> Result<(), Redemption> {
+        self.remove_expired(now);
+        for kind in [&self.sessions, &self.failures] {
+            if let Some(result) = kind.results.get(&key) {
+                return Err(Redemption::Completed(Arc::clone(result)));
+            }
+            if kind.used.get(&key).is_some() {
+                return Err(Redemption::AlreadyRedeemed);
+            }
+        }
+        self.failures.used.insert(key, (), now.after(ENTRY_TTL));
+        Ok(())
+    }
+
+    fn end(&mut self, key: StateDigest, result: &RedemptionResult, now: BothClocks) {
+        self.failures.used.remove(&key);
+        let kind = match result.as_ref() {
+            Ok(_) => &mut self.sessions,
+            Err(error) if error.can_be_repeated() => return,
+            Err(_) => &mut self.failures,
+        };
+        let until = now.monotonic.saturating_add(RESULT_TTL);
+        kind.results.insert(key, Arc::clone(result), until);
+        kind.used.insert(key, (), now.after(ENTRY_TTL));
+    }
+
+    fn remove_expired(&mut self, now: BothClocks) {
+        for kind in [&mut self.sessions, &mut self.failures] {
+            kind.results.remove_expired(now.monotonic);
+            while kind
+                .used
+                .pop_first_if(|until| until.has_passed(now))
+                .is_some()
+            {}
+        }
+    }
+
+    /// Starts the task that removes expired results, unless it is running.
+    fn sweep_with(&mut self, shared: &Arc<Mutex<Self>>, clock: SharedClock) {
+        // Finished without being removed: its runtime was shut down.
+        if self.sweeper.as_ref().is_none_or(JoinHandle::is_finished) && self.next_expiry().is_some()
+        {
+            self.sweeper = Some(tokio::spawn(sweep(Arc::downgrade(shared), clock)));
+        }
+    }
+
+    fn next_expiry(&self) -> Option<Duration> {
+        let kinds = [&self.sessions, &self.failures];
+        kinds
+            .iter()
+            .filter_map(|kind| kind.results.next_expiry())
+            .min()
+    }
+}
+
+/// Removes results as they expire, until none is left.
+async fn sweep(finished: Weak<Mutex<FinishedRedemptions>>, clock: SharedClock) {
     let next_sleep = || {
-        let cache = cache.upgrade()?;
-        cache.lock().sweep(&*clock)
+        let finished = finished.upgrade()?;
+        let mut finished = finished.lock();
+        let now = BothClocks::now(&*clock);
+        finished.remove_expired(now);
+        let next = finished.next_expiry();
+        if next.is_none() {
+            finished.sweeper = None;
+        }
+        next.map(|until| until.saturating_sub(now.monotonic))
     };
     while let Some(duration) = next_sleep() {
         clock.sleep(duration).await;
-    }
-}
-
-impl RedemptionCacheInner {
-    /// Removes expired results and returns the time until the next one expires; `None` if there are
-    /// none.
-    fn sweep(&mut self, clock: &dyn Clock) -> Option<Duration> {
-        let now = BothClocks::now(clock);
-        self.table.remove_expired(now);
-        let next = self.table.next_expiry();
-        if next.is_none() {
-            self.sweeper = None;
-        }
-        next.map(|until| until.saturating_sub(clock.monotonic()))
     }
 }
 
@@ -208,14 +219,43 @@ fn key(state: &State) -> StateDigest {
     key
 }
 
+impl Default for FinishedRedemptions {
+    fn default() -> Self {
+        let kind = || RedemptionResults {
+            results: ExpiringMap::new(MAX_RESULTS),
+            used: ExpiringMap::new(MAX_ENTRIES),
+        };
+        Self {
+            sessions: kind(),
+            failures: kind(),
+            sweeper: None,
+        }
+    }
+}
+
+/// How long a result is cached for further requests with the same code.
+const RESULT_TTL: Duration = Duration::from_secs(60);
+
+/// The lifetime of a transaction, plus the time to redeem it.
+const ENTRY_TTL: Duration = Transaction::LIFETIME.saturating_add(RESULT_TTL);
+
+/// Limit on results per kind; a session is as large as its tokens. Beyond it the oldest is dropped,
+/// and a repeated callback gets `login_used`.
+const MAX_RESULTS: usize = 1000;
+
+/// Limit on used states per kind, about 15 MB. Beyond it the oldest is dropped; its code can be
+/// sent again, which the authorization server rejects.
+const MAX_ENTRIES: usize = 100_000;
+
 #[cfg(test)]
 mod tests {
     use std::time::SystemTime;
 
+    use tokio::sync::watch;
+
     use super::*;
-    use crate::clock::Sleep;
+    use crate::clock::{Clock, Sleep};
     use crate::flow::FlowError;
-    use crate::login::redemption_table::{MAX_RESULTS, RESULT_TTL};
     use crate::protocol::authorization_response::AuthorizationResponse;
 
     /// A monotonic clock that the test sets.
@@ -238,22 +278,34 @@ mod tests {
         }
     }
 
+    impl ManualClock {
+        fn advance(&self, duration: Duration) {
+            self.0.send_modify(|now| *now += duration);
+        }
+    }
+
+    fn cache() -> (RedemptionCache, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
+        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
+        (RedemptionCache::new(shared), clock)
+    }
+
+    fn failure() -> SignInError {
+        SignInError::Flow(FlowError::from(
+            AuthorizationResponse::parse("").unwrap_err(),
+        ))
+    }
+
+    type CachedResult = Result<SignedIn, SignInError>;
+
     /// Returns a weak reference to the cached result of a failed login.
-    async fn fail(
-        cache: &Arc<RedemptionCache>,
-        clock: &SharedClock,
-        name: &str,
-    ) -> Weak<CachedResult> {
-        let error = FlowError::from(AuthorizationResponse::parse("").unwrap_err());
-        let error = SignInError::Flow(error);
-        let work = |_| async move { Err(error) };
-        match cache.once(&State::new(name), clock, work).await {
+    async fn fail(cache: &RedemptionCache, name: &str) -> Weak<CachedResult> {
+        let work = |_| async move { Err(failure()) };
+        match cache.once(&State::new(name), work).await {
             Redemption::Completed(result) => Arc::downgrade(&result),
             other => panic!("{other:?}"),
         }
     }
-
-    type CachedResult = Result<SignedIn, SignInError>;
 
     async fn run_pending_tasks() {
         for _ in 0..100 {
@@ -263,41 +315,103 @@ mod tests {
 
     #[tokio::test]
     async fn a_result_is_removed_after_a_minute_without_further_requests() {
-        let manual = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
-        let clock: SharedClock = Arc::<ManualClock>::clone(&manual);
-        let cache = Arc::new(RedemptionCache::default());
+        let (cache, clock) = cache();
         // The second time, the sweeper has ended in between.
         for _ in 0..2 {
-            let first = fail(&cache, &clock, &format!("{:?}", clock.monotonic())).await;
-            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
-            let second = fail(&cache, &clock, &format!("{:?}", clock.monotonic())).await;
+            let first = fail(&cache, &format!("{:?}", clock.monotonic())).await;
+            clock.advance(RESULT_TTL / 2);
+            let second = fail(&cache, &format!("{:?}", clock.monotonic())).await;
             run_pending_tasks().await;
             assert_eq!((first.strong_count(), second.strong_count()), (1, 1));
-            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
+            clock.advance(RESULT_TTL / 2);
             run_pending_tasks().await;
             assert_eq!((first.strong_count(), second.strong_count()), (0, 1));
-            manual.0.send_modify(|now| *now += RESULT_TTL / 2);
+            clock.advance(RESULT_TTL / 2);
             run_pending_tasks().await;
             assert_eq!(second.strong_count(), 0);
-            assert!(cache.lock().sweeper.is_none());
+            assert!(cache.finished.lock().sweeper.is_none());
         }
     }
 
     #[tokio::test]
     async fn results_are_bounded_and_states_stay_used() {
-        let clock: SharedClock = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
-        let cache = Arc::new(RedemptionCache::default());
+        let (cache, _) = cache();
         let mut cached = Vec::new();
         for n in 0..=MAX_RESULTS {
-            cached.push(fail(&cache, &clock, &n.to_string()).await);
+            cached.push(fail(&cache, &n.to_string()).await);
         }
         run_pending_tasks().await;
         let alive = |cached: &[Weak<CachedResult>]| {
             cached.iter().filter(|it| it.strong_count() > 0).count()
         };
         assert_eq!((alive(&cached[..1]), alive(&cached)), (0, MAX_RESULTS));
-        let state = State::new("0");
-        let again = cache.once(&state, &clock, |_| async { panic!("twice") });
+        let first = State::new("0");
+        let again = cache.once(&first, |_| async { panic!("twice") });
         assert!(matches!(again.await, Redemption::AlreadyRedeemed));
+    }
+
+    #[tokio::test]
+    async fn an_aborted_redemption_is_used_and_one_that_sent_nothing_is_not() {
+        let (cache, _) = cache();
+        let (aborted, busy) = (State::new("aborted"), State::new("busy"));
+        let first = cache.once(&aborted, |_| async { panic!("aborted") });
+        assert!(matches!(first.await, Redemption::Aborted));
+        let again = cache.once(&aborted, |_| async { panic!("twice") });
+        assert!(matches!(again.await, Redemption::AlreadyRedeemed));
+        for _ in 0..2 {
+            let busy = cache
+                .once(&busy, |_| async { Err(SignInError::Busy) })
+                .await;
+            assert!(matches!(busy, Redemption::Completed(_)));
+            assert_eq!(cache.finished.lock().failures.results.len(), 0);
+        }
+    }
+
+    #[test]
+    fn failures_are_bounded_and_evict_no_session() {
+        let mut finished = FinishedRedemptions::default();
+        let now = BothClocks {
+            monotonic: Duration::ZERO,
+            wall: 1_800_000_000,
+        };
+        finished
+            .sessions
+            .used
+            .insert([9; 16], (), now.after(ENTRY_TTL));
+        let failure: RedemptionResult = Arc::new(Err(failure()));
+        for n in 0..2 * MAX_ENTRIES {
+            let mut key = [0; 16];
+            key[..8].copy_from_slice(&n.to_be_bytes());
+            finished.begin(key, now).unwrap();
+            finished.end(key, &failure, now);
+        }
+        assert_eq!(finished.failures.used.len(), MAX_ENTRIES);
+        assert_eq!(finished.failures.results.len(), MAX_RESULTS);
+        assert!(finished.begin([9; 16], now).is_err());
+        finished.remove_expired(now.after(ENTRY_TTL));
+        assert!(finished.failures.used.is_empty() && finished.sessions.used.is_empty());
+        assert_eq!(finished.next_expiry(), None);
+    }
+
+    #[test]
+    fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
+        let end = ENTRY_TTL.as_secs();
+        let clocks = |monotonic, wall| BothClocks {
+            monotonic: Duration::from_secs(monotonic),
+            wall: 1_800_000_000 + wall,
+        };
+        let wall_end = i64::try_from(end).unwrap();
+        for (now, is_kept) in [
+            (clocks(end - 1, wall_end - 1), true),
+            (clocks(end, wall_end - 1), true),
+            (clocks(10 * end, 0), true),
+            (clocks(end - 1, 10 * wall_end), true),
+            (clocks(end, wall_end), false),
+        ] {
+            let mut finished = FinishedRedemptions::default();
+            finished.begin([0; 16], clocks(0, 0)).unwrap();
+            finished.end([0; 16], &Arc::new(Err(failure())), clocks(0, 0));
+            assert_eq!(finished.begin([0; 16], now).is_err(), is_kept, "{now:?}");
+        }
     }
 }

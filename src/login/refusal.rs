@@ -56,6 +56,14 @@ impl LoginRefusal {
     }
 }
 
+/// The rejection of a request from another site.
+pub(super) const CROSS_SITE: LoginRefusal = LoginRefusal::new(
+    StatusCode::FORBIDDEN,
+    "cross_site_request",
+    "This request did not come from a page of this application. Nothing was changed. Please go back, reload \
+     the page and try again.",
+);
+
 /// The response to a form of a user who is not signed in.
 pub(super) const SIGNED_OUT: LoginRefusal = {
     let mut refusal = LoginRefusal::stale(

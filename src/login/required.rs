@@ -1,18 +1,15 @@
 //! The layer for routes that need a session.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::context::LoginContext;
-use super::misconfigured;
-use super::response::LayerResponse;
+use super::response::{LayerResponse, misconfigured};
+use crate::response_future::ResponseFuture;
 use crate::session::Session;
 
 /// Requires a session; created by [`LoginLayer::required`](super::LoginLayer::required).
@@ -31,17 +28,6 @@ pub struct RequiredLayer {
 pub struct Required<S> {
     inner: S,
     layer: u64,
-}
-
-pin_project! {
-    /// The response future of [`Required`].
-    #[must_use = "futures do nothing unless polled"]
-    #[derive(Debug)]
-    pub struct RequiredFuture<F, R> {
-        #[pin]
-        inner: Option<F>,
-        response: Option<Response<R>>,
-    }
 }
 
 impl RequiredLayer {
@@ -68,7 +54,7 @@ where
 {
     type Response = Response<R>;
     type Error = S::Error;
-    type Future = RequiredFuture<S::Future, R>;
+    type Future = ResponseFuture<S::Future, R>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(cx)
@@ -76,37 +62,12 @@ where
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         match self.rejection(&request) {
-            None => RequiredFuture {
-                inner: Some(self.inner.call(request)),
-                response: None,
-            },
+            None => ResponseFuture::inner(self.inner.call(request)),
             Some(response) => {
                 // Releases the capacity that the inner service reserved in `poll_ready`.
                 self.inner = self.inner.clone();
-                RequiredFuture {
-                    inner: None,
-                    response: Some(response.map(R::from)),
-                }
+                ResponseFuture::own(response.map(R::from))
             }
-        }
-    }
-}
-
-impl<F, R, E> Future for RequiredFuture<F, R>
-where
-    F: Future<Output = Result<Response<R>, E>>,
-{
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        match this.inner.as_pin_mut() {
-            Some(inner) => inner.poll(cx),
-            // A future that is polled after completion may stay pending.
-            None => this
-                .response
-                .take()
-                .map_or(Poll::Pending, |response| Poll::Ready(Ok(response))),
         }
     }
 }

@@ -10,6 +10,7 @@ use http::header::{
 };
 use http::{HeaderValue, Response, StatusCode};
 
+use super::events;
 use crate::protocol::cache;
 
 /// A response of the layer, before its body is converted to the body type of the inner service.
@@ -69,6 +70,13 @@ pub(super) fn method_not_allowed(allowed: &'static str) -> LayerResponse {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(allowed));
     response
+}
+
+/// Logs that the application is set up incorrectly and returns a 500 response; the request goes no
+/// further.
+pub(crate) fn misconfigured(message: &'static str) -> LayerResponse {
+    events::misconfigured(message);
+    text(StatusCode::INTERNAL_SERVER_ERROR, message)
 }
 
 pub(super) fn add_cookies(headers: &mut HeaderMap, cookies: impl IntoIterator<Item = HeaderValue>) {

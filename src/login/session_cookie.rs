@@ -1,16 +1,19 @@
-//! Resolves the session of a request from its cookies.
+//! The session of a request: opened from its cookies, and written to the cookies of its response.
+
+use std::sync::Arc;
 
 use http::HeaderValue;
+use http::header::HeaderMap;
 
-use super::chunks;
-use super::cookie_cipher::CookieCipher;
-use super::cookies::{Jar, SESSION};
+use super::chunks::{self, SealedCookies};
+use super::events;
+use super::jar::Jar;
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
-use super::{events, session_secrets};
 use crate::clock::time_until;
-use crate::session::{LoadedSession, OpenedSession, PresentedSessions, SealSessionError};
+use crate::session::{LoadedSession, OpenedSession};
 use crate::store::StoreError;
+use crate::verification::Verification;
 
 /// The session of a request, and the cookies to set on its response.
 #[derive(Debug, Default)]
@@ -21,89 +24,107 @@ pub(super) struct SessionCookie {
     pub(super) names: SessionCookieNames,
 }
 
-/// The result of resolving the session cookies without I/O.
+/// What the session cookies of a request led to.
 #[derive(Debug)]
-pub(super) enum Resolved {
-    Cached(SessionCookie),
-    /// The store must be read.
-    NeedsStore(PresentedSessions, SessionCookieNames),
-}
-
-/// The cookies that a session is written to.
-#[derive(Debug)]
-pub(super) struct WrittenSessionCookies {
-    /// Their names, without prefix.
-    pub(super) names: Vec<String>,
-    pub(super) values: Vec<HeaderValue>,
+pub(super) struct OpenedCookies {
+    /// `None` if no cookie contains a session.
+    session: Option<Result<OpenedSession, StoreError>>,
+    names: SessionCookieNames,
+    has_invalid: bool,
 }
 
 impl Settings {
     /// Returns the sessions in the cookies, ended or not.
     pub(super) fn presented_sessions(&self, jar: &Jar<'_>) -> SessionCookieContents {
         match self.manager.keeps_sessions_in_store() {
-            true => session_secrets::open(jar),
-            false => presented_cookies::open(&self.cipher, jar),
+            true => presented_cookies::read_secrets(jar),
+            false => presented_cookies::open_sessions(&self.cookies, jar),
         }
     }
 
-    /// Resolves the session without I/O, if possible.
-    pub(super) fn resolve_cached(&self, jar: &Jar<'_>) -> Resolved {
-        let contents = self.presented_sessions(jar);
-        let names = contents.names;
-        match contents.presented {
-            None if !contents.has_invalid => Resolved::Cached(SessionCookie::default()),
-            None => Resolved::Cached(self.clear_invalid("invalid", jar)),
-            Some(presented) => match self.manager.cached(presented) {
-                Ok(opened) => Resolved::Cached(self.resolved(opened, names, jar)),
-                Err(presented) => Resolved::NeedsStore(presented, names),
-            },
-        }
-    }
-
-    /// Resolves the session, and reads the store if necessary.
-    pub(super) async fn resolve(&self, jar: &Jar<'_>) -> Result<SessionCookie, StoreError> {
-        match self.resolve_cached(jar) {
-            Resolved::Cached(cookie) => Ok(cookie),
-            Resolved::NeedsStore(presented, names) => {
-                let opened = self.manager.open_presented(presented).await?;
-                Ok(self.resolved(opened, names, jar))
+    /// Opens the session cookies of a request. `touch` if that counts as use of the session.
+    pub(super) fn open_cookies(
+        &self,
+        headers: &HeaderMap,
+        touch: bool,
+    ) -> Verification<OpenedCookies> {
+        let contents = self.presented_sessions(&Jar::read(headers, &self.cookies));
+        let (names, has_invalid) = (contents.names, contents.has_invalid);
+        let opened = move |session| OpenedCookies {
+            session,
+            names,
+            has_invalid,
+        };
+        let Some(presented) = contents.presented else {
+            return Verification::Ready(opened(None));
+        };
+        match self.manager.cached(presented) {
+            Ok(OpenedSession::Session(loaded)) if touch => {
+                let touched = OpenedSession::Session(self.manager.touch_cached(loaded));
+                Verification::Ready(opened(Some(Ok(touched))))
+            }
+            Ok(session) => Verification::Ready(opened(Some(Ok(session)))),
+            Err(presented) => {
+                let manager = Arc::clone(&self.manager);
+                Verification::pending(async move {
+                    opened(Some(match manager.open_presented(presented).await {
+                        Ok(OpenedSession::Session(loaded)) if touch => {
+                            Ok(OpenedSession::Session(manager.touch(loaded).await))
+                        }
+                        session => session,
+                    }))
+                })
             }
         }
     }
 
-    pub(super) fn resolved(
+    /// Opens the session of a request of one of this layer's routes.
+    pub(super) async fn session(
         &self,
-        opened: OpenedSession,
-        names: SessionCookieNames,
-        jar: &Jar<'_>,
-    ) -> SessionCookie {
-        match opened {
-            OpenedSession::Session(loaded) => SessionCookie {
+        headers: &HeaderMap,
+        touch: bool,
+    ) -> Result<SessionCookie, StoreError> {
+        let opened = self.open_cookies(headers, touch).outcome().await;
+        self.resolve(opened, headers)
+    }
+
+    /// Returns the session of a request. Cookies that do not belong to it are cleared, so that
+    /// browsers stop sending them.
+    pub(super) fn resolve(
+        &self,
+        opened: OpenedCookies,
+        headers: &HeaderMap,
+    ) -> Result<SessionCookie, StoreError> {
+        let clear_others = |names: SessionCookieNames| {
+            let jar = Jar::read(headers, &self.cookies);
+            let others = jar.session_names().filter(|name| !names.contains(name));
+            others.filter_map(|name| self.cookies.clear(name)).collect()
+        };
+        // An invalid, expired or ended session. The request continues without one.
+        let rejected = |reason| {
+            events::session_cookie_rejected(reason);
+            let names = SessionCookieNames::default();
+            let set_cookies = clear_others(names);
+            SessionCookie {
+                session: None,
+                set_cookies,
+                names,
+            }
+        };
+        let names = opened.names;
+        Ok(match opened.session.transpose()? {
+            None if opened.has_invalid => rejected("invalid"),
+            None | Some(OpenedSession::Unreadable) => SessionCookie::default(),
+            Some(OpenedSession::Ended(reason)) => rejected(reason),
+            Some(OpenedSession::Session(loaded)) => SessionCookie {
                 session: Some(loaded),
-                set_cookies: self.clear_planted(names, jar),
+                set_cookies: match opened.has_invalid {
+                    true => clear_others(names),
+                    false => Vec::new(),
+                },
                 names,
             },
-            OpenedSession::Ended(reason) => self.clear_invalid(reason, jar),
-            OpenedSession::Unreadable => SessionCookie::default(),
-        }
-    }
-
-    /// Clears cookies that are not part of the session, so that browsers stop sending them.
-    fn clear_planted(&self, names: SessionCookieNames, jar: &Jar<'_>) -> Vec<HeaderValue> {
-        let planted = jar.session_names().filter(|name| !names.contains(name));
-        planted.filter_map(|name| self.clear(name)).collect()
-    }
-
-    /// Clears the cookies of a session that is invalid, expired or ended. The request continues
-    /// without a session.
-    fn clear_invalid(&self, reason: &'static str, jar: &Jar<'_>) -> SessionCookie {
-        events::session_cookie_rejected(reason);
-        let names = jar.session_names();
-        SessionCookie {
-            session: None,
-            set_cookies: names.filter_map(|name| self.clear(name)).collect(),
-            names: SessionCookieNames::default(),
-        }
+        })
     }
 
     /// Returns the cookies to set if the browser's cookie is older than the session, otherwise
@@ -114,20 +135,14 @@ impl Settings {
         presented: SessionCookieNames,
     ) -> Vec<HeaderValue> {
         // A slow response must not restore a session that was ended or renewed in the meantime.
-        let Some(newest) = self.manager.newest_cached(loaded) else {
+        let newest = self.manager.newest_cached(loaded);
+        let Some(newest) = newest.filter(LoadedSession::wants_cookie) else {
             return Vec::new();
         };
-        if !newest.wants_cookie() {
-            return Vec::new();
-        }
-        match seal_session(&self.cipher, &newest) {
+        match chunks::seal(&self.cookies, &newest) {
             Ok(sealed) => {
-                let written = self.session_cookies(&newest, &sealed);
                 self.manager.note_sent(&newest);
-                let stale = presented.iter();
-                let stale = stale.filter(|name| !written.names.contains(name));
-                let cleared = stale.filter_map(|name| self.clear(&name));
-                written.values.into_iter().chain(cleared).collect()
+                self.session_cookies(&newest, &sealed, presented.iter())
             }
             Err(reason) => {
                 events::session_cookie_not_renewed(&reason);
@@ -136,34 +151,22 @@ impl Settings {
         }
     }
 
-    /// Returns the `Set-Cookie` values of an encrypted session.
+    /// Returns the `Set-Cookie` values that write a session, and clear those of `others` that it
+    /// does not overwrite.
     pub(super) fn session_cookies(
         &self,
         loaded: &LoadedSession,
-        sealed: &[(String, String)],
-    ) -> WrittenSessionCookies {
-        let lifetime = time_until(self.manager.latest_expiry(loaded.record()), self.now());
-        let names = &self.cipher.names;
-        let values = sealed
+        sealed: &SealedCookies,
+        others: impl Iterator<Item = String>,
+    ) -> Vec<HeaderValue> {
+        let ends_at = self.manager.latest_expiry(loaded.record());
+        let lifetime = time_until(ends_at, self.manager.now());
+        let cookies = &self.cookies;
+        let written = sealed
             .iter()
-            .filter_map(|(name, value)| {
-                names.set(&names.full(name), value, lifetime, self.same_site)
-            })
-            .collect();
-        WrittenSessionCookies {
-            names: sealed.iter().map(|(name, _)| name.clone()).collect(),
-            values,
-        }
-    }
-}
-
-/// Returns the names (without prefix) and values of the cookies of a session.
-pub(super) fn seal_session(
-    cipher: &CookieCipher,
-    loaded: &LoadedSession,
-) -> Result<Vec<(String, String)>, SealSessionError> {
-    match loaded.secret() {
-        Some(secret) => Ok(vec![(SESSION.to_owned(), secret.to_text().to_string())]),
-        None => chunks::seal(cipher, loaded.record()),
+            .filter_map(|(name, value)| cookies.set(name, value, lifetime, self.same_site));
+        let stale = others.filter(|name| !sealed.iter().any(|(written, _)| written == *name));
+        let cleared = stale.filter_map(|name| cookies.clear(&name));
+        written.chain(cleared).collect()
     }
 }

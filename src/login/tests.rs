@@ -7,8 +7,7 @@ use http_body_util::Full;
 use tower::{ServiceExt as _, service_fn};
 use tower_layer::Layer as _;
 
-use super::LoginLayer;
-use super::cookies::CookieNames;
+use super::{LoginLayer, transactions};
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::crypto::seal::Purpose;
@@ -62,17 +61,17 @@ async fn callback(layer: &LoginLayer, target: &str, error: &str) -> Response<Byt
         issuer: ISSUER.to_owned(),
         redirect_uri: REDIRECT_URI.to_owned(),
         return_to: target.to_owned(),
-        started_at: settings.now(),
+        started_at: settings.manager.now(),
         by_person: true,
         replaces: None,
         silent: true,
         max_age: None,
         acr_values: None,
     };
-    let name = CookieNames::transaction(&transaction.state);
-    let cipher = &settings.cipher;
-    let sealed = cipher.seal(Purpose::Transaction, &name, &transaction.to_bytes());
-    let cookie = format!("{}={}", cipher.names.full(&name), sealed.unwrap());
+    let name = transactions::suffix(&transaction.state);
+    let cookies = &settings.cookies;
+    let sealed = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes());
+    let cookie = format!("{}={}", cookies.name(&name), sealed.unwrap());
     let request = Request::get(format!(
         "/auth/callback?error={error}&state={error}&iss={ISSUER}"
     ))

@@ -4,9 +4,10 @@
 
 use http::HeaderValue;
 
-use super::SameSite;
-use super::cookie_cipher::CookieCipher;
-use super::cookies::{CookieNames, Jar};
+use super::cookies::{Cookies, SameSite};
+use super::jar::{Jar, TRANSACTION, TRANSACTION_ID};
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
 use crate::crypto::seal::Purpose;
 use crate::flow::Transaction;
 use crate::protocol::State;
@@ -33,20 +34,20 @@ pub(super) enum TransactionLookup {
 
 /// Finds the transaction of a callback. `now` returns the time to compare a timestamp with.
 pub(super) fn find(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     jar: &Jar<'_>,
     state: &State,
     now: impl Fn(i64) -> i64,
 ) -> TransactionLookup {
-    let name = CookieNames::transaction(state);
-    let values = jar.values(&cipher.names, &name);
+    let name = suffix(state);
+    let values = jar.values(&name);
     if values.is_empty() {
         return TransactionLookup::Missing;
     }
     // Planted values do not open.
     let mut opened = values
         .into_iter()
-        .filter_map(|value| open(cipher, &name, value, &now));
+        .filter_map(|value| open(cookies, &name, value, &now));
     match opened.find(|transaction| transaction.state == *state) {
         Some(transaction) => TransactionLookup::Found(name, Box::new(transaction)),
         None => TransactionLookup::Invalid(name),
@@ -57,22 +58,21 @@ pub(super) fn find(
 /// Invalid and expired cookies are cleared first, then logins that were not started by a user, then
 /// the oldest by the encrypted time.
 pub(super) fn add(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     jar: &Jar<'_>,
     transaction: &Transaction,
     now: impl Fn(i64) -> i64,
 ) -> Result<AddedLogin, RandomError> {
-    let name = CookieNames::transaction(&transaction.state);
-    let value = cipher.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
-    let names = &cipher.names;
+    let name = suffix(&transaction.state);
+    let value = cookies.seal(Purpose::Transaction, &name, &transaction.to_bytes())?;
 
     let mut invalid = Vec::new();
     let mut pending = Vec::new();
     for (name, value) in jar.transactions() {
-        match value.and_then(|value| Some((value, open(cipher, name, value, &now)?))) {
+        match value.and_then(|value| Some((value, open(cookies, name, value, &now)?))) {
             Some((value, transaction)) => pending.push(PendingLogin {
                 name,
-                cost: CookieNames::cost(&names.full(name), value),
+                cost: cookies.cost(name, value),
                 by_person: transaction.by_person,
                 started_at: transaction.started_at,
             }),
@@ -80,8 +80,8 @@ pub(super) fn add(
         }
     }
     pending.sort_by_key(|login| (login.by_person, login.started_at));
-    let mut bytes = CookieNames::cost(&names.full(&name), &value)
-        + pending.iter().map(|login| login.cost).sum::<usize>();
+    let mut bytes =
+        cookies.cost(&name, &value) + pending.iter().map(|login| login.cost).sum::<usize>();
     let mut evicted = 0;
     while pending.len() - evicted >= MAX_PENDING || (bytes > MAX_BYTES && evicted < pending.len()) {
         bytes -= pending[evicted].cost;
@@ -92,16 +92,11 @@ pub(super) fn add(
         .iter()
         .map(|login| login.name)
         .chain(invalid);
-    let new = names.set(
-        &names.full(&name),
-        &value,
-        Transaction::LIFETIME,
-        SameSite::Lax,
-    );
+    let new = cookies.set(&name, &value, Transaction::LIFETIME, SameSite::Lax);
     let mut remaining =
         MAX_SET_COOKIE_BYTES.saturating_sub(new.as_ref().map_or(0, HeaderValue::len));
     let cleared = removed
-        .filter_map(|name| names.clear(&names.full(name)))
+        .filter_map(|name| cookies.clear(name))
         .take_while(|cookie| {
             let rest = remaining.checked_sub(cookie.len());
             remaining = rest.unwrap_or_default();
@@ -121,13 +116,20 @@ pub(super) struct AddedLogin {
     pub(super) evicted: usize,
 }
 
+/// Returns the name of the transaction cookie of a login, without prefix. It is a digest of the
+/// state, so that it does not reveal the state.
+pub(super) fn suffix(state: &State) -> String {
+    let digest = base64url::encode(&sha256(state.expose().as_bytes()));
+    format!("{TRANSACTION}{}", &digest[..TRANSACTION_ID])
+}
+
 fn open(
-    cipher: &CookieCipher,
+    cookies: &Cookies,
     name: &str,
     value: &str,
     now: impl Fn(i64) -> i64,
 ) -> Option<Transaction> {
-    let plain = cipher.open(Purpose::Transaction, name, value)?;
+    let plain = cookies.open(Purpose::Transaction, name, value)?;
     let transaction = Transaction::from_bytes(&plain)?;
     (!transaction.expired(now(transaction.started_at))).then_some(transaction)
 }
@@ -141,6 +143,3 @@ const MAX_BYTES: usize = 3 * 1024 - 64;
 /// Limit on the `Set-Cookie` fields of a response, so that it stays below the 4 KiB header buffers
 /// of proxies. Remaining cookies are cleared with the next login.
 const MAX_SET_COOKIE_BYTES: usize = 4 * 1024 - 64;
-
-/// Limit on stored return targets; a longer one is replaced by the default.
-pub(super) const MAX_RETURN_TO: usize = 512;

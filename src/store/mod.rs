@@ -81,10 +81,10 @@
 //!
 //! # Testing a store
 //!
-//! `tests/store_suite/mod.rs` of this crate contains the contract as test functions for any store. To test your own
+//! `tests/support/store_suite.rs` of this crate contains the contract as test functions for any store. To test your own
 //! store, copy the file into the `tests` folder of your crate, implement `Subject`, and call each function from a
-//! `#[tokio::test]`. `tests/store.rs` tests [`MemoryStore`] with a manual clock, `tests/redis_store.rs` tests Redis
-//! with real time:
+//! `#[tokio::test]`. `tests/session/memory_store.rs` tests [`MemoryStore`] with a manual clock, `tests/session/redis_store.rs`
+//! tests Redis with real time:
 //!
 //! ```text
 //! struct MySubject(Arc<MyStore>);

@@ -9,7 +9,7 @@ use tower_oauth::testing::{DpopKey, DpopProof, TestServer, TokenMint};
 use tower_oauth::token::{Dpop, VerifyErrorKind};
 use tower_oauth::{Algorithm, BearerLayer};
 
-use super::{AUDIENCE, Answer, ask, good, layer};
+use super::api::{AUDIENCE, Answer, ask, good, layer};
 
 /// A client with a key.
 #[derive(Clone)]

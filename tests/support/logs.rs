@@ -1,14 +1,13 @@
 //! Records the log events of the crate as text.
 //!
 //! One subscriber for the whole process is installed before any event: `tracing` caches the interest in a callsite, which
-//! must not depend on the order of the tests.
+//! must not depend on the order of the tests. Events go to the test whose thread they happen in.
 
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, Once};
 use std::{fmt, io};
 
 use tracing::Subscriber;
-use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::fmt::format::{FormatEvent, FormatFields, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormattedFields};
@@ -19,7 +18,7 @@ use tracing_subscriber::registry::LookupSpan;
 pub struct Logs(Arc<Mutex<Vec<u8>>>);
 
 thread_local! {
-    static RECORDING: RefCell<Option<Logs>> = const { RefCell::new(None) };
+    static RECORDING: RefCell<Option<(Logs, Option<&'static str>)>> = const { RefCell::new(None) };
 }
 
 /// Installs the subscriber. Functions that create a test server call it before the first event.
@@ -30,11 +29,15 @@ pub fn listen() {
             .with_ansi(false)
             .without_time()
             .event_format(WithName)
-            .with_writer(|| ToThisThread)
-            .with_filter(dynamic_filter_fn(|_, _| {
-                RECORDING.with_borrow(Option::is_some)
-            }));
-        let subscriber = tracing_subscriber::registry().with(lines);
+            .with_writer(|| ToThisThread);
+        // A filter of the whole subscriber, since `tracing::enabled!` does not see those of a layer.
+        let is_recorded = dynamic_filter_fn(|metadata, _| {
+            RECORDING.with_borrow(|recording| match recording {
+                Some((_, only)) => only.is_none_or(|name| name == metadata.name()),
+                None => false,
+            })
+        });
+        let subscriber = tracing_subscriber::registry().with(lines).with(is_recorded);
         tracing::subscriber::set_global_default(subscriber).unwrap();
     });
 }
@@ -42,8 +45,18 @@ pub fn listen() {
 impl Logs {
     /// Records what this thread logs until the guard is dropped.
     pub fn record(&self) -> Recording {
+        self.record_by_name(None)
+    }
+
+    /// Records only the event with this name. Other events of the thread do not use up the limits on log events, which
+    /// all tests of a process share.
+    pub fn record_only(&self, name: &'static str) -> Recording {
+        self.record_by_name(Some(name))
+    }
+
+    fn record_by_name(&self, only: Option<&'static str>) -> Recording {
         listen();
-        RECORDING.set(Some(self.clone()));
+        RECORDING.set(Some((self.clone(), only)));
         Recording(())
     }
 
@@ -108,7 +121,7 @@ struct ToThisThread;
 impl io::Write for ToThisThread {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         RECORDING.with_borrow(|logs| {
-            if let Some(logs) = logs {
+            if let Some((logs, _)) = logs {
                 logs.0.lock().unwrap().extend_from_slice(bytes);
             }
         });

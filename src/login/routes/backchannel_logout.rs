@@ -4,7 +4,6 @@
 //! The caller is not a browser, so cookies are neither read nor set. A page cannot forge the
 //! request: only the signature of the logout token authenticates it.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,9 +15,10 @@ use serde_json::json;
 use tracing::Instrument as _;
 
 use crate::clock::within;
+use crate::login::events;
+use crate::login::form::{read_form, single};
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
-use crate::login::{body, events};
 use crate::session::EndSessionError;
 use crate::token::logout_token::{self, LogoutTokenError};
 
@@ -26,13 +26,13 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if parts.method != Method::POST {
         return response::method_not_allowed("POST");
     }
-    let body = pin!(body);
-    let form = body::read_form(&parts.headers, body);
+    let form = read_form(&parts.headers, body);
     let Some(form) = within(&**settings.flow().clock(), FORM_TIMEOUT, form).await else {
         return request_timeout(parts.version);
     };
     let form = form.unwrap_or_default();
-    let Some(token) = single_token(&form) else {
+    // §2.5: other parameters are ignored; a repeated token is rejected.
+    let Some(token) = single(&form, "logout_token") else {
         return reject("logout_token_missing", NO_TOKEN);
     };
     let flow = settings.flow();
@@ -58,15 +58,6 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
         Ok(Err(EndSessionError::Store(_))) | Err(_) => {
             unavailable("session_store_unavailable", RETRY_AFTER)
         }
-    }
-}
-
-/// §2.5: other parameters are ignored; a repeated token is rejected.
-fn single_token(form: &[(String, String)]) -> Option<&str> {
-    let mut tokens = form.iter().filter(|(name, _)| name == "logout_token");
-    match (tokens.next(), tokens.next()) {
-        (Some((_, token)), None) => Some(token),
-        _ => None,
     }
 }
 

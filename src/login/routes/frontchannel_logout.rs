@@ -8,8 +8,9 @@
 use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::login::cookies::Jar;
 use crate::login::events;
+use crate::login::form::single;
+use crate::login::jar::Jar;
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
@@ -23,7 +24,8 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     }
     let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
     // Each parameter must be present exactly once: `sid` is only unique within `iss`.
-    let (Some(issuer), Some(sid)) = (single(&pairs, "iss"), single(&pairs, "sid")) else {
+    let parameter = |name| single(&pairs, name).filter(|value| !value.is_empty());
+    let (Some(issuer), Some(sid)) = (parameter("iss"), parameter("sid")) else {
         return page(settings, StatusCode::BAD_REQUEST);
     };
     match end(settings, parts, issuer, sid).await {
@@ -44,7 +46,7 @@ async fn end(
     issuer: &str,
     sid: &str,
 ) -> Result<Vec<HeaderValue>, StoreError> {
-    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let jar = Jar::read(&parts.headers, &settings.cookies);
     let contents = settings.presented_sessions(&jar);
     let mut ended = false;
     // Each session separately: a planted session must not keep the named one.
@@ -76,17 +78,8 @@ async fn end(
     events::frontchannel_logout();
     Ok(jar
         .names()
-        .filter_map(|name| settings.clear(name))
+        .filter_map(|name| settings.cookies.clear(name))
         .collect())
-}
-
-/// Returns the value of a parameter that is present once and not empty.
-fn single<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
-    let mut values = pairs.iter().filter(|(other, _)| other == name);
-    match (values.next(), values.next()) {
-        (Some((_, value)), None) if !value.is_empty() => Some(value),
-        _ => None,
-    }
 }
 
 /// Returns an empty page that only the authorization server may embed (§2). It does not reveal

@@ -3,13 +3,13 @@
 use http::request::Parts;
 
 use crate::flow::{FlowErrorKind, StartRequest};
-use crate::login::cookies::Jar;
+use crate::login::cookies::SameSite;
+use crate::login::jar::Jar;
 use crate::login::navigation::{self, RequestKind};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
-use crate::login::transactions::{self, MAX_RETURN_TO};
-use crate::login::{SameSite, events};
+use crate::login::{events, transactions};
 use crate::protocol::form;
 use crate::record::SessionRef;
 
@@ -35,13 +35,11 @@ async fn start(
     mut request: StartRequest,
 ) -> Result<LayerResponse, LoginRefusal> {
     let by_person = request.by_person;
-    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let jar = Jar::read(&parts.headers, &settings.cookies);
     // A Strict cookie is sent with this request, but not with the callback.
     if settings.same_site == SameSite::Strict {
-        let cookie = settings
-            .resolve(&jar)
-            .await
-            .map_err(|error| LoginRefusal::from(&error))?;
+        let cookie = settings.session(&parts.headers, false).await;
+        let cookie = cookie.map_err(|error| LoginRefusal::from(&error))?;
         request.replaces = cookie
             .session
             .map(|loaded| SessionRef::from(&**loaded.record()));
@@ -53,8 +51,8 @@ async fn start(
         }
         refusal
     })?;
-    let now = |started_at| settings.now_for(started_at);
-    let added = transactions::add(&settings.cipher, &jar, &started.transaction, now)?;
+    let now = |started_at| settings.manager.now_for(started_at);
+    let added = transactions::add(&settings.cookies, &jar, &started.transaction, now)?;
     events::login_started(by_person, added.evicted);
     let mut response = response::redirect_to_server(&started.location);
     response::add_cookies(response.headers_mut(), added.set_cookies);
@@ -82,7 +80,7 @@ fn parse_request(settings: &Settings, parts: &Parts) -> Result<StartRequest, Log
         .map(|seconds| seconds.parse().map_err(|_| bad_parameter("max_age")))
         .transpose()?;
     Ok(StartRequest {
-        return_to: return_to(settings, &pairs).to_owned(),
+        return_to: settings.target(&pairs).to_owned(),
         by_person: navigation::is_user_activated(&parts.headers),
         login_hint: single("login_hint")?,
         prompt: single("prompt")?,
@@ -91,15 +89,6 @@ fn parse_request(settings: &Settings, parts: &Parts) -> Result<StartRequest, Log
         max_age,
         replaces: None,
     })
-}
-
-/// Returns the return target, or the default if it is missing, repeated, not acceptable or too long
-/// to store.
-fn return_to<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str {
-    settings
-        .one_return_to(pairs)
-        .filter(|target| target.len() <= MAX_RETURN_TO)
-        .unwrap_or(&settings.default_return_to)
 }
 
 const fn bad_parameter(code: &'static str) -> LoginRefusal {

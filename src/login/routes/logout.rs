@@ -4,7 +4,6 @@
 //! gets a page that asks for confirmation. The authorization server redirects back with a state,
 //! which an encrypted cookie ties to this browser.
 
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,20 +18,21 @@ use tracing::Instrument as _;
 use crate::clock::within;
 use crate::crypto::seal::Purpose;
 use crate::flow::EndSession;
-use crate::login::cookies::{Jar, LOGOUT};
+use crate::login::cookies::SameSite;
+use crate::login::form::{self, read_form};
+use crate::login::jar::{Jar, LOGOUT};
 use crate::login::navigation::{self, FieldValue, SEC_FETCH_SITE};
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
-use crate::login::transactions::MAX_RETURN_TO;
-use crate::login::{SameSite, body, events, pages};
-use crate::protocol::form;
+use crate::login::{events, pages};
+use crate::protocol::form::{encode_component, parse};
 use crate::record::SessionRecord;
 use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
-    let pairs = form::parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
+    let pairs = parse(parts.uri.query().unwrap_or_default()).unwrap_or_default();
     if parts.method == Method::POST {
         // The form must come from this application. No cookie is cleared otherwise: a form of
         // another site brings no Lax cookie, and clearing it in the response would sign the user
@@ -47,13 +47,12 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
             }
         };
         let mut pairs = pairs;
-        let body = pin!(body);
-        let form = body::read_form(&parts.headers, body);
+        let form = read_form(&parts.headers, body);
         // A form that is not received in time is ignored; the sessions have ended already.
         if let Some(Some(more)) = within(&**settings.flow().clock(), FORM_TIMEOUT, form).await {
             pairs.extend(more);
         }
-        return logout.finish(target(settings, &pairs)).await;
+        return logout.finish(settings.target(&pairs)).await;
     }
     if parts.method != Method::GET {
         return response::method_not_allowed("GET, POST");
@@ -61,7 +60,7 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     if let Some(response) = return_from_server(settings, &parts.uri, &parts.headers) {
         return response;
     }
-    let target = target(settings, &pairs);
+    let target = settings.target(&pairs);
     // A link in a page of this application, but not its prefetch, and not an image in a page.
     let is_own_link = navigation::single(&parts.headers, &SEC_FETCH_SITE)
         == FieldValue::One("same-origin")
@@ -74,10 +73,10 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
             Err(error) => settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
         };
     }
-    let jar = Jar::read(&parts.headers, &settings.cipher.names);
+    let jar = Jar::read(&parts.headers, &settings.cookies);
     // Every navigation has the Lax cookie, so without it the user is not signed in.
     if settings.same_site == SameSite::Lax {
-        match settings.resolve(&jar).await {
+        match settings.session(&parts.headers, false).await {
             // With an invalid cookie, the confirmation page is shown; the POST reports the result.
             Ok(cookie)
                 if cookie.session.is_none() && !settings.presented_sessions(&jar).has_invalid =>
@@ -92,8 +91,8 @@ pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B)
     }
     let action = format!(
         "{}?return_to={}",
-        settings.routes.logout,
-        form::encode_component(target)
+        settings.paths.logout,
+        encode_component(target)
     );
     response::html(
         StatusCode::OK,
@@ -153,7 +152,7 @@ impl EndedBrowserSession {
 
 impl<'a> PendingLogout<'a> {
     async fn begin(settings: &'a Settings, parts: &'a Parts) -> Result<Self, StoreError> {
-        let jar = Jar::read(&parts.headers, &settings.cipher.names);
+        let jar = Jar::read(&parts.headers, &settings.cookies);
         let contents = settings.presented_sessions(&jar);
         let mut logout = Self {
             settings,
@@ -220,7 +219,7 @@ impl<'a> PendingLogout<'a> {
         let keeps_state = !cookies.is_empty();
         let names = self.jar.names();
         for name in names.filter(|&name| !(keeps_state && name == LOGOUT)) {
-            cookies.extend(settings.clear(name));
+            cookies.extend(settings.cookies.clear(name));
         }
         let mut response = if self.store_failed {
             // Scripts can read this response, and no script may get a token.
@@ -253,13 +252,13 @@ async fn logout_at_server(
 ) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
-    let expected = format!("{} {} {target}", state.expose(), settings.now());
+    let expected = format!("{} {} {target}", state.expose(), settings.manager.now());
     let sealed = settings
-        .cipher
+        .cookies
         .seal(Purpose::Logout, LOGOUT, expected.as_bytes())
         .ok()?;
-    let names = &settings.cipher.names;
-    let cookie = names.set(names.logout(), &sealed, RETURN_TTL, SameSite::Lax);
+    let cookies = &settings.cookies;
+    let cookie = cookies.set(LOGOUT, &sealed, RETURN_TTL, SameSite::Lax);
     let cookie = cookie.filter(|_| end.returns_state);
     Some((end, cookie))
 }
@@ -271,17 +270,14 @@ pub(in crate::login) fn return_from_server(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Option<LayerResponse> {
-    let pairs = form::parse(uri.query()?).ok()?;
-    let mut states = pairs.iter().filter(|(name, _)| name == "state");
-    let (Some((_, state)), None) = (states.next(), states.next()) else {
-        return None;
-    };
-    let jar = Jar::read(headers, &settings.cipher.names);
+    let pairs = parse(uri.query()?).ok()?;
+    let state = form::single(&pairs, "state")?;
+    let jar = Jar::read(headers, &settings.cookies);
     let sealed = jar.one(LOGOUT)?;
-    let plain = settings.cipher.open(Purpose::Logout, LOGOUT, sealed)?;
+    let plain = settings.cookies.open(Purpose::Logout, LOGOUT, sealed)?;
     let mut parts = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
     let (expected, at, target) = (parts.next()?, parts.next()?, parts.next()?);
-    let age = settings.now().saturating_sub(at.parse().ok()?);
+    let age = settings.manager.now().saturating_sub(at.parse().ok()?);
     let in_time = u64::try_from(age).is_ok_and(|age| age < RETURN_TTL.as_secs());
     let same: bool = expected.as_bytes().ct_eq(state.as_bytes()).into();
     if !(same && in_time) {
@@ -291,15 +287,8 @@ pub(in crate::login) fn return_from_server(
         .return_to(target)
         .unwrap_or(&settings.default_return_to);
     let mut response = response::redirect(target);
-    response::add_cookies(response.headers_mut(), settings.clear(LOGOUT));
+    response::add_cookies(response.headers_mut(), settings.cookies.clear(LOGOUT));
     Some(response)
-}
-
-fn target<'a>(settings: &'a Settings, pairs: &'a [(String, String)]) -> &'a str {
-    settings
-        .one_return_to(pairs)
-        .filter(|target| target.len() <= MAX_RETURN_TO)
-        .unwrap_or(&settings.default_return_to)
 }
 
 /// Timeout for receiving the form.

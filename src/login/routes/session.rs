@@ -6,7 +6,6 @@ use http::Method;
 use http::request::Parts;
 use serde_json::{Map, Value};
 
-use crate::login::cookies::Jar;
 use crate::login::navigation::RequestKind;
 use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
@@ -20,20 +19,18 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     if parts.method != Method::GET && parts.method != Method::HEAD {
         return response::method_not_allowed("GET, HEAD");
     }
-    let jar = Jar::read(&parts.headers, &settings.cipher.names);
-    let cookie = match settings.resolve(&jar).await {
+    let allowed = settings.allows(&parts.method, &parts.headers);
+    let extend = wants_extension(parts);
+    let cookie = match settings.session(&parts.headers, allowed && extend).await {
         Ok(cookie) => cookie,
         Err(error) => return settings.reject(&parts.headers, &LoginRefusal::from(&error), None),
     };
     let mut cookies = cookie.set_cookies;
     let mut response = match cookie.session {
         // RFC 10017 §6.1.2.1: if requests need the static header, this route needs it too.
-        Some(_) if !settings.allows(&parts.method, &parts.headers) => {
-            settings.reject_cross_site(&parts.headers)
-        }
-        Some(mut loaded) => {
-            if wants_extension(parts) {
-                loaded = settings.manager.touch(loaded).await;
+        Some(_) if !allowed => settings.reject_cross_site(&parts.headers),
+        Some(loaded) => {
+            if extend {
                 cookies.extend(settings.renewed_cookies(&loaded, cookie.names));
             }
             response::json(&session_info(settings, loaded.record()))

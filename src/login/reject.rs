@@ -1,0 +1,151 @@
+//! Rejections: error pages, problem documents, and the way to the login.
+
+use http::header::{ACCEPT_LANGUAGE, HeaderMap, HeaderName, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
+use serde_json::json;
+
+use super::events;
+use super::navigation::{self, RequestKind};
+use super::pages::{self, ErrorPage};
+use super::refusal::{CROSS_SITE, LoginRefusal, SIGNED_OUT};
+use super::response::{self, LayerResponse};
+use super::settings::Settings;
+
+impl Settings {
+    /// Returns the response to a request that needs a session and has none. Only a navigation is
+    /// redirected: a script that follows a redirect to the authorization server gets an opaque CORS
+    /// failure.
+    pub(super) fn login_required(
+        &self,
+        kind: RequestKind,
+        headers: &HeaderMap,
+        original: Option<&str>,
+    ) -> LayerResponse {
+        let target = match kind {
+            RequestKind::Navigation => original,
+            // The page that the user is on, not the fragment that was requested.
+            RequestKind::Htmx => self.current_htmx_page(headers),
+            RequestKind::Form | RequestKind::Program => None,
+        };
+        let login_url = self.login_url(target.and_then(|target| self.return_to(target)));
+        if kind == RequestKind::Navigation {
+            return response::redirect(&login_url);
+        }
+        if kind == RequestKind::Form {
+            let mut response = self.reject(headers, &SIGNED_OUT, None);
+            response.headers_mut().insert(WWW_AUTHENTICATE, CHALLENGE);
+            return response;
+        }
+        let correlation_id = self.correlation_id();
+        events::login_required(&correlation_id);
+        let problem = json!({
+            "type": "about:blank",
+            "title": "Sign-in required",
+            "status": 401,
+            "code": "login_required",
+            "correlation_id": correlation_id,
+            "login_url": login_url,
+        });
+        let mut response = response::problem(StatusCode::UNAUTHORIZED, &problem);
+        let headers = response.headers_mut();
+        headers.insert(WWW_AUTHENTICATE, CHALLENGE);
+        if kind == RequestKind::Htmx
+            && let Ok(location) = HeaderValue::try_from(login_url)
+        {
+            headers.insert(HX_REDIRECT, location);
+        }
+        response
+    }
+
+    /// Returns an error response: a page for browsers, a problem document (RFC 9457) for all
+    /// others. Every rejection of this layer is sent and logged here.
+    pub(super) fn reject(
+        &self,
+        headers: &HeaderMap,
+        refusal: &LoginRefusal,
+        return_to: Option<&str>,
+    ) -> LayerResponse {
+        self.error_response(headers, refusal, return_to, None)
+    }
+
+    fn error_response(
+        &self,
+        headers: &HeaderMap,
+        refusal: &LoginRefusal,
+        return_to: Option<&str>,
+        continue_url: Option<&str>,
+    ) -> LayerResponse {
+        let correlation_id = self.correlation_id();
+        events::rejected(refusal, &correlation_id);
+        let login_url = self.login_url(return_to);
+        let mut response = if navigation::wants_html(headers) {
+            let page = ErrorPage {
+                refusal,
+                correlation_id: &correlation_id,
+                login_url: &login_url,
+                accept_language: headers
+                    .get(ACCEPT_LANGUAGE)
+                    .and_then(|value| value.to_str().ok()),
+                continue_url,
+            };
+            match &self.error_page {
+                Some(renderer) => {
+                    response::html(refusal.status, renderer.0(&page), pages::CUSTOM_PAGE_POLICY)
+                }
+                None => response::html(refusal.status, page.to_string(), pages::policy()),
+            }
+        } else {
+            let mut problem = json!({
+                "type": "about:blank",
+                "title": refusal.message,
+                "status": refusal.status.as_u16(),
+                "code": refusal.code,
+                "correlation_id": correlation_id,
+            });
+            if refusal.can_restart {
+                problem["login_url"] = login_url.into();
+            }
+            if let Some(location) = continue_url {
+                problem["location"] = location.into();
+            }
+            response::problem(refusal.status, &problem)
+        };
+        if let Some(wait) = refusal.retry_after {
+            response::retry_after(response.headers_mut(), wait);
+        }
+        response
+    }
+
+    /// Returns an error response with a link: on the page, or as `location` in the problem
+    /// document.
+    pub(super) fn reject_with_link(
+        &self,
+        headers: &HeaderMap,
+        refusal: &LoginRefusal,
+        location: &str,
+    ) -> LayerResponse {
+        self.error_response(headers, refusal, None, Some(location))
+    }
+
+    /// Rejects a request that did not come from this application.
+    pub(super) fn reject_cross_site(&self, headers: &HeaderMap) -> LayerResponse {
+        let refusal = CROSS_SITE.because(self.csrf_check().describe(headers));
+        self.reject(headers, &refusal, None)
+    }
+
+    fn current_htmx_page<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
+        let url = headers.get(HX_CURRENT_URL)?.to_str().ok()?;
+        url.strip_prefix(self.origin.as_str())
+    }
+
+    fn correlation_id(&self) -> String {
+        let bytes = self.flow().random().bytes::<8>().unwrap_or_default();
+        format!("{:016x}", u64::from_be_bytes(bytes))
+    }
+}
+
+/// A 401 needs a challenge (RFC 9110 §15.5.2). Browsers show no password prompt for an unknown
+/// scheme.
+const CHALLENGE: HeaderValue = HeaderValue::from_static("Cookie realm=\"login\"");
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
+const HX_CURRENT_URL: HeaderName = HeaderName::from_static("hx-current-url");

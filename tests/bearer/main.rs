@@ -1,0 +1,41 @@
+//! The resource server: tokens, keys, introspection, sender-constrained tokens, policies and challenges.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access_token;
+mod allocations;
+mod attacks_request;
+mod attacks_token;
+mod carriers;
+mod challenge;
+mod claims;
+mod client_authentication;
+mod credentials;
+mod discovery;
+mod dpop;
+mod grpc;
+mod introspection;
+mod issuers;
+mod key_refresh;
+mod key_set;
+mod layer;
+mod mtls;
+mod observability;
+mod policies;
+mod profiles;
+mod refusal_body;
+mod resource_metadata;
+mod static_keys;
+mod step_up;
+mod token_cache;

@@ -1,0 +1,33 @@
+//! Sessions: cookies, stores, limits, refreshes, sign-outs and hooks.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::as_conversions,
+    clippy::print_stdout,
+    missing_docs,
+    missing_debug_implementations,
+    unreachable_pub
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod app_data;
+mod attacks_session;
+mod backchannel_logout;
+mod cookie_figures;
+mod cookie_renewal;
+mod cookies;
+mod hooks;
+mod limits;
+mod logout;
+mod logout_everywhere;
+mod memory_store;
+mod memory_store_usage;
+mod model;
+mod redis_store;
+mod refresh;
+mod refresh_hostile;
+mod sign_out;
+mod stored;

@@ -1,0 +1,277 @@
+//! Tools of the test server: request log, faults, keys, token mint, clock and socket.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use tower::ServiceExt;
+use tower_oauth::Algorithm;
+use tower_oauth::testing::{
+    Browser, Endpoint, Fault, ManualClock, TestClient, TestServer, TestSigningKey, TestUser,
+};
+
+use crate::support::authorization_server::{
+    AUDIENCE, CALLBACK, CHALLENGE, VERIFIER, authorize, basic, browser, claims, code, document,
+    error, json, part, post, query, redeem, server,
+};
+
+#[tokio::test]
+async fn keys_can_be_rotated_and_removed() {
+    let server = server();
+    let kids = async || -> Vec<String> {
+        let set = document(&server, "/jwks").await;
+        let keys = set["keys"].as_array().unwrap();
+        keys.iter()
+            .map(|key| key["kid"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let first = server.key(Algorithm::Rs256);
+    assert_eq!(kids().await, [first.kid()]);
+    server.rotate_keys();
+    let second = server.key(Algorithm::Rs256);
+    assert_eq!(kids().await, [first.kid(), second.kid()]);
+    assert_eq!(part(&server.access_token().sign(), 0)["kid"], second.kid());
+    server.remove_retired_keys();
+    assert_eq!(kids().await, [second.kid()]);
+
+    let elliptic = server.key(Algorithm::Es256);
+    assert_eq!(kids().await, [second.kid(), elliptic.kid()]);
+    let added = TestSigningKey::generate(Algorithm::Es256).with_kid("added");
+    server.publish_key(&added);
+    server.remove_key(elliptic.kid());
+    assert_eq!(kids().await, [second.kid(), "added"]);
+    server.sign_with(&added);
+    let token = server
+        .access_token()
+        .with_algorithm(Algorithm::Es256)
+        .sign();
+    assert_eq!(part(&token, 0)["kid"], "added");
+    server.publish_jwk(serde_json::json!({ "kty": "oct", "k": "AA", "kid": "odd" }));
+    assert_eq!(kids().await.last().unwrap(), "odd");
+}
+
+#[tokio::test]
+async fn requests_are_recorded_and_counted_and_can_be_awaited() {
+    let server = server();
+    let waiting = {
+        let server = server.clone();
+        tokio::spawn(async move { server.wait_for(Endpoint::Token, 2).await })
+    };
+    tokio::task::yield_now().await;
+    post(&server, None, &[("grant_type", "x"), ("client_id", "cli")]).await;
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    post(&server, Some("Basic x"), &[("grant_type", "y")]).await;
+    waiting.await.unwrap();
+
+    assert_eq!(server.count(Endpoint::Token), 2);
+    assert_eq!(server.count(Endpoint::KeySet), 0);
+    let requests = server.requests();
+    assert_eq!(requests[0].endpoint(), Endpoint::Token);
+    assert_eq!(requests[0].parameter("client_id").as_deref(), Some("cli"));
+    assert_eq!(requests[1].header("authorization"), Some("Basic x"));
+    server.clear_requests();
+    assert_eq!(server.requests().len(), 0);
+}
+
+#[tokio::test]
+async fn faults_apply_until_they_are_used_up_or_cleared() {
+    let server = server();
+    let fetch = async || {
+        let request = Request::get("/jwks").body(Bytes::new()).unwrap();
+        server.back_channel().oneshot(request).await
+    };
+    server.fail_once(Endpoint::KeySet, Fault::status(503));
+    assert_eq!(fetch().await.unwrap().status(), 503);
+    assert_eq!(fetch().await.unwrap().status(), 200);
+
+    server.fail_times(Endpoint::KeySet, 2, Fault::disconnect());
+    assert!(fetch().await.is_err() && fetch().await.is_err());
+    assert_eq!(fetch().await.unwrap().status(), 200);
+
+    server.fail(Endpoint::KeySet, Fault::body("text/html", "<p>no</p>"));
+    server.fail(Endpoint::KeySet, Fault::status(502));
+    for _ in 0..3 {
+        let response = fetch().await.unwrap();
+        assert_eq!(
+            (response.status().as_u16(), response.body().as_ref()),
+            (502, &b"<p>no</p>"[..])
+        );
+    }
+    server.clear_faults(Endpoint::KeySet);
+    server.fail_once(Endpoint::KeySet, Fault::without_member("keys"));
+    assert_eq!(json(&fetch().await.unwrap()), serde_json::json!({}));
+
+    server.fail_once(Endpoint::KeySet, Fault::delay(Duration::from_secs(10)));
+    let clock = server.clock();
+    let (response, ()) = tokio::join!(fetch(), async {
+        clock.wait_for_sleepers(1).await;
+        clock.advance(Duration::from_secs(10));
+    });
+    assert_eq!(response.unwrap().status(), 200);
+    assert_eq!(
+        server.count(Endpoint::KeySet),
+        10,
+        "failed requests are counted"
+    );
+}
+
+#[tokio::test]
+async fn a_request_is_processed_even_if_its_response_is_lost() {
+    let server = server();
+    let code = code(&server).await;
+    server.fail_once(Endpoint::Token, Fault::lose_response());
+    let body = format!(
+        "grant_type=authorization_code&code={code}&code_verifier={VERIFIER}&redirect_uri={CALLBACK}"
+    );
+    let request = Request::post("/token")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("authorization", basic("shop", "shop secret:1"))
+        .body(Bytes::from(body))
+        .unwrap();
+    assert!(server.back_channel().oneshot(request).await.is_err());
+    assert_eq!(error(&redeem(&server, &code, &[]).await), "invalid_grant");
+}
+
+#[tokio::test]
+async fn faults_change_tokens_and_redirects() {
+    let server = server();
+    server.fail_once(
+        Endpoint::Token,
+        Fault::id_token(|mint| mint.with_claim("nonce", "other").without_claim("at_hash")),
+    );
+    server.fail_once(
+        Endpoint::Token,
+        Fault::access_token(|mint| mint.with_audience("https://other.example.test")),
+    );
+    server.fail_once(Endpoint::Token, Fault::member("token_type", "mac"));
+    let tokens = json(&redeem(&server, &code(&server).await, &[]).await);
+    let id = claims(tokens["id_token"].as_str().unwrap());
+    assert_eq!((&id["nonce"], id.get("at_hash")), (&"other".into(), None));
+    let access = claims(tokens["access_token"].as_str().unwrap());
+    assert_eq!(access["aud"], "https://other.example.test");
+    assert_eq!(tokens["token_type"], "mac");
+
+    // The fault applies although the sign-in page sends the redirect.
+    server.fail_once(
+        Endpoint::Authorization,
+        Fault::parameter("iss", "https://evil.example"),
+    );
+    server.fail_once(Endpoint::Authorization, Fault::without_parameter("state"));
+    let page = browser(&server).navigate(&authorize(&[])).await.unwrap();
+    let response = query(&page.sign_in("alice", "wonderland").await.unwrap());
+    assert_eq!(response["iss"], "https://evil.example");
+    assert!(response.contains_key("code") && !response.contains_key("state"));
+}
+
+#[tokio::test]
+async fn dropping_the_handle_closes_the_socket() {
+    let (server, handle) = TestServer::start("127.0.0.1:0").await.unwrap();
+    let callback = format!("{}/nowhere", server.issuer());
+    let server = server
+        .add_client(
+            TestClient::public("app")
+                .without_consent()
+                .add_redirect_uri(&callback)
+                .unwrap(),
+        )
+        .add_user(TestUser::new("alice", "wonderland"));
+    assert_eq!(server.issuer(), format!("http://{}", handle.local_addr()));
+    let url = format!(
+        "{}/authorize?response_type=code&client_id=app&redirect_uri={callback}&scope=openid\
+         &code_challenge={CHALLENGE}&code_challenge_method=S256",
+        server.issuer(),
+    );
+    let page = Browser::new().navigate(&url).await.unwrap();
+    let page = page.sign_in("alice", "wonderland").await.unwrap();
+    assert_eq!(page.status(), StatusCode::NOT_FOUND);
+    assert!(query(&page).contains_key("code"));
+
+    server.fail_once(Endpoint::KeySet, Fault::disconnect());
+    let keys = format!("{}/jwks", server.issuer());
+    assert!(Browser::new().navigate(&keys).await.is_err());
+    assert!(Browser::new().navigate(&keys).await.is_ok());
+    drop(handle);
+    assert!(Browser::new().navigate(&keys).await.is_err());
+}
+
+#[tokio::test]
+async fn the_bearer_layer_accepts_tokens_of_every_algorithm() {
+    let server = server();
+    let api = Router::new()
+        .route("/", get(async || "notes"))
+        .layer(tower_oauth::BearerLayer::jwt(&server.authorization_server(), AUDIENCE).unwrap());
+    let status = async |token: String| {
+        let request = Request::get("/").header("authorization", format!("Bearer {token}"));
+        let request = request.body(axum::body::Body::empty()).unwrap();
+        api.clone().oneshot(request).await.unwrap().status()
+    };
+    let algorithms = [
+        Algorithm::Rs256,
+        Algorithm::Ps256,
+        Algorithm::Es256,
+        Algorithm::Es384,
+        Algorithm::EdDsa,
+    ];
+    // Published before the application fetches the key set.
+    algorithms
+        .iter()
+        .for_each(|algorithm| drop(server.key(*algorithm)));
+    for algorithm in algorithms {
+        let valid = server
+            .access_token()
+            .with_audience(AUDIENCE)
+            .with_algorithm(algorithm);
+        assert_eq!(status(valid.sign()).await, StatusCode::OK, "{algorithm}");
+        for (name, invalid) in [
+            ("broken", valid.clone().with_broken_signature()),
+            ("wrong key", valid.clone().with_wrong_key()),
+            ("none", valid.clone().without_signature()),
+            (
+                "hmac",
+                valid
+                    .clone()
+                    .with_hmac(server.key(algorithm).public_jwk().to_string()),
+            ),
+            ("twice", valid.clone().add_raw_claim("aud", "\"x\"")),
+            ("infinite", valid.clone().with_raw_claim("exp", "1e400")),
+            ("raw", valid.clone().with_payload_bytes("[]")),
+            ("header", valid.clone().with_header_bytes("{}")),
+        ] {
+            assert_eq!(
+                status(invalid.sign()).await,
+                StatusCode::UNAUTHORIZED,
+                "{algorithm} {name}"
+            );
+        }
+    }
+    assert_eq!(server.count(Endpoint::KeySet), 1);
+}
+
+#[tokio::test]
+async fn two_servers_have_different_keys() {
+    let (first, second) = (server(), server());
+    assert_ne!(
+        first.key(Algorithm::Rs256).kid(),
+        second.key(Algorithm::Rs256).kid()
+    );
+}
+
+#[tokio::test]
+async fn a_ticking_clock_follows_the_system_clock_and_can_be_advanced() {
+    use tower_oauth::clock::Clock;
+
+    let clock = ManualClock::ticking();
+    let now = clock.unix_seconds();
+    let system = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    assert!(now.abs_diff(i64::try_from(system).unwrap()) <= 1);
+    let sleep = clock.sleep(Duration::from_secs(3600));
+    let (_, ()) = tokio::join!(sleep, async {
+        clock.wait_for_sleepers(1).await;
+        clock.advance(Duration::from_secs(3600));
+    });
+    assert!(clock.unix_seconds() >= now + 3600);
+    assert_eq!(clock.sleepers(), 0);
+}
