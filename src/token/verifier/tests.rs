@@ -116,9 +116,9 @@ async fn an_opaque_token_without_a_request_is_introspected_unless_it_is_sender_c
     let verifier = introspection(&server);
     let combined = Verifier::jwt_or_opaque(jwt(&server), verifier.clone());
     let bound = json!({ "jkt": "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" });
-    let bound = good(&server).with_claim("cnf", bound).sign();
+    let bound = good(&server).with_claim("cnf", bound).opaque();
     for (name, token, expect) in [
-        ("active", good(&server).sign(), None),
+        ("active", good(&server).opaque(), None),
         ("bound to a key", bound, Some(VerifyErrorKind::Bound)),
         (
             "unknown",
