@@ -68,7 +68,6 @@ mod shared;
 mod sign_in;
 mod stored;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub use crate::flow::{UserInfo, UserInfoError};

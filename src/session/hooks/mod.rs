@@ -4,7 +4,6 @@ mod ended;
 mod login;
 mod refresh;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub use ended::{EndReason, EndedSession};
