@@ -13,6 +13,7 @@ mod hmac;
 mod jwk;
 mod jws;
 mod key_file;
+mod key_material;
 pub(crate) mod key_text;
 mod pem;
 mod private_key;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::jwk::{KeyMaterial, read_material, read_rsa};
+use super::key_material::{KeyMaterial, read_material, read_rsa};
 use super::private_key::PrivateMaterial;
 use super::signer::Signer;
 use super::{Algorithm, KeyKind, PublicKey, base64url};

@@ -9,7 +9,7 @@ use aws_lc_rs::signature::{
 };
 
 use super::Algorithm;
-use super::jwk::KeyMaterial;
+use super::key_material::KeyMaterial;
 
 /// A public key prepared for one algorithm.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 
 use super::Algorithm;
 use super::base64url;
-use super::jwk::KeyMaterial;
+use super::key_material::KeyMaterial;
 
 /// A public key checked for one algorithm. The verifiers of the provider are not `Sync`, so one is created for each
 /// signature.
