@@ -1,6 +1,8 @@
 //! Payloads: each claim has the value that an independent JSON parser finds, and is within its range.
 #![no_main]
 
+use std::time::UNIX_EPOCH;
+
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
@@ -23,7 +25,8 @@ fuzz_target!(|data: &[u8]| {
     ] {
         assert_eq!(read.is_some(), sent.is_some());
         if let (Some(read), Some(sent)) = (read, sent) {
-            assert!((0..=253_402_300_799).contains(&read), "{read}");
+            let read = read.duration_since(UNIX_EPOCH).unwrap().as_secs();
+            assert!(read <= 253_402_300_799, "{read}");
             assert!((read as f64 - sent).abs() <= 1.0, "{read} {sent}");
         }
     }

@@ -1,18 +1,16 @@
 //! The result of authentication in the request extensions, for the layers, extractors and handlers inside of a
 //! `BearerLayer`.
 
-use std::any::{Any, type_name};
-use std::fmt;
+use std::any::type_name;
 use std::sync::Arc;
 
 use http::{Extensions, Request, Response};
-use serde::de::DeserializeOwned;
 
 use super::challenge::ChallengeParams;
+use super::claims_type::ClaimsType;
 use super::policy::Policy;
 use super::refusal::Refusal;
 use super::response::RequestHead;
-use crate::protocol::Claims;
 use crate::protocol::credentials::{PresentedToken, Scheme};
 use crate::telemetry::may_log;
 use crate::token::{TokenInfo, VerifiedToken, VerifyErrorKind};
@@ -179,74 +177,62 @@ impl Refusal {
     }
 }
 
-/// What depends on the type of the claims in the `VerifiedToken` of a layer.
-pub(super) struct ClaimsType {
-    insert: InsertTokenFn,
-    /// Returns the claims of the inserted token.
-    claims: fn(&Extensions) -> Option<&dyn Any>,
-    remove: fn(&mut Extensions),
-}
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+    use http::header::{CONTENT_TYPE, WWW_AUTHENTICATE};
 
-type InsertTokenFn =
-    fn(&mut Extensions, &Arc<TokenInfo>, PresentedToken, i64) -> Result<(), VerifyErrorKind>;
+    use super::*;
+    use crate::protocol::challenge::Realm;
 
-impl ClaimsType {
-    /// The claims as they were verified.
-    pub(super) const PLAIN: &'static Self = &Self {
-        insert: |extensions, token_info, presented, now| {
-            let claims = Arc::clone(&token_info.claims);
-            let token_info = Arc::clone(token_info);
-            extensions.insert(VerifiedToken::new(token_info, claims, presented, now));
-            Ok(())
-        },
-        claims: claims_of::<Claims>,
-        remove: remove::<Claims>,
-    };
-
-    /// The claims as a type of the application.
-    pub(super) fn of<T: DeserializeOwned + Send + Sync + 'static>() -> &'static Self {
-        const {
-            &Self {
-                insert: |extensions, token_info, presented, now| {
-                    let claims = token_info
-                        .cache
-                        .converted(|| deserialize::<T>(&token_info.claims))?;
-                    let token_info = Arc::clone(token_info);
-                    extensions.insert(VerifiedToken::new(token_info, claims, presented, now));
-                    Ok(())
-                },
-                claims: claims_of::<T>,
-                remove: remove::<T>,
-            }
+    #[test]
+    fn a_service_responds_like_the_layer_around_it() {
+        let scope = || Refusal::InsufficientScope {
+            required: "read".to_owned(),
+        };
+        let mut request = Request::new(());
+        let alone: Response<String> = scope().respond_to(&request);
+        let mut challenge = ChallengeParams::default();
+        challenge.realm = Realm::new("orders").unwrap();
+        let challenge = Arc::new(challenge);
+        AuthState::insert_anonymous(request.extensions_mut(), &challenge, ClaimsType::PLAIN);
+        let inside: Response<String> = scope().respond_to(&request);
+        for (response, realm) in [(alone, "api"), (inside, "orders")] {
+            assert_eq!(response.status(), StatusCode::FORBIDDEN);
+            assert_eq!(
+                response.headers()[WWW_AUTHENTICATE],
+                format!(
+                    "Bearer realm=\"{realm}\", error=\"insufficient_scope\", \
+                     error_description=\"the access token lacks a required scope\", scope=\"read\""
+                )
+            );
+            assert!(response.extensions().get::<Refusal>().is_some());
         }
     }
-}
 
-fn claims_of<C: Send + Sync + 'static>(extensions: &Extensions) -> Option<&dyn Any> {
-    let token = extensions.get::<VerifiedToken<C>>()?;
-    Some(token.claims())
-}
-
-fn remove<C: Send + Sync + 'static>(extensions: &mut Extensions) {
-    extensions.remove::<VerifiedToken<C>>();
-}
-
-fn deserialize<T: DeserializeOwned>(claims: &Claims) -> Result<T, VerifyErrorKind> {
-    claims.deserialize().map_err(|error| {
-        // The text of the error would contain personal data from the claim.
-        let column = error.column();
-        tracing::debug!(
-            name: "claims_not_deserialized",
-            target: "tower_oauth::bearer",
-            column,
-            "the claims cannot be deserialized as the application's type"
-        );
-        VerifyErrorKind::CustomClaims
-    })
-}
-
-impl fmt::Debug for ClaimsType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ClaimsType")
+    #[test]
+    fn values_of_the_application_cannot_break_the_header_fields() {
+        let mut request = Request::post("/").body(()).unwrap();
+        let grpc = http::HeaderValue::from_static("application/grpc");
+        request.headers_mut().insert(CONTENT_TYPE, grpc);
+        for refusal in [
+            Refusal::Policy {
+                description: "a\"b",
+            },
+            Refusal::Policy {
+                description: "caf\u{e9}%",
+            },
+            Refusal::InsufficientScope {
+                required: "a\", realm=\"b".to_owned(),
+            },
+            Refusal::MissingLayer("caf\u{e9}\n"),
+        ] {
+            let response: Response<()> = refusal.clone().respond_to(&request);
+            let text = format!("{:?}", response.headers());
+            assert!(
+                !text.contains("a\\\"") && !text.contains("caf"),
+                "{refusal:?}: {text}"
+            );
+        }
     }
 }

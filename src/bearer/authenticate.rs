@@ -8,8 +8,7 @@ use tracing::Instrument as _;
 
 use super::auth_state::AuthState;
 use super::refusal::Refusal;
-use super::response_headers::{DPOP_NONCE, ResponseHeaders};
-use super::settings::Settings;
+use super::settings::{DPOP_NONCE, ResponseHeaders, Settings};
 use crate::clock::Now;
 use crate::protocol::cache;
 use crate::protocol::credentials::{self, Credentials, InvalidCredentials, PresentedToken, Scheme};
@@ -51,17 +50,15 @@ pub(super) fn authenticate(
         CacheLookup::Miss(tag) => settings.verifier.verify_at(presented.token(), tag, &now),
     };
     match verification {
-        Verification::Ready(token_info) => {
-            let now = now.unix_seconds(&settings.clock);
-            accept(settings, head, presented, token_info, now)
-        }
+        Verification::Ready(token_info) => accept(settings, head, presented, token_info, &now),
         Verification::Pending(verification) => {
             let settings = Arc::clone(settings);
             let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
             Verification::pending(async move {
                 let token_info = verification.instrument(span).await;
-                let now = Now::new(&settings.clock).unix_seconds(&settings.clock);
-                let accepted = accept(&settings, head, presented, token_info, now);
+                // The request waited, so the clock is read again.
+                let now = Now::new(&settings.clock);
+                let accepted = accept(&settings, head, presented, token_info, &now);
                 accepted.outcome().await
             })
         }
@@ -125,7 +122,7 @@ fn accept(
     mut head: Parts,
     presented: PresentedToken,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
-    now: i64,
+    now: &Now<'_>,
 ) -> Verification<Authenticated> {
     let scheme = Some(presented.scheme);
     let mut headers = ResponseHeaders::of_token(settings, presented.is_elsewhere());
@@ -161,7 +158,7 @@ fn check_request(
     head: &mut Parts,
     presented: PresentedToken,
     token_info: Arc<TokenInfo>,
-    now: i64,
+    now: &Now<'_>,
 ) -> Result<Option<PendingReplayCheck>, Refusal> {
     let bindings = &settings.bindings;
     if bindings.has_unreadable_certificate(&token_info, &head.headers, &head.extensions) {
@@ -173,6 +170,7 @@ fn check_request(
         uri: &head.uri,
         headers: &head.headers,
         extensions: &head.extensions,
+        now,
     };
     let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
     let replay = bindings.check(&token_info, &parts).map_err(invalid)?;
@@ -182,7 +180,7 @@ fn check_request(
         settings.claims_type,
         token_info,
         presented,
-        now,
+        now.unix_seconds(&settings.clock),
     )
     .map_err(invalid)?;
     settings.strip_credentials(&mut head.headers);

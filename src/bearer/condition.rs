@@ -198,3 +198,89 @@ impl fmt::Display for RequiredAuthentication {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::bearer::policy::Policy;
+    use crate::protocol::claims::RegisteredClaims;
+    use crate::protocol::credentials::PresentedToken;
+    use crate::protocol::json::parse_object;
+    use crate::token::VerifiedToken;
+
+    fn token(json: &str) -> VerifiedToken {
+        let registered = RegisteredClaims::read(&parse_object(json.as_bytes()).unwrap()).unwrap();
+        let claims = Arc::new(Claims::new(json.into(), registered));
+        let token_info = TokenInfo {
+            claims: Arc::clone(&claims),
+            scopes: None,
+            confirmation: None,
+            cache: Default::default(),
+        };
+        let presented = PresentedToken::bare(http::HeaderValue::from_static("token"));
+        VerifiedToken::new(Arc::new(token_info), claims, presented, 1000)
+    }
+
+    #[test]
+    fn a_refusal_states_what_is_required_and_authentication_is_checked_last() {
+        let policy = Policy::any_of_all(["a b", "c"])
+            .unwrap()
+            .and_role("roles", "clerk")
+            .unwrap()
+            .and_acr(["phrh", "phr"])
+            .unwrap()
+            .and_max_age(Duration::from_secs(300))
+            .unwrap()
+            .and_max_age(Duration::from_secs(600))
+            .unwrap();
+        assert_eq!(
+            policy.to_string(),
+            "scope a b or c; role clerk in roles; acr phrh or phr; authentication at most 300 seconds ago"
+        );
+        let step_up =
+            "a more recent or stronger authentication is required: acr phrh phr, max_age 300";
+        for (claims, expected) in [
+            (r#"{"scope":"a"}"#, "the scope \"a b\" is required"),
+            (
+                r#"{"scope":"c"}"#,
+                "a policy is not met: the access token lacks a required role",
+            ),
+            (r#"{"scope":"c","roles":"clerk"}"#, step_up),
+            (
+                r#"{"scope":"c","roles":"clerk","acr":"phr","auth_time":669}"#,
+                step_up,
+            ),
+            (
+                r#"{"scope":"c","roles":"clerk","acr":"phr","auth_time":670}"#,
+                "",
+            ),
+        ] {
+            let token = token(claims);
+            // The result of a condition is cached with the token.
+            for _ in 0..2 {
+                let refusal = policy.check(&token).err();
+                let refusal = refusal.map(|one| one.to_string()).unwrap_or_default();
+                assert_eq!(refusal, expected, "{claims}");
+            }
+        }
+        assert!(policy.and_acr(["phr"]).is_err());
+    }
+
+    #[test]
+    fn results_of_more_roles_than_can_be_cached_are_never_confused() {
+        let roles: Vec<_> = (0..150).map(|number| format!("role{number}")).collect();
+        let policies: Vec<_> = roles
+            .iter()
+            .map(|role| Policy::role("roles", role).unwrap())
+            .collect();
+        let odd: Vec<_> = roles.iter().skip(1).step_by(2).collect();
+        let token = token(&format!(r#"{{"roles":{odd:?}}}"#));
+        for _ in 0..3 {
+            for (number, policy) in policies.iter().enumerate() {
+                assert_eq!(policy.check(&token).is_ok(), number % 2 == 1, "{number}");
+            }
+        }
+    }
+}

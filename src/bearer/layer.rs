@@ -8,8 +8,8 @@ use http::{Request, Response};
 use serde::de::DeserializeOwned;
 use tower_layer::Layer;
 
-use super::auth_state::ClaimsType;
 use super::challenge::{RefusalHook, RefusedRequest};
+use super::claims_type::ClaimsType;
 use super::refusal::Refusal;
 use super::service::Bearer;
 use super::settings::Settings;

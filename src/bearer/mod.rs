@@ -123,6 +123,7 @@ mod auth_state;
 mod authenticate;
 mod challenge;
 mod claim_headers;
+mod claims_type;
 mod condition;
 mod form_token;
 mod guard;
@@ -134,7 +135,6 @@ mod policy;
 mod refusal;
 mod refusal_body;
 mod response;
-mod response_headers;
 mod scope;
 mod service;
 mod settings;
@@ -165,3 +165,6 @@ pub use token_source::TokenSource;
 
 pub use crate::response_future::ResponseFuture;
 pub use crate::token::{CertificateFormat, ClientCertificate, Mtls};
+
+#[cfg(test)]
+mod tests;

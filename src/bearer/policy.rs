@@ -90,11 +90,7 @@ impl Policy {
         })
     }
 
-    /// Requires a condition on the claims, without any scope; see [`and_claim`](Self::and_claim).
-    ///
-    /// # Errors
-    ///
-    /// As [`and_claim`](Self::and_claim).
+    /// Requires a condition on the claims, without any scope; see [`and_claim`](Self::and_claim), also for errors.
     pub fn claim<C: Send + Sync + 'static>(
         description: &'static str,
         check: impl Fn(&C) -> bool + Send + Sync + 'static,
@@ -102,11 +98,7 @@ impl Policy {
         Self::empty().and_claim(description, check)
     }
 
-    /// Requires a role, without any scope; see [`and_role`](Self::and_role).
-    ///
-    /// # Errors
-    ///
-    /// As [`and_role`](Self::and_role).
+    /// Requires a role, without any scope; see [`and_role`](Self::and_role), also for errors.
     pub fn role(from: impl Into<ScopeClaim>, role: &str) -> Result<Self, ConfigError> {
         Self::empty().and_role(from, role)
     }
@@ -148,20 +140,12 @@ impl Policy {
         Ok(self)
     }
 
-    /// Requires an authentication context class, without any scope; see [`and_acr`](Self::and_acr).
-    ///
-    /// # Errors
-    ///
-    /// As [`and_acr`](Self::and_acr).
+    /// Requires an authentication context class, without any scope; see [`and_acr`](Self::and_acr), also for errors.
     pub fn acr<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, ConfigError> {
         Self::empty().and_acr(values)
     }
 
-    /// Requires a recent authentication, without any scope; see [`and_max_age`](Self::and_max_age).
-    ///
-    /// # Errors
-    ///
-    /// As [`and_max_age`](Self::and_max_age).
+    /// Requires a recent authentication, without any scope; see [`and_max_age`](Self::and_max_age), also for errors.
     pub fn max_age(max_age: Duration) -> Result<Self, ConfigError> {
         Self::empty().and_max_age(max_age)
     }

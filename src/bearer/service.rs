@@ -11,8 +11,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::authenticate::{Authenticated, authenticate};
-use super::response_headers::ResponseHeaders;
-use super::settings::Settings;
+use super::settings::{ResponseHeaders, Settings};
 use crate::response_future::ResponseFuture;
 use crate::verification::{PendingVerification, Verification};
 

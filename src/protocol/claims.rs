@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 
@@ -22,7 +23,8 @@ pub struct Claims {
     registered: RegisteredClaims,
 }
 
-/// The registered claims (RFC 7519 §4.1, RFC 9068 §2.2). Each has the required type if present.
+/// The registered claims (RFC 7519 §4.1, RFC 9068 §2.2). Those that decide whether a token is valid have the required
+/// type if present.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RegisteredClaims {
     pub(crate) issuer: Option<SharedText>,
@@ -35,11 +37,11 @@ pub(crate) struct RegisteredClaims {
     pub(crate) client_id: Option<SharedText>,
     /// `scope`, if it is a string (RFC 9068 §2.2.3). Any other type grants no scopes.
     pub(crate) scope: ScopeSet,
+    /// `auth_time` and `acr` (RFC 9470 §6.1). A value of another type counts as absent.
+    pub(crate) auth_time: Option<i64>,
+    pub(crate) acr: Option<SharedText>,
     /// Whether a provider-specific claim marks a client-credentials token.
     pub(crate) client_only: bool,
-    /// `acr` and `auth_time` (RFC 9470 §6.1). A value of another type counts as absent.
-    pub(crate) acr: Option<SharedText>,
-    pub(crate) auth_time: Option<i64>,
 }
 
 impl RegisteredClaims {
@@ -75,9 +77,9 @@ impl RegisteredClaims {
                 .and_then(Json::as_str)
                 .map(scope)
                 .unwrap_or_default(),
-            client_only: false,
-            acr: payload.member("acr").and_then(Json::as_str).map(&share),
             auth_time: seconds(payload.member("auth_time"), f64::floor).unwrap_or_default(),
+            acr: text("acr").unwrap_or_default(),
+            client_only: false,
         })
     }
 }
@@ -113,6 +115,11 @@ pub(crate) fn seconds(
     // In range, so the cast is exact.
     #[allow(clippy::as_conversions, clippy::cast_possible_truncation)]
     Ok(Some(round(number) as i64))
+}
+
+/// Converts a `NumericDate`, which is in the range that [`seconds`] accepts.
+fn system_time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
 }
 
 impl Claims {
@@ -158,19 +165,19 @@ impl Claims {
         self.registered.audience.iter().map(|one| &**one)
     }
 
-    /// Returns `exp`: the expiration time, in seconds since the Unix epoch.
-    pub fn expires_at(&self) -> Option<i64> {
-        self.registered.expires_at
+    /// Returns `exp`: the expiration time, rounded down to whole seconds.
+    pub fn expires_at(&self) -> Option<SystemTime> {
+        self.registered.expires_at.map(system_time)
     }
 
-    /// Returns `iat`: the time of issue, in seconds since the Unix epoch.
-    pub fn issued_at(&self) -> Option<i64> {
-        self.registered.issued_at
+    /// Returns `iat`: the time of issue, rounded down to whole seconds.
+    pub fn issued_at(&self) -> Option<SystemTime> {
+        self.registered.issued_at.map(system_time)
     }
 
-    /// Returns `nbf`: the time before which the token is not valid, in seconds since the Unix epoch.
-    pub fn not_before(&self) -> Option<i64> {
-        self.registered.not_before
+    /// Returns `nbf`: the time before which the token is not valid, rounded up to whole seconds.
+    pub fn not_before(&self) -> Option<SystemTime> {
+        self.registered.not_before.map(system_time)
     }
 
     /// Returns `jti`: the unique identifier of the token.
@@ -223,7 +230,7 @@ impl fmt::Debug for Claims {
         f.debug_struct("Claims")
             .field("issuer", &self.issuer())
             .field("client_id", &self.client_id())
-            .field("expires_at", &self.expires_at())
+            .field("expires_at", &self.registered.expires_at)
             .finish_non_exhaustive()
     }
 }

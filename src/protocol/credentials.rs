@@ -32,6 +32,16 @@ pub(crate) struct PresentedToken {
 }
 
 impl PresentedToken {
+    /// Creates the credentials of a token that did not come with a request.
+    pub(crate) fn without_request(token: &str) -> Result<Self, InvalidCredentials> {
+        let value = HeaderValue::try_from(token).map_err(|_| InvalidCredentials)?;
+        let presented = Self::bare(value);
+        match presented.is_token68() {
+            true => Ok(presented),
+            false => Err(InvalidCredentials),
+        }
+    }
+
     pub(crate) fn token(&self) -> &str {
         // A `token68` is ASCII, and anything else is rejected.
         std::str::from_utf8(self.bytes()).unwrap_or_default()

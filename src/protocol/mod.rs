@@ -32,7 +32,7 @@ pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
 pub use oauth_error::OAuthErrorCode;
 pub use request_target::AmbiguousPath;
-pub use scope::{InvalidScope, ScopeSet};
+pub use scope::{InvalidScope, ScopeSet, Scopes};
 pub use secret::{
     AccessToken, AuthorizationCode, ClientSecret, CodeVerifier, IdToken, Nonce, RefreshToken, State,
 };

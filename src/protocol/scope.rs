@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::str::FromStr;
 
 use super::shared_text::{SharedText, allocated};
 
-/// Error of [`ScopeSet::parse`]: a scope value has a quote, a backslash, a control character or a character
+/// Error of [`ScopeSet::parse`] and [`FromStr`]: a scope value has a quote, a backslash, a control character or a character
 /// outside ASCII (RFC 6749 §3.3).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid scope {value:?}")]
@@ -32,6 +33,11 @@ impl InvalidScope {
 /// assert_eq!(scopes.to_string(), "openid notes:read");
 /// assert!(scopes.contains("notes:read") && !scopes.contains("notes"));
 /// assert!(ScopeSet::parse("a\"b").is_err());
+///
+/// let scopes: ScopeSet = "notes:read notes:write".parse()?;
+/// for scope in &scopes {
+///     assert!(scope.starts_with("notes:"));
+/// }
 /// # Ok::<(), tower_oauth::protocol::InvalidScope>(())
 /// ```
 #[derive(Clone)]
@@ -132,12 +138,15 @@ impl ScopeSet {
     }
 
     /// Returns the values in the order of first occurrence.
-    pub fn iter(&self) -> impl Iterator<Item = &str> {
+    pub fn iter(&self) -> Scopes<'_> {
         let (text, list): (&str, &[Box<str>]) = match &self.0 {
             Values::Spaced(text) => (text, &[]),
             Values::Listed(list) => ("", list),
         };
-        spaced(text).chain(list.iter().map(AsRef::as_ref))
+        Scopes {
+            spaced: text.split(' '),
+            listed: list.iter(),
+        }
     }
 
     /// Returns whether the set is empty.
@@ -154,6 +163,40 @@ impl ScopeSet {
                 values + allocated(list.capacity() * size_of::<Box<str>>())
             }
         }
+    }
+}
+
+/// The iterator over the values of a [`ScopeSet`].
+#[derive(Clone, Debug)]
+pub struct Scopes<'a> {
+    spaced: std::str::Split<'a, char>,
+    listed: std::slice::Iter<'a, Box<str>>,
+}
+
+impl<'a> Iterator for Scopes<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let spaced = self.spaced.find(|value| !value.is_empty());
+        spaced.or_else(|| self.listed.next().map(AsRef::as_ref))
+    }
+}
+
+impl<'a> IntoIterator for &'a ScopeSet {
+    type Item = &'a str;
+    type IntoIter = Scopes<'a>;
+
+    fn into_iter(self) -> Scopes<'a> {
+        self.iter()
+    }
+}
+
+/// Equivalent to [`ScopeSet::parse`].
+impl FromStr for ScopeSet {
+    type Err = InvalidScope;
+
+    fn from_str(list: &str) -> Result<Self, InvalidScope> {
+        Self::parse(list)
     }
 }
 
@@ -213,7 +256,8 @@ mod tests {
         #[test]
         fn parse_and_print_are_inverse(values in prop::collection::vec("[!#-\\[\\]-~]{1,12}", 0..6)) {
             let set = ScopeSet::parse(&values.join(" ")).unwrap();
-            prop_assert_eq!(&ScopeSet::parse(&set.to_string()).unwrap(), &set);
+            prop_assert_eq!(&set.to_string().parse::<ScopeSet>().unwrap(), &set);
+            prop_assert!(set.into_iter().eq(set.iter()));
             prop_assert!(values.iter().all(|value| set.contains(value)));
         }
 

@@ -112,7 +112,7 @@ impl SessionRecord {
 
     /// Returns `iat` of the ID token of the login, by the clock of the authorization server.
     pub(crate) fn issued_at(&self) -> i64 {
-        self.claims.issued_at().unwrap_or(i64::MIN)
+        self.claims.registered().issued_at.unwrap_or(i64::MIN)
     }
 
     /// Returns `sid`, which is unique within the issuer.

@@ -1,8 +1,10 @@
 //! Where sessions are kept, and the operations on one of them: load, save and end.
 
+use super::denylist::WatermarkScope;
 use super::events;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
+use crate::clock::BothClocks;
 use crate::record::{SessionId, SessionRecord, SessionRef};
 use crate::store::{SharedStore, StoreError};
 
@@ -123,10 +125,9 @@ impl SessionManager {
     pub(super) async fn end_by_id(&self, id: &SessionId) -> Result<(), StoreError> {
         match &self.backend {
             SessionBackend::Cookie => {
-                let clock = self.flow.clock().as_ref();
+                let now = BothClocks::now(&**self.flow.clock());
                 let denylist = &self.local.denylist;
-                let raised = denylist.insert_id(id, clock, self.max_lifetime());
-                raised.into_iter().for_each(events::watermark_raised);
+                self.warn_about_watermark(denylist.insert_id(id, now, self.max_lifetime()));
                 self.local.latest.take(id);
                 Ok(())
             }
@@ -186,9 +187,16 @@ impl SessionManager {
 
     /// Rejects the session in this process from now on.
     pub(super) fn deny(&self, session: &SessionRef) {
-        let clock = self.flow.clock().as_ref();
+        let now = BothClocks::now(&**self.flow.clock());
         let denylist = &self.local.denylist;
-        let raised = denylist.insert(session, clock, self.max_lifetime());
-        raised.into_iter().for_each(events::watermark_raised);
+        self.warn_about_watermark(denylist.insert(session, now, self.max_lifetime()));
+    }
+
+    fn warn_about_watermark(&self, raised: Option<WatermarkScope>) {
+        if let Some(raised) = raised
+            && self.warning_is_due("denylist_watermark_raised", "")
+        {
+            events::watermark_raised(raised);
+        }
     }
 }

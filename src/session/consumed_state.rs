@@ -6,8 +6,6 @@
 //! authorization server has rejected the code, there is nothing left to protect: the entry expires soon, and
 //! each process keeps few of these.
 
-use std::collections::VecDeque;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,18 +22,6 @@ use crate::store::{Expect, Key, Put, StoreError};
 pub(crate) struct ConsumedState {
     /// Key and version of the entry. `None` without a store.
     entry: Option<(Key, u64)>,
-}
-
-/// Unexpired entries whose codes were rejected, the oldest first.
-#[derive(Debug, Default)]
-pub(super) struct RejectedStates(Mutex<VecDeque<RejectedState>>);
-
-#[derive(Debug)]
-struct RejectedState {
-    key: Key,
-    version: u64,
-    /// Monotonic time.
-    ends_at: Duration,
 }
 
 impl SessionManager {
@@ -72,29 +58,9 @@ impl SessionManager {
         let Ok(Put::Stored(version)) = put else {
             return;
         };
-        let rejected = RejectedState {
-            key,
-            version,
-            ends_at: now.saturating_add(REJECTED_TTL),
-        };
-        if let Some(oldest) = self.local.rejected_states.add(rejected, now) {
-            let expect = Expect::Version(oldest.version);
-            let _ = store.remove(&oldest.key, expect).await;
-        }
-    }
-}
-
-impl RejectedStates {
-    /// Returns the entry that must be removed for this one, if there are too many.
-    fn add(&self, entry: RejectedState, now: Duration) -> Option<RejectedState> {
-        let mut rejected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        while rejected.front().is_some_and(|oldest| oldest.ends_at <= now) {
-            rejected.pop_front();
-        }
-        rejected.push_back(entry);
-        match rejected.len() > MAX_REJECTED {
-            true => rejected.pop_front(),
-            false => None,
+        let rejected = &self.local.rejected_states;
+        if let Some((oldest, version)) = rejected.add(key, version, now, REJECTED_TTL) {
+            let _ = store.remove(&oldest, Expect::Version(version)).await;
         }
     }
 }
@@ -108,33 +74,3 @@ const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
 /// Prevents a second token request if a double click arrives at another replica.
 const REJECTED_TTL: Duration = Duration::from_secs(30);
-
-/// The maximum number of entries with rejected codes of one process. Beyond it the oldest is removed, so that
-/// forged codes occupy a fixed part of the store.
-const MAX_REJECTED: usize = 256;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_process_keeps_a_bounded_number_of_rejected_states_and_removes_the_oldest() {
-        let rejected = RejectedStates::default();
-        let entry = |n: usize, now: u64| RejectedState {
-            key: Key::new("state", &n.to_string()),
-            version: 1,
-            ends_at: Duration::from_secs(now) + REJECTED_TTL,
-        };
-        for n in 0..MAX_REJECTED {
-            assert!(rejected.add(entry(n, 0), Duration::ZERO).is_none());
-        }
-        let oldest = rejected.add(entry(MAX_REJECTED, 1), Duration::from_secs(1));
-        assert_eq!(oldest.map(|one| one.key), Some(Key::new("state", "0")));
-        // Expired entries need no removal.
-        assert!(
-            rejected
-                .add(entry(7, 30), Duration::from_secs(30))
-                .is_none()
-        );
-    }
-}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::flow::{FlowError, UserInfoError};
+use crate::store::StoreError;
 
 /// The error of [`Session::access_token`](crate::Session::access_token), [`refresh`](crate::Session::refresh)
 /// and [`userinfo`](crate::Session::userinfo).
@@ -38,3 +39,38 @@ pub enum SessionError {
     #[error(transparent)]
     UserInfo(#[from] UserInfoError),
 }
+
+impl SessionError {
+    /// The session is kept, and the operation can be repeated in a second.
+    pub(super) fn busy(reason: &str) -> Self {
+        Self::Unavailable {
+            reason: reason.to_owned(),
+            retry_after: RETRY_AFTER,
+        }
+    }
+
+    pub(super) fn store(error: StoreError) -> Self {
+        Self::busy(&error.to_string())
+    }
+
+    /// Returns when to try again, or zero if that is unknown.
+    pub(super) fn retry_after(&self) -> Duration {
+        match self {
+            Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } => {
+                *retry_after
+            }
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// Returns the same error with another retry delay.
+    pub(super) fn with_retry_after(mut self, delay: Duration) -> Self {
+        if let Self::Unavailable { retry_after, .. } | Self::Refused { retry_after, .. } = &mut self
+        {
+            *retry_after = delay;
+        }
+        self
+    }
+}
+
+const RETRY_AFTER: Duration = Duration::from_secs(1);

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refresh::RefreshWaiter;
+use super::refresh::state::RefreshWaiter;
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
@@ -243,7 +243,7 @@ impl Session {
         let session = self.clone();
         self.0.manager.is_cookie_only().then_some(async move {
             let clock = Arc::clone(session.0.manager.flow().clock());
-            let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.wait()).await;
+            let outcome = within(&*clock, RESPONSE_TIMEOUT, waiter.outcome()).await;
             if let Some(Some(Ok(newest))) = outcome {
                 session.adopt(newest);
             }

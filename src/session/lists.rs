@@ -46,17 +46,11 @@ impl SessionManager {
         for surplus in &added.surplus {
             self.end_replaced(surplus, record).await?;
         }
-        if added.is_full {
-            self.warn_about_shared_sid();
-        }
-        Ok(())
-    }
-
-    /// The session is then only in the index of its user, so a logout token must name the user to end it.
-    fn warn_about_shared_sid(&self) {
-        if self.local.shared_sids.is_due(self.flow.clock().as_ref()) {
+        // The session is then only in the index of its user, so a logout token must name the user to end it.
+        if added.is_full && self.warning_is_due("sid_is_shared", "") {
             events::sid_is_shared();
         }
+        Ok(())
     }
 
     /// Reports whether the session is in the index of its user.

@@ -67,8 +67,7 @@ impl SessionManager {
         let record = loaded.map(|loaded| Arc::clone(loaded.record())).or(record);
         let revoked_generation = record.as_ref().map(|record| record.generation());
         let retried = self.end_later(id, presented, revoked_generation, reason);
-        let clock = self.flow.clock().as_ref();
-        if self.local.pending_ends_logged.is_due(clock) {
+        if self.warning_is_due("session_end_pending", "") {
             events::end_pending(&error, retried);
         }
         let Some(record) = record else {

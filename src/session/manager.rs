@@ -1,20 +1,13 @@
 //! All session operations of a login layer: configuration and the state of this process.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::backend::SessionBackend;
-use super::clock_rollback::RollbackGuard;
-use super::consumed_state::RejectedStates;
-use super::denylist::Denylist;
 use super::hooks::Hooks;
-use super::last_use::LastUses;
-use super::latest::LatestRecords;
 use super::lists::MAX_PER_USER;
-use super::pending_ends::PendingEnds;
-use super::refresh::Refreshes;
-use crate::clock::{Clock, MAX_CLOCK_SKEW, time_until};
+use super::local_state::LocalState;
+use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{self, Purpose};
 use crate::flow::Flow;
@@ -44,34 +37,6 @@ pub(super) enum UnsealError {
     Unreadable,
     /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
     Foreign,
-}
-
-/// The state of this process.
-#[derive(Debug, Default)]
-pub(super) struct LocalState {
-    pub(super) denylist: Denylist,
-    pub(super) pending_ends: PendingEnds,
-    pub(super) shared_sids: LogLimit,
-    pub(super) pending_ends_logged: LogLimit,
-    pub(super) latest: LatestRecords,
-    pub(super) rollback_guard: RollbackGuard,
-    pub(super) refreshes: Refreshes,
-    pub(super) rejected_states: RejectedStates,
-    pub(super) last_uses: LastUses,
-}
-
-/// Limits how often a warning is logged that a caller can cause.
-#[derive(Debug, Default)]
-pub(super) struct LogLimit(AtomicU64);
-
-impl LogLimit {
-    /// Reports whether the warning is due, which is at most once a minute.
-    pub(super) fn is_due(&self, clock: &dyn Clock) -> bool {
-        let now = clock.monotonic().as_secs().saturating_add(1);
-        let due = |last: u64| (last == 0 || now >= last.saturating_add(60)).then_some(now);
-        let order = Ordering::Relaxed;
-        self.0.fetch_update(order, order, due).is_ok()
-    }
 }
 
 impl SessionManager {
@@ -182,6 +147,12 @@ impl SessionManager {
     /// Returns how long an end marker is kept: the session may have been created just before.
     pub(super) fn max_lifetime(&self) -> Duration {
         self.absolute.saturating_add(MAX_CLOCK_SKEW)
+    }
+
+    /// Reports whether a warning about a lasting condition is due, which is at most once a minute.
+    pub(super) fn warning_is_due(&self, event: &'static str, detail: &'static str) -> bool {
+        let now = self.flow.clock().monotonic();
+        self.local.log_limits.allows(event, detail, now)
     }
 
     pub(super) fn random(&self) -> Random {

@@ -6,6 +6,7 @@ use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
 use super::verified::TokenInfo;
+use crate::clock::Now;
 use crate::protocol::credentials::{PresentedToken, Scheme};
 
 /// The proofs of possession that a layer checks; none by default.
@@ -24,6 +25,7 @@ pub(crate) struct RequestParts<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) extensions: &'a Extensions,
+    pub(crate) now: &'a Now<'a>,
 }
 
 impl Bindings {

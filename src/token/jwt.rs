@@ -10,7 +10,7 @@ use super::jws::{Rules, Signed, UnverifiedToken, check_times};
 use super::profile::TokenProfile;
 use super::profile_advice::ProfileAdvice;
 use super::scope_mapping::{ClaimMapping, ScopeClaim, ScopeMapping};
-use super::verified::TokenInfo;
+use super::verified::{TokenInfo, VerifiedToken};
 use crate::ConfigError;
 use crate::clock::Now;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
@@ -176,6 +176,47 @@ impl JwtVerifier {
         }
         self.settings_mut().max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
         Ok(self)
+    }
+
+    /// Validates a token that did not arrive in a request, such as one in a message of a queue or a WebSocket.
+    ///
+    /// Waits at most 2 seconds if a key has to be fetched. The result is not cached: if tokens arrive repeatedly, convert
+    /// this verifier into a [`Verifier`](super::Verifier) and call [`Verifier::verify`](super::Verifier::verify).
+    ///
+    /// ```
+    /// use tower_oauth::VerifiedToken;
+    /// use tower_oauth::token::{JwtVerifier, VerifyErrorKind};
+    ///
+    /// /// Returns the user of a message, or `None` if the message has to be dropped.
+    /// async fn user_of(verifier: &JwtVerifier, token: &str) -> Result<Option<String>, String> {
+    ///     match verifier.verify(token).await {
+    ///         Ok(token) if token.scopes().contains("orders:write") => {
+    ///             Ok(token.subject().map(str::to_owned))
+    ///         }
+    ///         Ok(_) => Ok(None),
+    ///         // The token was not validated: deliver the message again later.
+    ///         Err(error) if error.kind() == VerifyErrorKind::Unavailable => Err(error.to_string()),
+    ///         Err(_) => Ok(None),
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Not checked
+    ///
+    /// Scopes, and revocation before `exp`. Nor is it checked that the sender of the message is the client of the token:
+    /// sender-constrained tokens are rejected, since their proof of possession is part of a request.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyErrorKind::Unavailable`] if the keys could not be fetched, [`VerifyErrorKind::Bound`] if the token is
+    /// sender-constrained (`cnf`), and the other kinds if the token is not valid.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let verification = self.verify_at(token, &Now::new(self.server().clock()));
+        VerifiedToken::without_request(
+            verification.outcome().await?,
+            token,
+            &**self.server().clock(),
+        )
     }
 
     /// Layers share the settings, so they are copied on write.

@@ -3,10 +3,11 @@
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::cache::CacheData;
-use crate::clock::{Clock, unix_seconds};
+use super::error::{VerifyError, VerifyErrorKind};
+use crate::clock::{Clock, time_until, unix_seconds};
 use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::PresentedToken;
 use crate::protocol::shared_text::allocated;
@@ -113,8 +114,8 @@ impl<C> VerifiedToken<C> {
         self.token_info.scopes()
     }
 
-    /// Returns `exp`, in whole seconds since the Unix epoch.
-    pub fn expires_at(&self) -> Option<i64> {
+    /// Returns `exp`, rounded down to whole seconds.
+    pub fn expires_at(&self) -> Option<SystemTime> {
         self.token_info.claims.expires_at()
     }
 
@@ -124,8 +125,8 @@ impl<C> VerifiedToken<C> {
     /// A WebSocket or an event stream outlives the request that it was authorized by; use
     /// [`expired`](Self::expired) to end it in time.
     pub fn remaining(&self, clock: &dyn Clock) -> Option<Duration> {
-        let left = self.expires_at()?.saturating_sub(unix_seconds(clock));
-        Some(Duration::from_secs(u64::try_from(left).unwrap_or(0)))
+        let expires_at = self.token_info.claims.registered().expires_at?;
+        Some(time_until(expires_at, unix_seconds(clock)))
     }
 
     /// Completes when the token expires. Never completes if the token has no expiration time.
@@ -179,6 +180,31 @@ impl<C> VerifiedToken<C> {
     /// Returns the access token of this request, to forward it to another service that accepts it.
     pub fn access_token(&self) -> &str {
         self.presented.token()
+    }
+}
+
+impl VerifiedToken {
+    /// Creates the result for a token that did not come with a request.
+    ///
+    /// The proof of possession of a sender-constrained token is part of a request (RFC 9449 §7.2, RFC 8705 §3), so
+    /// such a token is rejected. Otherwise a thief could use it wherever no proof is checked.
+    pub(super) fn without_request(
+        token_info: Arc<TokenInfo>,
+        token: &str,
+        clock: &dyn Clock,
+    ) -> Result<Self, VerifyError> {
+        if token_info.confirmation.is_some() {
+            return Err(VerifyErrorKind::Bound.into());
+        }
+        let presented =
+            PresentedToken::without_request(token).map_err(|_| VerifyErrorKind::Malformed)?;
+        let claims = Arc::clone(&token_info.claims);
+        Ok(Self::new(
+            token_info,
+            claims,
+            presented,
+            unix_seconds(clock),
+        ))
     }
 }
 

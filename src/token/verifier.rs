@@ -10,7 +10,7 @@ use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
 use super::lookup::IssuerLookup;
-use super::verified::TokenInfo;
+use super::verified::{TokenInfo, VerifiedToken};
 use crate::ConfigError;
 use crate::clock::{Now, SharedClock};
 use crate::crypto::{CacheTag, base64url};
@@ -178,13 +178,53 @@ impl Verifier {
         IssuerLookup::new(allow, lookup).into()
     }
 
+    /// Validates a token that did not arrive in a request, such as one in a message of a queue or a WebSocket.
+    ///
+    /// Uses the cache of this verifier, which its clones share. Waits for keys, an issuer lookup or an introspection
+    /// request if one is required, at most 5 seconds for each.
+    ///
+    /// ```
+    /// use tower_oauth::AuthorizationServer;
+    /// use tower_oauth::token::{JwtVerifier, Verifier};
+    ///
+    /// let server = AuthorizationServer::new("https://id.example.com")?;
+    /// let verifier = Verifier::from(JwtVerifier::new(&server, "https://api.example.com")?);
+    ///
+    /// /// Returns whether the sender of a message may place orders.
+    /// async fn may_order(verifier: &Verifier, token: &str) -> bool {
+    ///     let token = verifier.verify(token).await;
+    ///     token.is_ok_and(|token| token.scopes().contains("orders:write"))
+    /// }
+    /// # Ok::<(), tower_oauth::ConfigError>(())
+    /// ```
+    ///
+    /// # Not checked
+    ///
+    /// As for [`JwtVerifier::verify`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`JwtVerifier::verify`].
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let verification = self.cached_or_verify(token);
+        VerifiedToken::without_request(verification.outcome().await?, token, &**self.clock())
+    }
+
+    fn cached_or_verify(&self, token: &str) -> Verification<Result<Arc<TokenInfo>, VerifyError>> {
+        let now = Now::new(self.clock());
+        match self.lookup_cached(token.as_bytes(), &now) {
+            CacheLookup::Hit(token_info) => Verification::Ready(Ok(token_info)),
+            CacheLookup::Miss(tag) => self.verify_at(token, tag, &now),
+        }
+    }
+
     /// Returns the clock that the times of tokens are compared with.
-    pub(crate) fn clock(&self) -> SharedClock {
+    pub(crate) fn clock(&self) -> &SharedClock {
         match &self.strategy {
-            Strategy::Jwt(verifier) => Arc::clone(verifier.server().clock()),
-            Strategy::Issuers(issuers) => Arc::clone(issuers.clock()),
-            Strategy::Lookup(lookup) => Arc::clone(lookup.clock()),
-            Strategy::Introspection(verifier) => Arc::clone(verifier.clock()),
+            Strategy::Jwt(verifier) => verifier.server().clock(),
+            Strategy::Issuers(issuers) => issuers.clock(),
+            Strategy::Lookup(lookup) => lookup.clock(),
+            Strategy::Introspection(verifier) => verifier.clock(),
             Strategy::ByShape(both) => both.jwt.clock(),
         }
     }

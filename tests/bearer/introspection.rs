@@ -3,7 +3,7 @@
 mod cache;
 mod saturation;
 
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::routing::get;
@@ -60,7 +60,9 @@ async fn an_active_token_is_accepted_with_the_claims_of_the_response() {
             token.subject(),
             token.client_id(),
             token.issuer(),
-            token.expires_at(),
+            token
+                .expires_at()
+                .map(|at| at.duration_since(UNIX_EPOCH).unwrap().as_secs()),
             token.scopes(),
         )
     });

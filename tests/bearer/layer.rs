@@ -7,7 +7,7 @@ use std::future::{Ready, ready};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum::Router;
 use axum::body::Body;
@@ -411,7 +411,9 @@ async fn the_verified_token_is_in_the_request_extensions() {
         Ok::<_, Infallible>(Response::new(format!(
             "{:?} {:?}",
             token.subject(),
-            token.expires_at()
+            token
+                .expires_at()
+                .map(|at| at.duration_since(UNIX_EPOCH).unwrap().as_secs())
         )))
     });
     let answer = soon(

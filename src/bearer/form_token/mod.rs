@@ -2,6 +2,7 @@
 
 mod reading;
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,14 +13,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
+use http_body_util::Limited;
 use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ConfigError;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{Clock, SystemClock};
 use crate::protocol::cache;
-use reading::{FormReader, add_authorization, may_have_token, reject};
+use reading::{FormReader, Settings, add_authorization, may_have_token, reject};
 
 /// The maximum and default length of a form. Forms with a token are small, and the body is buffered.
 const MAX_FORM: usize = 64 * 1024;
@@ -72,14 +74,6 @@ const MAX_READ_TIMEOUT: Duration = Duration::from_secs(300);
 #[must_use]
 pub struct FormTokenLayer {
     settings: Settings,
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
-    limit: usize,
-    read_timeout: Duration,
-    clock: SharedClock,
-    protects_caches: bool,
 }
 
 impl FormTokenLayer {
@@ -157,6 +151,7 @@ impl<S, B, R> Service<Request<B>> for ReadFormToken<S>
 where
     S: Service<Request<B>, Response = Response<R>> + Clone,
     B: Body + From<Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
     R: Default,
 {
     type Response = Response<R>;
@@ -180,16 +175,17 @@ where
         // Only the service that was polled ready may be called; the clone replaces it.
         let next = self.inner.clone();
         let service = std::mem::replace(&mut self.inner, next);
-        let (parts, body) = request.into_parts();
-        let reader = FormReader {
-            body: Box::pin(body),
-            buffer: Vec::new(),
-            settings: self.settings.clone(),
-            timer: None,
-            call: Some((service, parts)),
-        };
+        let (head, body) = request.into_parts();
         FormTokenFuture {
-            state: State::Reading { reader },
+            state: State::Reading {
+                body: Limited::new(body, self.settings.limit),
+                reader: FormReader {
+                    buffer: Vec::new(),
+                    settings: self.settings.clone(),
+                    timer: None,
+                    call: Some((service, head)),
+                },
+            },
         }
     }
 }
@@ -208,7 +204,7 @@ pin_project! {
 pin_project! {
     #[project = StateProjection]
     enum State<S, B, F> {
-        Reading { reader: FormReader<S, B> },
+        Reading { #[pin] body: Limited<B>, reader: FormReader<S> },
         Forwarded { #[pin] inner: F, is_private: bool },
     }
 }
@@ -217,6 +213,7 @@ impl<S, B, R> Future for FormTokenFuture<S, B>
 where
     S: Service<Request<B>, Response = Response<R>>,
     B: Body + From<Bytes>,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
     R: Default,
 {
     type Output = Result<Response<R>, S::Error>;
@@ -232,19 +229,20 @@ where
                     }
                     return Poll::Ready(Ok(response));
                 }
-                StateProjection::Reading { reader } => {
-                    let end = ready!(reader.poll_end(cx));
-                    let Some((mut service, mut parts)) = reader.call.take() else {
-                        // Polled after completion.
+                StateProjection::Reading { body, reader } => {
+                    let end = ready!(reader.poll_end(body, cx));
+                    let Some((mut service, mut head)) = reader.call.take() else {
+                        // A future that is polled after completion may stay pending.
                         return Poll::Pending;
                     };
                     if let Err(status) = end {
-                        return Poll::Ready(Ok(reject(status, parts.version)));
+                        let response = reject(status, head.version);
+                        return Poll::Ready(Ok(response.map(|()| R::default())));
                     }
-                    let has_token = add_authorization(&reader.buffer, &mut parts.headers);
-                    let body = Bytes::from(std::mem::take(&mut reader.buffer));
+                    let has_token = add_authorization(&reader.buffer, &mut head.headers);
+                    let form = Bytes::from(std::mem::take(&mut reader.buffer));
                     State::Forwarded {
-                        inner: service.call(Request::from_parts(parts, B::from(body))),
+                        inner: service.call(Request::from_parts(head, B::from(form))),
                         is_private: has_token && reader.settings.protects_caches,
                     }
                 }

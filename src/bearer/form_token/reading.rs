@@ -1,32 +1,48 @@
 //! Buffers a form within the limits, and extracts its token.
 
+use std::error::Error;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use bytes::Buf as _;
+use bytes::{Buf as _, BufMut as _};
 use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
 use http_body::Body;
+use http_body_util::{LengthLimitError, Limited};
 
-use super::Settings;
-use crate::clock::Sleep;
+use crate::clock::{SharedClock, Sleep};
 use crate::protocol::form;
 
+#[derive(Clone, Debug)]
+pub(super) struct Settings {
+    pub(super) limit: usize,
+    pub(super) read_timeout: Duration,
+    pub(super) clock: SharedClock,
+    pub(super) protects_caches: bool,
+}
+
 /// Reads a form for a call of the inner service.
-pub(super) struct FormReader<S, B> {
-    // Boxed, because a body may not be `Unpin`.
-    pub(super) body: Pin<Box<B>>,
+pub(super) struct FormReader<S> {
     pub(super) buffer: Vec<u8>,
     pub(super) settings: Settings,
     /// Starts when the body is first pending.
     pub(super) timer: Option<Sleep>,
-    pub(super) call: Option<(S, http::request::Parts)>,
+    pub(super) call: Option<(S, Parts)>,
 }
 
-impl<S, B: Body> FormReader<S, B> {
+impl<S> FormReader<S> {
     /// Reads the body to its end, or returns the status of the rejection.
-    pub(super) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
-        if let Poll::Ready(end) = self.poll_body(cx) {
+    pub(super) fn poll_end<B: Body>(
+        &mut self,
+        body: Pin<&mut Limited<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StatusCode>>
+    where
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if let Poll::Ready(end) = self.poll_body(body, cx) {
             return Poll::Ready(end);
         }
         let Settings {
@@ -39,28 +55,27 @@ impl<S, B: Body> FormReader<S, B> {
         ended.map(|()| Err(StatusCode::REQUEST_TIMEOUT))
     }
 
-    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), StatusCode>> {
-        while let Some(frame) = ready!(self.body.as_mut().poll_frame(cx)) {
-            let Ok(frame) = frame else {
-                return Poll::Ready(Err(StatusCode::BAD_REQUEST));
-            };
-            let mut data = match frame.into_data() {
-                Ok(data) if data.has_remaining() => data,
+    fn poll_body<B: Body>(
+        &mut self,
+        mut body: Pin<&mut Limited<B>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), StatusCode>>
+    where
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        while let Some(frame) = ready!(body.as_mut().poll_frame(cx)) {
+            let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+                true => StatusCode::PAYLOAD_TOO_LARGE,
+                false => StatusCode::BAD_REQUEST,
+            })?;
+            match frame.into_data() {
+                Ok(data) if data.has_remaining() => self.buffer.put(data),
                 // A body can have any number of empty frames ready, which do not count towards the limit of size.
                 // Yielding between them lets the timeout elapse.
                 _ => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-            };
-            if data.remaining() > self.settings.limit - self.buffer.len() {
-                return Poll::Ready(Err(StatusCode::PAYLOAD_TOO_LARGE));
-            }
-            while data.has_remaining() {
-                let chunk = data.chunk();
-                let length = chunk.len();
-                self.buffer.extend_from_slice(chunk);
-                data.advance(length);
             }
         }
         Poll::Ready(Ok(()))
@@ -68,14 +83,14 @@ impl<S, B: Body> FormReader<S, B> {
 }
 
 /// Creates the response to a form that was not read to its end.
-pub(super) fn reject<R: Default>(status: StatusCode, version: Version) -> Response<R> {
+pub(super) fn reject(status: StatusCode, version: Version) -> Response<()> {
     tracing::debug!(
         name: "form_rejected",
         target: "tower_oauth::bearer",
         %status,
         "rejected a form that was too long, interrupted or too slow"
     );
-    let mut response = Response::new(R::default());
+    let mut response = Response::new(());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));

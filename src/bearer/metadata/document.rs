@@ -74,13 +74,14 @@ impl ResourceMetadata {
         };
         let mut members = Map::new();
         members.insert("resource".to_owned(), resource.into());
-        let metadata = Self {
+        let header = Value::from(vec!["header"]);
+        members.insert("bearer_methods_supported".to_owned(), header);
+        Ok(Self {
             resource: resource.into(),
             path_at: origin.len(),
             url: format!("{origin}{WELL_KNOWN}{rest}").into(),
             members,
-        };
-        Ok(metadata.with_bearer_methods([super::BearerMethod::Header]))
+        })
     }
 
     /// Adds an authorization server whose tokens are accepted. Clients need at least one.

@@ -8,16 +8,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_REQUEST_METHOD, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
 };
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::ResourceMetadata;
-use super::document::WELL_KNOWN;
-use super::order::{PassedMetadataLayer, WarnOnce, matches_address};
+use super::document::{ResourceMetadata, WELL_KNOWN};
+use super::request::{PassedMetadataLayer, WarnOnce, is_plain, matches_address};
 use crate::bearer::auth_state::AuthState;
 use crate::response_future::ResponseFuture;
 use crate::token::original_uri;
@@ -71,6 +70,8 @@ const MAX_AGE: Duration = Duration::from_secs(3600);
 #[derive(Clone)]
 pub struct ResourceMetadataLayer {
     documents: Arc<[Document]>,
+    /// Whether the first document is also served at the path without a suffix.
+    root_fallback: bool,
     cache_control: HeaderValue,
     warning: WarnOnce,
 }
@@ -87,6 +88,7 @@ impl ResourceMetadataLayer {
     pub fn new(metadata: ResourceMetadata) -> Self {
         let layer = Self {
             documents: Arc::new([]),
+            root_fallback: false,
             cache_control: HeaderValue::from_static("no-cache"),
             warning: WarnOnce::default(),
         };
@@ -96,9 +98,18 @@ impl ResourceMetadataLayer {
     /// Adds the document of another resource on the same host. It replaces a document with the same path.
     #[must_use]
     #[allow(clippy::needless_pass_by_value)]
-    pub fn add_resource(self, metadata: ResourceMetadata) -> Self {
-        let json = metadata.to_json();
-        self.add(metadata.path(), json.into())
+    pub fn add_resource(mut self, metadata: ResourceMetadata) -> Self {
+        let added = Document {
+            path: metadata.path().into(),
+            json: metadata.to_json().into(),
+        };
+        let mut documents = self.documents.to_vec();
+        match documents.iter_mut().find(|one| one.path == added.path) {
+            Some(replaced) => *replaced = added,
+            None => documents.push(added),
+        }
+        self.documents = documents.into();
+        self
     }
 
     /// Also serves the first document at the well-known path without a suffix, which some clients try as a fallback. A
@@ -107,14 +118,9 @@ impl ResourceMetadataLayer {
     /// Clients that validate the resource identifier discard such a document
     /// ([RFC 9728 §3.3](https://www.rfc-editor.org/rfc/rfc9728#section-3.3)).
     #[must_use]
-    pub fn with_root_fallback(self) -> Self {
-        match self.documents.first() {
-            Some(first) if !self.documents.iter().any(|one| *one.path == *WELL_KNOWN) => {
-                let json = first.json.clone();
-                self.add(WELL_KNOWN, json)
-            }
-            _ => self,
-        }
+    pub fn with_root_fallback(mut self) -> Self {
+        self.root_fallback = true;
+        self
     }
 
     /// Sets the `max-age` of the documents for caches, in whole seconds. The default is one hour.
@@ -125,25 +131,19 @@ impl ResourceMetadataLayer {
         self
     }
 
-    fn add(mut self, path: &str, json: Bytes) -> Self {
-        let others = self.documents.iter().filter(|one| *one.path != *path);
-        let added = Document {
-            path: path.into(),
-            json,
-        };
-        self.documents = others.cloned().chain([added]).collect();
-        self
-    }
-
     /// Returns the document that the request is for.
     fn find<B>(&self, request: &Request<B>) -> Option<&Document> {
         // A nested axum router removes a prefix of the path, so another path could look like that of the document.
         let uri = original_uri(request.uri(), request.extensions());
         // Checked first because it is cheap, and nearly every request is for another path.
         uri.path().starts_with(WELL_KNOWN).then_some(())?;
-        self.documents
-            .iter()
+        let mut documents = self.documents.iter();
+        documents
             .find(|one| matches_address(uri, &one.path))
+            .or_else(|| {
+                let is_root = self.root_fallback && matches_address(uri, WELL_KNOWN);
+                self.documents.first().filter(|_| is_root)
+            })
     }
 
     fn respond<R: From<Bytes>>(&self, method: &Method, document: &Document) -> Response<R> {
@@ -171,39 +171,6 @@ impl ResourceMetadataLayer {
         response
     }
 }
-
-/// Returns whether a request is a `GET`, `HEAD` or CORS preflight request, and has nothing that the inner service could
-/// act on.
-fn is_plain<B: Body>(request: &Request<B>) -> bool {
-    let headers = request.headers();
-    let is_read = match *request.method() {
-        Method::GET | Method::HEAD => true,
-        Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
-        _ => false,
-    };
-    is_read && !announces_content(headers) && request.body().is_end_stream()
-}
-
-fn announces_content(headers: &HeaderMap) -> bool {
-    let lengths = headers.get_all(CONTENT_LENGTH).iter();
-    CONTENT_FIELDS
-        .iter()
-        .any(|name| headers.contains_key(*name))
-        || lengths.into_iter().any(|length| length != "0")
-}
-
-/// Fields that announce content, another protocol, or another method than that of the request line.
-const CONTENT_FIELDS: [&str; 9] = [
-    "transfer-encoding",
-    "trailer",
-    "expect",
-    "upgrade",
-    "http2-settings",
-    "content-encoding",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-];
 
 impl<S> Layer<S> for ResourceMetadataLayer {
     type Service = ServeResourceMetadata<S>;

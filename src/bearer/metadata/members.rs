@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::ResourceMetadata;
+use super::document::ResourceMetadata;
 use crate::ConfigError;
 use crate::crypto::Algorithm;
 use crate::protocol::ScopeSet;

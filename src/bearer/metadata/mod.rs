@@ -8,10 +8,10 @@
 mod document;
 mod layer;
 mod members;
-mod order;
+mod request;
 
 pub use document::ResourceMetadata;
 pub use layer::{ResourceMetadataLayer, ServeResourceMetadata};
 pub use members::BearerMethod;
 pub(super) use members::resource_scopes;
-pub(super) use order::LayerOrder;
+pub(super) use request::LayerOrder;

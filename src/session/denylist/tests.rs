@@ -1,30 +1,20 @@
 //! Floods of the denylist by one user, by many users, and by a clock that jumps.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use super::entries::{MAX, MAX_PER_USER};
-use super::{Denylist, WatermarkScope};
-use crate::clock::{Clock, Sleep};
-use crate::flow::tests::support::{ISSUER, NOW, Server, sign_in};
-use crate::record::{SessionId, SessionRecord, SessionRef, UserDigest};
+use super::{Denylist, MAX, MAX_PER_USER, WatermarkScope};
+use crate::clock::BothClocks;
+use crate::record::{SessionId, SessionRecord, SessionRef, UserDigest, record_of};
 
+const ISSUER: &str = "https://id.example.com";
+const NOW: i64 = 1_800_000_000;
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Monotonic and wall-clock time, in seconds.
-#[derive(Clone, Copy, Debug)]
-struct At(u64, i64);
-
-impl Clock for At {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.1.unsigned_abs())
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_secs(self.0)
-    }
-
-    fn sleep(&self, _: Duration) -> Sleep {
-        Box::pin(std::future::pending())
+/// Returns these times on the monotonic and on the wall clock, in seconds.
+fn at(monotonic: u64, wall: i64) -> BothClocks {
+    BothClocks {
+        monotonic: Duration::from_secs(monotonic),
+        wall,
     }
 }
 
@@ -39,98 +29,98 @@ fn session(user: &str, number: u32, created_at: i64) -> SessionRef {
     }
 }
 
-/// Returns a session of alice, created at `NOW`.
-async fn alice() -> SessionRecord {
-    sign_in(&Server::new()).await.1
+fn alice() -> SessionRecord {
+    record_of("alice", NOW)
 }
 
-#[tokio::test]
-async fn an_entry_expires_when_both_clocks_have_passed_it() {
-    let (record, denylist) = (alice().await, Denylist::default());
-    denylist.insert(&SessionRef::from(&record), &At(0, NOW), HOUR);
+#[test]
+fn an_entry_expires_when_both_clocks_have_passed_it() {
+    let (record, denylist) = (alice(), Denylist::default());
+    denylist.insert(&SessionRef::from(&record), at(0, NOW), HOUR);
     for (name, clock, denied) in [
-        ("the wall clock jumped ahead", At(10, NOW + 1_000_000), true),
-        ("the wall clock was set back", At(1_000_000, NOW - 10), true),
-        ("a second before", At(3600, NOW + 3600), true),
-        ("both", At(3601, NOW + 3600), false),
+        ("the wall clock jumped ahead", at(10, NOW + 1_000_000), true),
+        ("the wall clock was set back", at(1_000_000, NOW - 10), true),
+        ("a second before", at(3599, NOW + 3599), true),
+        ("both", at(3600, NOW + 3600), false),
     ] {
         // An insert removes expired entries.
-        denylist.insert_id(&SessionId::new([7; 32]), &clock, HOUR);
+        denylist.insert_id(&SessionId::new([8; 32]), clock, HOUR);
         assert_eq!(denylist.contains(&record), denied, "{name}");
     }
 }
 
-#[tokio::test]
-async fn one_user_who_signs_out_100_000_times_has_few_entries_and_ends_no_other_session() {
-    let (record, denylist) = (alice().await, Denylist::default());
+#[test]
+fn one_user_who_signs_out_100_000_times_has_few_entries_and_ends_no_other_session() {
+    let (record, denylist) = (alice(), Denylist::default());
     let ended = session("carol", 0, NOW);
-    denylist.insert(&ended, &At(0, NOW), HOUR);
-    let mut warnings = Vec::new();
+    denylist.insert(&ended, at(0, NOW), HOUR);
+    let mut raised = Vec::new();
     for number in 0..100_000 {
         let seconds = u64::from(number / 1000);
-        let clock = At(seconds, NOW + i64::from(number / 1000));
-        let one = session("mallory", number, clock.1);
-        warnings.extend(denylist.insert(&one, &clock, HOUR));
+        let clock = at(seconds, NOW + i64::from(number / 1000));
+        let one = session("mallory", number, clock.wall);
+        raised.extend(denylist.insert(&one, clock, HOUR));
     }
-    let entries = denylist.lock();
+    let entries = denylist.0.read();
     assert!(entries.len() <= MAX_PER_USER + 2, "{}", entries.len());
     assert!(entries.contains(&ended.id));
     drop(entries);
     assert!(!denylist.contains(&record));
-    // At most one warning a minute, and none about all users.
-    assert_eq!(warnings, [WatermarkScope::OneUser; 2]);
+    assert!(!raised.is_empty());
+    assert!(raised.iter().all(|scope| *scope == WatermarkScope::OneUser));
 }
 
-#[tokio::test]
-async fn beyond_the_limit_per_user_older_sessions_are_rejected_and_newer_ones_are_not() {
+#[test]
+fn beyond_the_limit_per_user_older_sessions_are_rejected_and_newer_ones_are_not() {
     let denylist = Denylist::default();
-    let old = alice().await;
+    let old = alice();
     let new = old.clone().created_after(NOW + 200);
     for number in 0..100_u32 {
-        let at = NOW + i64::from(number);
-        denylist.insert(&session("alice", number, at), &At(0, at), HOUR);
+        let created_at = NOW + i64::from(number);
+        let one = session("alice", number, created_at);
+        denylist.insert(&one, at(0, created_at), HOUR);
     }
     assert!(denylist.contains(&old));
     assert!(!denylist.contains(&new));
     let level = denylist.watermark(&new);
     assert_eq!(level, Some(NOW + 35));
     // An older session does not lower the watermark.
-    denylist.insert(&session("alice", 500, NOW - 50), &At(0, NOW + 100), HOUR);
+    denylist.insert(&session("alice", 500, NOW - 50), at(0, NOW + 100), HOUR);
     assert_eq!(denylist.watermark(&new), level);
     // The watermark expires with the sessions that it covers.
-    denylist.insert_id(&SessionId::new([7; 32]), &At(10_000, NOW + 10_000), HOUR);
+    denylist.insert_id(&SessionId::new([8; 32]), at(10_000, NOW + 10_000), HOUR);
     assert_eq!(denylist.watermark(&new), None);
 }
 
-#[tokio::test]
-async fn entries_of_users_with_many_are_evicted_before_those_of_users_with_one() {
+#[test]
+fn entries_of_users_with_many_are_evicted_before_those_of_users_with_one() {
     let denylist = Denylist::default();
-    let (old, honest) = (alice().await, session("honest", 0, NOW - 100));
-    denylist.insert(&honest, &At(0, NOW), HOUR);
-    let clock = At(0, NOW + 10);
+    let (old, honest) = (alice(), session("honest", 0, NOW - 100));
+    denylist.insert(&honest, at(0, NOW), HOUR);
+    let clock = at(0, NOW + 10);
     for number in 0..u32::try_from(3 * MAX).unwrap() {
-        let user = format!("attacker {}", number % 4000);
-        denylist.insert(&session(&user, number, NOW + 5), &clock, HOUR);
+        let user = format!("attacker {}", number % (u32::try_from(MAX).unwrap() / 32));
+        denylist.insert(&session(&user, number, NOW + 5), clock, HOUR);
     }
-    assert!(denylist.lock().len() <= MAX);
-    assert!(denylist.lock().contains(&honest.id));
+    assert!(denylist.0.read().len() <= MAX);
+    assert!(denylist.0.read().contains(&honest.id));
     assert!(!denylist.contains(&old), "a user who did nothing");
 }
 
-#[tokio::test]
-async fn the_watermark_of_all_users_is_raised_only_if_the_denylist_is_full_of_users() {
+#[test]
+fn the_watermark_of_all_users_is_raised_only_if_the_denylist_is_full_of_users() {
     let denylist = Denylist::default();
-    let old = alice().await;
+    let old = alice();
     let new = old.clone().created_after(NOW + 1000);
     let count = u32::try_from(MAX).unwrap();
     let mut raised = None;
     for number in 0..=count {
         assert_eq!(raised, None, "{number}");
         let one = session(&number.to_string(), number, NOW + i64::from(number % 100));
-        raised = denylist.insert(&one, &At(0, NOW + 100), HOUR);
+        raised = denylist.insert(&one, at(0, NOW + 100), HOUR);
     }
     assert_eq!(raised, Some(WatermarkScope::AllUsers));
-    assert!(denylist.lock().len() <= MAX);
+    assert!(denylist.0.read().len() <= MAX);
     assert!(denylist.contains(&old));
     assert!(!denylist.contains(&new));
     // A wrong clock does not lock out later users.
@@ -140,8 +130,8 @@ async fn the_watermark_of_all_users_is_raised_only_if_the_denylist_is_full_of_us
             user: UserDigest::new(ISSUER, &number.to_string()),
             ..one
         };
-        denylist.insert(&one, &At(200, NOW + 100), HOUR);
+        denylist.insert(&one, at(200, NOW + 100), HOUR);
     }
-    assert!(denylist.lock().len() <= MAX);
+    assert!(denylist.0.read().len() <= MAX);
     assert!(!denylist.contains(&new));
 }

@@ -11,12 +11,12 @@ use crate::flow::{Flow, UserInfo, UserInfoError};
 use crate::protocol::{AccessToken, Claims, ScopeSet};
 use crate::record::{SessionId, SessionRecord};
 use crate::session::app_data::{self, AppDataError};
+use crate::session::error::SessionError;
 use crate::session::events;
 use crate::session::handle::UserKey;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
-use crate::session::refresh::RefreshError;
 
 /// A session with refreshed tokens: the argument of
 /// [`LoginLayer::with_on_refresh`](crate::LoginLayer::with_on_refresh).
@@ -135,7 +135,7 @@ impl SessionManager {
         &self,
         loaded: LoadedSession,
         new_claims: Option<Claims>,
-    ) -> Result<LoadedSession, RefreshError> {
+    ) -> Result<LoadedSession, SessionError> {
         if !self.hooks.on_refresh.is_set() {
             return Ok(loaded);
         }
@@ -162,7 +162,7 @@ impl SessionManager {
                 };
                 match saved {
                     Ok(newer) => Ok(newer),
-                    Err(AppDataError::Ended) => Err(RefreshError::Ended),
+                    Err(AppDataError::Ended) => Err(SessionError::Ended),
                     Err(error) => {
                         events::hook_failed("on_refresh", &error);
                         Ok(loaded)
@@ -171,7 +171,7 @@ impl SessionManager {
             }
             RefreshAction::End => {
                 self.end_after_hook(loaded.record()).await;
-                Err(RefreshError::Ended)
+                Err(SessionError::Ended)
             }
         }
     }

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use super::{EndReason, RefreshDecision, RefreshedSession, SessionHook};
 use crate::crypto::CookieKey;
 use crate::flow::tests::support::{ISSUER, Server, sign_in};
+use crate::session::error::SessionError;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
-use crate::session::refresh::RefreshError;
 use crate::session::{OpenedSession, PresentedSession, PresentedSessions};
 use crate::store::{MemoryStore, SharedStore};
 
@@ -91,7 +91,7 @@ async fn a_hook_keeps_a_refreshed_session_and_replaces_its_app_data() {
 async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
     for (backend, server, manager, loaded, reasons) in sessions("end").await {
         let outcome = manager.after_refresh(loaded.clone(), None).await;
-        assert!(matches!(outcome, Err(RefreshError::Ended)), "{backend}");
+        assert!(matches!(outcome, Err(SessionError::Ended)), "{backend}");
         let presented = match loaded.secret() {
             Some(secret) => PresentedSession::Secret(secret.clone()),
             None => PresentedSession::Record(Box::new(loaded.record().as_ref().clone())),

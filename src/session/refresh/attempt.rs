@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::due::RefreshMode;
-use super::error::RefreshError;
-use super::flights::RefreshResult;
 use super::lease::{LEASE_TTL, Lease};
+use super::state::RefreshResult;
+use super::{RefreshMode, TOO_MANY};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
-use crate::session::backend::{SaveResult, SessionBackend};
+use crate::session::backend::SaveResult;
+use crate::session::error::SessionError;
 use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
@@ -73,46 +73,39 @@ impl SessionManager {
         &self,
         mut loaded: LoadedSession,
         mode: RefreshMode,
-    ) -> Result<LeaseOutcome, RefreshError> {
+    ) -> Result<LeaseOutcome, SessionError> {
         let base = loaded.record().generation();
         let clock = self.flow.clock();
         let deadline = clock.monotonic().saturating_add(LEASE_WAIT_TIMEOUT);
         let mut delay = FIRST_POLL;
         loop {
-            loaded = self.newest(&loaded).await?;
-            if self.is_done(loaded.record(), base, mode)? {
-                return Ok(LeaseOutcome::Done(loaded));
+            let (newest, done) = self.newest_and_done(&loaded, base, mode).await?;
+            if done {
+                return Ok(LeaseOutcome::Done(newest));
             }
-            let (SessionBackend::SharedCookie(store) | SessionBackend::Store(store)) =
-                &self.backend
-            else {
+            loaded = newest;
+            let Some(store) = self.store() else {
                 return Ok(LeaseOutcome::Acquired(loaded, None));
             };
-            if let Some(mut lease) = Lease::acquire(store, clock, loaded.record().id()).await? {
+            let lease = Lease::acquire(store, clock, loaded.record().id()).await;
+            if let Some(mut lease) = lease.map_err(SessionError::store)? {
                 // The previous holder may have finished between the first load and the lease.
-                let newest = self.newest(&loaded).await;
-                let checked = newest.and_then(|newest| {
-                    let done = self.is_done(newest.record(), base, mode)?;
-                    Ok((newest, done))
-                });
-                match checked {
+                match self.newest_and_done(&loaded, base, mode).await {
                     Ok((newest, false)) if lease.ensure_valid().await => {
                         return Ok(LeaseOutcome::Acquired(newest, Some(lease)));
                     }
-                    Ok((newest, true)) => {
-                        lease.release().await;
-                        return Ok(LeaseOutcome::Done(newest));
-                    }
                     // Too slow: the lease has expired and another process may have it.
                     Ok((newest, false)) => loaded = newest,
-                    Err(failure) => {
+                    checked => {
                         lease.release().await;
-                        return Err(failure);
+                        return checked.map(|(newest, _)| LeaseOutcome::Done(newest));
                     }
                 }
             }
             if clock.monotonic() >= deadline {
-                return Err(RefreshError::LEASE_HELD);
+                return Err(SessionError::busy(
+                    "another process is refreshing the session",
+                ));
             }
             clock.sleep(delay).await;
             delay = (delay * 2).min(MAX_POLL);
@@ -123,36 +116,39 @@ impl SessionManager {
     pub(in crate::session) async fn newest(
         &self,
         loaded: &LoadedSession,
-    ) -> Result<LoadedSession, RefreshError> {
-        self.load(loaded).await?.ok_or(RefreshError::Ended)
+    ) -> Result<LoadedSession, SessionError> {
+        let newest = self.load(loaded).await.map_err(SessionError::store)?;
+        newest.ok_or(SessionError::Ended)
     }
 
-    /// Reports whether the session needs no refresh. Returns an error if it needs one that is not possible
-    /// now.
-    fn is_done(
+    /// Loads the newest state of the session. Reports whether it needs no refresh, or returns an error if it needs
+    /// one that is not possible now.
+    async fn newest_and_done(
         &self,
-        record: &SessionRecord,
+        loaded: &LoadedSession,
         base: u64,
         mode: RefreshMode,
-    ) -> Result<bool, RefreshError> {
+    ) -> Result<(LoadedSession, bool), SessionError> {
+        let newest = self.newest(loaded).await?;
+        let record = newest.record();
         if !self.needs_refresh(record, base, mode) {
-            return Ok(true);
+            return Ok((newest, true));
         }
         let refreshes = &self.local.refreshes;
-        if refreshes.rejected.contains(record) {
-            return Err(RefreshError::Ended);
+        if refreshes.is_rejected(record) {
+            return Err(SessionError::Ended);
         }
         if !self.can_refresh(record) {
-            return Err(RefreshError::Expired);
+            return Err(SessionError::AccessTokenExpired);
         }
         let now = self.flow.clock().monotonic();
         // Without room for the result, a rotated refresh token would be lost.
         if self.is_cookie_only() && !self.has_room_for(record) {
-            return Err(RefreshError::TOO_MANY);
+            return Err(SessionError::busy(TOO_MANY));
         }
-        match refreshes.backoff.active_failure(record.id(), now) {
+        match refreshes.active_failure(record.id(), now) {
             Some(failure) => Err(failure),
-            None => Ok(false),
+            None => Ok((newest, false)),
         }
     }
 
@@ -165,7 +161,7 @@ impl SessionManager {
         let record = loaded.record();
         let failure = match self.flow.refresh(record).await {
             Ok(new) => {
-                self.local.refreshes.backoff.record_success(record.id());
+                self.local.refreshes.record_success(record.id());
                 let claims = new.id_token.as_ref().map(|(_, claims)| claims.clone());
                 let mut saved = self.save_tokens(loaded.clone(), new, fence).await;
                 if let Ok(newest) = saved {
@@ -187,39 +183,29 @@ impl SessionManager {
             RefreshFailure::Misconfigured(error) => {
                 Refresh::Misconfigured.count();
                 events::refresh_misconfigured(&error);
-                let failure = RefreshError::Misconfigured(error, Duration::ZERO);
-                self.back_off(record, failure, Duration::ZERO)
+                let retry_after = Duration::ZERO;
+                self.back_off(record, SessionError::Refused { error, retry_after })
             }
             RefreshFailure::Unavailable(error) => {
                 Refresh::Unavailable.count();
                 events::refresh_failed(&error);
                 let retry_after = error.retry_after().unwrap_or_default();
-                let failure = RefreshError::Unavailable(error, retry_after);
-                self.back_off(record, failure, retry_after)
+                self.back_off(record, unavailable(&error, retry_after))
             }
             RefreshFailure::Unclear(error) => {
                 Refresh::Unclear.count();
                 events::refresh_failed(&error);
                 let retry_after = error.retry_after().unwrap_or_default().max(LEASE_TTL);
-                let failure = RefreshError::Unavailable(error, retry_after);
-                return (
-                    self.back_off(record, failure, retry_after),
-                    TokenUse::Unknown,
-                );
+                let outcome = self.back_off(record, unavailable(&error, retry_after));
+                return (outcome, TokenUse::Unknown);
             }
         };
         (outcome, TokenUse::Known)
     }
 
-    fn back_off(
-        &self,
-        record: &SessionRecord,
-        failure: RefreshError,
-        at_least: Duration,
-    ) -> RefreshResult {
-        let now = self.flow.clock().monotonic();
-        let backoff = &self.local.refreshes.backoff;
-        Err(backoff.record_failure(*record.id(), failure, at_least, now, self.random()))
+    fn back_off(&self, record: &SessionRecord, failure: SessionError) -> RefreshResult {
+        let (now, refreshes) = (self.flow.clock().monotonic(), &self.local.refreshes);
+        Err(refreshes.record_failure(*record.id(), failure, now, self.random()))
     }
 
     /// Saves the new tokens. No caller receives them before that, since unsaved rotated tokens can be lost.
@@ -232,7 +218,7 @@ impl SessionManager {
         let sent = loaded.record().tokens().refresh_token.clone();
         let rotated = new.refresh_token.is_some() && new.refresh_token != sent;
         let generation = fence.max(loaded.record().generation().saturating_add(1));
-        let clock = self.flow.clock();
+        let (clock, refreshes) = (self.flow.clock(), &self.local.refreshes);
         let mut delay = FIRST_RETRY_DELAY;
         let mut conflicts = 0;
         loop {
@@ -240,7 +226,9 @@ impl SessionManager {
             let ended = self.has_ended(&record);
             let current = match self.save(&loaded, record.clone()).await {
                 Ok(SaveResult::Stored(newer)) => {
-                    self.warn_about_rotation(rotated);
+                    if rotated && self.is_cookie_only() && refreshes.is_first_warning() {
+                        events::rotation_without_store();
+                    }
                     return Ok(newer);
                 }
                 Ok(SaveResult::Conflict) => self.load(&loaded).await,
@@ -250,7 +238,7 @@ impl SessionManager {
                 // The session ended during the request, so its tokens are of no further use.
                 Ok(None) => {
                     self.flow.revoke(&record).await;
-                    return Err(RefreshError::Ended);
+                    return Err(SessionError::Ended);
                 }
                 // Saved by this attempt whose store response was lost, or by a later lease.
                 Ok(Some(other)) if other.record().generation() >= generation => return Ok(other),
@@ -262,7 +250,7 @@ impl SessionManager {
                         continue;
                     }
                 }
-                Err(_) if ended => return Err(RefreshError::Ended),
+                Err(_) if ended => return Err(SessionError::Ended),
                 Err(error) => events::tokens_not_saved(&error),
             }
             clock.sleep(delay).await;
@@ -283,19 +271,15 @@ impl SessionManager {
         if newest.record().tokens().refresh_token != loaded.record().tokens().refresh_token {
             return Ok(newest);
         }
-        match self.backend {
+        if self.is_cookie_only() {
             // Another process may have used the refresh token, and the browser may have that response. So the
             // cookie is not changed, and the access token is used until it expires.
-            SessionBackend::Cookie => {
-                events::refresh_reuse_suspected(error);
-                self.local.refreshes.rejected.insert(loaded.record());
-                Err(RefreshError::Ended)
-            }
-            SessionBackend::SharedCookie(_) | SessionBackend::Store(_) => {
-                events::refresh_token_rejected(error);
-                self.end_after_refresh(&newest).await
-            }
+            events::refresh_reuse_suspected(error);
+            self.local.refreshes.record_rejection(loaded.record());
+            return Err(SessionError::Ended);
         }
+        events::refresh_token_rejected(error);
+        self.end_after_refresh(&newest).await
     }
 
     /// If the store fails, the next attempt ends the session, since the refresh token stays invalid.
@@ -305,14 +289,13 @@ impl SessionManager {
             Ok(()) => self.notify_ended(record, EndReason::RefreshRejected),
             Err(error) => events::end_failed(&error),
         }
-        Err(RefreshError::Ended)
+        Err(SessionError::Ended)
     }
+}
 
-    /// Warns once, since the reason is the same for all sessions.
-    fn warn_about_rotation(&self, rotated: bool) {
-        let is_cookie_only = matches!(self.backend, SessionBackend::Cookie);
-        if rotated && is_cookie_only && self.local.refreshes.is_first_warning() {
-            events::rotation_without_store();
-        }
+fn unavailable(error: &FlowError, retry_after: Duration) -> SessionError {
+    SessionError::Unavailable {
+        reason: error.to_string(),
+        retry_after,
     }
 }

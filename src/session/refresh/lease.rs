@@ -1,11 +1,12 @@
 //! A lease in the store that lets one process at a time send the refresh token of a session.
 
-use std::future::{Future, poll_fn};
+use std::convert::Infallible;
+use std::future::{Future, pending};
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::{Either, select};
 
 use crate::clock::SharedClock;
 use crate::record::SessionId;
@@ -83,23 +84,18 @@ impl Lease {
     /// Renews the lease while `work` runs. A lost lease is not acquired again: the work completes, and saving
     /// its result detects a conflict.
     pub(super) async fn renew_while<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        let mut renewals = pin!(async {
+        let renewals = async {
             loop {
                 self.clock.sleep(RENEWAL_INTERVAL).await;
                 if matches!(self.renew().await, Ok(false)) {
-                    std::future::pending::<()>().await;
+                    return pending::<Infallible>().await;
                 }
             }
-        });
-        poll_fn(|cx| {
-            if let Poll::Ready(done) = work.as_mut().poll(cx) {
-                return Poll::Ready(done);
-            }
-            let _: Poll<()> = renewals.as_mut().poll(cx);
-            Poll::Pending
-        })
-        .await
+        };
+        match select(pin!(work), pin!(renewals)).await {
+            Either::Left((done, _)) => done,
+            Either::Right((never, _)) => match never {},
+        }
     }
 
     /// Releases the lease. If that fails, it expires.
@@ -111,7 +107,9 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::sync::{Arc, Mutex};
+    use std::task::Poll;
     use std::time::{SystemTime, UNIX_EPOCH};
 
     use super::*;

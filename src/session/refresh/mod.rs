@@ -7,78 +7,37 @@
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod attempt;
-mod backoff;
-mod due;
-mod error;
-mod flights;
 mod lease;
+pub(super) mod state;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use self::backoff::Backoff;
-use self::due::RefreshMode;
-pub(super) use self::error::RefreshError;
-use self::flights::RefreshFlights;
-pub(super) use self::flights::RefreshWaiter;
-use super::bounded_map::BoundedMap;
+use self::state::{RefreshResult, RefreshWaiter};
+use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::clock::within;
 use crate::record::SessionRecord;
 
-/// How long a caller waits for a refresh. The attempt continues after that.
-const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The state of refreshes in this process.
-#[derive(Debug, Default)]
-pub(super) struct Refreshes {
-    flights: RefreshFlights,
-    backoff: Backoff,
-    rejected: RejectedTokens,
-    /// Whether the warning about rotation without a store has been logged.
-    warned: AtomicBool,
-}
-
-/// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
-/// session with newer tokens is not affected.
-#[derive(Debug, Default)]
-struct RejectedTokens(Mutex<BoundedMap<u64>>);
-
-impl RejectedTokens {
-    fn insert(&self, record: &SessionRecord) {
-        let mut generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.put(*record.id(), record.generation());
-    }
-
-    fn contains(&self, record: &SessionRecord) -> bool {
-        let generations = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        generations.get(record.id()) == Some(&record.generation())
-    }
-}
-
-impl Refreshes {
-    /// Reports whether the warning has not been logged yet.
-    fn is_first_warning(&self) -> bool {
-        !self.warned.swap(true, Ordering::Relaxed)
-    }
+/// When a refresh is required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RefreshMode {
+    /// The access token expires soon.
+    Proactive,
+    /// The access token has expired.
+    IfExpired,
+    /// Always, unless the tokens are newer than those of the caller: an API has rejected them.
+    Forced,
 }
 
 impl SessionManager {
     /// Returns the session with a valid access token, refreshing it if it has expired.
-    pub(super) async fn refresh_if_expired(
-        &self,
-        loaded: &LoadedSession,
-    ) -> Result<LoadedSession, RefreshError> {
+    pub(super) async fn refresh_if_expired(&self, loaded: &LoadedSession) -> RefreshResult {
         self.join_refresh(loaded, RefreshMode::IfExpired).await
     }
 
     /// Returns the session with other tokens than those of `loaded`.
-    pub(super) async fn force_refresh(
-        &self,
-        loaded: &LoadedSession,
-    ) -> Result<LoadedSession, RefreshError> {
+    pub(super) async fn force_refresh(&self, loaded: &LoadedSession) -> RefreshResult {
         self.join_refresh(loaded, RefreshMode::Forced).await
     }
 
@@ -89,54 +48,113 @@ impl SessionManager {
         let refreshes = &self.local.refreshes;
         let now = self.flow.clock().monotonic();
         if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
-            || refreshes.rejected.contains(record)
-            || refreshes.backoff.active_failure(record.id(), now).is_some()
+            || refreshes.is_rejected(record)
+            || refreshes.active_failure(record.id(), now).is_some()
         {
             return None;
         }
-        self.join(loaded, RefreshMode::Proactive)
+        self.join(loaded, RefreshMode::Proactive).ok()
     }
 
     /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
     /// token was rejected.
     pub(super) fn is_refresh_rejected(&self, record: &SessionRecord) -> bool {
-        self.local.refreshes.rejected.contains(record) && !self.has_valid_token(record)
+        !self.has_valid_token(record) && self.local.refreshes.is_rejected(record)
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
     /// reached.
     pub(crate) async fn wait_for_refreshes(&self, limit: Duration) -> bool {
-        let wait_for_refreshes = self.local.refreshes.flights.wait_for_refreshes();
-        within(&**self.flow.clock(), limit, wait_for_refreshes)
-            .await
-            .is_some()
+        let attempts = self.local.refreshes.attempts.wait_until_idle();
+        let idle = within(&**self.flow.clock(), limit, attempts).await;
+        idle.is_some()
     }
 
-    async fn join_refresh(
-        &self,
-        loaded: &LoadedSession,
-        mode: RefreshMode,
-    ) -> Result<LoadedSession, RefreshError> {
+    async fn join_refresh(&self, loaded: &LoadedSession, mode: RefreshMode) -> RefreshResult {
         loop {
-            let waiter = self.join(loaded, mode).ok_or(RefreshError::TOO_MANY)?;
-            let is_first = waiter.is_first;
-            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.wait()).await;
-            let newest = outcome
-                .ok_or(RefreshError::TIMED_OUT)?
-                .unwrap_or(Err(RefreshError::ABORTED))?;
+            let waiter = self.join(loaded, mode)?;
+            let has_started = waiter.has_started();
+            let outcome = within(&**self.flow.clock(), REFRESH_TIMEOUT, waiter.outcome()).await;
+            let outcome = outcome.ok_or_else(|| SessionError::busy("the refresh timed out"))?;
+            let newest = outcome.ok_or_else(|| SessionError::busy("the refresh was aborted"))??;
             // An attempt that another caller started may have required no refresh for its mode.
-            if is_first || !self.needs_refresh(newest.record(), loaded.record().generation(), mode)
-            {
+            let base = loaded.record().generation();
+            if has_started || !self.needs_refresh(newest.record(), base, mode) {
                 return Ok(newest);
             }
         }
     }
 
-    fn join(&self, loaded: &LoadedSession, mode: RefreshMode) -> Option<RefreshWaiter> {
-        let flights = &self.local.refreshes.flights;
-        flights.join(*loaded.record().id(), || {
+    fn join(
+        &self,
+        loaded: &LoadedSession,
+        mode: RefreshMode,
+    ) -> Result<RefreshWaiter, SessionError> {
+        let attempts = &self.local.refreshes.attempts;
+        attempts.join(*loaded.record().id(), |attempt| {
+            if attempt.in_progress() >= MAX_IN_PROGRESS {
+                return Err(SessionError::busy(TOO_MANY));
+            }
             let (manager, loaded) = (self.clone(), loaded.clone());
-            async move { manager.run_refresh(loaded, mode).await }
+            Ok(async move { manager.run_refresh(loaded, mode).await })
         })
     }
+
+    /// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
+    fn needs_refresh(&self, record: &SessionRecord, base: u64, mode: RefreshMode) -> bool {
+        match mode {
+            RefreshMode::Proactive => self.can_refresh(record) && self.now() >= self.due_at(record),
+            RefreshMode::IfExpired => !self.has_valid_token(record),
+            RefreshMode::Forced => record.generation() <= base,
+        }
+    }
+
+    pub(super) fn has_valid_token(&self, record: &SessionRecord) -> bool {
+        self.now() < self.token_ends_at(record)
+    }
+
+    fn can_refresh(&self, record: &SessionRecord) -> bool {
+        let tokens = record.tokens();
+        let end = tokens.refresh_token_expires_at;
+        tokens.refresh_token.is_some() && end.is_none_or(|end| self.now() < end)
+    }
+
+    /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
+    /// so that a short-lived token is not refreshed on each request.
+    fn due_at(&self, record: &SessionRecord) -> i64 {
+        let tokens = record.tokens();
+        let since = tokens.access_token_since;
+        let life = tokens.access_token_expires_at.saturating_sub(since);
+        let ahead = (REFRESH_WINDOW - jitter(record)).min(life / 2).max(0);
+        self.token_ends_at(record).saturating_sub(ahead)
+    }
+
+    /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
+    fn token_ends_at(&self, record: &SessionRecord) -> i64 {
+        let tokens = record.tokens();
+        let lost = self.rolled_back_since(tokens.access_token_since);
+        tokens.access_token_expires_at.saturating_sub(lost)
+    }
 }
+
+fn jitter(record: &SessionRecord) -> i64 {
+    let id = record.id().as_bytes();
+    let mix = u64::from(u16::from_be_bytes([id[0], id[1]])).wrapping_add(record.generation());
+    i64::try_from(mix % MAX_JITTER.unsigned_abs()).unwrap_or_default()
+}
+
+/// How long a caller waits for a refresh. The attempt continues after that.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The maximum number of attempts in progress, each with a task and a record. Further callers get an error
+/// and retry later.
+const MAX_IN_PROGRESS: usize = 4096;
+
+const TOO_MANY: &str = "too many refreshes are in progress";
+
+/// How long before its expiry an access token is refreshed, in seconds.
+const REFRESH_WINDOW: i64 = 60;
+
+/// The maximum jitter, in seconds. It is derived from the session, so that all processes agree on it and
+/// users who signed in together do not refresh together.
+const MAX_JITTER: i64 = 30;

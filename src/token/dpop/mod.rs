@@ -48,7 +48,7 @@ impl Dpop {
     ) -> Result<PendingReplayCheck, VerifyErrorKind> {
         let settings = self.settings();
         let compact = single_proof(parts).map_err(VerifyErrorKind::DpopProof)?;
-        let now = unix_seconds(&*settings.clock);
+        let now = parts.now.unix_seconds(&settings.clock);
         let path = original_uri(parts.uri, parts.extensions).path();
         // RFC 9449 §4.3 (9) compares URLs without dot segments, but a router may match the path as it was sent: a
         // proof for one path would then be valid for another.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::nonce::DpopNonceKey;
 use super::target::BaseUrl;
 use crate::ConfigError;
-use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::clock::{Clock, SharedClock, system_clock};
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
 use crate::store::{MemoryStore, SharedStore, Store};
 
@@ -104,7 +104,7 @@ impl Dpop {
     ///
     /// [`ConfigError::Url`] unless the URL is https (or http on loopback) without query, fragment and user name.
     pub fn new(external_base_url: &str) -> Result<Self, ConfigError> {
-        let clock: SharedClock = Arc::new(SystemClock);
+        let clock = system_clock();
         let settings = Settings {
             bases: vec![BaseUrl::new(external_base_url)?],
             algorithms: DEFAULT_ALGORITHMS.to_vec(),

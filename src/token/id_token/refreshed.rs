@@ -104,7 +104,8 @@ fn check_login(
         // The first ID token has no `auth_time`, but the authentication was before it was issued.
         (Some(now), None) => expected
             .login_claims
-            .issued_at()
+            .registered()
+            .issued_at
             .is_none_or(|issued_at| now <= issued_at.saturating_add(LEEWAY)),
         (None, _) => true,
     };

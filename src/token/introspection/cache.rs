@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 
-use super::cache_key::CacheKey;
-use super::settings::Settings;
-use super::validate;
+use super::response::check_times;
+use super::settings::{CacheKey, Settings};
 use crate::clock::{Now, unix_seconds};
-use crate::token::TokenInfo;
 use crate::token::error::VerifyErrorKind;
+use crate::token::verified::TokenInfo;
 
 /// The bytes that the cache itself needs for an entry.
 const ENTRY_OVERHEAD: u32 = 512;
@@ -92,7 +91,7 @@ impl IntrospectionCache {
                 self.active.invalidate(key);
                 return None;
             }
-            let times = validate::check_times(registered, wall, settings.leeway);
+            let times = check_times(registered, wall, settings.leeway);
             return Some(times.map(|()| entry.token_info));
         }
         let entry = self.negative.get(key)?;

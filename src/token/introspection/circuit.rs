@@ -5,11 +5,10 @@
 //! of the request was sent. After any other failure every token is still introspected. If nothing succeeds for
 //! some seconds, requests with tokens that were not active before wait for less time.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::failure::IntrospectionFailure;
-use super::health::IntrospectionHealth;
+use crate::sync::Mutex;
 
 /// The number of consecutive requests that were not sent after which the circuit opens.
 const UNSENT_LIMIT: u32 = 5;
@@ -27,6 +26,35 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A success within this time shows that the credentials of the client are accepted.
 const RECENT_SUCCESS: Duration = Duration::from_secs(60);
+
+/// The state of an introspection endpoint; see
+/// [`IntrospectionVerifier::health`](super::IntrospectionVerifier::health).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct IntrospectionHealth {
+    /// Time since the last valid response; `None` before the first one.
+    pub last_success: Option<Duration>,
+    /// The number of requests that failed since the last valid response.
+    pub failures: u32,
+    /// The error of the last failed request. It can contain text of the network stack, so show it to
+    /// operators only.
+    pub last_error: Option<String>,
+    /// Whether introspection is paused because several consecutive requests could not be sent.
+    ///
+    /// Requests with tokens that are not cached are then rejected with 503 immediately. Other failures, which
+    /// the token of a caller can cause, never set this.
+    pub is_paused: bool,
+}
+
+impl IntrospectionHealth {
+    /// Returns whether tokens can be introspected now, without sending a request.
+    ///
+    /// False only while the authorization server is unreachable, so that no caller can make a load balancer
+    /// take this process out of service.
+    pub fn is_ready(&self) -> bool {
+        !self.is_paused
+    }
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Circuit(Mutex<CircuitState>);
@@ -53,7 +81,7 @@ struct OpenState {
 impl Circuit {
     /// Returns the remaining time of the pause if the circuit is open.
     pub(super) fn pause(&self, now: Duration) -> Option<Duration> {
-        let until = self.state().open?.until;
+        let until = self.0.lock().open?.until;
         until
             .checked_sub(now)
             .filter(|remaining| !remaining.is_zero())
@@ -64,7 +92,7 @@ impl Circuit {
     /// After the pause every token is admitted until another request cannot be sent. A single probe would
     /// let an attacker choose the token that decides whether the circuit stays open.
     pub(super) fn admit(&self, was_active: bool, now: Duration) -> Result<(), Duration> {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         match &mut state.open {
             Some(open) if now < open.until => {
                 if was_active && now >= open.next_probe {
@@ -79,19 +107,19 @@ impl Circuit {
 
     /// Returns whether all requests of the last seconds failed.
     pub(super) fn is_failing(&self, now: Duration) -> bool {
-        let state = self.state();
+        let state = self.0.lock();
         state.failures >= FAILURE_LIMIT && now.saturating_sub(state.failing_since) >= FAILING_AFTER
     }
 
     /// Returns whether any token was introspected successfully within the last minute.
     pub(super) fn succeeded_recently(&self, now: Duration) -> bool {
-        let last_success = self.state().last_success;
+        let last_success = self.0.lock().last_success;
         last_success.is_some_and(|at| now.saturating_sub(at) < RECENT_SUCCESS)
     }
 
     /// Records a success. Returns whether it ends a series of failures.
     pub(super) fn succeeded(&self, now: Duration) -> bool {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         let had_failed = state.failures > 0;
         *state = CircuitState {
             last_success: Some(now),
@@ -102,7 +130,7 @@ impl Circuit {
 
     /// Records a failure.
     pub(super) fn failed(&self, failure: &IntrospectionFailure, now: Duration) {
-        let mut state = self.state();
+        let mut state = self.0.lock();
         if state.failures == 0 {
             state.failing_since = now;
         }
@@ -131,16 +159,12 @@ impl Circuit {
 
     pub(super) fn health(&self, now: Duration) -> IntrospectionHealth {
         let is_paused = self.pause(now).is_some();
-        let state = self.state();
+        let state = self.0.lock();
         IntrospectionHealth {
             last_success: state.last_success.map(|at| now.saturating_sub(at)),
             failures: state.failures,
             last_error: state.last_error.clone(),
             is_paused,
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, CircuitState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,13 +8,13 @@
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::future::select;
 use tokio::sync::{AcquireError, Semaphore, SemaphorePermit};
 
 use crate::clock::{Clock, within};
+use crate::sync::Mutex;
 
 /// A request is slow after this multiple of the average response time, within the two limits below.
 const SLOW_FACTOR: u32 = 4;
@@ -70,13 +70,9 @@ impl ConcurrencyLimit {
     }
 
     async fn general_or_reserved(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        let mut general = pin!(self.general.acquire());
-        let mut reserved = pin!(self.reserved.acquire());
-        std::future::poll_fn(|cx| match general.as_mut().poll(cx) {
-            Poll::Ready(permit) => Poll::Ready(permit),
-            Poll::Pending => reserved.as_mut().poll(cx),
-        })
-        .await
+        let general = pin!(self.general.acquire());
+        let reserved = pin!(self.reserved.acquire());
+        select(general, reserved).await.factor_first().0
     }
 
     /// Runs `request` with this permit. Returns `None` if it was abandoned in favor of other requests.
@@ -103,13 +99,13 @@ impl ConcurrencyLimit {
 
     /// Records the response time of a request that found its token active.
     pub(super) fn record_response_time(&self, elapsed: Duration) {
-        let mut average = self.average.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut average = self.average.lock();
         *average = Some(average.map_or(elapsed, |average| (average * 7 + elapsed) / 8));
     }
 
     /// Returns the time after which a request counts as slow.
     pub(super) fn slow_after(&self) -> Duration {
-        let average = *self.average.lock().unwrap_or_else(PoisonError::into_inner);
+        let average = *self.average.lock();
         average.map_or(DEFAULT_SLOW_AFTER, |average| {
             (average * SLOW_FACTOR).clamp(MIN_SLOW_AFTER, MAX_SLOW_AFTER)
         })

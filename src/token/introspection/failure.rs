@@ -5,8 +5,10 @@ use std::time::Duration;
 use http::StatusCode;
 
 use super::response::InvalidResponse;
+use super::settings::Settings;
 use crate::issuer::{BackChannelError, Unavailable};
 use crate::random::RandomError;
+use crate::telemetry::LogLimits;
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub(super) enum IntrospectionFailure {
@@ -30,12 +32,55 @@ pub(super) enum IntrospectionFailure {
 
 impl IntrospectionFailure {
     /// Returns the kind, by which log events are rate limited.
-    pub(super) fn kind(&self) -> &'static str {
+    fn kind(&self) -> &'static str {
         match self {
             Self::NotSent(_) => "not_sent",
             Self::Unavailable { kind, .. } => kind,
             Self::Credentials(_) => "credentials",
             Self::InvalidResponse(_) => "invalid_response",
+        }
+    }
+
+    /// Logs the failure, once a minute per kind. Rejected client credentials are logged as an error, since only an
+    /// operator can correct them.
+    pub(super) fn log(
+        &self,
+        settings: &Settings,
+        other_tokens_work: bool,
+        limits: &LogLimits,
+        now: Duration,
+    ) {
+        let issuer = settings.server.issuer();
+        let is_misconfigured = matches!(self, Self::Credentials(_)) && !other_tokens_work;
+        let name = match is_misconfigured {
+            true => "introspection_credentials_rejected",
+            false => "introspection_failed",
+        };
+        match limits.allows(name, self.kind(), now) {
+            true if is_misconfigured => tracing::error!(
+                name: "introspection_credentials_rejected",
+                target: "tower_oauth::bearer",
+                issuer,
+                client_id = settings.client.id(),
+                error = %self,
+                "the introspection endpoint rejected the client credentials; requests get 503 until they \
+                 are corrected"
+            ),
+            true => tracing::warn!(
+                name: "introspection_failed",
+                target: "tower_oauth::bearer",
+                issuer,
+                error = %self,
+                other_tokens_work,
+                "failed to introspect a token"
+            ),
+            false => tracing::debug!(
+                name: "introspection_failed_again",
+                target: "tower_oauth::bearer",
+                issuer,
+                error = %self,
+                "failed to introspect a token"
+            ),
         }
     }
 

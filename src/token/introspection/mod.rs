@@ -8,19 +8,14 @@
 //! [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
 
 mod cache;
-mod cache_key;
 mod circuit;
 mod concurrency;
 mod failure;
-mod health;
-mod in_flight;
 mod introspector;
 mod request;
 mod response;
 mod settings;
-mod signed;
-mod validate;
 mod verifier;
 
-pub use health::IntrospectionHealth;
+pub use circuit::IntrospectionHealth;
 pub use verifier::IntrospectionVerifier;

@@ -1,4 +1,4 @@
-//! The introspection request (RFC 7662 §2.1).
+//! The introspection request (RFC 7662 §2.1), with plain or signed responses (RFC 9701).
 
 use std::borrow::Cow;
 
@@ -9,16 +9,22 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use super::failure::IntrospectionFailure;
 use super::response::{self, IntrospectionResponse};
 use super::settings::Settings;
-use super::signed;
 use crate::clock::unix_seconds;
-use crate::issuer::{AuthenticationContext, FormParameters, retry_after};
+use crate::crypto::same_media_type;
+use crate::issuer::{AuthenticationContext, FetchBudget, FormParameters, retry_after};
 use crate::protocol::{AccessToken, form};
 use crate::random::Random;
+use crate::token::error::VerifyError;
+use crate::token::jws::{self, Rules};
 
 /// Bounds the memory that a response can occupy.
 const MAX_RESPONSE_LENGTH: usize = 256 * 1024;
 
 const JSON_MEDIA_TYPE: &str = "application/json";
+const SIGNED_MEDIA_TYPE: &str = "application/token-introspection+jwt";
+
+/// The maximum age of a signed response in seconds; the leeway is added.
+const MAX_SIGNED_AGE: i64 = 60;
 
 /// Introspects a token with one request.
 pub(super) async fn introspect(
@@ -48,7 +54,7 @@ pub(super) async fn introspect(
         )));
     }
     if settings.signed {
-        let claims = signed::verify(settings, body).await?;
+        let claims = verify_signed(settings, body).await?;
         Ok(response::read(claims.as_bytes(), settings.scopes.as_ref())?)
     } else {
         Ok(response::read(body, settings.scopes.as_ref())?)
@@ -95,7 +101,7 @@ fn build(
 /// Returns the media type that the response must have.
 fn response_media_type(settings: &Settings) -> &'static str {
     if settings.signed {
-        signed::MEDIA_TYPE
+        SIGNED_MEDIA_TYPE
     } else {
         JSON_MEDIA_TYPE
     }
@@ -127,4 +133,61 @@ fn has_media_type(headers: &HeaderMap, expected: &str) -> bool {
                 let essence = text.split(';').next().unwrap_or_default().trim();
                 essence.eq_ignore_ascii_case(expected)
             })
+}
+
+/// Verifies a signed response (RFC 9701 §5) and returns the JSON text of its `token_introspection` claim. The other claims are about
+/// the response, not the token.
+///
+/// The signature protects the response from modification between the authorization server and this process, and
+/// its age limit from replay at a later time. The response does not name the token, so within that minute only TLS
+/// protects it from being used for another token.
+async fn verify_signed(settings: &Settings, body: &[u8]) -> Result<String, IntrospectionFailure> {
+    let invalid = |reason: &str| {
+        IntrospectionFailure::InvalidResponse(format!("the signed response: {reason}"))
+    };
+    let text = std::str::from_utf8(body).map_err(|_| invalid("it is not UTF-8"))?;
+    let rules = Rules {
+        algorithms: settings.algorithms.clone(),
+        media_type: |sent| {
+            sent.is_some_and(|sent| same_media_type(sent, "token-introspection+jwt"))
+        },
+        leeway: settings.leeway,
+        requires_expiry: false,
+        fetch_budget: FetchBudget::BackChannel,
+    };
+    let signed = jws::verify(&settings.server, text, &rules)
+        .await
+        .map_err(|error| to_failure(&error))?;
+    let client_id = settings.client.id();
+    if !signed
+        .registered
+        .audience
+        .iter()
+        .any(|one| **one == *client_id)
+    {
+        return Err(invalid("its audience is another resource server"));
+    }
+    let issued_at = signed
+        .registered
+        .issued_at
+        .ok_or_else(|| invalid("iat is missing"))?;
+    let limit = issued_at.saturating_add(MAX_SIGNED_AGE + settings.leeway);
+    if unix_seconds(&**settings.server.clock()) > limit {
+        return Err(invalid("it is too old"));
+    }
+    // The payload was parsed as strict JSON before; this conversion keeps numbers unchanged.
+    let payload: serde_json::Value =
+        serde_json::from_str(&signed.payload).map_err(|_| invalid("it is not JSON"))?;
+    match payload.get("token_introspection") {
+        Some(claims) if claims.is_object() => Ok(claims.to_string()),
+        _ => Err(invalid("token_introspection is missing")),
+    }
+}
+
+/// Converts the error of the response's signature, which says nothing about the introspected token.
+fn to_failure(error: &VerifyError) -> IntrospectionFailure {
+    match error.unavailable() {
+        Some(unavailable) => unavailable.clone().into(),
+        None => IntrospectionFailure::InvalidResponse(format!("the signed response: {error}")),
+    }
 }

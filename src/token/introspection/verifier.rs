@@ -2,18 +2,27 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::cache_key::{CacheKey, cache_key, check_syntax};
-use super::health::IntrospectionHealth;
-use super::in_flight::IntrospectionResult;
-use super::introspector::Introspector;
-use super::settings::Settings;
+use super::circuit::IntrospectionHealth;
+use super::introspector::{IntrospectionResult, Introspector};
+use super::settings::{Settings, check_syntax};
 use crate::ConfigError;
 use crate::clock::{Now, SharedClock};
+use crate::crypto::Algorithm;
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::AccessToken;
 use crate::token::audience::Audience;
+use crate::token::error::VerifyError;
+use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
+use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
+
+const MAX_LEEWAY: Duration = Duration::from_secs(300);
+const MAX_CACHE_TTL: Duration = Duration::from_secs(60);
+const MAX_INSECURE_CACHE_TTL: Duration = Duration::from_secs(3600);
+const MAX_NEGATIVE_CACHE_TTL: Duration = Duration::from_secs(60);
+const MAX_CONCURRENCY: usize = 4096;
 
 /// Validates access tokens by introspection ([RFC 7662]): opaque tokens, or JWTs whose revocation must take effect
 /// within a minute.
@@ -97,41 +106,55 @@ impl IntrospectionVerifier {
         }
     }
 
-    pub(super) fn settings(&self) -> &Settings {
+    fn settings(&self) -> &Settings {
         &self.introspector.settings
     }
 
     /// Results are valid only for the settings they were validated with, so a change begins with an empty cache.
-    pub(super) fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
+    fn change(self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.introspector.settings.clone();
         change(&mut settings);
         Self::from_settings(settings)
+    }
+
+    /// Validates a token that did not arrive in a request, such as one in a message of a queue or a WebSocket.
+    ///
+    /// Uses the cache of this verifier. Waits at most 5 seconds for an introspection request.
+    ///
+    /// # Not checked
+    ///
+    /// As for [`JwtVerifier::verify`](crate::token::JwtVerifier::verify), except that a revoked token is rejected once
+    /// its cached result expires.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyErrorKind::Unavailable`](crate::token::VerifyErrorKind::Unavailable) if the token could not be
+    /// introspected, [`VerifyErrorKind::Bound`](crate::token::VerifyErrorKind::Bound) if it is sender-constrained, and
+    /// the other kinds if it is not valid.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, VerifyError> {
+        let verification = self.verify_at(token, &Now::new(self.clock()));
+        VerifiedToken::without_request(verification.outcome().await?, token, &**self.clock())
     }
 
     /// Removes the cached result of a token: for an application that learns of a revocation.
     ///
     /// The result of an introspection request in flight is not used for later requests.
     pub fn invalidate(&self, token: &str) {
-        let key = self.key(token);
-        let introspector = &self.introspector;
-        introspector
-            .in_flight
-            .detach(&key, || introspector.cache.remove(&key));
+        self.introspector
+            .invalidate(&self.settings().cache_key(token));
     }
 
     /// Returns the current state of introspection, for a readiness probe. Performs no I/O.
     pub fn health(&self) -> IntrospectionHealth {
-        self.introspector
-            .circuit
-            .health(self.introspector.monotonic())
+        self.introspector.health()
     }
 
     pub(crate) fn clock(&self) -> &SharedClock {
-        self.introspector.settings.server.clock()
+        self.settings().server.clock()
     }
 
     pub(crate) fn audience(&self) -> &Audience {
-        &self.introspector.settings.audience
+        &self.settings().audience
     }
 
     /// Returns the result for a token: the cached one, or that of an introspection request.
@@ -143,16 +166,179 @@ impl IntrospectionVerifier {
         if let Err(kind) = check_syntax(token) {
             return Verification::Ready(Err(kind.into()));
         }
-        let key = self.key(token);
+        let key = self.settings().cache_key(token);
         if let Some(result) = self.introspector.cached(&key, now) {
             return Verification::Ready(result);
         }
         let (introspector, token) = (Arc::clone(&self.introspector), AccessToken::new(token));
-        Verification::pending(async move { introspector.introspect(&key, token).await })
+        Verification::pending(async move { introspector.introspect(key, token).await })
+    }
+}
+
+/// Each of these methods returns a verifier with an empty cache. Call them before creating layers.
+impl IntrospectionVerifier {
+    /// Sends introspection requests to `url` instead of the `introspection_endpoint` of the metadata
+    /// ([RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] unless the URL is https (or http, if the issuer is on loopback) and has no user name
+    /// and no fragment.
+    pub fn with_endpoint(self, url: &str) -> Result<Self, ConfigError> {
+        if !self.settings().server.allows(url) {
+            return Err(ConfigError::Url {
+                setting: "introspection endpoint",
+                value: url.to_owned(),
+                reason: "it must be https, without a user name or a fragment",
+            });
+        }
+        Ok(self.change(|settings| settings.endpoint = Some(url.to_owned())))
     }
 
-    fn key(&self, token: &str) -> CacheKey {
-        cache_key(self.settings(), token)
+    /// Requires signed introspection responses ([RFC 9701]). A plain response fails as a downgrade.
+    ///
+    /// A response is accepted if it is a JWT of type `token-introspection+jwt`, signed by the authorization server
+    /// with a key of its key set, issued to this client (`aud`) within the last minute, and at most 16 KiB long.
+    /// Only its `token_introspection` claim is used. Encrypted responses are not supported.
+    ///
+    /// [RFC 9701]: https://www.rfc-editor.org/rfc/rfc9701
+    #[must_use]
+    pub fn with_signed_responses(self) -> Self {
+        self.change(|settings| settings.signed = true)
+    }
+
+    /// Sets the algorithms that are allowed for signed responses. Default: RS256, PS256, ES256, ES384 and EdDSA.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list.
+    pub fn with_algorithms(
+        self,
+        algorithms: impl IntoIterator<Item = Algorithm>,
+    ) -> Result<Self, ConfigError> {
+        let algorithms: Vec<_> = algorithms.into_iter().collect();
+        if algorithms.is_empty() {
+            return Err(setting("algorithms", "[]", "there must be at least one"));
+        }
+        Ok(self.change(|settings| settings.algorithms = algorithms))
+    }
+
+    /// Reads scopes from these members of the response instead of `scope`; see [`ScopeClaim`].
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for an empty list, and for a claim without a name.
+    pub fn with_scopes_from<S: Into<ScopeClaim>>(
+        self,
+        claims: impl IntoIterator<Item = S>,
+    ) -> Result<Self, ConfigError> {
+        let mapping = ScopeMapping::new(claims)?;
+        Ok(self.change(|settings| settings.scopes = Some(mapping)))
+    }
+
+    /// Sets the clock skew that is tolerated for `exp`, `nbf` and `iat`: 30 seconds by default, at most 5 minutes.
+    ///
+    /// Fractions of a second are truncated. A cached result is never used after `exp`, whatever the leeway.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above 5 minutes.
+    pub fn with_leeway(self, leeway: Duration) -> Result<Self, ConfigError> {
+        check_max("leeway", leeway, MAX_LEEWAY, "it must be at most 5 minutes")?;
+        let leeway = i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX);
+        Ok(self.change(|settings| settings.leeway = leeway))
+    }
+
+    /// Sets how long an active result is cached: 60 seconds by default and at most. Zero disables caching.
+    ///
+    /// A result is never used after `exp` ([RFC 7662 §4]). A token that is revoked is accepted until its result
+    /// expires; see [`invalidate`](Self::invalidate).
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above 60 seconds; see
+    /// [`with_insecure_cache_ttl`](Self::with_insecure_cache_ttl).
+    ///
+    /// [RFC 7662 §4]: https://www.rfc-editor.org/rfc/rfc7662#section-4
+    pub fn with_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        let reason = "it must be at most 60 seconds; `with_insecure_cache_ttl` allows more";
+        check_max("cache TTL", ttl, MAX_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.cache_ttl = ttl))
+    }
+
+    /// Caches active results for longer than a minute, up to an hour. **A revoked token is accepted for that
+    /// long.** Use it only for tokens that are never revoked.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above one hour.
+    pub fn with_insecure_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        let reason = "it must be at most one hour";
+        check_max("cache TTL", ttl, MAX_INSECURE_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.cache_ttl = ttl))
+    }
+
+    /// Sets how long a negative result is cached: 10 seconds by default, at most 60. Zero disables negative
+    /// caching.
+    ///
+    /// At most 16 384 negative results are cached, separately from active ones.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] above 60 seconds.
+    pub fn with_negative_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
+        let reason = "it must be at most 60 seconds";
+        check_max("negative cache TTL", ttl, MAX_NEGATIVE_CACHE_TTL, reason)?;
+        Ok(self.change(|settings| settings.negative_cache_ttl = ttl))
+    }
+
+    /// Sets the size of the cache of active results in bytes: 16 MiB by default, about 10 000 results of common
+    /// size. When the cache is full, it keeps the results that are used most often.
+    #[must_use]
+    pub fn with_cache_size(self, bytes: u64) -> Self {
+        self.change(|settings| settings.cache_size = bytes)
+    }
+
+    /// Sets the maximum number of concurrent introspection requests: 64 by default. Further ones wait at most 5
+    /// seconds for a permit. If 1024 wait already, requests are rejected with 503 immediately.
+    ///
+    /// Two kinds of requests have additional permits:
+    ///
+    /// - *Slow* requests, which take four times as long as the average request about an active token (at least 250
+    ///   milliseconds; one second until an active token was seen), move to half as many separate slots. If these
+    ///   are occupied and others wait for a permit, a slow request is abandoned with 503.
+    /// - Tokens that were active at their last introspection have a quarter as many reserved permits and a queue
+    ///   of their own.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for zero, and above 4096.
+    pub fn with_concurrency(self, limit: usize) -> Result<Self, ConfigError> {
+        if !(1..=MAX_CONCURRENCY).contains(&limit) {
+            let reason = "it must be between 1 and 4096";
+            return Err(setting("concurrency", &limit.to_string(), reason));
+        }
+        Ok(self.change(|settings| settings.concurrency = limit))
+    }
+}
+
+fn check_max(
+    name: &'static str,
+    value: Duration,
+    max: Duration,
+    reason: &'static str,
+) -> Result<(), ConfigError> {
+    if value > max {
+        return Err(setting(name, &format!("{value:?}"), reason));
+    }
+    Ok(())
+}
+
+fn setting(name: &'static str, value: &str, reason: &'static str) -> ConfigError {
+    ConfigError::Setting {
+        setting: name,
+        value: value.to_owned(),
+        reason,
     }
 }
 
@@ -164,34 +350,5 @@ impl fmt::Debug for IntrospectionVerifier {
             .field("client_id", &settings.client.id())
             .field("signed", &settings.signed)
             .finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn different_contexts_have_different_cache_keys() {
-        let verifier = |issuer: &str, client: &str| {
-            let server = AuthorizationServer::new(issuer).unwrap();
-            let client = Client::confidential(client, "secret");
-            IntrospectionVerifier::new(&server, client, "api").unwrap()
-        };
-        let (a, b) = ("https://a.example.test", "https://b.example.test");
-        let other_endpoint = verifier(a, "api").with_endpoint("https://a.example.test/x");
-        let keys = [
-            verifier(a, "api").key("token"),
-            verifier(a, "api").key("toke"),
-            verifier(a, "api").key("token="),
-            verifier(b, "api").key("token"),
-            verifier(a, "ap").key("token"),
-            other_endpoint.unwrap().key("token"),
-        ];
-        for (at, key) in keys.iter().enumerate() {
-            assert!(!keys[..at].contains(key), "{at}");
-        }
-        // The same context always has the same key.
-        assert_eq!(keys[0], verifier(a, "api").clone().key("token"));
     }
 }

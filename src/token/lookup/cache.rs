@@ -1,13 +1,13 @@
-//! The cache of issuer lookups: verifiers, negative results and lookups in flight, with their TTLs and limits.
+//! The cache of issuer lookups: verifiers, negative results and lookups in progress, with their TTLs and limits.
 
 use std::collections::HashMap;
-use std::future::Future;
-use std::sync::Arc;
 use std::time::Duration;
 
-use super::WAIT_TIMEOUT;
-use crate::issuer::{SingleFlight, Waiter};
+use crate::expiring_map::ExpiringMap;
 use crate::token::jwt::JwtVerifier;
+
+/// How long a request waits for a lookup. The lookup itself continues.
+pub(super) const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a verifier is used before its issuer is looked up again.
 const VERIFIER_TTL: Duration = Duration::from_secs(600);
@@ -24,12 +24,10 @@ const FAILURE_TTL: Duration = Duration::from_millis(250);
 /// How long a failure is cached if a stale verifier is used in the meantime.
 const FAILURE_TTL_WITH_FALLBACK: Duration = Duration::from_secs(5);
 
-/// A lookup that takes longer will never complete: it panicked, or its runtime has shut down.
-const LOOKUP_LOST_AFTER: Duration = Duration::from_secs(30);
-
 const MAX_VERIFIERS: usize = 1000;
+const MAX_NEGATIVE: usize = 256;
 /// In addition to the issuers of cached verifiers.
-const MAX_PENDING: usize = 256;
+const MAX_IN_PROGRESS: usize = 256;
 
 /// The result of a lookup.
 #[derive(Clone, Debug)]
@@ -40,23 +38,14 @@ pub(super) enum LookupOutcome {
     Failed,
 }
 
-/// The result of [`LookupCache::get_or_join`].
-pub(super) enum LookupJoin {
-    Cached(LookupOutcome),
-    Waiting {
-        waiter: Waiter<LookupOutcome>,
-        /// A stale verifier, to use if the lookup fails.
-        fallback: Option<JwtVerifier>,
-    },
-    /// Too many lookups are in flight.
-    Full,
-}
-
-/// Two maps, so that invented issuers cannot evict an issuer that was found.
-#[derive(Debug, Default)]
+/// Several maps, so that invented issuers cannot evict an issuer that was found.
+#[derive(Debug)]
 pub(super) struct LookupCache {
     verifiers: HashMap<Box<str>, CachedVerifier>,
-    pending: HashMap<Box<str>, PendingLookup>,
+    /// Issuers without a verifier.
+    negative: ExpiringMap<Box<str>, LookupOutcome>,
+    /// Lookups of issuers without a verifier, until no request waits for them.
+    in_progress: ExpiringMap<Box<str>, ()>,
 }
 
 #[derive(Debug)]
@@ -64,16 +53,26 @@ struct CachedVerifier {
     verifier: JwtVerifier,
     found_at: Duration,
     used_at: Duration,
+    renewal: Option<Renewal>,
 }
 
-/// A lookup in flight, or one that found no verifier.
-#[derive(Debug)]
-struct PendingLookup {
-    flight: Arc<SingleFlight<LookupOutcome>>,
-    /// When it started, or ended.
-    at: Duration,
-    /// `None` while it is in flight.
-    outcome: Option<LookupOutcome>,
+/// The last lookup since the verifier was found.
+#[derive(Clone, Copy, Debug)]
+enum Renewal {
+    /// Since this time.
+    InProgress(Duration),
+    /// At this time.
+    Failed(Duration),
+}
+
+impl Default for LookupCache {
+    fn default() -> Self {
+        Self {
+            verifiers: HashMap::new(),
+            negative: ExpiringMap::new(MAX_NEGATIVE),
+            in_progress: ExpiringMap::new(MAX_IN_PROGRESS),
+        }
+    }
 }
 
 impl LookupCache {
@@ -81,121 +80,104 @@ impl LookupCache {
     pub(super) fn get(&mut self, issuer: &str, now: Duration) -> Option<LookupOutcome> {
         if let Some(cached) = self.verifiers.get_mut(issuer) {
             cached.used_at = now;
-            if now.saturating_sub(cached.found_at) < VERIFIER_TTL {
-                return Some(LookupOutcome::Found(cached.verifier.clone()));
+            if cached.is_usable(now) {
+                let verifier = || LookupOutcome::Found(cached.verifier.clone());
+                return cached.needs_no_waiting(now).then(verifier);
             }
         }
-        let pending = self.pending.get(issuer)?;
-        let age = now.saturating_sub(pending.at);
-        match (&pending.outcome, self.fallback(issuer, now)) {
-            (Some(LookupOutcome::NotFound), _) if age < NOT_FOUND_TTL => {
-                Some(LookupOutcome::NotFound)
-            }
-            (Some(LookupOutcome::Failed), None) if age < FAILURE_TTL => Some(LookupOutcome::Failed),
-            // A request does not wait for a lookup that failed or hangs if there is a stale verifier.
-            (Some(LookupOutcome::Failed), Some(verifier)) if age < FAILURE_TTL_WITH_FALLBACK => {
-                Some(LookupOutcome::Found(verifier))
-            }
-            (None, Some(verifier)) if (WAIT_TIMEOUT..LOOKUP_LOST_AFTER).contains(&age) => {
-                Some(LookupOutcome::Found(verifier))
-            }
-            _ => None,
-        }
+        let is_valid = self.negative.expiry(issuer)? > now;
+        self.negative.get(issuer).filter(|_| is_valid).cloned()
     }
 
-    /// Returns the cached outcome, or joins the lookup of this issuer, which begins with `start` if none is in
-    /// flight.
-    pub(super) fn get_or_join<F>(
-        &mut self,
-        issuer: &str,
-        now: Duration,
-        start: impl FnOnce() -> F,
-    ) -> LookupJoin
-    where
-        F: Future<Output = LookupOutcome> + Send + 'static,
-    {
-        // The lookup may have completed since the caller's first call of `get`.
-        if let Some(outcome) = self.get(issuer, now) {
-            return LookupJoin::Cached(outcome);
-        }
-        let fallback = self.fallback(issuer, now);
+    /// Returns the verifier to use if the lookup of its issuer fails.
+    pub(super) fn fallback(&self, issuer: &str, now: Duration) -> Option<JwtVerifier> {
+        let cached = self.verifiers.get(issuer)?;
+        cached.is_usable(now).then(|| cached.verifier.clone())
+    }
+
+    /// Records that a lookup begins. Returns `false` if too many are in progress.
+    pub(super) fn begin(&mut self, issuer: &str, now: Duration) -> bool {
         // Invented issuers must not prevent a known issuer from being looked up again.
-        if fallback.is_none() && !self.pending.contains_key(issuer) && !self.make_room(now) {
-            return LookupJoin::Full;
+        let known = self.verifiers.get_mut(issuer);
+        if let Some(known) = known.filter(|known| known.is_usable(now)) {
+            known.renewal = Some(Renewal::InProgress(now));
+            return true;
         }
-        let pending = self
-            .pending
-            .entry(issuer.into())
-            .or_insert_with(|| PendingLookup {
-                flight: Arc::default(),
-                at: now,
-                outcome: None,
-            });
-        let flight = Arc::clone(&pending.flight);
-        let waiter = flight.join_or(|| {
-            (pending.at, pending.outcome) = (now, None);
-            Some(start())
-        });
-        match waiter {
-            Some(waiter) => LookupJoin::Waiting { waiter, fallback },
-            None => LookupJoin::Full,
+        // No request waits longer than the timeout, so a lookup that hangs does not count. It continues, and a
+        // verifier that it finds is cached.
+        if self.in_progress.is_full()
+            && self
+                .in_progress
+                .pop_first_if(|until| until <= now)
+                .is_none()
+        {
+            return false;
         }
+        self.in_progress
+            .insert(issuer.into(), (), now + WAIT_TIMEOUT);
+        true
     }
 
     /// Caches the outcome of a lookup.
-    pub(super) fn insert(&mut self, issuer: &str, outcome: LookupOutcome, now: Duration) {
+    pub(super) fn end(&mut self, issuer: &str, outcome: LookupOutcome, now: Duration) {
+        self.in_progress.remove(issuer);
         match outcome {
             LookupOutcome::Found(verifier) => {
-                self.pending.remove(issuer);
+                self.negative.remove(issuer);
                 if self.verifiers.len() >= MAX_VERIFIERS && !self.verifiers.contains_key(issuer) {
-                    let oldest = self
-                        .verifiers
-                        .iter()
-                        .min_by_key(|(_, cached)| cached.used_at);
-                    if let Some(oldest) = oldest.map(|(issuer, _)| issuer.clone()) {
-                        self.verifiers.remove(&oldest);
-                    }
+                    self.evict();
                 }
                 let cached = CachedVerifier {
                     verifier,
                     found_at: now,
                     used_at: now,
+                    renewal: None,
                 };
                 self.verifiers.insert(issuer.into(), cached);
             }
-            outcome => {
-                if matches!(outcome, LookupOutcome::NotFound) {
-                    self.verifiers.remove(issuer);
-                }
-                if let Some(pending) = self.pending.get_mut(issuer) {
-                    (pending.at, pending.outcome) = (now, Some(outcome));
-                }
+            LookupOutcome::NotFound => {
+                self.verifiers.remove(issuer);
+                self.negative
+                    .insert(issuer.into(), outcome, now + NOT_FOUND_TTL);
             }
+            LookupOutcome::Failed => match self.verifiers.get_mut(issuer) {
+                Some(known) if known.is_usable(now) => {
+                    known.renewal = Some(Renewal::Failed(now));
+                }
+                _ => {
+                    self.negative
+                        .insert(issuer.into(), outcome, now + FAILURE_TTL);
+                }
+            },
         }
     }
 
-    fn fallback(&self, issuer: &str, now: Duration) -> Option<JwtVerifier> {
-        let cached = self.verifiers.get(issuer)?;
-        let age = now.saturating_sub(cached.found_at);
-        (age < VERIFIER_TTL + OUTAGE_LIMIT).then(|| cached.verifier.clone())
-    }
-
-    /// Returns whether one more lookup may begin, after removing an older entry if necessary.
-    fn make_room(&mut self, now: Duration) -> bool {
-        if self.pending.len() < MAX_PENDING {
-            return true;
-        }
-        // No request waits longer than the timeout, so a lookup that hangs can be removed. It continues, and a
-        // verifier that it finds is cached.
-        let is_removable = |pending: &PendingLookup| {
-            pending.outcome.is_some() || now.saturating_sub(pending.at) >= WAIT_TIMEOUT
-        };
+    /// Removes the least recently used verifier.
+    fn evict(&mut self) {
         let oldest = self
-            .pending
+            .verifiers
             .iter()
-            .filter(|(_, pending)| is_removable(pending))
-            .min_by_key(|(_, pending)| pending.at)
-            .map(|(issuer, _)| issuer.clone());
-        oldest.is_some_and(|issuer| self.pending.remove(&issuer).is_some())
+            .min_by_key(|(_, cached)| cached.used_at);
+        if let Some(oldest) = oldest.map(|(issuer, _)| issuer.clone()) {
+            self.verifiers.remove(&oldest);
+        }
+    }
+}
+
+impl CachedVerifier {
+    fn is_usable(&self, now: Duration) -> bool {
+        now.saturating_sub(self.found_at) < VERIFIER_TTL + OUTAGE_LIMIT
+    }
+
+    /// Returns whether a request uses this verifier instead of waiting for a lookup: it is fresh, or the lookup has
+    /// failed or hangs.
+    fn needs_no_waiting(&self, now: Duration) -> bool {
+        let is_fresh = now.saturating_sub(self.found_at) < VERIFIER_TTL;
+        is_fresh
+            || match self.renewal {
+                Some(Renewal::InProgress(since)) => now.saturating_sub(since) >= WAIT_TIMEOUT,
+                Some(Renewal::Failed(at)) => now.saturating_sub(at) < FAILURE_TTL_WITH_FALLBACK,
+                None => false,
+            }
     }
 }

@@ -6,21 +6,20 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use self::cache::{LookupCache, LookupJoin, LookupOutcome};
+use self::cache::{LookupCache, LookupOutcome, WAIT_TIMEOUT};
 use super::error::{VerifyError, VerifyErrorKind};
 use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
 use crate::clock::{Clock, Now, SharedClock, system_clock, within};
 use crate::issuer::Unavailable;
 use crate::protocol::sanitize::log_safe;
+use crate::single_flight::SingleFlight;
+use crate::sync::Mutex;
 use crate::telemetry::LogLimits;
 use crate::verification::Verification;
-
-/// How long a request waits for a lookup. The lookup itself continues.
-const WAIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a lookup may take.
 const LOOKUP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -75,12 +74,15 @@ pub struct IssuerLookup {
 }
 
 struct LookupState {
-    allow: Arc<dyn Fn(&str) -> bool + Send + Sync>,
+    allow: AllowFn,
     lookup: LookupFn,
     clock: SharedClock,
+    flights: SingleFlight<Box<str>, LookupOutcome>,
     cache: Mutex<LookupCache>,
     logs: LogLimits,
 }
+
+type AllowFn = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
 type LookupFn =
     Arc<dyn Fn(String) -> Pin<Box<dyn Future<Output = LookupResult> + Send>> + Send + Sync>;
@@ -101,11 +103,16 @@ impl IssuerLookup {
             let result = lookup(issuer);
             Box::pin(async move { result.await.map_err(Into::into) })
         });
+        Self::from_parts(Arc::new(allow), lookup, system_clock())
+    }
+
+    fn from_parts(allow: AllowFn, lookup: LookupFn, clock: SharedClock) -> Self {
         Self {
             shared: Arc::new(LookupState {
-                allow: Arc::new(allow),
+                allow,
                 lookup,
-                clock: system_clock(),
+                clock,
+                flights: SingleFlight::default(),
                 cache: Mutex::default(),
                 logs: LogLimits::per_second(),
             }),
@@ -115,16 +122,11 @@ impl IssuerLookup {
     /// Sets the clock. The returned lookup has an empty cache.
     #[must_use]
     pub fn with_clock(self, clock: impl Clock) -> Self {
-        let shared = LookupState {
-            allow: Arc::clone(&self.shared.allow),
-            lookup: Arc::clone(&self.shared.lookup),
-            clock: Arc::new(clock),
-            cache: Mutex::default(),
-            logs: LogLimits::per_second(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let (allow, lookup) = (
+            Arc::clone(&self.shared.allow),
+            Arc::clone(&self.shared.lookup),
+        );
+        Self::from_parts(allow, lookup, Arc::new(clock))
     }
 
     pub(super) fn clock(&self) -> &SharedClock {
@@ -142,7 +144,7 @@ impl IssuerLookup {
             Err(error) => return Verification::Ready(Err(error)),
         };
         let now = now.monotonic(&self.shared.clock);
-        if let Some(outcome) = self.shared.cache().get(&issuer, now) {
+        if let Some(outcome) = self.shared.cache.lock().get(&issuer, now) {
             return Verification::Ready(into_result(outcome));
         }
         let state = Arc::clone(&self.shared);
@@ -157,7 +159,7 @@ impl IssuerLookup {
         if !(self.shared.allow)(issuer) {
             return false;
         }
-        let outcome = self.shared.cache().get(issuer, now);
+        let outcome = self.shared.cache.lock().get(issuer, now);
         matches!(outcome, Some(LookupOutcome::Found(found)) if found.is_same(verifier))
     }
 }
@@ -176,14 +178,28 @@ impl LookupState {
 
     /// Waits for the lookup of an issuer that is not cached.
     async fn lookup(self: Arc<Self>, issuer: Box<str>) -> LookupOutcome {
-        let now = self.clock.monotonic();
-        let start = || Arc::clone(&self).attempt(issuer.clone());
-        let joined = self.cache().get_or_join(&issuer, now, start);
-        let (waiter, fallback) = match joined {
-            LookupJoin::Cached(outcome) => return outcome,
-            LookupJoin::Waiting { waiter, fallback } => (waiter, fallback),
-            LookupJoin::Full => return LookupOutcome::Failed,
+        let start = |_| {
+            let now = self.clock.monotonic();
+            let mut cache = self.cache.lock();
+            // A lookup may have completed since the caller looked at the cache.
+            if let Some(outcome) = cache.get(&issuer, now) {
+                return Err(outcome);
+            }
+            if !cache.begin(&issuer, now) {
+                return Err(LookupOutcome::Failed);
+            }
+            let attempt = Attempt {
+                state: Arc::clone(&self),
+                issuer: issuer.clone(),
+                outcome: LookupOutcome::Failed,
+            };
+            Ok(attempt.run())
         };
+        let waiter = match self.flights.join(issuer.clone(), start) {
+            Ok(waiter) => waiter,
+            Err(outcome) => return outcome,
+        };
+        let fallback = self.cache.lock().fallback(&issuer, self.clock.monotonic());
         let outcome = within(&*self.clock, WAIT_TIMEOUT, waiter.outcome()).await;
         match (outcome.flatten(), fallback) {
             (None | Some(LookupOutcome::Failed), Some(verifier)) => LookupOutcome::Found(verifier),
@@ -191,31 +207,28 @@ impl LookupState {
         }
     }
 
-    /// Performs one lookup and caches its outcome.
-    async fn attempt(self: Arc<Self>, issuer: Box<str>) -> LookupOutcome {
-        let lookup = (self.lookup)(issuer.to_string());
-        let outcome = match within(&*self.clock, LOOKUP_TIMEOUT, lookup).await {
-            Some(Ok(Some(verifier))) if verifier.server().issuer() == &*issuer => {
+    /// Calls the application's lookup.
+    async fn call(&self, issuer: &str) -> LookupOutcome {
+        let lookup = (self.lookup)(issuer.to_owned());
+        match within(&*self.clock, LOOKUP_TIMEOUT, lookup).await {
+            Some(Ok(Some(verifier))) if verifier.server().issuer() == issuer => {
                 LookupOutcome::Found(verifier)
             }
             Some(Ok(Some(_))) => {
                 let error = "the lookup returned the verifier of another issuer";
-                self.log_failure("other_issuer", &issuer, error);
+                self.log_failure("other_issuer", issuer, error);
                 LookupOutcome::Failed
             }
             Some(Ok(None)) => LookupOutcome::NotFound,
             Some(Err(error)) => {
-                self.log_failure("failed", &issuer, &error.to_string());
+                self.log_failure("failed", issuer, &error.to_string());
                 LookupOutcome::Failed
             }
             None => {
-                self.log_failure("timeout", &issuer, "no result within 10 seconds");
+                self.log_failure("timeout", issuer, "no result within 10 seconds");
                 LookupOutcome::Failed
             }
-        };
-        let now = self.clock.monotonic();
-        self.cache().insert(&issuer, outcome.clone(), now);
-        outcome
+        }
     }
 
     /// Logs a failure. The issuer is chosen by the caller, so it is escaped and shortened.
@@ -231,10 +244,27 @@ impl LookupState {
             );
         }
     }
+}
 
-    /// Locks the cache. It stays consistent if a holder of the lock panicked, so poisoning is ignored.
-    fn cache(&self) -> MutexGuard<'_, LookupCache> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+/// A lookup in progress. Its outcome is cached when it is dropped: it counts as failed if the lookup panicked or its
+/// runtime has shut down.
+struct Attempt {
+    state: Arc<LookupState>,
+    issuer: Box<str>,
+    outcome: LookupOutcome,
+}
+
+impl Attempt {
+    async fn run(mut self) -> LookupOutcome {
+        self.outcome = self.state.call(&self.issuer).await;
+        self.outcome.clone()
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        let (outcome, now) = (self.outcome.clone(), self.state.clock.monotonic());
+        self.state.cache.lock().end(&self.issuer, outcome, now);
     }
 }
 

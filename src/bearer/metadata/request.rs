@@ -1,10 +1,13 @@
-//! Detects a `BearerLayer` outside of the `ResourceMetadataLayer` that serves its document.
+//! Which requests receive the document, and which show that the `ResourceMetadataLayer` is not outside of the
+//! `BearerLayer`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use http::header::{ACCESS_CONTROL_REQUEST_METHOD, CONTENT_LENGTH};
 use http::request::Parts;
-use http::{Method, Uri};
+use http::{HeaderMap, Method, Request, Uri};
+use http_body::Body;
 
 use crate::token::original_uri;
 
@@ -48,6 +51,39 @@ pub(super) fn matches_address(uri: &Uri, address: &str) -> bool {
         None => uri.path() == address && uri.query().is_none(),
     }
 }
+
+/// Returns whether a request is a `GET`, `HEAD` or CORS preflight request, and has nothing that the inner service could
+/// act on.
+pub(super) fn is_plain<B: Body>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let is_read = match *request.method() {
+        Method::GET | Method::HEAD => true,
+        Method::OPTIONS => headers.contains_key(ACCESS_CONTROL_REQUEST_METHOD),
+        _ => false,
+    };
+    is_read && !announces_content(headers) && request.body().is_end_stream()
+}
+
+fn announces_content(headers: &HeaderMap) -> bool {
+    let lengths = headers.get_all(CONTENT_LENGTH).iter();
+    CONTENT_FIELDS
+        .iter()
+        .any(|name| headers.contains_key(*name))
+        || lengths.into_iter().any(|length| length != "0")
+}
+
+/// Fields that announce content, another protocol, or another method than that of the request line.
+const CONTENT_FIELDS: [&str; 9] = [
+    "transfer-encoding",
+    "trailer",
+    "expect",
+    "upgrade",
+    "http2-settings",
+    "content-encoding",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
 
 /// Writes the log event once, because every caller can cause it.
 #[derive(Clone, Debug, Default)]
