@@ -8,7 +8,6 @@ use tower_oauth::bearer::{Refusal, TokenSource};
 use crate::support::api::{Answer, api, ask, good, layer, server};
 use crate::support::dpop::dpop_layer;
 
-
 fn schemes(answer: &Answer) -> Vec<String> {
     let challenges = answer.challenges().into_iter();
     challenges.map(|one| one.scheme).collect()

@@ -344,7 +344,8 @@ async fn every_challenge_contains_the_url_of_the_document() {
         assert_eq!(answer.status, status);
         assert_eq!(
             answer.challenge().parameter("resource_metadata"),
-            Some(ADDRESS));
+            Some(ADDRESS)
+        );
     }
     let plain = ask(&api(layer(&server)), request(Method::GET, "/")).await;
     assert_eq!(plain.challenge().parameter("resource_metadata"), None);
