@@ -102,6 +102,8 @@ async fn complete(
     authorization: AuthorizationResponse,
     target: &str,
 ) -> Result<LayerResponse, CallbackRejection> {
+    let checked = settings.manager.check_settings();
+    checked.map_err(|error| CallbackRejection::CanBeRepeated(LoginRefusal::from(&error)))?;
     let replaces = transaction.replaces;
     let redemption = match settings.flow().accept(transaction, authorization).await {
         Ok(grant) => {
