@@ -6,8 +6,8 @@ use std::path::Path;
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
+use super::key_text;
 use super::seal::SealingKey;
-use super::{key_file, key_text};
 use crate::config_error::ConfigError;
 
 /// The key that encrypts and authenticates the cookies of a [`LoginLayer`](crate::LoginLayer), and previous keys that
@@ -125,7 +125,7 @@ impl CookieKey {
         let path = path.as_ref();
         if !path.exists() {
             let text = key_text::encode(&*key_text::generate(SETTING)?);
-            key_file::create(SETTING, path, &text)?;
+            key_text::create_file(SETTING, path, &text)?;
         }
         Self::from_file(path)
     }

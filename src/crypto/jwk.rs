@@ -1,7 +1,7 @@
 //! A public key of a key set (RFC 7517 §4), parsed strictly and prepared once.
 
 use super::backend::PublicKey;
-use super::{Algorithm, KeyKind, base64url, pem, roca};
+use super::{Algorithm, KeyKind, base64url, pem};
 use crate::protocol::json::Object;
 
 /// The parameters of a public key, of the right size for its type.
@@ -218,7 +218,7 @@ pub(super) fn read_rsa(modulus: &[u8], exponent: &[u8]) -> Result<KeyMaterial, &
     if exponent.len() > 5 || value < 3 || value % 2 == 0 || value > 1 << 33 {
         return Err("its exponent is even, 1 or too large");
     }
-    if roca::is_vulnerable(modulus) {
+    if is_roca_vulnerable(modulus) {
         return Err("its modulus is vulnerable to ROCA (CVE-2017-15361)");
     }
     Ok(KeyMaterial::Rsa {
@@ -238,4 +238,54 @@ fn point(x: &[u8], y: &[u8], length: usize) -> Result<Vec<u8>, &'static str> {
         return Err("a coordinate has the wrong length");
     }
     Ok([&[0x04], x, y].concat())
+}
+
+/// Returns whether this big-endian modulus has the fingerprint of the generator.
+///
+/// Its primes are powers of 65537 modulo the product of small primes, and so is the modulus. This holds for about one in
+/// 2^27 other moduli. Such a modulus can be factored, so an attacker can sign with the key.
+fn is_roca_vulnerable(modulus: &[u8]) -> bool {
+    PRIMES
+        .into_iter()
+        .all(|prime| is_power_of_65537(remainder(modulus, prime), prime))
+}
+
+/// The odd primes that the generator uses for keys of every size.
+const PRIMES: [u32; 38] = [
+    3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+    101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+];
+
+fn remainder(number: &[u8], prime: u32) -> u32 {
+    number.iter().fold(0, |remainder, byte| {
+        ((remainder << 8) | u32::from(*byte)) % prime
+    })
+}
+
+fn is_power_of_65537(number: u32, prime: u32) -> bool {
+    let mut power = 1;
+    loop {
+        if power == number {
+            return true;
+        }
+        power = power * 65537 % prime;
+        if power == 1 {
+            return false;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_moduli_of_the_generator_are_vulnerable() {
+        // 65537 and its square are powers of 65537 modulo every prime.
+        assert!(is_roca_vulnerable(&[1, 0, 1]));
+        assert!(is_roca_vulnerable(&[1, 0, 2, 0, 1]));
+        for other in [&[1, 0, 3][..], &[0xff; 256], &[1, 0, 2, 0, 3], &[]] {
+            assert!(!is_roca_vulnerable(other), "{other:02x?}");
+        }
+    }
 }

@@ -1,13 +1,13 @@
 //! Proof of possession for sender-constrained tokens (RFC 9449 §7, RFC 8705 §3).
 
-use http::{Extensions, HeaderMap, HeaderValue, Method, Uri};
+use http::{Extensions, HeaderMap, HeaderValue};
 
 use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
-use super::verified::TokenInfo;
-use crate::clock::Now;
-use crate::protocol::credentials::{PresentedToken, Scheme};
+use super::request_parts::RequestParts;
+use super::token_info::TokenInfo;
+use crate::protocol::credentials::Scheme;
 
 /// The proofs of possession that a layer checks; none by default.
 #[derive(Clone, Debug, Default)]
@@ -16,16 +16,6 @@ pub(crate) struct Bindings {
     pub(crate) dpop: Option<Dpop>,
     /// Client certificates (RFC 8705).
     pub(crate) mtls: Option<Mtls>,
-}
-
-/// The parts of a request that a proof of possession covers.
-pub(crate) struct RequestParts<'a> {
-    pub(crate) presented: &'a PresentedToken,
-    pub(crate) method: &'a Method,
-    pub(crate) uri: &'a Uri,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) extensions: &'a Extensions,
-    pub(crate) now: &'a Now<'a>,
 }
 
 impl Bindings {
@@ -122,15 +112,4 @@ impl Bindings {
     pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         self.dpop.as_ref()?.nonce_for(kind)
     }
-}
-
-/// Returns the URI that the client sent. axum removes the prefix of a nested router and keeps the original URI in the
-/// extensions.
-#[cfg_attr(not(feature = "axum"), allow(unused_variables))]
-pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
-    #[cfg(feature = "axum")]
-    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
-        return &original.0;
-    }
-    uri
 }
