@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::backend::Signer;
-use super::jwk::{KeyMaterial, read_material, read_rsa};
+use super::key_material::{KeyMaterial, read_material, read_rsa};
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind, PublicKey, base64url};
 use crate::ConfigError;
