@@ -64,7 +64,6 @@ mod refreshes;
 mod secret;
 mod sign_in;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub use crate::flow::{UserInfo, UserInfoError};

@@ -232,11 +232,6 @@ mod tests {
             assert_eq!(parse_version(other), None);
         }
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn slots_are_computed_as_a_cluster_does() {
