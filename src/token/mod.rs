@@ -23,7 +23,7 @@ mod verified;
 mod verifier;
 
 pub use audience::Audience;
-pub(crate) use binding::{Bindings, RequestParts, original_uri};
+pub(crate) use binding::{Bindings, original_uri};
 pub(crate) use cache::ConditionId;
 pub use certificate_format::CertificateFormat;
 pub(crate) use dpop::PendingReplayCheck;
