@@ -40,13 +40,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-async fn home(session: Option<Session>) -> Html<&'static str> {
+async fn home(login: LoginLayer, session: Option<Session>) -> Html<String> {
     Html(match session {
-        Some(_) => {
+        Some(_) => format!(
             "<p>You are signed in. <a href=/account>Your account</a></p>\
-             <form method=post action=/auth/logout><button>Sign out</button></form>"
-        }
-        None => "<p>You are signed out. <a href=/auth/login>Sign in</a></p>",
+             <form method=post action={}><button>Sign out</button></form>",
+            login.logout_path()
+        ),
+        None => format!(
+            "<p>You are signed out. <a href={}>Sign in</a></p>",
+            login.login_url("/account")
+        ),
     })
 }
 

@@ -175,7 +175,12 @@ struct Call {
 }
 
 /// Calls the API over HTTP with the session's access token.
-async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Call>) -> Response {
+async fn call_api(
+    State(app): State<App>,
+    login: LoginLayer,
+    session: Session,
+    Form(form): Form<Call>,
+) -> Response {
     if form.call == "refresh" {
         let before = tokens::TokenView::of(&session).await;
         // Applications need this only after an API has rejected a token that has not expired.
@@ -186,7 +191,7 @@ async fn call_api(State(app): State<App>, session: Session, Form(form): Form<Cal
     }
     let Ok(token) = session.access_token().await else {
         // It has expired and cannot be refreshed: sign in again.
-        return Redirect::to("/auth/login?return_to=/account").into_response();
+        return Redirect::to(&login.login_url("/account")).into_response();
     };
     let url = format!("{}/api/notes", app.url);
     let request = match form.call.as_str() {

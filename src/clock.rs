@@ -6,9 +6,11 @@
 use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::future::{Either, select};
 
 /// The future returned by [`Clock::sleep`].
 pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -175,15 +177,10 @@ pub(crate) async fn within<T>(
     limit: Duration,
     future: impl Future<Output = T>,
 ) -> Option<T> {
-    let mut future = std::pin::pin!(future);
-    let mut timer = clock.sleep(limit);
-    std::future::poll_fn(|cx| {
-        if let std::task::Poll::Ready(value) = future.as_mut().poll(cx) {
-            return std::task::Poll::Ready(Some(value));
-        }
-        timer.as_mut().poll(cx).map(|()| None)
-    })
-    .await
+    match select(pin!(future), clock.sleep(limit)).await {
+        Either::Left((value, _)) => Some(value),
+        Either::Right(_) => None,
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Purpose, SealContext};
 use crate::crypto::{Jws, JwsError};
 use crate::flow::Flow;
-use crate::issuer::fuzzing::KeySet;
+use crate::issuer::KeySet;
 use crate::protocol::Claims;
 use crate::protocol::claims::RegisteredClaims;
 use crate::protocol::credentials::{self, Credentials};
@@ -27,11 +27,8 @@ pub fn credentials(
     match credentials::read(headers, accepts_dpop) {
         Ok(Credentials::Absent | Credentials::Unsupported(_)) => Ok(None),
         Ok(Credentials::Token(found)) => {
-            let presented = found.checked().map_err(|_| ())?;
-            Ok(Some((
-                presented.scheme.as_str(),
-                presented.token().to_owned(),
-            )))
+            let presented = (found.scheme.as_str(), found.token().to_owned());
+            found.is_token68().then_some(Some(presented)).ok_or(())
         }
         Err(_) => Err(()),
     }
@@ -50,7 +47,8 @@ pub struct ParsedJws {
 pub fn jws(token: &str, keys: &Keys) -> Option<ParsedJws> {
     let jws: Result<Jws<'_>, JwsError> = Jws::read(token);
     let jws = jws.ok()?;
-    let key = keys.0.find(jws.key_id(), jws.algorithm());
+    let key = keys.0.key(jws.key_id(), jws.algorithm());
+    let key = key.and_then(Result::ok);
     Some(ParsedJws {
         algorithm: jws.algorithm(),
         key_id: jws.key_id().map(str::to_owned),
@@ -117,15 +115,15 @@ pub struct Keys(KeySet);
 
 impl Keys {
     pub fn read(document: &[u8]) -> Option<Self> {
-        KeySet::read(document).map(Self)
+        KeySet::parse(document).ok().map(Self)
     }
 
     pub fn count(&self) -> usize {
-        self.0.count()
+        self.0.len()
     }
 
     /// Returns whether exactly one key matches this token.
     pub fn has(&self, key_id: Option<&str>, algorithm: Algorithm) -> bool {
-        self.0.find(key_id, algorithm).is_some()
+        matches!(self.0.key(key_id, algorithm), Some(Ok(_)))
     }
 }

@@ -1,4 +1,5 @@
-//! The extractors for axum handlers: `VerifiedToken<C>`, `Session`, `Principal<C>`, and each of them as an `Option`.
+//! The extractors for axum handlers: `VerifiedToken<C>`, `Session`, `Principal<C>`, each of them as an `Option`, and
+//! `LoginLayer`.
 
 use axum_core::body::Body;
 use axum_core::extract::{FromRequestParts, OptionalFromRequestParts};
@@ -9,7 +10,7 @@ use http::request::Parts;
 use super::principal::Principal;
 use super::rejection::PrincipalRejection;
 use crate::bearer::{AuthState, Refusal, WireFormat, refuse};
-use crate::login::{LoginContext, misconfigured};
+use crate::login::{LoginContext, LoginLayer, misconfigured};
 use crate::session::Session;
 use crate::token::VerifiedToken;
 
@@ -102,10 +103,25 @@ impl<S: Sync> OptionalFromRequestParts<S> for Session {
 
 fn login_context(parts: &Parts) -> Result<&LoginContext, SessionRejection> {
     let context = parts.extensions.get::<LoginContext>();
-    let context =
-        context.ok_or_else(|| SessionRejection(Box::new(misconfigured(NO_LOGIN_LAYER))))?;
+    let context = context.ok_or_else(|| SessionRejection::missing_layer(NO_LOGIN_LAYER))?;
     context.note_session_dependence();
     Ok(context)
+}
+
+/// Extracts the login layer around the handler, for the URLs of its routes.
+impl<S: Sync> FromRequestParts<S> for LoginLayer {
+    type Rejection = SessionRejection;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionRejection> {
+        let layer = Self::of(&parts.extensions);
+        layer.ok_or_else(|| SessionRejection::missing_layer(NO_OUTER_LAYER))
+    }
+}
+
+impl SessionRejection {
+    fn missing_layer(message: &'static str) -> Self {
+        Self(Box::new(misconfigured(message)))
+    }
 }
 
 impl IntoResponse for SessionRejection {
@@ -143,5 +159,6 @@ impl IntoResponse for PrincipalRejection {
 
 const NO_BEARER_LAYER: &str = "the VerifiedToken extractor requires an outer BearerLayer";
 const NO_LOGIN_LAYER: &str = "the Session extractor requires an outer LoginLayer";
+const NO_OUTER_LAYER: &str = "the LoginLayer extractor requires an outer LoginLayer";
 const OTHER_TYPE: &str =
     "the VerifiedToken extractor and its BearerLayer have different claims types";

@@ -1,12 +1,14 @@
 //! Metadata discovery: fetches, validates and caches the metadata document.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::back_channel::{BackChannelClient, FetchError};
-use super::single_flight::{SingleFlight, Waiter, lock};
-use crate::clock::SharedClock;
+use super::back_channel::{BackChannelClient, TOTAL_TIMEOUT};
+use super::error::{FetchError, Unavailable};
+use crate::clock::{SharedClock, within};
 use crate::protocol::Metadata;
+use crate::single_flight::{SingleFlight, Waiter};
+use crate::sync::Mutex;
 use crate::telemetry::LogLimits;
 
 /// After this time the next key fetch or login fetches the document again. The old one stays in use until that has
@@ -16,20 +18,21 @@ const METADATA_TTL: Duration = Duration::from_secs(3600);
 /// How long a failure is returned to further callers while there is no metadata.
 const FAILURE_TTL: Duration = Duration::from_millis(250);
 
-pub(super) type MetadataResult = Result<Arc<Metadata>, FetchError>;
+type MetadataResult = Result<Arc<Metadata>, FetchError>;
 
 /// The metadata of one issuer: configured, or discovered on first use.
 #[derive(Debug)]
 pub(super) struct MetadataSource {
     issuer: String,
+    channel: BackChannelClient,
     clock: SharedClock,
     is_static: bool,
     state: Mutex<MetadataState>,
-    flight: SingleFlight<MetadataResult>,
+    flight: SingleFlight<(), MetadataResult>,
     logs: LogLimits,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct MetadataState {
     /// The metadata and the time from which it is due for a refresh.
     metadata: Option<(Arc<Metadata>, Duration)>,
@@ -39,12 +42,14 @@ struct MetadataState {
 impl MetadataSource {
     pub(super) fn new(
         issuer: String,
+        channel: BackChannelClient,
         clock: SharedClock,
         configured: Option<Arc<Metadata>>,
     ) -> Self {
         let metadata = configured.map(|metadata| (metadata, Duration::MAX));
         Self {
             issuer,
+            channel,
             clock,
             is_static: metadata.is_some(),
             state: Mutex::new(MetadataState {
@@ -56,45 +61,65 @@ impl MetadataSource {
         }
     }
 
+    /// Returns the cached metadata, even if it is due for a refresh, which then begins in the background. Waits for a
+    /// fetch if there is none.
+    pub(super) async fn available(self: &Arc<Self>) -> Result<Arc<Metadata>, Unavailable> {
+        let cached = self.cached();
+        if let Some((metadata, false)) = cached {
+            return Ok(metadata);
+        }
+        let waiter = self.refresh();
+        if let Some((metadata, _)) = cached {
+            return Ok(metadata);
+        }
+        let outcome = within(&*self.clock, 2 * TOTAL_TIMEOUT, waiter?.outcome()).await;
+        let timeout = || Unavailable::new("no response in time", Duration::from_secs(1));
+        Ok(outcome.flatten().ok_or_else(timeout)??)
+    }
+
+    /// Returns the metadata for a key fetch: the cached one is used if it is due for a refresh that fails.
+    pub(super) async fn refreshed(self: &Arc<Self>) -> MetadataResult {
+        let cached = match self.cached() {
+            Some((metadata, false)) => return Ok(metadata),
+            cached => cached,
+        };
+        let canceled = FetchError::Document("the metadata fetch was canceled");
+        let fresh = match self.refresh() {
+            Ok(waiter) => waiter.outcome().await.unwrap_or(Err(canceled)),
+            Err(error) => Err(error),
+        };
+        fresh.or_else(|error| cached.map(|(metadata, _)| metadata).ok_or(error))
+    }
+
     /// Returns the cached metadata and whether it is due for a refresh.
-    pub(super) fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
-        let state = lock(&self.state);
+    fn cached(&self) -> Option<(Arc<Metadata>, bool)> {
+        let state = self.state.lock();
         let (metadata, due_at) = state.metadata.as_ref()?;
         Some((Arc::clone(metadata), self.clock.monotonic() >= *due_at))
     }
 
     /// Marks the metadata as due for a refresh, after a request to one of its endpoints failed.
     pub(super) fn mark_stale(&self) {
-        if let (false, Some((_, due_at))) = (self.is_static, lock(&self.state).metadata.as_mut()) {
+        if let (false, Some((_, due_at))) = (self.is_static, &mut self.state.lock().metadata) {
             *due_at = Duration::ZERO;
         }
     }
 
     /// Joins or begins the fetch of the document. Returns the error of the last fetch if it has just failed.
-    pub(super) fn refresh(
-        self: &Arc<Self>,
-        channel: &BackChannelClient,
-    ) -> Result<Waiter<MetadataResult>, FetchError> {
-        let start = || {
-            let (source, channel) = (Arc::clone(self), channel.clone());
+    fn refresh(self: &Arc<Self>) -> Result<Waiter<MetadataResult>, FetchError> {
+        self.flight.join((), |_| {
             let now = self.clock.monotonic();
-            let has_just_failed = lock(&self.state)
-                .last_failure
-                .as_ref()
-                .is_some_and(|(_, at)| now.saturating_sub(*at) < FAILURE_TTL);
-            (!has_just_failed).then_some(async move { source.attempt(&channel).await })
-        };
-        self.flight.join_or(start).ok_or_else(|| {
-            let state = lock(&self.state);
-            let failure = state.last_failure.as_ref().map(|(error, _)| error.clone());
-            failure.unwrap_or(FetchError::Document("the metadata could not be fetched"))
+            match &self.state.lock().last_failure {
+                Some((error, at)) if now.saturating_sub(*at) < FAILURE_TTL => Err(error.clone()),
+                _ => Ok(Arc::clone(self).attempt()),
+            }
         })
     }
 
-    async fn attempt(&self, channel: &BackChannelClient) -> MetadataResult {
-        let outcome = self.fetch(channel).await.map(Arc::new);
+    async fn attempt(self: Arc<Self>) -> MetadataResult {
+        let outcome = self.fetch().await.map(Arc::new);
         let now = self.clock.monotonic();
-        let mut state = lock(&self.state);
+        let mut state = self.state.lock();
         match &outcome {
             Ok(metadata) => {
                 state.metadata = Some((Arc::clone(metadata), now + METADATA_TTL));
@@ -126,27 +151,30 @@ impl MetadataSource {
 
     /// Fetches the document from the location of OpenID Connect Discovery §4. If the server has none there, from that
     /// of RFC 8414 §3.
-    async fn fetch(&self, channel: &BackChannelClient) -> Result<Metadata, FetchError> {
+    async fn fetch(&self) -> Result<Metadata, FetchError> {
         let issuer = self.issuer.trim_end_matches('/');
         let openid = format!("{issuer}/.well-known/openid-configuration");
-        let response = match channel.fetch_json(&openid).await {
+        let response = match self.channel.fetch_json(&openid).await {
             Err(FetchError::Status(status)) if status.is_client_error() => {
-                channel.fetch_json(&well_known_url(issuer)).await?
+                self.channel.fetch_json(&well_known_url(issuer)).await?
             }
             other => other?,
         };
         let metadata = Metadata::parse(response.body())
             .map_err(|_| FetchError::Document("the response is not a metadata document"))?;
-        self.check(&metadata, channel)?;
+        self.check(&metadata)?;
         Ok(metadata)
     }
 
-    fn check(&self, metadata: &Metadata, channel: &BackChannelClient) -> Result<(), FetchError> {
+    fn check(&self, metadata: &Metadata) -> Result<(), FetchError> {
         // RFC 8414 §3.3: the issuer is compared byte for byte. Otherwise another server could impersonate this one.
         if metadata.issuer() != self.issuer {
             return Err(FetchError::Document("the metadata is of another issuer"));
         }
-        if metadata.endpoints().any(|(_, url)| !channel.allows(url)) {
+        if metadata
+            .endpoints()
+            .any(|(_, url)| !self.channel.allows(url))
+        {
             return Err(FetchError::Document(
                 "the metadata has an endpoint that is not https",
             ));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::back_channel::FetchError;
+use super::error::KeyError;
 use crate::crypto::{Algorithm, Jwk, PublicKey};
 use crate::protocol::json::{Json, parse_object};
 
@@ -12,7 +12,7 @@ const MAX_KEYS: usize = 128;
 
 /// The usable keys of one key set.
 #[derive(Debug, Default)]
-pub(super) struct KeySet {
+pub(crate) struct KeySet {
     keys: Vec<Arc<Jwk>>,
 }
 
@@ -25,25 +25,10 @@ pub(crate) struct SelectedKey {
     has_key_id: bool,
 }
 
-/// The result of selecting a key.
-pub(super) enum Selection {
-    Found(SelectedKey),
-    /// No key has this id. A newer key set may have one.
-    Unknown,
-    /// A key has this id but is not for this algorithm (RFC 8725 §3.1).
-    Unfit,
-    /// Several keys match. Trying each would let a token be verified by a key that was not meant for it.
-    Ambiguous,
-}
-
 impl KeySet {
-    /// Parses a fetched JWK set (RFC 7517 §5). Unusable keys are ignored; a set without any usable key is an error.
-    pub(super) fn read(document: &[u8]) -> Result<Self, FetchError> {
-        Self::parse(document).map_err(FetchError::Document)
-    }
-
-    /// Parses a JWK set. The error says what is wrong with it.
-    pub(super) fn parse(document: &[u8]) -> Result<Self, &'static str> {
+    /// Parses a JWK set (RFC 7517 §5). Unusable keys are ignored; a set without any usable key is an error, which says
+    /// what is wrong.
+    pub(crate) fn parse(document: &[u8]) -> Result<Self, &'static str> {
         let object = parse_object(document).map_err(|_| "the key set is not strict JSON")?;
         let members = object
             .member("keys")
@@ -86,10 +71,8 @@ impl KeySet {
     /// Returns whether the token that `selected` was selected for would get the same key again.
     pub(super) fn still_selects(&self, selected: &SelectedKey) -> bool {
         let key_id = selected.key.key_id().filter(|_| selected.has_key_id);
-        match self.select(key_id, selected.algorithm) {
-            Selection::Found(current) => Arc::ptr_eq(&current.key, &selected.key),
-            _ => false,
-        }
+        let found = self.key(key_id, selected.algorithm);
+        matches!(found, Some(Ok(current)) if Arc::ptr_eq(&current.key, &selected.key))
     }
 
     /// Returns a set that also has this key. Returns `None` if the set is full, or if another key has the same id
@@ -107,28 +90,36 @@ impl KeySet {
         Some(Self { keys })
     }
 
-    /// Selects the key with this id and algorithm. Keys are never tried one after the other.
-    pub(super) fn select(&self, key_id: Option<&str>, algorithm: Algorithm) -> Selection {
+    /// Selects the key with this id and algorithm. Returns `None` if no key has this id: a newer key set may have one.
+    ///
+    /// Keys are never tried one after the other: a token could be verified by a key that was not meant for it.
+    pub(crate) fn key(
+        &self,
+        key_id: Option<&str>,
+        algorithm: Algorithm,
+    ) -> Option<Result<SelectedKey, KeyError>> {
+        let has_id = |key: &&Arc<Jwk>| key_id.is_none() || key.key_id() == key_id;
         let mut matching = self
             .keys
             .iter()
-            .filter(|key| key_id.is_none() || key.key_id() == key_id)
+            .filter(has_id)
             .filter(|key| key.for_algorithm(algorithm).is_some());
         match (matching.next(), matching.next()) {
-            (Some(key), None) => Selection::Found(SelectedKey {
+            (Some(key), None) => Some(Ok(SelectedKey {
                 key: Arc::clone(key),
                 algorithm,
                 has_key_id: key_id.is_some(),
-            }),
-            (Some(_), Some(_)) => Selection::Ambiguous,
-            (None, _) if key_id.is_some() && self.keys.iter().any(|key| key.key_id() == key_id) => {
-                Selection::Unfit
+            })),
+            (Some(_), Some(_)) => Some(Err(KeyError::Ambiguous)),
+            // RFC 8725 §3.1: a key is for one algorithm.
+            (None, _) if key_id.is_some() && self.keys.iter().any(|key| has_id(&key)) => {
+                Some(Err(KeyError::Unfit))
             }
-            (None, _) => Selection::Unknown,
+            (None, _) => None,
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 }

@@ -12,35 +12,37 @@ mod back_channel;
 mod client;
 mod client_assertion;
 mod discovery;
+mod error;
 mod fetch_budget;
-#[cfg(fuzzing)]
-pub(crate) mod fuzzing;
 mod health;
+mod key_cache;
 mod key_fetch;
 mod key_set;
 mod key_source;
-mod key_status;
 #[cfg(any(feature = "reqwest", feature = "relay"))]
 mod renewable;
 #[cfg(feature = "reqwest")]
 mod reqwest;
 mod server;
-mod single_flight;
 mod static_keys;
 #[cfg(test)]
 mod wycheproof;
 
-pub use back_channel::BackChannelError;
 pub(crate) use back_channel::{is_loopback, retry_after};
 pub use client::Client;
 pub(crate) use client::FormParameters;
 pub(crate) use client_assertion::AuthenticationContext;
+pub(crate) use error::KeyError;
+pub use error::{BackChannelError, Unavailable};
 pub(crate) use fetch_budget::FetchBudget;
 pub use health::{Health, KeySetHealth};
+pub(crate) use key_cache::{KeyRef, KeyStatus};
+#[cfg(fuzzing)]
+pub(crate) use key_set::KeySet;
 pub(crate) use key_set::SelectedKey;
-pub(crate) use key_source::KeyError;
-pub(crate) use key_status::{KeyRef, KeyStatus};
+#[cfg(all(test, feature = "relay"))]
+pub(crate) use renewable::UNRESPONSIVE_AFTER;
 #[cfg(feature = "relay")]
-pub(crate) use renewable::Renewable;
-pub use server::{AuthorizationServer, Unavailable};
+pub(crate) use renewable::{Connections, Renewable};
+pub use server::AuthorizationServer;
 pub use static_keys::StaticKeys;

@@ -1,14 +1,16 @@
-//! The default transport of the back channel: reqwest with rustls.
+//! The default service of the back channel: reqwest with rustls.
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use tower::BoxError;
+use tower::util::{BoxCloneSyncService, service_fn};
 
-use super::back_channel::{
-    BackChannelError, BackChannelTransport, MAX_BODY, SentRequest, TOTAL_TIMEOUT,
-};
-use super::renewable::Renewable;
+use super::back_channel::{BackChannelService, MAX_BODY, TOTAL_TIMEOUT};
+use super::error::BackChannelError;
+use super::renewable::{Connections, Renewable};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -20,68 +22,56 @@ const MAX_IDLE: usize = 32;
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
 
-/// Sends requests with reqwest. The client is created by the first request, so that constructors read no root
-/// certificates.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReqwestTransport(Renewable<reqwest::Client>);
-
-impl ReqwestTransport {
-    fn build() -> Result<reqwest::Client, reqwest::Error> {
-        // A redirect could lead to any host, and a proxy from the environment could receive the client secret.
-        // Applications that need a proxy configure a service with `with_back_channel`.
-        reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(TOTAL_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT)
-            .pool_max_idle_per_host(MAX_IDLE)
-            .tcp_keepalive(KEEP_ALIVE)
-            .tcp_keepalive_interval(KEEP_ALIVE)
-            .tcp_keepalive_retries(KEEP_ALIVE_RETRIES)
-            .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")))
-            .build()
-    }
-
-    /// Replaces the connections after a timeout or a reset, and returns the error.
-    fn record_error(&self, generation: u64, error: reqwest::Error) -> reqwest::Error {
-        if error.is_timeout() && !error.is_connect() {
-            self.0.replace_after_timeout(generation);
-        } else if !error.is_connect() && !error.is_builder() {
-            self.0.replace_after_error(generation);
+/// Creates the service. Its client is created by the first request, so that constructors read no root certificates.
+pub(super) fn service() -> BackChannelService {
+    let clients = Renewable::default();
+    BoxCloneSyncService::new(service_fn(move |request| {
+        let clients = clients.clone();
+        async move {
+            clients
+                .run(create, |client| send(client, request), connections_after)
+                .await
         }
-        error
-    }
+    }))
 }
 
-impl BackChannelTransport for ReqwestTransport {
-    fn send(&self, request: Request<Bytes>) -> SentRequest {
-        let client = self.0.get(Self::build);
-        let generation = client.as_ref().map_or(0, |(_, generation)| *generation);
-        let transport = self.clone();
-        let response = Box::pin(async move {
-            let record = |error| transport.record_error(generation, error);
-            let (client, _) = client?;
-            let mut upstream = client.execute(request.try_into()?).await.map_err(record)?;
-            let mut body = BytesMut::new();
-            while let Some(chunk) = upstream.chunk().await.map_err(record)? {
-                if body.len() + chunk.len() > MAX_BODY {
-                    return Err(BackChannelError::TooLarge.into());
-                }
-                body.extend_from_slice(&chunk);
-            }
-            let mut response = Response::new(body.freeze());
-            *response.status_mut() = upstream.status();
-            *response.headers_mut() = std::mem::take(upstream.headers_mut());
-            Ok(response)
-        });
-        SentRequest {
-            response,
-            generation,
-        }
-    }
+fn create() -> Result<reqwest::Client, BoxError> {
+    // A redirect could lead to any host, and a proxy from the environment could receive the client secret.
+    // Applications that need a proxy configure a service with `with_back_channel`.
+    let client = reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(TOTAL_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(MAX_IDLE)
+        .tcp_keepalive(KEEP_ALIVE)
+        .tcp_keepalive_interval(KEEP_ALIVE)
+        .tcp_keepalive_retries(KEEP_ALIVE_RETRIES)
+        .user_agent(concat!("tower-oauth/", env!("CARGO_PKG_VERSION")))
+        .build();
+    Ok(client?)
+}
 
-    fn discard_connections(&self, generation: u64) {
-        self.0.replace_after_timeout(generation);
+async fn send(
+    client: reqwest::Client,
+    request: Request<Bytes>,
+) -> Result<Response<Bytes>, BoxError> {
+    let response = client.execute(request.try_into()?).await?;
+    let (parts, body) = Response::from(response).into_parts();
+    let body = Limited::new(body, MAX_BODY).collect().await;
+    let body = body.map_err(|error| match error.is::<LengthLimitError>() {
+        true => BackChannelError::TooLarge.into(),
+        false => error,
+    })?;
+    Ok(Response::from_parts(parts, body.to_bytes()))
+}
+
+fn connections_after(error: &BoxError) -> Connections {
+    match error.downcast_ref::<reqwest::Error>() {
+        Some(error) if error.is_connect() || error.is_builder() => Connections::Usable,
+        Some(error) if error.is_timeout() => Connections::Unresponsive,
+        Some(_) => Connections::Failed,
+        None => Connections::Usable,
     }
 }

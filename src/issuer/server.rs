@@ -9,16 +9,18 @@ use bytes::Bytes;
 use http::{Request, Response};
 use tower_service::Service;
 
-use super::back_channel::{BackChannelClient, BackChannelError, TOTAL_TIMEOUT, is_loopback};
+use super::back_channel::{BackChannelClient, BackChannelService, check_issuer};
 use super::discovery::MetadataSource;
+use super::error::{BackChannelError, KeyError, Unavailable};
 use super::fetch_budget::FetchBudget;
 use super::health::{Health, KeySetHealth};
+use super::key_cache::{KeyRef, KeyStatus};
+use super::key_fetch::KeyFetcher;
 use super::key_set::SelectedKey;
-use super::key_source::{KeyError, KeySource};
-use super::key_status::{KeyRef, KeyStatus};
+use super::key_source::KeySource;
 use super::static_keys::StaticKeys;
 use crate::ConfigError;
-use crate::clock::{Clock, Now, SharedClock, system_clock, within};
+use crate::clock::{Clock, Now, SharedClock, system_clock};
 use crate::crypto::Algorithm;
 use crate::protocol::Metadata;
 use crate::verification::Verification;
@@ -63,28 +65,6 @@ struct Settings {
     outage_limit: Duration,
 }
 
-/// The error if metadata or keys could not be fetched. No token was validated.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("the authorization server is unavailable: {reason}")]
-pub struct Unavailable {
-    reason: Arc<str>,
-    retry_after: Duration,
-}
-
-impl Unavailable {
-    pub(crate) fn new(reason: &str, retry_after: Duration) -> Self {
-        Self {
-            reason: reason.into(),
-            retry_after,
-        }
-    }
-
-    /// Returns the time after which a new attempt is worthwhile.
-    pub fn retry_after(&self) -> Duration {
-        self.retry_after
-    }
-}
-
 impl AuthorizationServer {
     /// Creates the handle of the server with this issuer identifier, which is compared byte for byte with `iss`
     /// ([RFC 8414 §2](https://www.rfc-editor.org/rfc/rfc8414#section-2)).
@@ -94,37 +74,14 @@ impl AuthorizationServer {
     /// [`ConfigError::Issuer`] unless the issuer is an https URL without query, fragment and user name. For
     /// development, http is accepted for a loopback host.
     pub fn new(issuer: &str) -> Result<Self, ConfigError> {
-        let invalid = |reason| {
-            Err(ConfigError::Issuer {
-                value: issuer.to_owned(),
-                reason,
-            })
-        };
-        let Ok(url) = url::Url::parse(issuer) else {
-            return invalid("it is not a URL");
-        };
-        let allows_http = match url.scheme() {
-            "https" => false,
-            "http" if is_loopback(&url) => true,
-            _ => return invalid("it must be https, or http on a loopback host"),
-        };
-        if issuer.contains(['?', '#']) || !url.username().is_empty() || url.password().is_some() {
-            return invalid("it must not have a query, a fragment or a user name");
-        }
-        // The URL parser normalizes missing slashes, backslashes, spaces and non-ASCII characters. The issuer must
-        // be the same text in `iss` and in requests, so these are rejected.
-        let is_absolute = issuer.parse::<http::Uri>().is_ok_and(|uri| {
-            let host = uri.authority().map_or("@", |one| one.as_str());
-            uri.scheme().is_some() && !host.contains('@')
-        });
-        let is_allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'\\';
-        if !is_absolute || !issuer.bytes().all(is_allowed) {
-            return invalid("it must be an absolute URL in ASCII without backslashes");
-        }
+        let allows_http = check_issuer(issuer).map_err(|reason| ConfigError::Issuer {
+            value: issuer.to_owned(),
+            reason,
+        })?;
         let clock = system_clock();
         Ok(Self::from_settings(Settings {
             issuer: issuer.to_owned(),
-            channel: BackChannelClient::new(Arc::clone(&clock), allows_http),
+            channel: BackChannelClient::new(default_service(), Arc::clone(&clock), allows_http),
             clock,
             static_metadata: None,
             static_keys: None,
@@ -133,18 +90,18 @@ impl AuthorizationServer {
     }
 
     fn from_settings(settings: Settings) -> Self {
-        let metadata = Arc::new(MetadataSource::new(
-            settings.issuer.clone(),
-            Arc::clone(&settings.clock),
-            settings.static_metadata.clone(),
-        ));
-        let keys = Arc::new(KeySource::new(
+        let (issuer, channel) = (settings.issuer.clone(), settings.channel.clone());
+        let clock = Arc::clone(&settings.clock);
+        let metadata = settings.static_metadata.clone();
+        let metadata = Arc::new(MetadataSource::new(issuer, channel, clock, metadata));
+        let fetcher = KeyFetcher::new(
             settings.issuer.clone(),
             Arc::clone(&metadata),
             settings.channel.clone(),
             Arc::clone(&settings.clock),
-            settings.outage_limit,
-        ));
+        );
+        let clock = Arc::clone(&settings.clock);
+        let keys = Arc::new(KeySource::new(fetcher, clock, settings.outage_limit));
         Self {
             settings,
             metadata,
@@ -256,13 +213,8 @@ impl AuthorizationServer {
         if self.health().is_ready() {
             return Ok(());
         }
-        let failed =
-            |error: &dyn fmt::Display| Unavailable::new(&error.to_string(), Duration::from_secs(1));
-        self.keys
-            .refresh()
-            .await
-            .map(|_| ())
-            .map_err(|error| failed(&error))
+        self.keys.refresh().await?;
+        Ok(())
     }
 
     /// Returns the state of the cached keys, for a readiness probe. Performs no I/O.
@@ -284,21 +236,7 @@ impl AuthorizationServer {
     /// Returns the cached metadata, even if it is due for a refresh, which then begins in the background. Waits for a
     /// fetch if there is none.
     pub(crate) async fn metadata(&self) -> Result<Arc<Metadata>, Unavailable> {
-        let failed = |reason: &str| Unavailable::new(reason, Duration::from_secs(1));
-        let cached = self.metadata.cached();
-        if let Some((metadata, false)) = cached {
-            return Ok(metadata);
-        }
-        let waiter = self.metadata.refresh(&self.settings.channel);
-        if let Some((metadata, _)) = cached {
-            return Ok(metadata);
-        }
-        let waiter = waiter.map_err(|error| failed(&error.to_string()))?;
-        let outcome = within(&**self.clock(), 2 * TOTAL_TIMEOUT, waiter.outcome()).await;
-        match outcome.flatten() {
-            Some(outcome) => outcome.map_err(|error| failed(&error.to_string())),
-            None => Err(failed("no response in time")),
-        }
+        self.metadata.available().await
     }
 
     /// Returns whether requests may be sent to this URL.
@@ -336,6 +274,16 @@ impl AuthorizationServer {
             None => self.keys.key_status(key, now),
         }
     }
+}
+
+#[cfg(feature = "reqwest")]
+fn default_service() -> Option<BackChannelService> {
+    Some(super::reqwest::service())
+}
+
+#[cfg(not(feature = "reqwest"))]
+fn default_service() -> Option<BackChannelService> {
+    None
 }
 
 impl fmt::Debug for AuthorizationServer {

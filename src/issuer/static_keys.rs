@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::error::KeyError;
 use super::key_set::{KeySet, SelectedKey};
-use super::key_source::{KeyError, resolve};
 use crate::ConfigError;
 use crate::crypto::{Algorithm, Jwk};
 
@@ -93,7 +93,9 @@ impl StaticKeys {
         key_id: Option<&str>,
         algorithm: Algorithm,
     ) -> Result<SelectedKey, KeyError> {
-        resolve(self.keys.select(key_id, algorithm)).unwrap_or(Err(KeyError::Unknown))
+        self.keys
+            .key(key_id, algorithm)
+            .unwrap_or(Err(KeyError::Unknown))
     }
 }
 

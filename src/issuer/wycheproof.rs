@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::key_set::{KeySet, Selection};
+use super::key_set::KeySet;
 use crate::crypto::Jws;
 
 /// The ranges (first, last) of valid vectors that this crate rejects, and why. It accepts no invalid vector.
@@ -118,11 +118,11 @@ fn verify(keys: &Value, token: &str) -> Result<(), String> {
         Some(_) => keys.clone(),
         None => json!({ "keys": [keys] }),
     };
-    let set = KeySet::read(document.to_string().as_bytes()).map_err(|error| error.to_string())?;
+    let set = KeySet::parse(document.to_string().as_bytes())?;
     let jws = Jws::read(token).map_err(|error| error.to_string())?;
-    match set.select(jws.key_id(), jws.algorithm()) {
-        Selection::Found(key) if key.public_key().is_some_and(|key| jws.verify(key)) => Ok(()),
-        Selection::Found(_) => Err("the signature is invalid".to_owned()),
+    match set.key(jws.key_id(), jws.algorithm()) {
+        Some(Ok(key)) if key.public_key().is_some_and(|key| jws.verify(key)) => Ok(()),
+        Some(Ok(_)) => Err("the signature is invalid".to_owned()),
         _ => Err("no key matches".to_owned()),
     }
 }

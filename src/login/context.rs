@@ -34,8 +34,8 @@ impl LoginContext {
         }))
     }
 
-    pub(super) fn layer(&self) -> u64 {
-        self.0.settings.layer
+    pub(super) fn settings(&self) -> &Arc<Settings> {
+        &self.0.settings
     }
 
     /// Records that the response depends on the session, so that no shared cache may store it.

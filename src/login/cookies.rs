@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 use crate::crypto::CookieKey;
 use crate::crypto::binding::Binding;
 use crate::crypto::seal::{Purpose, SealContext};
+use crate::flow::{Flow, route_folder};
 use crate::random::{Random, RandomError};
 
 /// When browsers send the session cookie with requests that another site caused (the
@@ -44,24 +45,27 @@ pub(super) struct Cookies {
 }
 
 impl Cookies {
-    /// Creates the cookies of the application `app`; `secure` if its redirect URI is https.
-    pub(super) fn new(
-        app: &str,
-        secure: bool,
-        key: CookieKey,
-        random: Random,
-        binding: Binding,
-    ) -> Self {
-        Self {
+    /// Creates the cookies of a layer. Two layers on one host have the same names only if they also
+    /// have the same routes.
+    pub(super) fn new(flow: &Flow, key: CookieKey) -> Self {
+        let client_id = flow.client().id();
+        let app = if route_folder(flow.redirect_uri()) == DEFAULT_FOLDER {
+            app_name(client_id, MAX_APP_NAME)
+        } else {
+            let digest = format!("-{:.4x}", flow.binding());
+            app_name(client_id, MAX_APP_NAME - digest.len()) + &digest
+        };
+        let cookies = Self {
             prefix: String::new(),
-            secure,
+            secure: flow.redirect_uri().scheme() == "https",
             key,
-            random,
-            binding,
-        }
-        .with_app(app)
+            random: *flow.random(),
+            binding: flow.binding(),
+        };
+        cookies.with_app(&app)
     }
 
+    /// Sets the application name in the names.
     pub(super) fn with_app(self, app: &str) -> Self {
         let prefix = if self.secure { "__Host-Http-" } else { "" };
         let prefix = format!("{prefix}{app}-");
@@ -144,11 +148,44 @@ impl Cookies {
 
     #[cfg(test)]
     pub(super) fn of_test(app: &str, secure: bool) -> Self {
-        let key = CookieKey::from_bytes(&[7; 32]).unwrap();
-        let binding = Binding::new(&["https://id.example.com", "shop"]);
-        Self::new(app, secure, key, Random::system(), binding)
+        let cookies = Self {
+            prefix: String::new(),
+            secure,
+            key: CookieKey::from_bytes(&[7; 32]).unwrap(),
+            random: Random::system(),
+            binding: Binding::new(&["https://id.example.com", "shop"]),
+        };
+        cookies.with_app(app)
     }
 }
+
+/// Returns whether an application name may be part of a cookie name.
+pub(super) fn is_app_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= MAX_APP_NAME && name.bytes().all(is_name_byte)
+}
+
+/// Replaces the characters of a client id that a cookie name cannot have by `-`.
+fn app_name(client_id: &str, max_len: usize) -> String {
+    let bytes = client_id.bytes().take(max_len);
+    bytes
+        .map(|byte| {
+            if is_name_byte(byte) {
+                char::from(byte)
+            } else {
+                '-'
+            }
+        })
+        .collect()
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
+}
+
+const MAX_APP_NAME: usize = 32;
+
+/// With routes in this folder, the client id alone is the application name.
+const DEFAULT_FOLDER: &str = "/auth";
 
 #[cfg(test)]
 mod tests {

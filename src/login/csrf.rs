@@ -224,47 +224,49 @@ mod tests {
             origin: own,
             header: &X_CSRF,
         };
-        let cases: &[(&[(&str, &str)], bool)] = &[
-            (&[("sec-fetch-site", "same-origin")], true),
-            (
-                &[("sec-fetch-site", "same-origin"), ("origin", "null")],
-                true,
-            ),
-            (&[("sec-fetch-site", "same-site"), ("origin", own)], false),
-            (&[("sec-fetch-site", "cross-site"), ("x-csrf", "1")], false),
-            (&[("sec-fetch-site", "none"), ("x-csrf", "1")], false),
+        let cases: &[(&[&str], bool)] = &[
+            (&["sec-fetch-site: same-origin"], true),
+            (&["sec-fetch-site: same-origin", "origin: null"], true),
             (
                 &[
-                    ("sec-fetch-site", "same-origin"),
-                    ("sec-fetch-site", "cross-site"),
+                    "sec-fetch-site: same-site",
+                    "origin: https://shop.example.com",
                 ],
                 false,
             ),
-            (&[("sec-fetch-site", "same-origin, cross-site")], false),
-            (&[("origin", own)], true),
-            (&[("origin", "https://shop.example.com:8443")], false),
-            (&[("origin", "http://shop.example.com")], false),
+            (&["sec-fetch-site: cross-site", "x-csrf: 1"], false),
+            (&["sec-fetch-site: none", "x-csrf: 1"], false),
             (
-                &[("origin", "https://shop.example.com.evil.example")],
+                &["sec-fetch-site: same-origin", "sec-fetch-site: cross-site"],
                 false,
             ),
+            (&["sec-fetch-site: same-origin, cross-site"], false),
+            (&["origin: https://shop.example.com"], true),
+            (&["origin: https://shop.example.com:8443"], false),
+            (&["origin: http://shop.example.com"], false),
+            (&["origin: https://shop.example.com.evil.example"], false),
+            (&["origin: https://evil.example", "x-csrf: 1"], false),
             (
-                &[("origin", "https://evil.example"), ("x-csrf", "1")],
+                &[
+                    "origin: https://shop.example.com",
+                    "origin: https://shop.example.com",
+                ],
                 false,
             ),
-            (&[("origin", own), ("origin", own)], false),
-            (&[("origin", "null")], false),
-            (&[("origin", "null"), ("x-csrf", "1")], true),
-            (&[("x-csrf", "1")], true),
-            (&[("x-csrf", "0")], false),
-            (&[("x-csrf", "1"), ("x-csrf", "1")], false),
-            (&[("referer", "https://shop.example.com/")], false),
+            (&["origin: null"], false),
+            (&["origin: null", "x-csrf: 1"], true),
+            (&["x-csrf: 1"], true),
+            (&["x-csrf: 0"], false),
+            (&["x-csrf: 1", "x-csrf: 1"], false),
+            (&["referer: https://shop.example.com/"], false),
             (&[], false),
         ];
         for (fields, expected) in cases {
             let mut headers = HeaderMap::new();
-            for (field, value) in *fields {
-                headers.append(*field, HeaderValue::from_static(value));
+            for field in *fields {
+                let (name, value) = field.split_once(": ").unwrap();
+                let name = HeaderName::try_from(name).unwrap();
+                headers.append(name, HeaderValue::from_str(value).unwrap());
             }
             assert_eq!(check.is_same_origin(&headers), *expected, "{fields:?}");
         }
@@ -273,20 +275,15 @@ mod tests {
     #[test]
     fn unsafe_methods_and_upgrades_must_be_same_origin() {
         let none = HeaderMap::new();
-        for (method, expected) in [
-            ("GET", false),
-            ("HEAD", false),
-            ("OPTIONS", false),
-            ("POST", true),
-            ("PUT", true),
-            ("PATCH", true),
-            ("DELETE", true),
-            ("CONNECT", true),
-            ("PURGE", true),
-            ("get", true),
-        ] {
+        let may = |method: &str| {
             let method = Method::from_bytes(method.as_bytes()).unwrap();
-            assert_eq!(may_change_state(&method, &none), expected, "{method}");
+            may_change_state(&method, &none)
+        };
+        for method in ["GET", "HEAD", "OPTIONS"] {
+            assert!(!may(method), "{method}");
+        }
+        for method in ["POST", "PUT", "PATCH", "DELETE", "CONNECT", "PURGE", "get"] {
+            assert!(may(method), "{method}");
         }
         for (field, value, expected) in [
             ("upgrade", "websocket", true),
@@ -296,11 +293,8 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             headers.insert(field, HeaderValue::from_static(value));
-            assert_eq!(
-                may_change_state(&Method::GET, &headers),
-                expected,
-                "{field}"
-            );
+            let may = may_change_state(&Method::GET, &headers);
+            assert_eq!(may, expected, "{field}");
         }
     }
 }

@@ -230,14 +230,12 @@ mod tests {
         let jar = Jar::read(&headers, &cookies);
         assert_eq!(jar.one(SESSION), Some("x=y"));
         assert_eq!(jar.one(LOGOUT), Some(""));
-        let found: Vec<_> = jar.transactions().collect();
-        assert_eq!(
-            found,
-            [
-                ("tx-one-48_chars", Some("t")),
-                ("tx-two-48_chars", Some(""))
-            ]
+        let transactions: Vec<_> = jar.transactions().collect();
+        let (one, two) = (
+            ("tx-one-48_chars", Some("t")),
+            ("tx-two-48_chars", Some("")),
         );
+        assert_eq!(transactions, [one, two]);
     }
 
     #[test]
@@ -250,10 +248,8 @@ mod tests {
         let jar = Jar::read(&headers, &cookies);
         assert_eq!(jar.one(SESSION), None);
         assert!(jar.has(SESSION));
-        assert_eq!(
-            jar.transactions().collect::<Vec<_>>(),
-            [("tx-123456789012", None)]
-        );
+        let transactions: Vec<_> = jar.transactions().collect();
+        assert_eq!(transactions, [("tx-123456789012", None)]);
     }
 
     #[test]
@@ -294,16 +290,9 @@ mod tests {
     #[test]
     fn cookies_of_an_application_with_a_longer_name_are_ignored() {
         let cookies = Cookies::of_test("shop", false);
-        for theirs in [
-            "shop-cart",
-            "shop-admin-session",
-            "shop-admin-tx-123456789012",
-            "shop-tx-session",
-            "shop-tx-tx-123456789012",
-            "shop-tx-logout",
-            "shop-session-session",
-            "shop-logout-logout",
-        ] {
+        let theirs = "shop-cart shop-admin-session shop-admin-tx-123456789012 shop-tx-session \
+                      shop-tx-tx-123456789012 shop-tx-logout shop-session-session shop-logout-logout";
+        for theirs in theirs.split(' ') {
             let headers = headers(&[format!("{theirs}=x").as_bytes()]);
             let jar = Jar::read(&headers, &cookies);
             assert_eq!(jar.entries, [], "{theirs}");

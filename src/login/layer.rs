@@ -1,36 +1,36 @@
-//! The login layer and its settings.
+//! The login layer: its construction, its routes and its services.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderName;
+use http::Extensions;
 use tower_layer::Layer;
-use url::Url;
 
+use super::context::LoginContext;
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
-use super::pages::ErrorPage;
-use super::paths::{Route, RoutePaths};
+use super::paths::RoutePaths;
 use super::redemptions::RedemptionCache;
 use super::required::RequiredLayer;
 use super::service::Login;
-use super::settings::{ErrorPageRenderer, Settings};
+use super::settings::Settings;
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
-use crate::flow::{Flow, FlowError, route_folder};
+use crate::flow::{Flow, FlowError};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::session::{SessionAdmin, SessionManager};
-use crate::store::{SharedStore, Store};
 
 /// Signs users in with the authorization code flow and adds their [`Session`](crate::Session) to
 /// requests.
 ///
-/// The [module documentation](super) describes how each request is handled. Cloning is cheap; all
-/// clones, and all services created from them, share their state.
-#[derive(Clone, Debug)]
+/// The [module documentation](super) describes how each request is handled. Settings apply in any
+/// order. Cloning is cheap; all clones, and all services created from them, share their state.
+#[derive(Debug)]
 pub struct LoginLayer {
     pub(super) settings: Arc<Settings>,
+    /// Follows later settings.
+    pub(super) sessions: SessionAdmin,
 }
 
 impl LoginLayer {
@@ -57,288 +57,99 @@ impl LoginLayer {
         cookie_key: CookieKey,
     ) -> Result<Self, ConfigError> {
         let flow = Flow::new(server, client, redirect_uri)?;
-        let app = default_cookie_name(&flow);
-        let secure = flow.redirect_uri().scheme() == "https";
         let paths = RoutePaths::beside(flow.redirect_uri())?;
-        let (random, binding) = (*flow.random(), flow.binding());
-        let cookies = Cookies::new(&app, secure, cookie_key.clone(), random, binding);
+        let cookies = Cookies::new(&flow, cookie_key.clone());
         let redemptions = RedemptionCache::new(Arc::clone(flow.clock()));
         static LAYERS: AtomicU64 = AtomicU64::new(0);
-        Ok(Self {
-            settings: Arc::new(Settings {
-                layer: LAYERS.fetch_add(1, Ordering::Relaxed),
-                origin: flow.redirect_uri().origin().ascii_serialization(),
-                manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
-                cookies,
-                paths,
-                default_return_to: "/".to_owned(),
-                post_logout_path: None,
-                clears_site_data: false,
-                csrf: Csrf::default(),
-                csrf_header: X_CSRF,
-                same_site: SameSite::default(),
-                error_page: None,
-                redemptions: Arc::new(redemptions),
-            }),
-        })
+        Ok(Self::from_settings(Arc::new(Settings {
+            layer: LAYERS.fetch_add(1, Ordering::Relaxed),
+            origin: flow.redirect_uri().origin().ascii_serialization(),
+            manager: Arc::new(SessionManager::new(Arc::new(flow), cookie_key)),
+            cookies,
+            paths,
+            default_return_to: "/".to_owned(),
+            post_logout_path: None,
+            clears_site_data: false,
+            csrf: Csrf::default(),
+            csrf_header: X_CSRF,
+            same_site: SameSite::default(),
+            error_page: None,
+            redemptions: Arc::new(redemptions),
+        })))
     }
 
-    /// Sets the scopes to request, separated by spaces. Default: `openid`.
+    /// Returns the URL for a link that signs users in and then sends them to `return_to`, such as
+    /// the path of the page with the link.
     ///
-    /// # Errors
+    /// A target that the layer does not redirect to is left out: anything but a path of this origin
+    /// (with its query and fragment), a route of this layer, or more than 512 bytes. Users then
+    /// return to [the default](Self::with_default_return_to).
     ///
-    /// [`ConfigError::Scope`] if a word is not a scope (RFC 6749 §3.3) or `openid` is missing.
-    pub fn with_scopes(self, scopes: &str) -> Result<Self, ConfigError> {
-        self.with_flow(|flow| flow.with_scopes(scopes))
+    /// In axum handlers, the layer around them is an extractor:
+    ///
+    #[cfg_attr(feature = "axum", doc = "```")]
+    #[cfg_attr(not(feature = "axum"), doc = "```ignore")]
+    /// use axum::extract::OriginalUri;
+    /// use axum::response::Html;
+    /// use tower_oauth::{LoginLayer, Session};
+    ///
+    /// async fn menu(login: LoginLayer, session: Option<Session>, uri: OriginalUri) -> Html<String> {
+    ///     Html(match session {
+    ///         None => format!("<a href='{}'>Sign in</a>", login.login_url(uri.path())),
+    ///         Some(_) => format!("<form method=post action='{}'>…</form>", login.logout_path()),
+    ///     })
+    /// }
+    /// # use tower_oauth::{AuthorizationServer, Client, CookieKey};
+    /// # fn main() -> Result<(), tower_oauth::ConfigError> {
+    /// # let server = AuthorizationServer::new("https://id.example.com")?;
+    /// # let (client, key) = (Client::public("shop"), CookieKey::generate()?);
+    ///
+    /// let redirect_uri = "https://shop.example.com/auth/callback";
+    /// let login = LoginLayer::new(&server, client, redirect_uri, key)?;
+    /// assert_eq!(login.login_url("/cart?step=2"), "/auth/login?return_to=%2Fcart%3Fstep%3D2");
+    /// assert_eq!(login.login_url("https://evil.example/"), "/auth/login");
+    /// assert_eq!(login.logout_path(), "/auth/logout");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn login_url(&self, return_to: &str) -> String {
+        let target = self.settings.stored_target(return_to);
+        self.settings.login_url(target)
     }
 
-    /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
-    ///
-    /// `prompt` may be `consent`, which many authorization servers require before they issue a
-    /// refresh token (OpenID Connect Core §11), or `select_account`. A login that requests another
-    /// prompt sends both values; a login with `prompt=none` sends neither.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] for a parameter that the flow sets itself.
-    pub fn with_authorization_parameter(
-        self,
-        name: &str,
-        value: &str,
-    ) -> Result<Self, ConfigError> {
-        self.with_flow(|flow| flow.with_authorization_parameter(name, value))
+    /// Returns the path of the login route, which redirects to the authorization server.
+    pub fn login_path(&self) -> &str {
+        &self.settings.paths.login
     }
 
-    /// Sets the URI that the authorization server redirects to after a sign-out (RP-Initiated
-    /// Logout §3). It must be registered there. Without it, users end on a page of the
-    /// authorization server.
-    ///
-    /// It may be any URI of this origin except the other routes of this layer. If a browser returns
-    /// there from its own sign-out, as an encrypted cookie and `state` show, it is redirected to
-    /// the `return_to` of that sign-out. All other requests for that URI are handled as without
-    /// this setting.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for a URI of another origin, or one that cannot be a redirect URI.
-    pub fn with_post_logout_redirect_uri(self, uri: &str) -> Result<Self, ConfigError> {
-        let invalid = |reason| ConfigError::Url {
-            setting: "post-logout redirect URI",
-            value: uri.to_owned(),
-            reason,
-        };
-        let url = Url::parse(uri).map_err(|_| invalid("it must be an absolute URL"))?;
-        if url.origin() != self.settings.flow().redirect_uri().origin() {
-            return Err(invalid("its origin must be that of the redirect URI"));
-        }
-        let route = self.settings.paths.find(url.path());
-        if route.is_some_and(|route| route != Route::Logout) {
-            return Err(invalid("it must not be another route of this layer"));
-        }
-        let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
-        Ok(login.with(|settings| settings.post_logout_path = Some(url.path().to_owned())))
+    /// Returns the path of the redirect URI.
+    pub fn callback_path(&self) -> &str {
+        &self.settings.paths.callback
     }
 
-    /// Sets the endpoint and the parameter name for an authorization server that has a sign-out
-    /// endpoint of another kind. Default: `end_session_endpoint` of its metadata.
+    /// Returns the path of the logout route: a form that posts to it signs out, and so does a link
+    /// in a page of this application.
     ///
-    /// | server | endpoint | parameter |
-    /// | --- | --- | --- |
-    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
-    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
-    ///
-    /// The request has `client_id` and, if
-    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that
-    /// parameter. Such servers do not return `state`, so users end on the default return target and
-    /// not on the `return_to` of their sign-out.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback),
-    /// [`ConfigError::Setting`] for a parameter that is empty, is `client_id`, or has other
-    /// characters than letters, digits, `_`, `-` and `.`.
-    pub fn with_end_session_endpoint(
-        self,
-        url: &str,
-        redirect_parameter: &str,
-    ) -> Result<Self, ConfigError> {
-        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
+    /// The parameter `return_to` of the query or the form is the path to return to afterwards.
+    pub fn logout_path(&self) -> &str {
+        &self.settings.paths.logout
     }
 
-    /// Sets the path that users return to after a sign-in or sign-out without `return_to`. Default:
-    /// `/`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
-    pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
-        if self.settings.stored_target(path).is_none() {
-            return Err(ConfigError::Url {
-                setting: "default return target",
-                value: path.to_owned(),
-                reason: "it must be a path of this origin of at most 512 bytes, and not a route of this layer",
-            });
-        }
-        Ok(self.with(|settings| settings.default_return_to = path.to_owned()))
+    /// Returns the path of the route that returns the signed-in user as JSON, for scripts.
+    pub fn session_path(&self) -> &str {
+        &self.settings.paths.session
     }
 
-    /// Sets the application name in cookie names.
-    ///
-    /// The default is the client id. If the routes are not in the folder `/auth`, a digest of the
-    /// issuer, client, origin and folder is appended, so that two layers of one application use
-    /// different cookies.
-    ///
-    /// Cookies do not distinguish ports: two applications on one host need different names. Two
-    /// layers with the same name clear each other's cookies.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] unless it is 1 to 32 ASCII letters, digits, `-` and `_`.
-    pub fn with_cookie_name(self, name: &str) -> Result<Self, ConfigError> {
-        if name.is_empty() || name.len() > MAX_APP_NAME || !name.bytes().all(is_name_byte) {
-            return Err(ConfigError::Setting {
-                setting: "cookie name",
-                value: name.to_owned(),
-                reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
-            });
-        }
-        let cookies = self.settings.cookies.clone().with_app(name);
-        Ok(self.with(|settings| settings.cookies = cookies))
+    /// Returns the path to register for back-channel logout, or `None` if there is no such route:
+    /// it requires a store that all processes share.
+    pub fn backchannel_logout_path(&self) -> Option<&str> {
+        let is_route = self.settings.manager.accepts_logout_tokens();
+        is_route.then_some(&self.settings.paths.backchannel_logout)
     }
 
-    /// Sets the maximum duration of a session, and the maximum time without a request. Default: 8
-    /// hours and 1 hour.
-    ///
-    /// The time of the last request is updated at most once per tenth of the idle limit.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] for a limit of less than a minute or more than 400 days (the
-    /// maximum lifetime of a cookie in browsers), and for an idle limit above the absolute limit.
-    pub fn with_session_limits(
-        self,
-        absolute: Duration,
-        idle: Duration,
-    ) -> Result<Self, ConfigError> {
-        let invalid = |value: Duration, reason| ConfigError::Setting {
-            setting: "session limit",
-            value: format!("{value:?}"),
-            reason,
-        };
-        for limit in [absolute, idle] {
-            if !(MIN_SESSION_LIMIT..=MAX_SESSION_LIMIT).contains(&limit) {
-                return Err(invalid(limit, "it must be between a minute and 400 days"));
-            }
-        }
-        if idle > absolute {
-            return Err(invalid(
-                idle,
-                "the idle limit must not exceed the absolute limit",
-            ));
-        }
-        Ok(self.with_session_manager(|manager| manager.with_limits(absolute, idle)))
-    }
-
-    /// Keeps sessions in `store`; the cookie then has a random secret only.
-    ///
-    /// Sessions can then have any size, end on all replicas immediately, can be listed, and refresh
-    /// tokens rotate safely across replicas. [`session`](crate::session) compares the ways to keep
-    /// sessions. While the store is unavailable, requests with a session get 503.
-    #[must_use]
-    pub fn with_session_store(self, store: impl Store) -> Self {
-        let store = SharedStore::new(store);
-        self.with_session_manager(|manager| manager.with_session_store(store))
-    }
-
-    /// Keeps sessions in encrypted cookies, and shared state in `store`: completed logins, ended
-    /// sessions, and the latest tokens of refreshed sessions.
-    ///
-    /// Every request with a session then reads the store; while it is unavailable, these requests
-    /// get 503.
-    #[must_use]
-    pub fn with_shared_store(self, store: impl Store) -> Self {
-        let store = SharedStore::new(store);
-        self.with_session_manager(|manager| manager.with_shared_store(store))
-    }
-
-    /// Sets the maximum number of concurrent sessions per user. A login beyond it ends the oldest
-    /// session. Default: 256.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] for 0 or more than 256, and before
-    /// [`with_session_store`](Self::with_session_store) or
-    /// [`with_shared_store`](Self::with_shared_store): without a store, sessions cannot be counted.
-    pub fn with_max_sessions_per_user(self, max: usize) -> Result<Self, ConfigError> {
-        let manager = SessionManager::clone(&self.settings.manager);
-        let manager =
-            manager
-                .with_max_sessions_per_user(max)
-                .ok_or_else(|| ConfigError::Setting {
-                    setting: "max sessions per user",
-                    value: max.to_string(),
-                    reason: "it must be 1 to 256, and a store must be set before",
-                })?;
-        Ok(self.with_session_manager(|_| manager))
-    }
-
-    /// Clears the browser's cache and script storage for this origin on sign-out (`Clear-Site-Data:
-    /// "cache", "storage"`). Off by default: it affects the whole origin, and takes some browsers
-    /// seconds.
-    #[must_use]
-    pub fn with_clear_site_data(self) -> Self {
-        self.with(|settings| settings.clears_site_data = true)
-    }
-
-    /// Sets the lifetime of access tokens for which the authorization server sends no `expires_in`.
-    /// Default: 5 minutes.
-    #[must_use]
-    pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
-        let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
-        self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
-    }
-
-    /// Sets the `SameSite` attribute of the session cookie. Default: [`SameSite::Lax`].
-    #[must_use]
-    pub fn with_same_site(self, same_site: SameSite) -> Self {
-        self.with(|settings| settings.same_site = same_site)
-    }
-
-    /// Sets the protection against cross-site request forgery. Default: [`Csrf::SameOrigin`].
-    #[must_use]
-    pub fn with_csrf(self, csrf: Csrf) -> Self {
-        self.with(|settings| settings.csrf = csrf)
-    }
-
-    /// Sets the name of the static header that scripts of this application send with the value `1`.
-    /// Default: `X-CSRF`.
-    ///
-    /// # Errors
-    ///
-    /// [`ConfigError::Setting`] unless it is a header name that begins with `x-`. Other headers may
-    /// be set by browsers themselves, or be sent by any site without a preflight.
-    pub fn with_csrf_header(self, name: &str) -> Result<Self, ConfigError> {
-        let header = HeaderName::try_from(name).ok();
-        let header =
-            header.filter(|header| header.as_str().len() > 2 && header.as_str().starts_with("x-"));
-        let Some(header) = header else {
-            return Err(ConfigError::Setting {
-                setting: "CSRF header",
-                value: name.to_owned(),
-                reason: "it must be the name of a header that begins with `x-`",
-            });
-        };
-        Ok(self.with(|settings| settings.csrf_header = header))
-    }
-
-    /// Sets the function that renders error pages as HTML. The texts of [`ErrorPage`] are not
-    /// escaped.
-    #[must_use]
-    pub fn with_error_page(
-        self,
-        render: impl Fn(&ErrorPage<'_>) -> String + Send + Sync + 'static,
-    ) -> Self {
-        self.with(|settings| settings.error_page = Some(ErrorPageRenderer(Arc::new(render))))
+    /// Returns the path to register for front-channel logout.
+    pub fn frontchannel_logout_path(&self) -> &str {
+        &self.settings.paths.frontchannel_logout
     }
 
     /// Waits at most `limit` until no refresh is in progress in this process, and returns whether
@@ -363,10 +174,11 @@ impl LoginLayer {
         self.settings.flow().ready().await
     }
 
-    /// Returns a handle that lists and ends sessions, for administration. Call it after all other
-    /// settings.
+    /// Returns a handle that lists and ends sessions, for administration.
+    ///
+    /// Later settings of this value apply to the handle too, those of its clones do not.
     pub fn sessions(&self) -> SessionAdmin {
-        SessionAdmin::new(Arc::clone(&self.settings.manager))
+        self.sessions.clone()
     }
 
     /// Creates a layer for routes that need a session. This layer must be around it.
@@ -375,30 +187,28 @@ impl LoginLayer {
         RequiredLayer::new(self.settings.layer)
     }
 
+    fn from_settings(settings: Arc<Settings>) -> Self {
+        let sessions = SessionAdmin::new(Arc::clone(&settings.manager));
+        Self { settings, sessions }
+    }
+
+    /// Returns the layer around the service that received a request with these extensions.
+    #[cfg_attr(not(feature = "axum"), expect(dead_code))]
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        let context = extensions.get::<LoginContext>()?;
+        Some(Self::from_settings(Arc::clone(context.settings())))
+    }
+
     #[cfg(feature = "testing")]
     pub(crate) fn manager(&self) -> &Arc<SessionManager> {
         &self.settings.manager
     }
+}
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
-        change(Arc::make_mut(&mut self.settings));
-        self
-    }
-
-    pub(super) fn with_session_manager(
-        self,
-        change: impl FnOnce(SessionManager) -> SessionManager,
-    ) -> Self {
-        let manager = change(SessionManager::clone(&self.settings.manager));
-        self.with(|settings| settings.manager = Arc::new(manager))
-    }
-
-    fn with_flow(
-        self,
-        change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
-    ) -> Result<Self, ConfigError> {
-        let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
-        Ok(self.with_session_manager(|manager| manager.with_flow(flow)))
+/// The settings of a clone are its own from then on.
+impl Clone for LoginLayer {
+    fn clone(&self) -> Self {
+        Self::from_settings(Arc::clone(&self.settings))
     }
 }
 
@@ -409,41 +219,3 @@ impl<S> Layer<S> for LoginLayer {
         Login::new(inner, Arc::clone(&self.settings))
     }
 }
-
-/// Returns the application name in cookie names for a layer without
-/// [`LoginLayer::with_cookie_name`]. Two layers on one host have the same name only if they also
-/// have the same routes.
-fn default_cookie_name(flow: &Flow) -> String {
-    let client_id = flow.client().id();
-    if route_folder(flow.redirect_uri()) == DEFAULT_FOLDER {
-        return app_name(client_id, MAX_APP_NAME);
-    }
-    let digest = format!("-{:.4x}", flow.binding());
-    app_name(client_id, MAX_APP_NAME - digest.len()) + &digest
-}
-
-/// Replaces the characters of a client id that a cookie name cannot have by `-`.
-fn app_name(client_id: &str, max_len: usize) -> String {
-    client_id
-        .bytes()
-        .take(max_len)
-        .map(|byte| {
-            if is_name_byte(byte) {
-                char::from(byte)
-            } else {
-                '-'
-            }
-        })
-        .collect()
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
-}
-
-const MAX_APP_NAME: usize = 32;
-
-/// With routes in this folder, the client id alone is the application name.
-const DEFAULT_FOLDER: &str = "/auth";
-const MIN_SESSION_LIMIT: Duration = Duration::from_secs(60);
-const MAX_SESSION_LIMIT: Duration = Duration::from_secs(400 * 24 * 60 * 60);

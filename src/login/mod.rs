@@ -102,7 +102,6 @@
 //! [RFC 9457]: https://www.rfc-editor.org/rfc/rfc9457
 //! [OpenID Connect Core §3.1]: https://openid.net/specs/openid-connect-core-1_0.html#CodeFlowAuth
 
-mod admit;
 mod chunks;
 mod context;
 mod cookies;
@@ -114,6 +113,7 @@ mod hooks;
 mod jar;
 mod layer;
 mod navigation;
+mod options;
 mod pages;
 mod paths;
 mod presented_cookies;

@@ -163,171 +163,68 @@ const PREFETCH: [HeaderName; 4] = [
 
 #[cfg(test)]
 mod tests {
+    use super::RequestKind::{Form, Htmx, Navigation, Program};
     use super::*;
 
-    /// Name, method, header fields, kind.
-    type Case = (
-        &'static str,
-        &'static str,
-        &'static [(&'static str, &'static str)],
-        RequestKind,
-    );
-
-    const PAGE: (&str, &str) = (
-        "accept",
-        "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
-    );
+    const PAGE: &str = "accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+    const EVIL: &str = "origin: https://evil.example";
+    const OWN: &str = "https://shop.example.com";
+    const NAVIGATE: &str = "sec-fetch-mode: navigate";
 
     #[test]
     fn only_a_request_for_a_page_is_a_navigation() {
-        let cases: &[Case] = &[
-            (
-                "a browser",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-dest", "document"),
-                ],
-                RequestKind::Navigation,
-            ),
-            ("an old browser", "GET", &[PAGE], RequestKind::Navigation),
-            (
-                "a service worker",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-dest", "empty"),
-                ],
-                RequestKind::Navigation,
-            ),
-            ("a post", "POST", &[PAGE], RequestKind::Form),
-            ("a head", "HEAD", &[PAGE], RequestKind::Program),
-            ("a preflight", "OPTIONS", &[PAGE], RequestKind::Program),
-            ("curl", "GET", &[("accept", "*/*")], RequestKind::Program),
-            ("no accept", "GET", &[], RequestKind::Program),
-            (
-                "json",
-                "GET",
-                &[("accept", "application/json")],
-                RequestKind::Program,
-            ),
-            (
-                "html unwanted",
-                "GET",
-                &[("accept", "text/html;q=0, */*")],
-                RequestKind::Program,
-            ),
-            (
-                "any text",
-                "GET",
-                &[("accept", "text/*")],
-                RequestKind::Program,
-            ),
-            (
-                "fetch",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "cors"),
-                    ("sec-fetch-dest", "empty"),
-                ],
-                RequestKind::Program,
-            ),
-            (
-                "a frame",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-dest", "iframe"),
-                ],
-                RequestKind::Program,
-            ),
-            (
-                "an image",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "no-cors"),
-                    ("sec-fetch-dest", "image"),
-                ],
-                RequestKind::Program,
-            ),
-            (
-                "two modes",
-                "GET",
-                &[
-                    PAGE,
-                    ("sec-fetch-mode", "navigate"),
-                    ("sec-fetch-mode", "navigate"),
-                ],
-                RequestKind::Program,
-            ),
-            (
-                "a script of another origin in an old browser",
-                "GET",
-                &[PAGE, ("origin", "https://evil.example")],
-                RequestKind::Program,
-            ),
-            (
-                "a form of another origin",
-                "POST",
-                &[PAGE, ("origin", "https://evil.example")],
-                RequestKind::Form,
-            ),
-            (
-                "after a form of our own, in an old browser",
-                "GET",
-                &[PAGE, ("origin", "https://shop.example.com")],
-                RequestKind::Navigation,
-            ),
-            (
-                "a part of the fetch metadata",
-                "GET",
-                &[PAGE, ("sec-fetch-site", "cross-site")],
-                RequestKind::Program,
-            ),
-            (
-                "a prefetch",
-                "GET",
-                &[PAGE, ("sec-purpose", "prefetch;prerender")],
-                RequestKind::Program,
-            ),
-            (
-                "an old prefetch",
-                "GET",
-                &[PAGE, ("purpose", "prefetch")],
-                RequestKind::Program,
-            ),
-            (
-                "jquery",
-                "GET",
-                &[PAGE, ("x-requested-with", "XMLHttpRequest")],
-                RequestKind::Program,
-            ),
-            (
-                "htmx",
-                "GET",
-                &[PAGE, ("hx-request", "true")],
-                RequestKind::Htmx,
-            ),
-            (
-                "a websocket",
-                "GET",
-                &[PAGE, ("upgrade", "websocket")],
-                RequestKind::Program,
-            ),
+        let cases: &[(&str, &str, &[&str], RequestKind)] = &[
+            ("old browser", "GET", &[PAGE], Navigation),
+            ("post", "POST", &[PAGE], Form),
+            ("head", "HEAD", &[PAGE], Program),
+            ("preflight", "OPTIONS", &[PAGE], Program),
+            ("curl", "GET", &["accept: */*"], Program),
+            ("no accept", "GET", &[], Program),
+            ("json", "GET", &["accept: application/json"], Program),
+            ("no html", "GET", &["accept: text/html;q=0, */*"], Program),
+            ("any text", "GET", &["accept: text/*"], Program),
+            ("two modes", "GET", &[PAGE, NAVIGATE, NAVIGATE], Program),
+            ("script of another origin", "GET", &[PAGE, EVIL], Program),
+            ("form of another origin", "POST", &[PAGE, EVIL], Form),
+            ("prefetch", "GET", &[PAGE, "purpose: prefetch"], Program),
+            ("preview", "GET", &[PAGE, "x-moz: Preview"], Program),
+            ("htmx", "GET", &[PAGE, "hx-request: true"], Htmx),
+            ("websocket", "GET", &[PAGE, "upgrade: websocket"], Program),
         ];
         for (name, method, fields, expected) in cases {
-            let mut headers = HeaderMap::new();
-            for (field, value) in *fields {
-                headers.append(*field, HeaderValue::from_static(value));
-            }
-            let method = Method::from_bytes(method.as_bytes()).unwrap();
-            let kind = request_kind(&method, &headers, "https://shop.example.com");
-            assert_eq!(kind, *expected, "{name}");
+            assert_eq!(kind_of(method, fields), *expected, "{name}");
         }
+        let more: &[(&[&str], RequestKind)] = &[
+            (&[NAVIGATE, "sec-fetch-dest: document"], Navigation),
+            // A service worker.
+            (&[NAVIGATE, "sec-fetch-dest: empty"], Navigation),
+            (&[NAVIGATE, "sec-fetch-dest: iframe"], Program),
+            (&["sec-fetch-mode: cors", "sec-fetch-dest: empty"], Program),
+            (
+                &["sec-fetch-mode: no-cors", "sec-fetch-dest: image"],
+                Program,
+            ),
+            // A part of the fetch metadata.
+            (&["sec-fetch-site: cross-site"], Program),
+            (&["sec-purpose: prefetch;prerender"], Program),
+            (&["x-requested-with: XMLHttpRequest"], Program),
+            // After a form of this application, in an old browser.
+            (&["origin: https://shop.example.com"], Navigation),
+        ];
+        for (fields, expected) in more {
+            let fields = [&[PAGE], *fields].concat();
+            assert_eq!(kind_of("GET", &fields), *expected, "{fields:?}");
+        }
+    }
+
+    fn kind_of(method: &str, fields: &[&str]) -> RequestKind {
+        let mut headers = HeaderMap::new();
+        for field in fields {
+            let (name, value) = field.split_once(": ").unwrap();
+            let name = HeaderName::try_from(name).unwrap();
+            headers.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        request_kind(&method, &headers, OWN)
     }
 }

@@ -249,58 +249,31 @@ const MAX_ENTRIES: usize = 100_000;
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
-    use tokio::sync::watch;
-
     use super::*;
-    use crate::clock::{Clock, Sleep};
     use crate::flow::FlowError;
     use crate::protocol::authorization_response::AuthorizationResponse;
-
-    /// A monotonic clock that the test sets.
-    #[derive(Debug)]
-    struct ManualClock(watch::Sender<Duration>);
-
-    impl Clock for ManualClock {
-        fn now(&self) -> SystemTime {
-            SystemTime::UNIX_EPOCH
-        }
-
-        fn monotonic(&self) -> Duration {
-            *self.0.borrow()
-        }
-
-        fn sleep(&self, duration: Duration) -> Sleep {
-            let until = self.monotonic() + duration;
-            let mut time = self.0.subscribe();
-            Box::pin(async move { drop(time.wait_for(|now| *now >= until).await) })
-        }
-    }
-
-    impl ManualClock {
-        fn advance(&self, duration: Duration) {
-            self.0.send_modify(|now| *now += duration);
-        }
-    }
-
-    fn cache() -> (RedemptionCache, Arc<ManualClock>) {
-        let clock = Arc::new(ManualClock(watch::Sender::new(Duration::ZERO)));
-        let shared: SharedClock = Arc::<ManualClock>::clone(&clock);
-        (RedemptionCache::new(shared), clock)
-    }
-
-    fn failure() -> SignInError {
-        SignInError::Flow(FlowError::from(
-            AuthorizationResponse::parse("").unwrap_err(),
-        ))
-    }
+    use crate::testing::ManualClock;
 
     type CachedResult = Result<SignedIn, SignInError>;
 
+    const START: BothClocks = BothClocks {
+        monotonic: Duration::ZERO,
+        wall: 1_800_000_000,
+    };
+
+    fn cache() -> (RedemptionCache, ManualClock) {
+        let clock = ManualClock::new(START.wall);
+        (RedemptionCache::new(Arc::new(clock.clone())), clock)
+    }
+
+    fn failure() -> CachedResult {
+        let error = AuthorizationResponse::parse("").unwrap_err();
+        Err(FlowError::from(error).into())
+    }
+
     /// Returns a weak reference to the cached result of a failed login.
     async fn fail(cache: &RedemptionCache, name: &str) -> Weak<CachedResult> {
-        let work = |_| async move { Err(failure()) };
+        let work = |_| async { failure() };
         match cache.once(&State::new(name), work).await {
             Redemption::Completed(result) => Arc::downgrade(&result),
             other => panic!("{other:?}"),
@@ -317,18 +290,15 @@ mod tests {
     async fn a_result_is_removed_after_a_minute_without_further_requests() {
         let (cache, clock) = cache();
         // The second time, the sweeper has ended in between.
-        for _ in 0..2 {
-            let first = fail(&cache, &format!("{:?}", clock.monotonic())).await;
+        for round in 0..2 {
+            let first = fail(&cache, &format!("first {round}")).await;
             clock.advance(RESULT_TTL / 2);
-            let second = fail(&cache, &format!("{:?}", clock.monotonic())).await;
-            run_pending_tasks().await;
-            assert_eq!((first.strong_count(), second.strong_count()), (1, 1));
-            clock.advance(RESULT_TTL / 2);
-            run_pending_tasks().await;
-            assert_eq!((first.strong_count(), second.strong_count()), (0, 1));
-            clock.advance(RESULT_TTL / 2);
-            run_pending_tasks().await;
-            assert_eq!(second.strong_count(), 0);
+            let second = fail(&cache, &format!("second {round}")).await;
+            for counts in [(1, 1), (0, 1), (0, 0)] {
+                run_pending_tasks().await;
+                assert_eq!((first.strong_count(), second.strong_count()), counts);
+                clock.advance(RESULT_TTL / 2);
+            }
             assert!(cache.finished.lock().sweeper.is_none());
         }
     }
@@ -341,76 +311,72 @@ mod tests {
             cached.push(fail(&cache, &n.to_string()).await);
         }
         run_pending_tasks().await;
-        let alive = |cached: &[Weak<CachedResult>]| {
-            cached.iter().filter(|it| it.strong_count() > 0).count()
-        };
-        assert_eq!((alive(&cached[..1]), alive(&cached)), (0, MAX_RESULTS));
-        let first = State::new("0");
-        let again = cache.once(&first, |_| async { panic!("twice") });
-        assert!(matches!(again.await, Redemption::AlreadyRedeemed));
+        let alive = cached.iter().filter(|one| one.strong_count() > 0).count();
+        assert_eq!((cached[0].strong_count(), alive), (0, MAX_RESULTS));
+        let again = cache
+            .once(&State::new("0"), |_| async { panic!("twice") })
+            .await;
+        assert!(matches!(again, Redemption::AlreadyRedeemed));
     }
 
     #[tokio::test]
     async fn an_aborted_redemption_is_used_and_one_that_sent_nothing_is_not() {
         let (cache, _) = cache();
-        let (aborted, busy) = (State::new("aborted"), State::new("busy"));
-        let first = cache.once(&aborted, |_| async { panic!("aborted") });
-        assert!(matches!(first.await, Redemption::Aborted));
-        let again = cache.once(&aborted, |_| async { panic!("twice") });
-        assert!(matches!(again.await, Redemption::AlreadyRedeemed));
+        let aborted = State::new("aborted");
+        let first = cache.once(&aborted, |_| async { panic!("aborted") }).await;
+        assert!(matches!(first, Redemption::Aborted));
+        let again = cache.once(&aborted, |_| async { panic!("twice") }).await;
+        assert!(matches!(again, Redemption::AlreadyRedeemed));
+        let busy = State::new("busy");
         for _ in 0..2 {
-            let busy = cache
+            let result = cache
                 .once(&busy, |_| async { Err(SignInError::Busy) })
                 .await;
-            assert!(matches!(busy, Redemption::Completed(_)));
-            assert_eq!(cache.finished.lock().failures.results.len(), 0);
+            assert!(matches!(result, Redemption::Completed(_)));
+            assert!(cache.finished.lock().failures.results.is_empty());
         }
     }
 
     #[test]
     fn failures_are_bounded_and_evict_no_session() {
         let mut finished = FinishedRedemptions::default();
-        let now = BothClocks {
-            monotonic: Duration::ZERO,
-            wall: 1_800_000_000,
-        };
-        finished
-            .sessions
-            .used
-            .insert([9; 16], (), now.after(ENTRY_TTL));
-        let failure: RedemptionResult = Arc::new(Err(failure()));
+        let until = START.after(ENTRY_TTL);
+        finished.sessions.used.insert([9; 16], (), until);
+        let failure = Arc::new(failure());
         for n in 0..2 * MAX_ENTRIES {
             let mut key = [0; 16];
             key[..8].copy_from_slice(&n.to_be_bytes());
-            finished.begin(key, now).unwrap();
-            finished.end(key, &failure, now);
+            finished.begin(key, START).unwrap();
+            finished.end(key, &failure, START);
         }
-        assert_eq!(finished.failures.used.len(), MAX_ENTRIES);
-        assert_eq!(finished.failures.results.len(), MAX_RESULTS);
-        assert!(finished.begin([9; 16], now).is_err());
-        finished.remove_expired(now.after(ENTRY_TTL));
+        let failures = &finished.failures;
+        assert_eq!(failures.used.len(), MAX_ENTRIES);
+        assert_eq!(failures.results.len(), MAX_RESULTS);
+        assert!(finished.begin([9; 16], START).is_err());
+        finished.remove_expired(until);
         assert!(finished.failures.used.is_empty() && finished.sessions.used.is_empty());
         assert_eq!(finished.next_expiry(), None);
     }
 
     #[test]
     fn a_state_stays_used_until_both_clocks_have_passed_its_end() {
-        let end = ENTRY_TTL.as_secs();
-        let clocks = |monotonic, wall| BothClocks {
-            monotonic: Duration::from_secs(monotonic),
-            wall: 1_800_000_000 + wall,
-        };
-        let wall_end = i64::try_from(end).unwrap();
-        for (now, is_kept) in [
-            (clocks(end - 1, wall_end - 1), true),
-            (clocks(end, wall_end - 1), true),
-            (clocks(10 * end, 0), true),
-            (clocks(end - 1, 10 * wall_end), true),
-            (clocks(end, wall_end), false),
+        let end = START.after(ENTRY_TTL);
+        let before = START.after(ENTRY_TTL - Duration::from_secs(1));
+        let later = START.after(10 * ENTRY_TTL);
+        for (monotonic, wall, is_kept) in [
+            (before, before, true),
+            (end, before, true),
+            (later, START, true),
+            (before, later, true),
+            (end, end, false),
         ] {
+            let now = BothClocks {
+                monotonic: monotonic.monotonic,
+                wall: wall.wall,
+            };
             let mut finished = FinishedRedemptions::default();
-            finished.begin([0; 16], clocks(0, 0)).unwrap();
-            finished.end([0; 16], &Arc::new(Err(failure())), clocks(0, 0));
+            finished.begin([0; 16], START).unwrap();
+            finished.end([0; 16], &Arc::new(failure()), START);
             assert_eq!(finished.begin([0; 16], now).is_err(), is_kept, "{now:?}");
         }
     }

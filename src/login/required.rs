@@ -76,7 +76,7 @@ impl<S> Required<S> {
     fn rejection<B>(&self, request: &Request<B>) -> Option<LayerResponse> {
         let extensions = request.extensions();
         match extensions.get::<LoginContext>() {
-            Some(context) if context.layer() == self.layer => {
+            Some(context) if context.settings().layer == self.layer => {
                 context.note_session_dependence();
                 let reject = || context.login_required(request.method(), request.headers());
                 extensions.get::<Session>().is_none().then(reject)

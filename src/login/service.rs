@@ -8,8 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::admit::admit;
-use super::future::LoginFuture;
+use super::future::{LoginFuture, admit};
 use super::routes;
 use super::settings::Settings;
 use crate::verification::Verification;

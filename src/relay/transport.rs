@@ -1,11 +1,10 @@
 //! The default transport: HTTP/1.1 by hyper, TLS by rustls.
 
-use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -20,9 +19,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio_rustls::rustls::crypto::aws_lc_rs::default_provider;
 use tower_service::Service;
 
-use crate::issuer::Renewable;
+use crate::issuer::{Connections, Renewable};
 
-type RelayTransportError = Box<dyn Error + Send + Sync>;
+type RelayTransportError = tower::BoxError;
 type HttpsClient = Client<HttpsConnector<HttpConnector>, UnsyncBoxBody<Bytes, RelayTransportError>>;
 
 /// Sends requests over HTTP/1.1, with the TLS trust anchors of the platform.
@@ -73,49 +72,26 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let client = self.0.get(Self::make);
         let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
         let clients = self.0.clone();
         Box::pin(async move {
-            let (client, generation) = client?;
-            let mut guard = UnansweredUpload {
-                clients,
-                generation,
-                since: Instant::now(),
-                ended: false,
-            };
-            let response = client.request(request).await;
-            guard.ended = true;
-            let response = response.inspect_err(|error| {
-                if !error.is_connect() {
-                    guard.clients.replace_after_error(generation);
-                }
-            })?;
+            let send = |client: HttpsClient| async move { Ok(client.request(request).await?) };
+            let response = clients.run(Self::make, send, connections_after).await?;
             Ok(response.map(HttpBody))
         })
+    }
+}
+
+fn connections_after(error: &RelayTransportError) -> Connections {
+    match error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        Some(error) if !error.is_connect() => Connections::Failed,
+        _ => Connections::Usable,
     }
 }
 
 impl fmt::Debug for HttpTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HttpTransport")
-    }
-}
-
-/// Discards the pooled connections if a request is dropped after some time without a response: a
-/// pooled connection to a peer that has disappeared stays silent.
-struct UnansweredUpload {
-    clients: Renewable<HttpsClient>,
-    generation: u64,
-    since: Instant,
-    ended: bool,
-}
-
-impl Drop for UnansweredUpload {
-    fn drop(&mut self) {
-        if !self.ended && self.since.elapsed() >= SILENCE_THRESHOLD {
-            self.clients.replace_after_timeout(self.generation);
-        }
     }
 }
 
@@ -150,7 +126,6 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// The time without traffic after which keep-alive probes are sent.
 const KEEP_ALIVE: Duration = Duration::from_secs(5);
 const KEEP_ALIVE_RETRIES: u32 = 2;
-const SILENCE_THRESHOLD: Duration = Duration::from_secs(1);
 const MAX_IDLE: usize = 32;
 
 #[cfg(test)]
@@ -163,6 +138,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
+    use crate::issuer::UNRESPONSIVE_AFTER;
 
     /// Responds to one request on the first connection and then no more, and to all requests on
     /// others.
@@ -195,7 +171,7 @@ mod tests {
         let send = || {
             let request = Request::get(&url).body(Empty::<Bytes>::new()).unwrap();
             let response = transport.clone().call(request);
-            tokio::time::timeout(SILENCE_THRESHOLD + Duration::from_millis(50), response)
+            tokio::time::timeout(UNRESPONSIVE_AFTER + Duration::from_millis(50), response)
         };
         assert!(send().await.unwrap().is_ok());
         // The connection returns to the pool.

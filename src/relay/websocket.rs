@@ -1,14 +1,13 @@
 //! WebSockets: connects browser and upstream after both have sent a valid handshake (RFC 6455 §4,
 //! RFC 9110 §7.8).
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::future::{Either, select};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -136,17 +135,15 @@ where
 {
     let (from_browser, to_browser) = split(browser);
     let (from_upstream, to_upstream) = split(upstream);
-    let mut out = pin!(copy_until_closed(from_browser, to_upstream));
-    let mut back = pin!(copy_until_closed(from_upstream, to_browser));
-    let first = poll_fn(|cx| match out.as_mut().poll(cx) {
-        Poll::Ready(ended) => Poll::Ready((ended, true)),
-        Poll::Pending => back.as_mut().poll(cx).map(|ended| (ended, false)),
-    });
-    let _ = match first.await {
-        (Ok(()), true) => within(&**clock, HALF_CLOSED_TIMEOUT, back).await,
-        (Ok(()), false) => within(&**clock, HALF_CLOSED_TIMEOUT, out).await,
-        (Err(_), _) => None,
+    let out = pin!(copy_until_closed(from_browser, to_upstream));
+    let back = pin!(copy_until_closed(from_upstream, to_browser));
+    let (first, other) = match select(out, back).await {
+        Either::Left((first, back)) => (first, Either::Left(back)),
+        Either::Right((first, out)) => (first, Either::Right(out)),
     };
+    if first.is_ok() {
+        let _ = within(&**clock, HALF_CLOSED_TIMEOUT, other).await;
+    }
 }
 
 async fn copy_until_closed(

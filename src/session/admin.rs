@@ -10,7 +10,8 @@ use super::index::{IndexEntry, SessionIndex};
 use super::manager::SessionManager;
 use crate::clock::system_time;
 use crate::record::SessionId;
-use crate::store::{SharedStore, StoreError};
+use crate::store::StoreError;
+use crate::sync::Mutex;
 
 /// Lists and ends the sessions of a [`LoginLayer`](crate::LoginLayer), for example after a password change or
 /// when an account is closed.
@@ -52,7 +53,7 @@ use crate::store::{SharedStore, StoreError};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct SessionAdmin(Arc<SessionManager>);
+pub struct SessionAdmin(Arc<Mutex<Arc<SessionManager>>>);
 
 /// A session in the lists of [`SessionAdmin`], without claims and tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,7 +79,16 @@ pub enum SessionAdminError {
 
 impl SessionAdmin {
     pub(crate) fn new(manager: Arc<SessionManager>) -> Self {
-        Self(manager)
+        Self(Arc::new(Mutex::new(manager)))
+    }
+
+    /// Applies later settings of the layer to this handle and all of its clones.
+    pub(crate) fn set_manager(&self, manager: Arc<SessionManager>) {
+        *self.0.lock() = manager;
+    }
+
+    fn manager(&self) -> Arc<SessionManager> {
+        Arc::clone(&self.0.lock())
     }
 
     /// Returns the live sessions of this subject (`sub`), the oldest first.
@@ -89,7 +99,8 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError`].
     pub async fn of_user(&self, subject: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.user_index(subject)).await
+        let manager = self.manager();
+        manager.infos(&manager.user_index(subject)).await
     }
 
     /// Returns the live sessions of this session at the authorization server (`sid`), the oldest first.
@@ -98,7 +109,8 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError`].
     pub async fn of_sid(&self, sid: &str) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        self.of(&self.0.sid_index(sid)).await
+        let manager = self.manager();
+        manager.infos(&manager.sid_index(sid)).await
     }
 
     /// Ends the session with this ID. An unknown session has ended already, which is not an error.
@@ -107,14 +119,15 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
-        let is_live = match self.0.store() {
-            Some(store) => self.0.is_live(store, id).await?,
-            None => !self.0.local.denylist.contains_id(id),
+        let manager = self.manager();
+        let is_live = match manager.store() {
+            Some(store) => manager.is_live(store, id).await?,
+            None => !manager.local.denylist.contains_id(id),
         };
         if is_live {
-            self.0.end_by_id(id).await?;
+            manager.end_by_id(id).await?;
             let reason = EndReason::Administrator;
-            self.0.notify_ended_unopened(Some(*id), None, reason);
+            manager.notify_ended_unopened(Some(*id), None, reason);
         }
         Ok(())
     }
@@ -126,8 +139,11 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError`].
     pub async fn end_user(&self, subject: &str) -> Result<usize, SessionAdminError> {
-        let list = self.0.user_index(subject);
-        self.end_all(list, Some((self.issuer(), subject))).await
+        let manager = self.manager();
+        let user = (manager.flow.server().issuer(), subject);
+        manager
+            .end_listed(manager.user_index(subject), Some(user))
+            .await
     }
 
     /// Ends all sessions of this session at the authorization server (`sid`). Returns how many live sessions
@@ -137,38 +153,33 @@ impl SessionAdmin {
     ///
     /// [`SessionAdminError`].
     pub async fn end_sid(&self, sid: &str) -> Result<usize, SessionAdminError> {
-        self.end_all(self.0.sid_index(sid), None).await
+        let manager = self.manager();
+        manager.end_listed(manager.sid_index(sid), None).await
     }
+}
 
-    async fn of(&self, list: &SessionIndex) -> Result<Vec<SessionInfo>, SessionAdminError> {
-        let store = self.store()?;
-        let entries = self.0.live_entries(store, list).await?;
+impl SessionManager {
+    async fn infos(&self, list: &SessionIndex) -> Result<Vec<SessionInfo>, SessionAdminError> {
+        let store = self.store().ok_or(SessionAdminError::NoStore)?;
+        let entries = self.live_entries(store, list).await?;
         Ok(entries.iter().map(SessionInfo::from).collect())
     }
 
-    async fn end_all(
+    async fn end_listed(
         &self,
         list: SessionIndex,
         user: Option<(&str, &str)>,
     ) -> Result<usize, SessionAdminError> {
-        let store = self.store()?;
+        let store = self.store().ok_or(SessionAdminError::NoStore)?;
         let all = BulkLogout {
             list,
             sid: None,
             user,
-            issued_until: self.0.now(),
+            issued_until: self.now(),
             only_before: false,
             reason: EndReason::Administrator,
         };
-        Ok(self.0.end_all(store, &all).await?)
-    }
-
-    fn store(&self) -> Result<&SharedStore, SessionAdminError> {
-        self.0.store().ok_or(SessionAdminError::NoStore)
-    }
-
-    fn issuer(&self) -> &str {
-        self.0.flow.server().issuer()
+        Ok(self.end_all(store, &all).await?)
     }
 }
 

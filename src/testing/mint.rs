@@ -1,6 +1,6 @@
 //! Access, ID and logout tokens with any header, claims and signature.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::dpop::DpopKey;
 use super::introspected::Introspected;
@@ -8,7 +8,8 @@ use super::key_ring::KeyRing;
 use super::keys::{TestSigningKey, compact, signing_input};
 use super::members::Members;
 use super::respond::random_text;
-use crate::crypto::{Algorithm, hmac_sha256};
+use crate::crypto::{Algorithm, base64url, hmac_sha256};
+use crate::token::ClientCertificate;
 
 /// A builder for one token. Every part of the token can be replaced, removed or made invalid.
 ///
@@ -248,5 +249,16 @@ impl TokenMint {
             Signature::Key(key) => Some(key.algorithm()),
             Signature::Hmac(_) | Signature::Absent => None,
         }
+    }
+}
+
+impl TokenMint {
+    /// Binds the token to this client certificate (DER): sets `cnf` with `x5t#S256` ([RFC 8705 §3.1]).
+    ///
+    /// [RFC 8705 §3.1]: https://www.rfc-editor.org/rfc/rfc8705#section-3.1
+    pub fn bound_to_certificate(self, der: impl AsRef<[u8]>) -> Self {
+        let certificate = ClientCertificate::from_der(der);
+        let digest = base64url::encode(certificate.thumbprint());
+        self.with_claim("cnf", json!({ "x5t#S256": digest }))
     }
 }

@@ -123,7 +123,6 @@ mod keys;
 mod logout;
 mod members;
 mod mint;
-mod mtls;
 mod parameters;
 mod refresh;
 mod registry;

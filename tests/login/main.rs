@@ -34,5 +34,6 @@ mod raw_wire;
 mod redemption_cache;
 mod relay;
 mod return_targets;
+mod settings;
 mod sign_in;
 mod start;

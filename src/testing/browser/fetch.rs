@@ -8,8 +8,8 @@ use http::header::{
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use url::Url;
 
+use super::outgoing::is_trustworthy;
 use super::outgoing::{Initiator, Mode, OutgoingRequest, ReferrerPolicy};
-use super::site::is_trustworthy;
 use super::{Browser, BrowserError, transport};
 use crate::clock::Clock as _;
 

@@ -7,7 +7,6 @@ mod form;
 mod html;
 mod outgoing;
 mod page;
-mod site;
 mod subresource;
 mod transport;
 
@@ -22,8 +21,8 @@ use url::{Origin, Url};
 
 pub use cookie::{Cookie, CookieSameSite};
 pub use form::Form;
+pub(super) use outgoing::origin;
 pub use page::Page;
-pub(super) use site::origin;
 pub(super) use transport::{Transport, send_over_tcp};
 
 use self::cookie_jar::{CookieJar, SameSiteContext};
@@ -115,7 +114,7 @@ impl Browser {
         B::Data: Send,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        Ok(self.with_service(site::origin(origin)?, service))
+        Ok(self.with_service(outgoing::origin(origin)?, service))
     }
 
     pub(super) fn with_service<S, B>(mut self, origin: Origin, service: S) -> Self

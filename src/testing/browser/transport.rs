@@ -72,7 +72,7 @@ pub(in crate::testing) async fn send_over_tcp(
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, TransportError> {
     let unknown = || io::Error::new(io::ErrorKind::NotFound, "no service for this origin");
-    if url.scheme() != "http" || !super::site::is_trustworthy(url) {
+    if url.scheme() != "http" || !super::outgoing::is_trustworthy(url) {
         return Err(unknown().into());
     }
     let addresses = url.socket_addrs(|| None)?;

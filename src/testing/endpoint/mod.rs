@@ -1,12 +1,9 @@
 //! The endpoints of the test server. Each handler maps a request and the server's state to a response.
 
 mod authorization;
-mod client_assertion;
 mod client_authentication;
-mod consent;
 mod discovery;
 mod end_session;
-mod html;
 mod introspection;
 mod pages;
 mod request;
@@ -71,8 +68,8 @@ pub(super) fn handle(
         Endpoint::Metadata => discovery::metadata(server),
         Endpoint::KeySet => discovery::key_set(server),
         Endpoint::Authorization => authorization::handle(server, request),
-        Endpoint::SignIn => sign_in::handle(server, request),
-        Endpoint::Consent => consent::handle(server, request),
+        Endpoint::SignIn => sign_in::sign_in(server, request),
+        Endpoint::Consent => sign_in::consent(server, request),
         Endpoint::Token => token::handle(server, request, faults),
         Endpoint::UserInfo => user_info::handle(server, request),
         Endpoint::EndSession => end_session::handle(server, request),

@@ -1,0 +1,137 @@
+//! Errors of requests to the authorization server, and of what is fetched from it.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The error of a request to the authorization server that got no usable response.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackChannelError {
+    /// No response arrived within 5 seconds.
+    #[error("no response within the time limit")]
+    Timeout,
+    /// The response body is longer than 1 MiB.
+    #[error("the response is longer than the limit")]
+    TooLarge,
+    /// The URL is not https, nor http for an issuer on loopback.
+    #[error("the URL is not https")]
+    Insecure,
+    /// There is no back channel: feature `reqwest` is disabled and none was configured.
+    #[error("there is no back channel: enable feature `reqwest` or call `with_back_channel`")]
+    Missing,
+    /// Nothing of the request was sent: name resolution, the connection or the TLS handshake failed.
+    ///
+    /// A service of [`with_back_channel`](super::AuthorizationServer::with_back_channel) should return this error,
+    /// or an error that has it as a source, if it knows that nothing was sent. Introspection pauses only after
+    /// this error, and a refresh token that was not sent is known to be unused.
+    #[error("the request was not sent: {0}")]
+    NotSent(Arc<str>),
+    /// The service that sends the requests failed. The server may have received the request.
+    #[error("the request failed: {0}")]
+    Transport(Arc<str>),
+}
+
+impl BackChannelError {
+    /// Classifies the error of a service. It is `NotSent` only if the request certainly failed before it was sent.
+    pub(super) fn classify(error: Box<dyn Error + Send + Sync>) -> Self {
+        let error = match error.downcast::<Self>() {
+            Ok(error) => return *error,
+            Err(error) => error,
+        };
+        let is_not_sent = sources(&*error).any(is_not_sent);
+        // The cause, such as "connection refused", is the last source.
+        let texts: Vec<_> = sources(&*error).map(ToString::to_string).collect();
+        let text = texts.join(": ").into();
+        match is_not_sent {
+            true => Self::NotSent(text),
+            false => Self::Transport(text),
+        }
+    }
+}
+
+/// Iterates over an error and its sources.
+fn sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+fn is_not_sent(cause: &(dyn Error + 'static)) -> bool {
+    #[cfg(feature = "reqwest")]
+    if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+        return error.is_connect() || error.is_builder();
+    }
+    if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+        // A connection is refused only when it is established.
+        return error.kind() == std::io::ErrorKind::ConnectionRefused;
+    }
+    matches!(
+        cause.downcast_ref(),
+        Some(BackChannelError::NotSent(_) | BackChannelError::Insecure | BackChannelError::Missing)
+    )
+}
+
+/// The error of fetching a document from the authorization server.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum FetchError {
+    #[error(transparent)]
+    BackChannel(#[from] BackChannelError),
+    #[error("the status was {0}")]
+    Status(http::StatusCode),
+    #[error("{0}")]
+    Document(&'static str),
+}
+
+impl FetchError {
+    /// Returns the kind, by which log events are rate limited.
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::BackChannel(BackChannelError::NotSent(_)) => "not_sent",
+            Self::BackChannel(_) => "no_response",
+            Self::Status(_) => "status",
+            Self::Document(text) => text,
+        }
+    }
+}
+
+/// The error if metadata or keys could not be fetched. No token was validated.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the authorization server is unavailable: {reason}")]
+pub struct Unavailable {
+    reason: Arc<str>,
+    retry_after: Duration,
+}
+
+impl Unavailable {
+    pub(crate) fn new(reason: &str, retry_after: Duration) -> Self {
+        Self {
+            reason: reason.into(),
+            retry_after,
+        }
+    }
+
+    /// Returns the time after which a new attempt is worthwhile.
+    pub fn retry_after(&self) -> Duration {
+        self.retry_after
+    }
+}
+
+impl From<FetchError> for Unavailable {
+    fn from(error: FetchError) -> Self {
+        Self::new(&error.to_string(), Duration::from_secs(1))
+    }
+}
+
+/// The error of selecting the key for a token.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("the key set has no such key")]
+    Unknown,
+    #[error("the key is not for this algorithm")]
+    Unfit,
+    #[error("several keys match")]
+    Ambiguous,
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}

@@ -1,0 +1,303 @@
+//! The settings of a login layer, which apply in any order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderName;
+use url::Url;
+
+use super::cookies::{SameSite, is_app_name};
+use super::csrf::Csrf;
+use super::layer::LoginLayer;
+use super::pages::ErrorPage;
+use super::paths::Route;
+use super::settings::{ErrorPageRenderer, Settings};
+use crate::config_error::ConfigError;
+use crate::flow::Flow;
+use crate::session::SessionManager;
+use crate::store::{SharedStore, Store};
+
+impl LoginLayer {
+    /// Sets the scopes to request, separated by spaces. Default: `openid`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Scope`] if a word is not a scope (RFC 6749 §3.3) or `openid` is missing.
+    pub fn with_scopes(self, scopes: &str) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_scopes(scopes))
+    }
+
+    /// Adds a parameter to every authorization request, such as `audience` or `access_type`.
+    ///
+    /// `prompt` may be `consent`, which many authorization servers require before they issue a
+    /// refresh token (OpenID Connect Core §11), or `select_account`. A login that requests another
+    /// prompt sends both values; a login with `prompt=none` sends neither.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for a parameter that the flow sets itself.
+    pub fn with_authorization_parameter(
+        self,
+        name: &str,
+        value: &str,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_authorization_parameter(name, value))
+    }
+
+    /// Sets the URI that the authorization server redirects to after a sign-out (RP-Initiated
+    /// Logout §3). It must be registered there. Without it, users end on a page of the
+    /// authorization server.
+    ///
+    /// It may be any URI of this origin except the other routes of this layer. If a browser returns
+    /// there from its own sign-out, as an encrypted cookie and `state` show, it is redirected to
+    /// the `return_to` of that sign-out. All other requests for that URI are handled as without
+    /// this setting.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a URI of another origin, or one that cannot be a redirect URI.
+    pub fn with_post_logout_redirect_uri(self, uri: &str) -> Result<Self, ConfigError> {
+        let invalid = |reason| ConfigError::Url {
+            setting: "post-logout redirect URI",
+            value: uri.to_owned(),
+            reason,
+        };
+        let url = Url::parse(uri).map_err(|_| invalid("it must be an absolute URL"))?;
+        if url.origin() != self.settings.flow().redirect_uri().origin() {
+            return Err(invalid("its origin must be that of the redirect URI"));
+        }
+        let route = self.settings.paths.find(url.path());
+        if route.is_some_and(|route| route != Route::Logout) {
+            return Err(invalid("it must not be another route of this layer"));
+        }
+        let login = self.with_flow(|flow| flow.with_post_logout_redirect_uri(uri))?;
+        Ok(login.with(|settings| settings.post_logout_path = Some(url.path().to_owned())))
+    }
+
+    /// Sets the endpoint and the parameter name for an authorization server that has a sign-out
+    /// endpoint of another kind. Default: `end_session_endpoint` of its metadata.
+    ///
+    /// | server | endpoint | parameter |
+    /// | --- | --- | --- |
+    /// | Auth0 | `https://TENANT.auth0.com/v2/logout` | `returnTo` |
+    /// | Cognito | `https://DOMAIN.auth.REGION.amazoncognito.com/logout` | `logout_uri` |
+    ///
+    /// The request has `client_id` and, if
+    /// [`with_post_logout_redirect_uri`](Self::with_post_logout_redirect_uri) was called, that
+    /// parameter. Such servers do not return `state`, so users end on the default return target and
+    /// not on the `return_to` of their sign-out.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for a URL that is not https (or http on loopback),
+    /// [`ConfigError::Setting`] for a parameter that is empty, is `client_id`, or has other
+    /// characters than letters, digits, `_`, `-` and `.`.
+    pub fn with_end_session_endpoint(
+        self,
+        url: &str,
+        redirect_parameter: &str,
+    ) -> Result<Self, ConfigError> {
+        self.with_flow(|flow| flow.with_end_session_endpoint(url, redirect_parameter))
+    }
+
+    /// Sets the path that users return to after a sign-in or sign-out without `return_to`. Default:
+    /// `/`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Url`] for anything but a path on this origin of at most 512 bytes.
+    pub fn with_default_return_to(self, path: &str) -> Result<Self, ConfigError> {
+        if self.settings.stored_target(path).is_none() {
+            return Err(ConfigError::Url {
+                setting: "default return target",
+                value: path.to_owned(),
+                reason: "it must be a path of this origin of at most 512 bytes, and not a route of this layer",
+            });
+        }
+        Ok(self.with(|settings| settings.default_return_to = path.to_owned()))
+    }
+
+    /// Sets the application name in cookie names.
+    ///
+    /// The default is the client id. If the routes are not in the folder `/auth`, a digest of the
+    /// issuer, client, origin and folder is appended, so that two layers of one application use
+    /// different cookies.
+    ///
+    /// Cookies do not distinguish ports: two applications on one host need different names. Two
+    /// layers with the same name clear each other's cookies.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is 1 to 32 ASCII letters, digits, `-` and `_`.
+    pub fn with_cookie_name(self, name: &str) -> Result<Self, ConfigError> {
+        if !is_app_name(name) {
+            return Err(ConfigError::Setting {
+                setting: "cookie name",
+                value: name.to_owned(),
+                reason: "it must be 1 to 32 ASCII letters, digits, `-` and `_`",
+            });
+        }
+        let cookies = self.settings.cookies.clone().with_app(name);
+        Ok(self.with(|settings| settings.cookies = cookies))
+    }
+
+    /// Sets the maximum duration of a session, and the maximum time without a request. Default: 8
+    /// hours and 1 hour.
+    ///
+    /// The time of the last request is updated at most once per tenth of the idle limit.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for a limit of less than a minute or more than 400 days (the
+    /// maximum lifetime of a cookie in browsers), and for an idle limit above the absolute limit.
+    pub fn with_session_limits(
+        self,
+        absolute: Duration,
+        idle: Duration,
+    ) -> Result<Self, ConfigError> {
+        let invalid = |value: Duration, reason| ConfigError::Setting {
+            setting: "session limit",
+            value: format!("{value:?}"),
+            reason,
+        };
+        for limit in [absolute, idle] {
+            if !(MIN_SESSION_LIMIT..=MAX_SESSION_LIMIT).contains(&limit) {
+                return Err(invalid(limit, "it must be between a minute and 400 days"));
+            }
+        }
+        if idle > absolute {
+            return Err(invalid(
+                idle,
+                "the idle limit must not exceed the absolute limit",
+            ));
+        }
+        Ok(self.with_session_manager(|manager| manager.with_limits(absolute, idle)))
+    }
+
+    /// Keeps sessions in `store`; the cookie then has a random secret only.
+    ///
+    /// Sessions can then have any size, end on all replicas immediately, can be listed, and refresh
+    /// tokens rotate safely across replicas. [`session`](crate::session) compares the ways to keep
+    /// sessions. While the store is unavailable, requests with a session get 503.
+    #[must_use]
+    pub fn with_session_store(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_session_manager(|manager| manager.with_session_store(store))
+    }
+
+    /// Keeps sessions in encrypted cookies, and shared state in `store`: completed logins, ended
+    /// sessions, and the latest tokens of refreshed sessions.
+    ///
+    /// Every request with a session then reads the store; while it is unavailable, these requests
+    /// get 503.
+    #[must_use]
+    pub fn with_shared_store(self, store: impl Store) -> Self {
+        let store = SharedStore::new(store);
+        self.with_session_manager(|manager| manager.with_shared_store(store))
+    }
+
+    /// Sets the maximum number of concurrent sessions per user. A login beyond it ends the oldest
+    /// session. Default: 256.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] for 0 or more than 256, and before
+    /// [`with_session_store`](Self::with_session_store) or
+    /// [`with_shared_store`](Self::with_shared_store): without a store, sessions cannot be counted.
+    pub fn with_max_sessions_per_user(self, max: usize) -> Result<Self, ConfigError> {
+        let manager = SessionManager::clone(&self.settings.manager);
+        let manager =
+            manager
+                .with_max_sessions_per_user(max)
+                .ok_or_else(|| ConfigError::Setting {
+                    setting: "max sessions per user",
+                    value: max.to_string(),
+                    reason: "it must be 1 to 256, and a store must be set before",
+                })?;
+        Ok(self.with_session_manager(|_| manager))
+    }
+
+    /// Clears the browser's cache and script storage for this origin on sign-out (`Clear-Site-Data:
+    /// "cache", "storage"`). Off by default: it affects the whole origin, and takes some browsers
+    /// seconds.
+    #[must_use]
+    pub fn with_clear_site_data(self) -> Self {
+        self.with(|settings| settings.clears_site_data = true)
+    }
+
+    /// Sets the lifetime of access tokens for which the authorization server sends no `expires_in`.
+    /// Default: 5 minutes.
+    #[must_use]
+    pub fn with_default_token_lifetime(self, lifetime: Duration) -> Self {
+        let flow = Flow::clone(self.settings.flow()).with_default_token_lifetime(lifetime);
+        self.with_session_manager(|manager| manager.with_flow(Arc::new(flow)))
+    }
+
+    /// Sets the `SameSite` attribute of the session cookie. Default: [`SameSite::Lax`].
+    #[must_use]
+    pub fn with_same_site(self, same_site: SameSite) -> Self {
+        self.with(|settings| settings.same_site = same_site)
+    }
+
+    /// Sets the protection against cross-site request forgery. Default: [`Csrf::SameOrigin`].
+    #[must_use]
+    pub fn with_csrf(self, csrf: Csrf) -> Self {
+        self.with(|settings| settings.csrf = csrf)
+    }
+
+    /// Sets the name of the static header that scripts of this application send with the value `1`.
+    /// Default: `X-CSRF`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Setting`] unless it is a header name that begins with `x-`. Other headers may
+    /// be set by browsers themselves, or be sent by any site without a preflight.
+    pub fn with_csrf_header(self, name: &str) -> Result<Self, ConfigError> {
+        let header = HeaderName::try_from(name).ok();
+        let header =
+            header.filter(|header| header.as_str().len() > 2 && header.as_str().starts_with("x-"));
+        let Some(header) = header else {
+            return Err(ConfigError::Setting {
+                setting: "CSRF header",
+                value: name.to_owned(),
+                reason: "it must be the name of a header that begins with `x-`",
+            });
+        };
+        Ok(self.with(|settings| settings.csrf_header = header))
+    }
+
+    /// Sets the function that renders error pages as HTML. The texts of [`ErrorPage`] are not
+    /// escaped.
+    #[must_use]
+    pub fn with_error_page(
+        self,
+        render: impl Fn(&ErrorPage<'_>) -> String + Send + Sync + 'static,
+    ) -> Self {
+        self.with(|settings| settings.error_page = Some(ErrorPageRenderer(Arc::new(render))))
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.settings));
+        self
+    }
+
+    pub(super) fn with_session_manager(
+        self,
+        change: impl FnOnce(SessionManager) -> SessionManager,
+    ) -> Self {
+        let manager = Arc::new(change(SessionManager::clone(&self.settings.manager)));
+        self.sessions.set_manager(Arc::clone(&manager));
+        self.with(|settings| settings.manager = manager)
+    }
+
+    fn with_flow(
+        self,
+        change: impl FnOnce(Flow) -> Result<Flow, ConfigError>,
+    ) -> Result<Self, ConfigError> {
+        let flow = Arc::new(change(Flow::clone(self.settings.flow()))?);
+        Ok(self.with_session_manager(|manager| manager.with_flow(flow)))
+    }
+}
+
+const MIN_SESSION_LIMIT: Duration = Duration::from_secs(60);
+const MAX_SESSION_LIMIT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
