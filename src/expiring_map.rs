@@ -42,6 +42,15 @@ impl<K: Clone + Eq + Hash, V, T: Ord + Copy> ExpiringMap<K, V, T> {
         self.entries.get(key).map(|entry| &entry.value)
     }
 
+    /// Returns the value of this key unless it expires by `now`.
+    pub(crate) fn get_unexpired<Q: Eq + Hash + ?Sized>(&self, key: &Q, now: T) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let entry = self.entries.get(key)?;
+        (entry.until > now).then_some(&entry.value)
+    }
+
     pub(crate) fn get_mut<Q: Eq + Hash + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
         K: Borrow<Q>,
@@ -172,6 +181,8 @@ mod tests {
         assert_eq!(map.remove("c"), None);
         assert_eq!(map.remove_expired(3), [("b", "b"), ("a", "a")]);
         assert_eq!(map.expiry("d"), Some(4));
+        assert_eq!(map.get_unexpired("d", 3), Some(&"d"));
+        assert_eq!(map.get_unexpired("d", 4), None);
         assert_eq!(map.pop_first_if(|until| until < 4), None);
         assert_eq!(map.pop_first_if(|until| until == 4), Some(("d", "d")));
         assert!(map.is_empty() && map.next_expiry().is_none());

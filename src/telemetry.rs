@@ -3,8 +3,10 @@
 //! `docs/observability.md` documents both. Labels are enums, so that callers cannot create time series.
 
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use crate::sync::Mutex;
 
 /// Defines an enum whose values increment a counter under one label. The keys are static, so counting does not allocate.
 macro_rules! counted {
@@ -217,7 +219,7 @@ impl LogLimits {
     /// were suppressed before it.
     pub(crate) fn allows(&self, event: &'static str, detail: &'static str, now: Duration) -> bool {
         let LogRate { burst, interval } = self.rate;
-        let mut kinds = self.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kinds = self.kinds.lock();
         let bucket = kinds.entry((event, detail)).or_insert(LogBucket {
             left: burst,
             refilled_at: now,

@@ -96,6 +96,11 @@ impl FlowError {
         }
     }
 
+    /// Settings that contradict each other.
+    pub(crate) fn settings(code: &'static str, message: &'static str) -> Self {
+        Self::new(FlowErrorKind::Configuration, code, message)
+    }
+
     pub(super) fn request(code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(FlowErrorKind::Request, code, message)
     }

@@ -28,7 +28,7 @@ pub(super) fn seal(
     }
     let record = loaded.record();
     match seal_record(cookies, record) {
-        Err(SealSessionError::TooLarge(_)) if record.tokens().id_token.is_some() => {
+        Err(SealSessionError::TooLarge { .. }) if record.tokens().id_token.is_some() => {
             seal_record(cookies, &SessionRecord::clone(record).without_id_token())
         }
         sealed => sealed,
@@ -49,7 +49,10 @@ fn seal_record(
             .map(|name| cookies.cost(name, ""))
             .sum::<usize>();
     let (Ok(count_byte), true) = (u8::try_from(count), cost <= MAX_COOKIE_BYTES) else {
-        return Err(SealSessionError::TooLarge(cost));
+        return Err(SealSessionError::TooLarge {
+            bytes: cost,
+            limit: MAX_COOKIE_BYTES,
+        });
     };
     let mut plain = Zeroizing::new(Vec::with_capacity(1 + record.len()));
     plain.push(count_byte);

@@ -212,9 +212,9 @@ pub(super) fn admit<B>(
     if cookie.session.is_some() && !settings.allows(request.method(), headers) {
         return Err(Box::new(settings.reject_cross_site(headers)));
     }
-    let session = cookie.session.map(|loaded| {
-        let session = Session::new(Arc::clone(&settings.manager), loaded);
-        session.refresh_proactively();
+    let session = cookie.session.map(|(loaded, now)| {
+        let session = Session::new(Arc::clone(&settings.manager), loaded, &now);
+        session.refresh_proactively(&now);
         session
     });
     let pending_refresh = session.as_ref().and_then(Session::pending_refresh);

@@ -14,7 +14,7 @@ use super::paths::Route;
 use super::settings::{ErrorPageRenderer, Settings};
 use crate::config_error::ConfigError;
 use crate::flow::Flow;
-use crate::session::SessionManager;
+use crate::session::{MAX_PER_USER, SessionManager};
 use crate::store::{SharedStore, Store};
 
 impl LoginLayer {
@@ -199,22 +199,22 @@ impl LoginLayer {
     /// Sets the maximum number of concurrent sessions per user. A login beyond it ends the oldest
     /// session. Default: 256.
     ///
+    /// Needs [`with_session_store`](Self::with_session_store) or
+    /// [`with_shared_store`](Self::with_shared_store), in any order: without a store, sessions
+    /// cannot be counted, so [`ready`](Self::ready) fails and logins are rejected with 500.
+    ///
     /// # Errors
     ///
-    /// [`ConfigError::Setting`] for 0 or more than 256, and before
-    /// [`with_session_store`](Self::with_session_store) or
-    /// [`with_shared_store`](Self::with_shared_store): without a store, sessions cannot be counted.
+    /// [`ConfigError::Setting`] for 0 or more than 256.
     pub fn with_max_sessions_per_user(self, max: usize) -> Result<Self, ConfigError> {
-        let manager = SessionManager::clone(&self.settings.manager);
-        let manager =
-            manager
-                .with_max_sessions_per_user(max)
-                .ok_or_else(|| ConfigError::Setting {
-                    setting: "max sessions per user",
-                    value: max.to_string(),
-                    reason: "it must be 1 to 256, and a store must be set before",
-                })?;
-        Ok(self.with_session_manager(|_| manager))
+        if !(1..=MAX_PER_USER).contains(&max) {
+            return Err(ConfigError::Setting {
+                setting: "max sessions per user",
+                value: max.to_string(),
+                reason: "it must be 1 to 256",
+            });
+        }
+        Ok(self.with_session_manager(|manager| manager.with_max_sessions_per_user(max)))
     }
 
     /// Clears the browser's cache and script storage for this origin on sign-out (`Clear-Site-Data:

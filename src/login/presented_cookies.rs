@@ -1,6 +1,8 @@
 //! Opens the sessions in the cookies of a request, among cookies that an attacker may have planted
 //! beside them.
 
+use std::sync::Arc;
+
 use super::chunks::{MAX_CHUNKS, open_chunks};
 use super::cookies::Cookies;
 use super::jar::{Jar, MAX_VALUES, SESSION};
@@ -146,7 +148,7 @@ impl<'a> ChunkAssembly<'a> {
         let mut records = self.records.into_iter();
         let presented = records.next().map(|first| PresentedSessions {
             others: records
-                .map(|one| PresentedSession::Record(Box::new(one)))
+                .map(|one| PresentedSession::Record(Arc::new(one)))
                 .collect(),
             ..single_session(first)
         });
@@ -189,7 +191,7 @@ impl<'a> ChunkAssembly<'a> {
 }
 
 fn single_session(record: SessionRecord) -> PresentedSessions {
-    PresentedSessions::from(PresentedSession::Record(Box::new(record)))
+    PresentedSessions::from(PresentedSession::Record(Arc::new(record)))
 }
 
 /// Returns the slot of a cookie by the part of its name after `session`: 0 is the whole session.

@@ -106,14 +106,14 @@ impl From<&FlowError> for LoginRefusal {
 impl From<SealSessionError> for LoginRefusal {
     fn from(error: SealSessionError) -> Self {
         let code = match error {
-            SealSessionError::TooLarge(_) => "session_too_large",
+            SealSessionError::TooLarge { .. } => "session_too_large",
             SealSessionError::Random(_) => "no_randomness",
         };
         let refusal = Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             code,
             match error {
-                SealSessionError::TooLarge(_) => TOO_LARGE,
+                SealSessionError::TooLarge { .. } => TOO_LARGE,
                 SealSessionError::Random(_) => INTERNAL_ERROR,
             },
         );

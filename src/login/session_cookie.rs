@@ -11,14 +11,15 @@ use super::jar::Jar;
 use super::presented_cookies::{self, SessionCookieContents, SessionCookieNames};
 use super::settings::Settings;
 use crate::clock::time_until;
-use crate::session::{LoadedSession, OpenedSession};
+use crate::session::{LoadedSession, OpenedSession, SessionTime};
 use crate::store::StoreError;
 use crate::verification::Verification;
 
 /// The session of a request, and the cookies to set on its response.
 #[derive(Debug, Default)]
 pub(super) struct SessionCookie {
-    pub(super) session: Option<LoadedSession>,
+    /// With the time at which it was opened.
+    pub(super) session: Option<(LoadedSession, SessionTime)>,
     pub(super) set_cookies: Vec<HeaderValue>,
     /// The names of the cookies that the session is in.
     pub(super) names: SessionCookieNames,
@@ -28,7 +29,7 @@ pub(super) struct SessionCookie {
 #[derive(Debug)]
 pub(super) struct OpenedCookies {
     /// `None` if no cookie contains a session.
-    session: Option<Result<OpenedSession, StoreError>>,
+    session: Option<Result<(OpenedSession, SessionTime), StoreError>>,
     names: SessionCookieNames,
     has_invalid: bool,
 }
@@ -58,21 +59,23 @@ impl Settings {
         let Some(presented) = contents.presented else {
             return Verification::Ready(opened(None));
         };
-        match self.manager.cached(presented) {
+        let now = self.manager.time();
+        match self.manager.open_cached(presented, &now) {
             Ok(OpenedSession::Session(loaded)) if touch => {
-                let touched = OpenedSession::Session(self.manager.touch_cached(loaded));
-                Verification::Ready(opened(Some(Ok(touched))))
+                let touched = OpenedSession::Session(self.manager.touch_cached(loaded, &now));
+                Verification::Ready(opened(Some(Ok((touched, now)))))
             }
-            Ok(session) => Verification::Ready(opened(Some(Ok(session)))),
+            Ok(session) => Verification::Ready(opened(Some(Ok((session, now))))),
             Err(presented) => {
                 let manager = Arc::clone(&self.manager);
                 Verification::pending(async move {
-                    opened(Some(match manager.open_presented(presented).await {
+                    let session = match manager.open_presented(presented, &now).await {
                         Ok(OpenedSession::Session(loaded)) if touch => {
-                            Ok(OpenedSession::Session(manager.touch(loaded).await))
+                            Ok(OpenedSession::Session(manager.touch(loaded, &now).await))
                         }
                         session => session,
-                    }))
+                    };
+                    opened(Some(session.map(|session| (session, now))))
                 })
             }
         }
@@ -114,10 +117,10 @@ impl Settings {
         let names = opened.names;
         Ok(match opened.session.transpose()? {
             None if opened.has_invalid => rejected("invalid"),
-            None | Some(OpenedSession::Unreadable) => SessionCookie::default(),
-            Some(OpenedSession::Ended(reason)) => rejected(reason),
-            Some(OpenedSession::Session(loaded)) => SessionCookie {
-                session: Some(loaded),
+            None | Some((OpenedSession::Unreadable, _)) => SessionCookie::default(),
+            Some((OpenedSession::Ended(reason), _)) => rejected(reason),
+            Some((OpenedSession::Session(loaded), now)) => SessionCookie {
+                session: Some((loaded, now)),
                 set_cookies: match opened.has_invalid {
                     true => clear_others(names),
                     false => Vec::new(),
@@ -159,8 +162,9 @@ impl Settings {
         sealed: &SealedCookies,
         others: impl Iterator<Item = String>,
     ) -> Vec<HeaderValue> {
-        let ends_at = self.manager.latest_expiry(loaded.record());
-        let lifetime = time_until(ends_at, self.manager.now());
+        let now = self.manager.time();
+        let ends_at = self.manager.latest_expiry(loaded.record(), &now);
+        let lifetime = time_until(ends_at, now.wall());
         let cookies = &self.cookies;
         let written = sealed
             .iter()

@@ -61,7 +61,7 @@ async fn callback(layer: &LoginLayer, target: &str, error: &str) -> Response<Byt
         issuer: ISSUER.to_owned(),
         redirect_uri: REDIRECT_URI.to_owned(),
         return_to: target.to_owned(),
-        started_at: settings.manager.now(),
+        started_at: settings.manager.time().wall(),
         by_person: true,
         replaces: None,
         silent: true,

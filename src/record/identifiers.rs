@@ -64,6 +64,18 @@ impl FromStr for SessionId {
     }
 }
 
+/// Identifies a user: a subject is unique only within its issuer ([OpenID Connect Core §5.7]).
+///
+/// [OpenID Connect Core §5.7]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub struct UserKey<'a> {
+    /// The issuer (`iss`), which identifies the authorization server.
+    pub issuer: &'a str,
+    /// The subject (`sub`), which identifies the user at the issuer.
+    pub subject: &'a str,
+}
+
 /// Identifies a user by the first 16 bytes of SHA-256 over issuer and subject.
 ///
 /// Users may be able to choose their subject. With 16 bytes, finding a subject with the digest of another user takes

@@ -10,7 +10,7 @@ mod session;
 
 pub use email::Email;
 pub(crate) use encoding::{Reader, Writer};
-pub use identifiers::{InvalidSessionId, SessionId};
+pub use identifiers::{InvalidSessionId, SessionId, UserKey};
 pub(crate) use identifiers::{SessionRef, UserDigest};
 #[cfg(test)]
 pub(crate) use session::tests::record_of;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::identifiers::{SessionId, SessionRef, UserDigest};
+use super::identifiers::{SessionId, SessionRef, UserDigest, UserKey};
 use crate::protocol::claims::seconds;
 use crate::protocol::json::{Json, parse_object};
 use crate::protocol::{AccessToken, Claims, IdToken, RefreshToken, ScopeSet};
@@ -99,6 +99,13 @@ impl SessionRecord {
 
     pub(crate) fn subject(&self) -> &str {
         self.claims.subject().unwrap_or_default()
+    }
+
+    pub(crate) fn user_key(&self) -> UserKey<'_> {
+        UserKey {
+            issuer: self.issuer(),
+            subject: self.subject(),
+        }
     }
 
     pub(crate) fn user(&self) -> UserDigest {

@@ -4,9 +4,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::bulk_logout::BulkLogout;
 use super::hooks::EndReason;
 use super::index::{IndexEntry, SessionIndex};
+use super::logout::BulkLogout;
 use super::manager::SessionManager;
 use crate::clock::system_time;
 use crate::record::SessionId;
@@ -120,11 +120,7 @@ impl SessionAdmin {
     /// [`SessionAdminError::Store`].
     pub async fn end(&self, id: &SessionId) -> Result<(), SessionAdminError> {
         let manager = self.manager();
-        let is_live = match manager.store() {
-            Some(store) => manager.is_live(store, id).await?,
-            None => !manager.local.denylist.contains_id(id),
-        };
-        if is_live {
+        if manager.is_live(id).await? {
             manager.end_by_id(id).await?;
             let reason = EndReason::Administrator;
             manager.notify_ended_unopened(Some(*id), None, reason);
@@ -175,7 +171,7 @@ impl SessionManager {
             list,
             sid: None,
             user,
-            issued_until: self.now(),
+            issued_until: self.time().wall(),
             only_before: false,
             reason: EndReason::Administrator,
         };

@@ -4,16 +4,24 @@
 //! two clocks shows when the wall clock was set back and by how much: anything recorded before is older by
 //! that amount.
 
-use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, UNIX_EPOCH};
 
-use crate::clock::{Clock, unix_seconds};
+use crate::clock::{BothClocks, Clock};
+use crate::sync::RwLock;
 
-/// Compares the wall clock with the monotonic clock whenever it is read.
+/// Compares the wall clock with the monotonic clock whenever they are read.
 #[derive(Debug, Default)]
-pub(super) struct RollbackGuard(Mutex<Option<ClockOffsets>>);
+pub(super) struct RollbackGuard(RwLock<Option<ClockOffsets>>);
 
-/// Differences between the two clocks in seconds, and a wall-clock time.
+/// The time of a request. It is read once, so that all checks of the request agree.
 #[derive(Clone, Copy, Debug)]
+pub(crate) struct SessionTime {
+    clocks: BothClocks,
+    offsets: ClockOffsets,
+}
+
+/// Differences between the two clocks in milliseconds, and a wall-clock time in seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct ClockOffsets {
     last: i64,
     highest: i64,
@@ -21,42 +29,84 @@ struct ClockOffsets {
     set_back_at: i64,
 }
 
-impl RollbackGuard {
-    /// Returns the wall-clock time.
-    pub(super) fn now(&self, clock: &dyn Clock) -> i64 {
-        let wall = unix_seconds(clock);
-        let monotonic = i64::try_from(clock.monotonic().as_secs()).unwrap_or(i64::MAX);
-        let ahead = wall.saturating_sub(monotonic);
-        let mut offsets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = offsets.unwrap_or(ClockOffsets {
-            last: ahead,
-            highest: ahead,
-            set_back_at: i64::MIN,
-        });
-        // Both clocks are rounded down to seconds.
-        let set_back = ahead < before.last.saturating_sub(1);
-        *offsets = Some(ClockOffsets {
-            last: ahead,
-            highest: before.highest.max(ahead),
-            set_back_at: if set_back { wall } else { before.set_back_at },
-        });
-        wall
+impl SessionTime {
+    /// Returns the Unix time in seconds, by the wall clock.
+    pub(crate) fn wall(&self) -> i64 {
+        self.clocks.wall
+    }
+
+    /// Returns the time to compare a timestamp with. A wall clock that was set back does not make the timestamp
+    /// younger.
+    pub(crate) fn wall_for(&self, timestamp: i64) -> i64 {
+        self.wall()
+            .saturating_add(self.rolled_back_since(timestamp))
+    }
+
+    pub(crate) fn monotonic(&self) -> Duration {
+        self.clocks.monotonic
     }
 
     /// Returns how many seconds the wall clock was set back since `time`.
-    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(offsets) if time < offsets.set_back_at => {
-                offsets.highest.saturating_sub(offsets.last)
-            }
-            _ => 0,
+    pub(crate) fn rolled_back_since(&self, time: i64) -> i64 {
+        match time < self.offsets.set_back_at {
+            true => self.offsets.highest.saturating_sub(self.offsets.last) / 1000,
+            false => 0,
         }
     }
 }
 
+impl RollbackGuard {
+    /// Reads the clocks. Takes the exclusive lock only if their difference has changed.
+    pub(super) fn read(&self, clock: &dyn Clock) -> SessionTime {
+        let wall = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let monotonic = clock.monotonic();
+        let clocks = BothClocks {
+            monotonic,
+            wall: i64::try_from(wall.as_secs()).unwrap_or(i64::MAX),
+        };
+        let ahead = milliseconds(wall).saturating_sub(milliseconds(monotonic));
+        let known = *self.0.read();
+        let offsets = match known {
+            Some(offsets) if ahead.abs_diff(offsets.last) <= READING_JITTER => offsets,
+            _ => {
+                let mut known = self.0.write();
+                let offsets = ClockOffsets::after(*known, ahead, clocks.wall);
+                *known = Some(offsets);
+                offsets
+            }
+        };
+        SessionTime { clocks, offsets }
+    }
+}
+
+impl ClockOffsets {
+    fn after(before: Option<Self>, ahead: i64, wall: i64) -> Self {
+        let before = before.unwrap_or(Self {
+            last: ahead,
+            highest: ahead,
+            set_back_at: i64::MIN,
+        });
+        // A clock may have whole seconds only.
+        let set_back = ahead < before.last.saturating_sub(1000);
+        Self {
+            last: ahead,
+            highest: before.highest.max(ahead),
+            set_back_at: if set_back { wall } else { before.set_back_at },
+        }
+    }
+}
+
+fn milliseconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// How far the difference of the clocks may vary without one of them having been set, in milliseconds: they are read
+/// one after the other.
+const READING_JITTER: u64 = 100;
+
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime, UNIX_EPOCH};
+    use std::time::SystemTime;
 
     use super::*;
     use crate::clock::Sleep;
@@ -81,11 +131,10 @@ mod tests {
     #[test]
     fn only_times_recorded_before_a_rollback_are_adjusted() {
         let guard = RollbackGuard::default();
-        assert_eq!(guard.rolled_back_since(0), 0);
         for (wall, monotonic, lost_before, lost_after) in [
             (1000, 0, 0, 0),
             (1100, 100, 0, 0),
-            // A difference of a second comes from rounding.
+            // A difference of a second may come from rounding.
             (1109, 110, 0, 0),
             (1200, 200, 0, 0),
             // Set back by half a minute.
@@ -95,13 +144,11 @@ mod tests {
             (1400, 400, 0, 0),
             (1410, 440, 30, 30),
         ] {
-            assert_eq!(
-                guard.now(&FixedClock(wall, monotonic)),
-                i64::try_from(wall).unwrap()
-            );
-            assert_eq!(guard.rolled_back_since(1000), lost_before, "{wall}");
-            assert_eq!(guard.rolled_back_since(1250), lost_after, "{wall}");
+            let now = guard.read(&FixedClock(wall, monotonic));
+            assert_eq!(now.wall(), i64::try_from(wall).unwrap());
+            assert_eq!(now.rolled_back_since(1000), lost_before, "{wall}");
+            assert_eq!(now.rolled_back_since(1250), lost_after, "{wall}");
+            assert_eq!(now.rolled_back_since(1410), 0, "{wall}");
         }
-        assert_eq!(guard.rolled_back_since(1410), 0);
     }
 }

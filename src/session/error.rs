@@ -1,8 +1,11 @@
-//! The error of the methods of a session.
+//! The errors of sessions.
 
+use std::error::Error;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::flow::{FlowError, UserInfoError};
+use crate::random::RandomError;
 use crate::store::StoreError;
 
 /// The error of [`Session::access_token`](crate::Session::access_token), [`refresh`](crate::Session::refresh)
@@ -74,3 +77,71 @@ impl SessionError {
 }
 
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+/// The error of reading or writing app data.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppDataError {
+    /// The data is too large. Nothing was changed.
+    #[error("app data of {bytes} bytes as JSON exceeds the maximum of {limit} bytes")]
+    TooLarge {
+        /// The size of the data as JSON, in bytes.
+        bytes: usize,
+        /// The maximum: 1024 in cookies, or less beside large tokens; 65 536 in a store.
+        limit: usize,
+    },
+    /// The data cannot be serialized as JSON.
+    #[error("the app data cannot be serialized as JSON")]
+    NotJson(#[source] Arc<dyn Error + Send + Sync>),
+    /// The stored data cannot be deserialized as the requested type.
+    #[error("the app data cannot be deserialized as this type")]
+    OtherType(#[source] Arc<dyn Error + Send + Sync>),
+    /// The session has ended.
+    #[error("the session has ended")]
+    Ended,
+    /// The store cannot be reached, or too many requests write to this session concurrently.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a session cannot be written to cookies.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum SealSessionError {
+    #[error(
+        "a session of {bytes} bytes does not fit into cookies, which hold {limit}: it needs a session store"
+    )]
+    TooLarge { bytes: usize, limit: usize },
+    #[error(transparent)]
+    Random(#[from] RandomError),
+}
+
+/// The reason why a session was not created. Nothing of it is left in the store.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(crate) enum CreateSessionError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] RandomError),
+    /// The authorization server ended the user's sessions during the login.
+    #[error("a logout ended the session during the login")]
+    LoggedOut,
+}
+
+/// The reason why a stored record cannot be opened. The record is neither removed nor replaced for it: other
+/// processes share the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum UnsealError {
+    /// The record is sealed with a key that this process does not have, or has an unknown format.
+    Unreadable,
+    /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
+    Foreign,
+}
+
+impl AppDataError {
+    pub(super) fn not_json(error: serde_json::Error) -> Self {
+        Self::NotJson(Arc::new(error))
+    }
+
+    pub(super) fn other_type(error: serde_json::Error) -> Self {
+        Self::OtherType(Arc::new(error))
+    }
+}

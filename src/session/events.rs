@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use super::denylist::WatermarkScope;
-use super::manager::UnsealError;
+use super::error::UnsealError;
 use crate::flow::FlowError;
 use crate::record::SessionId;
 use crate::telemetry::may_log;

@@ -1,18 +1,21 @@
 //! The session that handlers receive.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::clock_rollback::SessionTime;
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
+use super::refresh::has_valid_token;
 use super::refresh::state::RefreshWaiter;
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};
-use crate::record::{Email, SessionId, SessionRecord};
+use crate::record::{Email, SessionId, SessionRecord, UserKey};
+use crate::sync::Mutex;
 
 /// An authenticated user session.
 ///
@@ -46,18 +49,6 @@ struct SessionInner {
     was_read: AtomicBool,
 }
 
-/// Identifies a user: a subject is unique only within its issuer ([OpenID Connect Core §5.7]).
-///
-/// [OpenID Connect Core §5.7]: https://openid.net/specs/openid-connect-core-1_0.html#ClaimStability
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[non_exhaustive]
-pub struct UserKey<'a> {
-    /// The issuer (`iss`), which identifies the authorization server.
-    pub issuer: &'a str,
-    /// The subject (`sub`), which identifies the user at the issuer.
-    pub subject: &'a str,
-}
-
 impl Session {
     /// Returns the issuer (`iss`), which identifies the authorization server.
     pub fn issuer(&self) -> &str {
@@ -71,10 +62,7 @@ impl Session {
 
     /// Returns issuer and subject, which together identify the user.
     pub fn user_key(&self) -> UserKey<'_> {
-        UserKey {
-            issuer: self.issuer(),
-            subject: self.subject(),
-        }
+        self.opened().user_key()
     }
 
     /// Returns the claims of the ID token from the login.
@@ -130,18 +118,18 @@ impl Session {
     pub async fn access_token(&self) -> Result<AccessToken, SessionError> {
         self.note_read();
         let manager = &self.0.manager;
-        let newest = manager.newest(&self.current()).await?;
-        self.adopt(newest);
-        self.refresh_proactively();
+        let now = manager.time();
+        self.adopt(manager.newest(&self.current(), &now).await?);
+        self.refresh_proactively(&now);
         let loaded = self.current();
-        if manager.has_valid_token(loaded.record()) {
+        if has_valid_token(loaded.record(), &now) {
             return Ok(loaded.record().tokens().access_token.clone());
         }
         let newest = manager.refresh_if_expired(&loaded).await?;
         if manager.is_denied(newest.record()) {
             return Err(SessionError::Ended);
         }
-        let is_valid = manager.has_valid_token(newest.record());
+        let is_valid = has_valid_token(newest.record(), &manager.time());
         let token = newest.record().tokens().access_token.clone();
         self.adopt(newest);
         if is_valid {
@@ -184,9 +172,13 @@ impl Session {
             .await?)
     }
 
-    pub(crate) fn new(manager: Arc<SessionManager>, loaded: LoadedSession) -> Self {
+    pub(crate) fn new(
+        manager: Arc<SessionManager>,
+        loaded: LoadedSession,
+        now: &SessionTime,
+    ) -> Self {
         Self(Arc::new(SessionInner {
-            expires_at: manager.expires_at(loaded.record()),
+            expires_at: manager.expires_at(loaded.record(), now),
             manager,
             opened: Arc::clone(loaded.record()),
             current: Mutex::new(loaded),
@@ -211,7 +203,7 @@ impl Session {
 
     /// Returns the newest state in this request.
     pub(crate) fn current(&self) -> LoadedSession {
-        self.lock().clone()
+        self.0.current.lock().clone()
     }
 
     pub(super) fn manager(&self) -> &Arc<SessionManager> {
@@ -220,26 +212,26 @@ impl Session {
 
     /// Replaces the state.
     pub(super) fn replace(&self, loaded: LoadedSession) {
-        *self.lock() = loaded;
+        *self.0.current.lock() = loaded;
     }
 
     /// Starts a refresh if one is due, and takes over the result of the previous one.
-    pub(crate) fn refresh_proactively(&self) {
-        let mut proactive_refresh = self.proactive_refresh();
+    pub(crate) fn refresh_proactively(&self, now: &SessionTime) {
+        let mut proactive_refresh = self.0.proactive_refresh.lock();
         if let Some(waiter) = proactive_refresh.take_if(|waiter| waiter.is_over())
             && let Some(Ok(newest)) = waiter.result()
         {
             self.adopt(newest);
         }
         if proactive_refresh.is_none() {
-            *proactive_refresh = self.0.manager.refresh_proactively(&self.current());
+            *proactive_refresh = self.0.manager.refresh_proactively(&self.current(), now);
         }
     }
 
     /// Waits briefly for a started refresh if the response must carry its tokens, as with sessions in cookies
     /// alone. Returns `None` if there is nothing to wait for.
     pub(crate) fn pending_refresh(&self) -> Option<impl Future<Output = ()> + Send + use<>> {
-        let waiter = self.proactive_refresh().clone()?;
+        let waiter = self.0.proactive_refresh.lock().clone()?;
         let session = self.clone();
         self.0.manager.is_cookie_only().then_some(async move {
             let clock = Arc::clone(session.0.manager.flow().clock());
@@ -252,24 +244,10 @@ impl Session {
 
     /// Takes over a state that is newer than the current one.
     fn adopt(&self, newest: LoadedSession) {
-        let mut current = self.lock();
+        let mut current = self.0.current.lock();
         if newest.record().generation() > current.record().generation() {
             *current = newest;
         }
-    }
-
-    fn proactive_refresh(&self) -> MutexGuard<'_, Option<RefreshWaiter>> {
-        self.0
-            .proactive_refresh
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LoadedSession> {
-        self.0
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,38 +1,109 @@
-//! A loaded session: the record, and the revision for the next compare-and-swap.
+//! A session as a cookie presents it, and as it was loaded.
 
 use std::sync::Arc;
 
 use super::secret::SessionSecret;
 use crate::record::SessionRecord;
+use crate::store::{Expect, StoreError};
+
+/// A session as a cookie presents it, decrypted but not yet loaded.
+#[derive(Clone, Debug)]
+pub(crate) enum PresentedSession {
+    Record(Arc<SessionRecord>),
+    Secret(SessionSecret),
+}
+
+/// The distinct sessions in the cookies of one request: one, unless an attacker planted a cookie.
+#[derive(Debug)]
+pub(crate) struct PresentedSessions {
+    pub(crate) first: PresentedSession,
+    pub(crate) others: Vec<PresentedSession>,
+}
+
+/// The result of opening a presented session, or of loading it again.
+#[derive(Debug)]
+pub(crate) enum OpenedSession {
+    Session(LoadedSession),
+    /// The session has ended, for this reason, or never existed.
+    Ended(&'static str),
+    /// This process cannot read the record. Another process may be able to, so this one neither removes nor
+    /// replaces the record: the request is anonymous and the browser keeps its cookie.
+    Unreadable,
+}
 
 /// A session as a request has loaded it.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadedSession {
     record: Arc<SessionRecord>,
-    revision: Revision,
+    /// The secret in its cookie, if the session is kept in a store.
+    secret: Option<SessionSecret>,
+    /// The version of its entry in the store, if there is one, against which a write is compared.
+    version: Option<u64>,
     /// Whether the cookie of the browser is older than the record.
     stale_cookie: bool,
 }
 
-/// The location and the version against which a write is compared.
-#[derive(Clone, Debug)]
-pub(super) enum Revision {
-    /// The session is in its cookie. With a shared store: the version of its entry there, or `None` without
-    /// an entry.
-    Cookie(Option<u64>),
-    Stored {
-        secret: SessionSecret,
-        version: u64,
-    },
+impl PresentedSessions {
+    pub(crate) fn into_iter(self) -> impl Iterator<Item = PresentedSession> {
+        std::iter::once(self.first).chain(self.others)
+    }
+}
+
+impl From<PresentedSession> for PresentedSessions {
+    fn from(first: PresentedSession) -> Self {
+        Self {
+            first,
+            others: Vec::new(),
+        }
+    }
+}
+
+impl OpenedSession {
+    pub(super) const SIGNED_OUT: Self = Self::Ended("signed_out");
+    pub(super) const EXPIRED: Self = Self::Ended("expired");
+    pub(super) const REFRESH_REJECTED: Self = Self::Ended("refresh_refused");
+
+    /// Returns the one live session. Two live sessions are rejected, since an attacker may have planted one
+    /// of them.
+    pub(super) fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Session(_), Self::Session(_)) => Self::Ended(AMBIGUOUS),
+            (Self::Ended(AMBIGUOUS), _) => Self::Ended(AMBIGUOUS),
+            (Self::Ended(_), other) => other,
+            (Self::Unreadable, session @ Self::Session(_)) => session,
+            (opened, _) => opened,
+        }
+    }
+
+    /// Returns the session, or `None` if it has ended. A record that this process cannot read is an error, since the
+    /// session may be live.
+    pub(super) fn live(self) -> Result<Option<LoadedSession>, StoreError> {
+        match self {
+            Self::Session(loaded) => Ok(Some(loaded)),
+            Self::Ended(_) => Ok(None),
+            Self::Unreadable => Err(StoreError::unavailable(
+                "this process cannot read the session record: its key or format is unknown",
+            )),
+        }
+    }
 }
 
 impl LoadedSession {
-    /// Wraps a record as it was read from its cookie or from the store.
-    pub(super) fn new(record: SessionRecord, revision: Revision) -> Self {
+    /// Returns a session that its cookie contains.
+    pub(super) fn in_cookie(record: Arc<SessionRecord>) -> Self {
         Self {
-            record: Arc::new(record),
-            revision,
+            record,
+            secret: None,
+            version: None,
             stale_cookie: false,
+        }
+    }
+
+    /// Returns a session in a store.
+    pub(super) fn in_store(record: SessionRecord, secret: SessionSecret) -> Self {
+        Self {
+            secret: Some(secret),
+            ..Self::in_cookie(Arc::new(record))
         }
     }
 
@@ -41,34 +112,34 @@ impl LoadedSession {
     pub(super) fn with_record(&self, record: SessionRecord) -> Self {
         Self {
             record: Arc::new(record),
-            revision: self.revision.clone(),
             stale_cookie: true,
+            ..self.clone()
         }
     }
 
     #[must_use]
-    pub(super) fn with_revision(self, revision: Revision) -> Self {
-        Self { revision, ..self }
+    pub(super) fn with_version(self, version: Option<u64>) -> Self {
+        Self { version, ..self }
     }
 
     pub(crate) fn record(&self) -> &Arc<SessionRecord> {
         &self.record
     }
 
-    /// Returns the secret in the cookie if the session is in a store.
+    /// Returns the secret in the cookie if the session is kept in a store.
     pub(crate) fn secret(&self) -> Option<&SessionSecret> {
-        match &self.revision {
-            Revision::Cookie(_) => None,
-            Revision::Stored { secret, .. } => Some(secret),
-        }
+        self.secret.as_ref()
     }
 
-    pub(super) fn revision(&self) -> &Revision {
-        &self.revision
+    /// Returns what a write to the store expects there: what was loaded.
+    pub(super) fn expected(&self) -> Expect {
+        self.version.map_or(Expect::Absent, Expect::Version)
     }
 
     /// Reports whether the session has to be written to its cookie again.
     pub(crate) fn wants_cookie(&self) -> bool {
-        self.stale_cookie && matches!(self.revision, Revision::Cookie(_))
+        self.stale_cookie && self.secret.is_none()
     }
 }
+
+const AMBIGUOUS: &str = "two_sessions";

@@ -6,7 +6,7 @@ use super::clock_rollback::RollbackGuard;
 use super::denylist::Denylist;
 use super::hooks::EndReason;
 use super::latest::LatestRecords;
-use super::open::PresentedSession;
+use super::loaded::PresentedSession;
 use super::refresh::state::Refreshes;
 use crate::expiring_map::ExpiringMap;
 use crate::record::{SessionId, SessionRecord, UserDigest};

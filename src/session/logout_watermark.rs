@@ -9,10 +9,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 
 use super::index::{IndexTag, SessionIndex};
 use super::manager::SessionManager;
-use super::shared::both;
 use crate::record::SessionRecord;
 use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 
@@ -72,7 +72,7 @@ impl SessionManager {
         };
         let tag = sid.tag();
         let sid = key(&sid);
-        let (user, sid) = both(store.get(&user), store.get(&sid)).await;
+        let (user, sid) = join(store.get(&user), store.get(&sid)).await;
         Ok(covers(user?, Some(tag))? || covers(sid?, None)?)
     }
 }

@@ -1,18 +1,20 @@
-//! All session operations of a login layer: configuration and the state of this process.
+//! The settings of sessions, and the state of this process.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backend::SessionBackend;
-use super::hooks::Hooks;
-use super::lists::MAX_PER_USER;
+use super::clock_rollback::SessionTime;
+use super::denylist::WatermarkScope;
+use super::error::UnsealError;
+use super::events;
+use super::hooks::{EndReason, EndedSession, Hooks};
 use super::local_state::LocalState;
-use crate::clock::{MAX_CLOCK_SKEW, time_until};
+use crate::clock::{BothClocks, MAX_CLOCK_SKEW, time_until};
 use crate::crypto::CookieKey;
-use crate::crypto::seal::{self, Purpose};
+use crate::crypto::seal::{Purpose, SealContext};
 use crate::flow::Flow;
 use crate::random::{Random, RandomError};
-use crate::record::{SessionId, SessionRecord};
+use crate::record::{SessionId, SessionRecord, SessionRef};
 use crate::store::SharedStore;
 
 /// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
@@ -29,14 +31,15 @@ pub(crate) struct SessionManager {
     pub(super) local: Arc<LocalState>,
 }
 
-/// The reason why a stored record cannot be opened. The record is neither removed nor replaced for it: other
-/// processes share the store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum UnsealError {
-    /// The record is sealed with a key that this process does not have, or has an unknown format.
-    Unreadable,
-    /// The record was not sealed for this session, secret, issuer and client, so it authenticates no user.
-    Foreign,
+/// Where sessions are kept. `backend` has the operations that differ by it.
+#[derive(Clone, Debug)]
+pub(super) enum SessionBackend {
+    /// In cookies alone. This process keeps the ended sessions and the latest records.
+    Cookie,
+    /// In cookies. Ended sessions and the latest records are in a store.
+    SharedCookie(SharedStore),
+    /// In a store. The cookie has a [`SessionSecret`](super::secret::SessionSecret).
+    Store(SharedStore),
 }
 
 impl SessionManager {
@@ -75,14 +78,12 @@ impl SessionManager {
         }
     }
 
-    /// Limits the sessions of one user. Returns `None` without a store, where sessions cannot be counted, and
-    /// if the limit is zero or larger than the index.
-    pub(crate) fn with_max_sessions_per_user(self, max: usize) -> Option<Self> {
-        let possible = self.store().is_some() && (1..=MAX_PER_USER).contains(&max);
-        possible.then_some(Self {
+    /// Limits the sessions of one user to `max`, at most [`MAX_PER_USER`]. Has an effect with a store only.
+    pub(crate) fn with_max_sessions_per_user(self, max: usize) -> Self {
+        Self {
             max_per_user: Some(max),
             ..self
-        })
+        }
     }
 
     pub(crate) fn with_hooks(mut self, change: impl FnOnce(&mut Hooks)) -> Self {
@@ -94,59 +95,95 @@ impl SessionManager {
         &self.flow
     }
 
-    /// Reports whether cookies have a session secret instead of a sealed session.
-    pub(crate) fn keeps_sessions_in_store(&self) -> bool {
-        matches!(self.backend, SessionBackend::Store(_))
-    }
-
-    /// Reports whether the browser has the only durable copy of a session.
-    pub(super) fn is_cookie_only(&self) -> bool {
-        matches!(self.backend, SessionBackend::Cookie)
-    }
-
-    /// Returns the seconds since 1970 by the wall clock, and updates the rollback guard.
-    pub(crate) fn now(&self) -> i64 {
-        self.local.rollback_guard.now(self.flow.clock().as_ref())
-    }
-
-    /// Like [`now`](Self::now), adjusted for a wall clock that was set back since `time`.
-    pub(crate) fn now_for(&self, time: i64) -> i64 {
-        self.now().saturating_add(self.rolled_back_since(time))
+    /// Reads the clocks, once for each request.
+    pub(crate) fn time(&self) -> SessionTime {
+        self.local.rollback_guard.read(&**self.flow.clock())
     }
 
     /// Returns when the session ends unless it is used again.
-    pub(crate) fn expires_at(&self, record: &SessionRecord) -> i64 {
-        record.expires_at(self.absolute, self.idle, |time| {
-            self.rolled_back_since(time)
-        })
+    pub(crate) fn expires_at(&self, record: &SessionRecord, now: &SessionTime) -> i64 {
+        record.expires_at(self.absolute, self.idle, |time| now.rolled_back_since(time))
     }
 
     /// Returns when the session ends even if it is used.
-    pub(crate) fn ends_at(&self, record: &SessionRecord) -> i64 {
-        record.ends_at(self.absolute, |time| self.rolled_back_since(time))
+    pub(crate) fn ends_at(&self, record: &SessionRecord, now: &SessionTime) -> i64 {
+        record.ends_at(self.absolute, |time| now.rolled_back_since(time))
     }
 
     /// Returns the latest time at which any state of the session could be live: a refresh may return a
     /// refresh token that is valid for longer. Index entries and end markers are kept until then.
-    pub(crate) fn latest_expiry(&self, record: &SessionRecord) -> i64 {
-        record.latest_expiry(self.absolute, |time| self.rolled_back_since(time))
+    pub(crate) fn latest_expiry(&self, record: &SessionRecord, now: &SessionTime) -> i64 {
+        record.latest_expiry(self.absolute, |time| now.rolled_back_since(time))
     }
 
     /// Reports whether the session is past its limits. The server enforces them, since `Max-Age` only binds
     /// the browser.
-    pub(super) fn has_ended(&self, record: &SessionRecord) -> bool {
-        let now = self.now();
-        now >= self.expires_at(record) || record.is_from_the_future(now)
+    pub(super) fn has_ended(&self, record: &SessionRecord, now: &SessionTime) -> bool {
+        now.wall() >= self.expires_at(record, now) || record.is_from_the_future(now.wall())
     }
 
     /// Returns how long the latest record of a session is kept.
-    pub(super) fn time_left(&self, record: &SessionRecord) -> Duration {
-        time_until(self.latest_expiry(record), self.now()).saturating_add(MAX_CLOCK_SKEW)
+    pub(super) fn time_left(&self, record: &SessionRecord, now: &SessionTime) -> Duration {
+        time_until(self.latest_expiry(record, now), now.wall()).saturating_add(MAX_CLOCK_SKEW)
     }
 
     /// Returns how long an end marker is kept: the session may have been created just before.
     pub(super) fn max_lifetime(&self) -> Duration {
         self.absolute.saturating_add(MAX_CLOCK_SKEW)
+    }
+
+    /// Reports whether this process has ended the session. The store is not asked.
+    pub(crate) fn is_denied(&self, record: &SessionRecord) -> bool {
+        self.local.denylist.contains(record) || self.local.pending_ends.contains(record.id())
+    }
+
+    /// Rejects the session in this process from now on.
+    pub(super) fn deny(&self, session: &SessionRef) {
+        let now = BothClocks::now(&**self.flow.clock());
+        let denylist = &self.local.denylist;
+        self.warn_about_watermark(denylist.insert(session, now, self.max_lifetime()));
+    }
+
+    /// Like [`deny`](Self::deny), for a session whose user is not known.
+    pub(super) fn deny_id(&self, id: &SessionId) {
+        let now = BothClocks::now(&**self.flow.clock());
+        let denylist = &self.local.denylist;
+        self.warn_about_watermark(denylist.insert_id(id, now, self.max_lifetime()));
+    }
+
+    fn warn_about_watermark(&self, raised: Option<WatermarkScope>) {
+        if let Some(raised) = raised
+            && self.warning_is_due("denylist_watermark_raised", "")
+        {
+            events::watermark_raised(raised);
+        }
+    }
+
+    /// Returns the record with the time of this use, if the time in the record is old enough.
+    pub(super) fn touched(
+        &self,
+        record: &SessionRecord,
+        now: &SessionTime,
+    ) -> Option<SessionRecord> {
+        let is_due = record.needs_touch(now.wall(), self.idle);
+        is_due.then(|| record.clone().touched(now.wall()))
+    }
+
+    /// Calls the hook for a session that has just ended, without waiting for it.
+    pub(crate) fn notify_ended(&self, record: &SessionRecord, reason: EndReason) {
+        let ended = EndedSession::new(record, reason);
+        self.hooks.notify_ended(self.flow.clock(), ended);
+    }
+
+    /// Calls the hook for a session whose record cannot be read. `user` is issuer and subject, if known.
+    pub(crate) fn notify_ended_unopened(
+        &self,
+        id: Option<SessionId>,
+        user: Option<(&str, &str)>,
+        reason: EndReason,
+    ) {
+        let ended = EndedSession::unopened(id, user, reason);
+        self.hooks.notify_ended(self.flow.clock(), ended);
     }
 
     /// Reports whether a warning about a lasting condition is due, which is at most once a minute.
@@ -167,9 +204,9 @@ impl SessionManager {
         record: &SessionRecord,
     ) -> Result<Vec<u8>, RandomError> {
         let name = record.id().to_string();
-        let backend = self.seal_context(purpose, &name, secret);
+        let context = self.seal_context(purpose, &name, secret);
         self.key
-            .seal_bytes(&self.random(), backend, &record.to_bytes())
+            .seal_bytes(&self.random(), context, &record.to_bytes())
     }
 
     /// Opens a record that was sealed for this session and no other. The binding prevents a writer of the
@@ -182,9 +219,9 @@ impl SessionManager {
         sealed: Vec<u8>,
     ) -> Result<SessionRecord, UnsealError> {
         let name = id.to_string();
-        let backend = self.seal_context(purpose, &name, secret);
+        let context = self.seal_context(purpose, &name, secret);
         let own_key = self.key.names_own_key(&sealed);
-        let Some(plain) = self.key.open_bytes(backend, sealed) else {
+        let Some(plain) = self.key.open_bytes(context, sealed) else {
             return Err(match own_key {
                 true => UnsealError::Foreign,
                 false => UnsealError::Unreadable,
@@ -202,17 +239,13 @@ impl SessionManager {
         purpose: Purpose,
         name: &'a str,
         secret: Option<&'a [u8; 32]>,
-    ) -> seal::SealContext<'a> {
-        seal::SealContext {
+    ) -> SealContext<'a> {
+        SealContext {
             purpose,
             name,
             binding: self.flow.binding(),
             session_secret: secret,
         }
-    }
-
-    pub(super) fn rolled_back_since(&self, time: i64) -> i64 {
-        self.local.rollback_guard.rolled_back_since(time)
     }
 
     fn timed(&self, store: SharedStore) -> SharedStore {
@@ -222,3 +255,6 @@ impl SessionManager {
 
 const DEFAULT_ABSOLUTE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
+
+/// The maximum number of sessions of one user.
+pub(crate) const MAX_PER_USER: usize = 256;

@@ -43,8 +43,6 @@
 mod admin;
 mod app_data;
 mod backend;
-mod begin;
-mod bulk_logout;
 mod clock_rollback;
 mod consumed_state;
 mod denylist;
@@ -54,7 +52,6 @@ mod handle;
 mod hooks;
 mod index;
 mod latest;
-mod lists;
 mod loaded;
 mod local_state;
 mod logout;
@@ -64,31 +61,28 @@ mod open;
 mod pending_ends;
 mod refresh;
 mod secret;
-mod shared;
 mod sign_in;
-mod stored;
 #[cfg(test)]
 #[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub use crate::flow::{UserInfo, UserInfoError};
-pub use crate::record::{Email, InvalidSessionId, SessionId};
+pub use crate::record::{Email, InvalidSessionId, SessionId, UserKey};
 pub use admin::{SessionAdmin, SessionAdminError, SessionInfo};
-pub use app_data::AppDataError;
-pub(crate) use app_data::MAX_COOKIE_BYTES;
-pub(crate) use bulk_logout::EndSessionError;
-pub use error::SessionError;
-pub use handle::{Session, UserKey};
+pub(crate) use backend::MAX_COOKIE_BYTES;
+pub(crate) use clock_rollback::SessionTime;
+pub use error::{AppDataError, SessionError};
+pub(crate) use error::{CreateSessionError, SealSessionError};
+pub use handle::Session;
 pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
 pub(crate) use hooks::{LoginRejection, SessionHook};
-pub(crate) use loaded::LoadedSession;
-pub(crate) use logout::SignOut;
-pub(crate) use manager::SessionManager;
-pub(crate) use open::{OpenedSession, PresentedSession, PresentedSessions};
+pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession, PresentedSessions};
+pub(crate) use logout::{EndSessionError, SignOut};
+pub(crate) use manager::{MAX_PER_USER, SessionManager};
 pub(crate) use secret::SessionSecret;
-pub(crate) use sign_in::{CreateSessionError, SealSessionError, SignInError};
+pub(crate) use sign_in::SignInError;
 
 #[doc = include_str!("../../docs/sessions.md")]
 pub mod guide {}

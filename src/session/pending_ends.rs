@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use super::events;
 use super::hooks::EndReason;
+use super::loaded::PresentedSession;
 use super::local_state::{EndAdded, PendingEnd};
-use super::logout::SignOut;
 use super::manager::SessionManager;
-use super::open::PresentedSession;
 use crate::record::SessionId;
 use crate::store::StoreError;
 
@@ -63,8 +62,8 @@ impl SessionManager {
         let pending = &self.local.pending_ends;
         let (mut written, mut failed, mut outcome) = (0, 0, Ok(()));
         for (id, end) in pending.due(self.flow.clock().monotonic()) {
-            match self.sign_out_in_store(end.presented).await {
-                Ok(SignOut::Ended(record)) => {
+            match self.end_presented(end.presented).await {
+                Ok(Some(record)) => {
                     if end.revoked_generation.is_none() {
                         self.notify_ended(&record, end.reason);
                     }
@@ -73,8 +72,8 @@ impl SessionManager {
                         self.flow.revoke(&record).await;
                     }
                 }
-                Ok(_) => {}
-                Err(error) => {
+                Ok(None) => {}
+                Err((error, _)) => {
                     outcome = Err(error);
                     pending.note_failure(&id);
                     failed += 1;

@@ -1,14 +1,14 @@
 //! Completes a login: from the authorization response to the new session.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use super::app_data::MAX_COOKIE_BYTES;
-use super::hooks::LoginRejection;
+use super::error::{CreateSessionError, SealSessionError};
+use super::hooks::{LoginRejection, NewLogin};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome};
 use crate::protocol::token_response::TokenResponse;
-use crate::random::RandomError;
 use crate::record::SessionRecord;
 use crate::store::StoreError;
 
@@ -32,29 +32,6 @@ pub(crate) enum SignInError {
     SealSessionError(#[from] SealSessionError),
     #[error(transparent)]
     CreateSessionError(#[from] CreateSessionError),
-}
-
-/// Why a session cannot be written to cookies.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum SealSessionError {
-    #[error(
-        "a session of {0} bytes does not fit into cookies, which hold {MAX_COOKIE_BYTES}: it needs a session store"
-    )]
-    TooLarge(usize),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-}
-
-/// The reason why a session was not created. Nothing of it is left in the store.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum CreateSessionError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Random(#[from] RandomError),
-    /// The authorization server ended the user's sessions during the login.
-    #[error("a logout ended the session during the login")]
-    LoggedOut,
 }
 
 impl SignInError {
@@ -113,8 +90,56 @@ impl SessionManager {
         seal: impl FnOnce(&LoadedSession) -> Result<C, SealSessionError>,
     ) -> Result<(LoadedSession, C), SignInError> {
         let record = self.approve_login(record).await?;
-        let new = self.new_session(record).map_err(CreateSessionError::from)?;
+        let new = self.new_session(self.after_watermark(record));
+        let new = new.map_err(CreateSessionError::from)?;
         let cookies = seal(&new)?;
-        Ok((self.create(new).await?, cookies))
+        Ok((self.create_session(new).await?, cookies))
+    }
+
+    /// Calls the login hook, once for each login.
+    async fn approve_login(&self, record: SessionRecord) -> Result<SessionRecord, LoginRejection> {
+        let new = NewLogin::new(Arc::clone(&self.flow), record.clone());
+        let text = match self.hooks.approve_login(self.flow.clock(), new).await? {
+            None => return Ok(record),
+            Some(text) => text,
+        };
+        text.and_then(|text| self.with_app_data(&record, text))
+            .map_err(|error| LoginRejection::Failed(error.to_string()))
+    }
+
+    /// Moves the creation time past the watermark of the user, which would otherwise cover a login in the
+    /// same second.
+    fn after_watermark(&self, record: SessionRecord) -> SessionRecord {
+        let latest = record.created_at().saturating_add(MAX_CLOCK_LEAD);
+        match self.local.denylist.watermark(&record) {
+            Some(watermark) if watermark < latest => record.created_after(watermark),
+            _ => record,
+        }
+    }
+
+    /// Stores a new session. Nothing of it is left if a logout overtook the login.
+    async fn create_session(
+        &self,
+        new: LoadedSession,
+    ) -> Result<LoadedSession, CreateSessionError> {
+        let record = Arc::clone(new.record());
+        let created = self.create(new, &self.time()).await;
+        if let Err(CreateSessionError::LoggedOut) = created {
+            self.end(&record).await?;
+        }
+        created
+    }
+
+    /// Creates a session that needs no cookie.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) async fn begin(
+        &self,
+        record: SessionRecord,
+    ) -> Result<LoadedSession, CreateSessionError> {
+        self.create_session(self.new_session(self.after_watermark(record))?)
+            .await
     }
 }
+
+/// How far the creation time may be moved ahead of the clock, in seconds. Less than the accepted clock skew.
+const MAX_CLOCK_LEAD: i64 = 30;

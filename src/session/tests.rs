@@ -16,7 +16,10 @@ async fn session(server: &Server) -> Session {
         CookieKey::generate().unwrap(),
     ));
     let loaded = manager.begin(record).await.unwrap();
-    Session::new(manager, loaded)
+    {
+        let now = manager.time();
+        Session::new(manager, loaded, &now)
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,7 @@
 //! An in-memory store.
 
-use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,8 @@ use bytes::Bytes;
 use super::{Expect, Key, KeyClass, Put, Record, Removed, Store, StoreError};
 use crate::ConfigError;
 use crate::clock::{Clock, SharedClock, SystemClock};
+use crate::expiring_map::ExpiringMap;
+use crate::sync::Mutex;
 
 /// Default capacity: about 60 MiB of short entries.
 const DEFAULT_ENTRIES: usize = 1 << 18;
@@ -50,23 +51,17 @@ pub struct MemoryStore {
     entries: Arc<Mutex<MemoryEntries>>,
 }
 
-#[derive(Default)]
 struct MemoryEntries {
-    by_key: HashMap<Key, MemoryEntry>,
-    unauthenticated: EntriesByExpiry,
-    authenticated: EntriesByExpiry,
-    protected: EntriesByExpiry,
+    unauthenticated: ExpiringMap<Key, MemoryEntry>,
+    authenticated: ExpiringMap<Key, MemoryEntry>,
+    protected: ExpiringMap<Key, MemoryEntry>,
     /// One counter for all keys, so that a version is never reused after a removal.
     last_version: u64,
 }
 
-/// The entries of a class, ordered by expiration time. The version distinguishes equal times.
-type EntriesByExpiry = BTreeMap<(Duration, u64), Key>;
-
 struct MemoryEntry {
     value: Bytes,
     version: u64,
-    expires_at: Duration,
 }
 
 impl MemoryStore {
@@ -76,7 +71,7 @@ impl MemoryStore {
             clock: Arc::new(SystemClock),
             max_entries: DEFAULT_ENTRIES,
             single_process: false,
-            entries: Arc::default(),
+            entries: Arc::new(Mutex::new(MemoryEntries::new())),
         }
     }
 
@@ -125,16 +120,12 @@ impl MemoryStore {
 
     /// Returns the number of entries, including expired entries that have not been removed yet.
     pub fn len(&self) -> usize {
-        self.lock().by_key.len()
+        self.entries.lock().len()
     }
 
     /// Returns whether the store has no entries.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    fn lock(&self) -> MutexGuard<'_, MemoryEntries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn put_now(
@@ -145,40 +136,36 @@ impl MemoryStore {
         expect: Expect,
     ) -> Result<Put, StoreError> {
         let now = self.clock.monotonic();
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         entries.sweep(now);
         let current = entries.live(key, now).map(|entry| entry.version);
         if !expect.allows(current) {
             return Ok(Put::Conflict);
         }
         // Replacing an entry, even an expired one, needs no additional capacity.
-        let is_new = !entries.by_key.contains_key(key);
+        let is_new = entries.of_class(key.class()).get(key).is_none();
         if is_new && !entries.has_capacity(key.class(), self.max_entries) {
             return Err(StoreError::Full);
         }
-        entries.drop_entry(key);
         entries.last_version += 1;
-        let (version, expires_at) = (entries.last_version, now.saturating_add(ttl));
-        let queue = entries.queue_of(key.class());
-        queue.insert((expires_at, version), key.clone());
-        let entry = MemoryEntry {
-            value,
-            version,
-            expires_at,
-        };
-        entries.by_key.insert(key.clone(), entry);
+        let version = entries.last_version;
+        let entry = MemoryEntry { value, version };
+        let until = now.saturating_add(ttl);
+        entries
+            .of_class_mut(key.class())
+            .insert(key.clone(), entry, until);
         Ok(Put::Stored(version))
     }
 
     fn remove_now(&self, key: &Key, expect: Expect) -> Removed {
         let now = self.clock.monotonic();
-        let mut entries = self.lock();
+        let mut entries = self.entries.lock();
         let current = entries.live(key, now).map(|entry| entry.version);
         match current {
             None => Removed::Absent,
             Some(_) if !expect.allows(current) => Removed::Conflict,
             Some(_) => {
-                entries.drop_entry(key);
+                entries.of_class_mut(key.class()).remove(key);
                 Removed::Removed
             }
         }
@@ -186,23 +173,38 @@ impl MemoryStore {
 }
 
 impl MemoryEntries {
-    fn live(&self, key: &Key, now: Duration) -> Option<&MemoryEntry> {
-        self.by_key.get(key).filter(|entry| entry.expires_at > now)
-    }
-
-    fn drop_entry(&mut self, key: &Key) {
-        if let Some(entry) = self.by_key.remove(key) {
-            let queue = self.queue_of(key.class());
-            queue.remove(&(entry.expires_at, entry.version));
+    /// Creates empty maps. They evict nothing, since the capacity is checked before each insertion.
+    fn new() -> Self {
+        Self {
+            unauthenticated: ExpiringMap::new(usize::MAX),
+            authenticated: ExpiringMap::new(usize::MAX),
+            protected: ExpiringMap::new(usize::MAX),
+            last_version: 0,
         }
     }
 
-    fn queue_of(&mut self, class: KeyClass) -> &mut EntriesByExpiry {
+    fn live(&self, key: &Key, now: Duration) -> Option<&MemoryEntry> {
+        self.of_class(key.class()).get_unexpired(key, now)
+    }
+
+    fn of_class(&self, class: KeyClass) -> &ExpiringMap<Key, MemoryEntry> {
+        match class {
+            KeyClass::Unauthenticated => &self.unauthenticated,
+            KeyClass::Authenticated => &self.authenticated,
+            KeyClass::Protected => &self.protected,
+        }
+    }
+
+    fn of_class_mut(&mut self, class: KeyClass) -> &mut ExpiringMap<Key, MemoryEntry> {
         match class {
             KeyClass::Unauthenticated => &mut self.unauthenticated,
             KeyClass::Authenticated => &mut self.authenticated,
             KeyClass::Protected => &mut self.protected,
         }
+    }
+
+    fn len(&self) -> usize {
+        self.unauthenticated.len() + self.authenticated.len() + self.protected.len()
     }
 
     fn has_capacity(&self, class: KeyClass, max_entries: usize) -> bool {
@@ -220,18 +222,16 @@ impl MemoryEntries {
     /// Removes some expired entries of each class, so that one expired entry suffices to accept a new one.
     fn sweep(&mut self, now: Duration) {
         let Self {
-            by_key,
             unauthenticated,
             authenticated,
             protected,
             ..
         } = self;
-        for queue in [unauthenticated, authenticated, protected] {
+        for entries in [unauthenticated, authenticated, protected] {
             for _ in 0..SWEEP_LIMIT {
-                let Some(next) = queue.first_entry().filter(|next| next.key().0 <= now) else {
+                if entries.pop_first_if(|until| until <= now).is_none() {
                     break;
-                };
-                by_key.remove(&next.remove());
+                }
             }
         }
     }
@@ -255,7 +255,7 @@ impl Store for MemoryStore {
 
     async fn get(&self, key: &Key) -> Result<Option<Record>, StoreError> {
         let now = self.clock.monotonic();
-        let entries = self.lock();
+        let entries = self.entries.lock();
         let entry = entries.live(key, now);
         Ok(entry.map(|entry| Record::new(entry.value.clone(), entry.version)))
     }

@@ -112,7 +112,7 @@ impl TestSession {
     pub async fn create(&self, login: &LoginLayer) -> Session {
         let manager = login.manager();
         let flow = manager.flow();
-        let now = manager.now();
+        let now = manager.time().wall();
         let mut claims = self.claims.clone();
         for (name, value) in [
             ("iss", Value::from(flow.server().issuer())),
@@ -149,7 +149,7 @@ impl TestSession {
             },
         });
         match manager.begin(record).await {
-            Ok(held) => Session::new(manager.clone(), held),
+            Ok(loaded) => Session::new(manager.clone(), loaded, &manager.time()),
             Err(error) => panic!("the session could not be created: {error}"),
         }
     }

@@ -1,12 +1,12 @@
 //! Proof of possession for sender-constrained tokens (RFC 9449 §7, RFC 8705 §3).
 
+use http::HeaderValue;
 use http::request::Parts;
-use http::{Extensions, HeaderValue, Uri};
 
 use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
-use super::verified::TokenInfo;
+use super::token_info::TokenInfo;
 use crate::clock::Now;
 use crate::protocol::credentials::{PresentedToken, Scheme};
 
@@ -111,15 +111,4 @@ impl Bindings {
     pub(crate) fn nonce_for(&self, kind: VerifyErrorKind) -> Option<HeaderValue> {
         self.dpop.as_ref()?.nonce_for(kind)
     }
-}
-
-/// Returns the URI that the client sent. axum removes the prefix of a nested router and keeps the original URI in the
-/// extensions.
-#[cfg_attr(not(feature = "axum"), allow(unused_variables))]
-pub(crate) fn original_uri<'a>(uri: &'a Uri, extensions: &'a Extensions) -> &'a Uri {
-    #[cfg(feature = "axum")]
-    if let Some(original) = extensions.get::<axum::extract::OriginalUri>() {
-        return &original.0;
-    }
-    uri
 }

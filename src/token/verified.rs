@@ -5,41 +5,11 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::cache::CacheData;
 use super::error::{VerifyError, VerifyErrorKind};
+use super::token_info::TokenInfo;
 use crate::clock::{Clock, time_until, unix_seconds};
-use crate::protocol::confirmation::Confirmation;
 use crate::protocol::credentials::PresentedToken;
-use crate::protocol::shared_text::allocated;
 use crate::protocol::{Claims, ScopeSet};
-
-/// The validation result of a token, independent of the application's claims type. Scope checks and extractors use
-/// only this.
-#[derive(Debug)]
-pub(crate) struct TokenInfo {
-    pub(crate) claims: Arc<Claims>,
-    /// The scopes of a configured claim mapping, which replaces the registered `scope`.
-    pub(crate) scopes: Option<ScopeSet>,
-    /// Boxed, because most tokens have none.
-    pub(crate) confirmation: Option<Box<Confirmation>>,
-    pub(crate) cache: CacheData,
-}
-
-impl TokenInfo {
-    pub(crate) fn scopes(&self) -> &ScopeSet {
-        self.scopes.as_ref().unwrap_or_else(|| self.claims.scope())
-    }
-
-    /// Returns the size on the heap including `self`, close to what an allocator counts.
-    pub(super) fn heap_bytes(&self) -> usize {
-        let scopes = self.scopes.as_ref().map_or(0, ScopeSet::heap_bytes);
-        let confirmation = self.confirmation.as_deref().map_or(0, size_of_val);
-        allocated(size_of::<Self>() + 16)
-            + self.claims.heap_bytes()
-            + scopes
-            + allocated(confirmation)
-    }
-}
 
 /// A validated access token: signature, issuer, audience, times and profile.
 ///

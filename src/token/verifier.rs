@@ -9,8 +9,10 @@ use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
 use super::jwt::JwtVerifier;
+use super::jwt::settings::JwtSettings;
 use super::lookup::IssuerLookup;
-use super::verified::{TokenInfo, VerifiedToken};
+use super::token_info::TokenInfo;
+use super::verified::VerifiedToken;
 use crate::ConfigError;
 use crate::clock::{Now, SharedClock};
 use crate::crypto::{CacheTag, base64url};
@@ -288,7 +290,7 @@ impl Verifier {
     }
 
     /// Returns whether this verifier is still the one for the tokens of its issuer.
-    fn is_current(&self, verifier: &JwtVerifier, now: &Now<'_>) -> bool {
+    fn is_current(&self, verifier: &Arc<JwtSettings>, now: &Now<'_>) -> bool {
         match &self.strategy {
             Strategy::Lookup(lookup) => lookup.is_current(verifier, now),
             Strategy::ByShape(both) => both.jwt.is_current(verifier, now),
@@ -328,3 +330,7 @@ fn is_jwt(token: &str) -> bool {
     let is_encrypted = || parse_object(&header).is_ok_and(|header| header.member("enc").is_some());
     others >= 2 && !(others == 4 && is_encrypted())
 }
+
+#[cfg(feature = "testing")]
+#[cfg(test)]
+mod tests;

@@ -558,8 +558,18 @@ async fn the_oldest_session_ends_if_a_user_has_too_many() {
         }
         assert_eq!(nodes.greeting(&bob).await, "hello bob", "{mode:?}");
     }
+    // The store may be set before or after. Without one, sessions cannot be counted.
     let server = server();
-    assert!(login(&server).with_max_sessions_per_user(2).is_err());
+    let limited = || login(&server).with_max_sessions_per_user(2).unwrap();
+    let error = limited().ready().await.unwrap_err();
+    assert_eq!(error.code(), "sessions_not_counted");
+    let stored = limited().with_session_store(MemoryStore::new());
+    stored.ready().await.unwrap();
+    let nodes = Nodes::with(Mode::Cookie, &server, |login| {
+        login.with_max_sessions_per_user(2).unwrap()
+    });
+    let answer = nodes.first.send(Ask::page("/auth/login")).await;
+    assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR);
     for (most, possible) in [(0, false), (1, true), (256, true), (257, false)] {
         let login = login(&server).with_session_store(MemoryStore::new());
         assert_eq!(

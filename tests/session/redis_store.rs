@@ -106,6 +106,26 @@ async fn a_cluster_meets_the_store_contract() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[ignore = "needs redis-server"]
+async fn a_connection_of_the_application_meets_the_store_contract() {
+    let redis = Redis::start();
+    let client = redis::Client::open(redis.url()).unwrap();
+    let connection = client.get_multiplexed_async_connection().await.unwrap();
+    let store = RedisStore::from_connection(connection)
+        .with_prefix("own")
+        .unwrap();
+    meets_the_contract(store.clone()).await;
+    let keys = redis.cli(&["--scan", "--pattern", "own:{*}:suite:*"]);
+    assert!(keys.lines().count() > 5, "{keys}");
+    assert!(store.clone().with_ca_pem("").is_err());
+    let key = fresh_key();
+    let version = stored(&store, &key).await;
+    drop(redis);
+    assert_unavailable(store.get(&key).await);
+    assert_unavailable(put(&store, &key, Expect::Version(version)).await);
+}
+
 /// A slot moves during use without an error.
 #[tokio::test]
 #[ignore = "needs redis-server"]

@@ -20,7 +20,7 @@ use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{chunks, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
-use crate::session::{EndReason, PresentedSession, PresentedSessions, SignInError, SignOut};
+use crate::session::{EndReason, PresentedSessions, SignInError, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -48,7 +48,8 @@ async fn handle_callback(settings: &Settings, parts: &Parts) -> LayerResponse {
         Err(error) => return reject(&LoginRefusal::from(&FlowError::from(error))),
     };
     let jar = Jar::read(headers, &settings.cookies);
-    let now = |started_at| settings.manager.now_for(started_at);
+    let time = settings.manager.time();
+    let now = |started_at| time.wall_for(started_at);
     let lookup = transactions::find(&settings.cookies, &jar, authorization.state(), now);
     let (mut response, name) = match lookup {
         TransactionLookup::Found(name, transaction) => {
@@ -156,11 +157,7 @@ async fn end_previous_session(
     let (manager, id) = (&settings.manager, session.record().id());
     let presented = settings.presented_sessions(jar).presented.into_iter();
     for presented in presented.flat_map(PresentedSessions::into_iter) {
-        let is_this = match &presented {
-            PresentedSession::Record(record) => record.id() == id,
-            PresentedSession::Secret(secret) => manager.name_of(secret) == *id,
-        };
-        if is_this {
+        if manager.id_of(&presented) == *id {
             continue;
         }
         // Also one that has expired: a younger cookie of the same session may be on its way.

@@ -56,7 +56,9 @@ async fn end(
         .flat_map(PresentedSessions::into_iter)
     {
         let session = PresentedSessions::from(presented.clone());
-        let OpenedSession::Session(loaded) = settings.manager.open_presented(session).await? else {
+        let manager = &settings.manager;
+        let opened = manager.open_presented(session, &manager.time()).await?;
+        let OpenedSession::Session(loaded) = opened else {
             continue;
         };
         let record = loaded.record();

@@ -42,8 +42,14 @@ async fn start(
         let cookie = cookie.map_err(|error| LoginRefusal::from(&error))?;
         request.replaces = cookie
             .session
-            .map(|loaded| SessionRef::from(&**loaded.record()));
+            .map(|(loaded, _)| SessionRef::from(&**loaded.record()));
     }
+    let manager = &settings.manager;
+    manager
+        .check_settings()
+        .map_err(|error| LoginRefusal::from(&error))?;
+    let checked = settings.manager.check_settings();
+    checked.map_err(|error| LoginRefusal::from(&error))?;
     let started = settings.flow().start(request).await.map_err(|error| {
         let mut refusal = LoginRefusal::from(&error);
         if error.kind() == FlowErrorKind::Request {
@@ -51,7 +57,8 @@ async fn start(
         }
         refusal
     })?;
-    let now = |started_at| settings.manager.now_for(started_at);
+    let time = settings.manager.time();
+    let now = |started_at| time.wall_for(started_at);
     let added = transactions::add(&settings.cookies, &jar, &started.transaction, now)?;
     events::login_started(by_person, added.evicted);
     let mut response = response::redirect_to_server(&started.location);

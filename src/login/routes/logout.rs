@@ -252,7 +252,11 @@ async fn logout_at_server(
 ) -> Option<(EndSession, Option<HeaderValue>)> {
     let state = settings.flow().new_state().ok()?;
     let end = settings.flow().end_session(record, &state).await?;
-    let expected = format!("{} {} {target}", state.expose(), settings.manager.now());
+    let expected = format!(
+        "{} {} {target}",
+        state.expose(),
+        settings.manager.time().wall()
+    );
     let sealed = settings
         .cookies
         .seal(Purpose::Logout, LOGOUT, expected.as_bytes())
@@ -277,7 +281,11 @@ pub(in crate::login) fn return_from_server(
     let plain = settings.cookies.open(Purpose::Logout, LOGOUT, sealed)?;
     let mut parts = std::str::from_utf8(&plain).ok()?.splitn(3, ' ');
     let (expected, at, target) = (parts.next()?, parts.next()?, parts.next()?);
-    let age = settings.manager.now().saturating_sub(at.parse().ok()?);
+    let age = settings
+        .manager
+        .time()
+        .wall()
+        .saturating_sub(at.parse().ok()?);
     let in_time = u64::try_from(age).is_ok_and(|age| age < RETURN_TTL.as_secs());
     let same: bool = expected.as_bytes().ct_eq(state.as_bytes()).into();
     if !(same && in_time) {

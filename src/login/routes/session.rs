@@ -12,6 +12,7 @@ use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
 use crate::record::SessionRecord;
+use crate::session::SessionTime;
 
 /// A request does not extend the session unless its query has `extend=true`: scripts that poll must
 /// not keep an unattended session alive.
@@ -29,11 +30,11 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     let mut response = match cookie.session {
         // RFC 10017 §6.1.2.1: if requests need the static header, this route needs it too.
         Some(_) if !allowed => settings.reject_cross_site(&parts.headers),
-        Some(loaded) => {
+        Some((loaded, now)) => {
             if extend {
                 cookies.extend(settings.renewed_cookies(&loaded, cookie.names));
             }
-            response::json(&session_info(settings, loaded.record()))
+            response::json(&session_info(settings, loaded.record(), &now))
         }
         None => settings.login_required(RequestKind::Program, &parts.headers, None),
     };
@@ -44,7 +45,7 @@ pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse 
     response
 }
 
-fn session_info(settings: &Settings, record: &SessionRecord) -> Value {
+fn session_info(settings: &Settings, record: &SessionRecord, now: &SessionTime) -> Value {
     let mut members = Map::new();
     members.insert("issuer".to_owned(), record.issuer().into());
     members.insert("subject".to_owned(), record.subject().into());
@@ -53,11 +54,11 @@ fn session_info(settings: &Settings, record: &SessionRecord) -> Value {
             members.insert(name.to_owned(), value);
         }
     }
-    let ends_at = settings.manager.ends_at(record);
+    let ends_at = settings.manager.ends_at(record, now);
     members.insert("signed_in_at".to_owned(), record.created_at().into());
     members.insert(
         "expires_at".to_owned(),
-        settings.manager.expires_at(record).into(),
+        settings.manager.expires_at(record, now).into(),
     );
     members.insert("ends_at".to_owned(), ends_at.into());
     Value::Object(members)

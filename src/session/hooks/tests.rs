@@ -80,7 +80,11 @@ async fn a_hook_keeps_a_refreshed_session_and_replaces_its_app_data() {
             let newer = manager.after_refresh(loaded.clone(), claims).await.unwrap();
             assert_eq!(newer.record().app_data(), expected, "{backend} {name}");
             // A request with the cookie from before the refresh has the same data.
-            let newest = manager.load(&loaded).await.unwrap().unwrap();
+            let newest = manager
+                .load(&loaded, &manager.time())
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(newest.record().app_data(), expected, "{backend} {name}");
             assert_eq!(*reasons.lock().unwrap(), [], "{backend} {name}");
         }
@@ -94,10 +98,10 @@ async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
         assert!(matches!(outcome, Err(SessionError::Ended)), "{backend}");
         let presented = match loaded.secret() {
             Some(secret) => PresentedSession::Secret(secret.clone()),
-            None => PresentedSession::Record(Box::new(loaded.record().as_ref().clone())),
+            None => PresentedSession::Record(Arc::clone(loaded.record())),
         };
         let opened = manager
-            .open_presented(PresentedSessions::from(presented))
+            .open_presented(PresentedSessions::from(presented), &manager.time())
             .await
             .unwrap();
         assert!(matches!(opened, OpenedSession::Ended(_)), "{backend}");

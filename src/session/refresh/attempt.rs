@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::lease::{LEASE_TTL, Lease};
 use super::state::RefreshResult;
-use super::{RefreshMode, TOO_MANY};
+use super::{RefreshMode, TOO_MANY, can_refresh, needs_refresh};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
-use crate::session::backend::SaveResult;
+use crate::session::clock_rollback::SessionTime;
 use crate::session::error::SessionError;
 use crate::session::events;
 use crate::session::hooks::EndReason;
@@ -116,8 +116,9 @@ impl SessionManager {
     pub(in crate::session) async fn newest(
         &self,
         loaded: &LoadedSession,
+        now: &SessionTime,
     ) -> Result<LoadedSession, SessionError> {
-        let newest = self.load(loaded).await.map_err(SessionError::store)?;
+        let newest = self.load(loaded, now).await.map_err(SessionError::store)?;
         newest.ok_or(SessionError::Ended)
     }
 
@@ -129,24 +130,24 @@ impl SessionManager {
         base: u64,
         mode: RefreshMode,
     ) -> Result<(LoadedSession, bool), SessionError> {
-        let newest = self.newest(loaded).await?;
+        let now = self.time();
+        let newest = self.newest(loaded, &now).await?;
         let record = newest.record();
-        if !self.needs_refresh(record, base, mode) {
+        if !needs_refresh(record, base, mode, &now) {
             return Ok((newest, true));
         }
         let refreshes = &self.local.refreshes;
         if refreshes.is_rejected(record) {
             return Err(SessionError::Ended);
         }
-        if !self.can_refresh(record) {
+        if !can_refresh(record, &now) {
             return Err(SessionError::AccessTokenExpired);
         }
-        let now = self.flow.clock().monotonic();
         // Without room for the result, a rotated refresh token would be lost.
-        if self.is_cookie_only() && !self.has_room_for(record) {
+        if !self.has_room_for(record) {
             return Err(SessionError::busy(TOO_MANY));
         }
-        match refreshes.active_failure(record.id(), now) {
+        match refreshes.active_failure(record.id(), now.monotonic()) {
             Some(failure) => Err(failure),
             None => Ok((newest, false)),
         }
@@ -223,15 +224,16 @@ impl SessionManager {
         let mut conflicts = 0;
         loop {
             let record = new.applied_to(loaded.record(), generation);
-            let ended = self.has_ended(&record);
-            let current = match self.save(&loaded, record.clone()).await {
-                Ok(SaveResult::Stored(newer)) => {
+            let now = self.time();
+            let ended = self.has_ended(&record, &now);
+            let current = match self.save(&loaded, record.clone(), &now).await {
+                Ok(Some(newer)) => {
                     if rotated && self.is_cookie_only() && refreshes.is_first_warning() {
                         events::rotation_without_store();
                     }
                     return Ok(newer);
                 }
-                Ok(SaveResult::Conflict) => self.load(&loaded).await,
+                Ok(None) => self.load(&loaded, &now).await,
                 Err(error) => Err(error),
             };
             match current {
@@ -267,7 +269,7 @@ impl SessionManager {
         error: &FlowError,
     ) -> RefreshResult {
         Refresh::Refused.count();
-        let newest = self.newest(loaded).await?;
+        let newest = self.newest(loaded, &self.time()).await?;
         if newest.record().tokens().refresh_token != loaded.record().tokens().refresh_token {
             return Ok(newest);
         }

@@ -7,12 +7,14 @@
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod attempt;
+mod hook;
 mod lease;
 pub(super) mod state;
 
 use std::time::Duration;
 
 use self::state::{RefreshResult, RefreshWaiter};
+use super::clock_rollback::SessionTime;
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
@@ -43,13 +45,18 @@ impl SessionManager {
 
     /// Starts a refresh if one is due, without waiting for it, since the access token is still valid. Returns
     /// a waiter for callers that need the result.
-    pub(super) fn refresh_proactively(&self, loaded: &LoadedSession) -> Option<RefreshWaiter> {
+    pub(super) fn refresh_proactively(
+        &self,
+        loaded: &LoadedSession,
+        now: &SessionTime,
+    ) -> Option<RefreshWaiter> {
         let record = loaded.record();
         let refreshes = &self.local.refreshes;
-        let now = self.flow.clock().monotonic();
-        if !self.needs_refresh(record, record.generation(), RefreshMode::Proactive)
-            || refreshes.is_rejected(record)
-            || refreshes.active_failure(record.id(), now).is_some()
+        let is_delayed = || {
+            let failure = refreshes.active_failure(record.id(), now.monotonic());
+            refreshes.is_rejected(record) || failure.is_some()
+        };
+        if !needs_refresh(record, record.generation(), RefreshMode::Proactive, now) || is_delayed()
         {
             return None;
         }
@@ -58,8 +65,8 @@ impl SessionManager {
 
     /// Reports whether a session in a cookie has ended because its access token has expired and its refresh
     /// token was rejected.
-    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord) -> bool {
-        !self.has_valid_token(record) && self.local.refreshes.is_rejected(record)
+    pub(super) fn is_refresh_rejected(&self, record: &SessionRecord, now: &SessionTime) -> bool {
+        !has_valid_token(record, now) && self.local.refreshes.is_rejected(record)
     }
 
     /// Waits for at most `limit` until no refresh is in progress in this process. Reports whether that was
@@ -79,7 +86,7 @@ impl SessionManager {
             let newest = outcome.ok_or_else(|| SessionError::busy("the refresh was aborted"))??;
             // An attempt that another caller started may have required no refresh for its mode.
             let base = loaded.record().generation();
-            if has_started || !self.needs_refresh(newest.record(), base, mode) {
+            if has_started || !needs_refresh(newest.record(), base, mode, &self.time()) {
                 return Ok(newest);
             }
         }
@@ -99,42 +106,43 @@ impl SessionManager {
             Ok(async move { manager.run_refresh(loaded, mode).await })
         })
     }
+}
 
-    /// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
-    fn needs_refresh(&self, record: &SessionRecord, base: u64, mode: RefreshMode) -> bool {
-        match mode {
-            RefreshMode::Proactive => self.can_refresh(record) && self.now() >= self.due_at(record),
-            RefreshMode::IfExpired => !self.has_valid_token(record),
-            RefreshMode::Forced => record.generation() <= base,
-        }
+/// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
+fn needs_refresh(record: &SessionRecord, base: u64, mode: RefreshMode, now: &SessionTime) -> bool {
+    match mode {
+        RefreshMode::Proactive => can_refresh(record, now) && now.wall() >= due_at(record, now),
+        RefreshMode::IfExpired => !has_valid_token(record, now),
+        RefreshMode::Forced => record.generation() <= base,
     }
+}
 
-    pub(super) fn has_valid_token(&self, record: &SessionRecord) -> bool {
-        self.now() < self.token_ends_at(record)
-    }
+/// Reports whether the access token has not expired.
+pub(super) fn has_valid_token(record: &SessionRecord, now: &SessionTime) -> bool {
+    now.wall() < token_ends_at(record, now)
+}
 
-    fn can_refresh(&self, record: &SessionRecord) -> bool {
-        let tokens = record.tokens();
-        let end = tokens.refresh_token_expires_at;
-        tokens.refresh_token.is_some() && end.is_none_or(|end| self.now() < end)
-    }
+fn can_refresh(record: &SessionRecord, now: &SessionTime) -> bool {
+    let tokens = record.tokens();
+    let end = tokens.refresh_token_expires_at;
+    tokens.refresh_token.is_some() && end.is_none_or(|end| now.wall() < end)
+}
 
-    /// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
-    /// so that a short-lived token is not refreshed on each request.
-    fn due_at(&self, record: &SessionRecord) -> i64 {
-        let tokens = record.tokens();
-        let since = tokens.access_token_since;
-        let life = tokens.access_token_expires_at.saturating_sub(since);
-        let ahead = (REFRESH_WINDOW - jitter(record)).min(life / 2).max(0);
-        self.token_ends_at(record).saturating_sub(ahead)
-    }
+/// Returns the time of the proactive refresh: at most half the lifetime of the token before its expiry,
+/// so that a short-lived token is not refreshed on each request.
+fn due_at(record: &SessionRecord, now: &SessionTime) -> i64 {
+    let tokens = record.tokens();
+    let since = tokens.access_token_since;
+    let life = tokens.access_token_expires_at.saturating_sub(since);
+    let ahead = (REFRESH_WINDOW - jitter(record)).min(life / 2).max(0);
+    token_ends_at(record, now).saturating_sub(ahead)
+}
 
-    /// Returns the expiry of the access token, adjusted for a wall clock that was set back.
-    fn token_ends_at(&self, record: &SessionRecord) -> i64 {
-        let tokens = record.tokens();
-        let lost = self.rolled_back_since(tokens.access_token_since);
-        tokens.access_token_expires_at.saturating_sub(lost)
-    }
+/// Returns the expiry of the access token, adjusted for a wall clock that was set back.
+fn token_ends_at(record: &SessionRecord, now: &SessionTime) -> i64 {
+    let tokens = record.tokens();
+    let lost = now.rolled_back_since(tokens.access_token_since);
+    tokens.access_token_expires_at.saturating_sub(lost)
 }
 
 fn jitter(record: &SessionRecord) -> i64 {

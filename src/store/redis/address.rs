@@ -170,7 +170,6 @@ fn percent_decode(text: &str) -> Result<String, &'static str> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

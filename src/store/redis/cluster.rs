@@ -4,7 +4,7 @@
 //! only if the server reported that it was not executed.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Value};
@@ -13,6 +13,7 @@ use super::address::Address;
 use super::error::CommandError;
 use super::node::{Node, Options};
 use crate::clock::{Clock as _, SystemClock};
+use crate::sync::Mutex;
 
 /// Maximum number of nodes that a command is sent to.
 const MAX_REDIRECTS: usize = 5;
@@ -116,7 +117,7 @@ impl Cluster {
 
     fn cached_owner(&self, slot: u16) -> Option<Arc<Node>> {
         let owner = {
-            let state = self.state();
+            let state = self.state.lock();
             let mut ranges = state.slot_map.iter();
             let range = ranges.find(|range| (range.first..=range.last).contains(&slot))?;
             let age = state
@@ -131,14 +132,14 @@ impl Cluster {
     }
 
     fn mark_stale(&self, node: &Node) {
-        self.state().stale.insert(node.address.clone());
+        self.state.lock().stale.insert(node.address.clone());
     }
 
     /// Requests the slot map from one node after another until one responds.
     async fn refresh_slot_map(&self) -> Result<(), CommandError> {
         let mut addresses = self.seeds.clone();
         {
-            let state = self.state();
+            let state = self.state.lock();
             addresses.extend(state.nodes.keys().cloned());
             // Nodes that may not respond come last, since all commands wait for the result.
             addresses.sort_by_key(|address| state.stale.contains(address));
@@ -162,7 +163,7 @@ impl Cluster {
     }
 
     fn replace_slot_map(&self, slot_map: Vec<SlotRange>) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let seeds = &self.seeds;
         state.nodes.retain(|address, _| {
             seeds.contains(address) || slot_map.iter().any(|range| range.owner == *address)
@@ -174,15 +175,11 @@ impl Cluster {
 
     fn node(&self, address: Address) -> Arc<Node> {
         let options = &self.options;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let node = state.nodes.entry(address).or_insert_with_key(|address| {
             Arc::new(Node::new(address.clone(), Arc::clone(options)))
         });
         Arc::clone(node)
-    }
-
-    fn state(&self) -> MutexGuard<'_, ClusterState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use redis::{Cmd, Script, Value};
 
-use super::Servers;
 use super::error::CommandError;
 use super::key_names::KeyNames;
+use super::servers::Servers;
 use crate::store::{Expect, KeyClass, Put, Record, Removed};
 
 const PUT: &str = include_str!("put.lua");

@@ -6,25 +6,23 @@ mod commands;
 mod error;
 mod key_names;
 mod node;
+mod servers;
 mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use redis::{Cmd, Value};
-
 use self::address::RedisUrl;
-use self::cluster::Cluster;
 use self::commands::Scripts;
 use self::error::CommandError;
 use self::key_names::KeyNames;
-use self::node::{Node, Options};
+use self::servers::Servers;
 use self::tls::Tls;
 use super::{Expect, Key, Put, Record, Removed, Store, StoreError};
 use crate::ConfigError;
 use crate::clock::{SystemClock, within};
+use bytes::Bytes;
 
 const DEFAULT_PREFIX: &str = "tower-oauth";
 
@@ -106,17 +104,11 @@ const OPERATION_TIMEOUT: Duration = Duration::from_millis(1900);
 /// time since the loss. Versions fit into 53 bits, the precision of numbers in Redis scripts, until the year 2255.
 #[derive(Clone)]
 pub struct RedisStore {
-    url: RedisUrl,
-    tls: Tls,
+    /// `None` with a connection of the application.
+    address: Option<(RedisUrl, Tls)>,
     prefix: Arc<str>,
     scripts: Arc<Scripts>,
     servers: Arc<Servers>,
-}
-
-#[derive(Debug)]
-enum Servers {
-    Single(Node),
-    Cluster(Cluster),
 }
 
 impl RedisStore {
@@ -132,13 +124,51 @@ impl RedisStore {
             reason,
         })?;
         let tls = Tls::default();
-        Ok(Self {
-            servers: Arc::new(Servers::new(&url, &tls)),
-            url,
-            tls,
+        let servers = Servers::new(&url, &tls);
+        Ok(Self::with_servers(servers, Some((url, tls))))
+    }
+
+    /// Creates a store with a connection of the application: with TLS settings of its own, through a proxy, to a
+    /// cluster or by Sentinel. The key prefix is `tower-oauth`.
+    ///
+    /// `connection` is a connection of the `redis` crate, such as `redis::aio::MultiplexedConnection` or
+    /// `redis::aio::ConnectionManager`. Each operation uses a clone of it and takes at most 2 seconds; reconnecting is
+    /// up to the connection. It must execute commands at a primary, and a cluster client must route by the first key.
+    ///
+    /// # Commands that are sent twice
+    ///
+    /// The connection must send each command at most once. A client that sends a command again because the response
+    /// was lost, as cluster clients do unless their retries are limited, breaks compare-and-swap: if the first command
+    /// was executed, the second finds the entry that the first has written. [`put`](Store::put) with
+    /// [`Expect::Absent`] or [`Expect::Version`] then returns [`Put::Conflict`] although the entry was stored, and
+    /// [`remove`](Store::remove) returns [`Removed::Absent`] although it removed the entry. Nothing is accepted
+    /// twice, but a login fails as already used, a DPoP proof is rejected as a replay, and the tokens of a refreshed
+    /// session can be lost, which signs the user out. This is not checked.
+    ///
+    /// ```no_run
+    /// use tower_oauth::store::RedisStore;
+    ///
+    /// # async fn connect() -> Result<RedisStore, redis::RedisError> {
+    /// let client = redis::Client::open("redis://10.0.0.1")?;
+    /// let connection = client.get_multiplexed_async_connection().await?;
+    /// let store = RedisStore::from_connection(connection);
+    /// # Ok(store)
+    /// # }
+    /// ```
+    pub fn from_connection<C>(connection: C) -> Self
+    where
+        C: redis::aio::ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::with_servers(Servers::Application(Box::new(connection)), None)
+    }
+
+    fn with_servers(servers: Servers, address: Option<(RedisUrl, Tls)>) -> Self {
+        Self {
+            address,
             prefix: DEFAULT_PREFIX.into(),
             scripts: Arc::new(Scripts::new()),
-        })
+            servers: Arc::new(servers),
+        }
     }
 
     /// Sets the prefix of the keys in Redis, so that applications can share a server. Stores with different prefixes
@@ -193,34 +223,23 @@ impl RedisStore {
         setting: &'static str,
         change: impl FnOnce(Tls) -> Result<Tls, &'static str>,
     ) -> Result<Self, ConfigError> {
-        let changed = match self.url.tls {
-            true => change(self.tls),
-            false => Err("the URL does not use TLS: its scheme must be rediss or rediss-cluster"),
-        };
-        self.tls = changed.map_err(|reason| ConfigError::Secret { setting, reason })?;
-        self.servers = Arc::new(Servers::new(&self.url, &self.tls));
+        let invalid = |reason| ConfigError::Secret { setting, reason };
+        let (url, tls) = self.address.ok_or_else(|| {
+            invalid("the connection was created by the application: configure TLS there")
+        })?;
+        if !url.tls {
+            return Err(invalid(
+                "the URL does not use TLS: its scheme must be rediss or rediss-cluster",
+            ));
+        }
+        let tls = change(tls).map_err(invalid)?;
+        self.servers = Arc::new(Servers::new(&url, &tls));
+        self.address = Some((url, tls));
         Ok(self)
     }
 
     fn names(&self, key: &Key) -> KeyNames {
         KeyNames::new(&self.prefix, key)
-    }
-}
-
-impl Servers {
-    fn new(url: &RedisUrl, tls: &Tls) -> Self {
-        let options = Arc::new(Options::new(url, tls));
-        match &url.addresses[..] {
-            [address] if !url.cluster => Self::Single(Node::new(address.clone(), options)),
-            addresses => Self::Cluster(Cluster::new(addresses.to_vec(), options)),
-        }
-    }
-
-    async fn send(&self, slot: u16, command: &Cmd) -> Result<Value, CommandError> {
-        match self {
-            Self::Single(node) => node.send(command).await,
-            Self::Cluster(cluster) => cluster.send(slot, command).await,
-        }
     }
 }
 
@@ -259,11 +278,13 @@ async fn with_timeout<T>(
 /// Shows the addresses of the servers, but no credentials.
 impl fmt::Debug for RedisStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisStore")
-            .field("addresses", &self.url.addresses)
-            .field("cluster", &self.url.cluster)
-            .field("tls", &self.url.tls)
-            .field("prefix", &self.prefix)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("RedisStore");
+        if let Some((url, _)) = &self.address {
+            shown
+                .field("addresses", &url.addresses)
+                .field("cluster", &url.cluster)
+                .field("tls", &url.tls);
+        }
+        shown.field("prefix", &self.prefix).finish_non_exhaustive()
     }
 }

@@ -6,18 +6,16 @@
 
 mod table;
 
-use std::any::Any;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use self::table::Table;
 use super::jws::MAX_TOKEN_LENGTH;
-use super::jwt::JwtVerifier;
-use super::verified::TokenInfo;
+use super::jwt::settings::JwtSettings;
+use super::token_info::TokenInfo;
 use crate::clock::Now;
 use crate::crypto::{CacheTag, TokenTagger};
-use crate::issuer::{KeyRef, KeyStatus};
+use crate::issuer::KeyStatus;
 use crate::random::Random;
 use crate::telemetry::TokenOrigin;
 
@@ -31,39 +29,6 @@ pub(crate) struct TokenCache {
     max_bytes: usize,
     /// The size of the application's claims type, without its text.
     claims_size: Option<usize>,
-}
-
-/// What the cache stores with the [`TokenInfo`] of a token.
-#[derive(Default)]
-pub(crate) struct CacheData {
-    /// `None` if this cache must not store the token.
-    provenance: Option<Provenance>,
-    /// The claims as the application's type, deserialized on first use.
-    converted: OnceLock<Arc<dyn Any + Send + Sync>>,
-    /// Which conditions on the claims are known to be met, one bit each.
-    met: AtomicU64,
-}
-
-/// Identifies a condition that depends on nothing but the claims, so that its result can be cached with the token. The
-/// first 64 conditions of the process have an identifier; others are checked on every request.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ConditionId(u64);
-
-impl ConditionId {
-    pub(crate) fn next() -> Option<Self> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        // The last bit shifts out, and zero is not an identifier.
-        let shift = |bit: u64| (bit != 0).then_some(bit << 1);
-        let bit = NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, shift);
-        bit.ok().map(Self)
-    }
-}
-
-/// The verifier and the key that validated a token.
-#[derive(Debug)]
-struct Provenance {
-    verifier: JwtVerifier,
-    key: KeyRef,
 }
 
 impl TokenCache {
@@ -99,7 +64,7 @@ impl TokenCache {
     pub(super) fn get(
         &self,
         tag: &CacheTag,
-        is_current: impl FnOnce(&JwtVerifier) -> bool,
+        is_current: impl FnOnce(&Arc<JwtSettings>) -> bool,
         now: &Now<'_>,
     ) -> Option<Arc<TokenInfo>> {
         let token_info = self.entries.get(tag)?;
@@ -109,7 +74,7 @@ impl TokenCache {
         }
         match provenance
             .verifier
-            .key_status(&token_info, &provenance.key, now)
+            .key_status(token_info.claims.registered(), &provenance.key, now)
         {
             KeyStatus::Current => {
                 TokenOrigin::Cached.count();
@@ -141,51 +106,6 @@ impl TokenCache {
     }
 }
 
-impl CacheData {
-    pub(super) fn new(verifier: &JwtVerifier, key: KeyRef) -> Self {
-        let provenance = Provenance {
-            verifier: verifier.clone(),
-            key,
-        };
-        Self {
-            provenance: Some(provenance),
-            ..Self::default()
-        }
-    }
-
-    /// Returns whether the claims meet a condition. Calls `check` unless they are known to.
-    pub(crate) fn meets(&self, id: Option<ConditionId>, check: impl FnOnce() -> bool) -> bool {
-        let bit = id.map_or(0, |id| id.0);
-        if self.met.load(Ordering::Relaxed) & bit != 0 {
-            return true;
-        }
-        let is_met = check();
-        if is_met {
-            self.met.fetch_or(bit, Ordering::Relaxed);
-        }
-        is_met
-    }
-
-    /// Returns the claims as type `T`. Calls `convert` unless they were converted to `T` before.
-    pub(crate) fn converted<T, E>(
-        &self,
-        convert: impl FnOnce() -> Result<T, E>,
-    ) -> Result<Arc<T>, E>
-    where
-        T: Send + Sync + 'static,
-    {
-        let cached = self.converted.get().map(Arc::clone);
-        if let Some(Ok(cached)) = cached.map(Arc::downcast) {
-            return Ok(cached);
-        }
-        let converted = Arc::new(convert()?);
-        // If the claims were first converted to another type, that type stays cached.
-        let any: Arc<dyn Any + Send + Sync> = Arc::<T>::clone(&converted);
-        let _ = self.converted.set(any);
-        Ok(converted)
-    }
-}
-
 /// Prints the size, and nothing about the tokens.
 impl fmt::Debug for TokenCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -195,11 +115,5 @@ impl fmt::Debug for TokenCache {
             .field("bytes", &bytes)
             .field("max_bytes", &self.max_bytes)
             .finish()
-    }
-}
-
-impl fmt::Debug for CacheData {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CacheData").finish_non_exhaustive()
     }
 }

@@ -1,28 +1,30 @@
 //! DPoP: access tokens that are bound to a key of the client (RFC 9449).
 //!
-//! [`Dpop`] has the settings. `target` determines the URL that a proof must name, `proof` validates a proof, `nonce`
-//! issues and validates nonces, and `replay` detects replays.
+//! [`Dpop`] has the settings. `target` determines the URL that a proof must name, `proof` validates a proof, and
+//! `nonce` issues and validates nonces.
 
 mod nonce;
 mod normal_url;
 mod proof;
-mod replay;
 mod settings;
 mod target;
 
 use std::future::Future;
+use std::time::Duration;
 
+use bytes::Bytes;
 use http::HeaderValue;
 use http::request::Parts;
 
 use self::nonce::Freshness;
 use self::proof::{Proof, ProofExpectations};
 use self::target::ProofTarget;
-use super::binding::original_uri;
 use super::error::{VerifyError, VerifyErrorKind};
+use super::original_uri::original_uri;
 use crate::clock::{Now, unix_seconds};
+use crate::crypto::{base64url, digest};
 use crate::protocol::request_target::find_ambiguity_of_url;
-use crate::store::Key;
+use crate::store::{Expect, Key, Put, SharedStore};
 
 pub use nonce::DpopNonceKey;
 pub use proof::ProofError;
@@ -83,7 +85,7 @@ impl Dpop {
         }
         Ok(PendingReplayCheck {
             dpop: self.clone(),
-            key: replay::key(&proof, target),
+            key: replay_key(&proof, target),
             nonce: self.check_nonce(&proof, now)?,
         })
     }
@@ -128,7 +130,7 @@ impl PendingReplayCheck {
         let (dpop, key) = (self.dpop.clone(), self.key.clone());
         async move {
             let settings = dpop.settings();
-            replay::record(settings.store(), &key, settings.retention()).await
+            record(settings.store(), &key, settings.retention()).await
         }
     }
 
@@ -146,4 +148,31 @@ fn single_proof(head: &Parts) -> Result<&str, ProofError> {
         return Err(ProofError::Repeated);
     }
     field.to_str().map_err(|_| ProofError::Malformed)
+}
+
+/// Returns the store key of a proof. It is a digest, so its length does not depend on claims.
+///
+/// A `jti` is unique only per key and target (RFC 9449 §11.1), so clients that generate the same ones do not affect each
+/// other.
+fn replay_key(proof: &Proof, target: &ProofTarget) -> Key {
+    // The thumbprint has a fixed length and a target contains no NUL, so the encoding is injective.
+    let parts = [
+        &proof.thumbprint[..],
+        target.as_str().as_bytes(),
+        b"\0",
+        proof.jwt_id.as_bytes(),
+    ];
+    Key::new("dpop", &base64url::encode(&digest::sha256(&parts.concat())))
+}
+
+/// Records a proof, or fails if it was recorded before. Of concurrent requests with the same proof, exactly one
+/// succeeds. If the store fails, the proof is not accepted.
+async fn record(store: &SharedStore, key: &Key, retention: Duration) -> Result<(), VerifyError> {
+    match store
+        .put(key, Bytes::new(), retention, Expect::Absent)
+        .await?
+    {
+        Put::Stored(_) => Ok(()),
+        Put::Conflict => Err(VerifyErrorKind::DpopProof(ProofError::Replayed).into()),
+    }
 }

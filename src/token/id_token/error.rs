@@ -1,12 +1,7 @@
 //! The reasons why ID tokens are rejected, each with a stable code.
 
-use super::LEEWAY;
-use crate::crypto::Jws;
 use crate::issuer::Unavailable;
-use crate::protocol::IdToken;
-use crate::protocol::claims::seconds;
-use crate::protocol::json::{Json, parse_object};
-use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::error::VerifyErrorKind;
 
 /// Why an ID token was rejected.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -57,45 +52,6 @@ pub(crate) enum IdTokenError {
     OtherSubject,
     #[error("auth_time does not match the login")]
     OtherAuthTime,
-}
-
-/// Determines which claim is wrong if the checks for all tokens report only that one is: for the log. The token is
-/// already rejected.
-pub(super) fn specific_error(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenError {
-    if let Some(unavailable) = error.unavailable() {
-        return IdTokenError::Unavailable(unavailable.clone());
-    }
-    let general = IdTokenError::Token(error.kind());
-    let Ok(jws) = Jws::read(id_token.expose()) else {
-        return general;
-    };
-    let Ok(payload) = parse_object(jws.payload()) else {
-        return general;
-    };
-    let time = |name| seconds(payload.member(name), f64::floor);
-    match error.kind() {
-        VerifyErrorKind::Claims if !matches!(time("exp"), Ok(Some(_))) => IdTokenError::Expiry,
-        VerifyErrorKind::Claims if time("iat").is_err() => IdTokenError::IssuedAt,
-        VerifyErrorKind::Claims if time("nbf").is_err() => IdTokenError::NotBefore,
-        VerifyErrorKind::Claims if payload.string("sub").is_err() => IdTokenError::Subject,
-        VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
-            IdTokenError::Audience
-        }
-        VerifyErrorKind::NotYetValid
-            if time("iat").is_ok_and(|iat| iat > Some(now.saturating_add(LEEWAY))) =>
-        {
-            IdTokenError::IssuedLater
-        }
-        _ => general,
-    }
-}
-
-fn is_invalid_audience(aud: &Json<'_>) -> bool {
-    match aud {
-        Json::String(_) => false,
-        Json::Array(many) => many.iter().any(|one| one.as_str().is_none()),
-        _ => true,
-    }
 }
 
 impl IdTokenError {

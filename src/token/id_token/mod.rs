@@ -6,17 +6,16 @@
 mod error;
 pub(crate) mod refreshed;
 
-use super::error::VerifyErrorKind;
+use super::error::{VerifyError, VerifyErrorKind};
 use super::jws::{self, Rules, Signed};
 use crate::clock::unix_seconds;
-use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, base64url, digest, same_media_type};
+use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS, Jws, base64url, digest, same_media_type};
 use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::claims::{RegisteredClaims, seconds};
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{AccessToken, AuthorizationCode, Claims, IdToken, Nonce, State};
 
 pub(crate) use error::IdTokenError;
-use error::specific_error;
 
 /// The allowed clock skew, in seconds.
 pub(crate) const LEEWAY: i64 = 30;
@@ -69,6 +68,45 @@ fn rules() -> Rules {
 /// (RFC 8725 §3.12).
 pub(crate) fn is_id_token_type(media_type: Option<&str>) -> bool {
     media_type.is_none_or(|sent| same_media_type(sent, "JWT"))
+}
+
+/// Determines which claim is wrong if the checks for all tokens report only that one is: for the log. The token is
+/// already rejected.
+fn specific_error(error: &VerifyError, id_token: &IdToken, now: i64) -> IdTokenError {
+    if let Some(unavailable) = error.unavailable() {
+        return IdTokenError::Unavailable(unavailable.clone());
+    }
+    let general = IdTokenError::Token(error.kind());
+    let Ok(jws) = Jws::read(id_token.expose()) else {
+        return general;
+    };
+    let Ok(payload) = parse_object(jws.payload()) else {
+        return general;
+    };
+    let time = |name| seconds(payload.member(name), f64::floor);
+    match error.kind() {
+        VerifyErrorKind::Claims if !matches!(time("exp"), Ok(Some(_))) => IdTokenError::Expiry,
+        VerifyErrorKind::Claims if time("iat").is_err() => IdTokenError::IssuedAt,
+        VerifyErrorKind::Claims if time("nbf").is_err() => IdTokenError::NotBefore,
+        VerifyErrorKind::Claims if payload.string("sub").is_err() => IdTokenError::Subject,
+        VerifyErrorKind::Claims if payload.member("aud").is_some_and(is_invalid_audience) => {
+            IdTokenError::Audience
+        }
+        VerifyErrorKind::NotYetValid
+            if time("iat").is_ok_and(|iat| iat > Some(now.saturating_add(LEEWAY))) =>
+        {
+            IdTokenError::IssuedLater
+        }
+        _ => general,
+    }
+}
+
+fn is_invalid_audience(aud: &Json<'_>) -> bool {
+    match aud {
+        Json::String(_) => false,
+        Json::Array(many) => many.iter().any(|one| one.as_str().is_none()),
+        _ => true,
+    }
 }
 
 /// Runs the checks that depend on the login.

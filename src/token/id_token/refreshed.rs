@@ -1,7 +1,9 @@
 //! Validation of the ID token of a refresh response against that of the login (OpenID Connect Core §12.2).
 
-use super::error::{IdTokenError, specific_error};
-use super::{LEEWAY, check_age, check_audience, check_subject, hash_matches, rules};
+use super::error::IdTokenError;
+use super::{
+    LEEWAY, check_age, check_audience, check_subject, hash_matches, rules, specific_error,
+};
 use crate::clock::unix_seconds;
 use crate::crypto::Jws;
 use crate::issuer::AuthorizationServer;

@@ -12,7 +12,7 @@ use super::response::check_times;
 use super::settings::{CacheKey, Settings};
 use crate::clock::{Now, unix_seconds};
 use crate::token::error::VerifyErrorKind;
-use crate::token::verified::TokenInfo;
+use crate::token::token_info::TokenInfo;
 
 /// The bytes that the cache itself needs for an entry.
 const ENTRY_OVERHEAD: u32 = 512;

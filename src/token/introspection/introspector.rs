@@ -19,7 +19,7 @@ use crate::protocol::AccessToken;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::telemetry::{self, LogLimits, Stopwatch};
 use crate::token::error::{VerifyError, VerifyErrorKind};
-use crate::token::verified::TokenInfo;
+use crate::token::token_info::TokenInfo;
 
 /// How long a caller waits for a response, and an introspection request for its permit.
 const WAIT_TIMEOUT: Duration = Duration::from_secs(5);

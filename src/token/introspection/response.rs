@@ -11,11 +11,10 @@ use crate::protocol::confirmation::Confirmation;
 use crate::protocol::json::{Json, Object, parse_object};
 use crate::protocol::{Claims, ScopeSet};
 use crate::token::audience::Audience;
-use crate::token::cache::CacheData;
 use crate::token::error::VerifyErrorKind;
+use crate::token::profile::states_other_type;
 use crate::token::scope_mapping::ScopeMapping;
-use crate::token::token_type::states_other_type;
-use crate::token::verified::TokenInfo;
+use crate::token::token_info::{CacheData, TokenInfo};
 
 /// A well-formed introspection response.
 #[derive(Debug)]

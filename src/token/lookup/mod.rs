@@ -13,6 +13,7 @@ use self::cache::{LookupCache, LookupOutcome, WAIT_TIMEOUT};
 use super::error::{VerifyError, VerifyErrorKind};
 use super::issuers::claimed_issuer;
 use super::jwt::JwtVerifier;
+use super::jwt::settings::JwtSettings;
 use crate::clock::{Clock, Now, SharedClock, system_clock, within};
 use crate::issuer::Unavailable;
 use crate::protocol::sanitize::log_safe;
@@ -151,16 +152,16 @@ impl IssuerLookup {
         Verification::pending(async move { into_result(state.lookup(issuer).await) })
     }
 
-    /// Returns whether `verifier` is still the cached verifier of its issuer, without waiting.
-    pub(super) fn is_current(&self, verifier: &JwtVerifier, now: &Now<'_>) -> bool {
+    /// Returns whether the cached verifier of an issuer still has these settings, without waiting.
+    pub(super) fn is_current(&self, verifier: &Arc<JwtSettings>, now: &Now<'_>) -> bool {
         let now = now.monotonic(&self.shared.clock);
-        let issuer = verifier.server().issuer();
+        let issuer = verifier.server.issuer();
         // `allow` may have changed since the token was validated.
         if !(self.shared.allow)(issuer) {
             return false;
         }
         let outcome = self.shared.cache.lock().get(issuer, now);
-        matches!(outcome, Some(LookupOutcome::Found(found)) if found.is_same(verifier))
+        matches!(outcome, Some(LookupOutcome::Found(found)) if found.has_settings(verifier))
     }
 }
 

@@ -1,24 +1,27 @@
 //! Validation of JWT access tokens (RFC 9068 §4, RFC 8725).
 
+mod profile_advice;
+pub(super) mod settings;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::audience::Audience;
-use super::cache::CacheData;
-use super::error::{VerifyError, VerifyErrorKind};
-use super::jws::{Rules, Signed, UnverifiedToken, check_times};
-use super::profile::TokenProfile;
-use super::profile_advice::ProfileAdvice;
-use super::scope_mapping::{ClaimMapping, ScopeClaim, ScopeMapping};
-use super::verified::{TokenInfo, VerifiedToken};
 use crate::ConfigError;
 use crate::clock::Now;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef, KeyStatus};
+use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef};
 use crate::protocol::Claims;
-use crate::protocol::claims::RegisteredClaims;
 use crate::telemetry::{self, Stopwatch};
+use crate::token::audience::Audience;
+use crate::token::error::{VerifyError, VerifyErrorKind};
+use crate::token::jws::{Rules, Signed, UnverifiedToken};
+use crate::token::profile::TokenProfile;
+use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
+use crate::token::token_info::{CacheData, TokenInfo};
+use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
+
+use self::settings::JwtSettings;
 
 /// In seconds.
 const DEFAULT_LEEWAY: i64 = 30;
@@ -42,21 +45,7 @@ const MAX_LEEWAY: Duration = Duration::from_secs(300);
 /// [RFC 9068 §4]: https://www.rfc-editor.org/rfc/rfc9068#section-4
 #[derive(Clone, Debug)]
 pub struct JwtVerifier {
-    settings: Arc<Settings>,
-}
-
-#[derive(Clone, Debug)]
-struct Settings {
-    server: AuthorizationServer,
-    audience: Audience,
-    profile: TokenProfile,
-    /// The configured scope claims, which replace those of the profile.
-    scopes: Option<ScopeMapping>,
-    mapping: ClaimMapping,
-    rules: Rules,
-    /// In seconds.
-    max_age: Option<i64>,
-    advice: ProfileAdvice,
+    settings: Arc<JwtSettings>,
 }
 
 impl JwtVerifier {
@@ -70,7 +59,7 @@ impl JwtVerifier {
         audience: impl Into<Audience>,
     ) -> Result<Self, ConfigError> {
         let profile = TokenProfile::default();
-        let settings = Settings {
+        let settings = JwtSettings {
             server: server.clone(),
             audience: audience.into().checked()?,
             profile,
@@ -84,7 +73,7 @@ impl JwtVerifier {
                 fetch_budget: FetchBudget::Request,
             },
             max_age: None,
-            advice: ProfileAdvice::default(),
+            advice_logged: Arc::default(),
         };
         Ok(Self {
             settings: Arc::new(settings),
@@ -104,7 +93,7 @@ impl JwtVerifier {
     /// Reads scopes from these claims instead of `scope` or the claim of the profile (`scp` for Entra and Okta).
     ///
     /// [`ScopeClaim`] documents the accepted forms. The scopes apply to [`ScopeLayer`](crate::ScopeLayer) and
-    /// [`VerifiedToken::scopes`](super::VerifiedToken::scopes).
+    /// [`VerifiedToken::scopes`](crate::token::VerifiedToken::scopes).
     ///
     /// # Errors
     ///
@@ -181,7 +170,7 @@ impl JwtVerifier {
     /// Validates a token that did not arrive in a request, such as one in a message of a queue or a WebSocket.
     ///
     /// Waits at most 2 seconds if a key has to be fetched. The result is not cached: if tokens arrive repeatedly, convert
-    /// this verifier into a [`Verifier`](super::Verifier) and call [`Verifier::verify`](super::Verifier::verify).
+    /// this verifier into a [`Verifier`](crate::token::Verifier) and call [`Verifier::verify`](crate::token::Verifier::verify).
     ///
     /// ```
     /// use tower_oauth::VerifiedToken;
@@ -220,7 +209,7 @@ impl JwtVerifier {
     }
 
     /// Layers share the settings, so they are copied on write.
-    fn settings_mut(&mut self) -> &mut Settings {
+    fn settings_mut(&mut self) -> &mut JwtSettings {
         Arc::make_mut(&mut self.settings)
     }
 
@@ -228,9 +217,9 @@ impl JwtVerifier {
         &self.settings.audience
     }
 
-    /// Returns whether both are clones of one verifier.
-    pub(super) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.settings, &other.settings)
+    /// Returns whether these are the settings of this verifier or of a clone.
+    pub(super) fn has_settings(&self, settings: &Arc<JwtSettings>) -> bool {
+        Arc::ptr_eq(&self.settings, settings)
     }
 
     pub(super) fn server(&self) -> &AuthorizationServer {
@@ -252,7 +241,7 @@ impl JwtVerifier {
             Ok(token) => token,
             Err(error) => {
                 if error.kind() == VerifyErrorKind::Type {
-                    settings.advice.log(self, rules, compact, now);
+                    profile_advice::log(settings, compact, now);
                 }
                 return Verification::Ready(Err(error));
             }
@@ -276,17 +265,9 @@ impl JwtVerifier {
 
     /// Runs the checks that follow the signature check, and counts the accepted token.
     fn accept(&self, signed: Signed, now: &Now<'_>) -> Result<Arc<TokenInfo>, VerifyError> {
-        self.check_claims(signed, self.settings.profile, now)
-            .inspect(|_| telemetry::TokenOrigin::Verified.count())
-    }
-
-    /// Runs the checks that follow the signature check: audience, profile, age and confirmation.
-    pub(super) fn check_claims(
-        &self,
-        signed: Signed,
-        profile: TokenProfile,
-        now: &Now<'_>,
-    ) -> Result<Arc<TokenInfo>, VerifyError> {
+        let profile = self.settings.profile;
+        self.settings.check(&signed, profile, now)?;
+        telemetry::TokenOrigin::Verified.count();
         let Signed {
             payload,
             mut registered,
@@ -295,16 +276,6 @@ impl JwtVerifier {
             mapped,
             ..
         } = signed;
-        if !self.settings.audience.accepts(&registered) {
-            return Err(VerifyErrorKind::Audience.into());
-        }
-        profile.check(&registered, &markers)?;
-        self.check_age(&registered, now)?;
-        let confirmation = match markers.confirmation {
-            Some(None) => return Err(VerifyErrorKind::Bound.into()),
-            Some(confirmation) => confirmation,
-            None => None,
-        };
         if let Some(client) = mapped.client {
             registered.client_id = Some((&*client).into());
         }
@@ -312,54 +283,8 @@ impl JwtVerifier {
         Ok(Arc::new(TokenInfo {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
-            confirmation: confirmation.map(Box::new),
-            cache: CacheData::new(self, KeyRef::new(key)),
+            confirmation: markers.confirmation.flatten().map(Box::new),
+            cache: CacheData::new(Arc::clone(&self.settings), KeyRef::new(key)),
         }))
-    }
-
-    /// Checks a cached token again: its times against the clock, and its key against the cached key set, so that an
-    /// expired token or one of a withdrawn key is not accepted from the cache.
-    pub(super) fn key_status(
-        &self,
-        token_info: &TokenInfo,
-        key: &KeyRef,
-        now: &Now<'_>,
-    ) -> KeyStatus {
-        let Settings { server, rules, .. } = &*self.settings;
-        let registered = token_info.claims.registered();
-        let is_timely = check_times(registered, now.unix_seconds(server.clock()), rules).is_ok()
-            && self.check_age(registered, now).is_ok();
-        if !is_timely {
-            return KeyStatus::Withdrawn;
-        }
-        server.key_status(key, now)
-    }
-
-    /// Checks the maximum age, if one is configured. This requires `iat`.
-    fn check_age(
-        &self,
-        registered: &RegisteredClaims,
-        now: &Now<'_>,
-    ) -> Result<(), VerifyErrorKind> {
-        let settings = &*self.settings;
-        let Some(max_age) = settings.max_age else {
-            return Ok(());
-        };
-        let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
-        let limit = max_age.saturating_add(settings.rules.leeway);
-        if now.unix_seconds(settings.server.clock()) >= issued_at.saturating_add(limit) {
-            return Err(VerifyErrorKind::TooOld);
-        }
-        Ok(())
-    }
-}
-
-impl Settings {
-    /// Combines the configured scope claims with the mapping of the profile, independent of the order of calls.
-    fn update_mapping(&mut self) {
-        self.mapping = self.profile.claim_mapping();
-        if let Some(scopes) = &self.scopes {
-            self.mapping.scopes = Some(scopes.clone());
-        }
     }
 }
