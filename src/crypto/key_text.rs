@@ -1,15 +1,15 @@
 //! The text format of keys: 32 bytes or more in base64 or hexadecimal, several of them separated by commas or line
 //! breaks.
 
-use std::fs::File;
-use std::io::{ErrorKind, Read as _};
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::path::{Path, PathBuf};
 
-use base64::Engine as _;
-use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use base64::{Engine as _, alphabet};
 use zeroize::Zeroizing;
 
+use super::base64url;
 use crate::config_error::ConfigError;
 use crate::random::Random;
 
@@ -146,3 +146,51 @@ const CONFIG: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
 const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, CONFIG);
 const BASE64_URL: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, CONFIG);
+
+/// Creates the file atomically. If another process has created it in the meantime, that file stays.
+pub(super) fn create_file(
+    setting: &'static str,
+    path: &Path,
+    text: &str,
+) -> Result<(), ConfigError> {
+    let failed = |_| ConfigError::Secret {
+        setting,
+        reason: "the file does not exist and cannot be created",
+    };
+    let temporary = temporary_path(setting, path)?;
+    // A hard link appears with its full content and fails if the file exists, so every process reads the same
+    // complete key.
+    let created = write(&temporary, text).and_then(|()| match fs::hard_link(&temporary, path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        // Some file systems have no hard links. There, two processes that start at the same time can each create a
+        // key.
+        Err(_) => fs::rename(&temporary, path),
+        Ok(()) => Ok(()),
+    });
+    // No copy of the key may stay behind. After a rename the temporary file no longer exists.
+    let _ = fs::remove_file(&temporary);
+    created.map_err(failed)
+}
+
+fn temporary_path(setting: &'static str, path: &Path) -> Result<PathBuf, ConfigError> {
+    let suffix = Random::system()
+        .bytes::<9>()
+        .map_err(|_| ConfigError::Secret {
+            setting,
+            reason: "the random number generator of the operating system failed",
+        })?;
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(base64url::encode(&suffix));
+    Ok(name.into())
+}
+
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}

@@ -12,16 +12,11 @@ mod embedded_key;
 mod hmac;
 mod jwk;
 mod jws;
-mod key_file;
+mod key_material;
 pub(crate) mod key_text;
 mod pem;
 mod private_key;
-mod roca;
 pub(crate) mod seal;
-#[cfg_attr(feature = "aws-lc-rs", path = "backend/aws_lc_signer.rs")]
-#[cfg_attr(not(feature = "aws-lc-rs"), path = "backend/rust_crypto_signer.rs")]
-#[cfg(any(feature = "aws-lc-rs", feature = "rust-crypto"))]
-mod signer;
 mod signing_key;
 
 pub use algorithm::Algorithm;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::jwk::{KeyMaterial, read_material, read_rsa};
+use super::backend::Signer;
+use super::key_material::{KeyMaterial, read_material, read_rsa};
 use super::private_key::PrivateMaterial;
-use super::signer::Signer;
 use super::{Algorithm, KeyKind, PublicKey, base64url};
 use crate::ConfigError;
 use crate::protocol::json::{Object, parse_object};

@@ -11,9 +11,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::error::{FetchError, KeyError, Unavailable};
-use super::fetch_budget::{Buckets, FetchBudget};
 use super::health::{Health, KeySetHealth};
 use super::key_cache::{CachedKeySet, KeyCache, KeyRef, KeyStatus};
+use super::key_fetch::{Buckets, FetchBudget};
 use super::key_fetch::{KeyFetcher, KeySetResult, MAX_BACKOFF, backoff};
 use super::key_set::{MIN_LIFETIME, SelectedKey};
 use crate::clock::{Now, SharedClock, within};

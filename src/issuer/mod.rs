@@ -13,7 +13,6 @@ mod client;
 mod client_assertion;
 mod discovery;
 mod error;
-mod fetch_budget;
 mod health;
 mod key_cache;
 mod key_fetch;
@@ -34,9 +33,9 @@ pub(crate) use client::FormParameters;
 pub(crate) use client_assertion::AuthenticationContext;
 pub(crate) use error::KeyError;
 pub use error::{BackChannelError, Unavailable};
-pub(crate) use fetch_budget::FetchBudget;
 pub use health::{Health, KeySetHealth};
 pub(crate) use key_cache::{KeyRef, KeyStatus};
+pub(crate) use key_fetch::FetchBudget;
 #[cfg(fuzzing)]
 pub(crate) use key_set::KeySet;
 pub(crate) use key_set::SelectedKey;

@@ -11,7 +11,6 @@ pub(crate) mod claims;
 pub(crate) mod confirmation;
 pub(crate) mod cookie;
 pub(crate) mod credentials;
-mod error_code;
 pub(crate) mod field_name;
 pub(crate) mod form;
 pub(crate) mod json;
@@ -27,8 +26,8 @@ pub(crate) mod shared_text;
 pub(crate) mod token_request;
 pub(crate) mod token_response;
 
+pub use challenge::BearerErrorCode;
 pub use claims::Claims;
-pub use error_code::BearerErrorCode;
 pub use metadata::{InvalidMetadata, Metadata};
 pub use oauth_error::OAuthErrorCode;
 pub use request_target::AmbiguousPath;

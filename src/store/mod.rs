@@ -105,7 +105,6 @@
 //! `each_class_has_separate_capacity` and `a_full_store_accepts_replacements` require a store with little capacity.
 //! Tests of outages and timeouts depend on the store and are not part of the suite.
 
-mod class;
 mod error;
 mod memory;
 mod record;
@@ -121,10 +120,9 @@ use bytes::Bytes;
 #[cfg(feature = "redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "redis")))]
 pub use self::redis::RedisStore;
-pub use class::KeyClass;
 pub use error::StoreError;
 pub use memory::MemoryStore;
-pub use record::{Expect, Key, Put, Record, Removed};
+pub use record::{Expect, Key, KeyClass, Put, Record, Removed};
 pub(crate) use shared::SharedStore;
 
 /// A key-value store with compare-and-swap and times to live.

@@ -131,7 +131,6 @@ mod respond;
 mod server;
 mod service;
 mod session;
-mod tcp;
 
 pub use browser::{Browser, BrowserError, Cookie, CookieSameSite, Form, Page};
 pub use clock::ManualClock;
@@ -144,6 +143,6 @@ pub use refresh::RefreshedIdToken;
 pub use registry::{ClientAuthentication, GrantType, TestClient, TestUser};
 pub use request_log::{Endpoint, RecordedRequest};
 pub use server::TestServer;
+pub use service::ServerHandle;
 pub use service::{Disconnected, TestBackChannel};
 pub use session::TestSession;
-pub use tcp::ServerHandle;

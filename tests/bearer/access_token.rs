@@ -10,22 +10,29 @@ use http::Request;
 use http::header::AUTHORIZATION;
 use serde_json::json;
 use tower_oauth::testing::{Endpoint, TestServer, TestSigningKey, TokenMint};
-use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
+use tower_oauth::token::{JwtVerifier, TokenProfile, VerifyErrorKind, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer};
 
 use crate::support::api::{
-    Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
+    AUDIENCE, Case, ISSUER, Outcome, api, ask, case, check, good, layer, present, server, verifier,
     verifier_of,
 };
 use crate::support::der::{self, decode, encode};
 
 const MALFORMED: Outcome = Outcome::InvalidToken(Why::Malformed);
+
 const ALGORITHM: Outcome = Outcome::InvalidToken(Why::Algorithm);
+
 const EXTENSION: Outcome = Outcome::InvalidToken(Why::Extension);
+
 const TYPE: Outcome = Outcome::InvalidToken(Why::Type);
+
 const SIGNATURE: Outcome = Outcome::InvalidToken(Why::Signature);
+
 const UNKNOWN: Outcome = Outcome::InvalidToken(Why::UnknownKey);
+
 const UNFIT: Outcome = Outcome::InvalidToken(Why::UnfitKey);
+
 const AMBIGUOUS: Outcome = Outcome::InvalidToken(Why::AmbiguousKey);
 
 /// Sends tokens that must be rejected without a key, to an API with cached keys and to one without, and checks that
@@ -44,6 +51,8 @@ async fn check_without_fetch(server: &TestServer, cases: &[Case]) {
         "a malformed token caused a request"
     );
 }
+
+const NOT_ACCESS: Outcome = Outcome::InvalidToken(VerifyErrorKind::NotAnAccessToken);
 
 #[tokio::test]
 async fn a_malformed_jws_is_rejected_without_a_fetch() {
@@ -1272,5 +1281,44 @@ async fn a_token_whose_subject_is_its_client_is_a_client_credentials_token() {
             ask(&api, request.body(Body::empty()).unwrap()).await.body,
             expect
         );
+    }
+}
+
+/// Some authorization servers issue refresh and ID tokens with all claims that a profile requires, and state their type
+/// in another claim.
+#[tokio::test]
+async fn a_token_that_states_another_type_is_rejected() {
+    let server = server();
+    for profile in [
+        TokenProfile::Generic,
+        TokenProfile::Auth0,
+        TokenProfile::Okta,
+        TokenProfile::Entra,
+    ] {
+        let verifier = JwtVerifier::new(&server.authorization_server(), AUDIENCE).unwrap();
+        let api = api(verifier.with_profile(profile));
+        let token = |claim: &str, value: &str| {
+            let token = good(&server).with_header("typ", "JWT").with_scope("read");
+            let token = token.with_claim("scp", json!(["read"]));
+            let token = token.with_claim("cid", "shop").with_claim("azp", "shop");
+            token.with_claim(claim, value).sign()
+        };
+        for (claim, value, expect) in [
+            ("typ", "Bearer", Outcome::Accepted),
+            ("token_use", "access", Outcome::Accepted),
+            ("token_type", "Bearer", Outcome::Accepted),
+            ("typ", "Refresh", NOT_ACCESS),
+            ("typ", "Offline", NOT_ACCESS),
+            ("typ", "ID", NOT_ACCESS),
+            ("token_use", "id", NOT_ACCESS),
+            ("token_use", "refresh", NOT_ACCESS),
+            ("token_type", "refresh", NOT_ACCESS),
+            ("tokenName", "id_token", NOT_ACCESS),
+            ("tokenName", "refresh_token", NOT_ACCESS),
+            ("s_hash", "LDktKdoQak3Pk0cnXxCltA", NOT_ACCESS),
+        ] {
+            let outcome = present(&api, &token(claim, value)).await.outcome();
+            assert_eq!(outcome, expect, "{profile:?} {claim} {value}");
+        }
     }
 }

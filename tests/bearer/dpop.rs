@@ -9,18 +9,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::routing::get;
+use axum::routing::{any, get};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HOST, PROXY_AUTHORIZATION};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, PROXY_AUTHORIZATION};
 use http::{Request, StatusCode};
 use serde_json::json;
-use tower_oauth::bearer::{ClientCertificate, Mtls};
+use tower_oauth::bearer::{ClientCertificate, FormTokenLayer, Mtls, TokenSource};
 use tower_oauth::clock::Clock;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
 use tower_oauth::testing::{DpopKey, Endpoint, TestClient, TestServer};
-use tower_oauth::token::{Dpop, ProofError, VerifyErrorKind};
+use tower_oauth::token::{Dpop, ProofError, VerifyErrorKind, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, BearerLayer, ScopeLayer, VerifiedToken};
 
 use crate::support::api::{
@@ -29,6 +29,7 @@ use crate::support::api::{
 use crate::support::dpop::{Client, dpop, dpop_layer, request, show};
 
 const PROOF_REFUSED: &str = "401 Bearer DPoP=invalid_dpop_proof";
+
 const REPLAYED: VerifyErrorKind = VerifyErrorKind::DpopProof(ProofError::Replayed);
 
 /// RFC 9449 §7.1, §7.2: scheme, binding and key must match.
@@ -965,4 +966,131 @@ async fn the_default_clock_is_the_system_clock() {
     let proof = key.proof("GET", AUDIENCE).with_access_token(&token).sign();
     assert_eq!(show(&api, &token, &proof).await.said(), "200");
     assert_eq!(show(&api, &token, &proof).await.kind(), Some(REPLAYED));
+}
+
+/// RFC 9449 §7.2: neither another token source nor the token cache makes a bound token usable without a proof.
+#[tokio::test]
+async fn a_bound_token_requires_a_proof_from_every_token_source() {
+    let server = server();
+    let cookie = TokenSource::cookie("t").unwrap();
+    let custom = TokenSource::custom(|headers, _| headers.get("x-token").cloned());
+    let bearer = dpop_layer(&server)
+        .optional()
+        .add_token_source(cookie)
+        .add_token_source(custom);
+    let app = api(bearer).layer(FormTokenLayer::new());
+    let client = Client::new(&server);
+    let token = client.token();
+    let good = client.proof("/", &token).sign();
+    assert_eq!(show(&app, &token, &good).await.said(), "200");
+
+    let form = || {
+        let kind = "application/x-www-form-urlencoded";
+        Request::post("/").header(CONTENT_TYPE, kind)
+    };
+    let body = || Body::from(format!("access_token={token}"));
+    let proof = |method: &str| {
+        let proof = client.proof("/", &token).with_claim("htm", method);
+        proof.sign()
+    };
+    let get = || Request::get("/").header("dpop", proof("GET"));
+    let cases = [
+        (
+            "cookie",
+            get()
+                .header("cookie", format!("t={token}"))
+                .body(Body::empty()),
+            401,
+        ),
+        (
+            "custom",
+            get().header("x-token", &token).body(Body::empty()),
+            401,
+        ),
+        (
+            "form",
+            form().header("dpop", proof("POST")).body(body()),
+            401,
+        ),
+        (
+            "form and header",
+            form()
+                .header(AUTHORIZATION, format!("DPoP {token}"))
+                .body(body()),
+            400,
+        ),
+        (
+            "cookie and header",
+            get()
+                .header(AUTHORIZATION, format!("DPoP {token}"))
+                .header("cookie", format!("t={token}"))
+                .body(Body::empty()),
+            400,
+        ),
+    ];
+    for (name, request, status) in cases {
+        let answer = ask(&app, request.unwrap()).await;
+        assert_eq!(answer.status.as_u16(), status, "{name}");
+        if status == 401 {
+            assert_eq!(answer.kind(), Some(Why::Bound), "{name}");
+        }
+    }
+}
+
+/// A proof is for one target, and not for one that a router or another spelling makes look equal.
+#[tokio::test]
+async fn a_proof_is_accepted_once_for_all_spellings_of_its_target() {
+    let server = server();
+    let client = Client::new(&server);
+    let token = client.token();
+    let dpop = dpop(&server)
+        .add_base_url("https://other.example.test")
+        .unwrap();
+    let inner = Router::new()
+        .fallback(any(async || "here"))
+        .layer(layer(&server).with_dpop(dpop));
+    let app = Router::new().nest("/in", inner);
+    let mut wrong = Vec::new();
+    for (name, path, htu, status) in [
+        ("whole path", "/in/a", "https://api.example.test/in/a", 200),
+        (
+            "second name",
+            "/in/b",
+            "https://other.example.test/in/b",
+            200,
+        ),
+        ("inner path", "/in/a", "https://api.example.test/a", 401),
+        ("above", "/in/../a", "https://api.example.test/in/a", 401),
+        ("slashes", "/in//a", "https://api.example.test/in/a", 401),
+        ("dot", "/in/a", "https://api.example.test./in/a", 401),
+        (
+            "escaped slash",
+            "/in/a%2Fb",
+            "https://api.example.test/in/a/b",
+            401,
+        ),
+        (
+            "absolute",
+            "http://evil.test/in/c",
+            "http://evil.test/in/c",
+            401,
+        ),
+    ] {
+        let proof = client.proof("/", &token).with_claim("htu", htu).sign();
+        let answer = ask(&app, request(path, &format!("DPoP {token}"), &proof)).await;
+        if answer.status.as_u16() != status {
+            wrong.push(format!("{name}: {}", answer.status));
+        }
+    }
+    // One `jti` with two spellings of the target is a replay.
+    let twice = client.proof("/", &token).with_claim("jti", "once");
+    for (htu, status) in [
+        ("https://api.example.test/in/%7Ea", 200),
+        ("HTTPS://api.example.test:443/in/x/../~a?q", 401),
+    ] {
+        let proof = twice.clone().with_claim("htu", htu).sign();
+        let answer = ask(&app, request("/in/~a", &format!("DPoP {token}"), &proof)).await;
+        assert_eq!(answer.status.as_u16(), status, "{htu}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,5 +1,7 @@
 //! The layers on a tonic server over TCP, called by tonic's own client (gRPC over HTTP/2).
 
+mod status;
+
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;

@@ -947,3 +947,41 @@ async fn a_missing_audience_is_logged_once_with_the_possible_settings() {
     let outcome = present(&api::api(layer.unwrap()), &token).await.outcome();
     assert_eq!(outcome, Outcome::Accepted);
 }
+
+/// Authorization servers parse JWTs leniently: some drop empty segments at the end, others ignore segments after the
+/// third. To them these tokens are the rejected one.
+#[tokio::test]
+async fn additional_segments_do_not_make_a_rejected_jwt_opaque() {
+    let server = server();
+    let opaque = verifier(&server);
+    let jwt = JwtVerifier::new(&server.authorization_server(), AUDIENCE).unwrap();
+    let api = api(BearerLayer::new(Verifier::jwt_or_opaque(jwt, opaque)));
+    let refused = good(&server).with_header("typ", "JWT").sign();
+    for behind in ["", ".", "..", "...", ".x", ".x.y", ".x.y.z"] {
+        let token = format!("{refused}{behind}");
+        good(&server).register(&token);
+        let outcome = present(&api, &token).await.outcome();
+        assert!(
+            matches!(outcome, Outcome::InvalidToken(_)),
+            "{behind:?}: {outcome:?}"
+        );
+        assert_eq!(server.count(Endpoint::Introspection), 0, "{behind:?}");
+    }
+}
+
+/// A firewall in front of the authorization server responds 403 to tokens that look like an attack.
+#[tokio::test]
+async fn tokens_blocked_by_a_firewall_do_not_open_the_circuit() {
+    let server = server();
+    let verifier = verifier(&server);
+    let api = api(BearerLayer::new(verifier.clone()));
+    server.fail_times(Endpoint::Introspection, 20, Fault::status(403));
+    for junk in 0..20 {
+        let outcome = present(&api, &format!("../../etc/passwd/{junk}")).await;
+        assert_eq!(outcome.outcome(), Outcome::Unavailable);
+    }
+    assert!(verifier.health().is_ready());
+    let token = good(&server).opaque();
+    let outcome = present(&api, &token).await.outcome();
+    assert_eq!(outcome, Outcome::Accepted);
+}

@@ -14,8 +14,11 @@ use axum::body::Body;
 use axum::routing::get;
 use http::header::AUTHORIZATION;
 use http::{Request, Response, StatusCode};
+use serde::Deserialize;
 use tower::{Layer as _, Service, ServiceBuilder, ServiceExt as _, service_fn};
-use tower_oauth::bearer::{Bearer, BearerFuture, Guard, Refusal, ResponseFuture};
+use tower_oauth::bearer::{
+    Bearer, BearerFuture, Guard, Policy, Refusal, ResponseFuture, TokenSource,
+};
 use tower_oauth::testing::{Endpoint, Fault, TestServer};
 use tower_oauth::token::{TokenProfile, VerifyErrorKind as Why};
 use tower_oauth::{Algorithm, AuthorizationServer, BearerLayer, Claims, ScopeLayer, VerifiedToken};
@@ -78,6 +81,11 @@ impl<B> Service<Request<B>> for Touchy {
         self.calls.fetch_add(1, Ordering::SeqCst);
         ready(Ok(Response::new("called".to_owned())))
     }
+}
+
+#[derive(Deserialize)]
+struct Plan {
+    plan: String,
 }
 
 #[tokio::test]
@@ -708,4 +716,54 @@ async fn a_long_connection_can_be_limited_to_the_lifetime_of_its_token() {
         "no leeway is added"
     );
     soon(token.expired(&clock)).await;
+}
+
+/// The outer layer validates the token of a gateway, the inner layer that of the caller: they must not be confused.
+#[tokio::test]
+async fn the_token_of_an_outer_layer_does_not_replace_that_of_an_inner_layer() {
+    let server = server();
+    let gold = good(&server).with_claim("plan", "gold").sign();
+    let plain = good(&server).with_scope("read").sign();
+    let inner_source = TokenSource::custom(|headers, _| headers.get("x-caller").cloned());
+    let around = |inner: BearerLayer, route: Router| {
+        route
+            .layer(inner.add_token_source(inner_source.clone()))
+            .layer(layer(&server).without_forwarding().with_claims::<Plan>())
+    };
+    let is_gold = Policy::all("read")
+        .unwrap()
+        .and_claim("no gold", |plan: &Plan| plan.plan == "gold")
+        .unwrap();
+    let by_policy = get(async || "gold").layer(ScopeLayer::new(is_gold));
+    let by_type = get(async |token: VerifiedToken<Plan>| token.claims().plan.clone());
+    let by_hand = get(async |request: Request<Body>| {
+        let outer = request.extensions().get::<VerifiedToken<Plan>>().is_some();
+        let inner = request
+            .extensions()
+            .get::<VerifiedToken<Claims>>()
+            .is_some();
+        format!("{outer} {inner}")
+    });
+    let routes = Router::new()
+        .route("/policy", by_policy)
+        .route("/type", by_type)
+        .route("/hand", by_hand);
+    let ask_as = async |app: &Router, path: &str, caller: Option<&str>| {
+        let mut request = Request::get(path).header(AUTHORIZATION, format!("Bearer {gold}"));
+        if let Some(caller) = caller {
+            request = request.header("x-caller", caller);
+        }
+        let answer = ask(app, request.body(Body::empty()).unwrap()).await;
+        (answer.status.as_u16(), answer.body)
+    };
+
+    let app = around(layer(&server), routes.clone());
+    assert_eq!(ask_as(&app, "/policy", Some(&plain)).await.0, 500);
+    assert_eq!(ask_as(&app, "/type", Some(&plain)).await.0, 500);
+    let by_hand = ask_as(&app, "/hand", Some(&plain)).await;
+    assert_eq!(by_hand, (200, "false true".to_owned()));
+    let app = around(layer(&server).optional(), routes);
+    assert_eq!(ask_as(&app, "/type", None).await.0, 401);
+    let by_hand = ask_as(&app, "/hand", None).await;
+    assert_eq!(by_hand, (200, "false false".to_owned()));
 }

@@ -104,7 +104,7 @@ async fn a_layer_without_mtls_rejects_bound_tokens() {
 }
 
 #[tokio::test]
-async fn m5_where_it_is_required_unbound_tokens_are_refused() {
+async fn a_token_without_a_certificate_binding_is_rejected_if_one_is_required() {
     let server = server();
     let app = api_with(&server, Mtls::from_tls().required());
     let plain = good(&server).sign();
@@ -156,7 +156,7 @@ async fn a_token_with_a_malformed_cnf_is_rejected() {
 
 /// A token that is bound to a key and a certificate requires both.
 #[tokio::test]
-async fn v156_a_token_bound_twice_needs_both() {
+async fn a_token_with_two_bindings_requires_both() {
     let server = server();
     let dpop = || Dpop::new(api::AUDIENCE).unwrap().with_clock(server.clock());
     let key = DpopKey::new(Algorithm::Es256).with_clock(server.clock());

@@ -4,7 +4,6 @@ mod address;
 mod cluster;
 mod commands;
 mod error;
-mod key_names;
 mod node;
 mod servers;
 mod tls;
@@ -14,9 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::address::RedisUrl;
-use self::commands::Scripts;
+use self::commands::{KeyNames, Scripts};
 use self::error::CommandError;
-use self::key_names::KeyNames;
 use self::servers::Servers;
 use self::tls::Tls;
 use super::{Expect, Key, Put, Record, Removed, Store, StoreError};

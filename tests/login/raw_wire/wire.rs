@@ -25,6 +25,7 @@ pub(crate) async fn serve_http1(app: &Router) -> SocketAddr {
     let app = app.clone();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
+            socket.set_nodelay(true).unwrap();
             let service = TowerToHyperService::new(app.clone());
             let connection = http1::Builder::new()
                 .serve_connection(TokioIo::new(socket), service)
@@ -41,6 +42,7 @@ pub(crate) async fn serve_http2(app: &Router) -> SocketAddr {
     let app = app.clone();
     tokio::spawn(async move {
         while let Ok((socket, _)) = listener.accept().await {
+            socket.set_nodelay(true).unwrap();
             let service = TowerToHyperService::new(app.clone());
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder.enable_connect_protocol();
@@ -87,6 +89,7 @@ pub(crate) async fn exchange(address: SocketAddr, bytes: &[u8]) -> Vec<Reply> {
 
 async fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> String {
     let mut socket = TcpStream::connect(address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     // A server may close before it has read all.
     let _ = socket.write_all(bytes).await;
     let mut answer = Vec::new();
@@ -103,6 +106,7 @@ async fn exchange_raw(address: SocketAddr, bytes: &[u8]) -> String {
 /// Opens an HTTP/2 connection.
 pub(crate) async fn connect_http2(address: SocketAddr) -> SendRequest<Bytes> {
     let socket = TcpStream::connect(address).await.unwrap();
+    socket.set_nodelay(true).unwrap();
     let (client, connection) = h2::client::handshake(socket).await.unwrap();
     tokio::spawn(connection);
     client

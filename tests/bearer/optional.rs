@@ -3,13 +3,10 @@
 use axum::Router;
 use axum::body::Body;
 use http::Request;
-use http::header::{AUTHORIZATION, CONTENT_TYPE};
-use tower_oauth::bearer::{FormTokenLayer, Refusal, TokenSource};
+use tower_oauth::bearer::{Refusal, TokenSource};
 
 use crate::support::api::{Answer, api, ask, good, layer, server};
 use crate::support::dpop::dpop_layer;
-
-const FORM: &str = "application/x-www-form-urlencoded";
 
 fn schemes(answer: &Answer) -> Vec<String> {
     let challenges = answer.challenges().into_iter();
@@ -206,67 +203,4 @@ async fn a_token_of_another_source_beside_an_unsupported_scheme_is_rejected() {
     for bad in ["authorization", "Cookie", "", "a b", "é"] {
         assert!(TokenSource::header(bad).is_err(), "{bad:?}");
     }
-}
-
-#[tokio::test]
-async fn a_form_with_a_malformed_token_is_not_anonymous() {
-    let server = server();
-    let token = good(&server).sign();
-    let handler = async |token: Option<tower_oauth::VerifiedToken>| match token {
-        Some(_) => "token",
-        None => "anonymous",
-    };
-    let app = Router::new()
-        .route("/", axum::routing::post(handler))
-        .layer(layer(&server).optional())
-        .layer(FormTokenLayer::new());
-    for (name, body, status, text) in [
-        (
-            "good",
-            format!("access_token={token}").into_bytes(),
-            200,
-            "token",
-        ),
-        ("none", b"a=1".to_vec(), 200, "anonymous"),
-        (
-            "none, not ASCII",
-            "a=é".as_bytes().to_vec(),
-            200,
-            "anonymous",
-        ),
-        ("empty", b"access_token=".to_vec(), 400, ""),
-        ("no value", b"access_token".to_vec(), 400, ""),
-        ("junk", b"access_token=junk".to_vec(), 401, ""),
-        (
-            "not ASCII",
-            format!("access_token={token}&a=é").into_bytes(),
-            400,
-            "",
-        ),
-        (
-            "not UTF-8",
-            [format!("access_token={token}&a=").as_bytes(), b"\xff"].concat(),
-            400,
-            "",
-        ),
-        (
-            "twice",
-            format!("access_token={token}&access_token={token}").into_bytes(),
-            400,
-            "",
-        ),
-    ] {
-        let request = Request::post("/").header(CONTENT_TYPE, FORM);
-        let answer = ask(&app, request.body(Body::from(body)).unwrap()).await;
-        assert_eq!(
-            (answer.status.as_u16(), &*answer.body),
-            (status, text),
-            "{name}"
-        );
-    }
-    let beside = Request::post("/")
-        .header(CONTENT_TYPE, FORM)
-        .header(AUTHORIZATION, "DPoP abc");
-    let body = Body::from(format!("access_token={token}"));
-    assert_eq!(ask(&app, beside.body(body).unwrap()).await.status, 400);
 }

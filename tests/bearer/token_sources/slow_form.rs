@@ -7,10 +7,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
+use axum::routing::any;
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_TYPE};
 use http::{Request, Version};
 use http_body::Frame;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::mpsc;
 use tower_oauth::bearer::FormTokenLayer;
 use tower_oauth::testing::ManualClock;
@@ -51,6 +55,16 @@ async fn answer(asked: tokio::task::JoinHandle<Answer>) -> Answer {
 fn asked(app: &Router, request: Request<Body>) -> tokio::task::JoinHandle<Answer> {
     let app = app.clone();
     tokio::spawn(async move { ask(&app, request).await })
+}
+
+/// Serves HTTP/1.1 on one end, and returns the other.
+fn http1(app: Router) -> DuplexStream {
+    let (near, far) = tokio::io::duplex(64 * 1024);
+    let serving = hyper::server::conn::http1::Builder::new()
+        .serve_connection(TokioIo::new(far), TowerToHyperService::new(app))
+        .with_upgrades();
+    tokio::spawn(serving);
+    near
 }
 
 #[tokio::test]
@@ -168,4 +182,25 @@ async fn a_slow_form_within_the_timeout_is_read() {
             "{bad:?}"
         );
     }
+}
+
+/// Otherwise the server would parse the rest of the body as a request.
+#[tokio::test]
+async fn a_connection_with_a_form_that_never_ends_is_closed() {
+    let server = server();
+    let clock = ManualClock::new(1_800_000_000);
+    let app = Router::new()
+        .fallback(any(async || "in"))
+        .layer(layer(&server))
+        .layer(FormTokenLayer::new().with_clock(clock.clone()));
+    let mut stream = http1(app);
+    let head = "POST / HTTP/1.1\r\nHost: h.test\r\nContent-Length: 1000\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\naccess_token=";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    settle().await;
+    clock.advance(Duration::from_secs(10));
+    let mut answer = String::new();
+    soon(stream.read_to_string(&mut answer)).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
 }

@@ -12,8 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tower_oauth::bearer::{StripTrailersLayer, StrippedBody};
 
 use super::*;
-
-use crate::support::api;
+use crate::support::api::soon;
 
 /// Prints every header field and every trailer field that the handler receives.
 async fn tell(request: Request<Body>) -> Response<Body> {
@@ -99,7 +98,7 @@ async fn trailers_of_http_1_are_forwarded_unless_they_are_stripped() {
         let address = serve(app(&server, trailers)).await;
         for name in names {
             let behind = format!("{name}: {FORGED}\r\nx-sum: 1\r\n");
-            let answer = api::soon(raw(address, &token, "", &behind)).await;
+            let answer = soon(raw(address, &token, "", &behind)).await;
             assert!(answer.starts_with("HTTP/1.1 200"), "{name} {answer}");
             assert!(answer.contains("x-auth-sub: alice") && answer.contains("body: b\"abc\""));
             let arrived = (answer.contains(FORGED), answer.contains("x-sum: 1"));
@@ -148,10 +147,10 @@ async fn request_trailers_of_http_2_are_stripped_and_response_trailers_are_not()
         let request = Request::post(format!("http://{address}/"))
             .header(AUTHORIZATION, format!("Bearer {token}"))
             .header(TE, "trailers");
-        let response = api::soon(client.send_request(request.body(body.boxed()).unwrap()));
+        let response = soon(client.send_request(request.body(body.boxed()).unwrap()));
         let response = response.await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        let body = api::soon(response.into_body().collect()).await.unwrap();
+        let body = soon(response.into_body().collect()).await.unwrap();
         let of_the_response = body.trailers().unwrap()["x-auth-sub"].clone();
         assert_eq!(of_the_response, "of the response");
         let told = String::from_utf8(body.to_bytes().into()).unwrap();
@@ -295,7 +294,7 @@ async fn no_header_field_of_a_caller_replaces_one_of_the_layers() {
         ("Connection: close, X-Auth-Sub\r\n", [200, 200]),
         ("Connection: x_auth_sub\r\n", [200, 200]),
     ] {
-        let answer = api::soon(raw(address, &token, lines, "")).await;
+        let answer = soon(raw(address, &token, lines, "")).await;
         let status: u16 = answer[9..12].parse().unwrap();
         assert!(statuses.contains(&status), "{lines:?} {answer}");
         assert!(!answer.contains(FORGED), "{lines:?} {answer}");
