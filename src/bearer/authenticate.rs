@@ -13,9 +13,7 @@ use crate::clock::Now;
 use crate::protocol::cache;
 use crate::protocol::credentials::{self, Credentials, InvalidCredentials, PresentedToken, Scheme};
 use crate::telemetry;
-use crate::token::{
-    CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifyError, VerifyErrorKind,
-};
+use crate::token::{CacheLookup, PendingReplayCheck, TokenInfo, VerifyError, VerifyErrorKind};
 use crate::verification::Verification;
 
 /// A request to forward, with the result of authentication in its extensions, and the changes to its response; or the
@@ -91,8 +89,7 @@ fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken
     if head.headers.contains_key("dpop") {
         return Err(Refusal::UnsupportedCredentials { found: LONE_PROOF });
     }
-    let bindings = &settings.bindings;
-    if !bindings.is_certificate_readable(&head.headers, &head.extensions) {
+    if settings.bindings.has_unreadable_certificate(None, head) {
         return Err(Refusal::InvalidRequest);
     }
     Ok(None)
@@ -161,19 +158,12 @@ fn check_request(
     now: &Now<'_>,
 ) -> Result<Option<PendingReplayCheck>, Refusal> {
     let bindings = &settings.bindings;
-    if bindings.has_unreadable_certificate(&token_info, &head.headers, &head.extensions) {
+    if bindings.has_unreadable_certificate(Some(&token_info), head) {
         return Err(Refusal::InvalidRequest);
     }
-    let parts = RequestParts {
-        presented: &presented,
-        method: &head.method,
-        uri: &head.uri,
-        headers: &head.headers,
-        extensions: &head.extensions,
-        now,
-    };
     let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
-    let replay = bindings.check(&token_info, &parts).map_err(invalid)?;
+    let replay = bindings.check(&token_info, &presented, head, now);
+    let replay = replay.map_err(invalid)?;
     AuthState::insert_token(
         &mut head.extensions,
         &settings.challenge,
