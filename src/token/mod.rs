@@ -24,6 +24,7 @@ mod verifier;
 
 pub use audience::Audience;
 pub(crate) use binding::Bindings;
+pub(crate) use cache::CacheLookup;
 pub use certificate_format::CertificateFormat;
 pub(crate) use dpop::PendingReplayCheck;
 pub use dpop::{Dpop, DpopNonceKey, ProofError};
@@ -37,5 +38,5 @@ pub use profile::TokenProfile;
 pub use scope_mapping::ScopeClaim;
 pub(crate) use token_info::{ConditionId, TokenInfo};
 pub use verified::VerifiedToken;
-pub(crate) use verifier::CacheLookup;
+
 pub use verifier::Verifier;
