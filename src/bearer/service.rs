@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::authenticate::{Authenticated, authenticate};
+use super::authenticate::{Authentication, Decision, authenticate};
 use super::settings::{ResponseHeaders, Settings};
 use crate::response_future::ResponseFuture;
-use crate::verification::{PendingVerification, Verification};
+use crate::verification::PendingVerification;
 
 /// The service created by [`BearerLayer`](super::BearerLayer).
 #[derive(Clone)]
@@ -42,18 +43,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let state = match authenticate(&self.settings, head) {
-            Verification::Ready(authenticated) => {
-                let is_rejected = authenticated.is_err();
-                let state = respond(&mut self.inner, body, authenticated);
+        let (mut head, body) = request.into_parts();
+        let state = match authenticate(&self.settings, &mut head) {
+            Authentication::Complete(decision) => {
+                let is_rejected = decision.is_err();
+                let state = respond(&mut self.inner, head, body, decision);
                 if is_rejected {
                     // Releases what `poll_ready` may have reserved, since the inner service is not called.
                     self.inner = self.inner.clone();
                 }
                 state
             }
-            Verification::Pending(authentication) => {
+            Authentication::Pending(authentication) => {
                 // Only the service that was polled ready may be called; the clone replaces it.
                 let next = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, next);
@@ -70,15 +71,16 @@ where
 /// Calls the inner service unless the request is rejected.
 fn respond<S, B, R>(
     service: &mut S,
+    head: Parts,
     body: B,
-    authenticated: Authenticated,
+    decision: Decision,
 ) -> State<S, B, S::Future, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Default,
 {
-    match authenticated {
-        Ok((head, headers)) => State::Responding {
+    match decision {
+        Ok(headers) => State::Responding {
             response: ResponseFuture::inner(service.call(Request::from_parts(head, body))),
             headers,
         },
@@ -107,7 +109,7 @@ pin_project! {
         // Waits for a key set, introspection, or the store that records DPoP proofs. Cached tokens skip this state and
         // its allocation.
         Authenticating {
-            authentication: PendingVerification<Authenticated>,
+            authentication: PendingVerification<(Parts, Decision)>,
             call: Option<(S, B)>,
         },
         Responding {
@@ -133,12 +135,12 @@ where
                     authentication,
                     call,
                 } => {
-                    let authenticated = ready!(authentication.as_mut().poll(cx));
+                    let (head, decision) = ready!(authentication.as_mut().poll(cx));
                     let Some((mut service, body)) = call.take() else {
                         // Not reached: the state changes with the result.
                         return Poll::Pending;
                     };
-                    respond(&mut service, body, authenticated)
+                    respond(&mut service, head, body, decision)
                 }
                 StateProjection::Responding { response, headers } => {
                     let mut response = ready!(response.poll(cx))?;
