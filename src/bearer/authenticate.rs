@@ -16,8 +16,8 @@ use crate::telemetry;
 use crate::token::{CacheLookup, PendingReplayCheck, TokenInfo, VerifyError, VerifyErrorKind};
 use crate::verification::{PendingVerification, Verification};
 
-/// What is done with a request: it is forwarded, with these changes to its response; or this response is sent.
-pub(super) type Decision = Result<ResponseHeaders, Box<Response<()>>>;
+/// What is done with a request: it is forwarded, with these changes to its response, if any; or this response is sent.
+pub(super) type Decision = Result<Option<ResponseHeaders>, Box<Response<()>>>;
 
 /// The authentication of a request. The head of an accepted request has the result in its extensions.
 pub(super) enum Authentication {
@@ -36,7 +36,8 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authen
             // Credentials of other schemes were not validated, so they must not reach the inner service either.
             settings.strip_credentials(&mut head.headers);
             telemetry::Request::Anonymous.count();
-            return Authentication::Complete(Ok(ResponseHeaders::of_anonymous(settings)));
+            let headers = ResponseHeaders::of_anonymous(settings);
+            return Authentication::Complete(Ok(Some(headers)));
         }
         Err(refusal) => {
             return Authentication::Complete(Err(reject(settings, head, refusal, None)));
@@ -83,7 +84,7 @@ fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken
     if let Some(reason) = settings.contradiction {
         return Err(Refusal::MissingLayer(reason));
     }
-    if settings.has_forbidden_trailer(&head.headers) {
+    if settings.removes_fields() && settings.has_forbidden_trailer(&head.headers) {
         return Err(Refusal::ForbiddenTrailer);
     }
     match read_credentials(settings, head) {
@@ -137,7 +138,9 @@ fn accept(
     now: &Now<'_>,
 ) -> Authentication {
     let scheme = Some(presented.scheme);
-    let mut headers = ResponseHeaders::of_token(settings, presented.is_elsewhere());
+    let is_elsewhere = presented.is_elsewhere();
+    let is_changed = settings.private || is_elsewhere;
+    let mut headers = is_changed.then(|| ResponseHeaders::of_token(settings, is_elsewhere));
     let checked = token_info
         .map_err(Refusal::Token)
         .and_then(|token_info| check_request(settings, head, presented, token_info, now));
@@ -155,7 +158,7 @@ fn accept(
                     return (head, Err(response));
                 }
                 telemetry::Request::Accepted.count();
-                headers.nonce = replay.into_nonce();
+                headers.get_or_insert_default().nonce = replay.into_nonce();
                 (head, Ok(headers))
             }))
         }
@@ -174,12 +177,15 @@ fn check_request(
     now: &Now<'_>,
 ) -> Result<Option<PendingReplayCheck>, Refusal> {
     let bindings = &settings.bindings;
-    if bindings.has_unreadable_certificate(Some(&token_info), head) {
-        return Err(Refusal::InvalidRequest);
-    }
     let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
-    let replay = bindings.check(&token_info, &presented, head, now);
-    let replay = replay.map_err(invalid)?;
+    let mut replay = None;
+    if bindings.concern(&token_info) {
+        if bindings.has_unreadable_certificate(Some(&token_info), head) {
+            return Err(Refusal::InvalidRequest);
+        }
+        let checked = bindings.check(&token_info, &presented, head, now);
+        replay = checked.map_err(invalid)?;
+    }
     AuthState::insert_token(
         &mut head.extensions,
         &settings.challenge,
@@ -189,7 +195,9 @@ fn check_request(
         now.unix_seconds(&settings.clock),
     )
     .map_err(invalid)?;
-    settings.strip_credentials(&mut head.headers);
+    if settings.removes_fields() {
+        settings.strip_credentials(&mut head.headers);
+    }
     Ok(replay)
 }
 

@@ -13,7 +13,6 @@ use tower_service::Service;
 
 use super::authenticate::{Authentication, Decision, authenticate};
 use super::settings::{ResponseHeaders, Settings};
-use crate::response_future::ResponseFuture;
 use crate::verification::PendingVerification;
 
 /// The service created by [`BearerLayer`](super::BearerLayer).
@@ -80,13 +79,12 @@ where
     R: Default,
 {
     match decision {
-        Ok(headers) => State::Responding {
-            response: ResponseFuture::inner(service.call(Request::from_parts(head, body))),
+        Ok(headers) => State::Forwarded {
+            response: service.call(Request::from_parts(head, body)),
             headers,
         },
-        Err(response) => State::Responding {
-            response: ResponseFuture::own(response.map(|()| R::default())),
-            headers: ResponseHeaders::default(),
+        Err(response) => State::Rejected {
+            response: Some(response.map(|()| R::default())),
         },
     }
 }
@@ -112,10 +110,13 @@ pin_project! {
             authentication: PendingVerification<(Parts, Decision)>,
             call: Option<(S, B)>,
         },
-        Responding {
+        Forwarded {
             #[pin]
-            response: ResponseFuture<F, R>,
-            headers: ResponseHeaders,
+            response: F,
+            headers: Option<ResponseHeaders>,
+        },
+        Rejected {
+            response: Option<Response<R>>,
         },
     }
 }
@@ -142,10 +143,18 @@ where
                     };
                     respond(&mut service, head, body, decision)
                 }
-                StateProjection::Responding { response, headers } => {
+                StateProjection::Forwarded { response, headers } => {
                     let mut response = ready!(response.poll(cx))?;
-                    headers.apply(response.headers_mut());
+                    if let Some(headers) = headers {
+                        headers.apply(response.headers_mut());
+                    }
                     return Poll::Ready(Ok(response));
+                }
+                StateProjection::Rejected { response } => {
+                    // A future that is polled after completion may stay pending.
+                    return response
+                        .take()
+                        .map_or(Poll::Pending, |own| Poll::Ready(Ok(own)));
                 }
             };
             state.set(next);

@@ -25,6 +25,11 @@ impl Bindings {
         self.dpop.is_some()
     }
 
+    /// Returns whether a request with this token needs any check: the layer accepts proofs, or the token requires one.
+    pub(crate) fn concern(&self, token_info: &TokenInfo) -> bool {
+        self.dpop.is_some() || self.mtls.is_some() || token_info.confirmation.is_some()
+    }
+
     /// Checks the proof of possession (RFC 9449 §7.2, RFC 8705 §3). A token that is bound to both a key and a
     /// certificate requires both proofs. Returns the replay check if one is pending.
     pub(crate) fn check(
