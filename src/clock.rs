@@ -184,10 +184,44 @@ pub(crate) async fn within<T>(
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+
+    /// A clock that only advances explicitly. Its timers never elapse.
+    #[derive(Clone, Debug)]
+    pub(crate) struct StillClock {
+        start: i64,
+        elapsed: Arc<AtomicU64>,
+    }
+
+    impl StillClock {
+        pub(crate) fn new(start: i64) -> Self {
+            Self {
+                start,
+                elapsed: Arc::default(),
+            }
+        }
+
+        pub(crate) fn advance(&self, seconds: u64) {
+            self.elapsed.fetch_add(seconds, Ordering::Relaxed);
+        }
+    }
+
+    impl Clock for StillClock {
+        fn now(&self) -> SystemTime {
+            system_time(self.start) + Duration::from_secs(self.elapsed.load(Ordering::Relaxed))
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_secs(self.elapsed.load(Ordering::Relaxed) + 1000)
+        }
+
+        fn sleep(&self, _: Duration) -> Sleep {
+            Box::pin(std::future::pending())
+        }
+    }
 
     #[derive(Debug)]
     struct CountingClock(AtomicU64);

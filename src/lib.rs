@@ -123,11 +123,9 @@ compile_error!(
 );
 
 pub mod bearer;
-#[allow(dead_code)]
 pub mod clock;
 mod config_error;
 mod crypto;
-#[allow(dead_code)]
 mod expiring_map;
 pub mod extract;
 mod flow;
@@ -147,10 +145,8 @@ mod record;
 pub mod relay;
 mod response_future;
 pub mod session;
-#[allow(dead_code)]
 mod single_flight;
 pub mod store;
-#[allow(unused_imports)]
 mod sync;
 mod telemetry;
 #[cfg(feature = "testing")]

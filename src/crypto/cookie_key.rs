@@ -3,11 +3,11 @@
 use std::fmt;
 use std::path::Path;
 
+use chacha20poly1305::{KeyInit as _, XChaCha20Poly1305};
 use zeroize::Zeroizing;
 
 use super::digest::sha256;
 use super::key_text;
-use super::seal::SealingKey;
 use crate::config_error::ConfigError;
 
 /// The key that encrypts and authenticates the cookies of a [`LoginLayer`](crate::LoginLayer), and previous keys that
@@ -183,7 +183,24 @@ impl fmt::Debug for CookieKey {
     }
 }
 
+/// One key of a key ring, with the id that identifies it in sealed texts.
+#[derive(Clone)]
+pub(crate) struct SealingKey {
+    pub(super) id: [u8; 4],
+    pub(super) cipher: XChaCha20Poly1305,
+    /// The key material from which the key of each session secret is derived.
+    pub(super) root: Zeroizing<[u8; 32]>,
+}
+
 impl SealingKey {
+    pub(super) fn new(id: [u8; 4], key: &[u8; 32], root: Zeroizing<[u8; 32]>) -> Self {
+        Self {
+            id,
+            cipher: XChaCha20Poly1305::new(key.into()),
+            root,
+        }
+    }
+
     /// Derives key and id from the material by digests with different prefixes, so that the public id reveals nothing
     /// about the key.
     fn derive(material: &[u8]) -> Self {

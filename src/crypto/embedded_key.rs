@@ -3,7 +3,8 @@
 //! Such a key proves only that the sender has its private key. It is used for proofs of possession, never to verify a
 //! token.
 
-use super::jwk::{KeyMaterial, check_public, check_purpose, read_material};
+use super::jwk::{check_public, check_purpose};
+use super::key_material::{KeyMaterial, read_material};
 use super::{Algorithm, PublicKey, base64url, digest};
 use crate::protocol::json::Object;
 

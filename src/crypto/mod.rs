@@ -12,6 +12,7 @@ mod embedded_key;
 mod hmac;
 mod jwk;
 mod jws;
+mod key_material;
 pub(crate) mod key_text;
 mod pem;
 mod private_key;

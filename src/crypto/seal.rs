@@ -10,19 +10,11 @@ use chacha20poly1305::aead::AeadInOut as _;
 use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
 use zeroize::{Zeroize as _, Zeroizing};
 
+use super::base64url;
 use super::binding::{self, Binding};
+use super::cookie_key::{CookieKey, SealingKey};
 use super::digest::sha256;
-use super::{CookieKey, base64url};
 use crate::random::{Random, RandomError};
-
-/// One key of a key ring, with the id that identifies it in sealed texts.
-#[derive(Clone)]
-pub(crate) struct SealingKey {
-    id: [u8; 4],
-    cipher: XChaCha20Poly1305,
-    /// The key material from which the key of each session secret is derived.
-    root: Zeroizing<[u8; 32]>,
-}
 
 /// The purpose of a sealed text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,14 +133,6 @@ impl CookieKey {
 }
 
 impl SealingKey {
-    pub(super) fn new(id: [u8; 4], key: &[u8; 32], root: Zeroizing<[u8; 32]>) -> Self {
-        Self {
-            id,
-            cipher: XChaCha20Poly1305::new(key.into()),
-            root,
-        }
-    }
-
     /// Returns the cipher for a context: that of the key, or one that is derived from key and session secret.
     fn cipher(&self, context: SealContext<'_>) -> Cow<'_, XChaCha20Poly1305> {
         let Some(session_secret) = context.session_secret else {

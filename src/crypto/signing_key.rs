@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::backend::Signer;
-use super::jwk::{KeyMaterial, read_material, read_rsa};
+use super::key_material::{KeyMaterial, read_material, read_rsa};
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind, PublicKey, base64url};
 use crate::ConfigError;
@@ -147,9 +147,14 @@ impl SigningKey {
         if let Some(key_id) = &self.key_id {
             header["kid"] = key_id.as_str().into();
         }
-        let mut token = base64url::encode(header.to_string().as_bytes());
+        self.sign_text(&header.to_string(), &claims.to_string())
+    }
+
+    /// Does the same as [`sign`](Self::sign), with any header.
+    pub(crate) fn sign_text(&self, header: &str, payload: &str) -> Option<String> {
+        let mut token = base64url::encode(header.as_bytes());
         token.push('.');
-        token.push_str(&base64url::encode(claims.to_string().as_bytes()));
+        token.push_str(&base64url::encode(payload.as_bytes()));
         let signature = self.signer.sign(self.algorithm, token.as_bytes())?;
         token.push('.');
         token.push_str(&base64url::encode(&signature));

@@ -25,7 +25,6 @@ mod revoke;
 mod settings;
 mod start;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 pub(crate) mod tests;
 mod token_endpoint;
 mod transaction;

@@ -45,14 +45,16 @@ pub(crate) enum RefreshFailure {
 }
 
 impl RefreshFailure {
+    /// Returns the name of the class, and the error.
     #[cfg(test)]
-    pub(crate) fn error(&self) -> &FlowError {
-        let (Self::Refused(error)
-        | Self::OtherSubject(error)
-        | Self::Misconfigured(error)
-        | Self::Unavailable(error)
-        | Self::Unclear(error)) = self;
-        error
+    pub(super) fn parts(&self) -> (&'static str, &FlowError) {
+        match self {
+            Self::Refused(error) => ("refused", error),
+            Self::OtherSubject(error) => ("other subject", error),
+            Self::Misconfigured(error) => ("misconfigured", error),
+            Self::Unavailable(error) => ("unavailable", error),
+            Self::Unclear(error) => ("unclear", error),
+        }
     }
 
     /// Classifies a response without tokens.
@@ -117,22 +119,8 @@ impl Flow {
                 return Err(RefreshFailure::Unclear(error.into()));
             }
         };
-        let tokens = self.read(&response)?;
+        let tokens = read(&response)?;
         self.check(record, tokens).await
-    }
-
-    fn read(&self, response: &Response<Bytes>) -> Result<TokenResponse, RefreshFailure> {
-        let tokens = TokenResponse::parse(response.status().as_u16(), response.body());
-        let retry_after = retry_after(response.headers());
-        tokens.map_err(|error| match RefreshFailure::of(error) {
-            RefreshFailure::Unavailable(error) => {
-                RefreshFailure::Unavailable(error.with_retry_after(retry_after))
-            }
-            RefreshFailure::Unclear(error) => {
-                RefreshFailure::Unclear(error.with_retry_after(retry_after))
-            }
-            failure => failure,
-        })
     }
 
     async fn check(
@@ -174,6 +162,20 @@ impl Flow {
     }
 }
 
+fn read(response: &Response<Bytes>) -> Result<TokenResponse, RefreshFailure> {
+    let tokens = TokenResponse::parse(response.status().as_u16(), response.body());
+    let retry_after = retry_after(response.headers());
+    tokens.map_err(|error| match RefreshFailure::of(error) {
+        RefreshFailure::Unavailable(error) => {
+            RefreshFailure::Unavailable(error.with_retry_after(retry_after))
+        }
+        RefreshFailure::Unclear(error) => {
+            RefreshFailure::Unclear(error.with_retry_after(retry_after))
+        }
+        failure => failure,
+    })
+}
+
 impl Refreshed {
     /// Returns the record with the new tokens.
     ///
@@ -198,5 +200,100 @@ impl Refreshed {
             tokens.refresh_token = Some(rotated.clone());
         }
         record.with_tokens(tokens, generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn classify(status: u16, body: &str) -> (&'static str, &'static str) {
+        let response = Response::builder().status(status);
+        let response = response.body(Bytes::from(body.to_owned())).unwrap();
+        let failure = read(&response).unwrap_err();
+        let (name, error) = failure.parts();
+        (name, error.code())
+    }
+
+    #[test]
+    fn failures_are_classified_by_the_state_of_the_refresh_token() {
+        for (expected, responses) in [
+            (
+                ("refused", "refresh_refused"),
+                &[
+                    (400, r#"{"error":"invalid_grant"}"#),
+                    // Keycloak, an expired JWT.
+                    (400, r#"{"error":"JwtToken"}"#),
+                    // GitHub.
+                    (200, r#"{"error":"bad_refresh_token"}"#),
+                    // Entra, a policy.
+                    (400, r#"{"error":"interaction_required"}"#),
+                    (400, r#"{"error":"login_required"}"#),
+                    (400, r#"{"error":"consent_required"}"#),
+                ][..],
+            ),
+            (
+                ("misconfigured", "client_refused"),
+                &[
+                    (401, r#"{"error":"invalid_client"}"#),
+                    (400, r#"{"error":"unauthorized_client"}"#),
+                    (400, r#"{"error":"unsupported_grant_type"}"#),
+                    (400, r#"{"error":"invalid_scope"}"#),
+                ],
+            ),
+            (
+                ("misconfigured", "token_endpoint_error"),
+                &[
+                    (400, r#"{"error":"invalid_request"}"#),
+                    (400, r#"{"error":"access_denied"}"#),
+                    (400, r#"{"error":"invalid_grants"}"#),
+                    (400, r#"{"error":"use_dpop_nonce"}"#),
+                    (400, r#"{"error":{"a":"invalid_grant"}}"#),
+                ],
+            ),
+            (
+                ("misconfigured", "token_endpoint_status"),
+                &[(400, "<html>"), (401, ""), (302, "")],
+            ),
+            (
+                ("unavailable", "token_endpoint_unavailable"),
+                &[(429, ""), (503, "<html>")],
+            ),
+            (
+                ("unavailable", "token_endpoint_busy"),
+                &[(503, r#"{"error":"temporarily_unavailable"}"#)],
+            ),
+            (
+                ("unclear", "token_endpoint_error"),
+                &[(500, r#"{"error":"server_error"}"#)],
+            ),
+            (
+                ("unclear", "token_endpoint_unavailable"),
+                &[(500, ""), (502, "<html>")],
+            ),
+            (
+                ("unclear", "token_endpoint_status"),
+                &[
+                    (408, ""),
+                    (201, r#"{"access_token":"a","token_type":"Bearer"}"#),
+                ],
+            ),
+            (
+                ("unclear", "token_response_malformed"),
+                &[(200, "<html>"), (200, "")],
+            ),
+            (
+                ("unclear", "token_type"),
+                &[(200, r#"{"access_token":"a","token_type":"DPoP"}"#)],
+            ),
+            (
+                ("unclear", "token_response_member"),
+                &[(200, r#"{"access_token":"","token_type":"Bearer"}"#)],
+            ),
+        ] {
+            for (status, body) in responses {
+                assert_eq!(classify(*status, body), expected, "{status} {body}");
+            }
+        }
     }
 }

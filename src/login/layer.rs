@@ -7,14 +7,12 @@ use std::time::Duration;
 use http::Extensions;
 use tower_layer::Layer;
 
-use super::context::LoginContext;
+use super::context::{LoginContext, RequiredLayer};
 use super::cookies::{Cookies, SameSite};
 use super::csrf::{Csrf, X_CSRF};
-use super::paths::RoutePaths;
 use super::redemptions::RedemptionCache;
-use super::required::RequiredLayer;
 use super::service::Login;
-use super::settings::Settings;
+use super::settings::{RoutePaths, Settings};
 use crate::config_error::ConfigError;
 use crate::crypto::CookieKey;
 use crate::flow::{Flow, FlowError};

@@ -265,4 +265,12 @@ pub(crate) mod tests {
             assert!(!refreshed.is_ahead_of(&merged) && !changed.is_ahead_of(&merged));
         }
     }
+
+    #[test]
+    fn the_debug_output_has_no_tokens() {
+        let record = record_of("alice", 1_000_000);
+        let shown = format!("{record:?}");
+        assert!(shown.contains("alice") && !shown.contains("openid") && !shown.contains("a.b.c"));
+        assert!(record.without_id_token().tokens().id_token.is_none());
+    }
 }

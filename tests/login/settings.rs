@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use tower_oauth::LoginLayer;
-use tower_oauth::login::{Csrf, SameSite};
+use tower_oauth::login::{Csrf, FlowErrorKind, SameSite};
 use tower_oauth::session::{LoginDecision, RefreshDecision};
 use tower_oauth::store::MemoryStore;
 
@@ -35,6 +35,9 @@ const SETTINGS: &[Setting] = &[
     }),
     ("store", |login| {
         login.with_session_store(MemoryStore::new())
+    }),
+    ("maximum", |login| {
+        login.with_max_sessions_per_user(3).unwrap()
     }),
     ("site data", LoginLayer::with_clear_site_data),
     ("token lifetime", |login| {
@@ -132,6 +135,20 @@ async fn settings_apply_in_any_order() {
         let names: Vec<_> = order.iter().map(|n| SETTINGS[*n].0).collect();
         assert_eq!(behavior(&order).await, expected, "{names:?}");
     }
+}
+
+/// Without a store, sessions cannot be counted.
+#[tokio::test]
+async fn a_limit_of_sessions_without_a_store_rejects_logins() {
+    let server = server();
+    let login = login(&server).with_max_sessions_per_user(2).unwrap();
+    let login = login.with_cookie_name("own").unwrap();
+    let error = login.ready().await.unwrap_err();
+    assert_eq!(error.kind(), FlowErrorKind::Configuration);
+    assert_eq!(
+        send(&app(&login), Ask::page("/auth/login")).await.status,
+        500
+    );
 }
 
 /// A clone has settings of its own, and so has its handle.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The level of each module of `src/`; a file imports only from lower levels and from its own module.
-const LEVELS: &[(&str, u8)] = &[
+pub(crate) const LEVELS: &[(&str, u8)] = &[
     ("sync", 0),
     ("clock", 0),
     ("random", 0),
@@ -54,11 +54,11 @@ const ROOT_NAMES: &[(&str, &str)] = &[
     ("LoginLayer", "login"),
 ];
 
-fn root() -> PathBuf {
+pub(crate) fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn files_under(folder: &Path, extension: &str) -> Vec<PathBuf> {
+pub(crate) fn files_under(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -72,7 +72,7 @@ fn files_under(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-fn module_of(name: &str) -> Option<&str> {
+pub(crate) fn module_of(name: &str) -> Option<&str> {
     let home = ROOT_NAMES
         .iter()
         .find(|(root, _)| *root == name)
@@ -131,7 +131,7 @@ fn imported_names(code: &str) -> Vec<String> {
 }
 
 /// Code without comments, and without the tests at its end.
-fn code_of(text: &str) -> String {
+pub(crate) fn code_of(text: &str) -> String {
     let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
     code.lines()
         .filter(|line| !line.trim_start().starts_with("//"))

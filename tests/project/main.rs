@@ -13,6 +13,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod circles;
 mod configuration;
 mod golden;
 mod house;

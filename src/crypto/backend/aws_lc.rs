@@ -12,7 +12,7 @@ use aws_lc_rs::signature::{
     RSA_PSS_SHA384, RSA_PSS_SHA512, RsaEncoding, RsaPublicKeyComponents,
 };
 
-use super::jwk::KeyMaterial;
+use super::key_material::KeyMaterial;
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind};
 

@@ -7,7 +7,7 @@ use jsonwebtoken::crypto::rust_crypto::DEFAULT_PROVIDER;
 use jsonwebtoken::jwk::EllipticCurve;
 use jsonwebtoken::{DecodingKey, EncodingKey};
 
-use super::jwk::KeyMaterial;
+use super::key_material::KeyMaterial;
 use super::private_key::PrivateMaterial;
 use super::{Algorithm, KeyKind, base64url};
 

@@ -1,9 +1,11 @@
-//! Tests of the flow against a scripted authorization server.
+//! Tests of the flow against a scripted authorization server, by step.
 
+mod callback;
 mod complete;
-mod id_token;
+mod logout;
+mod redeem;
 mod refresh;
 mod revoke;
-mod signed_in;
 mod start;
 pub(crate) mod support;
+mod userinfo;

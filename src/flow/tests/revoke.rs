@@ -1,29 +1,26 @@
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::support::{ISSUER, Login, Server, sign_in};
+use super::support::{ISSUER, Server, sign_in, sign_in_with};
 use crate::issuer::Client;
-use crate::protocol::form;
 
 fn server() -> Server {
     let server = Server::new();
-    server.set_metadata("revocation_endpoint", json!(format!("{ISSUER}/revoke")));
+    server.set_metadata(&json!({ "revocation_endpoint": format!("{ISSUER}/revoke") }));
     server
 }
 
 /// Returns hint and token of each request so far.
 fn revoked(server: &Server) -> Vec<(String, String)> {
-    let read = |body: &[u8]| {
-        let pairs = form::parse(std::str::from_utf8(body).unwrap()).unwrap();
-        let one = |name: &str| {
-            let mut values = pairs.iter().filter(|(other, _)| other == name);
-            let value = values.next().unwrap().1.clone();
-            assert!(values.next().is_none());
-            value
-        };
-        (one("token_type_hint"), one("token"))
+    let forms = server.forms("/revoke").into_iter();
+    let one = |form: &[(String, String)], name: &str| {
+        let mut values = form.iter().filter(|(other, _)| other == name);
+        let value = values.next().unwrap().1.clone();
+        assert!(values.next().is_none());
+        value
     };
-    let requests = server.requests("/revoke");
-    requests.iter().map(|one| read(one.body())).collect()
+    forms
+        .map(|form| (one(&form, "token_type_hint"), one(&form, "token")))
+        .collect()
 }
 
 fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
@@ -97,15 +94,10 @@ async fn a_failed_revocation_is_not_retried() {
 #[tokio::test]
 async fn no_request_is_sent_without_an_endpoint_and_one_without_a_refresh_token() {
     let server = server();
-    let login = Login::start(&server).await;
-    login.grant_claims(&login.claims());
-    let response = server.token_response().replace("refresh_token", "other");
-    server.answer_token_request(200, &response);
-    let flow = login.flow.clone();
-    flow.revoke(&login.call_back().await.unwrap()).await;
+    let (flow, record) = sign_in_with(&server, &json!({ "refresh_token": null })).await;
+    flow.revoke(&record).await;
     assert_eq!(revoked(&server), pairs(&BOTH[1..]));
     let server = Server::new();
-    server.set_metadata("revocation_endpoint", Value::Null);
     let (flow, record) = sign_in(&server).await;
     let before = server.count();
     flow.revoke(&record).await;

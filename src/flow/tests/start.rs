@@ -5,25 +5,25 @@ use url::Url;
 
 use super::support::{ISSUER, Login, REDIRECT_URI, Server, code_of};
 use crate::crypto::{base64url, digest};
-use crate::flow::{FlowErrorKind, StartRequest};
+use crate::flow::{Flow, FlowErrorKind, StartRequest};
 
-fn query_of(location: &str) -> HashMap<String, String> {
-    Url::parse(location)
-        .unwrap()
-        .query_pairs()
-        .into_owned()
-        .collect()
+async fn query_of(flow: &Flow, request: StartRequest) -> HashMap<String, String> {
+    let started = flow.start(request).await.unwrap();
+    query(&started.location)
 }
 
+fn query(location: &str) -> HashMap<String, String> {
+    let url = Url::parse(location).unwrap();
+    url.query_pairs().into_owned().collect()
+}
+
+/// RFC 6749 §4.1.1, RFC 7636 §4.3, OpenID Connect Core §3.1.2.1.
 #[tokio::test]
 async fn the_authorization_url_has_all_parameters_of_the_flow() {
     let started = Login::start(&Server::new()).await.started;
-    assert!(
-        started
-            .location
-            .starts_with(&format!("{ISSUER}/authorize?"))
-    );
-    let query = query_of(&started.location);
+    let location = &started.location;
+    assert!(location.starts_with(&format!("{ISSUER}/authorize?")));
+    let query = query(location);
     let transaction = &started.transaction;
     let challenge = digest::sha256(transaction.verifier.expose().as_bytes());
     for (name, value) in [
@@ -39,7 +39,7 @@ async fn the_authorization_url_has_all_parameters_of_the_flow() {
         assert_eq!(query[name], value, "{name}");
     }
     assert_eq!(query.len(), 8);
-    assert!(!started.location.contains(transaction.verifier.expose()));
+    assert!(!location.contains(transaction.verifier.expose()));
 }
 
 #[tokio::test]
@@ -47,19 +47,12 @@ async fn each_login_has_a_new_state_nonce_and_verifier() {
     let server = Server::new();
     let secrets_of = |login: &Login| {
         let it = &login.started.transaction;
-        [
-            it.state.expose().to_owned(),
-            it.nonce.expose().into(),
-            it.verifier.expose().into(),
-        ]
+        [it.state.expose(), it.nonce.expose(), it.verifier.expose()].map(str::to_owned)
     };
     let (one, two) = (Login::start(&server).await, Login::start(&server).await);
     let mut secrets = [secrets_of(&one), secrets_of(&two)].concat();
-    assert!(
-        secrets
-            .iter()
-            .all(|secret| base64url::decode(secret).unwrap().len() == 32)
-    );
+    let length = |secret: &String| base64url::decode(secret).unwrap().len();
+    assert!(secrets.iter().all(|secret| length(secret) == 32));
     secrets.sort();
     secrets.dedup();
     assert_eq!(secrets.len(), 6);
@@ -77,8 +70,8 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
         max_age: Some(0),
         replaces: None,
     };
-    let started = Login::start_with(&Server::new(), request).await.started;
-    let query = query_of(&started.location);
+    let started = Server::new().flow().start(request).await.unwrap();
+    let query = query(&started.location);
     for (name, value) in [
         ("login_hint", "alice@example.com"),
         ("prompt", "none"),
@@ -97,19 +90,16 @@ async fn parameters_of_the_request_are_sent_and_kept_in_the_transaction() {
 
 #[tokio::test]
 async fn parameters_of_the_request_take_precedence_over_those_of_the_application() {
-    let flow = Server::new()
-        .flow()
-        .with_scopes("openid profile")
+    let flow = Server::new().flow().with_scopes("openid profile").unwrap();
+    let flow = flow.with_authorization_parameter("audience", "https://api.example.com");
+    let flow = flow
         .unwrap()
-        .with_authorization_parameter("audience", "https://api.example.com")
-        .unwrap()
-        .with_authorization_parameter("ui_locales", "en")
-        .unwrap();
+        .with_authorization_parameter("ui_locales", "en");
     let request = StartRequest {
         ui_locales: Some("de".into()),
         ..Default::default()
     };
-    let query = query_of(&flow.start(request).await.unwrap().location);
+    let query = query_of(&flow.unwrap(), request).await;
     assert_eq!(query["audience"], "https://api.example.com");
     assert_eq!(query["ui_locales"], "de");
     assert_eq!(query["scope"], "openid profile");
@@ -136,78 +126,55 @@ async fn the_configured_prompt_is_combined_with_that_of_the_login() {
             prompt: requested.map(str::to_owned),
             ..Default::default()
         };
-        let started = flow("consent").unwrap().start(request).await.unwrap();
-        let prompt = &query_of(&started.location)["prompt"];
-        assert_eq!(prompt, expected, "{requested:?}");
+        let query = query_of(&flow("consent").unwrap(), request).await;
+        assert_eq!(query["prompt"], expected, "{requested:?}");
     }
 }
 
 #[tokio::test]
 async fn requests_with_invalid_parameters_are_rejected() {
     let flow = Server::new().flow();
-    for (request, code) in [
-        (
-            StartRequest {
-                prompt: Some("shout".into()),
-                ..Default::default()
-            },
-            "prompt_unsupported",
-        ),
-        (
-            StartRequest {
-                prompt: Some("none login".into()),
-                ..Default::default()
-            },
-            "prompt_unsupported",
-        ),
-        (
-            StartRequest {
-                login_hint: Some("a\r\nb".into()),
-                ..Default::default()
-            },
-            "parameter_malformed",
-        ),
-        (
-            StartRequest {
-                login_hint: Some("a".repeat(513)),
-                ..Default::default()
-            },
-            "parameter_malformed",
-        ),
-        (
-            StartRequest {
-                acr_values: Some(String::new()),
-                ..Default::default()
-            },
-            "parameter_malformed",
-        ),
+    let request = |name: &str, value: &str| {
+        let mut request = StartRequest::default();
+        let parameter = match name {
+            "prompt" => &mut request.prompt,
+            "login_hint" => &mut request.login_hint,
+            "ui_locales" => &mut request.ui_locales,
+            _ => &mut request.acr_values,
+        };
+        *parameter = Some(value.to_owned());
+        request
+    };
+    for (name, value, code) in [
+        ("prompt", "shout", "prompt_unsupported"),
+        ("prompt", "none login", "prompt_unsupported"),
+        ("login_hint", "a\r\nb", "parameter_malformed"),
+        ("login_hint", &"a".repeat(513), "parameter_malformed"),
+        ("ui_locales", "", "parameter_malformed"),
+        ("acr_values", "", "parameter_malformed"),
     ] {
-        let error = flow.start(request.clone()).await.unwrap_err();
-        assert_eq!(
-            (error.code(), error.kind()),
-            (code, FlowErrorKind::Request),
-            "{request:?}"
-        );
+        let error = flow.start(request(name, value)).await.unwrap_err();
+        let expected = (code, FlowErrorKind::Request);
+        assert_eq!((error.code(), error.kind()), expected, "{name} {value:.9}");
     }
 }
 
+/// RFC 9700 §2.1.1.
 #[tokio::test]
 async fn a_login_fails_if_the_server_does_not_support_s256() {
     for (methods, code) in [
         (json!(["S256"]), "ok"),
         (json!(["plain", "S256"]), "ok"),
+        (json!(null), "ok"),
         (json!(["plain"]), "pkce_unsupported"),
         (json!([]), "pkce_unsupported"),
         (json!(["s256"]), "pkce_unsupported"),
     ] {
         let server = Server::new();
-        server.set_metadata("code_challenge_methods_supported", methods.clone());
+        server.set_metadata(&json!({ "code_challenge_methods_supported": methods }));
         let flow = server.flow();
-        assert_eq!(
-            code_of(flow.start(StartRequest::default()).await),
-            code,
-            "{methods}"
-        );
+        let started = flow.start(StartRequest::default()).await;
+        assert_eq!(code_of(started), code, "{methods}");
         assert_eq!(code_of(flow.ready().await), code, "{methods}");
         assert!(server.authorization_server().ready().await.is_ok());
     }
@@ -216,12 +183,9 @@ async fn a_login_fails_if_the_server_does_not_support_s256() {
 #[tokio::test]
 async fn a_login_fails_without_metadata_or_without_an_endpoint() {
     let server = Server::new();
-    server.set_metadata("issuer", json!("https://other.example.com"));
-    let error = server
-        .flow()
-        .start(StartRequest::default())
-        .await
-        .unwrap_err();
+    server.set_metadata(&json!({ "issuer": "https://other.example.com" }));
+    let started = server.flow().start(StartRequest::default()).await;
+    let error = started.unwrap_err();
     assert_eq!(error.kind(), FlowErrorKind::Unavailable);
     assert!(error.retry_after().is_some());
 
@@ -230,11 +194,9 @@ async fn a_login_fails_without_metadata_or_without_an_endpoint() {
         ("token_endpoint", "no_token_endpoint"),
     ] {
         let server = Server::new();
-        server.set_metadata(name, json!(null));
+        server.set_metadata(&json!({ name: null }));
         let error = server.flow().ready().await.unwrap_err();
-        assert_eq!(
-            (error.code(), error.kind()),
-            (code, FlowErrorKind::Configuration)
-        );
+        let expected = (code, FlowErrorKind::Configuration);
+        assert_eq!((error.code(), error.kind()), expected);
     }
 }

@@ -3,57 +3,30 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use bytes::Bytes;
 use http::{Request, Response};
 use serde_json::{Value, json};
 use tower_service::Service;
 
-use crate::clock::{Clock, Sleep};
-use crate::crypto::base64url;
+use crate::clock::tests::StillClock;
 use crate::flow::start::StartedLogin;
 use crate::flow::{Flow, FlowError, StartRequest};
 use crate::issuer::{AuthorizationServer, Client};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::protocol::form;
 use crate::record::SessionRecord;
+use crate::sync::Mutex;
+pub(crate) use crate::token::id_token::tests::{ISSUER, NOW};
+use crate::token::id_token::tests::{change, sign, signing_key};
 
-pub(crate) const ISSUER: &str = "https://id.example.com";
 pub(crate) const REDIRECT_URI: &str = "https://shop.example.com/auth/callback";
-pub(crate) const NOW: i64 = 1_800_000_000;
-
-/// A clock that only advances explicitly. Its timers never elapse.
-#[derive(Clone, Debug)]
-pub(crate) struct StillClock(Arc<Mutex<i64>>);
-
-impl StillClock {
-    pub(crate) fn advance(&self, seconds: i64) {
-        *self.0.lock().unwrap() += seconds;
-    }
-}
-
-impl Clock for StillClock {
-    fn now(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(u64::try_from(*self.0.lock().unwrap()).unwrap())
-    }
-
-    fn monotonic(&self) -> Duration {
-        Duration::from_secs(u64::try_from(*self.0.lock().unwrap() - NOW + 1000).unwrap())
-    }
-
-    fn sleep(&self, _: Duration) -> Sleep {
-        Box::pin(std::future::pending())
-    }
-}
 
 #[derive(Clone)]
 pub(crate) struct Server {
     pub(crate) clock: StillClock,
-    key: Arc<Ed25519KeyPair>,
     state: Arc<Mutex<State>>,
 }
 
@@ -78,8 +51,7 @@ impl Server {
             "code_challenge_methods_supported": ["S256"],
         });
         Self {
-            clock: StillClock(Arc::new(Mutex::new(NOW))),
-            key: Arc::new(Ed25519KeyPair::generate().unwrap()),
+            clock: StillClock::new(NOW),
             state: Arc::new(Mutex::new(State {
                 metadata,
                 token: (500, String::new()),
@@ -91,57 +63,58 @@ impl Server {
         }
     }
 
-    /// Sets a member of the metadata. `null` removes it.
-    pub(crate) fn set_metadata(&self, name: &str, value: Value) {
-        let metadata = &mut self.state.lock().unwrap().metadata;
-        match value {
-            Value::Null => drop(metadata.as_object_mut().unwrap().remove(name)),
-            value => metadata[name] = value,
-        }
+    /// Sets members of the metadata. `null` removes one.
+    pub(crate) fn set_metadata(&self, changes: &Value) {
+        change(&mut self.state.lock().metadata, changes);
     }
 
     pub(crate) fn answer_token_request(&self, status: u16, body: &str) {
-        self.state.lock().unwrap().token = (status, body.to_owned());
+        self.state.lock().token = (status, body.to_owned());
+    }
+
+    /// Responds to token requests with an access token, a refresh token and these members. `null` removes one.
+    pub(super) fn grant(&self, changes: &Value) {
+        let mut members = json!({
+            "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
+            "refresh_token": "the-refresh-token",
+        });
+        change(&mut members, changes);
+        self.answer_token_request(200, &members.to_string());
     }
 
     /// Sets `Retry-After` of all further responses.
     pub(super) fn set_retry_after(&self, field: &'static str) {
-        self.state.lock().unwrap().retry_after = Some(field);
-    }
-
-    pub(super) fn token_response(&self) -> String {
-        self.state.lock().unwrap().token.1.clone()
+        self.state.lock().retry_after = Some(field);
     }
 
     pub(crate) fn answer_userinfo(&self, status: u16, media_type: &'static str, body: &str) {
-        self.state.lock().unwrap().userinfo = (status, media_type, body.to_owned());
+        self.state.lock().userinfo = (status, media_type, body.to_owned());
     }
 
     /// Sets the responses to revocation requests. Further requests receive 200.
     pub(super) fn answer_revocations(&self, responses: &[(u16, &'static str)]) {
-        self.state.lock().unwrap().revocations = responses.iter().copied().collect();
-    }
-
-    pub(crate) fn sign(&self, header: &Value, claims: &str) -> String {
-        let encode = |text: &str| base64url::encode(text.as_bytes());
-        let input = format!("{}.{}", encode(&header.to_string()), encode(claims));
-        let signature = self.key.sign(input.as_bytes());
-        format!("{input}.{}", base64url::encode(signature.as_ref()))
+        self.state.lock().revocations = responses.iter().copied().collect();
     }
 
     /// Returns the requests to this path so far.
     pub(crate) fn requests(&self, path: &str) -> Vec<Request<Bytes>> {
-        let state = self.state.lock().unwrap();
-        state
-            .requests
-            .iter()
-            .filter(|request| request.uri().path() == path)
-            .cloned()
+        let state = self.state.lock();
+        let requests = state.requests.iter();
+        let matching = requests.filter(|request| request.uri().path() == path);
+        matching.cloned().collect()
+    }
+
+    /// Returns the form parameters of the requests to this path so far.
+    pub(super) fn forms(&self, path: &str) -> Vec<Vec<(String, String)>> {
+        let requests = self.requests(path);
+        let bodies = requests.iter().map(|request| request.body());
+        bodies
+            .map(|body| form::parse(std::str::from_utf8(body).unwrap()).unwrap())
             .collect()
     }
 
     pub(crate) fn count(&self) -> usize {
-        self.state.lock().unwrap().requests.len()
+        self.state.lock().requests.len()
     }
 
     pub(crate) fn authorization_server(&self) -> AuthorizationServer {
@@ -170,25 +143,19 @@ impl Service<Request<Bytes>> for Server {
     }
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let mut state = self.state.lock().unwrap();
+        const JSON: &str = "application/json";
+        let mut state = self.state.lock();
         let (status, media_type, body) = match request.uri().path() {
-            "/.well-known/openid-configuration" => {
-                (200, "application/json", state.metadata.to_string())
-            }
+            "/.well-known/openid-configuration" => (200, JSON, state.metadata.to_string()),
             "/keys" => {
-                let x = base64url::encode(self.key.public_key().as_ref());
-                let key = json!({ "kty": "OKP", "crv": "Ed25519", "x": x, "kid": "1" });
-                (
-                    200,
-                    "application/json",
-                    json!({ "keys": [key] }).to_string(),
-                )
+                let keys = json!({ "keys": [signing_key(1).public_jwk()] });
+                (200, JSON, keys.to_string())
             }
-            "/token" => (state.token.0, "application/json", state.token.1.clone()),
+            "/token" => (state.token.0, JSON, state.token.1.clone()),
             "/userinfo" => state.userinfo.clone(),
             "/revoke" => {
                 let (status, body) = state.revocations.pop_front().unwrap_or((200, ""));
-                (status, "application/json", body.to_owned())
+                (status, JSON, body.to_owned())
             }
             _ => (404, "text/plain", String::new()),
         };
@@ -212,18 +179,10 @@ pub(crate) struct Login {
 
 impl Login {
     pub(crate) async fn start(server: &Server) -> Self {
-        Self::start_with(
-            server,
-            StartRequest {
-                return_to: "/".into(),
-                ..Default::default()
-            },
-        )
-        .await
+        Self::start_with(server, server.flow(), StartRequest::default()).await
     }
 
-    pub(crate) async fn start_with(server: &Server, request: StartRequest) -> Self {
-        let flow = server.flow();
+    pub(crate) async fn start_with(server: &Server, flow: Flow, request: StartRequest) -> Self {
         let started = flow.start(request).await.unwrap();
         Self {
             server: server.clone(),
@@ -232,26 +191,20 @@ impl Login {
         }
     }
 
-    /// Returns the claims of a valid ID token for this login.
-    pub(crate) fn claims(&self) -> Value {
-        json!({
+    /// Returns an ID token for this login, with these changes to its claims.
+    pub(super) fn id_token(&self, changes: &Value) -> String {
+        let mut claims = json!({
             "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
             "nonce": self.started.transaction.nonce.expose(),
-        })
-    }
-
-    /// Sets the token response to tokens with this ID token.
-    pub(crate) fn grant(&self, id_token: &str) {
-        let body = json!({
-            "access_token": "the-access-token", "token_type": "Bearer", "expires_in": 600,
-            "refresh_token": "the-refresh-token", "id_token": id_token,
         });
-        self.server.answer_token_request(200, &body.to_string());
+        change(&mut claims, changes);
+        sign(&claims.to_string())
     }
 
-    pub(crate) fn grant_claims(&self, claims: &Value) {
-        let header = json!({ "alg": "EdDSA", "kid": "1" });
-        self.grant(&self.server.sign(&header, &claims.to_string()));
+    /// Responds to the token request with an ID token, with these changes to its claims.
+    pub(crate) fn grant(&self, changes: &Value) {
+        let id_token = self.id_token(changes);
+        self.server.grant(&json!({ "id_token": id_token }));
     }
 
     pub(crate) async fn call_back(self) -> Result<SessionRecord, FlowError> {
@@ -269,19 +222,23 @@ impl Login {
         let response = AuthorizationResponse::parse(&form::encode(pairs)).unwrap();
         let transaction = self.started.transaction;
         let grant = self.flow.accept(transaction, response).await?;
-        let tokens = self
-            .flow
-            .redeem(&grant)
-            .await
-            .map_err(|failed| failed.error)?;
+        let tokens = self.flow.redeem(&grant).await;
+        let tokens = tokens.map_err(|failed| failed.error)?;
         self.flow.complete(grant, tokens).await
     }
 }
 
 /// Signs alice in.
 pub(crate) async fn sign_in(server: &Server) -> (Flow, SessionRecord) {
+    sign_in_with(server, &json!({})).await
+}
+
+/// Signs alice in with a token response that has these members.
+pub(super) async fn sign_in_with(server: &Server, members: &Value) -> (Flow, SessionRecord) {
     let login = Login::start(server).await;
-    login.grant_claims(&login.claims());
+    let mut members = members.clone();
+    members["id_token"] = login.id_token(&json!({})).into();
+    server.grant(&members);
     let flow = login.flow.clone();
     (flow, login.call_back().await.unwrap())
 }

@@ -44,10 +44,6 @@ async fn start(
             .session
             .map(|(loaded, _)| SessionRef::from(&**loaded.record()));
     }
-    let manager = &settings.manager;
-    manager
-        .check_settings()
-        .map_err(|error| LoginRefusal::from(&error))?;
     let checked = settings.manager.check_settings();
     checked.map_err(|error| LoginRefusal::from(&error))?;
     let started = settings.flow().start(request).await.map_err(|error| {

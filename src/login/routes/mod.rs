@@ -14,9 +14,8 @@ use std::sync::Arc;
 use http::request::Parts;
 use http_body::Body;
 
-use super::paths::Route;
 use super::response::LayerResponse;
-use super::settings::Settings;
+use super::settings::{Route, Settings};
 
 pub(super) async fn handle<B: Body>(
     route: Route,

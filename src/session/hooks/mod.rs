@@ -2,7 +2,6 @@
 
 mod decisions;
 #[cfg(test)]
-#[cfg(feature = "aws-lc-rs")]
 mod tests;
 
 pub(crate) use decisions::LoginRejection;

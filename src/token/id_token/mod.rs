@@ -5,6 +5,8 @@
 
 mod error;
 pub(crate) mod refreshed;
+#[cfg(test)]
+pub(crate) mod tests;
 
 use super::error::{VerifyError, VerifyErrorKind};
 use super::jws::{self, Rules, Signed};

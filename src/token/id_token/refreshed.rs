@@ -121,3 +121,152 @@ fn check_login(
 fn malformed() -> IdTokenError {
     IdTokenError::Token(VerifyErrorKind::Malformed)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::crypto::Algorithm;
+    use crate::token::id_token::half_hash;
+    use crate::token::id_token::tests::{ISSUER, NOW, change, server, sign, signing_key};
+
+    /// Validates the ID token of a refresh at `NOW + 3000`, after a login at `NOW` with these claims.
+    async fn validate(login: &Value, token: String) -> &'static str {
+        let text: std::sync::Arc<str> = login.to_string().into();
+        let registered = RegisteredClaims::read(&parse_object(text.as_bytes()).unwrap());
+        let login_claims = Claims::new(std::sync::Arc::clone(&text), registered.unwrap());
+        let expected = RefreshExpectations {
+            client_id: "shop",
+            login_claims: &login_claims,
+            access_token: &AccessToken::new("new"),
+        };
+        match verify(&server(NOW + 3000), &IdToken::new(token), &expected).await {
+            Ok(claims) => claims.map_or("unverified", |_| "ok"),
+            Err(error) => error.code(),
+        }
+    }
+
+    fn login_claims() -> Value {
+        json!({
+            "iss": ISSUER, "sub": "alice", "aud": "shop", "exp": NOW + 300, "iat": NOW,
+            "nonce": "n",
+        })
+    }
+
+    fn refreshed_claims(login: &Value) -> Value {
+        let mut claims = login.clone();
+        change(
+            &mut claims,
+            &json!({ "iat": NOW + 3000, "exp": NOW + 3300 }),
+        );
+        claims
+    }
+
+    /// OpenID Connect Core §12.2.
+    #[tokio::test]
+    async fn the_id_token_of_a_refresh_must_match_that_of_the_login() {
+        let at_hash = |token: &str| half_hash(Algorithm::EdDsa, token.as_bytes());
+        let before = json!({ "auth_time": NOW - 60 });
+        for (login, changes, expected) in [
+            (json!({}), json!({}), "ok"),
+            (json!({}), json!({ "nonce": null }), "ok"),
+            (json!({}), json!({ "nonce": "x" }), "id_token_nonce"),
+            (json!({}), json!({ "nonce": 1 }), "id_token_nonce"),
+            (
+                json!({ "nonce": null }),
+                json!({ "nonce": "n" }),
+                "id_token_unexpected_nonce",
+            ),
+            (
+                json!({}),
+                json!({ "sub": "mallory" }),
+                "id_token_other_subject",
+            ),
+            (
+                json!({}),
+                json!({ "sub": "Alice" }),
+                "id_token_other_subject",
+            ),
+            (json!({}), json!({ "sub": null }), "id_token_subject"),
+            (
+                json!({}),
+                json!({ "iss": format!("{ISSUER}/") }),
+                "id_token_issuer",
+            ),
+            (json!({}), json!({ "aud": "other" }), "id_token_audience"),
+            (
+                json!({}),
+                json!({ "aud": ["shop", "x"], "azp": "shop" }),
+                "id_token_untrusted_audience",
+            ),
+            (json!({}), json!({ "aud": ["shop"] }), "ok"),
+            (
+                json!({}),
+                json!({ "azp": "other" }),
+                "id_token_authorized_party",
+            ),
+            (before.clone(), json!({}), "ok"),
+            (before.clone(), json!({ "auth_time": null }), "ok"),
+            (
+                before,
+                json!({ "auth_time": NOW + 3000 }),
+                "id_token_other_auth_time",
+            ),
+            (json!({}), json!({ "auth_time": NOW }), "ok"),
+            (
+                json!({}),
+                json!({ "auth_time": NOW + 3000 }),
+                "id_token_other_auth_time",
+            ),
+            (
+                json!({}),
+                json!({ "auth_time": "now" }),
+                "id_token_auth_time",
+            ),
+            // The ID token of the login again.
+            (
+                json!({}),
+                json!({ "iat": NOW, "exp": NOW + 9000 }),
+                "id_token_issued_long_ago",
+            ),
+            (json!({}), json!({ "iat": null }), "id_token_issued_at"),
+            (json!({}), json!({ "exp": NOW + 2900 }), "id_token_expired"),
+            (json!({}), json!({ "at_hash": at_hash("new") }), "ok"),
+            (
+                json!({}),
+                json!({ "at_hash": at_hash("old") }),
+                "id_token_access_token_hash",
+            ),
+        ] {
+            let mut first = login_claims();
+            change(&mut first, &login);
+            let mut second = refreshed_claims(&first);
+            change(&mut second, &changes);
+            let outcome = validate(&first, sign(&second.to_string())).await;
+            assert_eq!(outcome, expected, "{login} {changes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_token_that_the_server_has_not_signed_is_rejected() {
+        let login = login_claims();
+        let claims = refreshed_claims(&login).to_string();
+        let header = r#"{"alg":"EdDSA","kid":"1"}"#;
+        for (token, expected) in [
+            (
+                signing_key(2).sign_text(header, &claims).unwrap(),
+                "id_token_signature",
+            ),
+            (
+                signing_key(1)
+                    .sign_text(r#"{"alg":"none"}"#, &claims)
+                    .unwrap(),
+                "id_token_algorithm",
+            ),
+            ("a.b.c".to_owned(), "id_token_malformed"),
+        ] {
+            assert_eq!(validate(&login, token).await, expected);
+        }
+    }
+}

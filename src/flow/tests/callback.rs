@@ -1,0 +1,118 @@
+use serde_json::json;
+
+use super::support::{ISSUER, Login, Server, code_of};
+use crate::flow::{FlowErrorKind, StartRequest};
+use crate::protocol::authorization_response::AuthorizationResponse;
+use crate::protocol::{State, form};
+
+#[tokio::test]
+async fn a_response_that_does_not_match_its_transaction_causes_no_request() {
+    for (name, code) in [
+        ("state", "state_mismatch"),
+        ("age", "transaction_expired"),
+        ("issuer", "transaction_elsewhere"),
+        ("redirect URI", "transaction_elsewhere"),
+    ] {
+        let server = Server::new();
+        let mut login = Login::start(&server).await;
+        let before = server.count();
+        let transaction = &mut login.started.transaction;
+        let query = form::encode([("state", transaction.state.expose()), ("code", "c")]);
+        match name {
+            "state" => transaction.state = State::new("another"),
+            "age" => server.clock.advance(600),
+            "issuer" => transaction.issuer.push('/'),
+            _ => transaction.redirect_uri.push('2'),
+        }
+        let response = AuthorizationResponse::parse(&query).unwrap();
+        let accepted = login.flow.accept(login.started.transaction, response);
+        let error = accepted.await.unwrap_err();
+        let expected = (code, FlowErrorKind::Request);
+        assert_eq!((error.code(), error.kind()), expected, "{name}");
+        assert_eq!(server.count(), before, "{name}");
+    }
+}
+
+/// RFC 9207 §2.4.
+#[tokio::test]
+async fn the_issuer_of_a_response_must_be_the_expected_one() {
+    let slash = format!("{ISSUER}/");
+    let port = format!("{ISSUER}:443");
+    let evil = "https://evil.example";
+    for (announced, parameters, code) in [
+        (true, &[("iss", ISSUER), ("code", "c")][..], "ok"),
+        (false, &[("iss", ISSUER), ("code", "c")], "ok"),
+        (false, &[("code", "c")], "ok"),
+        (true, &[("code", "c")], "issuer_missing"),
+        (true, &[("error", "access_denied")], "issuer_missing"),
+        (false, &[("iss", evil), ("code", "c")], "issuer_mismatch"),
+        (false, &[("iss", "x"), ("error", "x")], "issuer_mismatch"),
+        (true, &[("iss", &slash), ("code", "c")], "issuer_mismatch"),
+        (true, &[("iss", &port), ("code", "c")], "issuer_mismatch"),
+        (
+            true,
+            &[("iss", "https://ID.example.com"), ("code", "c")],
+            "issuer_mismatch",
+        ),
+    ] {
+        let server = Server::new();
+        let name = "authorization_response_iss_parameter_supported";
+        server.set_metadata(&json!({ name: announced }));
+        let login = Login::start(&server).await;
+        login.grant(&json!({}));
+        let outcome = code_of(login.call_back_with(parameters).await);
+        assert_eq!(outcome, code, "{announced} {parameters:?}");
+        let requests = server.requests("/token").len();
+        assert_eq!(requests, usize::from(code == "ok"), "{parameters:?}");
+    }
+}
+
+/// RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6.
+#[tokio::test]
+async fn error_responses_are_classified_and_cause_no_token_request() {
+    use FlowErrorKind::{NotSignedIn, Refused};
+    let silent = Some("none");
+    for (prompt, error, code, kind) in [
+        (None, "access_denied", "access_denied", Refused),
+        (None, "<script>", "authorization_error", Refused),
+        (None, "server_error", "authorization_server_error", Refused),
+        (
+            None,
+            "temporarily_unavailable",
+            "authorization_server_busy",
+            Refused,
+        ),
+        (None, "login_required", "authorization_error", Refused),
+        (silent, "login_required", "not_signed_in", NotSignedIn),
+        (silent, "interaction_required", "not_signed_in", NotSignedIn),
+        (silent, "consent_required", "not_signed_in", NotSignedIn),
+        (
+            silent,
+            "account_selection_required",
+            "not_signed_in",
+            NotSignedIn,
+        ),
+        (silent, "access_denied", "access_denied", Refused),
+    ] {
+        let server = Server::new();
+        let request = StartRequest {
+            prompt: prompt.map(str::to_owned),
+            ..Default::default()
+        };
+        let login = Login::start_with(&server, server.flow(), request).await;
+        let parameters = [
+            ("error", error),
+            ("error_description", "why"),
+            ("code", "c"),
+        ];
+        let refusal = login.call_back_with(&parameters).await.unwrap_err();
+        assert_eq!((refusal.code(), refusal.kind()), (code, kind), "{error}");
+        assert_eq!(refusal.oauth_error().unwrap().as_str(), error);
+        assert_eq!(refusal.description(), Some("why"));
+        assert_eq!(server.requests("/token").len(), 0);
+    }
+    let server = Server::new();
+    let login = Login::start(&server).await;
+    assert_eq!(code_of(login.call_back_with(&[]).await), "code_missing");
+    assert_eq!(server.requests("/token").len(), 0);
+}

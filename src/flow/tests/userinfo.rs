@@ -1,0 +1,80 @@
+use http::header::AUTHORIZATION;
+use serde_json::json;
+
+use super::support::{Server, sign_in};
+use crate::flow::UserInfoError;
+
+#[tokio::test]
+async fn each_userinfo_request_sends_the_token_in_the_header() {
+    let server = Server::new();
+    let (flow, record) = sign_in(&server).await;
+    assert_eq!(server.requests("/userinfo").len(), 0);
+    server.answer_userinfo(
+        200,
+        "Application/JSON; charset=utf-8",
+        r#"{"sub":"alice","x":{"y":1}}"#,
+    );
+    let userinfo = flow
+        .userinfo(&record.tokens().access_token, "alice")
+        .await
+        .unwrap();
+    assert_eq!(userinfo.subject(), "alice");
+    assert_eq!(userinfo.get("x"), Some(&json!({ "y": 1 })));
+    flow.userinfo(&record.tokens().access_token, "alice")
+        .await
+        .unwrap();
+    let requests = server.requests("/userinfo");
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[0].method(), "GET");
+    assert_eq!(
+        requests[0].headers()[AUTHORIZATION],
+        "Bearer the-access-token"
+    );
+    assert!(requests[0].uri().query().is_none() && requests[0].body().is_empty());
+}
+
+#[tokio::test]
+async fn userinfo_of_another_subject_or_without_a_subject_is_rejected() {
+    const JSON: &str = "application/json";
+    let other: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::OtherSubject);
+    let invalid: fn(&UserInfoError) -> bool = |it| matches!(it, UserInfoError::Invalid(_));
+    let rejected: fn(&UserInfoError) -> bool =
+        |it| matches!(it, UserInfoError::AccessTokenRejected);
+    let huge = format!(r#"{{"sub":"alice","x":"{}"}}"#, "x".repeat(1 << 20));
+    for (name, status, media_type, body, expected) in [
+        ("other sub", 200, JSON, r#"{"sub":"bob"}"#, other),
+        ("other case", 200, JSON, r#"{"sub":"Alice"}"#, other),
+        ("no sub", 200, JSON, "{}", invalid),
+        ("number", 200, JSON, r#"{"sub":1}"#, invalid),
+        (
+            "sub twice",
+            200,
+            JSON,
+            r#"{"sub":"alice","sub":"bob"}"#,
+            invalid,
+        ),
+        ("list", 200, JSON, r#"["alice"]"#, invalid),
+        ("string", 200, JSON, r#""alice""#, invalid),
+        ("null", 200, JSON, "null", invalid),
+        ("HTML", 200, "text/html", r#"{"sub":"alice"}"#, invalid),
+        ("unsigned JWT", 200, "application/jwt", "e30.e30.", |it| {
+            matches!(it, UserInfoError::Unverified(_))
+        }),
+        ("no type", 200, "", r#"{"sub":"alice"}"#, invalid),
+        ("redirect", 302, JSON, r#"{"sub":"alice"}"#, invalid),
+        ("error", 500, JSON, r#"{"sub":"alice"}"#, invalid),
+        ("token rejected", 401, JSON, "{}", rejected),
+        ("huge", 200, JSON, &huge, |it| {
+            matches!(it, UserInfoError::BackChannel(_))
+        }),
+    ] {
+        let server = Server::new();
+        let (flow, record) = sign_in(&server).await;
+        server.answer_userinfo(status, media_type, body);
+        let error = flow
+            .userinfo(&record.tokens().access_token, "alice")
+            .await
+            .unwrap_err();
+        assert!(expected(&error), "{name}: {error:?}");
+    }
+}
