@@ -7,13 +7,13 @@ use super::chunks::{MAX_CHUNKS, open_chunks};
 use super::cookies::Cookies;
 use super::jar::{Jar, MAX_VALUES, SESSION};
 use crate::record::SessionRecord;
-use crate::session::{PresentedSession, PresentedSessions, SessionSecret};
+use crate::session::{PresentedSession, SessionSecret};
 
 /// What the session cookies of a request contain.
 #[derive(Debug, Default)]
 pub(super) struct SessionCookieContents {
-    /// The distinct sessions, usually one.
-    pub(super) presented: Option<PresentedSessions>,
+    /// The distinct sessions: at most one, unless an attacker planted a cookie.
+    pub(super) presented: Vec<PresentedSession>,
     /// The names of the cookies that these sessions are in.
     pub(super) names: SessionCookieNames,
     /// Whether any cookie belongs to no session: planted, truncated or encrypted with another key.
@@ -71,13 +71,8 @@ pub(super) fn read_secrets(jar: &Jar<'_>) -> SessionCookieContents {
         }
     }
     let has_invalid = jar.overflow() || secrets.len() < count;
-    let mut secrets = secrets.into_iter();
-    let presented = secrets.next().map(|first| PresentedSessions {
-        first,
-        others: secrets.collect(),
-    });
     SessionCookieContents {
-        presented,
+        presented: secrets,
         names: SessionCookieNames::WHOLE,
         has_invalid,
     }
@@ -96,7 +91,7 @@ pub(super) fn open_sessions(cookies: &Cookies, jar: &Jar<'_>) -> SessionCookieCo
         return SessionCookieContents {
             has_invalid: record.is_none() || jar.overflow(),
             names: SessionCookieNames::WHOLE,
-            presented: record.map(single_session),
+            presented: record.map(presented).into_iter().collect(),
         };
     }
     ChunkAssembly::new(cookies, jar).open()
@@ -145,15 +140,8 @@ impl<'a> ChunkAssembly<'a> {
         }
         let all = self.values.iter().flatten();
         let unused = all.filter(|value| !self.used.contains(value)).count();
-        let mut records = self.records.into_iter();
-        let presented = records.next().map(|first| PresentedSessions {
-            others: records
-                .map(|one| PresentedSession::Record(Arc::new(one)))
-                .collect(),
-            ..single_session(first)
-        });
         SessionCookieContents {
-            presented,
+            presented: self.records.into_iter().map(presented).collect(),
             names: self.names,
             has_invalid: self.has_invalid || unused > 0,
         }
@@ -190,8 +178,8 @@ impl<'a> ChunkAssembly<'a> {
     }
 }
 
-fn single_session(record: SessionRecord) -> PresentedSessions {
-    PresentedSessions::from(PresentedSession::Record(Arc::new(record)))
+fn presented(record: SessionRecord) -> PresentedSession {
+    PresentedSession::Record(Arc::new(record))
 }
 
 /// Returns the slot of a cookie by the part of its name after `session`: 0 is the whole session.

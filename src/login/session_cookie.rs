@@ -56,11 +56,11 @@ impl Settings {
             names,
             has_invalid,
         };
-        let Some(presented) = contents.presented else {
+        if contents.presented.is_empty() {
             return Verification::Ready(opened(None));
-        };
+        }
         let now = self.manager.time();
-        match self.manager.open_cached(presented, &now) {
+        match self.manager.open_cached(contents.presented, &now) {
             Ok(OpenedSession::Session(loaded)) if touch => {
                 let touched = OpenedSession::Session(self.manager.touch_cached(loaded, &now));
                 Verification::Ready(opened(Some(Ok((touched, now)))))

@@ -52,7 +52,7 @@ impl SessionError {
         }
     }
 
-    pub(super) fn store(error: StoreError) -> Self {
+    pub(super) fn store(error: &StoreError) -> Self {
         Self::busy(&error.to_string())
     }
 

@@ -10,7 +10,7 @@ use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
 use super::refresh::has_valid_token;
-use super::refresh::state::RefreshWaiter;
+use super::refreshes::RefreshWaiter;
 use crate::clock::{system_time, within};
 use crate::flow::UserInfo;
 use crate::protocol::{AccessToken, Claims, ScopeSet};

@@ -13,13 +13,6 @@ pub(crate) enum PresentedSession {
     Secret(SessionSecret),
 }
 
-/// The distinct sessions in the cookies of one request: one, unless an attacker planted a cookie.
-#[derive(Debug)]
-pub(crate) struct PresentedSessions {
-    pub(crate) first: PresentedSession,
-    pub(crate) others: Vec<PresentedSession>,
-}
-
 /// The result of opening a presented session, or of loading it again.
 #[derive(Debug)]
 pub(crate) enum OpenedSession {
@@ -41,21 +34,6 @@ pub(crate) struct LoadedSession {
     version: Option<u64>,
     /// Whether the cookie of the browser is older than the record.
     stale_cookie: bool,
-}
-
-impl PresentedSessions {
-    pub(crate) fn into_iter(self) -> impl Iterator<Item = PresentedSession> {
-        std::iter::once(self.first).chain(self.others)
-    }
-}
-
-impl From<PresentedSession> for PresentedSessions {
-    fn from(first: PresentedSession) -> Self {
-        Self {
-            first,
-            others: Vec::new(),
-        }
-    }
 }
 
 impl OpenedSession {

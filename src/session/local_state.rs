@@ -7,7 +7,7 @@ use super::denylist::Denylist;
 use super::hooks::EndReason;
 use super::latest::LatestRecords;
 use super::loaded::PresentedSession;
-use super::refresh::state::Refreshes;
+use super::refreshes::Refreshes;
 use crate::expiring_map::ExpiringMap;
 use crate::record::{SessionId, SessionRecord, UserDigest};
 use crate::store::Key;

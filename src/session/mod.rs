@@ -60,6 +60,7 @@ mod manager;
 mod open;
 mod pending_ends;
 mod refresh;
+mod refreshes;
 mod secret;
 mod sign_in;
 #[cfg(test)]
@@ -77,7 +78,7 @@ pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
 pub(crate) use hooks::{LoginRejection, SessionHook};
-pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession, PresentedSessions};
+pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession};
 pub(crate) use logout::{EndSessionError, SignOut};
 pub(crate) use manager::{MAX_PER_USER, SessionManager};
 pub(crate) use secret::SessionSecret;

@@ -1,7 +1,7 @@
 //! Opens, loads and saves sessions, wherever they are kept.
 
 use super::clock_rollback::SessionTime;
-use super::loaded::{LoadedSession, OpenedSession, PresentedSession, PresentedSessions};
+use super::loaded::{LoadedSession, OpenedSession, PresentedSession};
 use super::manager::SessionManager;
 use crate::record::{SessionId, SessionRecord};
 use crate::store::StoreError;
@@ -18,11 +18,11 @@ impl SessionManager {
     /// Opens the presented sessions. If several are presented, exactly one of them must be live.
     pub(crate) async fn open_presented(
         &self,
-        presented: PresentedSessions,
+        presented: Vec<PresentedSession>,
         now: &SessionTime,
     ) -> Result<OpenedSession, StoreError> {
         let mut opened = OpenedSession::SIGNED_OUT;
-        for one in presented.into_iter() {
+        for one in presented {
             opened = opened.or(self.open_unless_denied(one, now).await?);
         }
         Ok(opened)

@@ -99,9 +99,8 @@ impl SessionManager {
     /// Calls the login hook, once for each login.
     async fn approve_login(&self, record: SessionRecord) -> Result<SessionRecord, LoginRejection> {
         let new = NewLogin::new(Arc::clone(&self.flow), record.clone());
-        let text = match self.hooks.approve_login(self.flow.clock(), new).await? {
-            None => return Ok(record),
-            Some(text) => text,
+        let Some(text) = self.hooks.approve_login(self.flow.clock(), new).await? else {
+            return Ok(record);
         };
         text.and_then(|text| self.with_app_data(&record, text))
             .map_err(|error| LoginRejection::Failed(error.to_string()))

@@ -20,7 +20,7 @@ use crate::login::transactions::{self, TransactionLookup};
 use crate::login::{chunks, events, pages};
 use crate::protocol::authorization_response::AuthorizationResponse;
 use crate::record::SessionRef;
-use crate::session::{EndReason, PresentedSessions, SignInError, SignOut};
+use crate::session::{EndReason, SignInError, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -157,8 +157,7 @@ async fn end_previous_session(
     replaces: Option<SessionRef>,
 ) -> Result<(), StoreError> {
     let (manager, id) = (&settings.manager, session.record().id());
-    let presented = settings.presented_sessions(jar).presented.into_iter();
-    for presented in presented.flat_map(PresentedSessions::into_iter) {
+    for presented in settings.presented_sessions(jar).presented {
         if manager.id_of(&presented) == *id {
             continue;
         }

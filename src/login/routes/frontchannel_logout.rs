@@ -15,7 +15,7 @@ use crate::login::refusal::LoginRefusal;
 use crate::login::response::{self, LayerResponse};
 use crate::login::settings::Settings;
 use crate::protocol::form;
-use crate::session::{EndReason, OpenedSession, PresentedSessions, SignOut};
+use crate::session::{EndReason, OpenedSession, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle(settings: &Settings, parts: &Parts) -> LayerResponse {
@@ -47,17 +47,13 @@ async fn end(
     sid: &str,
 ) -> Result<Vec<HeaderValue>, StoreError> {
     let jar = Jar::read(&parts.headers, &settings.cookies);
-    let contents = settings.presented_sessions(&jar);
-    let mut ended = false;
+    let (manager, mut ended) = (&settings.manager, false);
+    let now = manager.time();
     // Each session separately: a planted session must not keep the named one.
-    for presented in contents
-        .presented
-        .into_iter()
-        .flat_map(PresentedSessions::into_iter)
-    {
-        let session = PresentedSessions::from(presented.clone());
-        let manager = &settings.manager;
-        let opened = manager.open_presented(session, &manager.time()).await?;
+    for presented in settings.presented_sessions(&jar).presented {
+        let opened = manager
+            .open_presented(vec![presented.clone()], &now)
+            .await?;
         let OpenedSession::Session(loaded) = opened else {
             continue;
         };

@@ -28,7 +28,7 @@ use crate::login::settings::Settings;
 use crate::login::{events, pages};
 use crate::protocol::form::{encode_component, parse};
 use crate::record::SessionRecord;
-use crate::session::{EndReason, PresentedSession, PresentedSessions, SessionManager, SignOut};
+use crate::session::{EndReason, PresentedSession, SessionManager, SignOut};
 use crate::store::StoreError;
 
 pub(super) async fn handle<B: Body>(settings: &Settings, parts: &Parts, body: B) -> LayerResponse {
@@ -162,13 +162,9 @@ impl<'a> PendingLogout<'a> {
             has_invalid: contents.has_invalid,
             store_failed: false,
         };
-        let presented = contents
-            .presented
-            .into_iter()
-            .flat_map(PresentedSessions::into_iter);
         let mut failure = None;
         // A failure does not stop the others.
-        for presented in presented {
+        for presented in contents.presented {
             let (outcome, revocation) =
                 EndedBrowserSession::end(&settings.manager, presented).await;
             let record = match outcome {

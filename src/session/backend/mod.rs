@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub(crate) use self::cookie::MAX_COOKIE_BYTES;
 use super::clock_rollback::SessionTime;
 use super::error::CreateSessionError;
-use super::loaded::{LoadedSession, OpenedSession, PresentedSession, PresentedSessions};
+use super::loaded::{LoadedSession, OpenedSession, PresentedSession};
 use super::manager::{SessionBackend, SessionManager};
 use crate::flow::FlowError;
 use crate::random::RandomError;
@@ -79,9 +79,9 @@ impl SessionManager {
     /// [`open_presented`](Self::open_presented).
     pub(crate) fn open_cached(
         &self,
-        presented: PresentedSessions,
+        presented: Vec<PresentedSession>,
         now: &SessionTime,
-    ) -> Result<OpenedSession, PresentedSessions> {
+    ) -> Result<OpenedSession, Vec<PresentedSession>> {
         match &self.backend {
             SessionBackend::Cookie => {
                 let opened = presented.into_iter().map(|one| self.open_local(one, now));

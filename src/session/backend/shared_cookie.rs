@@ -133,7 +133,7 @@ pub(super) async fn end(
 
 pub(super) async fn is_live(store: &SharedStore, id: &SessionId) -> Result<bool, StoreError> {
     let entry = store.get(&key(id)).await?;
-    Ok(!entry.is_some_and(|entry| entry.value().first() == Some(&ENDED)))
+    Ok(entry.is_none_or(|entry| entry.value().first() != Some(&ENDED)))
 }
 
 fn key(id: &SessionId) -> Key {

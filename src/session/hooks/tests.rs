@@ -8,7 +8,7 @@ use crate::flow::tests::support::{ISSUER, Server, sign_in};
 use crate::session::error::SessionError;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
-use crate::session::{OpenedSession, PresentedSession, PresentedSessions};
+use crate::session::{OpenedSession, PresentedSession};
 use crate::store::{MemoryStore, SharedStore};
 
 /// Creates a session with each backend, with a hook that acts as `name` says. Also returns the reasons that
@@ -101,7 +101,7 @@ async fn a_session_that_the_refresh_hook_ends_is_not_accepted() {
             None => PresentedSession::Record(Arc::clone(loaded.record())),
         };
         let opened = manager
-            .open_presented(PresentedSessions::from(presented), &manager.time())
+            .open_presented(vec![presented], &manager.time())
             .await
             .unwrap();
         assert!(matches!(opened, OpenedSession::Ended(_)), "{backend}");

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::lease::{LEASE_TTL, Lease};
-use super::state::RefreshResult;
 use super::{RefreshMode, TOO_MANY, can_refresh, needs_refresh};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
@@ -13,6 +12,7 @@ use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
+use crate::session::refreshes::RefreshResult;
 use crate::telemetry::Refresh;
 
 /// How long this process waits for the lease of another one: the TTL of the lease, in case its holder
@@ -88,7 +88,7 @@ impl SessionManager {
                 return Ok(LeaseOutcome::Acquired(loaded, None));
             };
             let lease = Lease::acquire(store, clock, loaded.record().id()).await;
-            if let Some(mut lease) = lease.map_err(SessionError::store)? {
+            if let Some(mut lease) = lease.map_err(|error| SessionError::store(&error))? {
                 // The previous holder may have finished between the first load and the lease.
                 match self.newest_and_done(&loaded, base, mode).await {
                     Ok((newest, false)) if lease.ensure_valid().await => {
@@ -118,7 +118,8 @@ impl SessionManager {
         loaded: &LoadedSession,
         now: &SessionTime,
     ) -> Result<LoadedSession, SessionError> {
-        let newest = self.load(loaded, now).await.map_err(SessionError::store)?;
+        let newest = self.load(loaded, now).await;
+        let newest = newest.map_err(|error| SessionError::store(&error))?;
         newest.ok_or(SessionError::Ended)
     }
 

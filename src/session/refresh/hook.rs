@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::state::RefreshResult;
 use crate::protocol::Claims;
 use crate::record::SessionRecord;
 use crate::session::error::{AppDataError, SessionError};
@@ -11,6 +10,7 @@ use crate::session::events;
 use crate::session::hooks::{EndReason, RefreshAction, RefreshedSession};
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
+use crate::session::refreshes::RefreshResult;
 
 impl SessionManager {
     /// Calls the hook after the new tokens were saved, so that the hook cannot lose them.

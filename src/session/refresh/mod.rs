@@ -9,15 +9,14 @@
 mod attempt;
 mod hook;
 mod lease;
-pub(super) mod state;
 
 use std::time::Duration;
 
-use self::state::{RefreshResult, RefreshWaiter};
 use super::clock_rollback::SessionTime;
 use super::error::SessionError;
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
+use super::refreshes::{RefreshResult, RefreshWaiter};
 use crate::clock::within;
 use crate::record::SessionRecord;
 

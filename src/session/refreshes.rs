@@ -3,19 +3,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::error::SessionError;
+use super::loaded::LoadedSession;
 use crate::expiring_map::ExpiringMap;
 use crate::random::Random;
 use crate::record::{SessionId, SessionRecord};
-use crate::session::error::SessionError;
-use crate::session::loaded::LoadedSession;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::sync::RwLock;
 
 pub(super) type RefreshResult = Result<LoadedSession, SessionError>;
-pub(in crate::session) type RefreshWaiter = Waiter<RefreshResult>;
+pub(super) type RefreshWaiter = Waiter<RefreshResult>;
 
 #[derive(Debug)]
-pub(in crate::session) struct Refreshes {
+pub(super) struct Refreshes {
     /// One attempt for each session.
     pub(super) attempts: SingleFlight<SessionId, RefreshResult>,
     /// Refreshes that failed, delayed with exponential back-off and jitter.
