@@ -73,6 +73,8 @@
 //! | require different scopes by HTTP method | `get(list).layer(read).merge(post(create).layer(write))` with a [`ScopeLayer`] each |
 //! | require roles, or conditions on claims | [`Policy`](bearer::Policy), [`ScopeLayer::new`] |
 //! | require a recent or stronger login | [`Policy::and_max_age`](bearer::Policy::and_max_age), [`Policy::and_acr`](bearer::Policy::and_acr) |
+//! | check a policy or reject a request inside of a service | [`Policy::check`](bearer::Policy::check), [`Refusal::respond_to`](bearer::Refusal::respond_to) |
+//! | validate a token that did not come in a header (queue, WebSocket message) | [`Verifier::verify`](token::Verifier::verify) |
 //! | accept sender-constrained tokens | [`BearerLayer::with_dpop`], [`BearerLayer::with_mtls`] |
 //! | publish where tokens come from | [`ResourceMetadataLayer`](bearer::ResourceMetadataLayer), outside of [`BearerLayer`] |
 //! | reject paths that two readers understand differently | [`RejectAmbiguousPathsLayer`](bearer::RejectAmbiguousPathsLayer) |

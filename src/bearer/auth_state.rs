@@ -39,17 +39,15 @@ impl AuthState {
         presented: PresentedToken,
         validated_at: i64,
     ) -> Result<(), VerifyErrorKind> {
-        let scheme = presented.scheme;
-        clear_previous(extensions);
-        (claims_type.insert)(extensions, &token_info, presented, validated_at)?;
-        extensions.insert(Self {
+        let state = Self {
             challenge: Arc::clone(challenge),
-            token_info: Some(token_info),
-            scheme,
+            token_info: Some(Arc::clone(&token_info)),
+            scheme: presented.scheme,
             validated_at,
             claims_type,
-        });
-        Ok(())
+        };
+        state.insert(extensions);
+        (claims_type.insert)(extensions, token_info, presented, validated_at)
     }
 
     pub(super) fn insert_anonymous(
@@ -57,14 +55,22 @@ impl AuthState {
         challenge: &Arc<ChallengeParams>,
         claims_type: &'static ClaimsType,
     ) {
-        clear_previous(extensions);
-        extensions.insert(Self {
+        let state = Self {
             challenge: Arc::clone(challenge),
             token_info: None,
             scheme: Scheme::Bearer,
             validated_at: 0,
             claims_type,
-        });
+        };
+        state.insert(extensions);
+    }
+
+    /// Inserts the state, and removes the token of an outer layer, which may have claims of another type: the innermost
+    /// layer alone decides which token authenticates the request.
+    fn insert(self, extensions: &mut Extensions) {
+        if let Some(outer) = extensions.insert(self) {
+            (outer.claims_type.remove)(extensions);
+        }
     }
 
     /// Returns the state of a request. Without an outer layer the response is 500 with the message `no_layer`: such a
@@ -109,15 +115,6 @@ impl AuthState {
     /// Returns the scheme whose challenge contains an error about the token.
     pub(crate) fn used_scheme(&self) -> Option<Scheme> {
         self.token_info.as_ref().map(|_| self.scheme)
-    }
-}
-
-/// Removes the token of an outer layer, which may have claims of another type: the innermost layer alone decides
-/// which token authenticates the request.
-fn clear_previous(extensions: &mut Extensions) {
-    if let Some(state) = extensions.get::<AuthState>() {
-        let claims_type = state.claims_type;
-        (claims_type.remove)(extensions);
     }
 }
 

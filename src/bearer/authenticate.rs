@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use http::Response;
 use http::request::Parts;
+use http::{Request, Response};
 use tracing::Instrument as _;
 
 use super::auth_state::AuthState;
@@ -13,21 +13,22 @@ use crate::clock::Now;
 use crate::protocol::cache;
 use crate::protocol::credentials::{self, Credentials, InvalidCredentials, PresentedToken, Scheme};
 use crate::telemetry;
-use crate::token::{
-    CacheLookup, PendingReplayCheck, RequestParts, TokenInfo, VerifyError, VerifyErrorKind,
-};
-use crate::verification::Verification;
+use crate::token::{CacheLookup, PendingReplayCheck, TokenInfo, VerifyError, VerifyErrorKind};
+use crate::verification::{PendingVerification, Verification};
 
-/// A request to forward, with the result of authentication in its extensions, and the changes to its response; or the
-/// response to a rejected request.
-pub(super) type Authenticated = Result<(Parts, ResponseHeaders), Box<Response<()>>>;
+/// What is done with a request: it is forwarded, with these changes to its response, if any; or this response is sent.
+pub(super) type Decision = Result<Option<ResponseHeaders>, Box<Response<()>>>;
+
+/// The authentication of a request. The head of an accepted request has the result in its extensions.
+pub(super) enum Authentication {
+    Complete(Decision),
+    /// The future owns the head, and returns it.
+    Pending(PendingVerification<(Parts, Decision)>),
+}
 
 /// Authenticates a request: immediately unless a key has to be fetched, the token introspected, or a DPoP proof recorded.
-pub(super) fn authenticate(
-    settings: &Arc<Settings>,
-    mut head: Parts,
-) -> Verification<Authenticated> {
-    let presented = match find_token(settings, &head) {
+pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authentication {
+    let presented = match find_token(settings, head) {
         Ok(Some(presented)) => presented,
         Ok(None) => {
             let extensions = &mut head.extensions;
@@ -35,34 +36,47 @@ pub(super) fn authenticate(
             // Credentials of other schemes were not validated, so they must not reach the inner service either.
             settings.strip_credentials(&mut head.headers);
             telemetry::Request::Anonymous.count();
-            return Verification::Ready(Ok((head, ResponseHeaders::of_anonymous(settings))));
+            let headers = ResponseHeaders::of_anonymous(settings);
+            return Authentication::Complete(Ok(Some(headers)));
         }
-        Err(refusal) => return Verification::Ready(Err(reject(settings, &head, refusal, None))),
+        Err(refusal) => {
+            return Authentication::Complete(Err(reject(settings, head, refusal, None)));
+        }
     };
     let now = Now::new(&settings.clock);
     let verification = match settings.verifier.lookup_cached(presented.bytes(), &now) {
         CacheLookup::Hit(token_info) => Verification::Ready(Ok(token_info)),
         // The syntax of a cached token was checked when it was verified.
         CacheLookup::Miss(_) if !presented.is_token68() => {
-            let response = reject(settings, &head, Refusal::InvalidRequest, None);
-            return Verification::Ready(Err(response));
+            let response = reject(settings, head, Refusal::InvalidRequest, None);
+            return Authentication::Complete(Err(response));
         }
         CacheLookup::Miss(tag) => settings.verifier.verify_at(presented.token(), tag, &now),
     };
     match verification {
         Verification::Ready(token_info) => accept(settings, head, presented, token_info, &now),
         Verification::Pending(verification) => {
-            let settings = Arc::clone(settings);
+            let (settings, mut head) = (Arc::clone(settings), take(head));
             let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
-            Verification::pending(async move {
+            Authentication::Pending(Box::pin(async move {
                 let token_info = verification.instrument(span).await;
-                // The request waited, so the clock is read again.
-                let now = Now::new(&settings.clock);
-                let accepted = accept(&settings, head, presented, token_info, &now);
-                accepted.outcome().await
-            })
+                let accepted = {
+                    // The request waited, so the clock is read again.
+                    let now = Now::new(&settings.clock);
+                    accept(&settings, &mut head, presented, token_info, &now)
+                };
+                match accepted {
+                    Authentication::Complete(decision) => (head, decision),
+                    Authentication::Pending(authentication) => authentication.await,
+                }
+            }))
         }
     }
+}
+
+/// Moves the head out of the request, which is restored when authentication is complete.
+fn take(head: &mut Parts) -> Parts {
+    std::mem::replace(head, Request::new(()).into_parts().0)
 }
 
 /// Finds the token of a request. Returns `None` if the request is forwarded as anonymous.
@@ -70,7 +84,7 @@ fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken
     if let Some(reason) = settings.contradiction {
         return Err(Refusal::MissingLayer(reason));
     }
-    if settings.has_forbidden_trailer(&head.headers) {
+    if settings.removes_fields() && settings.has_forbidden_trailer(&head.headers) {
         return Err(Refusal::ForbiddenTrailer);
     }
     match read_credentials(settings, head) {
@@ -91,8 +105,7 @@ fn find_token(settings: &Settings, head: &Parts) -> Result<Option<PresentedToken
     if head.headers.contains_key("dpop") {
         return Err(Refusal::UnsupportedCredentials { found: LONE_PROOF });
     }
-    let bindings = &settings.bindings;
-    if !bindings.is_certificate_readable(&head.headers, &head.extensions) {
+    if settings.bindings.has_unreadable_certificate(None, head) {
         return Err(Refusal::InvalidRequest);
     }
     Ok(None)
@@ -119,34 +132,37 @@ fn read_credentials(settings: &Settings, head: &Parts) -> Result<Credentials, In
 /// Accepts a request whose token was verified, after the checks of the request itself.
 fn accept(
     settings: &Arc<Settings>,
-    mut head: Parts,
+    head: &mut Parts,
     presented: PresentedToken,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
     now: &Now<'_>,
-) -> Verification<Authenticated> {
+) -> Authentication {
     let scheme = Some(presented.scheme);
-    let mut headers = ResponseHeaders::of_token(settings, presented.is_elsewhere());
+    let is_elsewhere = presented.is_elsewhere();
+    let is_changed = settings.private || is_elsewhere;
+    let mut headers = is_changed.then(|| ResponseHeaders::of_token(settings, is_elsewhere));
     let checked = token_info
         .map_err(Refusal::Token)
-        .and_then(|token_info| check_request(settings, &mut head, presented, token_info, now));
+        .and_then(|token_info| check_request(settings, head, presented, token_info, now));
     match checked {
         Ok(None) => {
             telemetry::Request::Accepted.count();
-            Verification::Ready(Ok((head, headers)))
+            Authentication::Complete(Ok(headers))
         }
         Ok(Some(replay)) => {
-            let settings = Arc::clone(settings);
-            Verification::pending(async move {
+            let (settings, head) = (Arc::clone(settings), take(head));
+            Authentication::Pending(Box::pin(async move {
                 if let Err(error) = replay.record().await {
-                    // The head is dropped, and the token in its extensions with it.
-                    return Err(reject(&settings, &head, Refusal::Token(error), scheme));
+                    // The head is dropped with the response, and the token in its extensions with it.
+                    let response = reject(&settings, &head, Refusal::Token(error), scheme);
+                    return (head, Err(response));
                 }
                 telemetry::Request::Accepted.count();
-                headers.nonce = replay.into_nonce();
-                Ok((head, headers))
-            })
+                headers.get_or_insert_default().nonce = replay.into_nonce();
+                (head, Ok(headers))
+            }))
         }
-        Err(refusal) => Verification::Ready(Err(reject(settings, &head, refusal, scheme))),
+        Err(refusal) => Authentication::Complete(Err(reject(settings, head, refusal, scheme))),
     }
 }
 
@@ -161,19 +177,15 @@ fn check_request(
     now: &Now<'_>,
 ) -> Result<Option<PendingReplayCheck>, Refusal> {
     let bindings = &settings.bindings;
-    if bindings.has_unreadable_certificate(&token_info, &head.headers, &head.extensions) {
-        return Err(Refusal::InvalidRequest);
-    }
-    let parts = RequestParts {
-        presented: &presented,
-        method: &head.method,
-        uri: &head.uri,
-        headers: &head.headers,
-        extensions: &head.extensions,
-        now,
-    };
     let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
-    let replay = bindings.check(&token_info, &parts).map_err(invalid)?;
+    let mut replay = None;
+    if bindings.concern(&token_info) {
+        if bindings.has_unreadable_certificate(Some(&token_info), head) {
+            return Err(Refusal::InvalidRequest);
+        }
+        let checked = bindings.check(&token_info, &presented, head, now);
+        replay = checked.map_err(invalid)?;
+    }
     AuthState::insert_token(
         &mut head.extensions,
         &settings.challenge,
@@ -183,7 +195,9 @@ fn check_request(
         now.unix_seconds(&settings.clock),
     )
     .map_err(invalid)?;
-    settings.strip_credentials(&mut head.headers);
+    if settings.removes_fields() {
+        settings.strip_credentials(&mut head.headers);
+    }
     Ok(replay)
 }
 

@@ -21,14 +21,13 @@ pub(super) struct ClaimsType {
 }
 
 type InsertTokenFn =
-    fn(&mut Extensions, &Arc<TokenInfo>, PresentedToken, i64) -> Result<(), VerifyErrorKind>;
+    fn(&mut Extensions, Arc<TokenInfo>, PresentedToken, i64) -> Result<(), VerifyErrorKind>;
 
 impl ClaimsType {
     /// The claims as they were verified.
     pub(super) const PLAIN: &'static Self = &Self {
         insert: |extensions, token_info, presented, now| {
             let claims = Arc::clone(&token_info.claims);
-            let token_info = Arc::clone(token_info);
             extensions.insert(VerifiedToken::new(token_info, claims, presented, now));
             Ok(())
         },
@@ -44,7 +43,6 @@ impl ClaimsType {
                     let claims = token_info
                         .cache
                         .converted(|| deserialize::<T>(&token_info.claims))?;
-                    let token_info = Arc::clone(token_info);
                     extensions.insert(VerifiedToken::new(token_info, claims, presented, now));
                     Ok(())
                 },

@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use http::request::Parts;
 use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::authenticate::{Authenticated, authenticate};
+use super::authenticate::{Authentication, Decision, authenticate};
 use super::settings::{ResponseHeaders, Settings};
-use crate::response_future::ResponseFuture;
-use crate::verification::{PendingVerification, Verification};
+use crate::verification::PendingVerification;
 
 /// The service created by [`BearerLayer`](super::BearerLayer).
 #[derive(Clone)]
@@ -42,18 +42,18 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (head, body) = request.into_parts();
-        let state = match authenticate(&self.settings, head) {
-            Verification::Ready(authenticated) => {
-                let is_rejected = authenticated.is_err();
-                let state = respond(&mut self.inner, body, authenticated);
+        let (mut head, body) = request.into_parts();
+        let state = match authenticate(&self.settings, &mut head) {
+            Authentication::Complete(decision) => {
+                let is_rejected = decision.is_err();
+                let state = respond(&mut self.inner, head, body, decision);
                 if is_rejected {
                     // Releases what `poll_ready` may have reserved, since the inner service is not called.
                     self.inner = self.inner.clone();
                 }
                 state
             }
-            Verification::Pending(authentication) => {
+            Authentication::Pending(authentication) => {
                 // Only the service that was polled ready may be called; the clone replaces it.
                 let next = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, next);
@@ -70,21 +70,21 @@ where
 /// Calls the inner service unless the request is rejected.
 fn respond<S, B, R>(
     service: &mut S,
+    head: Parts,
     body: B,
-    authenticated: Authenticated,
+    decision: Decision,
 ) -> State<S, B, S::Future, R>
 where
     S: Service<Request<B>, Response = Response<R>>,
     R: Default,
 {
-    match authenticated {
-        Ok((head, headers)) => State::Responding {
-            response: ResponseFuture::inner(service.call(Request::from_parts(head, body))),
+    match decision {
+        Ok(headers) => State::Forwarded {
+            response: service.call(Request::from_parts(head, body)),
             headers,
         },
-        Err(response) => State::Responding {
-            response: ResponseFuture::own(response.map(|()| R::default())),
-            headers: ResponseHeaders::default(),
+        Err(response) => State::Rejected {
+            response: Some(response.map(|()| R::default())),
         },
     }
 }
@@ -107,13 +107,16 @@ pin_project! {
         // Waits for a key set, introspection, or the store that records DPoP proofs. Cached tokens skip this state and
         // its allocation.
         Authenticating {
-            authentication: PendingVerification<Authenticated>,
+            authentication: PendingVerification<(Parts, Decision)>,
             call: Option<(S, B)>,
         },
-        Responding {
+        Forwarded {
             #[pin]
-            response: ResponseFuture<F, R>,
-            headers: ResponseHeaders,
+            response: F,
+            headers: Option<ResponseHeaders>,
+        },
+        Rejected {
+            response: Option<Response<R>>,
         },
     }
 }
@@ -133,17 +136,25 @@ where
                     authentication,
                     call,
                 } => {
-                    let authenticated = ready!(authentication.as_mut().poll(cx));
+                    let (head, decision) = ready!(authentication.as_mut().poll(cx));
                     let Some((mut service, body)) = call.take() else {
                         // Not reached: the state changes with the result.
                         return Poll::Pending;
                     };
-                    respond(&mut service, body, authenticated)
+                    respond(&mut service, head, body, decision)
                 }
-                StateProjection::Responding { response, headers } => {
+                StateProjection::Forwarded { response, headers } => {
                     let mut response = ready!(response.poll(cx))?;
-                    headers.apply(response.headers_mut());
+                    if let Some(headers) = headers {
+                        headers.apply(response.headers_mut());
+                    }
                     return Poll::Ready(Ok(response));
+                }
+                StateProjection::Rejected { response } => {
+                    // A future that is polled after completion may stay pending.
+                    return response
+                        .take()
+                        .map_or(Poll::Pending, |own| Poll::Ready(Ok(own)));
                 }
             };
             state.set(next);

@@ -94,6 +94,11 @@ impl Settings {
         (self.protects_caches && !self.vary.is_empty()).then_some(&self.vary)
     }
 
+    /// Returns whether any field is removed before the request reaches the inner service. Most layers remove none.
+    pub(super) fn removes_fields(&self) -> bool {
+        self.strip || self.bindings.mtls.is_some()
+    }
+
     /// Removes the credentials. A certificate header is always removed: unless the proxy set it, it proves nothing.
     pub(super) fn strip_credentials(&self, headers: &mut HeaderMap) {
         if let Some(mtls) = &self.bindings.mtls {
@@ -112,10 +117,6 @@ impl Settings {
     /// Returns whether the request announces a trailer that could replace a removed field.
     pub(super) fn has_forbidden_trailer(&self, headers: &HeaderMap) -> bool {
         let certificate = self.bindings.mtls.as_ref();
-        // Most layers remove nothing, and every request passes here.
-        if !self.strip && certificate.is_none() {
-            return false;
-        }
         announces_trailer(headers, |name| {
             let credentials = ["authorization", "dpop"].contains(&name)
                 || self

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::error::{FetchError, KeyError, Unavailable};
 use super::health::{Health, KeySetHealth};
-use super::key_cache::{CachedKeySet, KeyCache, KeyRef, KeyStatus};
+use super::key_cache::{CachedKeySet, KeyCache};
 use super::key_fetch::{Buckets, FetchBudget};
 use super::key_fetch::{KeyFetcher, KeySetResult, MAX_BACKOFF, backoff};
 use super::key_set::{MIN_LIFETIME, SelectedKey};
@@ -41,9 +41,9 @@ const _: () = assert!(
 #[derive(Debug)]
 pub(super) struct KeySource {
     fetcher: KeyFetcher,
-    clock: SharedClock,
+    pub(super) clock: SharedClock,
     outage_limit: Duration,
-    cache: KeyCache,
+    pub(super) cache: KeyCache,
     state: Mutex<KeySourceState>,
     flight: SingleFlight<(), KeySetResult>,
     /// Wakes the background task: the lifetime of a new set may be shorter than that of the previous one.
@@ -245,7 +245,7 @@ impl KeySource {
     }
 
     /// Returns the cached set if requests may use it without waiting for a refresh.
-    fn current(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
+    pub(super) fn current(&self, now: Duration) -> Option<Arc<CachedKeySet>> {
         let key_set = self.usable(now)?;
         (!self.is_overdue(&key_set, now)).then_some(key_set)
     }
@@ -261,17 +261,6 @@ impl KeySource {
     /// wait for a refresh.
     fn is_overdue(&self, key_set: &CachedKeySet, now: Duration) -> bool {
         !key_set.is_fresh(now) && self.state.lock().last_failure.is_none()
-    }
-
-    /// Returns the status of a key. It agrees with [`key`](Self::key) for the same token: a key that became ambiguous
-    /// counts as withdrawn, and the status is unknown past the lifetime of the set.
-    pub(super) fn key_status(&self, key: &KeyRef, now: &Now<'_>) -> KeyStatus {
-        let now = now.monotonic(&self.clock);
-        if self.cache.is_current(key, now) {
-            return KeyStatus::Current;
-        }
-        let key_set = self.current(now);
-        key_set.map_or(KeyStatus::Unknown, |key_set| key_set.status_of(key))
     }
 
     pub(super) fn health(&self) -> Health {

@@ -16,6 +16,7 @@ mod error;
 mod health;
 mod key_cache;
 mod key_fetch;
+mod key_ref;
 mod key_set;
 mod key_source;
 #[cfg(any(feature = "reqwest", feature = "relay"))]
@@ -34,8 +35,8 @@ pub(crate) use client_assertion::AuthenticationContext;
 pub(crate) use error::KeyError;
 pub use error::{BackChannelError, Unavailable};
 pub use health::{Health, KeySetHealth};
-pub(crate) use key_cache::{KeyRef, KeyStatus};
 pub(crate) use key_fetch::FetchBudget;
+pub(crate) use key_ref::{KeyRef, KeyStatus};
 #[cfg(fuzzing)]
 pub(crate) use key_set::KeySet;
 pub(crate) use key_set::SelectedKey;

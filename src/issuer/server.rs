@@ -13,9 +13,9 @@ use super::back_channel::{BackChannelClient, BackChannelService, check_issuer};
 use super::discovery::MetadataSource;
 use super::error::{BackChannelError, KeyError, Unavailable};
 use super::health::{Health, KeySetHealth};
-use super::key_cache::{KeyRef, KeyStatus};
 use super::key_fetch::FetchBudget;
 use super::key_fetch::KeyFetcher;
+use super::key_ref::KeyRef;
 use super::key_set::SelectedKey;
 use super::key_source::KeySource;
 use super::static_keys::StaticKeys;
@@ -266,13 +266,10 @@ impl AuthorizationServer {
         }
     }
 
-    /// Returns whether the key that verified a token is still current.
-    pub(crate) fn key_status(&self, key: &KeyRef, now: &Now<'_>) -> KeyStatus {
-        match &self.settings.static_keys {
-            // Configured keys never change.
-            Some(_) => KeyStatus::Current,
-            None => self.keys.key_status(key, now),
-        }
+    /// Creates a reference to a key that verified a token.
+    pub(crate) fn key_ref(&self, key: SelectedKey) -> KeyRef {
+        let is_configured = self.settings.static_keys.is_some();
+        KeyRef::new(key, (!is_configured).then(|| Arc::clone(&self.keys)))
     }
 }
 

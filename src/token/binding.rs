@@ -1,13 +1,14 @@
 //! Proof of possession for sender-constrained tokens (RFC 9449 §7, RFC 8705 §3).
 
-use http::{Extensions, HeaderMap, HeaderValue};
+use http::HeaderValue;
+use http::request::Parts;
 
 use super::dpop::{Dpop, PendingReplayCheck};
 use super::error::VerifyErrorKind;
 use super::mtls::Mtls;
-use super::request_parts::RequestParts;
 use super::token_info::TokenInfo;
-use crate::protocol::credentials::Scheme;
+use crate::clock::Now;
+use crate::protocol::credentials::{PresentedToken, Scheme};
 
 /// The proofs of possession that a layer checks; none by default.
 #[derive(Clone, Debug, Default)]
@@ -24,54 +25,54 @@ impl Bindings {
         self.dpop.is_some()
     }
 
+    /// Returns whether a request with this token needs any check: the layer accepts proofs, or the token requires one.
+    pub(crate) fn concern(&self, token_info: &TokenInfo) -> bool {
+        self.dpop.is_some() || self.mtls.is_some() || token_info.confirmation.is_some()
+    }
+
     /// Checks the proof of possession (RFC 9449 §7.2, RFC 8705 §3). A token that is bound to both a key and a
     /// certificate requires both proofs. Returns the replay check if one is pending.
     pub(crate) fn check(
         &self,
         token_info: &TokenInfo,
-        parts: &RequestParts<'_>,
+        presented: &PresentedToken,
+        head: &Parts,
+        now: &Now<'_>,
     ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
         let confirmation = token_info.confirmation.as_ref();
         // The certificate first, so that a rejected request does not use up its DPoP proof.
         self.check_certificate(
             confirmation.and_then(|one| one.certificate_thumbprint),
-            parts,
+            head,
         )?;
-        self.check_dpop(confirmation.and_then(|one| one.jwk_thumbprint), parts)
+        let thumbprint = confirmation.and_then(|one| one.jwk_thumbprint);
+        self.check_dpop(thumbprint, presented, head, now)
     }
 
-    /// Returns whether the request has a malformed certificate header of a trusted proxy, and the token is not bound to a
-    /// certificate. If it is, [`check`](Self::check) rejects it.
+    /// Returns whether the request has a malformed certificate header of a trusted proxy. If the token is bound to a
+    /// certificate, [`check`](Self::check) rejects the request.
     pub(crate) fn has_unreadable_certificate(
         &self,
-        token_info: &TokenInfo,
-        headers: &HeaderMap,
-        extensions: &Extensions,
+        token_info: Option<&TokenInfo>,
+        head: &Parts,
     ) -> bool {
-        let confirmation = token_info.confirmation.as_ref();
+        let Some(mtls) = &self.mtls else {
+            return false;
+        };
+        let confirmation = token_info.and_then(|token_info| token_info.confirmation.as_ref());
         let is_bound = confirmation.is_some_and(|one| one.certificate_thumbprint.is_some());
-        !is_bound && !self.is_certificate_readable(headers, extensions)
-    }
-
-    /// Returns `false` if the request has a malformed certificate header of a trusted proxy.
-    pub(crate) fn is_certificate_readable(
-        &self,
-        headers: &HeaderMap,
-        extensions: &Extensions,
-    ) -> bool {
-        let mtls = self.mtls.as_ref();
-        mtls.is_none_or(|mtls| mtls.is_readable(headers, extensions))
+        !is_bound && !mtls.is_readable(&head.headers, &head.extensions)
     }
 
     fn check_certificate(
         &self,
         thumbprint: Option<[u8; 32]>,
-        parts: &RequestParts<'_>,
+        head: &Parts,
     ) -> Result<(), VerifyErrorKind> {
         match (&self.mtls, thumbprint) {
             // RFC 8705 §3: the certificate must be the one that the token is bound to.
             (Some(mtls), Some(thumbprint)) => {
-                let matches = mtls.has_certificate(&thumbprint, parts.headers, parts.extensions);
+                let matches = mtls.has_certificate(&thumbprint, &head.headers, &head.extensions);
                 matches.then_some(()).ok_or(VerifyErrorKind::Bound)
             }
             (None, Some(_)) => Err(VerifyErrorKind::Bound),
@@ -84,7 +85,9 @@ impl Bindings {
     fn check_dpop(
         &self,
         thumbprint: Option<[u8; 32]>,
-        parts: &RequestParts<'_>,
+        presented: &PresentedToken,
+        head: &Parts,
+        now: &Now<'_>,
     ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
         let Some(dpop) = &self.dpop else {
             return match thumbprint {
@@ -92,19 +95,20 @@ impl Bindings {
                 Some(_) => Err(VerifyErrorKind::Bound),
             };
         };
-        match (parts.presented.scheme, thumbprint) {
+        match (presented.scheme, thumbprint) {
             // RFC 9728 §2, `dpop_bound_access_tokens_required`.
             (Scheme::Bearer, _) if dpop.is_required() => Err(VerifyErrorKind::DpopRequired),
             // RFC 9449 §7.2: a DPoP-bound token must not be accepted as a bearer token.
             (Scheme::Bearer, Some(_)) => Err(VerifyErrorKind::Bound),
             // The client assumes that the token is bound, and it is not: the binding was removed or never made.
-            (Scheme::Bearer, None) if Dpop::has_proof(parts) => {
-                Err(VerifyErrorKind::StrayDpopProof)
-            }
+            (Scheme::Bearer, None) if Dpop::has_proof(head) => Err(VerifyErrorKind::StrayDpopProof),
             (Scheme::Bearer, None) => Ok(None),
             // RFC 9449 §7.1: the proof of a key that the token does not name proves nothing.
             (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
-            (Scheme::Dpop, Some(thumbprint)) => dpop.check(parts, &thumbprint).map(Some),
+            (Scheme::Dpop, Some(thumbprint)) => {
+                let replay = dpop.check(presented.token(), head, &thumbprint, now)?;
+                Ok(Some(replay))
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 //! All checks that need no key run before the first fetch of keys, in the order of their cost, so a token with a wrong
 //! shape, type, issuer or time costs no request to the authorization server.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::error::{VerifyError, VerifyErrorKind};
@@ -38,6 +39,8 @@ pub(crate) struct Signed {
     /// The signed JSON text.
     pub(crate) payload: Arc<str>,
     pub(crate) registered: RegisteredClaims,
+    /// The period of validity, in seconds since the Unix epoch.
+    pub(crate) validity: Range<i64>,
     pub(crate) markers: TypeMarkers,
     pub(crate) mapped: MappedClaims,
     pub(crate) algorithm: Algorithm,
@@ -51,6 +54,7 @@ pub(crate) struct UnverifiedToken<'a> {
     jws: Jws<'a>,
     payload: Arc<str>,
     registered: RegisteredClaims,
+    validity: Range<i64>,
     markers: TypeMarkers,
     mapped: MappedClaims,
 }
@@ -101,11 +105,12 @@ impl<'a> UnverifiedToken<'a> {
         let markers = TypeMarkers::read(&payload);
         let mapped = mapping.map(|mapping| mapping.read(&payload));
         let mapped = mapped.unwrap_or_default();
-        check_times(&registered, now.unix_seconds(server.clock()), rules)?;
+        let validity = check_times(&registered, now.unix_seconds(server.clock()), rules)?;
         Ok(Self {
             jws,
             payload: text,
             registered,
+            validity,
             markers,
             mapped,
         })
@@ -132,6 +137,7 @@ impl<'a> UnverifiedToken<'a> {
             jws: self.jws.into_owned(),
             payload: self.payload,
             registered: self.registered,
+            validity: self.validity,
             markers: self.markers,
             mapped: self.mapped,
         }
@@ -152,6 +158,7 @@ impl<'a> UnverifiedToken<'a> {
         Ok(Signed {
             payload: self.payload,
             registered: self.registered,
+            validity: self.validity,
             markers: self.markers,
             mapped: self.mapped,
             algorithm,
@@ -160,22 +167,25 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// RFC 7519 §4.1.4 to §4.1.6: `exp` must be in the future; `nbf` and `iat`, if present, must not be.
-pub(super) fn check_times(
+/// RFC 7519 §4.1.4 to §4.1.6: `exp` must be in the future; `nbf` and `iat`, if present, must not be. Returns the period
+/// of validity, which includes the leeway.
+fn check_times(
     claims: &RegisteredClaims,
     now: i64,
     rules: &Rules,
-) -> Result<(), VerifyError> {
-    match claims.expires_at {
-        Some(expires_at) if now >= expires_at.saturating_add(rules.leeway) => {
-            return Err(VerifyErrorKind::Expired.into());
-        }
+) -> Result<Range<i64>, VerifyError> {
+    let until = match claims.expires_at {
+        Some(expires_at) => expires_at.saturating_add(rules.leeway),
         None if rules.requires_expiry => return Err(VerifyErrorKind::Claims.into()),
-        _ => {}
+        None => i64::MAX,
+    };
+    if now >= until {
+        return Err(VerifyErrorKind::Expired.into());
     }
-    let valid_from = claims.not_before.into_iter().chain(claims.issued_at).max();
-    if valid_from.is_some_and(|time| time > now.saturating_add(rules.leeway)) {
+    let from = claims.not_before.into_iter().chain(claims.issued_at).max();
+    let from = from.map_or(i64::MIN, |time| time.saturating_sub(rules.leeway));
+    if now < from {
         return Err(VerifyErrorKind::NotYetValid.into());
     }
-    Ok(())
+    Ok(from..until)
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -65,16 +66,17 @@ impl ConditionId {
     }
 }
 
-/// The verifier and the key that validated a token.
+/// The verifier and the key that validated a token, and when the token is valid.
 #[derive(Debug)]
 pub(super) struct Provenance {
     pub(super) verifier: Arc<JwtSettings>,
     pub(super) key: KeyRef,
+    /// The period of validity, in seconds since the Unix epoch.
+    pub(super) validity: Range<i64>,
 }
 
 impl CacheData {
-    pub(super) fn new(verifier: Arc<JwtSettings>, key: KeyRef) -> Self {
-        let provenance = Provenance { verifier, key };
+    pub(super) fn new(provenance: Provenance) -> Self {
         Self {
             provenance: Some(provenance),
             ..Self::default()

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 
-use super::cache::{DEFAULT_BYTES, TokenCache};
+use super::cache::{CacheLookup, DEFAULT_BYTES, TokenCache};
 use super::error::VerifyError;
 use super::introspection::IntrospectionVerifier;
 use super::issuers::Issuers;
@@ -57,13 +57,6 @@ impl From<IntrospectionVerifier> for Verifier {
             claims_size: None,
         }
     }
-}
-
-/// The result of looking up a token in the cache.
-pub(crate) enum CacheLookup {
-    Hit(Arc<TokenInfo>),
-    /// The token can be cached under this tag, if there is one.
-    Miss(Option<CacheTag>),
 }
 
 impl From<JwtVerifier> for Verifier {
@@ -236,11 +229,16 @@ impl Verifier {
         let Some(cache) = &self.cache else {
             return CacheLookup::Miss(None);
         };
-        let tag = cache.tag(token);
-        let cached = tag
-            .as_ref()
-            .and_then(|tag| cache.get(tag, |verifier| self.is_current(verifier, now), now));
-        cached.map_or(CacheLookup::Miss(tag), CacheLookup::Hit)
+        let mut strategy = &self.strategy;
+        while let Strategy::ByShape(both) = strategy {
+            strategy = &both.jwt.strategy;
+        }
+        let is_current = |verifier: &Arc<JwtSettings>| match strategy {
+            Strategy::Lookup(lookup) => lookup.is_current(verifier, now),
+            // Other verifiers are fixed by the configuration.
+            _ => true,
+        };
+        cache.lookup(token, is_current, now)
     }
 
     /// Validates a token that is not cached, and caches it under `tag`: immediately unless it requires a fetch of keys,
@@ -286,16 +284,6 @@ impl Verifier {
                     })
                 }
             },
-        }
-    }
-
-    /// Returns whether this verifier is still the one for the tokens of its issuer.
-    fn is_current(&self, verifier: &Arc<JwtSettings>, now: &Now<'_>) -> bool {
-        match &self.strategy {
-            Strategy::Lookup(lookup) => lookup.is_current(verifier, now),
-            Strategy::ByShape(both) => both.jwt.is_current(verifier, now),
-            // These are fixed by the configuration.
-            Strategy::Jwt(_) | Strategy::Issuers(_) | Strategy::Introspection(_) => true,
         }
     }
 

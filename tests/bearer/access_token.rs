@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use http::Request;
 use http::header::AUTHORIZATION;
+use http::{Request, StatusCode};
 use serde_json::json;
 use tower_oauth::testing::{Endpoint, TestServer, TestSigningKey, TokenMint};
 use tower_oauth::token::{JwtVerifier, TokenProfile, VerifyErrorKind, VerifyErrorKind as Why};
@@ -1319,6 +1319,24 @@ async fn a_token_that_states_another_type_is_rejected() {
         ] {
             let outcome = present(&api, &token(claim, value)).await.outcome();
             assert_eq!(outcome, expect, "{profile:?} {claim} {value}");
+        }
+    }
+}
+
+/// RFC 7515 §5.2: every changed character makes a token invalid.
+#[tokio::test]
+async fn an_access_token_with_a_changed_character_is_rejected() {
+    let server = server();
+    let api = api(layer(&server));
+    let good = good(&server).sign();
+    let status = async |token: &str| present(&api, token).await.status;
+    assert_eq!(status(&good).await, StatusCode::OK);
+    for at in 0..good.len() {
+        for other in ["A", "Q", "g", "w", "_", ".", "="] {
+            let mut changed = good.clone();
+            changed.replace_range(at..=at, other);
+            let refused = status(&changed).await.is_client_error();
+            assert!(refused || changed == good, "character {at}");
         }
     }
 }

@@ -312,15 +312,23 @@ async fn each_resource_of_a_host_has_its_own_document() {
         get_document(&app, PATH).await["resource"],
         format!("{AUDIENCE}/a")
     );
-    let own = ResourceMetadataLayer::new(of("/a"))
-        .add_resource(of(""))
-        .with_root_fallback();
-    let app = inner.layer(own);
-    assert_eq!(
-        get_document(&app, PATH).await["resource"],
-        AUDIENCE,
-        "its own goes before"
-    );
+    let first = || ResourceMetadataLayer::new(of("/a"));
+    for (name, own) in [
+        ("after", first().add_resource(of("")).with_root_fallback()),
+        ("before", first().with_root_fallback().add_resource(of(""))),
+        (
+            "replaced",
+            first().with_root_fallback().add_resource(of("/a")),
+        ),
+    ] {
+        let app = inner.clone().layer(own);
+        let expected = match name {
+            "replaced" => format!("{AUDIENCE}/a"),
+            _ => AUDIENCE.to_owned(),
+        };
+        let document = get_document(&app, PATH).await;
+        assert_eq!(document["resource"], expected, "{name}");
+    }
 }
 
 /// Responses with challenges, one of each kind.

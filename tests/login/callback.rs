@@ -1,5 +1,7 @@
 //! The callback: which authorization responses create a session, and which do not.
 
+mod attacks;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -101,19 +103,26 @@ async fn a_callback_without_a_matching_login_is_rejected_without_a_token_request
 #[tokio::test]
 async fn a_response_in_another_browser_creates_no_session() {
     let shop = Shop::new();
-    let (_, attackers) = callback_of_alice(&shop).await;
+    let (attacker, attackers) = callback_of_alice(&shop).await;
     let (jar, own) = callback_of_alice(&shop).await;
-    for cookies in [&jar, &Jar::default()] {
+    let session = shop.signed_in().await;
+    let both = Jar([session.0.clone(), jar.0.clone()].concat());
+    // The cookie of another login, under the name of the right one.
+    let name = attacker.transactions()[0];
+    let renamed = Jar::of(&[(name, jar.value(jar.transactions()[0]))]);
+    let calls = shop.token_calls();
+    for cookies in [&jar, &Jar::default(), &session, &both, &renamed] {
         let answer = shop.send(Ask::page(&attackers).jar(cookies)).await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST);
-        assert_eq!(answer.set_cookies(), [""; 0]);
+        assert_eq!(answer.sets(), [""; 0]);
         assert!(
             answer.text().contains("href=\"/auth/login\""),
             "{}",
             answer.text()
         );
     }
-    assert_eq!(shop.token_calls(), 0);
+    assert_eq!(shop.token_calls(), calls);
+    assert_eq!(shop.greeting(&session).await, "hello alice");
     let answer = shop.send(Ask::page(&own).jar(&jar)).await;
     assert_eq!(answer.sets(), [SESSION]);
 }
@@ -448,4 +457,28 @@ async fn a_callback_whose_connection_closed_can_be_repeated() {
     let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
     assert_eq!(answer.sets(), [SESSION]);
     assert_eq!(shop.token_calls(), 1);
+}
+/// started, whichever cookies the victim has.
+#[tokio::test]
+async fn a_callback_of_another_browsers_login_signs_no_user_in() {
+    let shop = Shop::new();
+    let mut attacker = Jar::default();
+    let answer = shop.start("/auth/login", &mut attacker).await;
+    let callback = shop.approve(answer.location(), "bob").await;
+    // The victim has a login in progress, or a session, or both.
+    let mut pending = Jar::default();
+    shop.start("/auth/login", &mut pending).await;
+    let session = shop.signed_in().await;
+    let mut both = session.clone();
+    shop.start("/auth/login", &mut both).await;
+    // Even with the right cookie name and a value of another login.
+    let name = attacker.transactions()[0].to_owned();
+    let own = pending.value(pending.transactions()[0]).to_owned();
+    let renamed = Jar::of(&[(&name, &own)]);
+    for jar in [Jar::default(), pending, session.clone(), both, renamed] {
+        let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+        assert_eq!(answer.sets(), [""; 0], "{:?}", jar.names());
+    }
+    assert_eq!(shop.token_calls(), 1, "that of the session");
+    assert_eq!(shop.greeting(&session).await, "hello alice");
 }

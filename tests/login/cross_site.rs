@@ -15,6 +15,7 @@ use tower_oauth::login::Csrf;
 use crate::support::shop::*;
 
 const EVIL: &str = "https://evil.example";
+
 const SIBLING: &str = "https://blog.example.com";
 
 /// A shop that returns the user on every path, and counts calls.
@@ -805,6 +806,85 @@ async fn forms_of_other_sites_are_rejected_and_own_forms_pass() {
                     "{}",
                     page.text()
                 );
+            }
+        }
+    }
+}
+
+/// The header fields must match exactly.
+#[tokio::test]
+async fn malformed_csrf_fields_are_not_accepted() {
+    type Row = &'static [(&'static str, &'static str)];
+    const ROWS: [Row; 22] = [
+        &[("sec-fetch-site", "Same-Origin")],
+        &[("sec-fetch-site", "same-origin ,same-origin")],
+        &[("sec-fetch-site", "same-origin;x")],
+        &[("sec-fetch-site", "\"same-origin\"")],
+        &[("sec-fetch-site", "")],
+        &[("sec-fetch-site", ""), ("x-csrf", "1")],
+        &[("sec-fetch-site", "none"), ("x-csrf", "1")],
+        &[
+            ("sec-fetch-site", "none"),
+            ("origin", SHOP),
+            ("x-csrf", "1"),
+        ],
+        &[
+            ("sec-fetch-site", "same-site"),
+            ("origin", SHOP),
+            ("x-csrf", "1"),
+        ],
+        &[
+            ("sec-fetch-site", "same-origin"),
+            ("sec-fetch-site", "same-origin"),
+            ("x-csrf", "1"),
+        ],
+        &[("origin", "HTTPS://shop.example.com"), ("x-csrf", "1")],
+        &[("origin", "https://SHOP.example.com")],
+        &[("origin", "https://shop.example.com:443")],
+        &[("origin", "https://shop.example.com/")],
+        &[("origin", "https://shop.example.com."), ("x-csrf", "1")],
+        &[
+            ("origin", "https://shop.example.com, https://evil.example"),
+            ("x-csrf", "1"),
+        ],
+        &[("origin", ""), ("x-csrf", "1")],
+        &[("origin", "NULL"), ("x-csrf", "1")],
+        &[("x-csrf", "1,1")],
+        &[("x-csrf", "01")],
+        &[("x_csrf", "1")],
+        &[("x-csrf", "true")],
+    ];
+    for mode in [Csrf::SameOrigin, Csrf::StaticHeader] {
+        let shop = Shop::with(|login| login.with_csrf(mode));
+        let jar = shop.signed_in().await;
+        for row in ROWS {
+            for method in ["POST", "PUT", "PURGE", "get", "CONNECT"] {
+                let ask = Ask::new(method, "/notes").with(row);
+                // A method override or an `Accept` field changes nothing.
+                let ask = ask.with(&[("accept", "text/html"), ("x-http-method-override", "GET")]);
+                let answer = shop.send(ask.jar(&jar)).await;
+                assert_eq!(
+                    answer.status,
+                    StatusCode::FORBIDDEN,
+                    "{mode:?} {method} {row:?}"
+                );
+            }
+            let socket = [("upgrade", "x"), ("connection", "keep-alive")];
+            let ask = Ask::new("GET", "/notes").with(row).with(&socket);
+            let answer = shop.send(ask.jar(&jar)).await;
+            assert_eq!(
+                answer.status,
+                StatusCode::FORBIDDEN,
+                "{mode:?} socket {row:?}"
+            );
+            if mode == Csrf::StaticHeader {
+                for method in ["GET", "HEAD", "OPTIONS", "TRACE"] {
+                    let ask = Ask::new(method, "/notes")
+                        .with(row)
+                        .with(&[("accept", "*/*")]);
+                    let answer = shop.send(ask.jar(&jar)).await;
+                    assert_eq!(answer.status, StatusCode::FORBIDDEN, "{method} {row:?}");
+                }
             }
         }
     }

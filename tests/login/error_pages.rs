@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use tower_oauth::login::ErrorPage;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{Endpoint, Fault};
+use tower_oauth::testing::{Endpoint, Fault, TestUser};
 use tower_oauth::{CookieKey, LoginLayer, Session};
 
 use crate::support::logs::Logs;
@@ -576,4 +576,29 @@ async fn text_of_the_authorization_server_is_escaped() {
         assert!(!text.contains('\r'), "{accept}");
         assert!(!answer.head().contains("a=b"), "{accept}");
     }
+}
+
+/// OpenID Connect Core §5.3.2, RFC 9700 §4.5: the name of a user comes from the ID token alone; markup and line breaks in
+/// it are escaped.
+#[tokio::test]
+async fn markup_in_the_name_of_a_user_is_escaped() {
+    let name = "</script><script>alert(1)</script>\r\nset-cookie: a=b";
+    let user = TestUser::new("mallory", "wonderland").with_claim("name", name);
+    let server = server().add_user(user);
+    let login = login(&server).with_scopes("openid profile").unwrap();
+    let shop = Shop {
+        app: app(&login),
+        server,
+    };
+    shop.server.fail(
+        Endpoint::Token,
+        Fault::id_token(move |mint| mint.with_claim("name", name)),
+    );
+    let jar = shop.signed_in().await;
+    let answer = shop.send(Ask::new("GET", "/auth/session").jar(&jar)).await;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("x-content-type-options"), "nosniff");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.json()["name"], name);
+    assert_eq!(answer.set_cookies(), [""; 0]);
 }

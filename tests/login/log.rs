@@ -334,3 +334,50 @@ async fn a_log_of_header_fields_contains_no_cookie_and_no_authorization_url() {
         }
     }
 }
+
+/// RFC 9700 §4.2, RFC 6750 §5.3: neither logs nor `Debug` output contain a token, a code, a `state` or a cookie, whether
+/// the login succeeded or not.
+#[tokio::test]
+async fn no_secret_is_logged_or_printed_during_a_login() {
+    let logs = Logs::default();
+    let guard = logs.record();
+    let shop = Shop::new();
+    let layer = login(&shop.server);
+    let shop = Shop {
+        app: app(&layer),
+        ..shop
+    };
+    let mut jar = Jar::default();
+    let started = shop
+        .start("/auth/login?login_hint=hint-of-alice", &mut jar)
+        .await;
+    let mut secrets: Vec<String> = ["state", "nonce", "code_challenge"]
+        .iter()
+        .map(|name| started.parameter(name).unwrap())
+        .collect();
+    secrets.push(jar.value(jar.transactions()[0]).to_owned());
+    let callback = shop.approve(started.location(), "alice").await;
+    secrets.push(parameter(&callback, "code").unwrap());
+    let wrong = with_parameter(&callback, "iss", Some("https://evil.example"));
+    let mut second = Jar::default();
+    let answer = shop.start("/auth/login", &mut second).await;
+    let refused = shop.approve(answer.location(), "alice").await;
+    let refused = with_parameter(&refused, "code", Some("a-wrong-code"));
+    secrets.push("a-wrong-code".to_owned());
+    shop.send(Ask::page(&wrong)).await;
+    shop.send(Ask::page(&refused).jar(&second)).await;
+    jar.take(&shop.send(Ask::page(&callback).jar(&jar)).await);
+    secrets.push(jar.value(SESSION).to_owned());
+    assert_eq!(shop.greeting(&jar).await, "hello alice");
+    let out = Ask::new("POST", "/auth/logout").with(&[("origin", SHOP)]);
+    let answer = shop.send(out.jar(&jar)).await;
+    secrets.extend(answer.parameter("state"));
+    secrets.extend(answer.parameter("id_token_hint"));
+    secrets.extend(["shop-secret".to_owned(), "hint-of-alice".to_owned()]);
+    drop(guard);
+    let told = format!("{}{layer:?}{:?}", logs.text(), layer.required());
+    assert!(told.contains("login_succeeded"));
+    for secret in &secrets {
+        assert!(!told.contains(secret.as_str()), "{secret:.12} in {told}");
+    }
+}

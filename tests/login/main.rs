@@ -14,21 +14,17 @@
 mod support;
 
 mod abandoned;
-mod attacks;
-mod attacks_edge;
+mod authorization_servers;
 mod callback;
 mod cross_site;
 mod error_pages;
 mod extractors;
 mod flow;
 mod guard;
-mod hostile_callback;
-mod hostile_id_token;
-mod hostile_start;
-mod hostile_wire;
+mod id_token;
 mod key_rotation;
 mod log;
-mod odd_servers;
+mod malformed_requests;
 mod principal;
 mod raw_wire;
 mod redemption_cache;

@@ -12,12 +12,14 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_oauth::bearer::RefusalBodyLayer;
 use tower_oauth::extract::Principal;
 use tower_oauth::testing::TestServer;
-use tower_oauth::{BearerLayer, VerifiedToken};
+use tower_oauth::{BearerLayer, ScopeLayer, Session, VerifiedToken};
 
 use crate::support::shop::*;
 
 const API: &str = "https://shop.example.com";
+
 const BEARER: &str = "Bearer realm=\"api\"";
+
 const COOKIE: &str = "Cookie realm=\"login\"";
 
 async fn required(principal: Principal) -> String {
@@ -80,7 +82,17 @@ fn token(shop: &Shop, subject: &str) -> String {
 }
 
 const ALICE: &str = "session alice alice [openid]";
+
 const MALLORY: &str = "token mallory mallory [orders:read]";
+
+async fn who(principal: Principal) -> String {
+    let kind = if principal.is_session() {
+        "session"
+    } else {
+        "token"
+    };
+    format!("{kind} {:?} {}", principal.subject(), principal.issuer())
+}
 
 /// Every combination of both in both orders of the layers: a valid token takes precedence, an invalid token is rejected and
 /// never replaced by the session, and the two are never mixed.
@@ -466,4 +478,164 @@ async fn any_tower_service_can_read_the_principal() {
         .await
         .unwrap();
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+}
+
+/// RFC 6749 §3.3, RFC 6750 §3.1: a session is not an access token and an access token is not a session, in either order
+/// of the layers.
+#[tokio::test]
+async fn a_session_does_not_authenticate_at_an_api_and_a_token_does_not_at_pages() {
+    for bearer_outside in [false, true] {
+        let server = server();
+        let (login, issuer) = (login(&server), server.authorization_server());
+        let bearer = BearerLayer::jwt(&issuer, API).unwrap().optional();
+        let read = get(|_: VerifiedToken| async { "api" }).layer(ScopeLayer::all("read").unwrap());
+        let routes = Router::new().route("/api", read).route(
+            "/page",
+            get(|_: Session| async { "page" }).layer(login.required()),
+        );
+        let app = if bearer_outside {
+            routes.layer(login).layer(bearer)
+        } else {
+            routes.layer(bearer).layer(login)
+        };
+        let shop = Shop { server, app };
+        let jar = shop.signed_in().await;
+        let token = shop
+            .server
+            .access_token()
+            .with_audience(API)
+            .with_scope("read")
+            .sign();
+        let token = format!("Bearer {token}");
+        let bring = |path: &str| Ask::new("GET", path).with(&[("authorization", &token)]);
+        assert_eq!(shop.send(bring("/api")).await.text(), "api");
+        assert_eq!(
+            shop.send(Ask::new("GET", "/page").jar(&jar)).await.text(),
+            "page"
+        );
+        let unauthorized = StatusCode::UNAUTHORIZED;
+        assert_eq!(shop.send(bring("/page")).await.status, unauthorized);
+        assert_eq!(
+            shop.send(Ask::new("GET", "/api").jar(&jar)).await.status,
+            unauthorized
+        );
+        assert_eq!(
+            shop.send(Ask::new("GET", "/api")).await.status,
+            unauthorized
+        );
+        // The contents of a cookie are not a token, and a token is not an encrypted cookie.
+        let sealed = format!("Bearer {}", jar.value(SESSION));
+        let answer = shop
+            .send(Ask::new("GET", "/api").with(&[("authorization", &sealed)]))
+            .await;
+        assert_eq!(answer.status, unauthorized);
+        let planted = Jar::of(&[(SESSION, &token[7..])]);
+        assert_eq!(
+            shop.send(Ask::new("GET", "/page").jar(&planted))
+                .await
+                .status,
+            unauthorized
+        );
+    }
+}
+
+/// Error pages are escaped and allow no scripts or frames, also those that `Principal` sends.
+#[tokio::test]
+async fn the_page_of_a_rejected_principal_has_the_same_policy() {
+    let server = server();
+    let bearer = BearerLayer::jwt(&server.authorization_server(), SHOP).unwrap();
+    for login_outside in [true, false] {
+        let route = Router::new().route("/both", get(who).post(who));
+        let (bearer, login) = (bearer.clone().optional(), login(&server));
+        let app = match login_outside {
+            true => route.layer(bearer).layer(login),
+            false => route.layer(login).layer(bearer),
+        };
+        let form = Ask::new("POST", "/both").with(&[
+            PAGE[0],
+            ("sec-fetch-mode", "navigate"),
+            ("sec-fetch-dest", "document"),
+        ]);
+        let page = send(&app, form).await;
+        assert_eq!(page.status, StatusCode::UNAUTHORIZED);
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert!(
+            page.header("content-security-policy")
+                .contains("frame-ancestors 'none'"),
+            "{}",
+            page.head()
+        );
+        assert_eq!(page.header("x-content-type-options"), "nosniff");
+        assert_eq!(page.header("cache-control"), "no-store");
+        assert_eq!(page.header("referrer-policy"), "same-origin");
+    }
+}
+
+/// One token or one session authenticates a request, and both belong to the layers around the
+/// handler.
+#[tokio::test]
+async fn a_session_of_another_layer_authenticates_no_request() {
+    let server = server();
+    let authority = server.authorization_server();
+    let bearer = |audience: &str| BearerLayer::jwt(&authority, audience).unwrap().optional();
+    // Two login layers with different keys: the session of the outer layer does not count in the
+    // inner one.
+    let inner = login_with(
+        &server,
+        tower_oauth::CookieKey::from_bytes(&[9; 32]).unwrap(),
+    );
+    let nested = Router::new()
+        .route("/both", get(who))
+        .route(
+            "/option",
+            get(|one: Option<Principal>| async move { one.is_some().to_string() }),
+        )
+        .layer(bearer("https://inner.example"))
+        .layer(inner);
+    let app = Router::new()
+        .nest("/nested", nested)
+        .route("/both", get(who))
+        .route("/token", get(|_: Option<VerifiedToken>| async { "x" }))
+        .layer(bearer(SHOP))
+        .layer(login(&server));
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    let ask = |path: &str| Ask::new("GET", path).jar(&jar);
+    assert!(shop.send(ask("/both")).await.text().starts_with("session"));
+    // One browser, two layers with cookies of the same name: the inner layer cannot open the
+    // cookie.
+    assert_eq!(
+        shop.send(ask("/nested/both")).await.status,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(shop.send(ask("/nested/option")).await.text(), "false");
+    let token = shop
+        .server
+        .access_token()
+        .with_audience(SHOP)
+        .with_subject("robot");
+    let token = format!("Bearer {}", token.sign());
+    let with = |path: &str, value: &str| ask(path).with(&[("authorization", value)]);
+    assert!(
+        shop.send(with("/both", &token))
+            .await
+            .text()
+            .starts_with("token Some(\"robot\")")
+    );
+    for bad in [
+        with("/nested/both", &token),
+        with("/both", "Bearer x"),
+        with("/both", "bearer"),
+        with("/both", "Bearer "),
+        with("/both", &token).with(&[("authorization", &token)]),
+        with("/both", &token).with(&[("authorization", "Basic eDp5")]),
+        with("/both", "DPoP x"),
+        with("/both", &format!("{token}, Basic x")),
+    ] {
+        let answer = shop.send(bad.clone()).await;
+        let refused = answer.status.is_client_error();
+        // An unknown authentication scheme leaves the session; nothing else does.
+        assert!(refused || answer.text().starts_with("session"), "{bad:?}");
+        assert!(!answer.text().starts_with("token"), "{bad:?}");
+    }
 }

@@ -11,6 +11,7 @@ mod guarded;
 mod http1;
 mod http2;
 mod http2_frames;
+mod login;
 mod relay;
 mod rows;
 mod smuggling;

@@ -1,5 +1,6 @@
 //! The relay: scripts call an API with a token they never see, and nothing else is forwarded.
 
+mod attacks;
 mod response_fields;
 mod targets;
 mod upgrades;

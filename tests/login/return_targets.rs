@@ -4,7 +4,10 @@
 //! An unacceptable target becomes the default, `/`; an acceptable one is kept byte for byte. There
 //! is nothing in between: a repaired payload could be a new attack.
 
+use axum::Router;
+use axum::routing::post;
 use http::StatusCode;
+use tower_oauth::Session;
 use tower_oauth::login::SameSite;
 use tower_oauth::testing::{Endpoint, Fault};
 use url::Url;
@@ -439,7 +442,7 @@ async fn a_sign_out_through_the_authorization_server_ends_at_its_target() {
 async fn the_url_of_a_guarded_page_is_checked_too() {
     let server = server();
     let login = login(&server);
-    let app = axum::Router::new()
+    let app = Router::new()
         .fallback(|| async { "secret" })
         .layer(login.required())
         .layer(login);
@@ -692,4 +695,21 @@ async fn every_redirect_is_a_303() {
     let mut jar = Jar::default();
     let answer = shop.sign_in("alice", &mut jar).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
+}
+
+/// The page for an unauthenticated form does not take its target from the form.
+#[tokio::test]
+async fn an_unauthenticated_form_sets_no_return_target() {
+    let app = Router::new()
+        .route("/pay", post(|_: Session| async { "paid" }))
+        .layer(login(&server()));
+    let ask = Ask::new("POST", "/pay?x=%22%3E%3Cscript%3E").with(&[PAGE[0]]);
+    let ask = ask.with(&[
+        ("referer", "https://evil.example/"),
+        ("hx-current-url", "//evil"),
+    ]);
+    let answer = send(&app, ask).await;
+    assert_eq!(answer.status, StatusCode::UNAUTHORIZED);
+    assert!(!answer.text().contains("evil") && !answer.text().contains("%22"));
+    assert_eq!(answer.set_cookies(), [""; 0]);
 }

@@ -1,6 +1,8 @@
 //! The start of a login: which requests start one, the authorization request, and the transaction
 //! cookie.
 
+mod attacks;
+
 use std::collections::HashSet;
 use std::time::Duration;
 

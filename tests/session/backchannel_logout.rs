@@ -15,9 +15,6 @@ use crate::support::logs;
 use crate::support::nodes::*;
 use crate::support::shop::*;
 
-const STRANGER: &str = "hello stranger";
-const ALICE: &str = "hello alice";
-
 fn assert_done(answer: &Answer, name: &str) {
     assert_eq!(answer.status, StatusCode::OK, "{name}: {answer:?}");
     assert!(

@@ -1,17 +1,21 @@
 //! Session cookies that are changed, truncated, swapped, planted or multiplied.
 
+mod planted;
+
 use std::collections::HashSet;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::get;
-use http::header::{COOKIE, HeaderValue, SET_COOKIE};
-use http::{Request, StatusCode};
+use http::header::{COOKIE, SET_COOKIE};
+use http::{HeaderValue, Request, StatusCode};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault, TestClient, TestServer, TestUser};
 use tower_oauth::{Client, CookieKey, LoginLayer};
 
+use crate::support::nodes::*;
 use crate::support::shop::*;
 
 const BASE64URL: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -552,5 +556,144 @@ proptest! {
         let answer = runtime().block_on(send(&app, Ask::page("/").jar(&jar)));
         prop_assert_eq!(answer.text(), "false");
         prop_assert_eq!(answer.clears(), [SESSION]);
+    }
+}
+
+/// RFC 6265 §8.3, RFC 8725 §2.6: every changed character makes an encrypted cookie invalid.
+#[tokio::test]
+async fn a_session_cookie_with_a_changed_character_has_no_session() {
+    let shop = Shop::new();
+    let good = shop.signed_in().await.value(SESSION).to_owned();
+    for at in 0..good.len() {
+        let other = if good.as_bytes()[at] == b'A' {
+            "B"
+        } else {
+            "A"
+        };
+        let mut changed = good.clone();
+        changed.replace_range(at..=at, other);
+        let greeting = shop.greeting(&Jar::of(&[(SESSION, &changed)])).await;
+        assert_eq!(greeting, "hello stranger", "character {at}");
+    }
+    for length in 0..good.len() {
+        let greeting = shop.greeting(&Jar::of(&[(SESSION, &good[..length])])).await;
+        assert_eq!(greeting, "hello stranger", "length {length}");
+    }
+}
+
+/// RFC 9700 §4.7: the session of one application is not valid in another with the same key, whatever the cookies of the
+/// other are called.
+#[tokio::test]
+async fn applications_that_share_a_key_do_not_share_sessions() {
+    let shop = Shop::new();
+    let jar = shop.signed_in().await;
+    let other = TestClient::confidential("admin", "admin-secret")
+        .add_redirect_uri(CALLBACK)
+        .unwrap();
+    let server = server().add_client(other);
+    let key = || CookieKey::from_bytes(&KEY).unwrap();
+    let client = || Client::confidential("admin", "admin-secret");
+    let login =
+        |client| LoginLayer::new(&server.authorization_server(), client, CALLBACK, key()).unwrap();
+    // Another client, with its own cookie name and with that of the shop.
+    let admin = app(&login(client()).with_cookie_name("shop").unwrap());
+    let answer = send(&admin, Ask::page("/").jar(&jar)).await;
+    assert_eq!(answer.text(), "hello stranger");
+    // The same client with another cookie name: the value is moved.
+    let renamed = login(Client::confidential("shop", "shop-secret"))
+        .with_cookie_name("other")
+        .unwrap();
+    let moved = Jar::of(&[("__Host-Http-other-session", jar.value(SESSION))]);
+    let answer = send(&app(&renamed), Ask::page("/").jar(&moved)).await;
+    assert_eq!(answer.text(), "hello stranger");
+    // The cookie of a login is neither a session nor another login.
+    let mut fresh = Jar::default();
+    shop.start("/auth/login", &mut fresh).await;
+    let sealed = fresh.value(fresh.transactions()[0]);
+    for name in [
+        SESSION,
+        "__Host-Http-shop-logout",
+        "__Host-Http-shop-tx-AAAAAAAAAAAA",
+    ] {
+        let answer = shop
+            .send(Ask::page("/").jar(&Jar::of(&[(name, sealed)])))
+            .await;
+        assert_eq!(answer.text(), "hello stranger", "{name}");
+    }
+}
+
+/// With the same store and the same cookie name.
+#[tokio::test]
+async fn a_session_of_one_backend_is_anonymous_with_another() {
+    let server = server();
+    let memory = MemoryStore::new()
+        .with_clock(server.clock())
+        .with_single_process();
+    let node = |mode| {
+        let login = match mode {
+            Mode::Store => login(&server).with_session_store(memory.clone()),
+            Mode::Shared => login(&server).with_shared_store(memory.clone()),
+            Mode::Cookie => login(&server),
+        };
+        Shop {
+            server: server.clone(),
+            app: app(&login),
+        }
+    };
+    let jar = node(Mode::Store).signed_in().await;
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let answer = node(mode).send(Ask::page("/").jar(&jar)).await;
+        assert_eq!(answer.text(), STRANGER, "{mode:?}");
+        assert_eq!(answer.clears(), [SESSION], "{mode:?}");
+    }
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let sealed = node(mode).signed_in().await;
+        let answer = node(Mode::Store).send(Ask::page("/").jar(&sealed)).await;
+        assert_eq!(answer.text(), STRANGER, "{mode:?}");
+        assert!(answer.sets().is_empty(), "{mode:?}");
+    }
+    assert_eq!(node(Mode::Store).greeting(&jar).await, ALICE);
+}
+
+/// The cookies of two users do not form a session, and those of one session do not restore an ended one.
+#[tokio::test]
+async fn mixed_cookies_are_anonymous() {
+    for mode in ALL {
+        let nodes = Nodes::new(mode);
+        let (alice, bob) = (nodes.signed_in("alice").await, nodes.signed_in("bob").await);
+        let both = Jar([alice.0.clone(), bob.0.clone()].concat());
+        let mut parts = alice.clone();
+        let first = &mut parts.0[0].1;
+        first.truncate(first.len() / 2);
+        let half = &bob.0[0].1;
+        first.push_str(&half[half.len() / 2..]);
+        for (name, jar) in [("both", &both), ("halves", &parts)] {
+            assert_eq!(nodes.greeting(jar).await, STRANGER, "{mode:?} {name}");
+        }
+        assert_eq!(nodes.first.greeting(&alice).await, ALICE, "{mode:?}");
+    }
+}
+
+/// A session that no cookie can hold leaves nothing behind and evicts nothing.
+#[tokio::test]
+async fn a_session_that_is_too_large_for_cookies_leaves_nothing_behind() {
+    for mode in [Mode::Shared, Mode::Cookie] {
+        let nodes = Nodes::with(mode, &server(), |login| match mode {
+            Mode::Shared => login.with_max_sessions_per_user(1).unwrap(),
+            _ => login,
+        });
+        let before = nodes.signed_in("alice").await;
+        let large = Fault::id_token(|token| token.with_claim("groups", "x".repeat(6000)));
+        nodes.server.fail(Endpoint::Token, large);
+        let answer = nodes.first.sign_in("alice", &mut Jar::default()).await;
+        assert_eq!(answer.status, 500, "{mode:?}");
+        assert!(answer.sets().is_empty(), "{mode:?}");
+        assert_eq!(nodes.greeting(&before).await, ALICE, "{mode:?}");
+        let revoked = nodes.server.count(Endpoint::Revocation);
+        assert_eq!(revoked, 2, "{mode:?}: both tokens");
+        if mode == Mode::Shared {
+            let listed = nodes.login.sessions().of_user("alice").await.unwrap();
+            assert_eq!(listed.len(), 1);
+        }
     }
 }

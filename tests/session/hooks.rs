@@ -453,3 +453,43 @@ async fn a_sign_out_does_not_wait_for_its_hook() {
         }
     }
 }
+
+/// Texts and targets on pages are escaped, and a denied login leaves nothing to use.
+#[tokio::test]
+async fn a_denied_login_escapes_its_message_and_leaves_nothing() {
+    let server = server();
+    let store = MemoryStore::new().with_single_process();
+    let node = || {
+        let login = login(&server)
+            .with_session_store(store.clone())
+            .with_on_login(|_| async { LoginDecision::deny("<script>\"'&\r\nset-cookie: a=b") });
+        Shop {
+            server: server.clone(),
+            app: app(&login),
+        }
+    };
+    let (one, two) = (node(), node());
+    for target in ["/x?a=%22%3E%3Cscript%3E", "/x#'onclick=", "/x?a=b&c='d'"] {
+        let mut jar = Jar::default();
+        let target = url::form_urlencoded::byte_serialize(target.as_bytes()).collect::<String>();
+        let start = format!("/auth/login?return_to={target}");
+        let answer = one.start(&start, &mut jar).await;
+        let callback = one.approve(answer.location(), "alice").await;
+        for node in [&one, &two, &one] {
+            let answer = node.send(Ask::page(&callback).jar(&jar)).await;
+            assert!(answer.status.is_client_error(), "{answer:?}");
+            assert_eq!(answer.sets(), [""; 0]);
+            let page = answer.text();
+            assert!(
+                !page.contains("<script") && !page.contains("'onclick"),
+                "{page}"
+            );
+            assert!(page.contains("return_to="), "{page}");
+            assert!(
+                answer
+                    .header("content-security-policy")
+                    .contains("default-src 'none'")
+            );
+        }
+    }
+}

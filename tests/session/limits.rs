@@ -5,12 +5,16 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use http::StatusCode;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::{CookieKey, Session};
 
+use crate::support::nodes::*;
 use crate::support::shop::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+
 const MINUTE: Duration = Duration::from_secs(60);
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 async fn known(shop: &Shop, jar: &Jar) -> bool {
@@ -281,5 +285,116 @@ async fn concurrent_requests_may_both_write_the_session() {
         answers.into_iter().for_each(|answer| jar.take(answer));
         assert_eq!(jar.names(), [SESSION]);
         assert!(known(&shop, &jar).await);
+    }
+}
+
+/// RFC 7519 §4.1.4: no change of the clock extends a session or causes a panic.
+#[tokio::test]
+async fn no_change_of_the_wall_clock_extends_a_session() {
+    for turn in [
+        i64::from(i32::MIN),
+        -9 * 3600,
+        -3600,
+        -61,
+        3601,
+        9 * 3600,
+        i64::from(i32::MAX),
+        250_000_000_000,
+    ] {
+        let shop = Shop::new();
+        let jar = shop.signed_in().await;
+        let mut pending = Jar::default();
+        let answer = shop.start("/auth/login", &mut pending).await;
+        let callback = shop.approve(answer.location(), "alice").await;
+        shop.clock().adjust_wall_clock(turn);
+        assert_eq!(shop.greeting(&jar).await, "hello stranger", "{turn}");
+        let answer = shop.send(Ask::page(&callback).jar(&pending)).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{turn}");
+        assert_eq!(answer.sets(), [""; 0], "{turn}");
+        for path in ["/auth/session", "/auth/login", "/auth/logout", "/account"] {
+            assert!(
+                !shop
+                    .send(Ask::page(path).jar(&jar))
+                    .await
+                    .status
+                    .is_server_error(),
+                "{turn} {path}"
+            );
+        }
+    }
+}
+
+/// A deployment raises the limits; entries from before keep the old ones.
+#[tokio::test]
+async fn a_raised_limit_extends_no_existing_session() {
+    for mode in SHARED {
+        let server = server();
+        let memory = MemoryStore::new()
+            .with_clock(server.clock())
+            .with_single_process();
+        let node = |absolute| {
+            let login = match mode {
+                Mode::Store => login(&server).with_session_store(memory.clone()),
+                _ => login(&server).with_shared_store(memory.clone()),
+            };
+            let login = login.with_session_limits(absolute, absolute).unwrap();
+            Shop {
+                server: server.clone(),
+                app: app(&login),
+            }
+        };
+        let (before, after) = (node(HOUR), node(8 * HOUR));
+        let kept = before.signed_in().await;
+        let left = before.signed_in().await;
+        let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+        assert_eq!(before.send(ask.jar(&left)).await.status, 303, "{mode:?}");
+        server.clock().advance(59 * MINUTE);
+        assert_eq!(after.greeting(&left).await, STRANGER, "{mode:?}");
+        assert_eq!(after.greeting(&kept).await, ALICE, "{mode:?}");
+        server.clock().advance(3 * MINUTE);
+        for jar in [&kept, &left] {
+            assert_eq!(after.greeting(jar).await, STRANGER, "{mode:?}");
+        }
+        let long = after.signed_in().await;
+        server.clock().advance(7 * HOUR);
+        assert_eq!(after.greeting(&long).await, ALICE, "{mode:?}");
+        // A lowered limit applies to all sessions.
+        assert_eq!(before.greeting(&long).await, STRANGER, "{mode:?}");
+    }
+}
+
+/// Clocks at the limits of their types.
+#[tokio::test]
+async fn extreme_clocks_cause_no_panic_and_extend_no_session() {
+    for mode in ALL {
+        for (turned, known) in [
+            (30, true),
+            (-30, true),
+            (-100_000, false),
+            (100_000, false),
+            (-100_000_000_000, false),
+            (100_000_000_000, false),
+        ] {
+            let name = format!("{mode:?} {turned}");
+            let nodes = Nodes::new(mode);
+            let jar = nodes.signed_in("alice").await;
+            nodes.server.clock().adjust_wall_clock(turned);
+            let ask = |path: &str| Ask::page(path).jar(&jar);
+            let greeting = nodes.second.send(ask("/")).await.text();
+            assert_eq!(greeting == ALICE, known, "{name}");
+            for path in ["/", "/auth/session?extend=true", "/auth/logout", "/account"] {
+                let status = nodes.first.send(ask(path)).await.status.as_u16();
+                assert!(status < 500, "{name} {path} {status}");
+            }
+            if mode != Mode::Cookie {
+                let sessions = nodes.login.sessions();
+                sessions.of_user("alice").await.unwrap();
+                sessions.end_user("alice").await.unwrap();
+            }
+            nodes.server.clock().adjust_wall_clock(-turned);
+            let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+            assert_eq!(nodes.first.send(ask.jar(&jar)).await.status, 303, "{name}");
+            assert_eq!(nodes.first.greeting(&jar).await, STRANGER, "{name}");
+        }
     }
 }

@@ -8,31 +8,12 @@ use axum::routing::get;
 use http::StatusCode;
 use tower_oauth::session::{SessionAdminError, SessionId};
 use tower_oauth::store::MemoryStore;
-use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType, TestServer};
+use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};
 use tower_oauth::{LoginLayer, Session};
 
 use crate::support::logs;
 use crate::support::nodes::*;
 use crate::support::shop::*;
-
-const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
-const STRANGER: &str = "hello stranger";
-const ALICE: &str = "hello alice";
-
-fn sign_out() -> Ask {
-    Ask::new("POST", "/auth/logout?return_to=/notes").with(&OWN)
-}
-
-/// Returns the token type hints of the revocations so far.
-fn revoked(server: &TestServer) -> Vec<String> {
-    let requests = server.requests();
-    let asked = requests
-        .iter()
-        .filter(|request| request.endpoint() == Endpoint::Revocation);
-    asked
-        .map(|request| request.parameter("token_type_hint").unwrap())
-        .collect()
-}
 
 /// Refresh token first (RFC 7009 §2.1), then a redirect to the `end_session_endpoint` (RP-Initiated Logout
 /// §2).

@@ -14,12 +14,14 @@
 mod support;
 
 mod app_data;
-mod attacks_session;
 mod backchannel_logout;
 mod cookie_figures;
 mod cookie_renewal;
 mod cookies;
+mod denylist;
 mod hooks;
+mod index;
+mod kept_session;
 mod limits;
 mod logout;
 mod logout_everywhere;
@@ -28,6 +30,6 @@ mod memory_store_usage;
 mod model;
 mod redis_store;
 mod refresh;
-mod refresh_hostile;
 mod sign_out;
 mod stored;
+mod two_layers;

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 use tower_oauth::store::{Expect, Key, Put, RedisStore, Removed, Store, StoreError};
 use tower_oauth::token::{ProofError, VerifyErrorKind};
 
@@ -66,6 +68,8 @@ fn assert_unavailable<T: std::fmt::Debug>(answer: Result<T, StoreError>) {
         "{answer:?}"
     );
 }
+
+const MINUTE: Duration = Duration::from_secs(60);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 #[ignore = "needs redis-server"]
@@ -820,4 +824,195 @@ async fn a_refused_connection_is_unavailable_immediately() {
         assert_unavailable(put(&store, &key, Expect::Absent).await);
         assert_unavailable(store.remove(&key, Expect::Anything).await);
     }
+}
+
+/// Keys and values with all special bytes, and prefixes of each other.
+#[tokio::test]
+#[ignore = "needs redis-server"]
+async fn redis_keys_are_distinct_and_values_can_be_any_bytes() {
+    let redis = Redis::start();
+    let url = format!("redis://127.0.0.1:{}", redis.port);
+    let store = |prefix: &str| RedisStore::new(&url).unwrap().with_prefix(prefix).unwrap();
+    let stores = [
+        "a",
+        "a:",
+        "a:a",
+        "*",
+        "a:session:x",
+        "?",
+        "\\",
+        "'\"",
+        "a:version",
+    ]
+    .map(store);
+    let ids = [
+        "",
+        ":",
+        "x",
+        "x:",
+        ":x",
+        "{x}",
+        "}{",
+        "\0",
+        "\r\n",
+        "x\r\nDEL x",
+        "*",
+        "é",
+        "'..'",
+        "]]",
+        "version",
+        "0000000000000001",
+    ];
+    let value: Bytes = (0..=255_u8).chain(*b"\r\n$-1\r\n").collect();
+    for (number, store) in stores.iter().enumerate() {
+        for id in ids {
+            for purpose in ["session", "version", ""] {
+                let key = Key::new(purpose, id);
+                let value: Bytes = [&value[..], &[u8::try_from(number).unwrap()]]
+                    .concat()
+                    .into();
+                let put = store.put(&key, value.clone(), MINUTE, Expect::Absent).await;
+                assert!(
+                    matches!(put, Ok(Put::Stored(_))),
+                    "{number} {purpose} {id:?}"
+                );
+                let found = store.get(&key).await.unwrap().unwrap();
+                assert_eq!(found.into_value(), value, "{number} {purpose} {id:?}");
+            }
+        }
+    }
+    for bad in ["", "{", "}", "a b", "a\n", "é", &"a".repeat(65)] {
+        assert!(
+            RedisStore::new(&url).unwrap().with_prefix(bad).is_err(),
+            "{bad:?}"
+        );
+    }
+}
+
+/// A server that sends invalid responses: an error within two seconds, and no panic.
+#[tokio::test]
+async fn a_server_that_does_not_speak_redis_is_unavailable_in_time() {
+    const SAID: [&[u8]; 18] = [
+        b"",
+        b"garbage\r\n",
+        b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        b"$9223372036854775807\r\n",
+        b"$-2\r\n",
+        b"$4294967296\r\nx",
+        b"*2147483647\r\n",
+        b"*9223372036854775807\r\n",
+        b"*-5\r\n",
+        b">3\r\n+message\r\n+x\r\n+y\r\n",
+        b"%1\r\n+a\r\n+b\r\n",
+        b"-MOVED 1 127.0.0.1:1\r\n",
+        b"-ASK 1 evil.example:6379\r\n",
+        b"-MOVED\r\n",
+        b"-NOSCRIPT x\r\n",
+        b"-WRONGPASS hunter2\r\n",
+        b":18446744073709551616\r\n",
+        b"+OK\r\n+OK\r\n+OK\r\n+OK\r\n$3\r\nabc\r\n",
+    ];
+    let deep: &'static [u8] = b"*1\r\n".repeat(100_000).leak();
+    let flood: &'static [u8] = b"+OK\r\n".repeat(100_000).leak();
+    let asks = SAID
+        .into_iter()
+        .chain([deep, flood])
+        .map(|said| async move {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    tokio::spawn(async move {
+                        let mut heard = [0; 4096];
+                        while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
+                            let _ = stream.write_all(said).await;
+                        }
+                    });
+                }
+            });
+            for scheme in ["redis", "redis-cluster"] {
+                let url = format!("{scheme}://app:hunter2@127.0.0.1:{port}");
+                let store = RedisStore::new(&url).unwrap();
+                assert!(!format!("{store:?}").contains("hunter2"));
+                let key = Key::new("session", "x");
+                let shown = String::from_utf8_lossy(&said[..said.len().min(40)]);
+                let begun = Instant::now();
+                let got = store.get(&key).await.unwrap_err();
+                let put = store
+                    .put(&key, Bytes::new(), MINUTE, Expect::Anything)
+                    .await;
+                let put = put.unwrap_err();
+                let took = begun.elapsed();
+                assert!(took < Duration::from_secs(5), "{scheme} {shown:?} {took:?}");
+                for error in [got, put] {
+                    let text = format!("{error:?} {error}");
+                    assert!(!text.contains("hunter2"), "{shown:?}: {text}");
+                    assert!(!text.contains("evil"), "{shown:?}: {text}");
+                }
+            }
+        });
+    let tasks: Vec<_> = asks.map(tokio::spawn).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// Errors and `Debug` of URLs, valid or not, do not contain the password.
+#[test]
+fn no_error_contains_the_password_of_a_url() {
+    for url in [
+        "redis://:hunter2@",
+        "redis://app:hunter2@host:x",
+        "redis://app:hunter2/@host",
+        "redis://app:hunter2?@host",
+        "redis://app:hunter2#@host",
+        "redis://hunter2@host",
+        "hunter2://:hunter2@host",
+        "redis://app:hunter2%@host",
+        "redis://app:hunter2@host/hunter2",
+        "redis-cluster://:hunter2@a,b/7",
+        "redis://app:hunter2@hunter2:0",
+        "redis+unix://:hunter2@/x",
+        "redis://app:hunter2@[host",
+    ] {
+        let error = RedisStore::new(url).unwrap_err();
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("hunter2"), "{url}: {shown}");
+    }
+    let store = RedisStore::new("rediss://app:hunter2@host/1").unwrap();
+    let error = store.clone().with_ca_pem("hunter2").unwrap_err();
+    let shown = format!("{store:?} {error} {error:?}");
+    assert!(
+        !shown.contains("hunter2") && !shown.contains("app"),
+        "{shown}"
+    );
+}
+
+/// Without a cluster, a server cannot redirect the client.
+#[tokio::test]
+async fn a_single_server_cannot_redirect_the_password() {
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = elsewhere.local_addr().unwrap().port();
+    let redis = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!(
+        "redis://:hunter2@127.0.0.1:{}",
+        redis.local_addr().unwrap().port()
+    );
+    let moved = format!("-MOVED 1 127.0.0.1:{port}\r\n");
+    tokio::spawn(async move {
+        let (mut stream, _) = redis.accept().await.unwrap();
+        let mut heard = [0; 4096];
+        // Authentication succeeds, `ROLE` is not permitted, and then all keys have moved.
+        let mut said = 0;
+        while stream.read(&mut heard).await.is_ok_and(|length| length > 0) {
+            said += 1;
+            let word = if said == 1 { "+OK\r\n" } else { moved.as_str() };
+            stream.write_all(word.as_bytes()).await.unwrap();
+        }
+    });
+    let store = RedisStore::new(&url).unwrap();
+    store.get(&Key::new("session", "x")).await.unwrap_err();
+    let visit = tokio::time::timeout(Duration::from_millis(200), elsewhere.accept()).await;
+    assert!(visit.is_err());
 }

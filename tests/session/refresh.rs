@@ -1,5 +1,7 @@
 //! Refreshes of session tokens: one refresh for all callers, and no token is lost.
 
+mod responses;
+
 use std::time::Duration;
 
 use tower_oauth::testing::{Endpoint, Fault, Gate, GrantType};

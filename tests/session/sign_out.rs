@@ -1,19 +1,24 @@
 //! Sign-out is final: no copy of the cookie, slow response or leftover cookie restores the session.
 
+mod store_failure;
+
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
 use axum::routing::get;
 use http::StatusCode;
 use tokio::sync::Notify;
 use tower::ServiceExt as _;
 use tower_oauth::login::SameSite;
+use tower_oauth::store::MemoryStore;
 use tower_oauth::testing::{Endpoint, Fault};
 use tower_oauth::{CookieKey, Session};
 
+use crate::support::nodes::*;
 use crate::support::shop::*;
 
 const OWN: [(&str, &str); 1] = [("sec-fetch-site", "same-origin")];
@@ -445,4 +450,165 @@ async fn signing_out_with_an_expired_cookie_ends_its_younger_copy() {
     let answer = shop.send(ask.jar(&old)).await;
     assert_eq!(answer.status, StatusCode::SEE_OTHER);
     assert_eq!(shop.greeting(&young).await, "hello stranger");
+}
+
+/// RFC 9700 §4.3, OpenID Connect RP-Initiated Logout §2: the responses to requests that were in progress during a logout
+/// do not restore the session.
+#[tokio::test]
+async fn no_slow_request_restores_a_session_after_a_logout() {
+    let gate = Arc::new(Notify::new());
+    let server = server();
+    let login = login(&server);
+    let slow = async |State(gate): State<Arc<Notify>>, session: Session| {
+        gate.notified().await;
+        session.subject().to_owned()
+    };
+    let app = Router::new()
+        .route("/slow", get(slow))
+        .with_state(Arc::clone(&gate))
+        .merge(Router::new().route(
+            "/",
+            get(|session: Option<Session>| async move {
+                session.map_or_else(
+                    || "anonymous".to_owned(),
+                    |session| session.subject().to_owned(),
+                )
+            }),
+        ))
+        .layer(login);
+    let shop = Shop { server, app };
+    let jar = shop.signed_in().await;
+    shop.clock().advance(Duration::from_secs(1800));
+    let slow: Vec<_> = (0..20)
+        .map(|_| {
+            let (shop, jar) = (shop.clone(), jar.clone());
+            tokio::spawn(async move { shop.send(Ask::page("/slow").jar(&jar)).await })
+        })
+        .collect();
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let out = Ask::new("POST", "/auth/logout").with(&[("origin", SHOP)]);
+    let mut left = jar.clone();
+    left.take(&shop.send(out.jar(&jar)).await);
+    gate.notify_waiters();
+    for answer in slow {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.text(), "alice", "it began before");
+        assert_eq!(answer.sets(), [""; 0]);
+        left.take(&answer);
+    }
+    assert_eq!(shop.greeting(&left).await, "anonymous");
+    assert_eq!(shop.greeting(&jar).await, "anonymous");
+    for path in ["/auth/session", "/auth/session?extend=true"] {
+        let answer = shop.send(Ask::new("GET", path).jar(&jar)).await;
+        assert_eq!(answer.status, StatusCode::UNAUTHORIZED, "{path}");
+        assert_eq!(answer.sets(), [""; 0], "{path}");
+    }
+}
+
+/// RFC 9700 §4.3: logins, requests and logouts in parallel on several threads: each user only sees their own session, and
+/// none after the logout.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn concurrent_logins_and_logouts_never_mix_up_sessions() {
+    let shop = Shop::new();
+    let mut crowd = Vec::new();
+    for number in 0..40 {
+        let user = if number % 2 == 0 { "alice" } else { "bob" };
+        let mut jar = Jar::default();
+        let answer = shop.start("/auth/login", &mut jar).await;
+        let callback = shop.approve(answer.location(), user).await;
+        crowd.push((user, jar, callback));
+    }
+    let crowd: Vec<_> = crowd
+        .into_iter()
+        .map(|(user, jar, callback)| {
+            let shop = shop.clone();
+            tokio::spawn(async move {
+                // A double click: both requests have the same session.
+                let ask = || Ask::page(&callback).jar(&jar);
+                let (one, two) = tokio::join!(shop.send(ask()), shop.send(ask()));
+                let (mut first, mut second) = (jar.clone(), jar.clone());
+                first.take(&one);
+                second.take(&two);
+                let out = Ask::new("POST", "/auth/logout").with(&[("origin", SHOP)]);
+                for jar in [&first, &second] {
+                    assert_eq!(shop.greeting(jar).await, format!("hello {user}"));
+                }
+                shop.send(out.jar(&first)).await;
+                for jar in [&first, &second] {
+                    assert_eq!(shop.greeting(jar).await, "hello stranger");
+                }
+                let again = shop.send(Ask::page(&callback).jar(&jar)).await;
+                assert_eq!(again.sets(), [""; 0], "the callback revives nothing");
+            })
+        })
+        .collect();
+    for person in crowd {
+        person.await.unwrap();
+    }
+    assert_eq!(shop.token_calls(), 40);
+}
+
+/// The clock of the process of the login was ahead, within the tolerance.
+#[tokio::test]
+async fn a_copy_of_an_ended_cookie_is_rejected_until_it_expires() {
+    let server = server();
+    let store = MemoryStore::new()
+        .with_clock(server.clock())
+        .with_single_process();
+    let node = || Shop {
+        server: server.clone(),
+        app: app(&login(&server)
+            .with_shared_store(store.clone())
+            .with_session_limits(8 * HOUR, 8 * HOUR)
+            .unwrap()),
+    };
+    server.clock().adjust_wall_clock(50);
+    let jar = node().signed_in().await;
+    server.clock().adjust_wall_clock(-50);
+    let ask = Ask::new("POST", "/auth/logout").with(&[("sec-fetch-site", "same-origin")]);
+    assert_eq!(node().send(ask.jar(&jar)).await.status, 303);
+    assert_eq!(node().greeting(&jar).await, STRANGER);
+    server.clock().advance(8 * HOUR);
+    for _ in 0..6 {
+        server.clock().advance(10 * SECOND);
+        assert_eq!(node().greeting(&jar).await, STRANGER);
+    }
+    server.clock().advance(HOUR);
+    assert_eq!(node().greeting(&jar).await, STRANGER);
+}
+
+/// A callback that is repeated after a sign-out creates no session.
+#[tokio::test]
+async fn a_repeated_callback_does_not_restore_an_ended_session() {
+    for mode in ALL {
+        for way in ["logout", "admin", "back channel"] {
+            let name = format!("{mode:?} {way}");
+            let nodes = Nodes::new(mode);
+            let mut jar = Jar::default();
+            let answer = nodes.first.start("/auth/login", &mut jar).await;
+            let callback = nodes.first.approve(answer.location(), "alice").await;
+            let ask = Ask::page(&callback).jar(&jar);
+            let answer = nodes.first.send(ask.clone()).await;
+            let mut signed_in = Jar::default();
+            signed_in.take(&answer);
+            assert_eq!(nodes.first.greeting(&signed_in).await, ALICE, "{name}");
+            match way {
+                "logout" => {
+                    let ask = Ask::new("POST", "/auth/logout")
+                        .with(&[("sec-fetch-site", "same-origin")])
+                        .jar(&signed_in);
+                    nodes.first.send(ask).await;
+                }
+                _ if mode == Mode::Cookie => continue,
+                "admin" => drop(nodes.login.sessions().end_user("alice").await.unwrap()),
+                _ => drop(nodes.send_logout_token(&nodes.all_of("alice").sign()).await),
+            }
+            let mut again = Jar::default();
+            again.take(&nodes.first.send(ask).await);
+            assert_eq!(nodes.first.greeting(&again).await, STRANGER, "{name}");
+            assert_eq!(nodes.first.greeting(&signed_in).await, STRANGER, "{name}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Sessions in a store: what the browser has, what the store has, and why both are required.
 
-mod store_attacks;
+mod forged_codes;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,9 @@ use tower_oauth::{CookieKey, LoginLayer};
 use crate::support::shop::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+
 const MINUTE: Duration = Duration::from_secs(60);
+
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// A memory store that shows its entries, counts operations and fails on request.
@@ -535,4 +537,46 @@ async fn a_started_login_stores_nothing() {
     }
     assert_eq!(nodes.store.shared.puts.load(Ordering::Relaxed), 0);
     assert!(nodes.store.memory.is_empty());
+}
+
+/// On two nodes, one callback creates one session, wherever and however often it arrives.
+#[tokio::test]
+async fn one_callback_at_two_nodes_creates_one_session() {
+    let server = server();
+    let store = MemoryStore::new().with_single_process();
+    let node = || {
+        let login = login(&server).with_session_store(store.clone());
+        Shop {
+            server: server.clone(),
+            app: app(&login),
+        }
+    };
+    let (one, two) = (node(), node());
+    let mut jar = Jar::default();
+    let answer = one.start("/auth/login?return_to=%2Fnotes", &mut jar).await;
+    let callback = one.approve(answer.location(), "alice").await;
+    let calls = server.count(tower_oauth::testing::Endpoint::Token);
+    let ask = || Ask::page(&callback).jar(&jar);
+    let (a, b, c, d) = tokio::join!(
+        one.send(ask()),
+        two.send(ask()),
+        one.send(ask()),
+        two.send(ask())
+    );
+    let after = server.count(tower_oauth::testing::Endpoint::Token);
+    assert_eq!(after - calls, 1);
+    let mut sessions: Vec<String> = Vec::new();
+    for answer in [&a, &b, &c, &d] {
+        let mut jar = Jar::default();
+        jar.take(answer);
+        if answer.status == StatusCode::SEE_OTHER {
+            sessions.push(jar.value(SESSION).to_owned());
+            assert_eq!(answer.location(), "/notes");
+        } else {
+            assert_eq!(answer.status, StatusCode::BAD_REQUEST);
+            assert!(!jar.names().contains(&SESSION));
+        }
+    }
+    sessions.dedup();
+    assert_eq!(sessions.len(), 1, "{sessions:?}");
 }

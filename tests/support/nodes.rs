@@ -8,9 +8,10 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tower_oauth::LoginLayer;
 use tower_oauth::store::{Expect, Key, MemoryStore, Put, Record, Removed, Store, StoreError};
-use tower_oauth::testing::{TestServer, TokenMint};
+use tower_oauth::testing::{Endpoint, TestClient, TestServer, TestUser, TokenMint};
 
-use super::shop::{Answer, Ask, Jar, Shop, app, login, server};
+use super::logs;
+use super::shop::{Answer, Ask, ISSUER, Jar, Shop, app, client, login, server};
 
 /// The session backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,14 @@ pub enum Mode {
     /// In cookies alone.
     Cookie,
 }
+
+/// The greeting of the home page without a session.
+pub const STRANGER: &str = "hello stranger";
+pub const ALICE: &str = "hello alice";
+
+pub const SECOND: Duration = Duration::from_secs(1);
+pub const MINUTE: Duration = Duration::from_secs(60);
+pub const HOUR: Duration = Duration::from_secs(3600);
 
 pub const ALL: [Mode; 3] = [Mode::Store, Mode::Shared, Mode::Cookie];
 
@@ -227,6 +236,44 @@ impl Nodes {
     pub fn one(&self, sid: &str) -> TokenMint {
         self.server.logout_token("shop").with_claim("sid", sid)
     }
+}
+
+/// A sign-out with a return target.
+pub fn sign_out() -> Ask {
+    Ask::new("POST", "/auth/logout?return_to=/notes").with(&[("sec-fetch-site", "same-origin")])
+}
+
+/// Returns the token type hints of the revocations so far.
+pub fn revoked(server: &TestServer) -> Vec<String> {
+    let requests = server.requests();
+    let revocations = requests
+        .iter()
+        .filter(|request| request.endpoint() == Endpoint::Revocation);
+    revocations
+        .map(|request| request.parameter("token_type_hint").unwrap())
+        .collect()
+}
+
+/// An authorization server with this client and two users.
+pub fn server_with(client: TestClient) -> TestServer {
+    logs::listen();
+    TestServer::new(ISSUER)
+        .unwrap()
+        .add_client(client)
+        .add_user(TestUser::new("alice", "wonderland"))
+        .add_user(TestUser::new("bob", "builder"))
+}
+
+/// Lets all other tasks run until they are pending.
+pub async fn settle() {
+    for _ in 0..200 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// An authorization server whose refresh tokens live for half an hour.
+pub fn sliding() -> TestServer {
+    server_with(client().with_refresh_token_lifetime(30 * MINUTE))
 }
 
 /// Returns the request of an authorization server that delivers a logout token.

@@ -31,6 +31,13 @@ pub(crate) struct TokenCache {
     claims_size: Option<usize>,
 }
 
+/// The result of looking up a token in the cache.
+pub(crate) enum CacheLookup {
+    Hit(Arc<TokenInfo>),
+    /// The token can be cached under this tag, if there is one.
+    Miss(Option<CacheTag>),
+}
+
 impl TokenCache {
     /// Creates an empty cache. Returns `None`, which means that every token is validated, if `max_bytes` is 0 or the
     /// operating system provides no randomness.
@@ -52,45 +59,46 @@ impl TokenCache {
         self.max_bytes
     }
 
-    /// Returns the tag of a token, or `None` if the token exceeds the length limit and is rejected anyway.
-    pub(super) fn tag(&self, token: &[u8]) -> Option<CacheTag> {
-        if token.len() > MAX_TOKEN_LENGTH {
-            return None;
-        }
-        self.tagger.tag(token)
-    }
-
-    /// Returns the entry of a token if the token is still valid and `is_current` accepts its verifier.
-    pub(super) fn get(
+    /// Looks up a token that is still valid, with a key and a verifier that are still current. The bytes need not be checked
+    /// before.
+    pub(super) fn lookup(
         &self,
-        tag: &CacheTag,
+        token: &[u8],
         is_current: impl FnOnce(&Arc<JwtSettings>) -> bool,
         now: &Now<'_>,
-    ) -> Option<Arc<TokenInfo>> {
-        let token_info = self.entries.get(tag)?;
-        let provenance = token_info.cache.provenance.as_ref()?;
-        if !is_current(&provenance.verifier) {
-            return None;
-        }
-        match provenance
-            .verifier
-            .key_status(token_info.claims.registered(), &provenance.key, now)
-        {
-            KeyStatus::Current => {
-                TokenOrigin::Cached.count();
-                tracing::trace!(
-                    name: "token_cache_hit",
-                    target: "tower_oauth::token",
-                    "found the token in the cache"
-                );
-                Some(token_info)
+    ) -> CacheLookup {
+        // A token that exceeds the length limit is rejected anyway.
+        let is_short = token.len() <= MAX_TOKEN_LENGTH;
+        let Some(tag) = is_short.then(|| self.tagger.tag(token)).flatten() else {
+            return CacheLookup::Miss(None);
+        };
+        let Some(token_info) = self.entries.get(&tag) else {
+            return CacheLookup::Miss(Some(tag));
+        };
+        let status = match &token_info.cache.provenance {
+            Some(provenance) if is_current(&provenance.verifier) => {
+                let seconds = now.unix_seconds(provenance.verifier.server.clock());
+                // An expired token, or one of a withdrawn key, is not accepted from the cache.
+                match provenance.validity.contains(&seconds) {
+                    true => provenance.key.status(now),
+                    false => KeyStatus::Withdrawn,
+                }
             }
-            KeyStatus::Withdrawn => {
-                self.entries.remove(tag);
-                None
-            }
-            KeyStatus::Unknown => None,
+            _ => KeyStatus::Unknown,
+        };
+        if status == KeyStatus::Current {
+            TokenOrigin::Cached.count();
+            tracing::trace!(
+                name: "token_cache_hit",
+                target: "tower_oauth::token",
+                "found the token in the cache"
+            );
+            return CacheLookup::Hit(token_info);
         }
+        if status == KeyStatus::Withdrawn {
+            self.entries.remove(&tag);
+        }
+        CacheLookup::Miss(Some(tag))
     }
 
     /// Stores a token that was just validated.

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderValue;
+use http::request::Parts;
 
 use self::nonce::Freshness;
 use self::proof::{Proof, ProofExpectations};
 use self::target::ProofTarget;
 use super::error::{VerifyError, VerifyErrorKind};
-use super::request_parts::{RequestParts, original_uri};
-use crate::clock::unix_seconds;
+use super::original_uri::original_uri;
+use crate::clock::{Now, unix_seconds};
 use crate::crypto::{base64url, digest};
 use crate::protocol::request_target::find_ambiguity_of_url;
 use crate::store::{Expect, Key, Put, SharedStore};
@@ -45,13 +46,15 @@ impl Dpop {
     /// returned value.
     pub(super) fn check(
         &self,
-        parts: &RequestParts<'_>,
+        token: &str,
+        head: &Parts,
         thumbprint: &[u8; 32],
+        now: &Now<'_>,
     ) -> Result<PendingReplayCheck, VerifyErrorKind> {
         let settings = self.settings();
-        let compact = single_proof(parts).map_err(VerifyErrorKind::DpopProof)?;
-        let now = parts.now.unix_seconds(&settings.clock);
-        let path = original_uri(parts.uri, parts.extensions).path();
+        let compact = single_proof(head).map_err(VerifyErrorKind::DpopProof)?;
+        let now = now.unix_seconds(&settings.clock);
+        let path = original_uri(&head.uri, &head.extensions).path();
         // RFC 9449 §4.3 (9) compares URLs without dot segments, but a router may match the path as it was sent: a
         // proof for one path would then be valid for another.
         if let Some(ambiguity) = find_ambiguity_of_url(path) {
@@ -66,9 +69,9 @@ impl Dpop {
             .collect();
         let expected = ProofExpectations {
             algorithms: &settings.algorithms,
-            method: parts.method.as_str(),
+            method: head.method.as_str(),
             targets: &targets,
-            token: parts.presented.token(),
+            token,
             now,
             max_age: settings.max_age,
             leeway: settings.leeway,
@@ -88,8 +91,8 @@ impl Dpop {
     }
 
     /// Returns whether the request has a `DPoP` field.
-    pub(super) fn has_proof(parts: &RequestParts<'_>) -> bool {
-        parts.headers.contains_key(FIELD)
+    pub(super) fn has_proof(head: &Parts) -> bool {
+        head.headers.contains_key(FIELD)
     }
 
     /// Checks the nonce of a proof, if nonces are enabled (RFC 9449 §4.3 (10), §11.3). Returns a new nonce for the response
@@ -138,8 +141,8 @@ impl PendingReplayCheck {
 }
 
 /// Returns the proof, which must be in exactly one `DPoP` field (RFC 9449 §4.3 (1)).
-fn single_proof<'a>(parts: &RequestParts<'a>) -> Result<&'a str, ProofError> {
-    let mut fields = parts.headers.get_all(FIELD).iter();
+fn single_proof(head: &Parts) -> Result<&str, ProofError> {
+    let mut fields = head.headers.get_all(FIELD).iter();
     let field = fields.next().ok_or(ProofError::Missing)?;
     if fields.next().is_some() {
         return Err(ProofError::Repeated);

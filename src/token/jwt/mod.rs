@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::ConfigError;
 use crate::clock::Now;
 use crate::crypto::{Algorithm, DEFAULT_ALGORITHMS};
-use crate::issuer::{AuthorizationServer, FetchBudget, KeyRef};
+use crate::issuer::{AuthorizationServer, FetchBudget};
 use crate::protocol::Claims;
 use crate::telemetry::{self, Stopwatch};
 use crate::token::audience::Audience;
@@ -17,7 +17,7 @@ use crate::token::error::{VerifyError, VerifyErrorKind};
 use crate::token::jws::{Rules, Signed, UnverifiedToken};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ScopeClaim, ScopeMapping};
-use crate::token::token_info::{CacheData, TokenInfo};
+use crate::token::token_info::{CacheData, Provenance, TokenInfo};
 use crate::token::verified::VerifiedToken;
 use crate::verification::Verification;
 
@@ -266,7 +266,7 @@ impl JwtVerifier {
     /// Runs the checks that follow the signature check, and counts the accepted token.
     fn accept(&self, signed: Signed, now: &Now<'_>) -> Result<Arc<TokenInfo>, VerifyError> {
         let profile = self.settings.profile;
-        self.settings.check(&signed, profile, now)?;
+        let validity = self.settings.check(&signed, profile, now)?;
         telemetry::TokenOrigin::Verified.count();
         let Signed {
             payload,
@@ -284,7 +284,11 @@ impl JwtVerifier {
             claims: Arc::new(Claims::new(payload, registered)),
             scopes: mapped.scopes,
             confirmation: markers.confirmation.flatten().map(Box::new),
-            cache: CacheData::new(Arc::clone(&self.settings), KeyRef::new(key)),
+            cache: CacheData::new(Provenance {
+                verifier: Arc::clone(&self.settings),
+                key: self.server().key_ref(key),
+                validity,
+            }),
         }))
     }
 }

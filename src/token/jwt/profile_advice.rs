@@ -57,5 +57,5 @@ fn accepting_profile(settings: &JwtSettings, compact: &str, now: &Now<'_>) -> Op
             && profile.check(&signed.registered, &signed.markers).is_ok()
     };
     let profile = *CANDIDATES.iter().find(accepts)?;
-    settings.check(&signed, profile, now).ok().map(|()| profile)
+    settings.check(&signed, profile, now).ok().map(|_| profile)
 }

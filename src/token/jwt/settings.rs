@@ -1,14 +1,15 @@
 //! The settings of a [`JwtVerifier`](super::JwtVerifier), and the checks that depend only on them and the clock.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use crate::clock::Now;
-use crate::issuer::{AuthorizationServer, KeyRef, KeyStatus};
+use crate::issuer::AuthorizationServer;
 use crate::protocol::claims::RegisteredClaims;
 use crate::token::audience::Audience;
 use crate::token::error::VerifyErrorKind;
-use crate::token::jws::{Rules, Signed, check_times};
+use crate::token::jws::{Rules, Signed};
 use crate::token::profile::TokenProfile;
 use crate::token::scope_mapping::{ClaimMapping, ScopeMapping};
 
@@ -36,55 +37,40 @@ impl JwtSettings {
         }
     }
 
-    /// Runs the checks that follow the signature check: audience, profile, age and confirmation.
+    /// Runs the checks that follow the signature check: audience, profile, age and confirmation. Returns the period of
+    /// validity: within it the times of a cached token need no other check.
     pub(super) fn check(
         &self,
         signed: &Signed,
         profile: TokenProfile,
         now: &Now<'_>,
-    ) -> Result<(), VerifyErrorKind> {
+    ) -> Result<Range<i64>, VerifyErrorKind> {
         if !self.audience.accepts(&signed.registered) {
             return Err(VerifyErrorKind::Audience);
         }
         profile.check(&signed.registered, &signed.markers)?;
-        self.check_age(&signed.registered, now)?;
+        let too_old_at = self.check_age(&signed.registered, now)?;
         match signed.markers.confirmation {
             Some(None) => Err(VerifyErrorKind::Bound),
-            _ => Ok(()),
+            _ => Ok(signed.validity.start..signed.validity.end.min(too_old_at)),
         }
     }
 
-    /// Checks a cached token again: its times against the clock, and its key against the cached key set, so that an
-    /// expired token or one of a withdrawn key is not accepted from the cache.
-    pub(in crate::token) fn key_status(
-        &self,
-        registered: &RegisteredClaims,
-        key: &KeyRef,
-        now: &Now<'_>,
-    ) -> KeyStatus {
-        let seconds = now.unix_seconds(self.server.clock());
-        let is_timely = check_times(registered, seconds, &self.rules).is_ok()
-            && self.check_age(registered, now).is_ok();
-        if !is_timely {
-            return KeyStatus::Withdrawn;
-        }
-        self.server.key_status(key, now)
-    }
-
-    /// Checks the maximum age, if one is configured. This requires `iat`.
+    /// Checks the maximum age, if one is configured. This requires `iat`. Returns when the token is too old.
     fn check_age(
         &self,
         registered: &RegisteredClaims,
         now: &Now<'_>,
-    ) -> Result<(), VerifyErrorKind> {
+    ) -> Result<i64, VerifyErrorKind> {
         let Some(max_age) = self.max_age else {
-            return Ok(());
+            return Ok(i64::MAX);
         };
         let issued_at = registered.issued_at.ok_or(VerifyErrorKind::Claims)?;
         let limit = max_age.saturating_add(self.rules.leeway);
-        if now.unix_seconds(self.server.clock()) >= issued_at.saturating_add(limit) {
+        let too_old_at = issued_at.saturating_add(limit);
+        if now.unix_seconds(self.server.clock()) >= too_old_at {
             return Err(VerifyErrorKind::TooOld);
         }
-        Ok(())
+        Ok(too_old_at)
     }
 }

@@ -13,7 +13,7 @@ use tower_oauth::BearerLayer;
 use tower_oauth::extract::Principal;
 use tower_oauth::relay::{Relay, RequestBody};
 
-use super::{ADMIN, ALICE, Admission, Common, STRANGER, Site};
+use super::{ADMIN, Admission, Common, Site};
 
 use crate::support::nodes::*;
 use crate::support::shop::*;

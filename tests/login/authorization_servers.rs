@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode};
 use axum::routing::get;
+use http::{Request, StatusCode};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 use tower_oauth::testing::{Endpoint, Fault, Page, TestClient, TestServer, TestUser};
@@ -13,7 +13,10 @@ use tower_oauth::{
     Algorithm, AuthorizationServer, BearerLayer, Client, CookieKey, LoginLayer, Session,
 };
 
+use crate::support::shop::*;
+
 const API: &str = "https://api.example.com";
+
 const SHOP: &str = "https://shop.example.com";
 
 fn server(issuer: &str) -> TestServer {
@@ -144,4 +147,64 @@ async fn a_token_endpoint_may_take_four_seconds() {
     let (page, ()) = tokio::join!(sign_in(&server), turn);
     assert_eq!(page.text(), "alice");
     assert_eq!(server.count(Endpoint::Token), 1);
+}
+
+/// RFC 6749 §5, RFC 7517 §5, RFC 8414 §3.2: for any response of the authorization server that is not the expected
+/// document, the result is an error page and no session.
+#[tokio::test]
+async fn no_malformed_response_of_the_authorization_server_creates_a_session() {
+    let deep = format!("{}1{}", "[".repeat(50_000), "]".repeat(50_000));
+    let digits = format!("{{\"expires_in\":{}}}", "9".repeat(100_000));
+    let many: String = (0..20_000).map(|n| format!("\"k{n}\":{n},")).collect();
+    let many = format!("{{{many}\"z\":0}}");
+    let bodies: Vec<Vec<u8>> = vec![
+        Vec::new(),
+        b"null".to_vec(),
+        b"[]".to_vec(),
+        b"{}".to_vec(),
+        b"\xef\xbb\xbf{}".to_vec(),
+        b"{\"keys\":null}".to_vec(),
+        b"{\"keys\":[null,1,[],{}]}".to_vec(),
+        b"{\"keys\":[{\"kty\":\"RSA\",\"n\":\"\",\"e\":\"\"}]}".to_vec(),
+        b"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AA\",\"y\":\"AA\"}]}".to_vec(),
+        b"{\"issuer\":\"https://evil.example\"}".to_vec(),
+        b"{\"issuer\":1}".to_vec(),
+        b"{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"id_token\":\"a.b.c\"}".to_vec(),
+        b"{\"access_token\":\"a\",\"token_type\":\"Bearer\",\"id_token\":\"\\ud800\"}".to_vec(),
+        b"{\"access_token\":\"a\\u0000b\",\"token_type\":\"Bearer\",\"id_token\":\"a.b.c\"}"
+            .to_vec(),
+        b"{\"error\":null}".to_vec(),
+        b"{\"error\":{\"a\":[]},\"error_description\":1}".to_vec(),
+        b"\xff\xfe\x00".to_vec(),
+        deep.into_bytes(),
+        digits.into_bytes(),
+        many.into_bytes(),
+        vec![b' '; (1 << 20) + 1],
+    ];
+    for endpoint in [Endpoint::Metadata, Endpoint::KeySet, Endpoint::Token] {
+        for body in &bodies {
+            let shop = Shop::new();
+            let mut jar = Jar::default();
+            let told = String::from_utf8_lossy(&body[..body.len().min(60)]).into_owned();
+            if endpoint != Endpoint::Metadata {
+                let answer = shop.start("/auth/login", &mut jar).await;
+                let callback = shop.approve(answer.location(), "alice").await;
+                shop.server
+                    .fail(endpoint, Fault::body("application/json", body.clone()));
+                let answer = shop.send(Ask::page(&callback).jar(&jar)).await;
+                assert!(
+                    answer.status.is_server_error() || answer.status == 400,
+                    "{endpoint:?} {told}: {}",
+                    answer.status
+                );
+                assert_eq!(answer.sets(), [""; 0], "{endpoint:?} {told}");
+            } else {
+                shop.server
+                    .fail(endpoint, Fault::body("application/json", body.clone()));
+                let answer = shop.send(Ask::page("/auth/login")).await;
+                assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{told}");
+                assert_eq!(answer.sets(), [""; 0], "{told}");
+            }
+        }
+    }
 }

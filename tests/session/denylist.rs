@@ -1,8 +1,17 @@
 //! The denylist of a process with sessions in cookies: floods of it end no session of other users.
 
-use super::*;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use tower_oauth::session::SessionId;
+use tower_oauth::testing::GrantType;
+use tower_oauth::{LoginLayer, Session};
 
 use crate::support::logs;
+use crate::support::nodes::*;
+use crate::support::shop::*;
 
 fn jar_of(answer: &Answer) -> Jar {
     let mut jar = Jar::default();
@@ -149,4 +158,35 @@ async fn a_wall_clock_that_jumps_restores_no_ended_session() {
             }
         }
     }
+}
+
+/// A user with many writes does not evict the latest record of another.
+#[tokio::test]
+async fn a_busy_session_evicts_no_latest_record_of_others() {
+    let server = sliding();
+    let busy = |session: Session| async move {
+        for n in 0..20_001_u32 {
+            session.set_app_data(&n).await.unwrap();
+        }
+    };
+    let token =
+        |session: Session| async move { session.access_token().await.unwrap().expose().to_owned() };
+    let app = Router::new()
+        .route("/busy", get(busy))
+        .route("/token", get(token))
+        .layer(login(&server));
+    let shop = Shop {
+        server: server.clone(),
+        app,
+    };
+    let alice = shop.signed_in().await;
+    let mut bob = Jar::default();
+    shop.sign_in("bob", &mut bob).await;
+    server.clock().advance(Duration::from_secs(301));
+    // The response is lost.
+    let new = shop.send(Ask::page("/token").jar(&alice)).await.text();
+    assert_eq!(shop.send(Ask::page("/busy").jar(&bob)).await.status, 200);
+    let again = shop.send(Ask::page("/token").jar(&alice)).await;
+    assert_eq!(again.text(), new);
+    assert_eq!(server.count_grant(GrantType::RefreshToken), 2, "one each");
 }

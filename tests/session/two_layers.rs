@@ -18,8 +18,6 @@ use crate::support::logs;
 use crate::support::nodes::*;
 use crate::support::shop::*;
 
-const STRANGER: &str = "hello stranger";
-const ALICE: &str = "hello alice";
 const ADMIN: &str = "https://shop.example.com/admin/auth/callback";
 
 /// Redirect URIs of other layers than that of [`CALLBACK`].

@@ -1,7 +1,10 @@
 //! Cookies that were planted beside the real ones by a sibling subdomain, another application on the host, or
 //! an attacker in the network.
 
-use super::*;
+use http::StatusCode;
+
+use crate::support::nodes::*;
+use crate::support::shop::*;
 
 /// Suffix of the name and value of each planted cookie.
 const PLANTED: [(&str, &str); 10] = [

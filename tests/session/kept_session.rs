@@ -1,11 +1,18 @@
 //! A `Session` that a handler keeps for longer than its request: it returns nothing after its end.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
+use http::StatusCode;
+use tower_oauth::Session;
 use tower_oauth::session::{AppDataError, SessionError};
-use tower_oauth::store::Store;
+use tower_oauth::store::Store as _;
+use tower_oauth::testing::{Endpoint, GrantType, TestServer};
 
-use super::*;
+use crate::support::nodes::*;
+use crate::support::shop::*;
 
 type Kept = Arc<Mutex<Vec<Session>>>;
 

@@ -1,11 +1,14 @@
 //! A sign-out while the store is full or unavailable: it takes effect in this process and this browser,
 //! reports what failed, and is completed later.
 
-use tower_oauth::store::{Expect, Key, Store as _, StoreError};
+use std::time::Duration;
 
-use super::*;
+use http::StatusCode;
+use tower_oauth::store::{Expect, Key, MemoryStore, Store as _, StoreError};
 
 use crate::support::logs;
+use crate::support::nodes::*;
+use crate::support::shop::*;
 
 /// The store fails during the sign-out, after each number of operations.
 #[tokio::test]
