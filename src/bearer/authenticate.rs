@@ -20,14 +20,14 @@ use crate::verification::{PendingVerification, Verification};
 pub(super) type Decision = Result<Option<ResponseHeaders>, Box<Response<()>>>;
 
 /// The authentication of a request. The head of an accepted request has the result in its extensions.
-pub(super) enum Authentication {
+pub(super) enum AuthOutcome {
     Complete(Decision),
     /// The future owns the head, and returns it.
     Pending(PendingVerification<(Parts, Decision)>),
 }
 
 /// Authenticates a request: immediately unless a key has to be fetched, the token introspected, or a DPoP proof recorded.
-pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authentication {
+pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> AuthOutcome {
     let presented = match find_token(settings, head) {
         Ok(Some(presented)) => presented,
         Ok(None) => {
@@ -37,10 +37,10 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authen
             settings.strip_credentials(&mut head.headers);
             telemetry::Request::Anonymous.count();
             let headers = ResponseHeaders::of_anonymous(settings);
-            return Authentication::Complete(Ok(Some(headers)));
+            return AuthOutcome::Complete(Ok(Some(headers)));
         }
         Err(refusal) => {
-            return Authentication::Complete(Err(reject(settings, head, refusal, None)));
+            return AuthOutcome::Complete(Err(reject(settings, head, refusal, None)));
         }
     };
     let now = Now::new(&settings.clock);
@@ -49,7 +49,7 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authen
         // The syntax of a cached token was checked when it was verified.
         CacheLookup::Miss(_) if !presented.is_token68() => {
             let response = reject(settings, head, Refusal::InvalidRequest, None);
-            return Authentication::Complete(Err(response));
+            return AuthOutcome::Complete(Err(response));
         }
         CacheLookup::Miss(tag) => settings.verifier.verify_at(presented.token(), tag, &now),
     };
@@ -58,7 +58,7 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authen
         Verification::Pending(verification) => {
             let (settings, mut head) = (Arc::clone(settings), take(head));
             let span = tracing::debug_span!(target: "tower_oauth::bearer", "verify");
-            Authentication::Pending(Box::pin(async move {
+            AuthOutcome::Pending(Box::pin(async move {
                 let token_info = verification.instrument(span).await;
                 let accepted = {
                     // The request waited, so the clock is read again.
@@ -66,8 +66,8 @@ pub(super) fn authenticate(settings: &Arc<Settings>, head: &mut Parts) -> Authen
                     accept(&settings, &mut head, presented, token_info, &now)
                 };
                 match accepted {
-                    Authentication::Complete(decision) => (head, decision),
-                    Authentication::Pending(authentication) => authentication.await,
+                    AuthOutcome::Complete(decision) => (head, decision),
+                    AuthOutcome::Pending(authentication) => authentication.await,
                 }
             }))
         }
@@ -136,7 +136,7 @@ fn accept(
     presented: PresentedToken,
     token_info: Result<Arc<TokenInfo>, VerifyError>,
     now: &Now<'_>,
-) -> Authentication {
+) -> AuthOutcome {
     let scheme = Some(presented.scheme);
     let is_elsewhere = presented.is_elsewhere();
     let is_changed = settings.private || is_elsewhere;
@@ -147,11 +147,11 @@ fn accept(
     match checked {
         Ok(None) => {
             telemetry::Request::Accepted.count();
-            Authentication::Complete(Ok(headers))
+            AuthOutcome::Complete(Ok(headers))
         }
         Ok(Some(replay)) => {
             let (settings, head) = (Arc::clone(settings), take(head));
-            Authentication::Pending(Box::pin(async move {
+            AuthOutcome::Pending(Box::pin(async move {
                 if let Err(error) = replay.record().await {
                     // The head is dropped with the response, and the token in its extensions with it.
                     let response = reject(&settings, &head, Refusal::Token(error), scheme);
@@ -162,7 +162,7 @@ fn accept(
                 (head, Ok(headers))
             }))
         }
-        Err(refusal) => Authentication::Complete(Err(reject(settings, head, refusal, scheme))),
+        Err(refusal) => AuthOutcome::Complete(Err(reject(settings, head, refusal, scheme))),
     }
 }
 

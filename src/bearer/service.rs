@@ -11,7 +11,7 @@ use http::{Request, Response};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
-use super::authenticate::{Authentication, Decision, authenticate};
+use super::authenticate::{AuthOutcome, Decision, authenticate};
 use super::settings::{ResponseHeaders, Settings};
 use crate::verification::PendingVerification;
 
@@ -44,7 +44,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (mut head, body) = request.into_parts();
         let state = match authenticate(&self.settings, &mut head) {
-            Authentication::Complete(decision) => {
+            AuthOutcome::Complete(decision) => {
                 let is_rejected = decision.is_err();
                 let state = respond(&mut self.inner, head, body, decision);
                 if is_rejected {
@@ -53,7 +53,7 @@ where
                 }
                 state
             }
-            Authentication::Pending(authentication) => {
+            AuthOutcome::Pending(authentication) => {
                 // Only the service that was polled ready may be called; the clone replaces it.
                 let next = self.inner.clone();
                 let service = std::mem::replace(&mut self.inner, next);
