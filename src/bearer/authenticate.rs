@@ -140,30 +140,40 @@ fn accept(
     let scheme = Some(presented.scheme);
     let is_elsewhere = presented.is_elsewhere();
     let is_changed = settings.private || is_elsewhere;
-    let mut headers = is_changed.then(|| ResponseHeaders::of_token(settings, is_elsewhere));
-    let checked = token_info
-        .map_err(Refusal::Token)
-        .and_then(|token_info| check_request(settings, head, presented, token_info, now));
+    let headers = is_changed.then(|| ResponseHeaders::of_token(settings, is_elsewhere));
+    let checked = match token_info {
+        Ok(token_info) => check_request(settings, head, presented, token_info, now),
+        Err(error) => Err(Refusal::Token(error)),
+    };
     match checked {
         Ok(None) => {
             telemetry::Request::Accepted.count();
             AuthOutcome::Complete(Ok(headers))
         }
-        Ok(Some(replay)) => {
-            let (settings, head) = (Arc::clone(settings), take(head));
-            AuthOutcome::Pending(Box::pin(async move {
-                if let Err(error) = replay.record().await {
-                    // The head is dropped with the response, and the token in its extensions with it.
-                    let response = reject(&settings, &head, Refusal::Token(error), scheme);
-                    return (head, Err(response));
-                }
-                telemetry::Request::Accepted.count();
-                headers.get_or_insert_default().nonce = replay.into_nonce();
-                (head, Ok(headers))
-            }))
-        }
+        Ok(Some(replay)) => record_proof(Arc::clone(settings), take(head), replay, headers),
         Err(refusal) => AuthOutcome::Complete(Err(reject(settings, head, refusal, scheme))),
     }
+}
+
+/// Accepts a request unless its DPoP proof is a replay.
+// Not inlined, and the rejection neither: most requests need no stack for them.
+#[inline(never)]
+fn record_proof(
+    settings: Arc<Settings>,
+    head: Parts,
+    replay: Box<PendingReplayCheck>,
+    mut headers: Option<ResponseHeaders>,
+) -> AuthOutcome {
+    AuthOutcome::Pending(Box::pin(async move {
+        if let Err(error) = replay.record().await {
+            // The head is dropped with the response, and the token in its extensions with it.
+            let response = reject(&settings, &head, Refusal::Token(error), Some(Scheme::Dpop));
+            return (head, Err(response));
+        }
+        telemetry::Request::Accepted.count();
+        headers.get_or_insert_default().nonce = replay.into_nonce().map(Box::new);
+        (head, Ok(headers))
+    }))
 }
 
 /// Checks the proof of possession, which is part of this request and never cached, and inserts the token into the request
@@ -175,7 +185,7 @@ fn check_request(
     presented: PresentedToken,
     token_info: Arc<TokenInfo>,
     now: &Now<'_>,
-) -> Result<Option<PendingReplayCheck>, Refusal> {
+) -> Result<Option<Box<PendingReplayCheck>>, Refusal> {
     let bindings = &settings.bindings;
     let invalid = |kind: VerifyErrorKind| Refusal::Token(kind.into());
     let mut replay = None;
@@ -202,6 +212,7 @@ fn check_request(
 }
 
 /// Creates the response to a rejected request. `scheme` is that of the presented token.
+#[cold]
 fn reject(
     settings: &Settings,
     head: &Parts,

@@ -132,8 +132,8 @@ impl Settings {
 #[derive(Debug, Default)]
 pub(super) struct ResponseHeaders {
     private: bool,
-    /// A new nonce for DPoP proofs (RFC 9449 §8.2).
-    pub(super) nonce: Option<HeaderValue>,
+    /// A new nonce for DPoP proofs (RFC 9449 §8.2). Boxed, because most responses have none.
+    pub(super) nonce: Option<Box<HeaderValue>>,
     /// Whether the token came from another place than `Authorization`, so that shared caches do not know that the
     /// response belongs to one caller (RFC 9111 §3.5).
     is_elsewhere: bool,
@@ -162,8 +162,9 @@ impl ResponseHeaders {
     }
 
     pub(super) fn apply(&mut self, headers: &mut HeaderMap) {
-        for member in self.vary.take().iter().flat_map(|vary| vary.iter()) {
-            cache::vary_by(headers, member);
+        if let Some(vary) = self.vary.take() {
+            vary.iter()
+                .for_each(|member| cache::vary_by(headers, member));
         }
         if self.is_elsewhere && cache::make_private(headers) {
             tracing::debug!(
@@ -174,7 +175,7 @@ impl ResponseHeaders {
         }
         // RFC 9449 §8.2: a response has at most one nonce, and a cache must not reuse it for another caller.
         if let Some(nonce) = self.nonce.take() {
-            headers.insert(DPOP_NONCE, nonce);
+            headers.insert(DPOP_NONCE, *nonce);
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             cache::remove_targeted(headers);
         } else if self.private && !headers.contains_key(CACHE_CONTROL) {

@@ -112,7 +112,8 @@ pub(crate) fn read(
     if scheme.is_empty() || rest.first().is_some_and(|byte| *byte != b' ') {
         return Err(InvalidCredentials);
     }
-    let scheme = if scheme.eq_ignore_ascii_case(b"Bearer") {
+    // The usual spelling first, because comparing without case takes longer.
+    let scheme = if scheme == b"Bearer" || scheme.eq_ignore_ascii_case(b"Bearer") {
         Scheme::Bearer
     } else if takes_dpop && scheme.eq_ignore_ascii_case(b"DPoP") {
         Scheme::Dpop

@@ -31,21 +31,20 @@ impl Bindings {
     }
 
     /// Checks the proof of possession (RFC 9449 §7.2, RFC 8705 §3). A token that is bound to both a key and a
-    /// certificate requires both proofs. Returns the replay check if one is pending.
+    /// certificate requires both proofs. Returns the replay check if one is pending; it is boxed, because most requests
+    /// have none.
     pub(crate) fn check(
         &self,
         token_info: &TokenInfo,
         presented: &PresentedToken,
         head: &Parts,
         now: &Now<'_>,
-    ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
+    ) -> Result<Option<Box<PendingReplayCheck>>, VerifyErrorKind> {
         let confirmation = token_info.confirmation.as_ref();
         // The certificate first, so that a rejected request does not use up its DPoP proof.
-        self.check_certificate(
-            confirmation.and_then(|one| one.certificate_thumbprint),
-            head,
-        )?;
-        let thumbprint = confirmation.and_then(|one| one.jwk_thumbprint);
+        let thumbprint = confirmation.and_then(|one| one.certificate_thumbprint.as_ref());
+        self.check_certificate(thumbprint, head)?;
+        let thumbprint = confirmation.and_then(|one| one.jwk_thumbprint.as_ref());
         self.check_dpop(thumbprint, presented, head, now)
     }
 
@@ -66,13 +65,13 @@ impl Bindings {
 
     fn check_certificate(
         &self,
-        thumbprint: Option<[u8; 32]>,
+        thumbprint: Option<&[u8; 32]>,
         head: &Parts,
     ) -> Result<(), VerifyErrorKind> {
         match (&self.mtls, thumbprint) {
             // RFC 8705 §3: the certificate must be the one that the token is bound to.
             (Some(mtls), Some(thumbprint)) => {
-                let matches = mtls.has_certificate(&thumbprint, &head.headers, &head.extensions);
+                let matches = mtls.has_certificate(thumbprint, &head.headers, &head.extensions);
                 matches.then_some(()).ok_or(VerifyErrorKind::Bound)
             }
             (None, Some(_)) => Err(VerifyErrorKind::Bound),
@@ -84,11 +83,11 @@ impl Bindings {
     /// Checks that the scheme, the binding of the token and the settings agree before the proof is parsed.
     fn check_dpop(
         &self,
-        thumbprint: Option<[u8; 32]>,
+        thumbprint: Option<&[u8; 32]>,
         presented: &PresentedToken,
         head: &Parts,
         now: &Now<'_>,
-    ) -> Result<Option<PendingReplayCheck>, VerifyErrorKind> {
+    ) -> Result<Option<Box<PendingReplayCheck>>, VerifyErrorKind> {
         let Some(dpop) = &self.dpop else {
             return match thumbprint {
                 None => Ok(None),
@@ -106,8 +105,8 @@ impl Bindings {
             // RFC 9449 §7.1: the proof of a key that the token does not name proves nothing.
             (Scheme::Dpop, None) => Err(VerifyErrorKind::NotBound),
             (Scheme::Dpop, Some(thumbprint)) => {
-                let replay = dpop.check(presented.token(), head, &thumbprint, now)?;
-                Ok(Some(replay))
+                let replay = dpop.check(presented.token(), head, thumbprint, now)?;
+                Ok(Some(Box::new(replay)))
             }
         }
     }
