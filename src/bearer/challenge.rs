@@ -92,7 +92,7 @@ impl ChallengeParams {
         let hint = self.scope_hint.as_ref();
         let scope = scope
             .as_ref()
-            .or(hint.filter(|_| status == StatusCode::UNAUTHORIZED));
+            .or_else(|| hint.filter(|_| status == StatusCode::UNAUTHORIZED));
         let challenge = |offer: &OfferedScheme| {
             let is_used = used.is_none_or(|used| used == offer.scheme);
             Challenge {
