@@ -247,7 +247,7 @@ const MAX_RESULTS: usize = 1000;
 /// sent again, which the authorization server rejects.
 const MAX_ENTRIES: usize = 100_000;
 
-#[cfg(test)]
+#[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::*;
     use crate::flow::FlowError;
