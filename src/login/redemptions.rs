@@ -247,7 +247,8 @@ const MAX_RESULTS: usize = 1000;
 /// sent again, which the authorization server rejects.
 const MAX_ENTRIES: usize = 100_000;
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(feature = "testing")]
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::FlowError;
