@@ -47,10 +47,12 @@ pin_project! {
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A request that waits for its session, with the inner service that is ready for it.
-struct PendingRequest<S, B> {
-    settings: Arc<Settings>,
-    inner: S,
-    request: Request<B>,
+pub(super) struct PendingRequest<S, B> {
+    pub(super) settings: Arc<Settings>,
+    pub(super) inner: S,
+    /// Whether the request may use the session: it does not come from another site.
+    pub(super) is_allowed: bool,
+    pub(super) request: Request<B>,
 }
 
 /// What is added to a response of the inner service.
@@ -81,15 +83,9 @@ where
     /// Waits for the session of a request, and calls the inner service.
     pub(super) fn opening(
         opening: BoxFuture<OpenedCookies>,
-        settings: Arc<Settings>,
-        inner: S,
-        request: Request<B>,
+        pending: PendingRequest<S, B>,
     ) -> Self {
-        let pending = Some(Box::new(PendingRequest {
-            settings,
-            inner,
-            request,
-        }));
+        let pending = Some(Box::new(pending));
         Self {
             state: State::Opening { opening, pending },
         }
@@ -150,7 +146,13 @@ where
                     let Some(mut pending) = pending.take() else {
                         return Poll::Pending;
                     };
-                    match admit(&pending.settings, opened, &mut pending.request) {
+                    let PendingRequest {
+                        settings,
+                        is_allowed,
+                        request,
+                        ..
+                    } = &mut *pending;
+                    match admit(settings, opened, *is_allowed, request) {
                         Ok(finalizer) => {
                             let PendingRequest {
                                 mut inner, request, ..
@@ -198,10 +200,12 @@ where
     }
 }
 
-/// Adds the session to the request, or returns the response that rejects the request.
+/// Adds the session to the request, or returns the response that rejects the request: one from another site is not
+/// allowed to use a session.
 pub(super) fn admit<B>(
     settings: &Arc<Settings>,
     opened: OpenedCookies,
+    is_allowed: bool,
     request: &mut Request<B>,
 ) -> Result<ResponseFinalizer, Box<LayerResponse>> {
     let headers = request.headers();
@@ -209,7 +213,7 @@ pub(super) fn admit<B>(
     let cookie = settings
         .resolve(opened, headers)
         .map_err(|error| settings.reject(headers, &LoginRefusal::from(&error), None))?;
-    if cookie.session.is_some() && !settings.allows(request.method(), headers) {
+    if cookie.session.is_some() && !is_allowed {
         return Err(Box::new(settings.reject_cross_site(headers)));
     }
     let session = cookie.session.map(|(loaded, now)| {

@@ -8,7 +8,7 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use super::future::{LoginFuture, admit};
+use super::future::{LoginFuture, PendingRequest, admit};
 use super::routes;
 use super::settings::Settings;
 use crate::verification::Verification;
@@ -58,18 +58,25 @@ where
             return LoginFuture::own(response);
         }
         // A request from another site is rejected before it counts as use of the session.
-        let touch = settings.allows(request.method(), request.headers());
-        match settings.open_cookies(request.headers(), touch) {
-            Verification::Ready(opened) => match admit(settings, opened, &mut request) {
-                Ok(finalizer) => LoginFuture::inner(self.inner.call(request), finalizer),
-                Err(response) => {
-                    self.take_inner();
-                    LoginFuture::own(*response)
+        let is_allowed = settings.allows(request.method(), request.headers());
+        match settings.open_cookies(request.headers(), is_allowed) {
+            Verification::Ready(opened) => {
+                match admit(settings, opened, is_allowed, &mut request) {
+                    Ok(finalizer) => LoginFuture::inner(self.inner.call(request), finalizer),
+                    Err(response) => {
+                        self.take_inner();
+                        LoginFuture::own(*response)
+                    }
                 }
-            },
+            }
             Verification::Pending(opening) => {
-                let settings = Arc::clone(settings);
-                LoginFuture::opening(opening, settings, self.take_inner(), request)
+                let pending = PendingRequest {
+                    settings: Arc::clone(settings),
+                    inner: self.take_inner(),
+                    is_allowed,
+                    request,
+                };
+                LoginFuture::opening(opening, pending)
             }
         }
     }
