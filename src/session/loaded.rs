@@ -1,10 +1,13 @@
 //! A session as a cookie presents it, and as it was loaded.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::secret::SessionSecret;
 use crate::record::SessionRecord;
-use crate::store::{Expect, StoreError};
+use crate::store::{Expect, Key, Put, SharedStore, StoreError};
 
 /// A session as a cookie presents it, decrypted but not yet loaded.
 #[derive(Clone, Debug)]
@@ -112,6 +115,20 @@ impl LoadedSession {
     /// Returns what a write to the store expects there: what was loaded.
     pub(super) fn expected(&self) -> Expect {
         self.version.map_or(Expect::Absent, Expect::Version)
+    }
+
+    /// Writes an entry of the session if the store still has what was loaded. Returns `None` otherwise.
+    pub(super) async fn put(
+        self,
+        store: &SharedStore,
+        key: &Key,
+        value: Bytes,
+        ttl: Duration,
+    ) -> Result<Option<Self>, StoreError> {
+        Ok(match store.put(key, value, ttl, self.expected()).await? {
+            Put::Stored(version) => Some(self.with_version(Some(version))),
+            Put::Conflict => None,
+        })
     }
 
     /// Reports whether the session has to be written to its cookie again.

@@ -112,11 +112,8 @@ pub(super) async fn save(
     let sealed = sealed.map_err(StoreError::unavailable)?;
     let value = [&[NEWER_RECORD], &sealed[..]].concat();
     let ttl = manager.time_left(record, now);
-    let (key, expect) = (key(record.id()), newer.expected());
-    Ok(match store.put(&key, value.into(), ttl, expect).await? {
-        Put::Stored(version) => Some(newer.with_version(Some(version))),
-        Put::Conflict => None,
-    })
+    let key = key(record.id());
+    newer.put(store, &key, value.into(), ttl).await
 }
 
 /// Stores an end marker for as long as a copy of the cookie could be live. Returns `false` if the store has

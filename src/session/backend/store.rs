@@ -12,7 +12,7 @@ use crate::session::events;
 use crate::session::loaded::{LoadedSession, OpenedSession};
 use crate::session::manager::SessionManager;
 use crate::session::secret::SessionSecret;
-use crate::store::{Expect, Key, Put, Removed, SharedStore, StoreError};
+use crate::store::{Expect, Key, Removed, SharedStore, StoreError};
 
 /// Opens the session of a secret, also if only this process has ended it. A record that cannot be opened is kept:
 /// a process that lacks a cookie key or runs an older release must not end sessions of other processes.
@@ -97,11 +97,8 @@ pub(super) async fn save(
     let sealed = sealed.map_err(StoreError::unavailable)?;
     // An unused session expires before its absolute limit.
     let ttl = time_until(manager.expires_at(record, now), now.wall()) + MAX_CLOCK_SKEW;
-    let (key, expect) = (key(record.id()), newer.expected());
-    Ok(match store.put(&key, sealed.into(), ttl, expect).await? {
-        Put::Stored(version) => Some(newer.with_version(Some(version))),
-        Put::Conflict => None,
-    })
+    let key = key(record.id());
+    newer.put(store, &key, sealed.into(), ttl).await
 }
 
 /// Updates the time of the last use in the store.
