@@ -1,5 +1,8 @@
 //! [`ConfigError`], the error of all configuration methods.
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 /// An invalid setting. The method that sets the value returns the error.
 ///
 /// The message contains the invalid value, unless it is a secret.
@@ -58,4 +61,24 @@ pub enum ConfigError {
         /// Why the value is invalid, and what is required.
         reason: &'static str,
     },
+}
+
+impl ConfigError {
+    /// Checks that a duration is in the allowed range, and returns its whole seconds.
+    pub(crate) fn check_duration(
+        setting: &'static str,
+        value: Duration,
+        allowed: RangeInclusive<Duration>,
+        reason: &'static str,
+    ) -> Result<i64, Self> {
+        if !allowed.contains(&value) {
+            let value = format!("{value:?}");
+            return Err(Self::Setting {
+                setting,
+                value,
+                reason,
+            });
+        }
+        Ok(i64::try_from(value.as_secs()).unwrap_or(i64::MAX))
+    }
 }

@@ -187,14 +187,10 @@ impl Dpop {
     ///
     /// [`ConfigError::Setting`] if it is out of range.
     pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
-        if max_age.as_secs() == 0 || max_age > MAX_MAX_AGE {
-            return Err(ConfigError::Setting {
-                setting: "DPoP max age",
-                value: format!("{max_age:?}"),
-                reason: "it must be from 1 second to 5 minutes",
-            });
-        }
-        self.settings_mut().max_age = i64::try_from(max_age.as_secs()).unwrap_or(DEFAULT_MAX_AGE);
+        let allowed = Duration::from_secs(1)..=MAX_MAX_AGE;
+        let reason = "it must be from 1 second to 5 minutes";
+        let seconds = ConfigError::check_duration("DPoP max age", max_age, allowed, reason)?;
+        self.settings_mut().max_age = seconds;
         Ok(self)
     }
 
@@ -204,14 +200,9 @@ impl Dpop {
     ///
     /// [`ConfigError::Setting`] if it is longer than 1 minute.
     pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
-        if leeway > MAX_LEEWAY {
-            return Err(ConfigError::Setting {
-                setting: "DPoP leeway",
-                value: format!("{leeway:?}"),
-                reason: "it must be at most 1 minute",
-            });
-        }
-        self.settings_mut().leeway = i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        let (allowed, reason) = (Duration::ZERO..=MAX_LEEWAY, "it must be at most 1 minute");
+        let seconds = ConfigError::check_duration("DPoP leeway", leeway, allowed, reason)?;
+        self.settings_mut().leeway = seconds;
         Ok(self)
     }
 

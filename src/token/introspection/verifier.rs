@@ -244,8 +244,8 @@ impl IntrospectionVerifier {
     ///
     /// [`ConfigError::Setting`] above 5 minutes.
     pub fn with_leeway(self, leeway: Duration) -> Result<Self, ConfigError> {
-        check_max("leeway", leeway, MAX_LEEWAY, "it must be at most 5 minutes")?;
-        let leeway = i64::try_from(leeway.as_secs()).unwrap_or(i64::MAX);
+        let (allowed, reason) = (Duration::ZERO..=MAX_LEEWAY, "it must be at most 5 minutes");
+        let leeway = ConfigError::check_duration("leeway", leeway, allowed, reason)?;
         Ok(self.change(|settings| settings.leeway = leeway))
     }
 
@@ -262,7 +262,7 @@ impl IntrospectionVerifier {
     /// [RFC 7662 §4]: https://www.rfc-editor.org/rfc/rfc7662#section-4
     pub fn with_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most 60 seconds; `with_insecure_cache_ttl` allows more";
-        check_max("cache TTL", ttl, MAX_CACHE_TTL, reason)?;
+        ConfigError::check_duration("cache TTL", ttl, Duration::ZERO..=MAX_CACHE_TTL, reason)?;
         Ok(self.change(|settings| settings.cache_ttl = ttl))
     }
 
@@ -274,7 +274,12 @@ impl IntrospectionVerifier {
     /// [`ConfigError::Setting`] above one hour.
     pub fn with_insecure_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most one hour";
-        check_max("cache TTL", ttl, MAX_INSECURE_CACHE_TTL, reason)?;
+        ConfigError::check_duration(
+            "cache TTL",
+            ttl,
+            Duration::ZERO..=MAX_INSECURE_CACHE_TTL,
+            reason,
+        )?;
         Ok(self.change(|settings| settings.cache_ttl = ttl))
     }
 
@@ -288,7 +293,12 @@ impl IntrospectionVerifier {
     /// [`ConfigError::Setting`] above 60 seconds.
     pub fn with_negative_cache_ttl(self, ttl: Duration) -> Result<Self, ConfigError> {
         let reason = "it must be at most 60 seconds";
-        check_max("negative cache TTL", ttl, MAX_NEGATIVE_CACHE_TTL, reason)?;
+        ConfigError::check_duration(
+            "negative cache TTL",
+            ttl,
+            Duration::ZERO..=MAX_NEGATIVE_CACHE_TTL,
+            reason,
+        )?;
         Ok(self.change(|settings| settings.negative_cache_ttl = ttl))
     }
 
@@ -320,18 +330,6 @@ impl IntrospectionVerifier {
         }
         Ok(self.change(|settings| settings.concurrency = limit))
     }
-}
-
-fn check_max(
-    name: &'static str,
-    value: Duration,
-    max: Duration,
-    reason: &'static str,
-) -> Result<(), ConfigError> {
-    if value > max {
-        return Err(setting(name, &format!("{value:?}"), reason));
-    }
-    Ok(())
 }
 
 fn setting(name: &'static str, value: &str, reason: &'static str) -> ConfigError {

@@ -137,15 +137,9 @@ impl JwtVerifier {
     ///
     /// [`ConfigError::Setting`] if it is longer than 5 minutes.
     pub fn with_leeway(mut self, leeway: Duration) -> Result<Self, ConfigError> {
-        if leeway > MAX_LEEWAY {
-            return Err(ConfigError::Setting {
-                setting: "leeway",
-                value: format!("{leeway:?}"),
-                reason: "it must be at most 5 minutes",
-            });
-        }
-        self.settings_mut().rules.leeway =
-            i64::try_from(leeway.as_secs()).unwrap_or(DEFAULT_LEEWAY);
+        let (allowed, reason) = (Duration::ZERO..=MAX_LEEWAY, "it must be at most 5 minutes");
+        let seconds = ConfigError::check_duration("leeway", leeway, allowed, reason)?;
+        self.settings_mut().rules.leeway = seconds;
         Ok(self)
     }
 
@@ -156,14 +150,10 @@ impl JwtVerifier {
     ///
     /// [`ConfigError::Setting`] if it is shorter than 1 second.
     pub fn with_max_age(mut self, max_age: Duration) -> Result<Self, ConfigError> {
-        if max_age.as_secs() == 0 {
-            return Err(ConfigError::Setting {
-                setting: "max age",
-                value: format!("{max_age:?}"),
-                reason: "it must be at least 1 second",
-            });
-        }
-        self.settings_mut().max_age = Some(i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX));
+        let allowed = Duration::from_secs(1)..=Duration::MAX;
+        let reason = "it must be at least 1 second";
+        let seconds = ConfigError::check_duration("max age", max_age, allowed, reason)?;
+        self.settings_mut().max_age = Some(seconds);
         Ok(self)
     }
 
