@@ -6,7 +6,7 @@ mod targets;
 mod upgrades;
 
 use std::convert::Infallible;
-use std::future::{Future, pending};
+use std::future::{Future, pending, ready};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
@@ -16,7 +16,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Frame;
 use http_body_util::{BodyExt as _, Empty, Full};
 use hyper::body::Incoming;
@@ -62,7 +62,23 @@ struct Upstream {
     received: Arc<Mutex<Vec<Received>>>,
     status: Option<StatusCode>,
     fields: Fields,
+    trailers: Fields,
     silent: bool,
+}
+
+fn header_map(fields: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        let name: HeaderName = name.parse().unwrap();
+        map.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    map
+}
+
+/// A body with trailers.
+fn with_trailers(trailers: &[(&str, &str)]) -> Body {
+    let trailers = ready(Some(Ok::<_, Infallible>(header_map(trailers))));
+    Body::new(Full::new(Bytes::from_static(b"from the upstream")).with_trailers(trailers))
 }
 
 impl Upstream {
@@ -106,12 +122,12 @@ impl Service<Request<RequestBody<Body>>> for Upstream {
             if this.silent {
                 pending::<()>().await;
             }
-            let mut response = Response::new(Body::from("from the upstream"));
+            let mut response = Response::new(match this.trailers {
+                [] => Body::from("from the upstream"),
+                trailers => with_trailers(trailers),
+            });
             *response.status_mut() = this.status.unwrap_or_default();
-            for (name, value) in this.fields {
-                let value = HeaderValue::from_static(value);
-                response.headers_mut().append(*name, value);
-            }
+            *response.headers_mut() = header_map(this.fields);
             Ok(response)
         })
     }
@@ -623,11 +639,7 @@ async fn a_response_sets_no_cookie_prompts_for_no_password_and_is_not_a_page() {
         ],
     );
     let (answer, _) = relayed_request(&upstream, Ask::new("GET", "/api/x").with(&SCRIPT)).await;
-    let mut names: Vec<_> = answer
-        .headers
-        .keys()
-        .map(http::HeaderName::as_str)
-        .collect();
+    let mut names: Vec<_> = answer.headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(
         names,

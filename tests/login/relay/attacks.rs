@@ -1,117 +1,27 @@
 //! Trailers, paths, fields and raw responses by which a script or an upstream gets around the rules of the relay.
 
-use std::collections::VecDeque;
-use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::routing::get;
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
-use http_body::Frame;
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tower::{Service, ServiceExt as _};
+use tower::ServiceExt as _;
 use tower_oauth::Session;
-use tower_oauth::relay::{Relay, RequestBody};
+use tower_oauth::relay::Relay;
 
+use super::{Fields, SCRIPT, SetUp, Upstream, header_map, shop, shop_with, with_trailers};
 use crate::support::shop::*;
 
-const API: &str = "https://api.example.com/v1";
-
-/// The header fields of a script of this application.
-const SCRIPT: [(&str, &str); 4] = [
-    ("sec-fetch-site", "same-origin"),
-    ("sec-fetch-mode", "cors"),
-    ("sec-fetch-dest", "empty"),
-    ("x-csrf", "1"),
-];
-
-type Fields = &'static [(&'static str, &'static str)];
-
-fn map(fields: &[(&str, &str)]) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (name, value) in fields {
-        let name: HeaderName = name.parse().unwrap();
-        map.append(name, HeaderValue::from_str(value).unwrap());
-    }
-    map
-}
-
-/// A body of one word with trailers.
-struct Trailed(VecDeque<Frame<Bytes>>);
-
-impl Trailed {
-    fn body(trailers: &[(&str, &str)]) -> Body {
-        let word = Frame::data(Bytes::from_static(b"word"));
-        Body::new(Self([word, Frame::trailers(map(trailers))].into()))
-    }
-}
-
-impl http_body::Body for Trailed {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.0.pop_front().map(Ok))
-    }
-}
-
-/// An upstream that records targets, header fields and trailers, and responds as configured.
-#[derive(Clone, Default)]
-struct Upstream {
-    got: Arc<Mutex<Vec<(String, HeaderMap, HeaderMap)>>>,
-    fields: Fields,
-    trailers: Fields,
-}
-
-impl Service<Request<RequestBody<Body>>> for Upstream {
-    type Response = Response<Body>;
-    type Error = std::io::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<RequestBody<Body>>) -> Self::Future {
-        let this = self.clone();
-        Box::pin(async move {
-            let (parts, body) = request.into_parts();
-            let body = body.collect().await.unwrap();
-            let trailers = body.trailers().cloned().unwrap_or_default();
-            let got = (parts.uri.to_string(), parts.headers, trailers);
-            this.got.lock().unwrap().push(got);
-            let mut response = Response::new(Trailed::body(this.trailers));
-            *response.headers_mut() = map(this.fields);
-            Ok(response)
-        })
-    }
-}
-
-fn relayed(upstream: &Upstream, set_up: fn(Relay<Upstream>) -> Relay<Upstream>) -> Shop {
-    let relay = Relay::new(API).unwrap().with_transport(upstream.clone());
-    let server = server();
-    let app = Router::new()
-        .nest_service("/api", set_up(relay))
-        .layer(login(&server));
-    Shop { server, app }
-}
-
 fn script(jar: &Jar, trailers: &[(&str, &str)]) -> Request<Body> {
-    let mut request = Request::new(Trailed::body(trailers));
+    let mut request = Request::new(with_trailers(trailers));
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = "/api/x".parse().unwrap();
-    *request.headers_mut() = map(&SCRIPT);
+    *request.headers_mut() = header_map(&SCRIPT);
     let cookie = jar.header().parse().unwrap();
     request.headers_mut().insert("cookie", cookie);
     request
@@ -134,9 +44,8 @@ async fn removed_fields_are_not_forwarded_as_trailers() {
         ],
         ..Upstream::default()
     };
-    let shop = relayed(&upstream, |relay| {
-        relay.add_stripped_header("x-tenant").unwrap()
-    });
+    let set_up: SetUp = |relay| relay.add_stripped_header("x-tenant").unwrap();
+    let shop = shop_with(&upstream, set_up, |login| login);
     let jar = shop.signed_in().await;
     let request = script(
         &jar,
@@ -155,7 +64,7 @@ async fn removed_fields_are_not_forwarded_as_trailers() {
     );
     let response = shop.app.oneshot(request).await.unwrap();
     let body = response.into_body().collect().await.unwrap();
-    let (_, _, sent) = upstream.got.lock().unwrap().pop().unwrap();
+    let sent = upstream.received().pop().unwrap().trailers;
     let names = |map: &HeaderMap| map.keys().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(names(&sent), ["x-sum"]);
     assert_eq!(names(body.trailers().unwrap()), ["grpc-status"]);
@@ -165,7 +74,7 @@ async fn removed_fields_are_not_forwarded_as_trailers() {
 #[tokio::test]
 async fn no_spelling_of_dots_leaves_the_base_path() {
     let upstream = Upstream::default();
-    let shop = relayed(&upstream, |relay| relay);
+    let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     for path in [
         "/api/%e0%80%ae%e0%80%ae/admin",
@@ -186,7 +95,7 @@ async fn no_spelling_of_dots_leaves_the_base_path() {
             .await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
     }
-    assert!(upstream.got.lock().unwrap().is_empty());
+    assert!(upstream.received().is_empty());
     // At the root of an upstream, two slashes in any spelling are a host to some parsers.
     let relay = Relay::new("https://api.example.com").unwrap();
     let relay = relay.with_prefix("/api").unwrap();
@@ -235,7 +144,7 @@ async fn no_targeted_cache_field_shares_a_response() {
         fields: SHARED,
         ..Upstream::default()
     };
-    let shop = relayed(&upstream, |relay| relay);
+    let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let answer = shop
         .send(Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar))
@@ -244,7 +153,7 @@ async fn no_targeted_cache_field_shares_a_response() {
 
     // An inner layer that sets it for all pages.
     let server = server();
-    let mine = |session: Session| async move { (map(SHARED), session.subject().to_owned()) };
+    let mine = |session: Session| async move { (header_map(SHARED), session.subject().to_owned()) };
     let app = Router::new()
         .route("/mine", get(mine))
         .layer(login(&server));
@@ -277,7 +186,7 @@ async fn an_upstream_cannot_act_for_the_origin_with_newer_fields() {
         fields: ALL,
         ..Upstream::default()
     };
-    let shop = relayed(&upstream, |relay| relay);
+    let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     let ask = Ask::new("GET", "/api/x").with(&SCRIPT).jar(&jar);
     let answer = shop.send(ask).await;
@@ -290,7 +199,6 @@ async fn an_upstream_cannot_act_for_the_origin_with_newer_fields() {
 /// configured.
 #[tokio::test]
 async fn no_page_executes_a_relayed_response() {
-    type SetUp = fn(Relay<Upstream>) -> Relay<Upstream>;
     let set_ups: [SetUp; 3] = [
         |relay| relay,
         |relay| relay.without_csrf_header(),
@@ -301,7 +209,7 @@ async fn no_page_executes_a_relayed_response() {
         ..Upstream::default()
     };
     for set_up in set_ups {
-        let shop = relayed(&upstream, set_up);
+        let shop = shop_with(&upstream, set_up, |login| login);
         let jar = shop.signed_in().await;
         for dest in [
             "script",
@@ -322,9 +230,9 @@ async fn no_page_executes_a_relayed_response() {
             ]);
             let answer = shop.send(ask.jar(&jar)).await;
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{dest}");
-            assert!(!answer.text().contains("word"), "{dest}");
+            assert!(!answer.text().contains("from the upstream"), "{dest}");
         }
-        assert!(upstream.got.lock().unwrap().is_empty());
+        assert!(upstream.received().is_empty());
     }
 }
 
@@ -348,14 +256,14 @@ async fn no_identity_header_of_a_single_sign_on_proxy_is_forwarded() {
         "x-originating-ip",
     ];
     let upstream = Upstream::default();
-    let shop = relayed(&upstream, |relay| relay);
+    let shop = shop(&upstream);
     let jar = shop.signed_in().await;
     for name in NAMES {
         let ask = Ask::new("GET", "/api/x")
             .with(&SCRIPT)
             .with(&[(name, "admin")]);
         shop.send(ask.jar(&jar)).await;
-        let (_, headers, _) = upstream.got.lock().unwrap().pop().unwrap();
+        let headers = upstream.received().pop().unwrap().headers;
         assert!(!headers.values().any(|value| value == "admin"), "{name}");
     }
 }
