@@ -15,7 +15,7 @@ use tower_service::Service;
 use super::context::LoginContext;
 use super::presented_cookies::SessionCookieNames;
 use super::refusal::LoginRefusal;
-use super::response::{self, LayerResponse};
+use super::response::{self, LayerResponse, misconfigured};
 use super::session_cookie::OpenedCookies;
 use super::settings::Settings;
 use crate::protocol::cache;
@@ -222,14 +222,9 @@ pub(super) fn admit<B>(
         session
     });
     let pending_refresh = session.as_ref().and_then(Session::pending_refresh);
-    let context = LoginContext::new(Arc::clone(settings), request.uri());
-    let extensions = request.extensions_mut();
-    extensions.insert(context.clone());
-    // A session of an outer login layer does not count here.
-    extensions.remove::<Session>();
-    if let Some(session) = &session {
-        extensions.insert(session.clone());
-    }
+    let (uri, extensions) = (request.uri().clone(), request.extensions_mut());
+    let context = LoginContext::insert(Arc::clone(settings), session.clone(), &uri, extensions)
+        .map_err(misconfigured)?;
     Ok(ResponseFinalizer {
         settings: Arc::clone(settings),
         clear_cookies: cookie.set_cookies,

@@ -30,6 +30,47 @@
 //! ended. Both make a sign-out take effect on all replicas, and enable the route for back-channel
 //! logout. The [guide](crate::session::guide) compares the three.
 //!
+//! # Two layers in one application
+//!
+//! Customers and staff may sign in at different authorization servers. Each layer needs a redirect
+//! URI in a folder of its own, and handles the routes there:
+//!
+#![cfg_attr(feature = "axum", doc = "```")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::get};
+//! use tower_oauth::{LoginLayer, Session};
+//! # use tower_oauth::{AuthorizationServer, Client, CookieKey};
+//!
+//! # fn main() -> Result<(), tower_oauth::ConfigError> {
+//! # let customer_server = AuthorizationServer::new("https://id.example.com")?;
+//! # let staff_server = AuthorizationServer::new("https://staff-id.example.com")?;
+//! # let (shop, desk) = (Client::public("shop"), Client::public("desk"));
+//! # let (key, staff_key) = (CookieKey::generate()?, CookieKey::generate()?);
+//! let customers = "https://shop.example.com/auth/callback";
+//! let customers = LoginLayer::new(&customer_server, shop, customers, key)?;
+//! let staff = "https://shop.example.com/staff/auth/callback";
+//! let staff = LoginLayer::new(&staff_server, desk, staff, staff_key)?;
+//!
+//! async fn name(session: Session) -> String {
+//!     session.subject().to_owned()
+//! }
+//! let app: Router = Router::new()
+//!     .route("/account", get(name).layer(customers.required())) // the session of a customer
+//!     .route("/desk", get(name).layer(staff.required())) // the session of an employee
+//!     .layer(customers)
+//!     .layer(staff);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The session of a request is that of the innermost `required()` around the handler, otherwise that
+//! of the innermost layer. It is the one that [`Session`](crate::Session) and
+//! [`Principal`](crate::extract::Principal) extract and whose token a relay sends; the extractor
+//! [`LoginLayer`] returns its layer. A session of one layer never counts at the other. Cookie names
+//! contain the client id, and a digest of the layer unless the folder is `/auth`. If two layers have
+//! a route or, on one host, the cookie names in common, every request inside both gets 500 and the
+//! log names the setting.
+//!
 //! # Deployment notes
 //!
 //! * Add the layer last, so that it is outermost. Inside `axum::Router::nest` it would see paths

@@ -113,6 +113,11 @@ impl RoutePaths {
         .find_map(|(own, route)| (path == own).then_some(route))
     }
 
+    fn overlap(&self, other: &Self) -> bool {
+        let paths = self.forbidden_targets().into_iter().chain([&*self.session]);
+        paths.into_iter().any(|path| other.find(path).is_some())
+    }
+
     /// The routes that are not allowed as return targets: they would cause redirect loops, or sign
     /// out.
     pub(super) fn forbidden_targets(&self) -> [&str; 5] {
@@ -152,6 +157,18 @@ impl Settings {
         self.paths.find(path).filter(is_enabled)
     }
 
+    /// Returns why another layer cannot be around the same service as this one, for the developer.
+    /// The outer layer would answer for both, or each would clear the cookies of the other.
+    pub(super) fn conflict(&self, other: &Self) -> Option<&'static str> {
+        let redirect_uris = [self, other].map(|one| one.flow().redirect_uri());
+        let [host, other_host] = redirect_uris.map(Url::host_str);
+        if self.paths.overlap(&other.paths) {
+            return Some(SAME_ROUTES);
+        }
+        let same_cookies = self.cookies.prefix() == other.cookies.prefix();
+        (host == other_host && same_cookies).then_some(SAME_COOKIES)
+    }
+
     /// Returns `value` if it is a path of this origin that may be redirected to. Every target from
     /// a request is checked here: open redirects are attacks (RFC 9700 §4.11).
     pub(super) fn return_to<'a>(&self, value: &'a str) -> Option<&'a str> {
@@ -187,6 +204,11 @@ impl fmt::Debug for ErrorPageRenderer {
         f.write_str("ErrorPageRenderer(..)")
     }
 }
+
+const SAME_ROUTES: &str =
+    "two LoginLayers have a route in common: use redirect URIs in different folders";
+const SAME_COOKIES: &str =
+    "two LoginLayers have the same cookie names: set others with `LoginLayer::with_cookie_name`";
 
 const RETURN_TO: &str = "return_to";
 

@@ -2,6 +2,7 @@
 //! accepts sessions or logins of the other, and one logout token ends the sessions of both.
 
 mod nested;
+mod one_application;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
