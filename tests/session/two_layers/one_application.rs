@@ -42,9 +42,10 @@ struct Application {
 }
 
 async fn who(session: Option<Session>) -> String {
-    session.map_or("stranger".to_owned(), |session| {
-        session.subject().to_owned()
-    })
+    session.map_or_else(
+        || "stranger".to_owned(),
+        |session| session.subject().to_owned(),
+    )
 }
 
 impl Application {
