@@ -193,6 +193,38 @@ impl Records {
     }
 }
 
+/// The last use of sessions in cookies, in seconds since the Unix epoch.
+///
+/// The time of the last use is only in the cookie. A `Session` that outlives its request has the time of that request,
+/// and would otherwise end as idle while its browser still uses the session.
+#[derive(Debug)]
+pub(super) struct LastUses(RwLock<ExpiringMap<SessionId, i64, ()>>);
+
+impl LastUses {
+    pub(super) fn record(&self, record: &SessionRecord) {
+        let recorded = self.0.read().get(record.id()).copied();
+        if recorded.is_none_or(|recorded| recorded < record.last_seen()) {
+            let mut uses = self.0.write();
+            uses.insert(*record.id(), record.last_seen(), ());
+        }
+    }
+
+    /// Returns the last observed use if it is later than the one in the record.
+    pub(super) fn later_than(&self, record: &SessionRecord) -> Option<i64> {
+        let recorded = self.0.read().get(record.id()).copied();
+        recorded.filter(|recorded| *recorded > record.last_seen())
+    }
+}
+
+impl Default for LastUses {
+    fn default() -> Self {
+        Self(RwLock::new(ExpiringMap::new(MAX_USES)))
+    }
+}
+
+/// The maximum number of sessions in [`LastUses`]: a few MB. Beyond it the oldest is removed.
+const MAX_USES: usize = 10_000;
+
 /// The number of records that a user keeps while others need room.
 const FAIR_SHARE: usize = 8;
 

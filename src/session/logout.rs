@@ -1,37 +1,24 @@
-//! Ends sessions: at the request of their own browser, by a logout token ([OpenID Connect Back-Channel Logout]), or by an
-//! administrator.
+//! Ends all sessions of a user or a `sid`: by a logout token ([OpenID Connect Back-Channel Logout]), or by an administrator.
+//!
+//! A watermark is the time up to which all sessions of a `sub` or a `sid` have ended. It is written before the index is
+//! read, and it is checked after a session was created: a login that is concurrent with a logout is found in the index or
+//! finds the watermark.
 //!
 //! [OpenID Connect Back-Channel Logout]: https://openid.net/specs/openid-connect-backchannel-1_0.html
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::future::join;
 
-use super::clock_rollback::SessionTime;
-use super::events;
 use super::hooks::EndReason;
 use super::index::{self, IndexEntry, IndexTag, SessionIndex};
-use super::loaded::{LoadedSession, OpenedSession, PresentedSession};
 use super::manager::SessionManager;
 use crate::clock::{MAX_CLOCK_SKEW, time_until};
 use crate::flow::Flow;
-use crate::record::{SessionRecord, SessionRef};
-use crate::store::{Expect, Key, Put, SharedStore, StoreError};
+use crate::record::SessionRecord;
+use crate::store::{Expect, Key, Put, Record, SharedStore, StoreError};
 use crate::token::logout_token::LogoutToken;
-
-/// The result of a sign-out.
-#[derive(Clone, Debug)]
-pub(crate) enum SignOut {
-    /// The session has ended. This is its newest record, whose tokens must be revoked.
-    Ended(Arc<SessionRecord>),
-    /// The session had ended before.
-    AlreadyEnded,
-    /// The store failed, so the session has ended in this process only. The record is missing if only the
-    /// store has it.
-    EndedLocally(Option<Arc<SessionRecord>>),
-    /// The store failed, and too many ends are pending.
-    Failed(StoreError),
-}
 
 /// The reason why a logout token ended no session.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -42,109 +29,31 @@ pub(crate) enum EndSessionError {
     Store(#[from] StoreError),
 }
 
-/// The store failed to end a session. The record is the newest that is known.
-type EndFailure = (StoreError, Option<Arc<SessionRecord>>);
+/// Which sessions are ended, and what the hook is told.
+pub(super) struct BulkLogout<'a> {
+    pub(super) list: SessionIndex,
+    /// Limits a logout of a user to the sessions of this `sid`.
+    pub(super) sid: Option<IndexTag>,
+    /// Issuer and subject, if known.
+    pub(super) user: Option<(&'a str, &'a str)>,
+    /// Logins in progress end too if their ID token was issued at this time or before.
+    pub(super) issued_until: i64,
+    /// Whether that also holds for indexed sessions, so that a late logout ends no later login. Otherwise all
+    /// of them end, since the clock of the authorization server may be ahead.
+    pub(super) only_before: bool,
+    pub(super) reason: EndReason,
+}
+
+/// The ended sessions of one index.
+#[derive(Default)]
+struct LogoutWatermark {
+    /// Sessions issued up to this time have ended.
+    all: Option<i64>,
+    /// In the watermark of a user: the same by `sid`.
+    by_sid: Vec<(IndexTag, i64)>,
+}
 
 impl SessionManager {
-    /// Ends the presented session. If the store fails, the session ends in this process and the store is
-    /// retried in the background.
-    pub(crate) async fn sign_out(&self, presented: PresentedSession, reason: EndReason) -> SignOut {
-        let (error, record) = match self.end_presented(presented.clone()).await {
-            Ok(None) => return SignOut::AlreadyEnded,
-            Ok(Some(record)) => {
-                self.notify_ended(&record, reason);
-                return SignOut::Ended(record);
-            }
-            Err(failure) => failure,
-        };
-        let id = self.id_of(&presented);
-        let record = record.or_else(|| match &presented {
-            PresentedSession::Record(record) => Some(Arc::clone(record)),
-            PresentedSession::Secret(_) => None,
-        });
-        let revoked_generation = record.as_ref().map(|record| record.generation());
-        let retried = self.end_later(id, presented, revoked_generation, reason);
-        if self.warning_is_due("session_end_pending", "") {
-            events::end_pending(&error, retried);
-        }
-        let Some(record) = record else {
-            return match retried {
-                true => SignOut::EndedLocally(None),
-                false => SignOut::Failed(error),
-            };
-        };
-        if !retried {
-            self.deny(&SessionRef::from(&*record));
-        }
-        self.notify_ended(&record, reason);
-        SignOut::EndedLocally(Some(record))
-    }
-
-    /// Ends a presented session, also if only this process has ended it before. Returns its newest record, whose
-    /// tokens must be revoked, or `None` if the session was not live. Does not call the hook.
-    pub(super) async fn end_presented(
-        &self,
-        presented: PresentedSession,
-    ) -> Result<Option<Arc<SessionRecord>>, EndFailure> {
-        let now = self.time();
-        let opened = self.open(presented.clone(), &now).await;
-        let ended = match (opened.map_err(|error| (error, None))?, presented) {
-            (OpenedSession::Session(loaded), _) => {
-                let known = Arc::clone(loaded.record());
-                let ended = self.end_newest(loaded, &now).await;
-                return ended.map(Some).map_err(|error| (error, Some(known)));
-            }
-            // The newer record of a cookie cannot be read here, so only the tokens in the cookie can be revoked.
-            (OpenedSession::Unreadable, PresentedSession::Record(record))
-                if !self.has_ended(&record, &now) =>
-            {
-                self.end(&record).await.map(|()| Some(record))
-            }
-            // Not live: a response with a newer cookie of it may still be in transit.
-            (_, PresentedSession::Record(record)) => {
-                let session = SessionRef::from(&*record);
-                self.end_unread(&session).await.map(|()| None)
-            }
-            // Also a record that only another process can read, since its own browser signs out.
-            (_, secret @ PresentedSession::Secret(_)) => {
-                self.end_by_id(&self.id_of(&secret)).await.map(|()| None)
-            }
-        };
-        ended.map_err(|error| (error, None))
-    }
-
-    /// Ends a session and returns its newest record, whose tokens must be revoked. A concurrent refresh then
-    /// finds the session ended.
-    async fn end_newest(
-        &self,
-        mut loaded: LoadedSession,
-        now: &SessionTime,
-    ) -> Result<Arc<SessionRecord>, StoreError> {
-        for _ in 0..MAX_ATTEMPTS {
-            if let Some(record) = self.end_if_current(&loaded).await? {
-                if let Some(store) = self.store() {
-                    self.index_remove(store, &record, now).await;
-                }
-                return Ok(record);
-            }
-            match self.load_newest(&loaded, now).await?.live()? {
-                Some(newest) => loaded = newest,
-                None => return Ok(Arc::clone(loaded.record())),
-            }
-        }
-        self.end(loaded.record()).await?;
-        Ok(Arc::clone(loaded.record()))
-    }
-
-    /// Ends a session everywhere: no process accepts a copy of its cookie after that.
-    pub(crate) async fn end(&self, record: &SessionRecord) -> Result<(), StoreError> {
-        self.end_unread(&SessionRef::from(record)).await?;
-        if let Some(store) = self.store() {
-            self.index_remove(store, record, &self.time()).await;
-        }
-        Ok(())
-    }
-
     /// Reports whether a back-channel logout at this process reaches every process of the application.
     pub(crate) fn accepts_logout_tokens(&self) -> bool {
         self.store().is_some_and(SharedStore::is_shared)
@@ -212,9 +121,6 @@ impl SessionManager {
     }
 
     /// Ends every live session of `all`, and returns how many were live.
-    ///
-    /// Writes the watermark first and reads the index afterwards: a concurrent login is found in the index or
-    /// finds the watermark.
     pub(super) async fn end_all(
         &self,
         store: &SharedStore,
@@ -238,21 +144,56 @@ impl SessionManager {
         }
         Ok(ended)
     }
-}
 
-/// Which sessions are ended, and what the hook is told.
-pub(super) struct BulkLogout<'a> {
-    pub(super) list: SessionIndex,
-    /// Limits a logout of a user to the sessions of this `sid`.
-    pub(super) sid: Option<IndexTag>,
-    /// Issuer and subject, if known.
-    pub(super) user: Option<(&'a str, &'a str)>,
-    /// Logins in progress end too if their ID token was issued at this time or before.
-    pub(super) issued_until: i64,
-    /// Whether that also holds for indexed sessions, so that a late logout ends no later login. Otherwise all
-    /// of them end, since the clock of the authorization server may be ahead.
-    pub(super) only_before: bool,
-    pub(super) reason: EndReason,
+    /// Records that the sessions of `list` issued up to `time` (seconds since 1970) have ended; with `sid`,
+    /// only those with this `sid`. A late logout never lowers a watermark.
+    async fn record_logout(
+        &self,
+        store: &SharedStore,
+        list: &SessionIndex,
+        sid: Option<IndexTag>,
+        time: i64,
+    ) -> Result<(), StoreError> {
+        let key = watermark_key(list);
+        // A login in progress may complete this much later.
+        let ttl = self.absolute.saturating_add(LOGIN_TIMEOUT);
+        for _ in 0..MAX_ATTEMPTS {
+            let stored = store.get(&key).await?;
+            let mut watermark = match &stored {
+                Some(stored) => LogoutWatermark::read(stored)?,
+                None => LogoutWatermark::default(),
+            };
+            watermark.add(sid, time);
+            let expect = stored.map_or(Expect::Absent, |stored| Expect::Version(stored.version()));
+            if let Put::Stored(_) = store.put(&key, watermark.to_bytes(), ttl, expect).await? {
+                return Ok(());
+            }
+        }
+        Err(StoreError::unavailable(
+            "the logout watermark changes too fast",
+        ))
+    }
+
+    /// Reports whether the authorization server has ended this session.
+    pub(super) async fn is_logged_out(
+        &self,
+        store: &SharedStore,
+        record: &SessionRecord,
+    ) -> Result<bool, StoreError> {
+        let issued_at = record.issued_at();
+        let covers = |stored: Option<Record>, sid: Option<IndexTag>| match stored {
+            Some(stored) => Ok(LogoutWatermark::read(&stored)?.covers(issued_at, sid)),
+            None => Ok(false),
+        };
+        let user = watermark_key(&self.user_index(record.subject()));
+        let Some(sid) = record.sid().map(|sid| self.sid_index(sid)) else {
+            return covers(store.get(&user).await?, None);
+        };
+        let tag = sid.tag();
+        let sid = watermark_key(&sid);
+        let (user, sid) = join(store.get(&user), store.get(&sid)).await;
+        Ok(covers(user?, Some(tag))? || covers(sid?, None)?)
+    }
 }
 
 impl BulkLogout<'_> {
@@ -262,10 +203,80 @@ impl BulkLogout<'_> {
     }
 }
 
+impl LogoutWatermark {
+    /// Fails for an unknown format, for example of a newer release: treated as empty, it would let ended
+    /// sessions continue and would be overwritten.
+    fn read(stored: &Record) -> Result<Self, StoreError> {
+        let unreadable =
+            || StoreError::unavailable("the logout watermark has an unknown format: it was kept");
+        let (all, rest) = stored
+            .value()
+            .split_first_chunk::<8>()
+            .filter(|(_, rest)| rest.len() % (16 + 8) == 0)
+            .ok_or_else(unreadable)?;
+        let mut watermark = Self {
+            all: Some(i64::from_be_bytes(*all)).filter(|time| *time != NEVER),
+            by_sid: Vec::new(),
+        };
+        for pair in rest.chunks_exact(16 + 8) {
+            if let Some((tag, time)) = pair.split_first_chunk::<16>()
+                && let Ok(time) = time.try_into()
+            {
+                let tag = IndexTag::from_bytes(*tag);
+                watermark.by_sid.push((tag, i64::from_be_bytes(time)));
+            }
+        }
+        Ok(watermark)
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        let mut bytes = Vec::with_capacity(8 + self.by_sid.len() * (16 + 8));
+        bytes.extend_from_slice(&self.all.unwrap_or(NEVER).to_be_bytes());
+        for (tag, time) in &self.by_sid {
+            bytes.extend_from_slice(tag.as_bytes());
+            bytes.extend_from_slice(&time.to_be_bytes());
+        }
+        bytes.into()
+    }
+
+    fn add(&mut self, sid: Option<IndexTag>, time: i64) {
+        let Some(sid) = sid else {
+            self.all = self.all.max(Some(time));
+            return;
+        };
+        match self.by_sid.iter_mut().find(|(tag, _)| *tag == sid) {
+            Some((_, stored)) => *stored = time.max(*stored),
+            None => self.by_sid.push((sid, time)),
+        }
+        if self.by_sid.len() > MAX_SIDS {
+            // All sessions of this user that are older than the dropped entry count as ended.
+            self.by_sid.sort_by_key(|(_, time)| *time);
+            let (_, oldest) = self.by_sid.remove(0);
+            self.all = self.all.max(Some(oldest));
+        }
+    }
+
+    fn covers(&self, issued_at: i64, sid: Option<IndexTag>) -> bool {
+        let of_sid = |(tag, time): &(IndexTag, i64)| Some(*tag) == sid && issued_at <= *time;
+        self.all.is_some_and(|time| issued_at <= time) || self.by_sid.iter().any(of_sid)
+    }
+}
+
 /// Returns the store key of a used `jti`, which is unique within its issuer (RFC 7519 §4.1.7).
 fn used_jti(flow: &Flow, jwt_id: &str) -> Key {
     Key::new("logout", &index::digest(flow, jwt_id))
 }
 
-/// Sessions do not change more often than this during one sign-out.
+/// Returns the store key of the watermark of an index.
+fn watermark_key(list: &SessionIndex) -> Key {
+    Key::new(list.logout_purpose(), list.id())
+}
+
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(600);
 const MAX_ATTEMPTS: usize = 8;
+
+/// Encodes that no time is set.
+const NEVER: i64 = i64::MIN;
+
+/// The maximum number of `sid`s in the watermark of one user.
+const MAX_SIDS: usize = 64;

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::clock_rollback::SessionTime;
-use super::denylist::WatermarkScope;
+use super::clock_rollback::{RollbackGuard, SessionTime};
+use super::denylist::{Denylist, WatermarkScope};
 use super::error::UnsealError;
 use super::events;
 use super::hooks::{EndReason, EndedSession, Hooks};
-use super::local_state::LocalState;
+use super::latest::{LastUses, LatestRecords};
+use super::pending_ends::PendingEnds;
+use super::refresh::state::Refreshes;
 use crate::clock::{BothClocks, MAX_CLOCK_SKEW, time_until};
 use crate::crypto::CookieKey;
 use crate::crypto::seal::{Purpose, SealContext};
+use crate::expiring_map::ExpiringMap;
 use crate::flow::Flow;
 use crate::random::{Random, RandomError};
 use crate::record::{SessionId, SessionRecord, SessionRef};
-use crate::store::SharedStore;
+use crate::store::{Key, SharedStore};
+use crate::sync::Mutex;
+use crate::telemetry::LogLimits;
 
 /// Creates, loads, changes and ends sessions. Layers, services and sessions share it.
 #[derive(Clone, Debug)]
@@ -38,8 +43,24 @@ pub(super) enum SessionBackend {
     Cookie,
     /// In cookies. Ended sessions and the latest records are in a store.
     SharedCookie(SharedStore),
-    /// In a store. The cookie has a [`SessionSecret`](super::secret::SessionSecret).
+    /// In a store. The cookie has a [`SessionSecret`](super::loaded::SessionSecret).
     Store(SharedStore),
+}
+
+/// What this process knows about sessions beyond their cookies and the store. All clones of a login layer share it. A
+/// request that changes nothing only reads: it takes no exclusive lock.
+#[derive(Debug)]
+pub(super) struct LocalState {
+    pub(super) denylist: Denylist,
+    pub(super) pending_ends: PendingEnds,
+    pub(super) latest: LatestRecords,
+    pub(super) last_uses: LastUses,
+    /// The unexpired entries of consumed states whose codes were rejected, with their versions in the store.
+    pub(super) rejected_states: Mutex<ExpiringMap<Key, u64>>,
+    pub(super) refreshes: Refreshes,
+    pub(super) rollback_guard: RollbackGuard,
+    /// Limits warnings about lasting conditions.
+    pub(super) log_limits: LogLimits,
 }
 
 impl SessionManager {
@@ -253,8 +274,27 @@ impl SessionManager {
     }
 }
 
+impl Default for LocalState {
+    fn default() -> Self {
+        Self {
+            denylist: Denylist::default(),
+            pending_ends: PendingEnds::default(),
+            latest: LatestRecords::default(),
+            last_uses: LastUses::default(),
+            rejected_states: Mutex::new(ExpiringMap::new(MAX_REJECTED)),
+            refreshes: Refreshes::default(),
+            rollback_guard: RollbackGuard::default(),
+            log_limits: LogLimits::per_minute(),
+        }
+    }
+}
+
 const DEFAULT_ABSOLUTE_LIMIT: Duration = Duration::from_secs(8 * 60 * 60);
 const DEFAULT_IDLE_LIMIT: Duration = Duration::from_secs(60 * 60);
 
 /// The maximum number of sessions of one user.
 pub(crate) const MAX_PER_USER: usize = 256;
+
+/// The maximum number of consumed states with rejected codes of one process. Beyond it the oldest is removed, so that
+/// forged codes occupy a fixed part of the store.
+pub(super) const MAX_REJECTED: usize = 256;

@@ -44,7 +44,6 @@ mod admin;
 mod app_data;
 mod backend;
 mod clock_rollback;
-mod consumed_state;
 mod denylist;
 mod error;
 mod events;
@@ -53,18 +52,12 @@ mod hooks;
 mod index;
 mod latest;
 mod loaded;
-mod local_state;
 mod logout;
-mod logout_watermark;
 mod manager;
-mod open;
 mod pending_ends;
 mod refresh;
-mod refreshes;
-mod secret;
 mod sign_in;
-#[cfg(test)]
-mod tests;
+mod sign_out;
 
 pub use crate::flow::{UserInfo, UserInfoError};
 pub use crate::record::{Email, InvalidSessionId, SessionId, UserKey};
@@ -78,11 +71,11 @@ pub use hooks::{
     EndReason, EndedSession, LoginDecision, NewLogin, RefreshDecision, RefreshedSession,
 };
 pub(crate) use hooks::{LoginRejection, SessionHook};
-pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession};
-pub(crate) use logout::{EndSessionError, SignOut};
+pub(crate) use loaded::{LoadedSession, OpenedSession, PresentedSession, SessionSecret};
+pub(crate) use logout::EndSessionError;
 pub(crate) use manager::{MAX_PER_USER, SessionManager};
-pub(crate) use secret::SessionSecret;
 pub(crate) use sign_in::SignInError;
+pub(crate) use sign_out::SignOut;
 
 #[doc = include_str!("../../docs/sessions.md")]
 pub mod guide {}

@@ -1,16 +1,28 @@
 //! Completes a login: from the authorization response to the new session.
+//!
+//! With a store, each login is redeemed once, at whichever replica its callback arrives: its `state` is consumed there.
+//! Unauthenticated callers create these entries: they can start a login and send a callback with a forged
+//! code. An entry therefore lasts as long as its transaction only if the code may have been redeemed. If the
+//! authorization server has rejected the code, there is nothing left to protect: the entry expires soon, and
+//! each process keeps few of these.
 
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
 
 use super::error::{CreateSessionError, SealSessionError};
 use super::hooks::{LoginRejection, NewLogin};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome};
+use crate::crypto::base64url;
+use crate::crypto::digest::sha256;
+use crate::flow::{AuthorizationGrant, FlowError, RedemptionOutcome, Transaction};
+use crate::protocol::State;
 use crate::protocol::token_response::TokenResponse;
 use crate::record::SessionRecord;
-use crate::store::StoreError;
+use crate::store::{Expect, Key, Put, StoreError};
 
 /// Why a login created no session. Tokens that were received have been revoked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -32,6 +44,13 @@ pub(crate) enum SignInError {
     SealSessionError(#[from] SealSessionError),
     #[error(transparent)]
     CreateSessionError(#[from] CreateSessionError),
+}
+
+/// A consumed state, owned by the process that redeems its code. Dropping it does not change the store.
+#[derive(Debug)]
+struct ConsumedState {
+    /// Key and version of the entry. `None` without a store.
+    entry: Option<(Key, u64)>,
 }
 
 impl SignInError {
@@ -81,6 +100,46 @@ impl SessionManager {
                 }
                 Err(failure.error.into())
             }
+        }
+    }
+
+    /// Consumes the state of a login. Returns `None` if it was consumed before.
+    async fn consume_state(&self, state: &State) -> Result<Option<ConsumedState>, StoreError> {
+        let Some(store) = self.store() else {
+            return Ok(Some(ConsumedState { entry: None }));
+        };
+        let digest = base64url::encode(&sha256(state.expose().as_bytes()));
+        let key = Key::new("state", &digest);
+        match store
+            .put(&key, Bytes::new(), CONSUMED_TTL, Expect::Absent)
+            .await?
+        {
+            Put::Stored(version) => Ok(Some(ConsumedState {
+                entry: Some((key, version)),
+            })),
+            Put::Conflict => Ok(None),
+        }
+    }
+
+    /// Shortens the lifetime of an entry whose code was rejected. If the store fails, the entry keeps its
+    /// lifetime.
+    async fn shorten_consumed_state(&self, consumed: ConsumedState) {
+        let (Some(store), Some((key, version))) = (self.store(), consumed.entry) else {
+            return;
+        };
+        let now = self.flow.clock().monotonic();
+        let expect = Expect::Version(version);
+        let put = store.put(&key, Bytes::new(), REJECTED_TTL, expect).await;
+        let Ok(Put::Stored(version)) = put else {
+            return;
+        };
+        let surplus = {
+            let mut rejected = self.local.rejected_states.lock();
+            rejected.remove_expired(now);
+            rejected.insert(key, version, now.saturating_add(REJECTED_TTL))
+        };
+        if let Some((oldest, version)) = surplus {
+            let _ = store.remove(&oldest, Expect::Version(version)).await;
         }
     }
 
@@ -142,3 +201,48 @@ impl SessionManager {
 
 /// How far the creation time may be moved ahead of the clock, in seconds. Less than the accepted clock skew.
 const MAX_CLOCK_LEAD: i64 = 30;
+
+/// How long a replica could accept the transaction. Its age is not subtracted, since only the wall clock measures it: if
+/// that is ahead, the entry would expire while the transaction can still be presented.
+const CONSUMED_TTL: Duration = Transaction::LIFETIME.saturating_add(CLOCK_SKEW);
+
+/// A minute of clock skew between two replicas, and a minute for the request itself.
+const CLOCK_SKEW: Duration = Duration::from_secs(120);
+
+/// Prevents a second token request if a double click arrives at another replica.
+const REJECTED_TTL: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::CookieKey;
+    use crate::flow::tests::support::Server;
+    use crate::session::manager::MAX_REJECTED;
+    use crate::store::{MemoryStore, SharedStore};
+
+    #[tokio::test]
+    async fn a_process_keeps_a_bounded_number_of_rejected_states_and_removes_the_oldest() {
+        let server = Server::new();
+        let flow = Arc::new(server.flow());
+        let manager = SessionManager::new(flow, CookieKey::generate().unwrap());
+        let manager = manager.with_session_store(SharedStore::new(MemoryStore::new()));
+        let is_consumed = async |n: usize| {
+            let state = State::new(n.to_string());
+            manager.consume_state(&state).await.unwrap().is_none()
+        };
+        let reject = async |n: usize| {
+            let state = State::new(n.to_string());
+            let consumed = manager.consume_state(&state).await.unwrap().unwrap();
+            manager.shorten_consumed_state(consumed).await;
+        };
+        for n in 0..=MAX_REJECTED {
+            reject(n).await;
+        }
+        assert!(is_consumed(1).await);
+        assert!(!is_consumed(0).await, "removed for the last one");
+        // Expired entries need no removal.
+        server.clock.advance(30);
+        reject(MAX_REJECTED + 1).await;
+        assert_eq!(manager.local.rejected_states.lock().len(), 1);
+    }
+}

@@ -9,9 +9,8 @@ use crate::record::{SessionId, SessionRecord};
 use crate::session::clock_rollback::SessionTime;
 use crate::session::error::{CreateSessionError, UnsealError};
 use crate::session::events;
-use crate::session::loaded::{LoadedSession, OpenedSession};
+use crate::session::loaded::{LoadedSession, OpenedSession, SessionSecret};
 use crate::session::manager::SessionManager;
-use crate::session::secret::SessionSecret;
 use crate::store::{Expect, Key, Removed, SharedStore, StoreError};
 
 /// Opens the session of a secret, also if only this process has ended it. A record that cannot be opened is kept:

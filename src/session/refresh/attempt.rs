@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::lease::{LEASE_TTL, Lease};
+use super::state::RefreshResult;
 use super::{RefreshMode, TOO_MANY, can_refresh, needs_refresh};
 use crate::flow::{FlowError, RefreshFailure, Refreshed};
 use crate::record::SessionRecord;
@@ -12,7 +13,6 @@ use crate::session::events;
 use crate::session::hooks::EndReason;
 use crate::session::loaded::LoadedSession;
 use crate::session::manager::SessionManager;
-use crate::session::refreshes::RefreshResult;
 use crate::telemetry::Refresh;
 
 /// How long this process waits for the lease of another one: the TTL of the lease, in case its holder

@@ -7,17 +7,21 @@
 //! [RFC 6749 §6]: https://www.rfc-editor.org/rfc/rfc6749#section-6
 
 mod attempt;
-mod hook;
 mod lease;
+pub(super) mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::state::{RefreshResult, RefreshWaiter};
 use super::clock_rollback::SessionTime;
-use super::error::SessionError;
+use super::error::{AppDataError, SessionError};
+use super::events;
+use super::hooks::{EndReason, RefreshAction, RefreshedSession};
 use super::loaded::LoadedSession;
 use super::manager::SessionManager;
-use super::refreshes::{RefreshResult, RefreshWaiter};
 use crate::clock::within;
+use crate::protocol::Claims;
 use crate::record::SessionRecord;
 
 /// When a refresh is required.
@@ -105,6 +109,52 @@ impl SessionManager {
             Ok(async move { manager.run_refresh(loaded, mode).await })
         })
     }
+
+    /// Calls the hook after the new tokens were saved, so that the hook cannot lose them.
+    ///
+    /// A failed hook does not end the session.
+    pub(super) async fn after_refresh(
+        &self,
+        loaded: LoadedSession,
+        new_claims: Option<Claims>,
+    ) -> RefreshResult {
+        let record = Arc::clone(loaded.record());
+        let refreshed = RefreshedSession::new(Arc::clone(&self.flow), record, new_claims);
+        let decision = self.hooks.after_refresh(self.flow.clock(), refreshed).await;
+        let saved = match decision {
+            RefreshAction::Keep => return Ok(loaded),
+            RefreshAction::KeepWith(Ok(text)) => {
+                self.replace_app_data(&loaded, |_| Ok(text.clone())).await
+            }
+            RefreshAction::KeepWith(Err(error)) => Err(error),
+            RefreshAction::End => {
+                self.end_after_hook(loaded.record()).await;
+                return Err(SessionError::Ended);
+            }
+        };
+        match saved {
+            Ok(newer) => Ok(newer),
+            Err(AppDataError::Ended) => Err(SessionError::Ended),
+            Err(error) => {
+                events::hook_failed("on_refresh", &error);
+                Ok(loaded)
+            }
+        }
+    }
+
+    /// Ends the session after the hook decided so. The hook is not called again, so a failing store is
+    /// retried until the session has expired.
+    async fn end_after_hook(&self, record: &SessionRecord) {
+        while let Err(error) = self.end(record).await {
+            events::end_failed(&error);
+            if self.has_ended(record, &self.time()) {
+                break;
+            }
+            self.flow.clock().sleep(END_RETRY_DELAY).await;
+        }
+        self.notify_ended(record, EndReason::Hook);
+        self.flow.revoke(record).await;
+    }
 }
 
 /// Reports whether this record needs a refresh, for a caller with tokens of generation `base`.
@@ -165,3 +215,6 @@ const REFRESH_WINDOW: i64 = 60;
 /// The maximum jitter, in seconds. It is derived from the session, so that all processes agree on it and
 /// users who signed in together do not refresh together.
 const MAX_JITTER: i64 = 30;
+
+/// The delay before a failed store is asked again to end a session.
+const END_RETRY_DELAY: Duration = Duration::from_secs(1);

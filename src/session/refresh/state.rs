@@ -3,21 +3,21 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::error::SessionError;
-use super::loaded::LoadedSession;
 use crate::expiring_map::ExpiringMap;
 use crate::random::Random;
 use crate::record::{SessionId, SessionRecord};
+use crate::session::error::SessionError;
+use crate::session::loaded::LoadedSession;
 use crate::single_flight::{SingleFlight, Waiter};
 use crate::sync::RwLock;
 
-pub(super) type RefreshResult = Result<LoadedSession, SessionError>;
-pub(super) type RefreshWaiter = Waiter<RefreshResult>;
+pub(in crate::session) type RefreshResult = Result<LoadedSession, SessionError>;
+pub(in crate::session) type RefreshWaiter = Waiter<RefreshResult>;
 
 #[derive(Debug)]
-pub(super) struct Refreshes {
+pub(in crate::session) struct Refreshes {
     /// One attempt for each session.
-    pub(super) attempts: SingleFlight<SessionId, RefreshResult>,
+    pub(in crate::session) attempts: SingleFlight<SessionId, RefreshResult>,
     /// Refreshes that failed, delayed with exponential back-off and jitter.
     failed: RwLock<ExpiringMap<SessionId, FailedRefresh, ()>>,
     /// Sessions whose refresh token was rejected, with the generation of their tokens. A cookie of the same
@@ -48,7 +48,11 @@ impl Default for Refreshes {
 
 impl Refreshes {
     /// Returns the last failure if the next attempt is not due yet.
-    pub(super) fn active_failure(&self, id: &SessionId, now: Duration) -> Option<SessionError> {
+    pub(in crate::session) fn active_failure(
+        &self,
+        id: &SessionId,
+        now: Duration,
+    ) -> Option<SessionError> {
         let failures = self.failed.read();
         let failed = failures.get(id)?;
         let left = failed.until.checked_sub(now).filter(|left| !left.is_zero());
@@ -56,7 +60,7 @@ impl Refreshes {
     }
 
     /// Records a failure and returns it with the delay, which is at least its `retry_after`.
-    pub(super) fn record_failure(
+    pub(in crate::session) fn record_failure(
         &self,
         id: SessionId,
         error: SessionError,
@@ -76,21 +80,21 @@ impl Refreshes {
         error.with_retry_after(delay)
     }
 
-    pub(super) fn record_success(&self, id: &SessionId) {
+    pub(in crate::session) fn record_success(&self, id: &SessionId) {
         self.failed.write().remove(id);
     }
 
-    pub(super) fn record_rejection(&self, record: &SessionRecord) {
+    pub(in crate::session) fn record_rejection(&self, record: &SessionRecord) {
         let mut rejected = self.rejected.write();
         rejected.insert(*record.id(), record.generation(), ());
     }
 
-    pub(super) fn is_rejected(&self, record: &SessionRecord) -> bool {
+    pub(in crate::session) fn is_rejected(&self, record: &SessionRecord) -> bool {
         self.rejected.read().get(record.id()) == Some(&record.generation())
     }
 
     /// Reports whether the warning has not been logged yet.
-    pub(super) fn is_first_warning(&self) -> bool {
+    pub(in crate::session) fn is_first_warning(&self) -> bool {
         !self.warned.swap(true, Ordering::Relaxed)
     }
 }
